@@ -1,0 +1,21 @@
+"""The one kind of error that is the user's to mend, and the lazy import that raises it."""
+
+import importlib
+from types import ModuleType
+
+
+class RethinkError(ValueError):
+    """A user's mistake in one clear sentence: what is wrong, where (the input's name), what to do."""
+
+
+def require(module: str, package: str | None = None) -> ModuleType:
+    """Import `module` when it is first needed.
+
+    `package` is what pip calls it, where that is not the module's top-level name.
+    Raises RethinkError with the pip command when it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = package or module.partition(".")[0]
+        raise RethinkError(f"This needs the package {package} ({error}): pip install {package}") from error

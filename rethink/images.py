@@ -1,0 +1,167 @@
+"""The one image convention, and every conversion into and out of it.
+
+IMAGE is a float32 tensor [B, H, W, 3], values 0…1, sRGB. A mask is float32 [B, H, W], values 0…1.
+"""
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import RethinkError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def as_image(value: Any, name: str = "image") -> Tensor:
+    """Any picture-like array as IMAGE [B, H, W, 3]; the same tensor object when it already is one.
+
+    `value`: [H, W, C] or [B, H, W, C] with 1, 3 or 4 channels, floats in 0…1 (clamped) or uint8. Alpha is dropped.
+    Raises RethinkError naming `name` for another shape or dtype, for an empty array, for NaN and infinity.
+    """
+    image = _as_floats(value, name)
+    if image.ndim == 3:
+        image = image[None]
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise RethinkError(
+            f"{name}: expected [height, width, channels] or [batch, height, width, channels] with 1, 3 or 4 channels, "
+            f"got shape {list(image.shape)}."
+        )
+    if image.shape[-1] != 3:
+        image = image[..., :3].expand(-1, -1, -1, 3)
+    return _in_range(image, name)
+
+
+def as_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor:
+    """A mask [H, W] or [B, H, W] as floats 0…1 [B or 1, H, W] at the size of `image` (an IMAGE).
+
+    A mask of another size is resized bilinearly.
+    Raises RethinkError naming `name` for NaN, for another shape, and for a batch that is neither 1 nor the image's.
+    """
+    mask = _as_floats(value, name)
+    if mask.ndim == 2:
+        mask = mask[None]
+    if mask.ndim != 3:
+        raise RethinkError(f"{name}: expected [height, width] or [batch, height, width], got shape {list(mask.shape)}.")
+    mask = _in_range(mask, name)
+    batch, height, width = image.shape[:3]
+    if mask.shape[0] not in (1, batch):
+        raise RethinkError(f"{name}: {mask.shape[0]} masks for {batch} image(s); give one mask, or one for each image.")
+    if mask.shape[1:] != (height, width):
+        mask = F.interpolate(mask[:, None], size=(height, width), mode="bilinear", antialias=True)[:, 0].clamp(0, 1)
+    return mask
+
+
+def _as_floats(value: Any, name: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RethinkError(f"{name}: expected an array of pixels, got {type(value).__name__}.") from error
+    if tensor.numel() == 0:
+        raise RethinkError(f"{name}: is empty (shape {list(tensor.shape)}).")
+    if tensor.dtype == torch.uint8:
+        return tensor.float() / 255
+    if not tensor.is_floating_point():
+        raise RethinkError(f"{name}: expected floats in 0…1 or uint8, got {tensor.dtype}.")
+    return tensor.detach().float()
+
+
+def _in_range(tensor: Tensor, name: str) -> Tensor:
+    low, high = torch.aminmax(tensor)  # NaN and infinity show in one of the two
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        raise RethinkError(f"{name}: has NaN or infinite values; check the node that made it.")
+    return tensor.clamp(0, 1) if low < 0 or high > 1 else tensor
+
+
+def from_pil(pictures: Sequence["Image"]) -> Tensor:
+    """PIL pictures of one size and of any mode as IMAGE [len(pictures), H, W, 3]. 16-bit greyscale keeps its depth."""
+    sizes = sorted({picture.size for picture in pictures})
+    if len(sizes) != 1:
+        raise RethinkError(f"image: pictures of one batch must have one size, got {sizes or 'no picture'}.")
+    return torch.cat([_from_pil(picture) for picture in pictures])
+
+
+def _from_pil(picture: "Image") -> Tensor:
+    import numpy as np
+
+    if picture.mode.startswith("I"):  # PIL clips 16 bits to 8 when it converts: scale them instead
+        return as_image(torch.from_numpy(np.asarray(picture).astype("float32"))[..., None] / 65535)
+    if picture.mode == "F":
+        return as_image(torch.from_numpy(np.array(picture))[..., None])
+    return as_image(torch.from_numpy(np.array(picture.convert("RGB"))))
+
+
+def to_pil(image: Tensor) -> list["Image"]:
+    """IMAGE [B, H, W, 3] as B 8-bit RGB pictures, rounded to the nearest value."""
+    from PIL import Image
+
+    pixels = (as_image(image) * 255).round().to(torch.uint8).cpu().numpy()
+    return [Image.fromarray(rows) for rows in pixels]
+
+
+def load_image(path: str | PathLike) -> Tensor:
+    """A picture file as IMAGE [1, H, W, 3]: upright by its EXIF tag, its first frame, transparency dropped.
+
+    Raises RethinkError naming the file when it is missing, no picture, broken, or of absurd size.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as picture:
+            return from_pil([ImageOps.exif_transpose(picture)])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise RethinkError(f"image: cannot read {path}: {error}") from error
+
+
+def save_image(image: Tensor, path: str | PathLike) -> None:
+    """Write one IMAGE [1, H, W, 3] or [H, W, 3] as an 8-bit PNG."""
+    pictures = to_pil(image)
+    if len(pictures) != 1:
+        raise RethinkError(f"image: {path} takes one image, got {len(pictures)}.")
+    pictures[0].save(path, format="PNG")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture of one size is brought to an editor's working size and back. All in pixels (height, width)."""
+
+    source: tuple[int, int]
+    scaled: tuple[int, int]
+    padded: tuple[int, int]
+
+
+def plan_fit(height: int, width: int, *, area: int, multiple: int) -> Fit:
+    """The one size rule: keep the aspect, aim at `area` pixels, then pad bottom and right up to `multiple`.
+
+    Nothing is ever stretched. A picture that already has the area and the multiples stays as it is, bit for bit.
+    Where one side comes out below `multiple`, the padded strip has the area, so that no ribbon costs more than a square.
+    """
+    scale = min((area / (height * width)) ** 0.5, area / multiple / max(height, width))
+    scaled = tuple(max(1, round(side * scale)) for side in (height, width))
+    padded = tuple(-(-side // multiple) * multiple for side in scaled)
+    return Fit((height, width), scaled, padded)
+
+
+def fit(image: Tensor, plan: Fit) -> Tensor:
+    """[B, H, W, C] at the plan's source size → [B, h, w, C] at its padded size: resized, then edges repeated."""
+    channels_first = _resize(image.movedim(-1, 1), plan.scaled)
+    below, right = (padded - scaled for padded, scaled in zip(plan.padded, plan.scaled))
+    if below or right:
+        channels_first = F.pad(channels_first, (0, right, 0, below), mode="replicate")
+    return channels_first.movedim(1, -1)
+
+
+def unfit(image: Tensor, plan: Fit) -> Tensor:
+    """[B, h, w, C] at the plan's padded size → [B, H, W, C] at its source size: the padding cut off, then resized."""
+    height, width = plan.scaled
+    return _resize(image[:, :height, :width].movedim(-1, 1), plan.source).movedim(1, -1)
+
+
+def _resize(channels_first: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(channels_first.shape[-2:]) == size:
+        return channels_first
+    return F.interpolate(channels_first, size=size, mode="bicubic", antialias=True).clamp(0, 1)
