@@ -1,0 +1,17 @@
+"""Says in the summary which host the nodes ran on: the stand-in, or the stand-in and a real ComfyUI."""
+
+from tests.hosts import comfyui_version, find_comfyui
+
+
+def pytest_terminal_summary(terminalreporter):
+    ran = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
+    in_comfyui = any(report.nodeid.startswith("tests/comfyui/") for report in ran)
+    root = find_comfyui()
+    found = f"ComfyUI {comfyui_version(root)} at {root}" if root else ""
+    if not root:
+        line = "host: stand-in"
+    elif in_comfyui:
+        line = f"host: stand-in + {found}"
+    else:
+        line = f"host: stand-in ({found} was found, but no test ran in it)"
+    terminalreporter.write_line(line)
