@@ -3,9 +3,10 @@
 IMAGE is a float32 tensor [B, H, W, 3], values 0…1, sRGB. A mask is float32 [B, H, W], values 0…1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F

@@ -48,9 +48,11 @@ class Settings:
 
     def resolved(self, defaults: "Settings") -> "Settings":
         """These settings with everything left open filled from `defaults`."""
-        unset = Settings()
-        left_open = {f.name for f in fields(self) if getattr(self, f.name) == getattr(unset, f.name)}
+        left_open = {f.name for f in fields(self) if getattr(self, f.name) == f.default}
         return replace(self, **{name: getattr(defaults, name) for name in left_open})
+
+
+RECOMMENDED = Settings()  # everything as the editor recommends
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Editor(Protocol):
         prepared: Prepared,
         instructions: Sequence[str],
         seeds: Sequence[int],
-        settings: Settings = Settings(),
+        settings: Settings = RECOMMENDED,
         *,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,

@@ -1,0 +1,119 @@
+"""Solvers by name: each is a diffusers scheduler made from the configuration of the model's own."""
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import RethinkError, require
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """scheduler: the diffusers class; options: what to set beside the model's own configuration;
+    takes_sample: whether it can be used with models that predict the clean sample."""
+
+    scheduler: str
+    options: dict[str, Any] = field(default_factory=dict)
+    takes_sample: bool = True
+
+
+# "default" is the scheduler that came with the model.
+SAMPLERS: dict[str, Sampler | None] = {
+    "default": None,
+    "ddim": Sampler("DDIMScheduler"),
+    "euler": Sampler("EulerDiscreteScheduler"),
+    "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler", takes_sample=False),
+    "dpmpp_2m": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}),
+    "dpmpp_2m_sde": Sampler(
+        "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"}
+    ),
+    "unipc": Sampler("UniPCMultistepScheduler"),
+}
+
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
+
+
+class Schedule:
+    """One run of a solver: its timesteps, its noise levels, and the steps it takes.
+
+    name: a key of SAMPLERS; own: the model's scheduler, left untouched; steps: how many.
+    Raises RethinkError for an unknown sampler and for more steps than the model was trained with.
+    """
+
+    def __init__(self, name: str, own: Any, steps: int):
+        if name not in SAMPLERS:
+            raise RethinkError(f"sampler: “{name}” is unknown; choose one of {', '.join(SAMPLERS)}.")
+        if steps > own.config.num_train_timesteps:
+            raise RethinkError(f"steps: this model takes at most {own.config.num_train_timesteps}, got {steps}.")
+        self._model_predicts = getattr(own.config, "prediction_type", "epsilon")
+        if self._model_predicts not in _PREDICTIONS:
+            raise RethinkError(f"editor: models with prediction type “{self._model_predicts}” are not supported.")
+        self._solver = _solver(SAMPLERS[name], own, self._model_predicts)
+        self._solver.set_timesteps(steps)
+        self.steps = steps
+        self.timesteps: Tensor = self._solver.timesteps  # on the CPU, so that no step waits for the GPU
+        self._step_options = inspect.signature(self._solver.step).parameters.keys() & {"generator"}
+
+    def begin(self, noise: Tensor, source: Tensor | None = None, strength: float = 1.0) -> tuple[Tensor, int]:
+        """The first latents [rows, c, h, w] and the index of the timestep they are at.
+
+        Without `source`: pure noise. With it: the source noised so far that `strength` of the steps remain (SDEdit).
+        """
+        first = 0
+        if source is not None:
+            remaining = max(1, min(self.steps, int(self.steps * strength)))
+            first = (self.steps - remaining) * self._solver.order
+        if hasattr(self._solver, "set_begin_index"):
+            self._solver.set_begin_index(first)
+        if source is None:
+            return noise * self._solver.init_noise_sigma, first
+        return self.noised(source, noise, first), first
+
+    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
+        """`clean` latents as they are at the timestep `index`; past the last one they are clean."""
+        if index >= len(self.timesteps):
+            return clean
+        return self._solver.add_noise(clean, noise, self.timesteps[index : index + 1])
+
+    def model_input(self, latents: Tensor, index: int) -> Tensor:
+        """The latents as the model wants to see them at the timestep `index`: at unit variance."""
+        return self._solver.scale_model_input(latents, self.timesteps[index])
+
+    def clean(self, output: Tensor, model_input: Tensor, index: int) -> Tensor:
+        """The clean latents that the model's output stands for (DDPM and progressive distillation's definitions)."""
+        signal, noise = self._levels(index)
+        if self._model_predicts == "sample":
+            return output
+        if self._model_predicts == "v_prediction":
+            return signal * model_input - noise * output
+        return (model_input - noise * output) / max(signal, 1e-4)  # at zero signal noise tells nothing
+
+    def step(
+        self, output: Tensor, model_input: Tensor, latents: Tensor, index: int, generators: list[torch.Generator]
+    ) -> Tensor:
+        """The latents at the next timestep. Solvers with fresh noise take row r's from `generators[r]`."""
+        if self._solver.config.prediction_type != self._model_predicts:
+            signal, noise = self._levels(index)
+            output = (signal * model_input - output) / noise
+        options = {"generator": generators} if self._step_options else {}
+        return self._solver.step(output, self.timesteps[index], latents, return_dict=False, **options)[0]
+
+    def _levels(self, index: int) -> tuple[float, float]:
+        """(α, σ) at the timestep `index`: the model sees α · clean + σ · noise, with α² + σ² = 1."""
+        if hasattr(self._solver, "sigmas"):  # there they are σ / α
+            signal_power = 1 / (1 + float(self._solver.sigmas[index]) ** 2)
+        else:
+            signal_power = float(self._solver.alphas_cumprod[int(self.timesteps[index])])
+        return signal_power**0.5, (1 - signal_power) ** 0.5
+
+
+def _solver(sampler: Sampler | None, own: Any, model_predicts: str) -> Any:
+    if sampler is None:
+        return type(own).from_config(own.config)
+    options = dict(sampler.options)
+    if model_predicts == "sample" and not sampler.takes_sample:
+        options["prediction_type"] = "v_prediction"  # Schedule.step converts
+    return getattr(require("diffusers"), sampler.scheduler).from_config(own.config, **options)

@@ -1,0 +1,169 @@
+"""A single checkpoint in Stable Diffusion 1's original layout as a diffusers pipeline.
+
+Every component's configuration is read off the shapes of the checkpoint's own tensors; the little that shapes do not
+say (8 attention heads, the noise schedule, the VAE's scale) is Stable Diffusion 1's own.
+"""
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import RethinkError, require
+from .families import FAMILIES, Family
+
+_UNET = "model.diffusion_model."
+_VAE = "first_stage_model."
+_TEXT = "cond_stage_model.transformer."
+_OTHER_LAYOUTS = {
+    "conditioner.embedders.": "a Stable Diffusion XL checkpoint",
+    "cond_stage_model.model.": "a Stable Diffusion 2 checkpoint",
+    "double_blocks.": "a FLUX model",
+    "down_blocks.": "one part of a diffusers folder",
+    "lora_": "a LoRA",
+}
+_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+
+
+def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | None) -> tuple[Any, Family]:
+    """A checked .safetensors file → (diffusers pipeline in `dtype`, its family).
+
+    tokenizer: a folder with CLIP's vocab.json and merges.txt.
+    Raises RethinkError when the file is of another kind, incomplete, or there is no tokenizer for it.
+    """
+    diffusers, transformers = require("diffusers"), require("transformers")
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+    from safetensors.torch import load_file
+
+    weights = load_file(path)
+    for prefix, part in ((_UNET, "UNet"), (_VAE, "VAE"), (_TEXT, "CLIP text encoder")):
+        if not any(key.startswith(prefix) for key in weights):
+            raise RethinkError(f"editor: {path} {_what_is_wrong(weights, part)}")
+    if tokenizer is None:
+        raise RethinkError(f"editor: {path} has no tokenizer; give a folder with CLIP's vocab.json and merges.txt.")
+
+    unet = unet_config(_under(weights, _UNET))
+    vae = vae_config(_under(weights, _VAE))
+    text_weights = {f"text_model.{key.removeprefix('text_model.')}": w for key, w in _under(weights, _TEXT).items()}
+    text_weights.pop("text_model.embeddings.position_ids", None)
+    text = text_config(text_weights)
+    family = next(
+        (f for f in FAMILIES if unet["in_channels"] == vae["latent_channels"] * (2 if f.source_channels else 1)), None
+    )
+    if family is None:
+        raise RethinkError(f"editor: the UNet of {path} takes {unet['in_channels']} channels; no known editor does.")
+
+    text_encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig(**text))
+    if not hasattr(text_encoder, "text_model"):  # newer transformers have one level less
+        text_weights = {key.removeprefix("text_model."): weight for key, weight in text_weights.items()}
+    pipeline = getattr(diffusers, family.pipelines[0])(
+        unet=_filled(diffusers.UNet2DConditionModel(**unet), convert_ldm_unet_checkpoint(weights, unet), dtype, path),
+        vae=_filled(diffusers.AutoencoderKL(**vae), convert_ldm_vae_checkpoint(weights, vae), dtype, path),
+        text_encoder=_filled(text_encoder, text_weights, dtype, path),
+        tokenizer=_open_tokenizer(tokenizer),
+        # The best of the general solvers at few steps.
+        scheduler=diffusers.DPMSolverMultistepScheduler(**_BETAS, timestep_spacing="leading", steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    return pipeline, family
+
+
+def unet_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The UNet2DConditionModel configuration of original-layout UNet weights (names without their prefix)."""
+    channels, attends, blocks = [], [], []  # one entry a level
+    level = 0
+    for i in range(1, _count(weights, "input_blocks.{}.")):
+        if f"input_blocks.{i}.0.op.weight" in weights:  # the downsampler ends the level
+            level += 1
+            continue
+        if level == len(channels):
+            channels.append(weights[f"input_blocks.{i}.0.out_layers.3.weight"].shape[0])
+            attends.append(f"input_blocks.{i}.1.norm.weight" in weights)
+            blocks.append(0)
+        blocks[level] += 1
+    cross_attention = next(w for key, w in weights.items() if key.endswith("attn2.to_k.weight"))
+    return {
+        "sample_size": 64,
+        "in_channels": weights["input_blocks.0.0.weight"].shape[1],
+        "out_channels": weights["out.2.weight"].shape[0],
+        "block_out_channels": tuple(channels),
+        "layers_per_block": blocks[0],
+        "down_block_types": tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        "up_block_types": tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+        "cross_attention_dim": cross_attention.shape[1],
+        "attention_head_dim": 8,  # what diffusers calls so is the number of heads
+    }
+
+
+def vae_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The AutoencoderKL configuration of original-layout VAE weights (names without their prefix)."""
+    levels = _count(weights, "encoder.down.{}.")
+    return {
+        "in_channels": weights["encoder.conv_in.weight"].shape[1],
+        "out_channels": weights["decoder.conv_out.weight"].shape[0],
+        "latent_channels": weights["post_quant_conv.weight"].shape[1],
+        "block_out_channels": tuple(weights[f"encoder.down.{i}.block.0.conv2.weight"].shape[0] for i in range(levels)),
+        "layers_per_block": _count(weights, "encoder.down.0.block.{}."),
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "sample_size": 512,
+        "scaling_factor": 0.18215,
+    }
+
+
+def text_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The CLIPTextConfig of CLIP text weights in transformers' layout, named `text_model.…`."""
+    vocabulary, width = weights["text_model.embeddings.token_embedding.weight"].shape
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "projection_dim": width,
+        "intermediate_size": weights["text_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
+        "num_hidden_layers": _count(weights, "text_model.encoder.layers.{}."),
+        "num_attention_heads": max(1, width // 64),
+        "max_position_embeddings": weights["text_model.embeddings.position_embedding.weight"].shape[0],
+        "hidden_act": "quick_gelu",
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
+        "pad_token_id": vocabulary - 1,
+    }
+
+
+def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): weight for key, weight in weights.items() if key.startswith(prefix)}
+
+
+def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1), … begin the name of a weight."""
+    count = 0
+    while any(key.startswith(pattern.format(count)) for key in weights):
+        count += 1
+    return count
+
+
+def _what_is_wrong(weights: Mapping[str, Tensor], part: str) -> str:
+    for sign, layout in _OTHER_LAYOUTS.items():
+        if any(sign in key for key in weights):
+            return f"is {layout}; single files must be complete Stable Diffusion 1 checkpoints."
+    return f"has no {part}; single files must be complete Stable Diffusion 1 checkpoints."
+
+
+def _filled(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype, path: Path) -> torch.nn.Module:
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        lines = str(error).split("\n\t")
+        raise RethinkError(f"editor: {path} does not hold a whole {type(model).__name__}: {lines[1]}") from error
+    return model.to(dtype).eval()
+
+
+def _open_tokenizer(folder: str | PathLike) -> Any:
+    try:
+        return require("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise RethinkError(f"tokenizer: {folder} holds no CLIP tokenizer (vocab.json, merges.txt): {error}") from error

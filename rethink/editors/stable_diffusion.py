@@ -1,0 +1,242 @@
+"""An Editor over a diffusers Stable Diffusion pipeline's own modules: text encoder, VAE, UNet, scheduler."""
+
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import RethinkError
+from ..images import Fit, as_image, as_mask, fit, plan_fit, unfit
+from .families import Family
+from .protocol import RECOMMENDED, OnStep, Prepared, Settings, check_rows
+from .samplers import Schedule
+from .sampling import denoise, guided, latents_to_rgb
+
+_PIXELS_AT_ONCE = 2**20  # of the VAE, whose activations are the peak of memory
+_TEXTS_KEPT = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A source in latents: the VAE's mode, unscaled [B, c, h, w], and how its pixels were fitted."""
+
+    latents: Tensor
+    plan: Fit
+
+
+class StableDiffusionEditor:
+    """See `protocol.Editor`. `pipeline` is an open diffusers pipeline, used for its modules and its offload hooks.
+
+    device: where to compute when the pipeline is offloaded; None when the weights themselves say it.
+    """
+
+    def __init__(
+        self, pipeline: Any, family: Family, defaults: Settings, name: str, device: torch.device | None = None
+    ):
+        self.name = name
+        self.family = family
+        self.defaults = defaults
+        self.module = nn.ModuleDict({part: getattr(pipeline, part) for part in ("text_encoder", "vae", "unet")})
+        self._pipeline = pipeline
+        self._offloaded_to = device
+        self._last_source: tuple[weakref.ref, int, Encoded] | None = None
+        self._texts: dict[str, Tensor] = {}
+        self._shrinks = 2 ** (len(self.module["vae"].config.block_out_channels) - 1)
+        self._scaling = self.module["vae"].config.scaling_factor
+
+    @property
+    def device(self) -> torch.device:
+        return self._offloaded_to or self.module["unet"].device
+
+    def prepare(self, images: Tensor) -> Prepared:
+        if self._last_source is not None:
+            known, version, encoded = self._last_source
+            if known() is images and version == _version(images):
+                return Prepared(as_image(images), encoded)
+        source = as_image(images)
+        encoded = self._within_memory(lambda: self._encode(source), "use a smaller batch of images")
+        if isinstance(images, Tensor):  # remember the latents, not the picture: it may be freed
+            self._last_source = (weakref.ref(images), _version(images), encoded)
+        return Prepared(source, encoded)
+
+    def edit(
+        self,
+        prepared: Prepared,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings = RECOMMENDED,
+        *,
+        mask: Tensor | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        per_image = check_rows(prepared, instructions, seeds)
+        settings = settings.resolved(self.defaults)
+        if mask is not None:
+            mask = as_mask(mask, prepared.images).cpu()
+        pixels = self._within_memory(
+            lambda: self._sample(prepared, per_image, instructions, seeds, settings, mask, on_step),
+            "edit fewer images or variations at once, or load the editor with fp16 or with offload",
+        )
+        if not torch.isfinite(pixels).all():
+            raise RethinkError(
+                f"editor: {self.name} produced NaN in {self.module['unet'].dtype}; load it with another dtype (fp32)."
+            )
+        edited = unfit(pixels.clamp(0, 1), prepared.encoded.plan)
+        if mask is None:
+            return edited
+        source = prepared.images.cpu().repeat_interleave(per_image, 0)
+        mask = mask.expand(len(prepared), -1, -1).repeat_interleave(per_image, 0)[..., None]
+        return mask * edited + (1 - mask) * source
+
+    def _within_memory(self, work: Callable[[], Any], remedy: str) -> Any:
+        """What `work` returns; out of memory becomes a RethinkError, and what was taken is given back first."""
+        try:
+            with torch.inference_mode():
+                return work()
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        finally:
+            self._pipeline.maybe_free_model_hooks()
+        # The error has gone by here, and with its traceback the tensors it held.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise RethinkError(f"editor: {self.name} ran out of memory on {self.device}; {remedy}.")
+
+    def _encode(self, images: Tensor) -> Encoded:
+        plan = self._plan(images)
+        latents = []
+        for part in fit(images, plan).split(_rows_at_once(plan)):
+            pixels = (part.movedim(-1, 1) * 2 - 1).to(self.device, self.module["vae"].dtype)
+            encoded = self.module["vae"].encode(pixels)
+            # AutoencoderTiny has no distribution, only latents.
+            latents.append(encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents)
+        return Encoded(torch.cat(latents).float(), plan)
+
+    def _decode(self, latents: Tensor, plan: Fit) -> Tensor:
+        pictures = []
+        for part in (latents / self._scaling).to(self.module["vae"].dtype).split(_rows_at_once(plan)):
+            pixels = self.module["vae"].decode(part, return_dict=False)[0]
+            pictures.append((pixels.float() / 2 + 0.5).movedim(1, -1).cpu())
+        return torch.cat(pictures)
+
+    def _plan(self, images: Tensor) -> Fit:
+        unet = self.module["unet"].config
+        sizes = unet.sample_size if isinstance(unet.sample_size, (list, tuple)) else (unet.sample_size,) * 2
+        return plan_fit(
+            *images.shape[1:3],
+            area=sizes[0] * sizes[1] * self._shrinks**2,
+            multiple=self._shrinks * 2 ** (len(unet.down_block_types) - 1),
+        )
+
+    def _sample(
+        self,
+        prepared: Prepared,
+        per_image: int,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings,
+        mask: Tensor | None,
+        on_step: OnStep | None,
+    ) -> Tensor:
+        plan = prepared.encoded.plan
+        source = prepared.encoded.latents.to(self.device).repeat_interleave(per_image, 0)
+        schedule = Schedule(settings.sampler, self._pipeline.scheduler, settings.steps)
+        # Drawn on the CPU, where a seed means the same noise on every machine.
+        generators = [torch.Generator().manual_seed(seed % 2**64) for seed in seeds]
+        noise = torch.cat([torch.randn((1, *source.shape[1:]), generator=g) for g in generators]).to(self.device)
+        passes = self.family.guidance(*_scales(settings, generators))
+        embeddings = self._embed([*instructions, *[settings.negative] * len(seeds)])
+        text, null = embeddings.chunk(2)
+
+        if self.family.source_channels:
+            predict = guided(self.module["unet"], passes, text, null, source)
+            latents, first = schedule.begin(noise)
+        else:
+            predict = guided(self.module["unet"], passes, text, null, None)
+            latents, first = schedule.begin(noise, source * self._scaling, settings.strength)
+
+        hooks = {}
+        if mask is not None:
+            free = self._free_latents(mask, plan, len(prepared), per_image)
+            hooks["keep"] = lambda x, i: torch.where(free, x, schedule.noised(source * self._scaling, noise, i))
+        if on_step is not None:
+            preview = self._preview(prepared)
+            hooks["after_step"] = lambda step, total, clean: on_step(step, total, lambda: preview(clean()))
+        return self._decode(denoise(predict, schedule, latents, first, generators, **hooks), plan)
+
+    def _free_latents(self, mask: Tensor, plan: Fit, images: int, per_image: int) -> Tensor:
+        """Mask [B or 1, H, W] → bool [rows, 1, h, w]: the latents that touch a pixel that may change."""
+        fitted = fit(mask[..., None], plan).movedim(-1, 1)
+        touched = F.max_pool2d(fitted, self._shrinks) > 0.01  # resizing leaves specks
+        return touched.to(self.device).expand(images, -1, -1, -1).repeat_interleave(per_image, 0)
+
+    def _preview(self, prepared: Prepared) -> Callable[[Tensor], Tensor]:
+        plan = prepared.encoded.plan
+        height, width = (-(-side // self._shrinks) for side in plan.scaled)
+        to_rgb = None
+
+        def preview(clean: Tensor) -> Tensor:
+            nonlocal to_rgb
+            to_rgb = to_rgb or latents_to_rgb(prepared.encoded.latents * self._scaling, fit(prepared.images, plan))
+            return to_rgb(clean)[:, :height, :width]
+
+        return preview
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings [len(texts), tokens, width], each text computed once, and not again while it is remembered."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        if missing:
+            self._texts.update(zip(missing, self._encode_texts(missing)))
+        embeddings = torch.stack([self._texts[text] for text in texts]).to(self.device)
+        for text in list(self._texts)[:-_TEXTS_KEPT]:
+            del self._texts[text]
+        return embeddings
+
+    def _encode_texts(self, texts: list[str]) -> Tensor:
+        tokenizer, encoder = self._pipeline.tokenizer, self.module["text_encoder"]
+        limit = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
+        for text in texts:
+            length = len(tokenizer(text, verbose=False).input_ids)
+            if length > limit:
+                warnings.warn(
+                    f"instruction: “{text[:40]}…” has {length - 2} tokens; {self.name} reads the first {limit - 2}.",
+                    stacklevel=2,
+                )
+        tokens = tokenizer(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
+        attention = tokens.attention_mask.to(self.device) if _uses_attention_mask(encoder) else None
+        return encoder(tokens.input_ids.to(self.device), attention_mask=attention)[0]
+
+
+def _scales(settings: Settings, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+    """Text and image guidance of every row, each [rows]."""
+    text, image = (torch.full((len(generators),), s) for s in (settings.text_guidance, settings.image_guidance))
+    if settings.randomize_guidance:
+        draws = torch.stack([torch.rand(2, generator=g) for g in generators], dim=1) * 0.4 + 0.8
+        text, image = text * draws[0], image * draws[1]
+    return text, image
+
+
+def _rows_at_once(plan: Fit) -> int:
+    return max(1, _PIXELS_AT_ONCE // (plan.padded[0] * plan.padded[1]))
+
+
+def _uses_attention_mask(encoder: nn.Module) -> bool:
+    return getattr(encoder.config, "use_attention_mask", False)
+
+
+def _version(tensor: Tensor) -> int:
+    """Changes when the tensor is written to; inference tensors keep no count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The CPU allocator has no error class of its own.
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(
+        phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
+    )
