@@ -1,0 +1,7 @@
+"""ComfyUI's door into Rethink."""
+
+from .nodes import comfy_entrypoint
+
+WEB_DIRECTORY = "./web"
+
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

@@ -1,0 +1,16 @@
+"""The nodes of the pack: schema, widgets, one call into rethink/."""
+
+from comfy_api.latest import ComfyExtension
+
+from .editor import EditChain, LoadEditor, SampleEdit, Scene
+
+NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+
+
+class RethinkExtension(ComfyExtension):
+    async def get_node_list(self):
+        return list(NODES)
+
+
+async def comfy_entrypoint() -> RethinkExtension:
+    return RethinkExtension()

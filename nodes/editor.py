@@ -1,0 +1,332 @@
+"""The nodes that edit: load an editor, sample with it, chain edits, and a sample picture to try them on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..rethink.editors.protocol import Settings
+from ..rethink.editors.samplers import SAMPLERS
+from ..rethink.errors import RethinkError
+from ..rethink.images import as_image, as_mask
+from ..rethink.tiny import LEVELS, render, sample_task
+from . import host, sockets
+
+MAX_SEED = 2**64 - 1
+MAX_VARIATIONS = 64
+
+
+class LoadEditor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkLoadEditor",
+            display_name="Load Editor",
+            category="Rethink/Edit",
+            description="Loads a model that edits pictures by instruction, from ComfyUI's model folders.",
+            search_aliases=["instructpix2pix", "ip2p", "pix2pix", "sdedit", "diffusers", "load edit model"],
+            inputs=[
+                io.Combo.Input(
+                    "editor",
+                    options=host.editor_names(),
+                    default=host.BUILT_IN,
+                    tooltip="The built-in editor (a small one, for the pictures of Built-in Scene), a diffusers folder "
+                    "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion models that "
+                    "were not made for editing work too, by SDEdit.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    options=["auto", "fp32", "fp16", "bf16"],
+                    default="auto",
+                    tooltip="Number format of the weights. auto takes what this machine computes best.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "offload",
+                    options=list(host.OFFLOADS),
+                    default="none",
+                    tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that "
+                    "works is in video memory. sequential: only the layer that works is; slow, needs the least.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[sockets.Editor.Output("editor_out", display_name="editor", tooltip="For the editing nodes.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, editor: str, **_) -> Any:
+        return host.stamp(host.editor_path(editor))  # a replaced file is loaded anew
+
+    @classmethod
+    def execute(cls, editor: str, dtype: str, offload: str) -> io.NodeOutput:
+        return io.NodeOutput(host.load_editor(editor, dtype, offload))
+
+
+class SampleEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkSampleEdit",
+            display_name="Instruction Editor Sampler",
+            category="Rethink/Edit",
+            description="Edits a picture as an instruction says. Lists of pictures or instructions give a list of edits.",
+            search_aliases=["edit image", "instruct", "instructpix2pix", "edit by text", "image edit sampler"],
+            is_input_list=True,
+            inputs=[
+                sockets.Editor.Input("editor", tooltip="From Load Editor."),
+                io.Image.Input("image", tooltip="What to edit: a picture, a batch, or a list."),
+                io.String.Input(
+                    "instruction",
+                    multiline=True,
+                    placeholder="make it snow",
+                    default="",
+                    tooltip="What to change, as you would tell a person. A list of instructions edits the same picture "
+                    "in as many ways, all as one batch.",
+                ),
+                _seed_input("The same seed gives the same edit. Another seed gives another one."),
+                io.Int.Input(
+                    "variations",
+                    optional=True,
+                    default=1,
+                    min=1,
+                    max=MAX_VARIATIONS,
+                    tooltip="How many edits of each picture, with the seeds seed, seed + 1, … They are made as one "
+                    "batch; lower this if memory runs out.",
+                ),
+                *_settings_inputs(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the picture may change. Everything outside stays exactly as it is.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "edited",
+                    display_name="image",
+                    is_output_list=True,
+                    tooltip="The edits at the size of the source: by picture, then by seed; a list where a list came in.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, editor, image, instruction, seed, variations=(1,), mask=(None,), **settings) -> io.NodeOutput:
+        editor, seed, variations, settings = _single(editor=editor, seed=seed, variations=variations, **settings)
+        images = [as_image(picture) for picture in image]
+        runs = _runs(images, instruction, list(mask))
+        seeds = _seeds(seed, variations)
+        edited = []
+        with host.on_device(editor):
+            for index, (picture, instructions, area) in enumerate(runs):
+                on_step = host.on_step(index, len(runs))
+                edited += _edit(editor, picture, instructions, seeds, settings, area, on_step)
+        return io.NodeOutput(edited)
+
+
+class EditChain(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkEditChain",
+            display_name="Edit Chain",
+            category="Rethink/Edit",
+            description="Edits a picture again and again: every instruction changes what the one before it made.",
+            search_aliases=["edit sequence", "several edits", "composed edits", "multi turn edit"],
+            is_output_node=True,
+            inputs=[
+                sockets.Editor.Input("editor", tooltip="From Load Editor."),
+                io.Image.Input("image", tooltip="The picture, or batch of pictures, to start from."),
+                io.String.Input(
+                    "instructions",
+                    multiline=True,
+                    placeholder="make it snow\nadd a red scarf",
+                    default="",
+                    tooltip="One instruction a line. Empty lines are skipped.",
+                ),
+                _seed_input("Instruction number i (from 0) uses seed + i."),
+                *_settings_inputs(),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the picture may change, for all instructions. Everything outside stays as it is.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image_out", display_name="image", tooltip="The picture after the last instruction."),
+                io.Image.Output("steps_out", display_name="steps", tooltip="The source, then every step, as one batch."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, editor, image, instructions: str, seed: int, mask=None, **settings) -> io.NodeOutput:
+        lines = [line.strip() for line in instructions.splitlines() if line.strip()]
+        if not lines:
+            raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
+        settings = Settings(**settings)
+        steps = [as_image(image)]
+        area = None if mask is None else as_mask(mask, steps[0])
+        with host.on_device(editor):
+            for index, line in enumerate(lines):
+                on_step = host.on_step(index, len(lines))
+                steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
+        shown = torch.cat(steps)
+        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls))
+
+
+class Scene(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkScene",
+            display_name="Built-in Scene",
+            category="Rethink/Examples",
+            description="A picture of the built-in world and an instruction that fits it: something to edit at once.",
+            search_aliases=["sample image", "example", "demo", "test picture"],
+            inputs=[
+                _seed_input("Another seed gives another picture and instruction."),
+                io.Combo.Input(
+                    "level",
+                    options=list(LEVELS),
+                    default=LEVELS[0],
+                    tooltip="How the instruction is worded: plain, in unusual words, or so that one has to look and "
+                    "think first (“make the smallest shape the colour of the largest”).",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The picture, 128 by 128 pixels."),
+                io.String.Output("instruction", tooltip="What to change in it."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, seed: int, level: str) -> io.NodeOutput:
+        task = sample_task(seed, level)
+        return io.NodeOutput(render([task.source]), task.instruction)
+
+
+def _seed_input(tooltip: str) -> io.Input:
+    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
+
+
+def _settings_inputs() -> list[io.Input]:
+    """One input a field of Settings, of the same name. Zero leaves the choice to the editor, and so does leaving it out."""
+    return [
+        io.Int.Input(
+            "steps",
+            optional=True,
+            default=0,
+            min=0,
+            max=1000,
+            tooltip="Denoising steps. 0: as many as this editor recommends.",
+        ),
+        io.Combo.Input(
+            "sampler",
+            optional=True,
+            options=list(SAMPLERS),
+            default="default",
+            tooltip="How the steps are taken. default: the one this editor came with.",
+        ),
+        io.Float.Input(
+            "text_guidance",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="How strongly the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
+            "Raise it when too little changes.",
+        ),
+        io.Float.Input(
+            "image_guidance",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.05,
+            round=0.01,
+            tooltip="How closely the source is kept. 0: as this editor recommends (1.5 for InstructPix2Pix). "
+            "Raise it when too much changes. SDEdit does not use it.",
+        ),
+        io.Boolean.Input(
+            "randomize_guidance",
+            optional=True,
+            default=False,
+            tooltip="Every edit draws both guidances from its own seed, up to a fifth below or above: more different "
+            "variations.",
+            advanced=True,
+        ),
+        io.Float.Input(
+            "strength",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="SDEdit only: how much is redrawn, from hardly anything to everything (1). 0: as it recommends.",
+            advanced=True,
+        ),
+        io.String.Input(
+            "negative",
+            optional=True,
+            display_name="negative prompt",
+            default="",
+            tooltip="What the result should not look like.",
+            advanced=True,
+        ),
+    ]
+
+
+def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
+    """What came in as lists of one, unpacked. Lists of more belong to image, instruction and mask only."""
+    inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
+    for name, values in inputs.items():
+        if len(values) != 1:
+            raise RethinkError(f"{name}: takes one value, got a list of {len(values)}; only pictures, instructions "
+                               "and masks may be lists.")  # fmt: skip
+    values = {name: values[0] for name, values in inputs.items()}
+    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
+
+
+def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:
+    """What is edited together: (picture, its instructions, its mask). One picture takes all instructions at once."""
+    count = len(images)
+    if len(instructions) not in (1, count) and count != 1:
+        raise RethinkError(
+            f"instruction: a list of {count} pictures needs 1 or {count} instructions, got {len(instructions)}."
+        )
+    if len(masks) not in (1, count):
+        raise RethinkError(f"mask: a list of {count} picture(s) needs 1 or {count} masks, got {len(masks)}.")
+    if count == 1:
+        shared = [instructions]
+    else:
+        shared = [[text] for text in _repeated(instructions, count)]
+    areas = [None if m is None else as_mask(m, i) for m, i in zip(_repeated(masks, count), images)]
+    return list(zip(images, shared, areas))
+
+
+def _repeated(values: list, count: int) -> list:
+    return values * count if len(values) == 1 else values
+
+
+def _seeds(seed: int, variations: int) -> list[int]:
+    return [(seed + offset) % (MAX_SEED + 1) for offset in range(variations)]
+
+
+def _edit(editor, image: Tensor, instructions: Sequence[str], seeds: list[int], settings, mask, on_step) -> list[Tensor]:
+    """All instructions and seeds on one batch of pictures at once → one batch an instruction, by picture, then seed."""
+    prepared = editor.prepare(image)
+    texts = [text for text in instructions for _ in seeds]
+    rows = editor.edit(
+        prepared,
+        texts * len(image),
+        seeds * (len(instructions) * len(image)),
+        settings,
+        mask=mask,
+        on_step=on_step,
+    )
+    by_instruction = rows.unflatten(0, (len(image), len(instructions), len(seeds))).transpose(0, 1)
+    return [batch.flatten(0, 1) for batch in by_instruction]

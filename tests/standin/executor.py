@@ -1,0 +1,136 @@
+"""A small executor: loads the pack as ComfyUI does, validates an API workflow and runs it, lists mapped as usual."""
+
+import asyncio
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+
+Prompt = dict[str, dict[str, Any]]
+
+
+def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
+    """The pack at `root`, imported by file location under any name, as ComfyUI imports custom nodes."""
+    spec = importlib.util.spec_from_file_location(name, root / "__init__.py", submodule_search_locations=[str(root)])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def node_classes(pack: ModuleType) -> dict[str, type]:
+    """Node id → class: the pack's nodes and the two of ComfyUI that its workflows end in."""
+
+    async def ask():
+        extension = await pack.comfy_entrypoint()
+        await extension.on_load()
+        return await extension.get_node_list()
+
+    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage]}
+
+
+def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
+    """Node id → what is wrong with its inputs: missing, unknown, of another type, out of limits."""
+    errors: dict[str, list[str]] = {}
+    for node_id, node in prompt.items():
+        if node["class_type"] not in classes:
+            errors[node_id] = [f"unknown node {node['class_type']}"]
+            continue
+        described = classes[node["class_type"]].describe()["input"]
+        known = {**described["required"], **described.get("optional", {})}
+        wrong = [f"{name}: missing" for name in described["required"] if name not in node["inputs"]]
+        wrong += [f"{name}: unknown" for name in node["inputs"] if name not in known]
+        for name in node["inputs"].keys() & known.keys():
+            problem = _problem(node["inputs"][name], *known[name], prompt, classes)
+            wrong += [f"{name}: {problem}"] if problem else []
+        if wrong:
+            errors[node_id] = wrong
+    return errors
+
+
+def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
+    """Runs a valid prompt: {"outputs": node id → list an output, "ui": node id → what the node shows}."""
+    assert not (errors := validate(prompt, classes)), errors
+    outputs: dict[str, list[list]] = {}
+    shown: dict[str, Any] = {}
+
+    def value_of(link) -> list:
+        node_id, slot = link
+        if node_id not in outputs:
+            compute(node_id)
+        return outputs[node_id][slot]
+
+    def compute(node_id: str) -> None:
+        cls = classes[prompt[node_id]["class_type"]]
+        schema = cls.define_schema()
+        inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in prompt[node_id]["inputs"].items()}
+        if schema.is_input_list:
+            results = [cls.execute(**inputs)]
+        else:
+            calls = max((len(values) for values in inputs.values()), default=1)
+            results = [cls.execute(**{k: v[min(i, len(v) - 1)] for k, v in inputs.items()}) for i in range(calls)]
+        outputs[node_id] = [
+            [item for r in results for item in (r.result[slot] if out.is_output_list else [r.result[slot]])]
+            for slot, out in enumerate(schema.outputs)
+        ]
+        if results[-1].ui is not None:
+            shown[node_id] = results[-1].ui.as_dict()
+
+    with torch.inference_mode():
+        for node_id, node in prompt.items():
+            if classes[node["class_type"]].define_schema().is_output_node and node_id not in shown:
+                compute(node_id)
+    return {"outputs": outputs, "ui": shown}
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def _problem(value, io_type, options, prompt, classes) -> str | None:
+    if _is_link(value):
+        source = prompt.get(value[0])
+        if source is None:
+            return f"links to node {value[0]}, which is not there"
+        given = [out.io_type for out in classes[source["class_type"]].define_schema().outputs]
+        if value[1] >= len(given) or given[value[1]] != io_type:
+            return f"links to output {value[1]} of {source['class_type']}, not {io_type}"
+        return None
+    if io_type == "COMBO":
+        return None if value in options["options"] else f"{value!r} is not in {options['options']}"
+    types = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
+    if io_type not in types:
+        return f"{io_type} needs a link"
+    if not isinstance(value, types[io_type]):
+        return f"{value!r} is no {io_type}"
+    if value < options.get("min", value) or value > options.get("max", value):
+        return f"{value!r} is outside {options.get('min')}…{options.get('max')}"
+    return None
+
+
+class _PreviewImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        images = io.Image.Input("images")
+        return io.Schema("PreviewImage", "Preview Image", "image", inputs=[images], is_output_node=True)
+
+    @classmethod
+    def execute(cls, images):
+        return io.NodeOutput(ui=ui.PreviewImage(images))
+
+
+class _SaveImage(_PreviewImage):
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Image.Input("images"), io.String.Input("filename_prefix", default="ComfyUI")]
+        return io.Schema("SaveImage", "Save Image", "image", inputs=inputs, is_output_node=True)
+
+    @classmethod
+    def execute(cls, images, filename_prefix):
+        return io.NodeOutput(ui=ui.PreviewImage(images))
+
+
