@@ -68,7 +68,7 @@ def _as_floats(value: Any, name: str) -> Tensor:
         return tensor.float() / 255
     if not tensor.is_floating_point():
         raise RethinkError(f"{name}: expected floats in 0…1 or uint8, got {tensor.dtype}.")
-    return tensor.detach().float()
+    return (tensor.detach() if tensor.requires_grad else tensor).float()
 
 
 def _in_range(tensor: Tensor, name: str) -> Tensor:

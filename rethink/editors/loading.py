@@ -109,14 +109,20 @@ def _open_folder(folder: Path, dtype: torch.dtype) -> tuple[Any, Family]:
             str(folder),
             **dict.fromkeys(_UNUSED_PARTS),
             requires_safety_checker=False,
-            torch_dtype=dtype,
             variant="fp16" if "fp16" in variants else None,
             local_files_only=True,
             use_safetensors=True,
+            **_dtype_argument(dtype),
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise RethinkError(f"editor: {folder} cannot be opened: {error}") from error
     return pipeline, family
+
+
+def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """diffusers 0.42 renamed it; before, the new name is not understood, and after, the old one warns."""
+    version = tuple(int(number) for number in require("diffusers").__version__.split(".")[:2])
+    return {"dtype" if version >= (0, 42) else "torch_dtype": dtype}
 
 
 def _check_part(folder: Path, library: str, class_name: str) -> str:

@@ -20,18 +20,19 @@ class Sampler:
     takes_sample: bool = True
 
 
-# "default" is the scheduler that came with the model.
+# "default" is the scheduler that came with the model, as it came.
 SAMPLERS: dict[str, Sampler | None] = {
     "default": None,
     "ddim": Sampler("DDIMScheduler"),
     "euler": Sampler("EulerDiscreteScheduler"),
     "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler", takes_sample=False),
-    "dpmpp_2m": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}),
-    "dpmpp_2m_sde": Sampler(
-        "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"}
-    ),
+    "dpmpp_2m": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpmpp_2m_sde": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     "unipc": Sampler("UniPCMultistepScheduler"),
 }
+
+# For all of them: few steps must begin at full noise and end at none (arXiv 2305.08891, section 3.3).
+_ENDS = {"timestep_spacing": "trailing", "final_sigmas_type": "zero", "set_alpha_to_one": True}
 
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
@@ -113,7 +114,9 @@ class Schedule:
 def _solver(sampler: Sampler | None, own: Any, model_predicts: str) -> Any:
     if sampler is None:
         return type(own).from_config(own.config)
-    options = dict(sampler.options)
+    scheduler = getattr(require("diffusers"), sampler.scheduler)
+    known = inspect.signature(scheduler.__init__).parameters
+    options = {name: value for name, value in _ENDS.items() if name in known} | sampler.options
     if model_predicts == "sample" and not sampler.takes_sample:
         options["prediction_type"] = "v_prediction"  # Schedule.step converts
-    return getattr(require("diffusers"), sampler.scheduler).from_config(own.config, **options)
+    return scheduler.from_config(own.config, **options)

@@ -65,7 +65,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
         text_encoder=_filled(text_encoder, text_weights, dtype, path),
         tokenizer=_open_tokenizer(tokenizer),
         # The best of the general solvers at few steps.
-        scheduler=diffusers.DPMSolverMultistepScheduler(**_BETAS, timestep_spacing="leading", steps_offset=1),
+        scheduler=diffusers.DPMSolverMultistepScheduler(**_BETAS, timestep_spacing="trailing"),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -159,11 +159,11 @@ def _filled(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dty
     except RuntimeError as error:
         lines = str(error).split("\n\t")
         raise RethinkError(f"editor: {path} does not hold a whole {type(model).__name__}: {lines[1]}") from error
-    return model.to(dtype).eval()
+    return torch.nn.Module.to(model, dtype).eval()  # diffusers' own `to` warns of nothing at every cast
 
 
 def _open_tokenizer(folder: str | PathLike) -> Any:
-    try:
-        return require("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise RethinkError(f"tokenizer: {folder} holds no CLIP tokenizer (vocab.json, merges.txt): {error}") from error
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):  # else an empty one would open
+        raise RethinkError(f"tokenizer: {folder} holds no CLIP tokenizer (vocab.json and merges.txt).")
+    return require("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
