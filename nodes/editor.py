@@ -71,7 +71,7 @@ class SampleEdit(io.ComfyNode):
             node_id="RethinkSampleEdit",
             display_name="Instruction Editor Sampler",
             category="Rethink/Edit",
-            description="Edits a picture as an instruction says. Lists of pictures or instructions give a list of edits.",
+            description="Edits a picture as an instruction says. Lists of pictures or instructions make lists.",
             search_aliases=["edit image", "instruct", "instructpix2pix", "edit by text", "image edit sampler"],
             is_input_list=True,
             inputs=[
@@ -107,7 +107,7 @@ class SampleEdit(io.ComfyNode):
                     "edited",
                     display_name="image",
                     is_output_list=True,
-                    tooltip="The edits at the size of the source: by picture, then by seed; a list where a list came in.",
+                    tooltip="The edits at the size of the source: by picture, then by seed. Lists make a list.",
                 )
             ],
         )
@@ -156,7 +156,7 @@ class EditChain(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("image_out", display_name="image", tooltip="The picture after the last instruction."),
-                io.Image.Output("steps_out", display_name="steps", tooltip="The source, then every step, as one batch."),
+                io.Image.Output("steps_out", display_name="steps", tooltip="The source and every step, as one batch."),
             ],
         )
 
@@ -212,7 +212,7 @@ def _seed_input(tooltip: str) -> io.Input:
 
 
 def _settings_inputs() -> list[io.Input]:
-    """One input a field of Settings, of the same name. Zero leaves the choice to the editor, and so does leaving it out."""
+    """One input a field of Settings, of the same name. Zero, or leaving it out, leaves it to the editor."""
     return [
         io.Int.Input(
             "steps",
@@ -285,14 +285,17 @@ def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Set
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
     for name, values in inputs.items():
         if len(values) != 1:
-            raise RethinkError(f"{name}: takes one value, got a list of {len(values)}; only pictures, instructions "
-                               "and masks may be lists.")  # fmt: skip
+            count = len(values)
+            raise RethinkError(f"{name}: takes one value, got a list of {count}; only image, instruction and mask may.")
     values = {name: values[0] for name, values in inputs.items()}
     return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
 
 
 def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:
     """What is edited together: (picture, its instructions, its mask). One picture takes all instructions at once."""
+    for name, values in (("image", images), ("instruction", instructions)):
+        if not values:
+            raise RethinkError(f"{name}: is an empty list; check the node that made it.")
     count = len(images)
     if len(instructions) not in (1, count) and count != 1:
         raise RethinkError(
@@ -313,10 +316,14 @@ def _repeated(values: list, count: int) -> list:
 
 
 def _seeds(seed: int, variations: int) -> list[int]:
+    if not 1 <= variations <= MAX_VARIATIONS:  # the widget's limits do not hold for what comes by a link
+        raise RethinkError(f"variations: expected 1 to {MAX_VARIATIONS}, got {variations}.")
     return [(seed + offset) % (MAX_SEED + 1) for offset in range(variations)]
 
 
-def _edit(editor, image: Tensor, instructions: Sequence[str], seeds: list[int], settings, mask, on_step) -> list[Tensor]:
+def _edit(
+    editor, image: Tensor, instructions: Sequence[str], seeds: list[int], settings: Settings, mask, on_step
+) -> list[Tensor]:
     """All instructions and seeds on one batch of pictures at once → one batch an instruction, by picture, then seed."""
     prepared = editor.prepare(image)
     texts = [text for text in instructions for _ in seeds]

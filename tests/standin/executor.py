@@ -23,14 +23,14 @@ def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
 
 
 def node_classes(pack: ModuleType) -> dict[str, type]:
-    """Node id → class: the pack's nodes and the two of ComfyUI that its workflows end in."""
+    """Node id → class: the pack's nodes and those of ComfyUI that its workflows end in."""
 
     async def ask():
         extension = await pack.comfy_entrypoint()
         await extension.on_load()
         return await extension.get_node_list()
 
-    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage]}
+    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage, _PreviewAny]}
 
 
 def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
@@ -77,8 +77,8 @@ def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
             [item for r in results for item in (r.result[slot] if out.is_output_list else [r.result[slot]])]
             for slot, out in enumerate(schema.outputs)
         ]
-        if results[-1].ui is not None:
-            shown[node_id] = results[-1].ui.as_dict()
+        if (shows := results[-1].ui) is not None:
+            shown[node_id] = shows if isinstance(shows, dict) else shows.as_dict()
 
     with torch.inference_mode():
         for node_id, node in prompt.items():
@@ -97,7 +97,7 @@ def _problem(value, io_type, options, prompt, classes) -> str | None:
         if source is None:
             return f"links to node {value[0]}, which is not there"
         given = [out.io_type for out in classes[source["class_type"]].define_schema().outputs]
-        if value[1] >= len(given) or given[value[1]] != io_type:
+        if value[1] >= len(given) or io_type not in (given[value[1]], "*"):
             return f"links to output {value[1]} of {source['class_type']}, not {io_type}"
         return None
     if io_type == "COMBO":
@@ -134,3 +134,12 @@ class _SaveImage(_PreviewImage):
         return io.NodeOutput(ui=ui.PreviewImage(images))
 
 
+class _PreviewAny(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        source = io.Custom("*").Input("source")
+        return io.Schema("PreviewAny", "Preview as Text", "utilities", inputs=[source], is_output_node=True)
+
+    @classmethod
+    def execute(cls, source):
+        return io.NodeOutput(ui={"text": [str(source)]})

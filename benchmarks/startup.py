@@ -1,0 +1,93 @@
+"""What the pack adds to ComfyUI's start: seconds, and heavy modules.
+
+    python benchmarks/startup.py [--runs N]
+
+Every run is a process of its own, with the Python of the ComfyUI that is found (COMFYUI_PATH, the custom_nodes that
+the pack lies in, ~/comfy/ComfyUI). It imports what ComfyUI has imported before it comes to custom nodes, then loads
+the pack as ComfyUI does; the first run compiles it, the later ones find its bytecode. Without a ComfyUI it runs on
+the stand-in.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.hosts import STANDIN, comfyui_python, comfyui_version, find_comfyui  # noqa: E402
+
+HEAVY = ("diffusers", "transformers", "peft", "accelerate", "kornia", "torchvision", "scipy")
+
+SCRIPT = """
+import asyncio, importlib.util, json, sys, time
+host, pack = sys.argv[1:]
+sys.path.insert(0, host)
+sys.argv = ["main.py", "--cpu"]
+try:
+    import comfy.options
+    comfy.options.enable_args_parsing()
+    import nodes  # ComfyUI's own: everything that is there before custom nodes are loaded
+except ImportError:
+    import numpy, torch, PIL.Image, comfy_api.latest, comfy.model_management  # the stand-in
+before = set(sys.modules)
+
+def load(name, path, entry):
+    start = time.perf_counter()
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = asyncio.run(entry(module))
+    return time.perf_counter() - start, found
+
+async def describe(module):
+    extension = await module.comfy_entrypoint()
+    await extension.on_load()
+    return [getattr(node, "GET_SCHEMA", node.define_schema)() for node in await extension.get_node_list()]
+
+seconds, schemas = load(pack.replace(".", "_x_"), pack + "/__init__.py", describe)
+roots = {name.split(".")[0] for name in set(sys.modules) - before}
+print(json.dumps({"seconds": seconds, "nodes": len(schemas), "modules": sorted(roots)}))
+"""
+
+
+def measure(python: Path, host: Path, bytecode: Path) -> dict:
+    """One start: {"seconds", "nodes", "modules" (top-level names that the pack brought in)}."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [str(python), "-c", SCRIPT, str(host), str(ROOT)]
+    done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"The pack did not load:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=7, help="processes started for the median (default: 7)")
+    runs = parser.parse_args().runs
+    comfyui = find_comfyui()
+    python = comfyui and comfyui_python(comfyui)
+    host = comfyui if python else STANDIN
+    print(f"host: ComfyUI {comfyui_version(comfyui)} at {comfyui}" if python else "host: stand-in")
+
+    with tempfile.TemporaryDirectory() as bytecode:
+        first = measure(python or Path(sys.executable), host, Path(bytecode))
+        later = [measure(python or Path(sys.executable), host, Path(bytecode)) for _ in range(runs)]
+    seconds = [run["seconds"] for run in later]
+    heavy = sorted({name for run in [first, *later] for name in run["modules"]} & set(HEAVY))
+    print(f"{'start':<34}{'seconds':>10}")
+    print(f"{'the first, compiling the pack':<34}{first['seconds']:>10.3f}")
+    print(f"{f'later, median of {runs}':<34}{statistics.median(seconds):>10.3f}")
+    print(f"{'later, fastest and slowest':<34}{f'{min(seconds):.3f}–{max(seconds):.3f}':>10}")
+    print(f"nodes: {first['nodes']}; new modules: {', '.join(first['modules'])}")
+    print(json.dumps({"seconds_added": round(statistics.median(seconds), 4), "heavy_imports": heavy}))
+
+
+if __name__ == "__main__":
+    main()

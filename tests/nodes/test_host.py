@@ -1,0 +1,117 @@
+"""Model folders, the one copy of a model, and memory shared with the host."""
+
+import gc
+import os
+import shutil
+import weakref
+
+import pytest
+import torch
+from comfy import model_management
+
+
+@pytest.fixture
+def host(part):
+    return part("nodes.host")
+
+
+@pytest.fixture
+def mini(models, miniature):
+    shutil.copytree(miniature, models.diffusers / "mini")
+    return models.diffusers / "mini"
+
+
+def test_lists_pipelines_and_safetensors_only(host, models):
+    for folder in ("plain", "owner/nested", "a/b/too-deep"):
+        (models.diffusers / folder).mkdir(parents=True)
+        (models.diffusers / folder / "model_index.json").write_text("{}")
+    (models.diffusers / "no-pipeline").mkdir()
+    (models.checkpoints / "sub").mkdir()
+    for file in ("one.safetensors", "sub/two.SAFETENSORS", "pickle.ckpt", "pickle.pt", "model.bin", "notes.txt"):
+        (models.checkpoints / file).write_bytes(b"")
+    names = ["built-in", "owner/nested", "plain", "one.safetensors", "sub/two.SAFETENSORS"]
+    assert host.editor_names() == names
+    assert host.editor_path("owner/nested") == models.diffusers / "owner" / "nested"
+    assert host.editor_path("sub/two.SAFETENSORS") == models.checkpoints / "sub" / "two.SAFETENSORS"
+
+
+def test_model_folders_may_be_missing(host, models):
+    models.diffusers.rmdir()
+    models.checkpoints.rmdir()
+    assert host.editor_names() == ["built-in"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "../secret", "mini/../../../secret", "..\\secret", "/etc", "C:\\Windows", "mini/unet", "secret",
+        "../../secret.safetensors", "file:///secret", "stabilityai/stable-diffusion-2", "mini\0", None, 3,
+    ],
+)  # fmt: skip
+def test_no_name_leaves_the_model_folders(host, mini, miniature, tmp_path, RethinkError, name):
+    shutil.copytree(miniature, tmp_path / "secret")
+    (tmp_path / "secret.safetensors").write_bytes(b"")
+    with pytest.raises(RethinkError, match="editor: there is no"):
+        host.load_editor(name, "auto", "none")
+
+
+def test_links_out_of_the_model_folders_are_refused(host, models, miniature, tmp_path, RethinkError):
+    (tmp_path / "outside.safetensors").write_bytes(b"")
+    try:
+        (models.diffusers / "link").symlink_to(miniature, target_is_directory=True)
+        (models.checkpoints / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    for name in ("link", "link.safetensors"):
+        with pytest.raises(RethinkError, match="link that leads out"):
+            host.load_editor(name, "auto", "none")
+
+
+def test_a_model_is_in_memory_once_and_goes_with_its_last_user(host, mini):
+    first, second = (host.load_editor("mini", "auto", "none") for _ in range(2))
+    assert first is second
+    assert host.load_editor("mini", "fp32", "none") is first  # what auto means here
+    assert host.load_editor("mini", "bf16", "none") is not first
+    with host.on_device(first):
+        pass
+    editor, patcher = weakref.ref(first), model_management.loaded[0]
+    del first, second
+    gc.collect()
+    assert editor() is None and patcher() is None
+
+
+def test_a_replaced_file_is_loaded_anew(host, mini, classes):
+    old = host.load_editor("mini", "auto", "none")
+    print_before = classes["RethinkLoadEditor"].fingerprint_inputs(editor="mini", dtype="auto", offload="none")
+    weights = mini / "unet" / "diffusion_pytorch_model.safetensors"
+    os.utime(weights, ns=(1, weights.stat().st_mtime_ns + 10**9))
+    assert classes["RethinkLoadEditor"].fingerprint_inputs(editor="mini", dtype="auto", offload="none") != print_before
+    assert host.load_editor("mini", "auto", "none") is not old
+
+
+def test_weights_can_be_trained_though_nodes_run_in_inference_mode(host, mini):
+    with torch.inference_mode():
+        editor = host.load_editor("mini", "auto", "none")
+    assert not any(weight.is_inference() for weight in editor.module.parameters())
+
+
+def test_what_the_host_wants_back_it_gets_and_the_next_run_loads_again(host, mini):
+    editor = host.load_editor("mini", "auto", "none")
+
+    def edit():
+        with torch.inference_mode(), host.on_device(editor):
+            return editor.edit(editor.prepare(torch.rand(1, 16, 16, 3)), ["blue"], [0])
+
+    edit()
+    patcher = model_management.loaded[0]()
+    assert patcher.model is editor.module
+    model_management.unload_all_models()
+    assert edit().shape == (1, 16, 16, 3)
+    assert patcher.loads == 2 and len(model_management.loaded) == 1
+
+
+def test_running_out_of_memory_unloads_everything(host, fake, RethinkError):
+    before = model_management.cleared
+    with pytest.raises(RethinkError), host.on_device(fake):
+        raise RethinkError("editor: fake ran out of memory on cuda; edit fewer images at once.")
+    assert model_management.cleared == before + 2  # once to make room for an editor that moves itself, once after

@@ -1,0 +1,96 @@
+"""Every workflow runs as posted to the API, and its drag-and-drop twin describes the same graph."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.hosts import PACK_ROOT
+from tests.standin.executor import run, validate
+
+WORKFLOWS = PACK_ROOT / "workflows"
+NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+NOTES = ("Note", "MarkdownNote")
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def graph_of_api(prompt):
+    return {i: (node["class_type"], node["inputs"]) for i, node in prompt.items()}
+
+
+def graph_of_ui(workflow, classes):
+    """What the front end posts for a workflow: links by origin, widget values in the order of the schema."""
+    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    graph = {}
+    for node in workflow["nodes"]:
+        if node["type"] in NOTES:
+            continue
+        described = classes[node["type"]].describe()["input"]
+        inputs = {}
+        values = iter(node["widgets_values"])
+        for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
+            if "default" in options:
+                inputs[name] = next(values)
+                if options.get("control_after_generate"):
+                    assert next(values) in ("fixed", "increment", "decrement", "randomize")
+        assert next(values, None) is None
+        inputs |= {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
+        graph[str(node["id"])] = (node["type"], inputs)
+    return graph
+
+
+@pytest.fixture
+def prompt(request, part, models, miniature):
+    """An API workflow; where the built-in editor has not been trained yet, a miniature takes its place."""
+    prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
+    if not part("rethink.tiny").EDITOR_FOLDER.exists():
+        shutil.copytree(miniature, models.diffusers / "miniature")
+        for node in prompt.values():
+            if node["class_type"] == "RethinkLoadEditor":
+                node["inputs"]["editor"] = "miniature"
+    return prompt
+
+
+def test_there_are_workflows():
+    assert {"built_in_edit", "edit_chain", "variations"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("prompt", NAMES, indirect=True)
+def test_runs(prompt, classes):
+    results = run(prompt, classes)
+    ends = [i for i, node in prompt.items() if node["class_type"] == "SaveImage"]
+    assert ends and all(results["ui"][i]["images"] for i in ends)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_twins_describe_the_same_graph(name, classes, models):
+    workflow = read_json(WORKFLOWS / f"{name}.json")
+    assert graph_of_ui(workflow, classes) == graph_of_api(read_json(WORKFLOWS / "api" / f"{name}.json"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_drag_and_drop_file_is_whole_and_explained(name, classes, models):
+    workflow = read_json(WORKFLOWS / f"{name}.json")
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    assert any(node["type"] in NOTES for node in nodes.values())
+    for link, origin, slot, target, input_slot, io_type in workflow["links"]:
+        assert link in nodes[origin]["outputs"][slot]["links"]
+        assert nodes[target]["inputs"][input_slot]["link"] == link
+        assert nodes[origin]["outputs"][slot]["type"] == io_type
+    boxes = [(*node["pos"], *node["size"]) for node in nodes.values()]
+    corners = [(left, top, left + width, top + height) for left, top, width, height in boxes]
+    for i, (left, top, right, bottom) in enumerate(corners):
+        for other in corners[:i]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top, "nodes overlap"
+
+
+def test_wrong_prompts_are_refused_node_by_node(classes, models):
+    prompt = read_json(WORKFLOWS / "api" / "variations.json")
+    prompt["1"]["inputs"]["editor"] = "../../secret"
+    prompt["4"]["inputs"] |= {"variations": 1000, "steps": -1, "image": ["1", 0]}
+    del prompt["4"]["inputs"]["seed"]
+    errors = validate(prompt, classes)
+    assert set(errors) == {"1", "4"} and len(errors["4"]) == 4
