@@ -119,10 +119,9 @@ class SampleEdit(io.ComfyNode):
         runs = _runs(images, instruction, list(mask))
         seeds = _seeds(seed, variations)
         edited = []
-        with host.on_device(editor):
-            for index, (picture, instructions, area) in enumerate(runs):
-                on_step = host.on_step(index, len(runs))
-                edited += _edit(editor, picture, instructions, seeds, settings, area, on_step)
+        for index, (picture, instructions, area) in enumerate(runs):
+            on_step = host.on_step(index, len(runs))
+            edited += _edit(editor, picture, instructions, seeds, settings, area, on_step)
         return io.NodeOutput(edited)
 
 
@@ -168,10 +167,9 @@ class EditChain(io.ComfyNode):
         settings = Settings(**settings)
         steps = [as_image(image)]
         area = None if mask is None else as_mask(mask, steps[0])
-        with host.on_device(editor):
-            for index, line in enumerate(lines):
-                on_step = host.on_step(index, len(lines))
-                steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
+        for index, line in enumerate(lines):
+            on_step = host.on_step(index, len(lines), previews=False)
+            steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
         shown = torch.cat(steps)
         return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls))
 
@@ -325,15 +323,9 @@ def _edit(
     editor, image: Tensor, instructions: Sequence[str], seeds: list[int], settings: Settings, mask, on_step
 ) -> list[Tensor]:
     """All instructions and seeds on one batch of pictures at once → one batch an instruction, by picture, then seed."""
-    prepared = editor.prepare(image)
-    texts = [text for text in instructions for _ in seeds]
-    rows = editor.edit(
-        prepared,
-        texts * len(image),
-        seeds * (len(instructions) * len(image)),
-        settings,
-        mask=mask,
-        on_step=on_step,
-    )
+    texts = [text for text in instructions for _ in seeds] * len(image)
+    seeds_of_rows = seeds * (len(instructions) * len(image))
+    with host.on_device(editor, image, len(texts)):
+        rows = editor.edit(editor.prepare(image), texts, seeds_of_rows, settings, mask=mask, on_step=on_step)
     by_instruction = rows.unflatten(0, (len(image), len(instructions), len(seeds))).transpose(0, 1)
     return [batch.flatten(0, 1) for batch in by_instruction]

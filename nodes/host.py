@@ -21,6 +21,7 @@ from ..rethink.images import to_pil
 
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
+BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
 
 
@@ -114,16 +115,19 @@ def load_editor(name: str, dtype: str, offload: str):
 
 
 @contextmanager
-def on_device(editor) -> Iterator[None]:
-    """Within it the editor's weights are where it computes; afterwards ComfyUI may take the memory back at any time.
+def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
+    """Within it the editor's weights are where it computes, with room to edit `rows` pictures of the size of `images`.
+
+    Afterwards ComfyUI may take the memory back at any time.
 
     When memory ran out, everything ComfyUI holds is unloaded before the error goes on, so that the next run works.
     """
     patcher = _patchers.get(editor)
+    room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
     if patcher is None:
-        memory.free_memory(memory.module_size(editor.module), memory.get_torch_device())
+        memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
     else:
-        memory.load_models_gpu([patcher], force_full_load=True)
+        memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
         editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:
         yield
@@ -145,8 +149,11 @@ def _best_dtype(device: torch.device) -> str:
 # Progress and interrupt
 
 
-def on_step(run: int = 0, runs: int = 1) -> Callable[[int, int, Callable[[], Tensor]], None]:
-    """The callback for run `run` of `runs` edits of one node: progress over all of them, previews, Cancel."""
+def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:
+    """The callback for run `run` of `runs` edits of one node: progress over all of them, previews, Cancel.
+
+    A node that shows its result on itself asks for no previews: the front end would go on showing the last of them.
+    """
     bar = comfy.utils.ProgressBar(runs)
     shown = -math.inf
 
@@ -154,7 +161,7 @@ def on_step(run: int = 0, runs: int = 1) -> Callable[[int, int, Callable[[], Ten
         nonlocal shown
         memory.throw_exception_if_processing_interrupted()
         picture = None
-        if time.monotonic() - shown >= PREVIEW_SECONDS:
+        if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
             picture = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
             shown = time.monotonic()
         bar.update_absolute(run * total + step, runs * total, picture)

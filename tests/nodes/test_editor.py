@@ -138,7 +138,7 @@ def test_a_chain_edits_what_the_step_before_made(chain, fake):
     assert torch.equal(final, steps[-1:])
     assert all(torch.equal(before, steps[i : i + 1]) for i, before in enumerate(fake.prepared))
     assert len(node.ui.as_dict()["images"]) == 4
-    assert [value for value, _, _ in utils.reports] == list(range(1, 13))
+    assert [(value, preview) for value, _, preview in utils.reports] == [(value, None) for value in range(1, 13)]
 
 
 def test_a_chain_of_a_batch(chain):

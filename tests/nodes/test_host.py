@@ -72,7 +72,7 @@ def test_a_model_is_in_memory_once_and_goes_with_its_last_user(host, mini):
     assert first is second
     assert host.load_editor("mini", "fp32", "none") is first  # what auto means here
     assert host.load_editor("mini", "bf16", "none") is not first
-    with host.on_device(first):
+    with host.on_device(first, torch.rand(1, 16, 16, 3), 1):
         pass
     editor, patcher = weakref.ref(first), model_management.loaded[0]
     del first, second
@@ -99,10 +99,12 @@ def test_what_the_host_wants_back_it_gets_and_the_next_run_loads_again(host, min
     editor = host.load_editor("mini", "auto", "none")
 
     def edit():
-        with torch.inference_mode(), host.on_device(editor):
-            return editor.edit(editor.prepare(torch.rand(1, 16, 16, 3)), ["blue"], [0])
+        image = torch.rand(1, 16, 16, 3)
+        with torch.inference_mode(), host.on_device(editor, image, 1):
+            return editor.edit(editor.prepare(image), ["blue"], [0])
 
     edit()
+    assert model_management.asked == 16 * 16 * host.BYTES_A_PIXEL
     patcher = model_management.loaded[0]()
     assert patcher.model is editor.module
     model_management.unload_all_models()
@@ -112,6 +114,6 @@ def test_what_the_host_wants_back_it_gets_and_the_next_run_loads_again(host, min
 
 def test_running_out_of_memory_unloads_everything(host, fake, RethinkError):
     before = model_management.cleared
-    with pytest.raises(RethinkError), host.on_device(fake):
+    with pytest.raises(RethinkError), host.on_device(fake, torch.rand(1, 8, 8, 3), 1):
         raise RethinkError("editor: fake ran out of memory on cuda; edit fewer images at once.")
     assert model_management.cleared == before + 2  # once to make room for an editor that moves itself, once after

@@ -87,6 +87,16 @@ def test_the_drag_and_drop_file_is_whole_and_explained(name, classes, models):
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top, "nodes overlap"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_has_a_thumbnail(name, part):
+    if not part("rethink.tiny").EDITOR_FOLDER.exists():
+        pytest.skip("there is no built-in editor yet that could draw it")
+    from PIL import Image
+
+    with Image.open(WORKFLOWS / f"{name}.jpg") as thumbnail:
+        assert thumbnail.width == 640
+
+
 def test_wrong_prompts_are_refused_node_by_node(classes, models):
     prompt = read_json(WORKFLOWS / "api" / "variations.json")
     prompt["1"]["inputs"]["editor"] = "../../secret"

@@ -5,6 +5,7 @@ import weakref
 import torch
 
 loaded: list = []  # weak references to the ModelPatchers that are loaded, as ComfyUI holds them
+asked = 0  # bytes that the last load wanted beside the weights
 cleared = 0  # how often everything was unloaded
 _interrupted = False
 
@@ -45,6 +46,8 @@ def module_size(module):
 
 
 def load_models_gpu(patchers, memory_required=0, force_full_load=False):
+    global asked
+    asked = memory_required
     for patcher in patchers:
         patcher.model.to(patcher.load_device)
         patcher.loads += 1
