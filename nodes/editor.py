@@ -279,7 +279,7 @@ def _settings_inputs() -> list[io.Input]:
 
 
 def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
-    """What came in as lists of one, unpacked. Lists of more belong to image, instruction and mask only."""
+    """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
     for name, values in inputs.items():
         if len(values) != 1:
@@ -301,10 +301,7 @@ def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tu
         )
     if len(masks) not in (1, count):
         raise RethinkError(f"mask: a list of {count} picture(s) needs 1 or {count} masks, got {len(masks)}.")
-    if count == 1:
-        shared = [instructions]
-    else:
-        shared = [[text] for text in _repeated(instructions, count)]
+    shared = [instructions] if count == 1 else [[text] for text in _repeated(instructions, count)]
     areas = [None if m is None else as_mask(m, i) for m, i in zip(_repeated(masks, count), images)]
     return list(zip(images, shared, areas))
 

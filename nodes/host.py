@@ -99,15 +99,14 @@ def load_editor(name: str, dtype: str, offload: str):
     if device.type == "cpu":
         offload = "none"  # there is nothing to move
     if dtype == "auto":
-        dtype = _best_dtype(device)
+        dtype = _best_dtype(device)  # where it will compute, not where it waits
     key = (path.resolve(), stamp(path), dtype, offload, str(device))
     editor = _editors.get(key)
     if editor is None:
         managed = offload == "none"
         home = memory.unet_offload_device() if managed else device
-        with torch.inference_mode(False):  # ComfyUI runs nodes in it; weights made there could never be trained
-            tokenizer = Path(memory.__file__).parent / "sd1_tokenizer"
-            editor = load(path, dtype=dtype, device=home, offload=offload, tokenizer=tokenizer)
+        tokenizer = Path(memory.__file__).parent / "sd1_tokenizer"  # for single files, which have none
+        editor = load(path, dtype=dtype, device=home, offload=offload, tokenizer=tokenizer)
         _editors[key] = editor
         if managed:
             _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
@@ -118,9 +117,8 @@ def load_editor(name: str, dtype: str, offload: str):
 def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
     """Within it the editor's weights are where it computes, with room to edit `rows` pictures of the size of `images`.
 
-    Afterwards ComfyUI may take the memory back at any time.
-
-    When memory ran out, everything ComfyUI holds is unloaded before the error goes on, so that the next run works.
+    Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
+    is unloaded before the error goes on, so that the next run works.
     """
     patcher = _patchers.get(editor)
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit

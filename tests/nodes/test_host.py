@@ -89,12 +89,6 @@ def test_a_replaced_file_is_loaded_anew(host, mini, classes):
     assert host.load_editor("mini", "auto", "none") is not old
 
 
-def test_weights_can_be_trained_though_nodes_run_in_inference_mode(host, mini):
-    with torch.inference_mode():
-        editor = host.load_editor("mini", "auto", "none")
-    assert not any(weight.is_inference() for weight in editor.module.parameters())
-
-
 def test_what_the_host_wants_back_it_gets_and_the_next_run_loads_again(host, mini):
     editor = host.load_editor("mini", "auto", "none")
 
