@@ -230,6 +230,28 @@ def test_a_checkpoint_holds_the_same_editor(checkpoint, tokenizer):
     assert edit(editor).std() > 0
 
 
+def test_a_checkpoint_of_full_depth(tokenizer, tmp_path):
+    """All of Stable Diffusion 1's levels and layers, only narrower: block numbers run to two digits."""
+    import diffusers
+
+    pipeline = miniatures.make_pipeline(miniatures.INSTRUCT, tokenizer)
+    pipeline.register_modules(
+        unet=diffusers.UNet2DConditionModel(
+            in_channels=8, sample_size=64, cross_attention_dim=32, block_out_channels=(32, 32, 64, 64)
+        ),
+        vae=diffusers.AutoencoderKL(
+            block_out_channels=(32, 32, 64, 64), layers_per_block=2,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        ),
+    )  # fmt: skip
+    editor = load_editor(miniatures.write_checkpoint(tmp_path / "deep.safetensors", pipeline), tokenizer=tokenizer)
+    for part in ("unet", "vae"):
+        ours, theirs = editor.module[part].state_dict(), getattr(pipeline, part).state_dict()
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+    plan = editor.prepare(torch.rand(1, 100, 100, 3)).encoded.plan
+    assert plan.padded == (512, 512)
+
+
 def test_a_checkpoint_needs_a_tokenizer(checkpoint, tmp_path):
     with pytest.raises(RethinkError, match="has no tokenizer; give"):
         load_editor(checkpoint[2])
