@@ -1,6 +1,15 @@
 """Says in the summary which host the nodes ran on: the stand-in, or the stand-in and a real ComfyUI."""
 
+import pytest
+
 from tests.hosts import comfyui_version, find_comfyui
+
+
+def pytest_configure():
+    try:
+        find_comfyui()
+    except FileNotFoundError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -106,8 +106,27 @@ def test_what_the_host_wants_back_it_gets_and_the_next_run_loads_again(host, min
     assert patcher.loads == 2 and len(model_management.loaded) == 1
 
 
-def test_running_out_of_memory_unloads_everything(host, fake, RethinkError):
+def test_running_out_of_memory_unloads_everything_and_the_next_run_works(
+    host, mini, classes, RethinkError, monkeypatch
+):
+    editor = host.load_editor("mini", "auto", "none")
+
+    def sample():
+        inputs = {"editor": [editor], "image": [torch.rand(1, 16, 16, 3)], "instruction": ["blue"], "seed": [0]}
+        return classes["RethinkSampleEdit"].execute(**inputs, steps=[2]).result[0]
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
     before = model_management.cleared
-    with pytest.raises(RethinkError), host.on_device(fake, torch.rand(1, 8, 8, 3), 1):
-        raise RethinkError("editor: fake ran out of memory on cuda; edit fewer images at once.")
-    assert model_management.cleared == before + 2  # once to make room for an editor that moves itself, once after
+    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^editor: .* ran out of memory .*$"):
+        patch.setattr(editor.module["unet"], "forward", full)
+        sample()
+    assert model_management.cleared == before + 1
+    assert sample()[0].shape == (1, 16, 16, 3)
+
+
+def test_room_is_made_for_an_editor_that_moves_itself(host, fake):
+    before = model_management.cleared
+    with host.on_device(fake, torch.rand(1, 8, 8, 3), 1):
+        assert model_management.cleared == before + 1
