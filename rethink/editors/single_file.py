@@ -36,20 +36,25 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     """
     diffusers, transformers = require("diffusers"), require("transformers")
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
-    weights = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
     for prefix, part in ((_UNET, "UNet"), (_VAE, "VAE"), (_TEXT, "CLIP text encoder")):
-        if not any(key.startswith(prefix) for key in weights):
-            raise RethinkError(f"editor: {path} {_what_is_wrong(weights, part)}")
+        if not any(name.startswith(prefix) for name in names):
+            raise RethinkError(f"editor: {path} {_what_is_wrong(names, part)}")
     if tokenizer is None:
         raise RethinkError(f"editor: {path} has no tokenizer; give a folder with CLIP's vocab.json and merges.txt.")
 
-    unet = unet_config(_under(weights, _UNET))
-    vae = vae_config(_under(weights, _VAE))
+    weights = load_file(path)
     text_weights = {f"text_model.{key.removeprefix('text_model.')}": w for key, w in _under(weights, _TEXT).items()}
     text_weights.pop("text_model.embeddings.position_ids", None)
-    text = text_config(text_weights)
+    try:
+        unet, vae = unet_config(_under(weights, _UNET)), vae_config(_under(weights, _VAE))
+        text = text_config(text_weights)
+    except (KeyError, IndexError, StopIteration) as error:
+        raise RethinkError(f"editor: {path} is incomplete, {str(error) or 'a weight'} is missing; get it again.") from error
     family = next(
         (f for f in FAMILIES if unet["in_channels"] == vae["latent_channels"] * (2 if f.source_channels else 1)), None
     )
@@ -59,9 +64,11 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     text_encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig(**text))
     if not hasattr(text_encoder, "text_model"):  # newer transformers have one level less
         text_weights = {key.removeprefix("text_model."): weight for key, weight in text_weights.items()}
+    with torch.device("meta"):  # no memory and no time for weights that are replaced at once
+        empty_unet, empty_vae = diffusers.UNet2DConditionModel(**unet), diffusers.AutoencoderKL(**vae)
     pipeline = getattr(diffusers, family.pipelines[0])(
-        unet=_filled(diffusers.UNet2DConditionModel(**unet), convert_ldm_unet_checkpoint(weights, unet), dtype, path),
-        vae=_filled(diffusers.AutoencoderKL(**vae), convert_ldm_vae_checkpoint(weights, vae), dtype, path),
+        unet=_filled(empty_unet, convert_ldm_unet_checkpoint(weights, unet), dtype, path),
+        vae=_filled(empty_vae, convert_ldm_vae_checkpoint(weights, vae), dtype, path),
         text_encoder=_filled(text_encoder, text_weights, dtype, path),
         tokenizer=_open_tokenizer(tokenizer),
         # The best of the general solvers at few steps.
@@ -146,16 +153,16 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
     return count
 
 
-def _what_is_wrong(weights: Mapping[str, Tensor], part: str) -> str:
+def _what_is_wrong(names: list[str], part: str) -> str:
     for sign, layout in _OTHER_LAYOUTS.items():
-        if any(sign in key for key in weights):
+        if any(sign in name for name in names):
             return f"is {layout}; single files must be complete Stable Diffusion 1 checkpoints."
     return f"has no {part}; single files must be complete Stable Diffusion 1 checkpoints."
 
 
 def _filled(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype, path: Path) -> torch.nn.Module:
     try:
-        model.load_state_dict(weights, strict=True)
+        model.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         lines = str(error).split("\n\t")
         raise RethinkError(f"editor: {path} does not hold a whole {type(model).__name__}: {lines[1]}") from error

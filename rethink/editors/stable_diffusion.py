@@ -127,7 +127,8 @@ class StableDiffusionEditor:
 
     def _plan(self, images: Tensor) -> Fit:
         unet = self.module["unet"].config
-        sizes = unet.sample_size if isinstance(unet.sample_size, (list, tuple)) else (unet.sample_size,) * 2
+        size = unet.sample_size or 64  # Stable Diffusion 1's, where a folder does not say
+        sizes = size if isinstance(size, (list, tuple)) else (size, size)
         return plan_fit(
             *images.shape[1:3],
             area=sizes[0] * sizes[1] * self._shrinks**2,

@@ -57,6 +57,11 @@ def test_the_family_follows_from_the_folder(folders):
         assert editor.device == torch.device("cpu")
 
 
+def test_an_editor_is_called_after_its_folder_or_file(folders, tmp_path):
+    folder = Path(shutil.copytree(folders["sdedit"], tmp_path / "model-v1.5"))
+    assert load_editor(folder).name == "model-v1.5"
+
+
 def test_an_image_to_image_folder_is_sdedit(folders, tmp_path):
     folder = Path(shutil.copytree(folders["sdedit"], tmp_path / "editor"))
     index = json.loads((folder / "model_index.json").read_text())
@@ -124,12 +129,23 @@ def test_unknown_pipelines_are_named(folder):
             load_editor(folder)
 
 
+@pytest.mark.parametrize("value", [None, [None, None], ["diffusers"], "UNet2DConditionModel"])
+def test_an_index_without_a_unet(folder, value):
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "unet": value}))
+    with pytest.raises(RethinkError, match="names no unet"):
+        load_editor(folder)
+
+
 def test_code_in_the_folder_is_not_run(folder):
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["surprise", "UNet"]}))
     (folder / "unet" / "surprise.py").write_text("raise SystemExit('run!')")
     with pytest.raises(RethinkError, match="code of its own"):
         load_editor(folder)
+    (folder / "model_index.json").write_text(json.dumps({**index, "extra": ["surprise", "Extra"]}))
+    shutil.copytree(folder / "unet", folder / "extra")
+    assert edit(load_editor(folder)).std() > 0
 
 
 def test_pickles_are_refused(folder, tmp_path):
@@ -198,8 +214,8 @@ def test_offload_asks_diffusers(folders, monkeypatch):
             diffusers.DiffusionPipeline, method, lambda self, device, method=method: asked.append((method, device))
         )
     for offload in ("model", "sequential"):
-        assert load_editor(folders["sdedit"], device="cuda", offload=offload).device == torch.device("cuda")
-    device = torch.device("cuda")
+        assert load_editor(folders["sdedit"], device="meta", offload=offload).device == torch.device("meta")
+    device = torch.device("meta")  # any that is not the CPU
     assert asked == [("enable_model_cpu_offload", device), ("enable_sequential_cpu_offload", device)]
 
 
@@ -209,7 +225,7 @@ def test_the_editor_follows_its_weights(folders):
     assert editor.device == torch.device("meta")
 
 
-@pytest.mark.parametrize("option", [{"dtype": "fp8"}, {"offload": "disk"}, {"device": "abacus"}])
+@pytest.mark.parametrize("option", [{"dtype": "fp8"}, {"offload": "disk"}, {"device": "abacus"}, {"device": "cuda:99"}])
 def test_unknown_choices(folders, option):
     with pytest.raises(RethinkError, match=f"^{next(iter(option))}: .*unknown"):
         load_editor(folders["sdedit"], **option)
@@ -275,6 +291,12 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
     refused({"lora_unet_down.alpha": torch.zeros(1)}, "is a LoRA")
     missing = "model.diffusion_model.middle_block.0.in_layers.0.bias"
     refused({key: w for key, w in weights.items() if key != missing}, "not hold a whole UNet2DCond.*mid_block")
+    for prefix in (
+        "model.diffusion_model.input",
+        "first_stage_model.encoder",
+        "cond_stage_model.transformer.text_model.em",
+    ):
+        refused({key: w for key, w in weights.items() if not key.startswith(prefix)}, "is incomplete")
     widened = {**weights, "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)}
     refused(widened, "takes 9 channels")
     file.write_bytes(checkpoint[2].read_bytes()[:5000])
