@@ -1,0 +1,231 @@
+"""Rebuilds every built-in model from nothing: `python -m rethink.tiny.build`.
+
+About half an hour on one data-centre GPU; on a CPU use `--scale` for a weaker, faster build. Interrupted builds go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+import torch
+
+from ..training import autoencoder, clip, instruct_pix2pix
+from ..training.loop import Plan, write_json
+from . import CLIP_FOLDER, EDITOR_FOLDER
+from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render_arrays
+from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
+
+LATENT_CHANNELS = 8
+TEXT_TOKENS = 32
+CLIP_TOKENS = 56
+CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
+DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured: see README.md
+
+
+class Edits(torch.utils.data.IterableDataset):
+    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def __iter__(self):
+        worker = torch.utils.data.get_worker_info()
+        rng = Random(f"{self.seed}-{time.time_ns()}-{worker.id if worker else 0}")
+        while True:
+            task = sample_task(rng.getrandbits(60), split="train")
+            source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
+            captions = task.source.caption, task.target.caption
+            yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
+
+
+class Pictures(Edits):
+    def __iter__(self):
+        return ({"image": edit["edited"]} for edit in super().__iter__())
+
+
+def make_tokenizer(folder: Path, length: int):
+    """A CLIPTokenizer whose vocabulary is every byte and the words of the built-in world."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import CLIPTokenizer
+
+    words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
+    words += [w for table in (WORDINGS, HELD_OUT_WORDINGS) for lines in table.values() for w in lines]
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    learner.normalizer = normalizers.Lowercase()
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(r"\{\w+\}", "removed"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
+    words = [part for line in words for part in line.replace("{", " {").replace("}", "} ").split()]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
+    )
+    learner.train_from_iterator([w for w in words if "{" not in w], trainer)
+    merges = [m if isinstance(m, list) else m.split() for m in json.loads(learner.to_str())["model"]["merges"]]
+    tokens = letters + [f"{letter}</w>" for letter in letters] + ["".join(pair) for pair in merges]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "vocab.json", {token: index for index, token in enumerate(tokens)})
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length})
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
+
+
+def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(CLIPTextConfig(**text_config(tokenizer, width, layers)))
+
+
+def text_config(tokenizer, width: int, layers: int) -> dict:
+    return {
+        "vocab_size": len(tokenizer), "hidden_size": width, "intermediate_size": 4 * width, "projection_dim": width,
+        "num_hidden_layers": layers, "num_attention_heads": 4, "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id, "hidden_act": "gelu",
+    }  # fmt: skip
+
+
+def make_vae():
+    from diffusers import AutoencoderKL
+
+    blocks = 4
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64, 64), layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks, sample_size=SIZE,
+    )  # fmt: skip
+
+
+def make_unet(text_width: int = 128):
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=SIZE // 8, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=(64, 128),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1, attention_head_dim=4, norm_num_groups=8, cross_attention_dim=text_width,
+        resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=4,
+    )  # fmt: skip
+
+
+def make_scheduler():
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="sample", clip_sample=False,
+        rescale_betas_zero_snr=True, timestep_spacing="trailing", set_alpha_to_one=True, steps_offset=0,
+    )  # fmt: skip
+
+
+def make_clip(tokenizer):
+    from transformers import CLIPConfig, CLIPModel
+
+    vision = {
+        "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 5, "num_attention_heads": 4,
+        "image_size": SIZE, "patch_size": 16, "projection_dim": 128, "hidden_act": "gelu",
+    }  # fmt: skip
+    return CLIPModel(CLIPConfig(text_config=text_config(tokenizer, 128, 3), vision_config=vision, projection_dim=128))
+
+
+def build_autoencoder(work: Path, plan: Plan, device: str, report):
+    from diffusers import AutoencoderKL
+
+    done = work / "autoencoder" / "model"
+    if not done.exists():
+        vae = make_vae().to(device)
+        autoencoder.train(vae, Pictures(1), plan, work / "autoencoder", render=render_arrays, report=report)
+        vae.save_pretrained(done)
+    return AutoencoderKL.from_pretrained(done).to(device)
+
+
+def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
+    tokenizer = make_tokenizer(work / "tokenizer", TEXT_TOKENS)
+    parts = SimpleNamespace(
+        vae=vae, unet=make_unet().to(device), text_encoder=make_text_encoder(tokenizer).to(device),
+        tokenizer=tokenizer, scheduler=make_scheduler(),
+    )  # fmt: skip
+    objective = instruct_pix2pix.Objective(edit_weight=4, last_timestep=0.5, train_text=True)
+    instruct_pix2pix.train(parts, Edits(2), objective, plan, work / "editor", render=render_arrays, report=report)
+
+
+def build_clip(work: Path, plan: Plan, device: str, report) -> None:
+    from transformers import CLIPModel
+
+    tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
+    model = make_clip(tokenizer).to(device)
+    clip.train(
+        model, tokenizer, Edits(3), plan, work / "clip", render=render_arrays, mean=CLIP_MEAN, std=CLIP_STD, report=report
+    )  # fmt: skip
+    assert isinstance(model, CLIPModel)
+    model.save_pretrained(work / "clip")
+
+
+def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_FOLDER) -> None:
+    """Copies what was trained to where it ships, in float16."""
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from transformers import CLIPModel
+
+    if (work / "editor" / "model_index.json").exists():
+        pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
+        shutil.rmtree(editor, ignore_errors=True)
+        pipe.save_pretrained(editor)
+        for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
+            shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
+        write_json(editor / "rethink.json", DEFAULTS)
+    if (work / "clip" / "config.json").exists():
+        shutil.rmtree(clip_folder, ignore_errors=True)
+        CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
+        make_tokenizer(clip_folder, CLIP_TOKENS)
+        write_json(clip_folder / "preprocessor_config.json", {
+            "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"height": SIZE, "width": SIZE},
+            "do_center_crop": False, "do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255,
+            "do_normalize": True, "image_mean": CLIP_MEAN, "image_std": CLIP_STD, "resample": 3,
+        })  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
+    parser.add_argument("--only", choices=("autoencoder", "editor", "clip", "publish"), help="one stage alone")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
+    parser.add_argument("--batch", type=int, default=1024, help="pictures a step")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this time")
+    parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
+    options = parser.parse_args(arguments)
+
+    def plan(steps: int, rate: float, **more) -> Plan:
+        return Plan(
+            steps=max(1, int(steps * options.scale)), batch=options.batch, learning_rate=rate, minutes=options.minutes,
+            workers=options.workers, precision="bf16" if options.device == "cuda" else "no", **more,
+        )  # fmt: skip
+
+    def wanted(stage: str) -> bool:
+        return options.only in (None, stage)
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    torch.set_float32_matmul_precision("high")
+    if wanted("autoencoder") or wanted("editor"):
+        vae = build_autoencoder(
+            options.work, plan(12_000, 2e-3, warmup=200, decay_from=0.4, ema=0.998), options.device, report
+        )
+    if wanted("editor"):
+        build_editor(options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report)
+    if wanted("clip"):
+        build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
+    if wanted("publish"):
+        publish(options.work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

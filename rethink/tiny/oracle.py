@@ -1,0 +1,105 @@
+"""The exact judge of the built-in world: was it done, and was all else left alone?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+
+from .scene import (
+    BACKGROUNDS, COLORS, SHAPES, SIZES, Scene, Thing, draw_cells, encode_thing, render, render_background, split_cells,
+)  # fmt: skip
+from .tasks import Task
+
+CELL_RMS = 0.07  # a cell further than this from what it should show is smeared or shifted, whatever it resembles most
+OUTSIDE_PSNR = 27.0  # dB against the source, outside the edited region
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """done: what was asked is there. kept: everything else is as it was, object by object and by PSNR (dB) outside
+    the edited region. answer: which of the task's accepted scenes the picture was measured against."""
+
+    done: bool
+    kept: bool
+    psnr_outside: float
+    answer: int
+
+    @property
+    def success(self) -> bool:
+        return self.done and self.kept
+
+
+def judge(image: torch.Tensor, task: Task) -> Verdict:
+    """Compares one picture (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
+
+    Of the accepted scenes the nearest counts. Each cell must resemble what that scene has there more than any other
+    of the 148 things it could show, and closely (`CELL_RMS`); the background must be nearest to the right one of
+    twelve. What differs between source and accepted scene says `done`, the rest says `kept`.
+    """
+    pictures = render([task.source, *task.accepted])
+    source, answers = pictures[:1], pictures[1:]
+    answer = int((answers - image).square().mean((1, 2, 3)).argmin())
+    scene, wanted = task.accepted[answer], answers[answer : answer + 1]
+    cells = [_cell_is_right(image, scene, cell) for cell in range(4)]
+    changed = [scene.at(cell) != task.source.at(cell) for cell in range(4)]
+    background = _background_is_right(image, scene)
+    same_background = scene.background == task.source.background
+    psnr = _psnr(image, source, _untouched(source, wanted))
+    return Verdict(
+        done=all(ok for ok, c in zip(cells, changed) if c) and (same_background or background),
+        kept=all(ok for ok, c in zip(cells, changed) if not c)
+        and (not same_background or background)
+        and psnr >= OUTSIDE_PSNR,
+        psnr_outside=psnr,
+        answer=answer,
+    )
+
+
+def _cell_is_right(image: torch.Tensor, scene: Scene, cell: int) -> bool:
+    thing = scene.at(cell)
+    place = (thing.dx, thing.dy) if thing else (0, 0)
+    things = [None, *(_shown(Thing(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL)]
+    under = split_cells(_empty(scene))[0, cell]
+    drawn = draw_cells(torch.tensor([encode_thing(t) for t in things]), under.expand(len(things), -1, -1, -1))
+    error = (drawn - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
+    right = things.index(thing and _shown(thing))
+    return int(error.argmin()) == right and float(error[right]) <= CELL_RMS
+
+
+_ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] + [
+    (SHAPES[0], next(iter(COLORS)), size, True) for size in range(len(SIZES))
+]
+
+
+def _shown(thing: Thing) -> Thing:
+    """What a viewer sees: behind a black square, shape and colour do not count, nor does the cell's number."""
+    if not thing.covered:
+        return thing
+    return Thing(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)
+
+
+def _empty(scene: Scene) -> torch.Tensor:
+    return render([Scene(scene.background, scene.gradient, ())])
+
+
+def _background_is_right(image: torch.Tensor, scene: Scene) -> bool:
+    free = (render([scene]) - _empty(scene)).abs().amax(-1) < 1 / 255  # pixels that only show background
+    names = torch.arange(len(BACKGROUNDS)).repeat_interleave(2)
+    backgrounds = render_background(names, torch.arange(2).repeat(len(BACKGROUNDS)))
+    error = (backgrounds - image).square().mean(-1)[:, free[0]].mean(1).sqrt()
+    right = 2 * list(BACKGROUNDS).index(scene.background) + int(scene.gradient)
+    return int(error.argmin()) == right and float(error[right]) <= CELL_RMS
+
+
+def _untouched(source: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Pixels [128, 128] more than three away from any that the edit should change."""
+    touched = ((source - wanted).abs().amax(-1, keepdim=True) > 1 / 255).float().permute(0, 3, 1, 2)
+    return torch.nn.functional.max_pool2d(touched, 7, 1, 3)[0, 0] == 0
+
+
+def _psnr(image: torch.Tensor, source: torch.Tensor, where: torch.Tensor) -> float:
+    """In dB; infinite if nothing was to be left alone."""
+    error = (image - source)[0][where].square().mean()
+    return float("inf") if not where.any() else float(-10 * torch.log10(error.clamp(min=1e-10)))

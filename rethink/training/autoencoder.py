@@ -1,0 +1,43 @@
+"""Trains a small AutoencoderKL (Rombach et al. 2022, arXiv 2112.10752, section 3.1), without the adversarial loss:
+flat drawings do not need it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import torch
+from torch import nn
+
+from .loop import Plan, optimise
+
+
+class Reconstruction(nn.Module):
+    """`forward(batch)`: how far decoded pictures are from a batch {"image"}; edges and small things weigh more."""
+
+    def __init__(self, vae, render: Callable[[torch.Tensor], torch.Tensor], kl: float = 1e-5):
+        super().__init__()
+        self.vae, self.render, self.kl = vae, render, kl
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        image = self.render(batch["image"]).permute(0, 3, 1, 2) * 2 - 1
+        latents = self.vae.encode(image).latent_dist
+        error = self.vae.decode(latents.sample()).sample.float() - image
+        weight = 1 + 4 * detail(image)
+        return (weight * (error.square() + 0.1 * error.abs())).mean() + self.kl * latents.kl().mean()
+
+
+def detail(image: torch.Tensor) -> torch.Tensor:
+    """Where a picture [B, 3, H, W] is not smooth: [B, 1, H, W] of 0 and 1, three pixels around every edge."""
+    down = (image[:, :, 1:] - image[:, :, :-1]).abs().amax(1, keepdim=True)
+    edge = nn.functional.pad((down > 0.06).float(), (0, 0, 1, 0))
+    return nn.functional.max_pool2d(edge, 7, 1, 3)
+
+
+def train(vae, dataset, plan: Plan, out: Path, *, render, report=print) -> None:
+    """Trains `vae` on a dataset of {"image"}, and sets its scaling factor so that latents have unit variance."""
+    optimise(Reconstruction(vae, render), dataset, plan, out, report=report)
+    loader = torch.utils.data.DataLoader(dataset, 256)
+    with torch.no_grad():
+        image = render(next(iter(loader))["image"].to(vae.device)).permute(0, 3, 1, 2) * 2 - 1
+        vae.register_to_config(scaling_factor=round(1 / vae.encode(image).latent_dist.mode().std().item(), 4))

@@ -1,0 +1,220 @@
+"""Trains an InstructPix2Pix editor (Brooks et al. 2022, arXiv 2211.09800, section 3.2) from a diffusers folder.
+
+The folder is a Stable Diffusion text-to-image pipeline (its U-Net is widened to take the source's latents as well) or
+an InstructPix2Pix pipeline to train further. The data is a folder with `metadata.jsonl`, one line a pair:
+{"input_image_file_name": …, "edited_image_file_name": …, "edit_prompt": …}, paths relative to it.
+
+    accelerate launch -m rethink.training.instruct_pix2pix models/diffusers/sd15 my-pairs my-editor --precision bf16
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Callable
+
+import torch
+from torch import nn
+
+from ..errors import RethinkError, require
+from ..images import load_image
+from .loop import Plan, add_plan_arguments, optimise, plan_from, write_json
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the loss is made of. Defaults are the paper's.
+
+    drop: the shares of samples that lose the text, the image, or both (paper: 5% each).
+    edit_weight: extra weight of latents that the edit changes (0: the plain L2 of the paper).
+    last_timestep: share of samples trained at the noisiest timestep (0: uniform), for editors of few steps.
+    train_text: train the text encoder too (from nothing it must; the paper keeps it frozen).
+    """
+
+    drop: float = 0.05
+    edit_weight: float = 0.0
+    last_timestep: float = 0.0
+    train_text: bool = False
+
+
+def widen_conv_in(unet: nn.Module, latent_channels: int) -> None:
+    """Lets a text-to-image U-Net take `latent_channels` more: the source's latents. The new weights start at zero, so
+    that training starts from the model as it was (section 3.2)."""
+    if unet.config.in_channels == 2 * latent_channels:
+        return
+    if unet.config.in_channels != latent_channels:
+        raise RethinkError(f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is needed.")
+    old = unet.conv_in
+    new = nn.Conv2d(2 * latent_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
+    nn.init.zeros_(new.weight)
+    with torch.no_grad():
+        new.weight[:, :latent_channels].copy_(old.weight)
+        new.bias.copy_(old.bias)
+    unet.conv_in = new
+    unet.register_to_config(in_channels=2 * latent_channels)
+
+
+class Denoiser(nn.Module):
+    """The U-Net with all it is conditioned on; `forward(batch)` is the training loss.
+
+    A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, L]}.
+    """
+
+    def __init__(self, pipe, objective: Objective, render: Callable[[torch.Tensor], torch.Tensor] | None = None):
+        super().__init__()
+        self.unet, self.vae, self.text_encoder = pipe.unet, pipe.vae, pipe.text_encoder
+        self.noise, self.objective, self.render = pipe.scheduler, objective, render
+        self.vae.requires_grad_(False)
+        self.text_encoder.requires_grad_(objective.train_text)
+        null = pipe.tokenizer("", padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt")
+        self.register_buffer("null_tokens", null.input_ids, persistent=False)
+        self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float(), persistent=False)
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        with torch.no_grad():
+            source, edited = self.encode(batch["source"]), self.encode(batch["edited"])
+            clean = edited * self.vae.config.scaling_factor
+        time = self.sample_timesteps(len(clean))
+        noise = torch.randn_like(clean)
+        alpha = self.alphas[time][:, None, None, None]
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        tokens, image = self.drop_conditions(batch["tokens"], source)
+        text = self.text_encoder(tokens)[0]
+        out = self.unet(torch.cat([noisy, image], 1), time, encoder_hidden_states=text).sample
+        weight = 1 + self.objective.edit_weight * changed(source, edited)
+        return ((out.float() - self.goal(clean, noise, alpha)).square() * weight).mean()
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The mode of the latents, unscaled, as the image condition wants them."""
+        image = self.render(pictures) if self.render else pictures
+        image = image.permute(0, 3, 1, 2) * 2 - 1
+        return self.vae.encode(image.to(self.vae.dtype)).latent_dist.mode().float()
+
+    def sample_timesteps(self, count: int) -> torch.Tensor:
+        device, last = self.alphas.device, len(self.alphas) - 1
+        time = torch.randint(0, last + 1, (count,), device=device)
+        return torch.where(torch.rand(count, device=device) < self.objective.last_timestep, last, time)
+
+    def drop_conditions(self, tokens: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classifier-free guidance over two conditions: one draw decides, so that text, image and both are dropped
+        equally often (section 3.2.1)."""
+        draw, drop = torch.rand(len(tokens), device=tokens.device), self.objective.drop
+        tokens = torch.where((draw < 2 * drop)[:, None], self.null_tokens.to(tokens), tokens)
+        keep_image = (draw < drop) | (draw >= 3 * drop)
+        return tokens, image * keep_image[:, None, None, None]
+
+    def goal(self, clean: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """What the scheduler's prediction type asks the U-Net for."""
+        kind = self.noise.config.prediction_type
+        if kind == "epsilon":
+            return noise
+        return clean if kind == "sample" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+
+
+def changed(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
+    """Which latents differ: [B, 1, h, w] of 0 and 1, relative to the spread of the picture's own latents."""
+    difference = (source - edited).abs().mean(1, keepdim=True)
+    return (difference > 0.1 * source.std((1, 2, 3), keepdim=True)).float()
+
+
+class PairFolder(torch.utils.data.Dataset):
+    """Pairs of a folder with `metadata.jsonl`, cropped and flipped alike in both pictures (section 3.2)."""
+
+    def __init__(self, folder: Path, resolution: int):
+        manifest = folder / "metadata.jsonl"
+        if not manifest.is_file():
+            raise RethinkError(f"{folder} has no metadata.jsonl; each of its lines names an input and an edited image.")
+        self.folder, self.resolution = folder, resolution
+        self.rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        row = self.rows[index]
+        images = [load_image(self.folder / row[f"{name}_image_file_name"])[0] for name in ("input", "edited")]
+        if images[0].shape != images[1].shape:
+            raise RethinkError(f"Line {index + 1} of metadata.jsonl: the two images differ in size.")
+        both = torch.stack(images).permute(0, 3, 1, 2)
+        both = fill_square(both, self.resolution)
+        if torch.rand(()) < 0.5:
+            both = both.flip(-1)
+        source, edited = both.permute(0, 2, 3, 1)
+        return {"source": source, "edited": edited, "instruction": row["edit_prompt"]}
+
+
+def fill_square(images: torch.Tensor, side: int) -> torch.Tensor:
+    """[B, 3, H, W] scaled so that the short side is `side`, and one random square of it."""
+    height, width = images.shape[-2:]
+    scale = side / min(height, width)
+    size = max(side, round(height * scale)), max(side, round(width * scale))
+    images = nn.functional.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
+    top = int(torch.randint(0, size[0] - side + 1, ()))
+    left = int(torch.randint(0, size[1] - side + 1, ()))
+    return images[..., top : top + side, left : left + side]
+
+
+def collate_with(tokenizer) -> Callable[[list[dict]], dict]:
+    """Stacks samples {"source", "edited", "instruction"} into what `Denoiser` takes."""
+
+    def collate(samples: list[dict]) -> dict:
+        words = [sample["instruction"] for sample in samples]
+        tokens = tokenizer(
+            words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
+        )
+        pictures = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
+        return {**pictures, "tokens": tokens.input_ids}
+
+    return collate
+
+
+def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=None, report=print) -> None:
+    """Trains `pipe` (any object with unet, vae, text_encoder, tokenizer, scheduler) on a dataset of pairs and saves a
+    StableDiffusionInstructPix2PixPipeline in `out`."""
+    widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
+    model = Denoiser(pipe, objective, render)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "training.json", {"objective": asdict(objective), "plan": asdict(plan)})
+    optimise(model, dataset, plan, out, collate=collate_with(pipe.tokenizer), report=report)
+    save(pipe, out)
+
+
+def save(pipe, out: Path) -> None:
+    diffusers = require("diffusers")
+    editor = diffusers.StableDiffusionInstructPix2PixPipeline(
+        vae=pipe.vae, text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer, unet=pipe.unet,
+        scheduler=pipe.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    editor.save_pretrained(out, safe_serialization=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m rethink.training.instruct_pix2pix",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="diffusers folder to start from")
+    parser.add_argument("data", type=Path, help="folder with metadata.jsonl")
+    parser.add_argument("out", type=Path, help="folder for the editor; a run that was interrupted goes on")
+    parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
+    parser.add_argument("--train-text", action="store_true", help="train the text encoder too")
+    add_plan_arguments(parser, Plan())
+    options = parser.parse_args(arguments)
+    try:
+        if not (options.model / "model_index.json").is_file():
+            raise RethinkError(f"{options.model} is not a diffusers folder: it has no model_index.json.")
+        pipe = require("diffusers").DiffusionPipeline.from_pretrained(options.model, local_files_only=True, use_safetensors=True)
+        data = PairFolder(options.data, options.resolution)
+        train(pipe, data, Objective(train_text=options.train_text), plan_from(options), options.out)
+    except RethinkError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
