@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -19,10 +21,10 @@ import torch
 from ..training import autoencoder, clip, instruct_pix2pix
 from ..training.loop import Plan, write_json
 from . import CLIP_FOLDER, EDITOR_FOLDER
-from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render_arrays
+from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
 from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
 
-LATENT_CHANNELS = 8
+LATENT_CHANNELS = 16
 TEXT_TOKENS = 32
 CLIP_TOKENS = 56
 CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
@@ -35,9 +37,13 @@ class Edits(torch.utils.data.IterableDataset):
     def __init__(self, seed: int):
         self.seed = seed
 
-    def __iter__(self):
+    def random(self) -> Random:
+        """The clock is in it, so that a build that goes on does not see the same tasks again."""
         worker = torch.utils.data.get_worker_info()
-        rng = Random(f"{self.seed}-{time.time_ns()}-{worker.id if worker else 0}")
+        return Random(f"{self.seed}-{time.time_ns()}-{worker.id if worker else os.getpid()}")
+
+    def __iter__(self):
+        rng = self.random()
         while True:
             task = sample_task(rng.getrandbits(60), split="train")
             source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
@@ -45,9 +51,19 @@ class Edits(torch.utils.data.IterableDataset):
             yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
 
 
-class Pictures(Edits):
+class Cells(Edits):
+    """Single cells {"image": [64, 64, 3]}, for the autoencoder: every one shows a thing, now and then a black square."""
+
     def __iter__(self):
-        return ({"image": edit["edited"]} for edit in super().__iter__())
+        rng = self.random()
+        while True:
+            scene = sample_scene(rng, count=4)
+            if rng.random() < 0.3:
+                scene = scene.with_thing(0, replace(scene.at(0), covered=True))
+            if rng.random() < 0.3:
+                scene = scene.with_thing(3, None)
+            for cell in split_cells(render([scene]))[0]:
+                yield {"image": cell}
 
 
 def make_tokenizer(folder: Path, length: int):
@@ -95,12 +111,14 @@ def text_config(tokenizer, width: int, layers: int) -> dict:
 
 
 def make_vae():
+    """16× smaller each way, so that the U-Net works on 8×8 latents; no attention, so that it can learn from cells."""
     from diffusers import AutoencoderKL
 
-    blocks = 4
+    channels = (8, 24, 48, 64, 64)
     return AutoencoderKL(
-        block_out_channels=(16, 32, 64, 64), layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=8,
-        down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks, sample_size=SIZE,
+        block_out_channels=channels, layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * len(channels), up_block_types=("UpDecoderBlock2D",) * len(channels),
+        mid_block_add_attention=False, sample_size=SIZE,
     )  # fmt: skip
 
 
@@ -108,8 +126,8 @@ def make_unet(text_width: int = 128):
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=SIZE // 8, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=(64, 128),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        sample_size=SIZE // 16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=(96, 128),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1, attention_head_dim=4, norm_num_groups=8, cross_attention_dim=text_width,
         resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=4,
     )  # fmt: skip
@@ -140,8 +158,9 @@ def build_autoencoder(work: Path, plan: Plan, device: str, report):
     done = work / "autoencoder" / "model"
     if not done.exists():
         vae = make_vae().to(device)
-        autoencoder.train(vae, Pictures(1), plan, work / "autoencoder", render=render_arrays, report=report)
-        vae.save_pretrained(done)
+        autoencoder.train(vae, Cells(1), plan, work / "autoencoder", report=report)
+        if is_main_process():
+            vae.save_pretrained(done)
     return AutoencoderKL.from_pretrained(done).to(device)
 
 
@@ -156,15 +175,19 @@ def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
 
 
 def build_clip(work: Path, plan: Plan, device: str, report) -> None:
-    from transformers import CLIPModel
-
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
     clip.train(
         model, tokenizer, Edits(3), plan, work / "clip", render=render_arrays, mean=CLIP_MEAN, std=CLIP_STD, report=report
     )  # fmt: skip
-    assert isinstance(model, CLIPModel)
-    model.save_pretrained(work / "clip")
+    if is_main_process():
+        model.save_pretrained(work / "clip")
+
+
+def is_main_process() -> bool:
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
 
 
 def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_FOLDER) -> None:
@@ -195,8 +218,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
     parser.add_argument("--only", choices=("autoencoder", "editor", "clip", "publish"), help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
-    parser.add_argument("--batch", type=int, default=1024, help="pictures a step")
+    parser.add_argument("--batch", type=int, default=1024, help="pictures a step and process")
     parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this time")
     parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
     options = parser.parse_args(arguments)
@@ -204,7 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
     def plan(steps: int, rate: float, **more) -> Plan:
         return Plan(
             steps=max(1, int(steps * options.scale)), batch=options.batch, learning_rate=rate, minutes=options.minutes,
-            workers=options.workers, precision="bf16" if options.device == "cuda" else "no", **more,
+            workers=options.workers, precision=options.precision, **more,
         )  # fmt: skip
 
     def wanted(stage: str) -> bool:

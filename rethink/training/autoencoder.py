@@ -4,7 +4,6 @@ flat drawings do not need it."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable
 
 import torch
 from torch import nn
@@ -15,12 +14,12 @@ from .loop import Plan, optimise
 class Reconstruction(nn.Module):
     """`forward(batch)`: how far decoded pictures are from a batch {"image"}; edges and small things weigh more."""
 
-    def __init__(self, vae, render: Callable[[torch.Tensor], torch.Tensor], kl: float = 1e-5):
+    def __init__(self, vae, kl: float = 1e-5):
         super().__init__()
-        self.vae, self.render, self.kl = vae, render, kl
+        self.vae, self.kl = vae, kl
 
     def forward(self, batch: dict) -> torch.Tensor:
-        image = self.render(batch["image"]).permute(0, 3, 1, 2) * 2 - 1
+        image = batch["image"].permute(0, 3, 1, 2) * 2 - 1
         latents = self.vae.encode(image).latent_dist
         error = self.vae.decode(latents.sample()).sample.float() - image
         weight = 1 + 4 * detail(image)
@@ -34,10 +33,10 @@ def detail(image: torch.Tensor) -> torch.Tensor:
     return nn.functional.max_pool2d(edge, 7, 1, 3)
 
 
-def train(vae, dataset, plan: Plan, out: Path, *, render, report=print) -> None:
+def train(vae, dataset, plan: Plan, out: Path, *, report=print) -> None:
     """Trains `vae` on a dataset of {"image"}, and sets its scaling factor so that latents have unit variance."""
-    optimise(Reconstruction(vae, render), dataset, plan, out, report=report)
+    optimise(Reconstruction(vae), dataset, plan, out, report=report)
     loader = torch.utils.data.DataLoader(dataset, 256)
     with torch.no_grad():
-        image = render(next(iter(loader))["image"].to(vae.device)).permute(0, 3, 1, 2) * 2 - 1
+        image = next(iter(loader))["image"].to(vae.device).permute(0, 3, 1, 2) * 2 - 1
         vae.register_to_config(scaling_factor=round(1 / vae.encode(image).latent_dist.mode().std().item(), 4))

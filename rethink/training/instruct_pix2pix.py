@@ -179,7 +179,8 @@ def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "training.json", {"objective": asdict(objective), "plan": asdict(plan)})
     optimise(model, dataset, plan, out, collate=collate_with(pipe.tokenizer), report=report)
-    save(pipe, out)
+    if require("accelerate").PartialState().is_main_process:
+        save(pipe, out)
 
 
 def save(pipe, out: Path) -> None:

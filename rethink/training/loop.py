@@ -65,10 +65,14 @@ def optimise(
     folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it.
     Raises RethinkError if the loss stops being a number.
     """
-    accelerator = require("accelerate").Accelerator(
-        mixed_precision=plan.precision, gradient_accumulation_steps=plan.accumulate
+    accelerate = require("accelerate")
+    accelerator = accelerate.Accelerator(
+        mixed_precision=plan.precision,
+        gradient_accumulation_steps=plan.accumulate,
+        # An endless dataset draws its own samples in every process: none has to wait for the first one's.
+        dataloader_config=accelerate.DataLoaderConfiguration(dispatch_batches=False),
     )
-    require("accelerate").utils.set_seed(plan.seed)
+    accelerate.utils.set_seed(plan.seed, device_specific=True)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     loader = torch.utils.data.DataLoader(
@@ -88,6 +92,7 @@ def optimise(
     if (checkpoint / "complete").exists():
         accelerator.load_state(str(checkpoint))
         report(f"going on from step {progress.step}")
+    report = report if accelerator.is_main_process else _silent
     started, since, recent = time.monotonic() - progress.seconds, time.monotonic(), []
     for batch in endless(loader):
         done = max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
@@ -180,6 +185,10 @@ class MovingAverage:
     def load_state_dict(self, state: dict) -> None:
         for mine, theirs in zip(self.values, state["values"]):
             mine.copy_(theirs)
+
+
+def _silent(line: str) -> None:
+    pass
 
 
 def write_json(path: Path, data: dict) -> None:
