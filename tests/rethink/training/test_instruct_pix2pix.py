@@ -1,0 +1,83 @@
+"""The InstructPix2Pix trainer on a miniature: widening, dropout, learning, resuming, and the folder it leaves."""
+
+import json
+
+import pytest
+import torch
+
+from rethink.editors.loading import load_editor
+from rethink.errors import RethinkError
+from rethink.images import save_image
+from rethink.training.instruct_pix2pix import Denoiser, Objective, PairFolder, main, train, widen_conv_in
+from rethink.training.loop import Plan, rate
+from tests.miniatures import write_folder
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    folder = write_folder(tmp_path / "sd", "StableDiffusionPipeline")
+    return StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, safety_checker=None)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    rows = []
+    for index in range(6):
+        save_image(torch.rand(1, 40, 48, 3), folder / f"{index} in.png")
+        save_image(torch.rand(1, 40, 48, 3), folder / f"{index} out.png")
+        names = {"input_image_file_name": f"{index} in.png", "edited_image_file_name": f"{index} out.png"}
+        rows.append(json.dumps({**names, "edit_prompt": "make it red"}))
+    (folder / "metadata.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return folder
+
+
+def test_widening_changes_nothing_at_first(pipe):
+    channels = pipe.vae.config.latent_channels
+    old = pipe.unet.conv_in
+    picture = torch.randn(1, channels, 8, 8)
+    before = old(picture)
+    widen_conv_in(pipe.unet, channels)
+    after = pipe.unet.conv_in(torch.cat([picture, torch.randn(1, channels, 8, 8)], 1))
+    assert torch.allclose(before, after, atol=1e-6) and pipe.unet.config.in_channels == 2 * channels
+    widen_conv_in(pipe.unet, channels)  # an InstructPix2Pix U-Net stays as it is
+    assert pipe.unet.conv_in.in_channels == 2 * channels
+
+
+def test_text_image_and_both_are_dropped_equally_often(pipe):
+    model = Denoiser(pipe, Objective())
+    torch.manual_seed(0)
+    tokens = torch.full((20_000, pipe.tokenizer.model_max_length), 3)
+    kept_text, kept_image = model.drop_conditions(tokens, torch.ones(20_000, 1, 1, 1))
+    text, image = (kept_text != tokens).any(1), kept_image[:, 0, 0, 0] == 0
+    for share in (text & ~image, image & ~text, text & image):
+        assert share.float().mean().item() == pytest.approx(0.05, abs=0.008)
+
+
+def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
+    before = pipe.unet.conv_out.weight.clone()
+    data, lines = PairFolder(pairs, 32), []
+    plan = Plan(steps=4, batch=2, workers=0, warmup=1, log_every=1, save_every=2)
+    train(pipe, data, Objective(), plan, tmp_path / "out", report=lines.append)
+    assert not torch.equal(before, pipe.unet.conv_out.weight) and len(lines) == 4
+    editor = load_editor(tmp_path / "out")
+    assert editor.family.id == "instruct_pix2pix"
+    train(pipe, data, Objective(), Plan(**{**vars(plan), "steps": 6}), tmp_path / "out", report=lines.append)
+    assert lines[4] == "going on from step 4" and len(lines) == 7
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    assert main([str(tmp_path), str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "model_index.json" in capsys.readouterr().err
+    with pytest.raises(RethinkError, match="metadata.jsonl"):
+        PairFolder(tmp_path, 32)
+
+
+def test_rate_warms_up_and_falls():
+    plan = Plan(warmup=10, decay_from=0.5)
+    assert rate(0, 0.0, plan) == pytest.approx(0.1)
+    assert rate(100, 0.5, plan) == 1
+    assert rate(100, 1.0, plan) == pytest.approx(0.01)
