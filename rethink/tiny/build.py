@@ -25,6 +25,7 @@ from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, ren
 from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
 
 LATENT_CHANNELS = 16
+WIDTH = 40  # channels of the autoencoder
 TEXT_TOKENS = 32
 CLIP_TOKENS = 56
 CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
@@ -111,14 +112,13 @@ def text_config(tokenizer, width: int, layers: int) -> dict:
 
 
 def make_vae():
-    """16× smaller each way, so that the U-Net works on 8×8 latents; no attention, so that it can learn from cells."""
-    from diffusers import AutoencoderKL
+    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalisation layers, an AutoencoderTiny
+    treats every place alike: it learns from single cells what it needs for whole pictures."""
+    from diffusers import AutoencoderTiny
 
-    channels = (8, 24, 48, 64, 64)
-    return AutoencoderKL(
-        block_out_channels=channels, layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=8,
-        down_block_types=("DownEncoderBlock2D",) * len(channels), up_block_types=("UpDecoderBlock2D",) * len(channels),
-        mid_block_add_attention=False, sample_size=SIZE,
+    return AutoencoderTiny(
+        latent_channels=LATENT_CHANNELS, encoder_block_out_channels=(WIDTH,) * 5, decoder_block_out_channels=(WIDTH,) * 5,
+        num_encoder_blocks=(0, 1, 1, 2, 2), num_decoder_blocks=(3, 2, 1, 1, 0),
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def make_unet(text_width: int = 128):
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=SIZE // 16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=(96, 128),
+        sample_size=SIZE // 16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=(88, 128),
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1, attention_head_dim=4, norm_num_groups=8, cross_attention_dim=text_width,
         resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=4,
@@ -153,7 +153,7 @@ def make_clip(tokenizer):
 
 
 def build_autoencoder(work: Path, plan: Plan, device: str, report):
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderTiny
 
     done = work / "autoencoder" / "model"
     if not done.exists():
@@ -161,7 +161,7 @@ def build_autoencoder(work: Path, plan: Plan, device: str, report):
         autoencoder.train(vae, Cells(1), plan, work / "autoencoder", report=report)
         if is_main_process():
             vae.save_pretrained(done)
-    return AutoencoderKL.from_pretrained(done).to(device)
+    return AutoencoderTiny.from_pretrained(done).to(device)
 
 
 def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:

@@ -91,7 +91,8 @@ class Denoiser(nn.Module):
         """The mode of the latents, unscaled, as the image condition wants them."""
         image = self.render(pictures) if self.render else pictures
         image = image.permute(0, 3, 1, 2) * 2 - 1
-        return self.vae.encode(image.to(self.vae.dtype)).latent_dist.mode().float()
+        encoded = self.vae.encode(image.to(self.vae.dtype))
+        return (encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()).float()
 
     def sample_timesteps(self, count: int) -> torch.Tensor:
         device, last = self.alphas.device, len(self.alphas) - 1
