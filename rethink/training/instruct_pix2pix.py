@@ -63,10 +63,13 @@ class Denoiser(nn.Module):
     A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, L]}.
     """
 
-    def __init__(self, pipe, objective: Objective, render: Callable[[torch.Tensor], torch.Tensor] | None = None):
+    def __init__(
+        self, pipe, objective: Objective, render: Callable[[torch.Tensor], torch.Tensor] | None = None, reuse: int = 1
+    ):  # fmt: skip
         super().__init__()
         self.unet, self.vae, self.text_encoder = pipe.unet, pipe.vae, pipe.text_encoder
         self.noise, self.objective, self.render = pipe.scheduler, objective, render
+        self.pool = Pool(reuse) if reuse > 1 else None
         self.vae.requires_grad_(False)
         self.text_encoder.requires_grad_(objective.train_text)
         null = pipe.tokenizer("", padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt")
@@ -74,18 +77,22 @@ class Denoiser(nn.Module):
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float(), persistent=False)
 
     def forward(self, batch: dict) -> torch.Tensor:
-        with torch.no_grad():
-            source, edited = self.encode(batch["source"]), self.encode(batch["edited"])
-            clean = edited * self.vae.config.scaling_factor
+        source, edited, tokens = self.encode_batch(batch)
+        clean = edited * self.vae.config.scaling_factor
         time = self.sample_timesteps(len(clean))
         noise = torch.randn_like(clean)
         alpha = self.alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        tokens, image = self.drop_conditions(batch["tokens"], source)
+        tokens, image = self.drop_conditions(tokens, source)
         text = self.text_encoder(tokens)[0]
         out = self.unet(torch.cat([noisy, image], 1), time, encoder_hidden_states=text).sample
         weight = 1 + self.objective.edit_weight * changed(source, edited)
         return ((out.float() - self.goal(clean, noise, alpha)).square() * weight).mean()
+
+    @torch.no_grad()
+    def encode_batch(self, batch: dict) -> tuple[torch.Tensor, ...]:
+        fresh = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
+        return self.pool.exchange(fresh) if self.pool else fresh
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """The mode of the latents, unscaled, as the image condition wants them."""
@@ -113,6 +120,27 @@ class Denoiser(nn.Module):
         if kind == "epsilon":
             return noise
         return clean if kind == "sample" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+
+
+class Pool:
+    """Encoded pairs, each trained on `reuse` times in changing company and with fresh noise: for small U-Nets, where
+    encoding a pair costs more than a step."""
+
+    def __init__(self, reuse: int, size: int = 16_384):
+        self.reuse, self.size, self.seen = reuse, size, 0
+        self.kept: list[torch.Tensor] = []
+
+    def exchange(self, fresh: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Takes in tensors [B, …], in place of the oldest, and gives [B * reuse, …] drawn from all."""
+        count, device = len(fresh[0]), fresh[0].device
+        if not self.kept:
+            self.kept = [new.new_empty(self.size, *new.shape[1:]) for new in fresh]
+        place = torch.arange(self.seen, self.seen + count, device=device) % self.size
+        for kept, new in zip(self.kept, fresh):
+            kept[place] = new
+        self.seen += count
+        drawn = torch.randint(min(self.seen, self.size), (count * self.reuse,), device=device)
+        return tuple(kept[drawn] for kept in self.kept)
 
 
 def changed(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
@@ -172,11 +200,11 @@ def collate_with(tokenizer) -> Callable[[list[dict]], dict]:
     return collate
 
 
-def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=None, report=print) -> None:
+def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=None, reuse=1, report=print) -> None:
     """Trains `pipe` (any object with unet, vae, text_encoder, tokenizer, scheduler) on a dataset of pairs and saves a
-    StableDiffusionInstructPix2PixPipeline in `out`."""
+    StableDiffusionInstructPix2PixPipeline in `out`. reuse: visits to each encoded pair (a step sees batch × reuse)."""
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
-    model = Denoiser(pipe, objective, render)
+    model = Denoiser(pipe, objective, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "training.json", {"objective": asdict(objective), "plan": asdict(plan)})
     optimise(model, dataset, plan, out, collate=collate_with(pipe.tokenizer), report=report)

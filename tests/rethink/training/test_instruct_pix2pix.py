@@ -8,7 +8,9 @@ import torch
 from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
 from rethink.images import save_image
-from rethink.training.instruct_pix2pix import Denoiser, Objective, PairFolder, main, train, widen_conv_in
+from rethink.training.instruct_pix2pix import (
+    Denoiser, Objective, PairFolder, Pool, collate_with, main, train, widen_conv_in,
+)  # fmt: skip
 from rethink.training.loop import Plan, rate
 from tests.miniatures import write_folder
 
@@ -81,3 +83,25 @@ def test_rate_warms_up_and_falls():
     assert rate(0, 0.0, plan) == pytest.approx(0.1)
     assert rate(100, 0.5, plan) == 1
     assert rate(100, 1.0, plan) == pytest.approx(0.01)
+
+
+def test_a_pool_visits_every_pair_about_as_often_as_asked():
+    torch.manual_seed(0)
+    pool, visits = Pool(reuse=4, size=64), torch.zeros(400)
+    for step in range(100):
+        fresh = torch.arange(4 * step, 4 * step + 4)
+        left, right = pool.exchange((fresh, fresh * 2))
+        assert left.shape == (16,) and torch.equal(right, left * 2)
+        assert left.max() < 4 * step + 4 and left.min() >= 4 * step + 4 - 64
+        visits += torch.bincount(left, minlength=400)
+    assert visits[100:300].mean().item() == pytest.approx(4, abs=0.4)
+
+
+def test_reuse_trains_on_more_than_it_encodes(pipe, pairs):
+    model = Denoiser(pipe, Objective(), reuse=3)
+    widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
+    sizes = []
+    pipe.unet.register_forward_pre_hook(lambda unet, inputs: sizes.append(len(inputs[0])))
+    data = PairFolder(pairs, 32)
+    model(collate_with(pipe.tokenizer)([data[0], data[1]])).backward()
+    assert sizes == [6]
