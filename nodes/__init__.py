@@ -3,8 +3,9 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .native_editor import EditorFromModel
 
-NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+NODES = [LoadEditor, EditorFromModel, SampleEdit, EditChain, Scene]
 
 
 class RethinkExtension(ComfyExtension):

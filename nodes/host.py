@@ -122,9 +122,9 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
     """
     patcher = _patchers.get(editor)
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
-    if patcher is None:
+    if patcher is None and not getattr(editor, "moves_itself", False):  # as ComfyUI's own models do
         memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
-    else:
+    elif patcher is not None:
         memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
         editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:

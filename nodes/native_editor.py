@@ -1,0 +1,357 @@
+"""ComfyUI's own MODEL, CLIP and VAE as an Editor, sampled and kept in memory by ComfyUI itself."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from comfy_api.latest import io
+from torch import Tensor, nn
+
+from ..rethink.editors.protocol import RECOMMENDED, OnStep, Prepared, Settings, check_rows
+from ..rethink.editors.sampling import latents_to_rgb
+from ..rethink.errors import RethinkError
+from ..rethink.images import Fit, as_image, as_mask, fit, plan_fit, unfit
+from . import sockets
+from .native_families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, core, detect, named_schedule
+from .native_lora import LoraReport, patched
+
+DEFAULT = "default"
+_TEXTS_KEPT = 64
+_SAMPLERS = {"unipc": "uni_pc"}  # what the sampling nodes call differently
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample where neither the sampling node nor the user says: ComfyUI's names, and pixels to work on.
+
+    "default" and 0 mean: as the family does.
+    """
+
+    sampler: str = DEFAULT
+    scheduler: str = DEFAULT
+    area: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One picture as the model is shown it.
+
+    pictures: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source came to its.
+    latents: the source's, as the VAE gives them; values: what a conditioning says to show the pictures to the model.
+    texts: instruction → conditioning, without `values`.
+    """
+
+    pictures: tuple[Tensor, ...]
+    plan: Fit
+    latents: Tensor
+    values: dict[str, Any]
+    texts: dict[str, list]
+
+
+class NativeEditor:
+    """See `rethink.editors.protocol.Editor`. Rows are sampled one by one, each as ComfyUI's KSampler would with its
+    seed: so no row depends on another in any sampler, and instructions of any length go together.
+    """
+
+    moves_itself = True  # ComfyUI's loaders put each model where it computes, when it does
+
+    def __init__(self, model: Any, clip: Any, vae: Any, family: NativeFamily, sampling: Sampling = Sampling()):
+        self.name = family.title
+        self.family = family
+        self.defaults = family.defaults
+        self.module = nn.ModuleDict(
+            {"model": model.model, "clip": clip.cond_stage_model, "vae": vae.first_stage_model}
+        )
+        self._model, self._clip, self._vae = model, clip, vae
+        self._sampling = sampling
+        self._last: tuple[list[tuple[weakref.ref, int]], list[Source]] | None = None
+        self._texts: dict[str, list] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return self._model.load_device
+
+    def with_lora(self, path: str, strength: float) -> tuple["NativeEditor", LoraReport]:
+        """This editor with the LoRA file at `path` on it, and how much of the file fits. This one stays as it is.
+
+        Both share their weights: ComfyUI patches them when it loads a model, and takes the patch off for the other.
+        Raises RethinkError for a file that is broken or was made for another model.
+        """
+        model, clip, report = patched(self._model, self._clip, path, strength, self.family.title)
+        return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
+
+    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
+        """See the protocol; `references` are further pictures [1 or B, h, w, 3] that the instruction may speak of."""
+        given = [images, *references]
+        if self._last is not None and _same(self._last[0], given):
+            return Prepared(as_image(images), self._last[1])
+        batch = as_image(images)
+        beside = [as_image(reference, "reference") for reference in references]
+        self._check_references(batch, beside)
+        sources = self._within_memory(
+            lambda: [self._show([picture[None], *_row_of(beside, row)]) for row, picture in enumerate(batch)]
+        )
+        if all(isinstance(value, Tensor) for value in given):  # remember the encodings, not the pictures
+            self._last = ([(weakref.ref(value), _version(value)) for value in given], sources)
+        return Prepared(batch, sources)
+
+    def edit(
+        self,
+        prepared: Prepared,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings = RECOMMENDED,
+        *,
+        mask: Tensor | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        per_image = check_rows(prepared, instructions, seeds)
+        settings = settings.resolved(self.defaults)
+        if mask is not None:
+            mask = as_mask(mask, prepared.images).expand(len(prepared), -1, -1).cpu()
+        board = _Board(prepared.encoded, per_image, self._model) if on_step is not None else None
+        edited = []
+        for row, (instruction, seed) in enumerate(zip(instructions, seeds)):
+            image = row // per_image
+            free = None if mask is None else mask[image]
+            callback = None if board is None else board.callback(row, on_step)
+            source = prepared.encoded[image]
+            pixels = self._within_memory(lambda: self._sample(source, instruction, seed, settings, free, callback))
+            if not torch.isfinite(pixels).all():
+                raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
+            edited.append(unfit(pixels.clamp(0, 1), source.plan))
+        return _composite(torch.cat(edited), prepared.images.cpu(), mask, per_image)
+
+    def _check_references(self, batch: Tensor, references: list[Tensor]) -> None:
+        most = self.family.pictures
+        if 1 + len(references) > most:
+            takes = f"takes {most} pictures, the source included" if most > 1 else "is shown the source alone"
+            raise RethinkError(f"reference: {self.name} {takes}; got {len(references)} reference(s).")
+        for reference in references:
+            if len(reference) not in (1, len(batch)):
+                raise RethinkError(
+                    f"reference: a batch of {len(reference)} for {len(batch)} image(s); give one, or one for each image."
+                )
+
+    def _show(self, pictures: list[Tensor]) -> Source:
+        area = self._sampling.area or self.family.area
+        plans = [plan_fit(*p.shape[1:3], area=area, multiple=self.family.multiple) for p in pictures]
+        fitted = tuple(fit(picture, plan) for picture, plan in zip(pictures, plans))
+        latents, values = self.family.show(self._vae, fitted)
+        return Source(fitted, plans[0], latents, values, {} if self.family.looks else self._texts)
+
+    def _sample(
+        self, source: Source, instruction: str, seed: int, settings: Settings, free: Tensor | None, callback: Any
+    ) -> Tensor:
+        """One edit [1, h, w, 3] at its working size. `free` [H, W]: where the picture may change, None for everywhere."""
+        text, image = _scales(settings, seed)
+        shown = Conditionings(
+            edit=self._conditioning(source, instruction, source.values),
+            source_only=lambda: self._conditioning(source, settings.negative, source.values),
+            nothing=lambda: self._conditioning(source, settings.negative, {}),
+        )
+        guider = self.family.weigh(self._model, shown, text, image)
+        name = self._sampler_name(settings.sampler)
+        sigmas = self._schedule()(self._model, name, settings.steps, source.plan.padded)
+        latents = core("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
+        noise = core("comfy.sample").prepare_noise(latents, seed)
+        samples = guider.sample(
+            noise,
+            latents if free is None else source.latents,
+            core("comfy.samplers").sampler_object(name),
+            sigmas,
+            denoise_mask=None if free is None else _free_latents(free, source),
+            callback=callback,
+            disable_pbar=not core("comfy.utils").PROGRESS_BAR_ENABLED,
+            seed=seed,
+        )
+        pixels = self._vae.decode(samples.to(core("comfy.model_management").intermediate_device()))
+        return pixels.reshape(-1, *pixels.shape[-3:]).float().cpu()
+
+    def _conditioning(self, source: Source, text: str, values: dict[str, Any]) -> list:
+        """The text's conditioning with `values` added, the text read once for all that it is read with."""
+        if text not in source.texts:
+            conditioning = self.family.read(self._clip, text, source.pictures)
+            check_width(conditioning, self._model, self.family)
+            source.texts[text] = conditioning
+            for old in list(source.texts)[:-_TEXTS_KEPT]:
+                del source.texts[old]
+        return core("node_helpers").conditioning_set_values(source.texts[text], values)
+
+    def _sampler_name(self, chosen: str) -> str:
+        """The sampling node's choice comes before this editor's own, and that before the family's."""
+        known = core("comfy.samplers").SAMPLER_NAMES
+        name = next(n for n in (chosen, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
+        name = _SAMPLERS.get(name, name)
+        if name not in known:
+            raise RethinkError(f"sampler: ComfyUI has no “{name}”; choose one of {', '.join(known)}.")
+        return name
+
+    def _schedule(self) -> Callable:
+        scheduler = self._sampling.scheduler
+        return self.family.schedule if scheduler == DEFAULT else named_schedule(scheduler)
+
+    def _within_memory(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns; out of memory becomes a RethinkError once what was taken has been given back."""
+        memory = core("comfy.model_management")
+        try:
+            with torch.inference_mode():
+                return work()
+        except (RuntimeError, MemoryError) as error:
+            if not (memory.is_oom(error) or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+                raise
+        memory.soft_empty_cache()  # the error has gone by here, and with its traceback the tensors it held
+        raise RethinkError(
+            f"editor: {self.name} ran out of memory on {self.device}; lower megapixels, or load smaller (fp8, GGUF) weights."
+        )
+
+
+class _Board:
+    """The previews of all rows side by side: those that are done or under way, the others as their source is."""
+
+    def __init__(self, sources: list[Source], per_image: int, model: Any):
+        self._sources = [source for source in sources for _ in range(per_image)]
+        self._model = model
+        self._to_rgb: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._latest: dict[int, Tensor] = {}
+
+    def callback(self, row: int, on_step: OnStep) -> Callable[[int, Tensor, Tensor, int], None]:
+        rows = len(self._sources)
+
+        def after_step(index: int, clean: Tensor, noisy: Tensor, steps: int) -> None:
+            self._latest[row] = clean
+            on_step(row * steps + min(index + 1, steps), rows * steps, self._preview)
+
+        return after_step
+
+    def _preview(self) -> Tensor:
+        small = [self._row(row, source) for row, source in enumerate(self._sources)]
+        height, width = (min(picture.shape[side] for picture in small) for side in (1, 2))
+        return torch.cat([picture[:, :height, :width] for picture in small])
+
+    def _row(self, row: int, source: Source) -> Tensor:
+        latents = _flat(self._model.model.process_latent_in(source.latents.float().cpu()))
+        key = id(source)
+        if key not in self._to_rgb:
+            self._to_rgb[key] = latents_to_rgb(latents, source.pictures[0].cpu())
+        return self._to_rgb[key](_flat(self._latest[row]) if row in self._latest else latents)
+
+
+def _flat(latents: Tensor) -> Tensor:
+    """Latents [1, c, h, w], or of one frame [1, c, 1, h, w], as [1, c, h, w]."""
+    return latents[:, :, 0] if latents.ndim == 5 else latents
+
+
+def _free_latents(free: Tensor, source: Source) -> Tensor:
+    """Mask [H, W] → [1, 1, h, w]: one for the latents that touch a pixel that may change."""
+    fitted = fit(free[None, ..., None], source.plan).movedim(-1, 1)
+    touched = F.adaptive_max_pool2d(fitted, source.latents.shape[-2:]) > 0.01  # resizing leaves specks
+    return touched.float()
+
+
+def _composite(edited: Tensor, source: Tensor, mask: Tensor | None, per_image: int) -> Tensor:
+    """Edited [rows, H, W, 3] where the mask [B, H, W] is 1, source [B, H, W, 3], bit for bit, where it is 0."""
+    if mask is None:
+        return edited
+    source, mask = source.repeat_interleave(per_image, 0), mask.repeat_interleave(per_image, 0)[..., None]
+    return mask * edited + (1 - mask) * source
+
+
+def _scales(settings: Settings, seed: int) -> tuple[float, float]:
+    """Text and image guidance of the row with this seed."""
+    factors = torch.ones(2)
+    if settings.randomize_guidance:
+        factors = torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
+    return settings.text_guidance * float(factors[0]), settings.image_guidance * float(factors[1])
+
+
+def _row_of(batches: list[Tensor], row: int) -> list[Tensor]:
+    return [batch[row : row + 1] if len(batch) > 1 else batch for batch in batches]
+
+
+def _same(known: list[tuple[weakref.ref, int]], given: list[Any]) -> bool:
+    return len(known) == len(given) and all(
+        ref() is value and version == _version(value) for (ref, version), value in zip(known, given)
+    )
+
+
+def _version(tensor: Tensor) -> int:
+    """Changes when the tensor is written to; inference tensors keep no count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+class EditorFromModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        samplers, schedulers = _names()
+        return io.Schema(
+            node_id="RethinkEditorFromModel",
+            display_name="Editor From Model",
+            category="Rethink/Edit",
+            description="Makes an editor of ComfyUI's own MODEL, CLIP and VAE, with whatever is patched onto them.",
+            search_aliases=["kontext", "qwen image edit", "omnigen2", "flux2", "longcat", "cosxl", "gguf", "native editor"],
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="From Load Checkpoint, Load Diffusion Model or a GGUF loader: "
+                    + ", ".join(family.title for family in NATIVE_FAMILIES)
+                    + ". What is patched onto it (sampling shift, LoRAs, attention) stays.",
+                ),
+                io.Clip.Input("clip", tooltip="The model's own text encoder, from Load CLIP or the checkpoint."),
+                io.Vae.Input("vae", tooltip="The model's own VAE, from Load VAE or the checkpoint."),
+                io.Combo.Input(
+                    "sampler",
+                    options=[DEFAULT, *samplers],
+                    default=DEFAULT,
+                    tooltip="How the steps are taken, unless the sampling node says otherwise. default: as is usual for "
+                    "this model.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=[DEFAULT, *schedulers],
+                    default=DEFAULT,
+                    tooltip="How the noise is spread over the steps. default: as is usual for this model.",
+                ),
+                io.Float.Input(
+                    "megapixels",
+                    default=0.0,
+                    min=0.0,
+                    max=16.0,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="The size at which the model works; the result comes back at the source's. 0: the size that "
+                    "it was made for. Lower it for speed and memory.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=[AUTO, *(family.title for family in NATIVE_FAMILIES)],
+                    default=AUTO,
+                    tooltip="auto: told by the model. Only Qwen-Image-Edit (the first one) must be named: its weights "
+                    "look like those of Qwen-Image-Edit-Plus (2509).",
+                    advanced=True,
+                ),
+            ],
+            outputs=[sockets.Editor.Output("editor", tooltip="For the editing nodes.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, clip, vae, sampler: str, scheduler: str, megapixels: float, kind: str
+    ) -> io.NodeOutput:
+        core("comfy.sample")
+        family = detect(model, clip, vae, kind)
+        sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))
+        return io.NodeOutput(NativeEditor(model, clip, vae, family, sampling))
+
+
+def _names() -> tuple[list[str], list[str]]:
+    """ComfyUI's samplers and schedulers, those of other packs too."""
+    try:
+        samplers = core("comfy.samplers")
+    except RethinkError:  # not in ComfyUI
+        return [], []
+    return samplers.SAMPLER_NAMES, samplers.SCHEDULER_NAMES

@@ -1,0 +1,106 @@
+"""LoRA files on ComfyUI's own models: read and checked as a whole, then put on clones that share the weights."""
+
+import math
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..rethink.errors import RethinkError
+from .native_families import core
+
+
+@dataclass(frozen=True)
+class LoraReport:
+    """matched: how many tensors of the file fit the editor; unmatched: the names of those that do not."""
+
+    matched: int
+    unmatched: tuple[str, ...]
+
+
+def patched(model: Any, clip: Any, path: str, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
+    """Clones of MODEL and CLIP with the LoRA on them, and the report. Nothing is patched unless all of it can be.
+
+    Raises RethinkError naming `lora` for an unreadable file, NaN, and what was made for another model than `title`.
+    """
+    if not math.isfinite(strength):
+        raise RethinkError(f"strength: expected a number, got {strength}.")
+    tensors = core("comfy.lora_convert").convert_lora(_read(path))
+    lora = core("comfy.lora")
+    targets = lora.model_lora_keys_clip(clip.cond_stage_model, lora.model_lora_keys_unet(model.model, {}))
+    try:
+        patches = lora.load_lora(tensors, targets, log_missing=False)
+    except KeyError as error:
+        raise RethinkError(f"lora: {path} is not whole: it lacks {error}.") from error
+    report = _report(tensors, {name for name, target in targets.items() if target in patches})
+    if report.matched <= len(report.unmatched):
+        raise RethinkError(
+            f"lora: {report.matched} of {len(tensors)} tensors of {path} fit {title}, so it was made for another model; "
+            f"take a LoRA for {title}."
+        )
+    shapes = {**_shapes(model.model), **_shapes(clip.cond_stage_model)}
+    for target, patch in patches.items():
+        _check_shape(target, patch, shapes, path, title)
+    model, clip = model.clone(), clip.clone()
+    if strength:
+        model.add_patches(patches, strength)
+        clip.add_patches(patches, strength)
+    return model, clip, report
+
+
+def _read(path: str) -> dict[str, Tensor]:
+    try:
+        tensors = core("comfy.utils").load_torch_file(path, safe_load=True)
+    except Exception as error:  # ComfyUI and safetensors raise a different kind for every way to be broken
+        raise RethinkError(f"lora: cannot read {path}: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.float()).all():
+            raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; its training failed, take another.")
+    return tensors
+
+
+def _report(tensors: Mapping[str, Tensor], fitting: Set[str]) -> LoraReport:
+    """A tensor is named after the layer that it is for: one of `fitting`, then a dot and its part in the LoRA."""
+    unmatched = tuple(name for name in tensors if not any(prefix in fitting for prefix in _prefixes(name)))
+    return LoraReport(len(tensors) - len(unmatched), unmatched)
+
+
+def _prefixes(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _check_shape(target: Any, patch: Any, shapes: Mapping[str, tuple[int, ...]], path: str, title: str) -> None:
+    """Raises RethinkError where the change that the patch makes has not the shape of the weight.
+
+    target: a weight's name, or (name, (dimension, start, length), …) for a part of it.
+    ComfyUI itself would leave such a weight as it is and only log it.
+    """
+    name, part = (target, None) if isinstance(target, str) else target[:2]
+    wanted = list(shapes[name])
+    if part is not None:
+        wanted[part[0]] = part[2]
+    found = _change(patch)
+    if found is not None and (found[0], math.prod(found[1:])) != (wanted[0], math.prod(wanted[1:])):
+        raise RethinkError(
+            f"lora: {path} changes {name} by a matrix of {' × '.join(map(str, found))}, but {title} has "
+            f"{' × '.join(map(str, wanted))} there; it was made for another model, or it is damaged."
+        )
+
+
+def _change(patch: Any) -> list[int] | None:
+    """The shape of the change that a patch makes; None for kinds (LoHa, LoKr, …) that do not tell before they do it."""
+    if isinstance(patch, tuple):
+        return list(patch[1][0].shape)
+    if patch.name != "lora" or patch.weights[3] is not None:
+        return None
+    up, down = patch.weights[:2]
+    if up.flatten(1).shape[1] != down.shape[0]:
+        return [*up.shape, *down.shape]  # their ranks differ: no product, so no weight has this shape
+    return [up.shape[0], *down.shape[1:]]
+
+
+def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
