@@ -20,8 +20,8 @@ from tests.miniatures import write_folder
 class Server:
     """What a headless user does: post prompts, read the history, fetch pictures."""
 
-    def __init__(self, address: str, log: Path):
-        self.address, self.log = address, log
+    def __init__(self, address: str, log: Path, pid: int):
+        self.address, self.log, self.pid = address, log, pid
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.address + path, timeout=30) as reply:
@@ -66,6 +66,7 @@ def server(tmp_path_factory):
         pytest.skip("no ComfyUI with a virtual environment of its own was found")
     base = tmp_path_factory.mktemp("comfyui")
     install_pack(python, base / "custom_nodes" / "rethink")
+    shutil.copytree(Path(__file__).parent / "miniature_nodes", base / "custom_nodes" / "miniature_nodes")
     write_folder(base / "models" / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
@@ -78,7 +79,7 @@ def server(tmp_path_factory):
     with log.open("wb") as out:
         process = subprocess.Popen([*map(str, command)], cwd=root, stdout=out, stderr=subprocess.STDOUT)
     try:
-        yield ready(Server(f"http://127.0.0.1:{port}", log), process)
+        yield ready(Server(f"http://127.0.0.1:{port}", log, process.pid), process)
     finally:
         process.terminate()
         process.wait(20)

@@ -1,0 +1,406 @@
+"""A pack for the tests' ComfyUI alone: miniature models of every native family, and measuring nodes.
+
+Models whose sizes ComfyUI reads off the file (FLUX.1, FLUX.2, LongCat's kin, VAEs) are written as files when the pack is
+imported, for ComfyUI's own loaders. Those whose sizes it takes as given (UNets, Qwen-Image, OmniGen2, all text encoders)
+are built from ComfyUI's own classes with smaller numbers. All weights are random, and the same in every run.
+"""
+
+import base64
+import copy
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import comfy.taesd.taesd
+import comfy.text_encoders.bpe_tokenizer
+import comfy.text_encoders.flux
+import comfy.text_encoders.longcat_image
+import comfy.text_encoders.omnigen2
+import comfy.text_encoders.qwen_image
+import comfy.text_encoders.qwen_vl
+import comfy.utils
+import folder_paths
+import torch
+from comfy import sd1_clip, sdxl_clip
+from comfy.ldm.wan.vae import WanVAE
+
+WIDTH = 128  # of a head, which ComfyUI fixes
+
+
+def fill(module, seed=0):
+    """Random weights at which signals neither die nor explode."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in module.state_dict().items():
+        if not weight.is_floating_point() or weight.ndim == 0:
+            continue
+        if weight.ndim > 1:
+            scale = weight[0].numel() ** -0.5
+            weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+        else:
+            weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    return module
+
+
+# Diffusion models
+
+_FLUX = {
+    "in_channels": 16, "out_channels": 16, "vec_in_dim": 64, "context_in_dim": 64, "hidden_size": WIDTH, "num_heads": 1,
+    "mlp_ratio": 4.0, "depth": 1, "depth_single_blocks": 1, "axes_dim": [16, 56, 56], "theta": 10000, "patch_size": 2,
+    "qkv_bias": True, "guidance_embed": True, "txt_ids_dims": [], "image_model": "flux",
+}  # fmt: skip
+_FLUX2 = _FLUX | {
+    "in_channels": 128, "out_channels": 128, "vec_in_dim": None, "context_in_dim": 96, "mlp_ratio": 3.0, "patch_size": 1,
+    "axes_dim": [32, 32, 32, 32], "theta": 2000, "qkv_bias": False, "ops_bias": False, "global_modulation": True,
+    "mlp_silu_act": True, "default_ref_method": "index", "ref_index_scale": 10.0, "txt_ids_dims": [3],
+    "image_model": "flux2",
+}  # fmt: skip
+_UNET = {
+    "image_size": 32, "in_channels": 8, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2], "transformer_depth": [1, 1], "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1], "context_dim": 64, "num_heads": 2, "num_head_channels": -1,
+    "use_spatial_transformer": True, "legacy": False, "use_temporal_attention": False, "adm_in_channels": None,
+    "use_linear_in_transformer": False,
+}  # fmt: skip
+_QWEN = {"image_model": "qwen_image", "in_channels": 64, "num_layers": 1, "num_attention_heads": 1,
+         "joint_attention_dim": 64}  # fmt: skip
+_OMNIGEN2 = {
+    "image_model": "omnigen2", "axes_dim_rope": [40, 40, 40], "axes_lens": [1024, 1664, 1664], "hidden_size": 120,
+    "in_channels": 16, "num_attention_heads": 1, "num_kv_heads": 1, "num_layers": 1, "num_refiner_layers": 1,
+    "multiple_of": 64, "patch_size": 2, "text_feat_dim": 64, "timestep_scale": 1000.0,
+}  # fmt: skip
+
+# Family → (class of comfy.supported_models, its configuration)
+MODELS = {
+    "instruct_pix2pix": ("SD15_instructpix2pix", _UNET),
+    "instruct_pix2pix_xl": (
+        "SDXL_instructpix2pix", _UNET | {"context_dim": 128, "adm_in_channels": 64 + 1536, "num_classes": "sequential"},
+    ),
+    "flux_kontext": ("Flux", _FLUX),
+    "qwen_image_edit": ("QwenImage", _QWEN),
+    "qwen_image_edit_plus": ("QwenImage", _QWEN | {"default_ref_method": "index_timestep_zero"}),
+    "flux2": ("Flux2", _FLUX2),
+    "flux2_klein": ("Flux2", _FLUX2 | {"guidance_embed": False}),
+    "longcat_image_edit": (
+        "LongCatImage", _FLUX | {"guidance_embed": False, "vec_in_dim": None, "txt_ids_dims": [1, 2]}
+    ),
+    "omnigen2": ("Omnigen2", _OMNIGEN2),
+    "text_to_image": ("SD15", _UNET | {"in_channels": 4}),
+}  # fmt: skip
+FILES = ("flux_kontext", "flux2", "flux2_klein")  # that ComfyUI's Load Diffusion Model can size
+
+
+def diffusion_model(family):
+    kind, unet_config = MODELS[family]
+    config = getattr(comfy.supported_models, kind)(unet_config)
+    config.unet_config |= {"num_heads": 2, "num_head_channels": -1} if "num_res_blocks" in unet_config else {}
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, "")
+    fill(model.diffusion_model)
+    return model
+
+
+# VAEs
+
+VAES = {"miniature_sd": 4, "miniature_flux": 16}  # name → latent channels
+VAE_OF = {
+    "instruct_pix2pix": "miniature_sd", "instruct_pix2pix_xl": "miniature_sd", "text_to_image": "miniature_sd",
+    "flux_kontext": "miniature_flux", "longcat_image_edit": "miniature_flux", "omnigen2": "miniature_flux",
+    "qwen_image_edit": "miniature_qwen", "qwen_image_edit_plus": "miniature_qwen",
+    "flux2": "taef2", "flux2_klein": "taef2",
+}  # fmt: skip
+
+
+def write_files():
+    """The files that ComfyUI's loaders read, into the first folder of their kind."""
+    for family in FILES:
+        weights = diffusion_model(family).diffusion_model.state_dict()
+        save(weights, "diffusion_models", f"miniature_{family}.safetensors")
+    for name, channels in VAES.items():
+        save(tiny_vae(channels).state_dict(), "vae", f"{name}.safetensors")
+    tiny = tiny_vae(128)  # Load VAE knows this one by its name
+    save(tiny.taesd_encoder.state_dict(), "vae_approx", "taef2_encoder.safetensors")
+    save(tiny.taesd_decoder.state_dict(), "vae_approx", "taef2_decoder.safetensors")
+    wan = fill(WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True]))
+    save(wan.state_dict(), "vae", "miniature_qwen.safetensors")
+
+
+def tiny_vae(channels):
+    vae = fill(comfy.taesd.taesd.TAESD(latent_channels=channels))
+    last = vae.taesd_decoder[-1]
+    last.weight.data.mul_(0.1)  # colours shall lie between black and white, where a difference shows
+    last.bias.data.fill_(0.5)
+    return vae
+
+
+def save(weights, kind, name):
+    folder = Path(folder_paths.get_folder_paths(kind)[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    comfy.utils.save_torch_file({k: v.contiguous() for k, v in weights.items()}, str(folder / name))
+
+
+# Text encoders
+
+_CLIP = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 3,
+         "projection_dim": 64}  # fmt: skip
+_T5 = {"d_model": 64, "d_ff": 64, "d_kv": 32, "num_heads": 2, "num_layers": 1}
+_LLAMA = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 1, "num_key_value_heads": 1}
+_LLAMA_OF_LAYERS = _LLAMA | {"hidden_size": 32}  # three of whose layers make one embedding
+
+
+def text_encoder(family):
+    target, sizes = {
+        "instruct_pix2pix": (_target(sd1_clip.SD1Tokenizer, sd1_clip.SD1ClipModel), {"clip_l": _CLIP}),
+        "instruct_pix2pix_xl": (
+            _target(sdxl_clip.SDXLTokenizer, sdxl_clip.SDXLClipModel),
+            {"clip_l": _CLIP, "clip_g": _CLIP},
+        ),
+        "flux_kontext": (
+            _target(comfy.text_encoders.flux.FluxTokenizer, comfy.text_encoders.flux.flux_clip()),
+            {"clip_l": _CLIP, "t5xxl": _T5},
+        ),
+        "qwen_image_edit": (
+            _target(comfy.text_encoders.qwen_image.QwenImageTokenizer, comfy.text_encoders.qwen_image.te()),
+            {"qwen25_7b": _LLAMA | {"num_hidden_layers": 1}},
+        ),
+        "flux2": (
+            _target(comfy.text_encoders.flux.Flux2Tokenizer, comfy.text_encoders.flux.flux2_te()),
+            {"mistral3_24b": _LLAMA_OF_LAYERS | {"num_hidden_layers": 31}},
+        ),
+        "flux2_klein": (
+            _target(comfy.text_encoders.flux.KleinTokenizer, comfy.text_encoders.flux.klein_te()),
+            {"qwen3_4b": _LLAMA_OF_LAYERS | {"num_hidden_layers": 28}},
+        ),
+        "longcat_image_edit": (
+            _target(comfy.text_encoders.longcat_image.LongCatImageTokenizer, comfy.text_encoders.longcat_image.te()),
+            {"qwen25_7b": _LLAMA | {"num_hidden_layers": 1}},
+        ),
+        "omnigen2": (
+            _target(comfy.text_encoders.omnigen2.Omnigen2Tokenizer, comfy.text_encoders.omnigen2.te()),
+            {"qwen25_3b": _LLAMA | {"num_hidden_layers": 1}},
+        ),
+    }[{"qwen_image_edit_plus": "qwen_image_edit", "text_to_image": "instruct_pix2pix"}.get(family, family)]
+    options = {f"{name}_model_config": dict(config) for name, config in sizes.items()}
+    with small_eyes():
+        clip = comfy.sd.CLIP(target, tokenizer_data={"tekken_model": _tekken()}, model_options=options)
+    fill(clip.cond_stage_model)
+    return clip
+
+
+def _target(tokenizer, model):
+    return SimpleNamespace(tokenizer=tokenizer, clip=model, params={})
+
+
+@contextmanager
+def small_eyes():
+    """Within it the vision tower of Qwen2.5-VL, whose size is written into ComfyUI, is a small one."""
+    vision, whole = comfy.text_encoders.qwen_vl, comfy.text_encoders.qwen_vl.Qwen2VLVisionTransformer
+
+    def small(hidden_size, **options):
+        return whole(hidden_size=64, intermediate_size=64, num_heads=2, num_layers=1, **options)
+
+    vision.Qwen2VLVisionTransformer = small
+    try:
+        yield
+    finally:
+        vision.Qwen2VLVisionTransformer = whole
+
+
+def _tekken():
+    """A Mistral tokenizer of single bytes."""
+    special = [{"rank": rank, "token_str": f"<s{rank}>", "is_control": True} for rank in range(20)]
+    vocab = [{"rank": b, "token_bytes": base64.b64encode(bytes([b])).decode(), "token_str": None} for b in range(256)]
+    config = {"pattern": comfy.text_encoders.bpe_tokenizer._LLAMA_PATTERN, "default_num_special_tokens": 20,
+              "default_vocab_size": 276}  # fmt: skip
+    data = json.dumps({"config": config, "vocab": vocab, "special_tokens": special}).encode()
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+# Nodes
+
+
+class MiniatureModel:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"family": (list(MODELS),)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "run", "tests"
+
+    def run(self, family):
+        devices = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+        return (comfy.model_patcher.ModelPatcher(diffusion_model(family), *devices),)
+
+
+class MiniatureTextEncoder:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"family": (list(MODELS),)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "run", "tests"
+
+    def run(self, family):
+        return (text_encoder(family),)
+
+
+class WithLora:
+    """An editor with a LoRA, as an editing node sees it; what the report says is shown."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {"required": {"editor": ("RETHINK_EDITOR",), "path": ("STRING",), "strength": ("FLOAT",)}}
+    )
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = ("RETHINK_EDITOR",), "run", "tests", True
+
+    def run(self, editor, path, strength):
+        adapted, report = editor.with_lora(path, strength)
+        shared = all(a is b for a, b in zip(editor.module.parameters(), adapted.module.parameters()))
+        found = {"matched": [report.matched], "unmatched": [*report.unmatched], "shared": [shared]}
+        return {"ui": found, "result": (adapted,)}
+
+
+class WriteLora:
+    """A LoRA for a model, written as a file: random matrices of every attention layer, in a format of choice."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {"required": {"model": ("MODEL",), "path": ("STRING",), "fault": ("STRING", {"default": ""})}}
+    )
+    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+
+    def run(self, model, path, fault):
+        generator = torch.Generator().manual_seed(1)
+        tensors = {}
+        for name, weight in model.model.state_dict().items():
+            if weight.ndim == 2 and "attn" in name and name.endswith(".weight"):
+                rows, columns = weight.shape
+                base = name.removesuffix(".weight")
+                tensors[f"{base}.lora_A.weight"] = torch.randn(4, columns, generator=generator) * columns**-0.5
+                tensors[f"{base}.lora_B.weight"] = torch.randn(rows, 4, generator=generator) * 0.5
+        first = next(name for name in tensors if "lora_B" in name)
+        if fault == "nan":
+            tensors[first][0, 0] = float("nan")
+        if fault == "rank":
+            tensors[first] = tensors[first][:, :3].contiguous()
+        if fault == "size":
+            tensors[first] = tensors[first][:-1].contiguous()
+        if fault == "stranger":
+            tensors = {f"other_model.{name}": tensor for name, tensor in tensors.items()}
+        if fault == "half":
+            del tensors[first]
+        if fault == "extra":
+            tensors["other_model.layer.lora_A.weight"] = torch.zeros(4, 4)
+        comfy.utils.save_torch_file(tensors, path)
+        return (path,)
+
+
+class EditWithReferences:
+    """An edit that is shown further pictures."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {
+            "required": {"editor": ("RETHINK_EDITOR",), "image": ("IMAGE",), "instruction": ("STRING",),
+                         "seed": ("INT",), "first": ("IMAGE",), "second": ("IMAGE",)}
+        }
+    )  # fmt: skip
+    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "run", "tests"
+
+    def run(self, editor, image, instruction, seed, first, second):
+        return (editor.edit(editor.prepare(image, [first, second]), [instruction], [seed]),)
+
+
+class Counted:
+    """A CLIP and a VAE that count their encodings."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"clip": ("CLIP",), "vae": ("VAE",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP", "VAE"), "run", "tests"
+
+    def run(self, clip, vae):
+        clip, vae = clip.clone(), copy.copy(vae)
+        clip.encode_from_tokens_scheduled = _counting(clip.encode_from_tokens_scheduled)
+        vae.encode = _counting(vae.encode)
+        return clip, vae
+
+
+def _counting(work):
+    def counted(*inputs, **options):
+        counted.calls += 1
+        return work(*inputs, **options)
+
+    counted.calls = 0
+    return counted
+
+
+class Counts:
+    """How many encodings a CLIP and a VAE have made by the time that a picture is there, shown."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"clip": ("CLIP",), "vae": ("VAE",), "after": ("IMAGE",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, clip, vae, after):
+        return {"ui": {"counts": [clip.encode_from_tokens_scheduled.calls, vae.encode.calls]}}
+
+
+class Instructions:
+    """The lines of a text as a list."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"text": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_IS_LIST = ("STRING",), "run", "tests", (True,)
+
+    def run(self, text):
+        return (text.splitlines(),)
+
+
+class LeftHalf:
+    """A mask of the left half."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"image": ("IMAGE",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MASK",), "run", "tests"
+
+    def run(self, image):
+        mask = torch.zeros(image.shape[:3])
+        mask[:, :, : image.shape[2] // 2] = 1
+        return (mask,)
+
+
+class Difference:
+    """The largest difference between two batches of pictures, outside a mask where there is one, shown."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {"required": {"a": ("IMAGE",), "b": ("IMAGE",)}, "optional": {"outside": ("MASK",)}}
+    )
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, a, b, outside=None):
+        kept = 1 if outside is None else 1 - outside[..., None]
+        difference = ((a - b) * kept).abs().max().item() if a.shape == b.shape else float("inf")
+        return {"ui": {"shapes": [[*a.shape], [*b.shape]], "difference": [difference], "spread": [a.std().item()]}}
+
+
+class Noise:
+    """A smooth random picture."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {"required": {"seed": ("INT",), "width": ("INT",), "height": ("INT",), "batch": ("INT",)}}
+    )
+    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "run", "tests"
+
+    def run(self, seed, width, height, batch):
+        coarse = torch.rand(batch, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        return (torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear").movedim(1, -1),)
+
+
+class Row:
+    """One picture of a batch."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"image": ("IMAGE",), "index": ("INT",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "run", "tests"
+
+    def run(self, image, index):
+        return (image[index : index + 1],)
+
+
+write_files()
+NODE_CLASS_MAPPINGS = {
+    f"Test{cls.__name__}": cls
+    for cls in (
+        MiniatureModel, MiniatureTextEncoder, WithLora, WriteLora, EditWithReferences, Counted, Counts, Instructions,
+        LeftHalf, Difference, Noise, Row,
+    )  # fmt: skip
+}
