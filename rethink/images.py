@@ -147,6 +147,13 @@ def plan_fit(height: int, width: int, *, area: int, multiple: int) -> Fit:
     return Fit((height, width), scaled, padded)
 
 
+def plan_within(height: int, width: int, size: tuple[int, int]) -> Fit:
+    """For editors that work at a few sizes: as large as goes into `size` (height, width), padded up to it."""
+    scale = min(size[0] / height, size[1] / width)
+    scaled = tuple(max(1, min(limit, round(side * scale))) for side, limit in zip((height, width), size))
+    return Fit((height, width), scaled, tuple(size))
+
+
 def fit(image: Tensor, plan: Fit) -> Tensor:
     """[B, H, W, C] at the plan's source size → [B, h, w, C] at its padded size: resized, then edges repeated."""
     channels_first = _resize(image.movedim(-1, 1), plan.scaled)

@@ -1,10 +1,13 @@
 """The kinds of editor as rows of data. A new kind is a new row and, if need be, a small function."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
+from . import calls
+from .calls import Call
 from .protocol import Settings
 
 
@@ -40,24 +43,52 @@ def text_guidance(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Folders whose model_index.json has `value` for `entry`: their defaults, and options to open them with."""
+
+    entry: str
+    value: Any
+    defaults: Settings
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of editor.
 
     pipelines: the diffusers classes whose folders hold it.
-    source_channels: the model takes the source's latents as further input channels; otherwise it starts from them.
     lora_targets: the names of the layers that an edit LoRA adapts.
+    references: how many further pictures it can look at.
+    half: the half-precision format it was trained in, which it does not overflow.
+    variants: folders of the family that are special.
+    opened_as: the pipeline that edits, where it is not the folder's own class but works with the same parts.
+
+    Stable Diffusion is sampled by our own loop (samplers.py), which these two describe:
+    guidance: the passes of a step. source_channels: the model takes the source's latents as further input channels;
+        otherwise it starts from them.
+    All others are run by their diffusers pipeline, called as `call` says.
     """
 
     id: str
     title: str
     pipelines: tuple[str, ...]
     defaults: Settings
-    guidance: Guidance
-    source_channels: bool
     lora_targets: tuple[str, ...]
+    references: int = 0
+    half: str = "bf16"
+    variants: tuple[Variant, ...] = ()
+    opened_as: str = ""
+    guidance: Guidance | None = None
+    source_channels: bool = False
+    call: Call | None = None
 
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_JOINT_ATTENTION = (*_ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+_FLUX_LAYERS = (*_JOINT_ATTENTION, "ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp")
+_QWEN_LAYERS = (*_JOINT_ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
+_FLUX2_LAYERS = (*_JOINT_ATTENTION, "linear_in", "linear_out", "to_qkv_mlp_proj", "attn.to_out")
+_JOY_LAYERS = ("img_attn_qkv", "img_attn_proj", "txt_attn_qkv", "txt_attn_proj")
 
 FAMILIES = (
     Family(
@@ -68,6 +99,7 @@ FAMILIES = (
         guidance=dual_guidance,
         source_channels=True,
         lora_targets=_ATTENTION,
+        half="fp16",
     ),
     Family(
         id="sdedit",
@@ -75,7 +107,126 @@ FAMILIES = (
         pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
         defaults=Settings(steps=30, text_guidance=7.5, image_guidance=1.0, strength=0.6),
         guidance=text_guidance,
-        source_channels=False,
         lora_targets=_ATTENTION,
+        half="fp16",
     ),
-)
+    Family(
+        id="instruct_pix2pix_xl",
+        title="InstructPix2Pix XL",
+        pipelines=("StableDiffusionXLInstructPix2PixPipeline",),
+        defaults=Settings(steps=30, text_guidance=5.0, image_guidance=1.5),
+        variants=(
+            Variant(  # CosXL-Edit: its latents of the source are scaled
+                "scheduler",
+                ["diffusers", "EDMEulerScheduler"],
+                Settings(steps=20, text_guidance=7.0, image_guidance=1.5),
+                {"is_cosxl_edit": True},
+            ),
+        ),
+        lora_targets=_ATTENTION,
+        half="fp16",
+        call=Call(calls.one_picture_sized, calls.CHANNELS, calls.by_area, image_scale="image_guidance_scale", negative=True),
+    ),
+    Family(
+        id="sdedit_xl",
+        title="SDEdit XL",
+        pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"),
+        opened_as="StableDiffusionXLImg2ImgPipeline",
+        defaults=Settings(steps=30, text_guidance=6.0, image_guidance=1.0, strength=0.6),
+        lora_targets=_ATTENTION,
+        half="fp16",
+        call=Call(calls.one_picture, calls.CHANNELS, calls.by_area, negative=True),
+    ),
+    Family(
+        id="sdedit_flux",
+        title="SDEdit FLUX",
+        pipelines=("FluxPipeline", "FluxImg2ImgPipeline"),
+        opened_as="FluxImg2ImgPipeline",
+        defaults=Settings(steps=28, text_guidance=3.5, image_guidance=1.0, strength=0.8),
+        lora_targets=_FLUX_LAYERS,
+        call=Call(calls.one_picture_sized, calls.NOISED_TOKENS, calls.by_area),
+    ),
+    Family(
+        id="flux_kontext",
+        title="FLUX.1 Kontext",
+        pipelines=("FluxKontextPipeline",),
+        defaults=Settings(steps=28, text_guidance=2.5, image_guidance=1.0),
+        lora_targets=_FLUX_LAYERS,
+        call=Call(calls.kontext_picture, calls.TOKENS, calls.trained_sizes),
+    ),
+    Family(
+        id="qwen_image_edit",
+        title="Qwen-Image-Edit",
+        pipelines=("QwenImageEditPipeline",),
+        defaults=Settings(steps=50, text_guidance=4.0, image_guidance=1.0),
+        lora_targets=_QWEN_LAYERS,
+        call=Call(
+            calls.one_picture_sized, calls.TOKENS, calls.by_own_rule,
+            text_scale="true_cfg_scale", negative=True, blank=" ", encoders=(*calls.ENCODERS, calls.SIGHT),
+        ),
+    ),
+    Family(
+        id="qwen_image_edit_plus",
+        title="Qwen-Image-Edit-Plus",
+        pipelines=("QwenImageEditPlusPipeline",),
+        defaults=Settings(steps=40, text_guidance=4.0, image_guidance=1.0),
+        lora_targets=_QWEN_LAYERS,
+        references=2,
+        call=Call(
+            calls.all_pictures_sized, calls.TOKENS, calls.by_own_rule,
+            text_scale="true_cfg_scale", negative=True, blank=" ", encoders=(*calls.ENCODERS, calls.SIGHT),
+        ),
+    ),
+    Family(
+        id="longcat_image_edit",
+        title="LongCat-Image-Edit",
+        pipelines=("LongCatImageEditPipeline",),
+        defaults=Settings(steps=50, text_guidance=4.5, image_guidance=1.0),
+        lora_targets=_FLUX_LAYERS,
+        call=Call(
+            calls.one_picture, calls.TOKENS, calls.by_own_rule, negative=True, encoders=(*calls.ENCODERS, calls.SIGHT)
+        ),
+    ),
+    Family(
+        id="flux2",
+        title="FLUX.2",
+        pipelines=("Flux2Pipeline",),
+        defaults=Settings(steps=28, text_guidance=4.0, image_guidance=1.0),
+        lora_targets=_FLUX2_LAYERS,
+        references=9,
+        call=Call(calls.all_pictures_sized, calls.TOKENS, calls.by_area),
+    ),
+    Family(
+        id="flux2_klein",
+        title="FLUX.2 Klein",
+        pipelines=("Flux2KleinPipeline",),
+        defaults=Settings(steps=50, text_guidance=4.0, image_guidance=1.0),
+        variants=(Variant("is_distilled", True, Settings(steps=4, text_guidance=1.0, image_guidance=1.0)),),
+        lora_targets=_FLUX2_LAYERS,
+        references=3,
+        call=Call(calls.all_pictures_sized, calls.TOKENS, calls.by_area),
+    ),
+    Family(
+        id="joyimage_edit",
+        title="JoyImage-Edit",
+        pipelines=("JoyImageEditPipeline",),
+        defaults=Settings(steps=40, text_guidance=4.0, image_guidance=1.0),
+        lora_targets=_JOY_LAYERS,
+        call=Call(
+            calls.one_picture, calls.SLOTS, calls.by_bucket("vae_image_processor"),
+            negative=True, encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
+        ),
+    ),
+    Family(
+        id="joyimage_edit_plus",
+        title="JoyImage-Edit-Plus",
+        pipelines=("JoyImageEditPlusPipeline",),
+        defaults=Settings(steps=30, text_guidance=4.0, image_guidance=1.0),
+        lora_targets=_JOY_LAYERS,
+        references=5,
+        call=Call(
+            calls.joy_pictures, calls.PATCHES, calls.by_bucket("image_processor"),
+            negative=True, encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
+        ),
+    ),
+)  # fmt: skip

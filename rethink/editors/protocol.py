@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import RethinkError
+from ..images import as_image
 
 if TYPE_CHECKING:
     from .families import Family
@@ -55,6 +57,19 @@ class Settings:
 RECOMMENDED = Settings()  # everything as the editor recommends
 
 
+@dataclass(frozen=True)
+class LoraReport:
+    """What became of a LoRA file: how many of its layers fit the editor, and the names of those that did not."""
+
+    name: str
+    matched: int
+    unmatched: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.matched} of {self.matched + len(self.unmatched)} layers fit."
+        return "\n".join([text, *(f"  not used: {layer}" for layer in self.unmatched)])
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A source that an editor has encoded, for that editor's `edit`.
@@ -81,8 +96,12 @@ class Editor(Protocol):
     def device(self) -> torch.device:
         """Where the editor computes now."""
 
-    def prepare(self, images: Tensor) -> Prepared:
-        """Encode the source IMAGE [B, H, W, 3], once: the same tensor twice in a row is encoded the first time only."""
+    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
+        """Encode the source IMAGE [B, H, W, 3], once: the same tensor twice in a row is encoded the first time only.
+
+        references: further pictures to look at, each an IMAGE [1, h, w, 3] of any size, the same for every source.
+        Raises RethinkError for more of them than the family takes.
+        """
 
     def edit(
         self,
@@ -100,6 +119,24 @@ class Editor(Protocol):
         seed, so its result does not depend on the rows beside it. `mask` [B or 1, H, W]: 1 may change; where it is 0
         the source's pixels come back bit for bit. Raises RethinkError for whatever the user can mend.
         """
+
+    def with_lora(self, path: str | PathLike, strength: float) -> tuple["Editor", LoraReport]:
+        """This editor with a LoRA over it, and what of the file fits. This one stays as it is.
+
+        The new editor shares this one's weights and adds the LoRA while it edits: strength 0 is off, a negative one
+        turns the LoRA round, and LoRAs stack. Raises RethinkError for a file that is broken or of another family.
+        """
+
+
+def check_references(references: Sequence[Tensor], family: "Family") -> tuple[Tensor, ...]:
+    """The reference pictures, each as IMAGE [1, h, w, 3], or RethinkError where the family does not take so many."""
+    if len(references) > family.references:
+        takes = f"at most {family.references} beside the source" if family.references else "none"
+        raise RethinkError(f"references: got {len(references)} pictures, but {family.title} takes {takes}.")
+    pictures = tuple(as_image(picture, "references") for picture in references)
+    if any(len(picture) != 1 for picture in pictures):
+        raise RethinkError("references: give pictures one by one, not as batches.")
+    return pictures
 
 
 def check_rows(prepared: Prepared, instructions: Sequence[str], seeds: Sequence[int]) -> int:

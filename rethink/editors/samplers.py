@@ -111,6 +111,21 @@ class Schedule:
         return signal_power**0.5, (1 - signal_power) ** 0.5
 
 
+def solver_like(name: str, own: Any) -> Any:
+    """The solver called `name` for a diffusers pipeline whose own is `own`; "default" is that one itself.
+
+    Raises RethinkError for models that only their own solver fits: rectified flows and EDM's.
+    """
+    if name not in SAMPLERS:
+        raise RethinkError(f"sampler: “{name}” is unknown; choose one of {', '.join(SAMPLERS)}.")
+    if SAMPLERS[name] is None:
+        return own
+    predicts = own.config.get("prediction_type", "flow_prediction")
+    if predicts not in ("epsilon", "v_prediction") or "sigma_data" in own.config:
+        raise RethinkError(f"sampler: this model works with its own solver only, not with “{name}”; choose default.")
+    return _solver(SAMPLERS[name], own, predicts)
+
+
 def _solver(sampler: Sampler | None, own: Any, model_predicts: str) -> Any:
     if sampler is None:
         return type(own).from_config(own.config)

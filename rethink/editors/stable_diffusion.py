@@ -1,9 +1,11 @@
 """An Editor over a diffusers Stable Diffusion pipeline's own modules: text encoder, VAE, UNet, scheduler."""
 
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
+from os import PathLike
 from typing import Any
 
 import torch
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 from ..errors import RethinkError
 from ..images import Fit, as_image, as_mask, fit, plan_fit, unfit
 from .families import Family
-from .protocol import RECOMMENDED, OnStep, Prepared, Settings, check_rows
+from .lora import Lora, applied, read_lora
+from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
+from .running import LastSource, keep_outside, within_memory
 from .samplers import Schedule
 from .sampling import denoise, guided, latents_to_rgb
 
@@ -44,7 +48,8 @@ class StableDiffusionEditor:
         self.module = nn.ModuleDict({part: getattr(pipeline, part) for part in ("text_encoder", "vae", "unet")})
         self._pipeline = pipeline
         self._offloaded_to = device
-        self._last_source: tuple[weakref.ref, int, Encoded] | None = None
+        self._last_source = LastSource()
+        self._loras: tuple[Lora, ...] = ()
         self._texts: dict[str, Tensor] = {}
         self._shrinks = 2 ** (len(self.module["vae"].config.block_out_channels) - 1)
         self._scaling = self.module["vae"].config.scaling_factor
@@ -53,16 +58,11 @@ class StableDiffusionEditor:
     def device(self) -> torch.device:
         return self._offloaded_to or self.module["unet"].device
 
-    def prepare(self, images: Tensor) -> Prepared:
-        if self._last_source is not None:
-            known, version, encoded = self._last_source
-            if known() is images and version == _version(images):
-                return Prepared(as_image(images), encoded)
+    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
+        check_references(references, self.family)
         source = as_image(images)
-        encoded = self._within_memory(lambda: self._encode(source), "use a smaller batch of images")
-        if isinstance(images, Tensor):  # remember the latents, not the picture: it may be freed
-            self._last_source = (weakref.ref(images), _version(images), encoded)
-        return Prepared(source, encoded)
+        encode = partial(self._within_memory, lambda: self._encode(source), "use a smaller batch of images")
+        return Prepared(source, self._last_source.get((images,), encode))
 
     def edit(
         self,
@@ -78,35 +78,27 @@ class StableDiffusionEditor:
         settings = settings.resolved(self.defaults)
         if mask is not None:
             mask = as_mask(mask, prepared.images).cpu()
-        pixels = self._within_memory(
-            lambda: self._sample(prepared, per_image, instructions, seeds, settings, mask, on_step),
-            "edit fewer images or variations at once, or load the editor with fp16 or with offload",
-        )
+        with applied(self.module, self._loras):
+            pixels = self._within_memory(
+                lambda: self._sample(prepared, per_image, instructions, seeds, settings, mask, on_step),
+                "edit fewer images or variations at once, or load the editor with fp16 or with offload",
+            )
         if not torch.isfinite(pixels).all():
             raise RethinkError(
                 f"editor: {self.name} produced NaN in {self.module['unet'].dtype}; load it with another dtype (fp32)."
             )
-        edited = unfit(pixels.clamp(0, 1), prepared.encoded.plan)
-        if mask is None:
-            return edited
-        source = prepared.images.cpu().repeat_interleave(per_image, 0)
-        mask = mask.expand(len(prepared), -1, -1).repeat_interleave(per_image, 0)[..., None]
-        return mask * edited + (1 - mask) * source
+        return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
+
+    def with_lora(self, path: str | PathLike, strength: float) -> tuple["StableDiffusionEditor", LoraReport]:
+        lora, report = read_lora(path, strength, self.module, self._pipeline, self.family.title)
+        view = copy(self)
+        view._loras = (*self._loras, lora)
+        view._texts = {}  # a LoRA may change what the text encoder says
+        return view, report
 
     def _within_memory(self, work: Callable[[], Any], remedy: str) -> Any:
-        """What `work` returns; out of memory becomes a RethinkError, and what was taken is given back first."""
-        try:
-            with torch.inference_mode():
-                return work()
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-        finally:
-            self._pipeline.maybe_free_model_hooks()
-        # The error has gone by here, and with its traceback the tensors it held.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise RethinkError(f"editor: {self.name} ran out of memory on {self.device}; {remedy}.")
+        complaint = f"editor: {self.name} ran out of memory on {self.device}; {remedy}."
+        return within_memory(work, self._pipeline.maybe_free_model_hooks, complaint)
 
     def _encode(self, images: Tensor) -> Encoded:
         plan = self._plan(images)
@@ -229,15 +221,3 @@ def _rows_at_once(plan: Fit) -> int:
 
 def _uses_attention_mask(encoder: nn.Module) -> bool:
     return getattr(encoder.config, "use_attention_mask", False)
-
-
-def _version(tensor: Tensor) -> int:
-    """Changes when the tensor is written to; inference tensors keep no count."""
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator has no error class of its own.
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(
-        phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
-    )

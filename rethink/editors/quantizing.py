@@ -1,0 +1,64 @@
+"""Weights in fewer bits, by the packages that diffusers and transformers know: chosen by name, made while loading."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..errors import require
+
+_LARGE = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")  # the VAE is small and sensitive
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """package: what must be installed. config: the class that diffusers and transformers both have, and its options,
+    which they may spell differently. bits: of a weight."""
+
+    package: str
+    config: str
+    diffusers: Mapping[str, Any]
+    transformers: Mapping[str, Any]
+    bits: float
+
+
+QUANTIZERS: dict[str, Quantizer | None] = {
+    "none": None,
+    "int8 (quanto)": Quantizer("optimum-quanto", "QuantoConfig", {"weights_dtype": "int8"}, {"weights": "int8"}, 8),
+    "int8 (torchao)": Quantizer("torchao", "TorchAoConfig", {}, {}, 8),
+    "int8 (bitsandbytes)": Quantizer(
+        "bitsandbytes", "BitsAndBytesConfig", {"load_in_8bit": True}, {"load_in_8bit": True}, 8
+    ),
+    "nf4 (bitsandbytes)": Quantizer(
+        "bitsandbytes",
+        "BitsAndBytesConfig",
+        {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+        {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+        4.5,
+    ),
+}
+
+
+def quantization(name: str, parts: Mapping[str, Any], compute: torch.dtype) -> Any:
+    """diffusers' PipelineQuantizationConfig for the large ones of `parts` (name → (library, class)), or None.
+
+    compute: what they compute in. Raises RethinkError when the package is not installed.
+    """
+    quantizer = QUANTIZERS[name]
+    if quantizer is None:
+        return None
+    require(quantizer.package.replace("-", "."), quantizer.package)
+    from diffusers.quantizers import PipelineQuantizationConfig
+
+    def config(library: str) -> Any:
+        options = dict(getattr(quantizer, library))
+        if "load_in_4bit" in options:
+            options["bnb_4bit_compute_dtype"] = compute
+        if quantizer.package == "torchao":
+            options["quant_type"] = require("torchao.quantization").Int8WeightOnlyConfig()
+        return getattr(require(library), quantizer.config)(**options)
+
+    return PipelineQuantizationConfig(
+        quant_mapping={part: config(library) for part, (library, _) in parts.items() if part in _LARGE}
+    )

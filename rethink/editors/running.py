@@ -1,0 +1,72 @@
+"""What every editor of ours does around its sampling: remember the source, mend memory, put the untouched pixels back."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import RethinkError
+
+
+class LastSource:
+    """What was made of the last source, found again by the very tensors it was made of; it keeps none of them alive."""
+
+    def __init__(self):
+        self._tensors: tuple[tuple[weakref.ref, int], ...] = ()
+        self._made: Any = None
+
+    def get(self, tensors: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What `make` returned for these tensors if they were the last ones and nobody has written to them since."""
+        if not all(isinstance(t, Tensor) for t in tensors):
+            return make()
+        known = len(tensors) == len(self._tensors) and all(
+            ref() is tensor and version == _version(tensor) for (ref, version), tensor in zip(self._tensors, tensors)
+        )
+        if not known:
+            self._tensors = ()  # whatever happens in `make`, the old is gone
+            self._made = make()
+            self._tensors = tuple((weakref.ref(tensor), _version(tensor)) for tensor in tensors)
+        return self._made
+
+
+def within_memory(work: Callable[[], Any], release: Callable[[], None], complaint: str) -> Any:
+    """What `work` returns; out of memory becomes a RethinkError of `complaint`, and what was taken is given back first.
+
+    release: called in any case, when the work is over.
+    """
+    try:
+        with torch.inference_mode():
+            return work()
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    finally:
+        release()
+    # The error has gone by here, and with its traceback the tensors it held.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise RethinkError(complaint)
+
+
+def keep_outside(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
+    """Edits [rows, H, W, 3] with the source's own pixels where the mask [B or 1, H, W] is 0; rows grouped by image."""
+    if mask is None:
+        return edited
+    per_image = len(edited) // len(source)
+    source = source.cpu().repeat_interleave(per_image, 0)
+    mask = mask.expand(len(source) // per_image, -1, -1).repeat_interleave(per_image, 0)[..., None]
+    return mask * edited + (1 - mask) * source
+
+
+def _version(tensor: Tensor) -> int:
+    """Changes when the tensor is written to; inference tensors keep no count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # The CPU allocator has no error class of its own.
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(
+        phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
+    )
