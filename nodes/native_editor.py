@@ -1,8 +1,8 @@
 """ComfyUI's own MODEL, CLIP and VAE as an Editor, sampled and kept in memory by ComfyUI itself."""
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import torch
@@ -10,13 +10,31 @@ import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..rethink.editors.protocol import RECOMMENDED, OnStep, Prepared, Settings, check_rows
+from ..rethink.editors.protocol import (
+    RECOMMENDED,
+    LoraReport,
+    OnStep,
+    Prepared,
+    Settings,
+    check_references,
+    check_rows,
+)
+from ..rethink.editors.running import LastSource, keep_outside, within_memory
 from ..rethink.editors.sampling import latents_to_rgb
 from ..rethink.errors import RethinkError
 from ..rethink.images import Fit, as_image, as_mask, fit, plan_fit, unfit
 from . import sockets
-from .native_families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, core, detect, named_schedule
-from .native_lora import LoraReport, patched
+from .native_families import (
+    AUTO,
+    NATIVE_FAMILIES,
+    Conditionings,
+    NativeFamily,
+    check_width,
+    core,
+    detect,
+    named_schedule,
+)
+from .native_lora import patched
 
 DEFAULT = "default"
 _TEXTS_KEPT = 64
@@ -62,40 +80,23 @@ class NativeEditor:
         self.name = family.title
         self.family = family
         self.defaults = family.defaults
-        self.module = nn.ModuleDict(
-            {"model": model.model, "clip": clip.cond_stage_model, "vae": vae.first_stage_model}
-        )
+        self.module = nn.ModuleDict({"model": model.model, "clip": clip.cond_stage_model, "vae": vae.first_stage_model})
         self._model, self._clip, self._vae = model, clip, vae
         self._sampling = sampling
-        self._last: tuple[list[tuple[weakref.ref, int]], list[Source]] | None = None
+        self._last_source = LastSource()
         self._texts: dict[str, list] = {}
 
     @property
     def device(self) -> torch.device:
         return self._model.load_device
 
-    def with_lora(self, path: str, strength: float) -> tuple["NativeEditor", LoraReport]:
-        """This editor with the LoRA file at `path` on it, and how much of the file fits. This one stays as it is.
-
-        Both share their weights: ComfyUI patches them when it loads a model, and takes the patch off for the other.
-        Raises RethinkError for a file that is broken or was made for another model.
-        """
-        model, clip, report = patched(self._model, self._clip, path, strength, self.family.title)
-        return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
-
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
-        """See the protocol; `references` are further pictures [1 or B, h, w, 3] that the instruction may speak of."""
-        given = [images, *references]
-        if self._last is not None and _same(self._last[0], given):
-            return Prepared(as_image(images), self._last[1])
+        others = check_references(references, self.family)
         batch = as_image(images)
-        beside = [as_image(reference, "reference") for reference in references]
-        self._check_references(batch, beside)
-        sources = self._within_memory(
-            lambda: [self._show([picture[None], *_row_of(beside, row)]) for row, picture in enumerate(batch)]
+        sources = self._last_source.get(
+            (images, *references),
+            lambda: self._within_memory(lambda: [self._show((row[None], *others)) for row in batch]),
         )
-        if all(isinstance(value, Tensor) for value in given):  # remember the encodings, not the pictures
-            self._last = ([(weakref.ref(value), _version(value)) for value in given], sources)
         return Prepared(batch, sources)
 
     def edit(
@@ -110,33 +111,29 @@ class NativeEditor:
     ) -> Tensor:
         per_image = check_rows(prepared, instructions, seeds)
         settings = settings.resolved(self.defaults)
-        if mask is not None:
-            mask = as_mask(mask, prepared.images).expand(len(prepared), -1, -1).cpu()
-        board = _Board(prepared.encoded, per_image, self._model) if on_step is not None else None
+        if settings.negative and not self.family.negative:
+            raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
+        masks = None if mask is None else as_mask(mask, prepared.images).expand(len(prepared), -1, -1).cpu()
+        board = _Board(prepared.encoded, per_image, self._model)
         edited = []
         for row, (instruction, seed) in enumerate(zip(instructions, seeds)):
             image = row // per_image
-            free = None if mask is None else mask[image]
-            callback = None if board is None else board.callback(row, on_step)
             source = prepared.encoded[image]
+            free = None if masks is None else masks[image]
+            callback = None if on_step is None else board.callback(row, on_step)
             pixels = self._within_memory(lambda: self._sample(source, instruction, seed, settings, free, callback))
             if not torch.isfinite(pixels).all():
                 raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
             edited.append(unfit(pixels.clamp(0, 1), source.plan))
-        return _composite(torch.cat(edited), prepared.images.cpu(), mask, per_image)
+        return keep_outside(torch.cat(edited), prepared.images, masks)
 
-    def _check_references(self, batch: Tensor, references: list[Tensor]) -> None:
-        most = self.family.pictures
-        if 1 + len(references) > most:
-            takes = f"takes {most} pictures, the source included" if most > 1 else "is shown the source alone"
-            raise RethinkError(f"reference: {self.name} {takes}; got {len(references)} reference(s).")
-        for reference in references:
-            if len(reference) not in (1, len(batch)):
-                raise RethinkError(
-                    f"reference: a batch of {len(reference)} for {len(batch)} image(s); give one, or one for each image."
-                )
+    def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
+        """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
+        again for the one without."""
+        model, clip, report = patched(self._model, self._clip, path, strength, self.family.title)
+        return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
 
-    def _show(self, pictures: list[Tensor]) -> Source:
+    def _show(self, pictures: Sequence[Tensor]) -> Source:
         area = self._sampling.area or self.family.area
         plans = [plan_fit(*p.shape[1:3], area=area, multiple=self.family.multiple) for p in pictures]
         fitted = tuple(fit(picture, plan) for picture, plan in zip(pictures, plans))
@@ -195,18 +192,10 @@ class NativeEditor:
         return self.family.schedule if scheduler == DEFAULT else named_schedule(scheduler)
 
     def _within_memory(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns; out of memory becomes a RethinkError once what was taken has been given back."""
-        memory = core("comfy.model_management")
-        try:
-            with torch.inference_mode():
-                return work()
-        except (RuntimeError, MemoryError) as error:
-            if not (memory.is_oom(error) or isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
-                raise
-        memory.soft_empty_cache()  # the error has gone by here, and with its traceback the tensors it held
-        raise RethinkError(
-            f"editor: {self.name} ran out of memory on {self.device}; lower megapixels, or load smaller (fp8, GGUF) weights."
+        complaint = (
+            f"editor: {self.name} ran out of memory on {self.device}; lower megapixels, or load smaller weights."
         )
+        return within_memory(work, lambda: None, complaint)  # what the run took, ComfyUI's guider gives back itself
 
 
 class _Board:
@@ -252,35 +241,12 @@ def _free_latents(free: Tensor, source: Source) -> Tensor:
     return touched.float()
 
 
-def _composite(edited: Tensor, source: Tensor, mask: Tensor | None, per_image: int) -> Tensor:
-    """Edited [rows, H, W, 3] where the mask [B, H, W] is 1, source [B, H, W, 3], bit for bit, where it is 0."""
-    if mask is None:
-        return edited
-    source, mask = source.repeat_interleave(per_image, 0), mask.repeat_interleave(per_image, 0)[..., None]
-    return mask * edited + (1 - mask) * source
-
-
 def _scales(settings: Settings, seed: int) -> tuple[float, float]:
     """Text and image guidance of the row with this seed."""
     factors = torch.ones(2)
     if settings.randomize_guidance:
         factors = torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
     return settings.text_guidance * float(factors[0]), settings.image_guidance * float(factors[1])
-
-
-def _row_of(batches: list[Tensor], row: int) -> list[Tensor]:
-    return [batch[row : row + 1] if len(batch) > 1 else batch for batch in batches]
-
-
-def _same(known: list[tuple[weakref.ref, int]], given: list[Any]) -> bool:
-    return len(known) == len(given) and all(
-        ref() is value and version == _version(value) for (ref, version), value in zip(known, given)
-    )
-
-
-def _version(tensor: Tensor) -> int:
-    """Changes when the tensor is written to; inference tensors keep no count."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 class EditorFromModel(io.ComfyNode):
@@ -292,7 +258,16 @@ class EditorFromModel(io.ComfyNode):
             display_name="Editor From Model",
             category="Rethink/Edit",
             description="Makes an editor of ComfyUI's own MODEL, CLIP and VAE, with whatever is patched onto them.",
-            search_aliases=["kontext", "qwen image edit", "omnigen2", "flux2", "longcat", "cosxl", "gguf", "native editor"],
+            search_aliases=[
+                "kontext",
+                "qwen image edit",
+                "omnigen2",
+                "flux2",
+                "longcat",
+                "cosxl",
+                "gguf",
+                "native editor",
+            ],
             inputs=[
                 io.Model.Input(
                     "model",
@@ -339,9 +314,7 @@ class EditorFromModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, model, clip, vae, sampler: str, scheduler: str, megapixels: float, kind: str
-    ) -> io.NodeOutput:
+    def execute(cls, model, clip, vae, sampler: str, scheduler: str, megapixels: float, kind: str) -> io.NodeOutput:
         core("comfy.sample")
         family = detect(model, clip, vae, kind)
         sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))

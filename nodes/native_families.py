@@ -112,7 +112,7 @@ class NativeFamily:
     tokenizers: the classes that its text encoder may come with; text_encoder: the same in words.
     text_width: where unet_config says how wide the embeddings must be.
     read, show, weigh, schedule: see above; looks: `read` looks at the pictures.
-    pictures: how many it can be shown, the source included.
+    negative: it takes a negative prompt; references: how many further pictures it can look at.
     area: pixels it works on; multiple: of its sides.
     """
 
@@ -126,7 +126,8 @@ class NativeFamily:
     show: Callable[[Any, Sequence[Tensor]], Shown] = as_references
     read: Callable[[Any, str, Sequence[Tensor]], list] = read
     looks: bool = False
-    pictures: int = 1
+    negative: bool = True
+    references: int = 0
     config: Mapping[str, tuple] = field(default_factory=dict)
     text_width: str = "context_in_dim"
     sampler: str = "euler"
@@ -176,7 +177,8 @@ NATIVE_FAMILIES = (
         text_encoder="CLIP-L and T5-XXL, by DualCLIPLoader with type flux",
         defaults=Settings(steps=20, text_guidance=2.5),
         weigh=tell_the_model,
-        pictures=4,
+        negative=False,
+        references=3,
     ),
     NativeFamily(
         id="qwen_image_edit_plus",
@@ -190,7 +192,7 @@ NATIVE_FAMILIES = (
         weigh=weigh_two,
         read=read_looking_at_all,
         looks=True,
-        pictures=3,
+        references=2,
     ),
     NativeFamily(
         id="qwen_image_edit",
@@ -214,8 +216,9 @@ NATIVE_FAMILIES = (
         text_encoder="Mistral Small 3, by Load CLIP with type flux2",
         defaults=Settings(steps=20, text_guidance=4.0),
         weigh=tell_the_model,
+        negative=False,
         schedule=flux2_schedule,
-        pictures=10,
+        references=9,
     ),
     NativeFamily(
         id="flux2_klein",
@@ -227,7 +230,7 @@ NATIVE_FAMILIES = (
         defaults=Settings(steps=4, text_guidance=1.0),
         weigh=weigh_two,
         schedule=flux2_schedule,
-        pictures=10,
+        references=9,
     ),
     NativeFamily(
         id="longcat_image_edit",
@@ -249,7 +252,7 @@ NATIVE_FAMILIES = (
         text_width="text_feat_dim",
         defaults=Settings(steps=20, text_guidance=5.0, image_guidance=2.0),
         weigh=weigh_three,
-        pictures=5,
+        references=4,
     ),
 )
 
@@ -310,7 +313,10 @@ def _check_text_encoder(clip: Any, family: NativeFamily) -> None:
 def _check_vae(vae: Any, latent_format: Any, family: NativeFamily) -> None:
     if getattr(vae, "first_stage_model", None) is None:
         raise RethinkError(f"vae: the loader found none; wire {family.title}'s own with Load VAE.")
-    found, wanted = (vae.latent_channels, vae.latent_dim), (latent_format.latent_channels, latent_format.latent_dimensions)
+    found, wanted = (
+        (vae.latent_channels, vae.latent_dim),
+        (latent_format.latent_channels, latent_format.latent_dimensions),
+    )
     if found != wanted:
         raise RethinkError(
             f"vae: makes latents of {_latents(found)}, but {family.title} takes {_latents(wanted)}; it belongs to another "

@@ -1,32 +1,28 @@
 """LoRA files on ComfyUI's own models: read and checked as a whole, then put on clones that share the weights."""
 
 import math
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..rethink.editors.lora import LIMIT, MOST
+from ..rethink.editors.protocol import LoraReport
 from ..rethink.errors import RethinkError
 from .native_families import core
 
 
-@dataclass(frozen=True)
-class LoraReport:
-    """matched: how many tensors of the file fit the editor; unmatched: the names of those that do not."""
-
-    matched: int
-    unmatched: tuple[str, ...]
-
-
-def patched(model: Any, clip: Any, path: str, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
+def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
     """Clones of MODEL and CLIP with the LoRA on them, and the report. Nothing is patched unless all of it can be.
 
     Raises RethinkError naming `lora` for an unreadable file, NaN, and what was made for another model than `title`.
     """
-    if not math.isfinite(strength):
-        raise RethinkError(f"strength: expected a number, got {strength}.")
+    path = Path(path)
+    if not (math.isfinite(strength) and abs(strength) <= LIMIT):
+        raise RethinkError(f"strength: expected a number from {-LIMIT:g} to {LIMIT:g}, got {strength}.")
     tensors = core("comfy.lora_convert").convert_lora(_read(path))
     lora = core("comfy.lora")
     targets = lora.model_lora_keys_clip(clip.cond_stage_model, lora.model_lora_keys_unet(model.model, {}))
@@ -34,12 +30,7 @@ def patched(model: Any, clip: Any, path: str, strength: float, title: str) -> tu
         patches = lora.load_lora(tensors, targets, log_missing=False)
     except KeyError as error:
         raise RethinkError(f"lora: {path} is not whole: it lacks {error}.") from error
-    report = _report(tensors, {name for name, target in targets.items() if target in patches})
-    if report.matched <= len(report.unmatched):
-        raise RethinkError(
-            f"lora: {report.matched} of {len(tensors)} tensors of {path} fit {title}, so it was made for another model; "
-            f"take a LoRA for {title}."
-        )
+    report = _report(path, tensors, targets, patches, title)
     shapes = {**_shapes(model.model), **_shapes(clip.cond_stage_model)}
     for target, patch in patches.items():
         _check_shape(target, patch, shapes, path, title)
@@ -50,9 +41,9 @@ def patched(model: Any, clip: Any, path: str, strength: float, title: str) -> tu
     return model, clip, report
 
 
-def _read(path: str) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     try:
-        tensors = core("comfy.utils").load_torch_file(path, safe_load=True)
+        tensors = core("comfy.utils").load_torch_file(str(path), safe_load=True)
     except Exception as error:  # ComfyUI and safetensors raise a different kind for every way to be broken
         raise RethinkError(f"lora: cannot read {path}: {error}") from error
     for name, tensor in tensors.items():
@@ -61,18 +52,39 @@ def _read(path: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _report(tensors: Mapping[str, Tensor], fitting: Set[str]) -> LoraReport:
-    """A tensor is named after the layer that it is for: one of `fitting`, then a dot and its part in the LoRA."""
-    unmatched = tuple(name for name in tensors if not any(prefix in fitting for prefix in _prefixes(name)))
-    return LoraReport(len(tensors) - len(unmatched), unmatched)
+def _report(
+    path: Path, tensors: Mapping[str, Tensor], targets: Mapping[str, Any], patches: Mapping[Any, Any], title: str
+) -> LoraReport:
+    """What of the file became patches. Raises RethinkError where it was made for another model, or is torn.
+
+    targets: what a layer may be called in a LoRA → the weight it is, as in `patches`.
+    """
+    matched, unmatched = set(), {}
+    for name in tensors:
+        known = next((prefix for prefix in _prefixes(name) if prefix in targets), None)
+        if known is None:
+            unmatched[name.rpartition(".lora")[0] or name.rpartition(".")[0]] = None
+        elif targets[known] in patches:
+            matched.add(known)
+        else:
+            raise RethinkError(f"lora: {path} is not whole: {name} alone makes no change.")
+    layers = len(matched) + len(unmatched)
+    if not layers:
+        raise RethinkError(f"lora: {path} is empty.")
+    if len(matched) < MOST * layers:
+        raise RethinkError(
+            f"lora: {len(matched)} of {layers} layers of {path} fit {title}; it was made for another model "
+            f"(it has for example {next(iter(unmatched))})."
+        )
+    return LoraReport(path.stem, len(matched), tuple(unmatched))
 
 
 def _prefixes(name: str) -> list[str]:
     parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts))]
+    return [".".join(parts[:end]) for end in reversed(range(1, len(parts)))]
 
 
-def _check_shape(target: Any, patch: Any, shapes: Mapping[str, tuple[int, ...]], path: str, title: str) -> None:
+def _check_shape(target: Any, patch: Any, shapes: Mapping[str, tuple[int, ...]], path: Path, title: str) -> None:
     """Raises RethinkError where the change that the patch makes has not the shape of the weight.
 
     target: a weight's name, or (name, (dimension, start, length), …) for a part of it.

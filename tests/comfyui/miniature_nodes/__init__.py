@@ -257,7 +257,7 @@ class WithLora:
 
 
 class WriteLora:
-    """A LoRA for a model, written as a file: random matrices of every attention layer, in a format of choice."""
+    """A LoRA for a model, written as a file: random matrices for all its linear layers, with a fault of choice."""
 
     INPUT_TYPES = classmethod(
         lambda cls: {"required": {"model": ("MODEL",), "path": ("STRING",), "fault": ("STRING", {"default": ""})}}
@@ -268,26 +268,43 @@ class WriteLora:
         generator = torch.Generator().manual_seed(1)
         tensors = {}
         for name, weight in model.model.state_dict().items():
-            if weight.ndim == 2 and "attn" in name and name.endswith(".weight"):
+            if weight.ndim == 2 and name.startswith("diffusion_model.") and name.endswith(".weight"):
                 rows, columns = weight.shape
                 base = name.removesuffix(".weight")
                 tensors[f"{base}.lora_A.weight"] = torch.randn(4, columns, generator=generator) * columns**-0.5
-                tensors[f"{base}.lora_B.weight"] = torch.randn(rows, 4, generator=generator) * 0.5
-        first = next(name for name in tensors if "lora_B" in name)
+                tensors[f"{base}.lora_B.weight"] = torch.randn(rows, 4, generator=generator) * 0.1
+        down, up = list(tensors)[:2]
         if fault == "nan":
-            tensors[first][0, 0] = float("nan")
+            tensors[up][0, 0] = float("nan")
         if fault == "rank":
-            tensors[first] = tensors[first][:, :3].contiguous()
+            tensors[up] = tensors[up][:, :3].contiguous()
         if fault == "size":
-            tensors[first] = tensors[first][:-1].contiguous()
+            tensors[up] = tensors[up][:-1].contiguous()
         if fault == "stranger":
             tensors = {f"other_model.{name}": tensor for name, tensor in tensors.items()}
-        if fault == "half":
-            del tensors[first]
+        if fault == "no up":
+            del tensors[up]
+        if fault == "no down":
+            del tensors[down]
+        if fault == "empty":
+            tensors = {}
         if fault == "extra":
             tensors["other_model.layer.lora_A.weight"] = torch.zeros(4, 4)
+        if fault == "kohya":
+            tensors = {_in_kohyas_words(name): tensor for name, tensor in tensors.items()}
+        if fault == "diffusers":  # the three parts of what is one layer here
+            tensors = {}
+            for part in ("to_q", "to_k", "to_v"):
+                base = f"transformer.transformer_blocks.0.attn.{part}"
+                tensors[f"{base}.lora_A.weight"] = torch.randn(4, WIDTH, generator=generator) * WIDTH**-0.5
+                tensors[f"{base}.lora_B.weight"] = torch.randn(WIDTH, 4, generator=generator)
         comfy.utils.save_torch_file(tensors, path)
         return (path,)
+
+
+def _in_kohyas_words(name):
+    base, factor, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
+    return f"lora_unet_{base.replace('.', '_')}.{'lora_down' if factor == 'lora_A' else 'lora_up'}.weight"
 
 
 class EditWithReferences:
@@ -335,6 +352,16 @@ class Counts:
 
     def run(self, clip, vae, after):
         return {"ui": {"counts": [clip.encode_from_tokens_scheduled.calls, vae.encode.calls]}}
+
+
+class After:
+    """A list of pictures that waits for others; the same tensor, so that nothing about it is new."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"image": ("IMAGE",), "wait_for": ("IMAGE",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, INPUT_IS_LIST = ("IMAGE",), "run", "tests", True
+
+    def run(self, image, wait_for):
+        return (image[0],)
 
 
 class Instructions:
@@ -400,7 +427,18 @@ write_files()
 NODE_CLASS_MAPPINGS = {
     f"Test{cls.__name__}": cls
     for cls in (
-        MiniatureModel, MiniatureTextEncoder, WithLora, WriteLora, EditWithReferences, Counted, Counts, Instructions,
-        LeftHalf, Difference, Noise, Row,
+        MiniatureModel,
+        MiniatureTextEncoder,
+        WithLora,
+        WriteLora,
+        EditWithReferences,
+        Counted,
+        Counts,
+        After,
+        Instructions,
+        LeftHalf,
+        Difference,
+        Noise,
+        Row,
     )  # fmt: skip
 }
