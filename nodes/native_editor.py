@@ -204,7 +204,7 @@ class _Board:
     def __init__(self, sources: list[Source], per_image: int, model: Any):
         self._sources = [source for source in sources for _ in range(per_image)]
         self._model = model
-        self._to_rgb: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._to_rgb: dict[Source, Callable[[Tensor], Tensor]] = {}
         self._latest: dict[int, Tensor] = {}
 
     def callback(self, row: int, on_step: OnStep) -> Callable[[int, Tensor, Tensor, int], None]:
@@ -217,16 +217,18 @@ class _Board:
         return after_step
 
     def _preview(self) -> Tensor:
-        small = [self._row(row, source) for row, source in enumerate(self._sources)]
-        height, width = (min(picture.shape[side] for picture in small) for side in (1, 2))
-        return torch.cat([picture[:, :height, :width] for picture in small])
+        return torch.cat([self._row(row, source) for row, source in enumerate(self._sources)])
 
     def _row(self, row: int, source: Source) -> Tensor:
         latents = _flat(self._model.model.process_latent_in(source.latents.float().cpu()))
-        key = id(source)
-        if key not in self._to_rgb:
-            self._to_rgb[key] = latents_to_rgb(latents, source.pictures[0].cpu())
-        return self._to_rgb[key](_flat(self._latest[row]) if row in self._latest else latents)
+        if source not in self._to_rgb:
+            self._to_rgb[source] = latents_to_rgb(latents, source.pictures[0].cpu())
+        preview = self._to_rgb[source](_flat(self._latest[row]) if row in self._latest else latents)
+        height, width = (
+            -(-scaled * side // padded)
+            for scaled, side, padded in zip(source.plan.scaled, latents.shape[-2:], source.plan.padded)
+        )
+        return preview[:, :height, :width]
 
 
 def _flat(latents: Tensor) -> Tensor:
@@ -318,7 +320,7 @@ class EditorFromModel(io.ComfyNode):
         core("comfy.sample")
         family = detect(model, clip, vae, kind)
         sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))
-        return io.NodeOutput(NativeEditor(model, clip, vae, family, sampling))
+        return io.NodeOutput(NativeEditor(family.tune(model), clip, vae, family, sampling))
 
 
 def _names() -> tuple[list[str], list[str]]:

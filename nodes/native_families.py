@@ -87,6 +87,21 @@ def tell_the_model(model: Any, shown: Conditionings, text: float, image: float) 
     return _extra("custom_sampler").BasicGuider.execute(model, told)[0]
 
 
+# What is patched onto the MODEL before anything else
+
+
+def as_it_is(model: Any) -> Any:
+    return model
+
+
+def tuned_for_qwen(model: Any) -> Any:
+    """As ComfyUI's templates for Qwen-Image-Edit do, unless the user has patched the sampling: that choice stays."""
+    if "model_sampling" in model.object_patches:
+        return model
+    (shifted,) = _extra("model_advanced").ModelSamplingAuraFlow().patch_aura(model, 3.1)
+    return _extra("cfg").CFGNorm.execute(shifted, 1.0)[0]
+
+
 # The noise levels: (MODEL, sampler's name, steps, (height, width) in pixels) → sigmas [steps + 1]
 
 Schedule = Callable[[Any, str, int, tuple[int, int]], Tensor]
@@ -111,7 +126,7 @@ class NativeFamily:
     model: the class of comfy.supported_models; config: what its unet_config must say, as the values that may stand.
     tokenizers: the classes that its text encoder may come with; text_encoder: the same in words.
     text_width: where unet_config says how wide the embeddings must be.
-    read, show, weigh, schedule: see above; looks: `read` looks at the pictures.
+    read, show, weigh, tune, schedule: see above; looks: `read` looks at the pictures.
     negative: it takes a negative prompt; references: how many further pictures it can look at.
     area: pixels it works on; multiple: of its sides.
     """
@@ -130,6 +145,7 @@ class NativeFamily:
     references: int = 0
     config: Mapping[str, tuple] = field(default_factory=dict)
     text_width: str = "context_in_dim"
+    tune: Callable[[Any], Any] = as_it_is
     sampler: str = "euler"
     schedule: Schedule = named_schedule("simple")
     area: int = 1024 * 1024
@@ -188,8 +204,9 @@ NATIVE_FAMILIES = (
         tokenizers=("QwenImageTokenizer",),
         text_encoder=_QWEN_ENCODER,
         text_width="joint_attention_dim",
-        defaults=Settings(steps=20, text_guidance=2.5),
+        defaults=Settings(steps=40, text_guidance=4.0),
         weigh=weigh_two,
+        tune=tuned_for_qwen,
         read=read_looking_at_all,
         looks=True,
         references=2,
@@ -202,8 +219,9 @@ NATIVE_FAMILIES = (
         tokenizers=("QwenImageTokenizer",),
         text_encoder=_QWEN_ENCODER,
         text_width="joint_attention_dim",
-        defaults=Settings(steps=20, text_guidance=2.5),
+        defaults=Settings(steps=40, text_guidance=4.0),
         weigh=weigh_two,
+        tune=tuned_for_qwen,
         read=read_looking,
         looks=True,
     ),
