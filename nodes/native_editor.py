@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from os import PathLike
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -93,11 +95,8 @@ class NativeEditor:
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         others = check_references(references, self.family)
         batch = as_image(images)
-        sources = self._last_source.get(
-            (images, *references),
-            lambda: self._within_memory(lambda: [self._show((row[None], *others)) for row in batch]),
-        )
-        return Prepared(batch, sources)
+        encode = partial(self._within_memory, lambda: self._show(batch, others))
+        return Prepared(batch, self._last_source.get((images, *references), encode))
 
     def edit(
         self,
@@ -114,18 +113,12 @@ class NativeEditor:
         if settings.negative and not self.family.negative:
             raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
         masks = None if mask is None else as_mask(mask, prepared.images).expand(len(prepared), -1, -1).cpu()
-        board = _Board(prepared.encoded, per_image, self._model)
-        edited = []
-        for row, (instruction, seed) in enumerate(zip(instructions, seeds)):
-            image = row // per_image
-            source = prepared.encoded[image]
-            free = None if masks is None else masks[image]
-            callback = None if on_step is None else board.callback(row, on_step)
-            pixels = self._within_memory(lambda: self._sample(source, instruction, seed, settings, free, callback))
-            if not torch.isfinite(pixels).all():
-                raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
-            edited.append(unfit(pixels.clamp(0, 1), source.plan))
-        return keep_outside(torch.cat(edited), prepared.images, masks)
+        pixels = self._within_memory(
+            lambda: self._sample(prepared.encoded, per_image, instructions, seeds, settings, masks, on_step)
+        )
+        if not torch.isfinite(pixels).all():
+            raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
+        return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded[0].plan), prepared.images, masks)
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
         """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
@@ -133,40 +126,70 @@ class NativeEditor:
         model, clip, report = patched(self._model, self._clip, path, strength, self.family.title)
         return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
 
-    def _show(self, pictures: Sequence[Tensor]) -> Source:
+    def _show(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
         area = self._sampling.area or self.family.area
-        plans = [plan_fit(*p.shape[1:3], area=area, multiple=self.family.multiple) for p in pictures]
-        fitted = tuple(fit(picture, plan) for picture, plan in zip(pictures, plans))
-        latents, values = self.family.show(self._vae, fitted)
-        return Source(fitted, plans[0], latents, values, {} if self.family.looks else self._texts)
+
+        def fitted(picture: Tensor) -> Tensor:
+            return fit(picture, plan_fit(*picture.shape[1:3], area=area, multiple=self.family.multiple))
+
+        once = SimpleNamespace(encode=cache(self._vae.encode))  # tensors are known by identity: a reference stays one
+        plan = plan_fit(*batch.shape[1:3], area=area, multiple=self.family.multiple)
+        others = [fitted(reference) for reference in references]
+        sources = []
+        for picture in batch:
+            pictures = (fit(picture[None], plan), *others)
+            latents, values = self.family.show(once, pictures)
+            sources.append(Source(pictures, plan, latents, values, {} if self.family.looks else self._texts))
+        return sources
 
     def _sample(
-        self, source: Source, instruction: str, seed: int, settings: Settings, free: Tensor | None, callback: Any
+        self,
+        sources: list[Source],
+        per_image: int,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings,
+        masks: Tensor | None,
+        on_step: OnStep | None,
     ) -> Tensor:
-        """One edit [1, h, w, 3] at its working size. `free` [H, W]: where the picture may change, None for everywhere."""
-        text, image = _scales(settings, seed)
+        """Edits [rows, h, w, 3] at the working size. All texts are read, then all rows sampled, then all decoded: so each
+        of the three models is moved to where it computes only once."""
+        sources = [source for source in sources for _ in range(per_image)]
+        guiders = [self._guider(*row, settings) for row in zip(sources, instructions, seeds)]
+        board = _Board(sources, self._model)
+        latents = []
+        for row, (source, guider, seed) in enumerate(zip(sources, guiders, seeds)):
+            free = None if masks is None else _free_latents(masks[row // per_image], source)
+            callback = None if on_step is None else board.callback(row, on_step)
+            latents.append(self._denoise(guider, source, seed, settings, free, callback))
+        pixels = [self._vae.decode(each) for each in latents]
+        return torch.cat([picture.reshape(-1, *picture.shape[-3:]).float().cpu() for picture in pixels])
+
+    def _guider(self, source: Source, instruction: str, seed: int, settings: Settings) -> Any:
         shown = Conditionings(
             edit=self._conditioning(source, instruction, source.values),
             source_only=lambda: self._conditioning(source, settings.negative, source.values),
             nothing=lambda: self._conditioning(source, settings.negative, {}),
         )
-        guider = self.family.weigh(self._model, shown, text, image)
+        return self.family.weigh(self._model, shown, *_scales(settings, seed))
+
+    def _denoise(
+        self, guider: Any, source: Source, seed: int, settings: Settings, free: Tensor | None, callback: Any
+    ) -> Tensor:
+        """The latents of one edit, from noise. `free` [1, 1, h, w]: 1 where they may differ from the source's."""
         name = self._sampler_name(settings.sampler)
-        sigmas = self._schedule()(self._model, name, settings.steps, source.plan.padded)
-        latents = core("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
-        noise = core("comfy.sample").prepare_noise(latents, seed)
-        samples = guider.sample(
-            noise,
-            latents if free is None else source.latents,
+        empty = core("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
+        latents = guider.sample(
+            core("comfy.sample").prepare_noise(empty, seed),
+            empty if free is None else source.latents,
             core("comfy.samplers").sampler_object(name),
-            sigmas,
-            denoise_mask=None if free is None else _free_latents(free, source),
+            self._schedule()(self._model, name, settings.steps, source.plan.padded),
+            denoise_mask=free,
             callback=callback,
             disable_pbar=not core("comfy.utils").PROGRESS_BAR_ENABLED,
             seed=seed,
         )
-        pixels = self._vae.decode(samples.to(core("comfy.model_management").intermediate_device()))
-        return pixels.reshape(-1, *pixels.shape[-3:]).float().cpu()
+        return latents.to(core("comfy.model_management").intermediate_device())
 
     def _conditioning(self, source: Source, text: str, values: dict[str, Any]) -> list:
         """The text's conditioning with `values` added, the text read once for all that it is read with."""
@@ -201,8 +224,8 @@ class NativeEditor:
 class _Board:
     """The previews of all rows side by side: those that are done or under way, the others as their source is."""
 
-    def __init__(self, sources: list[Source], per_image: int, model: Any):
-        self._sources = [source for source in sources for _ in range(per_image)]
+    def __init__(self, sources: list[Source], model: Any):
+        self._sources = sources
         self._model = model
         self._to_rgb: dict[Source, Callable[[Tensor], Tensor]] = {}
         self._latest: dict[int, Tensor] = {}

@@ -1,9 +1,15 @@
 """ComfyUI's own models as editors, in a real ComfyUI: every family, miniature, against ComfyUI's own nodes."""
 
+import io
+import json
+import time
 import uuid
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from tests.hosts import PACK_ROOT
 
 SIDE = 128  # of the source: as many pixels as the editors here work on, so that nothing is resized
 AREA = SIDE * SIDE / 2**20
@@ -95,11 +101,11 @@ def sampled(guider, scheduler, latent, sampler="euler"):
     }  # fmt: skip
 
 
-def ksampled(negative, cfg, sampler="euler"):
+def ksampled(negative, cfg, sampler="euler", model="model"):
     return {
         "empty": node("EmptySD3LatentImage", width=SIDE, height=SIDE, batch_size=1),
         "samples": node(
-            "KSampler", model=["model", 0], seed=7, steps=STEPS, cfg=cfg, sampler_name=sampler, scheduler="simple",
+            "KSampler", model=[model, 0], seed=7, steps=STEPS, cfg=cfg, sampler_name=sampler, scheduler="simple",
             positive=["shown", 0], negative=[negative, 0], latent_image=["empty", 0], denoise=1.0,
         ),
         "core": node("VAEDecode", samples=["samples", 0], vae=["vae", 0]),
@@ -168,6 +174,12 @@ def empty_flux2():
     return node("EmptyFlux2LatentImage", width=SIDE, height=SIDE, batch_size=1)
 
 
+def core_qwen(read):
+    shifted = node("ModelSamplingAuraFlow", model=["model", 0], shift=3.1)
+    tuned = node("CFGNorm", model=["shifted", 0], strength=1.0)
+    return {**referenced(read), "shifted": shifted, "tuned": tuned, **ksampled("blank", 4.0, model="tuned")}
+
+
 def core_omnigen2():
     guider = three_passes(["shown", 0], ["blank", 0], ["no_text", 0], 5.0, 2.0)
     empty = node("EmptySD3LatentImage", width=SIDE, height=SIDE, batch_size=1)
@@ -178,8 +190,8 @@ CORE = {
     "instruct_pix2pix": lambda: core_instruct_pix2pix(7.5),
     "instruct_pix2pix_xl": lambda: core_instruct_pix2pix(7.0),
     "flux_kontext": core_kontext,
-    "qwen_image_edit_plus": lambda: {**referenced(read_looking_at_all), **ksampled("blank", 2.5)},
-    "qwen_image_edit": lambda: {**referenced(read_looking), **ksampled("blank", 2.5)},
+    "qwen_image_edit_plus": lambda: core_qwen(read_looking_at_all),
+    "qwen_image_edit": lambda: core_qwen(read_looking),
     "flux2": core_flux2,
     "flux2_klein": core_klein,
     "longcat_image_edit": lambda: {**referenced(read_looking), **ksampled("blank", 4.5)},
@@ -205,6 +217,15 @@ def test_samplers_with_fresh_noise_draw_it_as_core_does(server, sampler):
 def test_the_sampler_and_scheduler_of_the_editor_node_are_used(server):
     graph = {**loaders("flux_kontext"), **editor("flux_kontext", sampler="heun", scheduler="simple"), "image": noise()}
     graph |= {"edit": edit(), **core_kontext("heun"), "same": difference("edit", "core")}
+    assert run(server, graph)["same"]["difference"] == [0.0]
+
+
+def test_the_users_own_sampling_patch_stays(server):
+    graph = {**loaders("qwen_image_edit"), "image": noise(), "edit": edit(), **core_qwen(read_looking)}
+    del graph["tuned"]
+    graph["shifted"]["inputs"]["shift"] = 2.0
+    graph["samples"]["inputs"]["model"] = ["shifted", 0]
+    graph |= {**editor("qwen_image_edit", model=["shifted", 0]), "same": difference("edit", "core")}
     assert run(server, graph)["same"]["difference"] == [0.0]
 
 
@@ -311,6 +332,11 @@ def test_the_text_encoder_of_another_model_is_refused(server, other):
     assert message.startswith("clip: found ") and "DualCLIPLoader with type flux" in message
 
 
+def test_a_text_encoder_of_another_size_is_refused(server):
+    message = wired_wrong(server, "flux2_klein", clip="flux2_klein_9b")
+    assert message.startswith("clip: its embeddings are 192 wide, but this FLUX.2 Klein takes 96")
+
+
 def test_a_longcat_text_encoder_is_not_qwens(server):
     message = wired_wrong(server, "qwen_image_edit_plus", clip="longcat_image_edit")
     assert message.startswith("clip: found LongCatImage")
@@ -377,7 +403,7 @@ def test_a_lora_of_strength_zero_is_off(server, lora_path):
     assert run(server, graph)["same"]["difference"] == [0.0]
 
 
-@pytest.mark.parametrize(("layout", "layers"), [("kohya", 20), ("diffusers", 3)])
+@pytest.mark.parametrize(("layout", "layers"), [("kohya", 23), ("diffusers", 3)])
 def test_other_trainers_names_are_known(server, lora_path, layout, layers):
     graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "before": edit()}
     graph |= {"lora": lora(lora_path, layout), "adapted": with_lora(-1.0), "after": edit(editor=["adapted", 0])}
@@ -432,7 +458,26 @@ def test_a_lora_of_another_family_is_refused(server, lora_path):
     assert "it was made for another model" in error_of(server.run(graph))
 
 
-# Memory
+# Cancel and memory
+
+
+def test_cancel_ends_a_long_run_and_the_next_one_works(server):
+    graph = {
+        **loaders("flux_kontext"),
+        **editor("flux_kontext"),
+        "image": noise(),
+        "edit": edit(steps=900, variations=8),
+    }
+    graph["end"] = difference("edit", "edit")
+    _, answer = server.post("/prompt", {"prompt": graph})
+    while not server.json("/queue")["queue_running"]:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    server.post("/interrupt", {})
+    entry = server.wait(answer["prompt_id"], 20)
+    assert any(name == "execution_interrupted" for name, _ in entry["status"]["messages"])
+    graph["edit"] = edit(seed=12)
+    run(server, graph)
 
 
 def test_models_that_were_thrown_out_come_back(server):
@@ -464,3 +509,17 @@ def resident(pid):
     """Bytes of memory that a process holds."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
+
+
+def test_the_shipped_workflow_runs_with_miniatures_in_place_of_its_models(server):
+    folder = Path(server.log).parent / "input"
+    Image.new("RGB", (96, 64), "teal").save(folder / "example.png")
+    graph = json.loads((PACK_ROOT / "workflows" / "api" / "native_omnigen2.json").read_text(encoding="utf-8"))
+    kinds = {entry["class_type"]: key for key, entry in graph.items()}
+    small = loaders("omnigen2")
+    for kind, part in (("UNETLoader", "model"), ("CLIPLoader", "clip"), ("VAELoader", "vae")):
+        graph[kinds[kind]] = small[part]
+    graph[kinds["RethinkEditorFromModel"]]["inputs"]["megapixels"] = AREA
+    graph[kinds["RethinkSampleEdit"]]["inputs"]["steps"] = STEPS
+    (saved,) = run(server, graph)[kinds["SaveImage"]]["images"]
+    assert Image.open(io.BytesIO(server.view(saved))).size == (96, 64)

@@ -11,6 +11,8 @@ from tests.standin.executor import run, validate
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
+# ComfyUI's own models run in ComfyUI itself: tests/comfyui/test_native.py
+RUNNABLE = [n for n in NAMES if "RethinkEditorFromModel" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
 
 
 def read_json(path):
@@ -58,7 +60,7 @@ def test_there_are_workflows():
     assert {"built_in_edit", "edit_chain", "variations"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("prompt", NAMES, indirect=True)
+@pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)
 def test_runs(prompt, classes):
     results = run(prompt, classes)
     ends = [i for i, node in prompt.items() if node["class_type"] == "SaveImage"]

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
+from tests.standin.core_nodes import CORE_NODES
+
 Prompt = dict[str, dict[str, Any]]
 
 
@@ -23,14 +25,15 @@ def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
 
 
 def node_classes(pack: ModuleType) -> dict[str, type]:
-    """Node id → class: the pack's nodes and those of ComfyUI that its workflows end in."""
+    """Node id → class: the pack's nodes and those of ComfyUI that its workflows begin and end with."""
 
     async def ask():
         extension = await pack.comfy_entrypoint()
         await extension.on_load()
         return await extension.get_node_list()
 
-    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage, _PreviewAny]}
+    ends = [_PreviewImage, _SaveImage, _PreviewAny]
+    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *CORE_NODES, *ends]}
 
 
 def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:

@@ -176,6 +176,12 @@ def text_encoder(family):
             _target(comfy.text_encoders.flux.KleinTokenizer, comfy.text_encoders.flux.klein_te()),
             {"qwen3_4b": _LLAMA_OF_LAYERS | {"num_hidden_layers": 28}},
         ),
+        "flux2_klein_9b": (
+            _target(
+                comfy.text_encoders.flux.KleinTokenizer8B, comfy.text_encoders.flux.klein_te(model_type="qwen3_8b")
+            ),
+            {"qwen3_8b": _LLAMA | {"num_hidden_layers": 28}},
+        ),
         "longcat_image_edit": (
             _target(comfy.text_encoders.longcat_image.LongCatImageTokenizer, comfy.text_encoders.longcat_image.te()),
             {"qwen25_7b": _LLAMA | {"num_hidden_layers": 1}},
@@ -234,7 +240,7 @@ class MiniatureModel:
 
 
 class MiniatureTextEncoder:
-    INPUT_TYPES = classmethod(lambda cls: {"required": {"family": (list(MODELS),)}})
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"family": ([*MODELS, "flux2_klein_9b"],)}})
     RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "run", "tests"
 
     def run(self, family):
