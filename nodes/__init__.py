@@ -3,8 +3,9 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .lora import EditLoraLoader
 
-NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+NODES = [LoadEditor, EditLoraLoader, SampleEdit, EditChain, Scene]
 
 
 class RethinkExtension(ComfyExtension):
