@@ -3,9 +3,10 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .lora import EditLoraLoader
 from .native_editor import EditorFromModel
 
-NODES = [LoadEditor, EditorFromModel, SampleEdit, EditChain, Scene]
+NODES = [LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, Scene]
 
 
 class RethinkExtension(ComfyExtension):

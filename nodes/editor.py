@@ -7,7 +7,8 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..rethink.editors.protocol import Settings
+from ..rethink.editors.protocol import OnStep, Settings
+from ..rethink.editors.quantizing import QUANTIZERS
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, as_mask
@@ -26,7 +27,10 @@ class LoadEditor(io.ComfyNode):
             display_name="Load Editor",
             category="Rethink/Edit",
             description="Loads a model that edits pictures by instruction, from ComfyUI's model folders.",
-            search_aliases=["instructpix2pix", "ip2p", "pix2pix", "sdedit", "diffusers", "load edit model"],
+            search_aliases=[
+                "instructpix2pix", "ip2p", "pix2pix", "sdedit", "diffusers", "load edit model", "kontext", "qwen image edit",
+                "flux 2", "klein", "longcat", "joyimage", "cosxl",
+            ],  # fmt: skip
             inputs=[
                 io.Combo.Input(
                     "editor",
@@ -51,6 +55,15 @@ class LoadEditor(io.ComfyNode):
                     "works is in video memory. sequential: only the layer that works is; slow, needs the least.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "quantize",
+                    optional=True,
+                    options=list(QUANTIZERS),
+                    default="none",
+                    tooltip="Brings the large parts to 8 or 4 bits while loading, so that they fit a smaller card; the "
+                    "package in brackets must be installed. The help page has a table.",
+                    advanced=True,
+                ),
             ],
             outputs=[sockets.Editor.Output("editor_out", display_name="editor", tooltip="For the editing nodes.")],
         )
@@ -60,8 +73,8 @@ class LoadEditor(io.ComfyNode):
         return host.stamp(host.editor_path(editor))  # a replaced file is loaded anew
 
     @classmethod
-    def execute(cls, editor: str, dtype: str, offload: str) -> io.NodeOutput:
-        return io.NodeOutput(host.load_editor(editor, dtype, offload))
+    def execute(cls, editor: str, dtype: str, offload: str, quantize: str = "none") -> io.NodeOutput:
+        return io.NodeOutput(host.load_editor(editor, dtype, offload, quantize))
 
 
 class SampleEdit(io.ComfyNode):
@@ -101,6 +114,12 @@ class SampleEdit(io.ComfyNode):
                     optional=True,
                     tooltip="Where the picture may change. Everything outside stays exactly as it is.",
                 ),
+                io.Image.Input(
+                    "references",
+                    optional=True,
+                    tooltip="Further pictures for the instruction to speak of, a batch or a list, for editors that take "
+                    "several: Qwen-Image-Edit-Plus, FLUX.2, JoyImage-Edit-Plus.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -113,15 +132,18 @@ class SampleEdit(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, editor, image, instruction, seed, variations=(1,), mask=(None,), **settings) -> io.NodeOutput:
+    def execute(
+        cls, editor, image, instruction, seed, variations=(1,), mask=(None,), references=(), **settings
+    ) -> io.NodeOutput:
         editor, seed, variations, settings = _single(editor=editor, seed=seed, variations=variations, **settings)
         images = [as_image(picture) for picture in image]
         runs = _runs(images, instruction, list(mask))
         seeds = _seeds(seed, variations)
+        others = [one for batch in references for one in as_image(batch, "references").split(1)]
         edited = []
         for index, (picture, instructions, area) in enumerate(runs):
             on_step = host.on_step(index, len(runs))
-            edited += _edit(editor, picture, instructions, seeds, settings, area, on_step)
+            edited += _edit(editor, picture, instructions, seeds, settings, area, on_step, others)
         return io.NodeOutput(edited)
 
 
@@ -317,12 +339,20 @@ def _seeds(seed: int, variations: int) -> list[int]:
 
 
 def _edit(
-    editor, image: Tensor, instructions: Sequence[str], seeds: list[int], settings: Settings, mask, on_step
+    editor,
+    image: Tensor,
+    instructions: Sequence[str],
+    seeds: list[int],
+    settings: Settings,
+    mask: Tensor | None,
+    on_step: OnStep,
+    references: Sequence[Tensor] = (),
 ) -> list[Tensor]:
     """All instructions and seeds on one batch of pictures at once → one batch an instruction, by picture, then seed."""
     texts = [text for text in instructions for _ in seeds] * len(image)
     seeds_of_rows = seeds * (len(instructions) * len(image))
     with host.on_device(editor, image, len(texts)):
-        rows = editor.edit(editor.prepare(image), texts, seeds_of_rows, settings, mask=mask, on_step=on_step)
+        prepared = editor.prepare(image, references)
+        rows = editor.edit(prepared, texts, seeds_of_rows, settings, mask=mask, on_step=on_step)
     by_instruction = rows.unflatten(0, (len(image), len(instructions), len(seeds))).transpose(0, 1)
     return [batch.flatten(0, 1) for batch in by_instruction]

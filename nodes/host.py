@@ -60,6 +60,22 @@ def editor_path(name: str) -> Path:
     return Path(path)
 
 
+def lora_names() -> list[str]:
+    """The .safetensors files of models/loras."""
+    files = (name.replace(os.sep, "/") for name in folder_paths.get_filename_list("loras"))
+    return [name for name in files if _is_safetensors(name)]
+
+
+def lora_path(name: str) -> Path:
+    """Where a LoRA of `lora_names` lies, or RethinkError."""
+    path = folder_paths.get_full_path("loras", name) if name in lora_names() else None
+    if path is None:
+        raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
+    if not any(folder_paths.is_within_directory(base, path) for base in folder_paths.get_folder_paths("loras")):
+        raise RethinkError(f"lora: “{name}” is a link that leads out of ComfyUI's model folders; put the file itself there.")
+    return Path(path)
+
+
 def stamp(path: Path) -> tuple[int, int]:
     """Changes whenever a file of the model at `path` does: (newest modification in nanoseconds, bytes in all)."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
@@ -84,13 +100,14 @@ def _is_safetensors(name: str) -> bool:
 # Memory
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
-_patchers = WeakKeyDictionary()  # Editor → the ModelPatcher through which ComfyUI moves its weights
+_patchers = WeakKeyDictionary()  # an editor's module → the ModelPatcher by which ComfyUI moves it, with LoRAs or not
 
 
-def load_editor(name: str, dtype: str, offload: str):
+def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
     """The editor called `name`, loaded once however many nodes ask for it, and let go when the last lets go.
 
-    With offload "none" its weights come and go as ComfyUI's own models do; with the others it moves them itself.
+    With offload "none" its weights come and go as ComfyUI's own models do; with the others it moves them itself, and
+    so it does when quantized: not every quantized layer can be moved from outside.
     """
     from ..rethink.editors.loading import load_editor as load
 
@@ -98,18 +115,20 @@ def load_editor(name: str, dtype: str, offload: str):
     device = memory.get_torch_device()
     if device.type == "cpu":
         offload = "none"  # there is nothing to move
+    elif quantize != "none" and offload == "none":
+        offload = "model"
     if dtype == "auto":
         dtype = _best_dtype(device)  # where it will compute, not where it waits
-    key = (path.resolve(), stamp(path), dtype, offload, str(device))
+    key = (path.resolve(), stamp(path), dtype, offload, quantize, str(device))
     editor = _editors.get(key)
     if editor is None:
         managed = offload == "none"
         home = memory.unet_offload_device() if managed else device
         tokenizer = Path(memory.__file__).parent / "sd1_tokenizer"  # for single files, which have none
-        editor = load(path, dtype=dtype, device=home, offload=offload, tokenizer=tokenizer)
+        editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
         _editors[key] = editor
         if managed:
-            _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
+            _patchers[editor.module] = ModelPatcher(editor.module, load_device=device, offload_device=home)
     return editor
 
 
@@ -120,7 +139,7 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
     Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
     is unloaded before the error goes on, so that the next run works.
     """
-    patcher = _patchers.get(editor)
+    patcher = _patchers.get(editor.module)
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
     if patcher is None and not getattr(editor, "moves_itself", False):  # as ComfyUI's own models do
         memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
@@ -139,9 +158,10 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
 
 
 def _best_dtype(device: torch.device) -> str:
-    if memory.should_use_fp16(device):
-        return "fp16"
-    return "bf16" if memory.should_use_bf16(device) else "fp32"
+    fp16, bf16 = memory.should_use_fp16(device), memory.should_use_bf16(device)
+    if fp16 and bf16:
+        return "half"
+    return "fp16" if fp16 else "bf16" if bf16 else "fp32"
 
 
 # Progress and interrupt

@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import reduce
 from typing import Any
 
@@ -16,18 +17,19 @@ _MISSING = object()
 
 
 class Memory:
-    """Results of encoders by what went into them, the last `KEPT` of them."""
+    """Results of encoders by what went into them, the last `KEPT` of them; given out as copies, which may be rearranged
+    but share the tensors."""
 
     def __init__(self):
         self._results: OrderedDict[bytes, Any] = OrderedDict()
 
     def get(self, key: bytes, compute: Callable[[], Any]) -> Any:
         if key not in self._results:
-            self._results[key] = compute()
+            self._results[key] = copy(compute())
         self._results.move_to_end(key)
         while len(self._results) > KEPT:
             self._results.popitem(last=False)
-        return self._results[key]
+        return copy(self._results[key])
 
 
 @contextmanager

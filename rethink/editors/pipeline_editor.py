@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import RethinkError
-from ..images import Fit, as_image, as_mask, fit, plan_within, to_pil, unfit
+from ..images import Fit, as_image, as_mask, fit, from_pil, plan_within, to_pil, unfit
 from .calls import Call, Seen
 from .encoded_once import Memory, encoded_once
 from .families import Family
@@ -37,7 +37,6 @@ AfterStep = Callable[[Tensor, Tensor, int], None]
 class Pictures:
     """Sources fitted to the working size, each with the references after it. Their latents are found by content."""
 
-    fitted: Tensor
     pictures: list[list["Image"]]
     plan: Fit
 
@@ -132,9 +131,8 @@ class PipelineEditor:
 
     def _fit(self, source: Tensor, references: Sequence[Tensor]) -> Pictures:
         plan = self._plan(source)
-        fitted = fit(source, plan)
         others = [to_pil(fit(picture, self._plan(picture)))[0] for picture in references]
-        return Pictures(fitted, [[picture, *others] for picture in to_pil(fitted)], plan)
+        return Pictures([[picture, *others] for picture in to_pil(fit(source, plan))], plan)
 
     def _plan(self, image: Tensor) -> Fit:
         height, width = image.shape[1:3]
@@ -183,7 +181,7 @@ class PipelineEditor:
         call = self.family.call
         generator = torch.Generator().manual_seed(seed % 2**64)  # on the CPU: the same noise on every machine
         arguments = {**call.pictures(pictures, plan.padded), **_guidances(call, settings, seed)}
-        if settings.strength:
+        if self.family.defaults.strength:
             arguments["strength"] = max(settings.strength, 1 / settings.steps)  # of the steps one at least
         if call.negative and (settings.negative or call.blank):
             arguments["negative_prompt"] = settings.negative or call.blank
@@ -263,7 +261,7 @@ class PipelineEditor:
 
     def _preview(self, row: Row, clean: Tensor, encoded: Pictures, image: int) -> Tensor:
         if row.to_rgb is None:
-            row.to_rgb = latents_to_rgb(row.source, encoded.fitted[image : image + 1])
+            row.to_rgb = latents_to_rgb(row.source, from_pil(encoded.pictures[image][:1]))
         colours = row.to_rgb(clean)
         height, width = (
             max(1, side * cells // padded)

@@ -15,7 +15,8 @@ from ..images import as_image
 if TYPE_CHECKING:
     from .families import Family
 
-# (step 1…total, total, lazy preview → small IMAGE [rows, h, w, 3]). What it raises ends the run; the editor stays usable.
+# (step 1…total, total, lazy preview → small IMAGE of the rows under way). What it raises ends the run; the editor stays
+# usable.
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
 
 _LIMITS = {"steps": 1000, "text_guidance": 100.0, "image_guidance": 100.0, "strength": 1.0}

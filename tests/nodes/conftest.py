@@ -48,7 +48,7 @@ def miniature(tmp_path_factory):
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """Empty model folders, by kind."""
-    kinds = {kind: tmp_path / "models" / kind for kind in ("diffusers", "checkpoints")}
+    kinds = {kind: tmp_path / "models" / kind for kind in ("diffusers", "checkpoints", "loras")}
     for folder in kinds.values():
         folder.mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "folders", {kind: [str(folder)] for kind, folder in kinds.items()})
@@ -72,11 +72,13 @@ class FakeEditor:
     def __init__(self):
         self.module = nn.Linear(1, 1)
         self.prepared = []
+        self.references = []
         self.calls = []
         self.before_step = lambda step: None
 
-    def prepare(self, images):
+    def prepare(self, images, references=()):
         self.prepared.append(images)
+        self.references = list(references)
         return images
 
     def edit(self, prepared, instructions, seeds, settings=None, *, mask=None, on_step=None):

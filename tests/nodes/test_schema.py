@@ -20,7 +20,8 @@ def inputs_of(node):
 
 def test_the_pack_has_its_nodes(classes):
     assert {node_id for node_id in classes if node_id.startswith("Rethink")} == {
-        "RethinkLoadEditor", "RethinkEditorFromModel", "RethinkSampleEdit", "RethinkEditChain", "RethinkScene",
+        "RethinkLoadEditor", "RethinkEditorFromModel", "RethinkEditLoraLoader", "RethinkSampleEdit", "RethinkEditChain",
+        "RethinkScene",
     }  # fmt: skip
 
 

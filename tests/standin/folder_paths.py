@@ -2,7 +2,7 @@
 
 import os
 
-folders: dict[str, list[str]] = {"diffusers": [], "checkpoints": []}
+folders: dict[str, list[str]] = {"diffusers": [], "checkpoints": [], "loras": []}
 
 
 def get_folder_paths(kind):

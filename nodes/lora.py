@@ -1,0 +1,52 @@
+"""LoRAs over an editor."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import host, sockets
+
+
+class EditLoraLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        names = host.lora_names()
+        return io.Schema(
+            node_id="RethinkEditLoraLoader",
+            display_name="Edit LoRA Loader",
+            category="Rethink/Edit",
+            description="Lays a LoRA over an editor. The editor itself stays as it is and is in memory once.",
+            search_aliases=["lora", "edit lora", "load lora", "kontext lora", "qwen edit lora"],
+            inputs=[
+                sockets.Editor.Input("editor", tooltip="From Load Editor, Editor From Model or another LoRA loader."),
+                io.Combo.Input(
+                    "lora",
+                    options=names,
+                    default=names[0] if names else None,
+                    tooltip="A .safetensors file of models/loras, in diffusers', PEFT's or kohya's format, made for the "
+                    "same family as the editor.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="How strongly it acts. 0 is off; a negative strength does the opposite of what it learnt.",
+                ),
+            ],
+            outputs=[
+                sockets.Editor.Output("editor_out", display_name="editor", tooltip="The editor with the LoRA."),
+                io.String.Output("report", tooltip="How many of the file's layers fit, and which did not."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str, **_) -> Any:
+        return host.stamp(host.lora_path(lora))  # a LoRA trained anew is loaded anew
+
+    @classmethod
+    def execute(cls, editor, lora: str, strength: float) -> io.NodeOutput:
+        changed, report = editor.with_lora(host.lora_path(lora), strength)
+        return io.NodeOutput(changed, str(report))

@@ -1,0 +1,287 @@
+"""LoRA files over every kind of editor: what fits, what it does, and that nothing of it stays."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rethink.editors.loading import load_editor
+from rethink.editors.protocol import Settings
+from rethink.errors import RethinkError
+from tests import editor_miniatures, miniatures
+from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE
+
+FEW = Settings(steps=2, strength=1.0)
+RANK = 4
+OWN = {"instruct_pix2pix": miniatures.INSTRUCT, "sdedit": miniatures.PLAIN}  # sampled by our own loop
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("loras")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    editor_miniatures.shrink(monkeypatch)
+
+
+def opened(kind, root):
+    if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("the processor of its vision-language model needs torchvision")
+    folder = root / kind
+    if not folder.exists():
+        miniatures.write_folder(folder, OWN[kind]) if kind in OWN else editor_miniatures.write(kind, folder)
+    editor = load_editor(folder)
+    if kind not in OWN and "joy" not in kind:
+        editor._pipeline.default_sample_size = SIDE // editor._pipeline.vae_scale_factor
+    return editor
+
+
+@pytest.fixture(params=[*OWN, *(kind for kind in MINIATURES if kind not in ("cosxl_edit", "flux2_klein_distilled"))])
+def editor(request, root):
+    return opened(request.param, root)
+
+
+@pytest.fixture
+def kontext(root):
+    return opened("flux_kontext", root)
+
+
+def denoiser(editor):
+    return next(part for part in ("transformer", "unet") if part in editor.module)
+
+
+def layers(editor, *parts):
+    """The layers that the family's row names as LoRA targets → (inputs, outputs) as shapes of two factors."""
+    found = {}
+    for part in parts or (denoiser(editor),):
+        for name, layer in editor.module[part].named_modules():
+            wanted = name.endswith(editor.family.lora_targets) if part == denoiser(editor) else name.endswith("q_proj")
+            if wanted and isinstance(layer, torch.nn.Linear):
+                found[f"{part}.{name}"] = layer
+    return found
+
+
+def factors(editor, *parts, scale=0.2):
+    generator = torch.Generator().manual_seed(3)
+    return {
+        name: (torch.randn(RANK, layer.in_features, generator=generator) * scale,
+               torch.randn(layer.out_features, RANK, generator=generator) * scale)
+        for name, layer in layers(editor, *parts).items()
+    }  # fmt: skip
+
+
+def as_diffusers(pairs):
+    return {f"{n}.lora_{x}.weight": w for n, pair in pairs.items() for x, w in zip("AB", pair)}
+
+
+def as_peft(pairs):
+    return {f"base_model.model.{n.partition('.')[2]}.lora_{x}.weight": w for n, p in pairs.items() for x, w in zip("AB", p)}
+
+
+def as_old_diffusers(pairs):
+    return {f"{n}.lora.{x}.weight": w for n, pair in pairs.items() for x, w in zip(("down", "up"), pair)}
+
+
+def as_kohya(pairs, alpha=RANK):
+    prefixes = {"unet": "lora_unet_", "transformer": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+    weights = {}
+    for name, (down, up) in pairs.items():
+        part, _, rest = name.partition(".")
+        stem = prefixes[part] + rest.replace(".", "_")
+        weights |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(float(alpha))}
+    return weights
+
+
+FORMATS = {"diffusers": as_diffusers, "peft": as_peft, "old diffusers": as_old_diffusers, "kohya": as_kohya}
+
+
+def write(weights, folder, name="lora"):
+    file = Path(folder) / f"{name}.safetensors"
+    save_file({key: weight.contiguous().clone() for key, weight in weights.items()}, file)
+    return file
+
+
+def edit(editor, seed=1, instruction="make it red"):
+    source = torch.rand(1, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(7))
+    return editor.edit(editor.prepare(source), [instruction], [seed], FEW)
+
+
+# ── what it does ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_family_has_layers_for_it(editor):
+    named = layers(editor)
+    for target in editor.family.lora_targets:
+        in_one_of_the_blocks = any(name.endswith(target) for name, _ in editor.module[denoiser(editor)].named_modules())
+        assert in_one_of_the_blocks, target
+    assert len(named) >= 4
+
+
+def test_all_formats_say_the_same(editor, tmp_path):
+    pairs = factors(editor)
+    before = edit(editor)
+    results = []
+    for name, form in FORMATS.items():
+        changed, report = editor.with_lora(write(form(pairs), tmp_path, name.replace(" ", "-")), 1.0)
+        assert (report.matched, report.unmatched) == (len(pairs), ())
+        assert str(report) == f"{report.name}: {len(pairs)} of {len(pairs)} layers fit."
+        results.append(edit(changed))
+    assert all(torch.equal(result, results[0]) for result in results)
+    assert not torch.allclose(results[0], before, atol=1e-3)
+    assert torch.equal(edit(editor), before), "the editor itself is as before"
+
+
+def test_it_equals_weights_with_the_product_added(editor, tmp_path):
+    pairs = factors(editor, scale=0.1)
+    changed, _ = editor.with_lora(write(as_kohya(pairs, alpha=2), tmp_path), 0.7)
+    ours = edit(changed)
+    targets = layers(editor)
+    with torch.no_grad():
+        for name, (down, up) in pairs.items():
+            targets[name].weight += 0.7 * 2 / RANK * up @ down
+    merged = edit(editor)
+    assert torch.allclose(ours, merged, atol=2e-3)
+
+
+def test_strengths(editor, tmp_path):
+    file = write(as_diffusers(factors(editor)), tmp_path)
+    before = edit(editor)
+    off, weak, strong, turned = (edit(editor.with_lora(file, s)[0]) for s in (0.0, 0.3, 1.0, -1.0))
+    assert torch.equal(off, before)
+    assert (weak - before).abs().mean() < (strong - before).abs().mean()
+    assert not torch.allclose(turned, strong, atol=1e-3)
+
+
+def test_they_stack_over_one_base(editor, tmp_path):
+    first = write(as_diffusers(factors(editor)), tmp_path, "first")
+    second = write(as_kohya(factors(editor, scale=0.15)), tmp_path, "second")
+    one, _ = editor.with_lora(first, 1.0)
+    both, _ = one.with_lora(second, 0.5)
+    assert both.module is one.module is editor.module
+    before, with_one, with_both = edit(editor), edit(one), edit(both)
+    assert not torch.equal(with_one, with_both)
+    assert torch.equal(edit(one), with_one) and torch.equal(edit(editor), before)
+    undone = one.with_lora(first, -1.0)[0]
+    assert torch.allclose(edit(undone), before, atol=1e-3)
+    assert not any(layer._forward_hooks for layer in editor.module.modules())
+
+
+@pytest.mark.parametrize("kind", ["instruct_pix2pix", "instruct_pix2pix_xl", "flux_kontext"])
+def test_text_encoders_too(kind, root, tmp_path):
+    editor = opened(kind, root)
+    pairs = factors(editor, "text_encoder", scale=2.0)
+    assert pairs
+    before = edit(editor)  # remembers what the encoders say without it
+    changed, report = editor.with_lora(write(as_kohya(pairs), tmp_path), 1.0)
+    assert report.matched == len(pairs)
+    assert not torch.allclose(edit(changed), before, atol=1e-4)
+    assert torch.equal(edit(editor), before)
+
+
+def test_convolutions_too(root, tmp_path):
+    editor = opened("instruct_pix2pix", root)
+    conv = editor.module["unet"].down_blocks[0].resnets[0].conv1
+    down, up = torch.randn(RANK, conv.in_channels, 3, 3) * 0.1, torch.randn(conv.out_channels, RANK, 1, 1) * 0.1
+    stem = "lora_unet_down_blocks_0_resnets_0_conv1"
+    file = write({f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}, tmp_path)
+    changed, report = editor.with_lora(file, 0.5)
+    ours = edit(changed)
+    with torch.no_grad():
+        conv.weight += 0.5 * torch.einsum("or,rihw->oihw", up[:, :, 0, 0], down)
+    assert report.matched == 1 and torch.allclose(ours, edit(editor), atol=1e-4)
+
+
+def test_what_diffusers_converts_fits_too(kontext, tmp_path):
+    """kohya's FLUX files keep query, key and value in one piece and count blocks by other names."""
+    width, rank = 32, RANK
+    weights = {}
+    shapes = {
+        "double_blocks_0_img_attn_qkv": (width, 3 * width), "double_blocks_0_img_attn_proj": (width, width),
+        "double_blocks_0_img_mlp_0": (width, 4 * width), "double_blocks_0_img_mlp_2": (4 * width, width),
+        "single_blocks_0_linear2": (5 * width, width),
+    }  # fmt: skip
+    for name, (inputs, outputs) in shapes.items():
+        weights[f"lora_unet_{name}.lora_down.weight"] = torch.randn(rank, inputs) * 0.1
+        weights[f"lora_unet_{name}.lora_up.weight"] = torch.randn(outputs, rank) * 0.1
+        weights[f"lora_unet_{name}.alpha"] = torch.tensor(float(rank))
+    changed, report = kontext.with_lora(write(weights, tmp_path), 1.0)
+    assert report.matched == 7 and not report.unmatched
+    assert not torch.allclose(edit(changed), edit(kontext), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext", "qwen_image_edit", "flux2_klein"])
+def test_equals_peft_in_the_plain_pipeline(kind, root, tmp_path):
+    pytest.importorskip("peft")
+    editor = opened(kind, root)
+    file = write(as_diffusers(factors(editor, scale=0.1)), tmp_path)
+    ours = edit(editor.with_lora(file, 1.0)[0])
+    plain = opened(kind, root)
+    plain._pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
+    assert torch.allclose(ours, edit(plain), atol=1e-5)
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refused(editor, weights, tmp_path, complaint, strength=1.0):
+    file = write(weights, tmp_path, "bad")
+    with pytest.raises(RethinkError, match=complaint):
+        editor.with_lora(file, strength)
+    assert not any(layer._forward_hooks for layer in editor.module.modules())
+
+
+def test_no_key_fits(editor, tmp_path):
+    other = {"transformer.nothing.like_this.lora_A.weight": torch.zeros(4, 8), "transformer.nothing.like_this.lora_B.weight": torch.zeros(8, 4)}
+    refused(editor, other, tmp_path, "^lora: 0 of 1 layers of .* fit .*nothing")
+    refused(editor, {"a.weight": torch.zeros(4)}, tmp_path, "^lora: .* has no LoRA layers")
+
+
+def test_wrong_ranks_and_shapes(editor, tmp_path):
+    weights = as_diffusers(factors(editor))
+    name = next(key for key in weights if key.endswith("lora_A.weight"))
+    refused(editor, {**weights, name: weights[name][:2]}, tmp_path, "^lora: the two factors of .* ranks")
+    refused(editor, {k: w for k, w in weights.items() if k != name.replace("_A", "_B")}, tmp_path, "^lora: the two factors")
+    refused(editor, {**weights, name: torch.zeros(RANK, 5)}, tmp_path, "^lora: .* of another shape than ")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan(editor, tmp_path, value):
+    weights = as_diffusers(factors(editor))
+    weights[next(iter(weights))][0, 0] = value
+    refused(editor, weights, tmp_path, "^lora: .* NaN or infinite values in ")
+
+
+def test_half_of_it_fits(kontext, tmp_path):
+    """As FLUX's layers have Qwen-Image's names and shapes in part."""
+    weights = as_diffusers(factors(kontext))
+    foreign = {key.replace("blocks.0", "blocks.7"): weight for key, weight in weights.items()}
+    half = len(weights) // 2
+    refused(kontext, {**weights, **foreign}, tmp_path, f"^lora: {half} of {2 * half} layers of .* fit FLUX.1 Kontext")
+
+
+def test_a_few_layers_more_are_said(kontext, tmp_path):
+    weights = as_diffusers(factors(kontext))
+    extra = {"transformer.extra.lora_A.weight": torch.zeros(4, 8), "transformer.extra.lora_B.weight": torch.zeros(8, 4)}
+    _, report = kontext.with_lora(write({**weights, **extra}, tmp_path), 1.0)
+    assert report.unmatched == ("transformer.extra",) and "not used: transformer.extra" in str(report)
+
+
+def test_files_of_other_families(root, tmp_path):
+    for made_for, kind in [("instruct_pix2pix_xl", "flux_kontext"), ("flux_kontext", "flux2"), ("flux2", "sdedit_xl")]:
+        weights = as_diffusers(factors(opened(made_for, root)))
+        refused(opened(kind, root), weights, tmp_path, "^lora: ")
+
+
+def test_other_files(kontext, tmp_path):
+    refused(kontext, {**as_diffusers(factors(kontext)), "x.dora_scale": torch.ones(1)}, tmp_path, "^lora: .* is a DoRA")
+    refused(kontext, as_diffusers(factors(kontext)), tmp_path, "^strength: ", strength=float("nan"))
+    for name, content in (("a.ckpt", b"x"), ("b.safetensors", b""), ("c.safetensors", b"version https://git-lfs")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(RethinkError, match="^lora: "):
+            kontext.with_lora(tmp_path / name, 1.0)
+    with pytest.raises(RethinkError, match="^lora: .* is no .safetensors file"):
+        kontext.with_lora(tmp_path / "absent.safetensors", 1.0)
