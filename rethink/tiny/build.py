@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -53,18 +54,25 @@ class Edits(torch.utils.data.IterableDataset):
             yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
 
 
-class Cells(Edits):
-    """Single cells {"image": [64, 64, 3]}, for the autoencoder: every one shows a thing, now and then a black square."""
+class Pictures(Edits):
+    """Pictures {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
 
     def __iter__(self):
         rng = self.random()
         while True:
-            scene = sample_scene(rng, count=4)
-            if rng.random() < 0.3:
-                scene = scene.with_thing(0, replace(scene.at(0), covered=True))
-            if rng.random() < 0.3:
-                scene = scene.with_thing(3, None)
-            for cell in split_cells(render([scene]))[0]:
+            scene = sample_scene(rng, count=rng.choice((1, 2, 3, 4, 4)))
+            thing = rng.choice(scene.things)
+            if rng.random() < 0.5:
+                scene = scene.with_thing(thing.cell, replace(thing, covered=True))
+            yield {"image": render([scene])[0]}
+
+
+class Cells(Pictures):
+    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbours."""
+
+    def __iter__(self):
+        for picture in super().__iter__():
+            for cell in split_cells(picture["image"][None])[0]:
                 yield {"image": cell}
 
 
@@ -159,9 +167,12 @@ def build_autoencoder(work: Path, plan: Plan, device: str, report):
     done = work / "autoencoder" / "model"
     if not done.exists():
         vae = make_vae().to(device)
-        autoencoder.train(vae, Cells(1), plan, work / "autoencoder", report=report)
-        if is_main_process():
-            vae.save_pretrained(done)
+        autoencoder.train(vae, Cells(1), plan, work / "autoencoder" / "cells", report=report)
+        whole = replace(plan, batch=max(1, plan.batch // 4), learning_rate=plan.learning_rate / 2)
+        autoencoder.train(vae, Pictures(1), whole, work / "autoencoder" / "pictures", report=report)
+        with main_process_first() as first:
+            if first:
+                vae.save_pretrained(done)
     return AutoencoderTiny.from_pretrained(done).to(device)
 
 
@@ -184,21 +195,26 @@ def build_clip(work: Path, plan: Plan, device: str, report) -> None:
     clip.train(
         model, tokenizer, Edits(3), plan, work / "clip", render=render_arrays, mean=CLIP_MEAN, std=CLIP_STD, report=report
     )  # fmt: skip
-    if is_main_process():
-        model.save_pretrained(work / "clip")
+    with main_process_first() as first:
+        if first:
+            model.save_pretrained(work / "clip")
 
 
-def is_main_process() -> bool:
+@contextmanager
+def main_process_first():
+    """True in the process that writes; the others go through when it is done."""
     from accelerate import PartialState
 
-    return PartialState().is_main_process
+    with PartialState().main_process_first():
+        yield PartialState().is_main_process
 
 
-def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_FOLDER) -> None:
+def publish(work: Path, out: Path) -> None:
     """Copies what was trained to where it ships, in float16."""
     from diffusers import StableDiffusionInstructPix2PixPipeline
     from transformers import CLIPModel
 
+    editor, clip_folder = out / EDITOR_FOLDER.name, out / CLIP_FOLDER.name
     if (work / "editor" / "model_index.json").exists():
         pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
         shutil.rmtree(editor, ignore_errors=True)
@@ -220,6 +236,7 @@ def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_F
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
+    parser.add_argument("--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)")
     parser.add_argument("--only", choices=("autoencoder", "editor", "clip", "publish"), help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
@@ -251,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
     if wanted("clip"):
         build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("publish"):
-        publish(options.work)
+        publish(options.work, options.out)
     return 0
 
 
