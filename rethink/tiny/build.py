@@ -78,8 +78,16 @@ class Cells(Pictures):
 
 def make_tokenizer(folder: Path, length: int):
     """A CLIPTokenizer whose vocabulary is every byte and the words of the built-in world."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
+
+    with main_process_first() as first:
+        if first:
+            write_tokenizer(folder, length)
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
+
+
+def write_tokenizer(folder: Path, length: int) -> None:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
     words += [w for table in (WORDINGS, HELD_OUT_WORDINGS) for lines in table.values() for w in lines]
@@ -102,7 +110,6 @@ def make_tokenizer(folder: Path, length: int):
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length})
-    return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
 
 def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
