@@ -265,6 +265,9 @@ def main(arguments: list[str] | None = None) -> int:
     def report(line: str) -> None:
         print(line, flush=True)
 
+    from accelerate import PartialState
+
+    PartialState(cpu=options.device == "cpu")  # whoever asks first decides for all: under torchrun, which backend
     torch.set_float32_matmul_precision("high")
     if wanted("autoencoder") or wanted("editor"):
         vae = build_autoencoder(
