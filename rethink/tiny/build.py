@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import torch
 
 from ..training import autoencoder, clip, instruct_pix2pix
-from ..training.loop import Plan, write_json
+from ..training.loop import Plan, optimise, write_json
 from . import CLIP_FOLDER, EDITOR_FOLDER
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
 from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
@@ -35,10 +35,13 @@ DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured
 
 
 class Edits(torch.utils.data.IterableDataset):
-    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others."""
+    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others.
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    settled: leave out tasks that accept several answers.
+    """
+
+    def __init__(self, seed: int, settled: bool = False):
+        self.seed, self.settled = seed, settled
 
     def random(self) -> Random:
         """The clock is in it, so that a build that goes on does not see the same tasks again."""
@@ -49,6 +52,8 @@ class Edits(torch.utils.data.IterableDataset):
         rng = self.random()
         while True:
             task = sample_task(rng.getrandbits(60), split="train")
+            if self.settled and len(task.accepted) > 1:
+                continue
             source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
             captions = task.source.caption, task.target.caption
             yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
@@ -196,6 +201,47 @@ def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
     )  # fmt: skip
 
 
+class Redraw(instruct_pix2pix.Denoiser):
+    """`forward(batch)` trains the decoder alone, on latents that the U-Net predicts: it learns to draw crisply what the
+    editor means. Half of the latents stay true ones."""
+
+    def __init__(self, pipe):
+        super().__init__(pipe, instruct_pix2pix.Objective(), render_arrays)
+        self.requires_grad_(False)
+        self.vae.decoder.requires_grad_(True)
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        with torch.no_grad():
+            source, edited, tokens = self.encode_batch(batch)
+            clean = edited * self.vae.config.scaling_factor
+            answer = self.answer(source, self.text_encoder(tokens)[0])
+            latents = torch.where(torch.rand(len(clean), 1, 1, 1, device=clean.device) < 0.5, answer, clean)
+            image = self.render(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
+        return autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
+
+    def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Two steps: from noise to clean latents, noised again half-way, and clean again."""
+        noisy, last = torch.randn_like(source), len(self.alphas) - 1
+        for time, following in ((last, last // 2), (last // 2, 0)):
+            clean = self.unet(torch.cat([noisy, source], 1), time, encoder_hidden_states=text).sample.float()
+            alpha = self.alphas[following]
+            noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
+        return clean
+
+
+def polish_decoder(work: Path, plan: Plan, device: str, report) -> None:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
+    optimise(
+        Redraw(pipe), Edits(4, settled=True), plan, work / "decoder",
+        collate=instruct_pix2pix.collate_with(pipe.tokenizer), report=report,
+    )  # fmt: skip
+    with main_process_first() as first:
+        if first:
+            pipe.vae.save_pretrained(work / "editor" / "vae")
+
+
 def build_clip(work: Path, plan: Plan, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
@@ -244,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
     parser.add_argument("--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)")
-    parser.add_argument("--only", choices=("autoencoder", "editor", "clip", "publish"), help="one stage alone")
+    parser.add_argument("--only", choices=("autoencoder", "editor", "decoder", "clip", "publish"), help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
@@ -275,6 +321,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     if wanted("editor"):
         build_editor(options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report)
+    if wanted("decoder"):
+        polish_decoder(options.work, plan(3_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("clip"):
         build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("publish"):
