@@ -222,8 +222,8 @@ class Redraw(instruct_pix2pix.Denoiser):
     def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Two steps: from noise to clean latents, noised again half-way, and clean again."""
         noisy, last = torch.randn_like(source), len(self.alphas) - 1
-        for time, following in ((last, last // 2), (last // 2, 0)):
-            clean = self.unet(torch.cat([noisy, source], 1), time, encoder_hidden_states=text).sample.float()
+        for now, following in ((last, last // 2), (last // 2, 0)):
+            clean = self.unet(torch.cat([noisy, source], 1), now, encoder_hidden_states=text).sample.float()
             alpha = self.alphas[following]
             noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
         return clean
