@@ -86,7 +86,7 @@ def make_tokenizer(folder: Path, length: int):
     from transformers import CLIPTokenizer
 
     with main_process_first() as first:
-        if first:
+        if first and not (folder / "vocab.json").exists():  # weights that go on need the tokens they began with
             write_tokenizer(folder, length)
     return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
