@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import RethinkError
+from ..errors import OutOfMemory
 
 
 class LastSource:
@@ -32,7 +32,7 @@ class LastSource:
 
 
 def within_memory(work: Callable[[], Any], release: Callable[[], None], complaint: str) -> Any:
-    """What `work` returns; out of memory becomes a RethinkError of `complaint`, and what was taken is given back first.
+    """What `work` returns; out of memory becomes OutOfMemory with `complaint`, and what was taken is given back first.
 
     release: called in any case, when the work is over.
     """
@@ -47,7 +47,7 @@ def within_memory(work: Callable[[], Any], release: Callable[[], None], complain
     # The error has gone by here, and with its traceback the tensors it held.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    raise RethinkError(complaint)
+    raise OutOfMemory(complaint)
 
 
 def keep_outside(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
