@@ -1,13 +1,14 @@
 """LoRA files on ComfyUI's own models: read and checked as a whole, then put on clones that share the weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..rethink.editors.lora import LIMIT, MOST
 from ..rethink.editors.protocol import LoraReport
@@ -31,9 +32,8 @@ def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title:
     except KeyError as error:
         raise RethinkError(f"lora: {path} is not whole: it lacks {error}.") from error
     report = _report(path, tensors, targets, patches, title)
-    shapes = {**_shapes(model.model), **_shapes(clip.cond_stage_model)}
     for target, patch in patches.items():
-        _check_shape(target, patch, shapes, path, title)
+        _check_shape(target, patch, (model.model, clip.cond_stage_model), path, title)
     model, clip = model.clone(), clip.clone()
     if strength:
         model.add_patches(patches, strength)
@@ -84,14 +84,14 @@ def _prefixes(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in reversed(range(1, len(parts)))]
 
 
-def _check_shape(target: Any, patch: Any, shapes: Mapping[str, tuple[int, ...]], path: Path, title: str) -> None:
+def _check_shape(target: Any, patch: Any, modules: Iterable[nn.Module], path: Path, title: str) -> None:
     """Raises RethinkError where the change that the patch makes has not the shape of the weight.
 
     target: a weight's name, or (name, (dimension, start, length), …) for a part of it.
     ComfyUI itself would leave such a weight as it is and only log it.
     """
     name, part = (target, None) if isinstance(target, str) else target[:2]
-    wanted = list(shapes[name])
+    wanted = _shape(name, modules)
     if part is not None:
         wanted[part[0]] = part[2]
     found = _change(patch)
@@ -114,5 +114,11 @@ def _change(patch: Any) -> list[int] | None:
     return [up.shape[0], *down.shape[1:]]
 
 
-def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+def _shape(name: str, modules: Iterable[nn.Module]) -> list[int]:
+    """Of the weight of this name in one of the modules. Not from a state dict: there, quantized weights are packed."""
+    for module in modules:
+        try:
+            return list(attrgetter(name)(module).shape)
+        except AttributeError:
+            continue
+    raise KeyError(name)

@@ -1,20 +1,22 @@
 """A pack for the tests' ComfyUI alone: miniature models of every native family, and measuring nodes.
 
-Models whose sizes ComfyUI reads off the file (FLUX.1, FLUX.2, LongCat's kin, VAEs) are written as files when the pack is
-imported, for ComfyUI's own loaders. Those whose sizes it takes as given (UNets, Qwen-Image, OmniGen2, all text encoders)
-are built from ComfyUI's own classes with smaller numbers. All weights are random, and the same in every run.
+Diffusion models and VAEs are written as files in ComfyUI's own layout when the pack is imported, for ComfyUI's own
+loaders. Where ComfyUI knows a size by heart instead of reading it off the file, a twin of its class knows a smaller one.
+Text encoders, nearly all of whose sizes it knows by heart, are built from its classes with smaller numbers.
+All weights are random, and the same in every run.
 """
 
 import base64
 import copy
 import json
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import comfy.model_detection
 import comfy.model_management
-import comfy.model_patcher
-import comfy.ops
+import comfy.quant_ops
 import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
@@ -75,59 +77,81 @@ _OMNIGEN2 = {
     "multiple_of": 64, "patch_size": 2, "text_feat_dim": 64, "timestep_scale": 1000.0,
 }  # fmt: skip
 
-# Family → (class of comfy.supported_models, its configuration)
+# Family → what ComfyUI shall find its model to be
 MODELS = {
-    "instruct_pix2pix": ("SD15_instructpix2pix", _UNET),
-    "instruct_pix2pix_xl": (
-        "SDXL_instructpix2pix", _UNET | {"context_dim": 128, "adm_in_channels": 64 + 1536, "num_classes": "sequential"},
-    ),
-    "flux_kontext": ("Flux", _FLUX),
-    "qwen_image_edit": ("QwenImage", _QWEN),
-    "qwen_image_edit_plus": ("QwenImage", _QWEN | {"default_ref_method": "index_timestep_zero"}),
-    "flux2": ("Flux2", _FLUX2),
-    "flux2_klein": ("Flux2", _FLUX2 | {"guidance_embed": False}),
-    "longcat_image_edit": (
-        "LongCatImage", _FLUX | {"guidance_embed": False, "vec_in_dim": None, "txt_ids_dims": [1, 2]}
-    ),
-    "omnigen2": ("Omnigen2", _OMNIGEN2),
-    "text_to_image": ("SD15", _UNET | {"in_channels": 4}),
-}  # fmt: skip
-FILES = ("flux_kontext", "flux2", "flux2_klein")  # that ComfyUI's Load Diffusion Model can size
+    "instruct_pix2pix": _UNET,
+    "instruct_pix2pix_xl": _UNET
+    | {"context_dim": 128, "adm_in_channels": 64 + 1536, "num_classes": "sequential", "use_linear_in_transformer": True},
+    "flux_kontext": _FLUX,
+    "qwen_image_edit": _QWEN,
+    "qwen_image_edit_plus": _QWEN | {"default_ref_method": "index_timestep_zero"},
+    "flux2": _FLUX2,
+    "flux2_klein": _FLUX2 | {"guidance_embed": False},
+    "longcat_image_edit": _FLUX | {"guidance_embed": False, "vec_in_dim": None, "txt_ids_dims": [1, 2]},
+    "omnigen2": _OMNIGEN2,
+    "text_to_image": _UNET | {"in_channels": 4},
+}
+MARKS = {"qwen_image_edit_plus": "__index_timestep_zero__"}  # keys without weights, by which ComfyUI knows a model
+
+
+def twin(kind, seen, known):
+    """A class of comfy.supported_models for miniatures. seen: what of the file tells it; known: what the file does not."""
+    whole = getattr(comfy.supported_models, kind)
+    changed = {"unet_config": whole.unet_config | seen, "unet_extra_config": whole.unet_extra_config | known}
+    return type(kind, (whole,), changed)
+
+
+_HEADS = {"num_heads": 2, "num_head_channels": -1}
+_SMALL = {"model_channels": 32, "context_dim": 64}
+_SMALL_XL = {"model_channels": 32, "context_dim": 128, "adm_in_channels": 64 + 1536, "transformer_depth": [1, 1]}
+comfy.supported_models.models[:0] = [
+    twin("SD15_instructpix2pix", _SMALL, _HEADS),
+    twin("SD15", _SMALL, _HEADS),
+    twin("SDXL_instructpix2pix", _SMALL_XL, _HEADS),
+    twin("LongCatImage", {"context_in_dim": 64, "txt_ids_dims": []}, {"txt_ids_dims": [1, 2]}),
+    twin("QwenImage", {}, {"num_attention_heads": 1, "joint_attention_dim": 64}),
+    twin("Omnigen2", {}, _OMNIGEN2),
+]
 
 
 def diffusion_model(family):
-    kind, unet_config = MODELS[family]
-    config = getattr(comfy.supported_models, kind)(unet_config)
-    config.unet_config |= {"num_heads": 2, "num_head_channels": -1} if "num_res_blocks" in unet_config else {}
+    config = comfy.model_detection.model_config_from_unet_config(MODELS[family] | {"txt_ids_dims": []})
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, "")
-    fill(model.diffusion_model)
-    return model
+    return fill(config.get_model({}, "").diffusion_model)
 
 
 # VAEs
 
 VAES = {"miniature_sd": 4, "miniature_flux": 16}  # name → latent channels
-VAE_OF = {
-    "instruct_pix2pix": "miniature_sd", "instruct_pix2pix_xl": "miniature_sd", "text_to_image": "miniature_sd",
-    "flux_kontext": "miniature_flux", "longcat_image_edit": "miniature_flux", "omnigen2": "miniature_flux",
-    "qwen_image_edit": "miniature_qwen", "qwen_image_edit_plus": "miniature_qwen",
-    "flux2": "taef2", "flux2_klein": "taef2",
-}  # fmt: skip
 
 
 def write_files():
     """The files that ComfyUI's loaders read, into the first folder of their kind."""
-    for family in FILES:
-        weights = diffusion_model(family).diffusion_model.state_dict()
-        save(weights, "diffusion_models", f"miniature_{family}.safetensors")
+    for family in MODELS:
+        marks = {MARKS[family]: torch.zeros(0)} if family in MARKS else {}
+        save(diffusion_model(family).state_dict() | marks, "diffusion_models", f"miniature_{family}")
+    save(in_four_bits(diffusion_model("flux_kontext")), "diffusion_models", "miniature_flux_kontext_nvfp4")
     for name, channels in VAES.items():
-        save(tiny_vae(channels).state_dict(), "vae", f"{name}.safetensors")
+        save(tiny_vae(channels).state_dict(), "vae", name)
     tiny = tiny_vae(128)  # Load VAE knows this one by its name
-    save(tiny.taesd_encoder.state_dict(), "vae_approx", "taef2_encoder.safetensors")
-    save(tiny.taesd_decoder.state_dict(), "vae_approx", "taef2_decoder.safetensors")
+    save(tiny.taesd_encoder.state_dict(), "vae_approx", "taef2_encoder")
+    save(tiny.taesd_decoder.state_dict(), "vae_approx", "taef2_decoder")
     wan = fill(WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True]))
-    save(wan.state_dict(), "vae", "miniature_qwen.safetensors")
+    save(wan.state_dict(), "vae", "miniature_qwen")
+
+
+def in_four_bits(model):
+    """The weights with those of the blocks quantized as ComfyUI's own files have them."""
+    weights = {}
+    for name, weight in model.state_dict().items():
+        if "_blocks." in name and weight.ndim == 2:
+            packed = comfy.quant_ops.QuantizedTensor.from_float(weight, "TensorCoreNVFP4Layout")
+            weights |= packed.state_dict(name)
+            kind = json.dumps({"format": "nvfp4"}).encode()
+            weights[name.removesuffix("weight") + "comfy_quant"] = torch.frombuffer(bytearray(kind), dtype=torch.uint8)
+        else:
+            weights[name] = weight
+    return weights
 
 
 def tiny_vae(channels):
@@ -141,7 +165,8 @@ def tiny_vae(channels):
 def save(weights, kind, name):
     folder = Path(folder_paths.get_folder_paths(kind)[0])
     folder.mkdir(parents=True, exist_ok=True)
-    comfy.utils.save_torch_file({k: v.contiguous() for k, v in weights.items()}, str(folder / name))
+    path = str(folder / f"{name}.safetensors")
+    comfy.utils.save_torch_file({key: weight.contiguous() for key, weight in weights.items()}, path)
 
 
 # Text encoders
@@ -153,6 +178,7 @@ _LLAMA = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 1, 
 _LLAMA_OF_LAYERS = _LLAMA | {"hidden_size": 32}  # three of whose layers make one embedding
 
 
+@cache
 def text_encoder(family):
     target, sizes = {
         "instruct_pix2pix": (_target(sd1_clip.SD1Tokenizer, sd1_clip.SD1ClipModel), {"clip_l": _CLIP}),
@@ -230,15 +256,6 @@ def _tekken():
 # Nodes
 
 
-class MiniatureModel:
-    INPUT_TYPES = classmethod(lambda cls: {"required": {"family": (list(MODELS),)}})
-    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "run", "tests"
-
-    def run(self, family):
-        devices = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
-        return (comfy.model_patcher.ModelPatcher(diffusion_model(family), *devices),)
-
-
 class MiniatureTextEncoder:
     INPUT_TYPES = classmethod(lambda cls: {"required": {"family": ([*MODELS, "flux2_klein_9b"],)}})
     RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "run", "tests"
@@ -247,30 +264,26 @@ class MiniatureTextEncoder:
         return (text_encoder(family),)
 
 
-class WithLora:
-    """An editor with a LoRA, as an editing node sees it; what the report says is shown."""
+class Shared:
+    """Whether two editors are made of the very same weights, shown."""
 
-    INPUT_TYPES = classmethod(
-        lambda cls: {"required": {"editor": ("RETHINK_EDITOR",), "path": ("STRING",), "strength": ("FLOAT",)}}
-    )
-    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = ("RETHINK_EDITOR",), "run", "tests", True
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"a": ("RETHINK_EDITOR",), "b": ("RETHINK_EDITOR",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
 
-    def run(self, editor, path, strength):
-        adapted, report = editor.with_lora(path, strength)
-        shared = all(a is b for a, b in zip(editor.module.parameters(), adapted.module.parameters()))
-        found = {"matched": [report.matched], "unmatched": [*report.unmatched], "shared": [shared]}
-        return {"ui": found, "result": (adapted,)}
+    def run(self, a, b):
+        pairs = zip(a.module.parameters(), b.module.parameters(), strict=True)
+        return {"ui": {"shared": [all(one is other for one, other in pairs)]}}
 
 
 class WriteLora:
-    """A LoRA for a model, written as a file: random matrices for all its linear layers, with a fault of choice."""
+    """A LoRA for a model in the folder of LoRAs: random matrices for all its linear layers, with a fault of choice."""
 
     INPUT_TYPES = classmethod(
-        lambda cls: {"required": {"model": ("MODEL",), "path": ("STRING",), "fault": ("STRING", {"default": ""})}}
+        lambda cls: {"required": {"model": ("MODEL",), "name": ("STRING",), "fault": ("STRING",)}}
     )
-    RETURN_TYPES, FUNCTION, CATEGORY = ("STRING",), "run", "tests"
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
 
-    def run(self, model, path, fault):
+    def run(self, model, name, fault):
         generator = torch.Generator().manual_seed(1)
         tensors = {}
         for name, weight in model.model.state_dict().items():
@@ -304,28 +317,13 @@ class WriteLora:
                 base = f"transformer.transformer_blocks.0.attn.{part}"
                 tensors[f"{base}.lora_A.weight"] = torch.randn(4, WIDTH, generator=generator) * WIDTH**-0.5
                 tensors[f"{base}.lora_B.weight"] = torch.randn(WIDTH, 4, generator=generator)
-        comfy.utils.save_torch_file(tensors, path)
-        return (path,)
+        save(tensors, "loras", name)
+        return {}
 
 
 def _in_kohyas_words(name):
     base, factor, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
     return f"lora_unet_{base.replace('.', '_')}.{'lora_down' if factor == 'lora_A' else 'lora_up'}.weight"
-
-
-class EditWithReferences:
-    """An edit that is shown further pictures."""
-
-    INPUT_TYPES = classmethod(
-        lambda cls: {
-            "required": {"editor": ("RETHINK_EDITOR",), "image": ("IMAGE",), "instruction": ("STRING",),
-                         "seed": ("INT",), "first": ("IMAGE",), "second": ("IMAGE",)}
-        }
-    )  # fmt: skip
-    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "run", "tests"
-
-    def run(self, editor, image, instruction, seed, first, second):
-        return (editor.edit(editor.prepare(image, [first, second]), [instruction], [seed]),)
 
 
 class Counted:
@@ -358,6 +356,42 @@ class Counts:
 
     def run(self, clip, vae, after):
         return {"ui": {"counts": [clip.encode_from_tokens_scheduled.calls, vae.encode.calls]}}
+
+
+class Crowded:
+    """A CLIP and a VAE for which all models must make room before they work, as on a small card."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"clip": ("CLIP",), "vae": ("VAE",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP", "VAE"), "run", "tests"
+
+    def run(self, clip, vae):
+        clip, vae = clip.clone(), copy.copy(vae)
+        clip.encode_from_tokens_scheduled = _after_throwing_out(clip.encode_from_tokens_scheduled)
+        vae.encode, vae.decode = _after_throwing_out(vae.encode), _after_throwing_out(vae.decode)
+        return clip, vae
+
+
+def _after_throwing_out(work):
+    def crowded(*inputs, **options):
+        throw_out()
+        return work(*inputs, **options)
+
+    return crowded
+
+
+def throw_out():
+    """What ComfyUI does when a model needs room. Returns how many models had to go."""
+    return len(comfy.model_management.free_memory(1e30, comfy.model_management.get_torch_device()))
+
+
+class Pressure:
+    """A copy of a picture, after all models were thrown out; how many that were is shown."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"image": ("IMAGE",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = ("IMAGE",), "run", "tests", True
+
+    def run(self, image):
+        return {"ui": {"thrown_out": [throw_out()]}, "result": (image.clone(),)}
 
 
 class After:
@@ -433,13 +467,13 @@ write_files()
 NODE_CLASS_MAPPINGS = {
     f"Test{cls.__name__}": cls
     for cls in (
-        MiniatureModel,
         MiniatureTextEncoder,
-        WithLora,
+        Shared,
         WriteLora,
-        EditWithReferences,
         Counted,
         Counts,
+        Crowded,
+        Pressure,
         After,
         Instructions,
         LeftHalf,
