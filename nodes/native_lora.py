@@ -1,14 +1,14 @@
 """LoRA files on ComfyUI's own models: read and checked as a whole, then put on clones that share the weights."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..rethink.editors.lora import LIMIT, MOST
 from ..rethink.editors.protocol import LoraReport
@@ -33,7 +33,8 @@ def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title:
         raise RethinkError(f"lora: {path} is not whole: it lacks {error}.") from error
     report = _report(path, tensors, targets, patches, title)
     for target, patch in patches.items():
-        _check_shape(target, patch, (model.model, clip.cond_stage_model), path, title)
+        name, shape = _weight(target, model, clip)
+        _check_shape(name, shape, patch, path, title)
     model, clip = model.clone(), clip.clone()
     if strength:
         model.add_patches(patches, strength)
@@ -84,16 +85,22 @@ def _prefixes(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in reversed(range(1, len(parts)))]
 
 
-def _check_shape(target: Any, patch: Any, modules: Iterable[nn.Module], path: Path, title: str) -> None:
+def _weight(target: Any, model: Any, clip: Any) -> tuple[str, list[int]]:
+    """Name and shape of what a patch changes. target: a weight's name, or (name, (dimension, start, length), …) for a
+    part of it."""
+    name, part = (target, None) if isinstance(target, str) else target[:2]
+    holder = model.model if name.startswith("diffusion_model.") else clip.cond_stage_model
+    shape = list(attrgetter(name)(holder).shape)  # in a state dict, quantized weights have another: they are packed
+    if part is not None:
+        shape[part[0]] = part[2]
+    return name, shape
+
+
+def _check_shape(name: str, wanted: list[int], patch: Any, path: Path, title: str) -> None:
     """Raises RethinkError where the change that the patch makes has not the shape of the weight.
 
-    target: a weight's name, or (name, (dimension, start, length), …) for a part of it.
     ComfyUI itself would leave such a weight as it is and only log it.
     """
-    name, part = (target, None) if isinstance(target, str) else target[:2]
-    wanted = _shape(name, modules)
-    if part is not None:
-        wanted[part[0]] = part[2]
     found = _change(patch)
     if found is not None and (found[0], math.prod(found[1:])) != (wanted[0], math.prod(wanted[1:])):
         raise RethinkError(
@@ -112,13 +119,3 @@ def _change(patch: Any) -> list[int] | None:
     if up.flatten(1).shape[1] != down.shape[0]:
         return [*up.shape, *down.shape]  # their ranks differ: no product, so no weight has this shape
     return [up.shape[0], *down.shape[1:]]
-
-
-def _shape(name: str, modules: Iterable[nn.Module]) -> list[int]:
-    """Of the weight of this name in one of the modules. Not from a state dict: there, quantized weights are packed."""
-    for module in modules:
-        try:
-            return list(attrgetter(name)(module).shape)
-        except AttributeError:
-            continue
-    raise KeyError(name)

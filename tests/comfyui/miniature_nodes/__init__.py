@@ -69,6 +69,7 @@ _UNET = {
     "use_spatial_transformer": True, "legacy": False, "use_temporal_attention": False, "adm_in_channels": None,
     "use_linear_in_transformer": False,
 }  # fmt: skip
+_XL = {"context_dim": 128, "adm_in_channels": 64 + 1536, "num_classes": "sequential", "use_linear_in_transformer": True}
 _QWEN = {"image_model": "qwen_image", "in_channels": 64, "num_layers": 1, "num_attention_heads": 1,
          "joint_attention_dim": 64}  # fmt: skip
 _OMNIGEN2 = {
@@ -77,17 +78,16 @@ _OMNIGEN2 = {
     "multiple_of": 64, "patch_size": 2, "text_feat_dim": 64, "timestep_scale": 1000.0,
 }  # fmt: skip
 
-# Family → what ComfyUI shall find its model to be
+# Family → what ComfyUI shall see in the file of its model
 MODELS = {
     "instruct_pix2pix": _UNET,
-    "instruct_pix2pix_xl": _UNET
-    | {"context_dim": 128, "adm_in_channels": 64 + 1536, "num_classes": "sequential", "use_linear_in_transformer": True},
+    "instruct_pix2pix_xl": _UNET | _XL,
     "flux_kontext": _FLUX,
     "qwen_image_edit": _QWEN,
     "qwen_image_edit_plus": _QWEN | {"default_ref_method": "index_timestep_zero"},
     "flux2": _FLUX2,
     "flux2_klein": _FLUX2 | {"guidance_embed": False},
-    "longcat_image_edit": _FLUX | {"guidance_embed": False, "vec_in_dim": None, "txt_ids_dims": [1, 2]},
+    "longcat_image_edit": _FLUX | {"guidance_embed": False, "vec_in_dim": None},
     "omnigen2": _OMNIGEN2,
     "text_to_image": _UNET | {"in_channels": 4},
 }
@@ -115,7 +115,7 @@ comfy.supported_models.models[:0] = [
 
 
 def diffusion_model(family):
-    config = comfy.model_detection.model_config_from_unet_config(MODELS[family] | {"txt_ids_dims": []})
+    config = comfy.model_detection.model_config_from_unet_config(MODELS[family])
     config.set_inference_dtype(torch.float32, None)
     return fill(config.get_model({}, "").diffusion_model)
 
