@@ -96,20 +96,20 @@ def test_the_list_has_safetensors_only_and_may_be_empty(classes, models):
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secret.safetensors", "absent.safetensors", "/etc/passwd", None, 3])
-def test_no_name_leaves_the_model_folders(fake, add, models, tmp_path, RethinkError, name):
+def test_no_name_leaves_the_model_folders(host, models, tmp_path, RethinkError, name):
     (tmp_path / "models" / "secret.safetensors").write_bytes(b"")
     with pytest.raises(RethinkError, match=r"^lora: there is no [^\n]*$"):
-        add(fake, name)
+        host.lora_path(name)
 
 
-def test_links_out_of_the_model_folders_are_refused(fake, add, models, tmp_path, RethinkError):
+def test_links_out_of_the_model_folders_are_refused(host, models, tmp_path, RethinkError):
     (tmp_path / "outside.safetensors").write_bytes(b"")
     try:
         (models.loras / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
     except OSError:
         pytest.skip("this system lets nobody make links")
     with pytest.raises(RethinkError, match="^lora: .* link that leads out"):
-        add(fake, "link.safetensors")
+        host.lora_path("link.safetensors")
 
 
 @pytest.mark.parametrize(
