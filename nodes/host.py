@@ -100,7 +100,8 @@ def _is_safetensors(name: str) -> bool:
 # Memory
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
-_patchers = WeakKeyDictionary()  # an editor's module → the ModelPatcher by which ComfyUI moves it, with LoRAs or not
+_beneath = WeakKeyDictionary()  # Editor with a LoRA → the one it lies over, which lives, and is found, as long as it
+_patchers = WeakKeyDictionary()  # Editor → the ModelPatcher through which ComfyUI moves its weights
 
 
 def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
@@ -128,8 +129,17 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
         editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
         _editors[key] = editor
         if managed:
-            _patchers[editor.module] = ModelPatcher(editor.module, load_device=device, offload_device=home)
+            _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
     return editor
+
+
+def with_lora(editor, name: str, strength: float) -> tuple:
+    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
+    changed, report = editor.with_lora(lora_path(name), strength)
+    _beneath[changed] = editor
+    if editor in _patchers:
+        _patchers[changed] = _patchers[editor]
+    return changed, report
 
 
 @contextmanager
@@ -139,15 +149,21 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
     Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
     is unloaded before the error goes on, so that the next run works.
     """
-    patcher = _patchers.get(editor.module)
+    patcher = _patchers.get(editor)
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
-    if patcher is None and not getattr(editor, "moves_itself", False):  # as ComfyUI's own models do
-        memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
-    elif patcher is not None:
-        memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
-        editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:
+        if patcher is not None:
+            memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
+            editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
+        elif not getattr(editor, "moves_itself", False):  # as editors of ComfyUI's own models do
+            memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
         yield
+    except torch.cuda.OutOfMemoryError as error:  # an editor has a sentence for its own: these are the weights alone
+        memory.unload_all_models()
+        raise OutOfMemory(
+            f"editor: {editor.name} as a whole is larger than the video memory; choose an offload or quantize in Load "
+            "Editor, whose help page has a table."
+        ) from error
     except OutOfMemory:  # the tensors are gone by now, but other models may still fill the device
         memory.unload_all_models()
         raise

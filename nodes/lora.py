@@ -48,5 +48,5 @@ class EditLoraLoader(io.ComfyNode):
 
     @classmethod
     def execute(cls, editor, lora: str, strength: float) -> io.NodeOutput:
-        changed, report = editor.with_lora(host.lora_path(lora), strength)
+        changed, report = host.with_lora(editor, lora, strength)
         return io.NodeOutput(changed, str(report))

@@ -6,7 +6,8 @@ A “conditioning” here is ComfyUI's CONDITIONING: a list of [embedding [1, to
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -44,11 +45,14 @@ def as_input_channels(vae: Any, pictures: Sequence[Tensor]) -> Shown:
     return values["concat_latent_image"], values
 
 
-def as_references(vae: Any, pictures: Sequence[Tensor]) -> Shown:
+def as_references(vae: Any, pictures: Sequence[Tensor], method: str = "") -> Shown:
+    """method: where the model was taught to see the pictures, if not where ComfyUI by itself puts them."""
     conditioning = _BLANK
     for picture in pictures:
         latent = {"samples": vae.encode(picture)}
         conditioning = _extra("edit_model").ReferenceLatent.execute(conditioning, latent)[0]
+    if method:
+        conditioning = _extra("flux").FluxKontextMultiReferenceLatentMethod.execute(conditioning, method)[0]
     values = conditioning[0][1]
     return values["reference_latents"][0], values
 
@@ -154,6 +158,21 @@ class NativeFamily:
 
 _QWEN = {"use_additional_t_cond": (None, False)}  # those with it take pictures apart into layers
 _QWEN_ENCODER = "Qwen2.5-VL 7B, by Load CLIP with type qwen_image"
+_QWEN_PLUS = NativeFamily(
+    id="qwen_image_edit_plus",
+    title="Qwen-Image-Edit-Plus",
+    model="QwenImage",
+    config={**_QWEN, "default_ref_method": (None, "index", "index_timestep_zero")},
+    tokenizers=("QwenImageTokenizer",),
+    text_encoder=_QWEN_ENCODER,
+    text_width="joint_attention_dim",
+    defaults=Settings(steps=40, text_guidance=4.0),
+    weigh=weigh_two,
+    tune=tuned_for_qwen,
+    read=read_looking_at_all,
+    looks=True,
+    references=2,
+)
 
 # Where two rows fit a model equally well, the upper one is taken.
 NATIVE_FAMILIES = (
@@ -196,20 +215,12 @@ NATIVE_FAMILIES = (
         negative=False,
         references=3,
     ),
-    NativeFamily(
-        id="qwen_image_edit_plus",
-        title="Qwen-Image-Edit-Plus",
-        model="QwenImage",
-        config={**_QWEN, "default_ref_method": (None, "index", "index_timestep_zero")},
-        tokenizers=("QwenImageTokenizer",),
-        text_encoder=_QWEN_ENCODER,
-        text_width="joint_attention_dim",
-        defaults=Settings(steps=40, text_guidance=4.0),
-        weigh=weigh_two,
-        tune=tuned_for_qwen,
-        read=read_looking_at_all,
-        looks=True,
-        references=2,
+    _QWEN_PLUS,
+    replace(
+        _QWEN_PLUS,
+        id="qwen_image_edit_2511",
+        title="Qwen-Image-Edit-Plus 2511",
+        show=partial(as_references, method="index_timestep_zero"),
     ),
     NativeFamily(
         id="qwen_image_edit",
@@ -258,6 +269,7 @@ NATIVE_FAMILIES = (
         text_encoder="Qwen2.5-VL 7B, by Load CLIP with type longcat_image",
         defaults=Settings(steps=50, text_guidance=4.5),
         weigh=weigh_two,
+        show=partial(as_references, method="index"),
         read=read_looking,
         looks=True,
     ),

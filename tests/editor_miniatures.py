@@ -1,11 +1,14 @@
-"""A miniature with random weights of every family that its diffusers pipeline samples, written as a diffusers folder."""
+"""A miniature with random weights of every family that its diffusers pipeline samples, written as a diffusers folder,
+and LoRAs for the miniatures."""
 
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from tests.miniatures import SD_NOISE, TOKENS, write_tokenizer
 
+RANK = 4  # of the LoRAs
 SIDE = 64  # of the pictures they work at, once `shrink` has been called
 _WORDS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 _DOWN, _UP = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
@@ -266,7 +269,9 @@ MINIATURES = {
     "joyimage_edit": (joy, "JoyImageEditPipeline"),
     "joyimage_edit_plus": (joy, "JoyImageEditPlusPipeline"),
 }
-NEED_TORCHVISION = {"qwen_image_edit", "qwen_image_edit_plus", "longcat_image_edit", "joyimage_edit", "joyimage_edit_plus"}
+NEED_TORCHVISION = {  # for the processors of their vision-language models
+    "qwen_image_edit", "qwen_image_edit_plus", "longcat_image_edit", "flux2", "joyimage_edit", "joyimage_edit_plus"
+}  # fmt: skip
 
 
 def make(kind: str, folder: Path):
@@ -299,3 +304,37 @@ def shrink(monkeypatch) -> None:
     monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(SIDE, SIDE), (48, 80), (80, 48)])
     monkeypatch.setattr(image_processor, "BUCKETS", {1024: [(SIDE, SIDE), (48, 80), (80, 48)]})
     monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))  # 64 pixels a side
+
+
+def denoiser(editor):
+    return next(part for part in ("transformer", "unet") if part in editor.module)
+
+
+def layers(editor, *parts):
+    """The layers that the family's row names as LoRA targets → (inputs, outputs) as shapes of two factors."""
+    found = {}
+    for part in parts or (denoiser(editor),):
+        for name, layer in editor.module[part].named_modules():
+            wanted = name.endswith(editor.family.lora_targets) if part == denoiser(editor) else name.endswith("q_proj")
+            if wanted and isinstance(layer, torch.nn.Linear):
+                found[f"{part}.{name}"] = layer
+    return found
+
+
+def factors(editor, *parts, scale=0.2):
+    generator = torch.Generator().manual_seed(3)
+    return {
+        name: (torch.randn(RANK, layer.in_features, generator=generator) * scale,
+               torch.randn(layer.out_features, RANK, generator=generator) * scale)
+        for name, layer in layers(editor, *parts).items()
+    }  # fmt: skip
+
+
+def as_diffusers(pairs):
+    return {f"{n}.lora_{x}.weight": w for n, pair in pairs.items() for x, w in zip("AB", pair)}
+
+
+def write_lora(weights, folder, name="lora"):
+    file = Path(folder) / f"{name}.safetensors"
+    save_file({key: weight.contiguous().clone() for key, weight in weights.items()}, file)
+    return file

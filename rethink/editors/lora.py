@@ -76,18 +76,19 @@ def read_lora(
     weights = _read(path)
     modules = _modules(module)
     known = _places(modules)
-    found = max(
+    found, others = max(
         (_layers(candidate, path) for candidate in (weights, _converted(weights, pipeline))),
-        key=lambda layers: sum(_find(name, known) is not None for name in layers),
+        key=lambda read: sum(_find(name, known) is not None for name in read[0]),
     )
-    places = {name: _find(name, known) for name in found}
-    matched = {place: found[name] for name, place in places.items() if place is not None}
-    unmatched = tuple(name for name, place in places.items() if place is None)
     if not found:
         raise RethinkError(f"lora: {path} has no LoRA layers (pairs of lora_A and lora_B, or of down and up).")
-    if len(matched) < MOST * len(found):
+    places = {name: _find(name, known) for name in found}
+    matched = {place: found[name] for name, place in places.items() if place is not None}
+    unmatched = (*(name for name, place in places.items() if place is None), *others)
+    total = len(matched) + len(unmatched)
+    if len(matched) < MOST * total:
         raise RethinkError(
-            f"lora: {len(matched)} of {len(found)} layers of {path} fit {title}; it was made for another model "
+            f"lora: {len(matched)} of {total} layers of {path} fit {title}; it was made for another model "
             f"(it has for example {unmatched[0]})."
         )
     for place, layer in matched.items():
@@ -153,9 +154,9 @@ def _converted(weights: dict[str, Tensor], pipeline: Any) -> dict[str, Tensor]:
     return {**state, **{name: torch.as_tensor(alpha) for name, alpha in (alphas or {}).items()}}
 
 
-def _layers(weights: Mapping[str, Tensor], path: Path) -> dict[str, Layer]:
-    """The pairs of factors in a state dict, by the name of their layer in it."""
-    layers = {}
+def _layers(weights: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Layer], tuple[str, ...]]:
+    """The pairs of factors in a state dict by the name of their layer in it, and the names that belong to none."""
+    layers, others = {}, dict.fromkeys(weights)
     for name, down in weights.items():
         for inner, outer in _FACTORS:
             if not name.endswith(inner):
@@ -166,8 +167,10 @@ def _layers(weights: Mapping[str, Tensor], path: Path) -> dict[str, Layer]:
                 raise RethinkError(f"lora: the two factors of {stem} in {path} do not belong together (their ranks).")
             alpha = weights.get(f"{stem}.alpha")
             layers[stem] = Layer(down, up, 1.0 if alpha is None else float(alpha) / down.shape[0])
+            for used in (name, stem + outer, f"{stem}.alpha"):
+                others.pop(used, None)
             break
-    return layers
+    return layers, tuple(others)
 
 
 def _modules(module: nn.ModuleDict) -> dict[str, nn.Module]:

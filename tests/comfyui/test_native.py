@@ -16,7 +16,8 @@ SIDE = 128  # of the source: as many pixels as the editors here work on, so that
 AREA = SIDE * SIDE / 2**20
 STEPS = 2
 INSTRUCTION = "make it snow"
-KIND = {"qwen_image_edit": "Qwen-Image-Edit"}  # all others are told by their models
+# What cannot be told by the model alone
+KIND = {"qwen_image_edit": "Qwen-Image-Edit", "qwen_image_edit_2511": "Qwen-Image-Edit-Plus 2511"}
 VAE_OF = {
     "instruct_pix2pix": "miniature_sd.safetensors", "instruct_pix2pix_xl": "miniature_sd.safetensors",
     "flux_kontext": "miniature_flux.safetensors", "qwen_image_edit_plus": "miniature_qwen.safetensors",
@@ -134,7 +135,7 @@ def flux2_schedule():
     return node("Flux2Scheduler", steps=STEPS, width=SIDE, height=SIDE)
 
 
-def referenced(read, pictures=("image",)):
+def referenced(read, pictures=("image",), method=""):
     """The two conditionings, each with the pictures' latents: “shown” and “blank”."""
     graph = {"text": read(INSTRUCTION), "no_text": read("")}
     last = {"text": "text", "no_text": "no_text"}
@@ -145,6 +146,11 @@ def referenced(read, pictures=("image",)):
             inputs = {"conditioning": [before, 0], "latent": [f"latent_{picture}", 0]}
             graph[last[kind]] = node("ReferenceLatent", **inputs)
     graph["shown"], graph["blank"] = graph.pop(last["text"]), graph.pop(last["no_text"])
+    if method:
+        for kind in ("shown", "blank"):
+            before, graph[f"{kind}_before"] = [f"{kind}_before", 0], graph[kind]
+            inputs = {"conditioning": before, "reference_latents_method": method}
+            graph[kind] = node("FluxKontextMultiReferenceLatentMethod", **inputs)
     return graph
 
 
@@ -182,10 +188,10 @@ def empty_flux2():
     return node("EmptyFlux2LatentImage", width=SIDE, height=SIDE, batch_size=1)
 
 
-def core_qwen(read):
+def core_qwen(read, method=""):
     shifted = node("ModelSamplingAuraFlow", model=["model", 0], shift=3.1)
     tuned = node("CFGNorm", model=["shifted", 0], strength=1.0)
-    return {**referenced(read), "shifted": shifted, "tuned": tuned, **ksampled("blank", 4.0, model="tuned")}
+    return {**referenced(read, method=method), "shifted": shifted, "tuned": tuned, **ksampled("blank", 4.0, model="tuned")}
 
 
 def core_omnigen2():
@@ -202,7 +208,7 @@ CORE = {
     "qwen_image_edit": lambda: core_qwen(read_looking),
     "flux2": core_flux2,
     "flux2_klein": core_klein,
-    "longcat_image_edit": lambda: {**referenced(read_looking), **ksampled("blank", 4.5)},
+    "longcat_image_edit": lambda: {**referenced(read_looking, method="index"), **ksampled("blank", 4.5)},
     "omnigen2": core_omnigen2,
 }
 

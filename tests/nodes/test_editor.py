@@ -98,6 +98,21 @@ def test_settings_and_mask_reach_the_editor(sample, fake):
     assert call.mask.shape == (1, 4, 4)
 
 
+def test_references_are_a_batch_or_a_list_and_the_same_for_every_picture(sample, fake, RethinkError):
+    sample(image=[picture(), picture()], references=[picture(0.1, 6, batch=2), picture(0.3, 9)])
+    assert [tuple(one.shape) for one in fake.references] == [(1, 6, 6, 3), (1, 6, 6, 3), (1, 9, 9, 3)]
+    sample(references=[])
+    assert fake.references == []
+    with pytest.raises(RethinkError, match="^references: has NaN"):
+        sample(references=picture(float("nan")))
+
+
+def test_forty_references_are_refused(sample, part, miniature, RethinkError):
+    editor = part("rethink.editors.loading").load_editor(miniature)
+    with pytest.raises(RethinkError, match=r"^references: got 40 pictures, but InstructPix2Pix takes none\.$"):
+        sample(editor=editor, references=picture(batch=40))
+
+
 def test_seeds_wrap_around(sample, fake):
     sample(seed=2**64 - 1, variations=2)
     assert fake.calls[0].seeds == [2**64 - 1, 0]

@@ -1,6 +1,7 @@
 """Model folders, the one copy of a model, and memory shared with the host."""
 
 import gc
+import importlib.util
 import os
 import shutil
 import weakref
@@ -124,6 +125,41 @@ def test_running_out_of_memory_unloads_everything_and_the_next_run_works(
         sample()
     assert model_management.cleared == before + 1
     assert sample()[0].shape == (1, 16, 16, 3)
+
+
+def test_a_model_too_large_for_the_device_says_what_to_choose(host, mini, RethinkError, monkeypatch):
+    editor = host.load_editor("mini", "auto", "none")
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    before = model_management.cleared
+    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^editor: mini as a whole is larger .*$"):
+        patch.setattr(model_management, "load_models_gpu", full)
+        with host.on_device(editor, torch.rand(1, 16, 16, 3), 1):
+            pass
+    assert model_management.cleared == before + 1
+
+
+def test_quantized_editors_move_themselves(host, part, mini, monkeypatch):
+    """On a GPU; not every quantized layer can be moved from outside."""
+    asked = {}
+    monkeypatch.setattr(model_management, "get_torch_device", lambda: torch.device("meta"))
+
+    class Loaded:
+        module = torch.nn.Linear(1, 1)
+
+    monkeypatch.setattr(part("rethink.editors.loading"), "load_editor", lambda path, **options: asked.update(options) or Loaded())
+    editor = host.load_editor("mini", "auto", "none", "int8 (quanto)")
+    assert (asked["offload"], asked["quantize"], asked["dtype"]) == ("model", "int8 (quanto)", "half")
+    assert editor not in host._patchers
+
+
+def test_quantizing_wants_its_package(host, mini, RethinkError):
+    if importlib.util.find_spec("bitsandbytes") is not None:
+        pytest.skip("it is installed")
+    with pytest.raises(RethinkError, match="pip install bitsandbytes"):
+        host.load_editor("mini", "auto", "none", "nf4 (bitsandbytes)")
 
 
 def test_room_is_made_for_an_editor_that_moves_itself(host, fake):

@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from rethink.editors.loading import load_editor
+from tests import editor_miniatures
+from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.hosts import PACK_ROOT
 from tests.standin.executor import run, validate
 
@@ -13,6 +16,7 @@ NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
 # ComfyUI's own models run in ComfyUI itself: tests/comfyui/test_native.py
 RUNNABLE = [n for n in NAMES if "RethinkEditorFromModel" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
+MODELS = {"FLUX.1-Kontext-dev": "flux_kontext", "Qwen-Image-Edit-2511": "qwen_image_edit_plus"}  # → their miniatures
 
 
 def read_json(path):
@@ -20,7 +24,9 @@ def read_json(path):
 
 
 def graph_of_api(prompt):
-    return {i: (node["class_type"], node["inputs"]) for i, node in prompt.items()}
+    """A prompt without the widgets that have no value."""
+    inputs = {i: {name: value for name, value in node["inputs"].items() if value != {}} for i, node in prompt.items()}
+    return {i: (node["class_type"], inputs[i]) for i, node in prompt.items()}
 
 
 def graph_of_ui(workflow, classes):
@@ -45,19 +51,29 @@ def graph_of_ui(workflow, classes):
 
 
 @pytest.fixture
-def prompt(request, part, models, miniature):
-    """An API workflow; where the built-in editor has not been trained yet, a miniature takes its place."""
+def prompt(request, part, models, miniature, monkeypatch):
+    """An API workflow; miniatures take the place of its models."""
     prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
-    if not part("rethink.tiny").EDITOR_FOLDER.exists():
-        shutil.copytree(miniature, models.diffusers / "miniature")
-        for node in prompt.values():
-            if node["class_type"] == "RethinkLoadEditor":
-                node["inputs"]["editor"] = "miniature"
+    for node in prompt.values():
+        inputs = node["inputs"]
+        if node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in MODELS:
+            kind = MODELS[inputs["editor"]]
+            if kind in editor_miniatures.NEED_TORCHVISION:
+                pytest.importorskip("torchvision")
+            editor_miniatures.shrink(monkeypatch)
+            base = editor_miniatures.write(kind, models.diffusers / inputs["editor"])
+        elif node["class_type"] == "RethinkLoadEditor" and not part("rethink.tiny").EDITOR_FOLDER.exists():
+            inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
+        elif node["class_type"] == "RethinkEditLoraLoader":
+            weights = as_diffusers(factors(load_editor(base)))
+            write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
     return prompt
 
 
 def test_there_are_workflows():
-    assert {"built_in_edit", "edit_chain", "variations"} <= set(NAMES)
+    assert {
+        "built_in_edit", "edit_chain", "variations", "flux_kontext", "qwen_image_edit", "lora_stack",
+    } <= set(NAMES)  # fmt: skip
 
 
 @pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)

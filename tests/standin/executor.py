@@ -32,7 +32,7 @@ def node_classes(pack: ModuleType) -> dict[str, type]:
         await extension.on_load()
         return await extension.get_node_list()
 
-    ends = [_PreviewImage, _SaveImage, _PreviewAny]
+    ends = [_PreviewImage, _SaveImage, _PreviewAny, _CompareImages]
     return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *CORE_NODES, *ends]}
 
 
@@ -106,6 +106,8 @@ def _problem(value, io_type, options, prompt, classes) -> str | None:
     if io_type == "COMBO":
         return None if value in options["options"] else f"{value!r} is not in {options['options']}"
     types = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
+    if io_type == "IMAGECOMPARE":  # a widget without a value
+        return None
     if io_type not in types:
         return f"{io_type} needs a link"
     if not isinstance(value, types[io_type]):
@@ -146,3 +148,15 @@ class _PreviewAny(io.ComfyNode):
     @classmethod
     def execute(cls, source):
         return io.NodeOutput(ui={"text": [str(source)]})
+
+
+class _CompareImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        images = [io.Image.Input(name, optional=True) for name in ("image_a", "image_b")]
+        view = io.Custom("IMAGECOMPARE").Input("compare_view")
+        return io.Schema("ImageCompare", "Compare Images", "image", inputs=[*images, view], is_output_node=True)
+
+    @classmethod
+    def execute(cls, image_a, image_b, compare_view):
+        return io.NodeOutput(ui={"a_images": list(image_a), "b_images": list(image_b)})

@@ -91,7 +91,6 @@ MODELS = {
     "omnigen2": _OMNIGEN2,
     "text_to_image": _UNET | {"in_channels": 4},
 }
-MARKS = {"qwen_image_edit_plus": "__index_timestep_zero__"}  # keys without weights, by which ComfyUI knows a model
 
 
 def twin(kind, seen, known):
@@ -128,8 +127,7 @@ VAES = {"miniature_sd": 4, "miniature_flux": 16}  # name → latent channels
 def write_files():
     """The files that ComfyUI's loaders read, into the first folder of their kind."""
     for family in MODELS:
-        marks = {MARKS[family]: torch.zeros(0)} if family in MARKS else {}
-        save(diffusion_model(family).state_dict() | marks, "diffusion_models", f"miniature_{family}")
+        save(diffusion_model(family).state_dict(), "diffusion_models", f"miniature_{family}")
     save(in_four_bits(diffusion_model("flux_kontext")), "diffusion_models", "miniature_flux_kontext_nvfp4")
     for name, channels in VAES.items():
         save(tiny_vae(channels).state_dict(), "vae", name)

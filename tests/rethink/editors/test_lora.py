@@ -1,20 +1,17 @@
 """LoRA files over every kind of editor: what fits, what it does, and that nothing of it stays."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from tests import editor_miniatures, miniatures
-from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE
+from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, RANK, SIDE, as_diffusers, denoiser, factors, layers, write_lora
 
 FEW = Settings(steps=2, strength=1.0)
-RANK = 4
 OWN = {"instruct_pix2pix": miniatures.INSTRUCT, "sdedit": miniatures.PLAIN}  # sampled by our own loop
 
 
@@ -50,34 +47,6 @@ def kontext(root):
     return opened("flux_kontext", root)
 
 
-def denoiser(editor):
-    return next(part for part in ("transformer", "unet") if part in editor.module)
-
-
-def layers(editor, *parts):
-    """The layers that the family's row names as LoRA targets → (inputs, outputs) as shapes of two factors."""
-    found = {}
-    for part in parts or (denoiser(editor),):
-        for name, layer in editor.module[part].named_modules():
-            wanted = name.endswith(editor.family.lora_targets) if part == denoiser(editor) else name.endswith("q_proj")
-            if wanted and isinstance(layer, torch.nn.Linear):
-                found[f"{part}.{name}"] = layer
-    return found
-
-
-def factors(editor, *parts, scale=0.2):
-    generator = torch.Generator().manual_seed(3)
-    return {
-        name: (torch.randn(RANK, layer.in_features, generator=generator) * scale,
-               torch.randn(layer.out_features, RANK, generator=generator) * scale)
-        for name, layer in layers(editor, *parts).items()
-    }  # fmt: skip
-
-
-def as_diffusers(pairs):
-    return {f"{n}.lora_{x}.weight": w for n, pair in pairs.items() for x, w in zip("AB", pair)}
-
-
 def as_peft(pairs):
     return {f"base_model.model.{n.partition('.')[2]}.lora_{x}.weight": w for n, p in pairs.items() for x, w in zip("AB", p)}
 
@@ -97,12 +66,6 @@ def as_kohya(pairs, alpha=RANK):
 
 
 FORMATS = {"diffusers": as_diffusers, "peft": as_peft, "old diffusers": as_old_diffusers, "kohya": as_kohya}
-
-
-def write(weights, folder, name="lora"):
-    file = Path(folder) / f"{name}.safetensors"
-    save_file({key: weight.contiguous().clone() for key, weight in weights.items()}, file)
-    return file
 
 
 def edit(editor, seed=1, instruction="make it red"):
@@ -126,7 +89,7 @@ def test_all_formats_say_the_same(editor, tmp_path):
     before = edit(editor)
     results = []
     for name, form in FORMATS.items():
-        changed, report = editor.with_lora(write(form(pairs), tmp_path, name.replace(" ", "-")), 1.0)
+        changed, report = editor.with_lora(write_lora(form(pairs), tmp_path, name.replace(" ", "-")), 1.0)
         assert (report.matched, report.unmatched) == (len(pairs), ())
         assert str(report) == f"{report.name}: {len(pairs)} of {len(pairs)} layers fit."
         results.append(edit(changed))
@@ -137,7 +100,7 @@ def test_all_formats_say_the_same(editor, tmp_path):
 
 def test_it_equals_weights_with_the_product_added(editor, tmp_path):
     pairs = factors(editor, scale=0.1)
-    changed, _ = editor.with_lora(write(as_kohya(pairs, alpha=2), tmp_path), 0.7)
+    changed, _ = editor.with_lora(write_lora(as_kohya(pairs, alpha=2), tmp_path), 0.7)
     ours = edit(changed)
     targets = layers(editor)
     with torch.no_grad():
@@ -148,7 +111,7 @@ def test_it_equals_weights_with_the_product_added(editor, tmp_path):
 
 
 def test_strengths(editor, tmp_path):
-    file = write(as_diffusers(factors(editor)), tmp_path)
+    file = write_lora(as_diffusers(factors(editor)), tmp_path)
     before = edit(editor)
     off, weak, strong, turned = (edit(editor.with_lora(file, s)[0]) for s in (0.0, 0.3, 1.0, -1.0))
     assert torch.equal(off, before)
@@ -157,8 +120,8 @@ def test_strengths(editor, tmp_path):
 
 
 def test_they_stack_over_one_base(editor, tmp_path):
-    first = write(as_diffusers(factors(editor)), tmp_path, "first")
-    second = write(as_kohya(factors(editor, scale=0.15)), tmp_path, "second")
+    first = write_lora(as_diffusers(factors(editor)), tmp_path, "first")
+    second = write_lora(as_kohya(factors(editor, scale=0.15)), tmp_path, "second")
     one, _ = editor.with_lora(first, 1.0)
     both, _ = one.with_lora(second, 0.5)
     assert both.module is one.module is editor.module
@@ -176,7 +139,7 @@ def test_text_encoders_too(kind, root, tmp_path):
     pairs = factors(editor, "text_encoder", scale=2.0)
     assert pairs
     before = edit(editor)  # remembers what the encoders say without it
-    changed, report = editor.with_lora(write(as_kohya(pairs), tmp_path), 1.0)
+    changed, report = editor.with_lora(write_lora(as_kohya(pairs), tmp_path), 1.0)
     assert report.matched == len(pairs)
     assert not torch.allclose(edit(changed), before, atol=1e-4)
     assert torch.equal(edit(editor), before)
@@ -187,7 +150,7 @@ def test_convolutions_too(root, tmp_path):
     conv = editor.module["unet"].down_blocks[0].resnets[0].conv1
     down, up = torch.randn(RANK, conv.in_channels, 3, 3) * 0.1, torch.randn(conv.out_channels, RANK, 1, 1) * 0.1
     stem = "lora_unet_down_blocks_0_resnets_0_conv1"
-    file = write({f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}, tmp_path)
+    file = write_lora({f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}, tmp_path)
     changed, report = editor.with_lora(file, 0.5)
     ours = edit(changed)
     with torch.no_grad():
@@ -208,7 +171,7 @@ def test_what_diffusers_converts_fits_too(kontext, tmp_path):
         weights[f"lora_unet_{name}.lora_down.weight"] = torch.randn(rank, inputs) * 0.1
         weights[f"lora_unet_{name}.lora_up.weight"] = torch.randn(outputs, rank) * 0.1
         weights[f"lora_unet_{name}.alpha"] = torch.tensor(float(rank))
-    changed, report = kontext.with_lora(write(weights, tmp_path), 1.0)
+    changed, report = kontext.with_lora(write_lora(weights, tmp_path), 1.0)
     assert report.matched == 7 and not report.unmatched
     assert not torch.allclose(edit(changed), edit(kontext), atol=1e-3)
 
@@ -217,7 +180,7 @@ def test_what_diffusers_converts_fits_too(kontext, tmp_path):
 def test_equals_peft_in_the_plain_pipeline(kind, root, tmp_path):
     pytest.importorskip("peft")
     editor = opened(kind, root)
-    file = write(as_diffusers(factors(editor, scale=0.1)), tmp_path)
+    file = write_lora(as_diffusers(factors(editor, scale=0.1)), tmp_path)
     ours = edit(editor.with_lora(file, 1.0)[0])
     plain = opened(kind, root)
     plain._pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
@@ -228,7 +191,7 @@ def test_equals_peft_in_the_plain_pipeline(kind, root, tmp_path):
 
 
 def refused(editor, weights, tmp_path, complaint, strength=1.0):
-    file = write(weights, tmp_path, "bad")
+    file = write_lora(weights, tmp_path, "bad")
     with pytest.raises(RethinkError, match=complaint):
         editor.with_lora(file, strength)
     assert not any(layer._forward_hooks for layer in editor.module.modules())
@@ -266,8 +229,16 @@ def test_half_of_it_fits(kontext, tmp_path):
 def test_a_few_layers_more_are_said(kontext, tmp_path):
     weights = as_diffusers(factors(kontext))
     extra = {"transformer.extra.lora_A.weight": torch.zeros(4, 8), "transformer.extra.lora_B.weight": torch.zeros(8, 4)}
-    _, report = kontext.with_lora(write({**weights, **extra}, tmp_path), 1.0)
+    _, report = kontext.with_lora(write_lora({**weights, **extra}, tmp_path), 1.0)
     assert report.unmatched == ("transformer.extra",) and "not used: transformer.extra" in str(report)
+
+
+def test_what_is_no_pair_of_factors_is_said_too(kontext, tmp_path):
+    weights = as_diffusers(factors(kontext))
+    _, report = kontext.with_lora(write_lora({**weights, "transformer.proj_out.diff_b": torch.ones(4)}, tmp_path), 1.0)
+    assert report.unmatched == ("transformer.proj_out.diff_b",)
+    whole_layers = {f"transformer.layer_{i}.diff": torch.ones(4) for i in range(len(weights))}
+    refused(kontext, {**weights, **whole_layers}, tmp_path, "^lora: .* made for another model .*layer_0.diff")
 
 
 def test_files_of_other_families(root, tmp_path):
