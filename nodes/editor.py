@@ -88,7 +88,7 @@ class SampleEdit(io.ComfyNode):
             search_aliases=["edit image", "instruct", "instructpix2pix", "edit by text", "image edit sampler"],
             is_input_list=True,
             inputs=[
-                sockets.Editor.Input("editor", tooltip="From Load Editor."),
+                sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
                 io.Image.Input("image", tooltip="What to edit: a picture, a batch, or a list."),
                 io.String.Input(
                     "instruction",
@@ -118,7 +118,8 @@ class SampleEdit(io.ComfyNode):
                     "references",
                     optional=True,
                     tooltip="Further pictures for the instruction to speak of, a batch or a list, for editors that take "
-                    "several: Qwen-Image-Edit-Plus, FLUX.2, JoyImage-Edit-Plus.",
+                    "several: Qwen-Image-Edit-Plus, FLUX.2, JoyImage-Edit-Plus; with Editor From Model also FLUX.1 Kontext "
+                    "and OmniGen2.",
                 ),
             ],
             outputs=[
@@ -158,7 +159,7 @@ class EditChain(io.ComfyNode):
             search_aliases=["edit sequence", "several edits", "composed edits", "multi turn edit"],
             is_output_node=True,
             inputs=[
-                sockets.Editor.Input("editor", tooltip="From Load Editor."),
+                sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
                 io.Image.Input("image", tooltip="The picture, or batch of pictures, to start from."),
                 io.String.Input(
                     "instructions",

@@ -330,8 +330,8 @@ class EditorFromModel(io.ComfyNode):
                     "kind",
                     options=[AUTO, *(family.title for family in NATIVE_FAMILIES)],
                     default=AUTO,
-                    tooltip="auto: told by the model. Only Qwen-Image-Edit (the first one) must be named: its weights "
-                    "look like those of Qwen-Image-Edit-Plus (2509).",
+                    tooltip="auto: told by the model. To be named: Qwen-Image-Edit (the first one), whose weights look "
+                    "like those of Plus (2509), and Plus 2511, where auto gives drifting pictures.",
                     advanced=True,
                 ),
             ],

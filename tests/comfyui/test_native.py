@@ -16,8 +16,7 @@ SIDE = 128  # of the source: as many pixels as the editors here work on, so that
 AREA = SIDE * SIDE / 2**20
 STEPS = 2
 INSTRUCTION = "make it snow"
-# What cannot be told by the model alone
-KIND = {"qwen_image_edit": "Qwen-Image-Edit", "qwen_image_edit_2511": "Qwen-Image-Edit-Plus 2511"}
+KIND = {"qwen_image_edit": "Qwen-Image-Edit"}  # all others are told by their models
 VAE_OF = {
     "instruct_pix2pix": "miniature_sd.safetensors", "instruct_pix2pix_xl": "miniature_sd.safetensors",
     "flux_kontext": "miniature_flux.safetensors", "qwen_image_edit_plus": "miniature_qwen.safetensors",
@@ -218,6 +217,15 @@ def test_an_edit_is_what_core_nodes_make_bit_for_bit(server, family):
     found = run(server, {**graph, "same": difference("edit", "core")})["same"]
     assert found["difference"] == [0.0] and found["shapes"][0] == [1, SIDE, SIDE, 3]
     assert 0.01 < found["spread"][0] < 0.45  # neither flat nor all black and white
+
+
+def test_a_model_of_2511_whose_file_does_not_say_so_is_named(server):
+    graph = {**loaders("qwen_image_edit"), **editor("qwen_image_edit", kind="Qwen-Image-Edit-Plus 2511")}
+    graph |= {**editor("qwen_image_edit", "_auto", model=["model", 0], clip=["clip", 0], vae=["vae", 0], kind="auto")}
+    graph |= {"image": noise(), "edit": edit(), "auto": edit(editor=["editor_auto", 0])}
+    graph |= {**core_qwen(read_looking_at_all, "index_timestep_zero"), "same": difference("edit", "core")}
+    found = run(server, {**graph, "seen": difference("edit", "auto")})
+    assert found["same"]["difference"] == [0.0] and found["seen"]["difference"][0] > 1e-4
 
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m_sde", "euler_ancestral"])

@@ -34,5 +34,13 @@ CORE_NODES = [
         _choice("type", "omnigen2"),
         _choice("device", "default"),
     ),
+    _node(
+        "DualCLIPLoader",
+        [io.Clip],
+        _choice("clip_name1", "clip_l.safetensors"),
+        _choice("clip_name2", "t5xxl_fp8_e4m3fn_scaled.safetensors"),
+        _choice("type", "flux"),
+        _choice("device", "default"),
+    ),
     _node("VAELoader", [io.Vae], _choice("vae_name", "ae.safetensors")),
 ]
