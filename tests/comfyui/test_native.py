@@ -49,10 +49,16 @@ def loaders(family, name=""):
     }
 
 
-def editor(family, name="", **inputs):
-    wired = {part: [part + name, 0] for part in ("model", "clip", "vae")}
+def editor(family, name="", models="", **inputs):
+    """The editor node, called “editor” + name, of the loaders called “model” + models, …"""
+    wired = {part: [part + models, 0] for part in ("model", "clip", "vae")}
     chosen = {"sampler": "default", "scheduler": "default", "megapixels": AREA, "kind": KIND.get(family, "auto")}
     return {f"editor{name}": node("RethinkEditorFromModel", **{**wired, **chosen, **inputs})}
+
+
+def native(family, **inputs):
+    """Loaders and an editor of a family."""
+    return {**loaders(family), **editor(family, **inputs)}
 
 
 def noise(seed=1, width=SIDE, height=SIDE, batch=1):
@@ -190,7 +196,8 @@ def empty_flux2():
 def core_qwen(read, method=""):
     shifted = node("ModelSamplingAuraFlow", model=["model", 0], shift=3.1)
     tuned = node("CFGNorm", model=["shifted", 0], strength=1.0)
-    return {**referenced(read, method=method), "shifted": shifted, "tuned": tuned, **ksampled("blank", 4.0, model="tuned")}
+    graph = {**referenced(read, method=method), "shifted": shifted, "tuned": tuned}
+    return {**graph, **ksampled("blank", 4.0, model="tuned")}
 
 
 def core_omnigen2():
@@ -213,15 +220,15 @@ CORE = {
 
 
 def test_an_edit_is_what_core_nodes_make_bit_for_bit(server, family):
-    graph = {**loaders(family), **editor(family), "image": noise(), "edit": edit(), **CORE[family]()}
+    graph = {**native(family), "image": noise(), "edit": edit(), **CORE[family]()}
     found = run(server, {**graph, "same": difference("edit", "core")})["same"]
     assert found["difference"] == [0.0] and found["shapes"][0] == [1, SIDE, SIDE, 3]
     assert 0.01 < found["spread"][0] < 0.45  # neither flat nor all black and white
 
 
 def test_a_model_of_2511_whose_file_does_not_say_so_is_named(server):
-    graph = {**loaders("qwen_image_edit"), **editor("qwen_image_edit", kind="Qwen-Image-Edit-Plus 2511")}
-    graph |= {**editor("qwen_image_edit", "_auto", model=["model", 0], clip=["clip", 0], vae=["vae", 0], kind="auto")}
+    graph = {**native("qwen_image_edit", kind="Qwen-Image-Edit-Plus 2511")}
+    graph |= {**editor("qwen_image_edit", "_auto", kind="auto")}
     graph |= {"image": noise(), "edit": edit(), "auto": edit(editor=["editor_auto", 0])}
     graph |= {**core_qwen(read_looking_at_all, "index_timestep_zero"), "same": difference("edit", "core")}
     found = run(server, {**graph, "seen": difference("edit", "auto")})
@@ -230,13 +237,13 @@ def test_a_model_of_2511_whose_file_does_not_say_so_is_named(server):
 
 @pytest.mark.parametrize("sampler", ["dpmpp_2m_sde", "euler_ancestral"])
 def test_samplers_with_fresh_noise_draw_it_as_core_does(server, sampler):
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "edit": edit(sampler=sampler)}
+    graph = {**native("flux_kontext"), "image": noise(), "edit": edit(sampler=sampler)}
     graph |= editor("flux_kontext", scheduler="simple", sampler=sampler) | core_kontext(sampler)
     assert run(server, {**graph, "same": difference("edit", "core")})["same"]["difference"] == [0.0]
 
 
 def test_the_sampler_and_scheduler_of_the_editor_node_are_used(server):
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext", sampler="heun", scheduler="simple"), "image": noise()}
+    graph = {**native("flux_kontext", sampler="heun", scheduler="simple"), "image": noise()}
     graph |= {"edit": edit(), **core_kontext("heun"), "same": difference("edit", "core")}
     assert run(server, graph)["same"]["difference"] == [0.0]
 
@@ -251,7 +258,7 @@ def test_the_users_own_sampling_patch_stays(server):
 
 
 def test_rows_of_a_batch_do_not_depend_on_each_other(server, family):
-    graph = {**loaders(family), **editor(family), "images": noise(batch=3, width=100, height=70)}
+    graph = {**native(family), "images": noise(batch=3, width=100, height=70)}
     graph["batch"] = edit(image=["images", 0], variations=2, seed=5)
     graph["image"] = node("TestRow", image=["images", 0], index=2)
     graph["alone"] = edit(seed=6)
@@ -264,7 +271,7 @@ def test_rows_of_a_batch_do_not_depend_on_each_other(server, family):
 
 
 def test_outside_the_mask_the_source_comes_back_bit_for_bit(server, family):
-    graph = {**loaders(family), **editor(family), "image": noise(width=100, height=70)}
+    graph = {**native(family), "image": noise(width=100, height=70)}
     graph["mask"] = node("TestLeftHalf", image=["image", 0])
     graph["edit"] = edit(mask=["mask", 0])
     graph |= {"kept": difference("edit", "image", outside=["mask", 0]), "changed": difference("edit", "image")}
@@ -277,7 +284,7 @@ def together(first, second):
 
 
 def test_three_pictures_are_references_in_their_order(server):
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(1), "second": noise(2), "third": noise(3)}
+    graph = {**native("flux_kontext"), "image": noise(1), "second": noise(2), "third": noise(3)}
     graph |= {"others": together("second", "third"), "edit": edit(references=["others", 0]), "alone": edit()}
     graph |= core_kontext(pictures=("image", "second", "third"))
     found = run(server, {**graph, "same": difference("edit", "core"), "seen": difference("edit", "alone")})
@@ -286,7 +293,7 @@ def test_three_pictures_are_references_in_their_order(server):
 
 @pytest.mark.parametrize("several", ["qwen_image_edit_plus", "flux2", "flux2_klein", "omnigen2"])
 def test_further_pictures_change_the_edit(server, several):
-    graph = {**loaders(several), **editor(several), "image": noise(1), "second": noise(2), "third": noise(3)}
+    graph = {**native(several), "image": noise(1), "second": noise(2), "third": noise(3)}
     graph |= {"others": together("second", "third"), "edit": edit(references=["others", 0])}
     graph |= {"turned": together("third", "second"), "changed": edit(references=["turned", 0]), "alone": edit()}
     graph |= {"order": difference("edit", "changed"), "seen": difference("edit", "alone")}
@@ -295,7 +302,7 @@ def test_further_pictures_change_the_edit(server, several):
 
 
 def test_forty_pictures_are_too_many(server, family):
-    graph = {**loaders(family), **editor(family), "image": noise(), "others": noise(batch=40)}
+    graph = {**native(family), "image": noise(), "others": noise(batch=40)}
     graph |= {"edit": edit(references=["others", 0]), "end": difference("edit", "edit")}
     message = error_of(server.run(graph)).strip()
     assert message.startswith("references: got 40 pictures, but ") and "\n" not in message
@@ -319,7 +326,7 @@ def test_nothing_is_encoded_twice(server, kind, texts):
 
 def wired_wrong(server, model="flux_kontext", clip=None, vae=None, **inputs):
     """What the editor node says to a model with the text encoder and the VAE of these families."""
-    graph = {**loaders(model), **editor(model, **inputs), "image": noise(), "edit": edit()}
+    graph = {**native(model, **inputs), "image": noise(), "edit": edit()}
     graph["clip"] = node("TestMiniatureTextEncoder", family=clip or model)
     graph["vae"] = node("VAELoader", vae_name=VAE_OF[vae or model])
     message = error_of(server.run({**graph, "end": difference("edit", "edit")})).strip()
@@ -328,7 +335,7 @@ def wired_wrong(server, model="flux_kontext", clip=None, vae=None, **inputs):
 
 
 def test_a_text_to_image_model_is_named(server):
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "edit": edit()}
+    graph = {**native("flux_kontext"), "image": noise(), "edit": edit()}
     graph |= {"model": diffusion_model("text_to_image"), "end": difference("edit", "edit")}
     message = error_of(server.run(graph))
     assert message.startswith("model: found a SD15 model with 4 input channels") and "FLUX.1 Kontext" in message
@@ -396,12 +403,12 @@ def report(adapted="adapted"):
 def test_a_lora_does_what_cores_loader_does_and_leaves_the_editor_as_it_was(server, family, write_lora):
     name = write_lora(family)
     weights = {"lora_name": name, "strength_model": 0.5, "strength_clip": 0.5}
-    graph = {**loaders(family), **editor(family), "image": noise(), "before": edit()}
+    graph = {**native(family), "image": noise(), "before": edit()}
     graph |= {"adapted": with_lora(name, 0.5), "after": edit(editor=["adapted", 0]), "report": report()}
     graph |= {"no_lora": with_lora(name, 0.0), "off": edit(editor=["no_lora", 0])}
     graph |= {"later": node("TestAfter", image=["image", 0], wait_for=["after", 0]), "again": edit(image=["later", 0])}
     graph |= {"loaded": node("LoraLoader", model=["model", 0], clip=["clip", 0], **weights)}
-    graph |= editor(family, "_core", model=["loaded", 0], clip=["loaded", 1], vae=["vae", 0])
+    graph |= editor(family, "_core", model=["loaded", 0], clip=["loaded", 1])
     graph |= {"core": edit(editor=["editor_core", 0])}
     graph |= {f"before_{other}": difference("before", other) for other in ("after", "off", "again")}
     graph |= {"after_core": difference("after", "core")}
@@ -415,7 +422,7 @@ def test_a_lora_does_what_cores_loader_does_and_leaves_the_editor_as_it_was(serv
 
 def test_loras_stack_and_a_negative_one_takes_away_what_a_positive_one_adds(server, write_lora):
     name = write_lora("flux_kontext")
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "plain": edit()}
+    graph = {**native("flux_kontext"), "image": noise(), "plain": edit()}
     graph |= {"more": with_lora(name, 0.5), "less": with_lora(name, -0.5), "both": with_lora(name, -0.5, "more")}
     for name in ("more", "less", "both"):
         graph |= {f"edit_{name}": edit(editor=[name, 0]), f"seen_{name}": difference("plain", f"edit_{name}")}
@@ -427,7 +434,7 @@ def test_loras_stack_and_a_negative_one_takes_away_what_a_positive_one_adds(serv
 @pytest.mark.parametrize(("layout", "layers"), [("kohya", 23), ("diffusers", 3)])
 def test_other_trainers_names_are_known(server, write_lora, layout, layers):
     name = write_lora("flux_kontext", layout)
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "before": edit(), "report": report()}
+    graph = {**native("flux_kontext"), "image": noise(), "before": edit(), "report": report()}
     graph |= {"adapted": with_lora(name, -1.0), "after": edit(editor=["adapted", 0])}
     found = run(server, {**graph, "changed": difference("before", "after")})
     assert found["report"]["text"][0].endswith(f": {layers} of {layers} layers fit.")
@@ -437,11 +444,11 @@ def test_other_trainers_names_are_known(server, write_lora, layout, layers):
 @pytest.mark.parametrize(("file", "weight_dtype"), [("flux_kontext_nvfp4", "default"), ("flux_kontext", "fp8_e4m3fn")])
 def test_quantized_weights_take_a_lora_as_with_cores_loader(server, write_lora, file, weight_dtype):
     name = write_lora("flux_kontext")
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "before": edit()}
+    graph = {**native("flux_kontext"), "image": noise(), "before": edit()}
     graph |= {"model": diffusion_model(file, weight_dtype), "report": report()}
     graph |= {"adapted": with_lora(name), "after": edit(editor=["adapted", 0])}
     graph["loaded"] = node("LoraLoaderModelOnly", model=["model", 0], lora_name=name, strength_model=1.0)
-    graph |= {**editor("flux_kontext", "_core", model=["loaded", 0], clip=["clip", 0], vae=["vae", 0])}
+    graph |= {**editor("flux_kontext", "_core", model=["loaded", 0])}
     graph |= {"core": edit(editor=["editor_core", 0]), "same": difference("after", "core")}
     found = run(server, {**graph, "changed": difference("before", "after")})
     assert found["same"]["difference"] == [0.0] and found["changed"]["difference"][0] > 1e-4
@@ -449,14 +456,14 @@ def test_quantized_weights_take_a_lora_as_with_cores_loader(server, write_lora, 
 
 
 def test_what_does_not_fit_is_said(server, write_lora):
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "report": report()}
+    graph = {**native("flux_kontext"), "report": report()}
     graph["adapted"] = with_lora(write_lora("flux_kontext", "extra"))
     found = run(server, graph)["report"]["text"][0]
     assert found.endswith(": 23 of 24 layers fit.\n  not used: other_model.layer")
 
 
 def refused(server, name, family="flux_kontext"):
-    graph = {**loaders(family), **editor(family), "adapted": with_lora(name), "report": report()}
+    graph = {**native(family), "adapted": with_lora(name), "report": report()}
     message = error_of(server.run(graph)).strip()
     assert message.startswith("lora: ") and "\n" not in message
     return message
@@ -478,7 +485,9 @@ def test_a_bad_lora_is_refused_as_a_whole(server, write_lora, fault, sentence):
     assert sentence in refused(server, write_lora("flux_kontext", fault))
 
 
-@pytest.mark.parametrize(("made_for", "put_on"), [("omnigen2", "flux_kontext"), ("flux_kontext", "qwen_image_edit_plus")])
+@pytest.mark.parametrize(
+    ("made_for", "put_on"), [("omnigen2", "flux_kontext"), ("flux_kontext", "qwen_image_edit_plus")]
+)
 def test_a_lora_of_another_family_is_refused(server, write_lora, made_for, put_on):
     assert "it was made for another model" in refused(server, write_lora(made_for), put_on)
 
@@ -488,8 +497,7 @@ def test_a_lora_of_another_family_is_refused(server, write_lora, made_for, put_o
 
 def test_cancel_ends_a_long_run_and_the_next_one_works(server):
     graph = {
-        **loaders("flux_kontext"),
-        **editor("flux_kontext"),
+        **native("flux_kontext"),
         "image": noise(),
         "edit": edit(steps=900, variations=8),
     }
@@ -506,7 +514,7 @@ def test_cancel_ends_a_long_run_and_the_next_one_works(server):
 
 
 def test_models_that_were_thrown_out_come_back(server, write_lora):
-    graph = {**loaders("flux_kontext"), **editor("flux_kontext"), "image": noise(), "first": edit(seed=11)}
+    graph = {**native("flux_kontext"), "image": noise(), "first": edit(seed=11)}
     graph |= {"adapted": with_lora(write_lora("flux_kontext")), "changed": edit(seed=11, editor=["adapted", 0])}
     graph["last"] = together("first", "changed")
     graph["pressure"] = node("TestPressure", image=["last", 0])
@@ -520,9 +528,9 @@ def test_models_that_were_thrown_out_come_back(server, write_lora):
 
 @pytest.mark.parametrize("kind", ["flux_kontext", "qwen_image_edit_plus"])
 def test_models_may_throw_each_other_out_during_an_edit(server, kind):
-    graph = {**loaders(kind), **editor(kind), "image": noise(), "easy": edit(variations=2)}
+    graph = {**native(kind), "image": noise(), "easy": edit(variations=2)}
     graph["crowded"] = node("TestCrowded", clip=["clip", 0], vae=["vae", 0])
-    graph |= editor(kind, "_crowded", model=["model", 0], clip=["crowded", 0], vae=["crowded", 1])
+    graph |= editor(kind, "_crowded", clip=["crowded", 0], vae=["crowded", 1])
     graph |= {"hard": edit(variations=2, editor=["editor_crowded", 0]), "same": difference("easy", "hard")}
     assert run(server, graph)["same"]["difference"] == [0.0]
 
@@ -531,7 +539,7 @@ def test_two_editors_alternate_without_a_leak(server):
     """Fifty prompts, after each of which the models are thrown out; what is loaded once is there after ten."""
     graph = {"image": noise()}
     for name, kind in (("_a", "flux_kontext"), ("_b", "instruct_pix2pix")):
-        graph |= {**loaders(kind, name), **editor(kind, name)}
+        graph |= {**loaders(kind, name), **editor(kind, name, name)}
     sizes = []
     for prompt in range(50):
         graph["edit"] = edit(editor=["editor_" + "ab"[prompt % 2], 0], seed=prompt, instruction=f"make it {prompt}")
