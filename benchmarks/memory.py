@@ -50,6 +50,18 @@ def qwen_sees():  # Qwen2.5-VL 7B
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
 
 
+def qwen3_sees():  # Qwen3-VL 8B
+    import transformers
+
+    text = {
+        "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+    }  # fmt: skip
+    vision = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "out_hidden_size": 4096}
+    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
+    return transformers.Qwen3VLForConditionalGeneration(config)
+
+
 def qwen3(**config):
     import transformers
 
@@ -113,6 +125,10 @@ EDITORS = {
         model("LongCatImageTransformer2DModel", num_layers=10, num_single_layers=20), qwen_sees, VAE
     ),
     "FLUX.1 Kontext": (model("FluxTransformer2DModel", guidance_embeds=True), t5, CLIP_L, VAE),
+    "JoyImage-Edit, Plus": (
+        model("JoyImageEditTransformer3DModel", hidden_size=4096, num_attention_heads=32, num_layers=40), qwen3_sees,
+        model("AutoencoderKLWan"),
+    ),
     "Qwen-Image-Edit, Plus": (model("QwenImageTransformer2DModel"), qwen_sees, QWEN_VAE),
     "FLUX.2 dev": (model("Flux2Transformer2DModel"), mistral, VAE_2),
 }  # fmt: skip
