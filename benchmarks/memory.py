@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py
 
-No weights are needed: the parts are built without memory and their parameters counted. Prints the table for people
-(Markdown), then one JSON object as its last line.
+No weights are needed: the parts are built without memory and their parameters counted. What passes through them while
+they work is an estimate (WORK). Prints the table for people (Markdown), then one JSON object as its last line.
 """
 
 import json
@@ -18,8 +18,7 @@ import torch
 from rethink.editors.quantizing import QUANTIZERS
 
 CARDS = (8, 12, 16, 24)  # GB
-ROOM = 2.5  # GB for one picture of a megapixel on the way through the transformer or the VAE: an estimate
-LAYER = 1.0  # GB: the largest layer with its activations, when only that is there
+WORK = 2.5  # GB that one picture of a megapixel takes on its way through the denoiser or the VAE
 SYSTEM = 0.5  # GB that the desktop and the driver keep
 BITS = {"bf16": 16, "int8": 8, "nf4": QUANTIZERS["nf4 (bitsandbytes)"].bits}
 
@@ -49,6 +48,18 @@ def qwen_sees():  # Qwen2.5-VL 7B
     vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
     config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
+
+
+def qwen3_sees():  # Qwen3-VL 8B
+    import transformers
+
+    text = {
+        "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
+    }  # fmt: skip
+    vision = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "out_hidden_size": 4096}
+    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
+    return transformers.Qwen3VLForConditionalGeneration(config)
 
 
 def qwen3(**config):
@@ -114,6 +125,10 @@ EDITORS = {
         model("LongCatImageTransformer2DModel", num_layers=10, num_single_layers=20), qwen_sees, VAE
     ),
     "FLUX.1 Kontext": (model("FluxTransformer2DModel", guidance_embeds=True), t5, CLIP_L, VAE),
+    "JoyImage-Edit, Plus": (
+        model("JoyImageEditTransformer3DModel", hidden_size=4096, num_attention_heads=32, num_layers=40), qwen3_sees,
+        model("AutoencoderKLWan"),
+    ),
     "Qwen-Image-Edit, Plus": (model("QwenImageTransformer2DModel"), qwen_sees, QWEN_VAE),
     "FLUX.2 dev": (model("Flux2Transformer2DModel"), mistral, VAE_2),
 }  # fmt: skip
@@ -137,17 +152,33 @@ CHOICES = (
 )  # fmt: skip
 
 
-def parameters(build):
+@dataclass(frozen=True)
+class Part:
+    """parameters: of the whole; largest: of its largest layer; small: never quantized."""
+
+    parameters: int
+    largest: int
+    small: bool
+
+    def gigabytes(self, bits):
+        return self.parameters * (BITS["bf16"] if self.small else BITS[bits]) / 8 / 1e9
+
+
+def measured(build, small):
     with torch.device("meta"):
-        return sum(weight.numel() for weight in build().parameters())
+        model = build()
+    layers = [sum(weight.numel() for weight in layer.parameters(recurse=False)) for layer in model.modules()]
+    return Part(sum(weight.numel() for weight in model.parameters()), max(layers), small)
 
 
 def gigabytes(parts, choice):
-    """Peak video memory of parts with so many parameters each; the last is the VAE, which is never quantized."""
+    """Peak video memory of an editor of these parts."""
     if choice.offload == "sequential":
-        return LAYER + ROOM
-    sizes = [count * (16 if count == parts[-1] else BITS[choice.bits]) / 8 / 1e9 for count in parts]
-    return (sum(sizes) if choice.offload == "none" else max(sizes)) + ROOM
+        weights = max(part.largest for part in parts) * BITS["bf16"] / 8 / 1e9
+    else:
+        sizes = [part.gigabytes(choice.bits) for part in parts]
+        weights = sum(sizes) if choice.offload == "none" else max(sizes)
+    return weights + WORK
 
 
 def table():
@@ -158,13 +189,13 @@ def table():
     ]
     totals = {}
     for name, builds in EDITORS.items():
-        parts = [parameters(build) for build in builds]
+        parts = [measured(build, small=build is builds[-1]) for build in builds]  # the VAE is the last
         needs = {choice: gigabytes(parts, choice) for choice in CHOICES}
         best = [next(str(c) for c in CHOICES if needs[c] + SYSTEM <= card) for card in CARDS]
-        counts = f"{parts[0] / 1e9:.1f} B + {sum(parts[1:-1]) / 1e9:.1f} B"
+        counts = f"{parts[0].parameters / 1e9:.1f} B + {sum(part.parameters for part in parts[1:-1]) / 1e9:.1f} B"
         whole = [f"{needs[choice]:.0f} GB" for choice in CHOICES[:2]]
         lines.append(f"| {name} | {counts} | " + " | ".join([*whole, *best]) + " |")
-        totals[name] = round(sum(parts) / 1e9, 2)
+        totals[name] = round(sum(part.parameters for part in parts) / 1e9, 2)
     return "\n".join(lines), totals
 
 

@@ -37,8 +37,8 @@ class LoadEditor(io.ComfyNode):
                     options=host.editor_names(),
                     default=host.BUILT_IN,
                     tooltip="The built-in editor (a small one, for the pictures of Built-in Scene), a diffusers folder "
-                    "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion models that "
-                    "were not made for editing work too, by SDEdit.",
+                    "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX models "
+                    "that were not made for editing work too, by SDEdit.",
                 ),
                 io.Combo.Input(
                     "dtype",
@@ -105,8 +105,8 @@ class SampleEdit(io.ComfyNode):
                     default=1,
                     min=1,
                     max=MAX_VARIATIONS,
-                    tooltip="How many edits of each picture, with the seeds seed, seed + 1, … They are made as one "
-                    "batch; lower this if memory runs out.",
+                    tooltip="How many edits of each picture, with the seeds seed, seed + 1, … Stable Diffusion makes them "
+                    "as one batch; lower this if memory runs out.",
                 ),
                 *_settings_inputs(),
                 io.Mask.Input(
@@ -270,7 +270,7 @@ def _settings_inputs() -> list[io.Input]:
             step=0.05,
             round=0.01,
             tooltip="How closely the source is kept. 0: as this editor recommends (1.5 for InstructPix2Pix). "
-            "Raise it when too much changes. SDEdit does not use it.",
+            "Raise it when too much changes. Only InstructPix2Pix models have it.",
         ),
         io.Boolean.Input(
             "randomize_guidance",
