@@ -383,7 +383,7 @@ def write_lora(server):
 
     def write(family, fault=""):
         names.append(uuid.uuid4().hex)
-        lora = node("TestWriteLora", model=["model", 0], name=names[-1], fault=fault)
+        lora = node("TestWriteLora", model=["model", 0], file=names[-1], fault=fault)
         run(server, {**loaders(family), "lora": lora})
         return f"{names[-1]}.safetensors"
 

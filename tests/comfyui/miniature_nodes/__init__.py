@@ -277,11 +277,11 @@ class WriteLora:
     """A LoRA for a model in the folder of LoRAs: random matrices for all its linear layers, with a fault of choice."""
 
     INPUT_TYPES = classmethod(
-        lambda cls: {"required": {"model": ("MODEL",), "name": ("STRING",), "fault": ("STRING",)}}
+        lambda cls: {"required": {"model": ("MODEL",), "file": ("STRING",), "fault": ("STRING",)}}
     )
     RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
 
-    def run(self, model, name, fault):
+    def run(self, model, file, fault):
         generator = torch.Generator().manual_seed(1)
         tensors = {}
         for name, weight in model.model.state_dict().items():
@@ -315,7 +315,7 @@ class WriteLora:
                 base = f"transformer.transformer_blocks.0.attn.{part}"
                 tensors[f"{base}.lora_A.weight"] = torch.randn(4, WIDTH, generator=generator) * WIDTH**-0.5
                 tensors[f"{base}.lora_B.weight"] = torch.randn(WIDTH, 4, generator=generator)
-        save(tensors, "loras", name)
+        save(tensors, "loras", file)
         return {}
 
 
