@@ -286,7 +286,9 @@ def together(first, second):
 def test_three_pictures_are_references_in_their_order(server):
     graph = {**native("flux_kontext"), "image": noise(1), "second": noise(2), "third": noise(3)}
     graph |= {"others": together("second", "third"), "edit": edit(references=["others", 0]), "alone": edit()}
-    graph |= core_kontext(pictures=("image", "second", "third"))
+    for index, name in enumerate(("first_other", "last_other")):  # from the batch: in memory it lies otherwise
+        graph[name] = node("TestRow", image=["others", 0], index=index)
+    graph |= core_kontext(pictures=("image", "first_other", "last_other"))
     found = run(server, {**graph, "same": difference("edit", "core"), "seen": difference("edit", "alone")})
     assert found["same"]["difference"] == [0.0] and found["seen"]["difference"][0] > 1e-4
 
