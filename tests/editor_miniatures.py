@@ -1,6 +1,7 @@
 """A miniature with random weights of every family that its diffusers pipeline samples, written as a diffusers folder,
 and LoRAs for the miniatures."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -304,6 +305,23 @@ def shrink(monkeypatch) -> None:
     monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(SIDE, SIDE), (48, 80), (80, 48)])
     monkeypatch.setattr(image_processor, "BUCKETS", {1024: [(SIDE, SIDE), (48, 80), (80, 48)]})
     monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))  # 64 pixels a side
+
+
+def count_encodes(editor, patch):
+    """How often the encoders of `editor` really run from now on, by name. patch(owner, name, value) sets an attribute."""
+    calls = Counter()
+    parts = {name: part for name, part in editor.module.items() if name == "vae" or name.startswith("text_encoder")}
+    sight = getattr(getattr(parts["text_encoder"], "model", None), "visual", None)
+    if sight is not None:
+        parts["sight"] = sight
+
+    def count(name, owner, method):
+        original = getattr(owner, method)
+        patch(owner, method, lambda *args, **options: calls.update([name]) or original(*args, **options))
+
+    for name, part in parts.items():
+        count(name, part, "encode" if name == "vae" else "forward")
+    return calls
 
 
 def denoiser(editor):

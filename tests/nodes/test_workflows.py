@@ -14,6 +14,7 @@ from tests.standin.executor import run, validate
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MODELS = {"FLUX.1-Kontext-dev": "flux_kontext", "Qwen-Image-Edit-2511": "qwen_image_edit_plus"}  # → their miniatures
 
 
@@ -38,7 +39,7 @@ def graph_of_ui(workflow, classes):
         inputs = {}
         values = iter(node["widgets_values"])
         for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
-            if "default" in options:
+            if io_type in WIDGETS:
                 inputs[name] = next(values)
                 if options.get("control_after_generate"):
                     assert next(values) in ("fixed", "increment", "decrement", "randomize")
