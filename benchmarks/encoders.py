@@ -18,24 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pytest
 import torch
 
-from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
 from rethink.images import to_pil
-from tests import editor_miniatures, miniatures
-from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE, count_encodes
+from tests import editor_miniatures
+from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, OWN, SIDE, count_encodes, opened
 
-OWN = {"instruct_pix2pix": miniatures.INSTRUCT, "sdedit": "StableDiffusionImg2ImgPipeline"}  # sampled by our own loop
 STEPS = 4
 EDITS = {"first": ("make it red", 1), "another seed": ("make it red", 2), "another instruction": ("make it blue", 1)}
-
-
-def opened(kind, root):
-    folder = root / kind
-    if kind in OWN:
-        miniatures.write_folder(folder, OWN[kind])
-    else:
-        editor_miniatures.write(kind, folder)
-    return load_editor(folder)
 
 
 def plain_edit(editor, picture, instruction, seed):
@@ -78,8 +67,8 @@ def main():
             if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
                 print(f"{kind:<24} left out: its processor needs torchvision")
                 continue
-            plain[kind] = counts(plain_edit, opened(kind, Path(root) / "plain"), picture)
-            ours[kind] = counts(our_edit, opened(kind, Path(root) / "ours"), picture)
+            plain[kind] = counts(plain_edit, opened(kind, Path(root)), picture)
+            ours[kind] = counts(our_edit, opened(kind, Path(root)), picture)
             columns = [shown(ours[kind][edit]) for edit in EDITS]
             each = shown(plain[kind]["another instruction"])
             print(f"{kind:<24} {each:<26} {columns[0]:<26} {columns[1]:<16} {columns[2]}", flush=True)

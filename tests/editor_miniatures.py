@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tests.miniatures import SD_NOISE, TOKENS, write_tokenizer
+from rethink.editors.loading import load_editor
+from tests.miniatures import INSTRUCT, SD_NOISE, TOKENS, write_folder, write_tokenizer
 
 RANK = 4  # of the LoRAs
 SIDE = 64  # of the pictures they work at, once `shrink` has been called
@@ -270,6 +271,7 @@ MINIATURES = {
     "joyimage_edit": (joy, "JoyImageEditPipeline"),
     "joyimage_edit_plus": (joy, "JoyImageEditPlusPipeline"),
 }
+OWN = {"instruct_pix2pix": INSTRUCT, "sdedit": "StableDiffusionImg2ImgPipeline"}  # the two that our own loop samples
 NEED_TORCHVISION = {  # for the processors of their vision-language models
     "qwen_image_edit", "qwen_image_edit_plus", "longcat_image_edit", "flux2", "joyimage_edit", "joyimage_edit_plus"
 }  # fmt: skip
@@ -289,6 +291,17 @@ def write(kind: str, folder: Path) -> Path:
     """The pipeline as a diffusers folder."""
     make(kind, folder.with_name(folder.name + "-parts")).save_pretrained(folder)
     return folder
+
+
+def opened(kind: str, root: Path, **options):
+    """The editor of a miniature, loaded from its folder in `root`; options: those of load_editor."""
+    folder = root / kind
+    if not folder.exists():
+        write_folder(folder, OWN[kind]) if kind in OWN else write(kind, folder)
+    editor = load_editor(folder, **options)
+    if hasattr(editor._pipeline, "default_sample_size"):  # a megapixel for some, whatever their parts
+        editor._pipeline.default_sample_size = SIDE // editor._pipeline.vae_scale_factor
+    return editor
 
 
 def shrink(monkeypatch) -> None:

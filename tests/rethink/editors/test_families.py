@@ -42,12 +42,7 @@ def small(monkeypatch):
 
 
 def opened(kind, root, **options):
-    folder = root / available(kind)
-    if not folder.exists():
-        miniatures.write(kind, folder)
-    editor = load_editor(folder, **options)
-    editor._pipeline.default_sample_size = SIDE // editor._pipeline.vae_scale_factor if "joy" not in kind else None
-    return editor
+    return miniatures.opened(available(kind), root, **options)
 
 
 @pytest.fixture(params=MINIATURES)
