@@ -133,7 +133,7 @@ def test_they_stack_over_one_base(editor, tmp_path):
     assert torch.equal(edit(one), with_one) and torch.equal(edit(editor), before)
     undone = one.with_lora(first, -1.0)[0]
     assert torch.allclose(edit(undone), before, atol=1e-3)
-    assert not any(layer._forward_hooks for layer in editor.module.modules())
+    assert not any(layer._forward_hooks for layer in editor.module[denoiser(editor)].modules())
 
 
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "instruct_pix2pix_xl", "flux_kontext"])
