@@ -1,12 +1,14 @@
 """A miniature with random weights of every family that its diffusers pipeline samples, written as a diffusers folder,
 and LoRAs for the miniatures."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from tests.miniatures import SD_NOISE, TOKENS, write_tokenizer
+from rethink.editors.loading import load_editor
+from tests.miniatures import INSTRUCT, SD_NOISE, TOKENS, write_folder, write_tokenizer
 
 RANK = 4  # of the LoRAs
 SIDE = 64  # of the pictures they work at, once `shrink` has been called
@@ -269,6 +271,7 @@ MINIATURES = {
     "joyimage_edit": (joy, "JoyImageEditPipeline"),
     "joyimage_edit_plus": (joy, "JoyImageEditPlusPipeline"),
 }
+OWN = {"instruct_pix2pix": INSTRUCT, "sdedit": "StableDiffusionImg2ImgPipeline"}  # the two that our own loop samples
 NEED_TORCHVISION = {  # for the processors of their vision-language models
     "qwen_image_edit", "qwen_image_edit_plus", "longcat_image_edit", "flux2", "joyimage_edit", "joyimage_edit_plus"
 }  # fmt: skip
@@ -290,6 +293,17 @@ def write(kind: str, folder: Path) -> Path:
     return folder
 
 
+def opened(kind: str, root: Path, **options):
+    """The editor of a miniature, loaded from its folder in `root`; options: those of load_editor."""
+    folder = root / kind
+    if not folder.exists():
+        write_folder(folder, OWN[kind]) if kind in OWN else write(kind, folder)
+    editor = load_editor(folder, **options)
+    if hasattr(editor._pipeline, "default_sample_size"):  # a megapixel for some, whatever their parts
+        editor._pipeline.default_sample_size = SIDE // editor._pipeline.vae_scale_factor
+    return editor
+
+
 def shrink(monkeypatch) -> None:
     """Make the pipelines work at pictures of 64 × 64 instead of a megapixel, which some of them count on."""
     from diffusers.pipelines.flux import pipeline_flux_kontext
@@ -304,6 +318,23 @@ def shrink(monkeypatch) -> None:
     monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(SIDE, SIDE), (48, 80), (80, 48)])
     monkeypatch.setattr(image_processor, "BUCKETS", {1024: [(SIDE, SIDE), (48, 80), (80, 48)]})
     monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))  # 64 pixels a side
+
+
+def count_encodes(editor, patch):
+    """How often the encoders of `editor` really run from now on, by name. patch(owner, name, value) sets an attribute."""
+    calls = Counter()
+    parts = {name: part for name, part in editor.module.items() if name == "vae" or name.startswith("text_encoder")}
+    sight = getattr(getattr(parts["text_encoder"], "model", None), "visual", None)
+    if sight is not None:
+        parts["sight"] = sight
+
+    def count(name, owner, method):
+        original = getattr(owner, method)
+        patch(owner, method, lambda *args, **options: calls.update([name]) or original(*args, **options))
+
+    for name, part in parts.items():
+        count(name, part, "encode" if name == "vae" else "forward")
+    return calls
 
 
 def denoiser(editor):

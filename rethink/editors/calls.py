@@ -83,7 +83,8 @@ SizeRule = Callable[[Any, int, int], Size]
 
 def by_area(pipeline: Any, height: int, width: int) -> Size:
     """The aspect of the source at the area the model was trained on, rounded down to whole patches."""
-    side = pipeline.default_sample_size * pipeline.vae_scale_factor
+    latents = pipeline.unet.config.sample_size if hasattr(pipeline, "unet") else pipeline.default_sample_size
+    side = latents * pipeline.vae_scale_factor
     patch = pipeline.vae_scale_factor * 2
     return tuple(int(side * ratio**0.5) // patch * patch for ratio in (height / width, width / height))
 

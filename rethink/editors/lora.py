@@ -76,10 +76,12 @@ def read_lora(
     weights = _read(path)
     modules = _modules(module)
     known = _places(modules)
-    found, others = max(
-        (_layers(candidate, path) for candidate in (weights, _converted(weights, pipeline))),
-        key=lambda read: sum(_find(name, known) is not None for name in read[0]),
-    )
+    found, others = _layers(weights, path)
+    if others or not all(_find(name, known) for name in found):
+        found, others = max(
+            ((found, others), _layers(_converted(weights, pipeline), path)),
+            key=lambda read: sum(_find(name, known) is not None for name in read[0]),
+        )
     if not found:
         raise RethinkError(f"lora: {path} has no LoRA layers (pairs of lora_A and lora_B, or of down and up).")
     places = {name: _find(name, known) for name in found}

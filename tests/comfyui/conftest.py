@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from rethink.editors.loading import load_editor
+from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
 from tests.miniatures import write_folder
+
+LORA = "miniature.safetensors"  # for the editor of that name
 
 
 class Server:
@@ -67,7 +71,9 @@ def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     install_pack(python, base / "custom_nodes" / "rethink")
     shutil.copytree(Path(__file__).parent / "miniature_nodes", base / "custom_nodes" / "miniature_nodes")
-    write_folder(base / "models" / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
+    miniature = write_folder(base / "models" / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
+    (base / "models" / "loras").mkdir()
+    write_lora(as_diffusers(factors(load_editor(miniature))), base / "models" / "loras", LORA.removesuffix(".safetensors"))
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
     with socket.socket() as free:

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
+from tests.comfyui.conftest import LORA
 from tests.hosts import PACK_ROOT
 
-# Those with ComfyUI's own models need files, and run with miniatures in test_native.py.
+# Those that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
 WORKFLOWS = [
     path
     for path in sorted((PACK_ROOT / "workflows" / "api").glob("*.json"))
-    if "RethinkEditorFromModel" not in path.read_text(encoding="utf-8")
+    if '"built-in"' in path.read_text(encoding="utf-8")
 ]
 
 
@@ -102,6 +103,34 @@ def test_memory_that_was_freed_comes_back(server, prompt):
     server.run(prompt)
     server.post("/free", {"unload_models": True, "free_memory": True})
     assert server.run(prompt)["status"]["status_str"] == "success"
+
+
+def test_an_editor_and_its_loras_take_turns(server, prompt):
+    """In one prompt, and again when everything was thrown out: each edits as it did."""
+    loader = next(key for key, entry in prompt.items() if entry["class_type"] == "RethinkLoadEditor")
+    sampler = next(key for key, entry in prompt.items() if entry["class_type"] == "RethinkSampleEdit")
+
+    def lora(base: list, strength: float) -> dict:
+        return {"class_type": "RethinkEditLoraLoader", "inputs": {"editor": base, "lora": LORA, "strength": strength}}
+
+    graph = copy.deepcopy(prompt) | {"first": lora([loader, 0], 1.0), "second": lora(["first", 0], 0.5)}
+    for name, editor in {"one": "first", "alone": loader, "both": "second"}.items():
+        graph[name] = copy.deepcopy(prompt[sampler])
+        graph[name]["inputs"]["editor"] = [editor, 0]
+        graph[f"saved {name}"] = {"class_type": "PreviewImage", "inputs": {"images": [name, 0]}}
+    graph["report"] = {"class_type": "PreviewAny", "inputs": {"source": ["second", 1]}}
+
+    def run() -> dict[str, bytes]:
+        entry = server.run(graph)
+        assert entry["status"]["status_str"] == "success", error_of(entry)
+        (text,) = entry["outputs"]["report"]["text"]
+        assert "layers fit" in text
+        return {name: server.view(entry["outputs"][f"saved {name}"]["images"][0]) for name in ("alone", "one", "both")}
+
+    pixels = run()
+    assert len(set(pixels.values())) == 3
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    assert run() == pixels
 
 
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")

@@ -33,6 +33,9 @@ def test_describes_the_nodes_as_comfyui_does(classes, models):
     assert done.returncode == 0, done.stderr
     real = json.loads(done.stdout.splitlines()[-1])
     real["RethinkLoadEditor"]["input"]["required"]["editor"][1]["options"] = ["built-in"]  # whatever lies there
+    loras = real["RethinkEditLoraLoader"]["input"]["required"]["lora"][1]
+    loras["options"] = []
+    loras.pop("default", None)
     for node_id, info in real.items():
         info["input"].pop("hidden", None)  # ComfyUI gives output nodes the prompt
         described = classes[node_id].describe()

@@ -16,6 +16,7 @@ NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
 # ComfyUI's own models run in ComfyUI itself: tests/comfyui/test_native.py
 RUNNABLE = [n for n in NAMES if "RethinkEditorFromModel" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MODELS = {"FLUX.1-Kontext-dev": "flux_kontext", "Qwen-Image-Edit-2511": "qwen_image_edit_plus"}  # → their miniatures
 
 
@@ -40,7 +41,7 @@ def graph_of_ui(workflow, classes):
         inputs = {}
         values = iter(node["widgets_values"])
         for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
-            if "default" in options:
+            if io_type in WIDGETS:
                 inputs[name] = next(values)
                 if options.get("control_after_generate"):
                     assert next(values) in ("fixed", "increment", "decrement", "randomize")

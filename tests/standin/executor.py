@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
-
-from tests.standin.core_nodes import CORE_NODES
+from core_nodes import CORE_NODES
 
 Prompt = dict[str, dict[str, Any]]
 

@@ -18,7 +18,7 @@ from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.images import to_pil
 from tests import editor_miniatures as miniatures
-from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE
+from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE, count_encodes
 
 FEW = Settings(steps=3)
 SEES_REFERENCES = ("qwen_image_edit_plus", "flux2", "flux2_klein", "joyimage_edit_plus")
@@ -42,12 +42,7 @@ def small(monkeypatch):
 
 
 def opened(kind, root, **options):
-    folder = root / available(kind)
-    if not folder.exists():
-        miniatures.write(kind, folder)
-    editor = load_editor(folder, **options)
-    editor._pipeline.default_sample_size = SIDE // editor._pipeline.vae_scale_factor if "joy" not in kind else None
-    return editor
+    return miniatures.opened(available(kind), root, **options)
 
 
 @pytest.fixture(params=MINIATURES)
@@ -67,24 +62,6 @@ def pictures(*shape, seed=7):
 def edit(editor, images, instruction="make it red", seed=1, settings=FEW, references=(), **options):
     prepared = editor.prepare(images, references)
     return editor.edit(prepared, [instruction] * len(images), [seed] * len(images), settings, **options)
-
-
-def count_encodes(editor, monkeypatch):
-    """How often the encoders of `editor` really run from now on, by name."""
-    calls = Counter()
-    parts = {"vae": editor.module["vae"]}
-    parts |= {name: part for name, part in editor.module.items() if name.startswith("text_encoder")}
-    language = parts.get("text_encoder")
-    if hasattr(getattr(language, "model", None), "visual"):
-        parts["sight"] = language.model.visual
-
-    def count(name, owner, method):
-        original = getattr(owner, method)
-        monkeypatch.setattr(owner, method, lambda *a, **o: calls.update([name]) or original(*a, **o))
-
-    for name, part in parts.items():
-        count(name, part, "encode" if name == "vae" else "forward")
-    return calls
 
 
 def test_every_row_that_a_pipeline_samples_has_its_miniature():
@@ -188,7 +165,7 @@ def test_real_working_sizes(monkeypatch, root):
 
 
 def test_later_instructions_skip_the_encoders(editor, monkeypatch):
-    calls = count_encodes(editor, monkeypatch)
+    calls = count_encodes(editor, monkeypatch.setattr)
     source = pictures(1, SIDE, SIDE)
     edit(editor, source)
     first = Counter(calls)
@@ -231,7 +208,7 @@ def test_references_are_seen(kind, root, monkeypatch):
     alone, one, two = (edit(editor, source, references=others[:n]) for n in range(3))
     assert not torch.equal(alone, one) and not torch.equal(one, two)
     assert two.shape == source.shape
-    calls = count_encodes(editor, monkeypatch)
+    calls = count_encodes(editor, monkeypatch.setattr)
     edit(editor, source, "make it blue", references=others)
     assert calls["vae"] == 0
 

@@ -5,14 +5,23 @@ import importlib.util
 import pytest
 import torch
 
-from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
-from tests import editor_miniatures, miniatures
-from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, RANK, SIDE, as_diffusers, denoiser, factors, layers, write_lora
+from tests import editor_miniatures
+from tests.editor_miniatures import (
+    MINIATURES,
+    NEED_TORCHVISION,
+    OWN,
+    RANK,
+    SIDE,
+    as_diffusers,
+    denoiser,
+    factors,
+    layers,
+    write_lora,
+)
 
 FEW = Settings(steps=2, strength=1.0)
-OWN = {"instruct_pix2pix": miniatures.INSTRUCT, "sdedit": miniatures.PLAIN}  # sampled by our own loop
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +37,7 @@ def small(monkeypatch):
 def opened(kind, root):
     if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
         pytest.skip("the processor of its vision-language model needs torchvision")
-    folder = root / kind
-    if not folder.exists():
-        miniatures.write_folder(folder, OWN[kind]) if kind in OWN else editor_miniatures.write(kind, folder)
-    editor = load_editor(folder)
-    if kind not in OWN and "joy" not in kind:
-        editor._pipeline.default_sample_size = SIDE // editor._pipeline.vae_scale_factor
-    return editor
+    return editor_miniatures.opened(kind, root)
 
 
 @pytest.fixture(params=[*OWN, *(kind for kind in MINIATURES if kind not in ("cosxl_edit", "flux2_klein_distilled"))])
@@ -130,7 +133,7 @@ def test_they_stack_over_one_base(editor, tmp_path):
     assert torch.equal(edit(one), with_one) and torch.equal(edit(editor), before)
     undone = one.with_lora(first, -1.0)[0]
     assert torch.allclose(edit(undone), before, atol=1e-3)
-    assert not any(layer._forward_hooks for layer in editor.module.modules())
+    assert not any(layer._forward_hooks for layer in editor.module[denoiser(editor)].modules())
 
 
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "instruct_pix2pix_xl", "flux_kontext"])
