@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rethink.editors.loading import load_editor
+from tests.comfyui.native_graphs import FAMILIES
 from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
 from tests.miniatures import write_folder
@@ -89,6 +90,12 @@ def server(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    """The tests of one family come one after another, so that its models are loaded once for all of them."""
+    return request.param
 
 
 def install_pack(python: Path, folder: Path) -> None:
