@@ -79,10 +79,13 @@ def load_editor(
         pipeline.to(device)
         return make(pipeline, family, defaults, name)
     require("accelerate")
-    if offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    else:
-        pipeline.enable_sequential_cpu_offload(device=device)
+    try:
+        if offload == "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        else:
+            pipeline.enable_sequential_cpu_offload(device=device)
+    except (ValueError, RuntimeError, NotImplementedError) as error:  # not everything quantized can be moved
+        raise RethinkError(f"offload: {path} does not take “{offload}”: {error}") from error
     return make(pipeline, family, defaults, name, device)
 
 
