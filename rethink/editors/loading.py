@@ -119,7 +119,9 @@ def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, 
 
     weights = DTYPES[dtype] or DTYPES[family.half]
     unused = {**dict.fromkeys(_UNUSED_PARTS), "requires_safety_checker": False}
-    options = {name: value for name, value in unused.items() if name in takes} | (dict(variant.options) if variant else {})
+    options = {name: value for name, value in unused.items() if name in takes} | (
+        dict(variant.options) if variant else {}
+    )
     quantized = quantization(quantize, {part: index[part] for part in parts}, weights)
     if quantized is not None:
         options["quantization_config"] = quantized

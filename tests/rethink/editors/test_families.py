@@ -244,7 +244,9 @@ def test_outside_the_mask_the_latents_are_the_sources(editor, monkeypatch):
     decoded = []
     vae = editor.module["vae"]
     original = vae.decode
-    monkeypatch.setattr(vae, "decode", lambda latents, *a, **o: decoded.append(latents[-1:]) or original(latents, *a, **o))
+    monkeypatch.setattr(
+        vae, "decode", lambda latents, *a, **o: decoded.append(latents[-1:]) or original(latents, *a, **o)
+    )
     source, mask = pictures(1, SIDE, SIDE), torch.zeros(SIDE, SIDE)
     for instruction in ("make it red", "blue"):
         edit(editor, source, instruction, mask=mask)
