@@ -1,10 +1,10 @@
-"""What an editor encodes again for a later edit of the same picture: every family, against its plain diffusers pipeline.
+"""What an editor encodes again for a later edit of the same picture: every family, against its plain pipeline.
 
     python benchmarks/encoders.py
 
 Counted on miniatures with random weights: how often the VAE's encoder (“vae”), the vision tower (“sight”) and the text
-encoders (“text”) run. The code is that of the real models. Prints a table for people, then one JSON object of figures as
-its last line.
+encoders (“text”) run. The code is that of the real models. Prints a table for people, then one JSON object of figures
+as its last line.
 """
 
 import importlib.util
@@ -31,7 +31,11 @@ def plain_edit(editor, picture, instruction, seed):
     call = editor.family.call
     arguments = {"image": to_pil(picture)[0]} if call is None else call.pictures(to_pil(picture), (SIDE, SIDE))
     editor._pipeline(
-        prompt=instruction, num_inference_steps=STEPS, generator=torch.Generator().manual_seed(seed), output_type="pt", **arguments
+        prompt=instruction,
+        num_inference_steps=STEPS,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="pt",
+        **arguments,
     )
 
 
@@ -78,7 +82,9 @@ def main():
         "families": len(ours),
         "picture_encodes_of_later_edits": sum(run["vae"] + run["sight"] for run in later),
         "picture_encodes_of_later_edits_plain": sum(
-            runs[edit]["vae"] + runs[edit]["sight"] for runs in plain.values() for edit in ("another seed", "another instruction")
+            runs[edit]["vae"] + runs[edit]["sight"]
+            for runs in plain.values()
+            for edit in ("another seed", "another instruction")
         ),
         "text_encodes_of_another_seed": sum(runs["another seed"]["text"] for runs in ours.values()),
     }

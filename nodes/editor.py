@@ -28,17 +28,28 @@ class LoadEditor(io.ComfyNode):
             category="Rethink/Edit",
             description="Loads a model that edits pictures by instruction, from ComfyUI's model folders.",
             search_aliases=[
-                "instructpix2pix", "ip2p", "pix2pix", "sdedit", "diffusers", "load edit model", "kontext", "qwen image edit",
-                "flux 2", "klein", "longcat", "joyimage", "cosxl",
-            ],  # fmt: skip
+                "instructpix2pix",
+                "ip2p",
+                "pix2pix",
+                "sdedit",
+                "diffusers",
+                "load edit model",
+                "kontext",
+                "qwen image edit",
+                "flux 2",
+                "klein",
+                "longcat",
+                "joyimage",
+                "cosxl",
+            ],
             inputs=[
                 io.Combo.Input(
                     "editor",
                     options=host.editor_names(),
                     default=host.BUILT_IN,
                     tooltip="The built-in editor (a small one, for the pictures of Built-in Scene), a diffusers folder "
-                    "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX models "
-                    "that were not made for editing work too, by SDEdit.",
+                    "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX "
+                    "models that were not made for editing work too, by SDEdit.",
                 ),
                 io.Combo.Input(
                     "dtype",
@@ -105,8 +116,8 @@ class SampleEdit(io.ComfyNode):
                     default=1,
                     min=1,
                     max=MAX_VARIATIONS,
-                    tooltip="How many edits of each picture, with the seeds seed, seed + 1, … Stable Diffusion makes them "
-                    "as one batch; lower this if memory runs out.",
+                    tooltip="How many edits of each picture, with the seeds seed, seed + 1, … Stable Diffusion makes "
+                    "them as one batch; lower this if memory runs out.",
                 ),
                 *_settings_inputs(),
                 io.Mask.Input(

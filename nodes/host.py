@@ -72,7 +72,9 @@ def lora_path(name: str) -> Path:
     if path is None:
         raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
     if not any(folder_paths.is_within_directory(base, path) for base in folder_paths.get_folder_paths("loras")):
-        raise RethinkError(f"lora: “{name}” is a link that leads out of ComfyUI's model folders; put the file itself there.")
+        raise RethinkError(
+            f"lora: “{name}” is a link that leads out of ComfyUI's model folders; put the file itself there."
+        )
     return Path(path)
 
 

@@ -15,7 +15,10 @@ SIDE = 64  # of the pictures they work at, once `shrink` has been called
 _WORDS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 _DOWN, _UP = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
 _FLUX = {"patch_size": 1, "num_layers": 1, "num_single_layers": 1, "num_attention_heads": 2, "attention_head_dim": 16}
-_CHAT = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content if m.content is string else m.content[0].text }}<|im_end|>\n{% endfor %}"
+_CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content if m.content is string else m.content[0].text }}<|im_end|>\n{% endfor %}"
+)
 
 
 def clip_tokenizer(folder):
@@ -54,7 +57,9 @@ def t5():
     import tokenizers
     import transformers
 
-    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<pad>": 0, "</s>": 1, "<unk>": 2, "red": 3, "blue": 4}, "<unk>"))
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"<pad>": 0, "</s>": 1, "<unk>": 2, "red": 3, "blue": 4}, "<unk>")
+    )
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=16
@@ -68,7 +73,10 @@ def sight(kind):
     import transformers
 
     tokenizer = byte_tokenizer()
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad", "vision_start", "vision_end")}
+    ids = {
+        name: tokenizer.convert_tokens_to_ids(f"<|{name}|>")
+        for name in ("image_pad", "video_pad", "vision_start", "vision_end")
+    }
     family = "Qwen2VL" if kind == "Qwen2_5_VL" else "Qwen3VL"
     sizes = {"patch_size": 8, "merge_size": 2, "temporal_patch_size": 2}
     images = transformers.Qwen2VLImageProcessor(**sizes, min_pixels=256, max_pixels=1024)
@@ -77,8 +85,9 @@ def sight(kind):
         image_processor=images, tokenizer=tokenizer, video_processor=videos, chat_template=_CHAT
     )
     text = {
-        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 2, "rope_scaling": {"type": "mrope", "rope_type": "default", "mrope_section": [2, 3, 3]}, "head_dim": 16,
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
+        "rope_scaling": {"type": "mrope", "rope_type": "default", "mrope_section": [2, 3, 3]},
     }  # fmt: skip
     vision = {
         "depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "patch_size": 8, "out_hidden_size": 32,
@@ -108,7 +117,12 @@ def deep_vae(kind):
         kind, {"dim_mult": [1, 1, 1, 1], "temperal_downsample": [False, True, True]}
     )
     return getattr(diffusers, kind)(
-        base_dim=8, z_dim=4, num_res_blocks=1, latents_mean=[0.1, 0.2, 0.0, -0.1], latents_std=[1.0, 1.2, 0.9, 1.1], **sizes
+        base_dim=8,
+        z_dim=4,
+        num_res_blocks=1,
+        latents_mean=[0.1, 0.2, 0.0, -0.1],
+        latents_std=[1.0, 1.2, 0.9, 1.1],
+        **sizes,
     ).eval()
 
 
@@ -152,7 +166,12 @@ def flux(class_name, folder):
     tokens = clip_tokenizer(folder)
     tokenizer_2, text_2 = t5()
     transformer = diffusers.FluxTransformer2DModel(
-        in_channels=16, joint_attention_dim=32, pooled_projection_dim=32, guidance_embeds=True, axes_dims_rope=(4, 6, 6), **_FLUX
+        in_channels=16,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        guidance_embeds=True,
+        axes_dims_rope=(4, 6, 6),
+        **_FLUX,
     )
     return getattr(diffusers, class_name)(
         scheduler=flow(), vae=flat_vae(scaling_factor=0.36, shift_factor=0.11), text_encoder=clip_text(tokens),
@@ -321,7 +340,7 @@ def shrink(monkeypatch) -> None:
 
 
 def count_encodes(editor, patch):
-    """How often the encoders of `editor` really run from now on, by name. patch(owner, name, value) sets an attribute."""
+    """How often the encoders of `editor` run from now on, by name. patch(owner, name, value) sets an attribute."""
     calls = Counter()
     parts = {name: part for name, part in editor.module.items() if name == "vae" or name.startswith("text_encoder")}
     sight = getattr(getattr(parts["text_encoder"], "model", None), "visual", None)

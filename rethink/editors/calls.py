@@ -70,9 +70,17 @@ TOKENS = Layout(_patch, _grid, lambda seen, size: _grid(seen.model_input[:1, siz
 # Patches of 2 × 2 in a row, begun from the source.
 NOISED_TOKENS = Layout(_patch, _grid, lambda seen, size: F.pixel_unshuffle(_scaled(seen), 2))
 # [1, pictures, c, 1, h, w], the source first, the result last.
-SLOTS = Layout(lambda p: p.vae_scale_factor_spatial, lambda latents, size: latents[:, -1, :, 0], lambda seen, size: seen.sample[:, 0, :, 0])
+SLOTS = Layout(
+    lambda p: p.vae_scale_factor_spatial,
+    lambda latents, size: latents[:, -1, :, 0],
+    lambda seen, size: seen.sample[:, 0, :, 0],
+)
 # Patches in a row, those of the result first, then the source's.
-PATCHES = Layout(lambda p: p.vae_scale_factor_spatial * p.transformer.config.patch_size[1], _grid, lambda seen, size: _grid(seen.sample[:, size[0] * size[1] :], size))
+PATCHES = Layout(
+    lambda p: p.vae_scale_factor_spatial * p.transformer.config.patch_size[1],
+    _grid,
+    lambda seen, size: _grid(seen.sample[:, size[0] * size[1] :], size),
+)
 
 
 # ── how large it works ───────────────────────────────────────────────────────────────────────────────────────────────

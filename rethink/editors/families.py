@@ -125,7 +125,9 @@ FAMILIES = (
         ),
         lora_targets=_ATTENTION,
         half="fp16",
-        call=Call(calls.one_picture_sized, calls.CHANNELS, calls.by_area, image_scale="image_guidance_scale", negative=True),
+        call=Call(
+            calls.one_picture_sized, calls.CHANNELS, calls.by_area, image_scale="image_guidance_scale", negative=True
+        ),
     ),
     Family(
         id="sdedit_xl",

@@ -79,10 +79,13 @@ def load_editor(
         pipeline.to(device)
         return make(pipeline, family, defaults, name)
     require("accelerate")
-    if offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    else:
-        pipeline.enable_sequential_cpu_offload(device=device)
+    try:
+        if offload == "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        else:
+            pipeline.enable_sequential_cpu_offload(device=device)
+    except (ValueError, RuntimeError, NotImplementedError) as error:  # not everything quantized can be moved
+        raise RethinkError(f"offload: {path} does not take “{offload}”: {error}") from error
     return make(pipeline, family, defaults, name, device)
 
 
@@ -116,7 +119,9 @@ def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, 
 
     weights = DTYPES[dtype] or DTYPES[family.half]
     unused = {**dict.fromkeys(_UNUSED_PARTS), "requires_safety_checker": False}
-    options = {name: value for name, value in unused.items() if name in takes} | (dict(variant.options) if variant else {})
+    options = {name: value for name, value in unused.items() if name in takes} | (
+        dict(variant.options) if variant else {}
+    )
     quantized = quantization(quantize, {part: index[part] for part in parts}, weights)
     if quantized is not None:
         options["quantization_config"] = quantized

@@ -221,6 +221,6 @@ def _check_shapes(module: nn.Module, layer: Layer, place: str, path: Path, title
         fits = (tuple(layer.down.shape[1:]), layer.up.shape[0]) == expected
     if not fits:
         raise RethinkError(
-            f"lora: {path} is for layers of another shape than {title}'s: {place} takes {expected[0]} to {expected[1]}, "
-            f"the file's takes {tuple(layer.down.shape[1:])} to {layer.up.shape[0]}."
+            f"lora: {path} is for layers of another shape than {title}'s: {place} takes {expected[0]} to "
+            f"{expected[1]}, the file's takes {tuple(layer.down.shape[1:])} to {layer.up.shape[0]}."
         )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _WIDEST = 4  # aspect of a working size: no model knows ribbons, they are padded
 
-# (latents after a step, the clean ones they lead to, index of the step among the solver's timesteps); both [1, c, h, w],
-# the first to be written to
+# (latents after a step, the clean ones they lead to, index of the step among the solver's timesteps), both
+# [1, c, h, w], the first to be written to
 AfterStep = Callable[[Tensor, Tensor, int], None]
 
 
@@ -106,9 +106,7 @@ class PipelineEditor:
             raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
         if mask is not None:
             mask = as_mask(mask, prepared.images).cpu()
-        complaint = (
-            f"editor: {self.name} ran out of memory on {self.device}; load it with offload, a smaller dtype or quantized."
-        )
+        complaint = f"editor: {self.name} ran out of memory on {self.device}; load it with offload or quantized."
         with self._solver(settings.sampler), applied(self.module, self._loras):
             pixels = within_memory(
                 lambda: self._rows(prepared, per_image, instructions, seeds, settings, mask, on_step),
@@ -253,7 +251,7 @@ class PipelineEditor:
             hook.remove()
 
     def _hold(self, row: Row, latents: Tensor, free: Tensor, plan: Fit, index: int) -> None:
-        """Outside the mask [H, W] the latents become the source's again, as noisy as they should be after step `index`."""
+        """Outside the mask [H, W] the latents become the source's again, as noisy as they are after step `index`."""
         fitted = fit(free[None, ..., None], plan).movedim(-1, 1)
         touched = F.adaptive_max_pool2d(fitted, latents.shape[-2:]).to(latents.device) > 0.01  # resizing leaves specks
         held = _noised(self._pipeline.scheduler, row.source, row.noise.to(row.source.device), index + 1)

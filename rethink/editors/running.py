@@ -1,4 +1,4 @@
-"""What every editor of ours does around its sampling: remember the source, mend memory, put the untouched pixels back."""
+"""What every editor does around its sampling: remember the source, mend memory, put the untouched pixels back."""
 
 import weakref
 from collections.abc import Callable

@@ -54,9 +54,16 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
         unet, vae = unet_config(_under(weights, _UNET)), vae_config(_under(weights, _VAE))
         text = text_config(text_weights)
     except (KeyError, IndexError, StopIteration) as error:
-        raise RethinkError(f"editor: {path} is incomplete, {str(error) or 'a weight'} is missing; get it again.") from error
+        raise RethinkError(
+            f"editor: {path} is incomplete, {str(error) or 'a weight'} is missing; get it again."
+        ) from error
     family = next(
-        (f for f in FAMILIES if f.call is None and unet["in_channels"] == vae["latent_channels"] * (2 if f.source_channels else 1)), None
+        (
+            f
+            for f in FAMILIES
+            if f.call is None and unet["in_channels"] == vae["latent_channels"] * (2 if f.source_channels else 1)
+        ),
+        None,
     )
     if family is None:
         raise RethinkError(f"editor: the UNet of {path} takes {unet['in_channels']} channels; no known editor does.")

@@ -74,7 +74,9 @@ def server(tmp_path_factory):
     shutil.copytree(Path(__file__).parent / "miniature_nodes", base / "custom_nodes" / "miniature_nodes")
     miniature = write_folder(base / "models" / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
     (base / "models" / "loras").mkdir()
-    write_lora(as_diffusers(factors(load_editor(miniature))), base / "models" / "loras", LORA.removesuffix(".safetensors"))
+    write_lora(
+        as_diffusers(factors(load_editor(miniature))), base / "models" / "loras", LORA.removesuffix(".safetensors")
+    )
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
     with socket.socket() as free:

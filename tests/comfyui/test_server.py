@@ -133,6 +133,21 @@ def test_an_editor_and_its_loras_take_turns(server, prompt):
     assert run() == pixels
 
 
+def test_the_lora_workflow_runs_with_a_miniature_in_place_of_its_model(server):
+    Image.new("RGB", (96, 64), "teal").save(server.log.parent / "input" / "example.png")
+    graph = json.loads((PACK_ROOT / "workflows" / "api" / "lora_stack.json").read_text(encoding="utf-8"))
+    small = {
+        "RethinkLoadEditor": {"editor": "miniature"},
+        "RethinkEditLoraLoader": {"lora": LORA},
+        "RethinkSampleEdit": {"steps": 2},
+    }
+    for entry in graph.values():
+        entry["inputs"] |= small.get(entry["class_type"], {})
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", error_of(entry)
+    assert {picture.size for picture in pictures(server, entry)} == {(96, 64)}
+
+
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_every_shipped_workflow_runs(server, path):

@@ -149,7 +149,9 @@ def test_quantized_editors_move_themselves(host, part, mini, monkeypatch):
     class Loaded:
         module = torch.nn.Linear(1, 1)
 
-    monkeypatch.setattr(part("rethink.editors.loading"), "load_editor", lambda path, **options: asked.update(options) or Loaded())
+    monkeypatch.setattr(
+        part("rethink.editors.loading"), "load_editor", lambda path, **options: asked.update(options) or Loaded()
+    )
     editor = host.load_editor("mini", "auto", "none", "int8 (quanto)")
     assert (asked["offload"], asked["quantize"], asked["dtype"]) == ("model", "int8 (quanto)", "half")
     assert editor not in host._patchers

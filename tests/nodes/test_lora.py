@@ -36,7 +36,13 @@ def add(classes):
 @pytest.fixture
 def edit(classes):
     def call(editor):
-        inputs = {"editor": editor, "image": torch.full((1, 16, 16, 3), 0.4), "instruction": "blue", "seed": 1, "steps": 2}
+        inputs = {
+            "editor": editor,
+            "image": torch.full((1, 16, 16, 3), 0.4),
+            "instruction": "blue",
+            "seed": 1,
+            "steps": 2,
+        }
         return classes["RethinkSampleEdit"].execute(**{name: [value] for name, value in inputs.items()}).result[0][0]
 
     return call
@@ -129,7 +135,9 @@ def test_what_is_wrong_is_one_sentence_and_the_editor_works_on(
     weights = as_diffusers(factors(editor))
     first = next(iter(weights))
     if wrong == "other":
-        weights = {name.replace(first.rpartition(".lora")[0], "unet.elsewhere"): w for name, w in list(weights.items())[:2]}
+        weights = {
+            name.replace(first.rpartition(".lora")[0], "unet.elsewhere"): w for name, w in list(weights.items())[:2]
+        }
     elif wrong == "rank":
         weights[first] = weights[first][:2]
     elif wrong == "nan":

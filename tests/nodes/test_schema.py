@@ -73,7 +73,9 @@ def test_every_node_has_a_help_page_that_names_every_input(described):
 def rows(page, heading):
     """The cells of the table under a heading of a help page, row by row."""
     section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")][2:]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")
+    ][2:]
 
 
 def test_the_help_of_load_editor_says_of_every_family_what_its_row_says(part):
@@ -84,7 +86,10 @@ def test_the_help_of_load_editor_says_of_every_family_what_its_row_says(part):
             image = f"{defaults.image_guidance:g}" if family.id.startswith("instruct") else ""
             numbers = [str(defaults.steps), f"{defaults.text_guidance:g}", image, str(family.references)]
             expected.append((family.title, "the same" if number else ", ".join(family.pipelines), *numbers))
-    said = [(title.partition(" (")[0], pipelines.partition(", with")[0], *cells[:4]) for title, pipelines, *cells in rows(page, "Families")]
+    said = [
+        (title.partition(" (")[0], pipelines.partition(", with")[0], *cells[:4])
+        for title, pipelines, *cells in rows(page, "Families")
+    ]
     assert sorted(said) == sorted(expected)
 
 

@@ -18,7 +18,9 @@ def _choice(name, *options):
 class _LoadImage(_node("LoadImage", [io.Image, io.Mask], _choice("image", "example.png"))):
     @classmethod
     def execute(cls, image):
-        return io.NodeOutput(torch.rand(1, 48, 64, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 48, 64))
+        return io.NodeOutput(
+            torch.rand(1, 48, 64, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 48, 64)
+        )
 
 
 # The others have no execute: where their models are, a real ComfyUI is.

@@ -244,7 +244,9 @@ def test_outside_the_mask_the_latents_are_the_sources(editor, monkeypatch):
     decoded = []
     vae = editor.module["vae"]
     original = vae.decode
-    monkeypatch.setattr(vae, "decode", lambda latents, *a, **o: decoded.append(latents[-1:]) or original(latents, *a, **o))
+    monkeypatch.setattr(
+        vae, "decode", lambda latents, *a, **o: decoded.append(latents[-1:]) or original(latents, *a, **o)
+    )
     source, mask = pictures(1, SIDE, SIDE), torch.zeros(SIDE, SIDE)
     for instruction in ("make it red", "blue"):
         edit(editor, source, instruction, mask=mask)
@@ -382,9 +384,9 @@ def test_whole_parts_missing(kind, root, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bf16", "half"])
-def test_half_precision(editor, kind, root, name):
+def test_half_precision(kind, root, name):
     half = opened(kind, root, dtype=name)
-    dtype = torch.bfloat16 if name == "bf16" else {"fp16": torch.float16, "bf16": torch.bfloat16}[editor.family.half]
+    dtype = torch.bfloat16 if name == "bf16" else {"fp16": torch.float16, "bf16": torch.bfloat16}[half.family.half]
     assert half.module[half._denoiser].dtype == dtype
     if dtype == torch.bfloat16:  # half the families' miniatures overflow nothing, but the CPU lacks fp16 kernels
         edited = edit(half, pictures(1, SIDE, SIDE))
@@ -409,7 +411,7 @@ def test_quantizing_what_cannot_be(root, tmp_path):
             load_editor(root / "flux_kontext", quantize="nf4 (bitsandbytes)")
 
 
-def test_an_editor_goes_with_its_last_user(editor, kind, root):
+def test_an_editor_goes_with_its_last_user(kind, root):
     mine = opened(kind, root)
     edit(mine, pictures(1, SIDE, SIDE))
     weights = weakref.ref(mine.module)

@@ -219,6 +219,17 @@ def test_offload_asks_diffusers(folders, monkeypatch):
     assert asked == [("enable_model_cpu_offload", device), ("enable_sequential_cpu_offload", device)]
 
 
+def test_an_offload_that_diffusers_refuses(folders, monkeypatch):
+    import diffusers
+
+    def refuse(self, device):
+        raise ValueError("these weights cannot be moved")
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "enable_sequential_cpu_offload", refuse)
+    with pytest.raises(RethinkError, match="^offload: .* does not take “sequential”: these weights cannot be moved"):
+        load_editor(folders["sdedit"], device="meta", offload="sequential")
+
+
 def test_the_editor_follows_its_weights(folders):
     editor = load_editor(folders["sdedit"])
     editor.module.to("meta")

@@ -51,7 +51,9 @@ def kontext(root):
 
 
 def as_peft(pairs):
-    return {f"base_model.model.{n.partition('.')[2]}.lora_{x}.weight": w for n, p in pairs.items() for x, w in zip("AB", p)}
+    return {
+        f"base_model.model.{n.partition('.')[2]}.lora_{x}.weight": w for n, p in pairs.items() for x, w in zip("AB", p)
+    }
 
 
 def as_old_diffusers(pairs):
@@ -59,12 +61,21 @@ def as_old_diffusers(pairs):
 
 
 def as_kohya(pairs, alpha=RANK):
-    prefixes = {"unet": "lora_unet_", "transformer": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+    prefixes = {
+        "unet": "lora_unet_",
+        "transformer": "lora_unet_",
+        "text_encoder": "lora_te1_",
+        "text_encoder_2": "lora_te2_",
+    }
     weights = {}
     for name, (down, up) in pairs.items():
         part, _, rest = name.partition(".")
         stem = prefixes[part] + rest.replace(".", "_")
-        weights |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(float(alpha))}
+        weights |= {
+            f"{stem}.lora_down.weight": down,
+            f"{stem}.lora_up.weight": up,
+            f"{stem}.alpha": torch.tensor(float(alpha)),
+        }
     return weights
 
 
@@ -201,7 +212,10 @@ def refused(editor, weights, tmp_path, complaint, strength=1.0):
 
 
 def test_no_key_fits(editor, tmp_path):
-    other = {"transformer.nothing.like_this.lora_A.weight": torch.zeros(4, 8), "transformer.nothing.like_this.lora_B.weight": torch.zeros(8, 4)}
+    other = {
+        "transformer.nothing.like_this.lora_A.weight": torch.zeros(4, 8),
+        "transformer.nothing.like_this.lora_B.weight": torch.zeros(8, 4),
+    }
     refused(editor, other, tmp_path, "^lora: 0 of 1 layers of .* fit .*nothing")
     refused(editor, {"a.weight": torch.zeros(4)}, tmp_path, "^lora: .* has no LoRA layers")
 
@@ -210,7 +224,9 @@ def test_wrong_ranks_and_shapes(editor, tmp_path):
     weights = as_diffusers(factors(editor))
     name = next(key for key in weights if key.endswith("lora_A.weight"))
     refused(editor, {**weights, name: weights[name][:2]}, tmp_path, "^lora: the two factors of .* ranks")
-    refused(editor, {k: w for k, w in weights.items() if k != name.replace("_A", "_B")}, tmp_path, "^lora: the two factors")
+    refused(
+        editor, {k: w for k, w in weights.items() if k != name.replace("_A", "_B")}, tmp_path, "^lora: the two factors"
+    )
     refused(editor, {**weights, name: torch.zeros(RANK, 5)}, tmp_path, "^lora: .* of another shape than ")
 
 
