@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor, nn
 
@@ -21,7 +20,7 @@ from ..rethink.editors.protocol import (
     check_references,
     check_rows,
 )
-from ..rethink.editors.running import LastSource, keep_outside, within_memory
+from ..rethink.editors.running import LastSource, free_latents, guidances, keep_outside, within_memory
 from ..rethink.editors.sampling import latents_to_rgb
 from ..rethink.errors import RethinkError
 from ..rethink.images import Fit, as_image, as_mask, fit, plan_fit, unfit
@@ -159,7 +158,9 @@ class NativeEditor:
         board = _Board(sources, self._model)
         latents = []
         for row, (source, guider, seed) in enumerate(zip(sources, guiders, seeds)):
-            free = None if masks is None else _free_latents(masks[row // per_image], source)
+            free = None
+            if masks is not None:
+                free = free_latents(masks[row // per_image][None], source.plan, source.latents.shape[-2:]).float()
             callback = None if on_step is None else board.callback(row, on_step)
             latents.append(self._denoise(guider, source, seed, settings, free, callback))
         pixels = [self._vae.decode(each) for each in latents]
@@ -171,7 +172,7 @@ class NativeEditor:
             source_only=lambda: self._conditioning(source, settings.negative, source.values),
             nothing=lambda: self._conditioning(source, settings.negative, {}),
         )
-        return self.family.weigh(self._model, shown, *_scales(settings, seed))
+        return self.family.weigh(self._model, shown, *guidances(settings, seed))
 
     def _denoise(
         self, guider: Any, source: Source, seed: int, settings: Settings, free: Tensor | None, callback: Any
@@ -257,21 +258,6 @@ class _Board:
 def _flat(latents: Tensor) -> Tensor:
     """Latents [1, c, h, w], or of one frame [1, c, 1, h, w], as [1, c, h, w]."""
     return latents[:, :, 0] if latents.ndim == 5 else latents
-
-
-def _free_latents(free: Tensor, source: Source) -> Tensor:
-    """Mask [H, W] → [1, 1, h, w]: one for the latents that touch a pixel that may change."""
-    fitted = fit(free[None, ..., None], source.plan).movedim(-1, 1)
-    touched = F.adaptive_max_pool2d(fitted, source.latents.shape[-2:]) > 0.01  # resizing leaves specks
-    return touched.float()
-
-
-def _scales(settings: Settings, seed: int) -> tuple[float, float]:
-    """Text and image guidance of the row with this seed."""
-    factors = torch.ones(2)
-    if settings.randomize_guidance:
-        factors = torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
-    return settings.text_guidance * float(factors[0]), settings.image_guidance * float(factors[1])
 
 
 class EditorFromModel(io.ComfyNode):

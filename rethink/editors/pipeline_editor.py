@@ -9,7 +9,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import RethinkError
@@ -19,7 +18,7 @@ from .encoded_once import Memory, encoded_once
 from .families import Family
 from .lora import Lora, applied, read_lora
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, keep_outside, within_memory
+from .running import LastSource, free_latents, guidances, keep_outside, within_memory
 from .samplers import solver_like
 from .sampling import latents_to_rgb
 
@@ -252,8 +251,7 @@ class PipelineEditor:
 
     def _hold(self, row: Row, latents: Tensor, free: Tensor, plan: Fit, index: int) -> None:
         """Outside the mask [H, W] the latents become the source's again, as noisy as they are after step `index`."""
-        fitted = fit(free[None, ..., None], plan).movedim(-1, 1)
-        touched = F.adaptive_max_pool2d(fitted, latents.shape[-2:]).to(latents.device) > 0.01  # resizing leaves specks
+        touched = free_latents(free[None], plan, latents.shape[-2:]).to(latents.device)
         held = _noised(self._pipeline.scheduler, row.source, row.noise.to(row.source.device), index + 1)
         latents.copy_(torch.where(touched, latents, held.to(latents.dtype)))
 
@@ -270,10 +268,8 @@ class PipelineEditor:
 
 def _guidances(call: Call, settings: Settings, seed: int) -> dict[str, float]:
     """The two scales by the names of the pipeline's arguments."""
-    scales = torch.tensor([settings.text_guidance, settings.image_guidance], dtype=torch.float64)
-    if settings.randomize_guidance:
-        scales *= torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
-    return {name: scale for name, scale in zip((call.text_scale, call.image_scale), scales.tolist()) if name}
+    names = (call.text_scale, call.image_scale)
+    return {name: scale for name, scale in zip(names, guidances(settings, seed)) if name}
 
 
 def _is_flow(scheduler: Any) -> bool:

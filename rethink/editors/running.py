@@ -1,13 +1,16 @@
-"""What every editor does around its sampling: remember the source, mend memory, put the untouched pixels back."""
+"""What every editor does around its sampling: remember the source, mend memory, read the mask and the guidances."""
 
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OutOfMemory
+from ..images import Fit, fit
+from .protocol import Settings
 
 
 class LastSource:
@@ -58,6 +61,20 @@ def keep_outside(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
     source = source.cpu().repeat_interleave(per_image, 0)
     mask = mask.expand(len(source) // per_image, -1, -1).repeat_interleave(per_image, 0)[..., None]
     return mask * edited + (1 - mask) * source
+
+
+def free_latents(mask: Tensor, plan: Fit, size: tuple[int, int]) -> Tensor:
+    """Masks [B, H, W] of the source → bool [B, 1, h, w] of latents of `size`: those that touch what may change."""
+    fitted = fit(mask[..., None], plan).movedim(-1, 1)
+    return F.adaptive_max_pool2d(fitted, size) > 0.01  # resizing leaves specks
+
+
+def guidances(settings: Settings, seed: int) -> tuple[float, float]:
+    """Text and image guidance of the row with this seed."""
+    scales = torch.tensor([settings.text_guidance, settings.image_guidance], dtype=torch.float64)
+    if settings.randomize_guidance:
+        scales *= torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
+    return tuple(scales.tolist())
 
 
 def _version(tensor: Tensor) -> int:

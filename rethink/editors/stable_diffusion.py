@@ -9,7 +9,6 @@ from os import PathLike
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import RethinkError
@@ -17,7 +16,7 @@ from ..images import Fit, as_image, as_mask, fit, plan_fit, unfit
 from .families import Family
 from .lora import Lora, applied, read_lora
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, keep_outside, within_memory
+from .running import LastSource, free_latents, keep_outside, within_memory
 from .samplers import Schedule
 from .sampling import denoise, guided, latents_to_rgb
 
@@ -165,8 +164,7 @@ class StableDiffusionEditor:
 
     def _free_latents(self, mask: Tensor, plan: Fit, images: int, per_image: int) -> Tensor:
         """Mask [B or 1, H, W] → bool [rows, 1, h, w]: the latents that touch a pixel that may change."""
-        fitted = fit(mask[..., None], plan).movedim(-1, 1)
-        touched = F.max_pool2d(fitted, self._shrinks) > 0.01  # resizing leaves specks
+        touched = free_latents(mask, plan, tuple(side // self._shrinks for side in plan.padded))
         return touched.to(self.device).expand(images, -1, -1, -1).repeat_interleave(per_image, 0)
 
     def _preview(self, prepared: Prepared) -> Callable[[Tensor], Tensor]:
