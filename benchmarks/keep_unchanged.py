@@ -1,0 +1,270 @@
+"""Keep Unchanged Pixels against doing nothing, phase correlation alone and optical-flow compositing.
+
+    python benchmarks/keep_unchanged.py [--cases N] [--threads N]        needs: scikit-image scikit-learn opencv-python
+
+Photographs of scikit-image and scikit-learn are edited by code, so that the truth is known, then moved (to ±12 px and
+±3 %), tinted, softened, given noise and saved as JPEG, as if an editor had made them. The rivals find their changes with
+our own rule, on their own alignment. A pixel is edited when the edit changed it by 8/255 or more; untouched are those
+farther than MARGIN of the longer side from every pixel that the edit changed at all (the seam has to be somewhere).
+Prints tables for people, then one JSON object as its last line.
+"""
+
+import argparse
+import io
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from rethink.keep.changes import find_changes
+from rethink.keep.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
+
+SKIMAGE = ("astronaut", "camera", "chelsea", "coffee", "coins", "rocket", "retina", "hubble_deep_field", "brick", "cat")
+EDITS = ("paste", "recolour", "remove", "cover", "blur", "background")
+GLOBAL = ("night", "fog", "snow", "sketch", "posterize", "sepia", "sunset", "oil", "pixels", "negative")
+EDITED, MARGIN = 8 / 255, 0.04
+LONG_SIDE = 640
+
+
+def photographs():
+    """Name → [H, W, 3] floats, their longer side at most LONG_SIDE."""
+    found = {name: getattr(skimage.data, name)() for name in SKIMAGE}
+    found["motorcycle"] = skimage.data.stereo_motorcycle()[0]
+    found |= dict(zip(("china", "flower"), load_sample_images().images))
+    return {name: _sized(picture) for name, picture in found.items()}
+
+
+def _sized(picture):
+    picture = np.asarray(Image.fromarray(picture).convert("RGB"), np.float32) / 255
+    scale = LONG_SIDE / max(picture.shape[:2])
+    if scale < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(picture)
+
+
+@dataclass
+class Case:
+    kind: str
+    source: np.ndarray
+    edit: np.ndarray
+    clean: np.ndarray  # the edit in the source's frame, before it was moved and spoilt
+    shift: tuple[float, float]
+    zoom: float
+    seen: np.ndarray  # the source's pixels that the edit shows
+
+
+def make_case(source, kind, photos, rng, moved=True):
+    clean = EDITS_BY_NAME[kind](source, photos, rng)
+    shift, zoom = (tuple(rng.uniform(-12, 12, 2)), 1 + rng.uniform(-0.03, 0.03)) if moved else ((0.0, 0.0), 1.0)
+    edit, seen = displaced(clean, shift, zoom)
+    return Case(kind, source, spoilt(edit, rng), clean, shift, zoom, seen)
+
+
+def displaced(picture, shift, zoom):
+    """The picture seen by an editor that moves and zooms it, and which pixels of it are still to be seen."""
+    height, width = picture.shape[:2]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    # Content at the centre goes to centre + shift; things grow by zoom.
+    matrix = np.hstack([np.eye(2) * zoom, (centre - zoom * centre + np.array(shift))[:, None]])
+    # A change of sampling so slight needs no filter against aliasing.
+    moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
+    ys, xs = np.mgrid[:height, :width]
+    places = zoom * np.stack([xs, ys], -1) + matrix[:, 2]
+    seen = ((places >= 0) & (places <= [width - 1, height - 1])).all(-1)
+    return moved.clip(0, 1), seen
+
+
+def spoilt(picture, rng):
+    """Tint, the softness of an autoencoder, noise and JPEG."""
+    picture = picture * rng.uniform(0.94, 1.06, 3) + rng.uniform(-0.025, 0.025, 3)
+    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.8))
+    picture = picture + rng.normal(0, rng.uniform(0, 0.015), picture.shape)
+    file = io.BytesIO()
+    Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8)).save(file, "JPEG", quality=int(rng.integers(80, 98)))
+    return np.asarray(Image.open(file), np.float32) / 255
+
+
+# Local edits: (source, all photographs, random numbers) → the edited source
+
+
+def blob(source, rng, smallest=0.1, largest=0.22):
+    """A soft-edged ellipse [H, W, 1] somewhere inside, its radii in shares of the shorter side."""
+    height, width = source.shape[:2]
+    radii = rng.uniform(smallest, largest, 2) * min(height, width)
+    centre = [rng.uniform(radius + 14, side - radius - 14) for radius, side in zip(radii, (height, width))]
+    ys, xs = np.mgrid[:height, :width]
+    far = np.hypot((ys - centre[0]) / radii[0], (xs - centre[1]) / radii[1])
+    return ((1 - far) * radii.min() / 1.5 + 0.5).clip(0, 1)[..., None].astype(np.float32)
+
+
+def mixed(source, other, area):
+    return np.where(area > 0, source + area * (other - source), source).astype(np.float32)
+
+
+def another(source, photos, rng):
+    while (other := photos[int(rng.integers(len(photos)))]) is source:
+        pass
+    return cv2.resize(other, source.shape[1::-1])
+
+
+def paste(source, photos, rng):
+    return mixed(source, another(source, photos, rng), blob(source, rng))
+
+
+def recolour(source, photos, rng):
+    mixing = np.eye(3)[rng.permutation(3)] * 0.7 + rng.dirichlet([1, 1, 1]) * 0.3
+    return mixed(source, (source @ mixing.T * rng.uniform(0.6, 1.3, 3)).clip(0, 1), blob(source, rng))
+
+
+def remove(source, photos, rng):
+    area = blob(source, rng, 0.06, 0.12)
+    eight_bits = (source * 255).round().astype(np.uint8)
+    filled = cv2.inpaint(eight_bits, (area[..., 0] > 0).astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    return mixed(source, filled.astype(np.float32) / 255, area)
+
+
+def cover(source, photos, rng):
+    return mixed(source, rng.uniform(0, 1, 3).astype(np.float32), blob(source, rng, 0.06, 0.2))
+
+
+def blur(source, photos, rng):
+    return mixed(source, cv2.GaussianBlur(source, (0, 0), rng.uniform(4, 9)), blob(source, rng))
+
+
+def background(source, photos, rng):
+    return mixed(source, another(source, photos, rng), 1 - blob(source, rng, 0.3, 0.42))
+
+
+EDITS_BY_NAME = {edit.__name__: edit for edit in (paste, recolour, remove, cover, blur, background)}
+
+
+# Edits of everything
+
+
+def everything(source, kind, rng):
+    grey = source.mean(-1, keepdims=True)
+    height, width = source.shape[:2]
+    noise = cv2.GaussianBlur(rng.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 1.2)[..., None]
+    match kind:
+        case "night":
+            made = source**1.3 * [0.25, 0.3, 0.5]
+        case "fog":
+            depth = np.linspace(0.75, 0.35, height)[:, None, None]
+            made = source * (1 - depth) + 0.82 * depth
+        case "snow":
+            made = np.where(noise > 0.35, 0.95, 0.55 * grey + 0.15 * source + 0.25)
+        case "sketch":
+            blurred = cv2.GaussianBlur(grey, (0, 0), 5)[..., None]
+            made = np.repeat((grey / (blurred + 0.02)).clip(0, 1), 3, -1)
+        case "posterize":
+            made = np.floor(source * 3.999) / 3
+        case "sepia":
+            made = grey**0.8 * [1.0, 0.85, 0.62]
+        case "sunset":
+            made = source * np.linspace(1.15, 0.6, height)[:, None, None] * [1.2, 0.8, 0.55] + [0.12, 0.03, 0]
+        case "oil":
+            made = cv2.medianBlur((source * 255).astype(np.uint8), 15).astype(np.float32) / 255
+            made = (made + 0.15 * noise).clip(0, 1) ** 0.8
+        case "pixels":
+            small = cv2.resize(source, (width // 16, height // 16), interpolation=cv2.INTER_AREA)
+            made = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+        case "negative":
+            made = 1 - source
+    return made.clip(0, 1).astype(np.float32)
+
+
+# Ways to keep what is unchanged: (source, edit) as IMAGE [1, H, W, 3] → Result
+
+
+@dataclass
+class Result:
+    image: np.ndarray
+    mask: np.ndarray
+    shift: tuple[float, float]
+    zoom: float
+
+
+def ours(source, edit):
+    kept: Kept = keep_unchanged(source, edit)[0]
+    return Result(kept.image.numpy(), kept.mask.numpy(), kept.shift, kept.zoom)
+
+
+def nothing(source, edit):
+    return Result(edit[0].numpy(), np.ones(edit.shape[1:3], np.float32), (0.0, 0.0), 1.0)
+
+
+def phase_correlation(source, edit):
+    greys = [image[0].mean(-1).numpy() for image in (source, edit)]
+    window = cv2.createHanningWindow(greys[0].shape[::-1], cv2.CV_32F)
+    shift, _ = cv2.phaseCorrelate(*greys, window)
+    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    aligned = cv2.warpAffine(edit[0].numpy(), matrix, greys[0].shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
+    return _composited(source, aligned, shift, 1.0)
+
+
+def optical_flow(source, edit):
+    greys = [(image[0].mean(-1).numpy() * 255).astype(np.uint8) for image in (source, edit)]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*greys, None)
+    height, width = greys[0].shape
+    ys, xs = np.mgrid[:height, :width].astype(np.float32)
+    aligned = cv2.remap(edit[0].numpy(), xs + flow[..., 0], ys + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    centred = np.stack([xs - (width - 1) / 2, ys - (height - 1) / 2])
+    slopes = [np.median(np.diff(flow[::8, ::8, a], axis=1 - a)) / 8 for a in (0, 1)]
+    zoom = 1 + float(np.mean(slopes))
+    shift = tuple(float(np.median(flow[..., a] - (zoom - 1) * centred[a])) / zoom for a in (0, 1))
+    return _composited(source, aligned, shift, zoom)
+
+
+def _composited(source, aligned, shift, zoom):
+    theirs, picture = torch.from_numpy(aligned).clamp(0, 1).movedim(-1, 0), source[0].movedim(-1, 0)
+    size = picture.shape[1:]
+    cells, _ = find_changes(picture, theirs, (slice(0, size[0]), slice(0, size[1])), 1.0)
+    alpha = softened(cells, size)
+    image = torch.where(alpha > 0, torch.lerp(picture, theirs, alpha), picture)
+    return Result(image.movedim(0, -1).numpy(), alpha.numpy(), shift, zoom)
+
+
+WAYS = {"ours": ours, "nothing": nothing, "phase correlation": phase_correlation, "optical flow": optical_flow}
+
+
+def measured(case, result):
+    """One case's figures."""
+    changed = np.abs(case.clean - case.source).max(-1)
+    edited = (changed >= EDITED) & case.seen
+    reach = max(1, round(MARGIN * max(changed.shape)))
+    near = cv2.dilate((changed > 0).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    same = (result.image == case.source).all(-1)
+    return {
+        "shift": float(np.hypot(*np.subtract(result.shift, case.shift))),
+        "zoom": abs(result.zoom / case.zoom - 1) * 100,
+        "kept": int((result.mask[edited] > 0.99).sum()),
+        "edited": int(edited.sum()),
+        "identical": int(same[~near].sum()),
+        "untouched": int((~near).sum()),
+        "identical_all": int(same[changed == 0].sum()),
+        "untouched_all": int((changed == 0).sum()),
+    }
+
+
+def total(rows):
+    """What is reported of many cases: 95th percentiles of errors, shares of all pixels."""
+    share = lambda part, whole: sum(row[part] for row in rows) / max(1, sum(row[whole] for row in rows))  # noqa: E731
+    return {
+        "shift_error_px_p95": float(np.percentile([row["shift"] for row in rows], 95)),
+        "zoom_error_percent_p95": float(np.percentile([row["zoom"] for row in rows], 95)),
+        "edited_kept": share("kept", "edited"),
+        "edited_kept_p5": float(np.percentile([row["kept"] / max(1, row["edited"]) for row in rows], 5)),
+        "untouched_identical": share("identical", "untouched"),
+        "untouched_identical_to_the_seam": share("identical_all", "untouched_all"),
+    }

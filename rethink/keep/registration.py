@@ -1,0 +1,271 @@
+"""Where a picture lies in an edit of it: shift, zoom and slight colour drift, robust to what the edit really changed.
+
+A coarse search over zooms by correlation of edge directions (after Fitch et al., "Orientation Correlation", BMVC 2002)
+finds the place to about a pixel of a small copy, then Gauss-Newton steps with Tukey's weights on a pyramid (Baker and
+Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, with the mean of both pictures' gradients) refine it.
+
+Inside, pictures are [3, H, W] and places are fractions: 0 is the centre of a side, -0.5 and 0.5 are its ends, so that
+one placement holds at every size of the pyramid.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEVELS = (192, 384, 768)  # the long side of the pyramid's pictures; the last one gives 1/100 of a pixel at 2048
+STEPS = (8, 5, 4)
+ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
+CUTOFFS = (0.35, 0.25, 0.2)  # a pixel that differs more than this, per level, is edited however noisy the pair is
+STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
+DRIFT = 0.08  # the largest RMS change of colour that still is a drift and not an edit of everything
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A place `p` of the source lies at `span * p + offset` in the edit; each is a pair (vertical, horizontal).
+
+    `base` is the span that comes from the sizes alone, before any zoom.
+    """
+
+    base: tuple[float, float]
+    span: tuple[float, float]
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def zoom(self) -> float:
+        """How much larger things are in the edit than in the source, both laid over each other."""
+        return math.sqrt(self.span[0] / self.base[0] * self.span[1] / self.base[1])
+
+    def shift(self, size: tuple[int, int]) -> tuple[float, float]:
+        """How far right and down the source's centre lies in the edit, in pixels of a source of `size` [H, W]."""
+        down, right = (o / b * side for o, b, side in zip(self.offset, self.base, size))
+        return right, down
+
+    def visible(self, size: tuple[int, int]) -> tuple[slice, slice]:
+        """The rows and columns of a source of `size` that the edit shows."""
+        bounds = []
+        for span, offset, side in zip(self.span, self.offset, size):
+            low, high = ((end - offset) / span for end in (-0.5, 0.5))
+            first, last = math.ceil((low + 0.5) * side - 0.01), math.floor((high + 0.5) * side + 0.01)
+            bounds.append(slice(min(max(first, 0), side - 1), max(min(last, side), 1)))
+        return bounds[0], bounds[1]
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The edit's colours times `gain` plus `offset` [3, 1, 1] are the source's."""
+
+    gain: Tensor
+    offset: Tensor
+
+    def undo(self, edit: Tensor) -> Tensor:
+        return edit * self.gain + self.offset
+
+    def drift(self, edit: Tensor) -> float:
+        """RMS change of the edit's pixels [3, H, W], in the channel where it is largest."""
+        return (self.undo(edit) - edit).square().mean((1, 2)).amax().sqrt().item()
+
+
+@dataclass(frozen=True)
+class Registration:
+    """`agreement`: how alike the edges of source and placed edit run, from 0 (by chance) to 1."""
+
+    placement: Placement
+    colours: Colours
+    agreement: float
+
+
+def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
+    """Where the source [3, H, W] lies in the edit [3, h, w], looking where `trusted` [1, H, W] is 1 and not 0."""
+    levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(source.shape[1:])]]
+    start = _search(*levels[0], _ways_to_fit(source.shape[1:], edit.shape[1:]))
+    placement, colours = start, Colours(*(source.new_full((3, 1, 1), value) for value in (1.0, 0.0)))
+    for (small, small_edit, small_trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
+        for _ in range(steps):
+            placement, colours = _step(small, small_edit, small_trusted, placement, colours, cutoff)
+    placement = _settled(placement, source.shape[1:])
+    agreements = [_agreement(*levels[0], place) for place in (start, placement)]
+    if agreements[1] < agreements[0] - 0.1:  # too much was edited for the pixels to agree on anything
+        placement = start
+    return Registration(placement, colours, max(agreements))
+
+
+def place(edit: Tensor, placement: Placement, size: tuple[int, int]) -> Tensor:
+    """The edit [C, h, w] resampled to where the source lies in it: [C, *size]; beyond its borders it is mirrored."""
+    for axis, (span, offset, side) in enumerate(zip(placement.span, placement.offset, size), start=1):
+        edit = _resample(edit, axis, span, offset, side)
+    return edit
+
+
+def _resample(image: Tensor, axis: int, span: float, offset: float, count: int) -> Tensor:
+    """`count` samples along one axis by a cubic kernel, widened where several pixels fall into one sample."""
+    side = image.shape[axis]
+    if side == count and span == 1 and offset == 0:
+        return image
+    places = (torch.arange(count, device=image.device) + 0.5) / count - 0.5
+    centres = (places * span + offset + 0.5) * side - 0.5
+    width = max(1.0, span * side / count)
+    first = (centres - 2 * width).floor().long() + 1
+    shape = [-1 if a == axis else 1 for a in range(image.ndim)]
+    total, weights = 0, 0
+    for tap in range(math.ceil(4 * width)):
+        index = first + tap
+        weight = _cubic((index - centres) / width)
+        mirrored = index % (2 * side)
+        inside = torch.where(mirrored < side, mirrored, 2 * side - 1 - mirrored)
+        total = total + image.index_select(axis, inside) * weight.view(shape)
+        weights = weights + weight
+    return total / weights.view(shape)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' interpolating cubic (a = -1/2)."""
+    x = x.abs()
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def _needed_levels(size: tuple[int, int]) -> int:
+    return 1 + sum(max(size) > side for side in LEVELS[:-1])
+
+
+def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Copies whose longer side is `side` at most, slightly blurred: noise and JPEG blocks matter less."""
+    factor = min(1.0, side / max(source.shape[1:]))
+    size = [max(1, round(length * factor)) for length in source.shape[1:]]
+    edit_size = [min(length, ours) for length, ours in zip(edit.shape[1:], size)]
+    source, edit, trusted = _shrunk(source, size), _shrunk(edit, edit_size), _shrunk(trusted, size)
+    return _blurred(source), _blurred(edit), trusted
+
+
+def _shrunk(image: Tensor, size: list[int]) -> Tensor:
+    if list(image.shape[1:]) == size:
+        return image
+    return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+
+
+def _blurred(image: Tensor) -> Tensor:
+    for axis in (1, 2):
+        side = image.shape[axis]
+        before, after = (torch.arange(side, device=image.device).add(by).clamp(0, side - 1) for by in (-1, 1))
+        image = image / 2 + (image.index_select(axis, before) + image.index_select(axis, after)) / 4
+    return image
+
+
+def _ways_to_fit(size: tuple[int, int], edit_size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Spans that explain the edit's size: stretched, or with aspect kept and cut off or padded."""
+    per_pixel = [edit_side / side for side, edit_side in zip(size, edit_size)]
+    ways = [(1.0, 1.0)]
+    if max(per_pixel) / min(per_pixel) > 1.002:
+        ways += [tuple(scale / own for own in per_pixel) for scale in (max(per_pixel), min(per_pixel))]
+    return ways
+
+
+def _search(source: Tensor, edit: Tensor, trusted: Tensor, ways: list[tuple[float, float]]) -> Placement:
+    """The best of all zooms and whole-pixel shifts, by correlation of edge directions."""
+    size = source.shape[1:]
+    candidates = [Placement(way, (way[0] * zoom, way[1] * zoom)) for way in ways for zoom in ZOOMS]
+    edges = torch.stack([_edges(place(edit, candidate, size)) for candidate in candidates])
+    room = [side + side // 2 for side in size]
+    spectrum = torch.fft.fft2(_edges(source) * trusted[0], s=room).conj()
+    scores = torch.fft.ifft2(torch.fft.fft2(edges, s=room) * spectrum).real
+    scores = scores / edges.abs().square().sum((1, 2)).sqrt().clamp_min(1e-6)[:, None, None]
+    best = int(scores.argmax())
+    index, down, right = best // (room[0] * room[1]), best // room[1] % room[0], best % room[1]
+    if scores.flatten()[best] <= 1e-6:  # nothing to go by: a plain surface
+        return candidates[ZOOMS.index(1.0)]
+    moved = [(at if at < side else at - whole) / side for at, side, whole in zip((down, right), size, room)]
+    found = candidates[index]
+    return Placement(found.base, found.span, (moved[0] * found.span[0], moved[1] * found.span[1]))
+
+
+def _edges(image: Tensor) -> Tensor:
+    """[3, H, W] → complex [H, W]: the direction of the edge, twice its angle so that dark-on-light is light-on-dark.
+
+    Its length goes from 0 to 1 as the edge grows stronger than most.
+    """
+    grey = image.mean(0, keepdim=True)
+    edge = torch.complex(_slope(grey, 2)[0], _slope(grey, 1)[0])
+    strength = edge.abs()
+    return edge.square() / (strength.square() + strength.mean().square() + 1e-10)
+
+
+def _agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
+    size = source.shape[1:]
+    rows, columns = placement.visible(size)
+    ours = (_edges(source) * trusted[0])[rows, columns]
+    theirs = (_edges(place(edit, placement, size)) * trusted[0])[rows, columns]
+    norm = ours.abs().square().sum().sqrt() * theirs.abs().square().sum().sqrt()
+    return max(0.0, ((ours.conj() * theirs).real.sum() / norm.clamp_min(1e-6)).item())
+
+
+def _step(
+    source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colours: Colours, cutoff: float
+) -> tuple[Placement, Colours]:
+    """One Gauss-Newton step of the placement, after one robust fit of the colours."""
+    size = source.shape[1:]
+    placed = place(edit, placement, size)
+    shown = torch.zeros_like(trusted)
+    rows, columns = placement.visible(size)
+    shown[:, rows, columns] = trusted[:, rows, columns]
+    weights = _weights(colours.undo(placed) - source, shown, cutoff)
+    colours = _fit_colours(placed, source, weights)
+    error = colours.undo(placed) - source
+    columns_of_jacobian = []
+    for axis, (span, side) in enumerate(zip(placement.span, size), start=1):
+        slope = (_slope(placed, axis) * colours.gain + _slope(source, axis)) * (side / 2 / span)
+        at = ((torch.arange(side, device=source.device) + 0.5) / side - 0.5).view([-1 if a == axis else 1 for a in range(3)])
+        columns_of_jacobian += [(slope * at).flatten(), slope.flatten()]
+    jacobian = torch.stack(columns_of_jacobian)
+    weighted = jacobian * weights.expand_as(error).flatten()
+    normal = (weighted @ jacobian.T).double()
+    ridge = 1e-6 * normal.diagonal().mean() + 1e-9
+    update = torch.linalg.solve(normal + ridge * torch.eye(4, dtype=normal.dtype, device=normal.device),
+                                (weighted @ error.flatten()).double())
+    d = update.clamp(-0.05, 0.05).tolist()
+    span = (placement.span[0] - d[0], placement.span[1] - d[2])
+    offset = (placement.offset[0] - d[1], placement.offset[1] - d[3])
+    return Placement(placement.base, span, offset), colours
+
+
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Central differences per pixel along one axis of [C, H, W]."""
+    side = image.shape[axis]
+    before, after = (torch.arange(side, device=image.device).add(by).clamp(0, side - 1) for by in (-1, 1))
+    return (image.index_select(axis, after) - image.index_select(axis, before)) / 2
+
+
+def _weights(error: Tensor, shown: Tensor, cutoff: float) -> Tensor:
+    """Tukey's weights [1, H, W]: 1 where source and edit agree, 0 where they differ far more than most."""
+    size = error.square().mean(0, keepdim=True).sqrt()
+    agreeing = size[shown > 0.5][::7]
+    if len(agreeing) == 0:
+        return shown
+    scale = agreeing.kthvalue(max(1, int(0.4 * len(agreeing)))).values / 0.5
+    limit = (4.7 * scale).clamp(0.02, cutoff)
+    return (1 - (size / limit).square()).clamp_min(0).square() * shown
+
+
+def _fit_colours(placed: Tensor, source: Tensor, weights: Tensor) -> Colours:
+    """Weighted least squares a channel, drawn to no change where there is little to go by."""
+    mass = weights.sum().clamp_min(1e-6)
+    means = [(image * weights).sum((1, 2), keepdim=True) / mass for image in (placed, source)]
+    centred = [image - mean for image, mean in zip((placed, source), means)]
+    variance = (centred[0].square() * weights).sum((1, 2), keepdim=True) / mass
+    covariance = (centred[0] * centred[1] * weights).sum((1, 2), keepdim=True) / mass
+    gain = ((covariance + 1e-4) / (variance + 1e-4)).clamp(0.5, 2)
+    return Colours(gain, means[1] - gain * means[0])
+
+
+def _settled(placement: Placement, size: tuple[int, int]) -> Placement:
+    """No movement at all where every corner moved by less than STILL."""
+    still = Placement(placement.base, placement.base)
+    moves = [
+        (abs(span - base) / 2 + abs(offset)) / base * side
+        for span, base, offset, side in zip(placement.span, placement.base, placement.offset, size)
+    ]
+    return still if max(moves) < STILL else placement
