@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WEAK, STRONG = 2.2, 3.5  # how many times the usual difference: belongs to a change beside it; is a change by itself
+from .registration import blurred
+
+WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a change beside it; is a change by itself
 BINS = 12  # of texture, with equally many cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
-FLOORS = (0.006, 0.003)  # RMS over a cell, mean over a neighbourhood: differences that nobody sees
+FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighbourhood: differences that nobody sees
 CEILINGS = ((0.08, 0.35), (0.02, 0.12))  # a + b · texture: noisier than this no editor's untouched cells are
 
 
@@ -21,7 +23,9 @@ def cell_size(size: tuple[int, int]) -> int:
     return max(1, min(4, round(side / 128)), round(side / 384))
 
 
-def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice], sensitivity: float) -> tuple[Tensor, Tensor]:
+def find_changes(
+    source: Tensor, placed: Tensor, visible: tuple[slice, slice], sensitivity: float
+) -> tuple[Tensor, Tensor]:
     """([rows, columns] changed cells, [rows, columns] texture of the source) for pictures [3, H, W] in one frame.
 
     Only `visible` rows and columns of pixels are compared; beyond them cells go with the nearest one that was.
@@ -31,7 +35,7 @@ def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice], s
     difference = placed - source
     energy = _pooled(difference.square().sum(0, keepdim=True), cell)
     mean = _pooled(difference, cell)
-    measures = (_smoothed(energy)[0].sqrt(), _smoothed(_smoothed(mean)).square().sum(0).sqrt())
+    measures = (_smoothed(energy)[0].sqrt(), _smoothed(_smoothed(mean)).square().sum(0).sqrt() / 1.6)
     compared = _cells_within(visible, cell, texture.shape)
     excess = [
         _excess(measure[compared], texture[compared], floor, ceiling)
@@ -51,10 +55,9 @@ def _smoothed(cells: Tensor) -> Tensor:
 
 
 def _texture(source: Tensor, cell: int) -> Tensor:
-    """RMS of the source's differences between neighbours, the largest of a cell and those around it."""
-    down = F.pad(source.diff(dim=1).square().sum(0), (0, 0, 0, 1))
-    right = F.pad(source.diff(dim=2).square().sum(0), (0, 1))
-    return dilated(_pooled((down + right)[None], cell).sqrt()[0], 1)
+    """RMS of the source's finest detail over a cell and those around it."""
+    detail = (source - blurred(source)).square().sum(0, keepdim=True)
+    return _smoothed(_pooled(detail, cell))[0].sqrt()
 
 
 def _cells_within(visible: tuple[slice, slice], cell: int, shape: torch.Size) -> tuple[slice, slice]:
@@ -83,7 +86,7 @@ def _interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Piecewise linear through (knots, values), constant beyond them."""
     if len(knots) == 1:
         return values.expand_as(x)
-    right = torch.bucketize(x, knots).clamp(1, len(knots) - 1)
+    right = torch.bucketize(x.contiguous(), knots).clamp(1, len(knots) - 1)
     part = (x - knots[right - 1]) / (knots[right] - knots[right - 1]).clamp_min(1e-9)
     return torch.lerp(values[right - 1], values[right], part.clamp(0, 1))
 

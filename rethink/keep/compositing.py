@@ -75,7 +75,7 @@ def _keep(source: Tensor, edit: Tensor, mask: Tensor | None, sensitivity: float,
     registration = register(ours, theirs, _trusted(ours, mask))
     placement = registration.placement
     placed = registration.colours.undo(place(theirs, placement, size)).clamp(0, 1)
-    cells, texture = find_changes(ours, placed, placement.visible(size), sensitivity)
+    cells, texture = find_changes(registration.colours.shown(ours), placed, placement.visible(size), sensitivity)
     verdict = _verdict(registration, theirs, cells, texture, mask)
     measured = {"shift": placement.shift(size), "zoom": placement.zoom, "drift": registration.colours.drift(theirs)}
     if verdict != KEPT:

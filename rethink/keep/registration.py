@@ -18,7 +18,7 @@ from torch import Tensor
 LEVELS = (192, 384, 768)  # the long side of the pyramid's pictures; the last one gives 1/100 of a pixel at 2048
 STEPS = (8, 5, 4)
 ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
-CUTOFFS = (0.35, 0.25, 0.2)  # a pixel that differs more than this, per level, is edited however noisy the pair is
+CUTOFFS = (0.3, 0.15, 0.1)  # a pixel that differs more than this, per level, is edited however noisy the pair is
 STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
 DRIFT = 0.08  # the largest RMS change of colour that still is a drift and not an edit of everything
 
@@ -63,6 +63,11 @@ class Colours:
 
     def undo(self, edit: Tensor) -> Tensor:
         return edit * self.gain + self.offset
+
+    def shown(self, source: Tensor) -> Tensor:
+        """The source as far as the edit can show it: what the drift pushed beyond white or black is lost."""
+        low, high = self.offset, self.gain + self.offset
+        return torch.minimum(torch.maximum(source, low), high)
 
     def drift(self, edit: Tensor) -> float:
         """RMS change of the edit's pixels [3, H, W], in the channel where it is largest."""
@@ -139,7 +144,7 @@ def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Te
     size = [max(1, round(length * factor)) for length in source.shape[1:]]
     edit_size = [min(length, ours) for length, ours in zip(edit.shape[1:], size)]
     source, edit, trusted = _shrunk(source, size), _shrunk(edit, edit_size), _shrunk(trusted, size)
-    return _blurred(source), _blurred(edit), trusted
+    return blurred(source), blurred(edit), trusted
 
 
 def _shrunk(image: Tensor, size: list[int]) -> Tensor:
@@ -148,7 +153,7 @@ def _shrunk(image: Tensor, size: list[int]) -> Tensor:
     return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
-def _blurred(image: Tensor) -> Tensor:
+def blurred(image: Tensor) -> Tensor:
     for axis in (1, 2):
         side = image.shape[axis]
         before, after = (torch.arange(side, device=image.device).add(by).clamp(0, side - 1) for by in (-1, 1))
@@ -212,9 +217,9 @@ def _step(
     shown = torch.zeros_like(trusted)
     rows, columns = placement.visible(size)
     shown[:, rows, columns] = trusted[:, rows, columns]
-    weights = _weights(colours.undo(placed) - source, shown, cutoff)
-    colours = _fit_colours(placed, source, weights)
-    error = colours.undo(placed) - source
+    weights = _weights(colours.undo(placed) - colours.shown(source), shown, cutoff)
+    colours = _fit_colours(placed, colours.shown(source), weights)
+    error = colours.undo(placed) - colours.shown(source)
     columns_of_jacobian = []
     for axis, (span, side) in enumerate(zip(placement.span, size), start=1):
         slope = (_slope(placed, axis) * colours.gain + _slope(source, axis)) * (side / 2 / span)
@@ -245,7 +250,7 @@ def _weights(error: Tensor, shown: Tensor, cutoff: float) -> Tensor:
     agreeing = size[shown > 0.5][::7]
     if len(agreeing) == 0:
         return shown
-    scale = agreeing.kthvalue(max(1, int(0.4 * len(agreeing)))).values / 0.5
+    scale = agreeing.kthvalue(max(1, int(0.2 * len(agreeing)))).values / 0.4
     limit = (4.7 * scale).clamp(0.02, cutoff)
     return (1 - (size / limit).square()).clamp_min(0).square() * shown
 
