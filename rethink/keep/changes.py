@@ -32,13 +32,13 @@ def find_changes(
     """
     cell = cell_size(source.shape[1:])
     texture = _texture(source, cell)
+    rows, columns = compared = _cells_within(visible, cell, texture.shape)
     difference = placed - source
-    energy = _pooled(difference.square().sum(0, keepdim=True), cell)
-    mean = _pooled(difference, cell)
+    energy = _pooled(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
+    mean = _pooled(difference, cell)[:, rows, columns]
     measures = (_smoothed(energy)[0].sqrt(), _smoothed(_smoothed(mean)).square().sum(0).sqrt() / 1.6)
-    compared = _cells_within(visible, cell, texture.shape)
     excess = [
-        _excess(measure[compared], texture[compared], floor, ceiling)
+        _excess(measure, texture[compared], floor, ceiling)
         for measure, floor, ceiling in zip(measures, FLOORS, CEILINGS)
     ]
     score = _spread(torch.maximum(*excess) * sensitivity, compared, texture.shape)

@@ -89,6 +89,7 @@ def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     start = _search(*levels[0], _ways_to_fit(source.shape[1:], edit.shape[1:]))
     placement, colours = start, Colours(*(source.new_full((3, 1, 1), value) for value in (1.0, 0.0)))
     for (small, small_edit, small_trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
+        small_trusted = small_trusted * _shrunk(_alike(*levels[0][:2], placement), list(small.shape[1:]))
         for _ in range(steps):
             placement, colours = _step(small, small_edit, small_trusted, placement, colours, cutoff)
     placement = _settled(placement, source.shape[1:])
@@ -197,6 +198,14 @@ def _edges(image: Tensor) -> Tensor:
     edge = torch.complex(_slope(grey, 2)[0], _slope(grey, 1)[0])
     strength = edge.abs()
     return edge.square() / (strength.square() + strength.mean().square() + 1e-10)
+
+
+def _alike(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
+    """How alike the edges around each pixel run, 0…1 [1, H, W]; where there are none, little is certain."""
+    ours, theirs = _edges(source), _edges(place(edit, placement, source.shape[1:]))
+    products = torch.stack([(ours.conj() * theirs).real, ours.abs().square(), theirs.abs().square()])
+    both, own, other = F.avg_pool2d(products[None], 13, stride=1, padding=6, count_include_pad=False)[0]
+    return ((both + 0.003) / ((own * other).sqrt() + 0.01)).clamp(0, 1).square()[None]
 
 
 def _agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
