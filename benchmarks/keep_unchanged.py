@@ -29,7 +29,7 @@ from sklearn.datasets import load_sample_images
 from rethink.keep.changes import find_changes
 from rethink.keep.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
 
-SKIMAGE = ("astronaut", "camera", "chelsea", "coffee", "coins", "rocket", "retina", "hubble_deep_field", "brick", "cat")
+SKIMAGE = ("astronaut", "camera", "chelsea", "coffee", "coins", "rocket", "retina", "hubble_deep_field", "brick", "immunohistochemistry")
 EDITS = ("paste", "recolour", "remove", "cover", "blur", "background")
 GLOBAL = ("night", "fog", "snow", "sketch", "posterize", "sepia", "sunset", "oil", "pixels", "negative")
 EDITED, MARGIN = 8 / 255, 0.04

@@ -14,7 +14,7 @@ WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a cha
 BINS = 12  # of texture, with equally many cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
 FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighbourhood: differences that nobody sees
-CEILINGS = ((0.08, 0.35), (0.02, 0.12))  # a + b · texture: noisier than this no editor's untouched cells are
+CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: noisier than this no editor's untouched cells are
 
 
 def cell_size(size: tuple[int, int]) -> int:

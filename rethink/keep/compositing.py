@@ -14,7 +14,7 @@ from ..images import as_image, as_mask
 from .changes import cell_size, dilated, find_changes
 from .registration import DRIFT, Registration, place, register
 
-ALIKE = 0.15  # less agreement of the edges than this: two pictures that have nothing to do with each other
+ALIKE = 0.22  # less agreement of the edges than this: two pictures that have nothing to do with each other
 LEFT = 0.12  # when less than this share of the source's structure is unchanged, the edit is of everything
 
 KEPT, EVERYTHING, NOTHING = "kept", "everything changed", "nothing in common"
@@ -100,10 +100,8 @@ def _verdict(registration: Registration, edit: Tensor, cells: Tensor, texture: T
     weight = texture.clamp(max=4 * texture.mean())
     structure = weight.mean().item()
     left = ((~cells) * weight).mean().item() / structure if structure > 1e-3 else (~cells).float().mean().item()
-    if registration.agreement < ALIKE and left < LEFT and structure > 1e-3:
-        return NOTHING
     if mask is None and (left < LEFT or registration.colours.drift(edit) > DRIFT):
-        return EVERYTHING
+        return NOTHING if registration.agreement < ALIKE and structure > 1e-3 else EVERYTHING
     return KEPT
 
 

@@ -20,7 +20,7 @@ STEPS = (8, 5, 4)
 ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
 CUTOFFS = (0.3, 0.15, 0.1)  # a pixel that differs more than this, per level, is edited however noisy the pair is
 STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
-DRIFT = 0.08  # the largest RMS change of colour that still is a drift and not an edit of everything
+DRIFT = 0.065  # the largest RMS change of colour that still is a drift and not an edit of everything
 
 
 @dataclass(frozen=True)
