@@ -16,7 +16,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..rethink.errors import RethinkError
+from ..rethink.errors import OutOfMemory, RethinkError
 from ..rethink.images import to_pil
 
 BUILT_IN = "built-in"
@@ -129,9 +129,8 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
         editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:
         yield
-    except RethinkError as error:
-        if "out of memory" in str(error):  # the tensors are gone by now, but other models may still fill the device
-            memory.unload_all_models()
+    except OutOfMemory:  # the tensors are gone by now, but other models may still fill the device
+        memory.unload_all_models()
         raise
     finally:
         if patcher is None:

@@ -8,6 +8,10 @@ class RethinkError(ValueError):
     """A user's mistake in one clear sentence: what is wrong, where (the input's name), what to do."""
 
 
+class OutOfMemory(RethinkError):
+    """The device is full; what was taken has been given back. The sentence says what to lower."""
+
+
 def require(module: str, package: str | None = None) -> ModuleType:
     """Import `module` when it is first needed.
 

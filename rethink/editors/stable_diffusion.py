@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import RethinkError
+from ..errors import OutOfMemory, RethinkError
 from ..images import Fit, as_image, as_mask, fit, plan_fit, unfit
 from .families import Family
 from .protocol import RECOMMENDED, OnStep, Prepared, Settings, check_rows
@@ -94,7 +94,7 @@ class StableDiffusionEditor:
         return mask * edited + (1 - mask) * source
 
     def _within_memory(self, work: Callable[[], Any], remedy: str) -> Any:
-        """What `work` returns; out of memory becomes a RethinkError, and what was taken is given back first."""
+        """What `work` returns; out of memory becomes OutOfMemory, and what was taken is given back first."""
         try:
             with torch.inference_mode():
                 return work()
@@ -106,7 +106,7 @@ class StableDiffusionEditor:
         # The error has gone by here, and with its traceback the tensors it held.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise RethinkError(f"editor: {self.name} ran out of memory on {self.device}; {remedy}.")
+        raise OutOfMemory(f"editor: {self.name} ran out of memory on {self.device}; {remedy}.")
 
     def _encode(self, images: Tensor) -> Encoded:
         plan = self._plan(images)

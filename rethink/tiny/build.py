@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 import torch
 
 from ..training import autoencoder, clip, instruct_pix2pix
-from ..training.loop import Plan, write_json
+from ..training.loop import Plan, optimise, write_json
 from . import CLIP_FOLDER, EDITOR_FOLDER
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
 from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
@@ -34,10 +35,13 @@ DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured
 
 
 class Edits(torch.utils.data.IterableDataset):
-    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others."""
+    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others.
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    settled: leave out tasks that accept several answers.
+    """
+
+    def __init__(self, seed: int, settled: bool = False):
+        self.seed, self.settled = seed, settled
 
     def random(self) -> Random:
         """The clock is in it, so that a build that goes on does not see the same tasks again."""
@@ -48,30 +52,47 @@ class Edits(torch.utils.data.IterableDataset):
         rng = self.random()
         while True:
             task = sample_task(rng.getrandbits(60), split="train")
+            if self.settled and len(task.accepted) > 1:
+                continue
             source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
             captions = task.source.caption, task.target.caption
             yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
 
 
-class Cells(Edits):
-    """Single cells {"image": [64, 64, 3]}, for the autoencoder: every one shows a thing, now and then a black square."""
+class Pictures(Edits):
+    """Pictures {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
 
     def __iter__(self):
         rng = self.random()
         while True:
-            scene = sample_scene(rng, count=4)
-            if rng.random() < 0.3:
-                scene = scene.with_thing(0, replace(scene.at(0), covered=True))
-            if rng.random() < 0.3:
-                scene = scene.with_thing(3, None)
-            for cell in split_cells(render([scene]))[0]:
+            scene = sample_scene(rng, count=rng.choice((1, 2, 3, 4, 4)))
+            thing = rng.choice(scene.things)
+            if rng.random() < 0.5:
+                scene = scene.with_thing(thing.cell, replace(thing, covered=True))
+            yield {"image": render([scene])[0]}
+
+
+class Cells(Pictures):
+    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbours."""
+
+    def __iter__(self):
+        for picture in super().__iter__():
+            for cell in split_cells(picture["image"][None])[0]:
                 yield {"image": cell}
 
 
 def make_tokenizer(folder: Path, length: int):
     """A CLIPTokenizer whose vocabulary is every byte and the words of the built-in world."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
+
+    with main_process_first() as first:
+        if first and not (folder / "vocab.json").exists():  # weights that go on need the tokens they began with
+            write_tokenizer(folder, length)
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
+
+
+def write_tokenizer(folder: Path, length: int) -> None:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
     words += [w for table in (WORDINGS, HELD_OUT_WORDINGS) for lines in table.values() for w in lines]
@@ -94,7 +115,6 @@ def make_tokenizer(folder: Path, length: int):
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length})
-    return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
 
 def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
@@ -159,9 +179,12 @@ def build_autoencoder(work: Path, plan: Plan, device: str, report):
     done = work / "autoencoder" / "model"
     if not done.exists():
         vae = make_vae().to(device)
-        autoencoder.train(vae, Cells(1), plan, work / "autoencoder", report=report)
-        if is_main_process():
-            vae.save_pretrained(done)
+        autoencoder.train(vae, Cells(1), plan, work / "autoencoder" / "cells", report=report)
+        whole = replace(plan, batch=max(1, plan.batch // 4), learning_rate=plan.learning_rate / 2)
+        autoencoder.train(vae, Pictures(1), whole, work / "autoencoder" / "pictures", report=report)
+        with main_process_first() as first:
+            if first:
+                vae.save_pretrained(done)
     return AutoencoderTiny.from_pretrained(done).to(device)
 
 
@@ -178,27 +201,73 @@ def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
     )  # fmt: skip
 
 
+class Redraw(instruct_pix2pix.Denoiser):
+    """`forward(batch)` trains the decoder alone, on latents that the U-Net predicts: it learns to draw crisply what the
+    editor means. Half of the latents stay true ones."""
+
+    def __init__(self, pipe):
+        super().__init__(pipe, instruct_pix2pix.Objective(), render_arrays)
+        self.requires_grad_(False)
+        self.vae.decoder.requires_grad_(True)
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        with torch.no_grad():
+            source, edited, tokens = self.encode_batch(batch)
+            clean = edited * self.vae.config.scaling_factor
+            answer = self.answer(source, self.text_encoder(tokens)[0])
+            latents = torch.where(torch.rand(len(clean), 1, 1, 1, device=clean.device) < 0.5, answer, clean)
+            image = self.render(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
+        return autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
+
+    def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Two steps: from noise to clean latents, noised again half-way, and clean again."""
+        noisy, last = torch.randn_like(source), len(self.alphas) - 1
+        for now, following in ((last, last // 2), (last // 2, 0)):
+            clean = self.unet(torch.cat([noisy, source], 1), now, encoder_hidden_states=text).sample.float()
+            alpha = self.alphas[following]
+            noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
+        return clean
+
+
+def polish_decoder(work: Path, plan: Plan, device: str, report) -> None:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
+    optimise(
+        Redraw(pipe), Edits(4, settled=True), plan, work / "decoder",
+        collate=instruct_pix2pix.collate_with(pipe.tokenizer), report=report,
+    )  # fmt: skip
+    with main_process_first() as first:
+        if first:
+            pipe.vae.save_pretrained(work / "editor" / "vae")
+
+
 def build_clip(work: Path, plan: Plan, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
     clip.train(
         model, tokenizer, Edits(3), plan, work / "clip", render=render_arrays, mean=CLIP_MEAN, std=CLIP_STD, report=report
     )  # fmt: skip
-    if is_main_process():
-        model.save_pretrained(work / "clip")
+    with main_process_first() as first:
+        if first:
+            model.save_pretrained(work / "clip")
 
 
-def is_main_process() -> bool:
+@contextmanager
+def main_process_first():
+    """True in the process that writes; the others go through when it is done."""
     from accelerate import PartialState
 
-    return PartialState().is_main_process
+    with PartialState().main_process_first():
+        yield PartialState().is_main_process
 
 
-def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_FOLDER) -> None:
+def publish(work: Path, out: Path) -> None:
     """Copies what was trained to where it ships, in float16."""
     from diffusers import StableDiffusionInstructPix2PixPipeline
     from transformers import CLIPModel
 
+    editor, clip_folder = out / EDITOR_FOLDER.name, out / CLIP_FOLDER.name
     if (work / "editor" / "model_index.json").exists():
         pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
         shutil.rmtree(editor, ignore_errors=True)
@@ -209,7 +278,8 @@ def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_F
     if (work / "clip" / "config.json").exists():
         shutil.rmtree(clip_folder, ignore_errors=True)
         CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
-        make_tokenizer(clip_folder, CLIP_TOKENS)
+        for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+            shutil.copy(work / "clip" / name, clip_folder / name)
         write_json(clip_folder / "preprocessor_config.json", {
             "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"height": SIZE, "width": SIZE},
             "do_center_crop": False, "do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255,
@@ -220,7 +290,8 @@ def publish(work: Path, editor: Path = EDITOR_FOLDER, clip_folder: Path = CLIP_F
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
-    parser.add_argument("--only", choices=("autoencoder", "editor", "clip", "publish"), help="one stage alone")
+    parser.add_argument("--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)")
+    parser.add_argument("--only", choices=("autoencoder", "editor", "decoder", "clip", "publish"), help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
@@ -241,6 +312,9 @@ def main(arguments: list[str] | None = None) -> int:
     def report(line: str) -> None:
         print(line, flush=True)
 
+    from accelerate import PartialState
+
+    PartialState(cpu=options.device == "cpu")  # whoever asks first decides for all: under torchrun, which backend
     torch.set_float32_matmul_precision("high")
     if wanted("autoencoder") or wanted("editor"):
         vae = build_autoencoder(
@@ -248,10 +322,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
     if wanted("editor"):
         build_editor(options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report)
+    if wanted("decoder"):
+        polish_decoder(options.work, plan(3_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("clip"):
         build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("publish"):
-        publish(options.work)
+        publish(options.work, options.out)
     return 0
 
 

@@ -12,7 +12,7 @@ from .loop import Plan, optimise
 
 
 class Reconstruction(nn.Module):
-    """`forward(batch)`: how far decoded pictures are from a batch {"image"}; edges and small things weigh more."""
+    """`forward(batch)`: how far decoded pictures are from a batch {"image"}."""
 
     def __init__(self, vae):
         super().__init__()
@@ -20,9 +20,14 @@ class Reconstruction(nn.Module):
 
     def forward(self, batch: dict) -> torch.Tensor:
         image = batch["image"].permute(0, 3, 1, 2) * 2 - 1
-        error = self.vae.decode(self.vae.encode(image).latents).sample.float() - image
-        weight = 1 + 4 * detail(image)
-        return (weight * (error.square() + 0.1 * error.abs())).mean()
+        return distance(self.vae.decode(self.vae.encode(image).latents).sample, image)
+
+
+def distance(decoded: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """Between pictures [B, 3, H, W] in -1…1; edges and small things weigh more."""
+    error = decoded.float() - image
+    weight = 1 + 4 * detail(image)
+    return (weight * (error.square() + 0.1 * error.abs())).mean()
 
 
 def detail(image: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,107 @@
+"""What a user does in the window: drop a workflow, run it, and see the picture; on both canvases.
+
+Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS names, if it is set, to be looked at.
+"""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rethink.tiny import EDITOR_FOLDER
+from tests.hosts import PACK_ROOT
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json"))}
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium was found"),
+    pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as engine:
+        with engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as chromium:
+            yield chromium
+
+
+@pytest.fixture(params=["classic", "nodes-2.0"])
+def page(request, server, browser):
+    server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
+    server.post("/settings/Comfy.TutorialCompleted", True)
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.canvas_kind = request.param
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(server.address)
+    page.wait_for_function("!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=60_000)
+    yield page
+    page.close()
+
+
+def drop(page, path: Path) -> None:
+    """Drags a file from the desktop into the window."""
+    page.wait_for_timeout(1000)
+    page.evaluate(
+        """([name, text]) => {
+            const files = new DataTransfer();
+            files.items.add(new File([text], name, {type: 'application/json'}));
+            for (const kind of ['dragenter', 'dragover', 'drop'])
+                document.querySelector('canvas').dispatchEvent(
+                    new DragEvent(kind, {dataTransfer: files, bubbles: true, cancelable: true}));
+        }""",
+        [path.name, path.read_text(encoding="utf-8")],
+    )
+    wanted = {node["type"] for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]}
+    page.wait_for_function(
+        "kinds => kinds.every(kind => app.graph.nodes.some(node => node.type === kind))", arg=sorted(wanted)
+    )
+
+
+def shoot(page, name: str) -> Image.Image:
+    data = page.screenshot()
+    if folder := os.environ.get("RETHINK_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{name}-{page.canvas_kind}.png").write_bytes(data)
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def results(server) -> list[Image.Image]:
+    """The pictures of the newest run."""
+    entry = list(server.json("/history?max_items=1").values())[-1]
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
+    return [Image.open(io.BytesIO(server.view(image))).convert("RGB") for image in found]
+
+
+def share_of_color(screen: Image.Image, color: tuple) -> float:
+    return float((np.abs(np.asarray(screen, int) - color).max(-1) <= 6).mean())
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_a_dropped_workflow_shows_its_result(server, page, name):
+    drop(page, WORKFLOWS[name])
+    page.keyboard.press(".")  # fit the view
+    page.wait_for_timeout(800)
+    before, done = shoot(page, f"{name}-before"), len(server.json("/history"))
+    page.keyboard.press("Control+Enter")
+    for _ in range(600):
+        if len(server.json("/history")) > done:
+            break
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(1500)
+    after = shoot(page, f"{name}-after")
+    corner = results(server)[-1].getpixel((2, 2))  # a picture's corner shows its background
+    assert share_of_color(after, corner) > share_of_color(before, corner) + 0.002
+    assert page.problems == []

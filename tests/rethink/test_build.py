@@ -1,0 +1,40 @@
+"""The command that makes the built-in models, from nothing to folders that load, in a few steps."""
+
+import torch
+
+from rethink.editors.loading import load_editor
+from rethink.tiny import build, render, sample_task
+
+
+def test_it_builds_an_editor_and_a_clip_that_load(tmp_path, capsys):
+    arguments = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    arguments += ["--scale", "0.0001", "--batch", "8", "--workers", "0", "--precision", "no"]
+    assert build.main(arguments) == 0
+
+    editor = load_editor(tmp_path / "out" / "editor")
+    assert editor.defaults.steps == build.DEFAULTS["steps"]
+    task = sample_task(0)
+    source = render([task.source])
+    image = editor.edit(editor.prepare(source), [task.instruction], [0])
+    assert image.shape == source.shape and torch.isfinite(image).all()
+
+    from transformers import CLIPModel, CLIPTokenizer
+
+    clip = CLIPModel.from_pretrained(tmp_path / "out" / "clip")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "out" / "clip")
+    words = tokenizer([task.source.caption], return_tensors="pt", padding=True)
+    logits = clip(**words, pixel_values=source.permute(0, 3, 1, 2) * 2 - 1).logits_per_text
+    assert logits.shape == (1, 1) and torch.isfinite(logits).all()
+
+    capsys.readouterr()
+    assert build.main(arguments) == 0  # every stage finds its checkpoint
+    assert "going on from step" in capsys.readouterr().out
+
+
+def test_its_tokenizer_knows_the_words_of_the_world_and_any_letter(tmp_path):
+    tokenizer = build.make_tokenizer(tmp_path, 32)
+    known = tokenizer("change the color of the purple triangle").input_ids
+    assert len(known) == 2 + 7  # a token a word, between start and end
+    odd = tokenizer("ångström 草").input_ids
+    assert tokenizer.unk_token_id not in odd[1:-1]
+    assert "ngstr" in tokenizer.decode(odd, skip_special_tokens=True)
