@@ -3,8 +3,9 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .keep import KeepUnchangedPixels
 
-NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+NODES = [LoadEditor, SampleEdit, EditChain, KeepUnchangedPixels, Scene]
 
 
 class RethinkExtension(ComfyExtension):

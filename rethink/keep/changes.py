@@ -23,9 +23,7 @@ def cell_size(size: tuple[int, int]) -> int:
     return max(1, min(4, round(side / 128)), round(side / 384))
 
 
-def find_changes(
-    source: Tensor, placed: Tensor, visible: tuple[slice, slice], sensitivity: float
-) -> tuple[Tensor, Tensor]:
+def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -> tuple[Tensor, Tensor]:
     """([rows, columns] changed cells, [rows, columns] texture of the source) for pictures [3, H, W] in one frame.
 
     Only `visible` rows and columns of pixels are compared; beyond them cells go with the nearest one that was.
@@ -34,18 +32,18 @@ def find_changes(
     texture = _texture(source, cell)
     rows, columns = compared = _cells_within(visible, cell, texture.shape)
     difference = placed - source
-    energy = _pooled(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
-    mean = _pooled(difference, cell)[:, rows, columns]
+    energy = pooled(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
+    mean = pooled(difference, cell)[:, rows, columns]
     measures = (_smoothed(energy)[0].sqrt(), _smoothed(_smoothed(mean)).square().sum(0).sqrt() / 1.6)
     excess = [
         _excess(measure, texture[compared], floor, ceiling)
         for measure, floor, ceiling in zip(measures, FLOORS, CEILINGS)
     ]
-    score = _spread(torch.maximum(*excess) * sensitivity, compared, texture.shape)
+    score = _spread(torch.maximum(*excess), compared, texture.shape)
     return _coherent(score), texture
 
 
-def _pooled(image: Tensor, cell: int) -> Tensor:
+def pooled(image: Tensor, cell: int) -> Tensor:
     """[C, H, W] → means over cells; those at the lower and right border may be smaller."""
     return F.avg_pool2d(image[None], cell, ceil_mode=True, count_include_pad=False)[0]
 
@@ -57,7 +55,7 @@ def _smoothed(cells: Tensor) -> Tensor:
 def _texture(source: Tensor, cell: int) -> Tensor:
     """RMS of the source's finest detail over a cell and those around it."""
     detail = (source - blurred(source)).square().sum(0, keepdim=True)
-    return _smoothed(_pooled(detail, cell))[0].sqrt()
+    return _smoothed(pooled(detail, cell))[0].sqrt()
 
 
 def _cells_within(visible: tuple[slice, slice], cell: int, shape: torch.Size) -> tuple[slice, slice]:

@@ -3,6 +3,7 @@
 Plain torch: every step is a resampling along one axis, a sum or a pooling, and nothing has to be installed for it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import as_image, as_mask
-from .changes import cell_size, dilated, find_changes
+from .changes import cell_size, dilated, find_changes, pooled
 from .registration import DRIFT, Registration, place, register
 
 ALIKE = 0.22  # less agreement of the edges than this: two pictures that have nothing to do with each other
 LEFT = 0.12  # when less than this share of the source's structure is unchanged, the edit is of everything
 
+OnPicture = Callable[[int, int], None]
 KEPT, EVERYTHING, NOTHING = "kept", "everything changed", "nothing in common"
 
 
@@ -48,42 +50,51 @@ class Kept:
         return f"{moved} · colour drift {self.drift * 255:.1f}/255 · {self.changed * 100:.1f} % changed"
 
 
-def keep_unchanged(source: Tensor, edit: Tensor, mask: Tensor | None = None, *, sensitivity: float = 1.0, seam: int = 0) -> list[Kept]:
-    """Put the source's own pixels back wherever the edit did not change them, bit for bit.
+def keep_unchanged(
+    source: Tensor, edit: Tensor, mask: Tensor | None = None, *, on_picture: OnPicture | None = None
+) -> list[Kept]:
+    """Put the source's own pixels back wherever the edit did not change them, bit for bit; one Kept an edit.
 
-    `source`: IMAGE [B or 1, H, W, 3]; `edit`: IMAGE [B, h, w, 3] of any size. `mask` [B or 1, H, W]: where the picture
-    may change; outside it everything is the source's, and only there the two are compared to find the shift.
-    `sensitivity` above 1 finds fainter changes. `seam`: pixels over which a change fades into the source, outside of
-    it; 0 takes a hundredth of the picture's side.
+    `source`: IMAGE [S, H, W, 3]; `edit`: IMAGE [B, h, w, 3] of any size, the edits of the first source first. `mask`
+    [S or 1, H, W]: where the picture may change; outside it everything is the source's, and only there the two are
+    compared to find the shift. `on_picture(done, total)` is called after each edit; what it raises ends the run.
     Raises RethinkError for pictures that are none, and for batches and masks that do not fit.
     """
-    source, edit = as_image(source, "source"), as_image(edit, "edit")
-    if len(source) not in (1, len(edit)):
-        raise RethinkError(f"source: {len(source)} pictures for {len(edit)} edit(s); give one, or one for each edit.")
-    if not sensitivity > 0:
-        raise RethinkError(f"sensitivity: expected a number above 0, got {sensitivity}.")
-    if seam < 0:
-        raise RethinkError(f"seam: expected 0 (automatic) or more pixels, got {seam}.")
-    masks = [None] * len(edit) if mask is None else as_mask(mask, source[:1].expand(len(edit), -1, -1, -1)).expand(len(edit), -1, -1)
-    sources = source.expand(len(edit), -1, -1, -1)
-    return [_keep(*pair, sensitivity, seam) for pair in zip(sources, edit, masks)]
+    source, edit = as_image(source, "source"), as_image(edit, "edited")
+    each, rest = divmod(len(edit), len(source))
+    if rest:
+        raise RethinkError(f"edited: {len(edit)} edit(s) of {len(source)} sources; give as many for every source.")
+    masks = None if mask is None else as_mask(mask, source).expand(len(source), -1, -1).to(source)
+    kept = []
+    for row, picture in enumerate(edit):
+        of = row // each
+        kept.append(_keep(source[of], picture, None if masks is None else masks[of]))
+        if on_picture is not None:
+            on_picture(row + 1, len(edit))
+    return kept
 
 
-def _keep(source: Tensor, edit: Tensor, mask: Tensor | None, sensitivity: float, seam: int) -> Kept:
+def _keep(source: Tensor, edit: Tensor, mask: Tensor | None) -> Kept:
     ours, theirs = source.movedim(-1, 0), edit.movedim(-1, 0).to(source.device)
     size = ours.shape[1:]
-    registration = register(ours, theirs, _trusted(ours, mask))
-    placement = registration.placement
-    placed = registration.colours.undo(place(theirs, placement, size)).clamp(0, 1)
-    cells, texture = find_changes(registration.colours.shown(ours), placed, placement.visible(size), sensitivity)
-    verdict = _verdict(registration, theirs, cells, texture, mask)
-    measured = {"shift": placement.shift(size), "zoom": placement.zoom, "drift": registration.colours.drift(theirs)}
-    if verdict != KEPT:
+    trusted = _trusted(ours, mask)
+    registration = register(ours, theirs, trusted)
+    placement, colours = registration.placement, registration.colours
+    placed = place(theirs, placement, size)
+    corrected = colours.undo(placed).clamp(0, 1)
+    cells, texture = find_changes(colours.shown(ours), corrected, placement.visible(size))
+    drift = colours.drift(theirs)
+    verdict = _verdict(registration, drift, cells, texture, trusted, mask)
+    if verdict == NOTHING:
+        return Kept(edit, torch.ones_like(edit[..., 0]), (0.0, 0.0), 1.0, 1.0, 0.0, verdict)
+    measured = {"shift": placement.shift(size), "zoom": placement.zoom, "drift": drift}
+    if verdict == EVERYTHING:
         return Kept(edit, torch.ones_like(edit[..., 0]), changed=1.0, verdict=verdict, **measured)
-    alpha = softened(cells, size, seam)
+    alpha = softened(cells, size)
     if mask is not None:
         alpha = alpha * mask
-    image = torch.where(alpha > 0, torch.lerp(ours, placed, alpha), ours).movedim(0, -1)
+    theirs = corrected if drift <= DRIFT else placed.clamp(0, 1)  # more is what was asked for
+    image = torch.where(alpha > 0, torch.lerp(ours, theirs, alpha), ours).movedim(0, -1)
     return Kept(image, alpha, changed=(alpha > 0).float().mean().item(), verdict=verdict, **measured)
 
 
@@ -96,18 +107,23 @@ def _trusted(source: Tensor, mask: Tensor | None) -> Tensor:
     return outside if outside.mean() > 0.05 else everywhere
 
 
-def _verdict(registration: Registration, edit: Tensor, cells: Tensor, texture: Tensor, mask: Tensor | None) -> str:
-    weight = texture.clamp(max=4 * texture.mean())
+def _verdict(
+    registration: Registration, drift: float, cells: Tensor, texture: Tensor, trusted: Tensor, mask: Tensor | None
+) -> str:
+    weight = texture.clamp(max=4 * texture.mean()) * pooled(trusted, cell_size(trusted.shape[1:]))[0]
     structure = weight.mean().item()
-    left = ((~cells) * weight).mean().item() / structure if structure > 1e-3 else (~cells).float().mean().item()
-    if mask is None and (left < LEFT or registration.colours.drift(edit) > DRIFT):
-        return NOTHING if registration.agreement < ALIKE and structure > 1e-3 else EVERYTHING
-    return KEPT
+    plain = structure <= 1e-3  # no edges to go by
+    left = (~cells).float().mean().item() if plain else ((~cells) * weight).mean().item() / structure
+    if left >= LEFT and drift <= DRIFT:
+        return KEPT
+    if registration.agreement < ALIKE and not plain:
+        return NOTHING
+    return EVERYTHING if mask is None else KEPT  # with a mask we were told what to keep
 
 
-def softened(cells: Tensor, size: tuple[int, int], seam: int = 0) -> Tensor:
-    """Changed cells → [H, W]: 1 on every pixel of them, falling to 0 within `seam` pixels outside (0: automatic)."""
-    seam = seam or max(2, round(max(size) / 100))
+def softened(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Changed cells → [H, W]: 1 on every pixel of them, falling to 0 within a hundredth of the longer side outside."""
+    seam = max(2, round(max(size) / 100))
     cell = cell_size(size)
     pixels = cells.float().repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]
     radii = (-(-seam // 4), seam // 4)  # two boxes make the slope smooth; together they reach half of the seam

@@ -232,14 +232,17 @@ def _step(
     columns_of_jacobian = []
     for axis, (span, side) in enumerate(zip(placement.span, size), start=1):
         slope = (_slope(placed, axis) * colours.gain + _slope(source, axis)) * (side / 2 / span)
-        at = ((torch.arange(side, device=source.device) + 0.5) / side - 0.5).view([-1 if a == axis else 1 for a in range(3)])
+        at = ((torch.arange(side, device=source.device) + 0.5) / side - 0.5).view(
+            [-1 if a == axis else 1 for a in range(3)]
+        )
         columns_of_jacobian += [(slope * at).flatten(), slope.flatten()]
     jacobian = torch.stack(columns_of_jacobian)
     weighted = jacobian * weights.expand_as(error).flatten()
     normal = (weighted @ jacobian.T).double()
     ridge = 1e-6 * normal.diagonal().mean() + 1e-9
-    update = torch.linalg.solve(normal + ridge * torch.eye(4, dtype=normal.dtype, device=normal.device),
-                                (weighted @ error.flatten()).double())
+    update = torch.linalg.solve(
+        normal + ridge * torch.eye(4, dtype=normal.dtype, device=normal.device), (weighted @ error.flatten()).double()
+    )
     d = update.clamp(-0.05, 0.05).tolist()
     span = (placement.span[0] - d[0], placement.span[1] - d[2])
     offset = (placement.offset[0] - d[1], placement.offset[1] - d[3])
