@@ -20,6 +20,7 @@ STEPS = (8, 5, 4)
 ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
 CUTOFFS = (0.3, 0.15, 0.1)  # a pixel that differs more than this, per level, is edited however noisy the pair is
 STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
+FAINT = 0.5 / 255  # a smaller change of every colour is none
 DRIFT = 0.065  # the largest RMS change of colour that still is a drift and not an edit of everything
 
 
@@ -61,6 +62,10 @@ class Colours:
     gain: Tensor
     offset: Tensor
 
+    @staticmethod
+    def unchanged(like: Tensor) -> "Colours":
+        return Colours(like.new_ones(3, 1, 1), like.new_zeros(3, 1, 1))
+
     def undo(self, edit: Tensor) -> Tensor:
         return edit * self.gain + self.offset
 
@@ -87,7 +92,7 @@ def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     """Where the source [3, H, W] lies in the edit [3, h, w], looking where `trusted` [1, H, W] is 1 and not 0."""
     levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(source.shape[1:])]]
     start = _search(*levels[0], _ways_to_fit(source.shape[1:], edit.shape[1:]))
-    placement, colours = start, Colours(*(source.new_full((3, 1, 1), value) for value in (1.0, 0.0)))
+    placement, colours = start, Colours.unchanged(source)
     for (small, small_edit, small_trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
         small_trusted = small_trusted * _shrunk(_alike(*levels[0][:2], placement), list(small.shape[1:]))
         for _ in range(steps):
@@ -96,6 +101,8 @@ def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     agreements = [_agreement(*levels[0], place) for place in (start, placement)]
     if agreements[1] < agreements[0] - 0.1:  # too much was edited for the pixels to agree on anything
         placement = start
+    if max(ends.abs().max() for ends in (colours.offset, colours.gain + colours.offset - 1)) < FAINT:
+        colours = Colours.unchanged(source)
     return Registration(placement, colours, max(agreements))
 
 
