@@ -19,6 +19,7 @@ LEVELS = (192, 384, 768)  # the long side of the pyramid's pictures; the last on
 STEPS = (8, 5, 4)
 ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
 CUTOFFS = (0.3, 0.15, 0.1)  # a pixel that differs more than this, per level, is edited however noisy the pair is
+UNSURE = 0.02  # less agreement of the edges than this is chance
 STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
 FAINT = 0.5 / 255  # a smaller change of every colour is none
 DRIFT = 0.065  # the largest RMS change of colour that still is a drift and not an edit of everything
@@ -92,18 +93,33 @@ def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     """Where the source [3, H, W] lies in the edit [3, h, w], looking where `trusted` [1, H, W] is 1 and not 0."""
     levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(source.shape[1:])]]
     start = _search(*levels[0], _ways_to_fit(source.shape[1:], edit.shape[1:]))
-    placement, colours = start, Colours.unchanged(source)
-    for (small, small_edit, small_trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
-        small_trusted = small_trusted * _shrunk(_alike(*levels[0][:2], placement), list(small.shape[1:]))
-        for _ in range(steps):
-            placement, colours = _step(small, small_edit, small_trusted, placement, colours, cutoff)
+    placement, colours = _refined(levels, start)
     placement = _settled(placement, source.shape[1:])
-    agreements = [_agreement(*levels[0], place) for place in (start, placement)]
-    if agreements[1] < agreements[0] - 0.1:  # too much was edited for the pixels to agree on anything
-        placement = start
+    agreement, by_search = (_agreement(*levels[0], found) for found in (placement, start))
+    if agreement < max(by_search - 0.1, UNSURE):  # too much was edited for the pixels to agree on anything
+        placement, agreement = start, by_search
+        colours = _matched_colours(*levels[0], placement)
     if max(ends.abs().max() for ends in (colours.offset, colours.gain + colours.offset - 1)) < FAINT:
         colours = Colours.unchanged(source)
-    return Registration(placement, colours, max(agreements))
+    return Registration(placement, colours, agreement)
+
+
+def _refined(levels: list[tuple[Tensor, Tensor, Tensor]], placement: Placement) -> tuple[Placement, Colours]:
+    """Gauss-Newton steps from coarse to fine."""
+    colours = Colours.unchanged(levels[0][0])
+    for (source, edit, trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
+        trusted = trusted * _shrunk(_alike(*levels[0][:2], placement), list(source.shape[1:]))
+        for _ in range(steps):
+            placement, colours = _step(source, edit, trusted, placement, colours, cutoff)
+    return placement, colours
+
+
+def _matched_colours(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> Colours:
+    """The drift alone, the placement being as it is."""
+    colours = Colours.unchanged(source)
+    for _ in range(STEPS[0]):
+        _, _, colours = _compared(source, edit, trusted, placement, colours, CUTOFFS[0])
+    return colours
 
 
 def place(edit: Tensor, placement: Placement, size: tuple[int, int]) -> Tensor:
@@ -224,33 +240,37 @@ def _agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placeme
     return max(0.0, ((ours.conj() * theirs).real.sum() / norm.clamp_min(1e-6)).item())
 
 
+def _compared(
+    source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colours: Colours, cutoff: float
+) -> tuple[Tensor, Tensor, Colours]:
+    """(the placed edit, how much each pixel counts [1, H, W], the colours fitted anew) by one robust step."""
+    placed = place(edit, placement, source.shape[1:])
+    shown = torch.zeros_like(trusted)
+    rows, columns = placement.visible(source.shape[1:])
+    shown[:, rows, columns] = trusted[:, rows, columns]
+    expected = colours.shown(source)
+    weights = _weights(colours.undo(placed) - expected, shown, cutoff)
+    return placed, weights, _fit_colours(placed, expected, weights)
+
+
 def _step(
     source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colours: Colours, cutoff: float
 ) -> tuple[Placement, Colours]:
     """One Gauss-Newton step of the placement, after one robust fit of the colours."""
-    size = source.shape[1:]
-    placed = place(edit, placement, size)
-    shown = torch.zeros_like(trusted)
-    rows, columns = placement.visible(size)
-    shown[:, rows, columns] = trusted[:, rows, columns]
-    weights = _weights(colours.undo(placed) - colours.shown(source), shown, cutoff)
-    colours = _fit_colours(placed, colours.shown(source), weights)
+    placed, weights, colours = _compared(source, edit, trusted, placement, colours, cutoff)
     error = colours.undo(placed) - colours.shown(source)
-    columns_of_jacobian = []
-    for axis, (span, side) in enumerate(zip(placement.span, size), start=1):
+    jacobian = []
+    for axis, span in enumerate(placement.span, start=1):
+        side = source.shape[axis]
         slope = (_slope(placed, axis) * colours.gain + _slope(source, axis)) * (side / 2 / span)
-        at = ((torch.arange(side, device=source.device) + 0.5) / side - 0.5).view(
-            [-1 if a == axis else 1 for a in range(3)]
-        )
-        columns_of_jacobian += [(slope * at).flatten(), slope.flatten()]
-    jacobian = torch.stack(columns_of_jacobian)
+        at = (torch.arange(side, device=source.device) + 0.5) / side - 0.5
+        at = at.view([-1 if a == axis else 1 for a in range(3)])
+        jacobian += [(slope * at).flatten(), slope.flatten()]
+    jacobian = torch.stack(jacobian)
     weighted = jacobian * weights.expand_as(error).flatten()
     normal = (weighted @ jacobian.T).double()
-    ridge = 1e-6 * normal.diagonal().mean() + 1e-9
-    update = torch.linalg.solve(
-        normal + ridge * torch.eye(4, dtype=normal.dtype, device=normal.device), (weighted @ error.flatten()).double()
-    )
-    d = update.clamp(-0.05, 0.05).tolist()
+    normal.diagonal().add_(1e-6 * normal.diagonal().mean() + 1e-9)  # a plain surface says nothing
+    d = torch.linalg.solve(normal, (weighted @ error.flatten()).double()).clamp(-0.05, 0.05).tolist()
     span = (placement.span[0] - d[0], placement.span[1] - d[2])
     offset = (placement.offset[0] - d[1], placement.offset[1] - d[3])
     return Placement(placement.base, span, offset), colours
