@@ -68,5 +68,5 @@ class KeepUnchangedPixels(io.ComfyNode):
         )
 
 
-def _number(name: str, tooltip: str) -> io.Output:
+def _number(name: str, tooltip: str) -> io.Float.Output:
     return io.Float.Output(name, display_name=name.replace("_", " "), is_output_list=True, tooltip=tooltip)

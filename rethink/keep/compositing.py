@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import as_image, as_mask
 from .changes import cell_size, dilated, find_changes, pooled
-from .registration import DRIFT, Registration, place, register
+from .registration import DRIFT, Colours, Registration, place, register
 
 ALIKE = 0.22  # less agreement of the edges than this: two pictures that have nothing to do with each other
 LEFT = 0.12  # when less than this share of the source's structure is unchanged, the edit is of everything
@@ -80,10 +80,11 @@ def _keep(source: Tensor, edit: Tensor, mask: Tensor | None) -> Kept:
     trusted = _trusted(ours, mask)
     registration = register(ours, theirs, trusted)
     placement, colours = registration.placement, registration.colours
-    placed = place(theirs, placement, size)
-    corrected = colours.undo(placed).clamp(0, 1)
-    cells, texture = find_changes(colours.shown(ours), corrected, placement.visible(size))
     drift = colours.drift(theirs)
+    if drift > DRIFT:  # that much is no drift, but what was asked for
+        colours = Colours.unchanged(ours)
+    placed = colours.undo(place(theirs, placement, size)).clamp(0, 1)
+    cells, texture = find_changes(colours.shown(ours), placed, placement.visible(size))
     verdict = _verdict(registration, drift, cells, texture, trusted, mask)
     if verdict == NOTHING:
         return Kept(edit, torch.ones_like(edit[..., 0]), (0.0, 0.0), 1.0, 1.0, 0.0, verdict)
@@ -93,8 +94,7 @@ def _keep(source: Tensor, edit: Tensor, mask: Tensor | None) -> Kept:
     alpha = softened(cells, size)
     if mask is not None:
         alpha = alpha * mask
-    theirs = corrected if drift <= DRIFT else placed.clamp(0, 1)  # more is what was asked for
-    image = torch.where(alpha > 0, torch.lerp(ours, theirs, alpha), ours).movedim(0, -1)
+    image = torch.where(alpha > 0, torch.lerp(ours, placed, alpha), ours).movedim(0, -1)
     return Kept(image, alpha, changed=(alpha > 0).float().mean().item(), verdict=verdict, **measured)
 
 

@@ -20,7 +20,7 @@ def inputs_of(node):
 
 def test_the_pack_has_its_nodes(classes):
     assert set(classes) - {"PreviewImage", "SaveImage", "PreviewAny"} == {
-        "RethinkLoadEditor", "RethinkSampleEdit", "RethinkEditChain", "RethinkScene",
+        "RethinkLoadEditor", "RethinkSampleEdit", "RethinkEditChain", "RethinkKeepUnchangedPixels", "RethinkScene",
     }  # fmt: skip
 
 

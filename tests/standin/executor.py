@@ -30,7 +30,8 @@ def node_classes(pack: ModuleType) -> dict[str, type]:
         await extension.on_load()
         return await extension.get_node_list()
 
-    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage, _PreviewAny]}
+    ends = [_PreviewImage, _SaveImage, _PreviewAny, _CompareImages, _PreviewMask]
+    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *ends]}
 
 
 def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
@@ -103,6 +104,8 @@ def _problem(value, io_type, options, prompt, classes) -> str | None:
     if io_type == "COMBO":
         return None if value in options["options"] else f"{value!r} is not in {options['options']}"
     types = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
+    if io_type == "IMAGECOMPARE":  # a widget without a value
+        return None
     if io_type not in types:
         return f"{io_type} needs a link"
     if not isinstance(value, types[io_type]):
@@ -143,3 +146,27 @@ class _PreviewAny(io.ComfyNode):
     @classmethod
     def execute(cls, source):
         return io.NodeOutput(ui={"text": [str(source)]})
+
+
+class _CompareImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        images = [io.Image.Input(name, optional=True) for name in ("image_a", "image_b")]
+        view = io.Custom("IMAGECOMPARE").Input("compare_view")
+        return io.Schema("ImageCompare", "Compare Images", "image", inputs=[*images, view], is_output_node=True)
+
+    @classmethod
+    def execute(cls, image_a, image_b, compare_view):
+        return io.NodeOutput(ui={"a_images": list(image_a), "b_images": list(image_b)})
+
+
+class _PreviewMask(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        mask = io.Mask.Input("mask")
+        outputs = [io.Mask.Output(display_name="mask")]
+        return io.Schema("MaskPreview", "Preview Mask", "mask", inputs=[mask], outputs=outputs, is_output_node=True)
+
+    @classmethod
+    def execute(cls, mask):
+        return io.NodeOutput(mask, ui=ui.PreviewImage(mask))
