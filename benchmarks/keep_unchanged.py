@@ -245,7 +245,7 @@ def optical_flow(source, edit):
 def _composited(source, aligned, shift, zoom):
     theirs, picture = torch.from_numpy(aligned).clamp(0, 1).movedim(-1, 0), source[0].movedim(-1, 0)
     size = picture.shape[1:]
-    cells, _ = find_changes(picture, theirs, (slice(0, size[0]), slice(0, size[1])))
+    cells = find_changes(picture, theirs, (slice(0, size[0]), slice(0, size[1])))
     alpha = softened(cells, size)
     image = torch.where(alpha > 0, torch.lerp(picture, theirs, alpha), picture)
     return Result(image.movedim(0, -1).numpy(), alpha.numpy(), shift, zoom)

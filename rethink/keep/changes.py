@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registration import blurred
+from .registration import blurred, shrunk
 
 WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a change beside it; is a change by itself
 BINS = 12  # of texture, with equally many cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
 FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighbourhood: differences that nobody sees
+DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # the side at which the detail of the whole is compared; RMS: a plain surface
 CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: noisier than this no editor's untouched cells are
 
 
@@ -23,8 +24,8 @@ def cell_size(size: tuple[int, int]) -> int:
     return max(1, min(4, round(side / 128)), round(side / 384))
 
 
-def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -> tuple[Tensor, Tensor]:
-    """([rows, columns] changed cells, [rows, columns] texture of the source) for pictures [3, H, W] in one frame.
+def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -> Tensor:
+    """The changed cells [rows, columns], for pictures [3, H, W] in one frame.
 
     Only `visible` rows and columns of pixels are compared; beyond them cells go with the nearest one that was.
     """
@@ -32,30 +33,56 @@ def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -
     texture = _texture(source, cell)
     rows, columns = compared = _cells_within(visible, cell, texture.shape)
     difference = placed - source
-    energy = pooled(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
-    mean = pooled(difference, cell)[:, rows, columns]
-    measures = (_smoothed(energy)[0].sqrt(), _smoothed(_smoothed(mean)).square().sum(0).sqrt() / 1.6)
+    energy = _pooled(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
+    mean = _pooled(difference, cell)[:, rows, columns]
+    measures = (_averaged(energy, 1)[0].sqrt(), _averaged(_averaged(mean, 1), 1).square().sum(0).sqrt() / 1.6)
     excess = [
         _excess(measure, texture[compared], floor, ceiling)
         for measure, floor, ceiling in zip(measures, FLOORS, CEILINGS)
     ]
     score = _spread(torch.maximum(*excess), compared, texture.shape)
-    return _coherent(score), texture
+    return _coherent(score)
 
 
-def pooled(image: Tensor, cell: int) -> Tensor:
+def structure_left(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tensor) -> float:
+    """Which share (0…1) of the source's detail is found again in the unchanged cells of the edit.
+
+    That cells look unchanged is not enough: a style may leave even surfaces as even as they were, but not the faint
+    detail on them. `source` and `placed`: [3, H, W]; `cells`: the changed ones; `trusted` [1, H, W]: what counts.
+    For a source without any detail it is the share of its surface.
+    """
+    size = [max(1, round(side * min(1.0, DETAIL_SIDE / max(source.shape[1:])))) for side in source.shape[1:]]
+    ours, theirs = (_detail(shrunk(picture.mean(0, keepdim=True), size)) for picture in (source, placed))
+    both, own, other = _averaged(torch.cat([ours * theirs, ours.square(), theirs.square()]), 2)
+    unchanged = 1 - F.interpolate(cells.float()[None, None], size)[0, 0]
+    counts = shrunk(trusted, size)[0]
+    detail = own.sqrt() * counts
+    if detail.mean() < NO_DETAIL:
+        return ((counts * unchanged).sum() / counts.sum()).item()
+    weight = detail.clamp(max=4 * detail.mean())
+    found = (both / (torch.maximum(own, other) + 1e-5)).clamp(0, 1)
+    return ((weight * unchanged * found).sum() / weight.sum()).item()
+
+
+def _detail(grey: Tensor) -> Tensor:
+    """What is larger than noise and smaller than a fiftieth of the side."""
+    soft = blurred(grey)
+    return soft - _averaged(soft, 3)
+
+
+def _averaged(images: Tensor, radius: int) -> Tensor:
+    return F.avg_pool2d(images[None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)[0]
+
+
+def _pooled(image: Tensor, cell: int) -> Tensor:
     """[C, H, W] → means over cells; those at the lower and right border may be smaller."""
     return F.avg_pool2d(image[None], cell, ceil_mode=True, count_include_pad=False)[0]
-
-
-def _smoothed(cells: Tensor) -> Tensor:
-    return F.avg_pool2d(cells[None], 3, stride=1, padding=1, count_include_pad=False)[0]
 
 
 def _texture(source: Tensor, cell: int) -> Tensor:
     """RMS of the source's finest detail over a cell and those around it."""
     detail = (source - blurred(source)).square().sum(0, keepdim=True)
-    return _smoothed(pooled(detail, cell))[0].sqrt()
+    return _averaged(_pooled(detail, cell), 1)[0].sqrt()
 
 
 def _cells_within(visible: tuple[slice, slice], cell: int, shape: torch.Size) -> tuple[slice, slice]:
@@ -99,7 +126,7 @@ def _spread(cells: Tensor, known: tuple[slice, slice], shape: torch.Size) -> Ten
 
 def _coherent(score: Tensor) -> Tensor:
     """Changes that hang together: grown from sure ones, small islands dropped, small holes closed."""
-    sure = _smoothed(score.clamp(max=3 * STRONG)[None])[0] > STRONG
+    sure = _averaged(score.clamp(max=3 * STRONG)[None], 1)[0] > STRONG
     changed = _grown(sure, score > WEAK)
     radius = max(1, round(max(score.shape) / 100))
     closed = ~dilated(~dilated(changed, radius), radius)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import as_image, as_mask
-from .changes import cell_size, dilated, find_changes, pooled
+from .changes import cell_size, dilated, find_changes, structure_left
 from .registration import DRIFT, Colours, Registration, place, register
 
 ALIKE = 0.22  # less agreement of the edges than this: two pictures that have nothing to do with each other
-LEFT = 0.12  # when less than this share of the source's structure is unchanged, the edit is of everything
+LEFT = 0.07  # when less than this share of the source's detail is found again, the edit is of everything
 
 OnPicture = Callable[[int, int], None]
 KEPT, EVERYTHING, NOTHING = "kept", "everything changed", "nothing in common"
@@ -29,7 +29,7 @@ class Kept:
     `image` [H, W, 3] and `mask` [H, W] (1 = the edit's, 0 = the source's own pixel) have the source's size, unless
     `verdict` is not KEPT: then `image` is the edit as it came and `mask` is 1 everywhere.
     `shift` is (right, down) in pixels of the source, `zoom` how much larger things are in the edit, `changed` the
-    share 0…1 of pixels that are the edit's, `drift` the RMS change of colour that was undone.
+    share 0…1 of pixels that are not the source's, `drift` the RMS change of colour.
     """
 
     image: Tensor
@@ -84,8 +84,10 @@ def _keep(source: Tensor, edit: Tensor, mask: Tensor | None) -> Kept:
     if drift > DRIFT:  # that much is no drift, but what was asked for
         colours = Colours.unchanged(ours)
     placed = colours.undo(place(theirs, placement, size)).clamp(0, 1)
-    cells, texture = find_changes(colours.shown(ours), placed, placement.visible(size))
-    verdict = _verdict(registration, drift, cells, texture, trusted, mask)
+    shown = colours.shown(ours)
+    cells = find_changes(shown, placed, placement.visible(size))
+    left = structure_left(shown, placed, cells, trusted)
+    verdict = _verdict(registration, drift, left, masked=mask is not None)
     if verdict == NOTHING:
         return Kept(edit, torch.ones_like(edit[..., 0]), (0.0, 0.0), 1.0, 1.0, 0.0, verdict)
     measured = {"shift": placement.shift(size), "zoom": placement.zoom, "drift": drift}
@@ -107,18 +109,12 @@ def _trusted(source: Tensor, mask: Tensor | None) -> Tensor:
     return outside if outside.mean() > 0.05 else everywhere
 
 
-def _verdict(
-    registration: Registration, drift: float, cells: Tensor, texture: Tensor, trusted: Tensor, mask: Tensor | None
-) -> str:
-    weight = texture.clamp(max=4 * texture.mean()) * pooled(trusted, cell_size(trusted.shape[1:]))[0]
-    structure = weight.mean().item()
-    plain = structure <= 1e-3  # no edges to go by
-    left = (~cells).float().mean().item() if plain else ((~cells) * weight).mean().item() / structure
+def _verdict(registration: Registration, drift: float, left: float, masked: bool) -> str:
     if left >= LEFT and drift <= DRIFT:
         return KEPT
-    if registration.agreement < ALIKE and not plain:
+    if registration.agreement < ALIKE:
         return NOTHING
-    return EVERYTHING if mask is None else KEPT  # with a mask we were told what to keep
+    return KEPT if masked else EVERYTHING  # with a mask we were told what to keep
 
 
 def softened(cells: Tensor, size: tuple[int, int]) -> Tensor:

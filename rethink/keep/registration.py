@@ -108,7 +108,7 @@ def _refined(levels: list[tuple[Tensor, Tensor, Tensor]], placement: Placement) 
     """Gauss-Newton steps from coarse to fine."""
     colours = Colours.unchanged(levels[0][0])
     for (source, edit, trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
-        trusted = trusted * _shrunk(_alike(*levels[0][:2], placement), list(source.shape[1:]))
+        trusted = trusted * shrunk(_alike(*levels[0][:2], placement), list(source.shape[1:]))
         for _ in range(steps):
             placement, colours = _step(source, edit, trusted, placement, colours, cutoff)
     return placement, colours
@@ -167,11 +167,11 @@ def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Te
     factor = min(1.0, side / max(source.shape[1:]))
     size = [max(1, round(length * factor)) for length in source.shape[1:]]
     edit_size = [min(length, ours) for length, ours in zip(edit.shape[1:], size)]
-    source, edit, trusted = _shrunk(source, size), _shrunk(edit, edit_size), _shrunk(trusted, size)
+    source, edit, trusted = shrunk(source, size), shrunk(edit, edit_size), shrunk(trusted, size)
     return blurred(source), blurred(edit), trusted
 
 
-def _shrunk(image: Tensor, size: list[int]) -> Tensor:
+def shrunk(image: Tensor, size: list[int]) -> Tensor:
     if list(image.shape[1:]) == size:
         return image
     return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
@@ -232,12 +232,14 @@ def _alike(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
 
 
 def _agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
+    """How alike the edges run where both are seen, as a share of all edges of the source: seeing little proves little."""
     size = source.shape[1:]
     rows, columns = placement.visible(size)
-    ours = (_edges(source) * trusted[0])[rows, columns]
+    ours = _edges(source) * trusted[0]
     theirs = (_edges(place(edit, placement, size)) * trusted[0])[rows, columns]
     norm = ours.abs().square().sum().sqrt() * theirs.abs().square().sum().sqrt()
-    return max(0.0, ((ours.conj() * theirs).real.sum() / norm.clamp_min(1e-6)).item())
+    both = (ours[rows, columns].conj() * theirs).real.sum()
+    return max(0.0, (both / norm.clamp_min(1e-6)).item())
 
 
 def _compared(
