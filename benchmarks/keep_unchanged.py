@@ -334,8 +334,9 @@ def main():
     ]
 
     print(f"Local edits of {len(pictures)} photographs, displaced and spoilt: {len(cases)} cases")
-    print(f"{'':<18} {'shift px':>9} {'zoom %':>8} {'kept':>8} {'identical':>10} {'to seam':>8} {'seconds':>8}")
-    line = "{:<18} {:>9.3f} {:>8.3f} {:>8.2%} {:>10.3%} {:>8.2%} {:>8.3f}"
+    titles = ("shift px", "zoom %", "kept", "kept (p5)", "identical", "to seam", "seconds")
+    print(" " * 18 + "".join(f"{title:>11}" for title in titles))
+    line = "{:<18}{:>11.3f}{:>11.3f}{:>11.2%}{:>11.2%}{:>11.3%}{:>11.2%}{:>11.3f}"
     figures = {}
     for way in WAYS:
         rows, seconds = judged(cases, way)

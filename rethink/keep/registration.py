@@ -179,10 +179,22 @@ def shrunk(image: Tensor, size: list[int]) -> Tensor:
 
 def blurred(image: Tensor) -> Tensor:
     for axis in (1, 2):
-        side = image.shape[axis]
-        before, after = (torch.arange(side, device=image.device).add(by).clamp(0, side - 1) for by in (-1, 1))
-        image = image / 2 + (image.index_select(axis, before) + image.index_select(axis, after)) / 4
+        before, after = _neighbours(image, axis)
+        image = image / 2 + (before + after) / 4
     return image
+
+
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Central differences per pixel along one axis of [C, H, W]."""
+    before, after = _neighbours(image, axis)
+    return (after - before) / 2
+
+
+def _neighbours(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The pixel before and the one after each, along one axis of [C, H, W]; the border is repeated."""
+    padded = F.pad(image[None], [1, 1, 0, 0] if axis == 2 else [0, 0, 1, 1], mode="replicate")[0]
+    side = image.shape[axis]
+    return padded.narrow(axis, 0, side), padded.narrow(axis, 2, side)
 
 
 def _ways_to_fit(size: tuple[int, int], edit_size: tuple[int, int]) -> list[tuple[float, float]]:
@@ -276,13 +288,6 @@ def _step(
     span = (placement.span[0] - d[0], placement.span[1] - d[2])
     offset = (placement.offset[0] - d[1], placement.offset[1] - d[3])
     return Placement(placement.base, span, offset), colours
-
-
-def _slope(image: Tensor, axis: int) -> Tensor:
-    """Central differences per pixel along one axis of [C, H, W]."""
-    side = image.shape[axis]
-    before, after = (torch.arange(side, device=image.device).add(by).clamp(0, side - 1) for by in (-1, 1))
-    return (image.index_select(axis, after) - image.index_select(axis, before)) / 2
 
 
 def _weights(error: Tensor, shown: Tensor, cutoff: float) -> Tensor:
