@@ -14,8 +14,8 @@ WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a cha
 BINS = 12  # of texture, with equally many cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
 FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighbourhood: differences that nobody sees
-DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # the side at which the detail of the whole is compared; RMS: a plain surface
 CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: noisier than this no editor's untouched cells are
+DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # the side at which the detail of the whole is compared; RMS: a plain surface
 
 
 def cell_size(size: tuple[int, int]) -> int:
@@ -40,8 +40,7 @@ def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -
         _excess(measure, texture[compared], floor, ceiling)
         for measure, floor, ceiling in zip(measures, FLOORS, CEILINGS)
     ]
-    score = _spread(torch.maximum(*excess), compared, texture.shape)
-    return _coherent(score)
+    return _coherent(_spread(torch.maximum(*excess), compared, texture.shape))
 
 
 def structure_left(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tensor) -> float:

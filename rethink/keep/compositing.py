@@ -96,7 +96,7 @@ def _keep(source: Tensor, edit: Tensor, mask: Tensor | None) -> Kept:
     alpha = softened(cells, size)
     if mask is not None:
         alpha = alpha * mask
-    image = torch.where(alpha > 0, torch.lerp(ours, placed, alpha), ours).movedim(0, -1)
+    image = torch.where(alpha > 0, torch.lerp(ours, placed, alpha), ours).movedim(0, -1).contiguous()
     return Kept(image, alpha, changed=(alpha > 0).float().mean().item(), verdict=verdict, **measured)
 
 

@@ -172,12 +172,14 @@ def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Te
 
 
 def shrunk(image: Tensor, size: list[int]) -> Tensor:
+    """[C, H, W] → [C, *size], every pixel counting."""
     if list(image.shape[1:]) == size:
         return image
     return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
 def blurred(image: Tensor) -> Tensor:
+    """[C, H, W] by a binomial kernel of three pixels."""
     for axis in (1, 2):
         before, after = _neighbours(image, axis)
         image = image / 2 + (before + after) / 4
