@@ -123,7 +123,7 @@ def test_unchanged_pixels_are_the_sources(server):
         "8": {"class_type": "PreviewAny", "inputs": {"source": ["4", 6]}},
         "9": {
             "class_type": "ImageCompare",
-            "inputs": {"image_a": ["1", 0], "image_b": ["4", 0], "compare_view": {"__value__": ["", ""]}},
+            "inputs": {"image_a": ["1", 0], "image_b": ["4", 0], "compare_view": {}},
         },
     }
 

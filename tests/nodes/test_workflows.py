@@ -18,7 +18,9 @@ def read_json(path):
 
 
 def graph_of_api(prompt):
-    return {i: (node["class_type"], node["inputs"]) for i, node in prompt.items()}
+    """A prompt without the widgets that have no value."""
+    inputs = {i: {name: value for name, value in node["inputs"].items() if value != {}} for i, node in prompt.items()}
+    return {i: (node["class_type"], inputs[i]) for i, node in prompt.items()}
 
 
 def graph_of_ui(workflow, classes):
@@ -36,8 +38,6 @@ def graph_of_ui(workflow, classes):
                 inputs[name] = next(values)
                 if options.get("control_after_generate"):
                     assert next(values) in ("fixed", "increment", "decrement", "randomize")
-            elif io_type == "IMAGECOMPARE":  # saved without a value, posted with an empty one
-                inputs[name] = {"__value__": ["", ""]}
         assert next(values, None) is None
         inputs |= {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
         graph[str(node["id"])] = (node["type"], inputs)
