@@ -3,10 +3,11 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .keep import KeepUnchangedPixels
 from .lora import EditLoraLoader
 from .native_editor import EditorFromModel
 
-NODES = [LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, Scene]
+NODES = [LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, KeepUnchangedPixels, Scene]
 
 
 class RethinkExtension(ComfyExtension):

@@ -21,6 +21,10 @@ from tests.standin.executor import load_pack, node_classes, run  # noqa: E402
 SHOWN = {
     "built_in_edit": ([("2", 0), ("5", 0)], lambda prompt, outputs: ["", outputs["2"][1][0]]),
     "variations": ([("4", 0)], lambda prompt, outputs: [prompt["4"]["inputs"]["instruction"]]),
+    "keep_unchanged_pixels": (
+        [("2", 0), ("3", 0), ("4", 0)],
+        lambda prompt, outputs: ["", outputs["2"][1][0], "unchanged pixels kept"],
+    ),
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
 GAP, WORDS, PAPER, INK = 14, 46, (246, 245, 242), (40, 42, 48)

@@ -154,3 +154,37 @@ def test_every_shipped_workflow_runs(server, path):
     entry = server.run(json.loads(path.read_text(encoding="utf-8")))
     assert entry["status"]["status_str"] == "success", error_of(entry)
     assert pictures(server, entry)
+
+
+def test_unchanged_pixels_are_the_sources(server):
+    """A square is pasted onto the source by ComfyUI's own nodes."""
+    graph = {
+        "1": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
+        "2": {"class_type": "EmptyImage", "inputs": {"width": 24, "height": 24, "batch_size": 1, "color": 0xFF00FF}},
+        "3": {
+            "class_type": "ImageCompositeMasked",
+            "inputs": {"destination": ["1", 0], "source": ["2", 0], "x": 50, "y": 40, "resize_source": False},
+        },
+        "4": {"class_type": "RethinkKeepUnchangedPixels", "inputs": {"source": ["1", 0], "edited": ["3", 0]}},
+        "5": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        "6": {"class_type": "PreviewImage", "inputs": {"images": ["4", 0]}},
+        "7": {"class_type": "MaskPreview", "inputs": {"mask": ["4", 1]}},
+        "8": {"class_type": "PreviewAny", "inputs": {"source": ["4", 6]}},
+        "9": {
+            "class_type": "ImageCompare",
+            "inputs": {"image_a": ["1", 0], "image_b": ["4", 0], "compare_view": {}},
+        },
+    }
+
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", error_of(entry)
+    source, kept, mask = (
+        Image.open(io.BytesIO(server.view(entry["outputs"][node]["images"][0]))).convert("RGB") for node in "567"
+    )
+    assert kept.size == mask.size == (128, 128)
+    for x, y in ((62, 52), (10, 10), (120, 120), (30, 100)):
+        inside = 50 <= x < 74 and 40 <= y < 64
+        assert kept.getpixel((x, y)) == ((255, 0, 255) if inside else source.getpixel((x, y)))
+        assert mask.getpixel((x, y)) == ((255, 255, 255) if inside else (0, 0, 0))
+    assert "% changed" in entry["outputs"]["8"]["text"][0]
+    assert entry["outputs"]["9"]["a_images"] and entry["outputs"]["9"]["b_images"]

@@ -21,7 +21,7 @@ def inputs_of(node):
 def test_the_pack_has_its_nodes(classes):
     assert {node_id for node_id in classes if node_id.startswith("Rethink")} == {
         "RethinkLoadEditor", "RethinkEditorFromModel", "RethinkEditLoraLoader", "RethinkSampleEdit", "RethinkEditChain",
-        "RethinkScene",
+        "RethinkKeepUnchangedPixels", "RethinkScene",
     }  # fmt: skip
 
 

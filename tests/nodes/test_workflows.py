@@ -74,6 +74,7 @@ def prompt(request, part, models, miniature, monkeypatch):
 def test_there_are_workflows():
     assert {
         "built_in_edit", "edit_chain", "variations", "flux_kontext", "qwen_image_edit", "lora_stack",
+        "keep_unchanged_pixels",
     } <= set(NAMES)  # fmt: skip
 
 

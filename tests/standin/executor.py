@@ -31,7 +31,7 @@ def node_classes(pack: ModuleType) -> dict[str, type]:
         await extension.on_load()
         return await extension.get_node_list()
 
-    ends = [_PreviewImage, _SaveImage, _PreviewAny, _CompareImages]
+    ends = [_PreviewImage, _SaveImage, _PreviewAny, _CompareImages, _PreviewMask]
     return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *CORE_NODES, *ends]}
 
 
@@ -159,3 +159,15 @@ class _CompareImages(io.ComfyNode):
     @classmethod
     def execute(cls, image_a, image_b, compare_view):
         return io.NodeOutput(ui={"a_images": list(image_a), "b_images": list(image_b)})
+
+
+class _PreviewMask(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        mask = io.Mask.Input("mask")
+        outputs = [io.Mask.Output(display_name="mask")]
+        return io.Schema("MaskPreview", "Preview Mask", "mask", inputs=[mask], outputs=outputs, is_output_node=True)
+
+    @classmethod
+    def execute(cls, mask):
+        return io.NodeOutput(mask, ui=ui.PreviewImage(mask))

@@ -1,0 +1,72 @@
+"""The node that lays an edit back on its source and restores the source's own pixels wherever nothing was changed."""
+
+from comfy_api.latest import io
+
+from ..rethink.keep.compositing import keep_unchanged
+from . import host
+
+
+class KeepUnchangedPixels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkKeepUnchangedPixels",
+            display_name="Keep Unchanged Pixels",
+            category="Rethink/Edit",
+            description="Undoes the shift, zoom and colour drift of an edit, and puts the source's own pixels back "
+            "wherever the edit changed nothing. For the edits of any editor.",
+            search_aliases=[
+                "pixel shift",
+                "zoom fix",
+                "align",
+                "register",
+                "colour drift",
+                "paste back",
+                "change mask",
+            ],
+            inputs=[
+                io.Image.Input("source", tooltip="The picture before the edit: one, or a batch."),
+                io.Image.Input(
+                    "edited",
+                    tooltip="The picture after the edit, of any size. Several edits of one source may come as a batch.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the picture may change. Everything outside becomes the source's, and only there the "
+                    "two are compared to find the shift. Leave it out to have the changes found everywhere.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "image",
+                    is_output_list=True,
+                    tooltip="At the source's size: its own pixels, bit for bit, but for the changes. When everything "
+                    "was changed, or the two have nothing in common, the edit as it came.",
+                ),
+                io.Mask.Output("changes", is_output_list=True, tooltip="1 on the edit's pixels, 0 on the source's."),
+                _number("shift_x", "Pixels that the edit lies too far right."),
+                _number("shift_y", "Pixels that the edit lies too far down."),
+                _number("zoom", "How much larger things are in the edit: 1 is not at all."),
+                _number("changed", "The share of pixels that are the edit's, from 0 to 1."),
+                io.String.Output("report", is_output_list=True, tooltip="All of this in one line."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, source, edited, mask=None) -> io.NodeOutput:
+        report = host.on_step(0, 1, previews=False)
+        kept = keep_unchanged(source, edited, mask, on_picture=lambda done, total: report(done, total, lambda: edited))
+        return io.NodeOutput(
+            [one.image[None] for one in kept],
+            [one.mask[None] for one in kept],
+            [one.shift[0] for one in kept],
+            [one.shift[1] for one in kept],
+            [one.zoom for one in kept],
+            [one.changed for one in kept],
+            [str(one) for one in kept],
+        )
+
+
+def _number(name: str, tooltip: str) -> io.Float.Output:
+    return io.Float.Output(name, display_name=name.replace("_", " "), is_output_list=True, tooltip=tooltip)
