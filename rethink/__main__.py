@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,13 @@ EXAMPLES = """examples:
 exit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"""
 
 
+# What the libraries say while they load is for their developers; what goes wrong is said by us.
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
+
+
 def main(arguments: list[str] | None = None) -> int:
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     options = make_parser().parse_args(arguments)
     try:
         return options.run(options)

@@ -1,4 +1,5 @@
-"""Draws the .jpg thumbnail beside every workflow, by running its API twin on the tests' stand-in host.
+"""Draws the .jpg thumbnail beside every workflow: its pictures, by running its API twin on the tests' stand-in host, or
+its graph, where it needs a model that is not here.
 
 python workflows/make_thumbnails.py
 """
@@ -28,6 +29,11 @@ SHOWN = {
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
 GAP, WORDS, PAPER, INK = 14, 46, (246, 245, 242), (40, 42, 48)
+CANVAS, NODE, TITLE, ROW = "#202127", "#35373f", 30, 20  # of a drawn graph; the last two in units of the workflow
+WIRES = {
+    "IMAGE": "#64b5f6", "MASK": "#81c784", "MODEL": "#b39ddb", "CLIP": "#ffd54f", "VAE": "#ff6e6e",
+    "RETHINK_EDITOR": "#f2a65a", "RETHINK_THINKER": "#e57ab0", "RETHINK_TRAJECTORY": "#7fd1ae", "RETHINK_PAIRS": "#c6d36b",
+}  # fmt: skip
 
 
 def draw(pictures: list[Image.Image], words: list[str]) -> Image.Image:
@@ -50,14 +56,56 @@ def draw(pictures: list[Image.Image], words: list[str]) -> Image.Image:
     return sheet
 
 
+def draw_graph(graph: dict, titles: dict[str, str]) -> Image.Image:
+    """The nodes where the workflow has them, with their titles, and the links between them. Notes are left out."""
+    nodes = {node["id"]: node for node in graph["nodes"] if str(node["id"]) in titles}
+    left, top = (min(node["pos"][axis] for node in nodes.values()) for axis in (0, 1))
+    right, bottom = (max(node["pos"][axis] + node["size"][axis] for node in nodes.values()) for axis in (0, 1))
+    scale = 2 * (640 - 2 * GAP) / (right - left)  # drawn twice as large, then smoothed
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return 2 * GAP + (x - left) * scale, 2 * GAP + (y - top + TITLE) * scale
+
+    sheet = Image.new("RGB", (1280, int(4 * GAP + (bottom - top + TITLE) * scale)), CANVAS)
+    ink, font = ImageDraw.Draw(sheet), ImageFont.load_default(23)
+    for _, start, slot, end, entry, kind in graph["links"]:
+        if start in nodes and end in nodes:
+            source, target = nodes[start], nodes[end]
+            begin = place(source["pos"][0] + source["size"][0], source["pos"][1] + ROW * (slot + 0.7))
+            finish = place(target["pos"][0], target["pos"][1] + ROW * (entry + 0.7))
+            ink.line(curve(begin, finish), WIRES.get(kind, "#9a9da6"), 5, joint="curve")
+    for number, node in nodes.items():
+        x, y = place(*node["pos"])
+        width, height = (side * scale for side in node["size"])
+        box = (x, y - TITLE * scale, x + width, y + height)
+        ink.rounded_rectangle(box, 14, NODE, "#4a4d57", 2)
+        words = textwrap.shorten(titles[str(number)], max(8, int(width / 12)), placeholder="…")
+        ink.text((x + width / 2, (box[1] + box[3]) / 2), words, "#e4e5e9", font, anchor="mm")
+    return sheet.resize((640, sheet.height // 2), Image.Resampling.LANCZOS)
+
+
+def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """A Bézier curve that leaves and arrives level."""
+    reach = max(40.0, abs(end[0] - begin[0]) / 2)
+    points = (begin, (begin[0] + reach, begin[1]), (end[0] - reach, end[1]), end)
+    weights = [((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3) for t in (i / 24 for i in range(25))]
+    return [tuple(sum(w * p[axis] for w, p in zip(row, points)) for axis in (0, 1)) for row in weights]
+
+
 def main() -> None:
     classes = node_classes(load_pack(ROOT))
-    for name, (shown, words) in SHOWN.items():
-        prompt = json.loads((HERE / "api" / f"{name}.json").read_text(encoding="utf-8"))
-        outputs = run(prompt, classes)["outputs"]
-        pictures = [picture for node, slot in shown for batch in outputs[node][slot] for picture in to_pil(batch)]
-        draw(pictures, words(prompt, outputs)).save(HERE / f"{name}.jpg", quality=92)
-        print(HERE / f"{name}.jpg")
+    for path in sorted(HERE.glob("*.json")):
+        prompt = json.loads((HERE / "api" / path.name).read_text(encoding="utf-8"))
+        if path.stem in SHOWN:
+            shown, words = SHOWN[path.stem]
+            outputs = run(prompt, classes)["outputs"]
+            pictures = [picture for node, slot in shown for batch in outputs[node][slot] for picture in to_pil(batch)]
+            thumbnail = draw(pictures, words(prompt, outputs))
+        else:
+            titles = {number: node["_meta"]["title"] for number, node in prompt.items()}
+            thumbnail = draw_graph(json.loads(path.read_text(encoding="utf-8")), titles)
+        thumbnail.save(path.with_suffix(".jpg"), quality=92)
+        print(path.with_suffix(".jpg"))
 
 
 if __name__ == "__main__":

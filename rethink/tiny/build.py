@@ -1,6 +1,6 @@
 """Rebuilds every built-in model from nothing: `python -m rethink.tiny.build`.
 
-About half an hour on one data-centre GPU; on a CPU use `--scale` for a weaker, faster build. Interrupted builds go on.
+On a CPU see README.md for how, and how long it takes; `--scale` makes a weaker, faster build. Interrupted builds go on.
 """
 
 from __future__ import annotations
