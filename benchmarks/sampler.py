@@ -45,7 +45,7 @@ class Plain:
         from diffusers import StableDiffusionInstructPix2PixPipeline
 
         self.pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(
-            folder, safety_checker=None, local_files_only=True
+            folder, safety_checker=None, local_files_only=True, torch_dtype=torch.float32
         )
         self.pipeline.set_progress_bar_config(disable=True)
 

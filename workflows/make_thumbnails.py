@@ -79,8 +79,8 @@ def draw_graph(graph: dict, titles: dict[str, str]) -> Image.Image:
         width, height = (side * scale for side in node["size"])
         box = (x, y - TITLE * scale, x + width, y + height)
         ink.rounded_rectangle(box, 14, NODE, "#4a4d57", 2)
-        words = textwrap.shorten(titles[str(number)], max(8, int(width / 12)), placeholder="…")
-        ink.text((x + width / 2, (box[1] + box[3]) / 2), words, "#e4e5e9", font, anchor="mm")
+        words = "\n".join(textwrap.wrap(titles[str(number)], max(8, int(width / 13))))
+        ink.multiline_text((x + width / 2, (box[1] + box[3]) / 2), words, "#e4e5e9", font, anchor="mm", align="center")
     return sheet.resize((640, sheet.height // 2), Image.Resampling.LANCZOS)
 
 
