@@ -14,15 +14,15 @@ from ..trajectory import Critique, Demand
 
 LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
+LONGEST_SCORE = 2_000
 
-_NUMBER = r"(10(?:\.0+)?|\d(?:\.\d+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
+_NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
 _FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=]\s*["\']?{_NUMBER}["\']?\s*(?=[,;\n}}]|$)', re.IGNORECASE)
 _MENTION = re.compile(r"\b(?:semantic|quality)\b", re.IGNORECASE)
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|score|answer|checklist)>", re.IGNORECASE)
-_FENCE = re.compile(r"\A\s*```\w*\s*\n(.*?)\n\s*```\s*\Z", re.DOTALL)
-_VERDICT = re.compile(r"^\s*(\d{1,3})\s*[.:)\-–]*\s*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
+_VERDICT = re.compile(r"^[ \t]{0,8}([0-9]{1,3})[ \t]{0,4}[.:)–-]?[ \t]{0,4}(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass
@@ -91,9 +91,8 @@ def _split(answer: str, notes: _Notes) -> tuple[str, str]:
     """(reasoning, everything that is not reasoning). A verdict within closed reasoning is a draft or a quotation."""
     lower = answer.lower() if len(answer.lower()) == len(answer) else answer  # a few letters grow when lowered
     reasoning, verdict, at = [], [], 0
-    closed_first = 0 <= lower.find("</think>") < (lower.find("<think>") % (len(lower) + 1))
-    if closed_first:  # a chat template may open the reasoning itself
-        end = lower.find("</think>")
+    end = lower.find("</think>")
+    if end >= 0 and "<think>" not in lower[:end]:  # a chat template may open the reasoning itself
         reasoning.append(answer[:end])
         at = end + len("</think>")
     while (start := lower.find("<think>", at)) >= 0:
@@ -133,7 +132,8 @@ def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[str, str]:
     )
     if not whole:
         return "\n".join([*reasoning, rest]).strip(), before
-    start = min(start, lower.find("<checklist>") % (len(lower) + 1))
+    if "<checklist>" in lower[:start]:
+        start = lower.index("<checklist>")
     return "\n".join([*reasoning, rest[:start]]).strip(), rest[start:]
 
 
@@ -185,6 +185,9 @@ def _score_block(verdict: str, notes: _Notes) -> tuple[float, float] | None:
 
 def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
     """(semantic, quality) out of what stands where the scores should, or None."""
+    if len(text) > LONGEST_SCORE:
+        notes.add("scores lost in text")
+        return None
     try:
         plain = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=lambda name: None)
     except (ValueError, RecursionError):
@@ -214,8 +217,9 @@ def _is_score(value: object) -> bool:
 
 def _whole_json(verdict: str) -> dict | None:
     """The answer as one JSON object with scores and nothing beside it (some models know no other shape)."""
-    fenced = _FENCE.match(verdict)
-    text = (fenced[1] if fenced else verdict).strip()
+    text = verdict.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text.strip("`").removeprefix("json").strip()
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
