@@ -8,7 +8,8 @@ image is scored, the last one too, and the best one counts.
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from .evaluation.preservation import measure
 from .images import as_image
 from .thinkers.critique import Thinker, critique, polish, split
 from .thinkers.protocol import OnToken, ThinkerError
-from .trajectory import Critique, Preservation, Step, best_of
+from .trajectory import Critique, Preservation, Step, Trajectory, best_of
 
 STARTS = ("instruction", "polished")
 BASES = ("source", "previous")
@@ -102,8 +103,8 @@ def think_while_edit(
 
     source: IMAGE [1, H, W, 3]. settings, mask: of every edit. judge: another thinker, whose scores then count while
     `thinker` goes on reasoning and rewriting. rules: fields of `Rules` (turns, candidates, accept, patience, …).
-    done: the steps of a run that was cut off, made with the same arguments; it goes on after its last whole turn, and
-        nothing that was yielded then is yielded again. With base "previous" the last turn's steps need their images.
+    done: the whole turns of a run that was cut off, made with the same arguments (`Trajectory.going_on`); it goes on
+        after them, and nothing that was yielded then is yielded again.
     steer, on_step, on_token: see `Steer` and the protocols of editor and thinker. What they raise ends the run.
     Pictures are rounded to 8 bits as they are made, so that what was judged is what a file holds.
     A thinker that does not answer ends the run as "failed"; its last steps have no score.
@@ -115,7 +116,9 @@ def think_while_edit(
         raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}.")
     if not instruction.strip():
         raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
-    steps = list(whole_turns(done, rules.candidates))
+    steps = list(done)
+    if len(steps) % rules.candidates:
+        raise RethinkError(f"candidates: the run to go on with does not have {rules.candidates} a turn; keep its number.")
     try:
         demands = _demands(steps, thinker, judge, source, instruction, rules, on_token)
         first = _first(steps, thinker, source, instruction, rules, on_token)
@@ -203,11 +206,11 @@ def decide(steps: Sequence[Step], instruction: str, rules: Rules, demands: Seque
     """What comes after these steps, of which there is at least one whole turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
-    failed = [verdict for step in last for verdict in (step.critique, step.judge) if verdict and verdict.status == "failed"]
     if any(is_accepted(step, rules, demands) for step in last):
         return Stop("accepted")
-    if failed:
-        return Stop("failed", failed[0].note)
+    for verdicts in ([step.critique for step in last], [step.judge for step in last]):
+        if all(verdict is not None and verdict.status == "failed" for verdict in verdicts):
+            return Stop("failed", verdicts[0].note)
     if turn >= rules.turns:
         return Stop("turns")
     if rules.patience and turn - steps[best_of(steps)].turn >= rules.patience:
@@ -224,28 +227,26 @@ def seeds_of(turn: int, rules: Rules) -> list[int]:
     return list(range(first, first + rules.candidates))
 
 
-def whole_turns(steps: Sequence[Step], candidates: int) -> Sequence[Step]:
-    """The steps up to the last turn that has all its candidates."""
-    return steps[: len(steps) - len(steps) % candidates]
-
-
 def eight_bits(image: Tensor) -> Tensor:
     """An IMAGE as its PNG would hold it; a picture that came from one stays as it is, bit for bit."""
     return (image * 255).round().to(torch.uint8).float() / 255
 
 
-def options_of(rules: Rules, settings: Settings, editor: str, thinker: str, judge: str = "") -> dict:
-    """How a run is run, as a Trajectory's options."""
-    return {"rules": asdict(rules), "settings": asdict(settings), "editor": editor, "thinker": thinker, "judge": judge}
+def options_of(rules: Rules, settings: Settings, editor: str, thinker: str, judge: str = "") -> dict[str, Any]:
+    """How a run is run, as a Trajectory's options: plain JSON values."""
+    plain = {"rules": {**asdict(rules), "accept": list(rules.accept)}, "settings": asdict(settings)}
+    return plain | {"editor": editor, "thinker": thinker, "judge": judge}
 
 
-def rules_of(options: dict) -> Rules:
-    """The rules in a Trajectory's options. Raises RethinkError when they are damaged."""
-    try:
-        return Rules(**options["rules"])
-    except (KeyError, TypeError) as error:
-        names = ", ".join(field.name for field in fields(Rules))
-        raise RethinkError(f"trajectory: its rules should be {names}; got {options.get('rules')}.") from error
+def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> None:
+    """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ."""
+    if instruction != trajectory.instruction or not torch.equal(eight_bits(source), trajectory.source):
+        raise RethinkError(f"trajectory: {trajectory.folder} is the run of another picture or instruction.")
+    when = dict.fromkeys(("turns", "patience", "accept"))
+    ours, theirs = ({**each, "rules": {**each.get("rules", {}), **when}} for each in (options, trajectory.options))
+    other = sorted(key for key in ours if ours[key] != theirs.get(key))
+    if other:
+        raise RethinkError(f"trajectory: {trajectory.folder} was run with another choice of {', '.join(other)}.")
 
 
 def _last_best(steps: Sequence[Step]) -> Step:

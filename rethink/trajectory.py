@@ -6,7 +6,7 @@ picture before the line that names it, so that a run that is killed anywhere goe
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import RethinkError
-from .images import load_image, save_image
+from .images import load_image, to_pil
 
 SCHEMA = 1
 FILE = "trajectory.json"
@@ -150,7 +150,7 @@ class Trajectory:
 
     def with_step(self, step: Step) -> "Trajectory":
         """Write a step, its picture first; what comes back holds the step without its pixels."""
-        name = f"turn-{step.turn:03d}-{step.candidate:02d}.png"
+        name = f"turn-{step.turn:04d}-{step.candidate:02d}.png"
         _save_image(step.image, self.folder / name)
         return self._written(steps=(*self.steps, replace(step, image=None, file=name)))
 
@@ -158,11 +158,16 @@ class Trajectory:
         """Write why the run ended, and which step a person took."""
         return self._written(stopped=reason, message=message, chosen=chosen)
 
-    def up_to(self, turn: int) -> "Trajectory":
-        """Write that only the turns 1…`turn` count and that the run goes on from there."""
-        return self._written(
-            steps=tuple(s for s in self.steps if s.turn <= turn), stopped="", message="", chosen=None
-        )  # fmt: skip
+    def going_on(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
+        """Write that the run goes on after its last whole turn; also those turns, the last with its images.
+
+        A turn of fewer than `candidates`, and one that the thinker did not answer for, is made again.
+        """
+        steps = self.steps[: len(self.steps) - len(self.steps) % candidates]
+        while steps and any(v.status == "failed" for s in steps[-candidates:] for v in (s.critique, s.judge) if v):
+            steps = steps[:-candidates]
+        seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
+        return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
     def with_options(self, options: dict[str, Any]) -> "Trajectory":
         """Write how the run is run from here on."""
@@ -224,9 +229,25 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
     return trajectory
 
 
+def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[Trajectory]:
+    """Write every step of `run` (`loop.think_while_edit`) as it is made, and at the end why it stopped.
+
+    Yields the Trajectory after each, the last one with its end.
+    """
+    while True:
+        try:
+            step = next(run)
+        except StopIteration as end:
+            yield trajectory.stopped_by(end.value.reason, end.value.message, end.value.chosen)
+            return
+        trajectory = trajectory.with_step(step)
+        yield trajectory
+
+
 def _step_record(step: Step) -> dict[str, Any]:
-    # asdict would copy the pixels.
-    return asdict(replace(step, image=None)) | {"score": step.score}
+    record = asdict(replace(step, image=None))  # asdict would copy the pixels
+    del record["image"]
+    return record
 
 
 def _step_of(record: dict[str, Any]) -> Step:
@@ -244,10 +265,11 @@ def _critique_of(record: dict[str, Any]) -> Critique:
 
 
 def _save_image(image: Tensor, path: Path) -> None:
-    _write(path, lambda part: save_image(image, part))
+    # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
+    _write(path, lambda part: to_pil(image)[0].save(part, format="PNG", compress_level=1))
 
 
-def _write(path: Path, write: Any) -> None:
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a file beside `path`, and put it in its place in one move."""
     part = path.with_name(path.name + ".part")
     write(part)

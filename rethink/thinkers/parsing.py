@@ -19,7 +19,7 @@ LONGEST_SCORE = 2_000
 _NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
 _FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=]\s*["\']?{_NUMBER}["\']?\s*(?=[,;\n}}]|$)', re.IGNORECASE)
-_MENTION = re.compile(r"\b(?:semantic|quality)\b", re.IGNORECASE)
+_ANY_FIELD = re.compile("[:=]")
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|score|answer|checklist)>", re.IGNORECASE)
 _VERDICT = re.compile(r"^[ \t]{0,8}([0-9]{1,3})[ \t]{0,4}[.:)–-]?[ \t]{0,4}(yes|no)\b", re.IGNORECASE | re.MULTILINE)
@@ -54,6 +54,9 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
         reasoning = reasoning or next((whole[k] for k in ("think", "reasoning") if isinstance(whole.get(k), str)), "")
     else:
         scores = _score_block(verdict, notes)
+        if scores is not None and not reasoning and not verdict.rstrip().endswith(">"):
+            notes.add("a verdict within prose")  # a quotation, for all that one can tell
+            scores = None
         prompt = _block(verdict, "answer", notes)
     checklist = _checklist(verdict, demands, notes)
     _check_order(verdict, notes)
@@ -162,25 +165,27 @@ def _count(text: str, tag: str) -> tuple[int, int]:
 
 
 def _score_block(verdict: str, notes: _Notes) -> tuple[float, float] | None:
-    opened, closed = _count(verdict, "score")
-    blocks = _blocks(verdict, "score")
-    if opened > len(blocks):  # one that never closes is whole where its braces are
-        notes.add("<score> not closed")
-        tail = re.split("<score>", verdict, flags=re.IGNORECASE)[-1]
-        end = min((i for i in (tail.find("}"), tail.find("]")) if i >= 0), default=-1)
-        if end < 0:
-            return None
-        blocks.append(tail[: end + 1])
-    if not blocks:
-        notes.add("no whole <score>")
+    """The scores in the verdict's `<score>` blocks, when all of them say the same."""
+    pieces = [piece for piece in re.split("<score>", verdict, flags=re.IGNORECASE)[1:] if piece.strip()]
+    if not 0 < len(pieces) < 10:
+        notes.add("no <score>" if not pieces else "far too many <score>")
         return None
-    if len(blocks) > 1 or closed > 1:
-        notes.add(f"<score> given {max(len(blocks), closed)} times")
-    found = {_scores(block, notes) for block in blocks}
+    if _count(verdict, "score") != (1, 1):
+        notes.add("<score> given twice, or not closed")
+    found = {_scores(_until_closed(piece), notes) for piece in pieces}
     if len(found) > 1:
         notes.add("scores that contradict each other")
         return None
     return found.pop()
+
+
+def _until_closed(piece: str) -> str:
+    """What a `<score>` holds: up to its closing tag, or where that is missing, to the brace or bracket that ends it."""
+    close = re.search("</score>", piece, re.IGNORECASE)
+    if close:
+        return piece[: close.start()]
+    ends = [place + 1 for place in (piece.find("}"), piece.find("]")) if place >= 0]
+    return piece[: min(ends, default=0)]
 
 
 def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
@@ -199,7 +204,7 @@ def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
         notes.add("scores as a list")
         return float(pair[1]), float(pair[2])
     fields = _FIELD.findall(text)
-    if sorted(name.lower() for name, _ in fields) != ["quality", "semantic"] or len(_MENTION.findall(text)) != 2:
+    if sorted(name.lower() for name, _ in fields) != ["quality", "semantic"] or len(_ANY_FIELD.findall(text)) != 2:
         notes.add("no two scores from 0 to 10")
         return None
     notes.add("scores not in plain JSON")
