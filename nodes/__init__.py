@@ -3,8 +3,9 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .thinker import ThinkWhileEdit
 
-NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+NODES = [LoadEditor, SampleEdit, EditChain, Scene, ThinkWhileEdit]
 
 
 class RethinkExtension(ComfyExtension):

@@ -3,8 +3,8 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -14,7 +14,9 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+from torch import Tensor, nn
 
 from ..rethink.errors import OutOfMemory, RethinkError
 from ..rethink.images import to_pil
@@ -84,7 +86,7 @@ def _is_safetensors(name: str) -> bool:
 # Memory
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
-_patchers = WeakKeyDictionary()  # Editor → the ModelPatcher through which ComfyUI moves its weights
+_patchers = WeakKeyDictionary()  # a model's module → the ModelPatcher through which ComfyUI moves its weights
 
 
 def load_editor(name: str, dtype: str, offload: str):
@@ -109,24 +111,29 @@ def load_editor(name: str, dtype: str, offload: str):
         editor = load(path, dtype=dtype, device=home, offload=offload, tokenizer=tokenizer)
         _editors[key] = editor
         if managed:
-            _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
+            _patchers[editor.module] = ModelPatcher(editor.module, load_device=device, offload_device=home)
     return editor
 
 
+def on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
+    """Within it the editor can edit `rows` pictures of the size of `images`. See `placed`."""
+    room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
+    return placed(editor.module, room)
+
+
 @contextmanager
-def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
-    """Within it the editor's weights are where it computes, with room to edit `rows` pictures of the size of `images`.
+def placed(module: nn.Module, room: int) -> Iterator[None]:
+    """Within it the weights of `module` are where it computes, with `room` bytes to work in.
 
     Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
     is unloaded before the error goes on, so that the next run works.
     """
-    patcher = _patchers.get(editor)
-    room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
+    patcher = _patchers.get(module)
     if patcher is None:
-        memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
+        memory.free_memory(memory.module_size(module) + room, memory.get_torch_device())
     else:
         memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
-        editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
+        module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:
         yield
     except OutOfMemory:  # the tensors are gone by now, but other models may still fill the device
@@ -137,6 +144,22 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
             memory.soft_empty_cache()
 
 
+class Hosted:
+    """An Editor whose weights are on the device while it works, and only then: for loops that also use other models."""
+
+    def __init__(self, editor):
+        self._editor = editor
+        self.name = editor.name
+
+    def prepare(self, images: Tensor):
+        with on_device(self._editor, images, len(images)):
+            return self._editor.prepare(images)
+
+    def edit(self, prepared, instructions: Sequence[str], seeds: Sequence[int], *arguments, **options) -> Tensor:
+        with on_device(self._editor, prepared.images, len(seeds)):
+            return self._editor.edit(prepared, instructions, seeds, *arguments, **options)
+
+
 def _best_dtype(device: torch.device) -> str:
     if memory.should_use_fp16(device):
         return "fp16"
@@ -144,6 +167,11 @@ def _best_dtype(device: torch.device) -> str:
 
 
 # Progress and interrupt
+
+
+def stop_if_cancelled() -> None:
+    """Raise what ends the run in ComfyUI when the user has pressed Cancel."""
+    memory.throw_exception_if_processing_interrupted()
 
 
 def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:
@@ -156,7 +184,7 @@ def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int
 
     def report(step: int, total: int, preview: Callable[[], Tensor]) -> None:
         nonlocal shown
-        memory.throw_exception_if_processing_interrupted()
+        stop_if_cancelled()
         picture = None
         if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
             picture = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
@@ -175,3 +203,53 @@ def _sheet(images: Tensor) -> Tensor:
     sheet[:count] = images
     sheet = sheet.view(rows, columns, height, width, 3).transpose(1, 2)
     return sheet.reshape(1, rows * height, columns * width, 3)
+
+
+# Messages
+
+
+def send(event: str, data: dict) -> None:
+    """Tell the front end that queued the running prompt."""
+    server = PromptServer.instance
+    server.send_sync(event, data, server.client_id)
+
+
+def prompt_id() -> str:
+    """The id of the prompt whose node runs now; asked on that node's thread."""
+    return get_executing_context().prompt_id
+
+
+def display_id(hidden) -> str:
+    """The id under which people see a node that asked for the hidden unique_id and dynprompt."""
+    return hidden.dynprompt.get_display_node_id(hidden.unique_id)
+
+
+def is_running(prompt: str) -> bool:
+    """Whether the prompt of that id runs now."""
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+    return any(item[1] == prompt for item in running)
+
+
+# Folders of results
+
+
+def new_folder(prefix: str) -> Path:
+    """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
+
+    Raises RethinkError for a prefix that leads out of the output folder.
+    """
+    output = folder_paths.get_output_directory()
+    if not folder_paths.is_within_directory(output, os.path.join(output, os.path.dirname(os.path.normpath(prefix)))):
+        raise RethinkError(f"prefix: “{prefix}” leads out of ComfyUI's output folder; name a folder within it.")
+    base, name, number, _, _ = folder_paths.get_save_image_path(prefix, output)
+    return Path(base) / f"{name}_{number:05}_"
+
+
+def reference(file: Path) -> dict[str, str]:
+    """What names a file of the output, input or temp folder to the front end: /view's own arguments."""
+    for kind in ("output", "input", "temp"):
+        base = Path(folder_paths.get_directory_by_type(kind)).resolve()
+        if file.resolve().is_relative_to(base):
+            subfolder = file.parent.resolve().relative_to(base).as_posix()
+            return {"filename": file.name, "subfolder": subfolder, "type": kind}
+    raise RethinkError(f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there.")

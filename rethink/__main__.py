@@ -148,7 +148,7 @@ def run_edit(options) -> int:
 
 def run_think(options) -> int:
     from .images import load_image
-    from .loop import Rules, check_same_run, options_of, think_while_edit
+    from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
     from .trajectory import load_trajectory, new_trajectory, record
 
     image = load_image(options.image)
@@ -158,15 +158,16 @@ def run_think(options) -> int:
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
     folder = options.output or options.image.with_name(f"{options.image.stem}-thinking")
-    how = options_of(Rules(**rules), settings, editor.name, thinker.chat.name, judge.chat.name if judge else "")
+    mask = load_image(options.mask)[..., 0] if options.mask else None
+    how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
     done = ()
     if options.resume:
         trajectory = load_trajectory(folder)
         check_same_run(trajectory, image, options.instruction, how)
         trajectory, done = trajectory.with_options(how).going_on(options.candidates)
     else:
-        trajectory = new_trajectory(folder, image, options.instruction, how)
-    mask = load_image(options.mask)[..., 0] if options.mask else None
+        source = checked_source(image, options.instruction)
+        trajectory = new_trajectory(folder, source, options.instruction, how)
     run = think_while_edit(
         editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
         on_step=_progress, **rules,

@@ -5,6 +5,7 @@ comes next is a function of the steps so far (`decide`), so a run that was cut o
 image is scored, the last one too, and the best one counts.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -111,11 +112,7 @@ def think_while_edit(
     Raises RethinkError for whatever the user can mend, and what the editor raises.
     """
     rules = Rules(**rules)
-    source = eight_bits(as_image(source, "source"))
-    if len(source) != 1:
-        raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}.")
-    if not instruction.strip():
-        raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
+    source = checked_source(source, instruction)
     steps = list(done)
     if len(steps) % rules.candidates:
         raise RethinkError(f"candidates: the run to go on with does not have {rules.candidates} a turn; keep its number.")
@@ -145,6 +142,16 @@ def think_while_edit(
         steps = [replace(step, image=None) for step in steps] + made  # pixels of the current turn only
         yield from made
         following = decide(steps, instruction, rules, demands)
+
+
+def checked_source(source: Tensor, instruction: str) -> Tensor:
+    """The source as it is edited and recorded, [1, H, W, 3] of 8 bits; RethinkError where a run cannot begin."""
+    source = as_image(source, "source")
+    if len(source) != 1:
+        raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}; make it a list.")
+    if not instruction.strip():
+        raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
+    return eight_bits(source)
 
 
 def look(
@@ -232,10 +239,23 @@ def eight_bits(image: Tensor) -> Tensor:
     return (image * 255).round().to(torch.uint8).float() / 255
 
 
-def options_of(rules: Rules, settings: Settings, editor: str, thinker: str, judge: str = "") -> dict[str, Any]:
-    """How a run is run, as a Trajectory's options: plain JSON values."""
-    plain = {"rules": {**asdict(rules), "accept": list(rules.accept)}, "settings": asdict(settings)}
-    return plain | {"editor": editor, "thinker": thinker, "judge": judge}
+def options_of(
+    rules: Rules,
+    settings: Settings,
+    editor: str,
+    thinker: Thinker,
+    judge: Thinker | None = None,
+    mask: Tensor | None = None,
+) -> dict[str, Any]:
+    """How a run is run, as a Trajectory's options: plain JSON values. A mask leaves its fingerprint."""
+    return {
+        "rules": {**asdict(rules), "accept": list(rules.accept)},
+        "settings": asdict(settings),
+        "editor": editor,
+        "thinker": thinker.chat.name,
+        "judge": judge.chat.name if judge else "",
+        "mask": "" if mask is None else hashlib.sha256(mask.cpu().float().numpy().tobytes()).hexdigest()[:16],
+    }
 
 
 def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> None:
