@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
+from . import live
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
 from .thinker import ThinkWhileEdit
 
@@ -9,6 +10,9 @@ NODES = [LoadEditor, SampleEdit, EditChain, Scene, ThinkWhileEdit]
 
 
 class RethinkExtension(ComfyExtension):
+    async def on_load(self):
+        live.serve()
+
     async def get_node_list(self):
         return list(NODES)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.cli_args
@@ -13,6 +14,7 @@ import comfy.model_management as memory
 import comfy.utils
 import folder_paths
 import torch
+from aiohttp import web
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
@@ -228,6 +230,22 @@ def is_running(prompt: str) -> bool:
     """Whether the prompt of that id runs now."""
     running, _ = PromptServer.instance.prompt_queue.get_current_queue()
     return any(item[1] == prompt for item in running)
+
+
+def serve(method: str, path: str, answer: Callable[[dict], Any]) -> None:
+    """Answer a request of the front end: `answer` takes its JSON object and returns the reply's.
+
+    A RethinkError is a reply of status 400 with its sentence under "error".
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            asked = await request.json() if request.can_read_body else {}
+            return web.json_response(answer(asked))
+        except (RethinkError, TypeError, ValueError) as error:  # no JSON, or other fields than are asked for
+            return web.json_response({"error": str(error)}, status=400)
+
+    PromptServer.instance.routes.route(method, path)(handle)
 
 
 # Folders of results

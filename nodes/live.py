@@ -190,3 +190,9 @@ def _forget_the_cut_off() -> None:
     for run, live in list(_running.items()):
         if not host.is_running(live._prompt):
             del _running[run]
+
+
+def serve() -> None:
+    """Let the front end ask for the running loops, and give orders: {run, action, prompt?, step?}."""
+    host.serve("GET", "/rethink/running", lambda _: running())
+    host.serve("POST", "/rethink/order", lambda wanted: order(**wanted))

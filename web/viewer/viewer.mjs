@@ -57,6 +57,7 @@ export class Viewer {
       element("main", { class: "rt-main" }, this.#comparer.element, this.#panel),
       this.#steering.element,
       this.#strip.element,
+      element("p", { class: "rt-keys" }, keys()),
       this.#announcer,
     );
     this.#showMode(this.#comparer.mode);
@@ -121,7 +122,7 @@ export class Viewer {
         { class: "rt-step-head" },
         element("h2", {}, `Turn ${turn.number}`),
         record.best === index ? badge("best", record.chosen === index ? "Accepted by you" : "Best") : null,
-        element("span", { class: "rt-score", title: "What turns are ranked by" }, step.score === null ? null : number(step.score)),
+        element("span", { class: "rt-score", title: "What turns are ranked by" }, element("small", {}, "score"), number(step.score)),
       ),
       turn.steps.length > 1 ? this.#candidates(turn, index) : null,
       warning && element("p", { class: "rt-warning", "data-status": verdict.status }, warning),
@@ -133,11 +134,10 @@ export class Viewer {
       step.critique.reasoning ? part("Reasoning", element("p", { class: "rt-text" }, step.critique.reasoning)) : null,
       step.judge?.reasoning ? part("The judge", element("p", { class: "rt-text" }, step.judge.reasoning)) : null,
       part(
-        "Left alone",
-        element("p", { class: "rt-text" }, `${number(100 * changed)} % of the picture changed; the rest is at ${number(psnr)} dB.`),
+        "Preservation",
+        element("p", { class: "rt-text" }, `${number(100 * changed)} % of the picture changed; the rest is at ${number(psnr)} dB PSNR.`),
       ),
       element("p", { class: "rt-facts" }, facts(step)),
-      element("p", { class: "rt-keys" }, keys(turn.steps.length > 1)),
     ].filter(Boolean);
   }
 
@@ -264,8 +264,10 @@ function facts(step) {
   return parts.join(" · ");
 }
 
-function keys(candidates) {
-  const known = { "← →": "turns", ...(candidates ? { "↑ ↓": "candidates" } : {}) };
-  Object.assign(known, { space: "flip", d: "difference", c: "compare", "+ −": "zoom", f: "fullscreen" });
-  return Object.entries(known).flatMap(([key, does]) => [element("kbd", {}, key), `${does} `]);
+function keys() {
+  const known = {
+    "← →": "turns", "↑ ↓": "candidates", space: "source or result", c: "compare", d: "difference", "+ − 0 1": "zoom",
+    f: "fullscreen",
+  }; // prettier-ignore
+  return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), does));
 }
