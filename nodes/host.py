@@ -1,4 +1,4 @@
-"""Everything of ComfyUI that the pack touches: model folders, memory, progress, interrupt."""
+"""Everything of ComfyUI that the pack touches: model folders, memory, progress, interrupt, messages, results."""
 
 import math
 import os
@@ -26,10 +26,13 @@ from ..rethink.images import to_pil
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
+ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
 
 
 # Model folders
+
+folder_paths.add_model_folder_path("LLM", os.path.join(folder_paths.models_dir, "LLM"))  # as other packs call it
 
 
 def editor_names() -> list[str]:
@@ -48,20 +51,54 @@ def editor_path(name: str) -> Path:
 
         return EDITOR_FOLDER
     path = None
+    kind = "checkpoints" if _is_safetensors(str(name)) else "diffusers"
     if name in editor_names():  # and so nothing that climbs out with ".." or names a path of its own
-        kind = "checkpoints" if _is_safetensors(name) else "diffusers"
         path = folder_paths.get_full_path(kind, name) if kind == "checkpoints" else _diffusers_folders()[name]
     if path is None:
         raise RethinkError(
             f"editor: there is no “{name}” in ComfyUI's model folders; put a diffusers folder into models/diffusers or "
             "a .safetensors file into models/checkpoints, then choose it from the list."
         )
-    if not any(folder_paths.is_within_directory(base, str(path)) for base in folder_paths.get_folder_paths(kind)):
+    return _within(kind, Path(path), "editor")
+
+
+def thinker_names() -> list[str]:
+    """The transformers folders in models/LLM, those one level down as “owner/name”."""
+    return sorted(_folders("LLM", "config.json"))
+
+
+def thinker_path(name: str) -> Path:
+    """Where a thinker of `thinker_names` lies, or the built-in one; RethinkError as from `editor_path`."""
+    if name == BUILT_IN:
+        from ..rethink.tiny import THINKER_FOLDER
+
+        return THINKER_FOLDER
+    path = _folders("LLM", "config.json").get(name)
+    if path is None:
         raise RethinkError(
-            f"editor: “{name}” is a link that leads out of ComfyUI's model folders; "
-            "name the folder it leads to in extra_model_paths.yaml instead."
+            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a model that sees "
+            "into models/LLM, then choose it from the list."
         )
-    return Path(path)
+    return _within("LLM", path, "folder")
+
+
+def template_names() -> list[str]:
+    """The .txt files within the folders of thinkers, as “thinker/file.txt”."""
+    folders = _folders("LLM", "config.json")
+    return sorted(f"{name}/{file.name}" for name, folder in folders.items() for file in folder.glob("*.txt"))
+
+
+def template_text(name: str) -> str:
+    """What is in a file of `template_names`."""
+    if name not in template_names():
+        raise RethinkError(
+            f"template: there is no “{name}”; put the .txt file into the thinker's folder in models/LLM."
+        )
+    thinker, _, file = name.rpartition("/")
+    try:
+        return _within("LLM", thinker_path(thinker) / file, "template").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RethinkError(f"template: {name} cannot be read: {error}") from error
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -72,13 +109,27 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def _diffusers_folders() -> dict[str, Path]:
-    """Name → folder of every pipeline in the diffusers folders, those one level down as “owner/name”."""
+    return _folders("diffusers", "model_index.json")
+
+
+def _folders(kind: str, index: str) -> dict[str, Path]:
+    """Name → folder of everything of a kind that has the file `index`, those one level down as “owner/name”."""
     found: dict[str, Path] = {}
-    for base in map(Path, folder_paths.get_folder_paths("diffusers")):
-        for pattern in ("*/model_index.json", "*/*/model_index.json"):
-            for index in base.glob(pattern):
-                found.setdefault(index.parent.relative_to(base).as_posix(), index.parent)
+    for base in map(Path, folder_paths.get_folder_paths(kind)):
+        for pattern in (f"*/{index}", f"*/*/{index}"):
+            for file in base.glob(pattern):
+                found.setdefault(file.parent.relative_to(base).as_posix(), file.parent)
     return found
+
+
+def _within(kind: str, path: Path, name: str) -> Path:
+    """The path, or RethinkError where a link leads out of the model folders of that kind."""
+    if not any(folder_paths.is_within_directory(base, str(path)) for base in folder_paths.get_folder_paths(kind)):
+        raise RethinkError(
+            f"{name}: “{path.name}” is a link that leads out of ComfyUI's model folders; "
+            "name the folder it leads to in extra_model_paths.yaml instead."
+        )
+    return path
 
 
 def _is_safetensors(name: str) -> bool:
@@ -87,6 +138,7 @@ def _is_safetensors(name: str) -> bool:
 
 # Memory
 
+_thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
 _patchers = WeakKeyDictionary()  # a model's module → the ModelPatcher through which ComfyUI moves its weights
 
@@ -115,6 +167,45 @@ def load_editor(name: str, dtype: str, offload: str):
         if managed:
             _patchers[editor.module] = ModelPatcher(editor.module, load_device=device, offload_device=home)
     return editor
+
+
+def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
+    """The Chat of the thinker in the model folder `name`, loaded once however many nodes ask for it."""
+    from ..rethink.thinkers.loading import load_thinker
+
+    path = thinker_path(name)
+    device = memory.get_torch_device()
+    if dtype == "auto" and device.type != "cpu":  # where it will compute, not where it waits
+        dtype = "bf16" if memory.should_use_bf16(device) else "fp16"
+    key = (path.resolve(), stamp(path), dtype, quantization, str(device))
+    chat = _thinkers.get(key)
+    if chat is None:
+        managed = quantization == "none"  # quantized layers stay where they were made
+        home = memory.text_encoder_offload_device() if managed else device
+        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization))
+        _thinkers[key] = chat
+        if managed:
+            _patchers[chat.module] = ModelPatcher(chat.module, load_device=device, offload_device=home)
+    return chat
+
+
+class HostedChat:
+    """A Chat whose weights are on the device while it answers, and only then."""
+
+    def __init__(self, chat):
+        self._chat = chat
+        self.name, self.module = chat.name, chat.module
+
+    def chat(self, messages, images, **options) -> str:
+        with self._placed(1):
+            return self._chat.chat(messages, images, **options)
+
+    def chat_all(self, requests, **options) -> list:
+        with self._placed(len(requests)):
+            return self._chat.chat_all(requests, **options)
+
+    def _placed(self, answers: int) -> AbstractContextManager[None]:
+        return placed(self.module, int(answers * memory.module_size(self.module) * ROOM_TO_THINK))
 
 
 def on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
@@ -270,4 +361,26 @@ def reference(file: Path) -> dict[str, str]:
         if file.resolve().is_relative_to(base):
             subfolder = file.parent.resolve().relative_to(base).as_posix()
             return {"filename": file.name, "subfolder": subfolder, "type": kind}
-    raise RethinkError(f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there.")
+    raise RethinkError(
+        f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there."
+    )
+
+
+def referred(reference: dict[str, str]) -> Path:
+    """The file that a `reference` names; RethinkError for one that leads out of its folder."""
+    base = folder_paths.get_directory_by_type(reference["type"])
+    file = Path(base or "", reference["subfolder"], reference["filename"])
+    if base is None or not folder_paths.is_within_directory(base, str(file)):
+        raise RethinkError(f"trajectory: {file} is not in ComfyUI's folders.")
+    return file
+
+
+def result_folders(index: str) -> dict[str, Path]:
+    """“output/a/b” → every folder in ComfyUI's output and input folders, down to two levels, that has a file `index`."""
+    found: dict[str, Path] = {}
+    for kind in ("output", "input"):
+        base = Path(folder_paths.get_directory_by_type(kind))
+        for pattern in (f"*/{index}", f"*/*/{index}"):
+            for file in base.glob(pattern):
+                found[f"{kind}/{file.parent.relative_to(base).as_posix()}"] = file.parent
+    return found

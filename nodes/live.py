@@ -171,6 +171,11 @@ def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
     return live.trajectory
 
 
+def live_of(trajectory: Trajectory, node: str) -> Live:
+    """The running loop of a record, for a node that goes on with it."""
+    return _running.get(host.reference(trajectory.folder / FILE)["subfolder"]) or Live(node, trajectory)
+
+
 def running() -> list[dict[str, Any]]:
     """The state of every loop that runs now, as in the event "began"."""
     _forget_the_cut_off()

@@ -1,199 +1,245 @@
-"""The nodes that think: load a thinker, have an edit criticized, think while editing."""
+"""The nodes around one thought: load a thinker, have an edit criticized."""
 
-from functools import cache
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 
-from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_mask
-from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
-from ..rethink.trajectory import FILE, Trajectory
+from ..rethink.images import as_image
+from ..rethink.loop import Next, Rules, checked_source, is_accepted, look
+from ..rethink.thinkers.critique import TEMPLATE, Thinker
+from ..rethink.thinkers.loading import BITS, DTYPES
 from . import host, sockets
-from .editor import seed_input, settings_inputs
-from .live import Live, begin, follow
+from .editor import seed_input
+from .native_thinker import NativeChat
+
+OWN = "Rethink's own"  # the wording of the critique
 
 
-class ThinkWhileEdit(io.ComfyNode):
+class LoadThinker(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            node_id="RethinkThinkWhileEdit",
-            display_name="Think While Edit",
+            node_id="RethinkLoadThinker",
+            display_name="Load Thinker",
             category="Rethink/Think",
-            description="Edits, looks at the result, rewrites the prompt and edits again, until the edit is right.",
-            search_aliases=["editthinker", "critique", "refine", "self correct", "agent", "edit loop"],
-            is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            description="A vision-language model that judges edits and writes better prompts.",
+            search_aliases=["editthinker", "critic", "vlm", "qwen3-vl", "ollama", "vllm", "openai", "load critic"],
             inputs=[
-                sockets.Editor.Input("editor", tooltip="From Load Editor."),
-                sockets.Thinker.Input("thinker", tooltip="From Load Thinker. It judges, and writes the next prompt."),
-                io.Image.Input("image", tooltip="The picture to edit. A list of pictures makes a run of each."),
-                io.String.Input(
-                    "instruction",
-                    multiline=True,
-                    placeholder="make it snow",
-                    default="",
-                    tooltip="What to change, as you would tell a person. Every edit is judged by it.",
+                io.DynamicCombo.Input(
+                    "backend",
+                    options=[
+                        io.DynamicCombo.Option("built-in", []),
+                        io.DynamicCombo.Option("ComfyUI model", [_clip_input()]),
+                        io.DynamicCombo.Option("local folder", _folder_inputs()),
+                        io.DynamicCombo.Option("server", _server_inputs()),
+                    ],
+                    tooltip="Where the model runs. built-in: a small one, for the pictures of Built-in Scene. ComfyUI "
+                    "model: from Load CLIP. local folder: a transformers folder in models/LLM. server: any address that "
+                    "speaks OpenAI's language, here or elsewhere.",
                 ),
-                seed_input("Turn t, candidate c edits with seed + (t − 1) · candidates + c."),
-                *rules_inputs(),
                 io.Int.Input(
-                    "candidates",
+                    "max_tokens",
                     optional=True,
-                    default=1,
-                    min=1,
-                    max=64,
-                    tooltip="Edits a turn with as many seeds, made and criticized as one batch. The best goes on.",
+                    default=2048,
+                    min=16,
+                    max=131072,
+                    tooltip="The longest answer. One that is cut off has no scores; models that reason at length need more.",
+                    advanced=True,
                 ),
-                *pause_and_record_inputs(),
-                *settings_inputs(),
-                sockets.Thinker.Input(
-                    "judge",
+                io.Float.Input(
+                    "temperature",
                     optional=True,
-                    tooltip="Another thinker, whose scores count instead. The first one goes on explaining and rewriting.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="Where the picture may change. Everything outside stays exactly as it is.",
+                    default=0.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="0: the likeliest answer, the same every time. Higher: more varied prompts.",
+                    advanced=True,
                 ),
             ],
-            outputs=run_outputs(),
+            outputs=[sockets.Thinker.Output("thinker", tooltip="For the nodes that think.")],
         )
 
     @classmethod
-    def execute(cls, editor, thinker, image, instruction, seed, judge=None, mask=None, **inputs) -> io.NodeOutput:
-        pause, prefix, resume = (inputs.pop(name) for name in ("pause", "prefix", "resume"))
-        rules = rules_of(inputs, seed=seed, candidates=inputs.pop("candidates"))
-        settings = Settings(**inputs)
-        source = checked_source(image, instruction)
-        area = None if mask is None else as_mask(mask, source)
-        how = options_of(rules, settings, editor.name, thinker, judge, area)
-        trajectory, done = begin(prefix, source, instruction, how, rules.candidates, resume)
-        live = Live(host.display_id(cls.hidden), trajectory, pause=pause)
-        bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
+    def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+        name = {"built-in": host.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
+        return name and host.stamp(host.thinker_path(name))  # a replaced file is loaded anew
 
-        def on_step(step, total, preview):
-            live.working("editing")
-            bar(live.turn)(step, total, preview)
+    @classmethod
+    def execute(cls, backend: dict[str, Any], max_tokens: int = 2048, temperature: float = 0.0) -> io.NodeOutput:
+        settings = dict(backend)
+        kind = settings.pop("backend")
+        template = settings.pop("template", OWN)
+        if kind == "server":
+            from ..rethink.thinkers.server import ServerChat
 
-        run = think_while_edit(
-            host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
-            steer=live.steer, on_step=on_step, on_token=lambda *_: live.working("thinking"), **vars(rules),
-        )  # fmt: skip
-        return shown(follow(live, run))
+            chat = ServerChat(**settings)
+        elif kind == "ComfyUI model":
+            chat = NativeChat(settings["clip"])
+        else:
+            chat = host.load_chat(settings.pop("folder", host.BUILT_IN), **settings)
+        wording = TEMPLATE if template == OWN else host.template_text(template)
+        return io.NodeOutput(Thinker(chat, wording, max_tokens, temperature))
 
 
-def rules_inputs() -> list[io.Input]:
-    """One input a field of Rules, of the same name, but for the two scores of `accept`, seed and candidates."""
+def _clip_input() -> io.Input:
+    return io.Clip.Input(
+        "clip", tooltip="Qwen3-VL, Qwen3.5 or Gemma 4, from Load CLIP. Text encoders that only encode cannot think."
+    )
+
+
+def _folder_inputs() -> list[io.Input]:
+    names = host.thinker_names()
+    return [
+        io.Combo.Input(
+            "folder",
+            options=names,
+            default=names[0] if names else None,
+            tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, Gemma, …",
+        ),
+        io.Combo.Input(
+            "dtype",
+            options=list(DTYPES),
+            default="auto",
+            tooltip="Number format of the weights. auto takes what this machine computes best.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "quantization",
+            options=list(BITS),
+            default="none",
+            tooltip="Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "template",
+            options=[OWN, *host.template_names()],
+            default=OWN,
+            tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
+            "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
+            advanced=True,
+        ),
+    ]
+
+
+def _server_inputs() -> list[io.Input]:
+    return [
+        io.String.Input(
+            "base_url",
+            default="http://127.0.0.1:8000/v1",
+            tooltip="Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
+            "https://generativelanguage.googleapis.com/v1beta/openai.",
+        ),
+        io.String.Input("model", default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."),
+        io.String.Input(
+            "key_variable",
+            default="",
+            placeholder="OPENAI_API_KEY",
+            tooltip="The NAME of the environment variable with the key, never the key itself: workflows are shared. "
+            "Empty for a server that wants none.",
+        ),
+        io.Int.Input("timeout", default=120, min=1, max=3600, tooltip="Seconds to wait for one answer.", advanced=True),
+        io.Int.Input(
+            "retries",
+            default=4,
+            min=0,
+            max=20,
+            tooltip="How often to try again, with growing pauses, when the server is busy or gone.",
+            advanced=True,
+        ),
+        io.Int.Input(
+            "concurrency",
+            default=4,
+            min=1,
+            max=64,
+            tooltip="How many candidates are criticized at once.",
+            advanced=True,
+        ),
+    ]
+
+
+class CritiqueEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkCritiqueEdit",
+            display_name="Critique Edit",
+            category="Rethink/Think",
+            description="Has an edit judged once: scores, reasons, and the prompt to try next.",
+            search_aliases=["judge", "score edit", "critic", "rate", "evaluate"],
+            inputs=[
+                sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
+                io.Image.Input("source", tooltip="The picture before the edit."),
+                io.Image.Input(
+                    "edited", tooltip="The picture after it. A batch is judged picture by picture, at once."
+                ),
+                io.String.Input(
+                    "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
+                ),
+                io.String.Input(
+                    "prompt",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    tooltip="What the editor was told, where that is not the instruction itself.",
+                ),
+                seed_input("For a thinker whose temperature is not 0."),
+                *accept_inputs(),
+            ],
+            outputs=[
+                io.Float.Output(
+                    "semantic", is_output_list=True, tooltip="Done as asked, the rest left alone: 0 to 10."
+                ),
+                io.Float.Output("quality", is_output_list=True, tooltip="Natural, free of artifacts: 0 to 10."),
+                io.String.Output("reasoning", is_output_list=True, tooltip="Why."),
+                io.String.Output("next_prompt", is_output_list=True, tooltip="What to tell the editor next."),
+                io.Boolean.Output(
+                    "accepted",
+                    is_output_list=True,
+                    tooltip="Whether both scores are reached and something has changed at all.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=8.0, accept_quality=8.0
+    ) -> io.NodeOutput:
+        source, edited = checked_source(source, instruction), as_image(edited, "edited")
+        rules = Rules(accept=(accept_semantic, accept_quality))
+        told = Next(prompt.strip() or instruction, "user")
+        seeds = [seed + row for row in range(len(edited))]
+        steps = look(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
+        for step in steps:
+            if step.critique.semantic is None:
+                raise RethinkError(step.critique.note or "thinker: gave no scores; try again with another seed.")
+        critiques = [step.critique for step in steps]
+        return io.NodeOutput(
+            [critique.semantic for critique in critiques],
+            [critique.quality for critique in critiques],
+            [critique.reasoning for critique in critiques],
+            [critique.next_prompt or told.prompt for critique in critiques],
+            [is_accepted(step, rules) for step in steps],
+        )
+
+
+def _look_for_cancel(*_) -> None:
+    host.stop_if_cancelled()
+
+
+def accept_inputs() -> list[io.Input]:
     score = {"optional": True, "default": 8.0, "min": 0.0, "max": 10.0, "step": 0.5, "round": 0.01}
     return [
-        io.Int.Input("turns", optional=True, default=5, min=1, max=1000, tooltip="At most so many turns."),
         io.Float.Input(
             "accept_semantic",
             **score,
-            tooltip="Stop at an edit with this score or more for doing what was asked and leaving the rest alone, 0 to 10.",
+            tooltip="An edit is good enough from this score on for doing what was asked and leaving the rest alone.",
         ),
         io.Float.Input(
             "accept_quality",
             **score,
-            tooltip="Stop at an edit with this score or more for looking natural, 0 to 10. Both scores must be reached.",
-        ),
-        io.Int.Input(
-            "patience",
-            optional=True,
-            default=0,
-            min=0,
-            max=1000,
-            tooltip="Stop after so many turns without a better edit. 0: never.",
-        ),
-        io.Combo.Input(
-            "start",
-            optional=True,
-            options=list(STARTS),
-            default=STARTS[0],
-            tooltip="The first prompt: your instruction as it is, or polished by the thinker, who looks at the picture.",
-        ),
-        io.Combo.Input(
-            "base",
-            optional=True,
-            options=list(BASES),
-            default=BASES[0],
-            tooltip="What every turn edits: the source again, so that errors do not add up, or the best picture of the "
-            "turn before.",
-            advanced=True,
-        ),
-        io.Boolean.Input(
-            "checklist",
-            optional=True,
-            default=False,
-            tooltip="Split the instruction into single demands first and have each verified. All must be met to accept.",
-        ),
-        io.Float.Input(
-            "preserve",
-            optional=True,
-            default=0.5,
-            min=0.0,
-            max=10.0,
-            step=0.1,
-            round=0.01,
-            tooltip="Points off for a picture that has changed all over, in proportion for less. Decides between edits "
-            "that the thinker likes equally.",
-            advanced=True,
+            tooltip="An edit is good enough from this score on for looking natural. Both scores must be reached.",
         ),
     ]
-
-
-def pause_and_record_inputs() -> list[io.Input]:
-    return [
-        io.Boolean.Input(
-            "pause",
-            optional=True,
-            default=False,
-            tooltip="Wait after every turn until you go on, change the next prompt, accept, or stop in the viewer.",
-        ),
-        io.String.Input(
-            "prefix",
-            optional=True,
-            default="rethink/thinking",
-            tooltip="Where the run is recorded, in ComfyUI's output folder; a number is added.",
-            advanced=True,
-        ),
-        io.Boolean.Input(
-            "resume",
-            optional=True,
-            default=True,
-            tooltip="Go on with a run of the same inputs that was cut off, from its last whole turn.",
-            advanced=True,
-        ),
-    ]
-
-
-def run_outputs() -> list[io.Output]:
-    return [
-        io.Image.Output("best", display_name="image", tooltip="The best edit of all turns."),
-        io.Image.Output("images", tooltip="Every edit, by turn, then by candidate, as one batch."),
-        io.String.Output("prompt", tooltip="The prompt that made the best edit."),
-        sockets.Trajectory.Output("trajectory", tooltip="The record of the run, for the trajectory nodes."),
-    ]
-
-
-def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
-    """The Rules in a node's inputs, which are taken out of them."""
-    names = ("turns", "patience", "start", "base", "checklist", "preserve")
-    accept = inputs.pop("accept_semantic"), inputs.pop("accept_quality")
-    return Rules(accept=accept, **{name: inputs.pop(name) for name in names}, **more)
-
-
-def shown(trajectory: Trajectory) -> io.NodeOutput:
-    """The outputs of a run that has ended, and its record for the viewer on the node."""
-    if not trajectory.steps and trajectory.stopped == "failed":
-        raise RethinkError(trajectory.message)
-    images = [trajectory.image(step) for step in trajectory.steps] or [trajectory.source]
-    best = trajectory.best
-    prompt = trajectory.instruction if best is None else trajectory.steps[best].prompt
-    ui = {"rethink_run": [host.reference(trajectory.folder / FILE)]}
-    return io.NodeOutput(images[best or 0], torch.cat(images), prompt, trajectory, ui=ui)

@@ -6,6 +6,7 @@ picture before the line that names it, so that a run that is killed anywhere goe
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
@@ -170,6 +171,13 @@ class Trajectory:
         seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
+    def copied(self, folder: Path) -> "Trajectory":
+        """The same run in another folder, which must not be there yet."""
+        folder.mkdir(parents=True)
+        for name in (SOURCE, *(step.file for step in self.steps)):
+            shutil.copyfile(self.folder / name, folder / name)
+        return self._written(folder=folder)
+
     def with_options(self, options: dict[str, Any]) -> "Trajectory":
         """Write how the run is run from here on."""
         return self._written(options=options)
@@ -193,7 +201,7 @@ class Trajectory:
         after = replace(self, **changes)
         text = json.dumps(after.record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text = text.replace('{"turn"', '\n{"turn"')  # a line a step, for people and for diff
-        _write(self.folder / FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        _write(after.folder / FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
         return after
 
 
