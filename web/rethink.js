@@ -15,7 +15,7 @@ const NODES = [
   "RethinkSaveTrajectory",
   "RethinkLoadTrajectory",
 ];
-const HEIGHT = 270; // of the strip on a node, in CSS pixels, at least
+const HEIGHT = 330; // of the strip on a node, in CSS pixels, at least
 const WIDTH = 420; // of a node that has one
 const WRAP = "Rethink.WrapInThinkLoop";
 
@@ -71,7 +71,9 @@ function runOf(reference) {
 class Display {
   run = null;
   wanted = null; // the reference of the run that it was asked to show last
+  #shown = null;
   #selected = -1;
+  #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
   #steering = new Steering((order) => this.run.order(order));
   #idle = element("div", { class: "rt-idle" }, "The turns appear here while the loop runs.");
@@ -86,17 +88,16 @@ class Display {
     return this.#selected;
   }
 
-  /** Show a run from the start of it, or what has become of it. Who looks at the best turn goes on to a better one. */
+  /** Show a run, or what has become of it. Who looks at the best turn goes on to a better one. */
   show(run) {
-    const { record } = run;
-    const before = this.run === run ? this.#best : null;
-    if (before === null || this.#selected === before) this.#selected = firstChoice(run.view);
-    this.run = run;
-    this.#best = record.best;
+    const { view } = run;
+    if (this.#shown !== run || this.#selected === this.#best) this.#selected = firstChoice(view);
+    this.run = this.#shown = run;
+    this.#best = firstChoice(view);
     setAttribute(this.#idle, "hidden", true);
     setAttribute(this.#strip.element, "hidden", false);
-    this.#strip.show(run.view, this.#selected);
-    this.#steering.show(run.view, this.#selected);
+    this.#strip.show(view, this.#selected);
+    this.#steering.show(view, this.#selected);
   }
 
   gone() {
@@ -111,8 +112,6 @@ class Display {
     this.#strip.select(index);
     this.#select(index);
   }
-
-  #best = null;
 
   #select(index) {
     this.#selected = index;
@@ -222,14 +221,20 @@ function began({ node, run: reference, record, next, waiting, phase = "editing",
   const run = runOf(reference);
   run.record = record;
   run.live = { next: next ?? upcoming(record), waiting, phase };
-  const target = nodeAt(node);
-  const display = target && displays.get(target);
-  if (display) {
+  for (const watching of watchers(nodeAt(node))) {
+    const display = displays.get(watching);
     display.wanted = reference;
-    display.show(run);
-    remember(target, reference);
+    display.run = run;
+    remember(watching, reference);
   }
   refresh(run);
+}
+
+/** The node that runs and those right behind it that show what it records. */
+function watchers(node) {
+  const links = node?.outputs.filter(({ type }) => type === "RETHINK_TRAJECTORY").flatMap((output) => output.links ?? []);
+  const behind = (links ?? []).map((id) => node.graph.getNodeById(node.graph.getLink(id).target_id));
+  return [node, ...behind].filter((each) => each && displays.has(each));
 }
 
 /** The turn that is made now, where nobody has said with which prompt. */

@@ -115,7 +115,6 @@ export class Viewer {
     const { record } = this.#view;
     const verdict = verdictOf(step);
     const warning = warningOf(step);
-    const { changed, outside_psnr: psnr } = step.preservation;
     return [
       element(
         "div",
@@ -133,10 +132,7 @@ export class Viewer {
       verdict.checklist.length ? part("Checklist", checklist(verdict.checklist)) : null,
       step.critique.reasoning ? part("Reasoning", element("p", { class: "rt-text" }, step.critique.reasoning)) : null,
       step.judge?.reasoning ? part("The judge", element("p", { class: "rt-text" }, step.judge.reasoning)) : null,
-      part(
-        "Preservation",
-        element("p", { class: "rt-text" }, `${number(100 * changed)} % of the picture changed; the rest is at ${number(psnr)} dB PSNR.`),
-      ),
+      part("Preservation", element("p", { class: "rt-text" }, preserved(step.preservation))),
       element("p", { class: "rt-facts" }, facts(step)),
     ].filter(Boolean);
   }
@@ -252,6 +248,11 @@ function checklist(demands) {
     return element("li", { "data-met": String(met) }, icon(mark), element("span", { class: "rt-hidden" }, `${said}: `), text);
   };
   return element("ul", { class: "rt-checklist" }, demands.map(line));
+}
+
+function preserved({ changed, outside_psnr: psnr }) {
+  if (changed >= 0.999) return "The whole picture has changed.";
+  return `${number(100 * changed)} % of the picture has changed; the rest is at ${number(psnr)} dB PSNR.`;
 }
 
 function facts(step) {
