@@ -16,7 +16,7 @@ export class Steering {
   #proposal = ""; // the prompt that comes next unless a person writes another
   #writing = false;
   #status = element("span", { class: "rt-status", role: "status" });
-  #accept = element("button", { type: "button", class: "rt-button rt-primary", onclick: () => this.#acceptSelected() });
+  #accept = element("button", { type: "button", class: "rt-button", title: "End the run with this turn as its result", onclick: () => this.#acceptSelected() });
   #stop = element(
     "button",
     { type: "button", class: "rt-button", title: "End the run; the best edit so far is the result", onclick: () => this.#send({ action: "stop" }) },
@@ -33,7 +33,6 @@ export class Steering {
     class: "rt-textarea", rows: 2, "aria-label": "The next prompt", placeholder: "What the editor shall be told next",
     onkeydown: (event) => this.#key(event),
   }); // prettier-ignore
-  #hint = element("p", { class: "rt-hint" });
   #goOn = element(
     "button",
     { type: "button", class: "rt-button rt-primary", title: "Ctrl+Enter", onclick: () => this.#use() },
@@ -45,7 +44,8 @@ export class Steering {
     "div",
     { class: "rt-next" },
     this.#text,
-    element("div", { class: "rt-next-foot" }, this.#hint, this.#cancel, this.#goOn),
+    this.#cancel,
+    this.#goOn,
   );
   element = element(
     "div",
@@ -75,11 +75,11 @@ export class Steering {
     }
     const of = record.options?.rules?.turns ? ` of ${record.options.rules.turns}` : "";
     const turn = live.next?.turn ?? 1;
-    const phase = live.waiting ? "waiting for you" : (PHASES[live.phase] ?? "");
+    const phase = live.waiting ? "waiting for you: what shall it be told?" : (PHASES[live.phase] ?? "");
+    const promise = this.#writing && !live.waiting ? "; then it waits for you" : "";
     this.#status.replaceChildren(
       element("i", { class: live.waiting ? "rt-pulse" : "rt-spinner" }),
-      element("b", {}, `Turn ${turn}${of}`),
-      phase && ` · ${phase}`,
+      element("span", {}, element("b", {}, `Turn ${turn}${of}`), ` · ${phase}${promise}`),
     );
     const step = record.steps[selected];
     setAttribute(this.#accept, "disabled", !step);
@@ -87,9 +87,7 @@ export class Steering {
     const open = this.#writing || live.waiting;
     setAttribute(this.#form, "hidden", !open);
     setAttribute(this.#edit, "hidden", open);
-    this.#hint.textContent = live.waiting
-      ? `The loop waits. This is the prompt of turn ${turn}.`
-      : `The loop will wait after turn ${turn}, until you go on.`;
+    setAttribute(this.#cancel, "hidden", live.waiting);
   }
 
   #acceptSelected() {

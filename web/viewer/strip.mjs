@@ -93,10 +93,10 @@ export class Strip {
 
   /** What a frame shows: as long as it stays, so does the frame, and no picture flickers. */
   #key(place) {
-    const { record, turns, address, pending } = this.#view;
+    const { record, turns, address, pending, live } = this.#view;
     if (place === 0) return address(record.source);
     const turn = turns[place - 1];
-    if (!turn) return `next: ${pending?.prompt}`;
+    if (!turn) return `next: ${pending?.prompt} ${live?.waiting}`;
     return [address(record.steps[turn.lead].file), turn.steps.length, turn.steps.includes(record.best)].join(" ");
   }
 
@@ -144,11 +144,11 @@ export class Strip {
   }
 
   #pending() {
-    const { pending } = this.#view;
+    const { pending, live } = this.#view;
     return element(
       "div",
       { class: "rt-frame rt-frame-pending", role: "presentation" },
-      element("div", { class: "rt-thumb" }, element("span", { class: "rt-spinner" })),
+      element("div", { class: "rt-thumb" }, element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })),
       element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${pending.turn}`)),
       element("p", { class: "rt-prompt" }, pending.prompt),
     );
