@@ -129,7 +129,6 @@ function openLarge(display) {
     onclose: () => dialog.close(),
     onselect: (index) => display.select(index),
   });
-  dialog.addEventListener("cancel", (event) => event.preventDefault()); // the viewer says when Esc closes
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     dialog.remove();

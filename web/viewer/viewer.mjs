@@ -45,7 +45,7 @@ export class Viewer {
     }
     this.element = element(
       "div",
-      { class: "rt rt-viewer", onkeydown: (event) => this.#key(event) },
+      { class: "rt rt-viewer", tabindex: -1, onkeydown: (event) => this.#key(event) },
       element(
         "header",
         { class: "rt-header" },
@@ -66,6 +66,7 @@ export class Viewer {
   /** Show a view, or what has become of it. Who looks at the newest turn goes on to the next. */
   show(view) {
     const before = this.#view;
+    const focused = this.element.contains(document.activeElement);
     const followed = before && this.#selected === before.turns.at(-1)?.lead;
     this.#view = view;
     const { record, turns } = view;
@@ -77,6 +78,7 @@ export class Viewer {
     this.#announce(before);
     this.#strip.show(view, this.#selected);
     this.select(this.#selected);
+    if (focused && !document.activeElement.checkVisibility()) this.focus(); // it was on a button that has gone
   }
 
   select(index) {
