@@ -20,6 +20,7 @@ from . import host
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
 
 _running: dict[str, "Live"] = {}  # where its record lies → loop
+_failures: dict[str, int] = {}  # node → how often its run failed
 
 
 class Ended(Exception):
@@ -68,6 +69,7 @@ class Live:
         """Tell why the run ended. No orders are taken from here on."""
         self.trajectory = trajectory
         _running.pop(self._run["subfolder"], None)
+        _failures[self._node] = failures(self._node) + (trajectory.stopped == "failed")
         names = ("best", "chosen", "stopped", "message")
         self._send("ended", **{name: getattr(trajectory, name) for name in names})
 
@@ -174,6 +176,11 @@ def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
 def live_of(trajectory: Trajectory, node: str) -> Live:
     """The running loop of a record, for a node that goes on with it."""
     return _running.get(host.reference(trajectory.folder / FILE)["subfolder"]) or Live(node, trajectory)
+
+
+def failures(node: str) -> int:
+    """How often the thinker of a node failed: what ComfyUI remembers of such a run is no result to be content with."""
+    return _failures.get(node, 0)
 
 
 def running() -> list[dict[str, Any]]:

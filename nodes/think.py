@@ -12,7 +12,7 @@ from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, thi
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
 from .editor import seed_input, settings_inputs
-from .live import Live, begin, follow
+from .live import Live, begin, failures, follow
 from .thinker import accept_inputs
 from .trajectory import results, shown
 
@@ -66,6 +66,10 @@ class ThinkWhileEdit(io.ComfyNode):
             ],
             outputs=run_outputs(),
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> int:
+        return failures(cls.hidden.unique_id)
 
     @classmethod
     def execute(

@@ -23,7 +23,7 @@ from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import host, sockets
 from .editor import seed_input
-from .live import Ended, Live, begin, live_of
+from .live import Ended, Live, begin, failures, live_of
 from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
 
 GRAPH = "workflow"  # the editor's name in the record
@@ -144,6 +144,10 @@ class ThinkLoopClose(io.ComfyNode):
             ],
             outputs=run_outputs(),
         )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> int:
+        return failures(cls.hidden.unique_id)
 
     @classmethod
     def execute(cls, loop: State, edited) -> io.NodeOutput:

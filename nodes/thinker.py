@@ -97,7 +97,7 @@ def _folder_inputs() -> list[io.Input]:
             "folder",
             options=names,
             default=names[0] if names else None,
-            tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, Gemma, …",
+            tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
         ),
         io.Combo.Input(
             "dtype",

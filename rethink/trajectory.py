@@ -296,6 +296,4 @@ def _write(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a file beside `path`, and put it in its place in one move."""
     part = path.with_name(path.name + ".part")
     write(part)
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
     os.replace(part, path)
