@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
-from . import live
+from . import live, trajectory
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
 from .think import ThinkWhileEdit
 from .think_loop import ThinkLoopClose, ThinkLoopOpen
@@ -18,6 +18,7 @@ NODES = [
 class RethinkExtension(ComfyExtension):
     async def on_load(self):
         live.serve()
+        trajectory.serve()
 
     async def get_node_list(self):
         return list(NODES)

@@ -1,5 +1,6 @@
 """Everything of ComfyUI that the pack touches: model folders, memory, progress, interrupt, messages, results."""
 
+import asyncio
 import math
 import os
 import time
@@ -326,14 +327,14 @@ def is_running(prompt: str) -> bool:
 def serve(method: str, path: str, answer: Callable[[dict], Any]) -> None:
     """Answer a request of the front end: `answer` takes its JSON object and returns the reply's.
 
-    A RethinkError is a reply of status 400 with its sentence under "error".
+    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error".
     """
 
     async def handle(request: web.Request) -> web.Response:
         try:
             asked = await request.json() if request.can_read_body else {}
-            return web.json_response(answer(asked))
-        except (RethinkError, TypeError, ValueError) as error:  # no JSON, or other fields than are asked for
+            return web.json_response(await asyncio.to_thread(answer, asked))  # some take a while
+        except (KeyError, TypeError, ValueError) as error:  # RethinkError; no JSON; other fields than are asked for
             return web.json_response({"error": str(error)}, status=400)
 
     PromptServer.instance.routes.route(method, path)(handle)

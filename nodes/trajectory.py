@@ -5,7 +5,10 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.trajectory import FILE, load_trajectory
+from ..rethink.trajectory_html import write_html
 from . import host, sockets
+
+PAGE = "trajectory.html"
 
 
 class TrajectoryViewer(io.ComfyNode):
@@ -44,13 +47,21 @@ class SaveTrajectory(io.ComfyNode):
                     default="rethink/trajectory",
                     tooltip="Its folder in ComfyUI's output folder; a number is added.",
                 ),
+                io.Boolean.Input(
+                    "html",
+                    optional=True,
+                    default=True,
+                    tooltip="Also write the whole view as one file, trajectory.html, that opens anywhere.",
+                ),
             ],
             outputs=[sockets.Trajectory.Output("saved", display_name="trajectory", tooltip="The copy.")],
         )
 
     @classmethod
-    def execute(cls, trajectory, prefix: str) -> io.NodeOutput:
+    def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
         saved = trajectory.copied(host.new_folder(prefix))
+        if html:
+            write_html(saved, saved.folder / PAGE)
         return io.NodeOutput(saved, ui=shown(saved))
 
 
@@ -106,6 +117,18 @@ def results(trajectory) -> tuple[torch.Tensor, torch.Tensor, str]:
 def shown(trajectory) -> dict:
     """What the viewer on a node shows: the name of the record."""
     return {"rethink_run": [host.reference(trajectory.folder / FILE)]}
+
+
+def export(run: dict[str, str]) -> dict[str, str]:
+    """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
+    trajectory = load_trajectory(host.referred(run).parent)
+    write_html(trajectory, trajectory.folder / PAGE)
+    return host.reference(trajectory.folder / PAGE)
+
+
+def serve() -> None:
+    """Let the front end have a run exported: {run}."""
+    host.serve("POST", "/rethink/export", lambda asked: export(**asked))
 
 
 def _trajectory_input(tooltip: str) -> io.Input:

@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   python -m rethink edit photo.png "make it winter" --editor ... --seed 7 --variations 4 --randomize-guidance
   python -m rethink edit photo.png "make it winter" "add a fox" --editor ... --chain
   python -m rethink think photo.png "make it winter" --editor ... --thinker models/Qwen3-VL-8B-Instruct -o run
+  python -m rethink think photo.png "make it winter" --editor ... --thinker ... -o winter.html
   python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
   python -m rethink bench tiny --cases 400
 
@@ -76,7 +77,7 @@ def _add_think(commands) -> None:
     )
     think.add_argument("image", type=Path)
     think.add_argument("instruction")
-    think.add_argument("-o", "--output", type=Path, help="folder of the trajectory; default: IMAGE-thinking")
+    think.add_argument("-o", "--output", type=Path, help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page")
     think.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
     for who, note in (("thinker", "criticizes and rewrites"), ("judge", "scores in the thinker's place; optional")):
         think.add_argument(f"--{who}", required=who == "thinker", help=f"transformers folder or server address; {note}")
@@ -150,6 +151,7 @@ def run_think(options) -> int:
     from .images import load_image
     from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
     from .trajectory import load_trajectory, new_trajectory, record
+    from .trajectory_html import write_html
 
     image = load_image(options.image)
     names = ("turns", "candidates", "accept", "patience", "start", "base", "checklist", "preserve", "seed")
@@ -157,7 +159,9 @@ def run_think(options) -> int:
     settings, editor = _settings(options), _load(options)
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
-    folder = options.output or options.image.with_name(f"{options.image.stem}-thinking")
+    target = options.output or options.image.with_name(f"{options.image.stem}-thinking")
+    page = target if target.suffix.lower() == ".html" else None
+    folder = target.with_suffix("") if page else target
     mask = load_image(options.mask)[..., 0] if options.mask else None
     how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
     done = ()
@@ -182,6 +186,9 @@ def run_think(options) -> int:
         print(f"rethink: {trajectory.message}", file=sys.stderr)
     if trajectory.best is not None:
         print(folder / trajectory.steps[trajectory.best].file)
+    if page:
+        write_html(trajectory, page)
+        print(page)
     return 1 if trajectory.stopped == "failed" else 0
 
 

@@ -49,11 +49,22 @@ class Run {
     return answer.ok;
   }
 
-  order = async (wanted) => {
-    const body = JSON.stringify({ run: this.reference.subfolder, ...wanted });
-    const answer = await api.fetchApi("/rethink/order", { method: "POST", body });
-    if (!answer.ok) notify((await answer.json()).error);
+  order = (wanted) => ask("/rethink/order", { run: this.reference.subfolder, ...wanted });
+
+  /** Download the run as one HTML file. */
+  export = async () => {
+    const page = await ask("/rethink/export", { run: this.reference });
+    if (page) element("a", { href: viewAddress(page), download: `${this.record.instruction.slice(0, 60)}.html` }).click();
   };
+}
+
+/** The server's answer, or null after telling the user why there is none. */
+async function ask(path, wanted) {
+  const reply = await api.fetchApi(path, { method: "POST", body: JSON.stringify(wanted) });
+  const answer = await reply.json();
+  if (reply.ok) return answer;
+  notify(answer.error);
+  return null;
 }
 
 const viewAddress = (reference) => api.apiURL(`/view?${new URLSearchParams(reference)}`);
@@ -126,6 +137,7 @@ function openLarge(display) {
   const dialog = element("dialog", { class: "rt rt-dialog", "aria-label": "Trajectory" });
   const viewer = new Viewer({
     send: display.run.order,
+    onexport: display.run.export,
     onclose: () => dialog.close(),
     onselect: (index) => display.select(index),
   });

@@ -34,8 +34,11 @@ export class Viewer {
   #onselect;
   element;
 
-  /** send: see Steering. onclose(): the user wants out. onselect(step index): the user went to a step. */
-  constructor({ send = () => {}, onclose = null, onselect = () => {} } = {}) {
+  /**
+   * send: see Steering. onexport(): the user wants the run as one file. onclose(): the user wants out.
+   * onselect(step index): the user went to a step.
+   */
+  constructor({ send = () => {}, onexport = null, onclose = null, onselect = () => {} } = {}) {
     this.#onclose = onclose;
     this.#onselect = onselect;
     this.#steering = new Steering(send);
@@ -51,6 +54,7 @@ export class Viewer {
         { class: "rt-header" },
         element("div", { class: "rt-heading" }, this.#title, this.#about),
         this.#modes,
+        onexport ? tool({ "aria-label": "Export", title: "Export as one HTML file", onclick: onexport }, icon("download")) : null,
         tool({ "aria-label": "Fullscreen", title: "Fullscreen (f)", onclick: () => this.#fullscreen() }, icon("fullscreen")),
         onclose ? tool({ "aria-label": "Close", title: "Close (Esc)", onclick: onclose }, icon("cross")) : null,
       ),
