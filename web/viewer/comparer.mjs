@@ -158,11 +158,12 @@ export class Comparer {
     const { width, height } = this.#size();
     const ratio = devicePixelRatio;
     const scale = this.#shownScale();
-    const whole = (value) => Math.round(value * ratio) / ratio;
+    const stage = this.#stage.getBoundingClientRect(); // which need not be on whole pixels itself
+    const whole = (value, from) => Math.round((from + value) * ratio) / ratio - from;
     const [shownWidth, shownHeight] = [(width * scale) / ratio, (height * scale) / ratio];
     return {
-      left: whole(this.#stage.clientWidth / 2 - this.#center.x * shownWidth),
-      top: whole(this.#stage.clientHeight / 2 - this.#center.y * shownHeight),
+      left: whole(this.#stage.clientWidth / 2 - this.#center.x * shownWidth, stage.left),
+      top: whole(this.#stage.clientHeight / 2 - this.#center.y * shownHeight, stage.top),
       width: shownWidth,
       height: shownHeight,
     };
