@@ -15,7 +15,6 @@ import comfy.model_management as memory
 import comfy.utils
 import folder_paths
 import torch
-from aiohttp import web
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
@@ -330,14 +329,17 @@ def serve(method: str, path: str, answer: Callable[[dict], Any]) -> None:
     It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error".
     """
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request):
+        from aiohttp import web  # ComfyUI's server is made of it
+
         try:
             asked = await request.json() if request.can_read_body else {}
             return web.json_response(await asyncio.to_thread(answer, asked))  # some take a while
         except (KeyError, TypeError, ValueError) as error:  # RethinkError; no JSON; other fields than are asked for
             return web.json_response({"error": str(error)}, status=400)
 
-    PromptServer.instance.routes.route(method, path)(handle)
+    if hasattr(PromptServer, "instance"):  # else the pack is looked at without a server, by some tool
+        PromptServer.instance.routes.route(method, path)(handle)
 
 
 # Folders of results
