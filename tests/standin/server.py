@@ -12,6 +12,4 @@ def send_sync(event, data, sid=None):
 
 
 _queue = SimpleNamespace(get_current_queue=lambda: ([(0, prompt) for prompt in running], []))
-PromptServer = SimpleNamespace(
-    instance=SimpleNamespace(send_sync=send_sync, client_id="client", prompt_queue=_queue)
-)
+PromptServer = SimpleNamespace(instance=SimpleNamespace(send_sync=send_sync, client_id="client", prompt_queue=_queue))
