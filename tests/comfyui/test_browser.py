@@ -45,9 +45,7 @@ def page(request, server, browser):
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(server.address)
-    page.wait_for_function(
-        "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=60_000
-    )
+    page.wait_for_function("!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=60_000)
     yield page
     page.close()
 
