@@ -18,7 +18,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..rethink.errors import OutOfMemory, RethinkError
 from ..rethink.images import to_pil
@@ -140,7 +140,7 @@ def _is_safetensors(name: str) -> bool:
 
 _thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
-_patchers = WeakKeyDictionary()  # a model's module → the ModelPatcher through which ComfyUI moves its weights
+_patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through which ComfyUI moves its weights
 
 
 def load_editor(name: str, dtype: str, offload: str):
@@ -165,7 +165,7 @@ def load_editor(name: str, dtype: str, offload: str):
         editor = load(path, dtype=dtype, device=home, offload=offload, tokenizer=tokenizer)
         _editors[key] = editor
         if managed:
-            _patchers[editor.module] = ModelPatcher(editor.module, load_device=device, offload_device=home)
+            _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
     return editor
 
 
@@ -185,7 +185,7 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
         chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization))
         _thinkers[key] = chat
         if managed:
-            _patchers[chat.module] = ModelPatcher(chat.module, load_device=device, offload_device=home)
+            _patchers[chat] = ModelPatcher(chat.module, load_device=device, offload_device=home)
     return chat
 
 
@@ -205,28 +205,28 @@ class HostedChat:
             return self._chat.chat_all(requests, **options)
 
     def _placed(self, answers: int) -> AbstractContextManager[None]:
-        return placed(self.module, int(answers * memory.module_size(self.module) * ROOM_TO_THINK))
+        return placed(self, int(answers * memory.module_size(self.module) * ROOM_TO_THINK))
 
 
 def on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
     """Within it the editor can edit `rows` pictures of the size of `images`. See `placed`."""
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
-    return placed(editor.module, room)
+    return placed(editor, room)
 
 
 @contextmanager
-def placed(module: nn.Module, room: int) -> Iterator[None]:
-    """Within it the weights of `module` are where it computes, with `room` bytes to work in.
+def placed(model, room: int) -> Iterator[None]:
+    """Within it the weights of an Editor or Chat are where it computes, with `room` bytes to work in.
 
     Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
     is unloaded before the error goes on, so that the next run works.
     """
-    patcher = _patchers.get(module)
+    patcher = _patchers.get(model)
     if patcher is None:
-        memory.free_memory(memory.module_size(module) + room, memory.get_torch_device())
+        memory.free_memory(memory.module_size(model.module) + room, memory.get_torch_device())
     else:
         memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
-        module.to(patcher.load_device)  # --novram leaves plain modules behind
+        model.module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:
         yield
     except OutOfMemory:  # the tensors are gone by now, but other models may still fill the device

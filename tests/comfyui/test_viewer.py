@@ -214,6 +214,6 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     turns = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'turns')"
     page.evaluate(f"{turns}.value = 3")
     queue(page)
-    turn(page, 3).first.wait_for(timeout=90_000)
+    page.wait_for_timeout(15000); shoot(page, f"DEBUG-{page.canvas_kind}"); turn(page, 3).first.wait_for(timeout=20_000)
     page.wait_for_timeout(500)
     shoot(page, f"viewer-wrapped-{page.canvas_kind}")

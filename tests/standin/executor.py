@@ -128,7 +128,9 @@ class _Nodes:
 def _nested(inputs: dict[str, Any]) -> dict[str, Any]:
     """“choice.name” beside “choice” becomes one dictionary."""
     choices = {name.partition(".")[0] for name in inputs if "." in name}
-    nested = {name: {name: inputs[name]} if name in choices else value for name, value in inputs.items() if "." not in name}
+    nested = {
+        name: {name: inputs[name]} if name in choices else value for name, value in inputs.items() if "." not in name
+    }
     for name, value in inputs.items():
         if "." in name:
             nested[name.partition(".")[0]][name.partition(".")[2]] = value
