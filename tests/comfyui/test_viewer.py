@@ -5,6 +5,7 @@ The editor is the miniature; the thinker is a server in this process whose answe
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixture)
 
 pytestmark = needs_chromium
+
+KINDS = ["classic", "nodes-2.0"]
 
 ANSWERS = (
     (3.0, 6.5, "make the red circle blue"),
@@ -51,7 +54,7 @@ def thinker():
         server.shutdown()
 
 
-@pytest.fixture(params=["classic", "nodes-2.0"])
+@pytest.fixture(params=KINDS)
 def page(request, server, browser):  # noqa: F811
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
@@ -92,39 +95,40 @@ BUILD = """async ([nodes, links]) => {
 }"""
 
 
-def build(page, thinker, seed, editor, links):
+def build(page, thinker, editor, links):
     backend = {"backend": "server", "backend.base_url": thinker, "backend.model": "scripted"}
     nodes = {
         "load": ["RethinkLoadEditor", [0, 0], {"editor": "miniature"}],
-        "scene": ["RethinkScene", [0, 220], {"seed": 4}],
+        "scene": ["RethinkScene", [0, 220], {"seed": KINDS.index(page.canvas_kind)}],  # else it comes from the cache
         "thinker": ["RethinkLoadThinker", [0, 460], backend],
-        **editor(seed),
+        **editor,
     }
     common = [["load", "editor", "edit", "editor"], ["scene", "image", "edit", "image"]]
     return page.evaluate(BUILD, [nodes, [*common, *links]])
 
 
-def think_while_edit(seed):
-    values = {"instruction": "make the circle blue", "steps": 2, "turns": 6, "pause": True, "seed": seed}
-    return {
-        "edit": ["RethinkThinkWhileEdit", [350, 0], values],
-        "viewer": ["RethinkTrajectoryViewer", [850, 0], {}],
-    }
+THINK = {
+    "edit": [
+        "RethinkThinkWhileEdit",
+        [350, 0],
+        {"instruction": "make the circle blue", "steps": 2, "turns": 6, "pause": True},
+    ],
+    "viewer": ["RethinkTrajectoryViewer", [850, 0], {}],
+}
+SAMPLE = {
+    "edit": ["RethinkSampleEdit", [400, 0], {"instruction": "make the circle blue", "steps": 2}],
+    "preview": ["PreviewImage", [800, 0], {}],
+}
 
 
 def turn(page, number):
     return page.locator(f".rt-node [role=option][aria-posinset='{number}']")
 
 
-def queue(page):
-    page.evaluate("app.queuePrompt(0)")
-
-
 def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page, thinker):
-    seed = 100 if page.canvas_kind == "classic" else 200  # equal inputs would come from ComfyUI's cache
     links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
-    build(page, thinker, seed, think_while_edit, links)
-    queue(page)
+    build(page, thinker, THINK, links)
+    page.evaluate("app.queuePrompt(0)")
     turn(page, 1).first.wait_for(timeout=60_000)
     text = page.get_by_label("The next prompt").first
     text.wait_for(timeout=60_000)
@@ -150,7 +154,7 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
 
-    (record,) = [json.loads(server.view(run)) for run in runs_of(server)]
+    record = ended(server)
     assert [step["prompt_by"] for step in record["steps"]] == ["user", "human"]
     assert (record["stopped"], record["chosen"], record["best"]) == ("human", 0, 0)
 
@@ -169,26 +173,20 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
 
-def runs_of(server):
-    """The runs that the newest prompt has made."""
-    for _ in range(100):
-        if not server.json("/queue")["queue_running"]:
-            break
+def ended(server):
+    """The record of the newest run, once its prompt is done."""
+    end = time.monotonic() + 60
+    while server.json("/queue")["queue_running"] and time.monotonic() < end:
+        time.sleep(0.1)
     entry = list(server.json("/history?max_items=1").values())[-1]
     assert entry["status"]["status_str"] == "success", entry["status"]
-    found = {json.dumps(run): run for output in entry["outputs"].values() for run in output.get("rethink_run", [])}
-    return found.values()
-
-
-def sample_edit(seed):
-    return {
-        "edit": ["RethinkSampleEdit", [400, 0], {"instruction": "make the circle blue", "steps": 2, "seed": seed}],
-        "preview": ["PreviewImage", [800, 0], {}],
-    }
+    runs = [run for output in entry["outputs"].values() for run in output.get("rethink_run", [])]
+    assert all(run == runs[0] for run in runs)
+    return json.loads(server.view(runs[0]))
 
 
 def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
-    ids = build(page, thinker, 1, sample_edit, [["edit", "image", "preview", "images"]])
+    ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
     page.evaluate(f"app.canvas.selectItems([app.rootGraph.getNodeById({ids['edit']})])")
     page.evaluate("app.extensionManager.command.execute('Rethink.WrapInThinkLoop')")
     links = page.evaluate("""() => [...app.rootGraph.links.values()].map((link) => {
@@ -213,7 +211,7 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
 
     turns = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'turns')"
     page.evaluate(f"{turns}.value = 3")
-    queue(page)
-    page.wait_for_timeout(15000); shoot(page, f"DEBUG-{page.canvas_kind}"); turn(page, 3).first.wait_for(timeout=20_000)
-    page.wait_for_timeout(500)
+    page.evaluate("app.queuePrompt(0)")
+    turn(page, 3).first.wait_for(timeout=90_000)
+    assert len(ended(server)["steps"]) == 3
     shoot(page, f"viewer-wrapped-{page.canvas_kind}")
