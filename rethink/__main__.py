@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rethink",
-        description="Edit images by written instruction.",
+        description="Edit images by written instruction, and think while doing so.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -80,7 +80,10 @@ def _add_think(commands) -> None:
     think.add_argument("-o", "--output", type=Path, help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page")
     think.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
     for who, note in (("thinker", "criticizes and rewrites"), ("judge", "scores in the thinker's place; optional")):
-        think.add_argument(f"--{who}", required=who == "thinker", help=f"transformers folder or server address; {note}")
+        think.add_argument(
+            f"--{who}", default="built-in" if who == "thinker" else None,
+            help=f"built-in, a transformers folder, or a server's address; {note}",
+        )  # fmt: skip
         prefix = "--" if who == "thinker" else "--judge-"
         think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
         think.add_argument(
@@ -202,8 +205,10 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
         chat = ServerChat(where, model, key_variable)
     else:
         from .thinkers.loading import load_thinker
+        from .tiny import THINKER_FOLDER
 
-        chat = load_thinker(where, dtype=options.dtype, device=options.device)
+        path = THINKER_FOLDER if where == "built-in" else where
+        chat = load_thinker(path, dtype=options.dtype, device=options.device)
     try:
         wording = template.read_text(encoding="utf-8") if template else TEMPLATE
     except (OSError, ValueError) as error:
