@@ -323,6 +323,13 @@ def is_running(prompt: str) -> bool:
     return any(item[1] == prompt for item in running)
 
 
+def workflow_id(prompt: str) -> str:
+    """The id of the workflow that the running prompt of that id was queued from; "" for one from elsewhere."""
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+    extra = next((item[3] for item in running if item[1] == prompt), {})
+    return ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id", "")
+
+
 def serve(method: str, path: str, answer: Callable[[dict], Any]) -> None:
     """Answer a request of the front end: `answer` takes its JSON object and returns the reply's.
 

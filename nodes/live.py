@@ -39,6 +39,7 @@ class Live:
     def __init__(self, node: str, trajectory: Trajectory, *, pause: bool = False):
         self.trajectory = trajectory
         self._node, self._pause, self._prompt = node, pause, host.prompt_id()
+        self._workflow = host.workflow_id(self._prompt)
         self._run = host.reference(trajectory.folder / FILE)
         self._phase: tuple[str, int] | None = None
         self._following: dict[str, Any] | None = None
@@ -53,6 +54,7 @@ class Live:
         """Everything that a page which was just loaded must know."""
         return {
             "node": self._node,
+            "workflow": self._workflow,  # another one may have a node of the same id
             "run": self._run,
             "record": self.trajectory.record,
             "next": self._following,

@@ -22,7 +22,7 @@ const WRAP = "Rethink.WrapInThinkLoop";
 const MEMORY = "Rethink.runs"; // in local storage: which run each node showed last, [[node, reference], …]
 const REMEMBERED = 100;
 
-/** The runs that nodes show or that go on now, by the subfolder of their record. */
+/** The runs that nodes show or that go on now, by where their record lies. */
 const runs = new Map();
 /** Node → its Display. */
 const displays = new WeakMap();
@@ -54,7 +54,8 @@ class Run {
   /** Download the run as one HTML file. */
   export = async () => {
     const page = await ask("/rethink/export", { run: this.reference });
-    if (page) element("a", { href: viewAddress(page), download: `${this.record.instruction.slice(0, 60)}.html` }).click();
+    if (page)
+      element("a", { href: viewAddress(page), download: `${this.record.instruction.slice(0, 60)}.html` }).click();
   };
 }
 
@@ -74,8 +75,13 @@ function notify(detail) {
 }
 
 function runOf(reference) {
-  if (!runs.has(reference.subfolder)) runs.set(reference.subfolder, new Run(reference));
-  return runs.get(reference.subfolder);
+  const key = `${reference.type} ${reference.subfolder}`;
+  if (!runs.has(key)) {
+    const shown = new Set([...everyNode(app.rootGraph)].map((node) => displays.get(node)?.run));
+    for (const [other, run] of runs) if (!run.live && !shown.has(run)) runs.delete(other);
+    runs.set(key, new Run(reference));
+  }
+  return runs.get(key);
 }
 
 /** What a node shows of a run: the strip, and a bar to steer by while it goes on. */
@@ -243,7 +249,9 @@ function began({ node, run: reference, record, next, waiting, phase = "editing",
 
 /** The node that runs and those right behind it that show what it records. */
 function watchers(node) {
-  const links = node?.outputs.filter(({ type }) => type === "RETHINK_TRAJECTORY").flatMap((output) => output.links ?? []);
+  const links = node?.outputs
+    .filter(({ type }) => type === "RETHINK_TRAJECTORY")
+    .flatMap((output) => output.links ?? []);
   const behind = (links ?? []).map((id) => node.graph.getNodeById(node.graph.getLink(id).target_id));
   return [node, ...behind].filter((each) => each && displays.has(each));
 }
@@ -277,8 +285,8 @@ const EVENTS = {
 };
 
 async function takeIn(name, detail) {
-  const run = runs.get(detail.run.subfolder);
-  if (!run?.live) return;
+  const run = runOf(detail.run);
+  if (!run.live) return;
   await EVENTS[name](run, detail);
   refresh(run);
 }
@@ -325,7 +333,8 @@ app.registerExtension({
     for (const name of Object.keys(EVENTS)) {
       api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));
     }
-    for (const name of ["reconnected", "execution_error", "execution_interrupted"]) api.addEventListener(name, findRunning);
+    for (const name of ["reconnected", "execution_error", "execution_interrupted"])
+      api.addEventListener(name, findRunning);
   },
   nodeCreated(node) {
     if (NODES.includes(node.comfyClass)) addDisplay(node);

@@ -68,7 +68,8 @@ function place(graph, nodes) {
   const right = Math.max(...nodes.map((node) => node.pos[0] + node.size[0]));
   const others = graph.nodes.filter((node) => !nodes.includes(node));
   const [open, close] = [add(OPEN), add(CLOSE)];
-  for (const other of others) { // what was beside the selection makes room
+  for (const other of others) {
+    // what was beside the selection makes room
     const middle = other.pos[0] + other.size[0] / 2;
     if (middle < left) other.pos = [other.pos[0] - open.size[0] - SPACE, other.pos[1]];
     if (middle > right) other.pos = [other.pos[0] + close.size[0] + SPACE, other.pos[1]];

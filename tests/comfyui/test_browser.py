@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
-from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixture)
+from tests.browsers import needs_chromium, shoot
 from tests.hosts import PACK_ROOT
 
 WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json"))}

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixture)
+from tests.browsers import needs_chromium, shoot
 
 pytestmark = needs_chromium
 
@@ -55,7 +55,7 @@ def thinker():
 
 
 @pytest.fixture(params=KINDS)
-def page(request, server, browser):  # noqa: F811
+def page(request, server, browser):
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
     page = browser.new_page(viewport={"width": 1600, "height": 1000})

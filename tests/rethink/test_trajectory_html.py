@@ -11,7 +11,7 @@ from PIL import Image
 
 from rethink.errors import RethinkError
 from rethink.trajectory_html import VIEWER, write_html
-from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixture)
+from tests.browsers import needs_chromium, shoot
 from tests.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
@@ -55,14 +55,14 @@ def test_a_file_that_cannot_be_written_is_one_sentence(run, tmp_path):
 
 
 @pytest.fixture
-def page(browser, html):  # noqa: F811
+def page(browser, html):
     page = opened(browser, html)
     yield page
     page.close()
     assert page.problems == []
 
 
-def opened(browser, path, **options):  # noqa: F811
+def opened(browser, path, **options):
     page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)
     page.problems, page.asked = [], []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -161,7 +161,7 @@ def test_a_screen_reader_is_told(page, run):
 
 @needs_chromium
 @pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
-def test_it_follows_the_theme(browser, html, theme, dark):  # noqa: F811
+def test_it_follows_the_theme(browser, html, theme, dark):
     page = opened(browser, html, color_scheme=theme)
     screen = Image.open(io.BytesIO(shoot(page, f"html-{theme}"))).convert("L")
     assert (np.asarray(screen).mean() < 100) == dark
@@ -169,7 +169,7 @@ def test_it_follows_the_theme(browser, html, theme, dark):  # noqa: F811
 
 
 @needs_chromium
-def test_two_hundred_turns_keep_the_page_small(browser, tmp_path):  # noqa: F811
+def test_two_hundred_turns_keep_the_page_small(browser, tmp_path):
     long = made_up_run(tmp_path / "long", turns=200)
     write_html(long, tmp_path / "long.html")
     page = opened(browser, tmp_path / "long.html")
@@ -185,7 +185,7 @@ def test_two_hundred_turns_keep_the_page_small(browser, tmp_path):  # noqa: F811
 
 
 @needs_chromium
-def test_text_of_a_record_stays_text(browser, tmp_path):  # noqa: F811
+def test_text_of_a_record_stays_text(browser, tmp_path):
     run = made_up_run(tmp_path / "run", turns=1)
     bad = "</script><script>document.title='run over'</script><img src=x onerror=\"document.title='run over'\">"
     path = run.folder / "trajectory.json"
@@ -197,7 +197,7 @@ def test_text_of_a_record_stays_text(browser, tmp_path):  # noqa: F811
 
 
 @needs_chromium
-def test_words_that_changed(browser):  # noqa: F811
+def test_words_that_changed(browser):
     page = browser.new_page()
     module = (VIEWER / "words.mjs").read_text(encoding="utf-8").replace("export ", "")
     page.add_script_tag(type="module", content=module + "\nwindow.wordDiff = wordDiff;")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 sent: list[tuple[str, dict]] = []
 running = ["prompt"]
+workflow = {"extra_pnginfo": {"workflow": {"id": "workflow"}}}
 served: dict[tuple[str, str], object] = {}
 
 
@@ -16,7 +17,7 @@ def _route(method, path):
     return lambda handler: served.update({(method, path): handler})
 
 
-_queue = SimpleNamespace(get_current_queue=lambda: ([(0, prompt) for prompt in running], []))
+_queue = SimpleNamespace(get_current_queue=lambda: ([(0, prompt, {}, workflow) for prompt in running], []))
 PromptServer = SimpleNamespace(
     instance=SimpleNamespace(
         send_sync=send_sync, client_id="client", prompt_queue=_queue, routes=SimpleNamespace(route=_route)

@@ -15,9 +15,15 @@ export class Comparer {
   #divider = element(
     "div",
     {
-      class: "rt-divider", role: "slider", tabindex: 0, "aria-label": "How much of the result shows", "aria-valuemin": 0,
-      "aria-valuemax": 100, onkeydown: (event) => this.#moveByKey(event), onpointerdown: (event) => this.#wipe(event),
-    }, // prettier-ignore
+      class: "rt-divider",
+      role: "slider",
+      tabindex: 0,
+      "aria-label": "How much of the result shows",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      onkeydown: (event) => this.#moveByKey(event),
+      onpointerdown: (event) => this.#wipe(event),
+    },
     element("span", { class: "rt-grip" }),
   );
   #sourceLabel = element("span", { class: "rt-label rt-label-source" }, "Source");

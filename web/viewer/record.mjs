@@ -68,7 +68,9 @@ export function describe(record, turn, index) {
   const step = record.steps[index];
   const verdict = verdictOf(step);
   const scores =
-    verdict.semantic === null ? "no scores" : `semantic ${number(verdict.semantic)}, quality ${number(verdict.quality)}`;
+    verdict.semantic === null
+      ? "no scores"
+      : `semantic ${number(verdict.semantic)}, quality ${number(verdict.quality)}`;
   const best = record.best === index ? ", best" : "";
   const candidate = turn.steps.length > 1 ? `, candidate ${step.candidate + 1} of ${turn.steps.length}` : "";
   return `Turn ${turn.number}${candidate}${best}: ${scores}. Prompt: ${step.prompt}`;

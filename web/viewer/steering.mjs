@@ -16,13 +16,23 @@ export class Steering {
   #proposal = ""; // the prompt that comes next unless a person writes another
   #writing = false;
   #status = element("span", { class: "rt-status", role: "status" });
-  #accept = element("button", { type: "button", class: "rt-button", title: "End the run with this turn as its result", onclick: () => this.#acceptSelected() });
+  #accept = element("button", {
+    type: "button",
+    class: "rt-button",
+    title: "End the run with this turn as its result",
+    onclick: () => this.#acceptSelected(),
+  });
   #stop = element(
     "button",
-    { type: "button", class: "rt-button", title: "End the run; the best edit so far is the result", onclick: () => this.#send({ action: "stop" }) },
+    {
+      type: "button",
+      class: "rt-button",
+      title: "End the run; the best edit so far is the result",
+      onclick: () => this.#send({ action: "stop" }),
+    },
     icon("stop"),
     "Stop",
-  ); // prettier-ignore
+  );
   #edit = element(
     "button",
     { type: "button", class: "rt-button", title: "The loop waits before its next turn", onclick: () => this.#write() },
@@ -30,23 +40,24 @@ export class Steering {
     "Edit the next prompt",
   );
   #text = element("textarea", {
-    class: "rt-textarea", rows: 2, "aria-label": "The next prompt", placeholder: "What the editor shall be told next",
+    class: "rt-textarea",
+    rows: 2,
+    "aria-label": "The next prompt",
+    placeholder: "What the editor shall be told next",
     onkeydown: (event) => this.#key(event),
-  }); // prettier-ignore
+  });
   #goOn = element(
     "button",
     { type: "button", class: "rt-button rt-primary", title: "Ctrl+Enter", onclick: () => this.#use() },
     "Go on",
     icon("arrow"),
   );
-  #cancel = element("button", { type: "button", class: "rt-button", onclick: () => this.#leave() }, "Leave it to the thinker");
-  #form = element(
-    "div",
-    { class: "rt-next" },
-    this.#text,
-    this.#cancel,
-    this.#goOn,
+  #cancel = element(
+    "button",
+    { type: "button", class: "rt-button", onclick: () => this.#leave() },
+    "Leave it to the thinker",
   );
+  #form = element("div", { class: "rt-next" }, this.#text, this.#cancel, this.#goOn);
   element = element(
     "div",
     { class: "rt-steering", role: "group", "aria-label": "Steer the loop" },

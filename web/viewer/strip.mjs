@@ -26,9 +26,15 @@ export class Strip {
     this.#list = element(
       "div",
       {
-        class: "rt-strip", role: "listbox", tabindex: 0, "aria-label": "Turns", "aria-orientation": "horizontal",
-        onscroll: framed(() => this.#draw()), onkeydown: (event) => this.#command(event), onwheel: (event) => this.#wheel(event),
-      }, // prettier-ignore
+        class: "rt-strip",
+        role: "listbox",
+        tabindex: 0,
+        "aria-label": "Turns",
+        "aria-orientation": "horizontal",
+        onscroll: framed(() => this.#draw()),
+        onkeydown: (event) => this.#command(event),
+        onwheel: (event) => this.#wheel(event),
+      },
       this.#track,
     );
     new ResizeObserver(framed(() => this.#draw())).observe(this.#list);
@@ -125,11 +131,17 @@ export class Strip {
     return element(
       "div",
       {
-        class: "rt-frame", role: "option", id: `${this.#id}-${place}`, "aria-selected": String(turn.steps.includes(this.#selected)),
-        "aria-setsize": this.#view.turns.length, "aria-posinset": place,
-        "aria-label": describe(record, turn, turn.lead), "data-best": best, "data-unchanged": step.preservation.unchanged,
+        class: "rt-frame",
+        role: "option",
+        id: `${this.#id}-${place}`,
+        "aria-selected": String(turn.steps.includes(this.#selected)),
+        "aria-setsize": this.#view.turns.length,
+        "aria-posinset": place,
+        "aria-label": describe(record, turn, turn.lead),
+        "data-best": best,
+        "data-unchanged": step.preservation.unchanged,
         onclick: () => this.#choose(turn.lead, true),
-      }, // prettier-ignore
+      },
       element(
         "div",
         { class: "rt-thumb" },
@@ -166,7 +178,8 @@ export class Strip {
     const place = this.#placeOf(this.#selected);
     const target = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 1, End: turns.length }[event.key];
     if (target !== undefined) this.#choose(turns[Math.min(turns.length, Math.max(1, target)) - 1].lead, false);
-    else if (this.#onopen && (event.key === "Enter" || event.key === " ")) this.#choose(turns[Math.max(1, place) - 1].lead, true);
+    else if (this.#onopen && (event.key === "Enter" || event.key === " "))
+      this.#choose(turns[Math.max(1, place) - 1].lead, true);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -197,10 +210,20 @@ function scores(verdict) {
   const meter = (name, value) =>
     element(
       "span",
-      { class: "rt-meter", style: `--share:${value / 10}`, "data-level": levelOf(value), title: `${name} ${number(value)} of 10` },
+      {
+        class: "rt-meter",
+        style: `--share:${value / 10}`,
+        "data-level": levelOf(value),
+        title: `${name} ${number(value)} of 10`,
+      },
       number(value),
     );
-  return element("span", { class: "rt-scores" }, meter("Semantic", verdict.semantic), meter("Quality", verdict.quality));
+  return element(
+    "span",
+    { class: "rt-scores" },
+    meter("Semantic", verdict.semantic),
+    meter("Quality", verdict.quality),
+  );
 }
 
 /** The thirds by which a score is coloured, beside its number and its bar. */
@@ -210,7 +233,10 @@ export const levelOf = (value) => (value >= 8 ? "high" : value >= 5 ? "middle" :
 export function prompt(diff, withGone, className) {
   const tags = { same: "span", new: "ins", gone: "del" };
   const pieces = diff.filter((piece) => withGone || piece.kind !== "gone");
-  const text = diff.filter((piece) => piece.kind !== "gone").map((piece) => piece.text).join("");
+  const text = diff
+    .filter((piece) => piece.kind !== "gone")
+    .map((piece) => piece.text)
+    .join("");
   const spaced = pieces.flatMap((piece, index) => {
     const before = pieces[index - 1];
     const needsSpace = before && (before.kind === "gone" || piece.kind === "gone") && !/\s$/.test(before.text);

@@ -26,7 +26,12 @@ export class Viewer {
   #about = element("p", { class: "rt-about" });
   #modes = element("div", { class: "rt-modes", role: "radiogroup", "aria-label": "What is shown" });
   #comparer = new Comparer((mode) => this.#showMode(mode));
-  #panel = element("div", { class: "rt-panel", tabindex: 0, role: "region", "aria-label": "What was said of this turn" });
+  #panel = element("div", {
+    class: "rt-panel",
+    tabindex: 0,
+    role: "region",
+    "aria-label": "What was said of this turn",
+  });
   #announcer = element("div", { class: "rt-hidden", "aria-live": "polite" });
   #strip = new Strip({ onselect: (index) => this.select(index) });
   #steering;
@@ -54,8 +59,13 @@ export class Viewer {
         { class: "rt-header" },
         element("div", { class: "rt-heading" }, this.#title, this.#about),
         this.#modes,
-        onexport ? tool({ "aria-label": "Export", title: "Export as one HTML file", onclick: onexport }, icon("download")) : null,
-        tool({ "aria-label": "Fullscreen", title: "Fullscreen (f)", onclick: () => this.#fullscreen() }, icon("fullscreen")),
+        onexport
+          ? tool({ "aria-label": "Export", title: "Export as one HTML file", onclick: onexport }, icon("download"))
+          : null,
+        tool(
+          { "aria-label": "Fullscreen", title: "Fullscreen (f)", onclick: () => this.#fullscreen() },
+          icon("fullscreen"),
+        ),
         onclose ? tool({ "aria-label": "Close", title: "Close (Esc)", onclick: onclose }, icon("cross")) : null,
       ),
       element("main", { class: "rt-main" }, this.#comparer.element, this.#panel),
@@ -127,7 +137,12 @@ export class Viewer {
         { class: "rt-step-head" },
         element("h2", {}, `Turn ${turn.number}`),
         record.best === index ? badge("best", record.chosen === index ? "Accepted by you" : "Best") : null,
-        element("span", { class: "rt-score", title: "What turns are ranked by" }, element("small", {}, "score"), number(step.score)),
+        element(
+          "span",
+          { class: "rt-score", title: "What turns are ranked by" },
+          element("small", {}, "score"),
+          number(step.score),
+        ),
       ),
       turn.steps.length > 1 ? this.#candidates(turn, index) : null,
       warning && element("p", { class: "rt-warning", "data-status": verdict.status }, warning),
@@ -151,7 +166,12 @@ export class Viewer {
       turn.steps.map((index) => {
         const step = record.steps[index];
         const label = `Candidate ${step.candidate + 1}, score ${number(step.score)}`;
-        const attributes = { role: "radio", "aria-checked": String(index === selected), "aria-label": label, title: label };
+        const attributes = {
+          role: "radio",
+          "aria-checked": String(index === selected),
+          "aria-label": label,
+          title: label,
+        };
         const mark = record.best === index ? icon("star") : null;
         return tool(
           { ...attributes, onclick: () => this.select(index) },
@@ -251,7 +271,13 @@ function checklist(demands) {
   const kinds = { true: ["check", "met"], false: ["cross", "not met"], null: ["question", "not verified"] };
   const line = ({ text, met }) => {
     const [mark, said] = kinds[met];
-    return element("li", { "data-met": String(met) }, icon(mark), element("span", { class: "rt-hidden" }, `${said}: `), text);
+    return element(
+      "li",
+      { "data-met": String(met) },
+      icon(mark),
+      element("span", { class: "rt-hidden" }, `${said}: `),
+      text,
+    );
   };
   return element("ul", { class: "rt-checklist" }, demands.map(line));
 }
@@ -273,8 +299,13 @@ function facts(step) {
 
 function keys() {
   const known = {
-    "← →": "turns", "↑ ↓": "candidates", space: "source or result", c: "compare", d: "difference", "+ − 0 1": "zoom",
+    "← →": "turns",
+    "↑ ↓": "candidates",
+    space: "source or result",
+    c: "compare",
+    d: "difference",
+    "+ − 0 1": "zoom",
     f: "fullscreen",
-  }; // prettier-ignore
+  };
   return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), does));
 }
