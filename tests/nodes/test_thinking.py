@@ -132,6 +132,7 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert {data["node"] for _, data in server.sent} == {"6"}
     assert {data["run"]["subfolder"] for _, data in server.sent} == {"rethink/thinking_00001_"}
     assert told("began")[0]["record"]["steps"] == [] and told("began")[0]["next"] is None
+    assert told("began")[0]["workflow"] == "workflow"
     assert [data["index"] for data in told("step")] == [0, 1] and told("step")[1]["step"]["prompt"] == "b"
     assert {k: told("next")[0][k] for k in ("turn", "prompt", "prompt_by", "waiting")} == {
         "turn": 2, "prompt": "b", "prompt_by": "thinker", "waiting": False,
