@@ -88,7 +88,7 @@ function runOf(reference) {
 class Display {
   run = null;
   wanted = null; // the reference of the run that it was asked to show last
-  #shown = null;
+  #shown = null; // the run that the page shows: `run`, or the one before it
   #selected = -1;
   #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
@@ -188,11 +188,14 @@ function nodeAt(path) {
   return node;
 }
 
-/** The node of an id as the front end's outputs know it: its own, after its subgraph's: "uuid:3". */
+/**
+ * The node of an id as the front end's outputs know it: its own, after its subgraph's: "uuid:3". In the history a loop's
+ * last pass stands under the id of a copy, which ends in the node's own: "6.0.0.6".
+ */
 function nodeOfOutput(locator) {
   const [subgraph, id] = locator.includes(":") ? locator.split(":") : [null, locator];
   const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
-  return graph?.getNodeById(Number(id));
+  return graph?.getNodeById(Number(id.split(".").at(-1)));
 }
 
 /** A run has ended, or is opened from history. */

@@ -71,8 +71,8 @@ function place(graph, nodes) {
   for (const other of others) {
     // what was beside the selection makes room
     const middle = other.pos[0] + other.size[0] / 2;
-    if (middle < left) other.pos = [other.pos[0] - open.size[0] - SPACE, other.pos[1]];
-    if (middle > right) other.pos = [other.pos[0] + close.size[0] + SPACE, other.pos[1]];
+    if (middle < left) other.pos = [other.pos[0] - open.size[0] - 2 * SPACE, other.pos[1]];
+    if (middle > right) other.pos = [other.pos[0] + close.size[0] + 2 * SPACE, other.pos[1]];
   }
   open.pos = [left - open.size[0] - SPACE, top];
   close.pos = [right + SPACE, top];

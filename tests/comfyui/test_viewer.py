@@ -121,6 +121,10 @@ SAMPLE = {
 }
 
 
+def command(page, name):
+    page.evaluate("name => app.extensionManager.command.execute(name)", name)
+
+
 def turn(page, number):
     return page.locator(f".rt-node [role=option][aria-posinset='{number}']")
 
@@ -158,6 +162,11 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert [step["prompt_by"] for step in record["steps"]] == ["user", "human"]
     assert (record["stopped"], record["chosen"], record["best"]) == ("human", 0, 0)
 
+    command(page, "Comfy.NewBlankWorkflow")
+    page.locator(".rt-node").first.wait_for(state="detached")
+    command(page, "Workspace.PreviousOpenedWorkflow")
+    turn(page, 1).first.wait_for(timeout=30_000)
+
     server.post("/settings/Comfy.ColorPalette", "light")
     page.reload()
     ready(page)
@@ -173,12 +182,16 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
 
+def newest(server):
+    return list(server.json("/history?max_items=1").values())[-1]
+
+
 def ended(server):
     """The record of the newest run, once its prompt is done."""
     end = time.monotonic() + 60
     while server.json("/queue")["queue_running"] and time.monotonic() < end:
         time.sleep(0.1)
-    entry = list(server.json("/history?max_items=1").values())[-1]
+    entry = newest(server)
     assert entry["status"]["status_str"] == "success", entry["status"]
     runs = [run for output in entry["outputs"].values() for run in output.get("rethink_run", [])]
     assert all(run == runs[0] for run in runs)
@@ -188,7 +201,7 @@ def ended(server):
 def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
     page.evaluate(f"app.canvas.selectItems([app.rootGraph.getNodeById({ids['edit']})])")
-    page.evaluate("app.extensionManager.command.execute('Rethink.WrapInThinkLoop')")
+    command(page, "Rethink.WrapInThinkLoop")
     links = page.evaluate("""() => [...app.rootGraph.links.values()].map((link) => {
         const [from, to] = [link.origin_id, link.target_id].map((id) => app.rootGraph.getNodeById(id));
         return [from.type, from.outputs[link.origin_slot].name, to.type, to.inputs[link.target_slot].name].join(' ');
@@ -215,3 +228,9 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     turn(page, 3).first.wait_for(timeout=90_000)
     assert len(ended(server)["steps"]) == 3
     shoot(page, f"viewer-wrapped-{page.canvas_kind}")
+
+    # As from the history: the workflow is loaded anew, then what its job has put out is handed over.
+    page.evaluate("app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()})")
+    turn(page, 1).first.wait_for(state="detached")
+    page.evaluate("outputs => { app.nodeOutputs = outputs; }", newest(server)["outputs"])
+    turn(page, 1).first.wait_for(timeout=30_000)
