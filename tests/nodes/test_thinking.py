@@ -481,13 +481,6 @@ def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, part, c
     assert "planted" not in str(refused.value)
 
 
-@pytest.fixture(scope="module")
-def vision_folder(tmp_path_factory):
-    from tests.miniature_thinkers import write_thinker
-
-    return write_thinker(tmp_path_factory.mktemp("thinker") / "vision")
-
-
 def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
     load, critique, classes, models, vision_folder, part, RethinkError
 ):
