@@ -185,7 +185,7 @@ def test_what_differs_is_not_gone_on_with(think, make_thinker, loop):
 def test_a_thinker_that_goes_leaves_the_best_so_far_and_the_next_run_goes_on(think, make_thinker, part, classes, loop):
     gone = part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")
     cls = classes["RethinkThinkLoopClose" if loop else "RethinkThinkWhileEdit"]
-    asking = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="6")})
+    asking = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="6.0.0.6" if loop else "6")})
     before = asking.fingerprint_inputs()
     done = think(make_thinker(said(6, 6, "b"), gone), loop)
     assert done.trajectory.stopped == "failed" and done.trajectory.message == "thinker: it is gone."
