@@ -360,6 +360,26 @@ def test_only_what_depends_on_open_is_done_again(think, make_thinker, classes, r
     assert all(node.split(".")[-1] in ("4", "5", "6") for node in done.outputs if "." in node)
 
 
+def test_a_graph_may_make_pictures_of_other_sizes(think, make_thinker, monkeypatch):
+    class Grows(Painter):
+        def edit(self, prepared, *arguments, **options):
+            return super().edit(prepared, *arguments, **options).repeat(1, 1 + len(self.calls) % 2, 1, 1)
+
+    monkeypatch.setattr(Paint, "painter", Grows())
+    done = think(make_thinker(said(2, 2, "b"), said(6, 6, "c")), loop=True, turns=3)
+    assert done.image.shape == (1, 16, 16, 3) and done.images.shape == (3, 16, 16, 3)
+    assert torch.equal(done.images[1:2], done.image)
+
+
+def test_what_was_remembered_of_a_run_is_given_back(load, think, models, vision_folder):
+    shutil.copytree(vision_folder, models.LLM / "vision")
+    backend = {"backend": "local folder", "folder": "vision", "dtype": "fp32", "quantization": "none"}
+    for loop in (False, True):
+        thinker = load(backend=backend | {"template": "Rethink's own"}, max_tokens=16)
+        think(thinker, loop, turns=2)
+        assert thinker.chat._chat._remembered is None
+
+
 def test_many_turns_of_a_loop_stay_cheap(think, make_thinker):
     done = think(make_thinker(said(2, 2, "b")), loop=True, turns=60)
     assert len(done.trajectory.steps) == 60
