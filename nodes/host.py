@@ -204,8 +204,19 @@ class HostedChat:
         with self._placed(len(requests)):
             return self._chat.chat_all(requests, **options)
 
+    def forget(self) -> None:
+        """Give back what the device holds beside the weights."""
+        self._chat.forget()
+
     def _placed(self, answers: int) -> AbstractContextManager[None]:
         return placed(self, int(answers * memory.module_size(self.module) * ROOM_TO_THINK))
+
+
+def forget(*thinkers) -> None:
+    """Give back what the Chats of thinkers have remembered of a run that is over. None is no thinker."""
+    for thinker in thinkers:
+        if isinstance(getattr(thinker, "chat", None), HostedChat):
+            thinker.chat.forget()
 
 
 def on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:

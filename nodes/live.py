@@ -181,8 +181,11 @@ def live_of(trajectory: Trajectory, node: str) -> Live:
 
 
 def failures(node: str) -> int:
-    """How often the thinker of a node failed: what ComfyUI remembers of such a run is no result to be content with."""
-    return _failures.get(node, 0)
+    """How often the thinker of a node failed: what ComfyUI remembers of such a run is no result to be content with.
+
+    Copies that a loop expands into end in a dot and the id of the node that people see.
+    """
+    return _failures.get(node.rpartition(".")[2], 0)
 
 
 def running() -> list[dict[str, Any]]:

@@ -93,7 +93,10 @@ class ThinkWhileEdit(io.ComfyNode):
             host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
             steer=live.steer, on_step=on_step, on_token=lambda *_: live.working("thinking"), **vars(rules),
         )  # fmt: skip
-        return outputs_of(follow(live, run))
+        try:
+            return outputs_of(follow(live, run))
+        finally:
+            host.forget(thinker, judge)
 
 
 def rules_inputs() -> list[io.Input]:

@@ -94,18 +94,9 @@ class ThinkLoopOpen(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        thinker,
-        image,
-        instruction,
-        seed,
-        pause=False,
-        prefix=PREFIX,
-        resume=True,
-        judge=None,
-        carried=None,
+        cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
         **inputs,
-    ) -> io.NodeOutput:
+    ) -> io.NodeOutput:  # fmt: skip
         rules = rules_of(inputs, seed=seed)
         source = checked_source(image, instruction)
         if carried is None:
@@ -171,6 +162,7 @@ class ThinkLoopClose(io.ComfyNode):
         if isinstance(following, Stop):
             trajectory = trajectory.stopped_by(following.reason, following.message, following.chosen)
             live.ended(trajectory)
+            host.forget(loop.thinker, loop.judge)
             return outputs_of(trajectory)
         carried = {"run": host.reference(trajectory.folder / FILE), **vars(following)}
         copy, graph = once_more(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
@@ -188,9 +180,8 @@ def _turn(loop: State, live: Live, edited: Tensor, rules: Rules, looked_at: bool
 
     demands = demands_of(trajectory.steps, loop.judge or loop.thinker, loop.source, loop.instruction, rules, on_token)
     if not looked_at:
-        seconds = (
-            time.perf_counter() - loop.began if loop.asked_by == host.prompt_id() else 0.0
-        )  # 0: it came from the cache
+        from_cache = loop.asked_by != host.prompt_id()
+        seconds = 0.0 if from_cache else time.perf_counter() - loop.began
         for step in look(
             loop.thinker, loop.source, edited, loop.instruction, loop.prompt, live.turn,
             [_seed(rules, live.turn)] * len(edited), rules, edit_seconds=seconds, judge=loop.judge, demands=demands,

@@ -1,10 +1,13 @@
 """The nodes around the record of a run: look at it, keep it, open it again."""
 
-import torch
+from pathlib import Path
+
+import torch.nn.functional as F
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.trajectory import FILE, load_trajectory
+from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import write_html
 from . import host, sockets
 
@@ -106,15 +109,25 @@ class LoadTrajectory(io.ComfyNode):
         )
 
 
-def results(trajectory) -> tuple[torch.Tensor, torch.Tensor, str]:
-    """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit."""
-    images = [trajectory.image(step) for step in trajectory.steps] or [trajectory.source]
-    best = trajectory.best
-    prompt = trajectory.instruction if best is None else trajectory.steps[best].prompt
-    return images[best or 0], torch.cat(images), prompt
+def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
+    """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
+
+    A graph may make pictures of several sizes; in the batch all have the size of the best.
+    """
+    if not trajectory.steps:
+        return trajectory.source, trajectory.source, trajectory.instruction
+    step = trajectory.steps[trajectory.best]
+    best = trajectory.image(step)
+    images = best.new_empty(len(trajectory.steps), *best.shape[1:])
+    for row, other in zip(images, trajectory.steps):  # one at a time: there may be hundreds
+        picture = trajectory.image(other).movedim(-1, 1)
+        if picture.shape[2:] != best.shape[1:3]:
+            picture = F.interpolate(picture, best.shape[1:3], mode="bilinear", antialias=True)
+        row.copy_(picture[0].movedim(0, -1))
+    return best, images, step.prompt
 
 
-def shown(trajectory) -> dict:
+def shown(trajectory: Trajectory) -> dict:
     """What the viewer on a node shows: the name of the record."""
     return {"rethink_run": [host.reference(trajectory.folder / FILE)]}
 
@@ -135,7 +148,7 @@ def _trajectory_input(tooltip: str) -> io.Input:
     return sockets.Trajectory.Input("trajectory", tooltip=tooltip)
 
 
-def _folder(run: str):
+def _folder(run: str) -> Path:
     folder = host.result_folders(FILE).get(run)
     if folder is None:
         raise RethinkError(f"run: there is no “{run}”; choose one from the list.")

@@ -232,9 +232,9 @@ def decide(steps: Sequence[Step], rules: Rules, demands: Sequence[str] = ()) -> 
 
 
 def seeds_of(turn: int, rules: Rules) -> list[int]:
-    """The seeds of a turn's candidates; no two steps of a run share one."""
+    """The seeds of a turn's candidates, 64 bits each; no two steps of a run share one."""
     first = rules.seed + (turn - 1) * rules.candidates
-    return list(range(first, first + rules.candidates))
+    return [(first + candidate) % 2**64 for candidate in range(rules.candidates)]
 
 
 def eight_bits(image: Tensor) -> Tensor:

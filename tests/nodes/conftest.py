@@ -16,6 +16,7 @@ import folder_paths  # noqa: E402
 import server  # noqa: E402
 from comfy import model_management, utils  # noqa: E402
 
+from tests.miniature_thinkers import write_thinker  # noqa: E402
 from tests.miniatures import INSTRUCT, write_folder  # noqa: E402
 from tests.standin.executor import load_pack, node_classes  # noqa: E402
 
@@ -44,6 +45,11 @@ def RethinkError(part):
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("models") / "miniature", INSTRUCT)
+
+
+@pytest.fixture(scope="session")
+def vision_folder(tmp_path_factory):
+    return write_thinker(tmp_path_factory.mktemp("thinker") / "vision")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from tests.hosts import PACK_ROOT
+from tests.standin.executor import DYNAMIC
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
@@ -15,17 +16,22 @@ def described(classes, models):
 
 
 def inputs_of(node):
-    """All inputs, with those that a choice brings along."""
-    inputs = {**node["input"]["required"], **node["input"].get("optional", {})}
-    for name, (io_type, options) in list(inputs.items()):
-        if io_type == "COMFY_DYNAMICCOMBO_V3":
+    return {**node["input"]["required"], **node["input"].get("optional", {})}
+
+
+def all_inputs_of(node):
+    """Those of every choice too."""
+    found = dict(inputs_of(node))
+    for name, (io_type, options) in inputs_of(node).items():
+        if io_type == DYNAMIC:
             for option in options["options"]:
-                inputs |= {f"{name}.{inner}": described for inner, described in option["inputs"]["required"].items()}
-    return inputs
+                chosen = inputs_of({"input": option["inputs"]})
+                found |= {f"{name}={option['key']}.{inner}": described for inner, described in chosen.items()}
+    return found
 
 
 def test_the_pack_has_its_nodes(classes):
-    assert set(classes) - {"PreviewImage", "SaveImage", "PreviewAny"} == {
+    assert {name for name in classes if name.startswith("Rethink")} == {
         "RethinkLoadEditor", "RethinkSampleEdit", "RethinkEditChain", "RethinkScene", "RethinkLoadThinker",
         "RethinkCritiqueEdit", "RethinkThinkWhileEdit", "RethinkThinkLoopOpen", "RethinkThinkLoopClose",
         "RethinkTrajectoryViewer", "RethinkSaveTrajectory", "RethinkLoadTrajectory",
@@ -41,7 +47,7 @@ def test_nodes_are_named_and_explained(described):
 
 def test_every_input_has_a_tooltip_and_every_widget_a_default_within_its_limits(described):
     for node in described.values():
-        for name, (io_type, options) in inputs_of(node).items():
+        for name, (io_type, options) in all_inputs_of(node).items():
             assert options["tooltip"].rstrip(")").endswith("."), (node["name"], name)
             if io_type not in WIDGETS:
                 continue
@@ -59,8 +65,7 @@ def test_execute_takes_exactly_the_inputs(described, classes):
     for node_id, node in described.items():
         parameters = inspect.signature(classes[node_id].execute).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            given = {name for name in inputs_of(node) if "." not in name}
-            assert set(parameters) - {"carried"} == given  # what copies of a node are given
+            assert set(parameters) - {"carried"} == set(inputs_of(node))  # that one is for copies of a node
 
 
 @pytest.mark.parametrize("node_id", ["RethinkSampleEdit", "RethinkEditChain", "RethinkThinkWhileEdit"])
@@ -74,5 +79,5 @@ def test_every_node_has_a_help_page_that_names_every_input(described):
     for node_id, node in described.items():
         page = (PACK_ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
         assert page.startswith(f"# {node['display_name']}\n")
-        for name, (_, options) in inputs_of(node).items():
+        for name, (_, options) in all_inputs_of(node).items():
             assert f"**{options.get('display_name', name.rpartition('.')[2])}**" in page, (node_id, name)

@@ -186,7 +186,7 @@ def test_what_differs_is_not_gone_on_with(think, make_thinker, loop):
 def test_a_thinker_that_goes_leaves_the_best_so_far_and_the_next_run_goes_on(think, make_thinker, part, classes, loop):
     gone = part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")
     cls = classes["RethinkThinkLoopClose" if loop else "RethinkThinkWhileEdit"]
-    asking = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="6")})
+    asking = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="6.0.0.6" if loop else "6")})
     before = asking.fingerprint_inputs()
     done = think(make_thinker(said(6, 6, "b"), gone), loop)
     assert done.trajectory.stopped == "failed" and done.trajectory.message == "thinker: it is gone."
@@ -361,6 +361,26 @@ def test_only_what_depends_on_open_is_done_again(think, make_thinker, classes, r
     assert all(node.split(".")[-1] in ("4", "5", "6") for node in done.outputs if "." in node)
 
 
+def test_a_graph_may_make_pictures_of_other_sizes(think, make_thinker, monkeypatch):
+    class Grows(Painter):
+        def edit(self, prepared, *arguments, **options):
+            return super().edit(prepared, *arguments, **options).repeat(1, 1 + len(self.calls) % 2, 1, 1)
+
+    monkeypatch.setattr(Paint, "painter", Grows())
+    done = think(make_thinker(said(2, 2, "b"), said(6, 6, "c")), loop=True, turns=3)
+    assert done.image.shape == (1, 16, 16, 3) and done.images.shape == (3, 16, 16, 3)
+    assert torch.equal(done.images[1:2], done.image)
+
+
+def test_what_was_remembered_of_a_run_is_given_back(load, think, models, vision_folder):
+    shutil.copytree(vision_folder, models.LLM / "vision")
+    backend = {"backend": "local folder", "folder": "vision", "dtype": "fp32", "quantization": "none"}
+    for loop in (False, True):
+        thinker = load(backend=backend | {"template": "Rethink's own"}, max_tokens=16)
+        think(thinker, loop, turns=2)
+        assert thinker.chat._chat._remembered is None
+
+
 def test_many_turns_of_a_loop_stay_cheap(think, make_thinker):
     done = think(make_thinker(said(2, 2, "b")), loop=True, turns=60)
     assert len(done.trajectory.steps) == 60
@@ -480,13 +500,6 @@ def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, part, c
     with pytest.raises(RethinkError, match="key_variable: give the NAME") as refused:
         load(backend={"backend": "server", **server_inputs, "key_variable": "sk-proj-planted"})
     assert "planted" not in str(refused.value)
-
-
-@pytest.fixture(scope="module")
-def vision_folder(tmp_path_factory):
-    from tests.miniature_thinkers import write_thinker
-
-    return write_thinker(tmp_path_factory.mktemp("thinker") / "vision")
 
 
 def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(

@@ -90,6 +90,11 @@ def test_candidates_are_one_batch_and_the_best_goes_on():
         assert {s.prompt for s in steps if s.turn == turn + 1} == {of_turn[best_of(of_turn)].critique.next_prompt}
 
 
+def test_seeds_go_round():
+    steps, _ = think(thinker(said(2, 2)), turns=2, candidates=2, seed=2**64 - 1)
+    assert [step.seed for step in steps] == [2**64 - 1, 0, 1, 2]
+
+
 def test_patience():
     answers = [said(4, 4, "b"), said(6, 6, "c"), said(5, 5, "d"), said(6, 6, "e"), said(7, 7, "f")]
     steps, end = think(thinker(*answers), turns=10, patience=2, preserve=0)

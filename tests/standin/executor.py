@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution import graph_utils
+from core_nodes import CORE_NODES
 
 Prompt = dict[str, dict[str, Any]]
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 
 
 def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
@@ -24,14 +26,15 @@ def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
 
 
 def node_classes(pack: ModuleType) -> dict[str, type]:
-    """Node id → class: the pack's nodes and those of ComfyUI that its workflows end in."""
+    """Node id → class: the pack's nodes and those of ComfyUI that its workflows begin and end with."""
 
     async def ask():
         extension = await pack.comfy_entrypoint()
         await extension.on_load()
         return await extension.get_node_list()
 
-    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage, _PreviewAny]}
+    ends = [_PreviewImage, _SaveImage, _PreviewAny]
+    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *CORE_NODES, *ends]}
 
 
 def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
@@ -59,7 +62,7 @@ def expected(cls: type, given: dict[str, Any]) -> tuple[dict, dict]:
     required, optional = {}, dict(described.get("optional", {}))
     for name, (io_type, options) in described["required"].items():
         required[name] = [io_type, options]
-        if io_type == "COMFY_DYNAMICCOMBO_V3":
+        if io_type == DYNAMIC:
             chosen = next((o["inputs"] for o in options["options"] if o["key"] == given.get(name)), {"required": {}})
             required |= {f"{name}.{inner}": described for inner, described in chosen["required"].items()}
     return required, optional
@@ -150,7 +153,7 @@ def _problem(value, io_type, options, prompt, classes) -> str | None:
         if value[1] >= len(given) or io_type not in (given[value[1]], "*"):
             return f"links to output {value[1]} of {source['class_type']}, not {io_type}"
         return None
-    if io_type == "COMFY_DYNAMICCOMBO_V3":
+    if io_type == DYNAMIC:
         keys = [option["key"] for option in options["options"]]
         return None if value in keys else f"{value!r} is not in {keys}"
     if io_type == "COMBO":

@@ -1,14 +1,11 @@
 """A thinker behind a real server on loopback: every fault recovers or is said, and the key is in no word of it."""
 
 import base64
-import http.server
 import io
 import json
 import logging
 import socket
-import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,58 +17,17 @@ from rethink.thinkers.critique import Thinker
 from rethink.thinkers.protocol import Request, ThinkerError
 from rethink.thinkers.server import ServerChat
 from rethink.trajectory import new_trajectory, record
+from tests.servers import completion, openai_server
 from tests.thinking import SOURCE, Painter, said
 
 KEY = "sk-planted-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image"}]}]
 
 
-def completion(text, **more):
-    message = {"role": "assistant", "content": text, **more}
-    return json.dumps(
-        {"id": "1", "object": "chat.completion", "model": "m", "choices": [{"index": 0, "message": message}]}
-    )
-
-
 @pytest.fixture
 def server():
-    """An OpenAI-compatible server: `replies` are (status, body, headers) or callables, the last one for ever."""
-    here = SimpleNamespace(replies=[(200, completion("fine"), {})], requests=[], at_once=0, most_at_once=0)
-    lock = threading.Lock()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                here.requests.append(
-                    SimpleNamespace(
-                        path=self.path, body=body, headers={name.lower(): value for name, value in self.headers.items()}
-                    )
-                )
-                number = min(len(here.requests), len(here.replies)) - 1
-                here.at_once += 1
-                here.most_at_once = max(here.most_at_once, here.at_once)
-            reply = here.replies[number]
-            status, text, headers = reply(body) if callable(reply) else reply
-            with lock:
-                here.at_once -= 1
-            data = text.encode()
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": len(data), **headers}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_):
-            pass
-
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.handle_error = lambda *_: None  # a client that gave up
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    here.url = f"http://127.0.0.1:{running.server_port}/v1"
-    yield here
-    running.shutdown()
-    running.server_close()
+    with openai_server() as running:
+        yield running
 
 
 @pytest.fixture
