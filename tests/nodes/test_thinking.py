@@ -540,7 +540,7 @@ def test_choices_are_validated(classes, models):
 # Save and load
 
 
-def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, RethinkError):
+def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, part, RethinkError):
     done = think(make_thinker(said(2, 5, "b"), said(6, 6, "c")), turns=2)
     saved = classes["RethinkSaveTrajectory"].execute(done.trajectory, "keep/this")
     assert saved.ui == {
@@ -557,6 +557,12 @@ def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, R
     for wrong in ("output/../../etc", "nowhere", ""):
         with pytest.raises(RethinkError, match="run: there is no"):
             classes["RethinkLoadTrajectory"].execute(wrong)
+    page = results.output / "keep" / "this_00001_" / "trajectory.html"
+    assert "data:image/png;base64," in page.read_text(encoding="utf-8")
+    exported = part("nodes.trajectory").export({**saved.ui["rethink_run"][0], "subfolder": "rethink/thinking_00001_"})
+    assert exported["filename"] == "trajectory.html" and (results.output / exported["subfolder"] / page.name).is_file()
+    with pytest.raises(RethinkError):
+        part("nodes.trajectory").export({"filename": "passwd", "subfolder": "../../etc", "type": "output"})
     shutil.rmtree(results.output / "keep")
     with pytest.raises(RethinkError, match="leads out"):
         classes["RethinkSaveTrajectory"].execute(done.trajectory, "../keep")

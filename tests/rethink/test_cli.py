@@ -94,8 +94,10 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
 
     again = rethink(*how, "--turns", 2)
     assert again.returncode == 2 and "is not empty" in again.stderr  # nothing is written over
-    more = rethink(*how, "--turns", 3, "--resume")
-    assert more.returncode == 0 and [line[:6] for line in more.stdout.splitlines()[:-1]] == ["turn 3"]
+    page = best.parent.with_suffix(".html")
+    more = rethink(*how, "--turns", 3, "--resume", "-o", page)
+    assert more.returncode == 0 and [line[:6] for line in more.stdout.splitlines()[:-2]] == ["turn 3"]
+    assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
     other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
     assert other.returncode == 2 and "another choice of rules" in other.stderr
 
