@@ -2,15 +2,28 @@
 
 from comfy_api.latest import ComfyExtension
 
+from . import live, trajectory
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
 from .keep import KeepUnchangedPixels
 from .lora import EditLoraLoader
 from .native_editor import EditorFromModel
+from .think import ThinkWhileEdit
+from .think_loop import ThinkLoopClose, ThinkLoopOpen
+from .thinker import CritiqueEdit, LoadThinker
+from .trajectory import LoadTrajectory, SaveTrajectory, TrajectoryViewer
 
-NODES = [LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, KeepUnchangedPixels, Scene]
+NODES = [
+    LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, KeepUnchangedPixels, Scene,
+    LoadThinker, CritiqueEdit, ThinkWhileEdit, ThinkLoopOpen, ThinkLoopClose,
+    TrajectoryViewer, SaveTrajectory, LoadTrajectory,
+]  # fmt: skip
 
 
 class RethinkExtension(ComfyExtension):
+    async def on_load(self):
+        live.serve()
+        trajectory.serve()
+
     async def get_node_list(self):
         return list(NODES)
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m rethink demo | edit | bench`."""
+"""The command line: `python -m rethink demo | edit | think | bench`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ EXAMPLES = """examples:
   python -m rethink edit photo.png "make it winter" --editor models/diffusers/instruct-pix2pix -o winter.png
   python -m rethink edit photo.png "make it winter" --editor ... --seed 7 --variations 4 --randomize-guidance
   python -m rethink edit photo.png "make it winter" "add a fox" --editor ... --chain
+  python -m rethink think photo.png "make it winter" --editor ... --thinker models/Qwen3-VL-8B-Instruct -o run
+  python -m rethink think photo.png "make it winter" --editor ... --thinker ... -o winter.html
+  python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
   python -m rethink bench tiny --cases 400
 
 exit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"""
@@ -40,16 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rethink",
-        description="Edit images by written instruction.",
+        description="Edit images by written instruction, and think while doing so.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="demo | edit | bench")
+    commands = parser.add_subparsers(required=True, metavar="demo | edit | think | bench")
     demo = commands.add_parser("demo", help="a few edits by the built-in editor, as one picture; no download")
     demo.add_argument("-o", "--output", type=Path, default=Path("rethink-demo.png"))
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=run_demo)
     _add_edit(commands)
+    _add_think(commands)
     bench = commands.add_parser("bench", help="measure against ground truth")
     bench.add_argument("what", choices=("tiny",), help="tiny: the built-in editor by the exact oracle")
     bench.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
@@ -64,10 +68,52 @@ def _add_edit(commands) -> None:
     edit.add_argument("image", type=Path)
     edit.add_argument("instruction", nargs="+", help="what to change; several only with --chain")
     edit.add_argument("-o", "--output", type=Path, help="default: IMAGE-edited.png; several pictures get -1, -2, …")
-    edit.add_argument("--editor", default="built-in", help="built-in, a diffusers folder, or a .safetensors file")
     edit.add_argument("--chain", action="store_true", help="apply the instructions one after another, keep every step")
-    edit.add_argument("--seed", type=int, default=0)
     edit.add_argument("--variations", type=int, default=1, help="this many seeds as one batch")
+    _add_editor_options(edit)
+    edit.set_defaults(run=run_edit)
+
+
+def _add_think(commands) -> None:
+    think = commands.add_parser(
+        "think",
+        help="edit, criticize, rewrite the prompt, edit again",
+        description="Writes a trajectory folder: trajectory.json, the source, and a picture a step.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    think.add_argument("image", type=Path)
+    think.add_argument("instruction")
+    think.add_argument("-o", "--output", type=Path, help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page")
+    think.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
+    for who, note in (("thinker", "criticizes and rewrites"), ("judge", "scores in the thinker's place; optional")):
+        think.add_argument(
+            f"--{who}", default="built-in" if who == "thinker" else None,
+            help=f"built-in, a transformers folder, or a server's address; {note}",
+        )  # fmt: skip
+        prefix = "--" if who == "thinker" else "--judge-"
+        think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
+        think.add_argument(
+            f"{prefix}key-variable", dest=f"{who}_key", default="", help="NAME of the environment variable with its key"
+        )
+    think.add_argument("--template", type=Path, help="text file with the thinker's own wording of the critique")
+    think.add_argument("--max-tokens", type=int, default=2048, help="of an answer")
+    think.add_argument("--temperature", type=float, default=0.0, help="of the thinker")
+    think.add_argument("--turns", type=int, default=5)
+    think.add_argument("--candidates", type=int, default=1, help="seeds a turn, as one batch; the best goes on")
+    think.add_argument("--accept", type=float, nargs=2, default=(8.0, 8.0), metavar=("SEMANTIC", "QUALITY"))
+    think.add_argument("--patience", type=int, default=0, help="stop after so many turns without a better score; 0: never")
+    think.add_argument("--start", default="instruction", choices=("instruction", "polished"))
+    think.add_argument("--base", default="source", choices=("source", "previous"), help="what every turn edits")
+    think.add_argument("--checklist", action="store_true", help="split the instruction into demands, verify each")
+    think.add_argument("--preserve", type=float, default=0.5, help="points off for a picture that has changed all over")
+    _add_editor_options(think)
+    think.set_defaults(run=run_think)
+
+
+def _add_editor_options(edit) -> None:
+    edit.add_argument("--editor", default="built-in", help="built-in, a diffusers folder, or a .safetensors file")
+    edit.add_argument("--seed", type=int, default=0)
     edit.add_argument("--steps", type=int, default=0, help="0: the editor's own")
     edit.add_argument("--sampler", default="default")
     edit.add_argument("--text-guidance", type=float, default=0.0, help="how closely the text is followed; 0: the editor's own")
@@ -80,7 +126,6 @@ def _add_edit(commands) -> None:
     edit.add_argument("--device", default="cpu")
     edit.add_argument("--offload", default="none", choices=("none", "model", "sequential"))
     edit.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
-    edit.set_defaults(run=run_edit)
 
 
 def run_edit(options) -> int:
@@ -110,6 +155,72 @@ def run_edit(options) -> int:
         print(path)
     print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)
     return 0
+
+
+def run_think(options) -> int:
+    from .images import load_image
+    from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
+    from .trajectory import load_trajectory, new_trajectory, record
+    from .trajectory_html import write_html
+
+    image = load_image(options.image)
+    names = ("turns", "candidates", "accept", "patience", "start", "base", "checklist", "preserve", "seed")
+    rules = {name: getattr(options, name) for name in names}
+    settings, editor = _settings(options), _load(options)
+    thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
+    judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
+    target = options.output or options.image.with_name(f"{options.image.stem}-thinking")
+    page = target if target.suffix.lower() == ".html" else None
+    folder = target.with_suffix("") if page else target
+    mask = load_image(options.mask)[..., 0] if options.mask else None
+    how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
+    done = ()
+    if options.resume:
+        trajectory = load_trajectory(folder)
+        check_same_run(trajectory, image, options.instruction, how)
+        trajectory, done = trajectory.with_options(how).going_on(options.candidates)
+    else:
+        source = checked_source(image, options.instruction)
+        trajectory = new_trajectory(folder, source, options.instruction, how)
+    run = think_while_edit(
+        editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
+        on_step=_progress, **rules,
+    )  # fmt: skip
+    for trajectory in record(trajectory, run):
+        if not trajectory.stopped:
+            step = trajectory.steps[-1]
+            verdict = step.judge or step.critique
+            scores = "no score" if verdict.semantic is None else f"{verdict.semantic:g} / {verdict.quality:g}"
+            print(f"turn {step.turn}  {scores:>9}  {step.prompt}" + (f"  ({verdict.note})" if verdict.note else ""))
+    if trajectory.message:
+        print(f"rethink: {trajectory.message}", file=sys.stderr)
+    if trajectory.best is not None:
+        print(folder / trajectory.steps[trajectory.best].file)
+    if page:
+        write_html(trajectory, page)
+        print(page)
+    return 1 if trajectory.stopped == "failed" else 0
+
+
+def _thinker(options, where: str, model: str, key_variable: str, template: Path | None = None):
+    """A Thinker from a transformers folder or a server's address."""
+    from .thinkers.critique import TEMPLATE, Thinker
+
+    if where.startswith(("http://", "https://")):
+        from .thinkers.server import ServerChat
+
+        chat = ServerChat(where, model, key_variable)
+    else:
+        from .thinkers.loading import load_thinker
+        from .tiny import THINKER_FOLDER
+
+        path = THINKER_FOLDER if where == "built-in" else where
+        chat = load_thinker(path, dtype=options.dtype, device=options.device)
+    try:
+        wording = template.read_text(encoding="utf-8") if template else TEMPLATE
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"--template: {template} cannot be read: {error}") from error
+    return Thinker(chat, wording, options.max_tokens, options.temperature)
 
 
 def _settings(options):

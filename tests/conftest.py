@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browsers import browser  # noqa: F401  (a fixture)
 from tests.hosts import comfyui_version, find_comfyui
 
 

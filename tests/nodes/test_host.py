@@ -134,7 +134,7 @@ def test_a_model_too_large_for_the_device_says_what_to_choose(host, mini, Rethin
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     before = model_management.cleared
-    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^editor: mini as a whole is larger .*$"):
+    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^mini as a whole is larger .*$"):
         patch.setattr(model_management, "load_models_gpu", full)
         with host.on_device(editor, torch.rand(1, 16, 16, 3), 1):
             pass

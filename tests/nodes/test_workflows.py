@@ -9,13 +9,13 @@ from rethink.editors.loading import load_editor
 from tests import editor_miniatures
 from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.hosts import PACK_ROOT
-from tests.standin.executor import run, validate
+from tests.standin.executor import DYNAMIC, run, validate
 
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
 # ComfyUI's own models run in ComfyUI itself: tests/comfyui/test_native.py
-RUNNABLE = [n for n in NAMES if "RethinkEditorFromModel" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
+RUNNABLE = [n for n in NAMES if "UNETLoader" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MODELS = {"FLUX.1-Kontext-dev": "flux_kontext", "Qwen-Image-Edit-2511": "qwen_image_edit_plus"}  # → their miniatures
 
@@ -37,24 +37,34 @@ def graph_of_ui(workflow, classes):
     for node in workflow["nodes"]:
         if node["type"] in NOTES:
             continue
-        described = classes[node["type"]].describe()["input"]
-        inputs = {}
         values = iter(node["widgets_values"])
-        for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
-            if io_type in WIDGETS:
-                inputs[name] = next(values)
-                if options.get("control_after_generate"):
-                    assert next(values) in ("fixed", "increment", "decrement", "randomize")
+        inputs = widget_values(classes[node["type"]].describe()["input"], values)
         assert next(values, None) is None
         inputs |= {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
         graph[str(node["id"])] = (node["type"], inputs)
     return graph
 
 
+def widget_values(described, values, prefix=""):
+    """Those of the inputs that a choice brings along come behind it."""
+    inputs = {}
+    for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
+        if io_type == DYNAMIC:
+            inputs[prefix + name] = key = next(values)
+            chosen = next(option["inputs"] for option in options["options"] if option["key"] == key)
+            inputs |= widget_values(chosen, values, f"{prefix}{name}.")
+        elif io_type in WIDGETS:
+            inputs[prefix + name] = next(values)
+            if options.get("control_after_generate"):
+                assert next(values) in ("fixed", "increment", "decrement", "randomize")
+    return inputs
+
+
 @pytest.fixture
-def prompt(request, part, models, miniature, monkeypatch):
-    """An API workflow; miniatures take the place of its models."""
+def prompt(request, part, models, results, miniature, vision_folder, monkeypatch):
+    """An API workflow; miniatures take the place of its models, but of the built-in ones that have been trained."""
     prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
+    tiny = part("rethink.tiny")
     for node in prompt.values():
         inputs = node["inputs"]
         if node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in MODELS:
@@ -63,18 +73,27 @@ def prompt(request, part, models, miniature, monkeypatch):
                 pytest.importorskip("torchvision")
             editor_miniatures.shrink(monkeypatch)
             base = editor_miniatures.write(kind, models.diffusers / inputs["editor"])
-        elif node["class_type"] == "RethinkLoadEditor" and not part("rethink.tiny").EDITOR_FOLDER.exists():
+        elif node["class_type"] == "RethinkLoadEditor" and not tiny.EDITOR_FOLDER.exists():
             inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
         elif node["class_type"] == "RethinkEditLoraLoader":
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
+        elif node["class_type"] == "RethinkLoadThinker":
+            if inputs["backend"] != "built-in" or not tiny.THINKER_FOLDER.exists():
+                folder = inputs.get("backend.folder", "miniature")
+                shutil.copytree(vision_folder, models.LLM / folder)
+                node["inputs"] = {
+                    "backend": "local folder", "backend.folder": folder, "backend.dtype": "auto",
+                    "backend.quantization": "none", "backend.template": "Rethink's own", "max_tokens": 16,
+                }  # fmt: skip
     return prompt
 
 
 def test_there_are_workflows():
     assert {
         "built_in_edit", "edit_chain", "variations", "flux_kontext", "qwen_image_edit", "lora_stack",
-        "keep_unchanged_pixels",
+        "keep_unchanged_pixels", "built_in_think", "think_any_graph", "kontext_think", "qwen_server_think",
+        "native_think",
     } <= set(NAMES)  # fmt: skip
 
 

@@ -1,0 +1,139 @@
+"""From a transformers folder to a Chat: what is there is checked first, and nothing is ever downloaded or run."""
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import RethinkError, require
+from .transformers_chat import GridReader, ProcessorReader, TransformersChat
+
+DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+BITS = ("none", "8bit", "4bit")
+
+
+def load_thinker(
+    path: str | PathLike, *, dtype: str = "auto", device: str | torch.device = "cpu", quantization: str = "none"
+) -> TransformersChat:
+    """Open a folder with an image-text-to-text model: Qwen3-VL, Qwen2.5-VL, EditThinker-8B, Gemma, …
+
+    dtype: a key of DTYPES; "auto" is fp32 on the CPU, elsewhere bf16 where the device has it and fp16 where not.
+    quantization: one of BITS; 8 and 4 bits need the package bitsandbytes.
+    Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
+    """
+    folder = Path(path)
+    for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
+        if value not in known:
+            raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
+    device = _device(device)
+    config = _check_folder(folder)
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    transformers = require("transformers")
+    options |= _dtype_argument(DTYPES[dtype] or _best_dtype(device))
+    if quantization != "none":
+        require("bitsandbytes")
+        require("accelerate")
+        options["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{quantization}": True})
+        options["device_map"] = {"": device}
+    try:
+        model = transformers.AutoModelForImageTextToText.from_pretrained(str(folder), **options).eval()
+        reader, tokenizer = _reader(folder, model)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        kind = config.get("model_type", "?")
+        raise RethinkError(f"thinker: {folder} ({kind}) cannot be opened as a model that sees: {error}") from error
+    if quantization == "none":
+        model.to(device)
+    return TransformersChat(model, reader, tokenizer, folder.name)
+
+
+def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any]:
+    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+    local = {"local_files_only": True, "trust_remote_code": False}
+    in_a_grid = hasattr(getattr(model, "model", None), "get_rope_index") and hasattr(model.config, "image_token_id")
+    if not in_a_grid:
+        processor = AutoProcessor.from_pretrained(str(folder), **local)
+        return ProcessorReader(processor), processor.tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
+    template = tokenizer.chat_template or _old_template(folder)
+    if template is None:
+        raise ValueError("it has no chat template")
+    images = AutoImageProcessor.from_pretrained(str(folder), **local)
+    return GridReader(tokenizer, images, model.config.image_token_id, template), tokenizer
+
+
+def _old_template(folder: Path) -> str | None:
+    """Where processors keep their template: transformers 5 in chat_template.jinja, 4 in chat_template.json."""
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if (folder / "chat_template.json").is_file():
+        return _read_json(folder / "chat_template.json").get("chat_template")
+    return None
+
+
+def _check_folder(folder: Path) -> dict[str, Any]:
+    """The folder's config.json, when everything that the model consists of is there and safe."""
+    if not folder.is_dir():
+        raise RethinkError(f"thinker: {folder} is no folder; choose a transformers folder with config.json in it.")
+    if not (folder / "config.json").is_file():
+        raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is no transformers folder.")
+    config = _read_json(folder / "config.json")
+    if "auto_map" in config:
+        raise RethinkError(f"thinker: {folder} wants code of its own, which is not run; choose a model transformers knows.")
+    for file in _weights(folder):
+        _check_weights(file)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        raise RethinkError(f"thinker: {folder / 'tokenizer.json'} is missing; download it again.")
+    return config
+
+
+def _weights(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return [folder / name for name in sorted(set(_read_json(index).get("weight_map", {}).values()))]
+    if not (folder / "model.safetensors").is_file() and any(f.suffix in (".bin", ".pt", ".pth") for f in folder.iterdir()):
+        raise RethinkError(f"thinker: the weights in {folder} are pickles, which can run code; use .safetensors.")
+    return [folder / "model.safetensors"]
+
+
+def _check_weights(file: Path) -> None:
+    safetensors = require("safetensors")
+    if not file.is_file():
+        raise RethinkError(f"thinker: {file} is missing; download it again.")
+    try:
+        with safetensors.safe_open(file, framework="pt"):
+            pass
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RethinkError(f"thinker: {file} is damaged or incomplete ({error}); download it again.") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"thinker: {file} cannot be read ({error}); download it again.") from error
+    if not isinstance(content, dict):
+        raise RethinkError(f"thinker: {file} should hold a JSON object.")
+    return content
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise RethinkError(f"device: “{device}” is unknown or not available here; use for example cpu.") from error
+
+
+def _best_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cpu":
+        return torch.float32
+    has_bf16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if has_bf16 else torch.float16
+
+
+def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """transformers 4.56 renamed it; before, the new name is not understood, and later the old one warns."""
+    version = tuple(int(number) for number in require("transformers").__version__.split(".")[:2])
+    return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}

@@ -1,0 +1,285 @@
+"""A Chat over a local transformers folder, with one memory: the prefix of a conversation is computed once.
+
+Everything before the last picture of a conversation is its prefix: in a critique, the fixed text, the source picture and
+the instruction. Its keys and values serve every turn and every candidate; only the last picture and what follows it
+are computed for each. The split lies at the same place whether the prefix is remembered or not, so that a remembered
+one changes no answer.
+"""
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import OutOfMemory
+from ..images import to_pil
+from .protocol import Messages, OnToken, Request, ThinkerError, shown
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A conversation as a model takes it.
+
+    tokens: int64 [n], a picture being as many placeholders as the model sees of it. prefix: how many come before the
+    last picture, 0 where nothing can be remembered. inputs: what belongs to the pictures, by the model's own names.
+    """
+
+    tokens: Tensor
+    prefix: int
+    inputs: dict[str, Tensor]
+
+
+class TransformersChat:
+    """See `protocol.Chat`. `module` holds the weights; moving it moves the thinker."""
+
+    def __init__(self, model: nn.Module, reader: "GridReader | ProcessorReader", tokenizer: Any, name: str):
+        self.name = name
+        self.module = model
+        self._reader = reader
+        self._tokenizer = tokenizer
+        self._remembered: tuple[str, Any] | None = None  # the last prefix: its key, its keys and values
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.device
+
+    def forget(self) -> None:
+        """Give back the memory that the prefix takes."""
+        self._remembered = None
+
+    def chat(
+        self,
+        messages: Messages,
+        images: Sequence[Tensor],
+        *,
+        max_tokens: int,
+        seed: int,
+        temperature: float,
+        on_token: OnToken | None = None,
+    ) -> str:
+        request = Request(messages, images, seed)
+        return self.chat_all([request], max_tokens=max_tokens, temperature=temperature, on_token=on_token)[0]
+
+    def chat_all(
+        self, requests: Sequence[Request], *, max_tokens: int, temperature: float, on_token: OnToken | None = None
+    ) -> list[str]:
+        """All answers, those of equal length that share their prefix as one batch. See `protocol.chat_all`."""
+        answers = [""] * len(requests)
+        try:
+            with torch.inference_mode():
+                encoded = [self._reader(request.messages, request.images) for request in requests]
+                for rows in _groups(encoded):
+                    batch, seeds = [encoded[row] for row in rows], [requests[row].seed for row in rows]
+                    texts = self._generate(batch, seeds, max_tokens, temperature, on_token)
+                    for row, text in zip(rows, texts):
+                        answers[row] = text
+            return answers
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        self.forget()  # the error has gone by here, and with its traceback the tensors it held
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemory(
+            f"thinker: {self.name} ran out of memory on {self.device}; use fewer candidates, "
+            "or load it with fp16 or in 8 or 4 bits."
+        )
+
+    def _generate(
+        self, batch: list[Encoded], seeds: list[int], max_tokens: int, temperature: float, on_token: OnToken | None
+    ) -> list[str]:
+        from transformers import GenerationConfig
+
+        length = len(batch[0].tokens)
+        tokens = torch.stack([row.tokens for row in batch]).to(self.device)
+        inputs = {} if batch[0].prefix else {k: v.to(self.device) for k, v in batch[0].inputs.items()}
+        if batch[0].prefix:
+            inputs["past_key_values"] = self._prefill(batch, tokens)
+        stop = self.module.generation_config.eos_token_id
+        generated = self.module.generate(
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            **inputs,
+            generation_config=GenerationConfig(
+                max_new_tokens=max_tokens,
+                do_sample=False,  # a row draws from its own seed, see _Draw
+                eos_token_id=self._tokenizer.eos_token_id if stop is None else stop,
+                pad_token_id=self._tokenizer.pad_token_id or 0,
+            ),
+            logits_processor=[_Draw(seeds, temperature)] if temperature else [],
+            stopping_criteria=[_Report(length, max_tokens, on_token)] if on_token else [],
+        )
+        return self._tokenizer.batch_decode(generated[:, length:], skip_special_tokens=True)
+
+    def _prefill(self, batch: list[Encoded], tokens: Tensor) -> Any:
+        """The keys and values of all but the last token, for every row of the batch."""
+        model, prefix = self.module.model, batch[0].prefix
+        grids = [row.inputs["image_grid_thw"].to(self.device) for row in batch]
+        places = [_positions(model, tokens[row : row + 1], grid) for row, grid in enumerate(grids)]
+        positions, deltas = torch.cat([p for p, _ in places], 1), torch.cat([d for _, d in places])
+        cache = copy.deepcopy(self._prefix(batch[0], tokens[:1, :prefix], positions[:, :1, :prefix], grids[0]))
+        if len(batch) > 1:
+            cache.batch_repeat_interleave(len(batch))
+        last = [row.inputs["pixel_values"][_patches(row, -1) :] for row in batch]
+        model(
+            input_ids=tokens[:, prefix:-1],
+            attention_mask=torch.ones_like(tokens[:, :-1]),
+            position_ids=positions[..., prefix:-1],
+            pixel_values=torch.cat(last).to(self.device),
+            image_grid_thw=torch.cat([grid[-1:] for grid in grids]),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        model.rope_deltas = deltas  # where the model itself keeps how far positions lag behind the count of tokens
+        return cache
+
+    def _prefix(self, row: Encoded, tokens: Tensor, positions: Tensor, grid: Tensor) -> Any:
+        """The keys and values of the prefix, a batch of one, computed unless it is the last one's."""
+        patches = row.inputs["pixel_values"][: _patches(row, -1)]
+        key = hashlib.sha256(tokens.cpu().numpy().tobytes() + patches.float().numpy().tobytes())
+        key = f"{self.device} {self.module.dtype} {key.hexdigest()}"
+        if self._remembered is None or self._remembered[0] != key:
+            self._remembered = None  # not two at a time
+            pictures = {"pixel_values": patches.to(self.device), "image_grid_thw": grid[:-1]} if len(grid) > 1 else {}
+            output = self.module.model(
+                input_ids=tokens,
+                attention_mask=torch.ones_like(tokens),
+                position_ids=positions,
+                use_cache=True,
+                **pictures,
+            )
+            self._remembered = key, output.past_key_values
+        return self._remembered[1]
+
+
+class GridReader:
+    """Reads conversations for the models of Qwen-VL's kind: patches in a grid, positions in three dimensions.
+
+    Made of tokenizer and image processor alone: their joint processor also wants a video processor, and with it
+    torchvision, which nobody here needs.
+    """
+
+    def __init__(self, tokenizer: Any, image_processor: Any, image_token: int, template: str | None):
+        self._tokenizer, self._image_processor = tokenizer, image_processor
+        self._image_token, self._template = image_token, template
+
+    def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
+        text = _as_text(self._tokenizer, messages, self._template)
+        tokens = self._tokenizer(text, add_special_tokens=False).input_ids
+        if tokens.count(self._image_token) != len(images):
+            raise ThinkerError(
+                f"thinker: the chat template shows {tokens.count(self._image_token)} picture(s) for {len(images)}; "
+                "this model does not take several pictures."
+            )
+        if not images:
+            return Encoded(torch.tensor(tokens), 0, {})
+        seen = [self._image_processor(images=to_pil(shown(image)), return_tensors="pt") for image in images]
+        inputs = {key: torch.cat([picture[key] for picture in seen]) for key in ("pixel_values", "image_grid_thw")}
+        counts = iter((inputs["image_grid_thw"].prod(-1) // self._image_processor.merge_size**2).tolist())
+        expanded, prefix = [], 0
+        for token in tokens:
+            if token == self._image_token:
+                prefix = len(expanded)
+                expanded += [token] * next(counts)
+            else:
+                expanded.append(token)
+        return Encoded(torch.tensor(expanded), prefix, inputs)
+
+
+class ProcessorReader:
+    """Reads conversations for every other image-text-to-text model, by its own processor. Nothing is remembered."""
+
+    def __init__(self, processor: Any):
+        self._processor = processor
+
+    def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
+        text = _as_text(self._processor.tokenizer, messages, None, self._processor)
+        pictures = [picture for image in images for picture in to_pil(shown(image))]
+        inputs = dict(
+            self._processor(text=[text], images=pictures or None, add_special_tokens=False, return_tensors="pt")
+        )
+        inputs.pop("attention_mask", None)
+        return Encoded(inputs.pop("input_ids")[0], 0, inputs)
+
+
+class _Draw:
+    """Makes the likeliest token a draw at `temperature`, each row by its own seed (the Gumbel-max trick).
+
+    Noise comes from the CPU, so that a row's answer depends neither on the rows beside it nor on the device.
+    """
+
+    def __init__(self, seeds: list[int], temperature: float):
+        self._generators = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
+        self._temperature = temperature
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        uniform = torch.stack([torch.rand(scores.shape[-1], generator=g) for g in self._generators]).clamp(1e-20, 1)
+        return scores.float() / self._temperature - torch.log(-torch.log(uniform) + 1e-20).to(scores.device)
+
+
+class _Report:
+    """Tells after every token how many there are; what the listener raises ends the answer."""
+
+    def __init__(self, length: int, most: int, on_token: OnToken):
+        self._length, self._most, self._on_token = length, most, on_token
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
+        self._on_token(input_ids.shape[1] - self._length, self._most)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+def _as_text(tokenizer: Any, messages: Messages, template: str | None, processor: Any = None) -> str:
+    """The conversation by the model's chat template. Words that steer the model are taken out of what users wrote."""
+    reserved = [token for token in tokenizer.all_special_tokens if token]
+
+    def plain(text: str) -> str:
+        for token in reserved:
+            text = text.replace(token, token[1:-1])  # "<|im_end|>" → "|im_end|"
+        return text
+
+    cleaned = [
+        {**m, "content": [{**p, "text": plain(p["text"])} if p["type"] == "text" else p for p in m["content"]]}
+        for m in messages
+    ]
+    options = {"tokenize": False, "add_generation_prompt": True}
+    if processor is not None:
+        return processor.apply_chat_template(cleaned, **options)
+    return tokenizer.apply_chat_template(cleaned, chat_template=template, **options)
+
+
+def _groups(encoded: list[Encoded]) -> list[list[int]]:
+    """Rows that can be one batch: the same prefix and the same length, so that no row needs padding."""
+    groups: dict[Any, list[int]] = {}
+    for row, one in enumerate(encoded):
+        key = (len(one.tokens), one.tokens[: one.prefix].numpy().tobytes(), _patches(one, -1)) if one.prefix else row
+        same = groups.setdefault(key, [])
+        if same and not _same_prefix_pictures(encoded[same[0]], one):
+            same = groups.setdefault(row, [])
+        same.append(row)
+    return list(groups.values())
+
+
+def _same_prefix_pictures(a: Encoded, b: Encoded) -> bool:
+    return torch.equal(a.inputs["pixel_values"][: _patches(a, -1)], b.inputs["pixel_values"][: _patches(b, -1)])
+
+
+def _patches(row: Encoded, pictures: int) -> int:
+    """How many patches the pictures before the last one have."""
+    return int(row.inputs["image_grid_thw"][:pictures].prod(-1).sum())
+
+
+def _positions(model: nn.Module, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the count of tokens [1, 1]."""
+    arguments = {"input_ids": tokens, "image_grid_thw": grid}
+    if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
+        arguments["mm_token_type_ids"] = (tokens == model.config.image_token_id).int()
+    return model.get_rope_index(**arguments)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

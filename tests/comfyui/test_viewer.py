@@ -1,0 +1,236 @@
+"""A thinking loop in the window, on both canvases: turns arrive, a person steps in, and the run is found again.
+
+The editor is the miniature; the thinker is a server in this process whose answers are written down here.
+"""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.browsers import needs_chromium, shoot
+
+pytestmark = needs_chromium
+
+KINDS = ["classic", "nodes-2.0"]
+
+ANSWERS = (
+    (3.0, 6.5, "make the red circle blue"),
+    (6.0, 7.0, "make the small red circle at the bottom blue"),
+    (7.0, 7.5, "make the small red circle at the bottom blue; keep the rest"),
+)
+
+
+@pytest.fixture(scope="module")
+def thinker():
+    """The address of a server that answers in OpenAI's language, one of ANSWERS after the other."""
+    pytest.importorskip("openai")
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            semantic, quality, prompt = ANSWERS[len(asked) % len(ANSWERS)]
+            asked.append(prompt)
+            text = f"<think>Look {len(asked)}.</think>"
+            text += f'<score>{{"semantic": {semantic}, "quality": {quality}}}</score><answer>{prompt}</answer>'
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "scripted", "choices": [choice]}
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+@pytest.fixture(params=KINDS)
+def page(request, server, browser):
+    server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
+    server.post("/settings/Comfy.TutorialCompleted", True)
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.canvas_kind, page.problems = request.param, []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(server.address)
+    ready(page)
+    yield page
+    page.close()
+    server.post("/interrupt", {})
+    assert page.problems == []
+
+
+def ready(page):
+    page.wait_for_function("!!(window.app?.graph && LiteGraph?.registered_node_types?.RethinkThinkWhileEdit)", timeout=60_000)
+    page.wait_for_timeout(1000)
+
+
+BUILD = """async ([nodes, links]) => {
+    const made = {}
+    app.rootGraph.clear();
+    for (const [name, [kind, pos, values]] of Object.entries(nodes)) {
+        const node = made[name] = LiteGraph.createNode(kind);
+        app.rootGraph.add(node);
+        node.pos = pos;
+        for (const [key, value] of Object.entries(values)) node.widgets.find((widget) => widget.name === key).value = value;
+    }
+    const slot = (slots, name) => slots.findIndex((each) => each.name === name);
+    for (const [from, output, to, input] of links)
+        made[from].connect(slot(made[from].outputs, output), made[to], slot(made[to].inputs, input));
+    const workflow = {...app.rootGraph.serialize(), id: crypto.randomUUID()};
+    await app.loadGraphData(workflow);
+    app.canvas.ds.scale = 0.7;
+    app.canvas.ds.offset = [150, 150];
+    app.canvas.setDirty(true, true);
+    return Object.fromEntries(Object.entries(made).map(([name, node]) => [name, node.id]));
+}"""
+
+
+def build(page, thinker, editor, links):
+    backend = {"backend": "server", "backend.base_url": thinker, "backend.model": "scripted"}
+    nodes = {
+        "load": ["RethinkLoadEditor", [0, 0], {"editor": "miniature"}],
+        "scene": ["RethinkScene", [0, 220], {"seed": KINDS.index(page.canvas_kind)}],  # else it comes from the cache
+        "thinker": ["RethinkLoadThinker", [0, 460], backend],
+        **editor,
+    }
+    common = [["load", "editor", "edit", "editor"], ["scene", "image", "edit", "image"]]
+    return page.evaluate(BUILD, [nodes, [*common, *links]])
+
+
+THINK = {
+    "edit": [
+        "RethinkThinkWhileEdit",
+        [350, 0],
+        {"instruction": "make the circle blue", "steps": 2, "turns": 6, "pause": True},
+    ],
+    "viewer": ["RethinkTrajectoryViewer", [850, 0], {}],
+}
+SAMPLE = {
+    "edit": ["RethinkSampleEdit", [400, 0], {"instruction": "make the circle blue", "steps": 2}],
+    "preview": ["PreviewImage", [800, 0], {}],
+}
+
+
+def command(page, name):
+    page.evaluate("name => app.extensionManager.command.execute(name)", name)
+
+
+def turn(page, number):
+    return page.locator(f".rt-node [role=option][aria-posinset='{number}']")
+
+
+def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page, thinker):
+    links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
+    build(page, thinker, THINK, links)
+    page.evaluate("app.queuePrompt(0)")
+    turn(page, 1).first.wait_for(timeout=60_000)
+    text = page.get_by_label("The next prompt").first
+    text.wait_for(timeout=60_000)
+    assert turn(page, 1).count() == 2, "the node that runs and the viewer behind it"
+    assert "waiting for you" in page.locator(".rt-status:visible").first.inner_text()
+    shoot(page, f"viewer-waiting-{page.canvas_kind}")
+
+    text.fill("make the circle as blue as the sky")
+    page.get_by_role("button", name="Go on").first.click()
+    turn(page, 2).first.wait_for(timeout=60_000)
+    assert turn(page, 2).first.locator("ins").all_inner_texts() == ["as", "as the sky"]
+
+    page.get_by_label("The next prompt").first.wait_for(timeout=60_000)
+    turn(page, 1).first.click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.locator("h2").inner_text() == "Turn 1"
+    page.keyboard.press("d")
+    page.wait_for_timeout(300)
+    shoot(page, f"viewer-difference-{page.canvas_kind}")
+    dialog.get_by_role("button", name="Accept turn 1").click()
+    page.get_by_text("Accepted by you").first.wait_for(timeout=60_000)
+    shoot(page, f"viewer-accepted-{page.canvas_kind}")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+
+    record = ended(server)
+    assert [step["prompt_by"] for step in record["steps"]] == ["user", "human"]
+    assert (record["stopped"], record["chosen"], record["best"]) == ("human", 0, 0)
+
+    command(page, "Comfy.NewBlankWorkflow")
+    page.locator(".rt-node").first.wait_for(state="detached")
+    command(page, "Workspace.PreviousOpenedWorkflow")
+    turn(page, 1).first.wait_for(timeout=30_000)
+
+    server.post("/settings/Comfy.ColorPalette", "light")
+    page.reload()
+    ready(page)
+    turn(page, 1).first.wait_for(timeout=30_000)
+    assert turn(page, 1).first.locator(".rt-star").count() == 1 and page.locator(".rt-status:visible").count() == 0
+    shoot(page, f"viewer-reloaded-{page.canvas_kind}")
+    with page.expect_download() as download:
+        turn(page, 2).first.click()
+        page.get_by_role("button", name="Export").click()
+    assert "data:image/png;base64," in download.value.path().read_text(encoding="utf-8")
+    shoot(page, f"viewer-light-{page.canvas_kind}")
+    server.post("/settings/Comfy.ColorPalette", "dark")
+    assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
+
+
+def newest(server):
+    return list(server.json("/history?max_items=1").values())[-1]
+
+
+def ended(server):
+    """The record of the newest run, once its prompt is done."""
+    end = time.monotonic() + 60
+    while server.json("/queue")["queue_running"] and time.monotonic() < end:
+        time.sleep(0.1)
+    entry = newest(server)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    runs = [run for output in entry["outputs"].values() for run in output.get("rethink_run", [])]
+    assert all(run == runs[0] for run in runs)
+    return json.loads(server.view(runs[0]))
+
+
+def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
+    ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
+    page.evaluate(f"app.canvas.selectItems([app.rootGraph.getNodeById({ids['edit']})])")
+    command(page, "Rethink.WrapInThinkLoop")
+    links = page.evaluate("""() => [...app.rootGraph.links.values()].map((link) => {
+        const [from, to] = [link.origin_id, link.target_id].map((id) => app.rootGraph.getNodeById(id));
+        return [from.type, from.outputs[link.origin_slot].name, to.type, to.inputs[link.target_slot].name].join(' ');
+    }).sort()""")
+    kinds = {"Open": "RethinkThinkLoopOpen", "Close": "RethinkThinkLoopClose", "Edit": "RethinkSampleEdit"}
+    expected = [
+        "Close image PreviewImage images",
+        "Edit image Close edited",
+        "Open image Edit image",
+        "Open loop Close loop",
+        "Open prompt Edit instruction",
+        "Open seed Edit seed",
+        "RethinkLoadEditor editor Edit editor",
+        "RethinkLoadThinker thinker Open thinker",
+        "RethinkScene image Open image",
+    ]
+    assert links == sorted(" ".join(kinds.get(word, word) for word in line.split()) for line in expected)
+    instruction = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'instruction')"
+    assert page.evaluate(f"{instruction}.value") == "make the circle blue"
+
+    turns = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'turns')"
+    page.evaluate(f"{turns}.value = 3")
+    page.evaluate("app.queuePrompt(0)")
+    turn(page, 3).first.wait_for(timeout=90_000)
+    assert len(ended(server)["steps"]) == 3
+    shoot(page, f"viewer-wrapped-{page.canvas_kind}")
+
+    # As from the history: the workflow is loaded anew, then what its job has put out is handed over.
+    page.evaluate("app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()})")
+    turn(page, 1).first.wait_for(state="detached")
+    page.evaluate("outputs => { app.nodeOutputs = outputs; }", newest(server)["outputs"])
+    turn(page, 1).first.wait_for(timeout=30_000)

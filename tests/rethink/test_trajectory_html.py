@@ -1,0 +1,218 @@
+"""A run as one HTML file, and what a reader of it sees and does, in a real browser."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rethink.errors import RethinkError
+from rethink.trajectory_html import VIEWER, write_html
+from tests.browsers import needs_chromium, shoot
+from tests.runs import PROMPTS, made_up_run
+
+STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return made_up_run(tmp_path_factory.mktemp("run") / "run", turns=4, candidates=2)
+
+
+@pytest.fixture(scope="module")
+def html(run):
+    path = run.folder.with_suffix(".html")
+    write_html(run, path)
+    return path
+
+
+def test_the_file_holds_the_record_and_every_picture_bit_for_bit(run, html):
+    text = html.read_text(encoding="utf-8")
+    pictures = dict(re.findall(r'<script type="text/plain" id="([\w.-]+)">data:image/png;base64,([\w+/=]+)<', text))
+    assert set(pictures) == {"source.png", *(step.file for step in run.steps)}
+    for name, data in pictures.items():
+        assert base64.b64decode(data) == (run.folder / name).read_bytes()
+    found = re.search(r'<script type="application/json" id="trajectory">(.*?)</script>', text, re.DOTALL)
+    assert json.loads(found[1]) == json.loads((run.folder / "trajectory.json").read_text(encoding="utf-8"))
+    assert not re.search(r'(src|href|url\()\s*=?\s*["\']?(https?:)?//', text), "something would be fetched"
+
+
+def test_every_module_of_the_view_is_inside_once(html):
+    text = html.read_text(encoding="utf-8")
+    assert not re.search(r"^(import|export) ", text, re.MULTILINE)
+    for module in VIEWER.glob("*.mjs"):
+        first = re.search(r"^(?:export )?(?:class|function\*?|const) (\w+)", module.read_text(encoding="utf-8"), re.MULTILINE)
+        if first:
+            assert len(re.findall(rf"^(?:class|function\*?|const) {first[1]}\b", text, re.MULTILINE)) == 1, module.name
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(run, tmp_path):
+    with pytest.raises(RethinkError, match="html: .*cannot be written"):
+        write_html(run, tmp_path / "missing" / "run.html")
+
+
+@pytest.fixture
+def page(browser, html):
+    page = opened(browser, html)
+    yield page
+    page.close()
+    assert page.problems == []
+
+
+def opened(browser, path, **options):
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)
+    page.problems, page.asked = [], []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_selector(SELECTED)
+    return page
+
+
+def mode(page):
+    return page.locator(".rt-stage").get_attribute("data-mode")
+
+
+@needs_chromium
+def test_it_opens_on_the_best_turn_and_asks_for_nothing(page, run):
+    best = run.steps[run.best]
+    assert page.locator("h2").inner_text() == f"Turn {best.turn}"
+    assert page.locator(f"{SELECTED} .rt-star").count() == page.locator(".rt-star").count() == 1
+    assert page.locator("h1").inner_text() == run.instruction
+    assert [mark.inner_text() for mark in page.locator(f"{SELECTED} ins").all()] != []
+    assert all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+@needs_chromium
+def test_keys_do_what_they_say(page, run):
+    best = run.steps[run.best]
+    page.keyboard.press("Home")
+    assert page.locator("h2").inner_text() == "Turn 1"
+    page.keyboard.press("ArrowRight")
+    assert page.locator("h2").inner_text() == "Turn 2"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert page.locator(".rt-label-result").inner_text() == "Turn 2, candidate 1"
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".rt-label-result").inner_text() == "Turn 2, candidate 2"
+    for key, expected in ((" ", "source"), (" ", "result"), ("d", "difference"), ("d", "result"), ("c", "compare")):
+        page.keyboard.press(key)
+        assert mode(page) == expected
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement")
+    page.evaluate("document.exitFullscreen()")
+    page.get_by_role("radio", name="Difference").click()  # the mouse leaves the keys where they were
+    page.keyboard.press("End")
+    assert mode(page) == "difference" and page.locator("h2").inner_text() == f"Turn {run.steps[-1].turn}"
+    assert best.turn <= run.steps[-1].turn
+
+
+@needs_chromium
+@pytest.mark.parametrize(("key", "scale"), [("1", 1), ("0", 4)])
+def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
+    page.keyboard.press(" ")
+    page.keyboard.press(" ")
+    page.keyboard.press(key)
+    page.wait_for_timeout(200)
+    assert page.locator(".rt-scale").inner_text() == f"{scale * 100} %"
+    corner = page.locator(".rt-plane").bounding_box()
+    shown = np.asarray(Image.open(io.BytesIO(shoot(page, f"pixels-{scale}"))).convert("RGB"))
+    left, top = round(corner["x"]), round(corner["y"])
+    assert (left, top) == pytest.approx((corner["x"], corner["y"]), abs=0.02)
+    truth = np.asarray(Image.open(run.folder / run.steps[run.best].file)).repeat(scale, 0).repeat(scale, 1)
+    height, width = truth.shape[:2]
+    assert np.array_equal(shown[top : top + height, left : left + width], truth)
+
+
+@needs_chromium
+def test_the_difference_map_is_grey_where_nothing_changed(page, run):
+    page.keyboard.press("d")
+    page.wait_for_timeout(200)
+    shoot(page, "difference")
+    shown = np.asarray(
+        page.evaluate("""() => {
+            const canvas = document.querySelector('.rt-stage canvas');
+            return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+        }""")
+    ).reshape(128, 128, 4)[..., :3]
+    pictures = [np.asarray(Image.open(run.folder / name), int) for name in ("source.png", run.steps[run.best].file)]
+    moved = np.abs(pictures[0] - pictures[1]).max(-1)
+    grey = (shown == shown[..., :1]).all(-1)
+    assert moved.max() > 64 and grey[moved == 0].all() and not grey[moved > 2].any()
+    assert shown[moved == 0].max() < shown[moved >= 64].min(), "what changed is brighter, for eyes that see no hues"
+
+
+@needs_chromium
+def test_a_screen_reader_is_told(page, run):
+    strip = page.locator(STRIP)
+    active = page.locator(f"#{strip.get_attribute('aria-activedescendant')}")
+    label = active.get_attribute("aria-label")
+    step = run.steps[run.best]
+    assert f"Turn {step.turn}" in label and "best" in label and step.prompt in label and "semantic" in label
+    assert (active.get_attribute("aria-setsize"), active.get_attribute("aria-posinset")) == ("4", str(step.turn))
+    nameless = "[...document.querySelectorAll('button')].filter(b => b.checkVisibility() && !b.ariaLabel && !b.innerText.trim()).length"
+    assert page.evaluate(nameless) == 0
+    page.keyboard.press("ArrowLeft")
+    assert strip.get_attribute("aria-activedescendant").endswith(f"-{step.turn - 1}")
+
+
+@needs_chromium
+@pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
+def test_it_follows_the_theme(browser, html, theme, dark):
+    page = opened(browser, html, color_scheme=theme)
+    screen = Image.open(io.BytesIO(shoot(page, f"html-{theme}"))).convert("L")
+    assert (np.asarray(screen).mean() < 100) == dark
+    page.close()
+
+
+@needs_chromium
+def test_two_hundred_turns_keep_the_page_small(browser, tmp_path):
+    long = made_up_run(tmp_path / "long", turns=200)
+    write_html(long, tmp_path / "long.html")
+    page = opened(browser, tmp_path / "long.html")
+    counts = []
+    for key in ("Home", *["ArrowRight"] * 30, "End"):
+        page.keyboard.press(key)
+        counts.append(page.locator(".rt-frame").count())
+    assert page.locator("h2").inner_text() == "Turn 200" and page.locator(SELECTED).is_visible()
+    assert max(counts) < 20
+    shoot(page, "long")
+    page.close()
+    assert page.problems == []
+
+
+@needs_chromium
+def test_text_of_a_record_stays_text(browser, tmp_path):
+    run = made_up_run(tmp_path / "run", turns=1)
+    bad = "</script><script>document.title='run over'</script><img src=x onerror=\"document.title='run over'\">"
+    path = run.folder / "trajectory.json"
+    path.write_text(path.read_text(encoding="utf-8").replace(PROMPTS[0], json.dumps(bad)[1:-1]), encoding="utf-8")
+    write_html(run, tmp_path / "run.html")
+    page = opened(browser, tmp_path / "run.html")
+    assert page.title() != "run over" and page.locator("h1").inner_text() == bad
+    page.close()
+
+
+@needs_chromium
+def test_words_that_changed(browser):
+    page = browser.new_page()
+    module = (VIEWER / "words.mjs").read_text(encoding="utf-8").replace("export ", "")
+    page.add_script_tag(type="module", content=module + "\nwindow.wordDiff = wordDiff;")
+    page.wait_for_function("!!window.wordDiff")
+
+    def diff(before, after):
+        pieces = page.evaluate("([before, after]) => wordDiff(before, after)", [before, after])
+        assert "".join(piece["text"] for piece in pieces if piece["kind"] != "gone") == after
+        return [(piece["kind"], piece["text"]) for piece in pieces if piece["kind"] != "same"]
+
+    assert diff("make it red", "make it red") == []
+    assert diff("make it red", "make the star red") == [("gone", "it"), ("new", "the star")]
+    assert diff("a b c", "a c") == [("gone", "b")]
+    assert diff("", " add a  fox\n") == [("new", "add a  fox")]
+    assert diff("把星星变红", "把月亮变红") == [("gone", "星星"), ("new", "月亮")]
+    many = " ".join(map(str, range(5000)))
+    assert len(diff(many, many[::-1])) > 1  # in no time, whatever it is
+    page.close()

@@ -1,0 +1,352 @@
+/** Rethink in ComfyUI's window: the trajectory on its nodes, large on a click, and steerable while the loop runs. */
+
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { element, setAttribute } from "./viewer/dom.mjs";
+import { Steering } from "./viewer/steering.mjs";
+import { Strip } from "./viewer/strip.mjs";
+import { Viewer, firstChoice, viewOf } from "./viewer/viewer.mjs";
+import { wrapInThinkLoop, wrapTitle } from "./wrap.mjs";
+
+const NODES = [
+  "RethinkTrajectoryViewer",
+  "RethinkThinkWhileEdit",
+  "RethinkThinkLoopClose",
+  "RethinkSaveTrajectory",
+  "RethinkLoadTrajectory",
+];
+const HEIGHT = 330; // of the strip on a node, in CSS pixels, at least
+const WIDTH = 420; // of a node that has one
+const WRAP = "Rethink.WrapInThinkLoop";
+
+const MEMORY = "Rethink.runs"; // in local storage: which run each node showed last, [[node, reference], …]
+const REMEMBERED = 100;
+
+/** The runs that nodes show or that go on now, by where their record lies. */
+const runs = new Map();
+/** Node → its Display. */
+const displays = new WeakMap();
+
+/** A run as this page knows it: its record, and `live` while it goes on (see `viewOf`). */
+class Run {
+  record = null;
+  live = null;
+
+  constructor(reference) {
+    this.reference = reference;
+  }
+
+  address = (file) => viewAddress({ ...this.reference, filename: file });
+
+  get view() {
+    return viewOf(this.record, this.address, this.live);
+  }
+
+  /** Read the record; false when it is no longer there. */
+  async read() {
+    const answer = await fetch(viewAddress(this.reference), { cache: "no-cache" });
+    if (answer.ok) this.record = await answer.json();
+    return answer.ok;
+  }
+
+  order = (wanted) => ask("/rethink/order", { run: this.reference.subfolder, ...wanted });
+
+  /** Download the run as one HTML file. */
+  export = async () => {
+    const page = await ask("/rethink/export", { run: this.reference });
+    if (page)
+      element("a", { href: viewAddress(page), download: `${this.record.instruction.slice(0, 60)}.html` }).click();
+  };
+}
+
+/** The server's answer, or null after telling the user why there is none. */
+async function ask(path, wanted) {
+  const reply = await api.fetchApi(path, { method: "POST", body: JSON.stringify(wanted) });
+  const answer = await reply.json();
+  if (reply.ok) return answer;
+  notify(answer.error);
+  return null;
+}
+
+const viewAddress = (reference) => api.apiURL(`/view?${new URLSearchParams(reference)}`);
+
+function notify(detail) {
+  app.extensionManager.toast.add({ severity: "warn", summary: "Rethink", detail, life: 6000 });
+}
+
+function runOf(reference) {
+  const key = `${reference.type} ${reference.subfolder}`;
+  if (!runs.has(key)) {
+    const shown = new Set([...everyNode(app.rootGraph)].map((node) => displays.get(node)?.run));
+    for (const [other, run] of runs) if (!run.live && !shown.has(run)) runs.delete(other);
+    runs.set(key, new Run(reference));
+  }
+  return runs.get(key);
+}
+
+/** What a node shows of a run: the strip, and a bar to steer by while it goes on. */
+class Display {
+  run = null;
+  wanted = null; // the reference of the run that it was asked to show last
+  #shown = null; // the run that the page shows: `run`, or the one before it
+  #selected = -1;
+  #best = -1;
+  #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
+  #steering = new Steering((order) => this.run.order(order));
+  #idle = element("div", { class: "rt-idle" }, "The turns appear here while the loop runs.");
+  element = element("div", { class: "rt rt-node" }, this.#idle, this.#strip.element, this.#steering.element);
+
+  constructor() {
+    setAttribute(this.#strip.element, "hidden", true);
+    setAttribute(this.#steering.element, "hidden", true);
+  }
+
+  get selected() {
+    return this.#selected;
+  }
+
+  /** Show a run, or what has become of it. Who looks at the best turn goes on to a better one. */
+  show(run) {
+    const { view } = run;
+    if (this.#shown !== run || this.#selected === this.#best) this.#selected = firstChoice(view);
+    this.run = this.#shown = run;
+    this.#best = firstChoice(view);
+    setAttribute(this.#idle, "hidden", true);
+    setAttribute(this.#strip.element, "hidden", false);
+    this.#strip.show(view, this.#selected);
+    this.#steering.show(view, this.#selected);
+  }
+
+  gone() {
+    this.run = null;
+    this.#idle.textContent = "The record of this run is no longer in its folder.";
+    setAttribute(this.#idle, "hidden", false);
+    setAttribute(this.#strip.element, "hidden", true);
+    setAttribute(this.#steering.element, "hidden", true);
+  }
+
+  select(index) {
+    this.#strip.select(index);
+    this.#select(index);
+  }
+
+  #select(index) {
+    this.#selected = index;
+    this.#steering.show(this.run.view, index);
+  }
+}
+
+/** The large view, of which there is one at a time. */
+let large = null; // {run, viewer}
+
+function openLarge(display) {
+  const dialog = element("dialog", { class: "rt rt-dialog", "aria-label": "Trajectory" });
+  const viewer = new Viewer({
+    send: display.run.order,
+    onexport: display.run.export,
+    onclose: () => dialog.close(),
+    onselect: (index) => display.select(index),
+  });
+  dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    large = null;
+  });
+  dialog.append(viewer.element);
+  document.body.append(dialog);
+  dialog.showModal();
+  const { selected } = display;
+  large = { run: display.run, viewer };
+  viewer.show(display.run.view);
+  viewer.select(selected);
+  viewer.focus();
+}
+
+/** Show what has become of a run, wherever it is shown. */
+function refresh(run) {
+  for (const node of everyNode(app.rootGraph)) {
+    const display = displays.get(node);
+    if (display?.run === run) display.show(run);
+  }
+  if (large?.run === run) large.viewer.show(run.view);
+}
+
+function* everyNode(graph) {
+  for (const node of graph.nodes) {
+    yield node;
+    if (node.subgraph) yield* everyNode(node.subgraph);
+  }
+}
+
+/** The node of an id as the server knows it, which goes through subgraphs: "10:3". */
+function nodeAt(path) {
+  let [graph, node] = [app.rootGraph, null];
+  for (const id of String(path).split(":")) {
+    node = graph?.getNodeById(Number(id));
+    graph = node?.subgraph;
+  }
+  return node;
+}
+
+/**
+ * The node of an id as the front end's outputs know it: its own, after its subgraph's: "uuid:3". In the history a loop's
+ * last pass stands under the id of a copy, which ends in the node's own: "6.0.0.6".
+ */
+function nodeOfOutput(locator) {
+  const [subgraph, id] = locator.includes(":") ? locator.split(":") : [null, locator];
+  const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
+  return graph?.getNodeById(Number(id.split(".").at(-1)));
+}
+
+/** A run has ended, or is opened from history. */
+function showOutput(node, output) {
+  const [reference] = output?.rethink_run ?? [];
+  if (reference && node) showRun(node, reference);
+}
+
+/** Show a run by its record; what a node is asked to show last is what it shows in the end. */
+async function showRun(node, reference) {
+  const display = displays.get(node);
+  if (!display || (display.run?.live && display.run.reference.subfolder !== reference.subfolder)) return;
+  display.wanted = reference;
+  const run = runOf(reference);
+  const there = await run.read();
+  if (display.wanted !== reference) return;
+  if (there) {
+    display.show(run);
+    remember(node, reference);
+  } else display.gone();
+}
+
+/** So that a page that is loaded again finds the runs again, without a word of them in the workflow. */
+function remember(node, reference) {
+  const others = memory().filter(([key]) => key !== keyOf(node));
+  localStorage.setItem(MEMORY, JSON.stringify([[keyOf(node), reference], ...others].slice(0, REMEMBERED)));
+}
+
+const memory = () => JSON.parse(localStorage.getItem(MEMORY) ?? "[]");
+const keyOf = (node) => `${node.graph.id} ${node.id}`;
+
+function showRemembered() {
+  const known = new Map(memory());
+  for (const node of everyNode(app.rootGraph)) {
+    const reference = displays.has(node) && known.get(keyOf(node));
+    if (reference) showRun(node, reference);
+  }
+}
+
+/** A run goes on: {node, run, record, next, waiting}. */
+function began({ node, run: reference, record, next, waiting, phase = "editing", workflow }) {
+  if (workflow && workflow !== app.rootGraph.id) return; // of another tab, whose nodes have the same ids
+  const run = runOf(reference);
+  run.record = record;
+  run.live = { next: next ?? upcoming(record), waiting, phase };
+  for (const watching of watchers(nodeAt(node))) {
+    const display = displays.get(watching);
+    display.wanted = reference;
+    display.run = run;
+    remember(watching, reference);
+  }
+  refresh(run);
+}
+
+/** The node that runs and those right behind it that show what it records. */
+function watchers(node) {
+  const links = node?.outputs
+    .filter(({ type }) => type === "RETHINK_TRAJECTORY")
+    .flatMap((output) => output.links ?? []);
+  const behind = (links ?? []).map((id) => node.graph.getNodeById(node.graph.getLink(id).target_id));
+  return [node, ...behind].filter((each) => each && displays.has(each));
+}
+
+/** The turn that is made now, where nobody has said with which prompt. */
+function upcoming(record) {
+  const turn = (record.steps.at(-1)?.turn ?? 0) + 1;
+  return { turn, prompt: turn === 1 ? record.instruction : "", prompt_by: "user" };
+}
+
+/** Events of a run that goes on: what each does to it. Messages that were missed are made up for from the record. */
+const EVENTS = {
+  phase(run, { phase, turn }) {
+    run.live.phase = phase;
+    run.live.waiting = false;
+    if (run.live.next.turn < turn) run.live.next = { turn, prompt: "", prompt_by: "thinker" };
+  },
+  async step(run, { index, step, best }) {
+    if (index > run.record.steps.length) await run.read();
+    run.record.steps[index] = step;
+    run.record.best = best;
+  },
+  next(run, { turn, prompt, prompt_by, waiting }) {
+    run.live.next = { turn, prompt, prompt_by };
+    run.live.waiting = waiting;
+  },
+  ended(run, { best, chosen, stopped, message }) {
+    Object.assign(run.record, { best, chosen, stopped, message });
+    run.live = null;
+  },
+};
+
+async function takeIn(name, detail) {
+  const run = runOf(detail.run);
+  if (!run.live) return;
+  await EVENTS[name](run, detail);
+  refresh(run);
+}
+
+/** Learn which runs go on: when the page was loaded, another workflow was open, or messages may have been missed. */
+async function findRunning() {
+  const answer = await api.fetchApi("/rethink/running");
+  if (!answer.ok) return;
+  const running = await answer.json();
+  const known = new Set(running.map(({ run }) => run.subfolder));
+  for (const run of runs.values()) {
+    if (!run.live || known.has(run.reference.subfolder)) continue;
+    run.live = null;
+    await run.read();
+    refresh(run);
+  }
+  running.forEach(began);
+}
+
+function addDisplay(node) {
+  const display = new Display();
+  displays.set(node, display);
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHT };
+  const widget = node.addDOMWidget("rethink_trajectory", "RETHINK_TRAJECTORY_VIEW", display.element, options);
+  widget.serialize = false;
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(width, node.size[0], WIDTH), Math.max(height, node.size[1])]);
+  const onExecuted = node.onExecuted;
+  node.onExecuted = function (output) {
+    onExecuted?.call(this, output);
+    showOutput(this, output);
+  };
+}
+
+app.registerExtension({
+  name: "Rethink",
+  commands: [{ id: WRAP, label: wrapTitle, icon: "pi pi-sync", function: () => wrapInThinkLoop(app, notify) }],
+  menuCommands: [{ path: ["Edit"], commands: [WRAP] }],
+  getSelectionToolboxCommands: (item) => (item.outputs?.some((output) => output.type === "IMAGE") ? [WRAP] : []),
+  setup() {
+    const style = new URL("./viewer/viewer.css", import.meta.url).href;
+    document.head.append(element("link", { rel: "stylesheet", href: style }));
+    api.addEventListener("rethink.began", ({ detail }) => began(detail));
+    for (const name of Object.keys(EVENTS)) {
+      api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));
+    }
+    for (const name of ["reconnected", "execution_error", "execution_interrupted"])
+      api.addEventListener(name, findRunning);
+  },
+  nodeCreated(node) {
+    if (NODES.includes(node.comfyClass)) addDisplay(node);
+  },
+  afterConfigureGraph() {
+    showRemembered();
+    findRunning();
+  },
+  onNodeOutputsUpdated(outputs) {
+    for (const [locator, output] of Object.entries(outputs)) showOutput(nodeOfOutput(locator), output);
+  },
+});

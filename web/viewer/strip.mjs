@@ -1,0 +1,246 @@
+/** The film strip of turns. Only the frames in sight are in the page, however many turns there are. */
+
+import { element, framed, icon, setAttribute } from "./dom.mjs";
+import { describe, number, verdictOf } from "./record.mjs";
+
+const FRAME = 156; // CSS pixels, as in viewer.css
+const GAP = 10;
+const BEYOND = 2; // frames kept ready on either side
+
+let strips = 0;
+
+export class Strip {
+  #view = null;
+  #selected = -1; // index of a step
+  #frames = new Map(); // place in the strip → its element
+  #track = element("div", { class: "rt-track" });
+  #list;
+  #id = `rt-strip-${++strips}`;
+  #onselect;
+  #onopen;
+
+  /** onselect(step index): the user went to a turn; onopen(step index): and wants to see it large, where that is to be had. */
+  constructor({ onselect, onopen = null }) {
+    this.#onselect = onselect;
+    this.#onopen = onopen;
+    this.#list = element(
+      "div",
+      {
+        class: "rt-strip",
+        role: "listbox",
+        tabindex: 0,
+        "aria-label": "Turns",
+        "aria-orientation": "horizontal",
+        onscroll: framed(() => this.#draw()),
+        onkeydown: (event) => this.#command(event),
+        onwheel: (event) => this.#wheel(event),
+      },
+      this.#track,
+    );
+    new ResizeObserver(framed(() => this.#draw())).observe(this.#list);
+  }
+
+  get element() {
+    return this.#list;
+  }
+
+  /** view: {record, turns, address, pending}, see viewer.mjs. selected: the index of a step. */
+  show(view, selected) {
+    const grown = this.#view && view.turns.length > this.#view.turns.length;
+    const atEnd = this.#list.scrollLeft + this.#list.clientWidth >= this.#list.scrollWidth - FRAME;
+    this.#view = view;
+    const places = view.turns.length + 1 + Number(Boolean(view.pending));
+    this.#track.style.width = `${places * (FRAME + GAP) - GAP}px`;
+    for (const [place, frame] of this.#frames) if (frame.dataset.key !== this.#key(place)) this.#drop(place);
+    if (selected !== this.#selected) this.select(selected);
+    else if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth;
+    this.#draw();
+  }
+
+  select(selected) {
+    this.#selected = selected;
+    const place = this.#placeOf(selected);
+    const left = place * (FRAME + GAP);
+    if (left < this.#list.scrollLeft + GAP) this.#list.scrollLeft = place === 1 ? 0 : left - FRAME / 2;
+    const over = left + FRAME + FRAME / 2 - this.#list.scrollLeft - this.#list.clientWidth;
+    if (over > 0) this.#list.scrollLeft += over;
+    this.#draw();
+    this.#frames.forEach((frame, at) => at && setAttribute(frame, "aria-selected", String(at === place)));
+    setAttribute(this.#list, "aria-activedescendant", place > 0 && `${this.#id}-${place}`);
+  }
+
+  /** 0 is the source, 1 the first turn. */
+  #placeOf(index) {
+    return 1 + this.#view.turns.findIndex((turn) => turn.steps.includes(index));
+  }
+
+  #draw() {
+    if (!this.#view || !this.#list.clientWidth) return;
+    const { turns, pending } = this.#view;
+    const first = Math.max(0, Math.floor(this.#list.scrollLeft / (FRAME + GAP)) - BEYOND);
+    const seen = Math.ceil(this.#list.clientWidth / (FRAME + GAP)) + 2 * BEYOND;
+    const last = Math.min(turns.length + Number(Boolean(pending)), first + seen);
+    for (const place of this.#frames.keys()) if (place < first || place > last) this.#drop(place);
+    for (let place = first; place <= last; place++) {
+      if (this.#frames.has(place)) continue;
+      const frame = this.#make(place);
+      frame.dataset.key = this.#key(place);
+      frame.style.left = `${place * (FRAME + GAP)}px`;
+      this.#frames.set(place, frame);
+      const next = [...this.#frames.keys()].filter((other) => other > place).sort((a, b) => a - b)[0];
+      this.#track.insertBefore(frame, next === undefined ? null : this.#frames.get(next)); // read in their order
+    }
+  }
+
+  #drop(place) {
+    this.#frames.get(place).remove();
+    this.#frames.delete(place);
+  }
+
+  /** What a frame shows: as long as it stays, so does the frame, and no picture flickers. */
+  #key(place) {
+    const { record, turns, address, pending, live } = this.#view;
+    if (place === 0) return address(record.source);
+    const turn = turns[place - 1];
+    if (!turn) return `next: ${pending?.prompt} ${live?.waiting}`;
+    return [address(record.steps[turn.lead].file), turn.steps.length, turn.steps.includes(record.best)].join(" ");
+  }
+
+  #make(place) {
+    if (place === 0) return this.#source();
+    const turn = this.#view.turns[place - 1];
+    return turn ? this.#turn(turn, place) : this.#pending();
+  }
+
+  #source() {
+    const { record, address } = this.#view;
+    return element(
+      "figure",
+      { class: "rt-frame rt-frame-source", role: "presentation" },
+      element("div", { class: "rt-thumb" }, picture(address(record.source), "The source picture")),
+      element("figcaption", { class: "rt-frame-head" }, element("b", {}, "Source")),
+      element("p", { class: "rt-prompt", title: record.instruction }, record.instruction),
+    );
+  }
+
+  #turn(turn, place) {
+    const { record, address } = this.#view;
+    const step = record.steps[turn.lead];
+    const verdict = verdictOf(step);
+    const best = turn.steps.includes(record.best);
+    return element(
+      "div",
+      {
+        class: "rt-frame",
+        role: "option",
+        id: `${this.#id}-${place}`,
+        "aria-selected": String(turn.steps.includes(this.#selected)),
+        "aria-setsize": this.#view.turns.length,
+        "aria-posinset": place,
+        "aria-label": describe(record, turn, turn.lead),
+        "data-best": best,
+        "data-unchanged": step.preservation.unchanged,
+        onclick: () => this.#choose(turn.lead, true),
+      },
+      element(
+        "div",
+        { class: "rt-thumb" },
+        picture(address(step.file), ""),
+        best ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star")) : null,
+        turn.steps.length > 1 ? element("span", { class: "rt-chip" }, `${turn.steps.length} candidates`) : null,
+        step.preservation.unchanged ? element("span", { class: "rt-chip" }, "nothing changed") : null,
+      ),
+      element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${turn.number}`), scores(verdict)),
+      prompt(turn.diff, false, "rt-prompt"),
+    );
+  }
+
+  #pending() {
+    const { pending, live } = this.#view;
+    return element(
+      "div",
+      { class: "rt-frame rt-frame-pending", role: "presentation" },
+      element("div", { class: "rt-thumb" }, element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })),
+      element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${pending.turn}`)),
+      element("p", { class: "rt-prompt" }, pending.prompt),
+    );
+  }
+
+  #choose(index, open) {
+    this.select(index);
+    this.#onselect(index);
+    if (open) this.#onopen?.(index);
+  }
+
+  #command(event) {
+    const { turns } = this.#view ?? { turns: [] };
+    if (!turns.length || event.ctrlKey || event.metaKey || event.altKey) return;
+    const place = this.#placeOf(this.#selected);
+    const target = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 1, End: turns.length }[event.key];
+    if (target !== undefined) this.#choose(turns[Math.min(turns.length, Math.max(1, target)) - 1].lead, false);
+    else if (this.#onopen && (event.key === "Enter" || event.key === " "))
+      this.#choose(turns[Math.max(1, place) - 1].lead, true);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** The wheel goes along the strip; at its ends, and on a strip that is all in sight, it is left to what is around. */
+  #wheel(event) {
+    const by = Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : event.deltaY;
+    const end = this.#list.scrollWidth - this.#list.clientWidth;
+    const next = Math.min(end, Math.max(0, this.#list.scrollLeft + by));
+    if (Math.abs(next - this.#list.scrollLeft) < 1 || event.ctrlKey) return;
+    this.#list.scrollLeft = next;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+const picture = (address, alt) =>
+  element("img", { src: address, alt, decoding: "async", draggable: "false", onerror: markMissing });
+
+function markMissing(event) {
+  event.target.replaceWith(element("span", { class: "rt-missing" }, "picture is gone"));
+}
+
+/** Both scores, small, as a number with a bar. */
+function scores(verdict) {
+  if (verdict.semantic === null) return element("span", { class: "rt-unscored" }, "no scores");
+  const meter = (name, value) =>
+    element(
+      "span",
+      {
+        class: "rt-meter",
+        style: `--share:${value / 10}`,
+        "data-level": levelOf(value),
+        title: `${name} ${number(value)} of 10`,
+      },
+      number(value),
+    );
+  return element(
+    "span",
+    { class: "rt-scores" },
+    meter("Semantic", verdict.semantic),
+    meter("Quality", verdict.quality),
+  );
+}
+
+/** The thirds by which a score is coloured, beside its number and its bar. */
+export const levelOf = (value) => (value >= 8 ? "high" : value >= 5 ? "middle" : "low");
+
+/** A prompt with what is new in it marked, and with what is gone where there is room for that. */
+export function prompt(diff, withGone, className) {
+  const tags = { same: "span", new: "ins", gone: "del" };
+  const pieces = diff.filter((piece) => withGone || piece.kind !== "gone");
+  const text = diff
+    .filter((piece) => piece.kind !== "gone")
+    .map((piece) => piece.text)
+    .join("");
+  const spaced = pieces.flatMap((piece, index) => {
+    const before = pieces[index - 1];
+    const needsSpace = before && (before.kind === "gone" || piece.kind === "gone") && !/\s$/.test(before.text);
+    return [needsSpace ? " " : null, element(tags[piece.kind], {}, piece.text)];
+  });
+  return element("p", { class: className, title: withGone ? null : text }, spaced);
+}
