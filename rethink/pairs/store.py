@@ -1,0 +1,220 @@
+"""The store of edit pairs: a folder with images and a manifest that is only ever appended, one JSON line a pair.
+
+    my-pairs/
+      manifest.jsonl     one EditPair a line; a pair exists when its line does
+      images/ab/…        written whole before their line
+      skipped.jsonl      what was left out, and why
+      scores.jsonl       what the filters measured
+      verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
+
+Kill it anywhere: the next run cuts off a torn line, sees which pairs are there, and makes the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..errors import RethinkError
+from .pictures import encode_png, read_picture, write_whole
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EditPair:
+    """One example of an edit: `input` + `instruction` → `target`.
+
+    id: 16 hexadecimal digits, the same for the same source, number and recipe.
+    input, target: image files relative to the store. The real picture is the target of an inverse edit.
+    region: a mask file, white where the two may differ; "" where everything may.
+    operation, parameters, seed: how it was made. source: which picture it came from; `number`: its how-manieth pair.
+    description: what the operation hid, as the instruction tells it.
+    input_caption, target_caption: captions of both, where there are any (pairs from captions).
+    """
+
+    id: str
+    input: str
+    target: str
+    instruction: str
+    region: str = ""
+    operation: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    source: str = ""
+    number: int = 0
+    description: str = ""
+    input_caption: str = ""
+    target_caption: str = ""
+
+    def to_json(self) -> dict:
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: dict) -> EditPair:
+        """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
+        if not isinstance(record, dict) or record.get("schema", SCHEMA) > SCHEMA:
+            raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
+        known = {f.name for f in fields(cls)}
+        try:
+            pair = cls(**{name: value for name, value in record.items() if name in known})
+        except TypeError as error:
+            raise RethinkError(f"pairs: a line of the manifest is no pair ({error}).") from error
+        for path in (pair.input, pair.target, pair.region):
+            if not stays_inside(path):
+                raise RethinkError(f"pairs: the path {path!r} in the manifest leads out of the store.")
+        return pair
+
+
+def stays_inside(path: str) -> bool:
+    """Whether a relative path, in the notation of any system, stays in its folder."""
+    path = path.replace("\\", "/")
+    return not (path.startswith("/") or path[1:2] == ":" or ".." in PurePosixPath(path).parts)
+
+
+class Ledger:
+    """A file of JSON lines that is only ever appended. A line torn by a kill is cut off when it is opened to write."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __iter__(self) -> Iterator[dict]:
+        if not self.path.exists():
+            return
+        with open(self.path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    return  # torn, or being written right now
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise RethinkError(f"{self.path}: line {number} is no JSON; repair or delete it.") from error
+
+    def repair(self) -> None:
+        if not self.path.exists():
+            return
+        with open(self.path, "rb+") as file:
+            end = position = file.seek(0, os.SEEK_END)
+            while position:
+                start = max(0, position - 65536)
+                file.seek(start)
+                newline = file.read(position - start).rfind(b"\n")
+                if newline >= 0:
+                    position = start + newline + 1
+                    break
+                position = start
+            if position < end:
+                file.truncate(position)
+
+    def append(self, *records: dict) -> None:
+        data = "".join(json.dumps(record) + "\n" for record in records).encode()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            before = os.fstat(file).st_size
+            if os.write(file, data) < len(data):  # the disk is full: leave no half line
+                os.ftruncate(file, before)
+                raise OSError(28, "No space left on device", str(self.path))
+        finally:
+            os.close(file)
+
+
+class PairStore:
+    """Reads and writes a store. Reading needs no lock; writing goes on inside `with store.writing():`."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.manifest = Ledger(self.folder / "manifest.jsonl")
+        self.skipped = Ledger(self.folder / "skipped.jsonl")
+        self.scores = Ledger(self.folder / "scores.jsonl")
+        self.verdicts = Ledger(self.folder / "verdicts.jsonl")
+        self._ids: set[str] = set()
+
+    @classmethod
+    def existing(cls, folder: str | Path) -> PairStore:
+        """Raises RethinkError where there is no store to read."""
+        store = cls(folder)
+        if not store.manifest.path.is_file():
+            raise RethinkError(f"pairs: {folder} holds no manifest.jsonl; give the folder of a pair store.")
+        return store
+
+    def __iter__(self) -> Iterator[EditPair]:
+        return map(EditPair.from_json, self.manifest)
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
+
+    @contextmanager
+    def writing(self) -> Iterator[PairStore]:
+        """The right to write, for one run at a time, on a store mended after a kill.
+
+        Raises RethinkError when another run holds it, or the folder cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / ".lock", "a+b")
+        except OSError as error:
+            raise RethinkError(f"pairs: cannot write to {self.folder}: {error.strerror}.") from error
+        with lock:
+            _lock(lock, self.folder)
+            for ledger in (self.manifest, self.skipped, self.scores, self.verdicts):
+                ledger.repair()
+            for torn in (self.folder / "images").glob("*/.*.part"):
+                torn.unlink()
+            self._ids = {record["id"] for record in self.manifest}
+            yield self
+
+    def add(self, pair: EditPair) -> None:
+        """Append a pair whose images are written. A pair that is there already stays as it is."""
+        if pair.id not in self._ids:
+            self.manifest.append(pair.to_json())
+            self._ids.add(pair.id)
+
+    def image_path(self, id: str, role: str, ending: str = ".png") -> str:
+        """Where an image of a pair lies, relative to the store; shared out over 256 folders."""
+        return f"images/{id[:2]}/{id}-{role}{ending}"
+
+    def write_image(self, relative: str, pixels: np.ndarray) -> None:
+        write_whole(self.folder / relative, encode_png(pixels))
+
+    def read_image(self, relative: str) -> np.ndarray:
+        """uint8 [H, W, 3]. Raises RethinkError naming the file."""
+        try:
+            return read_picture(self.folder / relative)
+        except RethinkError as error:
+            raise RethinkError(f"pairs: {self.folder / relative} {error}") from error
+
+    def accepted(self) -> Iterator[EditPair]:
+        """The pairs that no verdict rejects."""
+        rejected = {id for id, verdict in self.last_verdicts().items() if not verdict["accepted"]}
+        return (pair for pair in self if pair.id not in rejected)
+
+    def last_verdicts(self) -> dict[str, dict]:
+        """id → {"id", "accepted", "why": [reasons], "by"}: a person's verdict stands over a filter's."""
+        last: dict[str, dict] = {}
+        for verdict in self.verdicts:
+            if verdict["by"] == "person" or last.get(verdict["id"], {}).get("by") != "person":
+                last[verdict["id"]] = verdict
+        return last
+
+
+def _lock(file, folder: Path) -> None:
+    """Held until the file is closed; the system lets go of it when the process dies."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RethinkError(f"pairs: another run is writing to {folder}; wait for it, or choose another folder.") from error
