@@ -28,14 +28,14 @@ def crop_pad(picture: np.ndarray, place: Place, values, rng) -> Damaged:
 
 
 def distort(picture: np.ndarray, place: Place, values, rng) -> Damaged:
-    """The picture rotated, seen at a slant, or cut into tiles that are shuffled."""
+    """Rotated, seen at a slant, or cut into tiles that are shuffled."""
     return _DISTORTIONS[values["kind"]](picture, values, rng)
 
 
 def _rotate(picture: np.ndarray, values, rng) -> Damaged:
     angle = values["angle"] * (1 if rng.random() < 0.5 else -1)
     image = Image.fromarray(picture).rotate(angle, Image.Resampling.BICUBIC, fillcolor=PLAIN["black"])
-    return Damaged(np.asarray(image), np.ones(picture.shape[:2], bool), {"kind": "rotated"})
+    return Damaged(np.asarray(image), np.ones(picture.shape[:2], bool), {"variant": "rotated"})
 
 
 def _slant(picture: np.ndarray, values, rng) -> Damaged:
@@ -52,7 +52,7 @@ def _slant(picture: np.ndarray, values, rng) -> Damaged:
     image = Image.fromarray(picture).transform(
         (width, height), Image.Transform.PERSPECTIVE, projection.tolist(), Image.Resampling.BICUBIC, fillcolor=(0, 0, 0)
     )
-    return Damaged(np.asarray(image), np.ones((height, width), bool), {"kind": "slanted"})
+    return Damaged(np.asarray(image), np.ones((height, width), bool), {"variant": "slanted"})
 
 
 def _shuffle(picture: np.ndarray, values, rng) -> Damaged:
@@ -62,12 +62,14 @@ def _shuffle(picture: np.ndarray, values, rng) -> Damaged:
     high, wide = height // tiles, width // tiles
     area = picture[: high * tiles, : wide * tiles]
     cut = area.reshape(tiles, high, tiles, wide, 3).swapaxes(1, 2).reshape(tiles * tiles, high, wide, 3)
-    order = np.roll(rng.permutation(tiles * tiles), 1) if tiles > 1 else np.array([0])
+    order = rng.permutation(tiles * tiles)
+    if (order == np.arange(order.size)).all():
+        order = order[::-1]
     out = picture.copy()
     out[: high * tiles, : wide * tiles] = (
         cut[order].reshape(tiles, tiles, high, wide, 3).swapaxes(1, 2).reshape(high * tiles, wide * tiles, 3)
     )
-    return Damaged(out, box_mask((0, 0, wide * tiles, high * tiles), (height, width)), {"kind": "shuffled"})
+    return Damaged(out, box_mask((0, 0, wide * tiles, high * tiles), (height, width)), {"variant": "shuffled"})
 
 
 _DISTORTIONS = {"rotate": _rotate, "perspective": _slant, "shuffle": _shuffle}
@@ -82,8 +84,8 @@ def line_art(picture: np.ndarray, place: Place, values, rng) -> Damaged:
         around = blurred(grey, 6 * fine).astype(np.float32)
         lines = (soft / np.maximum(around, 1)).clip(0, 1) ** 2.2 * 250
     elif values["kind"] == "ink":  # difference of Gaussians through a soft threshold (Winnemöller et al. 2011, XDoG)
-        ridge = soft - 0.97 * blurred(grey, 1.6 * fine)
-        lines = 255 * np.where(ridge > 1, 1.0, 1 + np.tanh(0.35 * (ridge - 1)))
+        ridge = soft - blurred(grey, 1.6 * fine)
+        lines = 255 * (1 + np.tanh(0.3 * np.minimum(ridge + 1.5, 0)))
     else:
         dy, dx = np.gradient(soft)
         strength = np.hypot(dx, dy)

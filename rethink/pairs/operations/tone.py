@@ -23,7 +23,7 @@ def exposure(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     """Too dark or too bright by some stops, with a colour cast."""
     kind, stops, cast = values["kind"], values["stops"], values["cast"]
     gain = np.full(3, 2.0 ** {"dark": -stops, "bright": stops, "cast": 0.0}[kind], np.float32)
-    words = {"kind": {"dark": "underexposed", "bright": "overexposed", "cast": "off in colour"}[kind]}
+    words = {"variant": kind}
     tint = {"warm": (1, 0.1, -1), "cold": (-1, 0, 1), "green": (-0.5, 1, -0.5), "magenta": (0.6, -1, 0.6)}[values["tint"]]
     if kind == "cast":
         words["tint"] = values["tint"]
@@ -39,7 +39,7 @@ def relight(picture: np.ndarray, place: Place, values, rng) -> Damaged:
         gain = (light.mean() / light) ** (0.9 * values["strength"])
         out = picture * gain[..., None]
         out = 128 + (out - 128) * (1 - 0.35 * values["strength"])
-        return Damaged(as_bytes(out), place.region(picture), {"light": "flat"})
+        return Damaged(as_bytes(out), place.region(picture), {"variant": "flat"})
     height, width = picture.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
@@ -47,7 +47,7 @@ def relight(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     light = (1 - values["strength"]) * (0.35 + 0.9 * side.clip(0, 1))
     dusk = np.array([0.82, 0.92, 1.1], np.float32)
     out = 255 * _to_srgb(_per_level(_to_linear)[picture] * (light**1.6)[..., None] * dusk)
-    return Damaged(as_bytes(out), place.region(picture), {"light": "dark"})
+    return Damaged(as_bytes(out), place.region(picture), {"variant": "dark"})
 
 
 def old_photo(picture: np.ndarray, place: Place, values, rng) -> Damaged:
@@ -116,7 +116,7 @@ TONE = (
     Operation(
         "exposure", "Exposure and colour cast", "picture", "",
         {
-            "kind": OneOf(("dark", "bright", "cast")), "stops": Between(1.2, 2.6), "cast": Between(0.3, 0.7),
+            "kind": OneOf(("dark", "bright", "cast")), "stops": Between(0.8, 2.0), "cast": Between(0.3, 0.7),
             "tint": OneOf(("warm", "cold", "green", "magenta")),
         }, exposure,
     ),
@@ -133,6 +133,6 @@ TONE = (
     ),
     Operation(
         "compress", "Downscale and JPEG", "picture", "",
-        {"factor": Between(2.0, 6.0), "quality": Between(8, 40), "enlarged": OneOf(("smooth", "blocky"))}, compress,
+        {"factor": Between(1.5, 4.5), "quality": Between(8, 40), "enlarged": OneOf(("smooth", "blocky"))}, compress,
     ),
 )  # fmt: skip

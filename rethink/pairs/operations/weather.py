@@ -18,7 +18,7 @@ def _haze(picture: np.ndarray, strength: float, rng) -> np.ndarray:
     """Koschmieder's law, with the depth guessed: the farther the higher in the picture, and uneven as fog is."""
     height, width = picture.shape[:2]
     depth = np.linspace(1.3, 0.5, height, dtype=np.float32)[:, None] + 0.5 * (cloud((height, width), rng) - 0.5)
-    seen = np.exp(-2.0 * strength * depth)[..., None]
+    seen = np.exp(-1.7 * strength * depth)[..., None]
     air = np.array([226, 230, 234], np.float32) * rng.uniform(0.9, 1.0)
     return picture * seen + air * (1 - seen)
 
