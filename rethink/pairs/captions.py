@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..errors import RethinkError
 from .descriptions import Chat, without_thoughts
-from .store import Ledger
+from .store import Ledger, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
 TEMPERATURE, MOST_TOKENS = 0.7, 256  # the paper's
@@ -161,7 +162,13 @@ def captions_to_edits(
 
     Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew.
     """
-    done, rejected = Ledger(Path(output)), Ledger(Path(f"{output}.rejected"))
+    output = Path(output)
+    with locked(output.with_name(f".{output.name}.lock"), output):
+        return _captions_to_edits(chat, captions, output, examples, seed, on_progress)
+
+
+def _captions_to_edits(chat, captions, output: Path, examples, seed: int, on_progress) -> Progress:
+    done, rejected = Ledger(output), Ledger(output.with_name(f"{output.name}.rejected"))
     for ledger in (done, rejected):
         ledger.repair()
     known = {_plain(record["caption"]) for ledger in (done, rejected) for record in ledger}
@@ -170,7 +177,7 @@ def captions_to_edits(
         if _plain(caption) not in known:
             known.add(_plain(caption))
             try:
-                triple = caption_to_edit(chat, caption, examples, seed + TRIES * seen)
+                triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
                 done.append({"caption": caption, "edit": triple.edit, "output": triple.output, "url": url})
                 made += 1
             except RethinkError as error:

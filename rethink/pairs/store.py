@@ -157,13 +157,7 @@ class PairStore:
 
         Raises RethinkError when another run holds it, or the folder cannot be made.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self.folder / ".lock", "a+b")
-        except OSError as error:
-            raise RethinkError(f"pairs: cannot write to {self.folder}: {error.strerror}.") from error
-        with lock:
-            _lock(lock, self.folder)
+        with locked(self.folder / ".lock", self.folder):
             for ledger in (self.manifest, self.skipped, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
@@ -205,16 +199,27 @@ class PairStore:
         return last
 
 
-def _lock(file, folder: Path) -> None:
-    """Held until the file is closed; the system lets go of it when the process dies."""
+@contextmanager
+def locked(path: Path, what: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made where it is missing; the system lets go of it when the process dies.
+
+    Raises RethinkError saying that `what` is in use, or cannot be written.
+    """
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b")
     except OSError as error:
-        raise RethinkError(f"pairs: another run is writing to {folder}; wait for it, or choose another folder.") from error
+        raise RethinkError(f"pairs: cannot write to {what}: {error.strerror}.") from error
+    with file:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RethinkError(f"pairs: another run is writing to {what}; wait for it, or choose another.") from error
+        yield
