@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Chat, without_thoughts
+from .descriptions import Chat, message, without_thoughts
 from .store import Ledger, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
@@ -122,11 +122,10 @@ def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: 
 def _messages(caption: str, examples: Sequence[Triple], seed: int) -> list[dict]:
     rng = np.random.default_rng(seed)
     shown = [examples[i] for i in rng.permutation(len(examples))[:EXAMPLES]]
-    messages = [{"role": "system", "content": TASK}]
+    messages = [message("system", TASK)]
     for triple in shown:
-        messages.append({"role": "user", "content": triple.input})
-        messages.append({"role": "assistant", "content": f"{triple.edit}{BETWEEN}{triple.output}"})
-    return [*messages, {"role": "user", "content": caption}]
+        messages += [message("user", triple.input), message("assistant", f"{triple.edit}{BETWEEN}{triple.output}")]
+    return [*messages, message("user", caption)]
 
 
 def read_answer(caption: str, answer: str) -> Triple:

@@ -20,7 +20,9 @@ from ..errors import RethinkError
 from .operations import Box, box_of
 from .wording import WORDING
 
-Chat = Callable[..., str]  # chat(messages, images, *, max_tokens, seed, temperature) → str; images: IMAGE [1, H, W, 3]
+# chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
+# {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
+Chat = Callable[..., str]
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3
@@ -120,8 +122,9 @@ def describe(
     """Ask the chat what was hidden: it sees the damaged picture, and the original crop of the touched place."""
     box = box_of(touched)
     crop = original[box[1] : box[3], box[0] : box[2]]
-    messages = [{"role": "user", "content": DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)}]
+    text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
     images = [_as_image(damaged), _as_image(crop)]
+    messages = [message("user", text, pictures=2)]
     return _ask(chat, messages, images, seed, _read_description)
 
 
@@ -136,7 +139,7 @@ def _read_description(answer: str) -> Description:
 
 
 def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
-    messages = [{"role": "user", "content": PARAPHRASE.format(instruction=instruction)}]
+    messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
     def read(answer: str) -> str:
         line = _one_line(without_thoughts(answer)).strip("\"“” ")
@@ -145,6 +148,11 @@ def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
         return line
 
     return _ask(chat, messages, [], seed, read)
+
+
+def message(role: str, text: str, pictures: int = 0) -> dict:
+    """A message of a conversation, its pictures before its text."""
+    return {"role": role, "content": [{"type": "image"}] * pictures + [{"type": "text", "text": text}]}
 
 
 def _ask(chat: Chat, messages, images, seed: int, read):

@@ -155,7 +155,7 @@ def _duplicates(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]
     """A pair whose target another source has too, or that is as good as another pair of the same operation."""
     if thresholds.duplicates < 0:
         return
-    targets, inputs = NearDuplicates(thresholds.duplicates), NearDuplicates(thresholds.duplicates)
+    targets, edits = NearDuplicates(thresholds.duplicates), NearDuplicates(thresholds.duplicates)
     for pair in store:
         if reasons.get(pair.id) != []:
             continue
@@ -163,12 +163,12 @@ def _duplicates(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]
 
         edit = pair.target, pair.operation, pair.instruction
         twin = targets.find(hashes["hash_target"], lambda item: item[1][0] != pair.target)
-        twin = twin or inputs.find(hashes["hash_input"], lambda item: item[1] == edit)
+        twin = twin or edits.find(hashes["hash_edit"], lambda item: item[1] == edit)
         if twin:
             yield pair.id, f"nearly the same as {twin[0]}"
         else:
             targets.add(hashes["hash_target"], (pair.id, edit))
-            inputs.add(hashes["hash_input"], (pair.id, edit))
+            edits.add(hashes["hash_edit"], (pair.id, edit))
 
 
 def _not_best(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,15 +302,16 @@ def synthesize(
             count("seen")
 
     batches = spread(jobs()) if spread else (make(*job) for job in jobs())
-    for drafts in batches:
-        for draft in drafts:
-            try:
-                store.add(_finished(store, draft, writer))
-                count("made")
-            except RethinkError as error:
-                skip(draft.source, draft.number, str(error))
-        count("seen")
-        on_progress(Progress(total=total, seconds=time.monotonic() - started, **counts))
+    with closing(batches):  # ends the other processes however this one ends
+        for drafts in batches:
+            for draft in drafts:
+                try:
+                    store.add(_finished(store, draft, writer))
+                    count("made")
+                except RethinkError as error:
+                    skip(draft.source, draft.number, str(error))
+            count("seen")
+            on_progress(Progress(total=total, seconds=time.monotonic() - started, **counts))
     return Progress(total=total, seconds=time.monotonic() - started, **counts)
 
 

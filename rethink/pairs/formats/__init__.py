@@ -100,7 +100,7 @@ def export(store: PairStore, name: str, folder: str | Path) -> int:
     try:
         passing.mkdir(parents=True)
         count = chosen.write(writing.examples(store, pairs), passing, folder)
-        _write_readme(store, pairs, passing, chosen)
+        _write_readme(store, pairs, passing, chosen.title, chosen.target, chosen.use)
         if folder.exists():
             folder.rmdir()
         passing.rename(folder)
@@ -122,20 +122,18 @@ def _whole(store: PairStore) -> Iterator[EditPair]:
 
 def describe_store(store: PairStore) -> None:
     """Write a README and a contact sheet into the store itself."""
-    pairs = list(store)
-    own = Format(
-        "Rethink's pair store", "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what "
-        "the model is given; `instruction` leads from one to the other.", "`python -m rethink export FOLDER FORMAT OUT`.",
-        writing.write_imagefolder, reading.read_imagefolder,
+    _write_readme(
+        store, list(store), store.folder, "Rethink's own pair store",
+        "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
+        f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
     )  # fmt: skip
-    _write_readme(store, pairs, store.folder, own)
 
 
-def _write_readme(store: PairStore, pairs: list[EditPair], folder: Path, chosen: Format) -> None:
+def _write_readme(store: PairStore, pairs: list[EditPair], folder: Path, title: str, target: str, use: str) -> None:
     kinds = Counter(pair.operation or "other" for pair in pairs)
     lines = [
-        f"# {len(pairs)} edit pairs", "", f"Layout: {chosen.title}.", "", f"**Which is the target:** {chosen.target}", "",
-        f"Training: {chosen.use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
+        f"# {len(pairs)} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
+        f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
         *(f"| {kind} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
     ]  # fmt: skip
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
