@@ -13,6 +13,7 @@ from .core import Damaged, OneOf, Operation, Place, box_of
 from .local import COLOURS, PLAIN
 
 GRID = 14  # places a side that are tried as the filling
+FINALISTS = 5  # of them, which are moved about until they fit best
 SAMPLES = 1500  # pixels of the rim that are compared
 
 
@@ -51,24 +52,41 @@ def _best_shift(picture: np.ndarray, hole: np.ndarray, rim: np.ndarray) -> tuple
     constant colour; None where the picture has no room for another place."""
     height, width = hole.shape
     left, top, right, bottom = _grown_box(hole)
-    y, x = np.nonzero(rim)
-    some = np.linspace(0, y.size - 1, min(SAMPLES, y.size)).astype(int)
-    y, x = y[some], x[some]
-    inside_y, inside_x = np.nonzero(hole)
-    some = np.linspace(0, inside_y.size - 1, min(SAMPLES, inside_y.size)).astype(int)
-    inside_y, inside_x = inside_y[some], inside_x[some]
+    y, x = _some(rim)
+    inside_y, inside_x = _some(hole)
     around = picture[y, x].astype(np.float32)
-    best, found = np.inf, None
-    for dy in np.unique(np.linspace(-top, height - bottom, GRID).astype(int)):
-        for dx in np.unique(np.linspace(-left, width - right, GRID).astype(int)):
-            if hole[inside_y + dy, inside_x + dx].mean() > 0.0:
-                continue
-            apart = picture[y + dy, x + dx] - around
-            apart -= apart.mean(0)
-            cost = float((apart**2).mean())
-            if cost < best:
-                best, found = cost, (int(dy), int(dx))
-    return found
+
+    def cost(dy: int, dx: int) -> float:
+        outside = not (-top <= dy <= height - bottom and -left <= dx <= width - right)
+        if outside or hole[inside_y + dy, inside_x + dx].any():
+            return np.inf
+        apart = picture[y + dy, x + dx] - around
+        return float(((apart - apart.mean(0)) ** 2).mean())
+
+    down = np.unique(np.linspace(-top, height - bottom, GRID).astype(int)).tolist()
+    across = np.unique(np.linspace(-left, width - right, GRID).astype(int)).tolist()
+    best = sorted((cost(dy, dx), dy, dx) for dy in down for dx in across)[:FINALISTS]
+    best = [candidate for candidate in best if candidate[0] < np.inf]
+    if not best:
+        return None
+    stride = max(height, width) // GRID
+    return min(_refined(cost, candidate, stride) for candidate in best)[1:]
+
+
+def _refined(cost, best: tuple[float, int, int], stride: int) -> tuple[float, int, int]:
+    """The best place around a good one: eight neighbours, nearer and nearer."""
+    while stride := stride // 2:
+        _, dy, dx = best
+        around = [(dy + i * stride, dx + j * stride) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+        best = min(best, *((cost(*place), *place) for place in around))
+    return best
+
+
+def _some(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns) of at most `SAMPLES` of a mask's pixels, evenly taken."""
+    y, x = np.nonzero(mask)
+    chosen = np.linspace(0, y.size - 1, min(SAMPLES, y.size)).astype(int)
+    return y[chosen], x[chosen]
 
 
 def spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
