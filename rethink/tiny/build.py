@@ -86,7 +86,7 @@ def make_tokenizer(folder: Path, length: int):
     from transformers import CLIPTokenizer
 
     with main_process_first() as first:
-        if first:
+        if first and not (folder / "vocab.json").exists():  # weights that go on need the tokens they began with
             write_tokenizer(folder, length)
     return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
@@ -278,7 +278,8 @@ def publish(work: Path, out: Path) -> None:
     if (work / "clip" / "config.json").exists():
         shutil.rmtree(clip_folder, ignore_errors=True)
         CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
-        make_tokenizer(clip_folder, CLIP_TOKENS)
+        for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+            shutil.copy(work / "clip" / name, clip_folder / name)
         write_json(clip_folder / "preprocessor_config.json", {
             "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"height": SIZE, "width": SIZE},
             "do_center_crop": False, "do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255,

@@ -42,7 +42,7 @@ def judge(image: torch.Tensor, task: Task) -> Verdict:
     source, answers = pictures[:1], pictures[1:]
     answer = int((answers - image).square().mean((1, 2, 3)).argmin())
     scene, wanted = task.accepted[answer], answers[answer : answer + 1]
-    cells = [_cell_is_right(image, scene, cell) for cell in range(4)]
+    cells = [_cell_is_right(image, scene, task.source, cell) for cell in range(4)]
     changed = [scene.at(cell) != task.source.at(cell) for cell in range(4)]
     background = _background_is_right(image, scene)
     same_background = scene.background == task.source.background
@@ -57,9 +57,11 @@ def judge(image: torch.Tensor, task: Task) -> Verdict:
     )
 
 
-def _cell_is_right(image: torch.Tensor, scene: Scene, cell: int) -> bool:
+def _cell_is_right(image: torch.Tensor, scene: Scene, source: Scene, cell: int) -> bool:
+    """Things are looked for where one should be; in a cell that should be empty, where the source had one."""
     thing = scene.at(cell)
-    place = (thing.dx, thing.dy) if thing else (0, 0)
+    known = thing or source.at(cell)
+    place = (known.dx, known.dy) if known else (0, 0)
     things = [None, *(_shown(Thing(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL)]
     under = split_cells(_empty(scene))[0, cell]
     drawn = draw_cells(torch.tensor([encode_thing(t) for t in things]), under.expand(len(things), -1, -1, -1))

@@ -64,3 +64,12 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, editor, pho
     ran = rethink("edit", *arguments)
     assert ran.returncode == 2 and "Traceback" not in ran.stderr
     assert said in ran.stderr
+
+
+def test_the_demo_edits_well_and_shows_it(tmp_path):
+    ran = rethink("demo", "-o", tmp_path / "demo.png")
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert sum(line[:1] == ["done"] for line in lines) >= 4, ran.stdout  # of six
+    height, width = load_image(tmp_path / "demo.png").shape[1:3]
+    assert height > 1500 and width > 900
