@@ -1,11 +1,12 @@
 """Everything of ComfyUI that the pack touches: model folders, memory, progress, interrupt."""
 
+import asyncio
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.cli_args
@@ -14,6 +15,8 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
 from torch import Tensor
 
 from ..rethink.errors import OutOfMemory, RethinkError
@@ -22,7 +25,9 @@ from ..rethink.images import to_pil
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
+NONE = "none"
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
+LINE_SECONDS = 0.5  # between two lines of progress
 
 
 # Model folders
@@ -79,6 +84,107 @@ def _diffusers_folders() -> dict[str, Path]:
 
 def _is_safetensors(name: str) -> bool:
     return name.lower().endswith(".safetensors")
+
+
+def clip_names() -> list[str]:
+    """What measures pictures against captions: nothing, the built-in CLIP, transformers folders of CLIPModels."""
+    return [NONE, BUILT_IN, *sorted(_clip_folders())]
+
+
+def clip_path(name: str) -> Path:
+    """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
+    if name == BUILT_IN:
+        from ..rethink.tiny import CLIP_FOLDER
+
+        return CLIP_FOLDER
+    if name not in (folders := _clip_folders()):
+        raise RethinkError(
+            f"clip: there is no “{name}” in ComfyUI's model folders; put a transformers folder of a CLIPModel into "
+            "models/clip_vision or models/text_encoders, then choose it from the list."
+        )
+    return folders[name]
+
+
+def _clip_folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for kind in ("clip_vision", "text_encoders"):
+        for base in map(Path, folder_paths.get_folder_paths(kind)):
+            for config in base.glob("*/config.json"):
+                if '"CLIPModel"' in config.read_text(encoding="utf-8", errors="replace"):
+                    found.setdefault(config.parent.name, config.parent)
+    return found
+
+
+# Folders of pictures and of data sets
+
+
+def picture_folders() -> list[str]:
+    """Folders whose pictures can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
+    return list(_picture_folders())
+
+
+def picture_folder(name: str, input: str) -> Path:
+    """Where a folder of `picture_folders` lies. Raises RethinkError for any other name."""
+    if name not in (folders := _picture_folders()):
+        raise RethinkError(
+            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or name the folder above it under "
+            "“datasets” in extra_model_paths.yaml."
+        )
+    return folders[name]
+
+
+def _picture_folders() -> dict[str, Path]:
+    inputs = Path(folder_paths.get_input_directory())
+    found = {"input": inputs} | {f"input/{name}": path for name, path in _folders_in(inputs).items()}
+    for root in folder_paths.get_folder_paths("datasets"):
+        for name, path in _folders_in(Path(root)).items():
+            found.setdefault(f"datasets/{name}", path)
+    return found
+
+
+def dataset_names(holding: str = "*") -> list[str]:
+    """The folders for data sets, those alone that have a file of the name `holding`."""
+    folders = [_folders_in(Path(root)) for root in folder_paths.get_folder_paths("datasets")]
+    return sorted({name for found in folders for name, path in found.items() if any(path.glob(holding))})
+
+
+def dataset_path(name: str, input: str) -> Path:
+    """Where the data set `name` lies; where it would lie if there is none of this name.
+
+    Raises RethinkError for what is no name of a folder in ComfyUI's folders for data sets.
+    """
+    name = name.strip()
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    plain = all(part.isprintable() and part[0] not in ". " and not set(part) & set('/<>:"|?*') for part in parts)
+    roots = [Path(root) for root in folder_paths.get_folder_paths("datasets")]
+    places = [root.joinpath(*parts) for root in roots] if plain and parts else []
+    places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
+    if not places:
+        raise RethinkError(f"{input}: “{name}” is no name for a folder in {roots[0]}; use for example my-pairs.")
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _folders_in(base: Path) -> dict[str, Path]:
+    """Name → folder of those in `base`, and one level down in those that hold folders alone."""
+    found = {}
+    for folder in _visible_folders(base):
+        inner = _visible_folders(folder)
+        if inner and not any(entry.is_file() for entry in folder.iterdir()):
+            found |= {f"{folder.name}/{path.name}": path for path in inner}
+        else:
+            found[folder.name] = folder
+    return {name: path for name, path in found.items() if folder_paths.is_within_directory(str(base), str(path))}
+
+
+def _visible_folders(base: Path) -> list[Path]:
+    if not base.is_dir():
+        return []
+    return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def temporary(name: str) -> Path:
+    """A path in ComfyUI's folder for files that a restart sweeps away."""
+    return Path(folder_paths.get_temp_directory()) / name
 
 
 # Memory
@@ -166,6 +272,38 @@ def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int
     return report
 
 
+def on_count() -> Callable[..., None]:
+    """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
+    bar = comfy.utils.ProgressBar(1)
+    shown = -math.inf
+
+    def report(done: int, total: int, line: str, preview: Callable[[], Tensor | None] = lambda: None) -> None:
+        nonlocal shown
+        stop_if_cancelled()
+        if done < total and time.monotonic() - shown < LINE_SECONDS:
+            return
+        picture = preview()
+        shown = time.monotonic()
+        if picture is not None:
+            picture = ("JPEG", to_pil(picture)[0], comfy.cli_args.args.preview_size)
+        bar.update_absolute(done, total, picture)
+        say(line)
+
+    return report
+
+
+def stop_if_cancelled(*_) -> None:
+    memory.throw_exception_if_processing_interrupted()
+
+
+def say(line: str) -> None:
+    """Show a line on the node that is running."""
+    context = get_executing_context()
+    if context is not None:
+        server = PromptServer.instance
+        server.send_progress_text(line, context.node_id, server.client_id)
+
+
 def _sheet(images: Tensor) -> Tensor:
     """[B, h, w, 3] laid out as one picture [1, rows·h, columns·w, 3], as near to a square as it gets."""
     count, height, width, _ = images.shape
@@ -175,3 +313,29 @@ def _sheet(images: Tensor) -> Tensor:
     sheet[:count] = images
     sheet = sheet.view(rows, columns, height, width, 3).transpose(1, 2)
     return sheet.reshape(1, rows * height, columns * width, 3)
+
+
+# What the front end asks for
+
+
+def answer(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
+    """Answer requests to `path` with what `reply` makes of their parameters (of the path, the query and the JSON body,
+    by name): a record as JSON, bytes as a picture that never changes. It runs beside the event loop.
+
+    A RethinkError is answered with status 400 and its sentence; so are parameters that `reply` does not know.
+    """
+
+    async def handle(request):
+        from aiohttp import web
+
+        try:
+            body = await request.json() if request.can_read_body else {}
+            found = await asyncio.to_thread(reply, **{**request.query, **body, **request.match_info})
+        except (ValueError, TypeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        if isinstance(found, bytes):
+            kept = {"Cache-Control": "private, max-age=86400, immutable"}
+            return web.Response(body=found, content_type="image/webp", headers=kept)
+        return web.json_response(found)
+
+    PromptServer.instance.routes.route(method, path)(handle)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -311,11 +309,11 @@ def _unreadable(store, pairs):
 
 
 def _print_counts(title: str, values) -> None:
-    """The commonest values with their numbers left out, so that one kind of reason is one line."""
-    counts = Counter(re.sub(r" \([^)]*%?\)| [0-9a-f]{16}|[\d.]+%", "", value).strip() for value in values)
-    if counts:
+    from .filters import kinds_of
+
+    if counts := kinds_of(values)[:12]:
         print(f"{title}:")
-    for value, count in counts.most_common(12):
+    for value, count in counts:
         print(f"  {count:7d}  {value}")
 
 

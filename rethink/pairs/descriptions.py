@@ -55,11 +55,13 @@ class Writer:
 
     chat: describes what was hidden; None: only what the user said. paraphrase: let the chat reword what came out.
     templates: the user's own, {operation id: [template, …]}; they take the place of the built-in ones.
+    said: the user's own words for every pair of which nothing better is known.
     """
 
     chat: Chat | None = None
     paraphrase: bool = False
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    said: Description = Description()
 
     def __post_init__(self):
         for id, templates in self.templates.items():
@@ -83,6 +85,7 @@ class Writer:
 
         Raises RethinkError with the reason when the chat fails or says nothing usable, `TRIES` times.
         """
+        given = Description(given.place or self.said.place, given.hidden or self.said.hidden)
         told = given if hides else Description()
         if hides and self.chat and not given.hidden:
             seen = describe(self.chat, *look(), hides.format(**words), seed)

@@ -3,7 +3,8 @@ without computing anything again, and every rejected pair says why."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -192,6 +193,11 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
         if old.get(verdict["id"]) != (verdict["accepted"], verdict["why"]):
             store.verdicts.append(verdict)
     return counts[0], counts[1]
+
+
+def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
+    """Reasons with their numbers and ids left out, so that one kind of reason counts as one; the commonest first."""
+    return Counter(re.sub(r" \([^)]*%?\)| [0-9a-f]{16}|[\d.]+%", "", reason).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:

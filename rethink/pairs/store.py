@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -127,10 +127,14 @@ class Ledger:
 
 
 class PairStore:
-    """Reads and writes a store. Reading needs no lock; writing goes on inside `with store.writing():`."""
+    """Reads and writes a store. Reading needs no lock; writing goes on inside `with store.writing():`.
 
-    def __init__(self, folder: str | Path):
+    only: ids; whoever walks through the store meets these alone, and the filters and exports with it. None: all.
+    """
+
+    def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
         self.folder = Path(folder)
+        self.only = None if only is None else frozenset(only)
         self.manifest = Ledger(self.folder / "manifest.jsonl")
         self.skipped = Ledger(self.folder / "skipped.jsonl")
         self.scores = Ledger(self.folder / "scores.jsonl")
@@ -146,7 +150,8 @@ class PairStore:
         return store
 
     def __iter__(self) -> Iterator[EditPair]:
-        return map(EditPair.from_json, self.manifest)
+        pairs = map(EditPair.from_json, self.manifest)
+        return pairs if self.only is None else (pair for pair in pairs if pair.id in self.only)
 
     def __contains__(self, id: str) -> bool:
         return id in self._ids
@@ -171,6 +176,20 @@ class PairStore:
             self.manifest.append(pair.to_json())
             self._ids.add(pair.id)
 
+    def take_over(self, other: PairStore) -> int:
+        """Copy the accepted pairs of another store that are not here yet, with their scores and verdicts, into this one,
+        which is held for writing. Returns how many."""
+        new = [pair for pair in other.accepted() if pair.id not in self]
+        for pair in new:
+            for path in filter(None, (pair.input, pair.target, pair.region)):
+                if not (self.folder / path).exists():
+                    write_whole(self.folder / path, (other.folder / path).read_bytes())
+            self.add(pair)
+        if ids := {pair.id for pair in new}:
+            self.scores.append(*(record for record in other.scores if record["id"] in ids))
+            self.verdicts.append(*(verdict for id, verdict in other.last_verdicts().items() if id in ids))
+        return len(new)
+
     def image_path(self, id: str, role: str, ending: str = ".png") -> str:
         """Where an image of a pair lies, relative to the store; shared out over 256 folders."""
         return f"images/{id[:2]}/{id}-{role}{ending}"
@@ -190,13 +209,17 @@ class PairStore:
         rejected = {id for id, verdict in self.last_verdicts().items() if not verdict["accepted"]}
         return (pair for pair in self if pair.id not in rejected)
 
+    def judge(self, id: str, accepted: bool | None) -> None:
+        """A person's verdict on a pair; None takes it back. One appended line, and so without the right to write: one
+        can look through the pairs while they are being made."""
+        self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
+
     def last_verdicts(self) -> dict[str, dict]:
         """id → {"id", "accepted", "why": [reasons], "by"}: a person's verdict stands over a filter's."""
-        last: dict[str, dict] = {}
+        last: dict[str, dict[str, dict]] = {"filter": {}, "person": {}}
         for verdict in self.verdicts:
-            if verdict["by"] == "person" or last.get(verdict["id"], {}).get("by") != "person":
-                last[verdict["id"]] = verdict
-        return last
+            last[verdict["by"]][verdict["id"]] = verdict
+        return last["filter"] | {id: given for id, given in last["person"].items() if given["accepted"] is not None}
 
 
 @contextmanager

@@ -1,0 +1,450 @@
+"""Pairs by undoing edits: real pictures are damaged, and the damage is what is learnt to undo."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rethink.editors.protocol import Settings
+from ..rethink.errors import RethinkError
+from ..rethink.images import as_image, as_mask
+from ..rethink.pairs.descriptions import Description, Writer
+from ..rethink.pairs.filters import kinds_of
+from ..rethink.pairs.formats import describe_store
+from ..rethink.pairs.operations import OPERATIONS, Between, Operation
+from ..rethink.pairs.pictures import encode_png, write_whole
+from ..rethink.pairs.sources import Folder, Source, Spot
+from ..rethink.pairs.store import PairStore
+from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
+from ..rethink.pairs.workers import spread_over
+from . import host, sockets
+from .editor import MAX_SEED
+
+ANY = "any"
+EDITOR = "editor"
+CONNECTED, FOLDER = "connected pictures", "folder"
+
+# Parameter of an operation: its limits in the widgets, and what it is.
+PARAMETERS: dict[str, tuple[float, float, str]] = {
+    "strength": (0.01, 1.0, "How strong it is"),
+    "blocks": (2, 64, "Blocks of the mosaic along the longer side"),
+    "stops": (0.1, 4.0, "How many stops too dark or too bright"),
+    "cast": (0.05, 1.0, "How strong the colour cast is"),
+    "sepia": (0.0, 1.0, "How brown it has become"),
+    "fade": (0.0, 1.0, "How far it has faded"),
+    "grain": (0.0, 64.0, "How much noise, of 255"),
+    "scratches": (0, 100, "How many long scratches"),
+    "factor": (1.0, 16.0, "How many times smaller it was"),
+    "quality": (1, 95, "Quality of the JPEG"),
+    "cut": (0.05, 0.8, "Share of the side that is cut away"),
+    "angle": (1.0, 180.0, "How far it is rotated, in degrees"),
+    "slant": (0.02, 0.45, "How far the corners are moved, as a share of the side"),
+    "tiles": (2, 8, "Tiles along a side"),
+    "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
+    "opacity": (0.05, 1.0, "How opaque the mark is"),
+}
+
+
+class InverseEditSynthesizer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkInverseEditSynthesizer",
+            display_name="Inverse Edit Synthesizer",
+            category="Rethink/Teach",
+            description="Makes training pairs from real pictures: damages them the easy way, so that a model learns the "
+            "hard way back. The real picture is always the target.",
+            search_aliases=["training data", "synthetic data", "edit pairs", "dataset", "inverse edit", "degrade"],
+            is_input_list=True,
+            inputs=[
+                io.DynamicCombo.Input(
+                    "operation",
+                    options=[
+                        io.DynamicCombo.Option(ANY, []),
+                        *(io.DynamicCombo.Option(id, _ranges_of(op)) for id, op in OPERATIONS.items()),
+                        io.DynamicCombo.Option(EDITOR, _editor_inputs()),
+                    ],
+                    tooltip="What is done to the pictures; a model learns to undo it. any: another one for every pair, of "
+                    "those that need no mask. editor: any editor, with an instruction that takes something away.",
+                ),
+                io.DynamicCombo.Input(
+                    "pictures",
+                    options=[
+                        io.DynamicCombo.Option(CONNECTED, _connected_inputs()),
+                        io.DynamicCombo.Option(FOLDER, _folder_inputs()),
+                    ],
+                    tooltip="Where the pictures come from: those connected, or a folder with any number of files, read one "
+                    "by one.",
+                ),
+                io.String.Input(
+                    "dataset",
+                    default="pairs",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. What is "
+                    "there already is not made again: a run that was stopped goes on.",
+                ),
+                io.Int.Input("pairs", default=1, min=1, max=1000, tooltip="How many of every picture."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="Places, strengths and wording are drawn from it. The same seed makes the same pairs.",
+                ),
+                sockets.Thinker.Input(
+                    "thinker",
+                    optional=True,
+                    tooltip="Looks at what was hidden and says what it is: that goes into the instruction.",
+                ),
+                io.String.Input(
+                    "place",
+                    optional=True,
+                    default="",
+                    placeholder="the man's face",
+                    tooltip="What the place is called, in your own words. Empty: the thinker says, or nobody does.",
+                ),
+                io.String.Input(
+                    "description",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    placeholder="He has brown hair and round glasses.",
+                    tooltip="What is hidden there, in your own words, for every pair. Empty: the thinker says, or nobody "
+                    "does.",
+                ),
+                io.Boolean.Input(
+                    "paraphrase",
+                    optional=True,
+                    default=False,
+                    tooltip="The thinker says every instruction again in other words.",
+                    advanced=True,
+                ),
+                io.String.Input(
+                    "templates",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    placeholder="Take the {thing} off {place}.",
+                    tooltip="Your own wordings of the chosen operation in place of the built-in ones, one a line. The help "
+                    "page says which words in braces there are.",
+                    advanced=True,
+                ),
+                *_share_inputs(),
+                io.Int.Input(
+                    "longest_side",
+                    optional=True,
+                    default=2048,
+                    min=0,
+                    max=16384,
+                    tooltip="Larger pictures are scaled down to so many pixels. 0: never.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                sockets.Pairs.Output("pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."),
+                io.String.Output("report", tooltip="How many were made, and what was skipped for which reason."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, pictures, **_) -> Any:
+        if _first(pictures["pictures"]) == FOLDER:  # new files in it are new work
+            return host.stamp(host.picture_folder(_first(pictures["folder"]), "folder"))
+
+    @classmethod
+    def execute(
+        cls, operation, pictures, dataset, pairs, seed, thinker=(None,), place=("",), description=("",),
+        paraphrase=(False,), templates=("",), smallest=(0.03,), largest=(0.2,), longest_side=(2048,),
+    ) -> io.NodeOutput:  # fmt: skip
+        given = {name: _single(name, values) for name, values in operation.items()}
+        chosen = given.pop("operation")
+        said = Description(_single("place", place).strip(), _single("description", description).strip())
+        recipe = Recipe(
+            FREE if chosen in (ANY, EDITOR) else (chosen,),
+            {chosen: _ranges(OPERATIONS[chosen], given)} if chosen in OPERATIONS else {},
+            _single("pairs", pairs),
+            _single("seed", seed),
+            _single("longest_side", longest_side),
+            (_single("smallest", smallest), _single("largest", largest)),
+        )
+        chat = _chat(_single("thinker", thinker))
+        lines = [line.strip() for line in _single("templates", templates).splitlines() if line.strip()]
+        if lines and chosen == ANY:
+            raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
+        writer = Writer(chat, _single("paraphrase", paraphrase), {chosen: lines} if lines else {}, said)
+        sources = _sources(**pictures)
+        with PairStore(host.dataset_path(_single("dataset", dataset), "dataset")).writing() as store:
+            if chosen == EDITOR:
+                editor = Hosted(_required("editor", given))
+                make = make_edited(store, recipe, editor, _instruction(given["inverse"]), Settings(), said)
+            else:
+                make = make_damaged(store, recipe)
+            several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
+            spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
+            view = Watched(store, spread)
+            done = synthesize(store, sources, make, recipe.pairs, writer, spread=view, on_progress=view.report)
+            made = _made(store, sources, make, recipe.pairs)
+            describe_store(store)
+        report = _report(store, sources, done)
+        if not made.only:
+            raise RethinkError(f"pictures: not one pair could be made. {report}")
+        host.say(report)
+        return io.NodeOutput(made, report)
+
+
+class Hosted:
+    """An editor whose every edit has ComfyUI's memory and can be cancelled, for those who know nothing of ComfyUI."""
+
+    def __init__(self, editor):
+        self.editor, self.name = editor, editor.name
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return images
+
+    def edit(self, images: Tensor, instructions, seeds, settings, *, mask=None) -> Tensor:
+        with host.on_device(self.editor, images, len(instructions)):
+            prepared = self.editor.prepare(images)
+            return self.editor.edit(prepared, instructions, seeds, settings, mask=mask, on_step=host.stop_if_cancelled)
+
+
+class Watched:
+    """Hands drafts on, and shows the newest of them with the progress of the run."""
+
+    def __init__(self, store: PairStore, spread):
+        self.store, self.spread, self.newest = store, spread, None
+        self.count = host.on_count()
+
+    def __call__(self, jobs) -> Iterator[list]:
+        for drafts in self.spread(jobs):
+            self.newest = next((draft for draft in drafts if draft.input), self.newest)
+            yield drafts
+
+    def report(self, progress) -> None:
+        line = f"{progress.seen} of {progress.total} pictures · {progress.made} pairs · {progress.rate:.1f} a second"
+        if 0 < progress.seen < progress.total:
+            line += f" · {_duration(progress.left)} left"
+        self.count(progress.seen, progress.total, line, self.picture)
+
+    def picture(self) -> Tensor | None:
+        """Input and target of the newest pair, side by side."""
+        if self.newest is None or not (self.store.folder / self.newest.input).exists():
+            return None
+        sides = [self.store.read_image(path) for path in (self.newest.input, self.newest.target)]
+        return torch.from_numpy(np.concatenate(sides, 1))[None].float() / 255
+
+
+def _ranges_of(operation: Operation) -> list[io.Input]:
+    """The widgets of an operation: a list of choices, or the lowest and the highest value."""
+    inputs = []
+    for name, span in operation.ranges.items():
+        if not isinstance(span, Between):
+            tip = "Which kind; any: another one for every pair."
+            inputs.append(io.Combo.Input(name, options=[ANY, *span.choices], default=ANY, tooltip=tip))
+            continue
+        least, most, what = PARAMETERS[name]
+        whole = isinstance(span.low, int)
+        for end, default in (("lowest", span.low), ("highest", span.high)):
+            number = io.Int if whole else io.Float
+            options = {} if whole else {"step": 0.01, "round": 0.0001}
+            tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
+            inputs.append(
+                number.Input(f"{end}_{name}", default=default, min=least, max=most, tooltip=tip, advanced=True, **options)
+            )
+    return inputs
+
+
+def _editor_inputs() -> list[io.Input]:
+    return [
+        sockets.Editor.Input("editor", tooltip="From Load Editor."),
+        io.String.Input(
+            "inverse",
+            default="",
+            multiline=True,
+            placeholder="remove the hat",
+            tooltip="The easy edit: what the editor does to the real picture. The pair teaches the way back.",
+        ),
+    ]
+
+
+def _connected_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input("image", tooltip="Real pictures: a picture, a batch, or a list."),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="Where to work; from any node that makes masks. Without one the place is drawn from the seed.",
+        ),
+        io.BoundingBox.Input(
+            "boxes",
+            optional=True,
+            force_input=True,
+            socketless=False,
+            tooltip="Where to work, from a detector: one of its boxes is drawn for every pair. Its label becomes the place.",
+        ),
+    ]
+
+
+def _folder_inputs() -> list[io.Input]:
+    folders = host.picture_folders()
+    return [
+        io.Combo.Input(
+            "folder",
+            options=folders,
+            default=folders[0],
+            tooltip="A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml "
+            "names under datasets.",
+        ),
+        io.Combo.Input(
+            "masks",
+            options=[host.NONE, *folders],
+            default=host.NONE,
+            tooltip="A folder with masks of the same file names, white where the subject is.",
+        ),
+    ]
+
+
+def _share_inputs() -> list[io.Input]:
+    words = {"smallest": ("Smallest", 0.03), "largest": ("Largest", 0.2)}
+    return [
+        io.Float.Input(
+            name,
+            optional=True,
+            display_name=f"{name} place",
+            default=default,
+            min=0.001,
+            max=0.8,
+            step=0.01,
+            round=0.001,
+            tooltip=f"{word} share of the picture that is worked on, where the place is drawn from the seed.",
+            advanced=True,
+        )
+        for name, (word, default) in words.items()
+    ]
+
+
+def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
+    """What the widgets of an operation say, as a Recipe has it: {parameter: [lowest, highest] or choice}."""
+    ranges = {}
+    for name, span in operation.ranges.items():
+        if isinstance(span, Between):
+            ranges[name] = [given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)]
+        elif given.get(name, ANY) != ANY:
+            ranges[name] = given[name]
+    return ranges
+
+
+def _sources(pictures, folder=(), masks=(host.NONE,), image=(), mask=(None,), boxes=(None,)) -> Folder | list[Source]:
+    if _single("pictures", pictures) == FOLDER:
+        masked = _single("masks", masks)
+        return Folder(
+            host.picture_folder(_single("folder", folder), "folder"),
+            None if masked == host.NONE else host.picture_folder(masked, "masks"),
+        )
+    images = [as_image(batch) for batch in image if batch is not None]
+    if not images:
+        raise RethinkError("image: connect pictures, or choose a folder.")
+    for name, values in (("mask", mask), ("boxes", boxes)):
+        if len(values) not in (1, len(images)):
+            raise RethinkError(f"{name}: a list of {len(images)} pictures needs 1 or {len(images)}, got {len(values)}.")
+    sources = {}
+    for index, batch in enumerate(images):
+        area, found = mask[index % len(mask)], boxes[index % len(boxes)]
+        areas = [None] * len(batch) if area is None else as_mask(area, batch).expand(len(batch), -1, -1)
+        for picture, where, spots in zip(batch, areas, _spots(found, batch)):
+            source = _written(picture, where, spots)
+            sources[source.name] = source  # a picture that comes twice is one
+    return list(sources.values())
+
+
+def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
+    """Boxes in pixels {"x", "y", "width", "height", "label"}, one, a list, or a list a picture, as Spots a picture."""
+    boxes = [boxes] if isinstance(boxes, dict) else boxes or []
+    frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
+    if len(frames) not in (1, len(batch)):
+        raise RethinkError(f"boxes: are of {len(frames)} pictures, but there are {len(batch)}.")
+    height, width = batch.shape[1:3]
+
+    def spot(box) -> Spot:
+        try:
+            left, top = box["x"] / width, box["y"] / height
+            right, bottom = left + box["width"] / width, top + box["height"] / height
+            label = str(box.get("label") or "")
+        except (TypeError, KeyError, AttributeError) as error:
+            raise RethinkError("boxes: expected x, y, width and height in pixels; check the node that made them.") from error
+        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), f"the {label}" if label else "")
+
+    return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
+
+
+def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
+    """A connected picture as the file that synthesis reads, named after what is in it."""
+    pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
+    name = hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()[:16]
+    path, masked = host.temporary(f"rethink/{name}.png"), ""
+    write_whole(path, encode_png(pixels))
+    if mask is not None:
+        white = (mask > 0.5).cpu().numpy()
+        place = hashlib.sha256(white.tobytes()).hexdigest()[:8]
+        masked = str(host.temporary(f"rethink/{name}-{place}.png"))
+        write_whole(path.with_name(f"{name}-{place}.png"), encode_png(white))
+        name = f"{name}-{place}"  # another mask makes other pairs
+    return Source(name, str(path), masked, spots)
+
+
+def _here(make: Maker, jobs) -> Iterator[list]:
+    return (make(*job) for job in jobs)
+
+
+def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
+    """The store, narrowed to what this run was to make: made now, or found there from before."""
+    names = (source.name for source in sources if isinstance(source, Source))
+    ids = (pair_id(make.key, name, number) for name in names for number in range(pairs))
+    return PairStore(store.folder, (id for id in ids if id in store))
+
+
+def _report(store: PairStore, sources, done) -> str:
+    lines = [f"{done.made} pairs made, {done.skipped} skipped."]
+    if done.skipped:
+        names = {source.name if isinstance(source, Source) else source[0] for source in sources}
+        reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
+        lines += [f"{count} × {reason}" for reason, count in reasons[:12]]
+    return "\n".join(lines)
+
+
+def _chat(thinker):
+    """What describes pictures; a thinker's words stop within one of Cancel."""
+    return None if thinker is None else partial(thinker.chat, on_token=host.stop_if_cancelled)
+
+
+def _required(name: str, given: dict[str, Any]) -> Any:
+    if given.get(name) is None:
+        raise RethinkError(f"{name}: is not connected.")
+    return given[name]
+
+
+def _instruction(text: str) -> str:
+    if not text.strip():
+        raise RethinkError("inverse: is empty; say what the editor shall take away, for example “remove the hat”.")
+    return text.strip()
+
+
+def _single(name: str, values) -> Any:
+    if len(values) != 1:
+        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}.")
+    return values[0]
+
+
+def _first(values) -> Any:
+    return values[0] if isinstance(values, (list, tuple)) else values
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
