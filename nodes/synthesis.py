@@ -1,6 +1,5 @@
 """Pairs by undoing edits: real pictures are damaged, and the damage is what is learnt to undo."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -13,22 +12,20 @@ from torch import Tensor
 
 from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_image, as_mask
 from ..rethink.pairs.descriptions import Description, Writer
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.operations import OPERATIONS, Between, Operation
-from ..rethink.pairs.pictures import encode_png, write_whole
-from ..rethink.pairs.sources import Folder, Source, Spot
+from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
 from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
 from ..rethink.pairs.workers import spread_over
-from . import host, sockets
+from . import folders, host, sockets
 from .editor import MAX_SEED
+from .sources import pictures_input, single, sources_of, stamp_of
 
 ANY = "any"
 EDITOR = "editor"
-CONNECTED, FOLDER = "connected pictures", "folder"
 
 # Parameter of an operation: its limits in the widgets, and what it is.
 PARAMETERS: dict[str, tuple[float, float, str]] = {
@@ -73,15 +70,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                     tooltip="What is done to the pictures; a model learns to undo it. any: another one for every pair, of "
                     "those that need no mask. editor: any editor, with an instruction that takes something away.",
                 ),
-                io.DynamicCombo.Input(
-                    "pictures",
-                    options=[
-                        io.DynamicCombo.Option(CONNECTED, _connected_inputs()),
-                        io.DynamicCombo.Option(FOLDER, _folder_inputs()),
-                    ],
-                    tooltip="Where the pictures come from: those connected, or a folder with any number of files, read one "
-                    "by one.",
-                ),
+                pictures_input(),
                 io.String.Input(
                     "dataset",
                     default="pairs",
@@ -154,32 +143,32 @@ class InverseEditSynthesizer(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, pictures, **_) -> Any:
-        if _first(pictures["pictures"]) == FOLDER:  # new files in it are new work
-            return host.stamp(host.picture_folder(_first(pictures["folder"]), "folder"))
+        return stamp_of(pictures)
 
     @classmethod
     def execute(
         cls, operation, pictures, dataset, pairs, seed, thinker=(None,), place=("",), description=("",),
         paraphrase=(False,), templates=("",), smallest=(0.03,), largest=(0.2,), longest_side=(2048,),
     ) -> io.NodeOutput:  # fmt: skip
-        given = {name: _single(name, values) for name, values in operation.items()}
+        given = {name: single(name, values) for name, values in operation.items()}
         chosen = given.pop("operation")
-        said = Description(_single("place", place).strip(), _single("description", description).strip())
+        said = Description(single("place", place).strip(), single("description", description).strip())
+        chat, reworded = chat_of(single("thinker", thinker)), single("paraphrase", paraphrase)
+        lines = [line.strip() for line in single("templates", templates).splitlines() if line.strip()]
+        if lines and chosen == ANY:
+            raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
+        writer = Writer(chat, reworded, {chosen: lines} if lines else {}, said)
         recipe = Recipe(
             FREE if chosen in (ANY, EDITOR) else (chosen,),
             {chosen: _ranges(OPERATIONS[chosen], given)} if chosen in OPERATIONS else {},
-            _single("pairs", pairs),
-            _single("seed", seed),
-            _single("longest_side", longest_side),
-            (_single("smallest", smallest), _single("largest", largest)),
+            single("pairs", pairs),
+            single("seed", seed),
+            single("longest_side", longest_side),
+            (single("smallest", smallest), single("largest", largest)),
+            str((said, reworded, lines, chat and chat.func.__self__.name)),
         )
-        chat = _chat(_single("thinker", thinker))
-        lines = [line.strip() for line in _single("templates", templates).splitlines() if line.strip()]
-        if lines and chosen == ANY:
-            raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
-        writer = Writer(chat, _single("paraphrase", paraphrase), {chosen: lines} if lines else {}, said)
-        sources = _sources(**pictures)
-        with PairStore(host.dataset_path(_single("dataset", dataset), "dataset")).writing() as store:
+        sources = sources_of(**pictures)
+        with PairStore(folders.dataset_path(single("dataset", dataset), "dataset")).writing() as store:
             if chosen == EDITOR:
                 editor = Hosted(_required("editor", given))
                 make = make_edited(store, recipe, editor, _instruction(given["inverse"]), Settings(), said)
@@ -210,7 +199,7 @@ class Hosted:
     def edit(self, images: Tensor, instructions, seeds, settings, *, mask=None) -> Tensor:
         with host.on_device(self.editor, images, len(instructions)):
             prepared = self.editor.prepare(images)
-            return self.editor.edit(prepared, instructions, seeds, settings, mask=mask, on_step=host.stop_if_cancelled)
+            return self.editor.edit(prepared, instructions, seeds, settings, mask=mask, on_step=_or_stop)
 
 
 class Watched:
@@ -272,43 +261,6 @@ def _editor_inputs() -> list[io.Input]:
     ]
 
 
-def _connected_inputs() -> list[io.Input]:
-    return [
-        io.Image.Input("image", tooltip="Real pictures: a picture, a batch, or a list."),
-        io.Mask.Input(
-            "mask",
-            optional=True,
-            tooltip="Where to work; from any node that makes masks. Without one the place is drawn from the seed.",
-        ),
-        io.BoundingBox.Input(
-            "boxes",
-            optional=True,
-            force_input=True,
-            socketless=False,
-            tooltip="Where to work, from a detector: one of its boxes is drawn for every pair. Its label becomes the place.",
-        ),
-    ]
-
-
-def _folder_inputs() -> list[io.Input]:
-    folders = host.picture_folders()
-    return [
-        io.Combo.Input(
-            "folder",
-            options=folders,
-            default=folders[0],
-            tooltip="A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml "
-            "names under datasets.",
-        ),
-        io.Combo.Input(
-            "masks",
-            options=[host.NONE, *folders],
-            default=host.NONE,
-            tooltip="A folder with masks of the same file names, white where the subject is.",
-        ),
-    ]
-
-
 def _share_inputs() -> list[io.Input]:
     words = {"smallest": ("Smallest", 0.03), "largest": ("Largest", 0.2)}
     return [
@@ -339,64 +291,6 @@ def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
     return ranges
 
 
-def _sources(pictures, folder=(), masks=(host.NONE,), image=(), mask=(None,), boxes=(None,)) -> Folder | list[Source]:
-    if _single("pictures", pictures) == FOLDER:
-        masked = _single("masks", masks)
-        return Folder(
-            host.picture_folder(_single("folder", folder), "folder"),
-            None if masked == host.NONE else host.picture_folder(masked, "masks"),
-        )
-    images = [as_image(batch) for batch in image if batch is not None]
-    if not images:
-        raise RethinkError("image: connect pictures, or choose a folder.")
-    for name, values in (("mask", mask), ("boxes", boxes)):
-        if len(values) not in (1, len(images)):
-            raise RethinkError(f"{name}: a list of {len(images)} pictures needs 1 or {len(images)}, got {len(values)}.")
-    sources = {}
-    for index, batch in enumerate(images):
-        area, found = mask[index % len(mask)], boxes[index % len(boxes)]
-        areas = [None] * len(batch) if area is None else as_mask(area, batch).expand(len(batch), -1, -1)
-        for picture, where, spots in zip(batch, areas, _spots(found, batch)):
-            source = _written(picture, where, spots)
-            sources[source.name] = source  # a picture that comes twice is one
-    return list(sources.values())
-
-
-def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
-    """Boxes in pixels {"x", "y", "width", "height", "label"}, one, a list, or a list a picture, as Spots a picture."""
-    boxes = [boxes] if isinstance(boxes, dict) else boxes or []
-    frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
-    if len(frames) not in (1, len(batch)):
-        raise RethinkError(f"boxes: are of {len(frames)} pictures, but there are {len(batch)}.")
-    height, width = batch.shape[1:3]
-
-    def spot(box) -> Spot:
-        try:
-            left, top = box["x"] / width, box["y"] / height
-            right, bottom = left + box["width"] / width, top + box["height"] / height
-            label = str(box.get("label") or "")
-        except (TypeError, KeyError, AttributeError) as error:
-            raise RethinkError("boxes: expected x, y, width and height in pixels; check the node that made them.") from error
-        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), f"the {label}" if label else "")
-
-    return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
-
-
-def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
-    """A connected picture as the file that synthesis reads, named after what is in it."""
-    pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
-    name = hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()[:16]
-    path, masked = host.temporary(f"rethink/{name}.png"), ""
-    write_whole(path, encode_png(pixels))
-    if mask is not None:
-        white = (mask > 0.5).cpu().numpy()
-        place = hashlib.sha256(white.tobytes()).hexdigest()[:8]
-        masked = str(host.temporary(f"rethink/{name}-{place}.png"))
-        write_whole(path.with_name(f"{name}-{place}.png"), encode_png(white))
-        name = f"{name}-{place}"  # another mask makes other pairs
-    return Source(name, str(path), masked, spots)
-
-
 def _here(make: Maker, jobs) -> Iterator[list]:
     return (make(*job) for job in jobs)
 
@@ -417,9 +311,16 @@ def _report(store: PairStore, sources, done) -> str:
     return "\n".join(lines)
 
 
-def _chat(thinker):
-    """What describes pictures; a thinker's words stop within one of Cancel."""
-    return None if thinker is None else partial(thinker.chat, on_token=host.stop_if_cancelled)
+def chat_of(thinker):
+    """The call that asks the thinker, which ends within one token of Cancel; None where there is no thinker."""
+    if thinker is None:
+        return None
+    model = thinker if callable(thinker.chat) else thinker.chat  # what knows how to criticize holds its chat
+    return partial(model.chat, on_token=_or_stop)
+
+
+def _or_stop(*_) -> None:
+    host.stop_if_cancelled()
 
 
 def _required(name: str, given: dict[str, Any]) -> Any:
@@ -432,16 +333,6 @@ def _instruction(text: str) -> str:
     if not text.strip():
         raise RethinkError("inverse: is empty; say what the editor shall take away, for example “remove the hat”.")
     return text.strip()
-
-
-def _single(name: str, values) -> Any:
-    if len(values) != 1:
-        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}.")
-    return values[0]
-
-
-def _first(values) -> Any:
-    return values[0] if isinstance(values, (list, tuple)) else values
 
 
 def _duration(seconds: float) -> str:

@@ -42,7 +42,8 @@ class Recipe:
 
     operations: ids of `OPERATIONS`, each as likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
     pairs: how many of every picture. longest_side: larger pictures are scaled down to it (pixels; 0: never).
-    area: share of the picture that a place drawn by rule has.
+    area: share of the picture that a place drawn by rule has. wording: what else the instructions depend on, to tell
+    pairs apart that differ in it alone.
     """
 
     operations: tuple[str, ...] = FREE
@@ -51,6 +52,7 @@ class Recipe:
     seed: int = 0
     longest_side: int = 2048
     area: tuple[float, float] = (0.03, 0.2)
+    wording: str = ""
 
     def __post_init__(self):
         if not self.operations:
@@ -64,8 +66,15 @@ class Recipe:
 
     def key(self) -> str:
         """What the pairs depend on. Asking for more pairs of a picture leaves those that are there as they are."""
+        return self.draws() + self.wording
+
+    def draws(self) -> str:
+        """What the pictures depend on: other words leave them as they are."""
         ranges = {id: dict(self.ranges[id]) for id in sorted(self.ranges)}
         return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
+
+    def seed_of(self, source: Source, number: int) -> int:
+        return int(pair_id(self.draws(), source.name, number)[:8], 16)
 
 
 def pair_id(key: str, name: str, number: int) -> str:
@@ -162,7 +171,7 @@ def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
         fitting = [id for id in recipe.operations if _fits(operation(id), source)]
         if not fitting:
             raise RethinkError(f"{' and '.join(recipe.operations)} need a mask or a box of it")
-        seed = int(id[:8], 16)
+        seed = recipe.seed_of(source, number)
         rng = np.random.default_rng(seed)
         chosen = operation(fitting[int(rng.integers(len(fitting)))])
         values = chosen.draw(rng, recipe.ranges.get(chosen.id, {}))
@@ -189,7 +198,7 @@ def make_edited(
     def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
         import torch
 
-        seed = int(id[:8], 16)
+        seed = recipe.seed_of(source, number)
         image = torch.from_numpy(opened.picture.copy()).float()[None] / 255
         mask = None if opened.mask is None else torch.from_numpy(opened.mask).float()[None]
         edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
