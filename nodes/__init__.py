@@ -2,9 +2,16 @@
 
 from comfy_api.latest import ComfyExtension
 
+from .caption_pairs import CaptionToEdit, PromptToPromptPairs
+from .datasets import FilterEditPairs, LoadEditDataset, PreviewPairs, SaveEditDataset
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .synthesis import InverseEditSynthesizer
 
-NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+NODES = [
+    LoadEditor, SampleEdit, EditChain, Scene,
+    InverseEditSynthesizer, CaptionToEdit, PromptToPromptPairs,
+    FilterEditPairs, PreviewPairs, SaveEditDataset, LoadEditDataset,
+]  # fmt: skip
 
 
 class RethinkExtension(ComfyExtension):

@@ -141,6 +141,11 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
             memory.soft_empty_cache()
 
 
+def device() -> torch.device:
+    """Where ComfyUI computes."""
+    return memory.get_torch_device()
+
+
 def _best_dtype(device: torch.device) -> str:
     if memory.should_use_fp16(device):
         return "fp16"

@@ -22,6 +22,7 @@ class Clip:
 
     def __init__(self, folder: str | Path, device: str = "cpu"):
         transformers = require("transformers")
+        self.name = Path(folder).name
         try:
             self.model = transformers.CLIPModel.from_pretrained(
                 str(folder), local_files_only=True, use_safetensors=True

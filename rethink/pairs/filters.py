@@ -80,12 +80,17 @@ RULES: tuple[Reject, ...] = (
 def score(
     store: PairStore, clip: Clip | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> int:
-    """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too.
+    """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
+    they are not there by the same CLIP.
 
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    known = {record["id"]: "clip_sim_image" in record or "broken" in record for record in store.scores}
-    missing = [pair.id for pair in store if not known.get(pair.id, False) and (clip or pair.id not in known)]
+    known = {record["id"]: record for record in store.scores}  # the last line of a pair counts
+
+    def measured(id: str) -> bool:
+        return id in known and (clip is None or "broken" in known[id] or known[id].get("clip") == clip.name)
+
+    missing = [pair.id for pair in store if not measured(pair.id)]
     wanted, done = set(missing), 0
     pairs = (pair for pair in store if pair.id in wanted)
     while batch := list(islice(pairs, BATCH)):
@@ -124,7 +129,7 @@ def _add_similarities(readable: list[tuple], clip: Clip) -> None:
     images = torch.stack([embedded[: len(readable)], embedded[[place[pair.target] for pair, *_ in readable]]])
     captioned = [i for i, (pair, *_) in enumerate(readable) if pair.input_caption and pair.target_caption]
     for (_, record, *_), found in zip(readable, similarities(images, None)):
-        record.update(found)
+        record.update(found, clip=clip.name)
     if captioned:
         captions = [readable[i][0].input_caption for i in captioned] + [readable[i][0].target_caption for i in captioned]
         texts = clip.texts(captions).unflatten(0, (2, -1))
