@@ -292,6 +292,7 @@ def _range(name: str, span: tuple[float, float], most: float, what: str) -> list
         io.Float.Input(
             f"{end}_{name}",
             optional=True,
+            display_name=f"{end} {name}",
             default=default,
             min=0.0,
             max=most,

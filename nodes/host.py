@@ -242,4 +242,5 @@ def answer(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
             return web.Response(body=found, content_type="image/webp", headers=kept)
         return web.json_response(found)
 
-    PromptServer.instance.routes.route(method, path)(handle)
+    if server := getattr(PromptServer, "instance", None):  # tools that only describe the nodes start none
+        server.routes.route(method, path)(handle)

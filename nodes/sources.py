@@ -102,11 +102,10 @@ def _connected_inputs() -> list[io.Input]:
             optional=True,
             tooltip="Where to work; from any node that makes masks. Without one the place is drawn from the seed.",
         ),
-        io.BoundingBox.Input(
+        io.Custom("BOUNDING_BOX").Input(
             "boxes",
             optional=True,
-            force_input=True,
-            socketless=False,
+            extra_dict={"forceInput": True},  # a socket: boxes come from a detector, nobody types them
             tooltip="Where to work, from a detector: one of its boxes is drawn for every pair. Its label becomes the place.",
         ),
     ]

@@ -243,8 +243,11 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             options = {} if whole else {"step": 0.01, "round": 0.0001}
             tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
-                number.Input(f"{end}_{name}", default=default, min=least, max=most, tooltip=tip, advanced=True, **options)
-            )
+                number.Input(
+                    f"{end}_{name}", display_name=f"{end} {name}", default=default, min=least, max=most, tooltip=tip,
+                    advanced=True, **options,
+                )
+            )  # fmt: skip
     return inputs
 
 

@@ -48,11 +48,13 @@ def miniature(tmp_path_factory):
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """Empty model folders, by kind."""
-    kinds = {kind: tmp_path / "models" / kind for kind in ("diffusers", "checkpoints")}
-    for folder in kinds.values():
+    kinds = {kind: tmp_path / "models" / kind for kind in folder_paths.folders}
+    places = {kind: tmp_path / kind for kind in ("input", "temp")}
+    for folder in (*kinds.values(), *places.values()):
         folder.mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "folders", {kind: [str(folder)] for kind, folder in kinds.items()})
-    return SimpleNamespace(**kinds)
+    monkeypatch.setattr(folder_paths, "directories", {kind: str(folder) for kind, folder in places.items()})
+    return SimpleNamespace(**kinds, **places)
 
 
 @pytest.fixture(autouse=True)

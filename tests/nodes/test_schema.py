@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from tests.hosts import PACK_ROOT
+from tests.standin.executor import DYNAMIC
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
@@ -18,9 +19,22 @@ def inputs_of(node):
     return {**node["input"]["required"], **node["input"].get("optional", {})}
 
 
+def all_inputs_of(node):
+    """Those of every choice too."""
+    found = dict(inputs_of(node))
+    for name, (io_type, options) in inputs_of(node).items():
+        if io_type == DYNAMIC:
+            for option in options["options"]:
+                chosen = all_inputs_of({"input": option["inputs"]})
+                found |= {f"{name}={option['key']}.{inner}": described for inner, described in chosen.items()}
+    return found
+
+
 def test_the_pack_has_its_nodes(classes):
     assert set(classes) - {"PreviewImage", "SaveImage", "PreviewAny"} == {
         "RethinkLoadEditor", "RethinkSampleEdit", "RethinkEditChain", "RethinkScene",
+        "RethinkInverseEditSynthesizer", "RethinkCaptionToEdit", "RethinkPromptToPromptPairs", "RethinkFilterEditPairs",
+        "RethinkPreviewPairs", "RethinkSaveEditDataset", "RethinkLoadEditDataset",
     }  # fmt: skip
 
 
@@ -33,7 +47,7 @@ def test_nodes_are_named_and_explained(described):
 
 def test_every_input_has_a_tooltip_and_every_widget_a_default_within_its_limits(described):
     for node in described.values():
-        for name, (io_type, options) in inputs_of(node).items():
+        for name, (io_type, options) in all_inputs_of(node).items():
             assert options["tooltip"].rstrip(")").endswith("."), (node["name"], name)
             if io_type not in WIDGETS:
                 continue
@@ -63,5 +77,5 @@ def test_every_node_has_a_help_page_that_names_every_input(described):
     for node_id, node in described.items():
         page = (PACK_ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
         assert page.startswith(f"# {node['display_name']}\n")
-        for name, (_, options) in inputs_of(node).items():
-            assert f"**{options.get('display_name', name)}**" in page, (node_id, name)
+        for name, (_, options) in all_inputs_of(node).items():
+            assert f"**{options.get('display_name', name.rpartition('.')[2])}**" in page, (node_id, name)

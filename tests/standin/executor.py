@@ -11,6 +11,7 @@ import torch
 from comfy_api.latest import io, ui
 
 Prompt = dict[str, dict[str, Any]]
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 
 
 def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
@@ -40,8 +41,8 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
         if node["class_type"] not in classes:
             errors[node_id] = [f"unknown node {node['class_type']}"]
             continue
-        described = classes[node["class_type"]].describe()["input"]
-        known = {**described["required"], **described.get("optional", {})}
+        described = chosen_inputs(classes[node["class_type"]].describe()["input"], node["inputs"])
+        known = {**described["required"], **described["optional"]}
         wrong = [f"{name}: missing" for name in described["required"] if name not in node["inputs"]]
         wrong += [f"{name}: unknown" for name in node["inputs"] if name not in known]
         for name in node["inputs"].keys() & known.keys():
@@ -50,6 +51,34 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
         if wrong:
             errors[node_id] = wrong
     return errors
+
+
+def chosen_inputs(described: dict, given: dict[str, Any], prefix: str = "") -> dict[str, dict]:
+    """The inputs that a node has with the choices made in `given`: {"required", "optional"}, name → [type, options].
+    Those of a choice come behind it."""
+    found: dict[str, dict] = {"required": {}, "optional": {}}
+    for kind, inputs in described.items():
+        for name, (io_type, options) in inputs.items():
+            found[kind][prefix + name] = [io_type, options]
+            if io_type == DYNAMIC:
+                key = given.get(prefix + name)
+                inner = next((option["inputs"] for option in options["options"] if option["key"] == key), {})
+                for inner_kind, more in chosen_inputs(inner, given, f"{prefix}{name}.").items():
+                    found[inner_kind] |= more
+    return found
+
+
+def nested(inputs: dict[str, Any], described: dict) -> dict[str, Any]:
+    """Inputs as a node gets them: a choice is a dictionary of its own name and its inputs."""
+    result: dict[str, Any] = {}
+    dynamic = {name for kind in described.values() for name, (io_type, _) in kind.items() if io_type == DYNAMIC}
+    for name, value in inputs.items():
+        choice, dot, inner = name.partition(".")
+        if choice in dynamic:
+            result.setdefault(choice, {})[inner if dot else choice] = value
+        else:
+            result[name] = value
+    return result
 
 
 def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
@@ -68,11 +97,13 @@ def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
         cls = classes[prompt[node_id]["class_type"]]
         schema = cls.define_schema()
         inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in prompt[node_id]["inputs"].items()}
+        described = cls.describe()["input"]
         if schema.is_input_list:
-            results = [cls.execute(**inputs)]
+            results = [cls.execute(**nested(inputs, described))]
         else:
             calls = max((len(values) for values in inputs.values()), default=1)
-            results = [cls.execute(**{k: v[min(i, len(v) - 1)] for k, v in inputs.items()}) for i in range(calls)]
+            rows = [{k: v[min(i, len(v) - 1)] for k, v in inputs.items()} for i in range(calls)]
+            results = [cls.execute(**nested(row, described)) for row in rows]
         outputs[node_id] = [
             [item for r in results for item in (r.result[slot] if out.is_output_list else [r.result[slot]])]
             for slot, out in enumerate(schema.outputs)
@@ -100,6 +131,9 @@ def _problem(value, io_type, options, prompt, classes) -> str | None:
         if value[1] >= len(given) or io_type not in (given[value[1]], "*"):
             return f"links to output {value[1]} of {source['class_type']}, not {io_type}"
         return None
+    if io_type == DYNAMIC:
+        keys = [option["key"] for option in options["options"]]
+        return None if value in keys else f"{value!r} is not in {keys}"
     if io_type == "COMBO":
         return None if value in options["options"] else f"{value!r} is not in {options['options']}"
     types = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}

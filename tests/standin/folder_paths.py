@@ -2,11 +2,20 @@
 
 import os
 
-folders: dict[str, list[str]] = {"diffusers": [], "checkpoints": []}
+folders: dict[str, list[str]] = {"diffusers": [], "checkpoints": [], "clip_vision": [], "text_encoders": [], "datasets": []}
+directories: dict[str, str] = {"input": "input", "temp": "temp"}
 
 
 def get_folder_paths(kind):
     return list(folders[kind])
+
+
+def get_input_directory():
+    return directories["input"]
+
+
+def get_temp_directory():
+    return directories["temp"]
 
 
 def get_filename_list(kind):

@@ -10,12 +10,12 @@ class _Input:
     options: tuple[str, ...] = ()  # what an input of this type may say beside the common ones
     constants: dict = {}
 
-    def __init__(self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, **options):
+    def __init__(self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, extra_dict=None, **options):
         unknown = set(options) - set(self.options)
         assert not unknown, f"{id}: {self.io_type} inputs know nothing of {unknown}"
         self.id, self.optional = id, optional
         common = {"display_name": display_name, "tooltip": tooltip, "advanced": advanced}
-        said = {_SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options}.items()}
+        said = {_SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options, **(extra_dict or {})}.items()}
         self.described = {key: value for key, value in said.items() if value is not None}
 
 
@@ -48,6 +48,30 @@ Combo = _type("COMBO", "default", "options", multiselect=False)
 Input = _Input
 
 
+class DynamicCombo:
+    """A choice that brings inputs of its own: those of option key stand under the choice's name, a dot and their own."""
+
+    @dataclass
+    class Option:
+        key: str
+        inputs: list
+
+    class Input(_Input):
+        io_type = "COMFY_DYNAMICCOMBO_V3"
+
+        def __init__(self, id, options, *, display_name=None, optional=False, tooltip=None):
+            super().__init__(id, display_name=display_name, optional=optional, tooltip=tooltip)
+            self.described["options"] = [{"key": option.key, "inputs": _described(option.inputs)} for option in options]
+
+
+def _described(items):
+    inputs = {"required": {}}
+    for item in items:
+        kind = "optional" if item.optional else "required"
+        inputs.setdefault(kind, {})[item.id] = [item.io_type, item.described]
+    return inputs
+
+
 @dataclass
 class Schema:
     node_id: str
@@ -72,17 +96,13 @@ class ComfyNode:
     def describe(cls):
         """What /object_info says about the node, as far as the tests look at it."""
         schema = cls.define_schema()
-        inputs = {"required": {}}
-        for item in schema.inputs:
-            kind = "optional" if item.optional else "required"
-            inputs.setdefault(kind, {})[item.id] = [item.io_type, item.described]
         return {
             "name": schema.node_id,
             "display_name": schema.display_name,
             "category": schema.category,
             "description": schema.description,
             "search_aliases": schema.search_aliases,
-            "input": inputs,
+            "input": _described(schema.inputs),
             "is_input_list": schema.is_input_list,
             "output": [item.io_type for item in schema.outputs],
             "output_name": [item.display_name for item in schema.outputs],
