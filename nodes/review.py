@@ -78,7 +78,7 @@ def _record(pair: EditPair, verdict: dict | None, scores: dict) -> dict:
 
 
 def picture(key: str, path: str, side: str) -> bytes:
-    """A picture of a pair, at most `side` pixels long, as WebP: without loss from 1024 pixels on, for looking closely."""
+    """A picture of a pair, at most `side` pixels long, as WebP; without loss at the largest, for looking at pixels."""
     from PIL import Image
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
@@ -86,7 +86,7 @@ def picture(key: str, path: str, side: str) -> bytes:
     if not stays_inside(path) or os.path.commonpath([file, home]) != home:
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
-    close = longest >= 1024
+    close = longest == SIDES[1]
     Image.fromarray(read_picture(file, longest)).save(data, "WEBP", lossless=close, quality=88, method=0 if close else 4)
     return data.getvalue()
 
