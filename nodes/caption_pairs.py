@@ -170,7 +170,7 @@ class PromptToPromptPairs(io.ComfyNode):
             single("sampler", sampler),
             (single("lowest_sharing", lowest_sharing), single("highest_sharing", highest_sharing)),
             (single("lowest_guidance", lowest_guidance), single("highest_guidance", highest_guidance)),
-            _weights(single("weights", method.get("weights", [""]))),
+            _weights(single("weights", method.get("weights") or [""])),
         )
         triples, model = _zipped(caption, instruction, edited_caption), single("editor", editor)
         drawn = {triple: _drawn(recipe, triple, single("seed", seed), single("candidates", candidates)) for triple in triples}

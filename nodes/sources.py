@@ -27,17 +27,16 @@ def pictures_input() -> io.Input:
     )
 
 
-def sources_of(
-    pictures, folder=(), masks=(folders.NONE,), image=(), mask=(None,), boxes=(None,)
-) -> Folder | list[Source]:
-    """The pictures that the inputs of a node name; every input as a list, as ComfyUI hands them to it."""
+def sources_of(pictures, folder=None, masks=None, image=None, mask=None, boxes=None) -> Folder | list[Source]:
+    """The pictures that the inputs of the choice name: every one a list, or None where it was left out."""
     if single("pictures", pictures) == FOLDER:
         masked = single("masks", masks)
         return Folder(
             folders.picture_folder(single("folder", folder), "folder"),
             None if masked == folders.NONE else folders.picture_folder(masked, "masks"),
         )
-    images = [as_image(batch) for batch in image if batch is not None]
+    mask, boxes = mask or [None], boxes or [None]
+    images = [as_image(batch) for batch in image or [] if batch is not None]
     if not images:
         raise RethinkError("image: connect pictures, or choose a folder.")
     for name, values in (("mask", mask), ("boxes", boxes)):
@@ -74,18 +73,20 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
 
 
 def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
-    """A connected picture as the file that synthesis reads, named after what is in it."""
+    """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
     pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
-    name = hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()[:16]
-    path, masked = folders.temporary(f"rethink/{name}.png"), ""
+    white = None if mask is None else (mask > 0.5).cpu().numpy()
+    where = repr(spots).encode() + (b"" if white is None else white.tobytes())
+    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + ("-" + _digest(where) if mask is not None or spots else "")
+    path, masked = folders.temporary(f"rethink/{name}.png"), folders.temporary(f"rethink/{name}-mask.png")
     write_whole(path, encode_png(pixels))
-    if mask is not None:
-        white = (mask > 0.5).cpu().numpy()
-        place = hashlib.sha256(white.tobytes()).hexdigest()[:8]
-        masked = str(folders.temporary(f"rethink/{name}-{place}.png"))
-        write_whole(path.with_name(f"{name}-{place}.png"), encode_png(white))
-        name = f"{name}-{place}"  # another mask makes other pairs
-    return Source(name, str(path), masked, spots)
+    if white is not None:
+        write_whole(masked, encode_png(white))
+    return Source(name, str(path), "" if white is None else str(masked), spots)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def stamp_of(pictures: dict[str, Any]) -> Any:

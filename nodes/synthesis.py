@@ -150,7 +150,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         cls, operation, pictures, dataset, pairs, seed, thinker=(None,), place=("",), description=("",),
         paraphrase=(False,), templates=("",), smallest=(0.03,), largest=(0.2,), longest_side=(2048,),
     ) -> io.NodeOutput:  # fmt: skip
-        given = {name: single(name, values) for name, values in operation.items()}
+        given = {name: single(name, values) for name, values in operation.items() if values is not None}
         chosen = given.pop("operation")
         said = Description(single("place", place).strip(), single("description", description).strip())
         chat, reworded = chat_of(single("thinker", thinker)), single("paraphrase", paraphrase)

@@ -13,6 +13,7 @@ from tests.hosts import PACK_ROOT, STANDIN
 sys.path.insert(0, str(STANDIN))
 
 import folder_paths  # noqa: E402
+import server  # noqa: E402
 from comfy import model_management, utils  # noqa: E402
 
 from tests.miniatures import INSTRUCT, write_folder  # noqa: E402
@@ -49,18 +50,27 @@ def miniature(tmp_path_factory):
 def models(tmp_path, monkeypatch):
     """Empty model folders, by kind."""
     kinds = {kind: tmp_path / "models" / kind for kind in folder_paths.folders}
-    places = {kind: tmp_path / kind for kind in ("input", "temp")}
-    for folder in (*kinds.values(), *places.values()):
+    for folder in kinds.values():
         folder.mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "folders", {kind: [str(folder)] for kind, folder in kinds.items()})
-    monkeypatch.setattr(folder_paths, "directories", {kind: str(folder) for kind, folder in places.items()})
-    return SimpleNamespace(**kinds, **places)
+    return SimpleNamespace(**kinds)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Empty folders of results, by kind."""
+    monkeypatch.setattr(folder_paths, "base", str(tmp_path))
+    for kind in ("output", "input", "temp"):
+        (tmp_path / kind).mkdir()
+    return SimpleNamespace(**{kind: tmp_path / kind for kind in ("output", "input", "temp")})
 
 
 @pytest.fixture(autouse=True)
 def fresh_host():
-    """No progress reported, nothing loaded, nothing interrupted."""
+    """No progress reported, nothing loaded, nothing said, nothing interrupted."""
     utils.reports.clear()
+    server.sent.clear()
+    server.texts.clear()
     model_management.loaded.clear()
     yield
     model_management.interrupt_current_processing(False)

@@ -25,7 +25,7 @@ def all_inputs_of(node):
     for name, (io_type, options) in inputs_of(node).items():
         if io_type == DYNAMIC:
             for option in options["options"]:
-                chosen = all_inputs_of({"input": option["inputs"]})
+                chosen = inputs_of({"input": option["inputs"]})
                 found |= {f"{name}={option['key']}.{inner}": described for inner, described in chosen.items()}
     return found
 

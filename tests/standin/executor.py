@@ -4,11 +4,12 @@ import asyncio
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
+from comfy_execution import graph_utils
 
 Prompt = dict[str, dict[str, Any]]
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
@@ -41,9 +42,9 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
         if node["class_type"] not in classes:
             errors[node_id] = [f"unknown node {node['class_type']}"]
             continue
-        described = chosen_inputs(classes[node["class_type"]].describe()["input"], node["inputs"])
-        known = {**described["required"], **described["optional"]}
-        wrong = [f"{name}: missing" for name in described["required"] if name not in node["inputs"]]
+        required, optional = expected(classes[node["class_type"]], node["inputs"])
+        known = {**required, **optional}
+        wrong = [f"{name}: missing" for name in required if name not in node["inputs"]]
         wrong += [f"{name}: unknown" for name in node["inputs"] if name not in known]
         for name in node["inputs"].keys() & known.keys():
             problem = _problem(node["inputs"][name], *known[name], prompt, classes)
@@ -53,37 +54,23 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
     return errors
 
 
-def chosen_inputs(described: dict, given: dict[str, Any], prefix: str = "") -> dict[str, dict]:
-    """The inputs that a node has with the choices made in `given`: {"required", "optional"}, name → [type, options].
-    Those of a choice come behind it."""
-    found: dict[str, dict] = {"required": {}, "optional": {}}
-    for kind, inputs in described.items():
-        for name, (io_type, options) in inputs.items():
-            found[kind][prefix + name] = [io_type, options]
-            if io_type == DYNAMIC:
-                key = given.get(prefix + name)
-                inner = next((option["inputs"] for option in options["options"] if option["key"] == key), {})
-                for inner_kind, more in chosen_inputs(inner, given, f"{prefix}{name}.").items():
-                    found[inner_kind] |= more
-    return found
-
-
-def nested(inputs: dict[str, Any], described: dict) -> dict[str, Any]:
-    """Inputs as a node gets them: a choice is a dictionary of its own name and its inputs."""
-    result: dict[str, Any] = {}
-    dynamic = {name for kind in described.values() for name, (io_type, _) in kind.items() if io_type == DYNAMIC}
-    for name, value in inputs.items():
-        choice, dot, inner = name.partition(".")
-        if choice in dynamic:
-            result.setdefault(choice, {})[inner if dot else choice] = value
-        else:
-            result[name] = value
-    return result
+def expected(cls: type, given: dict[str, Any]) -> tuple[dict, dict]:
+    """(required, optional) inputs by name, with those that the choices in `given` bring along as “choice.name”."""
+    described = cls.describe()["input"]
+    required, optional = {}, dict(described.get("optional", {}))
+    for name, (io_type, options) in described["required"].items():
+        required[name] = [io_type, options]
+        if io_type == DYNAMIC:
+            chosen = next((o["inputs"] for o in options["options"] if o["key"] == given.get(name)), {"required": {}})
+            required |= {f"{name}.{inner}": described for inner, described in chosen["required"].items()}
+            optional |= {f"{name}.{inner}": described for inner, described in chosen.get("optional", {}).items()}
+    return required, optional
 
 
 def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
     """Runs a valid prompt: {"outputs": node id → list an output, "ui": node id → what the node shows}."""
     assert not (errors := validate(prompt, classes)), errors
+    nodes = _Nodes(prompt)
     outputs: dict[str, list[list]] = {}
     shown: dict[str, Any] = {}
 
@@ -94,28 +81,62 @@ def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
         return outputs[node_id][slot]
 
     def compute(node_id: str) -> None:
-        cls = classes[prompt[node_id]["class_type"]]
+        cls = classes[nodes.get_node(node_id)["class_type"]]
         schema = cls.define_schema()
-        inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in prompt[node_id]["inputs"].items()}
-        described = cls.describe()["input"]
+        cls = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id=node_id, dynprompt=nodes)})
+        given = nodes.get_node(node_id)["inputs"]
+        inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in given.items()}
         if schema.is_input_list:
-            results = [cls.execute(**nested(inputs, described))]
+            calls = [inputs]
         else:
-            calls = max((len(values) for values in inputs.values()), default=1)
-            rows = [{k: v[min(i, len(v) - 1)] for k, v in inputs.items()} for i in range(calls)]
-            results = [cls.execute(**nested(row, described)) for row in rows]
+            count = max((len(values) for values in inputs.values()), default=1)
+            calls = [{k: v[min(i, len(v) - 1)] for k, v in inputs.items()} for i in range(count)]
+        results = []
+        for call in calls:
+            graph_utils.GraphBuilder.prefix = node_id
+            result = cls.execute(**_nested(call, cls))
+            if result.expand:
+                nodes.expanded |= result.expand
+                results.append([value_of(link)[0] for link in result.result])
+            else:
+                results.append(result.result)
         outputs[node_id] = [
-            [item for r in results for item in (r.result[slot] if out.is_output_list else [r.result[slot]])]
+            [item for values in results for item in (values[slot] if out.is_output_list else [values[slot]])]
             for slot, out in enumerate(schema.outputs)
         ]
-        if (shows := results[-1].ui) is not None:
-            shown[node_id] = shows if isinstance(shows, dict) else shows.as_dict()
+        if result.ui is not None:
+            shown[node_id] = result.ui if isinstance(result.ui, dict) else result.ui.as_dict()
 
     with torch.inference_mode():
         for node_id, node in prompt.items():
-            if classes[node["class_type"]].define_schema().is_output_node and node_id not in shown:
+            if classes[node["class_type"]].define_schema().is_output_node and node_id not in outputs:
                 compute(node_id)
     return {"outputs": outputs, "ui": shown}
+
+
+class _Nodes:
+    """The nodes of a prompt, and those that others expanded into."""
+
+    def __init__(self, prompt: Prompt):
+        self.prompt, self.expanded = prompt, {}
+
+    def get_node(self, node_id: str) -> dict:
+        return self.prompt.get(node_id) or self.expanded[node_id]
+
+    def get_display_node_id(self, node_id: str) -> str:
+        return self.expanded.get(node_id, {}).get("override_display_id", node_id)
+
+
+def _nested(inputs: dict[str, Any], cls: type) -> dict[str, Any]:
+    """“choice.name” and “choice” become one dictionary; what was left out of it is None."""
+    described = cls.describe()["input"]["required"]
+    choices = {name: {} for name, (io_type, _) in described.items() if io_type == DYNAMIC}
+    first = {name: value[0] if isinstance(value, list) else value for name, value in inputs.items()}
+    for group in expected(cls, first):
+        for name in (name for name in group if name.partition(".")[0] in choices):
+            choice, _, inner = name.partition(".")
+            choices[choice][inner or choice] = inputs.get(name)
+    return {name: value for name, value in inputs.items() if name.partition(".")[0] not in choices} | choices
 
 
 def _is_link(value: Any) -> bool:

@@ -156,7 +156,7 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("select") || (event.target.matches("button") && ["Enter", " "].includes(event.key));
+  const typing = event.target.matches("select") || (event.target.matches("button:focus-visible") && ["Enter", " "].includes(event.key));
   const act = KEYS[event.key.toLowerCase()];
   if (!act || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();

@@ -1,6 +1,7 @@
 """Stand-in for the V3 node schema: the types the pack uses, and their description in the form that /object_info has."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 _SPELLING = {"dynamic_prompts": "dynamicPrompts"}
 
@@ -40,36 +41,41 @@ def Custom(io_type):
 _NUMBER = ("default", "min", "max", "step")
 Image = _type("IMAGE")
 Mask = _type("MASK")
+Clip = _type("CLIP")
 Boolean = _type("BOOLEAN", "default", "label_on", "label_off")
 Int = _type("INT", *_NUMBER, "control_after_generate")
 Float = _type("FLOAT", *_NUMBER, "round")
 String = _type("STRING", "default", "multiline", "placeholder", "dynamic_prompts", multiline=False)
 Combo = _type("COMBO", "default", "options", multiselect=False)
-Input = _Input
+Input, Output = _Input, _Output
 
 
 class DynamicCombo:
-    """A choice that brings inputs of its own: those of option key stand under the choice's name, a dot and their own."""
+    io_type = "COMFY_DYNAMICCOMBO_V3"
 
-    @dataclass
     class Option:
-        key: str
-        inputs: list
+        def __init__(self, key, inputs):
+            self.described = {"key": key, "inputs": _described(inputs)}
 
     class Input(_Input):
         io_type = "COMFY_DYNAMICCOMBO_V3"
+        options = ("options",)
 
-        def __init__(self, id, options, *, display_name=None, optional=False, tooltip=None):
-            super().__init__(id, display_name=display_name, optional=optional, tooltip=tooltip)
-            self.described["options"] = [{"key": option.key, "inputs": _described(option.inputs)} for option in options]
+        def __init__(self, id, *, options, **common):
+            super().__init__(id, options=[option.described for option in options], **common)
 
 
-def _described(items):
-    inputs = {"required": {}}
-    for item in items:
+class Hidden(Enum):
+    unique_id = "UNIQUE_ID"
+    dynprompt = "DYNPROMPT"
+
+
+def _described(inputs):
+    described = {"required": {}}
+    for item in inputs:
         kind = "optional" if item.optional else "required"
-        inputs.setdefault(kind, {})[item.id] = [item.io_type, item.described]
-    return inputs
+        described.setdefault(kind, {})[item.id] = [item.io_type, item.described]
+    return described
 
 
 @dataclass
@@ -84,11 +90,14 @@ class Schema:
     is_input_list: bool = False
     is_output_node: bool = False
     not_idempotent: bool = False
+    enable_expand: bool = False
+    accept_all_inputs: bool = False
+    hidden: list = field(default_factory=list)
 
 
 class NodeOutput:
-    def __init__(self, *result, ui=None):
-        self.result, self.ui = result, ui
+    def __init__(self, *result, ui=None, expand=None):
+        self.result, self.ui, self.expand = result, ui, expand
 
 
 class ComfyNode:
