@@ -62,11 +62,14 @@ def built_in_triples() -> list[Triple]:
 
 
 def read_triples(path: str | Path) -> list[Triple]:
-    """JSON lines {"input", "edit", "output"}. Raises RethinkError naming the line for what is none."""
+    """JSON lines {"input", "edit", "output"}, or what `captions_to_edits` writes, which says "caption" for "input".
+
+    Raises RethinkError naming the line for what is none.
+    """
     triples = []
     for number, record in enumerate(_lines(path), 1):
         try:
-            triples.append(Triple(record["input"], record["edit"], record["output"]))
+            triples.append(Triple(record.get("input") or record["caption"], record["edit"], record["output"]))
         except (KeyError, TypeError, AttributeError, RethinkError) as error:
             raise RethinkError(f'triples: line {number} of {path} needs "input", "edit" and "output": {error}') from error
     if not triples:

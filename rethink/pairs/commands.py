@@ -1,4 +1,4 @@
-"""The commands of the pairs: `synthesize`, `caption-edits`, `filter`, `export`, `import`, `inspect`."""
+"""The commands of the pairs: `synthesize`, `caption-edits`, `p2p`, `filter`, `export`, `import`, `inspect`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ EXAMPLES = """examples:
   python -m rethink synthesize photos my-pairs --pairs 4
   python -m rethink synthesize photos my-pairs --operations cover --set cover.fill=black --boxes faces.json
   python -m rethink synthesize photos my-pairs --editor models/diffusers/qwen-edit --inverse "remove the hat"
+  python -m rethink caption-edits captions.txt edits.jsonl --thinker http://localhost:8000/v1 --model qwen
+  python -m rethink p2p edits.jsonl my-pairs --sd models/diffusers/sd15 --clip models/clip/clip-vit-large-patch14
   python -m rethink filter my-pairs --clip models/clip/clip-vit-large-patch14
   python -m rethink export my-pairs ai-toolkit my-dataset
 
@@ -27,6 +29,7 @@ def add_commands(commands) -> None:
     """Adds the commands to the subparsers of `python -m rethink`."""
     _add_synthesize(commands)
     _add_caption_edits(commands)
+    _add_p2p(commands)
     _add_filter(commands)
     _add_export(commands)
     _add_inspect(commands)
@@ -58,7 +61,7 @@ def _configured(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     return options
 
 
-PATHS = {"masks", "boxes", "templates", "triples", "fine_tuning"}
+PATHS = {"masks", "boxes", "templates", "triples", "fine_tuning", "clip", "sd"}
 
 
 def _add_synthesize(commands) -> None:
@@ -99,6 +102,29 @@ def _add_caption_edits(commands) -> None:
     parser.add_argument("--fine-tuning", type=Path, help="only write --triples as a fine-tuning file in the paper's format")
     parser.add_argument("--seed", type=int, default=0)
     _add_thinker(parser)
+
+
+def _add_p2p(commands) -> None:
+    from .candidates import Selection
+    from .prompt_to_prompt import METHODS, Recipe
+
+    recipe, selection = Recipe(), Selection()
+    parser = _command(commands, "p2p", "pairs drawn from two captions each, the best of many candidates", _p2p)
+    parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser.add_argument("--sd", type=Path, required=True, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
+    parser.add_argument("--clip", type=Path, required=True, help="a transformers CLIPModel folder")
+    parser.add_argument("--method", choices=METHODS, default=recipe.method)
+    parser.add_argument("--steps", type=int, default=recipe.steps)
+    parser.add_argument("--sampler", default=recipe.sampler)
+    parser.add_argument("--threshold", nargs=2, type=float, default=list(recipe.threshold), help="share of the steps that share attention")
+    parser.add_argument("--guidance", nargs=2, type=float, default=list(recipe.guidance))
+    for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
+        default = getattr(selection, name)
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
+    parser.add_argument("--looks", nargs="*", metavar="SHARE:SLACK", help="when hopeless candidates are dropped, e.g. 0.3:0.15; none: never")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
 
 
 def _add_filter(commands) -> None:
@@ -233,6 +259,44 @@ def _caption_edits(options) -> int:
     done = captions_to_edits(chat, read_captions(options.captions), options.output, triples, options.seed, _Line(line))
     print(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
     return 0
+
+
+def _p2p(options) -> int:
+    from .candidates import Drawer, Selection, draw_pairs, load_text_to_image
+    from .captions import read_triples
+    from .clip import Clip
+    from .formats import describe_store
+    from .prompt_to_prompt import Recipe
+    from .store import PairStore
+
+    recipe = Recipe(options.method, options.steps, options.sampler, tuple(options.threshold), tuple(options.guidance))
+    looks = Selection().looks if options.looks is None else _looks(options.looks)
+    selection = Selection(
+        options.candidates, options.batch, options.image, options.caption, options.direction, options.best, looks, options.audited
+    )  # fmt: skip
+    triples = read_triples(options.triples)
+    pipeline, clip = load_text_to_image(options.sd, options.device), Clip(options.clip, options.device)
+
+    def line(tally) -> str:
+        rate = tally.kept / tally.seconds if tally.seconds else 0
+        seen = tally.captions + before
+        left = tally.seconds / tally.captions * (len(triples) - seen) if tally.captions else float("inf")
+        return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {_clock(left)} left"
+
+    with PairStore(options.store).writing() as store:
+        before = sum(1 for _ in store.drawn)
+        done = draw_pairs(store, triples, Drawer(store, pipeline, clip, recipe, selection, options.seed), on_progress=_Line(line))
+        describe_store(store)
+    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {_clock(done.seconds)} → {options.store}")
+    print(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
+    return 0
+
+
+def _looks(texts: list[str]) -> tuple[tuple[float, float], ...]:
+    try:
+        return tuple((float(share), float(slack)) for share, slack in (text.split(":") for text in texts))
+    except ValueError as error:
+        raise RethinkError(f"--looks: expected SHARE:SLACK, for example 0.3:0.15, got {' '.join(texts)}.") from error
 
 
 def _filter(options) -> int:

@@ -26,7 +26,7 @@ def read_picture(path: str | Path, longest_side: int = 0) -> np.ndarray:
     CMYK, greyscale, palette, 16 bits: converted. Transparency lies on white, as a viewer shows it.
     Raises RethinkError naming the reason for what is no single readable picture: broken, animated, or absurdly large.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
@@ -40,9 +40,11 @@ def read_picture(path: str | Path, longest_side: int = 0) -> np.ndarray:
             if longest_side and max(picture.size) > longest_side:
                 picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
             return np.asarray(picture)
+    except RethinkError:
+        raise
+    except UnidentifiedImageError as error:  # its own words name an address in memory
+        raise RethinkError("cannot be read as a picture: it is in no format that is known here") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        if isinstance(error, RethinkError):
-            raise
         raise RethinkError(f"cannot be read as a picture: {error}") from error
 
 

@@ -60,6 +60,11 @@ class Candidates:
     after: Tensor
 
 
+# keep(share, candidates) → for each candidate, whether it is worth being drawn on. The candidates' pictures are what
+# the model expects to come out when this share of the steps is done.
+Keep = Callable[[float, Candidates], Sequence[bool]]
+
+
 @torch.inference_mode()
 def generate(
     pipeline: Any,
@@ -68,79 +73,99 @@ def generate(
     seeds: Sequence[int],
     recipe: Recipe = Recipe(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
+    *,
+    looks: Sequence[float] = (),
+    keep: Keep | None = None,
 ) -> Candidates:
     """Draws one pair of pictures a seed, all as one batch.
 
     pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline, used for its modules and left as it was.
     on_step: called with (step 1…total, total); what it raises ends the run.
+    looks: shares of the steps after which `keep` says who goes on; the result holds those that came through.
     A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that cannot be paired.
     """
     if caption.strip() == edited_caption.strip():
         raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
-    unet, count = pipeline.unet, len(seeds)
+    unet = pipeline.unet
     side = unet.config.sample_size
     draws = [_draw(seed, (1, unet.config.in_channels, side, side), recipe) for seed in seeds]
-    thresholds = torch.tensor([draw.threshold for draw in draws])
-    guidances = torch.tensor([draw.guidance for draw in draws])
-    generators = [draw.generator for draw in draws] + [_copy(draw.generator) for draw in draws]
-
     schedule = Schedule(recipe.sampler, pipeline.scheduler, recipe.steps)
     noise = torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(unet.device)
     latents, first = schedule.begin(noise)
-    text, conditions = _conditions(pipeline, [caption, edited_caption], count)
-    scale = guidances.repeat(2)[:, None, None, None].to(unet.device)
+    total = len(schedule.timesteps)
+    checks = {round(share * total): share for share in looks} if keep else {}
+    conditions = _conditions(pipeline, [caption, edited_caption])
     sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, unet.device)
     with _shared_attention(unet, sharing):
-        for index in range(first, len(schedule.timesteps)):
-            sharing.rows = (index / len(schedule.timesteps) < thresholds).to(unet.device)
+        for index in range(first, total):
+            sharing.rows = torch.tensor([index / total < draw.threshold for draw in draws], device=unet.device)
             model_input = schedule.model_input(latents, index)
-            batch = model_input.repeat(2, 1, 1, 1).to(unet.dtype)
-            output = unet(
-                batch, schedule.timesteps[index], encoder_hidden_states=text, added_cond_kwargs=conditions, return_dict=False
-            )[0]  # fmt: skip
-            null, told = output.float().chunk(2)
-            latents = schedule.step(null + scale * (told - null), model_input, latents, index, generators)
-            on_step(index + 1, len(schedule.timesteps))
-    before, after = _decode(pipeline.vae, latents).chunk(2)
-    return Candidates(tuple(seeds), tuple(thresholds.tolist()), tuple(guidances.tolist()), before, after)
+            output = _guided(unet, model_input, schedule.timesteps[index], conditions, draws)
+            generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
+            latents = schedule.step(output, model_input, latents, index, generators)
+            on_step(index + 1, total)
+            if index + 1 in checks and index + 1 < total:
+                expected = _candidates(pipeline.vae, draws, schedule.clean(output, model_input, index))
+                kept = torch.tensor(keep(checks[index + 1], expected), dtype=torch.bool)
+                draws = [draw for draw, stays in zip(draws, kept) if stays]
+                if not draws:
+                    return _candidates(pipeline.vae, [], latents)
+                schedule.keep(kept.repeat(2))
+                latents = latents[kept.repeat(2).to(latents.device)]
+    return _candidates(pipeline.vae, draws, latents)
 
 
 @dataclass(frozen=True, eq=False)
 class _Draw:
+    seed: int
     noise: Tensor
     threshold: float
     guidance: float
-    generator: torch.Generator  # goes on to the noise of ancestral steps
+    generators: tuple[torch.Generator, torch.Generator]  # for ancestral steps; both pictures get the same noise
 
 
 def _draw(seed: int, shape: tuple[int, ...], recipe: Recipe) -> _Draw:
-    generator = torch.Generator().manual_seed(seed % 2**32)
+    generator, other = torch.Generator().manual_seed(seed % 2**32), torch.Generator()
     noise = torch.randn(shape, generator=generator)
     (low, high), (weak, strong) = recipe.threshold, recipe.guidance
     p, scale = torch.rand(2, generator=generator).tolist()
-    return _Draw(noise, low + p * (high - low), weak + scale * (strong - weak), generator)
-
-
-def _copy(generator: torch.Generator) -> torch.Generator:
-    """The second picture of a pair gets the same ancestral noise as the first."""
-    other = torch.Generator()
     other.set_state(generator.get_state())
-    return other
+    return _Draw(seed, noise, low + p * (high - low), weak + scale * (strong - weak), (generator, other))
 
 
-def _conditions(pipeline: Any, captions: list[str], count: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Text embeddings, and what SDXL wants besides, in the batch's order: [null, told] × [first, second] × pairs."""
+def _guided(unet: Any, model_input: Tensor, timestep: Tensor, conditions: dict, draws: list[_Draw]) -> Tensor:
+    """The model's output for [first, second] × pairs with classifier-free guidance, each pair by its own."""
+    rows = {name: value.repeat_interleave(len(draws), 0) for name, value in conditions.items()}
+    text = rows.pop("text")
+    output = unet(
+        model_input.repeat(2, 1, 1, 1).to(unet.dtype), timestep, encoder_hidden_states=text, added_cond_kwargs=rows,
+        return_dict=False,
+    )[0]  # fmt: skip
+    null, told = output.float().chunk(2)
+    scale = torch.tensor([draw.guidance for draw in draws], device=null.device).repeat(2)
+    return null + scale[:, None, None, None] * (told - null)
+
+
+def _conditions(pipeline: Any, captions: list[str]) -> dict[str, Tensor]:
+    """Text embeddings, and what SDXL wants besides, four rows each: [null, told] × [first, second]."""
     encoded = pipeline.encode_prompt(
         captions, device=pipeline.unet.device, num_images_per_prompt=1, do_classifier_free_guidance=True
     )
     told, null, *pooled = encoded
-    text = torch.cat([null, told]).repeat_interleave(count, 0).to(pipeline.unet.dtype)
+    text = torch.cat([null, told]).to(pipeline.unet.dtype)
     if not pooled:
-        return text, {}
+        return {"text": text}
     size = pipeline.unet.config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
     sizes = torch.tensor([[size, size, 0, 0, size, size]], dtype=text.dtype, device=text.device)
-    pooled_text = torch.cat([pooled[1], pooled[0]]).repeat_interleave(count, 0).to(text.dtype)
-    return text, {"text_embeds": pooled_text, "time_ids": sizes.expand(len(text), -1)}
+    return {"text": text, "text_embeds": torch.cat([pooled[1], pooled[0]]).to(text.dtype), "time_ids": sizes.repeat(4, 1)}
+
+
+def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
+    before, after = _decode(vae, latents).chunk(2) if draws else torch.zeros(2, 0, 0, 0, 3)
+    return Candidates(
+        tuple(draw.seed for draw in draws), tuple(draw.threshold for draw in draws),
+        tuple(draw.guidance for draw in draws), before, after,
+    )  # fmt: skip
 
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ TONE = (
     ),
     Operation(
         "relight", "Relight", "picture", "where the light comes from, its colour and its mood",
-        {"kind": OneOf(("flat", "dark")), "strength": Between(0.6, 0.85)}, relight,
+        {"kind": OneOf(("flat", "dark")), "strength": Between(0.55, 0.8)}, relight,
     ),
     Operation(
         "old_photo", "Old photo", "picture", "the colours",

@@ -149,3 +149,35 @@ def test_long_captions_are_cut_and_work(stable_diffusion):
     long = "the red make " * TOKENS
     made = generate(stable_diffusion, long, "the " + long, [0], recipe(1, method="refine"))
     assert torch.isfinite(made.after).all()
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler_ancestral", "dpmpp_2m", "unipc"])
+def test_dropping_some_changes_nothing_for_the_others(pipeline, sampler):
+    seen = []
+
+    def keep(share, expected):
+        seen.append((share, expected.seeds, tuple(expected.before.shape)))
+        return [seed != 5 for seed in expected.seeds]
+
+    options = Recipe(steps=6, sampler=sampler)
+    whole = generate(pipeline, *CAPTIONS, [3, 5, 8], options)
+    early = generate(pipeline, *CAPTIONS, [3, 5, 8], options, looks=(0.5, 0.8), keep=keep)
+    assert early.seeds == (3, 8) and [s[:2] for s in seen] == [(0.5, (3, 5, 8)), (0.8, (3, 8))]
+    assert seen[0][2] == tuple(whole.before.shape)
+    for name in ("before", "after"):
+        assert torch.allclose(getattr(early, name), getattr(whole, name)[[0, 2]], atol=1e-4)
+    assert early.thresholds == whole.thresholds[::2] and early.guidances == whole.guidances[::2]
+
+
+def test_what_is_expected_comes_nearer_to_what_comes_out(stable_diffusion):
+    expected = {}
+    options = recipe(0.5, steps=8, sampler="ddim")
+    made = generate(stable_diffusion, *CAPTIONS, [7], options, looks=(0.25, 0.9),
+                    keep=lambda share, c: expected.__setitem__(share, c.after) or [True])  # fmt: skip
+    apart = {share: float((after - made.after).abs().mean()) for share, after in expected.items()}
+    assert apart[0.9] < apart[0.25]
+
+
+def test_when_all_are_hopeless_nothing_comes_out(stable_diffusion):
+    made = generate(stable_diffusion, *CAPTIONS, [1, 2], recipe(0.5), looks=(0.5,), keep=lambda share, c: [False, False])
+    assert made.seeds == () and len(made.before) == len(made.after) == 0
