@@ -1,21 +1,21 @@
 """Pairs from captions, as InstructPix2Pix made its own: captions to edits, edits to two pictures that belong together."""
 
-import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from comfy_api.latest import io
 
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
+from ..rethink.pairs.candidates import Drawer, Selection, Tally, draw_pairs
 from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.prompt_to_prompt import Recipe, generate
-from ..rethink.pairs.store import EditPair, Ledger, PairStore
-from ..rethink.pairs.synthesis import pair_id
+from ..rethink.pairs.prompt_to_prompt import Recipe
+from ..rethink.pairs.store import Ledger, PairStore
 from . import folders, host, sockets
+from .datasets import LaterClip
 from .editor import MAX_SEED
 from .sources import single
 from .synthesis import chat_of
@@ -105,7 +105,7 @@ class PromptToPromptPairs(io.ComfyNode):
             node_id="RethinkPromptToPromptPairs",
             display_name="Prompt-To-Prompt Pairs",
             category="Rethink/Teach",
-            description="Draws pairs of pictures for pairs of captions, the same but for the edit. Filter them afterwards.",
+            description="Draws pairs of pictures for pairs of captions, the same but for the edit, and keeps the best.",
             search_aliases=["prompt2prompt", "p2p", "instructpix2pix", "paired images", "attention sharing"],
             is_input_list=True,
             inputs=[
@@ -125,19 +125,36 @@ class PromptToPromptPairs(io.ComfyNode):
                     tooltip="What the second picture takes from the first. self-attention: which pixels belong together, as "
                     "InstructPix2Pix did. replace: where words act, for exchanged words. refine: the same, for added words.",
                 ),
+                io.Combo.Input(
+                    "clip",
+                    options=folders.clip_names()[1:],
+                    default=host.BUILT_IN,
+                    tooltip="What chooses among the candidates: a transformers folder of a CLIPModel in models/clip_vision. "
+                    "The built-in one knows the built-in scenes alone.",
+                ),
                 io.Int.Input(
                     "candidates",
-                    default=16,
+                    default=Selection.candidates,
                     min=1,
                     max=10000,
-                    tooltip="Pairs drawn for every pair of captions, to filter the best from. The paper drew 100.",
+                    tooltip="Pairs drawn for every pair of captions, to choose the best from. The paper: 100.",
                 ),
-                io.Int.Input("at_once", default=4, min=1, max=64, tooltip="Drawn as one batch. Lower it if memory runs out."),
+                io.Int.Input(
+                    "best",
+                    default=Selection.best,
+                    min=1,
+                    max=1000,
+                    tooltip="So many are kept of every pair of captions, those of the best direction. The paper: 4.",
+                ),
+                io.Int.Input(
+                    "batch", default=Selection.batch, min=1, max=64,
+                    tooltip="Candidates drawn at once. Lower it if memory runs out.",
+                ),
                 io.String.Input(
                     "dataset",
                     default="prompt-pairs",
-                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. What is "
-                    "there already is not drawn again: a run that was stopped goes on.",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. Captions "
+                    "that were drawn for are not drawn for again: a run that was stopped goes on.",
                 ),
                 _seed("Every candidate has a 32-bit seed of its own, drawn from this."),
                 io.Int.Input("steps", optional=True, default=100, min=1, max=1000, tooltip="Denoising steps."),
@@ -151,87 +168,74 @@ class PromptToPromptPairs(io.ComfyNode):
                 ),
                 *_range("sharing", Recipe.threshold, 1.0, "Share of the steps in which attention is shared"),
                 *_range("guidance", Recipe.guidance, 100.0, "How strongly the captions are followed"),
+                _least("image", "Input and target of a kept pair are at least so alike, by CLIP."),
+                _least("caption_fit", "Both pictures of a kept pair fit their captions at least so well, by CLIP."),
+                _least("direction", "The pictures change at least so far along the change of the captions, by CLIP."),
+                io.Boolean.Input(
+                    "drop_early",
+                    optional=True,
+                    default=True,
+                    tooltip="Give up candidates that look hopeless while they are being drawn. The report says what that "
+                    "may have cost.",
+                    advanced=True,
+                ),
             ],
             outputs=[
-                sockets.Pairs.Output("pairs", tooltip="All candidates: for Filter Edit Pairs, with a CLIP and a best number."),
-                io.String.Output("report", tooltip="How many there are."),
+                sockets.Pairs.Output("pairs", tooltip="The best candidates of every pair of captions."),
+                io.String.Output("report", tooltip="How many were drawn, given up early, and kept."),
             ],
         )
 
     @classmethod
-    def execute(
-        cls, editor, caption, instruction, edited_caption, method, candidates, at_once, dataset, seed, steps=(100,),
-        sampler=(Recipe.sampler,), lowest_sharing=(0.1,), highest_sharing=(0.9,), lowest_guidance=(7.5,),
-        highest_guidance=(15.0,),
-    ) -> io.NodeOutput:  # fmt: skip
+    def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
+        triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
+        given = {name: single(name, values) for name, values in inputs.items()}
         recipe = Recipe(
-            METHODS[single("method", method["method"])],
-            single("steps", steps),
-            single("sampler", sampler),
-            (single("lowest_sharing", lowest_sharing), single("highest_sharing", highest_sharing)),
-            (single("lowest_guidance", lowest_guidance), single("highest_guidance", highest_guidance)),
+            METHODS[single("method", method["method"])], given["steps"], given["sampler"],
+            (given["lowest_sharing"], given["highest_sharing"]), (given["lowest_guidance"], given["highest_guidance"]),
             _weights(single("weights", method.get("weights") or [""])),
-        )
-        triples, model = _zipped(caption, instruction, edited_caption), single("editor", editor)
-        drawn = {triple: _drawn(recipe, triple, single("seed", seed), single("candidates", candidates)) for triple in triples}
-        folder = folders.dataset_path(single("dataset", dataset), "dataset")
-        with PairStore(folder).writing() as store:
-            batches = list(_batches(store, drawn, single("at_once", at_once)))
-            count = host.on_count()
-            for index, (triple, batch) in enumerate(batches):
-                line = f"batch {index + 1} of {len(batches)} · {triple.edit}"
-                for pair in _made(
-                    store, model, recipe, triple, batch,
-                    lambda step, total: count(index * total + step, len(batches) * total, line),
-                ):  # fmt: skip
-                    store.add(pair)
+        )  # fmt: skip
+        chosen = {name: given[name] for name in ("candidates", "batch", "best", "image", "direction")}
+        looks = Selection.looks if given["drop_early"] else ()
+        selection = Selection(**chosen, caption=given["caption_fit"], looks=looks)
+        pipeline, clip = _pipeline(editor), LaterClip(given["clip"])
+        side, count = pipeline.unet.config.sample_size * 8, host.on_count()
+        with PairStore(folders.dataset_path(given["dataset"], "dataset")).writing() as store:
+            draw = Drawer(store, pipeline, clip, recipe, selection, given["seed"])
+            with host.on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
+                tally = draw_pairs(store, triples, Counted(draw, triples, count))
             describe_store(store)
-        made = PairStore(folder, (candidate.id for candidates in drawn.values() for candidate in candidates))
-        report = f"{len(made.only)} pairs of {len(drawn)} pairs of captions."
+        groups = {draw.id(triple) for triple in triples}
+        made = PairStore(store.folder, (pair.id for pair in store if pair.source in groups))
+        report = _told(tally, [record["why"] for record in store.skipped if record["source"] in groups])
+        if not made.only:
+            raise RethinkError(f"pairs: no candidate was kept; lower the thresholds, or draw more. {report}")
         host.say(report)
         return io.NodeOutput(made, report)
 
 
-class Candidate(NamedTuple):
-    """One pair to be drawn; seed: of 32 bits, everything about it follows from."""
+@dataclass(frozen=True)
+class Counted:
+    """A drawer whose steps are counted over all pairs of captions, and that can be cancelled."""
 
-    id: str
-    number: int
-    seed: int
+    draw: Drawer
+    triples: list[Triple]
+    count: Callable[..., None]
 
+    def id(self, triple: Triple) -> str:
+        return self.draw.id(triple)
 
-def _drawn(recipe: Recipe, triple: Triple, seed: int, candidates: int) -> list[Candidate]:
-    """The candidates of a pair of captions. More of them leave those that are there as they are."""
-    key, texts = f"{recipe} {seed}", "\n".join((triple.input, triple.edit, triple.output))
-    first = int(hashlib.sha256(f"{seed} {texts}".encode()).hexdigest()[:8], 16)
-    return [Candidate(pair_id(key, texts, number), number, (first + number) % 2**32) for number in range(candidates)]
-
-
-def _batches(store: PairStore, drawn: dict[Triple, list[Candidate]], size: int) -> Iterator[tuple[Triple, list[Candidate]]]:
-    """What is not in the store yet, `size` candidates of one pair of captions at a time."""
-    for triple, candidates in drawn.items():
-        missing = [candidate for candidate in candidates if candidate.id not in store]
-        for first in range(0, len(missing), size):
-            yield triple, missing[first : first + size]
+    def __call__(self, triple: Triple):
+        number, of = self.triples.index(triple), len(self.triples)
+        line = f"{number + 1} of {of} pairs of captions · {triple.edit}"
+        return self.draw(triple, lambda step, total: self.count(number * total + step, of * total, line))
 
 
-def _made(
-    store: PairStore, editor, recipe: Recipe, triple: Triple, batch: list[Candidate], on_step
-) -> Iterator[EditPair]:
-    """The candidates of a batch as pairs whose pictures are written."""
-    pipeline = _pipeline(editor)
-    side = pipeline.unet.config.sample_size * 8
-    with host.on_device(editor, torch.empty(1, side, side, 3), 2 * len(batch)):
-        made = generate(pipeline, triple.input, triple.output, [candidate.seed for candidate in batch], recipe, on_step)
-    for row, (id, number, seed) in enumerate(batch):
-        paths = {name: store.image_path(id, name) for name in ("input", "target")}
-        for path, picture in zip(paths.values(), (made.before[row], made.after[row])):
-            store.write_image(path, (picture * 255).round().to(torch.uint8).numpy())
-        parameters = {"method": recipe.method, "threshold": made.thresholds[row], "guidance": made.guidances[row]}
-        yield EditPair(
-            id, **paths, instruction=triple.edit, operation="prompt_to_prompt", parameters=parameters, seed=seed,
-            number=number, input_caption=triple.input, target_caption=triple.output,
-        )  # fmt: skip
+def _told(tally: Tally, skipped: list[str]) -> str:
+    lines = [f"{tally.kept} pairs kept now, of {tally.drawn} candidates; {tally.dropped} were given up early."]
+    if tally.audited:
+        lines.append(f"Of the good candidates about {tally.lost:.0%} were lost by that.")
+    return "\n".join([*lines, *(f"{count} × {reason}" for reason, count in kinds_of(skipped))])
 
 
 def _pipeline(editor):
@@ -285,6 +289,13 @@ def _seed(tooltip: str) -> io.Input:
 
 def _line(name: str, placeholder: str, tooltip: str) -> io.Input:
     return io.String.Input(name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists go together.")
+
+
+def _least(name: str, tooltip: str) -> io.Input:
+    default = getattr(Selection, name.removesuffix("_fit"))
+    return io.Float.Input(
+        name, optional=True, default=default, min=-1.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip, advanced=True
+    )
 
 
 def _range(name: str, span: tuple[float, float], most: float, what: str) -> list[io.Input]:
