@@ -22,6 +22,12 @@ from .synthesis import chat_of
 
 RECORDS = "edits.jsonl"
 METHODS = {"self-attention": "self", "replace": "replace", "refine": "refine"}
+DEFAULTS = {
+    "steps": Recipe.steps, "sampler": Recipe.sampler,
+    "lowest_sharing": Recipe.threshold[0], "highest_sharing": Recipe.threshold[1],
+    "lowest_guidance": Recipe.guidance[0], "highest_guidance": Recipe.guidance[1],
+    "image": Selection.image, "caption_fit": Selection.caption, "direction": Selection.direction, "drop_early": True,
+}  # fmt: skip
 
 
 class CaptionToEdit(io.ComfyNode):
@@ -157,7 +163,7 @@ class PromptToPromptPairs(io.ComfyNode):
                     "that were drawn for are not drawn for again: a run that was stopped goes on.",
                 ),
                 _seed("Every candidate has a 32-bit seed of its own, drawn from this."),
-                io.Int.Input("steps", optional=True, default=100, min=1, max=1000, tooltip="Denoising steps."),
+                io.Int.Input("steps", optional=True, default=Recipe.steps, min=1, max=1000, tooltip="Denoising steps."),
                 io.Combo.Input(
                     "sampler",
                     optional=True,
@@ -189,7 +195,7 @@ class PromptToPromptPairs(io.ComfyNode):
     @classmethod
     def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
         triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
-        given = {name: single(name, values) for name, values in inputs.items()}
+        given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
         recipe = Recipe(
             METHODS[single("method", method["method"])], given["steps"], given["sampler"],
             (given["lowest_sharing"], given["highest_sharing"]), (given["lowest_guidance"], given["highest_guidance"]),
@@ -292,9 +298,8 @@ def _line(name: str, placeholder: str, tooltip: str) -> io.Input:
 
 
 def _least(name: str, tooltip: str) -> io.Input:
-    default = getattr(Selection, name.removesuffix("_fit"))
     return io.Float.Input(
-        name, optional=True, default=default, min=-1.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip, advanced=True
+        name, optional=True, default=DEFAULTS[name], min=-1.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip, advanced=True
     )
 
 

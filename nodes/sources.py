@@ -16,27 +16,28 @@ from . import folders, host
 CONNECTED, FOLDER = "connected pictures", "folder"
 
 
-def pictures_input() -> io.Input:
-    return io.DynamicCombo.Input(
-        "pictures",
-        options=[
-            io.DynamicCombo.Option(CONNECTED, _connected_inputs()),
-            io.DynamicCombo.Option(FOLDER, _folder_inputs()),
-        ],
-        tooltip="Where the pictures come from: those connected, or a folder with any number of files, read one by one.",
-    )
+def pictures_inputs() -> list[io.Input]:
+    # Only choices with widgets: the front end cannot begin with one that brings sockets alone.
+    places = [io.DynamicCombo.Option(CONNECTED, []), io.DynamicCombo.Option(FOLDER, _folder_inputs())]
+    return [
+        io.DynamicCombo.Input(
+            "pictures",
+            options=places,
+            tooltip="Where the pictures come from: those connected, or a folder with any number of files, read one by one.",
+        ),
+        *_connected_inputs(),
+    ]
 
 
-def sources_of(pictures, folder=None, masks=None, image=None, mask=None, boxes=None) -> Folder | list[Source]:
-    """The pictures that the inputs of the choice name: every one a list, or None where it was left out."""
-    if single("pictures", pictures) == FOLDER:
-        masked = single("masks", masks)
+def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) -> Folder | list[Source]:
+    """The pictures that the inputs name, every one of them a list."""
+    if first(pictures["pictures"]) == FOLDER:
+        masked = single("masks", pictures["masks"])
         return Folder(
-            folders.picture_folder(single("folder", folder), "folder"),
+            folders.picture_folder(single("folder", pictures["folder"]), "folder"),
             None if masked == folders.NONE else folders.picture_folder(masked, "masks"),
         )
-    mask, boxes = mask or [None], boxes or [None]
-    images = [as_image(batch) for batch in image or [] if batch is not None]
+    images = [as_image(batch) for batch in image if batch is not None]
     if not images:
         raise RethinkError("image: connect pictures, or choose a folder.")
     for name, values in (("mask", mask), ("boxes", boxes)):
@@ -97,7 +98,9 @@ def stamp_of(pictures: dict[str, Any]) -> Any:
 
 def _connected_inputs() -> list[io.Input]:
     return [
-        io.Image.Input("image", tooltip="Real pictures: a picture, a batch, or a list."),
+        io.Image.Input(
+            "image", optional=True, tooltip="Real pictures, where no folder is chosen: a picture, a batch, or a list."
+        ),
         io.Mask.Input(
             "mask",
             optional=True,

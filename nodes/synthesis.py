@@ -22,7 +22,7 @@ from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_ed
 from ..rethink.pairs.workers import spread_over
 from . import folders, host, sockets
 from .editor import MAX_SEED
-from .sources import pictures_input, single, sources_of, stamp_of
+from .sources import pictures_inputs, single, sources_of, stamp_of
 
 ANY = "any"
 EDITOR = "editor"
@@ -70,7 +70,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                     tooltip="What is done to the pictures; a model learns to undo it. any: another one for every pair, of "
                     "those that need no mask. editor: any editor, with an instruction that takes something away.",
                 ),
-                pictures_input(),
+                *pictures_inputs(),
                 io.String.Input(
                     "dataset",
                     default="pairs",
@@ -147,8 +147,9 @@ class InverseEditSynthesizer(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, operation, pictures, dataset, pairs, seed, thinker=(None,), place=("",), description=("",),
-        paraphrase=(False,), templates=("",), smallest=(0.03,), largest=(0.2,), longest_side=(2048,),
+        cls, operation, pictures, dataset, pairs, seed, image=(), mask=(None,), boxes=(None,), thinker=(None,),
+        place=("",), description=("",), paraphrase=(False,), templates=("",), smallest=(0.03,), largest=(0.2,),
+        longest_side=(2048,),
     ) -> io.NodeOutput:  # fmt: skip
         given = {name: single(name, values) for name, values in operation.items() if values is not None}
         chosen = given.pop("operation")
@@ -167,7 +168,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             (single("smallest", smallest), single("largest", largest)),
             str((said, reworded, lines, chat and chat.func.__self__.name)),
         )
-        sources = sources_of(**pictures)
+        sources = sources_of(pictures, image, mask, boxes)
         with PairStore(folders.dataset_path(single("dataset", dataset), "dataset")).writing() as store:
             if chosen == EDITOR:
                 editor = Hosted(_required("editor", given))
