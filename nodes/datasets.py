@@ -35,7 +35,7 @@ LIMITS: dict[str, tuple[float, float, float, bool, str]] = {
     "smallest_region": (0, 1, 0.0005, True, "The place that changes is at least this share of the picture."),
     "largest_region": (0, 1, 0.01, True, "The place that changes is at most this share of the picture."),
     "border": (0, 0, 0, True, "Whether the place that changes may touch the border."),
-    "side": (1, 8192, 8, True, "The shorter side has at least so many pixels."),
+    "side": (1, 8192, 1, True, "The shorter side has at least so many pixels."),
     "aspect": (1, 100, 0.1, True, "The longer side is at most so many times the shorter one."),
     "duplicates": (-1, 3, 1, True, "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep."),
 }  # fmt: skip

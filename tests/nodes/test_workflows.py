@@ -6,11 +6,13 @@ import shutil
 import pytest
 
 from tests.hosts import PACK_ROOT
-from tests.standin.executor import run, validate
+from tests.miniatures import PLAIN, QUICK, write_clip, write_folder
+from tests.standin.executor import DYNAMIC, run, validate
 
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
+TEXT_TO_IMAGE = ("stable-diffusion-v1-5",)
 
 
 def read_json(path):
@@ -28,29 +30,42 @@ def graph_of_ui(workflow, classes):
     for node in workflow["nodes"]:
         if node["type"] in NOTES:
             continue
-        described = classes[node["type"]].describe()["input"]
-        inputs = {}
         values = iter(node["widgets_values"])
-        for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
-            if "default" in options:
-                inputs[name] = next(values)
-                if options.get("control_after_generate"):
-                    assert next(values) in ("fixed", "increment", "decrement", "randomize")
+        inputs = widget_values(classes[node["type"]].describe()["input"], values)
         assert next(values, None) is None
         inputs |= {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
         graph[str(node["id"])] = (node["type"], inputs)
     return graph
 
 
+def widget_values(described, values, prefix=""):
+    """Those of the inputs that a choice brings along come behind it."""
+    inputs = {}
+    for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
+        if io_type == DYNAMIC:
+            inputs[prefix + name] = key = next(values)
+            chosen = next(option["inputs"] for option in options["options"] if option["key"] == key)
+            inputs |= widget_values(chosen, values, f"{prefix}{name}.")
+        elif "default" in options:
+            inputs[prefix + name] = next(values)
+            if options.get("control_after_generate"):
+                assert next(values) in ("fixed", "increment", "decrement", "randomize")
+    return inputs
+
+
 @pytest.fixture
-def prompt(request, part, models, miniature):
-    """An API workflow; where the built-in editor has not been trained yet, a miniature takes its place."""
+def prompt(request, part, models, results, miniature):
+    """An API workflow; miniatures take the place of its models, but of the built-in editor where it has been trained."""
     prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
-    if not part("rethink.tiny").EDITOR_FOLDER.exists():
-        shutil.copytree(miniature, models.diffusers / "miniature")
-        for node in prompt.values():
-            if node["class_type"] == "RethinkLoadEditor":
-                node["inputs"]["editor"] = "miniature"
+    for node in prompt.values():
+        inputs = node["inputs"]
+        if node["class_type"] == "RethinkPromptToPromptPairs":
+            write_clip(models.clip_vision / inputs["clip"])
+            inputs |= QUICK
+        elif node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in TEXT_TO_IMAGE:
+            write_folder(models.diffusers / inputs["editor"], PLAIN)
+        elif node["class_type"] == "RethinkLoadEditor" and not part("rethink.tiny").EDITOR_FOLDER.exists():
+            inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
     return prompt
 
 

@@ -117,8 +117,10 @@ export class Plots {
 }
 
 /** Bins on a scale 0…1 that has the threshold on it, their heights by the square root: few pairs are seen beside many. */
-function scaled(bins, threshold) {
-  const step = bins.length > 1 ? bins[1][0] - bins[0][0] : 1;
+function scaled(all, threshold) {
+  const bins = all.filter(([, count]) => count).length > 1 ? all : all.slice(0, 1); // all pairs have the same score
+  const [first] = bins[0];
+  const step = bins.length > 1 ? bins[1][0] - first : 0.06 * (Math.abs(threshold - first) || Math.abs(first) || 1);
   const edges = [bins[0][0], bins.at(-1)[0] + step];
   const spare = 0.02 * (Math.max(edges[1], threshold) - Math.min(edges[0], threshold)) || 0.5;
   const low = Math.min(edges[0], threshold) - spare;

@@ -12,7 +12,7 @@ from rethink.pairs.filters import Thresholds, decide, filter_pairs, histogram, s
 from rethink.pairs.measures import NearDuplicates, difference_hash, measure, shift
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import CLIP_FOLDER, render, sample_task
-from tests.miniatures import TOKENS, write_tokenizer
+from tests.miniatures import TOKENS, write_clip
 
 from .conftest import drawn
 
@@ -134,18 +134,7 @@ def test_a_shift_is_measured_and_a_drawing_has_none():
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory):
-    import transformers
-
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(write_tokenizer(folder))
-    text = dict(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-                max_position_embeddings=TOKENS, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id)  # fmt: skip
-    vision = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)
-    torch.manual_seed(0)
-    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
-    transformers.CLIPModel(config).save_pretrained(folder)
-    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
-    return folder
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
 def test_similarities_are_the_cosines_of_what_transformers_says(clip_folder):
