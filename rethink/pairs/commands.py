@@ -114,8 +114,8 @@ def _add_p2p(commands) -> None:
     parser = _command(commands, "p2p", "pairs drawn from two captions each, the best of many candidates", _p2p)
     parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
-    parser.add_argument("--sd", type=Path, required=True, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
-    parser.add_argument("--clip", type=Path, required=True, help="a transformers CLIPModel folder")
+    parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
+    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder")
     parser.add_argument("--method", choices=METHODS, default=recipe.method)
     parser.add_argument("--steps", type=int, default=recipe.steps)
     parser.add_argument("--sampler", default=recipe.sampler)
@@ -271,6 +271,8 @@ def _p2p(options) -> int:
     from .prompt_to_prompt import Recipe
     from .store import PairStore
 
+    if not (options.sd and options.clip):
+        raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
     recipe = Recipe(options.method, options.steps, options.sampler, tuple(options.threshold), tuple(options.guidance))
     looks = Selection().looks if options.looks is None else _looks(options.looks)
     selection = Selection(
