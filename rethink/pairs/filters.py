@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -77,24 +78,32 @@ RULES: tuple[Reject, ...] = (
 
 
 def score(
-    store: PairStore, clip: Clip | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: PairStore,
+    clip: Clip | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    spread: Callable[[Iterator[list[EditPair]]], Iterator[list[dict]]] | None = None,
 ) -> int:
     """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too.
 
+    `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
     known = {record["id"]: "clip_sim_image" in record or "broken" in record for record in store.scores}
-    missing = [pair.id for pair in store if not known.get(pair.id, False) and (clip or pair.id not in known)]
-    wanted, done = set(missing), 0
-    pairs = (pair for pair in store if pair.id in wanted)
-    while batch := list(islice(pairs, BATCH)):
-        store.scores.append(*_scored(store, batch, clip))
-        done += len(batch)
-        on_progress(done, len(missing))
+    missing = {pair.id for pair in store if not known.get(pair.id, False) and (clip or pair.id not in known)}
+    pairs, done = (pair for pair in store if pair.id in missing), 0
+    batches = iter(lambda: list(islice(pairs, BATCH)), [])
+    results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
+    with closing(results):
+        for records in results:
+            store.scores.append(*records)
+            done += len(records)
+            on_progress(done, len(missing))
     return done
 
 
-def _scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict]:
+def scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict]:
+    """The scores of some pairs, {"id": …, …} each."""
     records, readable = [], []
     for pair in batch:
         try:

@@ -1,6 +1,5 @@
 """From what was hidden to the instruction: the mission's own example, varied wording, thinkers that misbehave."""
 
-import json
 import string
 
 import numpy as np
