@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 from ..errors import RethinkError
 
@@ -69,7 +70,7 @@ def run_synthesize(options) -> int:
     else:
         open_maker = partial(_open_damaging, folder, recipe)
     with _engine(options) as over, PairStore(folder).writing() as store:
-        make = open_maker(store)
+        make = open_maker(store, here=options.engine == "local")
         lost = partial(lost_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
@@ -88,21 +89,23 @@ def run_synthesize(options) -> int:
     return 0
 
 
-def _open_damaging(folder: Path, recipe, store=None):
+def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
     from .store import PairStore
     from .synthesis import make_damaged
 
     return make_damaged(store or PairStore(folder), recipe)
 
 
-def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, device: str, store=None):
+def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, device: str, store=None, here: bool = True):
+    """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
     from ..editors.protocol import Settings
     from .descriptions import Description
     from .store import PairStore
     from .synthesis import make_edited
 
-    opened = load_editor(editor, device=device)
+    path = Path(editor)
+    opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
     return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), Description(hidden=hidden))
 
 
@@ -262,7 +265,7 @@ def run_filter(options) -> int:
     store = PairStore.existing(options.store.absolute())
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
-        clip = _open_clip(options.clip, options.device)
+        clip = _open_clip(options.clip, "cpu" if spread else options.device)
         score(store, clip, _Line(lambda done, total: f"{done}/{total} pairs measured"), spread=spread)
         accepted, rejected = filter_pairs(store, thresholds)
     print(f"{accepted} pairs accepted, {rejected} rejected")
