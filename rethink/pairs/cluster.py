@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,15 +65,15 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
 def spread_over_cluster(open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()) -> Spread:
     """jobs → results in any order, inside `with cluster():`.
 
-    open() → do(job) → result, opened once by every process that works at this stage; it must be picklable, so a
-    function of a module or a `partial` of one. lost(job, why) → the result of a job that kills its workers.
+    open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of a job that kills its workers.
     A RethinkError from a worker ends the run, as it would here.
     """
 
     def spread(jobs: Iterator[Any]) -> Iterator[Any]:
         ray = require("ray")
-        opener = ray.put(pickle.dumps(open))
+        opener = ray.put(ray.cloudpickle.dumps(open))
         work = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=DEATHS - 1)(_work)
+        _check_room(ray, share)
         running: dict[Any, list] = {}
         try:
             while True:
@@ -102,6 +101,14 @@ def spread_over_cluster(open: Callable[[], Callable], lost: Callable[[Any, str],
     return spread
 
 
+def _check_room(ray, share: Share) -> None:
+    """Ray waits for ever for what no machine of the cluster has."""
+    for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)):
+        most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if need > most:
+            raise RethinkError(f"share: a worker wants {need:g} {kind}s, but the largest machine of the cluster has {most:g}.")
+
+
 def _deaths(ray) -> tuple[type[Exception], ...]:
     """How Ray says that a worker is no more: killed, out of memory, or its machine gone."""
     return ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
@@ -120,4 +127,4 @@ def _work(opener: bytes, shard: list) -> list:
 
 @lru_cache(maxsize=4)
 def _opened(opener: bytes) -> Callable:
-    return pickle.loads(opener)()  # noqa: S301 (made by the process that hands out the work)
+    return require("ray").cloudpickle.loads(opener)()
