@@ -286,7 +286,7 @@ class LaterClip:
 
 
 def _plots(store: PairStore) -> Iterator[dict]:
-    """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score that pairs have."""
+    """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
     ids = {pair.id for pair in store}
     columns: dict[str, list[float]] = {}
     for record in {record["id"]: record for record in store.scores}.values():
@@ -294,7 +294,7 @@ def _plots(store: PairStore) -> Iterator[dict]:
             for name, value in _values(record):
                 columns.setdefault(name, []).append(value)
     for threshold, name, above in PLOTS:
-        if name in columns:
+        if len(set(columns.get(name, ()))) > 1:
             yield {"threshold": threshold, "above": above, "bins": histogram(columns[name], BINS)}
 
 

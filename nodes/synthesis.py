@@ -181,7 +181,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             done = synthesize(store, sources, make, recipe.pairs, writer, spread=view, on_progress=view.report)
             made = _made(store, sources, make, recipe.pairs)
             describe_store(store)
-        report = _report(store, sources, done)
+        report = _report(made, sources, done)
         if not made.only:
             raise RethinkError(f"pictures: not one pair could be made. {report}")
         host.say(report)
@@ -307,7 +307,7 @@ def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
 
 
 def _report(store: PairStore, sources, done) -> str:
-    lines = [f"{done.made} pairs made, {done.skipped} skipped."]
+    lines = [f"{len(store.only)} pairs, {done.made} of them made now; {done.skipped} skipped."]
     if done.skipped:
         names = {source.name if isinstance(source, Source) else source[0] for source in sources}
         reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)

@@ -219,6 +219,11 @@ class Drawer:
         )  # fmt: skip
 
 
+def lost_drawing(draw: Drawer, triple: Triple, why: str) -> Drawn:
+    """What is said of captions over which the process died."""
+    return Drawn(draw.id(triple), tally=Tally(captions=1, skipped=1), skipped=why)
+
+
 def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
     from .clip import similarities
 

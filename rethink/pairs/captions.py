@@ -10,6 +10,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,34 +160,46 @@ def captions_to_edits(
     examples: Sequence[Triple],
     seed: int = 0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    spread: Callable[[Iterator[tuple[str, str]]], Iterator[dict]] | None = None,
 ) -> Progress:
     """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
 
     Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew.
+    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each; None: all here.
     """
     output = Path(output)
-    with locked(output.with_name(f".{output.name}.lock"), output):
-        return _captions_to_edits(chat, captions, output, examples, seed, on_progress)
-
-
-def _captions_to_edits(chat, captions, output: Path, examples, seed: int, on_progress) -> Progress:
     done, rejected = Ledger(output), Ledger(output.with_name(f"{output.name}.rejected"))
-    for ledger in (done, rejected):
-        ledger.repair()
-    known = {_plain(record["caption"]) for ledger in (done, rejected) for record in ledger}
-    started, seen, made, refused = time.monotonic(), 0, 0, 0
-    for seen, (caption, url) in enumerate(captions, 1):
-        if _plain(caption) not in known:
-            known.add(_plain(caption))
-            try:
-                triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
-                done.append({"caption": caption, "edit": triple.edit, "output": triple.output, "url": url})
-                made += 1
-            except RethinkError as error:
-                rejected.append({"caption": caption, "why": str(error), "url": url})
-                refused += 1
-        on_progress(Progress(seen, made, refused, time.monotonic() - started))
-    return Progress(seen, made, refused, time.monotonic() - started)
+    with locked(output.with_name(f".{output.name}.lock"), output):
+        for ledger in (done, rejected):
+            ledger.repair()
+        known = {_plain(record["caption"]) for ledger in (done, rejected) for record in ledger}
+        started, counts = time.monotonic(), {"seen": 0, "made": 0, "rejected": 0}
+
+        def new() -> Iterator[tuple[str, str]]:
+            for caption, url in captions:
+                counts["seen"] += 1
+                if _plain(caption) not in known:
+                    known.add(_plain(caption))
+                    yield caption, url
+
+        records = spread(new()) if spread else (edit_record(chat, examples, seed, job) for job in new())
+        with closing(records):
+            for record in records:
+                (rejected if "why" in record else done).append(record)
+                counts["rejected" if "why" in record else "made"] += 1
+                on_progress(Progress(seconds=time.monotonic() - started, **counts))
+    return Progress(seconds=time.monotonic() - started, **counts)
+
+
+def edit_record(chat: Chat, examples: Sequence[Triple], seed: int, job: tuple[str, str]) -> dict:
+    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "url"} where it was rejected."""
+    caption, url = job
+    try:
+        triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
+    except RethinkError as error:
+        return {"caption": caption, "why": str(error), "url": url}
+    return {"caption": caption, "edit": triple.edit, "output": triple.output, "url": url}
 
 
 def write_fine_tuning_file(triples: Iterable[Triple], path: str | Path) -> int:

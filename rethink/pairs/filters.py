@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -62,11 +63,11 @@ Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
 # (the score that is asked for, whether it fails, the sentence that says why)
 RULES: tuple[Reject, ...] = (
     ("same_size", lambda s, p, t: not s["same_size"], "input and target differ in size"),
-    ("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "{height}×{width} pixels are too few"),
+    ("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "too few pixels ({height}×{width})"),
     ("height", lambda s, p, t: max(s["height"], s["width"]) > t.aspect * min(s["height"], s["width"]), "too long and thin"),
     ("changed", lambda s, p, t: s["changed"] < t.changed, "nothing changed ({changed:.2%} of the pixels)"),
-    ("outside", lambda s, p, t: s["outside"] > t.outside, "{outside:.2%} of what should be equal is not"),
-    ("shift", lambda s, p, t: s["shift"] > t.shift and p.operation != "distort", "moved by {shift:.1%} of the side"),
+    ("outside", lambda s, p, t: s["outside"] > t.outside, "what should be equal is not ({outside:.2%})"),
+    ("shift", lambda s, p, t: s["shift"] > t.shift and p.operation != "distort", "moved against each other ({shift:.1%} of the side)"),
     ("region", lambda s, p, t: s["region"] < t.smallest_region, "the region is too small ({region:.2%})"),
     ("region", lambda s, p, t: s["region"] > t.largest_region, "the region is too large ({region:.0%})"),
     ("border", lambda s, p, t: s["border"] and not t.border, "the region touches the border"),
@@ -78,11 +79,16 @@ RULES: tuple[Reject, ...] = (
 
 
 def score(
-    store: PairStore, clip: Clip | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: PairStore,
+    clip: Clip | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    spread: Callable[[Iterator[list[EditPair]]], Iterator[list[dict]]] | None = None,
 ) -> int:
     """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
     they are not there by the same CLIP.
 
+    `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
     known = {record["id"]: record for record in store.scores}  # the last line of a pair counts
@@ -90,17 +96,20 @@ def score(
     def measured(id: str) -> bool:
         return id in known and (clip is None or "broken" in known[id] or known[id].get("clip") == clip.name)
 
-    missing = [pair.id for pair in store if not measured(pair.id)]
-    wanted, done = set(missing), 0
-    pairs = (pair for pair in store if pair.id in wanted)
-    while batch := list(islice(pairs, BATCH)):
-        store.scores.append(*_scored(store, batch, clip))
-        done += len(batch)
-        on_progress(done, len(missing))
+    missing = {pair.id for pair in store if not measured(pair.id)}
+    pairs, done = (pair for pair in store if pair.id in missing), 0
+    batches = iter(lambda: list(islice(pairs, BATCH)), [])
+    results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
+    with closing(results):
+        for records in results:
+            store.scores.append(*records)
+            done += len(records)
+            on_progress(done, len(missing))
     return done
 
 
-def _scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict]:
+def scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict]:
+    """The scores of some pairs, {"id": …, …} each."""
     records, readable = [], []
     for pair in batch:
         try:
@@ -171,7 +180,7 @@ def _duplicates(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]
         twin = targets.find(hashes["hash_target"], lambda item: item[1][0] != pair.target)
         twin = twin or edits.find(hashes["hash_edit"], lambda item: item[1] == edit)
         if twin:
-            yield pair.id, f"nearly the same as {twin[0]}"
+            yield pair.id, f"nearly the same as another pair ({twin[0]})"
         else:
             targets.add(hashes["hash_target"], (pair.id, edit))
             edits.add(hashes["hash_edit"], (pair.id, edit))
@@ -201,8 +210,8 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
 
 
 def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
-    """Reasons with their numbers and ids left out, so that one kind of reason counts as one; the commonest first."""
-    return Counter(re.sub(r" \([^)]*%?\)| [0-9a-f]{16}|[\d.]+%", "", reason).strip() for reason in reasons).most_common()
+    """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first."""
+    return Counter(re.sub(r" \([^)]*\)", "", reason).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:

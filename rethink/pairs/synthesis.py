@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor, Settings
 
 FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own"))  # they need no mask or box
+DIED = "the process that worked on it died"
 SHORTEST = 16  # pixels a side; of less nothing can be hidden
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -248,7 +249,13 @@ def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> D
         if error.errno in FULL:
             raise DiskFull(f"pairs: no room left in {store.folder}; make room and run again, it goes on.") from error
         raise
-    return Draft(**{**draft.__dict__, **paths})
+    return replace(draft, **paths)
+
+
+def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
+    """What is said of a job over which the process died."""
+    source, numbers = job
+    return [Draft(pair_id(key, source.name, number), number, source.name, skipped=why) for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -280,11 +287,13 @@ def synthesize(
     writer: Writer = Writer(),
     *,
     spread: Callable[[Iterator], Iterator[list[Draft]]] | None = None,
+    describe: Callable[[Iterator[list[Draft]]], Iterator[list[EditPair | Draft]]] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
 
     `spread` takes jobs (source, numbers) to other processes and gives their drafts, in any order; None: all here.
+    `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
     What `on_progress` raises ends the run; everything made so far is kept.
     """
     total = sum(1 for _ in sources)
@@ -310,24 +319,25 @@ def synthesize(
                 continue
             count("seen")
 
-    batches = spread(jobs()) if spread else (make(*job) for job in jobs())
-    with closing(batches):  # ends the other processes however this one ends
-        for drafts in batches:
-            for draft in drafts:
-                try:
-                    store.add(_finished(store, draft, writer))
+    drafts = spread(jobs()) if spread else (make(*job) for job in jobs())
+    results = describe(drafts) if describe else ([finished(store, d, writer) for d in batch] for batch in drafts)
+    with closing(drafts), closing(results):  # ends the other processes however this one ends
+        for batch in results:
+            for result in batch:
+                if isinstance(result, EditPair):
+                    store.add(result)
                     count("made")
-                except RethinkError as error:
-                    skip(draft.source, draft.number, str(error))
+                else:
+                    skip(result.source, result.number, result.skipped)
             count("seen")
             on_progress(Progress(total=total, seconds=time.monotonic() - started, **counts))
     return Progress(total=total, seconds=time.monotonic() - started, **counts)
 
 
-def _finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair:
-    """The pair of a draft. Raises RethinkError with the reason where there is none; its images are taken away then."""
+def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:
+    """The pair of a draft; or the draft with the reason why there is none, and its images taken away."""
     if draft.skipped:
-        raise RethinkError(draft.skipped)
+        return draft
 
     def look():
         damaged, original = store.read_image(draft.input), store.read_image(draft.target)
@@ -340,10 +350,10 @@ def _finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair:
         instruction, told = writer.write(draft.operation, draft.hides, draft.words, look, given, draft.seed)
         if leaks(instruction, draft.source):
             raise RethinkError("the instruction gave away the file's name")
-    except RethinkError:
+    except RethinkError as error:
         for path in filter(None, (draft.input, draft.region)):
             (store.folder / path).unlink(missing_ok=True)
-        raise
+        return replace(draft, skipped=str(error))
     return EditPair(
         draft.id, draft.input, draft.target, instruction, draft.region, draft.operation,
         {**draft.parameters, **draft.words}, draft.seed, draft.source, draft.number, told.hidden,

@@ -21,7 +21,7 @@ from pathlib import Path
 from ..errors import RethinkError
 from .sources import Source, Spot
 from .store import PairStore
-from .synthesis import DiskFull, Draft, Recipe, make_damaged, pair_id
+from .synthesis import DIED, DiskFull, Draft, Recipe, lost_drafts, make_damaged
 
 PACKAGE = Path(__file__).resolve().parents[1]
 START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"
@@ -135,8 +135,7 @@ def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[D
         if "wrong" in answer:
             raise RethinkError(answer["wrong"])
         return [Draft(**draft) for draft in answer["drafts"]]
-    why = "the process that worked on it died"
-    return [Draft(pair_id(key, source.name, number), number, source.name, skipped=why) for number in numbers]
+    return lost_drafts(key, job, DIED)
 
 
 def serve() -> None:

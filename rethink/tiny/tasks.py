@@ -23,13 +23,17 @@ TRAIN_LOOKS = tuple(look for look in LOOKS if look not in HELD_OUT_LOOKS)
 
 @dataclass(frozen=True)
 class Task:
-    """One exercise: a source, an instruction, and every scene that counts as having followed it (the first is typical)."""
+    """One exercise: a source, an instruction, and every scene that counts as having followed it (the first is typical).
+
+    wording: the template of the instruction, "" where it was not made of one.
+    """
 
     source: Scene
     instruction: str
     accepted: tuple[Scene, ...]
     kind: str
     level: str
+    wording: str = ""
 
     @property
     def target(self) -> Scene:
@@ -181,8 +185,8 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
         return None
     if level == "unusual":
         words = {name: _with_synonyms(rng, text) for name, text in words.items()}
-    instruction = rng.choice(_wordings(level, wording)[kind]).format(**words)
-    return Task(source, _with_articles(instruction), accepted, kind, level)
+    wording = rng.choice(_wordings(level, wording)[kind])
+    return Task(source, _with_articles(wording.format(**words)), accepted, kind, level, wording)
 
 
 def _wordings(level: str, wording: str) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ def instructions(pairs):
 
 def test_the_picture_is_the_target_and_only_the_touched_pixels_differ(synthesize, photo, models):
     pairs, report = synthesize()
-    assert str(pairs.folder) == str(models.datasets / "pairs") and report.startswith("2 pairs made, 0 skipped")
+    assert str(pairs.folder) == str(models.datasets / "pairs") and report == "2 pairs, 2 of them made now; 0 skipped."
     for pair in pairs:
         before, after = pairs.read_image(pair.input), pairs.read_image(pair.target)
         assert (after == (photo[0] * 255).round().numpy()).all()
@@ -80,7 +80,7 @@ def test_own_words_need_no_thinker_and_other_words_make_other_pairs_of_the_same_
 def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
     first, _ = synthesize(pairs=2)
     again, report = synthesize(pairs=5)
-    assert report.startswith("3 pairs made") and first.only < again.only and len(again.only) == 5
+    assert report.startswith("5 pairs, 3 of them made now") and first.only < again.only and len(again.only) == 5
 
 
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
@@ -131,7 +131,7 @@ def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, 
         save(photo.roll(index, 2), photos / f"a picture {index}.png")
     (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     pairs, report = synthesize(folder="input/photos", image=[], pairs=1)
-    assert len(pairs.only) == 3 and report.startswith("3 pairs made, 1 skipped.\n1 × cannot be read")
+    assert len(pairs.only) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
     assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
 
 
@@ -188,7 +188,7 @@ def test_cancel_ends_a_run_and_the_next_one_goes_on(synthesize, part, monkeypatc
         synthesize(image=pictures, pairs=1)
     model_management.interrupt_current_processing(False)
     monkeypatch.setattr(part("nodes.host"), "say", say)
-    assert synthesize(image=pictures, pairs=1)[1].startswith("3 pairs made")  # the third was under way
+    assert synthesize(image=pictures, pairs=1)[1].startswith("6 pairs, 3 of them made now")  # the third was under way
 
 
 def test_previews_are_input_and_target_side_by_side(synthesize, part, monkeypatch):

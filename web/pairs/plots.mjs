@@ -27,7 +27,7 @@ export class Plots {
     this.followers.clear();
     this.rows.replaceChildren(...shown.plots.map((plot) => this.#row(plot)));
     for (const name of Object.keys(shown.limits)) this.#follow(name);
-    if (!shown.plots.length) this.rows.append(element("p.rethink-empty", {}, "There is nothing to plot."));
+    if (!shown.plots.length) this.rows.append(element("p.rethink-empty", {}, "There is no score in which the pairs differ."));
     return this.#count();
   }
 
@@ -117,12 +117,10 @@ export class Plots {
 }
 
 /** Bins on a scale 0…1 that has the threshold on it, their heights by the square root: few pairs are seen beside many. */
-function scaled(all, threshold) {
-  const bins = all.filter(([, count]) => count).length > 1 ? all : all.slice(0, 1); // all pairs have the same score
-  const [first] = bins[0];
-  const step = bins.length > 1 ? bins[1][0] - first : 0.06 * (Math.abs(threshold - first) || Math.abs(first) || 1);
+function scaled(bins, threshold) {
+  const step = bins[1][0] - bins[0][0];
   const edges = [bins[0][0], bins.at(-1)[0] + step];
-  const spare = 0.02 * (Math.max(edges[1], threshold) - Math.min(edges[0], threshold)) || 0.5;
+  const spare = 0.02 * (Math.max(edges[1], threshold) - Math.min(edges[0], threshold));
   const low = Math.min(edges[0], threshold) - spare;
   const high = Math.max(edges[1], threshold) + spare;
   const most = Math.max(...bins.map(([, count]) => count));

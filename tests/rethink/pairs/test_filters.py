@@ -63,7 +63,7 @@ def test_every_rule_says_why(store):
     assert score(store) == 9 and score(store) == 0
     why = verdicts(store, largest_region=0.9, border=False)
     assert why["good"] == []
-    for name, said in (("same", "nothing changed"), ("leak", "should be equal"), ("moved", "moved by"), ("small", "too few"),
+    for name, said in (("same", "nothing changed"), ("leak", "should be equal"), ("moved", "moved against"), ("small", "too few"),
                        ("long", "too long"), ("sizes", "differ in size"), ("huge", "too large"), ("broken", "cannot be read")):  # fmt: skip
         assert any(said in reason for reason in why[name]), (name, why[name])
     assert any("border" in reason for reason in why["huge"])
@@ -90,7 +90,7 @@ def test_near_duplicates_and_several_edits_of_one_picture(store):
     noisy = (after.astype(int) + 1).clip(0, 255).astype(np.uint8)
     add(store, "copy", noisy[:, ::-1][:, ::-1], noisy, region)
     score(store)
-    assert verdicts(store, outside=1, changed=0)["copy"] == [f"nearly the same as {'first':>016}"]
+    assert verdicts(store, outside=1, changed=0)["copy"] == [f"nearly the same as another pair ({'first':>016})"]
     assert verdicts(store, outside=1, changed=0, duplicates=-1)["copy"] == []
 
 
