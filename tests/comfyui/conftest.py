@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
-from tests.miniatures import write_folder
+from tests.miniatures import write_clip, write_folder
 
 
 class Server:
@@ -67,6 +67,8 @@ def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     install_pack(python, base / "custom_nodes" / "rethink")
     write_folder(base / "models" / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
+    write_folder(base / "models" / "diffusers" / "stable-diffusion-v1-5", "StableDiffusionPipeline")
+    write_clip(base / "models" / "clip_vision" / "clip-vit-large-patch14")
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
     with socket.socket() as free:

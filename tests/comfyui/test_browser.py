@@ -5,8 +5,6 @@ Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS n
 
 import io
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +12,16 @@ import pytest
 from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
+from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixture)
 from tests.hosts import PACK_ROOT
+from tests.miniatures import NEED_FILES
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json"))}
+WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json")) if path.stem not in NEED_FILES}
 
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium was found"),
+    needs_chromium,
     pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as engine:
-        with engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as chromium:
-            yield chromium
 
 
 @pytest.fixture(params=["classic", "nodes-2.0"])
@@ -69,12 +57,8 @@ def drop(page, path: Path) -> None:
     )
 
 
-def shoot(page, name: str) -> Image.Image:
-    data = page.screenshot()
-    if folder := os.environ.get("RETHINK_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"{name}-{page.canvas_kind}.png").write_bytes(data)
-    return Image.open(io.BytesIO(data)).convert("RGB")
+def look(page, name: str) -> Image.Image:
+    return Image.open(io.BytesIO(shoot(page, f"{name}-{page.canvas_kind}"))).convert("RGB")
 
 
 def results(server) -> list[Image.Image]:
@@ -94,14 +78,14 @@ def test_a_dropped_workflow_shows_its_result(server, page, name):
     drop(page, WORKFLOWS[name])
     page.keyboard.press(".")  # fit the view
     page.wait_for_timeout(800)
-    before, done = shoot(page, f"{name}-before"), len(server.json("/history"))
+    before, done = look(page, f"{name}-before"), len(server.json("/history"))
     page.keyboard.press("Control+Enter")
     for _ in range(600):
         if len(server.json("/history")) > done:
             break
         page.wait_for_timeout(100)
     page.wait_for_timeout(1500)
-    after = shoot(page, f"{name}-after")
+    after = look(page, f"{name}-after")
     corner = results(server)[-1].getpixel((2, 2))  # a picture's corner shows its background
     assert share_of_color(after, corner) > share_of_color(before, corner) + 0.002
     assert page.problems == []

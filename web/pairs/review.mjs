@@ -44,7 +44,7 @@ async function begin() {
 function thumb(pair) {
   const go = () => move(pairs.indexOf(pair) - place);
   return element("button", { type: "button", onclick: go, title: pair.instruction, "aria-label": pair.instruction },
-    element("img", { src: source.picture(pair.target, 128), alt: "", loading: "lazy" }));
+    element("img", { src: source.picture(pair.input, 128), alt: "", loading: "lazy" }));
 }
 
 function draw() {
@@ -99,6 +99,7 @@ function pictures() {
   const flipped = document.body.classList.contains("flipped");
   at("input").src = source.picture(pair.input, side);
   at("target").src = source.picture(flipped ? pair.input : pair.target, side);
+  at("side").textContent = flipped ? "Input" : "Target";
 }
 
 async function move(by) {
