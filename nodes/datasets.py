@@ -270,13 +270,13 @@ class LaterClip:
     """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
 
     def __init__(self, name: str):
-        self.name = name
+        self.name, self._folder = name, folders.clip_path(name)
 
     @cached_property
     def _clip(self):
         from ..rethink.pairs.clip import Clip
 
-        return Clip(folders.clip_path(self.name), str(host.device()))
+        return Clip(self._folder, str(host.device()))
 
     def images(self, pictures):
         return self._clip.images(pictures)

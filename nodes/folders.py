@@ -52,7 +52,8 @@ def dataset_path(name: str, input: str) -> Path:
     places = [root.joinpath(*parts) for root in roots] if plain and parts else []
     places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
     if not places:
-        raise RethinkError(f"{input}: “{name}” is no name for a folder in {roots[0]}; use for example my-pairs.")
+        shown = " ".join(name.split())
+        raise RethinkError(f"{input}: “{shown}” is no name for a folder in {roots[0]}; use for example my-pairs.")
     return next((place for place in places if place.exists()), places[0])
 
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 
 @pytest.fixture(params=["classic", "nodes-2.0"])
-def page(request, server, browser):
+def page(request, server, browser):  # noqa: F811
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
     page = browser.new_page(viewport={"width": 1600, "height": 1000})

@@ -151,7 +151,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
     [
         ({"image": []}, "image: connect pictures"),
         ({"dataset": "../../x"}, "dataset: “../../x” is no name"),
-        ({"dataset": "a\nb"}, "dataset: “a\nb” is no name"),
+        ({"dataset": "a\nb"}, "dataset: “a b” is no name"),
         ({"dataset": ""}, "dataset: “” is no name"),
         ({"operation": "remove_object"}, "pictures: not one pair could be made"),
         ({"operation": "editor", "options": {"editor": None, "inverse": "x"}}, "editor: is not connected"),
