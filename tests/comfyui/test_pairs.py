@@ -13,8 +13,6 @@ from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixt
 from tests.hosts import PACK_ROOT
 from tests.miniatures import QUICK
 
-CLASSIC, NODES_2 = "classic", "nodes-2.0"
-
 
 def workflow(name: str, folder: str = "workflows/api") -> dict:
     return json.loads((PACK_ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -148,9 +146,9 @@ def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # no
 
 
 @needs_chromium
-@pytest.mark.parametrize(("canvas", "theme"), [(CLASSIC, "dark"), (NODES_2, "light"), (NODES_2, "dark")])
+@pytest.mark.parametrize(("canvas", "theme"), [("classic", "dark"), ("nodes-2.0", "light")])
 def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, theme):  # noqa: F811
-    server.post("/settings/Comfy.VueNodes.Enabled", canvas == NODES_2)
+    server.post("/settings/Comfy.VueNodes.Enabled", canvas == "nodes-2.0")
     server.post("/settings/Comfy.ColorPalette", theme)
     server.post("/settings/Comfy.TutorialCompleted", True)
     page = browser.new_page(viewport={"width": 1800, "height": 1000})

@@ -81,6 +81,7 @@ export class Plots {
       const rounded = Number(Math.min(max, Math.max(min, slider.value)).toFixed(places));
       widget.value = rounded;
       widget.callback(rounded);
+      this.node.setDirtyCanvas(true); // the classic canvas draws its number fields when told
     });
     for (const kind of ["pointerdown", "pointermove", "wheel"]) slider.addEventListener(kind, (event) => event.stopPropagation());
     this.followers.set(plot.threshold, [...(this.followers.get(plot.threshold) ?? []), update]);
