@@ -226,7 +226,8 @@ class LoadEditDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, format: dict) -> Any:
-        return host.stamp(folders.dataset_path(format["dataset"], "dataset"))
+        folder = folders.dataset_path(format["dataset"], "dataset")
+        return host.stamp(folder / "manifest.jsonl" if format["format"] == STORE else folder)
 
     @classmethod
     def execute(cls, format: dict) -> io.NodeOutput:

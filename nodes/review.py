@@ -9,7 +9,6 @@ import io
 import os
 from collections import OrderedDict
 from dataclasses import fields
-from itertools import islice
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
@@ -26,10 +25,10 @@ _judged = 0
 
 
 def publish(store: PairStore) -> str:
-    """A key under which the front end can ask about the pairs of a store."""
-    ids = "all" if store.only is None else " ".join(sorted(store.only))
-    key = hashlib.sha256(f"{store.folder.resolve()} {ids}".encode()).hexdigest()[:16]
-    _published[key] = store
+    """A key under which the front end can ask about the pairs that a store has now."""
+    ids = [pair.id for pair in store]
+    key = hashlib.sha256(" ".join([str(store.folder.resolve()), *ids]).encode()).hexdigest()[:16]
+    _published[key] = PairStore(store.folder, ids)
     _published.move_to_end(key)
     while len(_published) > KEPT:
         _published.popitem(last=False)
@@ -44,21 +43,21 @@ def judged() -> int:
 def listing(key: str, after: str = "", count: str = "60", show: str = "all") -> dict:
     """{"pairs": [a record a pair], "counts": {"all", "accepted", "rejected", "open"}}: the pairs behind the id `after`,
     all or those accepted, rejected, or without a person's verdict ("open"). The counts are of all pairs."""
-    store = _store(key)
-    verdicts, scores = store.last_verdicts(), {record["id"]: record for record in store.scores}
-    states = [(pair, *_state(verdicts.get(pair.id))) for pair in store]
-    counts = {"all": len(states), "accepted": 0, "rejected": 0, "open": 0}
-    for _, state, by in states:
-        counts[state] += 1
-        counts["open"] += by != "person"
-    behind = iter(states)
-    if after:
-        for pair, *_ in behind:
-            if pair.id == after:
-                break
-    wanted = (p for p, state, by in behind if show == "all" or show == state or (show == "open" and by != "person"))
-    shown = islice(wanted, max(1, min(PAGE, int(count))))
-    return {"counts": counts, "pairs": [_record(pair, verdicts.get(pair.id), scores.get(pair.id, {})) for pair in shown]}
+    store, most = _store(key), max(1, min(PAGE, int(count)))
+    verdicts, shown, behind = store.last_verdicts(), [], not after
+    counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
+    for pair in store:
+        state, by = _state(verdicts.get(pair.id))
+        labels = {"all", state} | ({"open"} if by != "person" else set())
+        for label in labels:
+            counts[label] += 1
+        if behind and show in labels and len(shown) < most:
+            shown.append(pair)
+        behind = behind or pair.id == after
+    ids = {pair.id for pair in shown}
+    scores = {record["id"]: record for record in store.scores if record["id"] in ids}
+    pairs = [_record(pair, verdicts.get(pair.id), scores.get(pair.id, {})) for pair in shown]
+    return {"counts": counts, "pairs": pairs}
 
 
 def _state(verdict: dict | None) -> tuple[str, str]:
@@ -97,7 +96,7 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
     store = _store(key)
     if accepted not in (True, False, None):
         raise RethinkError("accepted: expected true, false or null.")
-    if (store.only is not None and id not in store.only) or all(pair.id != id for pair in store):
+    if id not in store.only:
         raise RethinkError(f"id: there is no pair “{id}” among these.")
     store.judge(id, accepted)
     _judged += 1

@@ -166,7 +166,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             single("seed", seed),
             single("longest_side", longest_side),
             (single("smallest", smallest), single("largest", largest)),
-            str((said, reworded, lines, chat and chat.func.__self__.name)),
+            str((said, reworded, lines, "" if thinker[0] is None else _model(thinker[0]).name)),
         )
         sources = sources_of(pictures, image, mask, boxes)
         with PairStore(folders.dataset_path(single("dataset", dataset), "dataset")).writing() as store:
@@ -317,10 +317,11 @@ def _report(store: PairStore, sources, done) -> str:
 
 def chat_of(thinker):
     """The call that asks the thinker, which ends within one token of Cancel; None where there is no thinker."""
-    if thinker is None:
-        return None
-    model = thinker if callable(thinker.chat) else thinker.chat  # what knows how to criticize holds its chat
-    return partial(model.chat, on_token=_or_stop)
+    return None if thinker is None else partial(_model(thinker).chat, on_token=_or_stop)
+
+
+def _model(thinker):
+    return thinker if callable(thinker.chat) else thinker.chat  # what knows how to criticize holds its Chat
 
 
 def _or_stop(*_) -> None:

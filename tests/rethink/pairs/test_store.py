@@ -106,3 +106,40 @@ def test_mistakes_are_one_sentence(tmp_path):
     (tmp_path / "manifest.jsonl").write_text("{nonsense}\n")
     with pytest.raises(RethinkError, match="line 1"):
         list(PairStore(tmp_path))
+
+
+def test_a_verdict_that_is_taken_back_leaves_the_filters(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+        store.verdicts.append({"id": pair(1).id, "accepted": False, "why": ["small"], "by": "filter"})
+    store.judge(pair(1).id, True)
+    assert [p.id for p in store.accepted()] == [pair(1).id]
+    store.judge(pair(1).id, None)
+    assert list(store.accepted()) == [] and store.last_verdicts()[pair(1).id]["by"] == "filter"
+
+
+def test_a_narrowed_store_shows_its_pairs_alone_and_is_written_as_a_whole(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        for number in (1, 2):
+            store.add(pair(number))
+    few = PairStore(tmp_path, [pair(2).id])
+    assert [p.id for p in few] == [p.id for p in few.accepted()] == [pair(2).id]
+    with few.writing():
+        few.add(pair(1))
+    assert len(list(PairStore(tmp_path))) == 2, "what is there is not added again"
+
+
+def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
+    with PairStore(tmp_path / "a").writing() as store:
+        for number in (1, 2):
+            store.add(pair(number))
+            store.scores.append({"id": pair(number).id, "changed": 0.5})
+            for path in (pair(number).input, pair(number).target):
+                (store.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (store.folder / path).write_bytes(b"picture")
+    store.judge(pair(1).id, False)
+    store.judge(pair(2).id, True)
+    with PairStore(tmp_path / "b").writing() as other:
+        assert other.take_over(store) == 1 and other.take_over(store) == 0
+    assert [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
+    assert (other.folder / pair(2).input).read_bytes() == b"picture"
