@@ -187,6 +187,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     with page.expect_popup() as opened:
         page.click(".rethink-button")
     opened.value.wait_for_selector("#strip button")
+    assert opened.value.evaluate("document.documentElement.dataset.theme") == theme
     assert problems == []
     opened.value.close()
     page.close()

@@ -24,7 +24,8 @@ export class Sheet {
   /** shown: {"key", "sheet": key of the few that are shown here, "name", "count"} */
   show(shown) {
     this.shown = shown;
-    const theme = document.body.classList.contains("dark-theme") ? "dark" : "light";
+    const [red, green, blue] = getComputedStyle(document.body).color.match(/[\d.]+/g).map(Number);
+    const theme = red + green + blue > 384 ? "dark" : "light"; // whatever the palette is called, its text is light on dark
     const page = new URL("./review.html", import.meta.url);
     page.search = new URLSearchParams({ pairs: shown.key, api: api.apiURL(""), name: shown.name, theme });
     this.link.href = page.href;
