@@ -95,7 +95,7 @@ def optimise(
     report = report if accelerator.is_main_process else _silent
     started, since, recent = time.monotonic() - progress.seconds, time.monotonic(), []
     for batch in endless(loader):
-        done = max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
+        done = agreed(accelerator, share_done(progress, plan))
         if done >= 1:
             break
         for group in optimizer.param_groups:
@@ -124,6 +124,17 @@ def optimise(
             save_checkpoint(accelerator, checkpoint)
     save_checkpoint(accelerator, checkpoint)
     average.copy_to(weights)
+
+
+def share_done(progress: Progress, plan: Plan) -> float:
+    return max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
+
+
+def agreed(accelerator, value: float) -> float:
+    """The mean over all processes: their clocks differ, and one that ended a step early would leave the others waiting."""
+    if accelerator.num_processes == 1:
+        return value
+    return accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean").item()
 
 
 def rate(step: int, done: float, plan: Plan) -> float:
