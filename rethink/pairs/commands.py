@@ -79,6 +79,7 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--area", nargs=2, type=float, default=[0.03, 0.2], help="share of the picture that is worked on")
     parser.add_argument("--masks", type=Path, help="folder with the same file names, white where the subject is")
     parser.add_argument("--boxes", type=Path, help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, shares of 0…1')
+    parser.add_argument("--find", metavar="WHAT", help='the thinker names the places to work on, e.g. "faces"')
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     _add_engine(parser, "damage (or edit) and describe")
     parser.add_argument("--editor", help="a diffusers folder or .safetensors file that does --inverse in place of an operation")
@@ -88,8 +89,8 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--paraphrase", action="store_true", help="the thinker rewords every instruction")
 
 
-def _add_thinker(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--thinker", help="a transformers folder of a vision-language model, or the URL of a server (…/v1)")
+def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
+    parser.add_argument("--thinker", help=f"{role}a transformers folder of a vision-language model, or the URL of a server (…/v1)")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
     parser.add_argument("--device", default="cpu")
@@ -146,7 +147,7 @@ def _add_filter(commands) -> None:
     parser = _command(commands, "filter", "measure pairs, and accept or reject them; say why", stages.run_filter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder, for the CLIP similarities")
-    parser.add_argument("--device", default="cpu")
+    _add_thinker(parser, "asked to mark every pair with 0 to 10: ")
     _add_engine(parser, "measure")
     for field in fields(Thresholds):
         flag = "--" + field.name.replace("_", "-")

@@ -126,9 +126,9 @@ def describe(
     box = box_of(touched)
     crop = original[box[1] : box[3], box[0] : box[2]]
     text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
-    images = [_as_image(damaged), _as_image(crop)]
+    images = [as_image(damaged), as_image(crop)]
     messages = [message("user", text, pictures=2)]
-    return _ask(chat, messages, images, seed, _read_description)
+    return ask(chat, messages, images, seed, _read_description)
 
 
 def _read_description(answer: str) -> Description:
@@ -150,7 +150,7 @@ def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
             raise RethinkError("the paraphrase is empty or babbles")
         return line
 
-    return _ask(chat, messages, [], seed, read)
+    return ask(chat, messages, [], seed, read)
 
 
 def message(role: str, text: str, pictures: int = 0) -> dict:
@@ -158,7 +158,7 @@ def message(role: str, text: str, pictures: int = 0) -> dict:
     return {"role": role, "content": [{"type": "image"}] * pictures + [{"type": "text", "text": text}]}
 
 
-def _ask(chat: Chat, messages, images, seed: int, read):
+def ask(chat: Chat, messages, images, seed: int, read):
     """The first usable answer of `TRIES`, each with its own seed. What the chat raises counts as no answer."""
     reason = ""
     for attempt in range(TRIES):
@@ -181,7 +181,7 @@ def read_json(answer: str) -> dict:
             continue
         if isinstance(record, dict):
             return record
-    raise RethinkError(f"the describer's answer holds no JSON object: {_one_line(answer)[:80]!r}")
+    raise RethinkError(f"the thinker's answer holds no JSON object: {_one_line(answer)[:80]!r}")
 
 
 def without_thoughts(answer: str) -> str:
@@ -206,7 +206,8 @@ def _where(box: Box, shape: tuple[int, int]) -> str:
     return f", at the {down} {across}"
 
 
-def _as_image(picture: np.ndarray):
+def as_image(picture: np.ndarray):
+    """uint8 [H, W, 3] as IMAGE [1, H, W, 3]."""
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(picture)).float()[None] / 255

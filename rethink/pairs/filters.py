@@ -28,6 +28,7 @@ class Thresholds:
 
     image, direction, caption: CLIP cosines, input to target, change to change, each picture to its caption; the
         released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
+    critic: marks of 0…10 that a thinker gave the pair (see `criticise`).
     best: keep so many of the pairs from one source and one instruction's captions, by direction (0: all; theirs: 4).
     changed: at least this share of the pixels visibly differs. outside: at most this share of the pixels outside the
         region differs. shift: at most so far moved, as a share of the side, where no region says what may change.
@@ -39,6 +40,7 @@ class Thresholds:
     image: float = 0.7
     direction: float = 0.2
     caption: float = 0.2
+    critic: float = 6.0
     best: int = 0
     changed: float = 0.001
     outside: float = 0.0
@@ -75,6 +77,7 @@ RULES: tuple[Reject, ...] = (
     ("clip_sim_0", lambda s, p, t: s["clip_sim_0"] < t.caption, "the input is not what its caption says ({clip_sim_0:.2f})"),
     ("clip_sim_1", lambda s, p, t: s["clip_sim_1"] < t.caption, "the target is not what its caption says ({clip_sim_1:.2f})"),
     ("clip_sim_dir", lambda s, p, t: s["clip_sim_dir"] < t.direction, "not the change that was asked for ({clip_sim_dir:.2f})"),
+    ("critic", lambda s, p, t: s["critic"] < t.critic, "the critic gives it {critic:g} of 10: {critic_why}"),
 )  # fmt: skip
 
 
@@ -91,18 +94,18 @@ def score(
     `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    known = {record["id"]: record for record in store.scores}  # the last line of a pair counts
-
-    def measured(id: str) -> bool:
-        return id in known and (clip is None or "broken" in known[id] or known[id].get("clip") == clip.name)
-
-    missing = {pair.id for pair in store if not measured(pair.id)}
+    measured, marks = {}, {}
+    for record in store.scores:  # the last line of a pair counts
+        by_this_clip = clip is None or record.get("clip") == clip.name
+        measured[record["id"]] = by_this_clip or "broken" in record
+        marks[record["id"]] = {name: value for name, value in record.items() if name.startswith("critic")}
+    missing = {pair.id for pair in store if not measured.get(pair.id, False)}
     pairs, done = (pair for pair in store if pair.id in missing), 0
     batches = iter(lambda: list(islice(pairs, BATCH)), [])
     results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
     with closing(results):
         for records in results:
-            store.scores.append(*records)
+            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in records))
             done += len(records)
             on_progress(done, len(missing))
     return done

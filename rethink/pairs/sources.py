@@ -69,6 +69,10 @@ class Folder:
                 spots = (self.spots or {}).get(name, ())
                 yield Source(name, path, self._mask(name), spots)
 
+    def __len__(self) -> int:
+        """How many pictures there are now; the folder is walked to count them."""
+        return sum(1 for _ in self)
+
     def _mask(self, name: str) -> str:
         if self.masks is None:
             return ""

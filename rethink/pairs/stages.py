@@ -48,6 +48,7 @@ def _shares(texts: list[str]) -> dict:
 def run_synthesize(options) -> int:
     from .descriptions import Writer
     from .formats import describe_store
+    from .questions import Found
     from .sources import Folder, read_spots
     from .store import PairStore
     from .synthesis import Recipe, lost_drafts, synthesize
@@ -55,6 +56,8 @@ def run_synthesize(options) -> int:
 
     if bool(options.editor) != bool(options.inverse):
         raise RethinkError("--editor and --inverse go together.")
+    if options.find and not options.thinker:
+        raise RethinkError("--find needs --thinker, who is to find it.")
     recipe = Recipe(
         tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area)
     )  # fmt: skip
@@ -69,6 +72,8 @@ def run_synthesize(options) -> int:
         open_maker = partial(_open_damaging, folder, recipe)
     with _engine(options) as over, PairStore(folder).writing() as store:
         make = open_maker(store, here=options.engine == "local")
+        if options.find:
+            sources = Found(sources, open_chat(), options.find, store.spots, recipe.longest_side)
         lost = partial(lost_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
@@ -257,6 +262,7 @@ def _looks(texts: list[str]) -> tuple[tuple[float, float], ...]:
 
 def run_filter(options) -> int:
     from .filters import Thresholds, filter_pairs, score
+    from .questions import criticise
     from .store import PairStore
 
     thresholds = Thresholds(**{field.name: getattr(options, field.name) for field in fields(Thresholds)})
@@ -265,6 +271,9 @@ def run_filter(options) -> int:
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
         score(store, clip, _Line(lambda done, total: f"{done}/{total} pairs measured"), spread=spread)
+        if options.thinker:
+            chat = _chat(options.thinker, options.model, options.key_variable, options.device)
+            criticise(store, chat, _Line(lambda done, total: f"{done}/{total} pairs marked"))
         accepted, rejected = filter_pairs(store, thresholds)
     print(f"{accepted} pairs accepted, {rejected} rejected")
     _print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))

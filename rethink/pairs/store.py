@@ -4,6 +4,7 @@
       manifest.jsonl     one EditPair a line; a pair exists when its line does
       images/ab/…        written whole before their line
       skipped.jsonl      what was left out, and why
+      spots.jsonl        where a thinker saw what in which source
       drawn.jsonl        captions whose candidates were drawn, and what became of them
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
@@ -138,6 +139,7 @@ class PairStore:
         self.only = None if only is None else frozenset(only)
         self.manifest = Ledger(self.folder / "manifest.jsonl")
         self.skipped = Ledger(self.folder / "skipped.jsonl")
+        self.spots = Ledger(self.folder / "spots.jsonl")
         self.drawn = Ledger(self.folder / "drawn.jsonl")
         self.scores = Ledger(self.folder / "scores.jsonl")
         self.verdicts = Ledger(self.folder / "verdicts.jsonl")
@@ -165,7 +167,7 @@ class PairStore:
         Raises RethinkError when another run holds it, or the folder cannot be made.
         """
         with locked(self.folder / ".lock", self.folder):
-            for ledger in (self.manifest, self.skipped, self.drawn, self.scores, self.verdicts):
+            for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
                 torn.unlink()

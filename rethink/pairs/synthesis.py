@@ -13,7 +13,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -281,7 +281,7 @@ class Progress:
 
 def synthesize(
     store: PairStore,
-    sources: Iterable[Source | tuple[str, str]],
+    sources: Collection[Source | tuple[str, str]],
     make: Maker,
     pairs: int,
     writer: Writer = Writer(),
@@ -296,7 +296,7 @@ def synthesize(
     `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
     What `on_progress` raises ends the run; everything made so far is kept.
     """
-    total = sum(1 for _ in sources)
+    total = len(sources)
     reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
     started, counts, counting = time.monotonic(), {"seen": 0, "made": 0, "skipped": 0}, threading.Lock()
 

@@ -92,15 +92,14 @@ def export(store: PairStore, name: str, folder: str | Path) -> int:
     chosen, folder = format_named(name), Path(os.path.abspath(folder))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
-    pairs = list(_whole(store))
-    if not pairs:
+    if not any(True for _ in _whole(store)):
         raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
     passing = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(passing, ignore_errors=True)
     try:
         passing.mkdir(parents=True)
-        count = chosen.write(writing.examples(store, pairs), passing, folder)
-        _write_readme(store, pairs, passing, chosen.title, chosen.target, chosen.use)
+        count = chosen.write(writing.examples(store, store.accepted()), passing, folder)
+        _write_readme(store, store.accepted, passing, chosen.title, chosen.target, chosen.use)
         if folder.exists():
             folder.rmdir()
         passing.rename(folder)
@@ -123,23 +122,27 @@ def _whole(store: PairStore) -> Iterator[EditPair]:
 def describe_store(store: PairStore) -> None:
     """Write a README and a contact sheet into the store itself."""
     _write_readme(
-        store, list(store), store.folder, "Rethink's own pair store",
+        store, lambda: iter(store), store.folder, "Rethink's own pair store",
         "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
         f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
     )  # fmt: skip
 
 
-def _write_readme(store: PairStore, pairs: list[EditPair], folder: Path, title: str, target: str, use: str) -> None:
-    kinds = Counter(pair.operation or "other" for pair in pairs)
+def _write_readme(
+    store: PairStore, pairs: Callable[[], Iterator[EditPair]], folder: Path, title: str, target: str, use: str
+) -> None:
+    """pairs() iterates them anew: a large store is never held in memory."""
+    kinds = Counter(pair.operation or "other" for pair in pairs())
+    count = kinds.total()
     lines = [
-        f"# {len(pairs)} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
+        f"# {count} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
         f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
         *(f"| {kind} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
     ]  # fmt: skip
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
-    if pairs:
-        step = max(1, len(pairs) // SHEET)
-        contact_sheet(store, islice(pairs[::step], SHEET)).save(folder / "contact-sheet.jpg", quality=88)
+    if count:
+        shown = islice(pairs(), 0, None, max(1, count // SHEET))
+        contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
 
 
 def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:

@@ -68,8 +68,8 @@ def test_thresholds_reject_and_the_tally_adds_up(pipeline, tmp_path):
 def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_errs(pipeline, tmp_path):
     rule = dict(image=0.3, caption=-1, direction=-1, best=12)
     whole, all_of_them = draw(tmp_path / "whole", pipeline, Selection(12, 6, looks=(), **rule), TRIPLES[:1])
-    blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=((0.5, 0.2),), audited=0, **rule), TRIPLES[:1])
-    seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=((0.5, 0.2),), audited=1, **rule), TRIPLES[:1])
+    blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=((0.25, 0.0),), audited=0, **rule), TRIPLES[:1])
+    seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=((0.25, 0.0),), audited=1, **rule), TRIPLES[:1])
     seeds = {pair.seed for pair in whole}
     assert {pair.seed for pair in blind} < seeds and {pair.seed for pair in seen} == seeds
     assert dropped.dropped == audited.dropped == audited.audited > 0 and dropped.audited == 0
