@@ -15,9 +15,11 @@ from comfy_api.latest import io
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
+from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
 from ..rethink.pairs.store import PairStore
 from . import folders, host, review, sockets
+from .synthesis import chat_of
 
 STORE = "pair store"
 OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
@@ -37,6 +39,7 @@ LIMITS: dict[str, tuple[float, float, float, bool, str]] = {
     "border": (0, 0, 0, True, "Whether the place that changes may touch the border."),
     "side": (1, 8192, 1, True, "The shorter side has at least so many pixels."),
     "aspect": (1, 100, 0.1, True, "The longer side is at most so many times the shorter one."),
+    "critic": (0, 10, 0.5, False, "The thinker marks the pair with at least so many of ten."),
     "duplicates": (-1, 3, 1, True, "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep."),
 }  # fmt: skip
 
@@ -45,7 +48,7 @@ PLOTS = (
     ("image", "clip_sim_image", True), ("direction", "clip_sim_dir", True), ("caption", "caption", True),
     ("changed", "changed", True), ("outside", "outside", False), ("shift", "shift", False),
     ("smallest_region", "region", True), ("largest_region", "region", False), ("side", "side", True),
-    ("aspect", "aspect", False),
+    ("aspect", "aspect", False), ("critic", "critic", True),
 )  # fmt: skip
 
 
@@ -69,6 +72,11 @@ class FilterEditPairs(io.ComfyNode):
                     "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
                 ),
                 *(_threshold_input(field) for field in fields(Thresholds)),
+                sockets.Thinker.Input(
+                    "thinker",
+                    optional=True,
+                    tooltip="A critic with eyes: it marks every pair once, from 0 to 10, and says why.",
+                ),
             ],
             outputs=[
                 sockets.Pairs.Output("accepted", tooltip="Those that were kept."),
@@ -82,7 +90,7 @@ class FilterEditPairs(io.ComfyNode):
         return review.judged()  # what a person said stands over every threshold
 
     @classmethod
-    def execute(cls, pairs, clip, **thresholds) -> io.NodeOutput:
+    def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
         limits = Thresholds(**thresholds)
         with pairs.writing() as store:
             count = host.on_count()
@@ -90,6 +98,11 @@ class FilterEditPairs(io.ComfyNode):
                 store, None if clip == folders.NONE else LaterClip(clip),
                 lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
             )  # fmt: skip
+            if thinker is not None:
+                marked = host.on_count()
+                criticise(
+                    store, chat_of(thinker), lambda done, total: marked(done, total, f"{done} of {total} pairs marked")
+                )
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept
@@ -300,7 +313,7 @@ def _plots(store: PairStore) -> Iterator[dict]:
 
 
 def _values(record: dict) -> Iterator[tuple[str, float]]:
-    for name in ("clip_sim_image", "clip_sim_dir", "changed", "outside", "shift", "region"):
+    for name in ("clip_sim_image", "clip_sim_dir", "changed", "outside", "shift", "region", "critic"):
         if name in record:
             yield name, record[name]
     if "clip_sim_0" in record:

@@ -16,6 +16,7 @@ from ..rethink.pairs.descriptions import Description, Writer
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.operations import OPERATIONS, Between, Operation
+from ..rethink.pairs.questions import Found
 from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
 from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
@@ -92,6 +93,13 @@ class InverseEditSynthesizer(io.ComfyNode):
                     tooltip="Looks at what was hidden and says what it is: that goes into the instruction.",
                 ),
                 io.String.Input(
+                    "find",
+                    optional=True,
+                    default="",
+                    placeholder="a face",
+                    tooltip="What the thinker shall find in the pictures: the place to work on. Empty: by mask, boxes or seed.",
+                ),
+                io.String.Input(
                     "place",
                     optional=True,
                     default="",
@@ -148,8 +156,8 @@ class InverseEditSynthesizer(io.ComfyNode):
     @classmethod
     def execute(
         cls, operation, pictures, dataset, pairs, seed, image=(), mask=(None,), boxes=(None,), thinker=(None,),
-        place=("",), description=("",), paraphrase=(False,), templates=("",), smallest=(0.03,), largest=(0.2,),
-        longest_side=(2048,),
+        find=("",), place=("",), description=("",), paraphrase=(False,), templates=("",), smallest=(0.03,),
+        largest=(0.2,), longest_side=(2048,),
     ) -> io.NodeOutput:  # fmt: skip
         given = {name: single(name, values) for name, values in operation.items() if values is not None}
         chosen = given.pop("operation")
@@ -158,6 +166,9 @@ class InverseEditSynthesizer(io.ComfyNode):
         lines = [line.strip() for line in single("templates", templates).splitlines() if line.strip()]
         if lines and chosen == ANY:
             raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
+        wanted = single("find", find).strip()
+        if wanted and chat is None:
+            raise RethinkError("find: needs a thinker, who is to find it.")
         writer = Writer(chat, reworded, {chosen: lines} if lines else {}, said)
         recipe = Recipe(
             FREE if chosen in (ANY, EDITOR) else (chosen,),
@@ -166,16 +177,18 @@ class InverseEditSynthesizer(io.ComfyNode):
             single("seed", seed),
             single("longest_side", longest_side),
             (single("smallest", smallest), single("largest", largest)),
-            str((said, reworded, lines, "" if thinker[0] is None else _model(thinker[0]).name)),
+            _wording(said, reworded, lines, wanted, thinker[0]),
         )
         sources = sources_of(pictures, image, mask, boxes)
+        several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
         with PairStore(folders.dataset_path(single("dataset", dataset), "dataset")).writing() as store:
             if chosen == EDITOR:
                 editor = Hosted(_required("editor", given))
                 make = make_edited(store, recipe, editor, _instruction(given["inverse"]), Settings(), said)
             else:
                 make = make_damaged(store, recipe)
-            several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
+            if wanted:
+                sources = Found(sources, chat, wanted, store.spots, recipe.longest_side)
             spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
             view = Watched(store, spread)
             done = synthesize(store, sources, make, recipe.pairs, writer, spread=view, on_progress=view.report)
@@ -318,6 +331,13 @@ def _report(store: PairStore, sources, done) -> str:
 def chat_of(thinker):
     """The call that asks the thinker, which ends within one token of Cancel; None where there is no thinker."""
     return None if thinker is None else partial(_model(thinker).chat, on_token=_or_stop)
+
+
+def _wording(said: Description, reworded: bool, lines: list[str], wanted: str, thinker) -> str:
+    """What the instructions depend on beside the recipe; "" where nothing was said, as on the command line."""
+    if said == Description() and not (reworded or lines or wanted or thinker):
+        return ""
+    return str((said, reworded, lines, wanted, _model(thinker).name if thinker else ""))
 
 
 def _model(thinker):

@@ -77,7 +77,7 @@ RULES: tuple[Reject, ...] = (
     ("clip_sim_0", lambda s, p, t: s["clip_sim_0"] < t.caption, "the input is not what its caption says ({clip_sim_0:.2f})"),
     ("clip_sim_1", lambda s, p, t: s["clip_sim_1"] < t.caption, "the target is not what its caption says ({clip_sim_1:.2f})"),
     ("clip_sim_dir", lambda s, p, t: s["clip_sim_dir"] < t.direction, "not the change that was asked for ({clip_sim_dir:.2f})"),
-    ("critic", lambda s, p, t: s["critic"] < t.critic, "the critic gives it {critic:g} of 10: {critic_why}"),
+    ("critic", lambda s, p, t: s["critic"] < t.critic, "the critic does not approve ({critic:g} of 10: {critic_why})"),
 )  # fmt: skip
 
 

@@ -68,6 +68,15 @@ def test_the_mission_s_own_example(synthesize):
     assert any("the man's face" in text for text in instructions(pairs))
 
 
+def test_the_thinker_finds_the_place(synthesize):
+    seer = Seer('{"places": [{"box": [0, 0, 250, 500], "place": "the sign"}]}')
+    pairs, _ = synthesize("text_erase", thinker=seer, find="signs", description="It says STOP.", pairs=3)
+    assert any("the sign" in text for text in instructions(pairs)) and len(seer.asked) == 1
+    for pair in pairs:
+        region = pairs.read_image(pair.region)[..., 0] > 127
+        assert region[:24, :16].any() and not region[25:].any() and not region[:, 17:].any()
+
+
 def test_own_words_need_no_thinker_and_other_words_make_other_pairs_of_the_same_pictures(synthesize):
     first, _ = synthesize(place="the dog", description="It is asleep.")
     again, _ = synthesize(place="the dog", description="It is awake.")
@@ -159,6 +168,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
         ({"operation": "any", "templates": "Do it."}, "templates: are for one operation"),
         ({"templates": "Take the {hat} off."}, "templates: "),
         ({"paraphrase": True}, "paraphrase: needs a thinker"),
+        ({"find": "a face"}, "find: needs a thinker"),
         ({"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}}, "blur.strength: expected"),
         ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
         ({"folder": "../.."}, "folder: there is no"),

@@ -56,7 +56,7 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
         chat = scripted('{"score": 9, "why": "fine"}', '{"score": 2, "why": "a hand is missing"}', *["no"] * 3, *['{"score": 12}'] * 3, *[RuntimeError("x")] * 3)
         assert criticise(store, chat) == 6 and criticise(store, chat) == 0
         why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
-        assert why[1] == ["the critic gives it 2 of 10: a hand is missing"] and not why[0] and not why[2]
+        assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
         failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
         assert len(failed) == 3 and "no JSON" in failed[0] and "0…10" in failed[1] and "failed" in failed[2]
         assert score(store) == 0
