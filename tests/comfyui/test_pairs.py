@@ -160,8 +160,8 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     page.evaluate("graph => app.loadGraphData(graph)", workflow("filter_and_save_pairs", "workflows"))
     page.wait_for_timeout(1000)
     page.keyboard.press(".")  # fit the view
-    page.keyboard.press("Control+Enter")
-    page.wait_for_selector(".rethink-card img", timeout=60_000)
+    page.evaluate("app.queuePrompt(0)")
+    page.wait_for_selector(".rethink-card img", timeout=120_000)
     page.wait_for_selector(".rethink-plot", timeout=60_000)
     page.wait_for_function("[...document.querySelectorAll('.rethink-card img')].slice(0, 4).every(i => i.naturalWidth)")
     shoot(page, f"pairs-{canvas}-{theme}")
