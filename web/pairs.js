@@ -6,7 +6,7 @@ import { Sheet } from "./pairs/sheet.mjs";
 // node → its widget's type, the output that it shows, who draws it, the least height in pixels
 const VIEWS = {
   RethinkPreviewPairs: { type: "RETHINK_PAIR_SHEET", output: "rethink_pairs", View: Sheet, height: 260 },
-  RethinkFilterEditPairs: { type: "RETHINK_PAIR_PLOTS", output: "rethink_filter", View: Plots, height: 200 },
+  RethinkFilterEditPairs: { type: "RETHINK_PAIR_PLOTS", output: "rethink_filter", View: Plots, height: 300 },
 };
 
 const style = document.createElement("link");
