@@ -3,10 +3,13 @@
 from comfy_api.latest import ComfyExtension
 
 from . import live, trajectory
+from .caption_pairs import CaptionToEdit, PromptToPromptPairs
+from .datasets import FilterEditPairs, LoadEditDataset, PreviewPairs, SaveEditDataset
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
 from .keep import KeepUnchangedPixels
 from .lora import EditLoraLoader
 from .native_editor import EditorFromModel
+from .synthesis import InverseEditSynthesizer
 from .think import ThinkWhileEdit
 from .think_loop import ThinkLoopClose, ThinkLoopOpen
 from .thinker import CritiqueEdit, LoadThinker
@@ -16,6 +19,8 @@ NODES = [
     LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, KeepUnchangedPixels, Scene,
     LoadThinker, CritiqueEdit, ThinkWhileEdit, ThinkLoopOpen, ThinkLoopClose,
     TrajectoryViewer, SaveTrajectory, LoadTrajectory,
+    InverseEditSynthesizer, CaptionToEdit, PromptToPromptPairs,
+    FilterEditPairs, PreviewPairs, SaveEditDataset, LoadEditDataset,
 ]  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.cli_args
@@ -28,6 +27,7 @@ OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
 ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
+LINE_SECONDS = 0.5  # between two lines of progress
 
 
 # Model folders
@@ -282,7 +282,10 @@ def placed(model, room: int) -> Iterator[None]:
 
 
 class Hosted:
-    """An Editor whose weights are on the device while it works, and only then: for loops that also use other models."""
+    """An Editor whose weights are on the device while it works, and only then: for loops that also use other models.
+
+    Cancel ends its edits, also those of who knows nothing of it.
+    """
 
     def __init__(self, editor):
         self._editor = editor
@@ -293,8 +296,14 @@ class Hosted:
             return self._editor.prepare(images, references)
 
     def edit(self, prepared, instructions: Sequence[str], seeds: Sequence[int], *arguments, **options) -> Tensor:
+        options = {"on_step": lambda *_: stop_if_cancelled()} | options
         with on_device(self._editor, prepared.images, len(seeds)):
             return self._editor.edit(prepared, instructions, seeds, *arguments, **options)
+
+
+def device() -> torch.device:
+    """Where ComfyUI computes."""
+    return memory.get_torch_device()
 
 
 def _best_dtype(device: torch.device) -> str:
@@ -330,6 +339,34 @@ def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int
         bar.update_absolute(run * total + step, runs * total, picture)
 
     return report
+
+
+def on_count() -> Callable[..., None]:
+    """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
+    bar = comfy.utils.ProgressBar(1)
+    shown = -math.inf
+
+    def report(done: int, total: int, line: str, preview: Callable[[], Tensor | None] = lambda: None) -> None:
+        nonlocal shown
+        stop_if_cancelled()
+        if done < total and time.monotonic() - shown < LINE_SECONDS:
+            return
+        picture = preview()
+        shown = time.monotonic()
+        if picture is not None:
+            picture = ("JPEG", to_pil(picture)[0], comfy.cli_args.args.preview_size)
+        bar.update_absolute(done, total, picture)
+        say(line)
+
+    return report
+
+
+def say(line: str) -> None:
+    """Show a line on the node that is running."""
+    context = get_executing_context()
+    if context is not None:
+        server = PromptServer.instance
+        server.send_progress_text(line, context.node_id, server.client_id)
 
 
 def _sheet(images: Tensor) -> Tensor:
@@ -375,20 +412,26 @@ def workflow_id(prompt: str) -> str:
     return ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id", "")
 
 
-def serve(method: str, path: str, answer: Callable[[dict], Any]) -> None:
-    """Answer a request of the front end: `answer` takes its JSON object and returns the reply's.
+def serve(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
+    """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
+    the JSON body, by name): a record as JSON, bytes as a WebP picture that never changes.
 
-    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error".
+    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so are
+    parameters that `reply` does not know.
     """
 
     async def handle(request):
         from aiohttp import web  # ComfyUI's server is made of it
 
         try:
-            asked = await request.json() if request.can_read_body else {}
-            return web.json_response(await asyncio.to_thread(answer, asked))  # some take a while
+            body = await request.json() if request.can_read_body else {}
+            found = await asyncio.to_thread(reply, **{**request.query, **body, **request.match_info})
         except (KeyError, TypeError, ValueError) as error:  # RethinkError; no JSON; other fields than are asked for
             return web.json_response({"error": str(error)}, status=400)
+        if isinstance(found, bytes):
+            kept = {"Cache-Control": "private, max-age=86400, immutable"}
+            return web.Response(body=found, content_type="image/webp", headers=kept)
+        return web.json_response(found)
 
     if hasattr(PromptServer, "instance"):  # else the pack is looked at without a server, by some tool
         PromptServer.instance.routes.route(method, path)(handle)

@@ -211,5 +211,5 @@ def _forget_the_cut_off() -> None:
 
 def serve() -> None:
     """Let the front end ask for the running loops, and give orders: {run, action, prompt?, step?}."""
-    host.serve("GET", "/rethink/running", lambda _: running())
-    host.serve("POST", "/rethink/order", lambda wanted: order(**wanted))
+    host.serve("GET", "/rethink/running", running)
+    host.serve("POST", "/rethink/order", order)

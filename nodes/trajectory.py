@@ -141,7 +141,7 @@ def export(run: dict[str, str]) -> dict[str, str]:
 
 def serve() -> None:
     """Let the front end have a run exported: {run}."""
-    host.serve("POST", "/rethink/export", lambda asked: export(**asked))
+    host.serve("POST", "/rethink/export", export)
 
 
 def _trajectory_input(tooltip: str) -> io.Input:

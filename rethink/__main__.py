@@ -1,4 +1,4 @@
-"""The command line: `python -m rethink demo | edit | think | bench`."""
+"""The command line: `python -m rethink demo | edit | think | synthesize | … | bench`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from .errors import RethinkError
+from .pairs.commands import add_commands
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -47,13 +48,14 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="demo | edit | think | bench")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="a few edits by the built-in editor, as one picture; no download")
     demo.add_argument("-o", "--output", type=Path, default=Path("rethink-demo.png"))
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=run_demo)
     _add_edit(commands)
     _add_think(commands)
+    add_commands(commands)
     bench = commands.add_parser("bench", help="measure against ground truth")
     bench.add_argument("what", choices=("tiny",), help="tiny: the built-in editor by the exact oracle")
     bench.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")

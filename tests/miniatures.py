@@ -11,6 +11,11 @@ TOKENS = 24
 INSTRUCT = "StableDiffusionInstructPix2PixPipeline"
 PLAIN = "StableDiffusionPipeline"
 
+NEED_FILES = {"prompt_to_prompt_pairs"}  # workflows with models that do not come with the pack
+
+# Prompt-To-Prompt Pairs on a miniature: a second in place of hours, and nothing is too bad to be kept.
+QUICK = {"steps": 2, "candidates": 4, "best": 2, "batch": 2, "image": -1.0, "caption_fit": -1.0, "direction": -1.0}
+
 SD_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -77,6 +82,25 @@ def write_folder(folder: Path, class_name: str, dtype: torch.dtype = torch.float
     for file in (folder / "tokenizer").iterdir():
         file.unlink()  # newer transformers write a tokenizer.json that older ones cannot read
     write_tokenizer(folder / "tokenizer")
+    return folder
+
+
+def write_clip(folder: Path) -> Path:
+    """A CLIPModel of 32×32 pictures with random weights, its tokenizer and its processor."""
+    import transformers
+
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(write_tokenizer(folder))
+    layers = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    text = dict(
+        vocab_size=len(tokenizer), max_position_embeddings=TOKENS, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.CLIPConfig(
+        text_config={**layers, **text}, vision_config={**layers, "image_size": 32, "patch_size": 8}, projection_dim=16
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
     return folder
 
 

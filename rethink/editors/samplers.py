@@ -102,6 +102,17 @@ class Schedule:
         options = {"generator": generators} if self._step_options else {}
         return self._solver.step(output, self.timesteps[index], latents, return_dict=False, **options)[0]
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows of the batch alone (bool [rows]): solvers that remember earlier steps forget the others'."""
+
+        def kept(value: Any) -> Any:
+            if isinstance(value, list):
+                return [kept(part) for part in value]
+            return value[rows] if isinstance(value, Tensor) and value.ndim == 4 else value
+
+        for name, value in list(vars(self._solver).items()):
+            setattr(self._solver, name, kept(value))
+
     def _levels(self, index: int) -> tuple[float, float]:
         """(α, σ) at the timestep `index`: the model sees α · clean + σ · noise, with α² + σ² = 1."""
         if hasattr(self._solver, "sigmas"):  # there they are σ / α

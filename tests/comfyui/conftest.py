@@ -18,7 +18,7 @@ from rethink.editors.loading import load_editor
 from tests.comfyui.native_graphs import FAMILIES
 from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
-from tests.miniatures import write_folder
+from tests.miniatures import write_clip, write_folder
 
 LORA = "miniature.safetensors"  # for the editor of that name
 
@@ -81,6 +81,8 @@ def server(tmp_path_factory):
     write_lora(
         as_diffusers(factors(load_editor(miniature))), base / "models" / "loras", LORA.removesuffix(".safetensors")
     )
+    write_folder(base / "models" / "diffusers" / "stable-diffusion-v1-5", "StableDiffusionPipeline")
+    write_clip(base / "models" / "clip_vision" / "clip-vit-large-patch14")
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
     with socket.socket() as free:

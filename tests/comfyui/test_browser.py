@@ -14,8 +14,9 @@ from PIL import Image
 from rethink.tiny import EDITOR_FOLDER
 from tests.browsers import needs_chromium, shoot
 from tests.hosts import PACK_ROOT
+from tests.miniatures import NEED_FILES
 
-WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json"))}
+WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json")) if path.stem not in NEED_FILES}
 
 pytestmark = [
     needs_chromium,
@@ -24,7 +25,7 @@ pytestmark = [
 
 
 @pytest.fixture(params=["classic", "nodes-2.0"])
-def page(request, server, browser):
+def page(request, server, browser):  # noqa: F811
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
     page = browser.new_page(viewport={"width": 1600, "height": 1000})

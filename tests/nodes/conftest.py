@@ -76,6 +76,7 @@ def fresh_host():
     """No progress reported, nothing loaded, nothing said, nothing interrupted."""
     utils.reports.clear()
     server.sent.clear()
+    server.texts.clear()
     model_management.loaded.clear()
     yield
     model_management.interrupt_current_processing(False)

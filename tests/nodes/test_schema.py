@@ -32,15 +32,22 @@ def all_inputs_of(node):
 
 def test_the_pack_has_its_nodes(classes):
     assert sorted(node_id for node_id in classes if node_id.startswith("Rethink")) == [
+        "RethinkCaptionToEdit",
         "RethinkCritiqueEdit",
         "RethinkEditChain",
         "RethinkEditLoraLoader",
         "RethinkEditorFromModel",
+        "RethinkFilterEditPairs",
+        "RethinkInverseEditSynthesizer",
         "RethinkKeepUnchangedPixels",
+        "RethinkLoadEditDataset",
         "RethinkLoadEditor",
         "RethinkLoadThinker",
         "RethinkLoadTrajectory",
+        "RethinkPreviewPairs",
+        "RethinkPromptToPromptPairs",
         "RethinkSampleEdit",
+        "RethinkSaveEditDataset",
         "RethinkSaveTrajectory",
         "RethinkScene",
         "RethinkThinkLoopClose",

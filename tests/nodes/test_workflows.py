@@ -9,6 +9,7 @@ from rethink.editors.loading import load_editor
 from tests import editor_miniatures
 from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.hosts import PACK_ROOT
+from tests.miniatures import PLAIN, QUICK, write_clip, write_folder
 from tests.standin.executor import DYNAMIC, run, validate
 
 WORKFLOWS = PACK_ROOT / "workflows"
@@ -18,6 +19,7 @@ NOTES = ("Note", "MarkdownNote")
 RUNNABLE = [n for n in NAMES if "UNETLoader" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MODELS = {"FLUX.1-Kontext-dev": "flux_kontext", "Qwen-Image-Edit-2511": "qwen_image_edit_plus"}  # → their miniatures
+TEXT_TO_IMAGE = ("stable-diffusion-v1-5",)
 
 
 def read_json(path):
@@ -73,8 +75,13 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
                 pytest.importorskip("torchvision")
             editor_miniatures.shrink(monkeypatch)
             base = editor_miniatures.write(kind, models.diffusers / inputs["editor"])
+        elif node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in TEXT_TO_IMAGE:
+            write_folder(models.diffusers / inputs["editor"], PLAIN)
         elif node["class_type"] == "RethinkLoadEditor" and not tiny.EDITOR_FOLDER.exists():
             inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
+        elif node["class_type"] == "RethinkPromptToPromptPairs":
+            write_clip(models.clip_vision / inputs["clip"])
+            inputs |= QUICK
         elif node["class_type"] == "RethinkEditLoraLoader":
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))

@@ -65,6 +65,7 @@ def expected(cls: type, given: dict[str, Any]) -> tuple[dict, dict]:
         if io_type == DYNAMIC:
             chosen = next((o["inputs"] for o in options["options"] if o["key"] == given.get(name)), {"required": {}})
             required |= {f"{name}.{inner}": described for inner, described in chosen["required"].items()}
+            optional |= {f"{name}.{inner}": described for inner, described in chosen.get("optional", {}).items()}
     return required, optional
 
 
@@ -95,7 +96,7 @@ def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
         results = []
         for call in calls:
             graph_utils.GraphBuilder.prefix = node_id
-            result = cls.execute(**_nested(call))
+            result = cls.execute(**_nested(call, cls))
             if result.expand:
                 nodes.expanded |= result.expand
                 results.append([value_of(link)[0] for link in result.result])
@@ -128,16 +129,16 @@ class _Nodes:
         return self.expanded.get(node_id, {}).get("override_display_id", node_id)
 
 
-def _nested(inputs: dict[str, Any]) -> dict[str, Any]:
-    """“choice.name” beside “choice” becomes one dictionary."""
-    choices = {name.partition(".")[0] for name in inputs if "." in name}
-    nested = {
-        name: {name: inputs[name]} if name in choices else value for name, value in inputs.items() if "." not in name
-    }
-    for name, value in inputs.items():
-        if "." in name:
-            nested[name.partition(".")[0]][name.partition(".")[2]] = value
-    return nested
+def _nested(inputs: dict[str, Any], cls: type) -> dict[str, Any]:
+    """“choice.name” and “choice” become one dictionary; what was left out of it is None."""
+    described = cls.describe()["input"]["required"]
+    choices = {name: {} for name, (io_type, _) in described.items() if io_type == DYNAMIC}
+    first = {name: value[0] if isinstance(value, list) else value for name, value in inputs.items()}
+    for group in expected(cls, first):
+        for name in (name for name in group if name.partition(".")[0] in choices):
+            choice, _, inner = name.partition(".")
+            choices[choice][inner or choice] = inputs.get(name)
+    return {name: value for name, value in inputs.items() if name.partition(".")[0] not in choices} | choices
 
 
 def _is_link(value: Any) -> bool:

@@ -3,7 +3,8 @@
 import os
 import re
 
-folders: dict[str, list[str]] = {kind: [] for kind in ("diffusers", "checkpoints", "loras", "LLM")}
+KINDS = ("LLM", "checkpoints", "clip_vision", "datasets", "diffusers", "loras", "text_encoders")
+folders: dict[str, list[str]] = {kind: [] for kind in KINDS}
 models_dir = "models"
 base = os.path.join("no", "such", "folder")  # of output, input and temp
 
@@ -18,6 +19,14 @@ def get_directory_by_type(kind):
 
 def get_output_directory():
     return get_directory_by_type("output")
+
+
+def get_input_directory():
+    return get_directory_by_type("input")
+
+
+def get_temp_directory():
+    return get_directory_by_type("temp")
 
 
 def get_save_image_path(prefix, output):

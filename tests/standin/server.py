@@ -1,16 +1,22 @@
-"""Stand-in for the server: what is sent to the front end is kept in `sent` as (event, data), what is served in `served`."""
+"""Stand-in for the server: what it was told to send, to say on nodes and to serve is kept here."""
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 
-sent: list[tuple[str, dict]] = []
+sent: list[tuple[str, dict]] = []  # (event, data)
+texts: list[str] = []  # on nodes
+served: dict[tuple[str, str], Callable] = {}  # (method, path) → handler
 running = ["prompt"]
 workflow = {"extra_pnginfo": {"workflow": {"id": "workflow"}}}
-served: dict[tuple[str, str], object] = {}
 
 
 def send_sync(event, data, sid=None):
     sent.append((event, json.loads(json.dumps(data, allow_nan=False))))
+
+
+def send_progress_text(text, node_id, sid=None):
+    texts.append(text)
 
 
 def _route(method, path):
@@ -20,6 +26,7 @@ def _route(method, path):
 _queue = SimpleNamespace(get_current_queue=lambda: ([(0, prompt, {}, workflow) for prompt in running], []))
 PromptServer = SimpleNamespace(
     instance=SimpleNamespace(
-        send_sync=send_sync, client_id="client", prompt_queue=_queue, routes=SimpleNamespace(route=_route)
+        send_sync=send_sync, send_progress_text=send_progress_text, client_id="client", prompt_queue=_queue,
+        routes=SimpleNamespace(route=_route),
     )
-)
+)  # fmt: skip

@@ -11,12 +11,12 @@ class _Input:
     options: tuple[str, ...] = ()  # what an input of this type may say beside the common ones
     constants: dict = {}
 
-    def __init__(self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, **options):
+    def __init__(self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, extra_dict=None, **options):
         unknown = set(options) - set(self.options)
         assert not unknown, f"{id}: {self.io_type} inputs know nothing of {unknown}"
         self.id, self.optional = id, optional
         common = {"display_name": display_name, "tooltip": tooltip, "advanced": advanced}
-        said = {_SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options}.items()}
+        said = {_SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options, **(extra_dict or {})}.items()}
         self.described = {key: value for key, value in said.items() if value is not None}
 
 

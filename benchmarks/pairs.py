@@ -1,0 +1,385 @@
+"""Making pairs against the plain way: damaging pictures, drawing candidates, and what the filter is worth.
+
+    python benchmarks/pairs.py [--only procedural p2p filter] [--photos N] [--captions N] [--edits N]
+
+Procedural: pictures to pairs on disk, ours on two processes (and one, and four) against a single-process loop over
+Pillow with the same operations and files. Prompt-to-Prompt: accepted pairs a second, ours in batches with early
+dropping against one candidate at a time and a filter after it, same seeds, same thresholds. The text-to-image model is
+the built-in editor without its picture. Filter: the built-in world's exact oracle says which pairs are right; the
+thresholds are fitted to one half of the pairs and judged on the other.
+Prints tables for people, then one JSON object as its last line.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFilter
+
+from rethink.editors.loading import load_editor
+from rethink.editors.protocol import Settings
+from rethink.pairs.candidates import Drawer, Selection
+from rethink.pairs.captions import Triple
+from rethink.pairs.clip import Clip, similarities
+from rethink.pairs.pictures import encode_png
+from rethink.pairs.prompt_to_prompt import Recipe as DrawingRecipe
+from rethink.pairs.prompt_to_prompt import generate
+from rethink.pairs.sources import Folder
+from rethink.pairs.store import PairStore
+from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+from rethink.pairs.workers import spread_over
+from rethink.tiny import CLIP_FOLDER, EDITOR_FOLDER, judge, render, sample_task
+from rethink.tiny.scene import PLACES
+from rethink.tiny.tasks import TRAIN_LOOKS
+
+ROUNDS = 3
+LOOKS = (0.25, 0.5)
+DRAWING = DrawingRecipe(steps=20, guidance=(1.0, 4.0))
+
+
+# --- procedural ------------------------------------------------------------------------------------------------------
+
+
+def write_photos(folder, count):
+    """Photographs 768 pixels wide: pieces of scikit-image's where it is installed, else textures as hard to pack."""
+    try:
+        from skimage import data
+
+        originals = [Image.fromarray(getattr(data, name)()) for name in ("astronaut", "coffee", "chelsea", "rocket")]
+    except ImportError:
+        noise = np.random.default_rng(0).normal(128, 40, (64, 96, 3)).clip(0, 255).astype(np.uint8)
+        originals = [Image.fromarray(noise).resize((640, 427), Image.Resampling.BICUBIC)]
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        photo = originals[index % len(originals)]
+        left, top = rng.uniform(0, 0.2, 2) * photo.size
+        box = left, top, left + 0.8 * photo.width, top + 0.8 * photo.height
+        photo.resize((768, 512), Image.Resampling.LANCZOS, box).save(folder / f"{index:04d}.jpg", quality=92)
+
+
+def plain_box(image, rng):
+    area, ratio = rng.uniform(0.03, 0.2) * image.width * image.height, rng.uniform(0.6, 1.7)
+    wide, high = int((area * ratio) ** 0.5), int((area / ratio) ** 0.5)
+    left, top = int(rng.integers(image.width - wide)), int(rng.integers(image.height - high))
+    return left, top, left + wide, top + high
+
+
+def plain_cover(image, rng):
+    ImageDraw.Draw(image).rectangle(plain_box(image, rng), fill=tuple(int(v) for v in rng.integers(0, 256, 3)))
+    return image
+
+
+def plain_blur(image, rng):
+    box = plain_box(image, rng)
+    radius = rng.uniform(0.04, 0.16) * min(box[2] - box[0], box[3] - box[1])
+    image.paste(image.crop(box).filter(ImageFilter.GaussianBlur(radius)), box)
+    return image
+
+
+def plain_pixelate(image, rng):
+    box = plain_box(image, rng)
+    part, blocks = image.crop(box), int(rng.integers(5, 17))
+    small = part.resize((blocks, max(1, blocks * part.height // part.width)), Image.Resampling.BOX)
+    image.paste(small.resize(part.size, Image.Resampling.NEAREST), box)
+    return image
+
+
+def plain_greyscale(image, rng):
+    return image.convert("L").convert("RGB")
+
+
+def plain_compress(image, rng):
+    file, factor = io.BytesIO(), rng.uniform(1.5, 4.5)
+    small = image.resize((int(image.width / factor), int(image.height / factor)), Image.Resampling.BILINEAR)
+    small.save(file, "JPEG", quality=int(rng.integers(8, 41)))
+    return Image.open(file).resize(image.size, Image.Resampling.BICUBIC)
+
+
+PLAIN = {
+    "cover": plain_cover, "blur": plain_blur, "pixelate": plain_pixelate, "greyscale": plain_greyscale,
+    "compress": plain_compress,
+}  # fmt: skip
+
+
+def plain_run(photos, out, operation):
+    for index, path in enumerate(sorted(photos.iterdir())):
+        original = Image.open(path).convert("RGB")
+        damaged = PLAIN[operation](original.copy(), np.random.default_rng(index))
+        original.save(out / f"{path.stem}_target.png")
+        damaged.save(out / f"{path.stem}_input.png")
+
+
+def our_run(photos, out, operation, processes):
+    recipe = Recipe((operation,))
+    with PairStore(out).writing() as store:
+        spread = spread_over(processes, store, recipe) if processes > 1 else None
+        synthesize(store, Folder(photos), make_damaged(store, recipe), 1, spread=spread)
+
+
+def procedural(count):
+    """Median pairs a second: plain, and ours with 1, 2 and 4 processes, in turn, for each operation."""
+    rates = {}
+    with tempfile.TemporaryDirectory() as place:
+        photos = Path(place, "photos")
+        photos.mkdir()
+        write_photos(photos, count)
+        for operation in PLAIN:
+            runs = {"plain": lambda out: plain_run(photos, out, operation)}
+            runs |= {n: lambda out, n=n: our_run(photos, out, operation, n) for n in (1, 2, 4)}
+            taken = {name: [] for name in runs}
+            for turn in range(ROUNDS):
+                for name, work in runs.items():
+                    with tempfile.TemporaryDirectory(dir=place) as out:
+                        start = time.perf_counter()
+                        work(Path(out))
+                        taken[name].append(count / (time.perf_counter() - start))
+            rates[operation] = {name: statistics.median(times) for name, times in taken.items()}
+    print(f"Procedural: pairs a second, {count} photographs of 768×512, target, input and region written")
+    print(f"{'operation':>12} {'plain':>8} {'ours, 1':>8} {'2':>8} {'4':>8} {'2/plain':>8} {'4/1':>6}")
+    for operation, r in rates.items():
+        print(f"{operation:>12} {r['plain']:>8.1f} {r[1]:>8.1f} {r[2]:>8.1f} {r[4]:>8.1f} {r[2] / r['plain']:>8.2f} {r[4] / r[1]:>6.2f}")
+    return {
+        "procedural_speedup": statistics.geometric_mean(r[2] / r["plain"] for r in rates.values()),
+        "procedural_speedup_worst": min(r[2] / r["plain"] for r in rates.values()),
+        "procedural_scaling_4": statistics.geometric_mean(r[4] / r[1] for r in rates.values()),
+    }
+
+
+# --- Prompt-to-Prompt ------------------------------------------------------------------------------------------------
+
+
+class Painter(torch.nn.Module):
+    """The built-in editor without its picture, which training often took away, is a text-to-image model: asked to add a
+    red star, it makes up the scene around it."""
+
+    def __init__(self, pipeline):
+        super().__init__()
+        self.inner, self.text_encoder = pipeline.unet, pipeline.text_encoder
+        self.vae, self.scheduler, self.tokenizer = pipeline.vae, pipeline.scheduler, pipeline.tokenizer
+        channels = pipeline.vae.config.latent_channels
+        self.config = SimpleNamespace(sample_size=pipeline.unet.config.sample_size, in_channels=channels)
+        self.device, self.dtype = pipeline.unet.device, pipeline.unet.dtype
+
+    @property
+    def unet(self):
+        return self
+
+    def encode_prompt(self, captions, **options):
+        texts = [*(f"add {caption}" for caption in captions), *[""] * len(captions)]
+        length = self.tokenizer.model_max_length
+        tokens = self.tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return self.text_encoder(tokens.input_ids)[0].chunk(2)
+
+    def forward(self, sample, timestep, encoder_hidden_states, added_cond_kwargs, return_dict):
+        sample = torch.cat([sample, torch.zeros_like(sample)], 1)
+        return self.inner(sample, timestep, encoder_hidden_states=encoder_hidden_states, return_dict=return_dict)
+
+    @property
+    def attn_processors(self):
+        return self.inner.attn_processors
+
+    def set_attn_processor(self, processor):
+        self.inner.set_attn_processor(processor)
+
+
+def open_pipeline(folder):
+    import diffusers
+
+    return diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(
+        str(folder), safety_checker=None, local_files_only=True, use_safetensors=True
+    )
+
+
+def some_triples(count):
+    """A thing at a place, and another at the same place."""
+    rng = Random(0)
+    triples = []
+    for _ in range(count):
+        place, ((color, shape), (other_color, other_shape)) = rng.choice(PLACES), rng.sample(TRAIN_LOOKS, 2)
+        before, after = f"a {color} {shape} at the {place}", f"a {other_color} {other_shape} at the {place}"
+        triples.append(Triple(before, f"make it a {other_color} {other_shape}", after))
+    return triples
+
+
+def fitted(painter, clip, triples, candidates, shares):
+    """Thresholds that one candidate in six or so passes, and the slack that costs few of those at each look."""
+    estimates, finals = {share: [] for share in shares}, []
+    for triple in triples:
+        texts = clip.texts([triple.input, triple.output])
+
+        def keep(share, expected):
+            estimates[share] += plain_scores(clip, texts, expected)
+            return [True] * len(expected.seeds)
+
+        seeds = range(candidates)
+        finals += plain_scores(clip, texts, generate(painter, triple.input, triple.output, seeds, DRAWING, looks=shares, keep=keep))
+    at = {name: float(np.quantile([f[name] for f in finals], q)) for name, q in
+          (("clip_sim_image", 0.2), ("clip_sim_0", 0.3), ("clip_sim_1", 0.3), ("clip_sim_dir", 0.6))}  # fmt: skip
+    rule = Selection(
+        candidates, image=at["clip_sim_image"], caption=min(at["clip_sim_0"], at["clip_sim_1"]), direction=at["clip_sim_dir"]
+    )  # fmt: skip
+    least = dict(zip(finals[0], (rule.image, rule.caption, rule.caption, rule.direction)))
+    passed = [i for i, final in enumerate(finals) if not rule.misses(final)]
+    looks = []
+    for share in shares:
+        short = [max(least[name] - estimates[share][i][name] for name in least) for i in passed]
+        looks.append((share, max(0.0, float(np.quantile(short, 0.97)))))
+    return replace(rule, looks=tuple(looks), best=candidates)
+
+
+def plain_scores(clip, texts, made):
+    if not made.seeds:
+        return []
+    pictures = [(picture * 255).round().byte().numpy() for picture in torch.cat([made.before, made.after])]
+    return similarities(clip.images(pictures).unflatten(0, (2, -1)), texts[:, None].expand(-1, len(made.seeds), -1))
+
+
+def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
+    painter, clip = Painter(open_pipeline(editor_folder)), Clip(clip_folder)
+    triples = some_triples(captions + 6)
+    rule = replace(fitted(painter, clip, triples[captions:], candidates, LOOKS), batch=batch, audited=0.1)
+    print(f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}")
+    seconds, passed, tally, scores = {"plain": 0.0, "ours": 0.0}, 0, None, {"plain": [], "ours": []}
+    with tempfile.TemporaryDirectory() as folder:
+        drawer = Drawer(PairStore(folder), painter, clip, DRAWING, rule)
+        for triple in triples[:captions]:
+            start = time.perf_counter()
+            drawn = drawer(triple)
+            seconds["ours"] += time.perf_counter() - start
+            tally = drawn.tally if tally is None else tally + drawn.tally
+            scores["ours"] += [pair.parameters["clip_sim_dir"] for pair in drawn.pairs]
+
+            start = time.perf_counter()
+            texts = clip.texts([triple.input, triple.output])
+            for seed in drawer.seeds(triple):
+                made = generate(painter, triple.input, triple.output, [seed], DRAWING)
+                (scored,) = plain_scores(clip, texts, made)
+                if not rule.misses(scored):
+                    passed += 1
+                    scores["plain"].append(scored["clip_sim_dir"])
+                    for side in (made.before, made.after):
+                        Path(folder, "plain.png").write_bytes(encode_png((side[0] * 255).round().byte().numpy()))
+            seconds["plain"] += time.perf_counter() - start
+    rates = {"plain": passed / seconds["plain"], "ours": tally.passed / seconds["ours"]}
+    print(f"{'':>8} {'accepted':>9} {'seconds':>9} {'a second':>9} {'direction: mean':>16} {'spread':>7}")
+    for name, count in (("plain", passed), ("ours", tally.passed)):
+        mean, spread = (statistics.mean(scores[name]), statistics.pstdev(scores[name])) if scores[name] else (0, 0)
+        print(f"{name:>8} {count:>9} {seconds[name]:>9.1f} {rates[name]:>9.3f} {mean:>16.3f} {spread:>7.3f}")
+    print(f"Dropped early: {tally.dropped} of {tally.drawn}; of {tally.audited} audited {tally.erred} were good; "
+          f"estimated loss {tally.lost:.1%}, true loss {1 - tally.passed / passed:.1%}")  # fmt: skip
+    return {
+        "p2p_speedup": rates["ours"] / rates["plain"], "p2p_accepted": tally.passed, "p2p_accepted_plain": passed,
+        "p2p_dropped": tally.dropped / tally.drawn, "p2p_lost": 1 - tally.passed / passed, "p2p_lost_estimate": tally.lost,
+        "p2p_distance": distance(scores["plain"], scores["ours"]),
+    }  # fmt: skip
+
+
+def distance(a, b):
+    """The largest gap between two cumulative distributions (Kolmogorov and Smirnov's)."""
+    a, b = np.sort(a), np.sort(b)
+    points = np.concatenate([a, b])
+    return float(np.abs(np.searchsorted(a, points, "right") / len(a) - np.searchsorted(b, points, "right") / len(b)).max())
+
+
+# --- filter ----------------------------------------------------------------------------------------------------------
+
+
+def edited_pairs(editor_folder, clip, count):
+    """(scores, is it right) of pairs that the built-in editor makes at guidances drawn as widely as the paper's."""
+    editor, pairs, rng = load_editor(editor_folder), [], Random(0)
+    tasks = (task for task in map(sample_task, range(10**9)) if len(task.accepted) == 1)
+    while len(pairs) < count:
+        batch = [next(tasks) for _ in range(16)]
+        settings = Settings(steps=rng.choice((1, 2, 4)), text_guidance=rng.uniform(0.3, 4), image_guidance=rng.uniform(0.3, 2))
+        before = render([task.source for task in batch])
+        seeds = [rng.getrandbits(32) for _ in batch]
+        after = editor.edit(editor.prepare(before), [task.instruction for task in batch], seeds, settings)
+        texts = clip.texts([t.source.caption for t in batch] + [t.target.caption for t in batch]).unflatten(0, (2, -1))
+        pictures = [(picture * 255).round().byte().numpy() for picture in torch.cat([before, after])]
+        scores = similarities(clip.images(pictures).unflatten(0, (2, -1)), texts)
+        pairs += [(s, judge(after[i : i + 1], task).success) for i, (s, task) in enumerate(zip(scores, batch))]
+    return pairs
+
+
+def quality(editor_folder, clip_folder, count):
+    pairs = edited_pairs(editor_folder, Clip(clip_folder), count)
+    half = len(pairs) // 2
+    fit, held = pairs[:half], pairs[half:]
+    rule = adapted(fit)
+    kept = [right for scores, right in held if not rule.misses(scores)]
+    before, after = statistics.mean(right for _, right in held), statistics.mean(kept)
+    recall = sum(kept) / sum(right for _, right in held)
+    area = auc(held, "clip_sim_dir")
+    print(f"\nFilter, {len(held)} held-out pairs: right unfiltered {before:.1%}, kept {len(kept)} of which right {after:.1%} "
+          f"({recall:.0%} of the right ones); AUC of the direction {area:.3f}, of the image similarity "
+          f"{auc(held, 'clip_sim_image'):.3f}, of the edited caption {auc(held, 'clip_sim_1'):.3f}")  # fmt: skip
+    print(f"Thresholds: image {rule.image:.3f}, caption {rule.caption:.3f}, direction {rule.direction:.3f}")
+    return {"filter_precision_gain": after - before, "filter_precision": after, "filter_recall": recall, "direction_auc": area}
+
+
+def adapted(pairs):
+    """The thresholds of the paper on this CLIP's scale: the most precise ones that keep half of the right pairs."""
+    columns = {name: np.array([scores[name] for scores, _ in pairs]) for name in ("clip_sim_image", "clip_sim_1", "clip_sim_dir")}
+    right = np.array([ok for _, ok in pairs])
+    grids = [[-1.0, *np.quantile(column, np.linspace(0.05, 0.7, 14))] for column in columns.values()]
+    best = (0.0, (-1.0, -1.0, -1.0))
+    for image in grids[0]:
+        for caption in grids[1]:
+            for direction in grids[2]:
+                kept = np.logical_and.reduce([c >= t for c, t in zip(columns.values(), (image, caption, direction))])
+                if (kept & right).sum() >= 0.5 * right.sum():
+                    best = max(best, (right[kept].mean(), (image, caption, direction)))
+    image, caption, direction = map(float, best[1])
+    return Selection(image=image, caption=caption, direction=direction)
+
+
+def auc(pairs, name):
+    """The chance that a right pair scores higher than a wrong one (Mann and Whitney's)."""
+    values = np.array([scores[name] for scores, _ in pairs])
+    right = np.array([ok for _, ok in pairs])
+    ranks = values.argsort().argsort() + 1
+    return float((ranks[right].sum() - right.sum() * (right.sum() + 1) / 2) / (right.sum() * (~right).sum()))
+
+
+def main():
+    parts = ("procedural", "p2p", "filter")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--captions", type=int, default=12)
+    parser.add_argument("--candidates", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--edits", type=int, default=800)
+    parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER, help="an InstructPix2Pix diffusers folder")
+    parser.add_argument("--clip", type=Path, default=CLIP_FOLDER, help="a CLIPModel folder")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    figures = {}
+    if "procedural" in arguments.only:
+        figures |= procedural(arguments.photos)
+    if "p2p" in arguments.only:
+        with torch.inference_mode():
+            figures |= prompt_to_prompt(
+                arguments.editor, arguments.clip, arguments.captions, arguments.candidates, arguments.batch
+            )  # fmt: skip
+    if "filter" in arguments.only:
+        figures |= quality(arguments.editor, arguments.clip, arguments.edits)
+    print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

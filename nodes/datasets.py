@@ -1,0 +1,348 @@
+"""The nodes for pairs that are there: filter, look through, save, load."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from ..rethink.errors import RethinkError
+from ..rethink.pairs.filters import Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
+from ..rethink.pairs.questions import criticise
+from ..rethink.pairs.sheet import contact_sheet
+from ..rethink.pairs.store import PairStore
+from . import folders, host, review, sockets
+from .synthesis import asked
+
+STORE = "pair store"
+OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
+BINS = 48
+
+# Threshold: its limits and step, whether it is an advanced one, and what it asks for.
+LIMITS: dict[str, tuple[float, float, float, bool, str]] = {
+    "image": (-1, 1, 0.01, False, "Input and target are at least so alike, by CLIP. The paper's text says 0.75."),
+    "direction": (-1, 1, 0.01, False, "The change of the picture goes at least so far along the change of its caption, by CLIP."),
+    "caption": (-1, 1, 0.01, False, "Both pictures fit their captions at least so well, by CLIP."),
+    "best": (0, 1000, 1, False, "Keep so many of the pairs of one caption, those of the best direction. 0: all. The paper: 4."),
+    "changed": (0, 1, 0.001, False, "At least this share of the pixels differs visibly; else nothing has changed."),
+    "outside": (0, 1, 0.001, False, "At most this share of the pixels differs where nothing should."),
+    "shift": (0, 1, 0.005, False, "Moved against each other by at most this share of the side, where nothing says what may."),
+    "smallest_region": (0, 1, 0.0005, True, "The place that changes is at least this share of the picture."),
+    "largest_region": (0, 1, 0.01, True, "The place that changes is at most this share of the picture."),
+    "border": (0, 0, 0, True, "Whether the place that changes may touch the border."),
+    "side": (1, 8192, 1, True, "The shorter side has at least so many pixels."),
+    "aspect": (1, 100, 0.1, True, "The longer side is at most so many times the shorter one."),
+    "critic": (0, 10, 0.5, False, "The thinker marks the pair with at least so many of ten."),
+    "duplicates": (-1, 3, 1, True, "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep."),
+}  # fmt: skip
+
+# What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
+PLOTS = (
+    ("image", "clip_sim_image", True), ("direction", "clip_sim_dir", True), ("caption", "caption", True),
+    ("changed", "changed", True), ("outside", "outside", False), ("shift", "shift", False),
+    ("smallest_region", "region", True), ("largest_region", "region", False), ("side", "side", True),
+    ("aspect", "aspect", False), ("critic", "critic", True),
+)  # fmt: skip
+
+
+class FilterEditPairs(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkFilterEditPairs",
+            display_name="Filter Edit Pairs",
+            category="Rethink/Teach",
+            description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
+            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter"],
+            is_output_node=True,
+            inputs=[
+                sockets.Pairs.Input("pairs", tooltip="What to look at."),
+                io.Combo.Input(
+                    "clip",
+                    options=folders.clip_names(),
+                    default=folders.NONE,
+                    tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
+                    "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
+                ),
+                *(_threshold_input(field) for field in fields(Thresholds)),
+                sockets.Thinker.Input(
+                    "thinker",
+                    optional=True,
+                    tooltip="A critic with eyes: it marks every pair once, from 0 to 10, and says why.",
+                ),
+            ],
+            outputs=[
+                sockets.Pairs.Output("accepted", tooltip="Those that were kept."),
+                sockets.Pairs.Output("rejected", tooltip="The others, each with its reasons."),
+                io.String.Output("report", tooltip="How many were kept and rejected, and for which reasons."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> Any:
+        return review.judged()  # what a person said stands over every threshold
+
+    @classmethod
+    def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
+        limits = Thresholds(**thresholds)
+        with pairs.writing() as store:
+            count = host.on_count()
+            score(
+                store, None if clip == folders.NONE else LaterClip(clip),
+                lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
+            )  # fmt: skip
+            if thinker is not None:
+                marked = host.on_count()
+                with asked(thinker) as chat:
+                    criticise(store, chat, lambda done, total: marked(done, total, f"{done} of {total} pairs marked"))
+            filter_pairs(store, limits)
+        kept = {pair.id for pair in pairs.accepted()}
+        others = {pair.id for pair in pairs} - kept
+        verdicts = pairs.last_verdicts()
+        reasons = kinds_of(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
+        lines = [f"{len(kept)} of {len(kept) + len(others)} pairs kept."]
+        lines += [f"{count} × {reason}" for reason, count in reasons]
+        shown = {"key": review.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}
+        stores = (PairStore(pairs.folder, ids) for ids in (kept, others))
+        return io.NodeOutput(*stores, "\n".join(lines), ui={"rethink_filter": [shown]})
+
+
+class PreviewPairs(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkPreviewPairs",
+            display_name="Preview Pairs",
+            category="Rethink/Teach",
+            description="Shows pairs with their instructions, and opens a page to accept or reject them by keyboard.",
+            search_aliases=["contact sheet", "review pairs", "curate", "label", "accept reject"],
+            is_output_node=True,
+            inputs=[
+                sockets.Pairs.Input("pairs", tooltip="What to look at."),
+                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, taken evenly from all."),
+            ],
+            outputs=[
+                io.Image.Output("sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."),
+                sockets.Pairs.Output("accepted", tooltip="The pairs without those that were rejected."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> Any:
+        return review.judged()
+
+    @classmethod
+    def execute(cls, pairs, count: int) -> io.NodeOutput:
+        ids = [pair.id for pair in pairs]
+        if not ids:
+            raise RethinkError("pairs: there are none; look at the report of the node before.")
+        some = {ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(count, len(ids))).round()}
+        sheet = contact_sheet(pairs, (pair for pair in pairs if pair.id in some))
+        accepted = PairStore(pairs.folder, (pair.id for pair in pairs.accepted()))
+        few = PairStore(pairs.folder, some)
+        shown = {"key": review.publish(pairs), "sheet": review.publish(few), "name": pairs.folder.name, "count": len(ids)}
+        image = torch.from_numpy(np.asarray(sheet).copy())[None].float() / 255
+        return io.NodeOutput(image, accepted, ui={"rethink_pairs": [shown]})
+
+
+class SaveEditDataset(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        replace = io.Boolean.Input(
+            "replace",
+            default=False,
+            tooltip="Write a dataset of this name anew. Off: one that is there is never touched.",
+        )
+        return io.Schema(
+            node_id="RethinkSaveEditDataset",
+            display_name="Save Edit Dataset",
+            category="Rethink/Teach",
+            description="Saves the accepted pairs in the layout of a trainer, with a README that says which is the target.",
+            search_aliases=["export dataset", "ai-toolkit", "musubi", "diffsynth", "simpletuner", "fal", "webdataset"],
+            is_output_node=True,
+            inputs=[
+                sockets.Pairs.Input("pairs", tooltip="What to save. Rejected ones are left out."),
+                io.String.Input("name", default="my-edits", tooltip="Name of the folder within ComfyUI's datasets folder."),
+                io.DynamicCombo.Input(
+                    "format",
+                    options=[
+                        io.DynamicCombo.Option(STORE, []),
+                        *(io.DynamicCombo.Option(name, [replace]) for name in FORMATS),
+                    ],
+                    tooltip="Whose layout. pair store: Rethink's own, with scores and verdicts; saving again adds what is "
+                    "new.",
+                ),
+            ],
+            outputs=[
+                io.String.Output("folder", tooltip="Where the dataset lies."),
+                io.String.Output("report", tooltip="How many pairs it has, and which side is the target."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> Any:
+        return review.judged()
+
+    @classmethod
+    def execute(cls, pairs, name: str, format: dict) -> io.NodeOutput:
+        folder, chosen = folders.dataset_path(name, "name"), format["format"]
+        if chosen == STORE:
+            with PairStore(folder).writing() as store:
+                new = store.take_over(pairs)
+                describe_store(store)
+            report = f"{new} new pairs in {folder}."
+        else:
+            with _replaced(folder) if format.get("replace") else nullcontext():
+                count = export(pairs, chosen, folder)
+            report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
+        host.say(report)
+        return io.NodeOutput(str(folder), report)
+
+
+class LoadEditDataset(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        into = io.String.Input(
+            "into",
+            default="imported",
+            tooltip="Name of the pair store, within ComfyUI's datasets folder, that it is read into, once.",
+        )
+        return io.Schema(
+            node_id="RethinkLoadEditDataset",
+            display_name="Load Edit Dataset",
+            category="Rethink/Teach",
+            description="Opens a pair store, or reads a dataset in the layout of another tool into one.",
+            search_aliases=["import dataset", "open pairs", "load pairs"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "format",
+                    options=[
+                        io.DynamicCombo.Option(STORE, [_dataset_input("manifest.jsonl")]),
+                        *(io.DynamicCombo.Option(name, [_dataset_input("*"), into]) for name in FORMATS),
+                    ],
+                    tooltip="Whose layout it has. pair store: Rethink's own.",
+                ),
+            ],
+            outputs=[
+                sockets.Pairs.Output("pairs", tooltip="All its pairs."),
+                io.String.Output("report", tooltip="How many were read, and what was skipped for which reason."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, format: dict) -> Any:
+        folder = folders.dataset_path(format["dataset"], "dataset")
+        return host.stamp(folder / "manifest.jsonl" if format["format"] == STORE else folder)
+
+    @classmethod
+    def execute(cls, format: dict) -> io.NodeOutput:
+        folder = folders.dataset_path(format["dataset"], "dataset")
+        if format["format"] == STORE:
+            store = PairStore.existing(folder)
+            report = f"{sum(1 for _ in store)} pairs in {folder}."
+        else:
+            with PairStore(folders.dataset_path(format["into"], "into")).writing() as store:
+                imported, skipped = import_dataset(store, format["format"], folder)
+                describe_store(store)
+            report = "\n".join(
+                [f"{imported} pairs read into {store.folder}, {skipped} skipped.",
+                 *(f"{count} × {why}" for why, count in kinds_of(r["why"] for r in store.skipped) if skipped)]
+            )  # fmt: skip
+        host.say(report)
+        return io.NodeOutput(store, report)
+
+
+def _threshold_input(field) -> io.Input:
+    least, most, step, advanced, what = LIMITS[field.name]
+    options = {"default": field.default, "tooltip": what, "advanced": advanced}
+    if isinstance(field.default, bool):
+        return io.Boolean.Input(field.name, **options)
+    if isinstance(field.default, int):
+        return io.Int.Input(field.name, min=least, max=most, step=step, **options)
+    return io.Float.Input(field.name, min=least, max=most, step=step, round=0.0001, **options)
+
+
+def _dataset_input(holding: str) -> io.Input:
+    names = folders.dataset_names(holding) or [folders.NONE]
+    return io.Combo.Input(
+        "dataset",
+        options=names,
+        default=names[0],
+        tooltip="A folder in ComfyUI's datasets folder, or in those that extra_model_paths.yaml names under datasets.",
+    )
+
+
+class LaterClip:
+    """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
+
+    def __init__(self, name: str):
+        self.name, self._folder = name, folders.clip_path(name)
+
+    @cached_property
+    def _clip(self):
+        from ..rethink.pairs.clip import Clip
+
+        return Clip(self._folder, str(host.device()))
+
+    def images(self, pictures):
+        return self._clip.images(pictures)
+
+    def texts(self, captions):
+        return self._clip.texts(captions)
+
+
+def _plots(store: PairStore) -> Iterator[dict]:
+    """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
+    ids = {pair.id for pair in store}
+    columns: dict[str, list[float]] = {}
+    for record in {record["id"]: record for record in store.scores}.values():
+        if record["id"] in ids:
+            for name, value in _values(record):
+                columns.setdefault(name, []).append(value)
+    for threshold, name, above in PLOTS:
+        if len(set(columns.get(name, ()))) > 1:
+            yield {"threshold": threshold, "above": above, "bins": histogram(columns[name], BINS)}
+
+
+def _values(record: dict) -> Iterator[tuple[str, float]]:
+    for name in ("clip_sim_image", "clip_sim_dir", "changed", "outside", "shift", "region", "critic"):
+        if name in record:
+            yield name, record[name]
+    if "clip_sim_0" in record:
+        yield "caption", min(record["clip_sim_0"], record["clip_sim_1"])
+    if "height" in record:
+        sides = sorted((record["height"], record["width"]))
+        yield "side", sides[0]
+        yield "aspect", sides[1] / sides[0]
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[None]:
+    """Within it the folder is out of the way; it comes back when what takes its place fails.
+
+    Raises RethinkError for a folder that no export of ours has made.
+    """
+    if not folder.exists():
+        yield
+        return
+    readme = folder / "README.md"
+    if not readme.is_file() or not readme.read_text(encoding="utf-8").rstrip().endswith(OURS):
+        raise RethinkError(f"replace: {folder} was not written by this node, and is left alone; choose another name.")
+    if (folder / "manifest.jsonl").exists():
+        raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

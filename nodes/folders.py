@@ -1,0 +1,109 @@
+"""ComfyUI's folders for pictures, data sets and CLIPs: what is in them, and names that cannot lead out of them."""
+
+from pathlib import Path, PurePosixPath
+
+import folder_paths
+
+from ..rethink.errors import RethinkError
+from .host import BUILT_IN
+
+NONE = "none"
+
+
+def picture_folders() -> list[str]:
+    """Folders whose pictures can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
+    return list(_picture_folders())
+
+
+def picture_folder(name: str, input: str) -> Path:
+    """Where a folder of `picture_folders` lies. Raises RethinkError for any other name."""
+    if name not in (folders := _picture_folders()):
+        raise RethinkError(
+            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or name the folder above it under "
+            "“datasets” in extra_model_paths.yaml."
+        )
+    return folders[name]
+
+
+def _picture_folders() -> dict[str, Path]:
+    inputs = Path(folder_paths.get_input_directory())
+    found = {"input": inputs} | {f"input/{name}": path for name, path in _folders_in(inputs).items()}
+    for root in folder_paths.get_folder_paths("datasets"):
+        for name, path in _folders_in(Path(root)).items():
+            found.setdefault(f"datasets/{name}", path)
+    return found
+
+
+def dataset_names(holding: str = "*") -> list[str]:
+    """The folders for data sets, those alone that have a file of the name `holding`."""
+    folders = [_folders_in(Path(root)) for root in folder_paths.get_folder_paths("datasets")]
+    return sorted({name for found in folders for name, path in found.items() if any(path.glob(holding))})
+
+
+def dataset_path(name: str, input: str) -> Path:
+    """Where the data set `name` lies; where it would lie if there is none of this name.
+
+    Raises RethinkError for what is no name of a folder in ComfyUI's folders for data sets.
+    """
+    name = name.strip()
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    plain = all(part.isprintable() and part[0] not in ". " and not set(part) & set('/<>:"|?*') for part in parts)
+    roots = [Path(root) for root in folder_paths.get_folder_paths("datasets")]
+    places = [root.joinpath(*parts) for root in roots] if plain and parts else []
+    places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
+    if not places:
+        shown = " ".join(name.split())
+        raise RethinkError(f"{input}: “{shown}” is no name for a folder in {roots[0]}; use for example my-pairs.")
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _folders_in(base: Path) -> dict[str, Path]:
+    """Name → folder of those in `base`, and one level down in those that hold folders alone."""
+    found = {}
+    for folder in _visible_folders(base):
+        inner = _visible_folders(folder)
+        if inner and not any(entry.is_file() for entry in folder.iterdir()):
+            found |= {f"{folder.name}/{path.name}": path for path in inner}
+        else:
+            found[folder.name] = folder
+    return {name: path for name, path in found.items() if folder_paths.is_within_directory(str(base), str(path))}
+
+
+def _visible_folders(base: Path) -> list[Path]:
+    if not base.is_dir():
+        return []
+    return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def temporary(name: str) -> Path:
+    """A path in ComfyUI's folder for files that a restart sweeps away."""
+    return Path(folder_paths.get_temp_directory()) / name
+
+
+def clip_names() -> list[str]:
+    """What measures pictures against captions: nothing, the built-in CLIP, transformers folders of CLIPModels."""
+    return [NONE, BUILT_IN, *sorted(_clip_folders())]
+
+
+def clip_path(name: str) -> Path:
+    """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
+    if name == BUILT_IN:
+        from ..rethink.tiny import CLIP_FOLDER
+
+        return CLIP_FOLDER
+    if name not in (folders := _clip_folders()):
+        raise RethinkError(
+            f"clip: there is no “{name}” in ComfyUI's model folders; put a transformers folder of a CLIPModel into "
+            "models/clip_vision or models/text_encoders, then choose it from the list."
+        )
+    return folders[name]
+
+
+def _clip_folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for kind in ("clip_vision", "text_encoders"):
+        for base in map(Path, folder_paths.get_folder_paths(kind)):
+            for config in base.glob("*/config.json"):
+                if '"CLIPModel"' in config.read_text(encoding="utf-8", errors="replace"):
+                    found.setdefault(config.parent.name, config.parent)
+    return found

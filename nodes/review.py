@@ -1,0 +1,130 @@
+"""Pairs that the front end may look at: listed, their pictures, verdicts on them, thresholds tried out.
+
+A node that ran publishes its pairs under a key, and only what was published is answered for: no path and no name of a
+folder ever comes from the front end. A restart forgets the keys, not the verdicts, which lie with the pairs.
+"""
+
+import hashlib
+import io
+import os
+from collections import OrderedDict
+from dataclasses import fields
+
+from ..rethink.errors import RethinkError
+from ..rethink.pairs.filters import Thresholds, decide, kinds_of
+from ..rethink.pairs.pictures import read_picture
+from ..rethink.pairs.store import EditPair, PairStore, stays_inside
+from . import host
+
+KEPT = 32  # published stores; each holds the ids of its pairs
+PAGE = 200  # pairs in an answer, at most
+SIDES = (64, 4096)  # pixels of a picture that is asked for
+
+_published: OrderedDict[str, PairStore] = OrderedDict()
+_judged = 0
+
+
+def publish(store: PairStore) -> str:
+    """A key under which the front end can ask about the pairs that a store has now."""
+    ids = [pair.id for pair in store]
+    key = hashlib.sha256(" ".join([str(store.folder.resolve()), *ids]).encode()).hexdigest()[:16]
+    _published[key] = PairStore(store.folder, ids)
+    _published.move_to_end(key)
+    while len(_published) > KEPT:
+        _published.popitem(last=False)
+    return key
+
+
+def judged() -> int:
+    """How many verdicts were given since the start: what depends on verdicts has to be made anew when it grows."""
+    return _judged
+
+
+def listing(key: str, after: str = "", count: str = "60", show: str = "all") -> dict:
+    """{"pairs": [a record a pair], "counts": {"all", "accepted", "rejected", "open"}}: the pairs behind the id `after`,
+    all or those accepted, rejected, or without a person's verdict ("open"). The counts are of all pairs."""
+    store, most = _store(key), max(1, min(PAGE, int(count)))
+    verdicts, shown, behind = store.last_verdicts(), [], not after
+    counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
+    for pair in store:
+        state, by = _state(verdicts.get(pair.id))
+        labels = {"all", state} | ({"open"} if by != "person" else set())
+        for label in labels:
+            counts[label] += 1
+        if behind and show in labels and len(shown) < most:
+            shown.append(pair)
+        behind = behind or pair.id == after
+    ids = {pair.id for pair in shown}
+    scores = {record["id"]: record for record in store.scores if record["id"] in ids}
+    pairs = [_record(pair, verdicts.get(pair.id), scores.get(pair.id, {})) for pair in shown]
+    return {"counts": counts, "pairs": pairs}
+
+
+def _state(verdict: dict | None) -> tuple[str, str]:
+    """(accepted or rejected, by whom): a pair that nobody judged is accepted."""
+    if verdict is None:
+        return "accepted", ""
+    return ("accepted" if verdict["accepted"] else "rejected"), verdict["by"]
+
+
+def _record(pair: EditPair, verdict: dict | None, scores: dict) -> dict:
+    state, by = _state(verdict)
+    shown = ("id", "input", "target", "region", "instruction", "operation", "source", "input_caption", "target_caption")
+    return {name: getattr(pair, name) for name in shown} | {
+        "state": state, "by": by, "why": verdict["why"] if verdict else [],
+        "scores": {name: value for name, value in scores.items() if isinstance(value, float)},
+    }  # fmt: skip
+
+
+def picture(key: str, path: str, side: str) -> bytes:
+    """A picture of a pair, at most `side` pixels long, as WebP; without loss at the largest, for looking at pixels."""
+    from PIL import Image
+
+    store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
+    file, home = os.path.realpath(store.folder / path), os.path.realpath(store.folder / "images")
+    if not stays_inside(path) or os.path.commonpath([file, home]) != home:
+        raise RethinkError(f"path: “{path}” is no picture of these pairs.")
+    data = io.BytesIO()
+    close = longest == SIDES[1]
+    Image.fromarray(read_picture(file, longest)).save(data, "WEBP", lossless=close, quality=88, method=0 if close else 4)
+    return data.getvalue()
+
+
+def verdict(key: str, id: str, accepted: bool | None) -> dict:
+    """A person's verdict on a pair, None to take it back; kept with the pairs. → the state that the pair has now."""
+    global _judged
+    store = _store(key)
+    if accepted not in (True, False, None):
+        raise RethinkError("accepted: expected true, false or null.")
+    if id not in store.only:
+        raise RethinkError(f"id: there is no pair “{id}” among these.")
+    store.judge(id, accepted)
+    _judged += 1
+    last = store.last_verdicts().get(id)
+    state, by = _state(last)
+    return {"state": state, "by": by, "why": last["why"] if last else []}
+
+
+def tried(key: str, **thresholds) -> dict:
+    """How many pairs thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
+    Nothing is written. What a person has said stands."""
+    store = _store(key)
+    known = {field.name: type(field.default) for field in fields(Thresholds)}
+    limits = Thresholds(**{name: known[name](value) for name, value in thresholds.items() if name in known})
+    by_person = {id: given for id, given in store.last_verdicts().items() if given["by"] == "person"}
+    given = [by_person.get(made["id"], made) for made in decide(store, limits)]
+    rejected = [made for made in given if not made["accepted"]]
+    reasons = (why for made in rejected for why in (made["why"] or ["rejected by hand"]))
+    return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": kinds_of(reasons)[:8]}
+
+
+def _store(key: str) -> PairStore:
+    if key not in _published:
+        raise RethinkError("These pairs are not known any more, since ComfyUI was restarted. Run the workflow again.")
+    return _published[key]
+
+
+host.serve("GET", "/rethink/pairs/{key}", listing)
+host.serve("GET", "/rethink/pairs/{key}/picture", picture)
+host.serve("POST", "/rethink/pairs/{key}/verdict", verdict)
+host.serve("POST", "/rethink/pairs/{key}/tried", tried)

@@ -1,0 +1,145 @@
+"""Where the pictures of a synthesis come from: what is connected, or a folder."""
+
+import hashlib
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rethink.errors import RethinkError
+from ..rethink.images import as_image, as_mask
+from ..rethink.pairs.pictures import encode_png, write_whole
+from ..rethink.pairs.sources import Folder, Source, Spot
+from . import folders, host
+
+CONNECTED, FOLDER = "connected pictures", "folder"
+
+
+def pictures_inputs() -> list[io.Input]:
+    # Only choices with widgets: the front end cannot begin with one that brings sockets alone.
+    places = [io.DynamicCombo.Option(CONNECTED, []), io.DynamicCombo.Option(FOLDER, _folder_inputs())]
+    return [
+        io.DynamicCombo.Input(
+            "pictures",
+            options=places,
+            tooltip="Where the pictures come from: those connected, or a folder with any number of files, read one by one.",
+        ),
+        *_connected_inputs(),
+    ]
+
+
+def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) -> Folder | list[Source]:
+    """The pictures that the inputs name, every one of them a list."""
+    if first(pictures["pictures"]) == FOLDER:
+        masked = single("masks", pictures["masks"])
+        return Folder(
+            folders.picture_folder(single("folder", pictures["folder"]), "folder"),
+            None if masked == folders.NONE else folders.picture_folder(masked, "masks"),
+        )
+    images = [as_image(batch) for batch in image if batch is not None]
+    if not images:
+        raise RethinkError("image: connect pictures, or choose a folder.")
+    for name, values in (("mask", mask), ("boxes", boxes)):
+        if len(values) not in (1, len(images)):
+            raise RethinkError(f"{name}: a list of {len(images)} pictures needs 1 or {len(images)}, got {len(values)}.")
+    sources = {}
+    for index, batch in enumerate(images):
+        area, found = mask[index % len(mask)], boxes[index % len(boxes)]
+        areas = [None] * len(batch) if area is None else as_mask(area, batch).expand(len(batch), -1, -1)
+        for picture, where, spots in zip(batch, areas, _spots(found, batch)):
+            source = _written(picture, where, spots)
+            sources[source.name] = source  # a picture that comes twice is one
+    return list(sources.values())
+
+
+def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
+    """Boxes in pixels {"x", "y", "width", "height", "label"}, one, a list, or a list a picture, as Spots a picture."""
+    boxes = [boxes] if isinstance(boxes, dict) else boxes or []
+    frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
+    if len(frames) not in (1, len(batch)):
+        raise RethinkError(f"boxes: are of {len(frames)} pictures, but there are {len(batch)}.")
+    height, width = batch.shape[1:3]
+
+    def spot(box) -> Spot:
+        try:
+            left, top = box["x"] / width, box["y"] / height
+            right, bottom = left + box["width"] / width, top + box["height"] / height
+            label = str(box.get("label") or "")
+        except (TypeError, KeyError, AttributeError) as error:
+            raise RethinkError("boxes: expected x, y, width and height in pixels; check the node that made them.") from error
+        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), f"the {label}" if label else "")
+
+    return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
+
+
+def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
+    """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
+    pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
+    white = None if mask is None else (mask > 0.5).cpu().numpy()
+    where = repr(spots).encode() + (b"" if white is None else white.tobytes())
+    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + ("-" + _digest(where) if mask is not None or spots else "")
+    path, masked = folders.temporary(f"rethink/{name}.png"), folders.temporary(f"rethink/{name}-mask.png")
+    write_whole(path, encode_png(pixels))
+    if white is not None:
+        write_whole(masked, encode_png(white))
+    return Source(name, str(path), "" if white is None else str(masked), spots)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def stamp_of(pictures: dict[str, Any]) -> Any:
+    """Changes when files of the folder do, which is new work."""
+    if first(pictures["pictures"]) == FOLDER:
+        return host.stamp(folders.picture_folder(first(pictures["folder"]), "folder"))
+
+
+def _connected_inputs() -> list[io.Input]:
+    return [
+        io.Image.Input(
+            "image", optional=True, tooltip="Real pictures, where no folder is chosen: a picture, a batch, or a list."
+        ),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="Where to work; from any node that makes masks. Without one the place is drawn from the seed.",
+        ),
+        io.Custom("BOUNDING_BOX").Input(
+            "boxes",
+            optional=True,
+            extra_dict={"forceInput": True},  # a socket: boxes come from a detector, nobody types them
+            tooltip="Where to work, from a detector: one of its boxes is drawn for every pair. Its label becomes the place.",
+        ),
+    ]
+
+
+def _folder_inputs() -> list[io.Input]:
+    names = folders.picture_folders()
+    return [
+        io.Combo.Input(
+            "folder",
+            options=names,
+            default=names[0],
+            tooltip="A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml "
+            "names under datasets.",
+        ),
+        io.Combo.Input(
+            "masks",
+            options=[folders.NONE, *names],
+            default=folders.NONE,
+            tooltip="A folder with masks of the same file names, white where the subject is.",
+        ),
+    ]
+
+
+def single(name: str, values) -> Any:
+    """The one value of an input that takes no list."""
+    if len(values) != 1:
+        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}.")
+    return values[0]
+
+
+def first(values) -> Any:
+    return values[0] if isinstance(values, (list, tuple)) else values

@@ -1,0 +1,353 @@
+"""Pairs by undoing edits: real pictures are damaged, and the damage is what is learnt to undo."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rethink.editors.protocol import Settings
+from ..rethink.errors import RethinkError
+from ..rethink.pairs.descriptions import Description, Writer
+from ..rethink.pairs.filters import kinds_of
+from ..rethink.pairs.formats import describe_store
+from ..rethink.pairs.operations import OPERATIONS, Between, Operation
+from ..rethink.pairs.questions import Found
+from ..rethink.pairs.sources import Folder, Source
+from ..rethink.pairs.store import PairStore
+from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
+from ..rethink.pairs.workers import spread_over
+from ..rethink.thinkers.critique import Thinker
+from . import folders, host, sockets
+from .editor import MAX_SEED
+from .sources import pictures_inputs, single, sources_of, stamp_of
+
+ANY = "any"
+EDITOR = "editor"
+
+# Parameter of an operation: its limits in the widgets, and what it is.
+PARAMETERS: dict[str, tuple[float, float, str]] = {
+    "strength": (0.01, 1.0, "How strong it is"),
+    "blocks": (2, 64, "Blocks of the mosaic along the longer side"),
+    "stops": (0.1, 4.0, "How many stops too dark or too bright"),
+    "cast": (0.05, 1.0, "How strong the colour cast is"),
+    "sepia": (0.0, 1.0, "How brown it has become"),
+    "fade": (0.0, 1.0, "How far it has faded"),
+    "grain": (0.0, 64.0, "How much noise, of 255"),
+    "scratches": (0, 100, "How many long scratches"),
+    "factor": (1.0, 16.0, "How many times smaller it was"),
+    "quality": (1, 95, "Quality of the JPEG"),
+    "cut": (0.05, 0.8, "Share of the side that is cut away"),
+    "angle": (1.0, 180.0, "How far it is rotated, in degrees"),
+    "slant": (0.02, 0.45, "How far the corners are moved, as a share of the side"),
+    "tiles": (2, 8, "Tiles along a side"),
+    "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
+    "opacity": (0.05, 1.0, "How opaque the mark is"),
+}
+
+
+class InverseEditSynthesizer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkInverseEditSynthesizer",
+            display_name="Inverse Edit Synthesizer",
+            category="Rethink/Teach",
+            description="Makes training pairs from real pictures: damages them the easy way, so that a model learns the "
+            "hard way back. The real picture is always the target.",
+            search_aliases=["training data", "synthetic data", "edit pairs", "dataset", "inverse edit", "degrade"],
+            is_input_list=True,
+            inputs=[
+                io.DynamicCombo.Input(
+                    "operation",
+                    options=[
+                        io.DynamicCombo.Option(ANY, []),
+                        *(io.DynamicCombo.Option(id, _ranges_of(op)) for id, op in OPERATIONS.items()),
+                        io.DynamicCombo.Option(EDITOR, _editor_inputs()),
+                    ],
+                    tooltip="What is done to the pictures; a model learns to undo it. any: another one for every pair, of "
+                    "those that need no mask. editor: any editor, with an instruction that takes something away.",
+                ),
+                *pictures_inputs(),
+                io.String.Input(
+                    "dataset",
+                    default="pairs",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. What is "
+                    "there already is not made again: a run that was stopped goes on.",
+                ),
+                io.Int.Input("pairs", default=1, min=1, max=1000, tooltip="How many of every picture."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="Places, strengths and wording are drawn from it. The same seed makes the same pairs.",
+                ),
+                sockets.Thinker.Input(
+                    "thinker",
+                    optional=True,
+                    tooltip="Looks at what was hidden and says what it is: that goes into the instruction.",
+                ),
+                io.String.Input(
+                    "find",
+                    optional=True,
+                    default="",
+                    placeholder="a face",
+                    tooltip="What the thinker shall find in the pictures: the place to work on. Empty: by mask, boxes or seed.",
+                ),
+                io.String.Input(
+                    "place",
+                    optional=True,
+                    default="",
+                    placeholder="the man's face",
+                    tooltip="What the place is called, in your own words. Empty: the thinker says, or nobody does.",
+                ),
+                io.String.Input(
+                    "description",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    placeholder="He has brown hair and round glasses.",
+                    tooltip="What is hidden there, in your own words, for every pair. Empty: the thinker says, or nobody "
+                    "does.",
+                ),
+                io.Boolean.Input(
+                    "paraphrase",
+                    optional=True,
+                    default=False,
+                    tooltip="The thinker says every instruction again in other words.",
+                    advanced=True,
+                ),
+                io.String.Input(
+                    "templates",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    placeholder="Take the {thing} off {place}.",
+                    tooltip="Your own wordings of the chosen operation in place of the built-in ones, one a line. The help "
+                    "page says which words in braces there are.",
+                    advanced=True,
+                ),
+                *_share_inputs(),
+                io.Int.Input(
+                    "longest_side",
+                    optional=True,
+                    default=2048,
+                    min=0,
+                    max=16384,
+                    tooltip="Larger pictures are scaled down to so many pixels. 0: never.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                sockets.Pairs.Output("pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."),
+                io.String.Output("report", tooltip="How many were made, and what was skipped for which reason."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, pictures, **_) -> Any:
+        return stamp_of(pictures)
+
+    @classmethod
+    def execute(
+        cls, operation, pictures, dataset, pairs, seed, image=(), mask=(None,), boxes=(None,), thinker=(None,),
+        find=("",), place=("",), description=("",), paraphrase=(False,), templates=("",), smallest=(0.03,),
+        largest=(0.2,), longest_side=(2048,),
+    ) -> io.NodeOutput:  # fmt: skip
+        given = {name: single(name, values) for name, values in operation.items() if values is not None}
+        chosen = given.pop("operation")
+        said = Description(single("place", place).strip(), single("description", description).strip())
+        thinker, reworded = single("thinker", thinker), single("paraphrase", paraphrase)
+        lines = [line.strip() for line in single("templates", templates).splitlines() if line.strip()]
+        if lines and chosen == ANY:
+            raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
+        wanted = single("find", find).strip()
+        if wanted and thinker is None:
+            raise RethinkError("find: needs a thinker, who is to find it.")
+        recipe = Recipe(
+            FREE if chosen in (ANY, EDITOR) else (chosen,),
+            {chosen: _ranges(OPERATIONS[chosen], given)} if chosen in OPERATIONS else {},
+            single("pairs", pairs),
+            single("seed", seed),
+            single("longest_side", longest_side),
+            (single("smallest", smallest), single("largest", largest)),
+            _wording(said, reworded, lines, wanted, thinker),
+        )
+        sources = sources_of(pictures, image, mask, boxes)
+        several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
+        folder = folders.dataset_path(single("dataset", dataset), "dataset")
+        with PairStore(folder).writing() as store, asked(thinker) as chat:
+            writer = Writer(chat, reworded, {chosen: lines} if lines else {}, said)
+            if chosen == EDITOR:
+                editor = host.Hosted(_required("editor", given))
+                make = make_edited(store, recipe, editor, _instruction(given["inverse"]), Settings(), said)
+            else:
+                make = make_damaged(store, recipe)
+            if wanted:
+                sources = Found(sources, chat, wanted, store.spots, recipe.longest_side)
+            spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
+            view = Watched(store, spread)
+            done = synthesize(store, sources, make, recipe.pairs, writer, spread=view, on_progress=view.report)
+            made = _made(store, sources, make, recipe.pairs)
+            describe_store(store)
+        report = _report(made, sources, done)
+        if not made.only:
+            raise RethinkError(f"pictures: not one pair could be made. {report}")
+        host.say(report)
+        return io.NodeOutput(made, report)
+
+
+class Watched:
+    """Hands drafts on, and shows the newest of them with the progress of the run."""
+
+    def __init__(self, store: PairStore, spread):
+        self.store, self.spread, self.newest = store, spread, None
+        self.count = host.on_count()
+
+    def __call__(self, jobs) -> Iterator[list]:
+        for drafts in self.spread(jobs):
+            self.newest = next((draft for draft in drafts if draft.input), self.newest)
+            yield drafts
+
+    def report(self, progress) -> None:
+        line = f"{progress.seen} of {progress.total} pictures · {progress.made} pairs · {progress.rate:.1f} a second"
+        if 0 < progress.seen < progress.total:
+            line += f" · {_duration(progress.left)} left"
+        self.count(progress.seen, progress.total, line, self.picture)
+
+    def picture(self) -> Tensor | None:
+        """Input and target of the newest pair, side by side."""
+        if self.newest is None or not (self.store.folder / self.newest.input).exists():
+            return None
+        sides = [self.store.read_image(path) for path in (self.newest.input, self.newest.target)]
+        return torch.from_numpy(np.concatenate(sides, 1))[None].float() / 255
+
+
+def _ranges_of(operation: Operation) -> list[io.Input]:
+    """The widgets of an operation: a list of choices, or the lowest and the highest value."""
+    inputs = []
+    for name, span in operation.ranges.items():
+        if not isinstance(span, Between):
+            tip = "Which kind; any: another one for every pair."
+            inputs.append(io.Combo.Input(name, options=[ANY, *span.choices], default=ANY, tooltip=tip))
+            continue
+        least, most, what = PARAMETERS[name]
+        whole = isinstance(span.low, int)
+        for end, default in (("lowest", span.low), ("highest", span.high)):
+            number = io.Int if whole else io.Float
+            options = {} if whole else {"step": 0.01, "round": 0.0001}
+            tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
+            inputs.append(
+                number.Input(
+                    f"{end}_{name}", display_name=f"{end} {name}", default=default, min=least, max=most, tooltip=tip,
+                    advanced=True, **options,
+                )
+            )  # fmt: skip
+    return inputs
+
+
+def _editor_inputs() -> list[io.Input]:
+    return [
+        sockets.Editor.Input("editor", tooltip="From Load Editor."),
+        io.String.Input(
+            "inverse",
+            default="",
+            multiline=True,
+            placeholder="remove the hat",
+            tooltip="The easy edit: what the editor does to the real picture. The pair teaches the way back.",
+        ),
+    ]
+
+
+def _share_inputs() -> list[io.Input]:
+    words = {"smallest": ("Smallest", 0.03), "largest": ("Largest", 0.2)}
+    return [
+        io.Float.Input(
+            name,
+            optional=True,
+            display_name=f"{name} place",
+            default=default,
+            min=0.001,
+            max=0.8,
+            step=0.01,
+            round=0.001,
+            tooltip=f"{word} share of the picture that is worked on, where the place is drawn from the seed.",
+            advanced=True,
+        )
+        for name, (word, default) in words.items()
+    ]
+
+
+def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
+    """What the widgets of an operation say, as a Recipe has it: {parameter: [lowest, highest] or choice}."""
+    ranges = {}
+    for name, span in operation.ranges.items():
+        if isinstance(span, Between):
+            ranges[name] = [given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)]
+        elif given.get(name, ANY) != ANY:
+            ranges[name] = given[name]
+    return ranges
+
+
+def _here(make: Maker, jobs) -> Iterator[list]:
+    return (make(*job) for job in jobs)
+
+
+def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
+    """The store, narrowed to what this run was to make: made now, or found there from before."""
+    names = (source.name for source in sources if isinstance(source, Source))
+    ids = (pair_id(make.key, name, number) for name in names for number in range(pairs))
+    return PairStore(store.folder, (id for id in ids if id in store))
+
+
+def _report(store: PairStore, sources, done) -> str:
+    lines = [f"{len(store.only)} pairs, {done.made} of them made now; {done.skipped} skipped."]
+    if done.skipped:
+        names = {source.name if isinstance(source, Source) else source[0] for source in sources}
+        reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
+        lines += [f"{count} × {reason}" for reason, count in reasons[:12]]
+    return "\n".join(lines)
+
+
+@contextmanager
+def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
+    """The call that asks the thinker, which ends within one token of Cancel; None where there is no thinker.
+
+    What the thinker remembered meanwhile is given back in the end.
+    """
+    try:
+        yield None if thinker is None else partial(thinker.chat.chat, on_token=lambda *_: host.stop_if_cancelled())
+    finally:
+        host.forget(thinker)
+
+
+def _wording(said: Description, reworded: bool, lines: list[str], wanted: str, thinker: Thinker | None) -> str:
+    """What the instructions depend on beside the recipe; "" where nothing was said, as on the command line."""
+    if said == Description() and not (reworded or lines or wanted or thinker):
+        return ""
+    return str((said, reworded, lines, wanted, thinker.chat.name if thinker else ""))
+
+
+def _required(name: str, given: dict[str, Any]) -> Any:
+    if given.get(name) is None:
+        raise RethinkError(f"{name}: is not connected.")
+    return given[name]
+
+
+def _instruction(text: str) -> str:
+    if not text.strip():
+        raise RethinkError("inverse: is empty; say what the editor shall take away, for example “remove the hat”.")
+    return text.strip()
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

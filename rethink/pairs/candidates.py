@@ -1,0 +1,281 @@
+"""From pairs of captions to the pairs worth keeping: many candidates each, hopeless ones dropped while they are being
+drawn, the best kept by CLIP (InstructPix2Pix, section 3.1.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OutOfMemory, RethinkError, require
+from .captions import Triple
+from .filters import Thresholds
+from .prompt_to_prompt import Candidates, Recipe, generate
+from .store import EditPair, PairStore
+
+if TYPE_CHECKING:
+    from .clip import Clip
+
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates are kept.
+
+    candidates: of every pair of captions. batch: so many are drawn at once. image, caption, direction: CLIP cosines that
+    a kept pair has at least; best: so many are kept by direction (all as in the released InstructPix2Pix).
+    looks: (share of the steps, slack), …: once so many steps are done, a candidate is dropped whose expected picture
+        misses a threshold by more than the slack; empty: none is dropped early.
+    audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
+    """
+
+    candidates: int = 100
+    batch: int = 8
+    image: float = 0.7
+    caption: float = 0.2
+    direction: float = 0.2
+    best: int = 4
+    looks: tuple[tuple[float, float], ...] = ((0.3, 0.15), (0.5, 0.1))
+    audited: float = 0.05
+
+    def __post_init__(self):
+        Thresholds(image=self.image, caption=self.caption, direction=self.direction)
+        for name in ("candidates", "batch", "best"):
+            if getattr(self, name) < 1:
+                raise RethinkError(f"{name}: must be at least 1, not {getattr(self, name)}.")
+        if not all(len(look) == 2 and 0 < look[0] < 1 and look[1] >= 0 for look in self.looks):
+            raise RethinkError("looks: expected pairs of a share of the steps between 0 and 1 and a slack of 0 or more.")
+        if not 0 <= self.audited <= 1:
+            raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
+
+    def misses(self, scores: dict[str, float], slack: float = 0.0) -> bool:
+        """Whether a threshold is missed by more than `slack`."""
+        least = (self.image, self.caption, self.caption, self.direction)
+        return any(scores[name] < bound - slack for name, bound in zip(SCORES, least))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of candidates: drawn in all; given up early; given up, but drawn to the end to see (audited), and of
+    those reaching every threshold after all (erred); reaching every threshold (passed); kept. seconds: since the start.
+    """
+
+    captions: int = 0
+    drawn: int = 0
+    dropped: int = 0
+    audited: int = 0
+    erred: int = 0
+    passed: int = 0
+    kept: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def lost(self) -> float:
+        """The share of the good candidates that dropping early has cost, as the audited ones tell."""
+        missed = self.erred / self.audited * self.dropped if self.audited else 0.0
+        return missed / (missed + self.passed) if missed else 0.0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The kept pairs of one pair of captions, best first, their pictures written; or why there are none."""
+
+    id: str
+    pairs: tuple[EditPair, ...] = ()
+    tally: Tally = Tally()
+    skipped: str = ""
+
+
+def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
+    """A StableDiffusionPipeline or StableDiffusionXLPipeline from a diffusers folder of safetensors; fp16 off the CPU.
+
+    Raises RethinkError naming the folder for anything else. Nothing is downloaded.
+    """
+    import torch
+
+    diffusers, folder = require("diffusers"), Path(folder)
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        name = index.get("_class_name")
+        if name not in PIPELINES:
+            raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
+        unused = {part: None for part in ("safety_checker", "feature_extractor", "image_encoder") if part in index}
+        pipeline = getattr(diffusers, name).from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, **unused
+        )
+    except RethinkError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise RethinkError(f"model: {folder} cannot be opened as a diffusers folder: {error}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device, torch.float32 if device == "cpu" else torch.float16)
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Draws the candidates of a pair of captions and writes the pictures of those that are kept. It holds no state: all
+    follows from the captions, the seed, and the two recipes."""
+
+    store: PairStore
+    pipeline: Any
+    clip: Clip
+    recipe: Recipe = Recipe()
+    selection: Selection = Selection()
+    seed: int = 0
+
+    def __call__(self, triple: Triple, on_step: Callable[[int, int], None] = lambda step, total: None) -> Drawn:
+        """Raises what `on_step` raises, and OutOfMemory; any other trouble with these captions is the reason to skip."""
+        import torch
+
+        id, started, stopped = self.id(triple), time.monotonic(), []
+
+        def step(done: int, total: int) -> None:
+            try:
+                on_step(done, total)
+            except BaseException as error:
+                stopped.append(error)
+                raise
+
+        try:
+            chosen, tally = self._choose(triple, step)
+        except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory(f"p2p: out of memory with {self.selection.batch} candidates at once; lower batch.") from error
+        except Exception as error:  # a run of days must not end by one caption
+            if stopped:
+                raise
+            reason = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
+            return Drawn(id, tally=Tally(captions=1, skipped=1), skipped=reason)
+        pairs = tuple(self._written(id, triple, number, *choice) for number, choice in enumerate(chosen))
+        return Drawn(id, pairs, tally + Tally(captions=1, kept=len(pairs), seconds=time.monotonic() - started))
+
+    def id(self, triple: Triple) -> str:
+        recipes = json.dumps([asdict(self.recipe), asdict(self.selection), self.seed, asdict(triple)])
+        return hashlib.sha256(recipes.encode()).hexdigest()[:16]
+
+    def seeds(self, triple: Triple) -> list[int]:
+        """The 32-bit seeds of the candidates, all different. More candidates begin with the same ones."""
+        text = json.dumps([self.seed, triple.input, triple.output])
+        rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
+        seeds: dict[int, None] = {}
+        while len(seeds) < self.selection.candidates:
+            seeds[int(rng.integers(2**32))] = None
+        return list(seeds)
+
+    def _choose(self, triple: Triple, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], Tally]:
+        """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
+        texts = self.clip.texts([triple.input, triple.output])
+        seeds, size = self.seeds(triple), self.selection.batch
+        batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+        best, tally = [], Tally(drawn=len(seeds))
+        for number, batch in enumerate(batches):
+
+            def step(done: int, total: int) -> None:
+                on_step(number * total + done, len(batches) * total)
+
+            given_up: set[int] = set()
+
+            def keep(share: float, expected: Candidates) -> list[bool]:
+                slack = dict(self.selection.looks)[share]
+                scores = _scores(self.clip, texts, expected)
+                given_up.update(s for s, scored in zip(expected.seeds, scores) if self.selection.misses(scored, slack))
+                return [seed not in given_up or _is_audited(seed, self.selection.audited) for seed in expected.seeds]
+
+            looks = [share for share, _ in self.selection.looks]
+            made = generate(
+                self.pipeline, triple.input, triple.output, batch, self.recipe, step, looks=looks, keep=keep
+            )  # fmt: skip
+            scores = _scores(self.clip, texts, made)
+            passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
+            erred = sum(made.seeds[i] in given_up for i in passed)
+            audited = sum(seed in given_up for seed in made.seeds)
+            tally += Tally(dropped=len(given_up), audited=audited, erred=erred, passed=len(passed))
+            best += [_candidate(made, i, scores[i]) for i in passed]
+            best = sorted(best, key=lambda choice: -choice[0]["clip_sim_dir"])[: self.selection.best]
+        return best, tally
+
+    def _written(self, group: str, triple: Triple, number: int, found: dict, before, after) -> EditPair:
+        seed = found.pop("seed")
+        id = hashlib.sha256(f"{group} {seed}".encode()).hexdigest()[:16]
+        paths = self.store.image_path(id, "input"), self.store.image_path(id, "target")
+        for path, pixels in zip(paths, (before, after)):
+            self.store.write_image(path, pixels)
+        parameters = {"method": self.recipe.method, **found}
+        return EditPair(
+            id, *paths, triple.edit, operation="prompt_to_prompt", parameters=parameters, seed=seed, number=number,
+            source=group, input_caption=triple.input, target_caption=triple.output,
+        )  # fmt: skip
+
+
+def lost_drawing(draw: Drawer, triple: Triple, why: str) -> Drawn:
+    """What is said of captions over which the process died."""
+    return Drawn(draw.id(triple), tally=Tally(captions=1, skipped=1), skipped=why)
+
+
+def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
+    from .clip import similarities
+
+    if not made.seeds:
+        return []
+    count = len(made.seeds)
+    images = clip.images([*_pixels(made.before), *_pixels(made.after)]).unflatten(0, (2, count))
+    return similarities(images, texts[:, None].expand(-1, count, -1))
+
+
+def _pixels(images) -> np.ndarray:
+    return (images * 255).round().byte().numpy()
+
+
+def _candidate(made: Candidates, i: int, scores: dict[str, float]) -> tuple[dict, np.ndarray, np.ndarray]:
+    """What the released code writes of a candidate, under its names, and its pictures."""
+    found = {
+        "seed": made.seeds[i], "p2p_threshold": round(made.thresholds[i], 5), "cfg_scale": round(made.guidances[i], 5),
+        **scores,
+    }  # fmt: skip
+    return found, _pixels(made.before[i]), _pixels(made.after[i])
+
+
+def _is_audited(seed: int, share: float) -> bool:
+    """By lot, but the same lot for the same candidate."""
+    return np.random.default_rng([seed, 0xA0]).random() < share
+
+
+def draw_pairs(
+    store: PairStore,
+    triples: Iterable[Triple],
+    draw: Drawer,
+    *,
+    spread: Callable[[Iterator[Triple]], Iterator[Drawn]] | None = None,
+    on_progress: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """The best candidates of every triple that was not drawn for yet, into the store, which is held for writing.
+
+    `spread` takes the triples to other processes and gives what they drew, in any order; None: all here.
+    A run that is killed goes on with the captions that it had not finished, and makes the same pairs.
+    """
+    known = {record["id"] for record in store.drawn}
+    todo = (triple for triple in triples if draw.id(triple) not in known)
+    total, started = Tally(), time.monotonic()
+    results = spread(todo) if spread else (draw(triple) for triple in todo)
+    with closing(results):
+        for drawn in results:
+            for pair in drawn.pairs:
+                store.add(pair)
+            if drawn.skipped:
+                store.skipped.append({"source": drawn.id, "number": 0, "why": drawn.skipped})
+            store.drawn.append({"id": drawn.id, **asdict(drawn.tally)})
+            total += Tally(**{**asdict(drawn.tally), "seconds": 0.0})
+            on_progress(Tally(**{**asdict(total), "seconds": time.monotonic() - started}))
+    return Tally(**{**asdict(total), "seconds": time.monotonic() - started})

@@ -1,0 +1,177 @@
+"""The commands of the pairs: `synthesize`, `caption-edits`, `p2p`, `filter`, `export`, `import`, `inspect`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+from ..errors import RethinkError
+from . import stages
+
+EXAMPLES = """examples:
+  python -m rethink synthesize photos my-pairs --pairs 4
+  python -m rethink synthesize photos my-pairs --operations cover --set cover.fill=black --boxes faces.json
+  python -m rethink synthesize photos my-pairs --editor models/diffusers/qwen-edit --inverse "remove the hat"
+  python -m rethink caption-edits captions.txt edits.jsonl --thinker http://localhost:8000/v1 --model qwen
+  python -m rethink p2p edits.jsonl my-pairs --sd models/diffusers/sd15 --clip models/clip/clip-vit-large-patch14
+  python -m rethink filter my-pairs --clip models/clip/clip-vit-large-patch14
+  python -m rethink export my-pairs ai-toolkit my-dataset
+
+Every command goes on where it stopped. --engine ray spreads the work over a Ray cluster whose machines share the folders:
+  python -m rethink synthesize /nfs/photos /nfs/pairs --engine ray --address auto --share damage=1 describe=2:0.5
+--config FILE holds the same options as JSON: {"pairs": 4, "set": ["…"]}."""
+
+
+def add_commands(commands) -> None:
+    """Adds the commands to the subparsers of `python -m rethink`."""
+    _add_synthesize(commands)
+    _add_caption_edits(commands)
+    _add_p2p(commands)
+    _add_filter(commands)
+    _add_export(commands)
+    _add_inspect(commands)
+
+
+def _command(commands, name: str, about: str, run: Callable) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, help="JSON file of options; what is given here goes before it")
+    parser.set_defaults(run=lambda options: run(_configured(parser, options)))
+    return parser
+
+
+def _configured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
+    """The options with those that were left at their default taken from the config file."""
+    if options.config is None:
+        return options
+    try:
+        record = json.loads(options.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"--config: cannot read {options.config}: {error}") from error
+    for key, value in record.items() if isinstance(record, dict) else [(str(options.config), None)]:
+        name = key.replace("-", "_")
+        if not hasattr(options, name) or name in ("config", "run"):
+            raise RethinkError(f"--config: there is no option {key!r}.")
+        if getattr(options, name) == parser.get_default(name):
+            setattr(options, name, Path(value) if isinstance(value, str) and name in PATHS else value)
+    return options
+
+
+PATHS = {"masks", "boxes", "templates", "triples", "fine_tuning", "clip", "sd"}
+
+
+def _add_synthesize(commands) -> None:
+    from .synthesis import FREE
+
+    parser = _command(commands, "synthesize", "pairs by damaging real pictures: the damage is what is learnt to undo", stages.run_synthesize)
+    parser.add_argument("images", type=Path, help="folder of pictures, with its subfolders")
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser.add_argument("--operations", nargs="+", default=list(FREE), metavar="NAME", help="default: all that need no mask")
+    parser.add_argument("--set", nargs="+", default=[], metavar="OP.NAME=VALUES", help="cover.fill=black,white blur.strength=0.1,0.2")
+    parser.add_argument("--pairs", type=int, default=1, help="of every picture")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest-side", type=int, default=2048, help="larger pictures are scaled down; 0: never")
+    parser.add_argument("--area", nargs=2, type=float, default=[0.03, 0.2], help="share of the picture that is worked on")
+    parser.add_argument("--masks", type=Path, help="folder with the same file names, white where the subject is")
+    parser.add_argument("--boxes", type=Path, help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, shares of 0…1')
+    parser.add_argument("--find", metavar="WHAT", help='the thinker names the places to work on, e.g. "faces"')
+    parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
+    _add_engine(parser, "damage (or edit) and describe")
+    parser.add_argument("--editor", help="a diffusers folder or .safetensors file that does --inverse in place of an operation")
+    parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
+    parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
+    _add_thinker(parser)
+    parser.add_argument("--paraphrase", action="store_true", help="the thinker rewords every instruction")
+
+
+def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
+    parser.add_argument("--thinker", help=f"{role}a transformers folder of a vision-language model, or the URL of a server (…/v1)")
+    parser.add_argument("--model", default="", help="the model's name on the server")
+    parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
+    parser.add_argument("--device", default="cpu")
+
+
+def _add_engine(parser: argparse.ArgumentParser, names: str) -> None:
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes on this machine (default: one a core)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: over a Ray cluster (pip install ray)")
+    parser.add_argument("--address", default="", help="of the Ray cluster, or auto; default: one is started here")
+    parser.add_argument(
+        "--share", nargs="+", default=[], metavar="STAGE=CPUS[:GPUS[:JOBS]]",
+        help=f"what a worker of a stage takes of its machine, and jobs it claims at once; the stages: {names}",
+    )  # fmt: skip
+
+
+def _add_caption_edits(commands) -> None:
+    parser = _command(commands, "caption-edits", "captions to instructions and edited captions", stages.run_caption_edits)
+    parser.add_argument("captions", type=Path, help='a caption a line, or .jsonl with "caption" and "url"')
+    parser.add_argument("output", type=Path, help="JSON lines caption, edit, output, url; new or begun")
+    parser.add_argument("--triples", type=Path, help='examples as JSON lines "input", "edit", "output" (default: built in)')
+    parser.add_argument("--fine-tuning", type=Path, help="only write --triples as a fine-tuning file in the paper's format")
+    parser.add_argument("--seed", type=int, default=0)
+    _add_engine(parser, "invent")
+    _add_thinker(parser)
+
+
+def _add_p2p(commands) -> None:
+    from .candidates import Selection
+    from .prompt_to_prompt import METHODS, Recipe
+
+    recipe, selection = Recipe(), Selection()
+    parser = _command(commands, "p2p", "pairs drawn from two captions each, the best of many candidates", stages.run_p2p)
+    parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
+    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder")
+    parser.add_argument("--method", choices=METHODS, default=recipe.method)
+    parser.add_argument("--steps", type=int, default=recipe.steps)
+    parser.add_argument("--sampler", default=recipe.sampler)
+    parser.add_argument("--threshold", nargs=2, type=float, default=list(recipe.threshold), help="share of the steps that share attention")
+    parser.add_argument("--guidance", nargs=2, type=float, default=list(recipe.guidance))
+    for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
+        default = getattr(selection, name)
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
+    parser.add_argument("--looks", nargs="*", metavar="SHARE:SLACK", help="when hopeless candidates are dropped, e.g. 0.3:0.15; none: never")
+    parser.add_argument("--seed", type=int, default=0)
+    _add_engine(parser, "draw")
+    parser.add_argument("--device", default="cpu")
+
+
+def _add_filter(commands) -> None:
+    from .filters import Thresholds
+
+    parser = _command(commands, "filter", "measure pairs, and accept or reject them; say why", stages.run_filter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder, for the CLIP similarities")
+    _add_thinker(parser, "asked to mark every pair with 0 to 10: ")
+    _add_engine(parser, "measure")
+    for field in fields(Thresholds):
+        flag = "--" + field.name.replace("_", "-")
+        if isinstance(field.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+        else:
+            parser.add_argument(flag, type=type(field.default), default=field.default, help=f"default {field.default}")
+
+
+def _add_export(commands) -> None:
+    from .formats import FORMATS
+
+    parser = _command(commands, "export", "write the accepted pairs in the layout of a trainer", stages.run_export)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("format", choices=FORMATS)
+    parser.add_argument("folder", type=Path, help="a new folder")
+    parser = _command(commands, "import", "read a dataset in another layout into a store", stages.run_import)
+    parser.add_argument("folder", type=Path, help="the dataset: a folder, or the zip of fal-zip")
+    parser.add_argument("format", choices=FORMATS)
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+
+
+def _add_inspect(commands) -> None:
+    parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", stages.run_inspect)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
+    parser.add_argument("--check", action="store_true", help="open every picture")

@@ -1,0 +1,229 @@
+"""From what an operation hid to the instruction that brings it back.
+
+Someone who sees (a vision-language model behind the Chat protocol, or the user) says what the place is called and what
+can no longer be seen there; that and the operation's own words go into one of its templates. On a black square over a
+face: “Remove the black square from the man's face. He has brown hair and round glasses.”
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+
+from ..errors import RethinkError
+from .operations import Box, box_of
+from .wording import WORDING
+
+# chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
+# {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
+Chat = Callable[..., str]
+Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
+
+TRIES = 3
+LONGEST = 400  # letters; a describer that goes on longer babbles
+
+DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
+The second shows the original of that part. Say what the user cannot see any more: {hidden}.
+Answer with one JSON object and nothing else:
+{{"place": "what that part is, as two to five words with an article or a possessive, e.g. the man's face", \
+"description": "one or two short sentences about what is hidden, e.g. He has brown hair and round glasses."}}
+Do not mention the change itself. Do not repeat what the first picture still shows. Do not guess names."""
+
+PARAPHRASE = """Say this instruction to an image editor in other words, as another person would. Keep every fact. \
+Answer with the new instruction alone, in one line.
+
+{instruction}"""
+
+
+@dataclass(frozen=True)
+class Description:
+    """place: what the place is called ("the man's face"), or "". hidden: what cannot be seen any more, as sentences."""
+
+    place: str = ""
+    hidden: str = ""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the instruction of a pair.
+
+    chat: describes what was hidden; None: only what the user said. paraphrase: let the chat reword what came out.
+    templates: the user's own, {operation id: [template, …]}; they take the place of the built-in ones.
+    said: the user's own words for every pair of which nothing better is known.
+    """
+
+    chat: Chat | None = None
+    paraphrase: bool = False
+    templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    said: Description = Description()
+
+    def __post_init__(self):
+        for id, templates in self.templates.items():
+            known = set().union(*(_names(t) for key, group in WORDING.items() if key.split("/")[0] == id for t in group))
+            if not known and not any(key.split("/")[0] == id for key in WORDING):
+                raise RethinkError(f"templates: there is no operation {id!r}.")
+            if not templates or isinstance(templates, str):
+                raise RethinkError(f"templates: {id} needs a list of at least one template.")
+            for template in templates:
+                if unknown := sorted(_names(template) - known - {"place"}):
+                    raise RethinkError(
+                        f"templates: {template!r} uses {{{unknown[0]}}}; {id} knows {', '.join(sorted(known | {'place'}))}."
+                    )
+        if self.paraphrase and self.chat is None:
+            raise RethinkError("paraphrase: needs a thinker.")
+
+    def write(
+        self, operation_id: str, hides: str, words: Mapping[str, str], look: Look, given: Description, seed: int
+    ) -> tuple[str, Description]:
+        """(instruction, description). What the user gave goes before what the chat says; `look` is called for the chat.
+
+        Raises RethinkError with the reason when the chat fails or says nothing usable, `TRIES` times.
+        """
+        given = Description(given.place or self.said.place, given.hidden or self.said.hidden)
+        told = given if hides else Description()
+        if hides and self.chat and not given.hidden:
+            seen = describe(self.chat, *look(), hides.format(**words), seed)
+            told = Description(given.place or seen.place, seen.hidden)
+        templates = self.templates.get(operation_id) or templates_of(operation_id, words)
+        instruction = compose(templates, words, told, seed)
+        if self.paraphrase:
+            instruction = paraphrased(self.chat, instruction, seed)
+        return instruction, told
+
+
+def templates_of(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
+    variant = f"{operation_id}/{words.get('variant', '')}"
+    return WORDING.get(variant) or WORDING[operation_id]
+
+
+def compose(templates: Sequence[str], words: Mapping[str, str], told: Description, seed: int) -> str:
+    """One of the templates whose names are all known, with the hidden described after it. A place that was named is
+    used; who has nothing to add sometimes writes without capital and full stop, as people do."""
+    rng = np.random.default_rng([seed, 0xD0])
+    known = {**words, "place": told.place} if told.place else dict(words)
+    fitting = [t for t in templates if _names(t) <= set(known)]
+    if told.place:
+        fitting = [t for t in fitting if "place" in _names(t)] or fitting
+    if not fitting:
+        raise RethinkError(f"templates: none of {list(templates)} fits; this pair knows {', '.join(known) or 'no word'}.")
+    core = fitting[int(rng.integers(len(fitting)))].format_map(known)
+    if told.hidden:
+        return f"{core} {_sentence(told.hidden)}"
+    casual = rng.random() < 0.25 and core.count(".") == 1 and core.endswith(".")
+    return core[0].lower() + core[1:-1] if casual else core
+
+
+def describe(
+    chat: Chat, damaged: np.ndarray, original: np.ndarray, touched: np.ndarray, hidden: str, seed: int
+) -> Description:
+    """Ask the chat what was hidden: it sees the damaged picture, and the original crop of the touched place."""
+    box = box_of(touched)
+    crop = original[box[1] : box[3], box[0] : box[2]]
+    text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
+    images = [as_image(damaged), as_image(crop)]
+    messages = [message("user", text, pictures=2)]
+    return ask(chat, messages, images, seed, _read_description)
+
+
+def _read_description(answer: str) -> Description:
+    record = read_json(answer)
+    place, hidden = record.get("place", ""), record.get("description", "")
+    if not (isinstance(place, str) and isinstance(hidden, str) and hidden.strip()):
+        raise RethinkError("the describer's answer has no description")
+    if len(place) > 60 or len(hidden) > LONGEST:
+        raise RethinkError("the describer's answer is too long to go into an instruction")
+    return Description(_one_line(place).rstrip("."), _one_line(hidden))
+
+
+def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
+    messages = [message("user", PARAPHRASE.format(instruction=instruction))]
+
+    def read(answer: str) -> str:
+        line = _one_line(without_thoughts(answer)).strip("\"“” ")
+        if not line or len(line) > 2 * len(instruction) + 60:
+            raise RethinkError("the paraphrase is empty or babbles")
+        return line
+
+    return ask(chat, messages, [], seed, read)
+
+
+def message(role: str, text: str, pictures: int = 0) -> dict:
+    """A message of a conversation, its pictures before its text."""
+    return {"role": role, "content": [{"type": "image"}] * pictures + [{"type": "text", "text": text}]}
+
+
+def ask(chat: Chat, messages, images, seed: int, read):
+    """The first usable answer of `TRIES`, each with its own seed. What the chat raises counts as no answer."""
+    reason = ""
+    for attempt in range(TRIES):
+        try:
+            return read(chat(messages, images, max_tokens=256, seed=seed + attempt, temperature=0.7))
+        except RethinkError as error:
+            reason = str(error)
+        except Exception as error:  # a backend may raise anything; a run of days must not end by it
+            reason = f"the thinker failed: {type(error).__name__}: {error}"
+    raise RethinkError(reason)
+
+
+def read_json(answer: str) -> dict:
+    """The first JSON object in an answer, whatever is written around it. Raises RethinkError where there is none."""
+    answer = without_thoughts(answer)
+    for start in (match.start() for match in re.finditer(r"\{", answer)):
+        try:
+            record, _ = json.JSONDecoder().raw_decode(answer[start:])
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            return record
+    raise RethinkError(f"the thinker's answer holds no JSON object: {_one_line(answer)[:80]!r}")
+
+
+def without_thoughts(answer: str) -> str:
+    """An answer without what a reasoning model thought aloud, also where the thinking was never opened or closed."""
+    return re.sub(r"<think>.*?(</think>|$)", "", re.sub(r"^.*?</think>", "", answer, flags=re.S), flags=re.S).strip()
+
+
+def leaks(instruction: str, source: str) -> bool:
+    """Whether an instruction gives away the name of the file that the picture came from."""
+    stem = PurePath(source.replace("\\", "/")).stem.casefold()
+    telling = len(stem) >= 5 and (re.search(r"\d", stem) or re.search(r"[_\-]", stem))
+    return bool(telling) and stem in instruction.casefold()
+
+
+def _where(box: Box, shape: tuple[int, int]) -> str:
+    """Where the box sits, in words; nothing where it is the whole picture."""
+    height, width = shape
+    if (box[2] - box[0]) * (box[3] - box[1]) > 0.7 * height * width:
+        return ""
+    across = ("left", "centre", "right")[min(2, int(1.5 * (box[0] + box[2]) / width))]
+    down = ("top", "middle", "bottom")[min(2, int(1.5 * (box[1] + box[3]) / height))]
+    return f", at the {down} {across}"
+
+
+def as_image(picture: np.ndarray):
+    """uint8 [H, W, 3] as IMAGE [1, H, W, 3]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(picture)).float()[None] / 255
+
+
+def _names(template: str) -> set[str]:
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise RethinkError(f"templates: {template!r} has unpaired braces.") from error
+
+
+def _sentence(text: str) -> str:
+    text = text[0].upper() + text[1:]
+    return text if text[-1] in ".!?" else text + "."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,230 @@
+"""Which pairs are kept. Measuring and deciding are apart: the scores stay in the store, so that thresholds can be moved
+without computing anything again, and every rejected pair says why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..errors import RethinkError
+from .measures import NearDuplicates, measure
+from .pictures import read_mask
+from .store import EditPair, PairStore
+
+if TYPE_CHECKING:
+    from .clip import Clip
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a pair must reach. A score that a pair does not have (no captions, no CLIP) is not asked for.
+
+    image, direction, caption: CLIP cosines, input to target, change to change, each picture to its caption; the
+        released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
+    critic: marks of 0…10 that a thinker gave the pair (see `criticise`).
+    best: keep so many of the pairs from one source and one instruction's captions, by direction (0: all; theirs: 4).
+    changed: at least this share of the pixels visibly differs. outside: at most this share of the pixels outside the
+        region differs. shift: at most so far moved, as a share of the side, where no region says what may change.
+    smallest_region, largest_region: share of the picture that the region may have. border: may it touch the border?
+    side, aspect: pixels of the shorter side; longer to shorter side.
+    duplicates: pairs whose pictures differ in at most so many of 64 bits are the same (0…3; -1: keep them).
+    """
+
+    image: float = 0.7
+    direction: float = 0.2
+    caption: float = 0.2
+    critic: float = 6.0
+    best: int = 0
+    changed: float = 0.001
+    outside: float = 0.0
+    shift: float = 0.02
+    smallest_region: float = 0.0005
+    largest_region: float = 1.0
+    border: bool = True
+    side: int = 64
+    aspect: float = 4.0
+    duplicates: int = 2
+
+    def __post_init__(self):
+        for name in ("image", "direction", "caption"):
+            if not -1 <= getattr(self, name) <= 1:
+                raise RethinkError(f"{name}: expected a cosine in -1…1, got {getattr(self, name)}.")
+        if not -1 <= self.duplicates <= 3 or self.best < 0:
+            raise RethinkError("duplicates: expected -1…3; best: expected 0 or more.")
+
+
+Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
+
+# (the score that is asked for, whether it fails, the sentence that says why)
+RULES: tuple[Reject, ...] = (
+    ("same_size", lambda s, p, t: not s["same_size"], "input and target differ in size"),
+    ("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "too few pixels ({height}×{width})"),
+    ("height", lambda s, p, t: max(s["height"], s["width"]) > t.aspect * min(s["height"], s["width"]), "too long and thin"),
+    ("changed", lambda s, p, t: s["changed"] < t.changed, "nothing changed ({changed:.2%} of the pixels)"),
+    ("outside", lambda s, p, t: s["outside"] > t.outside, "what should be equal is not ({outside:.2%})"),
+    ("shift", lambda s, p, t: s["shift"] > t.shift and p.operation != "distort", "moved against each other ({shift:.1%} of the side)"),
+    ("region", lambda s, p, t: s["region"] < t.smallest_region, "the region is too small ({region:.2%})"),
+    ("region", lambda s, p, t: s["region"] > t.largest_region, "the region is too large ({region:.0%})"),
+    ("border", lambda s, p, t: s["border"] and not t.border, "the region touches the border"),
+    ("clip_sim_image", lambda s, p, t: s["clip_sim_image"] < t.image, "the pictures are too unlike ({clip_sim_image:.2f})"),
+    ("clip_sim_0", lambda s, p, t: s["clip_sim_0"] < t.caption, "the input is not what its caption says ({clip_sim_0:.2f})"),
+    ("clip_sim_1", lambda s, p, t: s["clip_sim_1"] < t.caption, "the target is not what its caption says ({clip_sim_1:.2f})"),
+    ("clip_sim_dir", lambda s, p, t: s["clip_sim_dir"] < t.direction, "not the change that was asked for ({clip_sim_dir:.2f})"),
+    ("critic", lambda s, p, t: s["critic"] < t.critic, "the critic does not approve ({critic:g} of 10: {critic_why})"),
+)  # fmt: skip
+
+
+def score(
+    store: PairStore,
+    clip: Clip | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    spread: Callable[[Iterator[list[EditPair]]], Iterator[list[dict]]] | None = None,
+) -> int:
+    """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
+    they are not there by the same CLIP.
+
+    `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
+    Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
+    """
+    measured, marks = {}, {}
+    for record in store.scores:  # the last line of a pair counts
+        by_this_clip = clip is None or record.get("clip") == clip.name
+        measured[record["id"]] = by_this_clip or "broken" in record
+        marks[record["id"]] = {name: value for name, value in record.items() if name.startswith("critic")}
+    missing = {pair.id for pair in store if not measured.get(pair.id, False)}
+    pairs, done = (pair for pair in store if pair.id in missing), 0
+    batches = iter(lambda: list(islice(pairs, BATCH)), [])
+    results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
+    with closing(results):
+        for records in results:
+            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in records))
+            done += len(records)
+            on_progress(done, len(missing))
+    return done
+
+
+def scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict]:
+    """The scores of some pairs, {"id": …, …} each."""
+    records, readable = [], []
+    for pair in batch:
+        try:
+            before, after = store.read_image(pair.input), store.read_image(pair.target)
+            region = read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else None
+        except RethinkError as error:
+            records.append({"id": pair.id, "broken": str(error)})
+            continue
+        record = {"id": pair.id, **measure(before, after, region)}
+        records.append(record)
+        readable.append((pair, record, before, after))
+    if clip and readable:
+        _add_similarities(readable, clip)
+    return records
+
+
+def _add_similarities(readable: list[tuple], clip: Clip) -> None:
+    """A target that several pairs of the batch share is embedded once."""
+    import torch
+
+    from .clip import similarities
+
+    targets = {pair.target: after for pair, _, _, after in readable}
+    embedded = clip.images([before for _, _, before, _ in readable] + list(targets.values()))
+    place = {path: len(readable) + i for i, path in enumerate(targets)}
+    images = torch.stack([embedded[: len(readable)], embedded[[place[pair.target] for pair, *_ in readable]]])
+    captioned = [i for i, (pair, *_) in enumerate(readable) if pair.input_caption and pair.target_caption]
+    for (_, record, *_), found in zip(readable, similarities(images, None)):
+        record.update(found, clip=clip.name)
+    if captioned:
+        captions = [readable[i][0].input_caption for i in captioned] + [readable[i][0].target_caption for i in captioned]
+        texts = clip.texts(captions).unflatten(0, (2, -1))
+        for i, found in zip(captioned, similarities(images[:, captioned], texts)):
+            readable[i][1].update(found)
+
+
+def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict]:
+    """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone. A pair without is no verdict."""
+    scores = {record["id"]: record for record in store.scores}  # the last line of a pair counts
+    reasons = {pair.id: why_not(scores[pair.id], pair, thresholds) for pair in store if pair.id in scores}
+    for judge in (_duplicates, _not_best):
+        for id, why in judge(store, scores, reasons, thresholds):
+            reasons[id].append(why)
+    for id, why in reasons.items():
+        yield {"id": id, "accepted": not why, "why": why, "by": "filter"}
+
+
+def why_not(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str]:
+    """Every reason to reject a pair by its own scores; empty: none."""
+    if "broken" in scores:
+        return [scores["broken"]]
+    return [
+        sentence.format(**scores) for name, fails, sentence in RULES if name in scores and fails(scores, pair, thresholds)
+    ]
+
+
+def _duplicates(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]:
+    """A pair whose target another source has too, or that is as good as another pair of the same operation."""
+    if thresholds.duplicates < 0:
+        return
+    targets, edits = NearDuplicates(thresholds.duplicates), NearDuplicates(thresholds.duplicates)
+    for pair in store:
+        if reasons.get(pair.id) != []:
+            continue
+        hashes = scores[pair.id]
+
+        edit = pair.target, pair.operation, pair.instruction
+        twin = targets.find(hashes["hash_target"], lambda item: item[1][0] != pair.target)
+        twin = twin or edits.find(hashes["hash_edit"], lambda item: item[1] == edit)
+        if twin:
+            yield pair.id, f"nearly the same as another pair ({twin[0]})"
+        else:
+            targets.add(hashes["hash_target"], (pair.id, edit))
+            edits.add(hashes["hash_edit"], (pair.id, edit))
+
+
+def _not_best(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]:
+    if not thresholds.best:
+        return
+    groups = defaultdict(list)
+    for pair in store:
+        if reasons.get(pair.id) == [] and "clip_sim_dir" in scores[pair.id]:
+            groups[pair.source, pair.input_caption, pair.target_caption].append((-scores[pair.id]["clip_sim_dir"], pair.id))
+    for group in groups.values():
+        for _, id in sorted(group)[thresholds.best :]:
+            yield id, f"not among the best {thresholds.best} of its caption"
+
+
+def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
+    """Write the verdicts that changed to the store held for writing. Returns (accepted, rejected)."""
+    old = {verdict["id"]: (verdict["accepted"], verdict["why"]) for verdict in store.verdicts if verdict["by"] == "filter"}
+    counts = [0, 0]
+    for verdict in decide(store, thresholds):
+        counts[not verdict["accepted"]] += 1
+        if old.get(verdict["id"]) != (verdict["accepted"], verdict["why"]):
+            store.verdicts.append(verdict)
+    return counts[0], counts[1]
+
+
+def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
+    """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first."""
+    return Counter(re.sub(r" \([^)]*\)", "", reason).strip() for reason in reasons).most_common()
+
+
+def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:
+    """(lower edge, count) of `bins` equal bins; empty without values."""
+    values = list(values)
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    width = (high - low) / bins or 1.0
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, int((value - low) / width))] += 1
+    return [(low + i * width, count) for i, count in enumerate(counts)]

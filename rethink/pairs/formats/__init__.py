@@ -1,0 +1,185 @@
+"""The layouts that other tools read: export a store to one, import one into a store."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ...errors import RethinkError
+from ..pictures import read_picture
+from ..sheet import contact_sheet
+from ..store import EditPair, PairStore
+from . import reading, writing
+
+SHEET = 12  # pairs on the contact sheet
+
+
+@dataclass(frozen=True)
+class Format:
+    """title: whose layout. target: in plain words, where the wanted result is. use: how its trainer is told."""
+
+    title: str
+    target: str
+    use: str
+    write: Callable[[Iterable[writing.Example], Path, Path], int]
+    read: Callable[[Path], Iterator[reading.Found]]
+
+
+FORMATS = {
+    "imagefolder": Format(
+        "HF imagefolder, for diffusers' training scripts and for Rethink's own",
+        "`edited/` holds the TARGET (what the model learns to make), `input/` what it is given.",
+        "`train_instruct_pix2pix.py --train_data_dir FOLDER` (its default columns), or `train_dreambooth_lora_flux_kontext.py "
+        "--dataset_name FOLDER --image_column edited_image --cond_image_column input_image --caption_column edit_prompt`.",
+        writing.write_imagefolder, reading.read_imagefolder,
+    ),
+    "instruct-pix2pix": Format(
+        "the original InstructPix2Pix", "`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model is given.",
+        "`data.params.train.params.path: FOLDER` in its config. These are JPEGs: equal pixels are only nearly equal.",
+        writing.write_instruct_pix2pix, reading.read_instruct_pix2pix,
+    ),
+    "ai-toolkit": Format(
+        "ai-toolkit", "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
+        "what the model is given.", "copy `dataset.yaml` into `datasets:` of the config.",
+        writing.write_ai_toolkit, reading.read_folders,
+    ),
+    "musubi-tuner": Format(
+        "musubi-tuner", "`target/` (image_directory) holds the TARGET with the instruction beside it, `control/` "
+        "(control_directory) what the model is given.", "`--dataset_config dataset.toml`.",
+        writing.write_musubi_tuner, reading.read_folders,
+    ),
+    "diffsynth": Format(
+        "DiffSynth-Studio", "column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model is given.",
+        "`--dataset_base_path FOLDER --dataset_metadata_path FOLDER/metadata.csv --data_file_keys image,edit_image "
+        "--extra_inputs edit_image`; for Kontext `kontext_images` in place of `edit_image`.",
+        writing.write_diffsynth, reading.read_diffsynth,
+    ),
+    "simpletuner": Format(
+        "SimpleTuner", "`target/` (id `edited`) holds the TARGET with the instruction beside it, `control/` (id `source`) "
+        "what the model is given.", "`--data_backend_config=multidatabackend.json`.",
+        writing.write_simpletuner, reading.read_folders,
+    ),
+    "fal-zip": Format(
+        "fal and Replicate", "in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
+        "upload `pairs.zip`.", writing.write_fal_zip, reading.read_fal_zip,
+    ),
+    "webdataset": Format(
+        "WebDataset shards", "`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
+        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.', writing.write_webdataset, reading.read_webdataset,
+    ),
+}  # fmt: skip
+
+
+def format_named(name: str) -> Format:
+    """Raises RethinkError naming the known ones."""
+    if name not in FORMATS:
+        raise RethinkError(f"format: there is no {name!r}; choose among {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
+def export(store: PairStore, name: str, folder: str | Path) -> int:
+    """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
+
+    The folder appears when it is whole. Raises RethinkError when it is there already, or there is no pair to write.
+    """
+    chosen, folder = format_named(name), Path(os.path.abspath(folder))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
+    if not any(True for _ in _whole(store)):
+        raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
+    passing = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(passing, ignore_errors=True)
+    try:
+        passing.mkdir(parents=True)
+        count = chosen.write(writing.examples(store, store.accepted()), passing, folder)
+        _write_readme(store, store.accepted, passing, chosen.title, chosen.target, chosen.use)
+        if folder.exists():
+            folder.rmdir()
+        passing.rename(folder)
+    except OSError as error:
+        raise RethinkError(f"export: cannot write {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(passing, ignore_errors=True)
+    return count
+
+
+def _whole(store: PairStore) -> Iterator[EditPair]:
+    """The accepted pairs. A trainer finds a missing picture after hours; here it is found before anything is written."""
+    for pair in store.accepted():
+        for path in (pair.input, pair.target):
+            if not (store.folder / path).is_file():
+                raise RethinkError(f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it.")
+        yield pair
+
+
+def describe_store(store: PairStore) -> None:
+    """Write a README and a contact sheet into the store itself."""
+    _write_readme(
+        store, lambda: iter(store), store.folder, "Rethink's own pair store",
+        "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
+        f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
+    )  # fmt: skip
+
+
+def _write_readme(
+    store: PairStore, pairs: Callable[[], Iterator[EditPair]], folder: Path, title: str, target: str, use: str
+) -> None:
+    """pairs() iterates them anew: a large store is never held in memory."""
+    kinds = Counter(pair.operation or "other" for pair in pairs())
+    count = kinds.total()
+    lines = [
+        f"# {count} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
+        f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
+        *(f"| {kind} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
+    ]  # fmt: skip
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    if count:
+        shown = islice(pairs(), 0, None, max(1, count // SHEET))
+        contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
+
+
+def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:
+    """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
+
+    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RethinkError(f"import: there is no {path}.")
+    imported = skipped = 0
+    for found in format_named(name).read(path):
+        try:
+            pair, pictures = _imported(store, found)
+        except RethinkError as error:
+            store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
+            skipped += 1
+            continue
+        if pair.id not in store:
+            for relative, picture in pictures.items():
+                store.write_image(relative, picture)
+            store.add(pair)
+            imported += 1
+    return imported, skipped
+
+
+def _imported(store: PairStore, found: reading.Found):
+    if not found.instruction:
+        raise RethinkError("it has no instruction")
+    before, after = found.input(), found.target()
+    id = hashlib.sha256(before + after + found.instruction.encode()).hexdigest()[:16]
+    pictures = {
+        store.image_path(id, role): read_picture(io.BytesIO(data)) for role, data in (("input", before), ("target", after))
+    }
+    paths = list(pictures)
+    instruction, captions = " ".join(found.instruction.split()), (found.input_caption, found.target_caption)
+    pair = EditPair(
+        id, *paths, instruction, source=found.name, input_caption=captions[0], target_caption=captions[1]
+    )  # fmt: skip
+    return pair, pictures

@@ -1,0 +1,179 @@
+"""Imports: the layouts of other tools, read into a store. Nothing outside the dataset's folder is ever opened."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import RethinkError
+from ..pictures import ENDINGS
+from ..store import stays_inside
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pair as another tool left it: how to read both files, the instruction, captions where there are any. `name`
+    says where it was found."""
+
+    name: str
+    input: Callable[[], bytes]
+    target: Callable[[], bytes]
+    instruction: str
+    input_caption: str = ""
+    target_caption: str = ""
+
+
+def read_imagefolder(folder: Path) -> Iterator[Found]:
+    for record in _json_lines(folder / "metadata.jsonl"):
+        files = (record.get("input_image_file_name", ""), record.get("edited_image_file_name", ""))
+        yield _from_files(folder, *files, record.get("edit_prompt", ""))
+
+
+def read_instruct_pix2pix(folder: Path) -> Iterator[Found]:
+    for place in sorted(path for path in folder.iterdir() if (path / "prompt.json").is_file()):
+        prompt = _json(place / "prompt.json")
+        captions = prompt.get("caption") or prompt.get("input") or "", prompt.get("output") or ""
+        for before in sorted(place.glob("*_0.jpg")):
+            after = before.with_name(before.name.replace("_0.jpg", "_1.jpg"))
+            files = (path.relative_to(folder).as_posix() for path in (before, after))
+            yield _from_files(folder, *files, prompt.get("edit", ""), *captions)
+
+
+def read_folders(folder: Path) -> Iterator[Found]:
+    """`target` with a text a picture, and `control` with the same stems."""
+    controls = {path.stem: path for path in _pictures(folder / "control")}
+    for target in _pictures(folder / "target"):
+        text = target.with_suffix(".txt")
+        instruction = text.read_text(encoding="utf-8").strip() if text.is_file() else ""
+        control = controls.get(target.stem)
+        before = control.relative_to(folder).as_posix() if control else ""
+        yield _from_files(folder, before, target.relative_to(folder).as_posix(), instruction)
+
+
+def read_diffsynth(folder: Path) -> Iterator[Found]:
+    for name in ("metadata.csv", "metadata.json", "metadata.jsonl"):
+        if (folder / name).is_file():
+            break
+    else:
+        raise RethinkError(f"import: {folder} has no metadata.csv, .json or .jsonl.")
+    for record in _table(folder / name):
+        before = record.get("edit_image") or record.get("kontext_images") or ""
+        before = before[0] if isinstance(before, list) else before
+        yield _from_files(folder, before, record.get("image", ""), record.get("prompt", ""))
+
+
+def read_fal_zip(path: Path) -> Iterator[Found]:
+    path = path / "pairs.zip" if path.is_dir() else path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {os.path.splitext(name)[0]: name for name in archive.namelist() if _is_picture(name)}
+            for root in sorted(stem.removesuffix("_start") for stem in names if stem.endswith("_start")):
+                text = archive.read(f"{root}.txt").decode() if f"{root}.txt" in archive.namelist() else ""
+                before, after = names[f"{root}_start"], names.get(f"{root}_end")
+                yield Found(root, _member(archive, before), _member(archive, after), text.strip())
+    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        raise RethinkError(f"import: cannot read {path}: {error}") from error
+
+
+def read_webdataset(folder: Path) -> Iterator[Found]:
+    for shard in sorted(folder.glob("*.tar")):
+        try:
+            with tarfile.open(shard) as archive:
+                for key, parts in _by_key(archive):
+                    sides = {name.split(".")[0]: data for name, data in parts.items() if _is_picture(name)}
+                    text = parts.get("txt", b"").decode()
+                    meta = json.loads(parts.get("json", b"{}"))
+                    captions = meta.get("input_caption", ""), meta.get("target_caption", "")
+                    files = (_given(sides.get("input")), _given(sides.get("target")))
+                    yield Found(f"{shard.name}/{key}", *files, text.strip(), *captions)
+        except (OSError, tarfile.TarError, ValueError) as error:
+            raise RethinkError(f"import: cannot read {shard}: {error}") from error
+
+
+def _by_key(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Neighbours that share the name up to its first dot, as WebDataset groups them."""
+    key, parts = "", {}
+    for entry in archive:
+        if not entry.isfile():
+            continue
+        head, _, ending = os.path.basename(entry.name).partition(".")
+        if parts and head != key:
+            yield key, parts
+            parts = {}
+        key, parts[ending] = head, archive.extractfile(entry).read()
+    if parts:
+        yield key, parts
+
+
+def _from_files(folder: Path, before: str, after: str, *texts: str) -> Found:
+    return Found(after or before, _opener(folder, before), _opener(folder, after), *texts)
+
+
+def _opener(folder: Path, relative: str) -> Callable[[], bytes]:
+    def read() -> bytes:
+        if not relative:
+            raise RethinkError("one of the two pictures is missing")
+        path, root = os.path.realpath(folder / relative), os.path.realpath(folder)
+        if not stays_inside(relative) or os.path.commonpath([path, root]) != root:
+            raise RethinkError(f"{relative!r} leads out of the dataset")
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise RethinkError(f"{relative!r} cannot be read: {error.strerror}") from error
+
+    return read
+
+
+def _member(archive: zipfile.ZipFile, name: str | None) -> Callable[[], bytes]:
+    return _given(archive.read(name) if name else None)
+
+
+def _given(data: bytes | None) -> Callable[[], bytes]:
+    def read() -> bytes:
+        if data is None:
+            raise RethinkError("one of the two pictures is missing")
+        return data
+
+    return read
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise RethinkError(f"import: there is no folder {folder}.")
+    return sorted(path for path in folder.iterdir() if _is_picture(path.name))
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in ENDINGS
+
+
+def _table(path: Path) -> Iterable[dict]:
+    if path.suffix == ".csv":
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise RethinkError(f"import: cannot read {path}: {error}") from error
+    return _json(path) if path.suffix == ".json" else _json_lines(path)
+
+
+def _json(path: Path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"import: cannot read {path}: {error}") from error
+
+
+def _json_lines(path: Path) -> Iterator[dict]:
+    try:
+        with io.open(path, encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines if line.strip())
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"import: cannot read {path}: {error}") from error

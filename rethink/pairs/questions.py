@@ -1,0 +1,111 @@
+"""Two more questions to a thinker that sees: where something is, and whether a pair shows the edit that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from ..errors import RethinkError
+from .descriptions import Chat, as_image, ask, message, read_json
+from .pictures import read_picture
+from .sources import Folder, Source, Spot
+from .store import EditPair, Ledger, PairStore
+
+MOST_SPOTS = 8
+SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
+
+FIND = f"""Find {{what}} in this picture. Answer with a JSON object and nothing else, at most {MOST_SPOTS} places, the \
+clearest first, none if there is nothing to find:
+{{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the man's face"}}}}]}}}}
+The box is in thousandths of the picture's width and height."""
+
+JUDGE = """Two pictures: before and after an edit. The instruction was: {instruction}
+Is the second picture what a careful editor would make of the first? It should show what was asked for, and differ in \
+nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "why": "one short sentence"}}"""
+
+
+def find_spots(chat: Chat, picture, what: str, seed: int) -> tuple[Spot, ...]:
+    """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
+    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [as_image(picture)], seed, _read_spots)
+
+
+def _read_spots(answer: str) -> tuple[Spot, ...]:
+    places = read_json(answer).get("places")
+    try:
+        spots = tuple(
+            Spot(tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in place["box"]), str(place.get("place", ""))[:60])
+            for place in places[:MOST_SPOTS]
+        )
+    except (TypeError, KeyError, ValueError) as error:  # a RethinkError of Spot is a ValueError
+        raise RethinkError(f"the thinker's boxes cannot be used: {error}") from error
+    if not spots:
+        raise RethinkError("the thinker found nothing of what was asked for")
+    return spots
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder's sources with the places that a chat finds in them; `seen` remembers them, so that nothing is asked twice."""
+
+    folder: Folder
+    chat: Chat
+    what: str
+    seen: Ledger
+    longest_side: int
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def __iter__(self) -> Iterator[Source | tuple[str, str]]:
+        known = {record["source"]: record for record in self.seen if record["what"] == self.what}
+        for source in self.folder:
+            if isinstance(source, Source) and not source.spots:
+                record = known.get(source.name) or self._ask(source)
+                if "why" in record:
+                    yield source.name, record["why"]
+                    continue
+                spots = (Spot(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
+                source = replace(source, spots=tuple(spots))
+            yield source
+
+    def _ask(self, source: Source) -> dict:
+        record = {"source": source.name, "what": self.what}
+        try:
+            spots = find_spots(self.chat, read_picture(source.path, self.longest_side), self.what, 0)
+            record["spots"] = [{"box": list(spot.box), "place": spot.place} for spot in spots]
+        except RethinkError as error:
+            record["why"] = str(error)
+        self.seen.append(record)
+        return record
+
+
+def criticise(
+    store: PairStore, chat: Chat, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Let a critic mark every measured pair that has no mark yet, in the store held for writing: {"critic", "critic_why"}.
+
+    Returns how many were asked about. A critic that fails leaves {"critic_failed": why}, which is no mark.
+    """
+    scores = {record["id"]: record for record in store.scores}
+    asked = [p for p in store if p.id in scores and not scores[p.id].keys() & {"critic", "critic_failed", "broken"}]
+    for done, pair in enumerate(asked, 1):
+        store.scores.append({**scores[pair.id], **_mark(store, pair, chat)})
+        on_progress(done, len(asked))
+    return len(asked)
+
+
+def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
+    try:
+        images = [as_image(store.read_image(path)) for path in (pair.input, pair.target)]
+        text = JUDGE.format(instruction=pair.instruction)
+        return ask(chat, [message("user", text, pictures=2)], images, pair.seed, _read_mark)
+    except RethinkError as error:
+        return {"critic_failed": str(error)}
+
+
+def _read_mark(answer: str) -> dict:
+    record = read_json(answer)
+    mark = record.get("score")
+    if isinstance(mark, bool) or not isinstance(mark, (int, float)) or not 0 <= mark <= 10:
+        raise RethinkError(f"the critic's mark is no number of 0…10: {mark!r}")
+    return {"critic": mark, "critic_why": str(record.get("why", ""))[:200]}

@@ -1,0 +1,388 @@
+"""What the commands of the pairs do, here or over a cluster. Each takes its parsed options and returns the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+from ..errors import RethinkError
+
+
+@contextmanager
+def _engine(options) -> Iterator[Callable]:
+    """spread(stage, open, lost) → what carries the work of a stage to the cluster; None where there is none to use."""
+    from . import cluster
+
+    if options.workers < 1:
+        raise RethinkError(f"--workers must be at least 1, not {options.workers}.")
+    if options.engine == "local":
+        yield lambda stage, open, lost: None
+        return
+    shares = _shares(options.share)
+    with cluster.cluster(options.address, options.workers):
+        yield lambda stage, open, lost: cluster.spread_over_cluster(open, lost, shares.get(stage, cluster.Share()))
+
+
+def _shares(texts: list[str]) -> dict:
+    from .cluster import Share
+
+    kinds = (float, float, int)
+    try:
+        return {
+            stage: Share(*(kind(part) for kind, part in zip(kinds, parts.split(":"), strict=False)))
+            for stage, parts in (text.split("=") for text in texts)
+        }
+    except RethinkError:
+        raise
+    except ValueError as error:
+        raise RethinkError(f"--share: expected STAGE=CPUS[:GPUS[:JOBS]], got {' '.join(texts)}.") from error
+
+
+def run_synthesize(options) -> int:
+    from .descriptions import Writer
+    from .formats import describe_store
+    from .questions import Found
+    from .sources import Folder, read_spots
+    from .store import PairStore
+    from .synthesis import Recipe, lost_drafts, synthesize
+    from .workers import spread_over
+
+    if bool(options.editor) != bool(options.inverse):
+        raise RethinkError("--editor and --inverse go together.")
+    if options.find and not options.thinker:
+        raise RethinkError("--find needs --thinker, who is to find it.")
+    recipe = Recipe(
+        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area)
+    )  # fmt: skip
+    spots = read_spots(options.boxes) if options.boxes else None
+    sources = Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
+    open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
+    templates = _templates(options.templates)
+    folder = options.store.absolute()
+    if options.editor:
+        open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, options.hidden, options.device)
+    else:
+        open_maker = partial(_open_damaging, folder, recipe)
+    with _engine(options) as over, PairStore(folder).writing() as store:
+        make = open_maker(store, here=options.engine == "local")
+        if options.find:
+            sources = Found(sources, open_chat(), options.find, store.spots, recipe.longest_side)
+        lost = partial(lost_drafts, make.key)
+        spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
+        if options.engine == "local" and options.workers > 1 and not options.editor:
+            spread = spread_over(options.workers, store, recipe)
+        describe = None
+        if options.thinker:
+            describe = over("describe", partial(_open_describing, folder, open_chat, options.paraphrase, templates), _undescribed)
+        writer = Writer(None if describe else open_chat(), options.paraphrase and not describe, templates)
+        done = synthesize(
+            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=_Line(_pairs_line)
+        )  # fmt: skip
+        describe_store(store)
+    print(f"{done.made} pairs made, {done.skipped} skipped, {_clock(done.seconds)} → {options.store}")
+    if done.skipped:
+        print(f"Why: {store.skipped.path}")
+    return 0
+
+
+def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
+    from .store import PairStore
+    from .synthesis import make_damaged
+
+    return make_damaged(store or PairStore(folder), recipe)
+
+
+def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, device: str, store=None, here: bool = True):
+    """here: False where only the pairs' ids are asked for, and others do the work."""
+    from ..editors.loading import load_editor
+    from ..editors.protocol import Settings
+    from .descriptions import Description
+    from .store import PairStore
+    from .synthesis import make_edited
+
+    path = Path(editor)
+    opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
+    return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), Description(hidden=hidden))
+
+
+def _by_job(open_maker: Callable) -> Callable:
+    make = open_maker()
+    return lambda job: make(*job)
+
+
+def _open_describing(folder: Path, open_chat: Callable, paraphrase: bool, templates: dict) -> Callable:
+    from .descriptions import Writer
+    from .store import PairStore
+    from .synthesis import finished
+
+    store, writer = PairStore(folder), Writer(open_chat(), paraphrase, templates)
+    return lambda drafts: [finished(store, draft, writer) for draft in drafts]
+
+
+def _undescribed(drafts: list, why: str) -> list:
+    return [replace(draft, skipped=draft.skipped or why) for draft in drafts]
+
+
+def _ranges(settings: list[str]) -> dict[str, dict]:
+    ranges: dict[str, dict] = {}
+    for setting in settings:
+        target, equals, values = setting.partition("=")
+        id, dot, name = target.partition(".")
+        if not (equals and dot and values):
+            raise RethinkError(f"--set: expected OPERATION.NAME=VALUES, got {setting!r}.")
+        parts = [_number(part) for part in values.split(",")]
+        ranges.setdefault(id, {})[name] = parts if len(parts) > 1 else parts[0]
+    return ranges
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _templates(path: Path | None) -> dict[str, list[str]]:
+    if path is None:
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {str(id): [str(template) for template in templates] for id, templates in record.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise RethinkError(f"--templates: cannot read {path}: {error}") from error
+
+
+def _chat(thinker: str | None, model: str, key_variable: str, device: str):
+    """The thinker's `chat`, or None where no thinker was asked for."""
+    if not thinker:
+        return None
+    if thinker.startswith(("http://", "https://")):
+        from ..thinkers.server import ServerChat
+
+        return ServerChat(thinker, model, key_variable).chat
+    from ..thinkers.loading import load_thinker
+
+    return load_thinker(thinker, device=device).chat
+
+
+def run_caption_edits(options) -> int:
+    from .captions import built_in_triples, captions_to_edits, read_captions, read_triples, write_fine_tuning_file
+
+    triples = read_triples(options.triples) if options.triples else built_in_triples()
+    if options.fine_tuning:
+        print(f"{write_fine_tuning_file(triples, options.fine_tuning)} records → {options.fine_tuning}")
+        return 0
+    if not options.thinker:
+        raise RethinkError("caption-edits needs --thinker: a model folder, or the URL of a server with --model.")
+
+    def line(progress) -> str:
+        rate = progress.made / progress.seconds if progress.seconds else 0
+        return f"{progress.seen} captions · {progress.made} edits · {progress.rejected} rejected · {rate:.2f} edits/s"
+
+    open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
+    with _engine(options) as over:
+        spread = over("invent", partial(_open_inventing, open_chat, triples, options.seed), _not_invented)
+        chat = None if spread else open_chat()
+        done = captions_to_edits(
+            chat, read_captions(options.captions), options.output, triples, options.seed, _Line(line), spread=spread
+        )  # fmt: skip
+    print(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
+    return 0
+
+
+def _open_inventing(open_chat: Callable, triples: list, seed: int) -> Callable:
+    from .captions import edit_record
+
+    return partial(edit_record, open_chat(), triples, seed)
+
+
+def _not_invented(job: tuple[str, str], why: str) -> dict:
+    return {"caption": job[0], "why": why, "url": job[1]}
+
+
+def run_p2p(options) -> int:
+    from .candidates import Drawer, Selection, draw_pairs, lost_drawing
+    from .captions import read_triples
+    from .formats import describe_store
+    from .prompt_to_prompt import Recipe
+    from .store import PairStore
+
+    if not (options.sd and options.clip):
+        raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
+    recipe = Recipe(options.method, options.steps, options.sampler, tuple(options.threshold), tuple(options.guidance))
+    looks = Selection().looks if options.looks is None else _looks(options.looks)
+    selection = Selection(
+        options.candidates, options.batch, options.image, options.caption, options.direction, options.best, looks, options.audited
+    )  # fmt: skip
+    triples = read_triples(options.triples)
+    folder = options.store.absolute()
+    open_drawer = partial(_open_drawer, folder, options.sd, options.clip, options.device, recipe, selection, options.seed)
+
+    def line(tally) -> str:
+        rate = tally.kept / tally.seconds if tally.seconds else 0
+        seen = tally.captions + before
+        left = tally.seconds / tally.captions * (len(triples) - seen) if tally.captions else float("inf")
+        return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {_clock(left)} left"
+
+    with _engine(options) as over, PairStore(folder).writing() as store:
+        before = sum(1 for _ in store.drawn)
+        drawer = Drawer(store, None, None, recipe, selection, options.seed)
+        spread = over("draw", open_drawer, partial(lost_drawing, drawer))
+        drawer = drawer if spread else open_drawer(store)
+        done = draw_pairs(store, triples, drawer, spread=spread, on_progress=_Line(line))
+        describe_store(store)
+    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {_clock(done.seconds)} → {options.store}")
+    print(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
+    return 0
+
+
+def _open_drawer(folder: Path, sd: Path, clip: Path, device: str, recipe, selection, seed: int, store=None):
+    from .candidates import Drawer, load_text_to_image
+    from .clip import Clip
+    from .store import PairStore
+
+    return Drawer(store or PairStore(folder), load_text_to_image(sd, device), Clip(clip, device), recipe, selection, seed)
+
+
+def _looks(texts: list[str]) -> tuple[tuple[float, float], ...]:
+    try:
+        return tuple((float(share), float(slack)) for share, slack in (text.split(":") for text in texts))
+    except ValueError as error:
+        raise RethinkError(f"--looks: expected SHARE:SLACK, for example 0.3:0.15, got {' '.join(texts)}.") from error
+
+
+def run_filter(options) -> int:
+    from .filters import Thresholds, filter_pairs, score
+    from .questions import criticise
+    from .store import PairStore
+
+    thresholds = Thresholds(**{field.name: getattr(options, field.name) for field in fields(Thresholds)})
+    store = PairStore.existing(options.store.absolute())
+    with _engine(options) as over, store.writing():
+        spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
+        clip = _open_clip(options.clip, "cpu" if spread else options.device)
+        score(store, clip, _Line(lambda done, total: f"{done}/{total} pairs measured"), spread=spread)
+        if options.thinker:
+            chat = _chat(options.thinker, options.model, options.key_variable, options.device)
+            criticise(store, chat, _Line(lambda done, total: f"{done}/{total} pairs marked"))
+        accepted, rejected = filter_pairs(store, thresholds)
+    print(f"{accepted} pairs accepted, {rejected} rejected")
+    _print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
+    return 0
+
+
+def _open_clip(folder: Path | None, device: str):
+    from .clip import Clip
+
+    return Clip(folder, device) if folder else None
+
+
+def _open_measuring(folder: Path, clip: Path | None, device: str) -> Callable:
+    from .filters import scored
+    from .store import PairStore
+
+    store, opened = PairStore(folder), _open_clip(clip, device)
+    return lambda pairs: scored(store, pairs, opened)
+
+
+def _not_measured(pairs: list, why: str) -> list[dict]:
+    return [{"id": pair.id, "broken": why} for pair in pairs]
+
+
+def run_export(options) -> int:
+    from .formats import FORMATS, export
+    from .store import PairStore
+
+    count = export(PairStore.existing(options.store), options.format, options.folder)
+    print(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
+    return 0
+
+
+def run_import(options) -> int:
+    from .formats import describe_store, import_dataset
+    from .store import PairStore
+
+    with PairStore(options.store).writing() as store:
+        imported, skipped = import_dataset(store, options.format, options.folder)
+        describe_store(store)
+    print(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    return 0
+
+
+def run_inspect(options) -> int:
+    from .filters import histogram
+    from .store import PairStore
+
+    store = PairStore.existing(options.store)
+    pairs, verdicts = list(store), store.last_verdicts()
+    rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
+    print(f"{len(pairs)} pairs in {options.store}: {rejected} rejected, {len(pairs) - len(verdicts)} not judged yet")
+    _print_counts("operation", (pair.operation or "other" for pair in pairs))
+    _print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
+    _print_counts("skipped because", (record["why"] for record in store.skipped))
+    for pair in pairs[:: max(1, len(pairs) // 5)][:5]:
+        print(f"  {pair.operation or 'other'}: {pair.instruction}")
+    if options.histogram:
+        values = [record[options.histogram] for record in store.scores if isinstance(record.get(options.histogram), (int, float))]
+        if not values:
+            raise RethinkError(f"--histogram: no pair has a score {options.histogram!r}; run `filter` first.")
+        bars = histogram(values)
+        for edge, count in bars:
+            print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
+    broken = [path for path in _unreadable(store, pairs)] if options.check else []
+    for path in broken:
+        print(f"broken: {path}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _unreadable(store, pairs):
+    for path in {path for pair in pairs for path in (pair.input, pair.target, pair.region) if path}:
+        try:
+            store.read_image(path)
+        except RethinkError:
+            yield path
+
+
+def _print_counts(title: str, values) -> None:
+    from .filters import kinds_of
+
+    if counts := kinds_of(values)[:12]:
+        print(f"{title}:")
+    for value, count in counts:
+        print(f"  {count:7d}  {value}")
+
+
+def _pairs_line(progress) -> str:
+    return (
+        f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
+        f"{progress.rate:.1f} pairs/s · {_clock(progress.left)} left"
+    )
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "?"
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+
+
+class _Line:
+    """Progress on the error stream: one line that is rewritten on a terminal, else a line every half minute."""
+
+    def __init__(self, text: Callable[..., str]):
+        self.text, self.last, self.terminal = text, 0.0, sys.stderr.isatty()
+
+    def __call__(self, *progress) -> None:
+        now = time.monotonic()
+        if now - self.last >= (0.2 if self.terminal else 30):
+            self.last = now
+            print(f"\r{self.text(*progress)}\x1b[K" if self.terminal else self.text(*progress),
+                  end="" if self.terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip

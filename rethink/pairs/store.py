@@ -1,0 +1,252 @@
+"""The store of edit pairs: a folder with images and a manifest that is only ever appended, one JSON line a pair.
+
+    my-pairs/
+      manifest.jsonl     one EditPair a line; a pair exists when its line does
+      images/ab/…        written whole before their line
+      skipped.jsonl      what was left out, and why
+      spots.jsonl        where a thinker saw what in which source
+      drawn.jsonl        captions whose candidates were drawn, and what became of them
+      scores.jsonl       what the filters measured
+      verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
+
+Kill it anywhere: the next run cuts off a torn line, sees which pairs are there, and makes the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ..errors import RethinkError
+from .pictures import encode_png, read_picture, write_whole
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EditPair:
+    """One example of an edit: `input` + `instruction` → `target`.
+
+    id: 16 hexadecimal digits, the same for the same source, number and recipe.
+    input, target: image files relative to the store. The real picture is the target of an inverse edit.
+    region: a mask file, white where the two may differ; "" where everything may.
+    operation, parameters, seed: how it was made. source: which picture it came from; `number`: its how-manieth pair.
+    description: what the operation hid, as the instruction tells it.
+    input_caption, target_caption: captions of both, where there are any (pairs from captions).
+    """
+
+    id: str
+    input: str
+    target: str
+    instruction: str
+    region: str = ""
+    operation: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    source: str = ""
+    number: int = 0
+    description: str = ""
+    input_caption: str = ""
+    target_caption: str = ""
+
+    def to_json(self) -> dict:
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: dict) -> EditPair:
+        """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
+        if not isinstance(record, dict) or record.get("schema", SCHEMA) > SCHEMA:
+            raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
+        known = {f.name for f in fields(cls)}
+        try:
+            pair = cls(**{name: value for name, value in record.items() if name in known})
+        except TypeError as error:
+            raise RethinkError(f"pairs: a line of the manifest is no pair ({error}).") from error
+        for path in (pair.input, pair.target, pair.region):
+            if not stays_inside(path):
+                raise RethinkError(f"pairs: the path {path!r} in the manifest leads out of the store.")
+        return pair
+
+
+def stays_inside(path: str) -> bool:
+    """Whether a relative path, in the notation of any system, stays in its folder."""
+    path = path.replace("\\", "/")
+    return not (path.startswith("/") or path[1:2] == ":" or ".." in PurePosixPath(path).parts)
+
+
+class Ledger:
+    """A file of JSON lines that is only ever appended. A line torn by a kill is cut off when it is opened to write."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __iter__(self) -> Iterator[dict]:
+        if not self.path.exists():
+            return
+        with open(self.path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    return  # torn, or being written right now
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise RethinkError(f"{self.path}: line {number} is no JSON; repair or delete it.") from error
+
+    def repair(self) -> None:
+        if not self.path.exists():
+            return
+        with open(self.path, "rb+") as file:
+            end = position = file.seek(0, os.SEEK_END)
+            while position:
+                start = max(0, position - 65536)
+                file.seek(start)
+                newline = file.read(position - start).rfind(b"\n")
+                if newline >= 0:
+                    position = start + newline + 1
+                    break
+                position = start
+            if position < end:
+                file.truncate(position)
+
+    def append(self, *records: dict) -> None:
+        data = "".join(json.dumps(record) + "\n" for record in records).encode()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            before = os.fstat(file).st_size
+            if os.write(file, data) < len(data):  # the disk is full: leave no half line
+                os.ftruncate(file, before)
+                raise OSError(28, "No space left on device", str(self.path))
+        finally:
+            os.close(file)
+
+
+class PairStore:
+    """Reads and writes a store. Reading needs no lock; writing goes on inside `with store.writing():`.
+
+    only: ids; whoever walks through the store meets these alone, and the filters and exports with it. None: all.
+    """
+
+    def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
+        self.folder = Path(folder)
+        self.only = None if only is None else frozenset(only)
+        self.manifest = Ledger(self.folder / "manifest.jsonl")
+        self.skipped = Ledger(self.folder / "skipped.jsonl")
+        self.spots = Ledger(self.folder / "spots.jsonl")
+        self.drawn = Ledger(self.folder / "drawn.jsonl")
+        self.scores = Ledger(self.folder / "scores.jsonl")
+        self.verdicts = Ledger(self.folder / "verdicts.jsonl")
+        self._ids: set[str] = set()
+
+    @classmethod
+    def existing(cls, folder: str | Path) -> PairStore:
+        """Raises RethinkError where there is no store to read."""
+        store = cls(folder)
+        if not store.manifest.path.is_file():
+            raise RethinkError(f"pairs: {folder} holds no manifest.jsonl; give the folder of a pair store.")
+        return store
+
+    def __iter__(self) -> Iterator[EditPair]:
+        pairs = map(EditPair.from_json, self.manifest)
+        return pairs if self.only is None else (pair for pair in pairs if pair.id in self.only)
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._ids
+
+    @contextmanager
+    def writing(self) -> Iterator[PairStore]:
+        """The right to write, for one run at a time, on a store mended after a kill.
+
+        Raises RethinkError when another run holds it, or the folder cannot be made.
+        """
+        with locked(self.folder / ".lock", self.folder):
+            for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
+                ledger.repair()
+            for torn in (self.folder / "images").glob("*/.*.part"):
+                torn.unlink()
+            self._ids = {record["id"] for record in self.manifest}
+            yield self
+
+    def add(self, pair: EditPair) -> None:
+        """Append a pair whose images are written. A pair that is there already stays as it is."""
+        if pair.id not in self._ids:
+            self.manifest.append(pair.to_json())
+            self._ids.add(pair.id)
+
+    def take_over(self, other: PairStore) -> int:
+        """Copy the accepted pairs of another store that are not here yet, with their scores and verdicts, into this one,
+        which is held for writing. Returns how many."""
+        new = [pair for pair in other.accepted() if pair.id not in self]
+        for pair in new:
+            for path in filter(None, (pair.input, pair.target, pair.region)):
+                if not (self.folder / path).exists():
+                    write_whole(self.folder / path, (other.folder / path).read_bytes())
+            self.add(pair)
+        if ids := {pair.id for pair in new}:
+            self.scores.append(*(record for record in other.scores if record["id"] in ids))
+            self.verdicts.append(*(verdict for id, verdict in other.last_verdicts().items() if id in ids))
+        return len(new)
+
+    def image_path(self, id: str, role: str, ending: str = ".png") -> str:
+        """Where an image of a pair lies, relative to the store; shared out over 256 folders."""
+        return f"images/{id[:2]}/{id}-{role}{ending}"
+
+    def write_image(self, relative: str, pixels: np.ndarray) -> None:
+        write_whole(self.folder / relative, encode_png(pixels))
+
+    def read_image(self, relative: str) -> np.ndarray:
+        """uint8 [H, W, 3]. Raises RethinkError naming the file."""
+        try:
+            return read_picture(self.folder / relative)
+        except RethinkError as error:
+            raise RethinkError(f"pairs: {self.folder / relative} {error}") from error
+
+    def accepted(self) -> Iterator[EditPair]:
+        """The pairs that no verdict rejects."""
+        rejected = {id for id, verdict in self.last_verdicts().items() if not verdict["accepted"]}
+        return (pair for pair in self if pair.id not in rejected)
+
+    def judge(self, id: str, accepted: bool | None) -> None:
+        """A person's verdict on a pair; None takes it back. One appended line, and so without the right to write: one
+        can look through the pairs while they are being made."""
+        self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
+
+    def last_verdicts(self) -> dict[str, dict]:
+        """id → {"id", "accepted", "why": [reasons], "by"}: a person's verdict stands over a filter's."""
+        last: dict[str, dict[str, dict]] = {"filter": {}, "person": {}}
+        for verdict in self.verdicts:
+            last[verdict["by"]][verdict["id"]] = verdict
+        return last["filter"] | {id: given for id, given in last["person"].items() if given["accepted"] is not None}
+
+
+@contextmanager
+def locked(path: Path, what: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made where it is missing; the system lets go of it when the process dies.
+
+    Raises RethinkError saying that `what` is in use, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b")
+    except OSError as error:
+        raise RethinkError(f"pairs: cannot write to {what}: {error.strerror}.") from error
+    with file:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RethinkError(f"pairs: another run is writing to {what}; wait for it, or choose another.") from error
+        yield

@@ -1,0 +1,360 @@
+"""Inverse-edit synthesis: damage a real picture, and learn to undo it. The real picture is always the target.
+
+A maker turns one source into drafts (images written, words known); the writer turns drafts into pairs; only a finished
+pair gets its line in the manifest. A maker may run in any process: everything it draws comes from the recipe, the
+source's name and the number of the pair.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import RethinkError
+from .descriptions import Description, Writer, leaks
+from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
+from .pictures import read_mask, read_picture
+from .sources import Source
+from .store import EditPair, PairStore
+
+if TYPE_CHECKING:
+    from ..editors.protocol import Editor, Settings
+
+FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own"))  # they need no mask or box
+DIED = "the process that worked on it died"
+SHORTEST = 16  # pixels a side; of less nothing can be hidden
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is made of every picture.
+
+    operations: ids of `OPERATIONS`, each as likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
+    pairs: how many of every picture. longest_side: larger pictures are scaled down to it (pixels; 0: never).
+    area: share of the picture that a place drawn by rule has. wording: what else the instructions depend on, to tell
+    pairs apart that differ in it alone.
+    """
+
+    operations: tuple[str, ...] = FREE
+    ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pairs: int = 1
+    seed: int = 0
+    longest_side: int = 2048
+    area: tuple[float, float] = (0.03, 0.2)
+    wording: str = ""
+
+    def __post_init__(self):
+        if not self.operations:
+            raise RethinkError("operation: choose at least one.")
+        for id in (*self.operations, *self.ranges):
+            operation(id).narrowed(self.ranges.get(id, {}))
+        if not 0 < self.area[0] <= self.area[1] <= 0.8:
+            raise RethinkError(f"area: expected lowest and highest share of 0…0.8, got {list(self.area)}.")
+        if self.pairs < 1 or self.longest_side < 0:
+            raise RethinkError("pairs must be at least 1, and longest_side 0 or more.")
+
+    def key(self) -> str:
+        """What the pairs depend on. Asking for more pairs of a picture leaves those that are there as they are."""
+        return self.draws() + self.wording
+
+    def draws(self) -> str:
+        """What the pictures depend on: other words leave them as they are."""
+        ranges = {id: dict(self.ranges[id]) for id in sorted(self.ranges)}
+        return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
+
+    def seed_of(self, source: Source, number: int) -> int:
+        return int(pair_id(self.draws(), source.name, number)[:8], 16)
+
+
+def pair_id(key: str, name: str, number: int) -> str:
+    text = json.dumps([key, name, number])  # escapes make any file name ASCII
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pair without its instruction; or, where `skipped` is not "", why there is none."""
+
+    id: str
+    number: int
+    source: str
+    seed: int = 0
+    skipped: str = ""
+    input: str = ""
+    target: str = ""
+    region: str = ""
+    operation: str = ""
+    hides: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    place: str = ""
+    hidden: str = ""
+
+
+
+
+class DiskFull(RethinkError):
+    """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
+
+
+class Opened:
+    """A source that was read: its picture, its mask, and the place of its target in the store."""
+
+    def __init__(self, store: PairStore, source: Source, longest_side: int):
+        try:
+            data = Path(source.path).read_bytes()
+        except OSError as error:
+            raise RethinkError(f"cannot be read: {error.strerror}") from error
+        self.picture = read_picture(io.BytesIO(data), longest_side)
+        if min(self.picture.shape[:2]) < SHORTEST:
+            raise RethinkError(f"{self.picture.shape[1]}×{self.picture.shape[0]} pixels are too few")
+        self.mask = None
+        if source.mask:
+            try:
+                self.mask = read_mask(source.mask, self.picture.shape[:2])
+            except RethinkError as error:
+                raise RethinkError(f"its mask {error}") from error
+            if not self.mask.any():
+                raise RethinkError("its mask is empty")
+        content = hashlib.sha256(data + str(longest_side).encode()).hexdigest()[:16]
+        self.target = store.image_path(content, "target")
+
+    def place(self, spot) -> Place:
+        height, width = self.picture.shape[:2]
+        left, top = int(spot.box[0] * width), int(spot.box[1] * height)
+        right, bottom = int(np.ceil(spot.box[2] * width)), int(np.ceil(spot.box[3] * height))
+        return Place((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the drafts of a source. Nothing but a full disk ends a run: every other trouble skips the picture and says
+    why. key: all that the pairs depend on. one: makes one draft."""
+
+    key: str
+    store: PairStore
+    longest_side: int
+    one: Callable[[Opened, Source, int, str], Draft]
+
+    def __call__(self, source: Source, numbers: Sequence[int]) -> list[Draft]:
+        drafts, opened = [], None
+        for number in numbers:
+            id = pair_id(self.key, source.name, number)
+            try:
+                opened = opened or Opened(self.store, source, self.longest_side)
+                drafts.append(self.one(opened, source, number, id))
+            except DiskFull:
+                raise
+            except Exception as error:  # whatever a decoder or an editor raises
+                reason = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
+                drafts.append(Draft(id, number, source.name, skipped=reason))
+                if opened is None:
+                    break  # one line for a picture that cannot be read, not one a pair
+        return drafts
+
+
+def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
+    """The maker of the procedural operations."""
+
+    def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
+        fitting = [id for id in recipe.operations if _fits(operation(id), source)]
+        if not fitting:
+            raise RethinkError(f"{' and '.join(recipe.operations)} need a mask or a box of it")
+        seed = recipe.seed_of(source, number)
+        rng = np.random.default_rng(seed)
+        chosen = operation(fitting[int(rng.integers(len(fitting)))])
+        values = chosen.draw(rng, recipe.ranges.get(chosen.id, {}))
+        place, told = _place(chosen, opened, source, recipe, rng)
+        made = damage(chosen, opened.picture, place, values, rng)
+        draft = Draft(
+            id, number, source.name, seed, operation=chosen.id, hides=chosen.hides, parameters=values,
+            words=made.words, place=told.place, hidden=told.hidden,
+        )  # fmt: skip
+        return _written(store, opened, made, draft)
+
+    return Maker(recipe.key(), store, recipe.longest_side, one)
+
+
+def make_edited(
+    store: PairStore, recipe: Recipe, editor: Editor, inverse: str, settings: Settings, what: Description = Description()
+) -> Maker:
+    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back.
+
+    Outside the source's mask, where it has one, the pixels stay the picture's own, bit for bit.
+    """
+    key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
+
+    def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
+        import torch
+
+        seed = recipe.seed_of(source, number)
+        image = torch.from_numpy(opened.picture.copy()).float()[None] / 255
+        mask = None if opened.mask is None else torch.from_numpy(opened.mask).float()[None]
+        edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
+        touched = np.ones(opened.picture.shape[:2], bool) if opened.mask is None else opened.mask
+        pixels = (edited[0] * 255).round().to(torch.uint8).numpy()
+        made = Damaged(np.where(touched[..., None], pixels, opened.picture), touched, {"inverse": inverse.rstrip(".")})
+        draft = Draft(
+            id, number, source.name, seed, operation="editor", hides="what the edit took away",
+            parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=what.place,
+            hidden=what.hidden,
+        )  # fmt: skip
+        return _written(store, opened, made, draft)
+
+    return Maker(key, store, recipe.longest_side, one)
+
+
+def _fits(chosen: Operation, source: Source) -> bool:
+    if chosen.where == "subject":
+        return bool(source.mask)
+    return chosen.where != "given" or bool(source.mask or source.spots)
+
+
+def _place(chosen: Operation, opened: Opened, source: Source, recipe: Recipe, rng) -> tuple[Place, Description]:
+    if chosen.where in ("place", "given") and source.spots:
+        spot = source.spots[int(rng.integers(len(source.spots)))]
+        return opened.place(spot), Description(spot.place, spot.hidden)
+    if opened.mask is not None and chosen.where != "own":
+        return Place(box_of(opened.mask), opened.mask), Description()
+    if chosen.where == "place":
+        return draw_place(opened.picture, rng, recipe.area), Description()
+    return whole(opened.picture), Description()
+
+
+def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> Draft:
+    """The draft with its images on disk."""
+    if not (made.picture != opened.picture).any():
+        raise RethinkError(f"{draft.operation} changed nothing in it")
+    paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
+    try:
+        if not (store.folder / opened.target).exists():
+            store.write_image(opened.target, opened.picture)
+        store.write_image(paths["input"], made.picture)
+        if not made.touched.all():
+            paths["region"] = store.image_path(draft.id, "region")
+            store.write_image(paths["region"], made.touched)
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(f"pairs: no room left in {store.folder}; make room and run again, it goes on.") from error
+        raise
+    return replace(draft, **paths)
+
+
+def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
+    """What is said of a job over which the process died."""
+    source, numbers = job
+    return [Draft(pair_id(key, source.name, number), number, source.name, skipped=why) for number in numbers]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: pictures seen of all, pairs made in this run, pictures or pairs skipped, seconds since start."""
+
+    seen: int
+    total: int
+    made: int
+    skipped: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Pairs a second."""
+        return self.made / self.seconds if self.seconds else 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds that the rest will take, at the pace so far."""
+        return self.seconds / self.seen * (self.total - self.seen) if self.seen else float("inf")
+
+
+def synthesize(
+    store: PairStore,
+    sources: Collection[Source | tuple[str, str]],
+    make: Maker,
+    pairs: int,
+    writer: Writer = Writer(),
+    *,
+    spread: Callable[[Iterator], Iterator[list[Draft]]] | None = None,
+    describe: Callable[[Iterator[list[Draft]]], Iterator[list[EditPair | Draft]]] | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
+
+    `spread` takes jobs (source, numbers) to other processes and gives their drafts, in any order; None: all here.
+    `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
+    What `on_progress` raises ends the run; everything made so far is kept.
+    """
+    total = len(sources)
+    reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
+    started, counts, counting = time.monotonic(), {"seen": 0, "made": 0, "skipped": 0}, threading.Lock()
+
+    def count(what: str) -> None:
+        with counting:  # the jobs are taken by other threads
+            counts[what] += 1
+
+    def skip(source: str, number: int, why: str) -> None:
+        count("skipped")
+        if (source, number, why) not in reported:
+            reported.add((source, number, why))
+            store.skipped.append({"source": source, "number": number, "why": why})
+
+    def jobs() -> Iterator[tuple[Source, list[int]]]:
+        for source in sources:
+            if isinstance(source, tuple):
+                skip(source[0], 0, source[1])
+            elif numbers := [n for n in range(pairs) if pair_id(make.key, source.name, n) not in store]:
+                yield source, numbers
+                continue
+            count("seen")
+
+    drafts = spread(jobs()) if spread else (make(*job) for job in jobs())
+    results = describe(drafts) if describe else ([finished(store, d, writer) for d in batch] for batch in drafts)
+    with closing(drafts), closing(results):  # ends the other processes however this one ends
+        for batch in results:
+            for result in batch:
+                if isinstance(result, EditPair):
+                    store.add(result)
+                    count("made")
+                else:
+                    skip(result.source, result.number, result.skipped)
+            count("seen")
+            on_progress(Progress(total=total, seconds=time.monotonic() - started, **counts))
+    return Progress(total=total, seconds=time.monotonic() - started, **counts)
+
+
+def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:
+    """The pair of a draft; or the draft with the reason why there is none, and its images taken away."""
+    if draft.skipped:
+        return draft
+
+    def look():
+        damaged, original = store.read_image(draft.input), store.read_image(draft.target)
+        region = store.folder / draft.region
+        touched = read_mask(region, original.shape[:2]) if draft.region else np.ones(original.shape[:2], bool)
+        return damaged, original, touched
+
+    try:
+        given = Description(draft.place, draft.hidden)
+        instruction, told = writer.write(draft.operation, draft.hides, draft.words, look, given, draft.seed)
+        if leaks(instruction, draft.source):
+            raise RethinkError("the instruction gave away the file's name")
+    except RethinkError as error:
+        for path in filter(None, (draft.input, draft.region)):
+            (store.folder / path).unlink(missing_ok=True)
+        return replace(draft, skipped=str(error))
+    return EditPair(
+        draft.id, draft.input, draft.target, instruction, draft.region, draft.operation,
+        {**draft.parameters, **draft.words}, draft.seed, draft.source, draft.number, told.hidden,
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""Many processes that damage pictures, each a plain Python of its own.
+
+A worker reads one job a line from its standard input and answers with one line of drafts. It holds no state, starts in
+a fraction of a second (no torch), and works under any name that the pack's folder has, which the pools of the standard
+library do not. When one dies, its job is known: it is tried once more in a fresh process, then skipped with that reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from ..errors import RethinkError
+from .sources import Source, Spot
+from .store import PairStore
+from .synthesis import DIED, DiskFull, Draft, Recipe, lost_drafts, make_damaged
+
+PACKAGE = Path(__file__).resolve().parents[1]
+START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"
+DEATHS = 2  # of the processes that had one job
+
+Job = tuple[Source, Sequence[int]]
+
+
+class Worker:
+    """One process and the line to it."""
+
+    def __init__(self, setup: bytes):
+        self.setup = setup
+        self.process = None
+
+    def ask(self, line: bytes) -> dict:
+        """Raises EOFError when the process dies over it."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, str(PACKAGE.parent)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+            line = self.setup + line
+        try:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except OSError:
+            answer = b""
+        if not answer.endswith(b"\n"):
+            self.stop()
+            raise EOFError
+        return json.loads(answer)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+def spread_over(count: int, store: PairStore, recipe: Recipe):
+    """For `synthesize`: jobs to drafts over `count` processes, a few jobs ahead of who consumes them."""
+
+    def spread(jobs: Iterator[Job]) -> Iterator[list[Draft]]:
+        setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
+        todo, done, taking = jobs, queue.Queue(4 * count), threading.Lock()
+        stop = threading.Event()
+        workers = [Worker(setup) for _ in range(count)]
+
+        def put(item) -> None:
+            while not stop.is_set():
+                try:
+                    return done.put(item, timeout=0.2)
+                except queue.Full:
+                    continue
+
+        def serve_jobs(worker: Worker) -> None:
+            try:
+                while not stop.is_set():
+                    with taking:
+                        job = next(todo, None)
+                    if job is None:
+                        break
+                    put(_answer(worker, job, recipe.key(), stop))
+                put(None)
+            except BaseException as error:  # told to the consumer, who raises it
+                put(error)
+
+        threads = [threading.Thread(target=serve_jobs, args=[worker], daemon=True) for worker in workers]
+        for thread in threads:
+            thread.start()
+        try:
+            running = count
+            while running:
+                item = done.get()
+                if isinstance(item, BaseException):
+                    raise item
+                if item is None:
+                    running -= 1
+                else:
+                    yield item
+        finally:
+            stop.set()
+            for worker in workers:
+                if worker.process is not None:
+                    worker.process.kill()
+            for thread in threads:
+                thread.join()
+            for worker in workers:
+                worker.stop()
+
+    return spread
+
+
+def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[Draft]:
+    source, numbers = job
+    line = _line({"source": asdict(source), "numbers": list(numbers)})
+    for _ in range(DEATHS):
+        try:
+            answer = worker.ask(line)
+        except EOFError:
+            if stop.is_set():
+                return []
+            continue
+        if "full" in answer:
+            raise DiskFull(answer["full"])
+        if "wrong" in answer:
+            raise RethinkError(answer["wrong"])
+        return [Draft(**draft) for draft in answer["drafts"]]
+    return lost_drafts(key, job, DIED)
+
+
+def serve() -> None:
+    """The loop of a worker: until its standard input ends, which it does when the parent dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever a library prints goes to the error stream
+    setup = json.loads(sys.stdin.buffer.readline())
+    make = make_damaged(PairStore(setup["store"]), _recipe(setup["recipe"]))
+    for line in sys.stdin.buffer:
+        job = json.loads(line)
+        try:
+            drafts = make(_source(job["source"]), job["numbers"])
+            answer = {"drafts": [asdict(draft) for draft in drafts]}
+        except DiskFull as error:
+            answer = {"full": str(error)}
+        except Exception as error:
+            answer = {"wrong": f"pairs: a worker failed: {type(error).__name__}: {error}"}
+        answers.write(_line(answer))
+
+
+def _recipe(record: dict) -> Recipe:
+    return Recipe(**{**record, "operations": tuple(record["operations"]), "area": tuple(record["area"])})
+
+
+def _source(record: dict) -> Source:
+    return Source(**{**record, "spots": tuple(Spot(**{**s, "box": tuple(s["box"])}) for s in record["spots"])})
+
+
+def _line(record: dict) -> bytes:
+    return json.dumps(record).encode() + b"\n"

@@ -1,0 +1,258 @@
+"""Filtering, looking through, saving and loading pairs, and what the front end may ask about them."""
+
+import io as bytes_io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+@pytest.fixture
+def pairs(classes, models, results):
+    """Twelve pairs of one picture, some of them hardly damaged."""
+    photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
+    return classes["RethinkInverseEditSynthesizer"].execute(
+        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, ["pairs"], [12], [3], image=[photo]
+    ).result[0]  # fmt: skip
+
+
+@pytest.fixture
+def review(part):
+    return part("nodes.review")
+
+
+@pytest.fixture
+def filtered(classes, pairs):
+    def call(clip="none", **thresholds):
+        return classes["RethinkFilterEditPairs"].execute(pairs, clip, **{"duplicates": -1, **thresholds})
+
+    return call
+
+
+def ids(store):
+    return {pair.id for pair in store}
+
+
+# Filter
+
+
+def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
+    accepted, rejected, report = filtered(changed=0.2).result
+    assert ids(accepted) and ids(rejected)
+    assert ids(accepted) | ids(rejected) == ids(pairs) and ids(accepted).isdisjoint(ids(rejected))
+    verdicts = pairs.last_verdicts()
+    assert all(verdicts[id]["why"] for id in ids(rejected))
+    kept, _, rest = report.partition("\n")
+    assert kept == f"{len(ids(accepted))} of 12 pairs kept."
+    assert f"{len(ids(rejected))} × nothing changed" in rest
+
+
+def test_a_moved_threshold_measures_nothing_again(filtered, part, monkeypatch):
+    strict = filtered(changed=0.9).result
+    monkeypatch.setattr(part("rethink.pairs.filters"), "measure", None)
+    loose = filtered(changed=0.0).result
+    assert ids(strict[0]) < ids(loose[0]) and len(ids(loose[0])) == 12
+
+
+def test_the_widgets_are_the_thresholds(classes, part, models, results):
+    from dataclasses import asdict
+
+    described = classes["RethinkFilterEditPairs"].describe()["input"]["required"]
+    defaults = asdict(part("rethink.pairs.filters").Thresholds())
+    assert {name: described[name][1]["default"] for name in defaults} == defaults
+
+
+def test_the_plots_have_every_pair_that_has_the_score(filtered):
+    (shown,) = filtered().ui["rethink_filter"]
+    plots = {plot["threshold"]: plot for plot in shown["plots"]}
+    assert sum(count for _, count in plots["changed"]["bins"]) == 12 and plots["changed"]["above"]
+    assert "image" not in plots  # no CLIP
+    json.dumps(shown)
+
+
+def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, pairs, part, monkeypatch):
+    from tests.miniatures import write_clip
+
+    for name in ("one", "other"):
+        write_clip(models.clip_vision / name)
+    loose = {"image": -1.0, "changed": 0.0}
+    for name in ("one", "other", "other"):
+        accepted, _, _ = filtered(name, **loose).result
+    assert len(ids(accepted)) == 12
+    assert [record["clip"] for record in pairs.scores].count("one") == 12
+    assert [record["clip"] for record in pairs.scores].count("other") == 12
+
+
+def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs):
+    from tests.nodes.test_synthesis import Seer
+
+    critic = Seer('{"score": 3, "why": "a hand is missing"}')
+    for _ in range(2):
+        accepted, rejected, report = filtered(thinker=critic, changed=0.0).result
+    assert len(critic.asked) == 12 == len(ids(rejected)) and not ids(accepted)
+    assert "12 × the critic does not approve" in report
+    assert len(ids(filtered(critic=2.0, changed=0.0).result[0])) == 12
+
+
+@pytest.mark.parametrize(("inputs", "sentence"), [({"image": 2.0}, "image: expected"), ({"clip": "../x"}, "clip: there is no")])
+def test_a_wrong_filter_is_one_sentence(filtered, RethinkError, inputs, sentence):
+    with pytest.raises(RethinkError, match=f"^{sentence}"):
+        filtered(**inputs)
+
+
+# Look through
+
+
+def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, review):
+    node = classes["RethinkPreviewPairs"].execute(pairs, 5)
+    sheet, accepted = node.result
+    assert sheet.ndim == 4 and sheet.shape[-1] == 3 and ids(accepted) == ids(pairs)
+    (shown,) = node.ui["rethink_pairs"]
+    assert shown["count"] == 12 and len(json.dumps(shown)) < 300
+    assert len(review.listing(shown["sheet"])["pairs"]) == 5
+    assert review.listing(shown["key"], count="1")["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
+
+
+def test_pairs_are_listed_page_by_page(pairs, review):
+    key, seen = review.publish(pairs), []
+    while page := review.listing(key, after=seen[-1] if seen else "", count="5")["pairs"]:
+        seen += [pair["id"] for pair in page]
+    assert seen == [pair.id for pair in pairs]
+
+
+def test_a_verdict_is_kept_with_the_pairs_and_stands_over_the_filter(filtered, pairs, review, classes):
+    accepted, rejected, _ = filtered(changed=0.2).result
+    key, bad, good = review.publish(pairs), min(ids(accepted)), min(ids(rejected))
+    before = classes["RethinkPreviewPairs"].fingerprint_inputs(pairs=None)
+    assert review.verdict(key, bad, False) == {"state": "rejected", "by": "person", "why": []}
+    assert review.verdict(key, good, True)["state"] == "accepted"
+    assert classes["RethinkPreviewPairs"].fingerprint_inputs(pairs=None) != before  # what depends on it is made anew
+    again = type(pairs)(pairs.folder)
+    assert bad not in {pair.id for pair in again.accepted()} and good in {pair.id for pair in again.accepted()}
+    accepted, rejected, report = filtered(changed=0.2).result
+    assert bad in ids(rejected) and good in ids(accepted) and "1 × rejected by hand" in report
+    assert [pair["id"] for pair in review.listing(key, show="rejected")["pairs"] if pair["by"] == "person"] == [bad]
+    assert review.listing(key, show="open")["counts"]["open"] == 10
+    taken_back = review.verdict(key, good, None)
+    assert taken_back["state"] == "rejected" and taken_back["by"] == "filter" and taken_back["why"]
+
+
+def test_thresholds_are_tried_without_a_trace(filtered, pairs, review):
+    (shown,) = filtered(changed=0.2).ui["rethink_filter"]
+    lines = len(list(pairs.verdicts))
+    loose = review.tried(shown["key"], **{**shown["limits"], "changed": 0})
+    strict = review.tried(shown["key"], **{**shown["limits"], "changed": 1})
+    assert loose == {"accepted": 12, "rejected": 0, "why": []}
+    assert strict["rejected"] == sum(count for _, count in strict["why"]) > 0
+    assert len(list(pairs.verdicts)) == lines
+
+
+def test_pictures_are_shown_at_the_size_asked_for_and_real_pixels_without_loss(pairs, review):
+    key, pair = review.publish(pairs), next(iter(pairs))
+    with Image.open(bytes_io.BytesIO(review.picture(key, pair.target, "64"))) as thumb:
+        assert thumb.size == (64, 48)
+    with Image.open(bytes_io.BytesIO(review.picture(key, pair.target, "4096"))) as real:
+        assert (np.asarray(real) == pairs.read_image(pair.target)).all()
+
+
+@pytest.mark.parametrize("path", ["../manifest.jsonl", "manifest.jsonl", "/etc/passwd", "images/../../x", "images/none.png", ""])
+def test_nothing_but_the_pictures_of_published_pairs_is_shown(pairs, review, RethinkError, path):
+    with pytest.raises(RethinkError):
+        review.picture(review.publish(pairs), path, "64")
+
+
+def test_a_link_that_leads_out_is_not_followed(pairs, review, RethinkError, tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    (pairs.folder / "images" / "out.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(RethinkError, match="^path: “images/out.png” is no picture"):
+        review.picture(review.publish(pairs), "images/out.png", "64")
+
+
+def test_unknown_keys_and_pairs_are_refused(pairs, review, RethinkError):
+    with pytest.raises(RethinkError, match="Run the workflow again"):
+        review.listing("no such key")
+    with pytest.raises(RethinkError, match="^id: there is no pair"):
+        review.verdict(review.publish(pairs), "no such pair", True)
+    with pytest.raises(RethinkError, match="^accepted: expected"):
+        review.verdict(review.publish(pairs), next(iter(pairs)).id, "perhaps")
+
+
+def test_an_empty_selection_is_said(classes, pairs, RethinkError):
+    with pytest.raises(RethinkError, match="^pairs: there are none"):
+        classes["RethinkPreviewPairs"].execute(type(pairs)(pairs.folder, ()), 5)
+
+
+# Save and load
+
+
+def saved(classes, pairs, format, name="out", **options):
+    return classes["RethinkSaveEditDataset"].execute(pairs, name, {"format": format, **options}).result
+
+
+def test_every_format_is_saved_and_loaded_again(classes, part, pairs, models, results):
+    distinct = {(pairs.read_image(pair.input).tobytes(), pair.instruction) for pair in pairs}
+    for format in part("rethink.pairs.formats").FORMATS:
+        folder, report = saved(classes, pairs, format, f"exports/{format}", replace=False)
+        assert folder == str(models.datasets / "exports" / format) and "Which is the target" in report
+        choice = {"format": format, "dataset": f"exports/{format}", "into": f"again-{format}"}
+        loaded, report = classes["RethinkLoadEditDataset"].execute(choice).result
+        assert len(ids(loaded)) == len(distinct) and report.startswith(f"{len(distinct)} pairs read")
+        assert {pair.instruction for pair in loaded} == {pair.instruction for pair in pairs}
+
+
+def test_rejected_pairs_are_not_saved(classes, pairs, review):
+    review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
+    assert saved(classes, pairs, "imagefolder", replace=False)[1].startswith("11 pairs")
+
+
+def test_a_store_is_added_to_with_scores_and_verdicts(classes, pairs, filtered):
+    accepted, _, _ = filtered(changed=0.2).result
+    assert saved(classes, accepted, "pair store")[1].startswith(f"{len(ids(accepted))} new pairs")
+    assert saved(classes, pairs, "pair store")[1].startswith("0 new pairs")  # the others are rejected
+    loaded, _ = classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "out"}).result
+    assert ids(loaded) == ids(accepted)
+    assert {record["id"] for record in loaded.scores} == set(loaded.last_verdicts()) == ids(accepted)
+
+
+def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, pairs, models, RethinkError, review):
+    saved(classes, pairs, "imagefolder", replace=False)
+    with pytest.raises(RethinkError, match="is there already"):
+        saved(classes, pairs, "imagefolder", replace=False)
+    review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
+    assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("11 pairs")
+    assert not (models.datasets / "out" / "metadata.jsonl").exists()
+    nothing = type(pairs)(pairs.folder, ())
+    with pytest.raises(RethinkError, match="no accepted pair"):
+        saved(classes, nothing, "ai-toolkit", replace=True)
+    assert (models.datasets / "out" / "dataset.yaml").exists()  # what was there came back
+    (models.datasets / "mine").mkdir()
+    (models.datasets / "mine" / "diary.txt").write_text("dear")
+    for name in ("mine", "pairs"):
+        with pytest.raises(RethinkError, match="^replace: "):
+            saved(classes, pairs, "imagefolder", name, replace=True)
+    assert (models.datasets / "mine" / "diary.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", " ", "a/../../b", "c:\\x", ".hidden", "a\nb", "..", "x/../.."])
+def test_a_name_never_leads_out_of_the_folder_for_datasets(classes, pairs, RethinkError, name):
+    with pytest.raises(RethinkError, match="^name: .* is no name for a folder"):
+        saved(classes, pairs, "imagefolder", name, replace=False)
+
+
+def test_a_name_with_spaces_and_unicode_is_a_name(classes, pairs, models):
+    folder, _ = saved(classes, pairs, "imagefolder", "my édits 1", replace=False)
+    assert folder == str(models.datasets / "my édits 1")
+
+
+def test_a_link_out_of_the_folder_for_datasets_is_no_dataset(classes, pairs, models, tmp_path, RethinkError):
+    (tmp_path / "elsewhere").mkdir()
+    (models.datasets / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RethinkError, match="^name: “link/x” is no name"):
+        saved(classes, pairs, "imagefolder", "link/x", replace=False)
+
+
+def test_nothing_there_to_load_is_said(classes, models, RethinkError):
+    with pytest.raises(RethinkError, match="holds no manifest"):
+        classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "none"})

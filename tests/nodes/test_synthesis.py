@@ -1,0 +1,210 @@
+"""What Inverse Edit Synthesizer makes of its inputs."""
+
+import numpy as np
+import pytest
+import torch
+from comfy import model_management
+
+from tests.nodes.conftest import picture
+
+CONNECTED = "connected pictures"
+
+
+@pytest.fixture
+def photo():
+    """A picture with detail everywhere, 48 by 64."""
+    return torch.rand(1, 48, 64, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def synthesize(classes, models, results, photo):
+    """The node as the host calls it: every input a list."""
+
+    def call(operation="cover", options=None, folder=None, **inputs):
+        inputs = {"image": photo, "dataset": "pairs", "pairs": 2, "seed": 7, **inputs}
+        lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
+        options = {name: [value] for name, value in (options or {}).items()}
+        pictures = {"pictures": ["folder"], "folder": [folder], "masks": ["none"]} if folder else {"pictures": [CONNECTED]}
+        return classes["RethinkInverseEditSynthesizer"].execute(
+            {"operation": [operation], **options}, pictures, **lists
+        ).result
+
+    return call
+
+
+class Seer:
+    """A thinker with eyes."""
+
+    name = "seer"
+
+    def __init__(self, answer='{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'):
+        self.answer, self.asked = answer, []
+
+    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
+        on_token(1, max_tokens)
+        self.asked.append(images)
+        return self.answer
+
+
+def instructions(pairs):
+    return [pair.instruction for pair in pairs]
+
+
+def test_the_picture_is_the_target_and_only_the_touched_pixels_differ(synthesize, photo, models):
+    pairs, report = synthesize()
+    assert str(pairs.folder) == str(models.datasets / "pairs") and report == "2 pairs, 2 of them made now; 0 skipped."
+    for pair in pairs:
+        before, after = pairs.read_image(pair.input), pairs.read_image(pair.target)
+        assert (after == (photo[0] * 255).round().numpy()).all()
+        region = pairs.read_image(pair.region)[..., 0] > 127
+        assert (before[~region] == after[~region]).all() and (before[region] != after[region]).any()
+
+
+def test_the_mission_s_own_example(synthesize):
+    options = {"shape": "square", "fill": "black"}
+    pairs, _ = synthesize(options=options, thinker=Seer(), pairs=6)
+    assert all(text.endswith("He has brown hair and round glasses.") for text in instructions(pairs))
+    assert any("black square" in text or "black rectangle" in text for text in instructions(pairs))
+    assert any("the man's face" in text for text in instructions(pairs))
+
+
+def test_the_thinker_finds_the_place(synthesize):
+    seer = Seer('{"places": [{"box": [0, 0, 250, 500], "place": "the sign"}]}')
+    pairs, _ = synthesize("text_erase", thinker=seer, find="signs", description="It says STOP.", pairs=3)
+    assert any("the sign" in text for text in instructions(pairs)) and len(seer.asked) == 1
+    for pair in pairs:
+        region = pairs.read_image(pair.region)[..., 0] > 127
+        assert region[:24, :16].any() and not region[25:].any() and not region[:, 17:].any()
+
+
+def test_own_words_need_no_thinker_and_other_words_make_other_pairs_of_the_same_pictures(synthesize):
+    first, _ = synthesize(place="the dog", description="It is asleep.")
+    again, _ = synthesize(place="the dog", description="It is awake.")
+    assert all("the dog" in text and text.endswith("It is asleep.") for text in instructions(first))
+    assert all(text.endswith("It is awake.") for text in instructions(again))
+    assert first.only.isdisjoint(again.only)
+    assert [pair.parameters for pair in first] == [pair.parameters for pair in again]
+
+
+def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
+    first, _ = synthesize(pairs=2)
+    again, report = synthesize(pairs=5)
+    assert report.startswith("5 pairs, 3 of them made now") and first.only < again.only and len(again.only) == 5
+
+
+def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
+    described = classes["RethinkInverseEditSynthesizer"].describe()["input"]["required"]["operation"][1]["options"]
+    shown = {option["key"]: option["inputs"]["required"] for option in described}
+    operations = part("rethink.pairs.operations").OPERATIONS
+    assert set(shown) == {"any", "editor", *operations} and len(operations) >= 16
+    for id, operation in operations.items():
+        for name in operation.ranges:
+            assert name in shown[id] or {f"lowest_{name}", f"highest_{name}"} <= set(shown[id])
+
+
+def test_ranges_and_choices_reach_the_operation(synthesize):
+    pairs, _ = synthesize("pixelate", options={"lowest_blocks": 9, "highest_blocks": 9}, pairs=3)
+    assert {pair.parameters["blocks"] for pair in pairs} == {9}
+    pairs, _ = synthesize("weather", options={"kind": "snow", "lowest_strength": 0.5, "highest_strength": 0.6})
+    assert {pair.parameters["kind"] for pair in pairs} == {"snow"}
+
+
+def test_any_draws_among_those_that_need_no_mask(synthesize):
+    pairs, _ = synthesize("any", pairs=12)
+    assert len({pair.operation for pair in pairs}) > 4
+
+
+def test_a_mask_says_where_and_boxes_say_what_it_is_called(synthesize):
+    mask = torch.zeros(1, 48, 64)
+    mask[:, 10:20, 30:50] = 1
+    pairs, _ = synthesize("blur", mask=mask, pairs=1)
+    (pair,) = pairs
+    assert (pairs.read_image(pair.region)[..., 0] > 127).sum() <= 200
+    boxes = [{"x": 8, "y": 8, "width": 16, "height": 16, "label": "cup"}]
+    pairs, _ = synthesize("remove_object", boxes=[boxes], pairs=4)
+    assert any("the cup" in text for text in instructions(pairs))
+
+
+def test_a_list_of_pictures_of_any_sizes_is_one_set_of_pairs(synthesize, photo):
+    pictures = [photo, torch.rand(2, 40, 40, 3)]
+    pairs, _ = synthesize(image=pictures, pairs=1)
+    assert len(pairs.only) == 3
+    assert len(synthesize(image=[photo, photo], pairs=1)[0].only) == 1  # a picture that comes twice is one
+
+
+def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, photo, results, part, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    save, photos = part("rethink.images").save_image, results.input / "photos"
+    photos.mkdir()
+    for index in range(3):
+        save(photo.roll(index, 2), photos / f"a picture {index}.png")
+    (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    pairs, report = synthesize(folder="input/photos", image=[], pairs=1)
+    assert len(pairs.only) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
+    assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
+
+
+def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthesize, fake, photo):
+    mask = torch.zeros(1, 48, 64)
+    mask[:, :24] = 1
+    options = {"editor": fake, "inverse": "remove the hat"}
+    pairs, _ = synthesize("editor", options, mask=mask, pairs=1, description="A red woollen hat.")
+    (pair,) = pairs
+    before, after = pairs.read_image(pair.input), pairs.read_image(pair.target)
+    assert (before[24:] == after[24:]).all() and (before[:24] != after[:24]).any()
+    assert fake.calls[0].instructions == ["remove the hat"] and pair.instruction.endswith("A red woollen hat.")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"image": []}, "image: connect pictures"),
+        ({"dataset": "../../x"}, "dataset: “../../x” is no name"),
+        ({"dataset": "a\nb"}, "dataset: “a b” is no name"),
+        ({"dataset": ""}, "dataset: “” is no name"),
+        ({"operation": "remove_object"}, "pictures: not one pair could be made"),
+        ({"operation": "editor", "options": {"editor": None, "inverse": "x"}}, "editor: is not connected"),
+        ({"operation": "editor", "options": {"editor": "fake", "inverse": " "}}, "inverse: is empty"),
+        ({"operation": "any", "templates": "Do it."}, "templates: are for one operation"),
+        ({"templates": "Take the {hat} off."}, "templates: "),
+        ({"paraphrase": True}, "paraphrase: needs a thinker"),
+        ({"find": "a face"}, "find: needs a thinker"),
+        ({"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}}, "blur.strength: expected"),
+        ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
+        ({"folder": "../.."}, "folder: there is no"),
+        ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),
+        ({"image": picture(size=4)}, "pictures: not one pair could be made"),
+    ],
+)
+def test_a_mistake_is_said_in_one_sentence(synthesize, fake, RethinkError, inputs, sentence):
+    if inputs.get("options", {}).get("editor") == "fake":
+        inputs["options"]["editor"] = fake
+    with pytest.raises(RethinkError, match=f"^{sentence}"):
+        synthesize(**inputs)
+
+
+def test_cancel_ends_a_run_and_the_next_one_goes_on(synthesize, part, monkeypatch, photo):
+    pictures = [photo.roll(shift, 2) for shift in range(6)]
+    say = part("nodes.host").say
+
+    def stop_after_two(line):
+        say(line)
+        if line.startswith("2 of 6"):
+            model_management.interrupt_current_processing()
+
+    monkeypatch.setattr(part("nodes.host"), "say", stop_after_two)
+    monkeypatch.setattr(part("nodes.host"), "LINE_SECONDS", 0)
+    with pytest.raises(model_management.InterruptProcessingException):
+        synthesize(image=pictures, pairs=1)
+    model_management.interrupt_current_processing(False)
+    monkeypatch.setattr(part("nodes.host"), "say", say)
+    assert synthesize(image=pictures, pairs=1)[1].startswith("6 pairs, 3 of them made now")  # the third was under way
+
+
+def test_previews_are_input_and_target_side_by_side(synthesize, part, monkeypatch):
+    from comfy import utils
+
+    monkeypatch.setattr(part("nodes.host"), "LINE_SECONDS", 0)
+    synthesize(pairs=1)
+    (kind, preview, _), = [report[2] for report in utils.reports if report[2]]
+    assert kind == "JPEG" and np.asarray(preview).shape == (48, 128, 3)

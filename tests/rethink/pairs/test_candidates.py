@@ -1,0 +1,154 @@
+"""Many candidates, few kept: the same with and without batches, early dropping and kills; and what dropping costs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from rethink.errors import OutOfMemory, RethinkError
+from rethink.pairs.candidates import Drawer, Selection, Tally, draw_pairs, load_text_to_image
+from rethink.pairs.captions import Triple
+from rethink.pairs.prompt_to_prompt import Recipe
+from rethink.pairs.store import PairStore
+from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
+
+TRIPLES = [Triple("the red make", "make it blue", "the blue make"), Triple("a cat", "make it a dog", "a dog")]
+RECIPE = Recipe(steps=4, sampler="ddim")
+EVERYTHING = {"image": -1, "caption": -1, "direction": -1}
+
+
+class Eye:
+    """A stand-in for CLIP whose scores depend on the pictures' brightness alone, in a way that spreads them out."""
+
+    def images(self, pictures):
+        angles = torch.tensor([100 * float(p.mean()) for p in pictures])
+        return torch.stack([angles.cos(), angles.sin()], 1)
+
+    def texts(self, captions):
+        return torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    return make_pipeline(PLAIN, write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+def draw(folder, pipeline, selection, triples=TRIPLES, recipe=RECIPE, **options):
+    with PairStore(folder).writing() as store:
+        tally = draw_pairs(store, triples, Drawer(store, pipeline, Eye(), recipe, selection, 3), **options)
+    return store, tally
+
+
+def test_the_best_of_all_that_pass_are_kept_whatever_the_batch(pipeline, tmp_path):
+    one, _ = draw(tmp_path / "one", pipeline, Selection(6, 1, best=3, looks=(), **EVERYTHING))
+    pairs = list(one)
+    assert len(pairs) == 6 and [pair.number for pair in pairs] == [0, 1, 2] * 2
+    for group in (pairs[:3], pairs[3:]):
+        directions = [pair.parameters["clip_sim_dir"] for pair in group]
+        assert directions == sorted(directions, reverse=True)
+    first = pairs[0]
+    assert first.instruction == "make it blue" and (first.input_caption, first.target_caption) == ("the red make", "the blue make")
+    assert 0 <= first.seed < 2**32 and 0.1 <= first.parameters["p2p_threshold"] <= 0.9
+    many, _ = draw(tmp_path / "many", pipeline, Selection(6, 4, best=3, looks=(), **EVERYTHING))
+    assert [pair.seed for pair in many] == [pair.seed for pair in pairs]
+    for a, b in zip(pairs, many):
+        apart = np.abs(one.read_image(a.target).astype(int) - many.read_image(b.target))
+        assert apart.max() <= 1  # a batch of another size rounds otherwise
+
+
+def test_thresholds_reject_and_the_tally_adds_up(pipeline, tmp_path):
+    strict = Selection(8, 4, image=0.3, caption=-1, direction=-1, best=8, looks=())
+    store, tally = draw(tmp_path, pipeline, strict, TRIPLES[:1])
+    assert all(pair.parameters["clip_sim_image"] >= 0.3 for pair in store)
+    assert tally.drawn == 8 and tally.captions == 1 and 0 < tally.kept == tally.passed == len(list(store)) < 8
+    assert tally.dropped == tally.lost == 0
+
+
+def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_errs(pipeline, tmp_path):
+    rule = dict(image=0.3, caption=-1, direction=-1, best=12)
+    whole, all_of_them = draw(tmp_path / "whole", pipeline, Selection(12, 6, looks=(), **rule), TRIPLES[:1])
+    blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=((0.25, 0.0),), audited=0, **rule), TRIPLES[:1])
+    seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=((0.25, 0.0),), audited=1, **rule), TRIPLES[:1])
+    seeds = {pair.seed for pair in whole}
+    assert {pair.seed for pair in blind} < seeds and {pair.seed for pair in seen} == seeds
+    assert dropped.dropped == audited.dropped == audited.audited > 0 and dropped.audited == 0
+    assert audited.erred == all_of_them.passed - dropped.passed  # exactly those that were lost
+    assert audited.lost == pytest.approx(audited.erred / (audited.erred + audited.passed))
+
+
+def test_a_killed_run_goes_on_and_makes_the_same(pipeline, tmp_path):
+    selection = Selection(4, 2, best=2, **EVERYTHING)
+
+    def stop(step, total):
+        raise KeyboardInterrupt
+
+    whole, _ = draw(tmp_path / "whole", pipeline, selection)
+    with PairStore(tmp_path / "cut").writing() as store:
+        drawer = Drawer(store, pipeline, Eye(), RECIPE, selection, 3)
+        draw_pairs(store, TRIPLES[:1], drawer)
+        with pytest.raises(KeyboardInterrupt):
+            drawer(TRIPLES[1], stop)
+    ledger = store.drawn.path.read_text()
+    store.drawn.path.write_text(ledger[:-5])  # torn: killed between the pairs and their last line
+    _, tally = draw(tmp_path / "cut", pipeline, selection)
+    assert [pair.id for pair in store] == [pair.id for pair in whole] and tally.captions == 2
+    assert draw(tmp_path / "cut", pipeline, selection)[1].captions == 0
+
+
+def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_path, monkeypatch):
+    same = Triple("a cat", "keep it", "a cat")
+    store, tally = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])
+    assert tally.skipped == 1 and tally.captions == 2 and "different" in next(iter(store.skipped))["why"]
+
+    def full(*args, **kwargs):
+        raise torch.cuda.OutOfMemoryError
+
+    monkeypatch.setattr("rethink.pairs.candidates.generate", full)
+    with pytest.raises(OutOfMemory, match="batch"):
+        draw(tmp_path / "t", pipeline, Selection(2, 2))
+
+
+def test_the_interrupt_of_the_host_is_no_reason_to_skip(pipeline, tmp_path):
+    class Cancelled(Exception):
+        pass
+
+    def cancel(step, total):
+        raise Cancelled
+
+    with PairStore(tmp_path).writing() as store:
+        with pytest.raises(Cancelled):
+            Drawer(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
+
+
+def test_seeds_are_32_bits_all_different_and_more_begin_with_the_same(pipeline, tmp_path):
+    few, many = (Drawer(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0]) for n in (10, 500))
+    assert many[:10] == few and len(set(many)) == 500 and all(0 <= seed < 2**32 for seed in many)
+    assert max(many) > 2**31
+
+
+def test_a_tally_estimates_what_was_lost():
+    assert Tally(dropped=100, audited=10, erred=1, passed=90).lost == pytest.approx(0.1)
+    assert Tally(dropped=100, passed=3).lost == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"candidates": 0}, "candidates"), ({"looks": ((1.5, 0.1),)}, "looks"), ({"looks": ((0.5,),)}, "looks"),
+     ({"audited": 2}, "audited"), ({"image": 3}, "image")],
+)  # fmt: skip
+def test_a_wrong_selection_is_refused(options, said):
+    with pytest.raises(RethinkError, match=said):
+        Selection(**options)
+
+
+def test_only_text_to_image_folders_are_opened(tmp_path):
+    assert load_text_to_image(write_folder(tmp_path / "sd", PLAIN)).unet.config.in_channels == 4
+    with pytest.raises(RethinkError, match="InstructPix2Pix"):
+        load_text_to_image(write_folder(tmp_path / "ip2p", "StableDiffusionInstructPix2PixPipeline"))
+    with pytest.raises(RethinkError, match="cannot be opened"):
+        load_text_to_image(tmp_path / "missing")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/model_index.json").write_text(json.dumps({"_class_name": PLAIN}))
+    with pytest.raises(RethinkError, match="cannot be opened"):
+        load_text_to_image(tmp_path / "broken")

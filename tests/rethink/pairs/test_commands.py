@@ -1,0 +1,135 @@
+"""The command line of the pairs, from a folder of photographs to an exported dataset."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rethink.__main__ import main
+from rethink.pairs import stages
+from rethink.pairs.store import PairStore
+from tests.hosts import PACK_ROOT
+from tests.miniatures import PLAIN, write_folder
+
+from .test_filters import clip_folder  # noqa: F401 (a fixture)
+
+
+def rethink(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def test_from_photographs_to_a_dataset(folder, tmp_path, capsys):
+    store = tmp_path / "my pairs"
+    (folder / "broken.jpg").write_bytes(b"x")
+    assert rethink("synthesize", folder, store, "--pairs", 2, "--workers", 1, "--operations", "cover", "weather") == 0
+    assert "12 pairs made, 1 skipped" in capsys.readouterr().out
+    assert rethink("synthesize", folder, store, "--pairs", 2, "--workers", 1, "--operations", "cover", "weather") == 0
+    assert "0 pairs made" in capsys.readouterr().out
+    assert rethink("filter", store, "--duplicates", -1, "--largest-region", 0.5, "--workers", 1) == 0
+    assert "pairs accepted" in capsys.readouterr().out
+    assert rethink("inspect", store, "--histogram", "changed", "--check") == 0
+    told = capsys.readouterr().out
+    assert "12 pairs" in told and "weather" in told and "█" in told and "cannot be read" in told
+    assert rethink("export", store, "imagefolder", tmp_path / "out") == 0
+    assert "TARGET" in capsys.readouterr().out
+    assert rethink("import", tmp_path / "out", "imagefolder", tmp_path / "again") == 0
+    assert (store / "README.md").is_file() and (tmp_path / "again/contact-sheet.jpg").is_file()
+    victim = next(iter(PairStore(store)))
+    (store / victim.input).write_bytes(b"torn")
+    assert rethink("inspect", store, "--check") == 1
+    assert victim.input in capsys.readouterr().err
+
+
+def test_parameters_boxes_templates_and_a_config_file(folder, tmp_path, capsys):
+    (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
+    (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing} off {place}", "wipe {thing}"]}))
+    config = {"operations": ["cover"], "set": ["cover.fill=black", "cover.shape=ellipse,square"], "boxes": str(tmp_path / "boxes.json"),
+              "templates": str(tmp_path / "words.json"), "workers": 1, "seed": 4}  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(config))
+    assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json", "--pairs", 3) == 0
+    pairs = list(PairStore(tmp_path / "s"))
+    assert len(pairs) == 18 and {pair.parameters["fill"] for pair in pairs} == {"black"}
+    assert {pair.parameters["shape"] for pair in pairs} == {"ellipse", "square"}
+    assert all("wipe black" in pair.instruction.lower() for pair in pairs)
+    assert all("the sky" in pair.instruction for pair in pairs if pair.source == "photo 0.png")
+
+
+def test_an_editor_does_the_inverse(folder, tmp_path):
+    editor = write_folder(tmp_path / "editor", "StableDiffusionInstructPix2PixPipeline")
+    (editor / "rethink.json").write_text('{"steps": 1}')
+    for photo in list(folder.iterdir())[2:]:
+        photo.unlink()
+    assert rethink("synthesize", folder, tmp_path / "s", "--editor", editor, "--inverse", "remove the hat", "--hidden", "A red hat") == 0
+    assert all(pair.instruction.endswith("A red hat.") for pair in PairStore(tmp_path / "s")) and len(list(PairStore(tmp_path / "s"))) == 2
+
+
+def test_captions_to_pairs(tmp_path, capsys, monkeypatch, scripted, clip_folder):  # noqa: F811
+    (tmp_path / "captions.txt").write_text("the red\nthe make\n")
+    monkeypatch.setattr(stages, "_chat", lambda *spec: scripted("make it so\n%%\nthe make red", "no", "no", "no", "no"))
+    assert rethink("caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--thinker", "http://x/v1") == 0
+    assert "1 edits made, 1 rejected" in capsys.readouterr().out
+    sd = write_folder(tmp_path / "sd", PLAIN)
+    flags = ["--sd", sd, "--clip", clip_folder, "--steps", 2, "--candidates", 3, "--batch", 2, "--image", -1, "--caption", -1,
+             "--direction", -1, "--best", 2, "--sampler", "ddim", "--looks", "0.5:0.1"]  # fmt: skip
+    assert rethink("p2p", tmp_path / "edits.jsonl", tmp_path / "s", *flags) == 0
+    told = capsys.readouterr().out
+    assert "2 pairs of 3 candidates" in told and "good ones lost" in told
+    assert rethink("p2p", tmp_path / "edits.jsonl", tmp_path / "s", *flags) == 0
+    assert "0 pairs of 0 candidates" in capsys.readouterr().out
+    (pair, _) = PairStore(tmp_path / "s")
+    assert (pair.input_caption, pair.target_caption) == ("the red", "the make red")
+    assert rethink("filter", tmp_path / "s", "--clip", clip_folder, "--side", 16) == 0
+    assert "clip_sim_dir" in next(iter(PairStore(tmp_path / "s").scores))
+
+
+def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
+    (tmp_path / "t.jsonl").write_text('{"caption": "a cat", "edit": "make it a dog", "output": "a dog"}\n')
+    assert rethink("caption-edits", "-", "-", "--triples", tmp_path / "t.jsonl", "--fine-tuning", tmp_path / "f.jsonl") == 0
+    assert "1 records" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["synthesize", "missing", "S"], "no folder"),
+        (["synthesize", "PHOTOS", "S", "--operations", "explode"], "explode"),
+        (["synthesize", "PHOTOS", "S", "--set", "cover.fill"], "--set"),
+        (["synthesize", "PHOTOS", "S", "--set", "cover.fill=plaid"], "plaid"),
+        (["synthesize", "PHOTOS", "S", "--workers", "0"], "--workers"),
+        (["synthesize", "PHOTOS", "S", "--inverse", "x"], "--editor"),
+        (["synthesize", "PHOTOS", "S", "--boxes", "missing.json"], "boxes"),
+        (["synthesize", "PHOTOS", "S", "--templates", "missing.json"], "--templates"),
+        (["synthesize", "PHOTOS", "S", "--config", "missing.json"], "--config"),
+        (["synthesize", "PHOTOS", "PHOTOS/photo 0.png"], "cannot write"),
+        (["synthesize", "PHOTOS", "S", "--engine", "ray", "--share", "damage"], "--share"),
+        (["synthesize", "PHOTOS", "S", "--engine", "ray", "--share", "damage=0"], "share"),
+        (["p2p", "missing.jsonl", "S"], "--sd"),
+        (["p2p", "missing.jsonl", "S", "--sd", "x", "--clip", "x", "--looks", "half"], "--looks"),
+        (["caption-edits", "missing.txt", "o.jsonl"], "--thinker"),
+        (["filter", "PHOTOS"], "manifest"),
+        (["filter", "PHOTOS", "--image", "7"], "image"),
+        (["export", "PHOTOS", "imagefolder", "OUT"], "manifest"),
+        (["inspect", "missing"], "manifest"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, folder, tmp_path, capsys):
+    places = {"PHOTOS": folder, "S": tmp_path / "s", "OUT": tmp_path / "out", "PHOTOS/photo 0.png": folder / "photo 0.png"}
+    assert rethink(*(places.get(argument, argument) for argument in arguments)) == 2
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told and len(told.strip().splitlines()) == 1
+
+
+def test_an_unknown_option_in_the_config_is_named(folder, tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"pears": 4}')
+    assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json") == 2
+    assert "pears" in capsys.readouterr().err
+
+
+def test_help_teaches_and_needs_no_torch():
+    ran = subprocess.run(
+        [sys.executable, "-c", "import sys; from rethink.pairs import commands, workers; sys.exit('torch' in sys.modules)"], cwd=PACK_ROOT
+    )
+    assert ran.returncode == 0
+    told = subprocess.run([sys.executable, "-m", "rethink", "p2p", "--help"], cwd=PACK_ROOT, capture_output=True, text=True)
+    assert "examples:" in told.stdout and "--engine" in told.stdout

@@ -1,0 +1,162 @@
+"""From what was hidden to the instruction: the mission's own example, varied wording, thinkers that misbehave."""
+
+import string
+
+import numpy as np
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.pairs.descriptions import (
+    DESCRIBE, Description, Writer, compose, describe, leaks, read_json, templates_of, without_thoughts,
+)  # fmt: skip
+from rethink.pairs.operations import OPERATIONS, Place, damage, draw_place, operation, whole
+from rethink.pairs.sources import Folder, Spot
+from rethink.pairs.store import PairStore
+from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+from rethink.pairs.wording import WORDING
+
+from .conftest import drawn
+
+FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
+NOTHING = Description()
+
+
+def look():
+    picture, touched = drawn(), np.zeros((120, 160), bool)
+    touched[10:50, 100:150] = True
+    return np.where(touched[..., None], 0, picture).astype(np.uint8), picture, touched
+
+
+def test_the_missions_own_example_comes_out(folder, tmp_path, scripted):
+    """A black square on a face; a thinker that sees the face."""
+    spots = {f"photo {i}.png": (Spot((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
+    recipe = Recipe(("cover",), {"cover": {"shape": "square", "fill": "black"}}, pairs=4)
+    chat = scripted(FACE)
+    with PairStore(tmp_path / "s").writing() as store:
+        synthesize(store, Folder(folder, spots=spots), make_damaged(store, recipe), recipe.pairs, Writer(chat))
+    instructions = {pair.instruction for pair in store}
+    assert "Remove the black square from the man's face. He has brown hair and round glasses." in instructions
+    assert len(instructions) > 2 and all("He has brown hair and round glasses." in said for said in instructions)
+    assert {pair.description for pair in store} == {"He has brown hair and round glasses."}
+
+
+def test_the_thinker_sees_the_damaged_picture_the_hidden_part_and_where_it_sits(scripted):
+    chat = scripted(FACE)
+    damaged, original, touched = look()
+    assert describe(chat, damaged, original, touched, "everything under the square", 0) == Description(
+        "the man's face", "He has brown hair and round glasses."
+    )
+    (messages, images, _), = chat.asked
+    text = messages[0]["content"][-1]["text"]
+    assert "at the top right" in text and "everything under the square" in text
+    assert [part["type"] for part in messages[0]["content"]] == ["image", "image", "text"]
+    assert images[0].shape == (1, 120, 160, 3) and images[1].shape == (1, 40, 50, 3)
+    assert (images[1][0].numpy() * 255).round().astype(np.uint8).tolist() == original[10:50, 100:150].tolist()
+
+
+def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
+    picture = drawn()
+    for id, op in OPERATIONS.items():
+        seen = set()
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            mask = np.zeros(picture.shape[:2], bool)
+            mask[30:80, 40:90] = True
+            place = {"given": Place((40, 30, 90, 80)), "subject": Place((40, 30, 90, 80), mask), "place": draw_place(picture, rng)}
+            made = damage(op, picture, place.get(op.where, whole(picture)), op.draw(rng, {}), rng)
+            assert all(name in made.words for _, name, _, _ in string.Formatter().parse(op.hides) if name)
+            seen.add(compose(templates_of(id, made.words), made.words, NOTHING, seed))
+        assert len(seen) >= 4 and not any("{" in text or "  " in text for text in seen), id
+
+
+def test_a_named_place_is_used_and_a_pair_without_one_never_speaks_of_it():
+    words = {"thing": "red ellipse"}
+    named = {compose(WORDING["cover"], words, Description("the dog's ear"), seed) for seed in range(30)}
+    assert all("the dog's ear" in text for text in named) and len(named) >= 4
+    assert all("{" not in compose(WORDING["cover"], words, NOTHING, seed) for seed in range(30))
+
+
+def test_people_write_carelessly_now_and_then():
+    texts = [compose(WORDING["weather"], {"weather": "rain"}, NOTHING, seed) for seed in range(60)]
+    assert any(text[0].islower() and not text.endswith(".") for text in texts) and any(text.endswith(".") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (["I'm sorry, I can't help with that."], "no JSON"),
+        ([RuntimeError("connection reset")], "failed.*connection reset"),
+        (['{"place": "x", "description": ""}'], "no description"),
+        (['{"place": 3, "description": "x"}'], "no description"),
+        (['{"place": "x", "description": "' + "bla " * 200 + '"}'], "too long"),
+        (["{" * 50], "no JSON"),
+    ],
+)
+def test_a_thinker_that_refuses_babbles_or_fails_gives_a_reason(scripted, answers, said):
+    chat = scripted(*answers)
+    with pytest.raises(RethinkError, match=said):
+        Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
+    assert len(chat.asked) == 3 and len({seed for *_, seed in chat.asked}) == 3
+
+
+def test_a_thinker_that_comes_round_is_heard(scripted):
+    chat = scripted("no", "<think>hm {\"a\": 1}</think>Sure!\n```json\n" + FACE + "\n```")
+    text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
+    assert told.place == "the man's face" and text.endswith("He has brown hair and round glasses.")
+
+
+def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobody(scripted):
+    chat = scripted(FACE)
+    text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, Description("the sign", "It says STOP."), 0)
+    assert "the sign" in text and text.endswith("It says STOP.") and not chat.asked
+    Writer(chat).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+    assert not chat.asked
+
+
+def test_a_paraphrase_is_the_thinkers(scripted):
+    chat = scripted('"Please take that rain away."')
+    text, _ = Writer(chat, paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+    assert text == "Please take that rain away."
+    with pytest.raises(RethinkError, match="babbles"):
+        Writer(scripted("la " * 200), paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+
+
+def test_the_users_own_templates_take_the_place_of_ours():
+    writer = Writer(templates={"weather": ["wipe {weather} off"]})
+    texts = {writer.write("weather", "", {"weather": "snow"}, look, NOTHING, seed)[0] for seed in range(10)}
+    assert texts == {"wipe snow off"}
+
+
+@pytest.mark.parametrize(
+    ("templates", "said"),
+    [
+        ({"explode": ["x"]}, "explode"), ({"cover": []}, "at least one"), ({"cover": "Remove it"}, "list"),
+        ({"cover": ["Remove the {object}."]}, "object"), ({"cover": ["Remove the {thing."]}, "braces"),
+    ],
+)  # fmt: skip
+def test_wrong_templates_are_refused_before_any_work(templates, said):
+    with pytest.raises(RethinkError, match=said):
+        Writer(templates=templates)
+
+
+def test_paraphrase_needs_a_thinker():
+    with pytest.raises(RethinkError, match="thinker"):
+        Writer(paraphrase=True)
+
+
+def test_no_instruction_gives_away_a_file_name():
+    assert leaks("Remove the square from IMG_2041.", "holiday/IMG_2041.jpg")
+    assert leaks("Show 0001-portrait", "a\\0001-portrait.png")
+    assert not leaks("Remove the square from the cat.", "cat.jpg")
+    assert not leaks("Remove the square.", "IMG_2041.jpg")
+
+
+def test_json_and_thoughts():
+    assert read_json('x {"no": } y {"a": {"b": "}"}} z') == {"a": {"b": "}"}}
+    assert without_thoughts("<think>a</think>b") == without_thoughts("a</think>b") == "b"
+    assert without_thoughts("<think>never ends") == ""
+    assert DESCRIBE.format(where="", hidden="x").count("{") == 1
+
+
+def test_the_operations_say_what_they_hide():
+    assert operation("cover").hides.format(thing="black square") == "everything under the black square"

@@ -1,0 +1,124 @@
+"""Every operation on real photographs: what it must not touch it does not touch, and the same seed does the same."""
+
+import numpy as np
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.pairs.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
+from rethink.pairs.operations.fill import fill
+
+from .conftest import drawn, photographs
+
+PHOTOGRAPHS = photographs()
+
+
+def somewhere(op, picture, rng):
+    height, width = picture.shape[:2]
+    box = (width // 4, height // 4, width // 2, height // 2)
+    if op.where == "subject":
+        y, x = np.ogrid[:height, :width]
+        mask = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(height, width) / 4) ** 2
+        return Place(box_of(mask), mask)
+    return {"given": Place(box), "place": draw_place(picture, rng)}.get(op.where, whole(picture))
+
+
+def apply(id, picture, seed=0, narrower=None, place=None):
+    rng = np.random.default_rng(seed)
+    op = operation(id)
+    values = op.draw(rng, narrower or {})
+    return damage(op, picture, place or somewhere(op, picture, rng), values, rng)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+@pytest.mark.parametrize("id", OPERATIONS)
+def test_pixels_outside_are_bit_identical_and_inside_something_changes(id, name):
+    picture = PHOTOGRAPHS[name]
+    before = picture.copy()
+    for seed in range(3):
+        made = apply(id, picture, seed)
+        assert made.picture.dtype == np.uint8 and made.picture.shape == picture.shape
+        assert made.touched.shape == picture.shape[:2] and made.touched.any()
+        assert (made.picture[~made.touched] == picture[~made.touched]).all()
+        assert (made.picture != picture).any()
+    assert (picture == before).all(), "the original was written to"
+
+
+@pytest.mark.parametrize("id", OPERATIONS)
+def test_a_seed_says_everything(id):
+    picture = drawn()
+    assert (apply(id, picture, 7).picture == apply(id, picture, 7).picture).all()
+    parameters = [operation(id).draw(np.random.default_rng(seed), {}) for seed in range(8)]
+    if operation(id).ranges:
+        assert any(values != parameters[0] for values in parameters)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 300), (257, 31), (97, 101)])
+@pytest.mark.parametrize("id", OPERATIONS)
+def test_odd_sizes(id, size):
+    picture = drawn(64, 64)[:16, :16] if size == (16, 16) else np.resize(drawn(), (*size, 3))
+    for seed in range(3):
+        assert apply(id, np.ascontiguousarray(picture), seed).picture.shape == (*size, 3)
+
+
+@pytest.mark.parametrize(
+    ("id", "choices"),
+    [
+        ("cover", [{"shape": shape, "fill": fill} for shape in ("square", "ellipse", "scribble") for fill in ("black", "white", "colour", "noise")]),
+        ("weather", [{"kind": kind} for kind in ("rain", "snow", "haze")]),
+        ("distort", [{"kind": kind} for kind in ("rotate", "perspective", "shuffle")]),
+        ("exposure", [{"kind": kind} for kind in ("dark", "bright", "cast")]),
+        ("relight", [{"kind": kind} for kind in ("flat", "dark")]),
+        ("line_art", [{"kind": kind} for kind in ("pencil", "ink", "edges")]),
+        ("watermark", [{"kind": kind} for kind in ("text", "tiled", "stamp")]),
+    ],
+)  # fmt: skip
+def test_every_kind_does_something_of_its_own(id, choices):
+    results = [apply(id, drawn(), 1, narrower).picture.tobytes() for narrower in choices]
+    assert len(set(results)) == len(choices)
+
+
+def test_a_cover_is_flat_and_named():
+    made = apply("cover", drawn(), 3, {"shape": "square", "fill": "black"}, Place((20, 20, 60, 60)))
+    assert made.words["thing"] == "black square"
+    assert (made.picture[made.touched] == 0).all() and made.touched.sum() == 1600
+
+
+def test_a_mask_limits_what_is_done_to_the_whole_picture():
+    picture = drawn()
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[10:30, 10:50] = True
+    for id in ("greyscale", "weather", "old_photo", "compress", "relight", "exposure", "line_art"):
+        made = apply(id, picture, 2, place=Place(box_of(mask), mask))
+        assert (made.touched == mask).all() and (made.picture[~mask] == picture[~mask]).all()
+
+
+def test_a_hole_in_a_pattern_is_filled_with_the_pattern():
+    y, x = np.mgrid[:128, :128]
+    picture = np.repeat((((x // 8 + y // 8) % 2) * 200 + 20).astype(np.uint8)[..., None], 3, 2)
+    hole = np.zeros((128, 128), bool)
+    hole[48:72, 48:72] = True
+    damaged = picture.copy()
+    damaged[hole] = 0
+    mended = fill(damaged, hole)
+    assert np.abs(mended[hole].astype(int) - picture[hole]).mean() < 40  # a flat fill is off by 100
+    assert (mended[~hole] == picture[~hole]).all()
+
+
+def test_ranges_can_be_narrowed_and_nothing_else():
+    op = operation("blur")
+    values = [op.draw(np.random.default_rng(seed), {"strength": [0.05, 0.06]})["strength"] for seed in range(20)]
+    assert all(0.05 <= value <= 0.06 for value in values)
+    assert operation("cover").draw(np.random.default_rng(0), {"fill": "white"})["fill"] == "white"
+    for id, wrong in (("blur", {"radius": 3}), ("blur", {"strength": [3, 1]}), ("cover", {"fill": ["plaid"]}), ("blur", {"strength": "much"})):
+        with pytest.raises(RethinkError, match=id):
+            operation(id).draw(np.random.default_rng(0), wrong)
+    with pytest.raises(RethinkError, match="cover"):
+        operation("explode")
+
+
+def test_places_by_rule_keep_their_share_and_stay_inside():
+    picture = drawn(90, 240)
+    for seed in range(50):
+        left, top, right, bottom = draw_place(picture, np.random.default_rng(seed), (0.05, 0.1)).box
+        assert 0 <= left < right <= 240 and 0 <= top < bottom <= 90
+        assert 0.03 < (right - left) * (bottom - top) / (90 * 240) < 0.11

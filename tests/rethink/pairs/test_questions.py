@@ -1,0 +1,63 @@
+"""A thinker names places to work on, and marks pairs."""
+
+import json
+
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.pairs.filters import Thresholds, decide, score
+from rethink.pairs.questions import Found, criticise, find_spots
+from rethink.pairs.sources import Folder, Source
+from rethink.pairs.store import PairStore
+from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+
+from .conftest import drawn
+
+FACE = json.dumps({"places": [{"box": [250, 100, 500, 400], "place": "the man's face"}]})
+
+
+def test_a_box_in_thousandths_becomes_a_spot(scripted):
+    chat = scripted("Here: " + FACE)
+    (spot,) = find_spots(chat, drawn(), "faces", 0)
+    assert spot.box == (0.25, 0.1, 0.5, 0.4) and spot.place == "the man's face"
+    assert "Find faces" in chat.asked[0][0][0]["content"][-1]["text"] and chat.asked[0][1][0].shape == (1, 120, 160, 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [('{"places": []}', "nothing"), ('{"places": [{"box": [5, 5, 1, 1]}]}', "boxes"), ('{"places": [{"box": "all"}]}', "boxes"),
+     ('{"places": 3}', "boxes"), ("{}", "boxes"), ("a face at the left", "no JSON"), ('{"places": [7]}', "boxes")],
+)  # fmt: skip
+def test_answers_that_cannot_be_used_are_reasons(scripted, answer, said):
+    with pytest.raises(RethinkError, match=said):
+        find_spots(scripted(answer), drawn(), "faces", 0)
+
+
+def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, scripted):
+    chat = scripted(FACE, '{"places": []}', '{"places": []}', '{"places": []}', *[FACE] * 4)
+    recipe = Recipe(("cover",), {"cover": {"shape": "ellipse", "fill": "black"}})
+    for round in range(2):
+        with PairStore(tmp_path / "s").writing() as store:
+            sources = Found(Folder(folder), chat, "faces", store.spots, recipe.longest_side)
+            assert len(sources) == 6
+            synthesize(store, sources, make_damaged(store, recipe), 1)
+        assert len(chat.asked) == 8  # six pictures, one of them three times
+    assert len(list(store)) == 5 and all("the man's face" in pair.instruction for pair in store)
+    assert ["nothing" in record["why"] for record in store.skipped] == [True]
+    for pair in store:
+        assert (store.read_image(pair.input)[30, 60] == 0).all()
+    assert all(isinstance(source, (Source, tuple)) for source in sources)
+
+
+def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, scripted):
+    with PairStore(tmp_path / "s").writing() as store:
+        synthesize(store, Folder(folder), make_damaged(store, Recipe()), 1)
+        score(store)
+        chat = scripted('{"score": 9, "why": "fine"}', '{"score": 2, "why": "a hand is missing"}', *["no"] * 3, *['{"score": 12}'] * 3, *[RuntimeError("x")] * 3)
+        assert criticise(store, chat) == 6 and criticise(store, chat) == 0
+        why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
+        assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
+        failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
+        assert len(failed) == 3 and "no JSON" in failed[0] and "0…10" in failed[1] and "failed" in failed[2]
+        assert score(store) == 0
+        assert not any(v["why"] for v in decide(store, Thresholds(duplicates=-1, changed=0, critic=0)))

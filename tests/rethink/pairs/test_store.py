@@ -1,0 +1,145 @@
+"""The store: torn lines, two runs at once, verdicts, paths that lead out."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.pairs.store import EditPair, Ledger, PairStore, stays_inside
+from tests.hosts import PACK_ROOT
+
+
+def pair(number, **more):
+    return EditPair(f"{number:016x}", f"images/00/{number}-input.png", "images/00/t.png", "Do it.", **more)
+
+
+def test_pairs_come_back_as_they_were(tmp_path):
+    given = pair(1, parameters={"stops": 1.5, "kind": "dark"}, source="søt\nfil\udcff.png", description="Ünïcode ✓")
+    with PairStore(tmp_path / "s").writing() as store:
+        store.add(given)
+        store.add(given)
+        assert given.id in store
+    assert list(PairStore(tmp_path / "s")) == [given]
+
+
+@pytest.mark.parametrize("torn", ['{"id": "x"', "", '{"id": "0000000000000009", "input": "a"'])
+def test_a_torn_line_is_cut_off_and_its_pair_can_be_made_again(tmp_path, torn):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+    with open(store.manifest.path, "a") as manifest:
+        manifest.write(torn)
+    assert [p.id for p in store] == [pair(1).id], "a reader must not see the torn line"
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(2))
+    assert [p.id for p in PairStore(tmp_path)] == [pair(1).id, pair(2).id]
+
+
+def test_repair_finds_the_last_newline_of_a_long_torn_line(tmp_path):
+    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger.append({"a": 1})
+    with open(ledger.path, "a") as file:
+        file.write('{"long": "' + "x" * 200_000)
+    ledger.repair()
+    assert list(ledger) == [{"a": 1}]
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger.append({"a": 1})
+    real = os.write
+    monkeypatch.setattr("os.write", lambda file, data: real(file, data[: len(data) // 2]))
+    with pytest.raises(OSError, match="space"):
+        ledger.append({"b": 2})
+    assert ledger.path.read_text() == '{"a": 1}\n'
+
+
+def test_one_run_at_a_time_in_one_process_and_in_two(tmp_path):
+    other = (
+        "import sys; from rethink.pairs.store import PairStore\n"
+        "with PairStore(sys.argv[1]).writing(): print('got it')"
+    )
+    command = [sys.executable, "-c", other, str(tmp_path)]
+    with PairStore(tmp_path).writing():
+        with pytest.raises(RethinkError, match="another run"):
+            with PairStore(tmp_path).writing():
+                pass
+        blocked = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True)
+        assert "another run" in blocked.stderr and "got it" not in blocked.stdout
+    assert "got it" in subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True).stdout
+
+
+def test_a_persons_verdict_stands_over_a_filters(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        for number in (1, 2, 3):
+            store.add(pair(number))
+        ids = [p.id for p in store]
+        store.verdicts.append({"id": ids[0], "accepted": False, "why": ["ugly"], "by": "person"})
+        store.verdicts.append({"id": ids[0], "accepted": True, "why": [], "by": "filter"})
+        store.verdicts.append({"id": ids[1], "accepted": False, "why": ["small"], "by": "filter"})
+        store.verdicts.append({"id": ids[1], "accepted": True, "why": [], "by": "filter"})
+    assert [p.id for p in store.accepted()] == ids[1:]
+
+
+def test_paths_that_lead_out_are_refused(tmp_path):
+    for path in ("../x.png", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "\\\\server\\x"):
+        assert not stays_inside(path)
+        record = {**pair(1).to_json(), "input": path}
+        (tmp_path / "manifest.jsonl").write_text(json.dumps(record) + "\n")
+        with pytest.raises(RethinkError, match="leads out"):
+            list(PairStore(tmp_path))
+    assert stays_inside("images/ab/x..y.png")
+
+
+def test_mistakes_are_one_sentence(tmp_path):
+    with pytest.raises(RethinkError, match="manifest"):
+        PairStore.existing(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RethinkError, match="cannot write"):
+        with PairStore(tmp_path / "file").writing():
+            pass
+    (tmp_path / "manifest.jsonl").write_text('{"schema": 99}\n')
+    with pytest.raises(RethinkError, match="newer"):
+        list(PairStore(tmp_path))
+    (tmp_path / "manifest.jsonl").write_text("{nonsense}\n")
+    with pytest.raises(RethinkError, match="line 1"):
+        list(PairStore(tmp_path))
+
+
+def test_a_verdict_that_is_taken_back_leaves_the_filters(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+        store.verdicts.append({"id": pair(1).id, "accepted": False, "why": ["small"], "by": "filter"})
+    store.judge(pair(1).id, True)
+    assert [p.id for p in store.accepted()] == [pair(1).id]
+    store.judge(pair(1).id, None)
+    assert list(store.accepted()) == [] and store.last_verdicts()[pair(1).id]["by"] == "filter"
+
+
+def test_a_narrowed_store_shows_its_pairs_alone_and_is_written_as_a_whole(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        for number in (1, 2):
+            store.add(pair(number))
+    few = PairStore(tmp_path, [pair(2).id])
+    assert [p.id for p in few] == [p.id for p in few.accepted()] == [pair(2).id]
+    with few.writing():
+        few.add(pair(1))
+    assert len(list(PairStore(tmp_path))) == 2, "what is there is not added again"
+
+
+def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
+    with PairStore(tmp_path / "a").writing() as store:
+        for number in (1, 2):
+            store.add(pair(number))
+            store.scores.append({"id": pair(number).id, "changed": 0.5})
+            for path in (pair(number).input, pair(number).target):
+                (store.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (store.folder / path).write_bytes(b"picture")
+    store.judge(pair(1).id, False)
+    store.judge(pair(2).id, True)
+    with PairStore(tmp_path / "b").writing() as other:
+        assert other.take_over(store) == 1 and other.take_over(store) == 0
+    assert [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
+    assert (other.folder / pair(2).input).read_bytes() == b"picture"

@@ -1,0 +1,267 @@
+"""Whole runs: the real picture is the target, a killed run goes on, bad pictures are skipped with their reason."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rethink.editors.protocol import Settings
+from rethink.errors import RethinkError
+from rethink.pairs import workers
+from rethink.pairs.descriptions import Description, Writer
+from rethink.pairs.operations import OPERATIONS
+from rethink.pairs.pictures import read_mask, read_picture
+from rethink.pairs.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.store import PairStore
+from rethink.pairs.synthesis import DiskFull, Recipe, make_damaged, make_edited, synthesize
+from rethink.pairs.workers import spread_over
+from tests.hosts import PACK_ROOT
+
+from .conftest import drawn
+
+
+def run(store_folder, sources, recipe, writer=Writer(), processes=0):
+    with PairStore(store_folder).writing() as store:
+        spread = spread_over(processes, store, recipe) if processes else None
+        return store, synthesize(store, sources, make_damaged(store, recipe), recipe.pairs, writer, spread=spread)
+
+
+def content(folder):
+    """{file: bytes} of a store, with the lines of its ledgers in order: runs may end their jobs in any."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files.pop(".lock", None)
+    return {name: sorted(data.splitlines()) if name.endswith(".jsonl") else data for name, data in files.items()}
+
+
+def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(folder, tmp_path):
+    operations = tuple(id for id, op in OPERATIONS.items() if op.where != "subject")
+    spots = {f"photo {i}.png": (Spot((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
+    store, done = run(tmp_path / "s", Folder(folder, spots=spots), Recipe(operations, pairs=8))
+    pairs = list(store)
+    assert done.made == len(pairs) == 48 and done.skipped == 0
+    assert len({pair.operation for pair in pairs}) > 10 and len({pair.id for pair in pairs}) == 48
+    for pair in pairs:
+        before, after = store.read_image(pair.input), store.read_image(pair.target)
+        assert (after == read_picture(folder / pair.source)).all()
+        region = read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
+        assert (before[~region] == after[~region]).all() and (before != after).any()
+        assert pair.instruction
+    assert len(list(store.folder.rglob("*-target.png"))) == 6, "a target is stored once, however many pairs share it"
+
+
+def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
+    few, many = Recipe(pairs=1, seed=5), Recipe(pairs=3, seed=5)
+    run(tmp_path / "here", Folder(folder), many)
+    run(tmp_path / "spread", Folder(folder), few, processes=2)
+    _, done = run(tmp_path / "spread", Folder(folder), many, processes=2)
+    assert done.made == 12
+    assert content(tmp_path / "here") == content(tmp_path / "spread")
+    other, _ = run(tmp_path / "other", Folder(folder), Recipe(pairs=3, seed=6))
+    assert {pair.id for pair in other}.isdisjoint(pair.id for pair in PairStore(tmp_path / "here"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks of this process")
+def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(100):
+        Image.fromarray(drawn(seed=index)).save(photos / f"{index}.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    recipe, killed, chance = Recipe(pairs=4), tmp_path / "killed", random.Random(1)
+    run(tmp_path / "whole", Folder(photos), recipe)
+    counts = []
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:  # the system ends it without a word after so much of its own time, on a busy machine too
+            signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.01, 0.08))
+            run(killed, Folder(photos), recipe)
+            os._exit(0)
+        chance.random()
+        assert os.waitpid(child, 0)[1] == signal.SIGPROF, "it ended before it was killed"
+        counts.append(_whole_pairs(killed))
+    assert len(set(counts)) > 5 and counts == sorted(counts), counts
+    run(killed, Folder(photos), recipe)
+    assert content(killed) == content(tmp_path / "whole")
+
+
+def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path):
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "rethink", "synthesize", folder, killed, "--pairs", "30", "--workers", "2"]
+    process = subprocess.Popen(list(map(str, command)), cwd=PACK_ROOT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (killed / "manifest.jsonl").exists():
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert _whole_pairs(killed) > 0
+    run(killed, Folder(folder), Recipe(pairs=30))
+    run(tmp_path / "whole", Folder(folder), Recipe(pairs=30))
+    assert content(killed) == content(tmp_path / "whole")
+
+
+def _whole_pairs(folder):
+    """How many pairs a store has; the pictures of the latest, which a kill could have torn, are whole."""
+    pairs = list(PairStore(folder))
+    for pair in pairs[-20:]:
+        assert read_picture(folder / pair.input).shape == read_picture(folder / pair.target).shape
+    return len(pairs)
+
+
+def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, monkeypatch):
+    killer = tmp_path / "killer.py"
+    killer.write_text(
+        "import os, signal, rethink.pairs.synthesis as s\n"
+        "opened = s.Opened.__init__\n"
+        "def die(self, store, source, side):\n"
+        "    if source.name == 'photo 3.png': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    opened(self, store, source, side)\n"
+        "s.Opened.__init__ = die\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
+    monkeypatch.setattr("rethink.pairs.workers.START", "import killer; " + workers.START)
+    store, done = run(tmp_path / "s", Folder(folder), Recipe(pairs=2), processes=2)
+    assert done.made == 10 and done.skipped == 2
+    assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}
+
+
+def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder, tmp_path):
+    Image.fromarray(drawn()[:8, :8]).save(folder / "tiny.png")
+    (folder / "torn.jpg").write_bytes((folder / "photo 0.png").read_bytes()[:500])
+    frames = [Image.fromarray(drawn(seed=i)) for i in range(2)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.fromarray(drawn()).save(tmp_path / "secret.png")
+    os.symlink(tmp_path / "secret.png", folder / "link.png")
+    os.symlink(folder / "photo 1.png", folder / "inside.png")
+    os.symlink(folder, folder / "loop")
+    os.mkdir(folder / "folder.png")
+    Image.new("RGB", (64, 64)).save(folder / "flat black.png")
+    Image.fromarray(drawn()).save(folder / "line\nbreak ünï ✓.png")
+    recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
+    store, done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
+    reasons = {record["source"]: record["why"] for record in store.skipped}
+    assert set(reasons) == {"tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png"}
+    for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("moving", "frames"), ("link", "leads out"), ("flat", "changed nothing")):
+        assert said in next(why for source, why in reasons.items() if source.startswith(name))
+    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {"inside.png", "line\nbreak ünï ✓.png"}
+    lines = store.skipped.path.read_text()
+    run(tmp_path / "s", Folder(folder), recipe, processes=2)
+    assert store.skipped.path.read_text() == lines, "a second run does not report the same again"
+
+
+def test_masks_and_boxes_say_where(folder, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    mask = np.zeros((60, 80), np.uint8)
+    mask[20:40, 30:50] = 255
+    Image.fromarray(mask).save(masks / "photo 0.png")  # half the picture's size: it is scaled
+    Image.fromarray(mask * 0).save(masks / "photo 1.png")
+    (masks / "photo 2.png").write_text("no mask")
+    store, _ = run(tmp_path / "m", Folder(folder, masks), Recipe(("flat_background",)))
+    (pair,) = store
+    region = read_mask(store.folder / pair.region, (120, 160))
+    assert not region[50:70, 70:90].any() and region[:30].all()
+    reasons = {record["source"]: record["why"] for record in store.skipped}
+    assert "empty" in reasons["photo 1.png"] and "mask" in reasons["photo 2.png"] and "need a mask" in reasons["photo 3.png"]
+
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}))
+    recipe = Recipe(("cover",), {"cover": {"shape": "ellipse"}})
+    store, _ = run(tmp_path / "b", Folder(folder, spots=read_spots(boxes)), recipe)
+    pair = next(pair for pair in store if pair.source == "photo 0.png")
+    region = read_mask(store.folder / pair.region, (120, 160))
+    assert not region[:29].any() and not region[61:].any() and region[45, 60]
+    assert "the cat's ear" in pair.instruction and pair.instruction.endswith("It is torn.")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": [{"box": [0, 0, 2, 1]}]}', '{"a": [{"box": [0, 0]}]}', '{"a": [{}]}', '{"a": 3}'])
+def test_a_wrong_file_of_boxes_is_named(tmp_path, text):
+    (tmp_path / "boxes.json").write_text(text)
+    with pytest.raises(RethinkError, match="boxes"):
+        read_spots(tmp_path / "boxes.json")
+
+
+def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
+    class Darkens:
+        name = "darkens"
+
+        def prepare(self, images):
+            return images
+
+        def edit(self, prepared, instructions, seeds, settings, mask=None):
+            assert instructions == ["remove the hat"] and prepared.dtype == torch.float32
+            return prepared * 0.5
+
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), ((0, 80), (0, 120)))).save(masks / "photo 0.png")
+    recipe = Recipe()
+    with PairStore(tmp_path / "s").writing() as store:
+        make = make_edited(store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat."))
+        assert synthesize(store, Folder(folder, masks), make, 1).made == 6
+    for pair in store:
+        assert pair.instruction.endswith("A red hat.") and pair.parameters["inverse"] == "remove the hat"
+        before, after = store.read_image(pair.input), store.read_image(pair.target)
+        if pair.source == "photo 0.png":
+            assert (before[40:] == after[40:]).all() and (before[:40, :40] != after[:40, :40]).any()
+        else:
+            assert before.mean() < 0.6 * after.mean() and not pair.region
+
+
+def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
+    def explode(*args, **kwargs):
+        raise RuntimeError("boom")
+
+    editor = SimpleNamespace(name="e", prepare=explode, edit=explode)
+    with PairStore(tmp_path / "s").writing() as store:
+        done = synthesize(store, Folder(folder), make_edited(store, Recipe(), editor, "x", Settings()), 1)
+    assert done.made == 0 and done.skipped == 6 and "boom" in next(iter(store.skipped))["why"]
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rethink.pairs.store.write_whole", full)
+    with pytest.raises(DiskFull, match="no room"):
+        run(tmp_path / "t", Folder(folder), Recipe())
+    monkeypatch.undo()
+    _, done = run(tmp_path / "t", Folder(folder), Recipe())
+    assert done.made == 6
+
+
+def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder, tmp_path, scripted):
+    chat = scripted("I'm sorry, I cannot help with that.", RuntimeError("timeout"), "blah " * 300)
+    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(chat))
+    assert done.made == 0 and done.skipped == 6
+    assert not list(store.folder.rglob("*-input.png"))
+    _, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"place": "the wall", "description": "It is green."}')))
+    assert done.made == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"operations": ()}, "operation"), ({"operations": ("explode",)}, "explode"), ({"area": (0.5, 0.1)}, "area"),
+        ({"pairs": 0}, "pairs"), ({"ranges": {"blur": {"radius": 1}}}, "radius"),
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_is_refused(options, said):
+    with pytest.raises(RethinkError, match=said):
+        Recipe(**options)
+
+
+def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_held(tmp_path):
+    with pytest.raises(RethinkError, match="no folder"):
+        Folder(tmp_path / "missing")
+    for index in range(300):
+        (tmp_path / f"{index}.png").touch()
+    (tmp_path / ".hidden.png").touch()
+    (tmp_path / "notes.txt").touch()
+    walked = iter(Folder(tmp_path))
+    assert isinstance(next(walked), Source) and sum(1 for _ in walked) == 299

@@ -1,0 +1,52 @@
+// Elements and requests, as the views of pairs need them.
+
+/** element("p.note", {title: "…"}, "text", otherElement, …) */
+export function element(kind, attributes = {}, ...inside) {
+  const [tag, ...classes] = kind.split(".");
+  const made = document.createElement(tag || "div");
+  made.classList.add(...classes);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...inside.filter((part) => part != null && part !== ""));
+  return made;
+}
+
+/** What published pairs answer; `base` is the address of ComfyUI's API, `key` the pairs'. */
+export class Pairs {
+  constructor(base, key) {
+    this.address = `${base}/rethink/pairs/${key}`;
+  }
+
+  /** {"counts", "pairs"}: at most `count` pairs behind the id `after`. */
+  list(options) {
+    return this.#ask(`?${new URLSearchParams(options)}`);
+  }
+
+  /** The address of a picture, at most `side` pixels long. */
+  picture(path, side) {
+    return `${this.address}/picture?${new URLSearchParams({ path, side })}`;
+  }
+
+  /** accepted: true, false, or null to take the verdict back. → the state of the pair. */
+  judge(id, accepted) {
+    return this.#ask("/verdict", { id, accepted });
+  }
+
+  /** How many pairs these thresholds would keep. */
+  tried(thresholds) {
+    return this.#ask("/tried", thresholds);
+  }
+
+  async #ask(path, body) {
+    const post = body && { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+    const reply = await fetch(this.address + path, { cache: "no-store", ...post });
+    const found = await reply.json().catch(() => ({}));
+    if (!reply.ok) throw new Error(found.error ?? `The server answers ${reply.status}.`);
+    return found;
+  }
+}
+
+export const plural = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;

@@ -1,0 +1,177 @@
+// The page on which a person accepts and rejects pairs by keyboard. Every verdict is kept at once, with the pairs.
+import { element, Pairs } from "./element.mjs";
+
+const PAGE = 60; // pairs that are asked for at a time
+const AHEAD = 8; // so near to the last known pair the next ones are asked for
+const [NEAR, REAL] = [1020, 4096]; // longest sides of a picture in the window, and of its real pixels
+
+const asked = new URLSearchParams(location.search);
+const at = (id) => document.getElementById(id);
+const source = new Pairs(asked.get("api") ?? "/api", asked.get("pairs"));
+
+document.documentElement.dataset.theme =
+  asked.get("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+at("name").textContent = asked.get("name") ?? "";
+
+let pairs = []; // those known so far
+let place = 0;
+let whole = false; // whether all are known
+let counts = { all: 0, open: 0, accepted: 0, rejected: 0 };
+let loading = null;
+
+async function load() {
+  loading ??= source
+    .list({ show: at("show").value, count: PAGE, after: pairs.at(-1)?.id ?? "" })
+    .then((found) => {
+      counts = found.counts;
+      whole = found.pairs.length < PAGE;
+      pairs.push(...found.pairs);
+      at("strip").append(...found.pairs.map((pair) => thumb(pair)));
+    })
+    .finally(() => (loading = null));
+  await loading;
+}
+
+async function begin() {
+  pairs = [];
+  place = 0;
+  whole = false;
+  at("strip").replaceChildren();
+  await safely(load);
+  draw();
+}
+
+function thumb(pair) {
+  const go = () => move(pairs.indexOf(pair) - place);
+  return element("button", { type: "button", onclick: go, title: pair.instruction, "aria-label": pair.instruction },
+    element("img", { src: source.picture(pair.input, 128), alt: "", loading: "lazy" }));
+}
+
+function draw() {
+  const pair = pairs[place];
+  const judged = counts.all - counts.open;
+  at("progress").setAttribute("aria-valuemax", counts.all);
+  at("progress").setAttribute("aria-valuenow", judged);
+  at("progress").firstElementChild.style.width = `${counts.all ? (100 * judged) / counts.all : 0}%`;
+  at("counts").textContent = `${judged.toLocaleString()} of ${counts.all.toLocaleString()} judged by you · ${counts.rejected.toLocaleString()} rejected`;
+  for (const id of ["accept", "reject", "undo", "next", "back"]) at(id).disabled = !pair;
+  at("pictures").hidden = !pair;
+  if (!pair) {
+    at("instruction").textContent = "There is no such pair.";
+    at("facts").textContent = at("verdict").textContent = "";
+    return;
+  }
+  at("instruction").textContent = pair.instruction;
+  at("facts").textContent = facts(pair).join("  ·  ");
+  say(verdictOf(pair), pair.state === "rejected" ? "rejected" : pair.by === "person" ? "accepted" : "");
+  pictures();
+  at("undo").disabled = pair.by !== "person";
+  at("back").disabled = place === 0;
+  at("next").disabled = whole && place === pairs.length - 1;
+  [...at("strip").children].forEach((button, index) => {
+    button.className = `${pairs[index].state} ${pairs[index].by}`;
+    button.toggleAttribute("aria-current", index === place);
+  });
+  at("strip").children[place].scrollIntoView({ block: "nearest", inline: "center" });
+  for (const near of pairs.slice(place + 1, place + 3))
+    for (const path of [near.input, near.target]) new Image().src = source.picture(path, NEAR);
+}
+
+function facts(pair) {
+  const scores = Object.entries(pair.scores).map(([name, value]) => `${name.replace("clip_sim_", "").replace("dir", "direction")} ${value.toFixed(2)}`);
+  const captions = pair.input_caption ? [`“${pair.input_caption}” → “${pair.target_caption}”`] : [];
+  return [`${place + 1}`, pair.operation.replaceAll("_", " "), ...captions, ...scores].filter(Boolean);
+}
+
+function verdictOf(pair) {
+  if (pair.by === "person") return pair.state === "rejected" ? "✕ Rejected by you" : "✓ Accepted by you";
+  return pair.state === "rejected" ? `✕ Rejected by the filter: ${pair.why.join("; ")}` : "Not judged yet";
+}
+
+function say(text, kind) {
+  at("verdict").textContent = text;
+  at("verdict").className = kind;
+}
+
+function pictures() {
+  const pair = pairs[place];
+  const side = document.body.classList.contains("real") ? REAL : NEAR;
+  const flipped = document.body.classList.contains("flipped");
+  at("input").src = source.picture(pair.input, side);
+  at("target").src = source.picture(flipped ? pair.input : pair.target, side);
+  at("side").textContent = flipped ? "Input" : "Target";
+}
+
+async function move(by) {
+  place = Math.max(0, Math.min(pairs.length - 1, place + by));
+  draw();
+  if (!whole && place > pairs.length - AHEAD) {
+    await safely(load);
+    draw();
+  }
+}
+
+async function judge(accepted) {
+  const pair = pairs[place];
+  if (!pair) return;
+  const before = { state: pair.state, by: pair.by };
+  const done = await safely(() => source.judge(pair.id, accepted));
+  if (!done) return;
+  Object.assign(pair, done);
+  counts[before.state] -= 1;
+  counts[pair.state] += 1;
+  counts.open += (pair.by !== "person") - (before.by !== "person");
+  if (accepted === null || (whole && place === pairs.length - 1)) draw();
+  else await move(1);
+}
+
+async function safely(work) {
+  try {
+    return (await work()) ?? true;
+  } catch (error) {
+    say(error.message, "wrong");
+    return null;
+  }
+}
+
+function flip(on) {
+  if (document.body.classList.contains("flipped") === on || !pairs[place]) return;
+  document.body.classList.toggle("flipped", on);
+  pictures();
+}
+
+function toggleReal() {
+  document.body.classList.toggle("real");
+  if (pairs[place]) pictures();
+}
+
+function toggleKeys() {
+  at("keys").hidden = !at("keys").hidden;
+  at("help").setAttribute("aria-expanded", !at("keys").hidden);
+}
+
+const KEYS = {
+  a: () => judge(true), enter: () => judge(true), r: () => judge(false), backspace: () => judge(false), u: () => judge(null),
+  arrowright: () => move(1), arrowleft: () => move(-1), " ": () => flip(true), z: toggleReal, "?": toggleKeys,
+  escape: () => at("keys").hidden || toggleKeys(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("select") || (event.target.matches("button:focus-visible") && ["Enter", " "].includes(event.key));
+  const act = KEYS[event.key.toLowerCase()];
+  if (!act || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  if (!event.repeat || event.key.startsWith("Arrow")) act();
+});
+document.addEventListener("keyup", (event) => event.key === " " && flip(false));
+at("accept").onclick = () => judge(true);
+at("reject").onclick = () => judge(false);
+at("undo").onclick = () => judge(null);
+at("next").onclick = () => move(1);
+at("back").onclick = () => move(-1);
+at("help").onclick = toggleKeys;
+at("show").onchange = (event) => {
+  event.target.blur(); // the keys are for the pairs again
+  begin();
+};
+begin();
