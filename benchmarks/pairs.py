@@ -45,7 +45,7 @@ from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS
 
 ROUNDS = 3
-LOOKS = (0.25, 0.5)
+LOOKS = (0.35, 0.5)
 DRAWING = DrawingRecipe(steps=20, guidance=(1.0, 4.0))
 
 
@@ -247,7 +247,8 @@ def plain_scores(clip, texts, made):
 
 
 def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
-    painter, clip = Painter(open_pipeline(editor_folder)), Clip(clip_folder)
+    painter, plain, clip = Painter(open_pipeline(editor_folder)), Painter(open_pipeline(editor_folder)), Clip(clip_folder)
+    painter.inner.to(memory_format=torch.channels_last)  # as `load_text_to_image` does
     triples = some_triples(captions + 6)
     rule = replace(fitted(painter, clip, triples[captions:], candidates, LOOKS), batch=batch, audited=0.1)
     print(f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}")
@@ -264,7 +265,7 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
             start = time.perf_counter()
             texts = clip.texts([triple.input, triple.output])
             for seed in drawer.seeds(triple):
-                made = generate(painter, triple.input, triple.output, [seed], DRAWING)
+                made = generate(plain, triple.input, triple.output, [seed], DRAWING)
                 (scored,) = plain_scores(clip, texts, made)
                 if not rule.misses(scored):
                     passed += 1
@@ -360,7 +361,7 @@ def main():
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--captions", type=int, default=12)
     parser.add_argument("--candidates", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--edits", type=int, default=800)
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER, help="an InstructPix2Pix diffusers folder")
     parser.add_argument("--clip", type=Path, default=CLIP_FOLDER, help="a CLIPModel folder")

@@ -121,6 +121,8 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise RethinkError(f"model: {folder} cannot be opened as a diffusers folder: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
+    for part in (pipeline.unet, pipeline.vae):
+        part.to(memory_format=torch.channels_last)  # the convolutions' own order, as in `load_editor`
     return pipeline.to(device, torch.float32 if device == "cpu" else torch.float16)
 
 
