@@ -9,7 +9,7 @@ from tests.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
 
 
 class Writer:
-    """A thinker that writes edits."""
+    """A Chat that writes edits."""
 
     name = "writer"
 
@@ -24,10 +24,11 @@ class Writer:
 
 
 @pytest.fixture
-def write(classes, models, results):
-    def call(thinker=None, captions="a street\n\na dog\na street\n", **inputs):
+def write(classes, models, results, part):
+    def call(chat=None, captions="a street\n\na dog\na street\n", **inputs):
         inputs = {"dataset": "edits", "seed": 0, **inputs}
-        return classes["RethinkCaptionToEdit"].execute(thinker or Writer(), captions, **inputs).result
+        thinker = part("rethink.thinkers.critique").Thinker(chat or Writer())
+        return classes["RethinkCaptionToEdit"].execute(thinker, captions, **inputs).result
 
     return call
 
@@ -42,17 +43,10 @@ def test_every_caption_gets_an_edit_once(write, models):
     assert [json.loads(line)["caption"] for line in lines] == ["a street", "a dog", "a cat"]
 
 
-def test_a_thinker_that_knows_how_to_criticize_holds_its_chat(write):
-    class Thinker:
-        chat = Writer()
-
-    assert write(Thinker())[0] == ["a street", "a dog"]
-
-
 def test_own_examples_are_shown(write):
-    thinker = Writer()
-    write(thinker, examples="an owl | make it blue | a blue owl")
-    texts = json.dumps(thinker.asked[0])
+    chat = Writer()
+    write(chat, examples="an owl | make it blue | a blue owl")
+    texts = json.dumps(chat.asked[0])
     assert "make it blue" in texts and texts.count('"assistant"') == 1
 
 
@@ -60,7 +54,7 @@ def test_own_examples_are_shown(write):
     ("inputs", "sentence"),
     [
         ({"captions": " \n"}, "captions: is empty"),
-        ({"thinker": Writer("I cannot.")}, "captions: not one got an edit"),
+        ({"chat": Writer("I cannot.")}, "captions: not one got an edit"),
         ({"examples": "an owl | make it blue"}, "examples: expected"),
         ({"dataset": "../x"}, "dataset: "),
     ],

@@ -85,12 +85,13 @@ def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, 
     assert [record["clip"] for record in pairs.scores].count("other") == 12
 
 
-def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs):
+def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs, part):
     from tests.nodes.test_synthesis import Seer
 
     critic = Seer('{"score": 3, "why": "a hand is missing"}')
+    thinker = part("rethink.thinkers.critique").Thinker(critic)
     for _ in range(2):
-        accepted, rejected, report = filtered(thinker=critic, changed=0.0).result
+        accepted, rejected, report = filtered(thinker=thinker, changed=0.0).result
     assert len(critic.asked) == 12 == len(ids(rejected)) and not ids(accepted)
     assert "12 × the critic does not approve" in report
     assert len(ids(filtered(critic=2.0, changed=0.0).result[0])) == 12

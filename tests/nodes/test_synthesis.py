@@ -17,11 +17,13 @@ def photo():
 
 
 @pytest.fixture
-def synthesize(classes, models, results, photo):
+def synthesize(classes, models, results, photo, part):
     """The node as the host calls it: every input a list."""
 
     def call(operation="cover", options=None, folder=None, **inputs):
         inputs = {"image": photo, "dataset": "pairs", "pairs": 2, "seed": 7, **inputs}
+        if "thinker" in inputs:
+            inputs["thinker"] = part("rethink.thinkers.critique").Thinker(inputs["thinker"])
         lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
         options = {name: [value] for name, value in (options or {}).items()}
         pictures = {"pictures": ["folder"], "folder": [folder], "masks": ["none"]} if folder else {"pictures": [CONNECTED]}
@@ -33,7 +35,7 @@ def synthesize(classes, models, results, photo):
 
 
 class Seer:
-    """A thinker with eyes."""
+    """A Chat with eyes."""
 
     name = "seer"
 
