@@ -23,7 +23,7 @@ class Painter:
     def __init__(self):
         self.calls = []
 
-    def prepare(self, images):
+    def prepare(self, images, references=()):
         return SimpleNamespace(images=images)
 
     def edit(self, prepared, instructions, seeds, settings=RECOMMENDED, *, mask=None, on_step=None):

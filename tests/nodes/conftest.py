@@ -16,6 +16,7 @@ import folder_paths  # noqa: E402
 import server  # noqa: E402
 from comfy import model_management, utils  # noqa: E402
 
+from rethink.editors.protocol import Prepared  # noqa: E402
 from tests.miniature_thinkers import write_thinker  # noqa: E402
 from tests.miniatures import INSTRUCT, write_folder  # noqa: E402
 from tests.standin.executor import load_pack, node_classes  # noqa: E402
@@ -97,7 +98,7 @@ class FakeEditor:
     def prepare(self, images, references=()):
         self.prepared.append(images)
         self.references = list(references)
-        return images
+        return Prepared(images, None)
 
     def edit(self, prepared, instructions, seeds, settings=None, *, mask=None, on_step=None):
         self.calls.append(SimpleNamespace(instructions=instructions, seeds=seeds, settings=settings, mask=mask))
@@ -106,7 +107,7 @@ class FakeEditor:
         for step in range(1, 5):
             self.before_step(step)
             on_step(step, 4, lambda: torch.zeros(len(seeds), 8, 8, 3))
-        painted = prepared.repeat_interleave(per_image, 0).clone()
+        painted = prepared.images.repeat_interleave(per_image, 0).clone()
         painted[..., 1] = torch.tensor([len(text) / 100 for text in instructions])[:, None, None]
         painted[..., 2] = torch.tensor([seed / 100 for seed in seeds])[:, None, None]
         return painted

@@ -299,9 +299,9 @@ def test_stop_before_the_first_edit_gives_the_source(think, make_thinker, live):
             return {"action": "stop"}
 
     class Waits(Painter):
-        def prepare(self, images):
+        def prepare(self, images, references=()):
             time.sleep(0.2)
-            return super().prepare(images)
+            return super().prepare(images, references)
 
     person = Person(live, do)
     person.start()
