@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 
-from tests.browsers import browser, needs_chromium, shoot  # noqa: F401  (a fixture)
+from tests.browsers import needs_chromium, shoot
 from tests.hosts import PACK_ROOT
 from tests.miniatures import QUICK
 

@@ -208,7 +208,7 @@ def test_ten_thousand_damaged_answers():
         assert (critique.status == "unparsed") == (got is None)
         assert critique.status == "ok" or critique.note, text
         seen[critique.status] += 1
-    assert all(count > 300 for count in seen.values()), seen
+    assert all(count > 200 for count in seen.values()), seen
 
 
 def test_noise_is_no_verdict():
