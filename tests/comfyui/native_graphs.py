@@ -62,7 +62,8 @@ def run(server, graph, seconds=120):
     return entry["outputs"]
 
 
-def error_of(entry):
+def error_of(entry: dict) -> str:
+    """What a node of a run that failed has said."""
     return next(data["exception_message"] for name, data in entry["status"]["messages"] if name == "execution_error")
 
 

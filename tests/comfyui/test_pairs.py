@@ -9,6 +9,7 @@ import urllib.parse
 
 import pytest
 
+from tests.comfyui.native_graphs import error_of
 from tests.browsers import needs_chromium, shoot
 from tests.hosts import PACK_ROOT
 from tests.miniatures import QUICK
@@ -22,10 +23,6 @@ def outputs(server, prompt: dict) -> dict:
     entry = server.run(prompt)
     assert entry["status"]["status_str"] == "success", error_of(entry)
     return entry["outputs"]
-
-
-def error_of(entry: dict) -> str:
-    return next(data["exception_message"] for name, data in entry["status"]["messages"] if name == "execution_error")
 
 
 @pytest.fixture

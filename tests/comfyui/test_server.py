@@ -10,6 +10,7 @@ from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
 from tests.comfyui.conftest import LORA
+from tests.comfyui.native_graphs import error_of
 from tests.hosts import PACK_ROOT
 
 # Those that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
@@ -38,10 +39,6 @@ def node(graph: dict, kind: str) -> dict:
 def pictures(server, entry: dict) -> list[Image.Image]:
     found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
     return [Image.open(io.BytesIO(server.view(image))) for image in found]
-
-
-def error_of(entry: dict) -> str:
-    return next(data["exception_message"] for name, data in entry["status"]["messages"] if name == "execution_error")
 
 
 def test_the_pack_loads_and_describes_itself(server):
