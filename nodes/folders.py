@@ -1,5 +1,6 @@
-"""ComfyUI's folders for pictures, data sets and CLIPs: what is in them, and names that cannot lead out of them."""
+"""ComfyUI's folders for pictures, data sets, CLIPs and results, and names that cannot lead out of them."""
 
+import os
 from pathlib import Path, PurePosixPath
 
 import folder_paths
@@ -106,4 +107,48 @@ def _clip_folders() -> dict[str, Path]:
             for config in base.glob("*/config.json"):
                 if '"CLIPModel"' in config.read_text(encoding="utf-8", errors="replace"):
                     found.setdefault(config.parent.name, config.parent)
+    return found
+
+
+def new_folder(prefix: str) -> Path:
+    """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
+
+    Raises RethinkError for a prefix that leads out of the output folder.
+    """
+    output = folder_paths.get_output_directory()
+    if not folder_paths.is_within_directory(output, os.path.join(output, os.path.dirname(os.path.normpath(prefix)))):
+        raise RethinkError(f"prefix: “{prefix}” leads out of ComfyUI's output folder; name a folder within it.")
+    base, name, number, _, _ = folder_paths.get_save_image_path(prefix, output)
+    return Path(base) / f"{name}_{number:05}_"
+
+
+def reference(file: Path) -> dict[str, str]:
+    """What names a file of the output, input or temp folder to the front end: /view's own arguments."""
+    for kind in ("output", "input", "temp"):
+        base = Path(folder_paths.get_directory_by_type(kind)).resolve()
+        if file.resolve().is_relative_to(base):
+            subfolder = file.parent.resolve().relative_to(base).as_posix()
+            return {"filename": file.name, "subfolder": subfolder, "type": kind}
+    raise RethinkError(
+        f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there."
+    )
+
+
+def referred(reference: dict[str, str]) -> Path:
+    """The file that a `reference` names; RethinkError for one that leads out of its folder."""
+    base = folder_paths.get_directory_by_type(reference["type"])
+    file = Path(base or "", reference["subfolder"], reference["filename"])
+    if base is None or not folder_paths.is_within_directory(base, str(file)):
+        raise RethinkError(f"trajectory: {file} is not in ComfyUI's folders.")
+    return file
+
+
+def result_folders(index: str) -> dict[str, Path]:
+    """“output/a/b” → every folder in ComfyUI's output and input folders, down to two levels, that has a file `index`."""
+    found: dict[str, Path] = {}
+    for kind in ("output", "input"):
+        base = Path(folder_paths.get_directory_by_type(kind))
+        for pattern in (f"*/{index}", f"*/*/{index}"):
+            for file in base.glob(pattern):
+                found[f"{kind}/{file.parent.relative_to(base).as_posix()}"] = file.parent
     return found

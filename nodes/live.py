@@ -15,7 +15,7 @@ from torch import Tensor
 from ..rethink.errors import RethinkError
 from ..rethink.loop import Next, Stop, check_same_run
 from ..rethink.trajectory import FILE, Step, Trajectory, load_trajectory, new_trajectory, record, step_record
-from . import host
+from . import folders, host
 
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
 
@@ -40,7 +40,7 @@ class Live:
         self.trajectory = trajectory
         self._node, self._pause, self._prompt = node, pause, host.prompt_id()
         self._workflow = host.workflow_id(self._prompt)
-        self._run = host.reference(trajectory.folder / FILE)
+        self._run = folders.reference(trajectory.folder / FILE)
         self._phase: tuple[str, int] | None = None
         self._following: dict[str, Any] | None = None
         self._held = False
@@ -139,7 +139,7 @@ def begin(
     prefix: str, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, resume: bool
 ) -> tuple[Trajectory, tuple[Step, ...]]:
     """A new run in the output folder, or the newest of these very inputs that was cut off, with its whole turns."""
-    folder = host.new_folder(prefix)
+    folder = folders.new_folder(prefix)
     if resume:
         name = folder.name.removesuffix("_").rstrip("0123456789")
         for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
@@ -177,7 +177,7 @@ def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
 
 def live_of(trajectory: Trajectory, node: str) -> Live:
     """The running loop of a record, for a node that goes on with it."""
-    return _running.get(host.reference(trajectory.folder / FILE)["subfolder"]) or Live(node, trajectory)
+    return _running.get(folders.reference(trajectory.folder / FILE)["subfolder"]) or Live(node, trajectory)
 
 
 def failures(node: str) -> int:

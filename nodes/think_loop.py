@@ -21,7 +21,7 @@ from ..rethink.loop import (
 )  # fmt: skip
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
-from . import host, sockets
+from . import folders, host, sockets
 from .editor import seed_input
 from .live import Ended, Live, begin, failures, live_of
 from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
@@ -103,7 +103,7 @@ class ThinkLoopOpen(io.ComfyNode):
             run, turn, base = None, 1, source
             prompt = first_prompt(thinker, source, instruction, rules, lambda *_: host.stop_if_cancelled())
         else:
-            run = load_trajectory(host.referred(carried["run"]).parent)
+            run = load_trajectory(folders.referred(carried["run"]).parent)
             turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
             base = source if rules.base == "source" else run.image(last_best(run.steps))
         state = State(
@@ -164,7 +164,7 @@ class ThinkLoopClose(io.ComfyNode):
             live.ended(trajectory)
             host.forget(loop.thinker, loop.judge)
             return outputs_of(trajectory)
-        carried = {"run": host.reference(trajectory.folder / FILE), **vars(following)}
+        carried = {"run": folders.reference(trajectory.folder / FILE), **vars(following)}
         copy, graph = once_more(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..rethink.errors import RethinkError
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import write_html
-from . import host, sockets
+from . import folders, host, sockets
 
 PAGE = "trajectory.html"
 
@@ -62,7 +62,7 @@ class SaveTrajectory(io.ComfyNode):
 
     @classmethod
     def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
-        saved = trajectory.copied(host.new_folder(prefix))
+        saved = trajectory.copied(folders.new_folder(prefix))
         if html:
             write_html(saved, saved.folder / PAGE)
         return io.NodeOutput(saved, ui=shown(saved))
@@ -71,7 +71,7 @@ class SaveTrajectory(io.ComfyNode):
 class LoadTrajectory(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = sorted(host.result_folders(FILE))
+        names = sorted(folders.result_folders(FILE))
         return io.Schema(
             node_id="RethinkLoadTrajectory",
             display_name="Load Trajectory",
@@ -129,14 +129,14 @@ def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
 
 def shown(trajectory: Trajectory) -> dict:
     """What the viewer on a node shows: the name of the record."""
-    return {"rethink_run": [host.reference(trajectory.folder / FILE)]}
+    return {"rethink_run": [folders.reference(trajectory.folder / FILE)]}
 
 
 def export(run: dict[str, str]) -> dict[str, str]:
     """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
-    trajectory = load_trajectory(host.referred(run).parent)
+    trajectory = load_trajectory(folders.referred(run).parent)
     write_html(trajectory, trajectory.folder / PAGE)
-    return host.reference(trajectory.folder / PAGE)
+    return folders.reference(trajectory.folder / PAGE)
 
 
 def serve() -> None:
@@ -149,7 +149,7 @@ def _trajectory_input(tooltip: str) -> io.Input:
 
 
 def _folder(run: str) -> Path:
-    folder = host.result_folders(FILE).get(run)
+    folder = folders.result_folders(FILE).get(run)
     if folder is None:
         raise RethinkError(f"run: there is no “{run}”; choose one from the list.")
     return folder
