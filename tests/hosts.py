@@ -1,5 +1,6 @@
 """Where the pack's nodes can run in the tests: the stand-in always, a real ComfyUI when one is found."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -41,3 +42,14 @@ def comfyui_python(root: Path) -> Path | None:
 
 def _is_comfyui(root: Path) -> bool:
     return (root / "main.py").is_file() and (root / "comfyui_version.py").is_file()
+
+
+def self_contained() -> list[str]:
+    """The workflows whose models all come with the pack."""
+
+    def comes_along(node: dict) -> bool:
+        chosen = {"RethinkLoadEditor": "editor", "RethinkLoadThinker": "backend"}.get(node["class_type"])
+        return not node["class_type"].endswith("Loader") and (not chosen or node["inputs"][chosen] == "built-in")
+
+    paths = sorted((PACK_ROOT / "workflows" / "api").glob("*.json"))
+    return [path.stem for path in paths if all(map(comes_along, json.loads(path.read_text("utf-8")).values()))]

@@ -11,8 +11,6 @@ TOKENS = 24
 INSTRUCT = "StableDiffusionInstructPix2PixPipeline"
 PLAIN = "StableDiffusionPipeline"
 
-NEED_FILES = {"prompt_to_prompt_pairs"}  # workflows with models that do not come with the pack
-
 # Prompt-To-Prompt Pairs on a miniature: a second in place of hours, and nothing is too bad to be kept.
 QUICK = {"steps": 2, "candidates": 4, "best": 2, "batch": 2, "image": -1.0, "caption_fit": -1.0, "direction": -1.0}
 

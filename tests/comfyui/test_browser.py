@@ -13,10 +13,9 @@ from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
 from tests.browsers import needs_chromium, shoot
-from tests.hosts import PACK_ROOT
-from tests.miniatures import NEED_FILES
+from tests.hosts import PACK_ROOT, self_contained
 
-WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json")) if path.stem not in NEED_FILES}
+WORKFLOWS = {name: PACK_ROOT / "workflows" / f"{name}.json" for name in self_contained()}
 
 pytestmark = [
     needs_chromium,

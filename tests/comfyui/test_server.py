@@ -11,14 +11,10 @@ from PIL import Image
 from rethink.tiny import EDITOR_FOLDER
 from tests.comfyui.conftest import LORA
 from tests.comfyui.native_graphs import error_of
-from tests.hosts import PACK_ROOT
+from tests.hosts import PACK_ROOT, self_contained
 
 # Those that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
-WORKFLOWS = [
-    path
-    for path in sorted((PACK_ROOT / "workflows" / "api").glob("*.json"))
-    if '"built-in"' in path.read_text(encoding="utf-8")
-]
+WORKFLOWS = [PACK_ROOT / "workflows" / "api" / f"{name}.json" for name in self_contained()]
 
 
 @pytest.fixture
