@@ -20,6 +20,12 @@ from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
 from tests.miniatures import write_folder
 
 LORA = "miniature.safetensors"  # for the editor of that name
+# Workflows that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
+RUNNABLE = sorted(
+    path.stem
+    for path in (PACK_ROOT / "workflows" / "api").glob("*.json")
+    if '"built-in"' in path.read_text(encoding="utf-8")
+)
 
 
 class Server:

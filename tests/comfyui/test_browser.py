@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
+from tests.comfyui.conftest import RUNNABLE
 from tests.hosts import PACK_ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WORKFLOWS = {path.stem: path for path in sorted((PACK_ROOT / "workflows").glob("*.json"))}
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium was found"),
@@ -89,9 +89,9 @@ def share_of_color(screen: Image.Image, color: tuple) -> float:
     return float((np.abs(np.asarray(screen, int) - color).max(-1) <= 6).mean())
 
 
-@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+@pytest.mark.parametrize("name", RUNNABLE)
 def test_a_dropped_workflow_shows_its_result(server, page, name):
-    drop(page, WORKFLOWS[name])
+    drop(page, PACK_ROOT / "workflows" / f"{name}.json")
     page.keyboard.press(".")  # fit the view
     page.wait_for_timeout(800)
     before, done = shoot(page, f"{name}-before"), len(server.json("/history"))

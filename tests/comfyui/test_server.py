@@ -9,16 +9,8 @@ import pytest
 from PIL import Image
 
 from rethink.tiny import EDITOR_FOLDER
-from tests.comfyui.conftest import LORA
+from tests.comfyui.conftest import LORA, RUNNABLE
 from tests.hosts import PACK_ROOT
-
-# Those that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
-WORKFLOWS = [
-    path
-    for path in sorted((PACK_ROOT / "workflows" / "api").glob("*.json"))
-    if '"built-in"' in path.read_text(encoding="utf-8")
-]
-
 
 @pytest.fixture
 def prompt(server):
@@ -149,9 +141,9 @@ def test_the_lora_workflow_runs_with_a_miniature_in_place_of_its_model(server):
 
 
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_every_shipped_workflow_runs(server, path):
-    entry = server.run(json.loads(path.read_text(encoding="utf-8")))
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_every_shipped_workflow_runs(server, name):
+    entry = server.run(json.loads((PACK_ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8")))
     assert entry["status"]["status_str"] == "success", error_of(entry)
     assert pictures(server, entry)
 
