@@ -23,7 +23,8 @@ from ..training import autoencoder, clip, instruct_pix2pix
 from ..training.loop import Plan, optimise, write_json
 from . import CLIP_FOLDER, EDITOR_FOLDER
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
-from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
+from .tasks import sample_task
+from .wordings import HELD_OUT_WORDINGS, WORDINGS
 
 LATENT_CHANNELS = 16
 WIDTH = 40  # channels of the autoencoder
