@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -71,25 +71,26 @@ def verdict(sight: Sight, task: Task) -> Verdict:
 
 
 def read(image: torch.Tensor, task: Task) -> Sight:
-    """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for where one should be; in a cell
-    that should be empty, where the source had one."""
+    """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for on the background that is there,
+    where one should be; in a cell that should be empty, where the source had one."""
     pictures = render([task.source, *task.accepted])
     source, answers = pictures[:1], pictures[1:]
     answer = int((answers - image).square().mean((1, 2, 3)).argmin())
     scene = task.accepted[answer]
-    cells = [nearest_thing(image, scene, cell, scene.at(cell) or task.source.at(cell)) for cell in range(4)]
-    background, error = _nearest_background(image, scene)
-    things, errors = zip(*cells)
+    background, error = _nearest_background(image, [task.source, scene])
+    known = [scene.at(cell) or task.source.at(cell) for cell in range(4)]
+    things, errors = zip(*(nearest_thing(image, background, cell, known[cell]) for cell in range(4)))
     psnr = _psnr(image, source, _untouched(source, answers[answer : answer + 1]))
     return Sight(things, background, (*errors, error), psnr, answer)
 
 
-def nearest_thing(image: torch.Tensor, scene: Scene, cell: int, known: Thing | None) -> tuple[Thing | None, float]:
-    """What a cell of an IMAGE [1, 128, 128, 3] resembles most on the scene's background, at the place of a known thing,
-    and how far it is from it (RMS)."""
+def nearest_thing(
+    image: torch.Tensor, background: tuple[str, bool], cell: int, known: Thing | None
+) -> tuple[Thing | None, float]:
+    """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and how far it is (RMS)."""
     place = (known.dx, known.dy) if known else (0, 0)
     things = [None, *(shown(Thing(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL)]
-    under = split_cells(_empty(scene))[0, cell]
+    under = split_cells(render([Scene(*background, ())]))[0, cell]
     drawn = draw_cells(torch.tensor([encode_thing(t) for t in things]), under.expand(len(things), -1, -1, -1))
     error = (drawn - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
     return things[int(error.argmin())], float(error.min())
@@ -107,15 +108,12 @@ def shown(thing: Thing | None) -> Thing | None:
     return Thing(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)
 
 
-def _empty(scene: Scene) -> torch.Tensor:
-    return render([Scene(scene.background, scene.gradient, ())])
-
-
-def _nearest_background(image: torch.Tensor, scene: Scene) -> tuple[tuple[str, bool], float]:
-    free = (render([scene]) - _empty(scene)).abs().amax(-1) < 1 / 255  # pixels that only show background
+def _nearest_background(image: torch.Tensor, scenes: list[Scene]) -> tuple[tuple[str, bool], float]:
+    empty = render([replace(scene, things=()) for scene in scenes])
+    free = ((render(scenes) - empty).abs().amax(-1) < 1 / 255).all(0)  # pixels that only show background
     names = torch.arange(len(BACKGROUNDS)).repeat_interleave(2)
     backgrounds = render_background(names, torch.arange(2).repeat(len(BACKGROUNDS)))
-    error = (backgrounds - image).square().mean(-1)[:, free[0]].mean(1).sqrt()
+    error = (backgrounds - image).square().mean(-1)[:, free].mean(1).sqrt()
     nearest = int(error.argmin())
     return (tuple(BACKGROUNDS)[nearest // 2], bool(nearest % 2)), float(error[nearest])
 
