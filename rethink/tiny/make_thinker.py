@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import torch
+
+from ..loop import think_while_edit
 from ..thinkers.critique import POLISH, SPLIT, question
-from ..thinkers.loading import TEMPLATE_FILE
-from ..training.conversations import Conversation
+from ..thinkers.loading import TEMPLATE_FILE, load_thinker
+from ..training import thinker_sft
+from ..training.conversations import Conversation, from_folders
 from ..training.loop import write_json
+from ..training.thinker_sft import Recipe
+from ..trajectory import new_trajectory, record
 from . import teacher
-from .scene import SIZE
+from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
+from .tasks import LEVELS, TABLES, sample_task
+from .wordings import SYNONYMS
 
 PATCH, MERGE = 16, 2  # 16 tokens a picture
-VOCABULARY = 1024
+VOCABULARY = 2048
 TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
 POLISHED, SPLIT_UP, WITH_DEMANDS = 0.05, 0.03, 0.08  # shares of lessons that are not plain critiques
+TURNS = 4  # of the trajectories that are learnt from
+REAL_EDITS = 0.4  # share of lessons that come from them
 SPECIAL = {
     "pad": "<|pad|>", "start": "<|im_start|>", "end": "<|im_end|>", "vision_start": "<|vision_start|>",
     "vision_end": "<|vision_end|>", "image": "<|image_pad|>", "video": "<|video_pad|>",
@@ -25,8 +37,9 @@ SPECIAL = {
 # What every answer repeats is one token each; they are ordinary text, not special.
 FORMS = (
     "<think>", "</think>\n", '<score>{"semantic": ', ', "quality": ', "}</score>\n", "<answer>", "</answer>",
-    "<checklist>\n", "</checklist>", "Source: ", ". Asked: ", ". Expected: ", ". Edited: ", ". Done: ", ". Else kept: ",
+    "<checklist>\n", "</checklist>", *(f" {place}" for place in PLACES), "Source: ", ". Asked: ", ". Expected: ", ". Edited: ", ". Done: ", ". Else kept: ",
 )  # fmt: skip
+TEMPLATE_WORDS = "10 Source: Asked: Edited: Prompt: background yes no a an the on at and little off all over user assistant"
 CHAT_TEMPLATE = """\
 {%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}\
 {%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}\
@@ -114,7 +127,7 @@ def make_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     learner = Tokenizer(models.BPE())
-    words = pre_tokenizers.Split(Regex(r" ?[\p{L}'-]+| ?\d| ?[^\s\p{L}\d]|\s"), "isolated")
+    words = pre_tokenizers.Split(Regex(r" ?[\p{L}'-]+| ?\d{1,2}| ?[^\s\p{L}\d]|\s"), "isolated")
     learner.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(False, use_regex=False)])
     learner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -134,15 +147,50 @@ def make_tokenizer():
 
 
 def _corpus():
-    """Every wording and every word, so often that each becomes one token."""
-    from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZES
-    from .tasks import TABLES
-    from .wordings import SYNONYMS
+    """The words of the world, most often those of answers and plain wordings, so that each becomes one token."""
+    answers = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, "bigger smaller black nothing something unclear anywhere", TEMPLATE_WORDS]
+    tables = [table for level in TABLES.values() for table in level.values()]
+    lines = [line for table in tables for lines in table.values() for line in lines]
+    lines += [*SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
+    for often, texts in ((100, answers), (20, lines), (1, [POLISH, SPLIT])):
+        words = {word for text in texts for word in re.sub(r"\{\w*\}", " ", text).split()}
+        for word in sorted(words):
+            yield from [f" {word}"] * 3 * often + [word] * often
 
-    lines = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, *SYNONYMS, *(o for others in SYNONYMS.values() for o in others)]
-    lines += ["bigger smaller black nothing something unclear anywhere background yes no a an the on at", teacher.TEMPLATE]
-    lines += [line for tables in TABLES.values() for table in tables.values() for ls in table.values() for line in ls]
-    lines += [POLISH, SPLIT, "Statements to check:", "user assistant"]
-    words = sorted({word for line in lines for word in line.replace("{", " {").replace("}", "} ").split() if "{" not in word})
-    for word in words:
-        yield from [f" {word}", word] * 3
+
+def make_trajectories(editor, folder: Path, count: int, minutes: float, first: int, step: int, report) -> None:
+    """Trajectories of real edits, seeds first, first + step, …, scored by the teacher: how this editor goes wrong."""
+    until = time.monotonic() + 60 * minutes if minutes else float("inf")
+    for seed in range(first, count, step):
+        if time.monotonic() > until:
+            break
+        if (folder / f"{seed:06d}").exists():
+            continue
+        task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
+        source, rules = render([task.source]), {"turns": TURNS, "seed": seed}
+        begun = new_trajectory(folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"})
+        for _ in record(begun, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)):
+            pass
+        if seed // step % 100 == 0:
+            report(f"trajectory {seed}")
+
+
+def train(work: Path, recipe: Recipe, steps: int) -> None:
+    """Trains work/thinker from nothing, on lessons and, where there are any, on work/trajectories."""
+    from accelerate import PartialState
+
+    folder, state = work / "thinker", PartialState()
+    with state.main_process_first():
+        if not (folder / "model.safetensors").exists():
+            write_folder(folder)
+            torch.manual_seed(recipe.seed)
+            make_model(folder).save_pretrained(folder)
+    edits = from_folders([work / "trajectories"], teacher.TEMPLATE) if (work / "trajectories").exists() else []
+    lessons = Lessons(tuple(edits), REAL_EDITS)
+    chat = load_thinker(folder, dtype="fp32")
+    model = thinker_sft.train(
+        chat, lessons, recipe, work / "thinker-checkpoints", length=steps * recipe.batch * state.num_processes
+    )
+    with state.main_process_first():
+        if state.is_main_process:
+            thinker_sft.save(model, folder, work / "thinker-trained")
