@@ -188,18 +188,16 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
     """A Thinker from a transformers folder or a server's address."""
     from .thinkers.critique import TEMPLATE, Thinker
 
-    wording = TEMPLATE
     if where.startswith(("http://", "https://")):
         from .thinkers.server import ServerChat
 
         chat = ServerChat(where, model, key_variable)
     else:
-        from .thinkers.loading import load_thinker, own_template
+        from .thinkers.loading import load_thinker
 
-        wording = own_template(where) or TEMPLATE
         chat = load_thinker(where, dtype=options.dtype, device=options.device)
     try:
-        wording = template.read_text(encoding="utf-8") if template else wording
+        wording = template.read_text(encoding="utf-8") if template else TEMPLATE
     except (OSError, ValueError) as error:
         raise RethinkError(f"--template: {template} cannot be read: {error}") from error
     return Thinker(chat, wording, options.max_tokens, options.temperature)

@@ -12,7 +12,6 @@ from .transformers_chat import GridReader, ProcessorReader, TransformersChat
 
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BITS = ("none", "8bit", "4bit")
-TEMPLATE_FILE = "critique_template.txt"  # in a thinker's folder: the wording of the critique that it was trained on
 
 
 def load_thinker(
@@ -47,15 +46,6 @@ def load_thinker(
     if quantization == "none":
         model.to(device)
     return TransformersChat(model, reader, tokenizer, folder.name)
-
-
-def own_template(path: str | PathLike) -> str | None:
-    """The wording of the critique that the thinker in a folder was trained on, where it brings one."""
-    file = Path(path) / TEMPLATE_FILE
-    try:
-        return file.read_text(encoding="utf-8") if file.is_file() else None
-    except (OSError, ValueError) as error:
-        raise RethinkError(f"thinker: {file} cannot be read: {error}") from error
 
 
 def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any]:

@@ -11,8 +11,8 @@ from random import Random
 import torch
 
 from ..loop import think_while_edit
-from ..thinkers.critique import POLISH, SPLIT, question
-from ..thinkers.loading import TEMPLATE_FILE, load_thinker
+from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, question
+from ..thinkers.loading import load_thinker
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders
 from ..training.loop import write_json
@@ -39,7 +39,7 @@ FORMS = (
     "<think>", "</think>\n", '<score>{"semantic": ', ', "quality": ', "}</score>\n", "<answer>", "</answer>",
     "<checklist>\n", "</checklist>", *(f" {place}" for place in PLACES), "Source: ", ". Asked: ", ". Expected: ", ". Edited: ", ". Done: ", ". Else kept: ",
 )  # fmt: skip
-TEMPLATE_WORDS = "10 Source: Asked: Edited: Prompt: background yes no a an the on at and little off all over user assistant"
+TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
 CHAT_TEMPLATE = """\
 {%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}\
 {%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}\
@@ -71,7 +71,7 @@ def conversation(lesson: teacher.Lesson, rng: Random) -> Conversation:
     if draw < POLISHED + SPLIT_UP:
         return Conversation(question(SPLIT, instruction=task.instruction), (lesson.source,), teacher.split_up(task))
     demands = teacher.split(task) if draw > 1 - WITH_DEMANDS else ()
-    asked = question(teacher.TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, demands=demands)
+    asked = question(TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, demands=demands)
     return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(demands)))
 
 
@@ -91,7 +91,6 @@ def write_folder(folder: Path) -> None:
     write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **pictures})
     write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **pictures})
     write_json(folder / "processor_config.json", {"processor_class": "Qwen3VLProcessor"})
-    (folder / TEMPLATE_FILE).write_text(teacher.TEMPLATE, encoding="utf-8")
 
 
 def model_config(tokenizer) -> dict:
@@ -135,7 +134,7 @@ def make_tokenizer():
     )
     learner.train_from_iterator(_corpus(), trainer)
     learner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL.values()])
-    learner.add_tokens([AddedToken(form, normalized=False) for form in FORMS])
+    learner.add_tokens([AddedToken(text, normalized=False) for text in (*FORMS, *fixed_texts())])
     return PreTrainedTokenizerFast(
         tokenizer_object=learner, eos_token=SPECIAL["end"], pad_token=SPECIAL["pad"], chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False, model_max_length=4096,
@@ -146,13 +145,25 @@ def make_tokenizer():
     )  # fmt: skip
 
 
+def fixed_texts() -> list[str]:
+    """What every question of a kind repeats, each to be one token: a small model need not read the same page each time.
+
+    Where the wording of a question changes, the tokens are to be written anew, and nothing is to be trained again.
+    """
+    gap, texts = "\0", {}
+    for template, demands in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
+        asked = question(template, instruction=gap, prompt=gap, demands=demands)
+        texts |= {t: None for part in asked[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
+    return list(texts)
+
+
 def _corpus():
     """The words of the world, most often those of answers and plain wordings, so that each becomes one token."""
     answers = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, "bigger smaller black nothing something unclear anywhere", TEMPLATE_WORDS]
     tables = [table for level in TABLES.values() for table in level.values()]
     lines = [line for table in tables for lines in table.values() for line in lines]
     lines += [*SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
-    for often, texts in ((100, answers), (20, lines), (1, [POLISH, SPLIT])):
+    for often, texts in ((5, answers), (1, lines)):
         words = {word for text in texts for word in re.sub(r"\{\w*\}", " ", text).split()}
         for word in sorted(words):
             yield from [f" {word}"] * 3 * often + [word] * often
@@ -185,7 +196,7 @@ def train(work: Path, recipe: Recipe, steps: int) -> None:
             write_folder(folder)
             torch.manual_seed(recipe.seed)
             make_model(folder).save_pretrained(folder)
-    edits = from_folders([work / "trajectories"], teacher.TEMPLATE) if (work / "trajectories").exists() else []
+    edits = from_folders([work / "trajectories"]) if (work / "trajectories").exists() else []
     lessons = Lessons(tuple(edits), REAL_EDITS)
     chat = load_thinker(folder, dtype="fp32")
     model = thinker_sft.train(

@@ -19,8 +19,6 @@ from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, Thin
 from .tasks import LEVELS, Task, sample_task
 from .wordings import WORDINGS
 
-# What the built-in thinker is asked with: short, as every word of it is computed for every critique.
-TEMPLATE = "Source: {source} Asked: {instruction}\n{demands}Edited: {edited} Prompt: {prompt}\n"
 REQUESTS = 3  # plain wordings of a task, tried one after another
 RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.4, 0.1, 0.22, 0.2  # shares of what a drawn edit did; the rest is doubly wrong
 SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor another

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError, require
 from ..thinkers.critique import TEMPLATE
-from ..thinkers.loading import load_thinker, own_template
+from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
 
@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--thinker", type=Path, required=True, help="transformers folder to begin with, e.g. Qwen3-VL-8B")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders with trajectories in or below them")
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained thinker; checkpoints go beside it")
-    parser.add_argument("--template", type=Path, help="wording of the critique to train on; default: the folder's own")
+    parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
     for field in fields(Recipe):
         name = f"--{field.name.replace('_', '-')}"
         if isinstance(field.default, bool):
@@ -274,8 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
             parser.add_argument(name, type=type(field.default), default=field.default, metavar=str(field.default))
     options = parser.parse_args(arguments)
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
-    template = options.template.read_text(encoding="utf-8") if options.template else own_template(options.thinker)
-    conversations = from_folders(options.data, template or TEMPLATE, seed=recipe.seed)
+    template = options.template.read_text(encoding="utf-8") if options.template else TEMPLATE
+    conversations = from_folders(options.data, template, seed=recipe.seed)
     print(f"{len(conversations)} conversations", flush=True)
     # In full, Adam's small steps need fp32 weights; under adapters, what stands still may be small.
     chat = load_thinker(options.thinker, dtype=recipe.precision if recipe.lora and recipe.precision != "no" else "fp32")
