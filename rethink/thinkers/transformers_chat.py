@@ -122,15 +122,15 @@ class TransformersChat:
         model, prefix = self.module.model, batch[0].prefix
         grids = [row.inputs["image_grid_thw"].to(self.device) for row in batch]
         places = [positions(model, tokens[row : row + 1], grid) for row, grid in enumerate(grids)]
-        positions, deltas = torch.cat([p for p, _ in places], 1), torch.cat([d for _, d in places])
-        cache = copy.deepcopy(self._prefix(batch[0], tokens[:1, :prefix], positions[:, :1, :prefix], grids[0]))
+        where, deltas = torch.cat([p for p, _ in places], 1), torch.cat([d for _, d in places])
+        cache = copy.deepcopy(self._prefix(batch[0], tokens[:1, :prefix], where[:, :1, :prefix], grids[0]))
         if len(batch) > 1:
             cache.batch_repeat_interleave(len(batch))
         last = [row.inputs["pixel_values"][_patches(row, -1) :] for row in batch]
         model(
             input_ids=tokens[:, prefix:-1],
             attention_mask=torch.ones_like(tokens[:, :-1]),
-            position_ids=positions[..., prefix:-1],
+            position_ids=where[..., prefix:-1],
             pixel_values=torch.cat(last).to(self.device),
             image_grid_thw=torch.cat([grid[-1:] for grid in grids]),
             past_key_values=cache,
@@ -139,7 +139,7 @@ class TransformersChat:
         model.rope_deltas = deltas  # where the model itself keeps how far positions lag behind the count of tokens
         return cache
 
-    def _prefix(self, row: Encoded, tokens: Tensor, positions: Tensor, grid: Tensor) -> Any:
+    def _prefix(self, row: Encoded, tokens: Tensor, where: Tensor, grid: Tensor) -> Any:
         """The keys and values of the prefix, a batch of one, computed unless it is the last one's."""
         patches = row.inputs["pixel_values"][: _patches(row, -1)]
         key = hashlib.sha256(tokens.cpu().numpy().tobytes() + patches.float().numpy().tobytes())
@@ -150,7 +150,7 @@ class TransformersChat:
             output = self.module.model(
                 input_ids=tokens,
                 attention_mask=torch.ones_like(tokens),
-                position_ids=positions,
+                position_ids=where,
                 use_cache=True,
                 **pictures,
             )

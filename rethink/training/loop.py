@@ -95,7 +95,7 @@ def optimise(
     report = report if accelerator.is_main_process else _silent
     started, since, recent = time.monotonic() - progress.seconds, time.monotonic(), []
     for batch in endless(loader):
-        done = max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
+        done = max(progress.step / plan.steps, agreed(progress.seconds) / 60 / plan.minutes if plan.minutes else 0)
         if done >= 1:
             break
         for group in optimizer.param_groups:
@@ -130,6 +130,14 @@ def rate(step: int, done: float, plan: Plan) -> float:
     """The factor on the learning rate: up over `warmup` steps, level, then linearly down to 1%."""
     down = max(0.0, (done - plan.decay_from) / (1 - plan.decay_from)) if plan.decay_from < 1 else 0.0
     return min(1.0, (step + 1) / max(1, plan.warmup)) * (1 - 0.99 * down)
+
+
+def agreed(value: float) -> float:
+    """The main process's value in every process: one that ended a step before the others would leave them waiting."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast
+
+    return float(broadcast(torch.tensor(value, device=PartialState().device)))
 
 
 def endless(loader):

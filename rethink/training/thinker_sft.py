@@ -24,6 +24,7 @@ from ..thinkers.critique import TEMPLATE
 from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
+from .loop import agreed
 
 IGNORED = -100  # labels of what is not to be learnt
 
@@ -181,7 +182,7 @@ class Clock:
         self.steps, self.seconds, self.done = 1, 0.0, 0.0
 
     def tick(self, step: int, seconds: float) -> None:
-        self.seconds += seconds
+        self.seconds = agreed(self.seconds + seconds) if self.minutes else 0.0
         self.done = max(step / self.steps, self.seconds / 60 / self.minutes if self.minutes else 0)
 
     def __call__(self, step: int) -> float:
