@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ PATCH, MERGE = 16, 2  # 16 tokens a picture
 VOCABULARY = 2048
 TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
-POLISHED, SPLIT_UP, WITH_DEMANDS = 0.05, 0.03, 0.08  # shares of lessons that are not plain critiques
+POLISHED, SPLIT_UP, WITH_DEMANDS = 0.04, 0.02, 0.05  # shares of lessons that are not plain critiques
 TURNS = 4  # of the trajectories that are learnt from
 REAL_EDITS = 0.4  # share of lessons that come from them
 SPECIAL = {
@@ -38,6 +39,7 @@ SPECIAL = {
 FORMS = (
     "<think>", "</think>\n", '<score>{"semantic": ', ', "quality": ', "}</score>\n", "<answer>", "</answer>",
     "<checklist>\n", "</checklist>", *(f" {place}" for place in PLACES), "Source: ", ". Asked: ", ". Expected: ", ". Edited: ", ". Done: ", ". Else kept: ",
+    *(f"\n{number}. " for number in range(2, 8)), *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
 )  # fmt: skip
 TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
 CHAT_TEMPLATE = """\
@@ -82,6 +84,8 @@ def write_folder(folder: Path) -> None:
     tokenizer = make_tokenizer()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
+    tokens = folder / "tokenizer_config.json"  # transformers 5 has renamed the class, and still knows the old name
+    write_json(tokens, json.loads(tokens.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"})
     Qwen3VLConfig(**model_config(tokenizer)).save_pretrained(folder)
     mean = [0.5, 0.5, 0.5]
     pictures = {
@@ -199,6 +203,7 @@ def train(work: Path, recipe: Recipe, steps: int) -> None:
     edits = from_folders([work / "trajectories"]) if (work / "trajectories").exists() else []
     lessons = Lessons(tuple(edits), REAL_EDITS)
     chat = load_thinker(folder, dtype="fp32")
+    chat.module.set_attn_implementation("eager")  # the fastest for rows this short
     model = thinker_sft.train(
         chat, lessons, recipe, work / "thinker-checkpoints", length=steps * recipe.batch * state.num_processes
     )

@@ -74,7 +74,6 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
 
     class Trainer(trl.SFTTrainer):
         def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
-            clock.steps = num_training_steps
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, clock)
             return self.lr_scheduler
 
@@ -84,7 +83,7 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
         train_dataset=_lazy(conversations, length),
         data_collator=Collate(chat, recipe.pack),
         processing_class=chat.tokenizer,
-        callbacks=[_ending(clock)],
+        callbacks=[_ending(clock, recipe)],
     )
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.is_dir() else None)
     trained = trainer.accelerator.unwrap_model(trainer.model)
@@ -179,11 +178,11 @@ class Clock:
 
     def __init__(self, minutes: float, warmup: float):
         self.minutes, self.warmup = minutes, warmup
-        self.steps, self.seconds, self.done = 1, 0.0, 0.0
+        self.seconds, self.done = 0.0, 0.0
 
-    def tick(self, step: int, seconds: float) -> None:
+    def tick(self, step: int, steps: int, seconds: float) -> None:
         self.seconds = agreed(self.seconds + seconds) if self.minutes else 0.0
-        self.done = max(step / self.steps, self.seconds / 60 / self.minutes if self.minutes else 0)
+        self.done = max(step / steps, self.seconds / 60 / self.minutes if self.minutes else 0)
 
     def __call__(self, step: int) -> float:
         if self.done < self.warmup:
@@ -191,17 +190,18 @@ class Clock:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - self.warmup) / (1 - self.warmup))))
 
 
-def _ending(clock: Clock) -> Any:
+def _ending(clock: Clock, recipe: Recipe) -> Any:
     """The callback that keeps the clock and stops when its time is over."""
     from transformers import TrainerCallback
 
     class Ending(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
             self.since = time.monotonic()
+            clock.minutes, clock.warmup = recipe.minutes, recipe.warmup  # a checkpoint brings back those of its time
 
         def on_optimizer_step(self, args, state, control, **kwargs):
             now = time.monotonic()
-            clock.tick(state.global_step + 1, now - self.since)
+            clock.tick(state.global_step + 1, state.max_steps, now - self.since)
             self.since = now
 
         def on_step_end(self, args, state, control, **kwargs):
