@@ -311,7 +311,7 @@ def main():
         "bench": "think", "tasks": options.tasks, "seeds": options.seeds,
         "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
         "points_over_best_of_n_hard": 100 * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
-        "loop_overhead": overhead, "prefill_ratio": ratio,
+        "loop_overhead": overhead, "prefill_ratio": ratio, "seeing": {name: seeing(found) for name, found in seen.items()},
     }))  # fmt: skip
 
 

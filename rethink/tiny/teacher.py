@@ -196,7 +196,7 @@ def draw_lesson(seed: int, split: str = "train") -> Lesson:
     rng = Random(f"lesson-{split}-{seed}")
     task = sample_task(rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out")
     prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
-    scene = _attempt(rng, task)
+    scene = attempt(rng, task)
     source, edited = render([task.source, scene]).split(1)
     sight = _sight_of(scene, task)
     if rng.random() < SMEARED:
@@ -204,8 +204,9 @@ def draw_lesson(seed: int, split: str = "train") -> Lesson:
     return Lesson(task, source, _soften(rng, edited), prompt, sight)
 
 
-def _attempt(rng: Random, task: Task) -> Scene:
-    right = rng.choice(task.accepted)
+def attempt(rng: Random, task: Task) -> Scene:
+    """What an edit might have made of the task."""
+    right = rng.choice([scene for scene in task.accepted if not has_held_out_look(scene)])
     untouched = [cell for cell in range(4) if right.at(cell) == task.source.at(cell)]
     changed = [cell for cell in range(4) if cell not in untouched]
     draw = rng.random()

@@ -13,6 +13,7 @@ from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.parsing import parse
 from rethink.tiny import judge, make_thinker, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
+from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, Clock, Collate, Recipe, main, train
 from rethink.trajectory import Critique, Preservation, Step, new_trajectory
@@ -97,6 +98,15 @@ def test_the_teacher_says_what_the_oracle_sees():
         assert parse(teacher.answer(lesson)).status == "ok"
         requests = teacher.plain_requests(lesson.task)
         assert said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
+
+
+def test_a_lesson_never_shows_a_held_out_look():
+    """Where any colour will do, some of the right answers are held out."""
+    tasks = (sample_task(seed, kind="add", split="train") for seed in range(400))
+    open_ones = [task for task in tasks if any(map(has_held_out_look, task.accepted))]
+    assert open_ones
+    for task in open_ones:
+        assert not any(has_held_out_look(teacher.attempt(Random(seed), task)) for seed in range(50))
 
 
 def test_what_is_read_off_a_drawn_picture_is_what_was_drawn():
