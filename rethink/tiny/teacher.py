@@ -57,7 +57,7 @@ def reasoning(task: Task, sight: Sight) -> str:
     done = "yes" if found.done else f"no, {undone}" if len(task.accepted) == 1 else "no"
     kept = "yes" if found.kept else f"no, {meddled or 'a little off all over'}"
     return (
-        f"{_understood(task)} Edited: {_listed(_seen(sight))}, on {sight.background[0]}. Done: {done}. Else kept: {kept}."
+        f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {done}. Else kept: {kept}."
     )
 
 
@@ -159,6 +159,17 @@ def _expected(task: Task) -> list[str]:
         new = task.target.at(PLACES.index(parts[0]))
         return [f"{_looks(new, any_color)} {'anywhere' if any_place else parts[0]}"]
     return [_phrase(task.target.at(PLACES.index(part)), part) for part in parts]
+
+
+def _compared(source: Scene, sight: Sight) -> str:
+    """What is seen in every place that shows something or did, each with whether it is as it was."""
+    seen, phrases = _seen(sight), []
+    for cell, place in enumerate(PLACES):
+        if seen[cell] or source.at(cell):
+            same = seen[cell] == shown(source.at(cell))
+            phrases.append(f"{_phrase(seen[cell], place)} {'same' if same else 'changed'}")
+    same = sight.background == (source.background, source.gradient)
+    return ", ".join([*phrases, f"on {sight.background[0]} {'same' if same else 'changed'}"])
 
 
 def _seen(sight: Sight) -> list[Thing | str | None]:
