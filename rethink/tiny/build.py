@@ -23,7 +23,7 @@ from ..editors.loading import load_editor
 from ..thinkers.loading import load_thinker
 from ..training import autoencoder, clip, instruct_pix2pix
 from ..training.loop import Plan, optimise, write_json
-from ..training.thinker_sft import Recipe, save
+from ..training.thinker_sft import Recipe
 from . import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER, make_thinker
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
 from .tasks import sample_task
@@ -293,7 +293,8 @@ def publish(work: Path, out: Path) -> None:
     if (work / "thinker-trained" / "config.json").exists():
         thinker = out / THINKER_FOLDER.name
         shutil.rmtree(thinker, ignore_errors=True)
-        save(load_thinker(work / "thinker-trained", dtype="fp16").module, work / "thinker-trained", thinker)
+        model = load_thinker(work / "thinker-trained", dtype="fp16").module
+        make_thinker.save(model, work / "thinker-trained", thinker)
     if (work / "clip" / "config.json").exists():
         shutil.rmtree(clip_folder, ignore_errors=True)
         CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)

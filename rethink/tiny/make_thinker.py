@@ -35,6 +35,9 @@ SPECIAL = {
     "pad": "<|pad|>", "start": "<|im_start|>", "end": "<|im_end|>", "vision_start": "<|vision_start|>",
     "vision_end": "<|vision_end|>", "image": "<|image_pad|>", "video": "<|video_pad|>",
 }  # fmt: skip
+EXTRA_TOKENS = {
+    "image_token": "image", "video_token": "video", "vision_bos_token": "vision_start", "vision_eos_token": "vision_end"
+}  # fmt: skip
 # What every answer repeats is one token each; they are ordinary text, not special.
 FORMS = (
     "<think>", "</think>\n", '<score>{"semantic": ', ', "quality": ', "}</score>\n", "<answer>", "</answer>",
@@ -84,8 +87,6 @@ def write_folder(folder: Path) -> None:
     tokenizer = make_tokenizer()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
-    tokens = folder / "tokenizer_config.json"  # transformers 5 has renamed the class, and still knows the old name
-    write_json(tokens, json.loads(tokens.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"})
     Qwen3VLConfig(**model_config(tokenizer)).save_pretrained(folder)
     mean = [0.5, 0.5, 0.5]
     pictures = {
@@ -95,6 +96,19 @@ def write_folder(folder: Path) -> None:
     write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **pictures})
     write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **pictures})
     write_json(folder / "processor_config.json", {"processor_class": "Qwen3VLProcessor"})
+    add_old_names(folder)
+
+
+def add_old_names(folder: Path) -> None:
+    """Says again what transformers 5 has written in words that transformers 4 does not know."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    rope = config["text_config"]["rope_parameters"]
+    config["text_config"] |= {"rope_theta": rope["rope_theta"], "rope_scaling": rope}
+    write_json(folder / "config.json", config)
+    tokens = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    named = {name: tokens[name] for name in EXTRA_TOKENS}
+    tokens |= {"tokenizer_class": "PreTrainedTokenizerFast", "extra_special_tokens": named}
+    write_json(folder / "tokenizer_config.json", tokens)
 
 
 def model_config(tokenizer) -> dict:
@@ -142,10 +156,7 @@ def make_tokenizer():
     return PreTrainedTokenizerFast(
         tokenizer_object=learner, eos_token=SPECIAL["end"], pad_token=SPECIAL["pad"], chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False, model_max_length=4096,
-        extra_special_tokens={
-            "image_token": SPECIAL["image"], "video_token": SPECIAL["video"],
-            "vision_bos_token": SPECIAL["vision_start"], "vision_eos_token": SPECIAL["vision_end"],
-        },
+        extra_special_tokens={name: SPECIAL[kind] for name, kind in EXTRA_TOKENS.items()},
     )  # fmt: skip
 
 
@@ -171,6 +182,11 @@ def _corpus():
         words = {word for text in texts for word in re.sub(r"\{\w*\}", " ", text).split()}
         for word in sorted(words):
             yield from [f" {word}"] * 3 * often + [word] * often
+
+
+def save(model, like: Path, out: Path) -> None:
+    thinker_sft.save(model, like, out)
+    add_old_names(out)
 
 
 def make_trajectories(editor, folder: Path, count: int, minutes: float, first: int, step: int, report) -> None:
@@ -209,4 +225,4 @@ def train(work: Path, recipe: Recipe, steps: int) -> None:
     )
     with state.main_process_first():
         if state.is_main_process:
-            thinker_sft.save(model, folder, work / "thinker-trained")
+            save(model, folder, work / "thinker-trained")
