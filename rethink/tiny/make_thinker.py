@@ -30,7 +30,7 @@ TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "n
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
 POLISHED, SPLIT_UP, WITH_DEMANDS = 0.04, 0.02, 0.05  # shares of lessons that are not plain critiques
 TURNS = 4  # of the trajectories that are learnt from
-REAL_EDITS = 0.4  # share of lessons that come from them
+REAL_EDITS = 0.2  # share of lessons that come from them
 SPECIAL = {
     "pad": "<|pad|>", "start": "<|im_start|>", "end": "<|im_end|>", "vision_start": "<|vision_start|>",
     "vision_end": "<|vision_end|>", "image": "<|image_pad|>", "video": "<|video_pad|>",

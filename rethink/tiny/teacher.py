@@ -20,7 +20,7 @@ from .tasks import LEVELS, Task, sample_task
 from .wordings import WORDINGS
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
-RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.4, 0.1, 0.22, 0.2  # shares of what a drawn edit did; the rest is doubly wrong
+RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
 SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor another
 
 
@@ -162,14 +162,14 @@ def _expected(task: Task) -> list[str]:
 
 
 def _compared(source: Scene, sight: Sight) -> str:
-    """What is seen in every place that shows something or did, each with whether it is as it was."""
-    seen, phrases = _seen(sight), []
+    """What is seen in every place that shows something or did, what was there, and whether that is the same."""
+    seen, was, phrases = _seen(sight), [shown(source.at(cell)) for cell in range(4)], []
     for cell, place in enumerate(PLACES):
-        if seen[cell] or source.at(cell):
-            same = seen[cell] == shown(source.at(cell))
-            phrases.append(f"{_phrase(seen[cell], place)} {'same' if same else 'changed'}")
-    same = sight.background == (source.background, source.gradient)
-    return ", ".join([*phrases, f"on {sight.background[0]} {'same' if same else 'changed'}"])
+        if seen[cell] or was[cell]:
+            same = "same" if seen[cell] == was[cell] else "changed"
+            phrases.append(f"{_phrase(seen[cell], place)} was {_looks(was[cell])} {same}")
+    same = "same" if sight.background == (source.background, source.gradient) else "changed"
+    return ", ".join([*phrases, f"on {sight.background[0]} was {source.background} {same}"])
 
 
 def _seen(sight: Sight) -> list[Thing | str | None]:
@@ -181,10 +181,12 @@ def _listed(things) -> str:
 
 
 def _phrase(thing: Thing | str | None, place: str) -> str:
-    return f"{'nothing' if thing is None else thing if isinstance(thing, str) else _looks(thing)} {place}"
+    return f"{_looks(thing)} {place}"
 
 
-def _looks(thing: Thing, any_color: bool = False) -> str:
+def _looks(thing: Thing | str | None, any_color: bool = False) -> str:
+    if not isinstance(thing, Thing):
+        return thing or "nothing"
     return f"{SIZES[thing.size]} {thing.shape if any_color else thing.name}"
 
 
@@ -226,14 +228,20 @@ def attempt(rng: Random, task: Task) -> Scene:
     if draw < RIGHT + UNTOUCHED:
         return task.source
     if draw < RIGHT + UNTOUCHED + MEDDLED:
-        return _meddle(rng, right, untouched)
+        return _meddle(rng, right, untouched, rng.choice((1, 1, 2, 3)))
     if draw < RIGHT + UNTOUCHED + MEDDLED + WRONG:
         return _meddle(rng, task.source, range(4)) if rng.random() < 0.5 else _meddle(rng, right, changed or range(4))
-    return _meddle(rng, _meddle(rng, rng.choice((right, task.source)), range(4)), range(4))
+    return _meddle(rng, rng.choice((right, task.source)), range(4), rng.choice((2, 3, 4)))
 
 
-def _meddle(rng: Random, scene: Scene, cells) -> Scene:
-    """The scene with one thing in one of `cells`, or the background, other than it was."""
+def _meddle(rng: Random, scene: Scene, cells, times: int = 1) -> Scene:
+    """The scene with things in `cells`, or the background, other than they were."""
+    for _ in range(times):
+        scene = _meddled(rng, scene, cells)
+    return scene
+
+
+def _meddled(rng: Random, scene: Scene, cells) -> Scene:
     while True:
         if rng.random() < 0.12:
             other = replace(scene, background=rng.choice([b for b in BACKGROUNDS if b != scene.background]))

@@ -262,10 +262,14 @@ def save(model: nn.Module, like: Path, out: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rethink.training.thinker_sft", description=__doc__)
-    parser.add_argument("--thinker", type=Path, required=True, help="transformers folder to begin with, e.g. Qwen3-VL-8B")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders with trajectories in or below them")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the trained thinker; checkpoints go beside it")
+    parser = argparse.ArgumentParser(
+        prog="python -m rethink.training.thinker_sft",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct")
+    parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
+    parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
     parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
     for field in fields(Recipe):
         name = f"--{field.name.replace('_', '-')}"
@@ -275,14 +279,34 @@ def main(arguments: list[str] | None = None) -> int:
             parser.add_argument(name, type=type(field.default), default=field.default, metavar=str(field.default))
     options = parser.parse_args(arguments)
     recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
-    template = options.template.read_text(encoding="utf-8") if options.template else TEMPLATE
-    conversations = from_folders(options.data, template, seed=recipe.seed)
-    print(f"{len(conversations)} conversations", flush=True)
-    # In full, Adam's small steps need fp32 weights; under adapters, what stands still may be small.
-    chat = load_thinker(options.thinker, dtype=recipe.precision if recipe.lora and recipe.precision != "no" else "fp32")
-    model = train(chat, conversations, recipe, options.out.with_name(options.out.name + "-checkpoints"))
-    save(model, options.thinker, options.out)
+    try:
+        conversations = from_folders(options.data, _template(options.template), seed=recipe.seed)
+        print(f"{len(conversations)} conversations", flush=True)
+        # In full, Adam's small steps need fp32 weights; under adapters, what stands still may be small.
+        chat = load_thinker(options.thinker, dtype="bf16" if recipe.lora and recipe.precision == "bf16" else "fp32")
+        model = train(chat, conversations, recipe, options.out.with_name(options.out.name + "-checkpoints"))
+        if _is_first():
+            save(model, options.thinker, options.out)
+    except RethinkError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
+
+
+def _template(path: Path | None) -> str:
+    if path is None:
+        return TEMPLATE
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"template: {path} cannot be read: {error}") from error
+
+
+def _is_first() -> bool:
+    """Whether this is the process that writes."""
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
 
 
 if __name__ == "__main__":

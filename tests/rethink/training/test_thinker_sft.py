@@ -246,7 +246,7 @@ def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path, caps
 @pytest.mark.parametrize("lora", [0, 4])
 def test_the_command_trains_a_folder_that_opens(folder, tmp_path, lora):
     trajectory(tmp_path / "data" / "run", (2, 5, 9))
-    arguments = ["--thinker", folder, "--data", tmp_path / "data", "--out", tmp_path / "out", "--lora", lora, "--pack"]
+    arguments = [folder, tmp_path / "data", tmp_path / "out", "--lora", lora, "--pack"]
     arguments += ["--batch", 1, "--precision", "no", "--workers", 0, "--learning-rate", 0.01]
     assert main([str(argument) for argument in arguments]) == 0
     before, after = (load_thinker(path, dtype="fp32") for path in (folder, tmp_path / "out"))
@@ -258,6 +258,15 @@ def test_the_command_trains_a_folder_that_opens(folder, tmp_path, lora):
     source = torch.rand(1, 128, 128, 3)
     said = critique(Thinker(after, max_tokens=8), source, [source], "make it red", ["make it red"], [0])
     assert said[0].status in ("unparsed", "ok", "repaired")
+
+
+def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
+    for arguments, message in (
+        ([folder, tmp_path, tmp_path / "out"], "none of the 0 trajectories"),
+        ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "none.txt"], "template: "),
+    ):
+        assert main([str(argument) for argument in arguments]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_the_rate_follows_steps_or_the_clock():
