@@ -41,7 +41,8 @@ EXTRA_TOKENS = {
 # What every answer repeats is one token each; they are ordinary text, not special.
 FORMS = (
     "<think>", "</think>\n", '<score>{"semantic": ', ', "quality": ', "}</score>\n", "<answer>", "</answer>",
-    "<checklist>\n", "</checklist>", *(f" {place}" for place in PLACES), "Source: ", ". Asked: ", ". Expected: ", ". Edited: ", ". Done: ", ". Else kept: ",
+    "<checklist>\n", "</checklist>", *(f" {place}" for place in PLACES), "Source: ", ". Asked: ", ". Expected: ",
+    ". Edited: ", ". Done: ", ". Else kept: ",
     *(f"\n{number}. " for number in range(2, 8)), *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
 )  # fmt: skip
 TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
