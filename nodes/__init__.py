@@ -3,8 +3,15 @@
 from comfy_api.latest import ComfyExtension
 
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
+from .think import ThinkWhileEdit
+from .think_loop import ThinkLoopClose, ThinkLoopOpen
+from .thinker import CritiqueEdit, LoadThinker
+from .trajectory import LoadTrajectory, SaveTrajectory, TrajectoryViewer
 
-NODES = [LoadEditor, SampleEdit, EditChain, Scene]
+NODES = [
+    LoadEditor, SampleEdit, EditChain, Scene, LoadThinker, CritiqueEdit, ThinkWhileEdit, ThinkLoopOpen, ThinkLoopClose,
+    TrajectoryViewer, SaveTrajectory, LoadTrajectory,
+]  # fmt: skip
 
 
 class RethinkExtension(ComfyExtension):

@@ -85,7 +85,7 @@ class SampleEdit(io.ComfyNode):
                     tooltip="What to change, as you would tell a person. A list of instructions edits the same picture "
                     "in as many ways, all as one batch.",
                 ),
-                _seed_input("The same seed gives the same edit. Another seed gives another one."),
+                seed_input("The same seed gives the same edit. Another seed gives another one."),
                 io.Int.Input(
                     "variations",
                     optional=True,
@@ -95,7 +95,7 @@ class SampleEdit(io.ComfyNode):
                     tooltip="How many edits of each picture, with the seeds seed, seed + 1, … They are made as one "
                     "batch; lower this if memory runs out.",
                 ),
-                *_settings_inputs(),
+                *settings_inputs(),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -145,8 +145,8 @@ class EditChain(io.ComfyNode):
                     default="",
                     tooltip="One instruction a line. Empty lines are skipped.",
                 ),
-                _seed_input("Instruction number i (from 0) uses seed + i."),
-                *_settings_inputs(),
+                seed_input("Instruction number i (from 0) uses seed + i."),
+                *settings_inputs(),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -184,7 +184,7 @@ class Scene(io.ComfyNode):
             description="A picture of the built-in world and an instruction that fits it: something to edit at once.",
             search_aliases=["sample image", "example", "demo", "test picture"],
             inputs=[
-                _seed_input("Another seed gives another picture and instruction."),
+                seed_input("Another seed gives another picture and instruction."),
                 io.Combo.Input(
                     "level",
                     options=list(LEVELS),
@@ -205,11 +205,11 @@ class Scene(io.ComfyNode):
         return io.NodeOutput(render([task.source]), task.instruction)
 
 
-def _seed_input(tooltip: str) -> io.Input:
+def seed_input(tooltip: str) -> io.Input:
     return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
 
 
-def _settings_inputs() -> list[io.Input]:
+def settings_inputs() -> list[io.Input]:
     """One input a field of Settings, of the same name. Zero, or leaving it out, leaves it to the editor."""
     return [
         io.Int.Input(

@@ -1,10 +1,10 @@
-"""Everything of ComfyUI that the pack touches: model folders, memory, progress, interrupt."""
+"""Everything of ComfyUI that the pack touches: model folders, memory, progress, interrupt, messages, results."""
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -14,6 +14,8 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
 from torch import Tensor
 
 from ..rethink.errors import OutOfMemory, RethinkError
@@ -22,10 +24,13 @@ from ..rethink.images import to_pil
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
+ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
 
 
 # Model folders
+
+folder_paths.add_model_folder_path("LLM", os.path.join(folder_paths.models_dir, "LLM"))  # as other packs call it
 
 
 def editor_names() -> list[str]:
@@ -44,20 +49,54 @@ def editor_path(name: str) -> Path:
 
         return EDITOR_FOLDER
     path = None
+    kind = "checkpoints" if _is_safetensors(str(name)) else "diffusers"
     if name in editor_names():  # and so nothing that climbs out with ".." or names a path of its own
-        kind = "checkpoints" if _is_safetensors(name) else "diffusers"
         path = folder_paths.get_full_path(kind, name) if kind == "checkpoints" else _diffusers_folders()[name]
     if path is None:
         raise RethinkError(
             f"editor: there is no “{name}” in ComfyUI's model folders; put a diffusers folder into models/diffusers or "
             "a .safetensors file into models/checkpoints, then choose it from the list."
         )
-    if not any(folder_paths.is_within_directory(base, str(path)) for base in folder_paths.get_folder_paths(kind)):
+    return _within(kind, Path(path), "editor")
+
+
+def thinker_names() -> list[str]:
+    """The transformers folders in models/LLM, those one level down as “owner/name”."""
+    return sorted(_folders("LLM", "config.json"))
+
+
+def thinker_path(name: str) -> Path:
+    """Where a thinker of `thinker_names` lies, or the built-in one; RethinkError as from `editor_path`."""
+    if name == BUILT_IN:
+        from ..rethink.tiny import THINKER_FOLDER
+
+        return THINKER_FOLDER
+    path = _folders("LLM", "config.json").get(name)
+    if path is None:
         raise RethinkError(
-            f"editor: “{name}” is a link that leads out of ComfyUI's model folders; "
-            "name the folder it leads to in extra_model_paths.yaml instead."
+            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a model that sees "
+            "into models/LLM, then choose it from the list."
         )
-    return Path(path)
+    return _within("LLM", path, "folder")
+
+
+def template_names() -> list[str]:
+    """The .txt files within the folders of thinkers, as “thinker/file.txt”."""
+    folders = _folders("LLM", "config.json")
+    return sorted(f"{name}/{file.name}" for name, folder in folders.items() for file in folder.glob("*.txt"))
+
+
+def template_text(name: str) -> str:
+    """What is in a file of `template_names`."""
+    if name not in template_names():
+        raise RethinkError(
+            f"template: there is no “{name}”; put the .txt file into the thinker's folder in models/LLM."
+        )
+    thinker, _, file = name.rpartition("/")
+    try:
+        return _within("LLM", thinker_path(thinker) / file, "template").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RethinkError(f"template: {name} cannot be read: {error}") from error
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -68,13 +107,27 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 def _diffusers_folders() -> dict[str, Path]:
-    """Name → folder of every pipeline in the diffusers folders, those one level down as “owner/name”."""
+    return _folders("diffusers", "model_index.json")
+
+
+def _folders(kind: str, index: str) -> dict[str, Path]:
+    """Name → folder of everything of a kind that has the file `index`, those one level down as “owner/name”."""
     found: dict[str, Path] = {}
-    for base in map(Path, folder_paths.get_folder_paths("diffusers")):
-        for pattern in ("*/model_index.json", "*/*/model_index.json"):
-            for index in base.glob(pattern):
-                found.setdefault(index.parent.relative_to(base).as_posix(), index.parent)
+    for base in map(Path, folder_paths.get_folder_paths(kind)):
+        for pattern in (f"*/{index}", f"*/*/{index}"):
+            for file in base.glob(pattern):
+                found.setdefault(file.parent.relative_to(base).as_posix(), file.parent)
     return found
+
+
+def _within(kind: str, path: Path, name: str) -> Path:
+    """The path, or RethinkError where a link leads out of the model folders of that kind."""
+    if not any(folder_paths.is_within_directory(base, str(path)) for base in folder_paths.get_folder_paths(kind)):
+        raise RethinkError(
+            f"{name}: “{path.name}” is a link that leads out of ComfyUI's model folders; "
+            "name the folder it leads to in extra_model_paths.yaml instead."
+        )
+    return path
 
 
 def _is_safetensors(name: str) -> bool:
@@ -83,8 +136,9 @@ def _is_safetensors(name: str) -> bool:
 
 # Memory
 
+_thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
-_patchers = WeakKeyDictionary()  # Editor → the ModelPatcher through which ComfyUI moves its weights
+_patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through which ComfyUI moves its weights
 
 
 def load_editor(name: str, dtype: str, offload: str):
@@ -113,20 +167,75 @@ def load_editor(name: str, dtype: str, offload: str):
     return editor
 
 
+def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
+    """The Chat of the thinker in the model folder `name`, loaded once however many nodes ask for it."""
+    from ..rethink.thinkers.loading import load_thinker
+
+    path = thinker_path(name)
+    device = memory.get_torch_device()
+    if dtype == "auto" and device.type != "cpu":  # where it will compute, not where it waits
+        dtype = "bf16" if memory.should_use_bf16(device) else "fp16"
+    key = (path.resolve(), stamp(path), dtype, quantization, str(device))
+    chat = _thinkers.get(key)
+    if chat is None:
+        managed = quantization == "none"  # quantized layers stay where they were made
+        home = memory.text_encoder_offload_device() if managed else device
+        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization))
+        _thinkers[key] = chat
+        if managed:
+            _patchers[chat] = ModelPatcher(chat.module, load_device=device, offload_device=home)
+    return chat
+
+
+class HostedChat:
+    """A Chat whose weights are on the device while it answers, and only then."""
+
+    def __init__(self, chat):
+        self._chat = chat
+        self.name, self.module = chat.name, chat.module
+
+    def chat(self, messages, images, **options) -> str:
+        with self._placed(1):
+            return self._chat.chat(messages, images, **options)
+
+    def chat_all(self, requests, **options) -> list:
+        with self._placed(len(requests)):
+            return self._chat.chat_all(requests, **options)
+
+    def forget(self) -> None:
+        """Give back what the device holds beside the weights."""
+        self._chat.forget()
+
+    def _placed(self, answers: int) -> AbstractContextManager[None]:
+        return placed(self, int(answers * memory.module_size(self.module) * ROOM_TO_THINK))
+
+
+def forget(*thinkers) -> None:
+    """Give back what the Chats of thinkers have remembered of a run that is over. None is no thinker."""
+    for thinker in thinkers:
+        if isinstance(getattr(thinker, "chat", None), HostedChat):
+            thinker.chat.forget()
+
+
+def on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
+    """Within it the editor can edit `rows` pictures of the size of `images`. See `placed`."""
+    room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
+    return placed(editor, room)
+
+
 @contextmanager
-def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
-    """Within it the editor's weights are where it computes, with room to edit `rows` pictures of the size of `images`.
+def placed(model, room: int) -> Iterator[None]:
+    """Within it the weights of an Editor or Chat are where it computes, with `room` bytes to work in.
 
     Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
     is unloaded before the error goes on, so that the next run works.
     """
-    patcher = _patchers.get(editor)
-    room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_A_PIXEL  # larger ones are scaled down to edit
+    patcher = _patchers.get(model)
     if patcher is None:
-        memory.free_memory(memory.module_size(editor.module) + room, memory.get_torch_device())
+        memory.free_memory(memory.module_size(model.module) + room, memory.get_torch_device())
     else:
         memory.load_models_gpu([patcher], memory_required=room, force_full_load=True)
-        editor.module.to(patcher.load_device)  # --novram leaves plain modules behind
+        model.module.to(patcher.load_device)  # --novram leaves plain modules behind
     try:
         yield
     except OutOfMemory:  # the tensors are gone by now, but other models may still fill the device
@@ -137,6 +246,22 @@ def on_device(editor, images: Tensor, rows: int) -> Iterator[None]:
             memory.soft_empty_cache()
 
 
+class Hosted:
+    """An Editor whose weights are on the device while it works, and only then: for loops that also use other models."""
+
+    def __init__(self, editor):
+        self._editor = editor
+        self.name = editor.name
+
+    def prepare(self, images: Tensor):
+        with on_device(self._editor, images, len(images)):
+            return self._editor.prepare(images)
+
+    def edit(self, prepared, instructions: Sequence[str], seeds: Sequence[int], *arguments, **options) -> Tensor:
+        with on_device(self._editor, prepared.images, len(seeds)):
+            return self._editor.edit(prepared, instructions, seeds, *arguments, **options)
+
+
 def _best_dtype(device: torch.device) -> str:
     if memory.should_use_fp16(device):
         return "fp16"
@@ -144,6 +269,11 @@ def _best_dtype(device: torch.device) -> str:
 
 
 # Progress and interrupt
+
+
+def stop_if_cancelled() -> None:
+    """Raise what ends the run in ComfyUI when the user has pressed Cancel."""
+    memory.throw_exception_if_processing_interrupted()
 
 
 def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:
@@ -156,7 +286,7 @@ def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int
 
     def report(step: int, total: int, preview: Callable[[], Tensor]) -> None:
         nonlocal shown
-        memory.throw_exception_if_processing_interrupted()
+        stop_if_cancelled()
         picture = None
         if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
             picture = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
@@ -175,3 +305,75 @@ def _sheet(images: Tensor) -> Tensor:
     sheet[:count] = images
     sheet = sheet.view(rows, columns, height, width, 3).transpose(1, 2)
     return sheet.reshape(1, rows * height, columns * width, 3)
+
+
+# Messages
+
+
+def send(event: str, data: dict) -> None:
+    """Tell the front end that queued the running prompt."""
+    server = PromptServer.instance
+    server.send_sync(event, data, server.client_id)
+
+
+def prompt_id() -> str:
+    """The id of the prompt whose node runs now; asked on that node's thread."""
+    return get_executing_context().prompt_id
+
+
+def display_id(hidden) -> str:
+    """The id under which people see a node that asked for the hidden unique_id and dynprompt."""
+    return hidden.dynprompt.get_display_node_id(hidden.unique_id)
+
+
+def is_running(prompt: str) -> bool:
+    """Whether the prompt of that id runs now."""
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+    return any(item[1] == prompt for item in running)
+
+
+# Folders of results
+
+
+def new_folder(prefix: str) -> Path:
+    """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
+
+    Raises RethinkError for a prefix that leads out of the output folder.
+    """
+    output = folder_paths.get_output_directory()
+    if not folder_paths.is_within_directory(output, os.path.join(output, os.path.dirname(os.path.normpath(prefix)))):
+        raise RethinkError(f"prefix: “{prefix}” leads out of ComfyUI's output folder; name a folder within it.")
+    base, name, number, _, _ = folder_paths.get_save_image_path(prefix, output)
+    return Path(base) / f"{name}_{number:05}_"
+
+
+def reference(file: Path) -> dict[str, str]:
+    """What names a file of the output, input or temp folder to the front end: /view's own arguments."""
+    for kind in ("output", "input", "temp"):
+        base = Path(folder_paths.get_directory_by_type(kind)).resolve()
+        if file.resolve().is_relative_to(base):
+            subfolder = file.parent.resolve().relative_to(base).as_posix()
+            return {"filename": file.name, "subfolder": subfolder, "type": kind}
+    raise RethinkError(
+        f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there."
+    )
+
+
+def referred(reference: dict[str, str]) -> Path:
+    """The file that a `reference` names; RethinkError for one that leads out of its folder."""
+    base = folder_paths.get_directory_by_type(reference["type"])
+    file = Path(base or "", reference["subfolder"], reference["filename"])
+    if base is None or not folder_paths.is_within_directory(base, str(file)):
+        raise RethinkError(f"trajectory: {file} is not in ComfyUI's folders.")
+    return file
+
+
+def result_folders(index: str) -> dict[str, Path]:
+    """“output/a/b” → every folder in ComfyUI's output and input folders, down to two levels, that has a file `index`."""
+    found: dict[str, Path] = {}
+    for kind in ("output", "input"):
+        base = Path(folder_paths.get_directory_by_type(kind))
+        for pattern in (f"*/{index}", f"*/*/{index}"):
+            for file in base.glob(pattern):
+                found[f"{kind}/{file.parent.relative_to(base).as_posix()}"] = file.parent
+    return found

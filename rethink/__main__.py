@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rethink",
-        description="Edit images by written instruction.",
+        description="Edit images by written instruction, and think while doing so.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,7 +79,10 @@ def _add_think(commands) -> None:
     think.add_argument("-o", "--output", type=Path, help="folder of the trajectory; default: IMAGE-thinking")
     think.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
     for who, note in (("thinker", "criticizes and rewrites"), ("judge", "scores in the thinker's place; optional")):
-        think.add_argument(f"--{who}", required=who == "thinker", help=f"transformers folder or server address; {note}")
+        think.add_argument(
+            f"--{who}", default="built-in" if who == "thinker" else None,
+            help=f"built-in, a transformers folder, or a server's address; {note}",
+        )  # fmt: skip
         prefix = "--" if who == "thinker" else "--judge-"
         think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
         think.add_argument(
@@ -148,7 +151,7 @@ def run_edit(options) -> int:
 
 def run_think(options) -> int:
     from .images import load_image
-    from .loop import Rules, check_same_run, options_of, think_while_edit
+    from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
     from .trajectory import load_trajectory, new_trajectory, record
 
     image = load_image(options.image)
@@ -158,15 +161,16 @@ def run_think(options) -> int:
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
     folder = options.output or options.image.with_name(f"{options.image.stem}-thinking")
-    how = options_of(Rules(**rules), settings, editor.name, thinker.chat.name, judge.chat.name if judge else "")
+    mask = load_image(options.mask)[..., 0] if options.mask else None
+    how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
     done = ()
     if options.resume:
         trajectory = load_trajectory(folder)
         check_same_run(trajectory, image, options.instruction, how)
         trajectory, done = trajectory.with_options(how).going_on(options.candidates)
     else:
-        trajectory = new_trajectory(folder, image, options.instruction, how)
-    mask = load_image(options.mask)[..., 0] if options.mask else None
+        source = checked_source(image, options.instruction)
+        trajectory = new_trajectory(folder, source, options.instruction, how)
     run = think_while_edit(
         editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
         on_step=_progress, **rules,
@@ -194,8 +198,10 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
         chat = ServerChat(where, model, key_variable)
     else:
         from .thinkers.loading import load_thinker
+        from .tiny import THINKER_FOLDER
 
-        chat = load_thinker(where, dtype=options.dtype, device=options.device)
+        path = THINKER_FOLDER if where == "built-in" else where
+        chat = load_thinker(path, dtype=options.dtype, device=options.device)
     try:
         wording = template.read_text(encoding="utf-8") if template else TEMPLATE
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ comes next is a function of the steps so far (`decide`), so a run that was cut o
 image is scored, the last one too, and the best one counts.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -111,27 +112,26 @@ def think_while_edit(
     Raises RethinkError for whatever the user can mend, and what the editor raises.
     """
     rules = Rules(**rules)
-    source = eight_bits(as_image(source, "source"))
-    if len(source) != 1:
-        raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}.")
-    if not instruction.strip():
-        raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
+    source = checked_source(source, instruction)
     steps = list(done)
     if len(steps) % rules.candidates:
-        raise RethinkError(f"candidates: the run to go on with does not have {rules.candidates} a turn; keep its number.")
+        raise RethinkError(
+            f"candidates: the run to go on with does not have {rules.candidates} a turn; keep its number."
+        )
     try:
-        demands = _demands(steps, thinker, judge, source, instruction, rules, on_token)
-        first = _first(steps, thinker, source, instruction, rules, on_token)
+        demands = demands_of(steps, judge or thinker, source, instruction, rules, on_token)
+        following = (
+            decide(steps, rules, demands) if steps else first_prompt(thinker, source, instruction, rules, on_token)
+        )
     except ThinkerError as error:
         return Stop("failed", str(error))
-    following = decide(steps, instruction, rules, demands) if steps else first
     while True:
         if steps and steer is not None and isinstance(following, Next):
             following = steer(tuple(steps), following)
         if isinstance(following, Stop):
             return following
         turn = steps[-1].turn + 1 if steps else 1
-        base = source if rules.base == "source" or not steps else _last_best(steps).image
+        base = source if rules.base == "source" or not steps else last_best(steps).image
         seeds = seeds_of(turn, rules)
         started = time.perf_counter()
         prepared = editor.prepare(base)
@@ -144,7 +144,17 @@ def think_while_edit(
         )  # fmt: skip
         steps = [replace(step, image=None) for step in steps] + made  # pixels of the current turn only
         yield from made
-        following = decide(steps, instruction, rules, demands)
+        following = decide(steps, rules, demands)
+
+
+def checked_source(source: Tensor, instruction: str) -> Tensor:
+    """The source as it is edited and recorded, [1, H, W, 3] of 8 bits; RethinkError where a run cannot begin."""
+    source = as_image(source, "source")
+    if len(source) != 1:
+        raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}; make it a list.")
+    if not instruction.strip():
+        raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
+    return eight_bits(source)
 
 
 def look(
@@ -202,7 +212,7 @@ def is_accepted(step: Step, rules: Rules, demands: Sequence[str] = ()) -> bool:
     return verified and verdict.semantic >= rules.accept[0] and verdict.quality >= rules.accept[1]
 
 
-def decide(steps: Sequence[Step], instruction: str, rules: Rules, demands: Sequence[str] = ()) -> Next | Stop:
+def decide(steps: Sequence[Step], rules: Rules, demands: Sequence[str] = ()) -> Next | Stop:
     """What comes after these steps, of which there is at least one whole turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
@@ -215,16 +225,16 @@ def decide(steps: Sequence[Step], instruction: str, rules: Rules, demands: Seque
         return Stop("turns")
     if rules.patience and turn - steps[best_of(steps)].turn >= rules.patience:
         return Stop("plateau", f"No better edit in {rules.patience} turn(s).")
-    best = _last_best(steps)
+    best = last_best(steps)
     if best.critique.next_prompt:
         return Next(best.critique.next_prompt, "thinker")
     return Next(best.prompt, best.prompt_by)  # nothing better was said: the same words, with another seed
 
 
 def seeds_of(turn: int, rules: Rules) -> list[int]:
-    """The seeds of a turn's candidates; no two steps of a run share one."""
+    """The seeds of a turn's candidates, 64 bits each; no two steps of a run share one."""
     first = rules.seed + (turn - 1) * rules.candidates
-    return list(range(first, first + rules.candidates))
+    return [(first + candidate) % 2**64 for candidate in range(rules.candidates)]
 
 
 def eight_bits(image: Tensor) -> Tensor:
@@ -232,10 +242,23 @@ def eight_bits(image: Tensor) -> Tensor:
     return (image * 255).round().to(torch.uint8).float() / 255
 
 
-def options_of(rules: Rules, settings: Settings, editor: str, thinker: str, judge: str = "") -> dict[str, Any]:
-    """How a run is run, as a Trajectory's options: plain JSON values."""
-    plain = {"rules": {**asdict(rules), "accept": list(rules.accept)}, "settings": asdict(settings)}
-    return plain | {"editor": editor, "thinker": thinker, "judge": judge}
+def options_of(
+    rules: Rules,
+    settings: Settings,
+    editor: str,
+    thinker: Thinker,
+    judge: Thinker | None = None,
+    mask: Tensor | None = None,
+) -> dict[str, Any]:
+    """How a run is run, as a Trajectory's options: plain JSON values. A mask leaves its fingerprint."""
+    return {
+        "rules": {**asdict(rules), "accept": list(rules.accept)},
+        "settings": asdict(settings),
+        "editor": editor,
+        "thinker": thinker.chat.name,
+        "judge": judge.chat.name if judge else "",
+        "mask": "" if mask is None else hashlib.sha256(mask.cpu().float().numpy().tobytes()).hexdigest()[:16],
+    }
 
 
 def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> None:
@@ -249,32 +272,37 @@ def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, opt
         raise RethinkError(f"trajectory: {trajectory.folder} was run with another choice of {', '.join(other)}.")
 
 
-def _last_best(steps: Sequence[Step]) -> Step:
+def last_best(steps: Sequence[Step]) -> Step:
+    """The best candidate of the last turn: the one that goes on."""
     last = [step for step in steps if step.turn == steps[-1].turn]
     return last[best_of(last)]
 
 
-def _first(
-    steps: Sequence[Step], thinker: Thinker, source: Tensor, instruction: str, rules: Rules, on_token: OnToken | None
+def first_prompt(
+    thinker: Thinker, source: Tensor, instruction: str, rules: Rules, on_token: OnToken | None = None
 ) -> Next:
-    if steps or rules.start == "instruction":
+    """What turn 1 is told. Raises ThinkerError when the thinker shall word it and does not answer."""
+    if rules.start == "instruction":
         return Next(instruction, "user")
     return Next(polish(thinker, source, instruction, rules.seed, on_token), "thinker")
 
 
-def _demands(
+def demands_of(
     steps: Sequence[Step],
     thinker: Thinker,
-    judge: Thinker | None,
     source: Tensor,
     instruction: str,
     rules: Rules,
-    on_token: OnToken | None,
+    on_token: OnToken | None = None,
 ) -> tuple[str, ...]:
+    """What a checklist verifies: what the steps so far verified, or the instruction split by `thinker`.
+
+    Empty where the rules want none. Raises ThinkerError when the thinker does not answer.
+    """
     if not rules.checklist:
         return ()
     for step in steps:  # a run that goes on verifies what it verified before
         verdict = step.judge or step.critique
         if verdict.checklist:
             return tuple(demand.text for demand in verdict.checklist)
-    return split(judge or thinker, source, instruction, rules.seed, on_token)
+    return split(thinker, source, instruction, rules.seed, on_token)

@@ -6,6 +6,7 @@ picture before the line that names it, so that a run that is killed anywhere goe
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
@@ -19,6 +20,7 @@ from .images import load_image, to_pil
 
 SCHEMA = 1
 FILE = "trajectory.json"
+SOURCE = "source.png"
 STATUSES = ("ok", "repaired", "unparsed", "failed")
 
 
@@ -142,7 +144,7 @@ class Trajectory:
     @property
     def source(self) -> Tensor:
         """IMAGE [1, H, W, 3]."""
-        return load_image(self.folder / "source.png")
+        return load_image(self.folder / SOURCE)
 
     def image(self, step: Step) -> Tensor:
         """IMAGE [1, H, W, 3] of one step."""
@@ -169,17 +171,37 @@ class Trajectory:
         seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
+    def copied(self, folder: Path) -> "Trajectory":
+        """The same run in another folder, which must not be there yet."""
+        folder.mkdir(parents=True)
+        for name in (SOURCE, *(step.file for step in self.steps)):
+            shutil.copyfile(self.folder / name, folder / name)
+        return self._written(folder=folder)
+
     def with_options(self, options: dict[str, Any]) -> "Trajectory":
         """Write how the run is run from here on."""
         return self._written(options=options)
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What trajectory.json holds: plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "instruction": self.instruction,
+            "source": SOURCE,
+            "options": self.options,
+            "steps": [step_record(step) for step in self.steps],
+            "best": self.best,
+            "chosen": self.chosen,
+            "stopped": self.stopped,
+            "message": self.message,
+        }
+
     def _written(self, **changes) -> "Trajectory":
         after = replace(self, **changes)
-        record = {"schema": SCHEMA, "instruction": after.instruction, "source": "source.png", "options": after.options}
-        record["steps"] = [_step_record(step) for step in after.steps]
-        record |= {"best": after.best, "chosen": after.chosen, "stopped": after.stopped, "message": after.message}
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace('{"turn"', '\n{"turn"')
-        _write(self.folder / FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        text = json.dumps(after.record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = text.replace('{"turn"', '\n{"turn"')  # a line a step, for people and for diff
+        _write(after.folder / FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
         return after
 
 
@@ -193,7 +215,7 @@ def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, opt
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise RethinkError(f"trajectory: {folder} is not empty; choose another folder, or resume the run in it.")
-        _save_image(source, folder / "source.png")
+        _save_image(source, folder / SOURCE)
         return Trajectory(folder, instruction, options)._written()
     except OSError as error:
         raise RethinkError(f"trajectory: {folder} cannot be written: {error}") from error
@@ -221,7 +243,7 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
         trajectory = Trajectory(folder, steps=steps, **{key: record[key] for key in keys})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RethinkError(f"trajectory: {folder / FILE} is damaged ({error!r}).") from error
-    for name in ("source.png", *(step.file for step in steps)):
+    for name in (SOURCE, *(step.file for step in steps)):
         if Path(name).name != name or not (folder / name).is_file():  # a record names nothing outside its folder
             raise RethinkError(f"trajectory: {folder / name} is missing; copy the whole folder.")
     if trajectory.chosen is not None and trajectory.chosen not in range(len(steps)):
@@ -244,10 +266,11 @@ def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[
         yield trajectory
 
 
-def _step_record(step: Step) -> dict[str, Any]:
-    record = asdict(replace(step, image=None))  # asdict would copy the pixels
-    del record["image"]
-    return record
+def step_record(step: Step) -> dict[str, Any]:
+    """A step as trajectory.json holds it: its fields by their names, all but the image."""
+    values = asdict(replace(step, image=None))  # asdict would copy the pixels
+    del values["image"]
+    return values
 
 
 def _step_of(record: dict[str, Any]) -> Step:
@@ -273,6 +296,4 @@ def _write(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a file beside `path`, and put it in its place in one move."""
     part = path.with_name(path.name + ".part")
     write(part)
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
     os.replace(part, path)

@@ -8,9 +8,9 @@ from .tasks import KINDS, LEVELS, Task, sample_task
 
 EDITOR_FOLDER = Path(__file__).parent / "editor"  # a StableDiffusionInstructPix2PixPipeline
 CLIP_FOLDER = Path(__file__).parent / "clip"  # a CLIPModel with its processor
-THINKER_FOLDER = Path(__file__).parent / "thinker"  # a Qwen3VLForConditionalGeneration with its processor
+THINKER_FOLDER = Path(__file__).parent / "thinker"  # a Qwen3VLForConditionalGeneration
 
 __all__ = [
-    "CLIP_FOLDER", "EDITOR_FOLDER", "KINDS", "LEVELS", "Scene", "THINKER_FOLDER", "Task", "Thing", "Verdict", "judge", "render",
-    "sample_task",
+    "CLIP_FOLDER", "EDITOR_FOLDER", "KINDS", "LEVELS", "THINKER_FOLDER", "Scene", "Task", "Thing", "Verdict", "judge",
+    "render", "sample_task",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from . import EDITOR_FOLDER
 from .oracle import Verdict, judge
 from .scene import render
 from .tasks import KINDS, LEVELS, Task, sample_task
+from .wordings import HELD_OUT_WORDINGS
 
 BATCH = 25
 
@@ -22,6 +23,7 @@ def run(cases: int, report=print) -> int:
         figures[name] = summarise(evaluate(editor, tasks))
         success, done, kept, psnr = figures[name].values()
         report(f"{name:<22}{success:>9.1%}{done:>9.1%}{kept:>9.1%}{psnr:>11.1f} dB")
+    figures["wordings"] = by_wording(editor, cases // 2, report)
     figures["seeds_differ"] = different_answers(editor, cases // 4)
     report(f"{'seeds_differ':<22}{figures['seeds_differ']:>9.2f} places for 8 seeds, where the place is left open")
     report(json.dumps({"bench": "tiny", "cases": cases, "rows": figures}))
@@ -32,6 +34,19 @@ def rows() -> list[tuple[str, dict]]:
     levels = [(level, {"level": level}) for level in LEVELS]
     held_out = [("held-out wordings", {"wording": "held_out"}), ("held-out combinations", {"looks": "held_out"})]
     return levels + held_out + [(kind, {"kind": kind}) for kind in KINDS]
+
+
+def by_wording(editor, cases: int, report) -> dict[str, float]:
+    """The success of every held-out wording, of `cases` tasks for each kind of edit."""
+    rates = {}
+    for kind in KINDS:
+        tasks = [sample_task(seed, kind=kind, wording="held_out") for seed in range(cases)]
+        verdicts = evaluate(editor, tasks)
+        for wording in HELD_OUT_WORDINGS[kind]:
+            successes = [v.success for v, task in zip(verdicts, tasks) if task.wording == wording]
+            rates[wording] = sum(successes) / max(1, len(successes))
+            report(f"{wording:<50}{rates[wording]:>9.1%} of {len(successes)}")
+    return rates
 
 
 def evaluate(editor, tasks: list[Task]) -> list[Verdict]:

@@ -344,7 +344,7 @@ def main(arguments: list[str] | None = None) -> int:
     if wanted("editor"):
         build_editor(options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report)
     if wanted("decoder"):
-        polish_decoder(options.work, plan(3_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
+        polish_decoder(options.work, plan(10_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("clip"):
         build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("trajectories"):

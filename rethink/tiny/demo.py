@@ -49,8 +49,14 @@ def draw_sheet(sources: list, tasks: list, results: list, verdicts: list) -> Ima
             y += 34
         note, color = ("done, all else kept", GOOD) if verdict.success else ("not quite", BAD)
         draw.text((text, y + 10), note, color, ImageFont.load_default(18))
-        draw.text((text + TEXT - 16, top + SIDE // 2 - 17), "→", QUIET, ImageFont.load_default(26))
+        arrow(draw, text + TEXT + MARGIN // 2, top + SIDE // 2)
     return sheet
+
+
+def arrow(draw: ImageDraw.ImageDraw, tip: int, y: int) -> None:
+    """Pillow's own font has none."""
+    draw.line([(tip - 26, y), (tip, y)], QUIET, 3)
+    draw.line([(tip - 9, y - 8), (tip, y), (tip - 9, y + 8)], QUIET, 3, joint="curve")
 
 
 def wrap(draw: ImageDraw.ImageDraw, text: str, font, width: int) -> list[str]:

@@ -26,13 +26,17 @@ TRAIN_LOOKS = tuple(look for look in LOOKS if look not in HELD_OUT_LOOKS)
 
 @dataclass(frozen=True)
 class Task:
-    """One exercise: a source, an instruction, and every scene that counts as having followed it (the first is typical)."""
+    """One exercise: a source, an instruction, and every scene that counts as having followed it (the first is typical).
+
+    wording: the template of the instruction, "" where it was not made of one.
+    """
 
     source: Scene
     instruction: str
     accepted: tuple[Scene, ...]
     kind: str
     level: str
+    wording: str = ""
 
     @property
     def target(self) -> Scene:
@@ -83,8 +87,8 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
         return None
     if level == "unusual":
         words = {name: _with_synonyms(rng, text) for name, text in words.items()}
-    instruction = rng.choice(TABLES[level][wording][kind]).format(**words)
-    return Task(source, _with_articles(instruction), accepted, kind, level)
+    wording = rng.choice(TABLES[level][wording][kind])
+    return Task(source, _with_articles(wording.format(**words)), accepted, kind, level, wording)
 
 
 def _held_out_change(source: Scene, target: Scene) -> bool:
@@ -300,4 +304,5 @@ def _reasoning_task(rng: Random, scene: Scene, wordings: dict[str, list[str]]) -
     if not asked or has_held_out_look(asked[2]):
         return None
     kind, words, done = asked
-    return Task(scene, rng.choice(wordings[name]).format(**words), (done,), kind, "reasoning")
+    wording = rng.choice(wordings[name])
+    return Task(scene, wording.format(**words), (done,), kind, "reasoning", wording)

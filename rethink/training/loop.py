@@ -95,7 +95,7 @@ def optimise(
     report = report if accelerator.is_main_process else _silent
     started, since, recent = time.monotonic() - progress.seconds, time.monotonic(), []
     for batch in endless(loader):
-        done = max(progress.step / plan.steps, agreed(progress.seconds) / 60 / plan.minutes if plan.minutes else 0)
+        done = agreed(accelerator, share_done(progress, plan))
         if done >= 1:
             break
         for group in optimizer.param_groups:
@@ -126,18 +126,21 @@ def optimise(
     average.copy_to(weights)
 
 
+def share_done(progress: Progress, plan: Plan) -> float:
+    return max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
+
+
+def agreed(accelerator, value: float) -> float:
+    """The mean over all processes: their clocks differ, and one that ended a step early would leave the others waiting."""
+    if accelerator.num_processes == 1:
+        return value
+    return accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean").item()
+
+
 def rate(step: int, done: float, plan: Plan) -> float:
     """The factor on the learning rate: up over `warmup` steps, level, then linearly down to 1%."""
     down = max(0.0, (done - plan.decay_from) / (1 - plan.decay_from)) if plan.decay_from < 1 else 0.0
     return min(1.0, (step + 1) / max(1, plan.warmup)) * (1 - 0.99 * down)
-
-
-def agreed(value: float) -> float:
-    """The main process's value in every process: one that ended a step before the others would leave them waiting."""
-    from accelerate import PartialState
-    from accelerate.utils import broadcast
-
-    return float(broadcast(torch.tensor(value, device=PartialState().device)))
 
 
 def endless(loader):

@@ -83,8 +83,8 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
         train_dataset=_lazy(conversations, length),
         data_collator=Collate(chat, recipe.pack),
         processing_class=chat.tokenizer,
-        callbacks=[_ending(clock, recipe)],
     )
+    trainer.add_callback(_ending(clock, recipe, trainer.accelerator))
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.is_dir() else None)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     return trained.merge_and_unload() if recipe.lora else trained
@@ -180,9 +180,9 @@ class Clock:
         self.minutes, self.warmup = minutes, warmup
         self.seconds, self.done = 0.0, 0.0
 
-    def tick(self, step: int, steps: int, seconds: float) -> None:
-        self.seconds = agreed(self.seconds + seconds) if self.minutes else 0.0
-        self.done = max(step / steps, self.seconds / 60 / self.minutes if self.minutes else 0)
+    def tick(self, share: float, seconds: float) -> None:
+        self.seconds = seconds
+        self.done = max(share, seconds / 60 / self.minutes if self.minutes else 0)
 
     def __call__(self, step: int) -> float:
         if self.done < self.warmup:
@@ -190,7 +190,7 @@ class Clock:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - self.warmup) / (1 - self.warmup))))
 
 
-def _ending(clock: Clock, recipe: Recipe) -> Any:
+def _ending(clock: Clock, recipe: Recipe, accelerator) -> Any:
     """The callback that keeps the clock and stops when its time is over."""
     from transformers import TrainerCallback
 
@@ -200,9 +200,8 @@ def _ending(clock: Clock, recipe: Recipe) -> Any:
             clock.minutes, clock.warmup = recipe.minutes, recipe.warmup  # a checkpoint brings back those of its time
 
         def on_optimizer_step(self, args, state, control, **kwargs):
-            now = time.monotonic()
-            clock.tick(state.global_step + 1, state.max_steps, now - self.since)
-            self.since = now
+            seconds, self.since = time.monotonic() - self.since, time.monotonic()
+            clock.tick((state.global_step + 1) / state.max_steps, agreed(accelerator, clock.seconds + seconds))
 
         def on_step_end(self, args, state, control, **kwargs):
             control.should_training_stop |= clock.done >= 1

@@ -1,6 +1,7 @@
 """A real ComfyUI as a subprocess with its own Python, in a base directory of its own: the user's one is not touched."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,9 @@ import pytest
 
 from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
 from tests.miniatures import write_folder
+
+
+KEY = "sk-planted-0123456789abcdef"
 
 
 class Server:
@@ -76,7 +80,13 @@ def server(tmp_path_factory):
     command = [python, "main.py", "--cpu", "--port", str(port), "--base-directory", base, "--disable-auto-launch"]
     command += ["--database-url", "sqlite:///:memory:"]
     with log.open("wb") as out:
-        process = subprocess.Popen([*map(str, command)], cwd=root, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [*map(str, command)],
+            cwd=root,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "RETHINK_TEST_KEY": KEY},
+        )
     try:
         yield ready(Server(f"http://127.0.0.1:{port}", log), process)
     finally:

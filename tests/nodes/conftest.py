@@ -13,8 +13,10 @@ from tests.hosts import PACK_ROOT, STANDIN
 sys.path.insert(0, str(STANDIN))
 
 import folder_paths  # noqa: E402
+import server  # noqa: E402
 from comfy import model_management, utils  # noqa: E402
 
+from tests.miniature_thinkers import write_thinker  # noqa: E402
 from tests.miniatures import INSTRUCT, write_folder  # noqa: E402
 from tests.standin.executor import load_pack, node_classes  # noqa: E402
 
@@ -45,20 +47,35 @@ def miniature(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("models") / "miniature", INSTRUCT)
 
 
+@pytest.fixture(scope="session")
+def vision_folder(tmp_path_factory):
+    return write_thinker(tmp_path_factory.mktemp("thinker") / "vision")
+
+
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """Empty model folders, by kind."""
-    kinds = {kind: tmp_path / "models" / kind for kind in ("diffusers", "checkpoints")}
+    kinds = {kind: tmp_path / "models" / kind for kind in ("diffusers", "checkpoints", "LLM")}
     for folder in kinds.values():
         folder.mkdir(parents=True)
     monkeypatch.setattr(folder_paths, "folders", {kind: [str(folder)] for kind, folder in kinds.items()})
     return SimpleNamespace(**kinds)
 
 
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Empty folders of results, by kind."""
+    monkeypatch.setattr(folder_paths, "base", str(tmp_path))
+    for kind in ("output", "input", "temp"):
+        (tmp_path / kind).mkdir()
+    return SimpleNamespace(**{kind: tmp_path / kind for kind in ("output", "input", "temp")})
+
+
 @pytest.fixture(autouse=True)
 def fresh_host():
-    """No progress reported, nothing loaded, nothing interrupted."""
+    """No progress reported, nothing loaded, nothing said, nothing interrupted."""
     utils.reports.clear()
+    server.sent.clear()
     model_management.loaded.clear()
     yield
     model_management.interrupt_current_processing(False)

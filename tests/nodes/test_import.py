@@ -16,7 +16,7 @@ from tests.standin.executor import load_pack, node_classes
 from pathlib import Path
 pack = load_pack(Path(sys.argv[1]), sys.argv[2])
 sys.path.remove({str(PACK_ROOT)!r})
-assert len([i for i in node_classes(pack) if i.startswith("Rethink")]) == 4
+assert len([i for i in node_classes(pack) if i.startswith("Rethink")]) >= 12
 assert "NODE_CLASS_MAPPINGS" not in vars(pack) and Path(sys.argv[1], pack.WEB_DIRECTORY).is_dir()
 assert "rethink" not in sys.modules and "nodes" not in sys.modules, "absolute imports"
 heavy = [name for name in {HEAVY!r} if name in sys.modules]

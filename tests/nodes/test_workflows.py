@@ -6,11 +6,14 @@ import shutil
 import pytest
 
 from tests.hosts import PACK_ROOT
-from tests.standin.executor import run, validate
+from tests.standin.executor import DYNAMIC, run, validate
 
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
+# ComfyUI's own models run in ComfyUI itself.
+RUNNABLE = [n for n in NAMES if "UNETLoader" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
 def read_json(path):
@@ -28,37 +31,60 @@ def graph_of_ui(workflow, classes):
     for node in workflow["nodes"]:
         if node["type"] in NOTES:
             continue
-        described = classes[node["type"]].describe()["input"]
-        inputs = {}
         values = iter(node["widgets_values"])
-        for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
-            if "default" in options:
-                inputs[name] = next(values)
-                if options.get("control_after_generate"):
-                    assert next(values) in ("fixed", "increment", "decrement", "randomize")
+        inputs = widget_values(classes[node["type"]].describe()["input"], values)
         assert next(values, None) is None
         inputs |= {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
         graph[str(node["id"])] = (node["type"], inputs)
     return graph
 
 
+def widget_values(described, values, prefix=""):
+    """Those of the inputs that a choice brings along come behind it."""
+    inputs = {}
+    for name, (io_type, options) in {**described["required"], **described.get("optional", {})}.items():
+        if io_type == DYNAMIC:
+            inputs[prefix + name] = key = next(values)
+            chosen = next(option["inputs"] for option in options["options"] if option["key"] == key)
+            inputs |= widget_values(chosen, values, f"{prefix}{name}.")
+        elif io_type in WIDGETS:
+            inputs[prefix + name] = next(values)
+            if options.get("control_after_generate"):
+                assert next(values) in ("fixed", "increment", "decrement", "randomize")
+    return inputs
+
+
 @pytest.fixture
-def prompt(request, part, models, miniature):
-    """An API workflow; where the built-in editor has not been trained yet, a miniature takes its place."""
+def prompt(request, part, models, results, miniature, vision_folder):
+    """An API workflow; miniatures take the place of its models, but of the built-in ones that have been trained."""
     prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
-    if not part("rethink.tiny").EDITOR_FOLDER.exists():
-        shutil.copytree(miniature, models.diffusers / "miniature")
-        for node in prompt.values():
-            if node["class_type"] == "RethinkLoadEditor":
-                node["inputs"]["editor"] = "miniature"
+    tiny = part("rethink.tiny")
+    for node in prompt.values():
+        inputs = node["inputs"]
+        if node["class_type"] == "RethinkLoadEditor":
+            if inputs["editor"] != "built-in":
+                shutil.copytree(miniature, models.diffusers / inputs["editor"])
+            elif not tiny.EDITOR_FOLDER.exists():
+                inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
+        elif node["class_type"] == "RethinkLoadThinker":
+            if inputs["backend"] != "built-in" or not tiny.THINKER_FOLDER.exists():
+                folder = inputs.get("backend.folder", "miniature")
+                shutil.copytree(vision_folder, models.LLM / folder)
+                node["inputs"] = {
+                    "backend": "local folder", "backend.folder": folder, "backend.dtype": "auto",
+                    "backend.quantization": "none", "backend.template": "Rethink's own", "max_tokens": 16,
+                }  # fmt: skip
     return prompt
 
 
 def test_there_are_workflows():
-    assert {"built_in_edit", "edit_chain", "variations"} <= set(NAMES)
+    assert {
+        "built_in_edit", "edit_chain", "variations", "built_in_think", "think_any_graph", "kontext_think",
+        "qwen_server_think", "native_think",
+    } <= set(NAMES)  # fmt: skip
 
 
-@pytest.mark.parametrize("prompt", NAMES, indirect=True)
+@pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)
 def test_runs(prompt, classes):
     results = run(prompt, classes)
     ends = [i for i, node in prompt.items() if node["class_type"] == "SaveImage"]

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from rethink.images import load_image, save_image
+from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT
+from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
 
 
@@ -73,3 +75,34 @@ def test_the_demo_edits_well_and_shows_it(tmp_path):
     assert sum(line[:1] == ["done"] for line in lines) >= 4, ran.stdout  # of six
     height, width = load_image(tmp_path / "demo.png").shape[1:3]
     assert height > 1500 and width > 900
+
+
+@pytest.fixture(scope="module")
+def thinker(tmp_path_factory):
+    return write_thinker(tmp_path_factory.mktemp("models") / "thinker")
+
+
+def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 2, "--max-tokens", 8]
+    ran = rethink(*how, "--turns", 2)
+    assert ran.returncode == 0, ran.stderr
+    turns = ran.stdout.splitlines()
+    assert [line[:6] for line in turns[:2]] == ["turn 1", "turn 2"] and "no score" in turns[0]
+    best = photo.with_name("my photo-thinking") / "turn-0001-00.png"
+    assert turns[2] == str(best) and load_image(best).shape == (1, 50, 70, 3)
+    assert load_trajectory(best.parent).stopped == "turns"
+
+    again = rethink(*how, "--turns", 2)
+    assert again.returncode == 2 and "is not empty" in again.stderr  # nothing is written over
+    more = rethink(*how, "--turns", 3, "--resume")
+    assert more.returncode == 0 and [line[:6] for line in more.stdout.splitlines()[:-1]] == ["turn 3"]
+    other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
+    assert other.returncode == 2 and "another choice of rules" in other.stderr
+
+
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
+    ran = rethink(
+        "think", photo, "make it red", "--editor", editor, "--steps", 2, "--thinker", "http://127.0.0.1:9/v1",
+        "--model", "m", "--key-variable", "sk-planted-0123", "-o", photo.with_name("run"),
+    )  # fmt: skip
+    assert ran.returncode == 2 and "key_variable: give the NAME" in ran.stderr and "planted" not in ran.stderr

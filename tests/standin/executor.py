@@ -4,13 +4,16 @@ import asyncio
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
+from comfy_execution import graph_utils
+from core_nodes import CORE_NODES
 
 Prompt = dict[str, dict[str, Any]]
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 
 
 def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
@@ -23,14 +26,15 @@ def load_pack(root: Path, name: str = "custom_nodes_x_rethink") -> ModuleType:
 
 
 def node_classes(pack: ModuleType) -> dict[str, type]:
-    """Node id → class: the pack's nodes and those of ComfyUI that its workflows end in."""
+    """Node id → class: the pack's nodes and those of ComfyUI that its workflows begin and end with."""
 
     async def ask():
         extension = await pack.comfy_entrypoint()
         await extension.on_load()
         return await extension.get_node_list()
 
-    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), _PreviewImage, _SaveImage, _PreviewAny]}
+    ends = [_PreviewImage, _SaveImage, _PreviewAny]
+    return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *CORE_NODES, *ends]}
 
 
 def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
@@ -40,9 +44,9 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
         if node["class_type"] not in classes:
             errors[node_id] = [f"unknown node {node['class_type']}"]
             continue
-        described = classes[node["class_type"]].describe()["input"]
-        known = {**described["required"], **described.get("optional", {})}
-        wrong = [f"{name}: missing" for name in described["required"] if name not in node["inputs"]]
+        required, optional = expected(classes[node["class_type"]], node["inputs"])
+        known = {**required, **optional}
+        wrong = [f"{name}: missing" for name in required if name not in node["inputs"]]
         wrong += [f"{name}: unknown" for name in node["inputs"] if name not in known]
         for name in node["inputs"].keys() & known.keys():
             problem = _problem(node["inputs"][name], *known[name], prompt, classes)
@@ -52,9 +56,22 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
     return errors
 
 
+def expected(cls: type, given: dict[str, Any]) -> tuple[dict, dict]:
+    """(required, optional) inputs by name, with those that the choices in `given` bring along as “choice.name”."""
+    described = cls.describe()["input"]
+    required, optional = {}, dict(described.get("optional", {}))
+    for name, (io_type, options) in described["required"].items():
+        required[name] = [io_type, options]
+        if io_type == DYNAMIC:
+            chosen = next((o["inputs"] for o in options["options"] if o["key"] == given.get(name)), {"required": {}})
+            required |= {f"{name}.{inner}": described for inner, described in chosen["required"].items()}
+    return required, optional
+
+
 def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
     """Runs a valid prompt: {"outputs": node id → list an output, "ui": node id → what the node shows}."""
     assert not (errors := validate(prompt, classes)), errors
+    nodes = _Nodes(prompt)
     outputs: dict[str, list[list]] = {}
     shown: dict[str, Any] = {}
 
@@ -65,26 +82,62 @@ def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
         return outputs[node_id][slot]
 
     def compute(node_id: str) -> None:
-        cls = classes[prompt[node_id]["class_type"]]
+        cls = classes[nodes.get_node(node_id)["class_type"]]
         schema = cls.define_schema()
-        inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in prompt[node_id]["inputs"].items()}
+        cls = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id=node_id, dynprompt=nodes)})
+        given = nodes.get_node(node_id)["inputs"]
+        inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in given.items()}
         if schema.is_input_list:
-            results = [cls.execute(**inputs)]
+            calls = [inputs]
         else:
-            calls = max((len(values) for values in inputs.values()), default=1)
-            results = [cls.execute(**{k: v[min(i, len(v) - 1)] for k, v in inputs.items()}) for i in range(calls)]
+            count = max((len(values) for values in inputs.values()), default=1)
+            calls = [{k: v[min(i, len(v) - 1)] for k, v in inputs.items()} for i in range(count)]
+        results = []
+        for call in calls:
+            graph_utils.GraphBuilder.prefix = node_id
+            result = cls.execute(**_nested(call))
+            if result.expand:
+                nodes.expanded |= result.expand
+                results.append([value_of(link)[0] for link in result.result])
+            else:
+                results.append(result.result)
         outputs[node_id] = [
-            [item for r in results for item in (r.result[slot] if out.is_output_list else [r.result[slot]])]
+            [item for values in results for item in (values[slot] if out.is_output_list else [values[slot]])]
             for slot, out in enumerate(schema.outputs)
         ]
-        if (shows := results[-1].ui) is not None:
-            shown[node_id] = shows if isinstance(shows, dict) else shows.as_dict()
+        if result.ui is not None:
+            shown[node_id] = result.ui if isinstance(result.ui, dict) else result.ui.as_dict()
 
     with torch.inference_mode():
         for node_id, node in prompt.items():
-            if classes[node["class_type"]].define_schema().is_output_node and node_id not in shown:
+            if classes[node["class_type"]].define_schema().is_output_node and node_id not in outputs:
                 compute(node_id)
     return {"outputs": outputs, "ui": shown}
+
+
+class _Nodes:
+    """The nodes of a prompt, and those that others expanded into."""
+
+    def __init__(self, prompt: Prompt):
+        self.prompt, self.expanded = prompt, {}
+
+    def get_node(self, node_id: str) -> dict:
+        return self.prompt.get(node_id) or self.expanded[node_id]
+
+    def get_display_node_id(self, node_id: str) -> str:
+        return self.expanded.get(node_id, {}).get("override_display_id", node_id)
+
+
+def _nested(inputs: dict[str, Any]) -> dict[str, Any]:
+    """“choice.name” beside “choice” becomes one dictionary."""
+    choices = {name.partition(".")[0] for name in inputs if "." in name}
+    nested = {
+        name: {name: inputs[name]} if name in choices else value for name, value in inputs.items() if "." not in name
+    }
+    for name, value in inputs.items():
+        if "." in name:
+            nested[name.partition(".")[0]][name.partition(".")[2]] = value
+    return nested
 
 
 def _is_link(value: Any) -> bool:
@@ -100,6 +153,9 @@ def _problem(value, io_type, options, prompt, classes) -> str | None:
         if value[1] >= len(given) or io_type not in (given[value[1]], "*"):
             return f"links to output {value[1]} of {source['class_type']}, not {io_type}"
         return None
+    if io_type == DYNAMIC:
+        keys = [option["key"] for option in options["options"]]
+        return None if value in keys else f"{value!r} is not in {keys}"
     if io_type == "COMBO":
         return None if value in options["options"] else f"{value!r} is not in {options['options']}"
     types = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}

@@ -1,8 +1,32 @@
-"""Stand-in for ComfyUI's model folders. Tests fill `folders`."""
+"""Stand-in for ComfyUI's folders. Tests fill `folders`, and say where results go in `base`."""
 
 import os
+import re
 
 folders: dict[str, list[str]] = {"diffusers": [], "checkpoints": []}
+models_dir = "models"
+base = os.path.join("no", "such", "folder")  # of output, input and temp
+
+
+def add_model_folder_path(kind, path):
+    folders.setdefault(kind, []).append(path)
+
+
+def get_directory_by_type(kind):
+    return os.path.join(base, kind) if kind in ("output", "input", "temp") else None
+
+
+def get_output_directory():
+    return get_directory_by_type("output")
+
+
+def get_save_image_path(prefix, output):
+    subfolder, name = os.path.split(os.path.normpath(prefix))
+    assert os.path.isdir(base), "this test writes results: it needs the fixture `results`"
+    folder = os.path.join(output, subfolder)
+    os.makedirs(folder, exist_ok=True)
+    taken = [re.match(rf"{re.escape(name)}_(\d+)_", file) for file in os.listdir(folder)]
+    return folder, name, max((int(match[1]) for match in taken if match), default=0) + 1, subfolder, prefix
 
 
 def get_folder_paths(kind):

@@ -9,9 +9,7 @@ import pytest
 from rethink.thinkers.parsing import LONGEST_ANSWER, parse, parse_list, parse_text, write
 from rethink.trajectory import Critique, Demand
 
-GOOD = (
-    '<think>The star is still red.</think><score>{"semantic": 3, "quality": 9}</score><answer>make the star blue</answer>'
-)
+GOOD = '<think>The star is still red.</think><score>{"semantic": 3, "quality": 9}</score><answer>make the star blue</answer>'
 DEMANDS = ("the star is blue", "the sky is as it was")
 
 
@@ -79,7 +77,7 @@ def test_thinking_models():
 
 
 def test_a_prompt_never_holds_reasoning():
-    leaking = '<think>a</think><score>[3, 9]</score><answer><think>so</think>make it blue</answer>'
+    leaking = "<think>a</think><score>[3, 9]</score><answer><think>so</think>make it blue</answer>"
     assert "think" not in parse(leaking).next_prompt
     assert parse_text("<think>x</think><answer>make\n it  blue</answer>") == "make it blue"
     assert parse_text("make it blue") == "" == parse_text("<answer>make it")

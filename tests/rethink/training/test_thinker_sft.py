@@ -271,6 +271,6 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
 
 def test_the_rate_follows_steps_or_the_clock():
     by_steps, by_time = Clock(0, 0.1), Clock(10, 0.1)
-    by_steps.tick(100, 100, 1)
-    by_time.tick(1, 100, 300)
+    by_steps.tick(1.0, 1)
+    by_time.tick(0.01, 300)
     assert by_steps(0) == pytest.approx(0) and by_time.done == 0.5 and 0.5 < by_time(0) < 0.7

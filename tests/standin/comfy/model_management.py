@@ -33,6 +33,10 @@ def unet_offload_device():
     return torch.device("cpu")
 
 
+def text_encoder_offload_device():
+    return torch.device("cpu")
+
+
 def should_use_fp16(device):
     return device.type != "cpu"
 

@@ -1,6 +1,7 @@
 """Stand-in for the V3 node schema: the types the pack uses, and their description in the form that /object_info has."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 _SPELLING = {"dynamic_prompts": "dynamicPrompts"}
 
@@ -40,12 +41,43 @@ def Custom(io_type):
 _NUMBER = ("default", "min", "max", "step")
 Image = _type("IMAGE")
 Mask = _type("MASK")
+Model = _type("MODEL")
+Clip = _type("CLIP")
+Vae = _type("VAE")
 Boolean = _type("BOOLEAN", "default", "label_on", "label_off")
 Int = _type("INT", *_NUMBER, "control_after_generate")
 Float = _type("FLOAT", *_NUMBER, "round")
 String = _type("STRING", "default", "multiline", "placeholder", "dynamic_prompts", multiline=False)
 Combo = _type("COMBO", "default", "options", multiselect=False)
-Input = _Input
+Input, Output = _Input, _Output
+
+
+class DynamicCombo:
+    io_type = "COMFY_DYNAMICCOMBO_V3"
+
+    class Option:
+        def __init__(self, key, inputs):
+            self.described = {"key": key, "inputs": _described(inputs)}
+
+    class Input(_Input):
+        io_type = "COMFY_DYNAMICCOMBO_V3"
+        options = ("options",)
+
+        def __init__(self, id, *, options, **common):
+            super().__init__(id, options=[option.described for option in options], **common)
+
+
+class Hidden(Enum):
+    unique_id = "UNIQUE_ID"
+    dynprompt = "DYNPROMPT"
+
+
+def _described(inputs):
+    described = {"required": {}}
+    for item in inputs:
+        kind = "optional" if item.optional else "required"
+        described.setdefault(kind, {})[item.id] = [item.io_type, item.described]
+    return described
 
 
 @dataclass
@@ -60,11 +92,14 @@ class Schema:
     is_input_list: bool = False
     is_output_node: bool = False
     not_idempotent: bool = False
+    enable_expand: bool = False
+    accept_all_inputs: bool = False
+    hidden: list = field(default_factory=list)
 
 
 class NodeOutput:
-    def __init__(self, *result, ui=None):
-        self.result, self.ui = result, ui
+    def __init__(self, *result, ui=None, expand=None):
+        self.result, self.ui, self.expand = result, ui, expand
 
 
 class ComfyNode:
@@ -72,17 +107,13 @@ class ComfyNode:
     def describe(cls):
         """What /object_info says about the node, as far as the tests look at it."""
         schema = cls.define_schema()
-        inputs = {"required": {}}
-        for item in schema.inputs:
-            kind = "optional" if item.optional else "required"
-            inputs.setdefault(kind, {})[item.id] = [item.io_type, item.described]
         return {
             "name": schema.node_id,
             "display_name": schema.display_name,
             "category": schema.category,
             "description": schema.description,
             "search_aliases": schema.search_aliases,
-            "input": inputs,
+            "input": _described(schema.inputs),
             "is_input_list": schema.is_input_list,
             "output": [item.io_type for item in schema.outputs],
             "output_name": [item.display_name for item in schema.outputs],

@@ -1,0 +1,207 @@
+"""A running thinking loop and the people who watch it: what happens goes to the front end, what they want comes back.
+
+Messages are small and name pictures as ComfyUI's /view does; no pixels are sent. Whoever missed some (a page that was
+loaded again) reads the record, which is on disk before the message that speaks of it.
+"""
+
+import glob
+import threading
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..rethink.errors import RethinkError
+from ..rethink.loop import Next, Stop, check_same_run
+from ..rethink.trajectory import FILE, Step, Trajectory, load_trajectory, new_trajectory, record, step_record
+from . import host
+
+POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
+
+_running: dict[str, "Live"] = {}  # where its record lies → loop
+_failures: dict[str, int] = {}  # node → how often its run failed
+
+
+class Ended(Exception):
+    """A person ended the run in the middle of a turn."""
+
+    def __init__(self, stop: Stop):
+        self.stop = stop
+
+
+class Live:
+    """One running loop.
+
+    node: the id of the node that people see run. pause: wait after every turn until somebody says how to go on.
+    """
+
+    def __init__(self, node: str, trajectory: Trajectory, *, pause: bool = False):
+        self.trajectory = trajectory
+        self._node, self._pause, self._prompt = node, pause, host.prompt_id()
+        self._run = host.reference(trajectory.folder / FILE)
+        self._phase: tuple[str, int] | None = None
+        self._following: dict[str, Any] | None = None
+        self._held = False
+        self._order: Next | Stop | None = None
+        self._changed = threading.Condition()  # orders come by another thread
+        _forget_the_cut_off()
+        _running[self._run["subfolder"]] = self
+        self._send("began", **self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a page which was just loaded must know."""
+        return {
+            "node": self._node,
+            "run": self._run,
+            "record": self.trajectory.record,
+            "next": self._following,
+            "waiting": self._following is not None and self._held,
+        }
+
+    def stepped(self, trajectory: Trajectory) -> None:
+        """Tell of the step that was written last."""
+        self.trajectory = trajectory
+        index = len(trajectory.steps) - 1
+        self._send("step", index=index, step=step_record(trajectory.steps[-1]), best=trajectory.best)
+
+    def ended(self, trajectory: Trajectory) -> None:
+        """Tell why the run ended. No orders are taken from here on."""
+        self.trajectory = trajectory
+        _running.pop(self._run["subfolder"], None)
+        _failures[self._node] = failures(self._node) + (trajectory.stopped == "failed")
+        names = ("best", "chosen", "stopped", "message")
+        self._send("ended", **{name: getattr(trajectory, name) for name in names})
+
+    def steer(self, steps: Sequence[Step], following: Next) -> Next | Stop:
+        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run."""
+        with self._changed:
+            self._held |= self._pause and self._order is None
+            self._following = {
+                "turn": steps[-1].turn + 1, "prompt": following.prompt, "prompt_by": following.prompt_by
+            }  # fmt: skip
+            self._send("next", **self._following, waiting=self._held)
+            while self._held and self._order is None:
+                host.stop_if_cancelled()
+                self._changed.wait(POLL)
+            order, self._order, self._held, self._following = self._order, None, False, None
+        if isinstance(order, Next) and order.prompt == following.prompt:
+            return following
+        return order or following
+
+    @property
+    def turn(self) -> int:
+        """The turn that is made now. Its steps are written when all of them are there."""
+        return self.trajectory.steps[-1].turn + 1 if self.trajectory.steps else 1
+
+    def working(self, phase: str) -> None:
+        """Tell that the loop is "editing" or "thinking" now, and end the run where a person wants that."""
+        host.stop_if_cancelled()
+        if isinstance(self._order, Stop):
+            raise Ended(self._order)
+        if self._phase != (phase, self.turn):
+            self._phase = phase, self.turn
+            self._send("phase", phase=phase, turn=self.turn)
+
+    def order(self, action: Any, prompt: Any = None, step: Any = None) -> None:
+        """Take what a person wants.
+
+        action: "hold" (wait before the next turn), "go_on", "prompt" (the next turn's, given by `prompt`), "accept" (end
+            the run, step number `step` of the record is the result), "stop" (end the run with the best so far).
+        Raises RethinkError for anything else.
+        """
+        if action == "prompt" and not (isinstance(prompt, str) and prompt.strip()):
+            raise RethinkError("prompt: is empty; say what the next turn shall do.")
+        if action == "accept" and (type(step) is not int or step not in range(len(self.trajectory.steps))):
+            raise RethinkError(f"step: the run has no step {step}; give the index of one of its steps.")
+        with self._changed:
+            if action == "hold":
+                self._held = True
+            elif action == "go_on":
+                self._held = False
+            elif action == "prompt":
+                self._order = Next(prompt.strip(), "human")
+            elif action == "accept":
+                self._order = Stop("human", chosen=step)
+            elif action == "stop":
+                self._order = Stop("human")
+            else:
+                raise RethinkError(f"action: “{action}” is unknown; use hold, go_on, prompt, accept, or stop.")
+            self._changed.notify_all()
+
+    def _send(self, event: str, **data: Any) -> None:
+        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data})
+
+
+def begin(
+    prefix: str, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, resume: bool
+) -> tuple[Trajectory, tuple[Step, ...]]:
+    """A new run in the output folder, or the newest of these very inputs that was cut off, with its whole turns."""
+    folder = host.new_folder(prefix)
+    if resume:
+        name = folder.name.removesuffix("_").rstrip("0123456789")
+        for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
+            trajectory = _cut_off(earlier, source, instruction, options)
+            if trajectory is not None:
+                return trajectory.with_options(options).going_on(candidates)
+    return new_trajectory(folder, source, instruction, options), ()
+
+
+def _cut_off(folder: Path, source: Tensor, instruction: str, options: dict[str, Any]) -> Trajectory | None:
+    try:
+        trajectory = load_trajectory(folder)
+        if trajectory.stopped not in ("", "failed"):
+            return None
+        check_same_run(trajectory, source, instruction, options)
+        return trajectory
+    except RethinkError:  # damaged, or another run
+        return None
+
+
+def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
+    """Write and tell every step of a run until it ends, or until a person ends it."""
+    try:
+        for trajectory in record(live.trajectory, run):
+            if trajectory.stopped:
+                live.trajectory = trajectory
+            else:
+                live.stepped(trajectory)
+    except Ended as end:
+        live.trajectory = live.trajectory.stopped_by(end.stop.reason, end.stop.message, end.stop.chosen)
+    finally:
+        live.ended(live.trajectory)
+    return live.trajectory
+
+
+def live_of(trajectory: Trajectory, node: str) -> Live:
+    """The running loop of a record, for a node that goes on with it."""
+    return _running.get(host.reference(trajectory.folder / FILE)["subfolder"]) or Live(node, trajectory)
+
+
+def failures(node: str) -> int:
+    """How often the thinker of a node failed: what ComfyUI remembers of such a run is no result to be content with.
+
+    Copies that a loop expands into end in a dot and the id of the node that people see.
+    """
+    return _failures.get(node.rpartition(".")[2], 0)
+
+
+def running() -> list[dict[str, Any]]:
+    """The state of every loop that runs now, as in the event "began"."""
+    _forget_the_cut_off()
+    return [live.state() for live in _running.values()]
+
+
+def order(run: str, **wanted: Any) -> None:
+    """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Live.order`."""
+    live = _running.get(run)
+    if live is None:
+        raise RethinkError(f"run: no loop is running in {run}; it may have just ended.")
+    live.order(**wanted)
+
+
+def _forget_the_cut_off() -> None:
+    """A loop that is made of several nodes may be cancelled where it does not notice."""
+    for run, live in list(_running.items()):
+        if not host.is_running(live._prompt):
+            del _running[run]

@@ -1,0 +1,240 @@
+"""A thinking loop around any graph: whatever lies between Open and Close is the editor.
+
+Close looks at what the graph has made. To go on it hands ComfyUI another copy of everything between the two (node
+expansion), whose Open says the next prompt. What goes from one pass to the next is where the record lies, and the
+prompt: the rest is in the record.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import GraphBuilder, is_link
+from torch import Tensor
+
+from ..rethink.editors.protocol import RECOMMENDED
+from ..rethink.errors import RethinkError
+from ..rethink.images import as_image
+from ..rethink.loop import (
+    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, first_prompt, last_best, look, options_of,
+)  # fmt: skip
+from ..rethink.thinkers.critique import Thinker
+from ..rethink.trajectory import FILE, Trajectory, load_trajectory
+from . import host, sockets
+from .editor import seed_input
+from .live import Ended, Live, begin, failures, live_of
+from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
+
+GRAPH = "workflow"  # the editor's name in the record
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What Close must know of its Open.
+
+    node: Open's id in the running graph. prompt: what the graph is told this time. run: the record, None on the first
+    pass. began: when this pass did, and asked_by the ComfyUI prompt it belongs to.
+    """
+
+    node: str
+    source: Tensor
+    instruction: str
+    thinker: Thinker
+    judge: Thinker | None
+    rules: Rules
+    pause: bool
+    prefix: str
+    resume: bool
+    prompt: Next
+    run: Trajectory | None
+    began: float
+    asked_by: str
+
+
+class ThinkLoopOpen(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkThinkLoopOpen",
+            display_name="Think Loop Open",
+            category="Rethink/Think",
+            description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
+            search_aliases=["while loop", "agent", "editthinker", "refine any workflow", "loop start"],
+            not_idempotent=True,
+            accept_all_inputs=True,  # copies are given what goes from one pass to the next
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                sockets.Thinker.Input("thinker", tooltip="From Load Thinker. It judges, and writes the next prompt."),
+                io.Image.Input("image", tooltip="The picture to edit."),
+                io.String.Input(
+                    "instruction",
+                    multiline=True,
+                    placeholder="make it snow",
+                    default="",
+                    tooltip="What to change, as you would tell a person. Every edit is judged by it.",
+                ),
+                seed_input("Turn t gives out seed + t − 1."),
+                *rules_inputs(),
+                *pause_and_record_inputs(),
+                sockets.Thinker.Input(
+                    "judge",
+                    optional=True,
+                    tooltip="Another thinker, whose scores count instead. The first one goes on explaining and rewriting.",
+                ),
+            ],
+            outputs=[
+                sockets.Loop.Output("loop", tooltip="For Think Loop Close."),
+                io.Image.Output("base", display_name="image", tooltip="The picture to edit this turn."),
+                io.String.Output("prompt", tooltip="What to tell the editor this turn."),
+                io.Int.Output("turn_seed", display_name="seed", tooltip="Another seed every turn."),
+                io.Int.Output("turn", tooltip="The number of the turn, from 1."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
+        **inputs,
+    ) -> io.NodeOutput:  # fmt: skip
+        rules = rules_of(inputs, seed=seed)
+        source = checked_source(image, instruction)
+        if carried is None:
+            run, turn, base = None, 1, source
+            prompt = first_prompt(thinker, source, instruction, rules, lambda *_: host.stop_if_cancelled())
+        else:
+            run = load_trajectory(host.referred(carried["run"]).parent)
+            turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
+            base = source if rules.base == "source" else run.image(last_best(run.steps))
+        state = State(
+            cls.hidden.unique_id, source, instruction, thinker, judge, rules, pause, prefix, resume, prompt, run,
+            time.perf_counter(), host.prompt_id(),
+        )  # fmt: skip
+        return io.NodeOutput(state, base, prompt.prompt, _seed(rules, turn), turn)
+
+
+class ThinkLoopClose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkThinkLoopClose",
+            display_name="Think Loop Close",
+            category="Rethink/Think",
+            description="Ends a thinking loop: looks at the edit, and has it made again by a better prompt until it is right.",
+            search_aliases=["while loop", "loop end", "refine any workflow"],
+            is_output_node=True,
+            not_idempotent=True,
+            enable_expand=True,
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            inputs=[
+                sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
+                io.Image.Input(
+                    "edited", tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch is "
+                    "as many candidates: the best goes on."
+                ),
+            ],
+            outputs=run_outputs(),
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, **_) -> int:
+        return failures(cls.hidden.unique_id)
+
+    @classmethod
+    def execute(cls, loop: State, edited) -> io.NodeOutput:
+        edited = eight_bits(as_image(edited, "edited"))
+        rules = replace(loop.rules, candidates=len(edited))
+        node = host.display_id(cls.hidden)
+        if loop.run is None:
+            how = options_of(rules, RECOMMENDED, GRAPH, loop.thinker, loop.judge)
+            trajectory, _ = begin(loop.prefix, loop.source, loop.instruction, how, rules.candidates, loop.resume)
+            live = Live(node, trajectory, pause=loop.pause)
+            looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
+        else:
+            live, looked_at = live_of(loop.run, node), False
+        try:
+            trajectory, following = _turn(loop, live, edited, rules, looked_at)
+        except Ended as end:
+            trajectory, following = live.trajectory, end.stop
+        except BaseException:
+            live.ended(live.trajectory)
+            raise
+        if isinstance(following, Stop):
+            trajectory = trajectory.stopped_by(following.reason, following.message, following.chosen)
+            live.ended(trajectory)
+            host.forget(loop.thinker, loop.judge)
+            return outputs_of(trajectory)
+        carried = {"run": host.reference(trajectory.folder / FILE), **vars(following)}
+        copy, graph = once_more(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
+        return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
+
+
+def _turn(loop: State, live: Live, edited: Tensor, rules: Rules, looked_at: bool) -> tuple[Trajectory, Next | Stop]:
+    """Look at what this pass has made, write it, and say what comes next."""
+    trajectory = live.trajectory
+    if trajectory.steps and len(edited) != trajectory.options["rules"]["candidates"]:
+        raise RethinkError(f"edited: every turn must have as many pictures as the first one, got {len(edited)}.")
+
+    def on_token(*_):
+        live.working("thinking")
+
+    demands = demands_of(trajectory.steps, loop.judge or loop.thinker, loop.source, loop.instruction, rules, on_token)
+    if not looked_at:
+        from_cache = loop.asked_by != host.prompt_id()
+        seconds = 0.0 if from_cache else time.perf_counter() - loop.began
+        for step in look(
+            loop.thinker, loop.source, edited, loop.instruction, loop.prompt, live.turn,
+            [_seed(rules, live.turn)] * len(edited), rules, edit_seconds=seconds, judge=loop.judge, demands=demands,
+            on_token=on_token,
+        ):  # fmt: skip
+            trajectory = trajectory.with_step(step)
+            live.stepped(trajectory)
+    following = decide(trajectory.steps, rules, demands)
+    return trajectory, live.steer(trajectory.steps, following) if isinstance(following, Next) else following
+
+
+def once_more(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:
+    """A copy of the graph from Open (node `first`) to Close (`last`), and Close's copy in it.
+
+    Everything that goes into the copied part from outside goes into the copy too. Copies show on the nodes that people
+    see, and are named after them.
+    """
+    part = between(dynprompt, first, last)
+    graph = GraphBuilder()
+    copies = {}
+    for node in part:
+        seen = dynprompt.get_display_node_id(node)
+        copies[node] = graph.node(dynprompt.get_node(node)["class_type"], seen)
+        copies[node].set_override_display_id(seen)
+    for node, copy in copies.items():
+        for name, value in dynprompt.get_node(node)["inputs"].items():
+            inner = is_link(value) and value[0] in part
+            copy.set_input(name, copies[value[0]].out(value[1]) if inner else value)
+    copies[first].set_input("carried", carried)
+    return copies[last], graph
+
+
+def between(dynprompt: Any, first: str, last: str) -> list[str]:
+    """The ids of all nodes on a way from `first` to `last`, both included."""
+    users: dict[str, list[str]] = {}
+    waiting = [last]
+    seen = {last}
+    while waiting:
+        node = waiting.pop()
+        for value in dynprompt.get_node(node)["inputs"].values():
+            if is_link(value):
+                users.setdefault(value[0], []).append(node)
+                if value[0] not in seen:
+                    seen.add(value[0])
+                    waiting.append(value[0])
+    part, waiting = {first: None}, [first]
+    while waiting:
+        for user in users.get(waiting.pop(), []):
+            if user not in part:
+                part[user] = None
+                waiting.append(user)
+    return list(part)
+
+
+def _seed(rules: Rules, turn: int) -> int:
+    return (rules.seed + turn - 1) % 2**64

@@ -1,0 +1,245 @@
+"""The nodes around one thought: load a thinker, have an edit criticized."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rethink.errors import RethinkError
+from ..rethink.images import as_image
+from ..rethink.loop import Next, Rules, checked_source, is_accepted, look
+from ..rethink.thinkers.critique import TEMPLATE, Thinker
+from ..rethink.thinkers.loading import BITS, DTYPES
+from . import host, sockets
+from .editor import seed_input
+from .native_thinker import NativeChat
+
+OWN = "Rethink's own"  # the wording of the critique
+
+
+class LoadThinker(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkLoadThinker",
+            display_name="Load Thinker",
+            category="Rethink/Think",
+            description="A vision-language model that judges edits and writes better prompts.",
+            search_aliases=["editthinker", "critic", "vlm", "qwen3-vl", "ollama", "vllm", "openai", "load critic"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "backend",
+                    options=[
+                        io.DynamicCombo.Option("built-in", []),
+                        io.DynamicCombo.Option("ComfyUI model", [_clip_input()]),
+                        io.DynamicCombo.Option("local folder", _folder_inputs()),
+                        io.DynamicCombo.Option("server", _server_inputs()),
+                    ],
+                    tooltip="Where the model runs. built-in: a small one, for the pictures of Built-in Scene. ComfyUI "
+                    "model: from Load CLIP. local folder: a transformers folder in models/LLM. server: any address that "
+                    "speaks OpenAI's language, here or elsewhere.",
+                ),
+                io.Int.Input(
+                    "max_tokens",
+                    optional=True,
+                    default=2048,
+                    min=16,
+                    max=131072,
+                    tooltip="The longest answer. One that is cut off has no scores; models that reason at length need more.",
+                    advanced=True,
+                ),
+                io.Float.Input(
+                    "temperature",
+                    optional=True,
+                    default=0.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="0: the likeliest answer, the same every time. Higher: more varied prompts.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[sockets.Thinker.Output("thinker", tooltip="For the nodes that think.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+        name = {"built-in": host.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
+        return name and host.stamp(host.thinker_path(name))  # a replaced file is loaded anew
+
+    @classmethod
+    def execute(cls, backend: dict[str, Any], max_tokens: int = 2048, temperature: float = 0.0) -> io.NodeOutput:
+        settings = dict(backend)
+        kind = settings.pop("backend")
+        template = settings.pop("template", OWN)
+        if kind == "server":
+            from ..rethink.thinkers.server import ServerChat
+
+            chat = ServerChat(**settings)
+        elif kind == "ComfyUI model":
+            chat = NativeChat(settings["clip"])
+        else:
+            chat = host.load_chat(settings.pop("folder", host.BUILT_IN), **settings)
+        wording = TEMPLATE if template == OWN else host.template_text(template)
+        return io.NodeOutput(Thinker(chat, wording, max_tokens, temperature))
+
+
+def _clip_input() -> io.Input:
+    return io.Clip.Input(
+        "clip", tooltip="Qwen3-VL, Qwen3.5 or Gemma 4, from Load CLIP. Text encoders that only encode cannot think."
+    )
+
+
+def _folder_inputs() -> list[io.Input]:
+    names = host.thinker_names()
+    return [
+        io.Combo.Input(
+            "folder",
+            options=names,
+            default=names[0] if names else None,
+            tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
+        ),
+        io.Combo.Input(
+            "dtype",
+            options=list(DTYPES),
+            default="auto",
+            tooltip="Number format of the weights. auto takes what this machine computes best.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "quantization",
+            options=list(BITS),
+            default="none",
+            tooltip="Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "template",
+            options=[OWN, *host.template_names()],
+            default=OWN,
+            tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
+            "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
+            advanced=True,
+        ),
+    ]
+
+
+def _server_inputs() -> list[io.Input]:
+    return [
+        io.String.Input(
+            "base_url",
+            default="http://127.0.0.1:8000/v1",
+            tooltip="Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
+            "https://generativelanguage.googleapis.com/v1beta/openai.",
+        ),
+        io.String.Input("model", default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."),
+        io.String.Input(
+            "key_variable",
+            default="",
+            placeholder="OPENAI_API_KEY",
+            tooltip="The NAME of the environment variable with the key, never the key itself: workflows are shared. "
+            "Empty for a server that wants none.",
+        ),
+        io.Int.Input("timeout", default=120, min=1, max=3600, tooltip="Seconds to wait for one answer.", advanced=True),
+        io.Int.Input(
+            "retries",
+            default=4,
+            min=0,
+            max=20,
+            tooltip="How often to try again, with growing pauses, when the server is busy or gone.",
+            advanced=True,
+        ),
+        io.Int.Input(
+            "concurrency",
+            default=4,
+            min=1,
+            max=64,
+            tooltip="How many candidates are criticized at once.",
+            advanced=True,
+        ),
+    ]
+
+
+class CritiqueEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkCritiqueEdit",
+            display_name="Critique Edit",
+            category="Rethink/Think",
+            description="Has an edit judged once: scores, reasons, and the prompt to try next.",
+            search_aliases=["judge", "score edit", "critic", "rate", "evaluate"],
+            inputs=[
+                sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
+                io.Image.Input("source", tooltip="The picture before the edit."),
+                io.Image.Input(
+                    "edited", tooltip="The picture after it. A batch is judged picture by picture, at once."
+                ),
+                io.String.Input(
+                    "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
+                ),
+                io.String.Input(
+                    "prompt",
+                    optional=True,
+                    multiline=True,
+                    default="",
+                    tooltip="What the editor was told, where that is not the instruction itself.",
+                ),
+                seed_input("For a thinker whose temperature is not 0."),
+                *accept_inputs(),
+            ],
+            outputs=[
+                io.Float.Output(
+                    "semantic", is_output_list=True, tooltip="Done as asked, the rest left alone: 0 to 10."
+                ),
+                io.Float.Output("quality", is_output_list=True, tooltip="Natural, free of artifacts: 0 to 10."),
+                io.String.Output("reasoning", is_output_list=True, tooltip="Why."),
+                io.String.Output("next_prompt", is_output_list=True, tooltip="What to tell the editor next."),
+                io.Boolean.Output(
+                    "accepted",
+                    is_output_list=True,
+                    tooltip="Whether both scores are reached and something has changed at all.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=8.0, accept_quality=8.0
+    ) -> io.NodeOutput:
+        source, edited = checked_source(source, instruction), as_image(edited, "edited")
+        rules = Rules(accept=(accept_semantic, accept_quality))
+        told = Next(prompt.strip() or instruction, "user")
+        seeds = [seed + row for row in range(len(edited))]
+        steps = look(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
+        for step in steps:
+            if step.critique.semantic is None:
+                raise RethinkError(step.critique.note or "thinker: gave no scores; try again with another seed.")
+        critiques = [step.critique for step in steps]
+        return io.NodeOutput(
+            [critique.semantic for critique in critiques],
+            [critique.quality for critique in critiques],
+            [critique.reasoning for critique in critiques],
+            [critique.next_prompt or told.prompt for critique in critiques],
+            [is_accepted(step, rules) for step in steps],
+        )
+
+
+def _look_for_cancel(*_) -> None:
+    host.stop_if_cancelled()
+
+
+def accept_inputs() -> list[io.Input]:
+    score = {"optional": True, "default": 8.0, "min": 0.0, "max": 10.0, "step": 0.5, "round": 0.01}
+    return [
+        io.Float.Input(
+            "accept_semantic",
+            **score,
+            tooltip="An edit is good enough from this score on for doing what was asked and leaving the rest alone.",
+        ),
+        io.Float.Input(
+            "accept_quality",
+            **score,
+            tooltip="An edit is good enough from this score on for looking natural. Both scores must be reached.",
+        ),
+    ]

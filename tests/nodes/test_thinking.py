@@ -1,0 +1,561 @@
+"""The nodes that think, on the stand-in: runs, records, what the front end is told, and what a person may do."""
+
+import copy
+import json
+import shutil
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import server
+import torch
+from comfy import model_management
+from comfy_api.latest import io
+
+from tests.standin.executor import run, validate
+from tests.thinking import SOURCE, Looks, Painter, Says, said
+
+
+class Given(io.ComfyNode):
+    """A node that gives out a thing of the test."""
+
+    thing = None
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema("Given", "Given", "test", outputs=[io.Custom("*").Output()])
+
+    @classmethod
+    def execute(cls):
+        return io.NodeOutput(cls.thing)
+
+
+class Paint(io.ComfyNode):
+    """Any graph that edits: picture, prompt and seed in, as many pictures out as asked for."""
+
+    painter, rows = Painter(), [1]
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Image.Input("image"), io.String.Input("prompt"), io.Int.Input("seed")]
+        return io.Schema("Paint", "Paint", "test", inputs=inputs, outputs=[io.Image.Output("painted")])
+
+    @classmethod
+    def execute(cls, image, prompt, seed):
+        rows = cls.rows[min(len(cls.painter.calls), len(cls.rows) - 1)]
+        seeds = [seed + 100 * row for row in range(rows)]
+        return io.NodeOutput(cls.painter.edit(SimpleNamespace(images=image), [prompt] * rows, seeds))
+
+
+def given(thing, io_type="*"):
+    """A node class that gives out `thing`."""
+    name = f"Given{id(thing)}"
+    schema = io.Schema(name, name, "test", outputs=[io.Custom(io_type).Output()])
+    return type(name, (Given,), {"thing": thing, "define_schema": classmethod(lambda cls: schema)})
+
+
+@pytest.fixture
+def live(part):
+    return part("nodes.live")
+
+
+@pytest.fixture
+def make_thinker(part):
+    return lambda *answers, chat=None: part("rethink.thinkers.critique").Thinker(chat or Says(*answers))
+
+
+@pytest.fixture
+def think(classes, results):
+    """Runs Think While Edit (or, with `loop`, Open, Paint and Close) on things of the test."""
+
+    def think(thinker, loop=False, editor=None, source=SOURCE, extra=(), **inputs):
+        things = {
+            "1": (editor or Painter(), "RETHINK_EDITOR"),
+            "2": (thinker, "RETHINK_THINKER"),
+            "3": (source, "IMAGE"),
+        }
+        nodes = {node: given(*thing) for node, thing in things.items()}
+        known = {**classes, "Paint": Paint, **{cls.__name__: cls for cls in nodes.values()}}
+        prompt = {node: {"class_type": cls.__name__, "inputs": {}} for node, cls in nodes.items()}
+        common = {"thinker": ["2", 0], "image": ["3", 0], "instruction": "make it red", "seed": 0, **inputs}
+        if loop:
+            prompt["4"] = {"class_type": "RethinkThinkLoopOpen", "inputs": common}
+            body = {"image": ["4", 1], "prompt": ["4", 2], "seed": ["4", 3]}
+            prompt["5"] = {"class_type": "Paint", "inputs": body}
+            prompt["6"] = {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["5", 0]}}
+        else:
+            prompt["6"] = {"class_type": "RethinkThinkWhileEdit", "inputs": {"editor": ["1", 0], **common}}
+        prompt["7"] = {"class_type": "RethinkTrajectoryViewer", "inputs": {"trajectory": ["6", 3]}}
+        prompt |= dict(extra)
+        done = run(prompt, known)
+        return SimpleNamespace(
+            **dict(zip(("image", "images", "prompt", "trajectory"), sum(done["outputs"]["6"], []))), **done
+        )
+
+    return think
+
+
+@pytest.fixture(autouse=True)
+def fresh_paint(monkeypatch):
+    monkeypatch.setattr(Paint, "painter", Painter())
+    monkeypatch.setattr(Paint, "rows", [1])
+
+
+def told(event):
+    return [data for name, data in server.sent if name == f"rethink.{event}"]
+
+
+BOTH = pytest.mark.parametrize("loop", [False, True], ids=["node", "loop"])
+
+
+@BOTH
+def test_a_run_gives_the_best_edit_and_its_record(think, make_thinker, results, loop):
+    done = think(make_thinker(said(2, 5, "b"), said(6, 6, "c"), said(4, 4, "d")), loop, turns=3)
+    assert done.images.shape == (3, 16, 16, 3) and torch.equal(done.image, done.images[1:2]) and done.prompt == "b"
+    folder = results.output / "rethink" / "thinking_00001_"
+    assert done.trajectory.folder == folder and done.trajectory.stopped == "turns"
+    assert {file.name for file in folder.iterdir()} == {
+        "trajectory.json", "source.png", "turn-0001-00.png", "turn-0002-00.png", "turn-0003-00.png",
+    }  # fmt: skip
+    reference = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
+    assert done.ui["7"] == {"rethink_run": [reference]}
+
+
+@BOTH
+def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop):
+    think(make_thinker(said(2, 5, "b"), said(9, 9, "c")), loop)
+    kinds = [name.removeprefix("rethink.") for name, _ in server.sent]
+    one = ["thinking", "step"] if loop else ["editing", "thinking", "step"]
+    phases = iter(data["phase"] for data in told("phase"))
+    assert [next(phases) if kind == "phase" else kind for kind in kinds] == ["began", *one, "next", *one, "ended"]
+    assert {data["node"] for _, data in server.sent} == {"6"}
+    assert {data["run"]["subfolder"] for _, data in server.sent} == {"rethink/thinking_00001_"}
+    assert told("began")[0]["record"]["steps"] == [] and told("began")[0]["next"] is None
+    assert [data["index"] for data in told("step")] == [0, 1] and told("step")[1]["step"]["prompt"] == "b"
+    assert {k: told("next")[0][k] for k in ("turn", "prompt", "prompt_by", "waiting")} == {
+        "turn": 2, "prompt": "b", "prompt_by": "thinker", "waiting": False,
+    }  # fmt: skip
+    assert told("ended")[0]["stopped"] == "accepted" and told("ended")[0]["best"] == 1
+
+
+def test_messages_hold_no_pixels_and_stay_small(think, make_thinker):
+    think(make_thinker(said(2, 5, "b")), source=torch.rand(1, 256, 256, 3), turns=3)
+    assert max(len(json.dumps(data)) for _, data in server.sent) < 2000
+
+
+@BOTH
+def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thinker, part, loop):
+    whole = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/whole")
+
+    class Cancelling(Looks):
+        def chat_all(self, requests, **options):
+            if len(self.batches) == 3:
+                model_management.interrupt_current_processing()
+            options["on_token"](0, 9)
+            return super().chat_all(requests, **options)
+
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=Cancelling()), loop, turns=5, prefix="rethink/cut")
+    assert told("ended")[-1]["stopped"] == ""
+    cut = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/cut")
+    assert cut.trajectory.folder.name == "cut_00001_"
+    assert told("began")[-1]["record"]["steps"]
+    assert torch.equal(cut.images, whole.images) and cut.prompt == whole.prompt
+    again = part("rethink.trajectory").load_trajectory(cut.trajectory.folder)
+    assert [step.score for step in again.steps] == [step.score for step in whole.trajectory.steps]
+    other = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/cut")
+    assert other.trajectory.folder.name == "cut_00002_"  # what has ended is left alone
+
+
+@BOTH
+def test_what_differs_is_not_gone_on_with(think, make_thinker, loop):
+    def cut(**inputs):
+        chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+        with pytest.raises(model_management.InterruptProcessingException):
+            think(make_thinker(chat=chat), loop, **inputs)
+
+    cut()
+    for number, inputs in enumerate(({"seed": 1}, {"instruction": "else"}, {"checklist": True}, {"resume": False}), 2):
+        done = think(make_thinker(said(9, 9)), loop, **inputs)
+        assert done.trajectory.folder.name == f"thinking_0000{number}_", inputs
+
+
+@BOTH
+def test_a_thinker_that_goes_leaves_the_best_so_far_and_the_next_run_goes_on(think, make_thinker, part, classes, loop):
+    gone = part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")
+    cls = classes["RethinkThinkLoopClose" if loop else "RethinkThinkWhileEdit"]
+    asking = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id="6.0.0.6" if loop else "6")})
+    before = asking.fingerprint_inputs()
+    done = think(make_thinker(said(6, 6, "b"), gone), loop)
+    assert done.trajectory.stopped == "failed" and done.trajectory.message == "thinker: it is gone."
+    assert torch.equal(done.image, done.images[:1])
+    assert asking.fingerprint_inputs() == before + 1  # ComfyUI does not remember this as the result
+    again = think(make_thinker(said(9, 9)), loop)
+    assert again.trajectory.folder == done.trajectory.folder and again.trajectory.stopped == "accepted"
+    assert [step.prompt for step in again.trajectory.steps] == ["make it red", "b"]
+
+
+@BOTH
+def test_a_first_prompt_that_cannot_be_polished_is_an_error(think, make_thinker, part, RethinkError, loop):
+    gone = part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")
+    with pytest.raises(RethinkError, match="it is gone"):
+        think(make_thinker(gone), loop, start="polished")
+
+
+class Person(threading.Thread):
+    """Somebody who watches what is sent, and gives orders by it: do(event, data) → order or None."""
+
+    def __init__(self, live, do):
+        super().__init__(daemon=True)
+        self.live, self.do, self.seen, self.errors = live, do, 0, []
+
+    def run(self):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            for name, data in server.sent[self.seen :]:
+                self.seen += 1
+                wanted = self.do(name.removeprefix("rethink."), data)
+                if wanted:
+                    try:
+                        self.live.order(data["run"]["subfolder"], **wanted)
+                    except ValueError as error:
+                        self.errors.append(str(error))
+                if name == "rethink.ended":
+                    return
+            time.sleep(0.01)
+
+
+@BOTH
+def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker, live, loop):
+    def do(event, data):
+        if event == "next":
+            assert data["waiting"] and live.running()[0]["waiting"]
+            return {
+                2: {"action": "prompt", "prompt": " paint it blue "}, 3: {"action": "go_on"},
+                4: {"action": "accept", "step": 0},
+            }[data["turn"]]  # fmt: skip
+
+    person = Person(live, do)
+    person.start()
+    done = think(make_thinker(said(2, 2, "b"), said(3, 3, "c"), said(4, 4, "d")), loop, pause=True, turns=9)
+    person.join(5)
+    assert [(s.prompt, s.prompt_by) for s in done.trajectory.steps] == [
+        ("make it red", "user"), ("paint it blue", "human"), ("c", "thinker"),
+    ]  # fmt: skip
+    assert done.trajectory.stopped == "human" and done.trajectory.best == 0 and torch.equal(done.image, done.images[:1])
+    assert live.running() == [] and not person.errors
+
+
+@BOTH
+def test_a_hold_lasts_one_turn(think, make_thinker, live, loop):
+    def do(event, data):
+        if event == "step" and data["index"] == 0:
+            return {"action": "hold"}
+        if event == "next" and data["waiting"]:
+            return {"action": "go_on"}
+
+    slow = Says(said(2, 2, "b"))
+    answer = slow.chat
+    slow.chat = lambda *arguments, **options: time.sleep(0.1) or answer(*arguments, **options)
+    person = Person(live, do)
+    person.start()
+    done = think(make_thinker(chat=slow), loop, turns=4)
+    assert len(done.images) == 4 and [data["waiting"] for data in told("next")].count(True) == 1
+
+
+@pytest.mark.parametrize("phase", ["editing", "thinking"])
+def test_stop_takes_effect_in_the_middle_of_a_turn(think, make_thinker, live, phase):
+    class Slow(Painter):
+        def edit(self, prepared, instructions, seeds, *arguments, on_step, **options):
+            for _ in range(200):
+                on_step(1, 2, lambda: prepared.images)
+                time.sleep(0.01 if len(self.calls) else 0)
+            return super().edit(prepared, instructions, seeds, *arguments, on_step=on_step, **options)
+
+    class Thinks(Says):
+        def chat(self, *arguments, on_token, **options):
+            for _ in range(200):
+                on_token(0, 9)
+                time.sleep(0.01 if len(self.asked) else 0)
+            return super().chat(*arguments, on_token=on_token, **options)
+
+    def do(event, data):
+        if event == "phase" and data["turn"] == 2 and data["phase"] == phase:
+            return {"action": "stop"}
+
+    person = Person(live, do)
+    person.start()
+    done = think(
+        make_thinker(chat=Thinks(said(2, 2, "b"))), editor=Slow() if phase == "editing" else Painter(), turns=9
+    )
+    assert len(done.trajectory.steps) == 1 and done.trajectory.stopped == "human" and done.trajectory.best == 0
+
+
+def test_stop_before_the_first_edit_gives_the_source(think, make_thinker, live):
+    def do(event, data):
+        if event == "began":
+            return {"action": "stop"}
+
+    class Waits(Painter):
+        def prepare(self, images):
+            time.sleep(0.2)
+            return super().prepare(images)
+
+    person = Person(live, do)
+    person.start()
+    done = think(make_thinker(said(2, 2, "b")), editor=Waits())
+    assert not done.trajectory.steps and done.prompt == "make it red" and torch.allclose(done.image, SOURCE, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("order", "sentence"),
+    [
+        ({"action": "prompt", "prompt": " "}, "prompt: is empty"),
+        ({"action": "prompt", "prompt": 3}, "prompt: is empty"),
+        ({"action": "accept", "step": 7}, "step: the run has no step 7"),
+        ({"action": "accept", "step": True}, "step: the run has no step"),
+        ({"action": "dance"}, "action: “dance” is unknown"),
+        ({"action": None}, "action: “None” is unknown"),
+    ],
+)
+def test_orders_that_make_no_sense_are_refused(think, make_thinker, live, order, sentence):
+    person = Person(live, lambda event, data: order if event == "step" else None)
+    person.start()
+    slow = Says(said(2, 2, "b"))
+    answer = slow.chat
+    slow.chat = lambda *arguments, **options: time.sleep(0.1) or answer(*arguments, **options)
+    assert len(think(make_thinker(chat=slow), turns=2).images) == 2
+    person.join(5)
+    assert any(sentence in error for error in person.errors)
+
+
+def test_a_run_that_is_over_takes_no_orders(think, make_thinker, live, RethinkError):
+    think(make_thinker(said(9, 9)))
+    with pytest.raises(RethinkError, match="no loop is running in rethink/thinking_00001_"):
+        live.order("rethink/thinking_00001_", action="stop")
+
+
+@BOTH
+def test_candidates(think, make_thinker, monkeypatch, loop):
+    looks = Looks()
+    monkeypatch.setattr(Paint, "rows", [3])
+    done = think(make_thinker(chat=looks), loop, turns=2, **({} if loop else {"candidates": 3}))
+    assert done.images.shape[0] == 6 and looks.batches == [3, 3]
+    assert [(s.turn, s.candidate) for s in done.trajectory.steps] == [(t, c) for t in (1, 2) for c in range(3)]
+
+
+def test_a_graph_must_make_the_same_number_every_turn(think, make_thinker, monkeypatch, RethinkError):
+    monkeypatch.setattr(Paint, "rows", [2, 1])
+    with pytest.raises(RethinkError, match="edited: every turn"):
+        think(make_thinker(chat=Looks()), loop=True)
+
+
+def test_only_what_depends_on_open_is_done_again(think, make_thinker, classes, results):
+    done = think(make_thinker(said(2, 2, "b"), said(3, 3, "c")), loop=True, turns=4, base="previous", seed=5)
+    calls = Paint.painter.calls
+    assert [call.prompts for call in calls] == [["make it red"], ["b"], ["c"], ["c"]]
+    assert [call.seeds for call in calls] == [[5], [6], [7], [8]]
+    assert all(torch.equal(call.base, done.images[i : i + 1]) for i, call in enumerate(calls[1:]))
+    assert all(node.split(".")[-1] in ("4", "5", "6") for node in done.outputs if "." in node)
+
+
+def test_a_graph_may_make_pictures_of_other_sizes(think, make_thinker, monkeypatch):
+    class Grows(Painter):
+        def edit(self, prepared, *arguments, **options):
+            return super().edit(prepared, *arguments, **options).repeat(1, 1 + len(self.calls) % 2, 1, 1)
+
+    monkeypatch.setattr(Paint, "painter", Grows())
+    done = think(make_thinker(said(2, 2, "b"), said(6, 6, "c")), loop=True, turns=3)
+    assert done.image.shape == (1, 16, 16, 3) and done.images.shape == (3, 16, 16, 3)
+    assert torch.equal(done.images[1:2], done.image)
+
+
+def test_what_was_remembered_of_a_run_is_given_back(load, think, models, vision_folder):
+    shutil.copytree(vision_folder, models.LLM / "vision")
+    backend = {"backend": "local folder", "folder": "vision", "dtype": "fp32", "quantization": "none"}
+    for loop in (False, True):
+        thinker = load(backend=backend | {"template": "Rethink's own"}, max_tokens=16)
+        think(thinker, loop, turns=2)
+        assert thinker.chat._chat._remembered is None
+
+
+def test_many_turns_of_a_loop_stay_cheap(think, make_thinker):
+    done = think(make_thinker(said(2, 2, "b")), loop=True, turns=60)
+    assert len(done.trajectory.steps) == 60
+    assert max(map(len, done.outputs)) < 60 * 8
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"instruction": "  "}, "instruction: is empty"),
+        ({"source": SOURCE.repeat(2, 1, 1, 1)}, "source: one image"),
+        ({"prefix": "../outside/x"}, "prefix: “../outside/x” leads out"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing_behind(
+    think, make_thinker, results, RethinkError, loop, inputs, sentence
+):
+    with pytest.raises(RethinkError, match=sentence):
+        think(make_thinker(said(2, 2)), loop, **inputs)
+    assert not list(results.output.rglob("trajectory.json")) and not (results.output.parent / "outside").exists()
+
+
+def test_what_goes_around_a_loop_cannot_name_files_elsewhere(
+    classes, part, make_thinker, results, RethinkError, tmp_path
+):
+    carried = {"run": {"filename": "trajectory.json", "subfolder": "../secret", "type": "output"}, "prompt": "p"}
+    for reference in (carried, copy.deepcopy(carried) | {"run": carried["run"] | {"type": "models"}}):
+        with pytest.raises(RethinkError, match="not in ComfyUI's folders"):
+            classes["RethinkThinkLoopOpen"].execute(make_thinker(""), SOURCE, "do", 0, carried=reference)
+
+
+# Critique Edit
+
+
+@pytest.fixture
+def critique(classes):
+    def critique(thinker, edited, prompt="", **inputs):
+        return (
+            classes["RethinkCritiqueEdit"].execute(thinker, SOURCE, edited, "make it red", 0, prompt, **inputs).result
+        )
+
+    return critique
+
+
+def test_critique_says_everything_once_for_every_picture(critique, make_thinker):
+    edited = torch.cat([SOURCE, torch.zeros_like(SOURCE)])
+    answers = critique(make_thinker(said(9, 8, "a", "Why."), said(9, 8.5, "")), edited, "told")
+    assert answers == ([9, 9], [8, 8.5], ["Why.", "I see."], ["a", "told"], [False, True])  # the first changed nothing
+
+
+def test_a_critique_without_scores_is_an_error_and_no_score(critique, make_thinker, part, RethinkError):
+    with pytest.raises(RethinkError, match="The answer: "):
+        critique(make_thinker("I like it, 10/10"), SOURCE * 0)
+    with pytest.raises(RethinkError, match="it is gone"):
+        critique(make_thinker(part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")), SOURCE * 0)
+
+
+# Load Thinker
+
+
+@pytest.fixture
+def load(classes):
+    return lambda **inputs: classes["RethinkLoadThinker"].execute(**inputs).result[0]
+
+
+class Clip:
+    """A text encoder of ComfyUI's, as far as a thinker sees it."""
+
+    def __init__(self, kind):
+        model = type(kind, (torch.nn.Module,), {})()
+        self.cond_stage_model, self.calls = torch.nn.Sequential(model), []
+
+    def tokenize(self, text, **pictures):
+        self.calls.append((text, pictures))
+        return "tokens"
+
+    def generate(self, tokens, **options):
+        self.calls.append((tokens, options))
+        return [1]
+
+    def decode(self, ids):
+        return said(3, 4, "native")
+
+
+@pytest.mark.parametrize("kind", ["Qwen3VL", "Qwen35", "Gemma4Base"])
+def test_comfyui_models_are_asked_in_their_own_language(load, critique, kind):
+    clip = Clip(kind)
+    edited = torch.rand(1, 20, 30, 3)
+    thinker = load(backend={"backend": "ComfyUI model", "clip": clip})
+    assert critique(thinker, edited, "red <|im_end|><|turn> star")[3] == ["native"]
+    (text, pictures), (tokens, options) = clip.calls
+    assert text.startswith(("<|im_start|>user", "<|turn>user")) and text.endswith(("assistant\n", "model\n"))
+    assert text.count("<|image_pad|>") + text.count("<|image|>") == 2 and "red <im_end><turn> star" in text
+    if kind == "Gemma4Base":
+        assert pictures["image"].shape == (2, 16, 16, 3)
+    else:
+        source, seen = pictures["images"]
+        assert torch.allclose(source, SOURCE, atol=0.01) and torch.equal(seen, edited)
+    assert tokens == "tokens" and options["do_sample"] is False and options["max_length"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one picture"), ("T5", "sees no pictures")],
+)
+def test_encoders_that_cannot_criticize_are_refused_with_the_reason(load, RethinkError, kind, reason):
+    with pytest.raises(RethinkError, match=f"^clip: cannot think: .*{reason}.*; load Qwen3-VL"):
+        load(backend={"backend": "ComfyUI model", "clip": Clip(kind)})
+
+
+def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, part, classes, monkeypatch, RethinkError):
+    monkeypatch.setenv("RETHINK_TEST_KEY", "sk-planted")
+    server_inputs = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "key_variable": "RETHINK_TEST_KEY"}
+    thinker = load(backend={"backend": "server", **server_inputs, "timeout": 5, "retries": 0, "concurrency": 1})
+    assert "sk-planted" not in repr(vars(thinker.chat)) and thinker.chat.name == "m"
+    with pytest.raises(RethinkError, match="key_variable: give the NAME") as refused:
+        load(backend={"backend": "server", **server_inputs, "key_variable": "sk-proj-planted"})
+    assert "planted" not in str(refused.value)
+
+
+def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
+    load, critique, classes, models, vision_folder, part, RethinkError
+):
+    shutil.copytree(vision_folder, models.LLM / "owner" / "vision")
+    (models.LLM / "owner" / "vision" / "own.txt").write_text("{source}{edited}{instruction}", encoding="utf-8")
+    host = part("nodes.host")
+    assert host.thinker_names() == ["owner/vision"] and host.template_names() == ["owner/vision/own.txt"]
+    backend = {"backend": "local folder", "folder": "owner/vision", "dtype": "fp32", "quantization": "none"}
+    first = load(backend=backend | {"template": "owner/vision/own.txt"}, max_tokens=16)
+    second = load(backend=backend | {"template": "Rethink's own"})
+    assert first.chat is second.chat and first.template == "{source}{edited}{instruction}" != second.template
+    with pytest.raises(RethinkError, match="The answer: "):
+        critique(first, SOURCE * 0)
+    (patcher,) = [ref() for ref in model_management.loaded]
+    assert patcher.model is first.chat.module
+    before = classes["RethinkLoadThinker"].fingerprint_inputs(backend=backend)
+    (models.LLM / "owner" / "vision" / "config.json").touch()
+    assert classes["RethinkLoadThinker"].fingerprint_inputs(backend=backend) != before
+    for wrong in ("../vision", "/etc", "", "vision"):
+        with pytest.raises(RethinkError, match="folder: there is no"):
+            load(backend=backend | {"folder": wrong})
+    with pytest.raises(RethinkError, match="template: there is no"):
+        load(backend=backend | {"template": "owner/vision/../../../secret.txt"})
+
+
+def test_choices_are_validated(classes, models):
+    def errors(**inputs):
+        return validate({"1": {"class_type": "RethinkLoadThinker", "inputs": inputs}}, classes).get("1", [])
+
+    assert errors(backend="built-in") == []
+    assert errors(backend="telepathy")
+    assert any("backend.base_url: missing" in error for error in errors(backend="server"))
+    assert errors(**{"backend": "built-in", "backend.base_url": "http://x"})
+
+
+# Save and load
+
+
+def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, RethinkError):
+    done = think(make_thinker(said(2, 5, "b"), said(6, 6, "c")), turns=2)
+    saved = classes["RethinkSaveTrajectory"].execute(done.trajectory, "keep/this")
+    assert saved.ui == {
+        "rethink_run": [{"filename": "trajectory.json", "subfolder": "keep/this_00001_", "type": "output"}]
+    }
+    shutil.copytree(results.output / "keep" / "this_00001_", results.input / "brought")
+    for run_name in ("output/keep/this_00001_", "input/brought", "output/rethink/thinking_00001_"):
+        assert run_name in classes["RethinkLoadTrajectory"].describe()["input"]["required"]["run"][1]["options"]
+        trajectory, best, images, source, instruction, prompt = (
+            classes["RethinkLoadTrajectory"].execute(run_name).result
+        )
+        assert torch.equal(best, done.image) and torch.equal(images, done.images) and prompt == "b"
+        assert instruction == "make it red" and torch.allclose(source, SOURCE, atol=0.01)
+    for wrong in ("output/../../etc", "nowhere", ""):
+        with pytest.raises(RethinkError, match="run: there is no"):
+            classes["RethinkLoadTrajectory"].execute(wrong)
+    shutil.rmtree(results.output / "keep")
+    with pytest.raises(RethinkError, match="leads out"):
+        classes["RethinkSaveTrajectory"].execute(done.trajectory, "../keep")

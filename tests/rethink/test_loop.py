@@ -1,0 +1,273 @@
+"""The loop: what it tries, what it takes for the best, when it stops, and how it goes on."""
+
+import itertools
+
+import pytest
+import torch
+
+from rethink.errors import RethinkError
+from rethink.loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
+from rethink.thinkers.critique import Thinker
+from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
+from tests.thinking import SOURCE, Looks, Painter, Says, gone, said, thinker
+
+
+def drained(run):
+    """(all steps, why it stopped)."""
+    steps = []
+    while True:
+        try:
+            steps.append(next(run))
+        except StopIteration as end:
+            return steps, end.value
+
+
+def think(thinker, instruction="make it red", editor=None, source=SOURCE, **options):
+    return drained(think_while_edit(editor or Painter(), thinker, source, instruction, **options))
+
+
+def facts(step):
+    """Everything of a step but how long it took and its pixels."""
+    times = ("edit_seconds", "think_seconds", "image", "file")
+    return {name: value for name, value in vars(step).items() if name not in times}
+
+
+def test_every_turn_is_scored_and_the_best_wins_ties_to_the_earlier():
+    steps, end = think(thinker(said(3, 9, "b"), said(7, 7, "c"), said(5, 5, "d"), said(7, 7, "e")), turns=4, preserve=0)
+    assert [step.score for step in steps] == pytest.approx([27**0.5, 7, 5, 7])
+    assert [step.prompt for step in steps] == ["make it red", "b", "c", "d"]
+    assert [step.prompt_by for step in steps] == ["user", "thinker", "thinker", "thinker"]
+    assert [step.seed for step in steps] == [0, 1, 2, 3]
+    assert end == Stop("turns") and best_of(steps) == 1
+
+
+def test_what_changed_less_is_the_better_of_two_equals():
+    class Bolder(Painter):
+        def edit(self, prepared, instructions, seeds, *arguments, **options):
+            painted = super().edit(prepared, instructions, seeds, *arguments, **options)
+            painted[:, :12] = 0.1 if seeds == [0] else painted[:, :12]
+            return painted
+
+    steps, _ = think(thinker(said(7, 7, "b")), editor=Bolder(), turns=2)
+    assert best_of(steps) == 1 and steps[0].preservation.changed > steps[1].preservation.changed
+    assert steps[0].score == pytest.approx(7 - 0.5 * steps[0].preservation.changed)
+
+
+def test_a_good_edit_ends_the_run():
+    steps, end = think(thinker(said(7.9, 10, "b"), said(8, 8, "c")))
+    assert (len(steps), end) == (2, Stop("accepted"))
+    assert len(think(thinker(said(7.9, 10, "b")), turns=3, accept=(7, 9))[0]) == 1
+
+
+def test_nothing_changed_is_a_failure_whatever_the_critic_says():
+    steps, end = think(thinker(said(10, 10, "nothing"), said(1, 1, "b")), instruction="nothing", turns=3)
+    assert [step.preservation.unchanged for step in steps] == [True, True, False]
+    assert [step.score for step in steps[:2]] == [0.0, 0.0] and end == Stop("turns")
+    assert best_of(steps) == 2
+
+
+def test_where_nothing_has_a_score_a_change_is_better_than_none():
+    steps, end = think(thinker("no verdict"), instruction="nothing", turns=2)
+    assert [step.score for step in steps] == [None, None] and best_of(steps) == 0
+    changed, _ = think(thinker("no verdict"), turns=1)
+    assert best_of([steps[0], *changed]) == 1
+
+
+def test_no_next_prompt_means_the_same_words_with_another_seed():
+    editor = Painter()
+    think(thinker("no verdict at all"), editor=editor, turns=3)
+    assert [call.prompts for call in editor.calls] == [["make it red"]] * 3
+    assert [call.seeds for call in editor.calls] == [[0], [1], [2]]
+
+
+def test_candidates_are_one_batch_and_the_best_goes_on():
+    editor, looks = Painter(), Looks()
+    steps, _ = think(Thinker(looks), editor=editor, turns=3, candidates=4, seed=10)
+    assert [call.seeds for call in editor.calls] == [[10, 11, 12, 13], [14, 15, 16, 17], [18, 19, 20, 21]]
+    assert looks.batches == [4, 4, 4] and [(s.turn, s.candidate) for s in steps[3:6]] == [(1, 3), (2, 0), (2, 1)]
+    for turn in (1, 2):
+        of_turn = [step for step in steps if step.turn == turn]
+        assert {s.prompt for s in steps if s.turn == turn + 1} == {of_turn[best_of(of_turn)].critique.next_prompt}
+
+
+def test_seeds_go_round():
+    steps, _ = think(thinker(said(2, 2)), turns=2, candidates=2, seed=2**64 - 1)
+    assert [step.seed for step in steps] == [2**64 - 1, 0, 1, 2]
+
+
+def test_patience():
+    answers = [said(4, 4, "b"), said(6, 6, "c"), said(5, 5, "d"), said(6, 6, "e"), said(7, 7, "f")]
+    steps, end = think(thinker(*answers), turns=10, patience=2, preserve=0)
+    assert len(steps) == 4 and end.reason == "plateau" and best_of(steps) == 1
+
+
+def test_the_first_prompt_may_be_the_thinkers():
+    polished = "<think>The star.</think><answer>make the star red</answer>"
+    steps, _ = think(thinker(polished, said(2, 2, "b")), turns=2, start="polished")
+    assert [(s.prompt, s.prompt_by) for s in steps] == [("make the star red", "thinker"), ("b", "thinker")]
+    assert think(thinker("no tags", said(2, 2)), turns=1, start="polished")[0][0].prompt == "make it red"
+
+
+def test_every_turn_edits_the_source_unless_told_otherwise():
+    editor = Painter()
+    steps, _ = think(thinker(said(2, 2, "b")), editor=editor, turns=3)
+    assert all(torch.equal(call.base, editor.calls[0].base) for call in editor.calls)
+    steps, _ = think(thinker(said(2, 2, "b")), editor=editor, turns=3, base="previous")
+    assert [torch.equal(call.base, step.image) for call, step in zip(editor.calls[4:], steps)] == [True, True]
+
+
+LIST = "<checklist>\n1. the star is red\n2. the sky is as it was\n</checklist>"
+
+
+def checked(first, second, semantic=9):
+    return said(semantic, 9, "b").replace("<score>", f"<checklist>\n1: {first}\n2: {second}\n</checklist>\n<score>")
+
+
+def test_a_checklist_is_split_once_and_all_of_it_must_be_met():
+    chat = Says(LIST, checked("yes", "no"), checked("yes", "maybe"), checked("yes", "yes"))
+    steps, end = think(Thinker(chat), checklist=True, preserve=0)
+    assert end == Stop("accepted") and len(steps) == 3 and len(chat.asked) == 4
+    assert [[d.met for d in s.critique.checklist] for s in steps] == [[True, False], [True, None], [True, True]]
+    assert steps[0].score == pytest.approx((5 * 9) ** 0.5)  # half of it is met
+    assert "1. the star is red\n2. the sky is as it was" in chat.asked[1].text
+    assert "Statements" not in thinker_text(checklist=False)
+
+
+def thinker_text(**options):
+    chat = Says(said(9, 9))
+    think(Thinker(chat), **options)
+    return chat.asked[0].text
+
+
+def test_a_judge_scores_and_the_thinker_rewrites():
+    steps, end = think(thinker(said(10, 10, "b"), said(1, 1, "c")), judge=thinker(said(3, 3, "x"), said(9, 9, "y")))
+    assert end == Stop("accepted") and [step.prompt for step in steps] == ["make it red", "b"]
+    assert steps[0].score < 3.1 and steps[1].score > 8 and steps[0].judge.next_prompt == "x"
+    assert think(thinker(said(10, 10, "b")), judge=thinker(gone()), turns=3)[1].reason == "failed"
+
+
+def test_a_thinker_that_goes_ends_the_run_and_nothing_is_lost():
+    steps, end = think(thinker(said(4, 4, "b"), said(6, 6, "c"), gone()))
+    assert end == Stop("failed", "thinker: says is gone.") and len(steps) == 3
+    assert steps[2].critique.status == "failed" and steps[2].score is None and best_of(steps) == 1
+    assert think(thinker(gone()), start="polished")[1].reason == "failed"
+
+
+def test_damaged_answers_end_nothing():
+    steps, end = think(thinker("", "{", "<score>", "<score>[11, -1]</score>", "\0" * 99), turns=9)
+    assert len(steps) == 9 and end == Stop("turns") and {step.critique.status for step in steps} == {"unparsed"}
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+@pytest.mark.parametrize("killed", [1, 2, 4, 7])
+@pytest.mark.parametrize("base", ["source", "previous"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed, base):
+    rules = {"turns": 8, "candidates": candidates, "base": base, "seed": 3}
+    whole, end = think(Thinker(Looks()), **rules)
+
+    run = think_while_edit(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
+    partial = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
+    halfway = killed * candidates + candidates // 2  # in the middle of a turn, where it has one
+    for partial in itertools.islice(record(partial, run), halfway):
+        pass
+    del run
+
+    trajectory, done = load_trajectory(tmp_path / "run").going_on(candidates)
+    assert len(done) == killed * candidates
+    editor = Painter()
+    rest = think_while_edit(editor, Thinker(Looks()), SOURCE, "make it red", done=done, **rules)
+    for trajectory in record(trajectory, rest):
+        pass
+    assert len(editor.calls) == 8 - killed and trajectory.stopped == end.reason
+    again = load_trajectory(tmp_path / "run")
+    assert [facts(step) for step in again.steps] == [facts(step) for step in whole] and again.best == best_of(whole)
+    assert all(torch.equal(again.image(new), old.image) for new, old in zip(again.steps, whole))
+
+
+def test_a_checklist_survives_a_kill():
+    answers = [checked("no", "yes", 3), checked("yes", "yes")]
+    chat = Says(LIST, *answers)
+    run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", checklist=True)
+    done = [next(run)]
+    steps, end = think(thinker(answers[1]), checklist=True, done=done)
+    assert end == Stop("accepted") and [d.text for d in steps[0].critique.checklist] == [
+        "the star is red", "the sky is as it was",
+    ]  # fmt: skip
+
+
+def test_a_turn_without_an_answer_is_made_again(tmp_path):
+    run = think_while_edit(Painter(), thinker(said(4, 4, "b"), gone()), SOURCE, "make it red")
+    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run):
+        pass
+    assert trajectory.stopped == "failed" and len(trajectory.steps) == 2
+    trajectory, done = trajectory.going_on(1)
+    assert len(done) == 1 and trajectory.stopped == "" and len(load_trajectory(tmp_path / "run").steps) == 1
+
+
+def test_a_person_may_change_the_prompt_or_end_the_run():
+    def steer(steps, following):
+        return {1: Next("my way", "human"), 2: following, 3: Stop("human", chosen=0)}[len(steps)]
+
+    steps, end = think(thinker(said(2, 2, "b"), said(3, 3, "c"), said(4, 4, "d")), steer=steer)
+    assert [(s.prompt, s.prompt_by) for s in steps[1:]] == [("my way", "human"), ("c", "thinker")]
+    assert end == Stop("human", chosen=0)
+
+
+class Cancelled(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("where", ["on_step", "on_token", "steer"])
+def test_what_a_callback_raises_ends_the_run(where):
+    def cancel(*_):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        think(thinker(said(2, 2, "b")), **{where: cancel})
+
+
+def test_pixels_are_of_the_current_turn_only():
+    seen = []
+    think(thinker(said(2, 2, "b")), turns=6, steer=lambda steps, following: seen.append(steps) or following)
+    assert all(step.image is None for steps in seen for step in steps[:-1])
+    assert all(steps[-1].image is not None for steps in seen)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"instruction": " "}, "instruction: is empty"),
+        ({"source": SOURCE.repeat(2, 1, 1, 1)}, "source: one image"),
+        ({"source": SOURCE * float("nan")}, "source: has NaN"),
+        ({"turns": 0}, "turns: expected 1 to 1000"),
+        ({"candidates": 65}, "candidates: expected"),
+        ({"preserve": float("nan")}, "preserve: expected"),
+        ({"accept": (8,)}, "accept: expected two"),
+        ({"accept": (8, 11)}, "accept: expected two"),
+        ({"start": "else"}, "start: “else” is unknown"),
+        ({"base": "else"}, "base: “else” is unknown"),
+    ],
+)
+def test_mistakes_are_one_sentence(options, sentence):
+    with pytest.raises(RethinkError, match=sentence):
+        think(thinker(said(2, 2)), **options)
+
+
+def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
+    from rethink.editors.protocol import Settings
+
+    critic = thinker("")
+    how = options_of(Rules(), Settings(), "painter", critic)
+    run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
+    check_same_run(run, SOURCE, "make it red", options_of(Rules(turns=9, patience=3), Settings(), "painter", critic))
+    for other in (
+        options_of(Rules(seed=1), Settings(), "painter", critic),
+        options_of(Rules(), Settings(steps=9), "painter", critic),
+        options_of(Rules(), Settings(), "painter", critic, judge=critic),
+        options_of(Rules(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
+    ):
+        with pytest.raises(RethinkError, match="another choice"):
+            check_same_run(run, SOURCE, "make it red", other)
+    for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
+        with pytest.raises(RethinkError, match="another picture or instruction"):
+            check_same_run(run, source, instruction, how)

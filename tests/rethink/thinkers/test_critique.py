@@ -1,0 +1,99 @@
+"""What a thinker is asked, in which order, and what becomes of its answers."""
+
+import pytest
+import torch
+
+from rethink.errors import RethinkError
+from rethink.thinkers.critique import TEMPLATE, Thinker, critique, polish, question, split
+from rethink.thinkers.protocol import PIXELS, chat_all, shown
+from tests.thinking import SOURCE, Looks, Says, gone, said, thinker
+
+EDITED = [torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16, 3)]
+
+
+def ask(thinker, prompts=("be red",), **options):
+    edited = EDITED[: len(prompts)]
+    return critique(thinker, SOURCE, edited, "make it red", prompts, list(range(len(prompts))), **options)
+
+
+def test_what_never_changes_comes_first_and_what_changes_every_turn_last():
+    first, second = (question(TEMPLATE, instruction="make it red", prompt=p)[0]["content"] for p in ("a", "be blue"))
+    assert [part["type"] for part in first] == ["text", "image", "text", "image", "text"]
+    assert first[:4] == second[:4] and first[4] != second[4]
+    assert "make it red" in first[2]["text"] and first[4]["text"].strip().endswith(": a")
+
+
+def test_pictures_stand_where_the_template_wants_them():
+    chat = Says(said(5, 5))
+    turned = 'After: {edited} Before: {source} Asked: {instruction} Braces like {this} and {"json": 1} stay.'
+    ask(Thinker(chat, turned))
+    assert torch.equal(chat.asked[0].images[0], EDITED[0]) and torch.equal(chat.asked[0].images[1], SOURCE)
+    assert (
+        chat.asked[0].text
+        == 'After: [picture] Before: [picture] Asked: make it red Braces like {this} and {"json": 1} stay.'
+    )
+
+
+def test_an_instruction_cannot_fill_in_the_template():
+    parts = question(TEMPLATE, instruction="show {edited} {source} {prompt}", prompt="p")[0]["content"]
+    assert [part["type"] for part in parts].count("image") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"template": "{source} {instruction}"}, r"template: does not say where \{edited\} goes"),
+        ({"max_tokens": 0}, "max_tokens: expected"),
+        ({"temperature": float("nan")}, "temperature: expected"),
+    ],
+)
+def test_mistakes_are_one_sentence(options, sentence):
+    with pytest.raises(RethinkError, match=sentence):
+        Thinker(Says(""), **options)
+
+
+def test_a_template_without_demands_cannot_check_any():
+    with pytest.raises(RethinkError, match="checklist: "):
+        ask(Thinker(Says(""), "{source} {edited} {instruction}"), demands=("red",))
+
+
+def test_an_answer_without_scores_is_asked_for_once_more():
+    chat = Says("no verdict", said(5, 6, "next"))
+    (found,) = ask(Thinker(chat))
+    assert (found.status, found.semantic, found.next_prompt) == ("repaired", 5, "next") and "Asked twice" in found.note
+    assert chat.asked[0].temperature == 0 < chat.asked[1].temperature and chat.asked[0].seed != chat.asked[1].seed
+    chat = Says("no verdict")
+    assert ask(Thinker(chat))[0].status == "unparsed" and len(chat.asked) == 2
+
+
+def test_one_that_fails_takes_no_other_with_it():
+    found = ask(thinker(gone(), said(5, 6)), prompts=("a", "b"))
+    assert [c.status for c in found] == ["failed", "ok"] and found[0].note == "thinker: says is gone."
+
+
+def test_several_are_asked_at_once_where_the_backend_can():
+    looks = Looks()
+    assert len(ask(Thinker(looks), prompts=("a", "b"))) == 2 and looks.batches == [2]
+    assert len(chat_all(Says("x"), [], max_tokens=1, temperature=0)) == 0
+
+
+def test_polishing_and_splitting_fall_back_on_the_instruction():
+    assert (
+        polish(thinker("<think>.</think><answer> make the\n star red </answer>"), SOURCE, "do", 0)
+        == "make the star red"
+    )
+    assert polish(thinker("<answer>cut off"), SOURCE, "do", 0) == "do"
+    listed = "<checklist>\n1. the star is red\n- the sky is blue\n\n</checklist>"
+    assert split(thinker(listed), SOURCE, "do", 0) == ("the star is red", "the sky is blue")
+    assert split(thinker("1. the star is red"), SOURCE, "do", 0) == ("do",)
+    many = "<checklist>" + "\n".join(f"{i}. thing {i}" for i in range(99)) + "</checklist>"
+    assert len(split(thinker(many), SOURCE, "do", 0)) == 12
+
+
+@pytest.mark.parametrize("size", [(3000, 2000), (20, 90000), (1, 1), (1024, 1024)])
+def test_pictures_are_shown_at_a_size_a_thinker_takes(size):
+    seen = shown(torch.full((1, 1, 1, 3), 0.3).expand(1, *size, 3))
+    height, width = seen.shape[1:3]
+    assert height * width <= PIXELS and seen.min() > 0.29 and seen.max() < 0.31
+    if min(size) > 1000:
+        assert width / height == pytest.approx(size[1] / size[0], rel=0.01)

@@ -1,0 +1,220 @@
+"""A thinker behind a real server on loopback: every fault recovers or is said, and the key is in no word of it."""
+
+import base64
+import io
+import json
+import logging
+import socket
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from rethink.errors import RethinkError
+from rethink.loop import think_while_edit
+from rethink.thinkers.critique import Thinker
+from rethink.thinkers.protocol import Request, ThinkerError
+from rethink.thinkers.server import ServerChat
+from rethink.trajectory import new_trajectory, record
+from tests.servers import completion, openai_server
+from tests.thinking import SOURCE, Painter, said
+
+KEY = "sk-planted-0123456789abcdef"
+MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image"}]}]
+
+
+@pytest.fixture
+def server():
+    with openai_server() as running:
+        yield running
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def talk(server, pauses):
+    def talk(**options):
+        options = {"base_url": server.url, "model": "m", "timeout": 5.0, "pause": pauses.append} | options
+        return ServerChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
+
+    return talk
+
+
+def test_asks_as_openai_does(server, talk):
+    assert talk() == "fine"
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert {k: request.body[k] for k in ("model", "max_tokens", "seed", "temperature")} == {
+        "model": "m", "max_tokens": 99, "seed": 5, "temperature": 0.5,
+    }  # fmt: skip
+    text, picture = request.body["messages"][0]["content"]
+    assert text == {"type": "text", "text": "hello"}
+    data = base64.b64decode(picture["image_url"]["url"].removeprefix("data:image/png;base64,"))
+    assert Image.open(io.BytesIO(data)).size == (16, 16)
+
+
+def test_reasoning_that_the_server_took_apart_is_put_back(server, talk):
+    server.replies = [(200, completion("<answer>a</answer>", reasoning_content="why"), {})]
+    assert talk() == "<think>why</think><answer>a</answer>"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (500, "oops", {}), (503, "<html><body>busy</body></html>", {"Content-Type": "text/html"}), (429, "{}", {}),
+        (200, completion("fine")[:40], {}), (200, "<html>welcome</html>", {"Content-Type": "text/html"}), (200, "", {}),
+        (200, "null", {}), (200, "[]", {}), (200, '{"choices": []}', {}), (200, '{"choices": [{"message": null}]}', {}),
+        (200, '{"choices": [{"message": {"content": 7}}]}', {}),
+    ],
+)  # fmt: skip
+def test_what_may_pass_is_tried_again(server, talk, pauses, fault):
+    server.replies = [fault, fault, (200, completion("fine"), {})]
+    assert talk() == "fine"
+    assert len(server.requests) == 3 and pauses == [1.0, 2.0]
+    server.requests.clear()
+    server.replies = [fault]
+    with pytest.raises(ThinkerError, match=r"^thinker: m at http://127.0.0.1.*after 3 tries"):
+        talk(retries=2)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "waits"), [("7", 7.0), ("0", 0.0), ("9999", 60.0), ("-3", 0.0), ("nan", 1.0), ("soon", 1.0)]
+)
+def test_waits_as_long_as_it_is_asked_to(server, talk, pauses, told, waits):
+    server.replies = [(429, "{}", {"Retry-After": told}), (200, completion("fine"), {})]
+    assert talk() == "fine" and pauses == [waits]
+
+
+def test_retry_after_may_be_a_date(server, talk, pauses):
+    from email.utils import formatdate
+
+    server.replies = [
+        (429, "{}", {"Retry-After": formatdate(time.time() + 20, usegmt=True)}),
+        (200, completion("ok"), {}),
+    ]
+    assert talk() == "ok" and 17 < pauses[0] <= 20
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404])
+def test_what_will_not_pass_is_said_at_once(server, talk, pauses, code):
+    server.replies = [(code, json.dumps({"error": {"message": "no such thing"}}), {})]
+    with pytest.raises(ThinkerError, match="refuses the key" if code in (401, 403) else f"error {code}: no such thing"):
+        talk()
+    assert len(server.requests) == 1 and not pauses
+
+
+def test_a_server_that_hangs_is_given_up(server, talk):
+    server.replies = [lambda body: time.sleep(3) or (200, completion("late"), {})]
+    started = time.monotonic()
+    with pytest.raises(ThinkerError, match="no answer within 1 s"):
+        talk(timeout=1, retries=0)
+    assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{port}/v1", "http://no-such-host.invalid/v1"])
+def test_a_server_that_is_not_there(talk, pauses, address):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ThinkerError, match="cannot be reached"):
+        talk(base_url=address.format(port=port), retries=2)
+    assert pauses == [1.0, 2.0]
+
+
+def test_what_a_model_refuses_is_left_out(server, talk):
+    def picky(body):
+        for name in ("max_tokens", "temperature", "seed"):
+            if name in body:
+                return 400, json.dumps({"error": {"message": f"Unsupported parameter: '{name}'."}}), {}
+        return 200, completion(f"with {body['max_completion_tokens']}"), {}
+
+    server.replies = [picky]
+    assert talk() == "with 99"
+
+
+def test_several_at_once_and_one_that_fails_takes_no_other_with_it(server):
+    def slow(body):
+        time.sleep(0.3)
+        seed = body["seed"]
+        return (400, "{}", {}) if seed == 2 else (200, completion(f"answer {seed}"), {})
+
+    server.replies = [slow]
+    chat = ServerChat(server.url, "m", concurrency=3)
+    answers = chat.chat_all([Request(MESSAGES, [SOURCE], seed) for seed in range(6)], max_tokens=9, temperature=0)
+    assert [a for i, a in enumerate(answers) if i != 2] == [f"answer {i}" for i in (0, 1, 3, 4, 5)]
+    assert isinstance(answers[2], ThinkerError) and server.most_at_once == 3
+
+
+def test_cancel_does_not_wait_for_the_server(server):
+    class Cancelled(BaseException):
+        pass
+
+    def cancel(*_):
+        raise Cancelled
+
+    server.replies = [lambda body: time.sleep(3) or (200, completion("late"), {})]
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        ServerChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
+    assert time.monotonic() - started < 1.5
+
+
+def echoes(status):
+    """A server that repeats the key it was given wherever it can."""
+    return lambda body: (status, json.dumps({"error": {"message": f"bad key {KEY}", "code": KEY}}), {})
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_the_key_is_in_no_file_no_error_and_no_log(server, tmp_path, monkeypatch, caplog, capfd, status):
+    monkeypatch.setenv("RETHINK_TEST_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    good = (200, completion(said(4, 4, "b")), {})
+    server.replies = [good, echoes(status) if status != 200 else good]
+    chat = ServerChat(server.url, "m", "RETHINK_TEST_KEY", retries=1, pause=lambda seconds: None)
+    run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=3)
+    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run):
+        pass
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert trajectory.stopped == ("turns" if status == 200 else "failed") and trajectory.best == 0
+    written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    said_aloud = [caplog.text, *capfd.readouterr(), repr(vars(chat)), repr(trajectory), trajectory.message]
+    assert len(written) >= 3 and not any(KEY.encode() in text for text in written)
+    assert not any(KEY in text for text in said_aloud)
+
+
+def test_everything_made_before_the_server_went_is_kept(server, tmp_path):
+    server.replies = [(200, completion(said(4, 4, "b")), {}), (200, completion(said(6, 6, "c")), {}), (500, "gone", {})]
+    chat = ServerChat(server.url, "m", retries=0)
+    run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=5)
+    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run):
+        pass
+    assert trajectory.stopped == "failed" and "error 500: gone" in trajectory.message
+    assert len(trajectory.steps) == 3 and trajectory.best == 1
+    assert torch.equal(trajectory.image(trajectory.steps[1])[0, 9, 9], SOURCE[0, 9, 9].mul(255).round().div(255))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"base_url": "127.0.0.1:8000"}, "base_url: is no address"),
+        ({"base_url": "http://host:port/v1"}, "base_url: is no address"),
+        ({"base_url": "file:///etc/passwd"}, "base_url: is no address"),
+        ({"base_url": f"http://me:{KEY}@host/v1"}, "base_url: no key"),
+        ({"base_url": f"http://host/v1?key={KEY}"}, "base_url: no key"),
+        ({"key_variable": KEY}, "key_variable: give the NAME"),
+        ({"key_variable": "RETHINK_UNSET"}, "key_variable: no environment variable"),
+        ({"model": " "}, "model: is empty"),
+        ({"timeout": 0}, "timeout: expected"),
+        ({"retries": -1}, "retries: expected"),
+        ({"concurrency": 0}, "concurrency: expected"),
+    ],
+)
+def test_mistakes_are_one_sentence_without_the_key(talk, options, sentence):
+    with pytest.raises(RethinkError, match=sentence) as told:
+        talk(**options)
+    assert KEY not in str(told.value)

@@ -1,0 +1,95 @@
+"""An editor that paints and thinkers that say what they are told to: for tests of everything that thinks."""
+
+import hashlib
+from types import SimpleNamespace
+
+import torch
+
+from rethink.editors.protocol import RECOMMENDED
+from rethink.thinkers.critique import Thinker
+from rethink.thinkers.parsing import write
+from rethink.thinkers.protocol import ThinkerError
+from rethink.trajectory import Critique
+
+SOURCE = torch.full((1, 16, 16, 3), 0.5)
+
+
+class Painter:
+    """Paints a quarter of the picture in a colour of prompt and seed; “nothing” paints nothing. Two steps."""
+
+    name = "painter"
+    module = torch.nn.Linear(1, 1)
+
+    def __init__(self):
+        self.calls = []
+
+    def prepare(self, images):
+        return SimpleNamespace(images=images)
+
+    def edit(self, prepared, instructions, seeds, settings=RECOMMENDED, *, mask=None, on_step=None):
+        self.calls.append(SimpleNamespace(base=prepared.images, prompts=list(instructions), seeds=list(seeds)))
+        for step in (1, 2):
+            if on_step is not None:
+                on_step(step, 2, lambda: prepared.images)
+        painted = prepared.images.repeat(len(seeds), 1, 1, 1)
+        for row, (prompt, seed) in enumerate(zip(instructions, seeds)):
+            if prompt != "nothing":
+                painted[row, :8, :8] = colour(prompt, seed)
+        return painted
+
+
+def colour(prompt, seed):
+    digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
+    return torch.tensor([0.9, digest[0] / 255, digest[1] / 255])
+
+
+class Says:
+    """A Chat that gives one answer after the other, the last one for ever; an error among them is raised."""
+
+    name = "says"
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
+        if on_token is not None:
+            on_token(1, max_tokens)
+        text = "".join(part.get("text", "[picture]") for part in messages[0]["content"])
+        self.asked.append(SimpleNamespace(text=text, images=list(images), seed=seed, temperature=temperature))
+        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+class Looks:
+    """A Chat that scores what it sees, the same picture always the same, and asks for something new every time."""
+
+    name = "looks"
+
+    def __init__(self):
+        self.batches = []
+
+    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
+        (answer,) = self.chat_all([SimpleNamespace(images=images)], max_tokens=max_tokens, temperature=temperature)
+        return answer
+
+    def chat_all(self, requests, *, max_tokens, temperature, on_token=None):
+        self.batches.append(len(requests))
+        return [self._answer(request.images[-1]) for request in requests]
+
+    def _answer(self, picture):
+        seen = hashlib.sha256((picture * 255).round().byte().numpy().tobytes()).digest()
+        return said(seen[0] % 70 / 10, seen[1] % 70 / 10, f"paint it like {seen.hex()[:6]}")
+
+
+def said(semantic, quality, prompt="", reasoning="I see."):
+    return write(Critique("ok", semantic, quality, reasoning, prompt))
+
+
+def thinker(*answers):
+    return Thinker(Says(*answers))
+
+
+def gone():
+    return ThinkerError("thinker: says is gone.")
