@@ -353,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = Recipe(
             batch=max(1, options.batch // WORDY), accumulate=1, learning_rate=1e-3, warmup=0.02, see=True,
             checkpointing=False, minutes=options.minutes, precision=options.precision, workers=options.workers,
-            save_every=500, log_every=50,
+            save_every=250, log_every=50,
         )  # fmt: skip
         make_thinker.train(options.work, recipe, max(1, int(30_000 * options.scale)))
     if wanted("publish"):

@@ -63,7 +63,8 @@ def reasoning(task: Task, sight: Sight) -> str:
 
 def _understood(task: Task) -> str:
     source = f"{_listed(task.source.at(cell) for cell in range(4))}, on {task.source.background}"
-    return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {', '.join(_expected(task))}."
+    meant = "".join(f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things)
+    return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {meant}{', '.join(_expected(task))}."
 
 
 def semantic_score(found: Verdict, sight: Sight, task: Task) -> int:
