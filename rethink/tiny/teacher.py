@@ -52,12 +52,10 @@ def split_up(task: Task) -> str:
 
 
 def reasoning(task: Task, sight: Sight) -> str:
-    found = verdict(sight, task)
-    undone, meddled = (" and ".join(parts) for parts in wrong_parts(sight, task))
-    done = "yes" if found.done else f"no, {undone}" if len(task.accepted) == 1 else "no"
-    kept = "yes" if found.kept else f"no, {meddled or 'a little off all over'}"
+    meddled = " and ".join(wrong_parts(sight, task)[1])
+    kept = "yes" if verdict(sight, task).kept else f"no, {meddled or 'a little off all over'}"
     return (
-        f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {done}. Else kept: {kept}."
+        f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
     )
 
 
@@ -171,6 +169,20 @@ def _compared(source: Scene, sight: Sight) -> str:
             phrases.append(f"{_phrase(seen[cell], place)} was {_looks(was[cell])} {same}")
     same = "same" if sight.background == (source.background, source.gradient) else "changed"
     return ", ".join([*phrases, f"on {sight.background[0]} was {source.background} {same}"])
+
+
+def _fulfilled(task: Task, sight: Sight) -> str:
+    """What should be there, of what the task changes, what is there, and whether that will do."""
+    scene, seen, undone = task.accepted[sight.answer], _seen(sight), wrong_parts(sight, task)[0]
+    phrases = []
+    for part in changed_parts(task, sight.answer):
+        yes = "no" if part in undone else "yes"
+        if part == "background":
+            phrases.append(f"on {scene.background} is {sight.background[0]} {yes}")
+        else:
+            cell = PLACES.index(part)
+            phrases.append(f"{_phrase(scene.at(cell), part)} is {_looks(seen[cell])} {yes}")
+    return ", ".join(phrases)
 
 
 def _seen(sight: Sight) -> list[Thing | str | None]:
