@@ -114,8 +114,8 @@ def test_what_is_read_off_a_drawn_picture_is_what_was_drawn():
         task = sample_task(seed, "unusual", split="train")
         sight = read(render([task.target]), task)
         assert verdict(sight, task).success and teacher.wrong_parts(sight, task) == ([], [])
-        undone = teacher.reasoning(task, read(render([task.source]), task))
-        assert "Done: no" in undone and "Else kept: yes" in undone
+        undone = teacher.reasoning(task, read(render([task.source]), task)).split("Done: ")[1]
+        assert " no" in undone and " yes," not in undone and undone.endswith("Else kept: yes.")
 
 
 def test_statements_are_verified_one_by_one():
@@ -201,7 +201,7 @@ def test_whole_questions_and_known_words_are_few_tokens(chat):
     for seed in range(20):
         answer = teacher.answer(teacher.draw_lesson(seed))
         tokens = chat.tokenizer(answer).input_ids
-        assert chat.tokenizer.decode(tokens) == answer and len(tokens) < 120
+        assert chat.tokenizer.decode(tokens) == answer and len(tokens) < 160
     odd = "ångström 草 🙂"
     assert chat.tokenizer.decode(chat.tokenizer(odd).input_ids) == odd
 
