@@ -199,10 +199,10 @@ def success(rows, arm, levels=LEVELS):
 
 
 def auc(scores, labels):
-    """The chance that a true one scores higher than a false one, ties counting half."""
+    """The chance that a true one scores higher than a false one, ties counting half; None where either is missing."""
     true, false = ([s for s, label in zip(scores, labels) if label is wanted] for wanted in (True, False))
     if not true or not false:
-        return float("nan")
+        return None
     return statistics.mean((t > f) + 0.5 * (t == f) for t in true for f in false)
 
 
@@ -276,8 +276,9 @@ def prefill_ratio(chat, pictures=20):
 def report(rows, seen):
     print(f"\n{'seeing, held out':<34}{'done AUC':>10}{'kept AUC':>10}{'plain prompts':>15}")
     for name, found in seen.items():
-        plain = [row[3] for row in found if row[3] is not None]
-        print(f"{name:<34}{seeing(found)[0]:>10.3f}{seeing(found)[1]:>10.3f}{statistics.mean(plain):>15.1%}")
+        plain = statistics.mean(row[3] for row in found if row[3] is not None)
+        done, kept = ("-" if share is None else f"{share:.3f}" for share in seeing(found))
+        print(f"{name:<34}{done:>10}{kept:>10}{plain:>15.1%}")
     print(f"\n{'success':<34}{'all':>8}" + "".join(f"{level:>11}" for level in LEVELS) + f"{'calls':>8}")
     for arm in ARMS:
         by_level = "".join(f"{success(rows, arm, (level,)):>11.1%}" for level in LEVELS)
