@@ -35,13 +35,14 @@ class Encoded:
 
 
 class TransformersChat:
-    """See `protocol.Chat`. `module` holds the weights; moving it moves the thinker."""
+    """See `protocol.Chat`. `module` holds the weights; moving it moves the thinker. `reader` makes (messages, images) an
+    Encoded."""
 
     def __init__(self, model: nn.Module, reader: "GridReader | ProcessorReader", tokenizer: Any, name: str):
         self.name = name
         self.module = model
-        self._reader = reader
-        self._tokenizer = tokenizer
+        self.reader = reader
+        self.tokenizer = tokenizer
         self._remembered: tuple[str, Any] | None = None  # the last prefix: its key, its keys and values
 
     @property
@@ -72,7 +73,7 @@ class TransformersChat:
         answers = [""] * len(requests)
         try:
             with torch.inference_mode():
-                encoded = [self._reader(request.messages, request.images) for request in requests]
+                encoded = [self.reader(request.messages, request.images) for request in requests]
                 for rows in _groups(encoded):
                     batch, seeds = [encoded[row] for row in rows], [requests[row].seed for row in rows]
                     texts = self._generate(batch, seeds, max_tokens, temperature, on_token)
@@ -108,28 +109,28 @@ class TransformersChat:
             generation_config=GenerationConfig(
                 max_new_tokens=max_tokens,
                 do_sample=False,  # a row draws from its own seed, see _Draw
-                eos_token_id=self._tokenizer.eos_token_id if stop is None else stop,
-                pad_token_id=self._tokenizer.pad_token_id or 0,
+                eos_token_id=self.tokenizer.eos_token_id if stop is None else stop,
+                pad_token_id=self.tokenizer.pad_token_id or 0,
             ),
             logits_processor=[_Draw(seeds, temperature)] if temperature else [],
             stopping_criteria=[_Report(length, max_tokens, on_token)] if on_token else [],
         )
-        return self._tokenizer.batch_decode(generated[:, length:], skip_special_tokens=True)
+        return self.tokenizer.batch_decode(generated[:, length:], skip_special_tokens=True)
 
     def _prefill(self, batch: list[Encoded], tokens: Tensor) -> Any:
         """The keys and values of all but the last token, for every row of the batch."""
         model, prefix = self.module.model, batch[0].prefix
         grids = [row.inputs["image_grid_thw"].to(self.device) for row in batch]
-        places = [_positions(model, tokens[row : row + 1], grid) for row, grid in enumerate(grids)]
-        positions, deltas = torch.cat([p for p, _ in places], 1), torch.cat([d for _, d in places])
-        cache = copy.deepcopy(self._prefix(batch[0], tokens[:1, :prefix], positions[:, :1, :prefix], grids[0]))
+        places = [positions(model, tokens[row : row + 1], grid) for row, grid in enumerate(grids)]
+        where, deltas = torch.cat([p for p, _ in places], 1), torch.cat([d for _, d in places])
+        cache = copy.deepcopy(self._prefix(batch[0], tokens[:1, :prefix], where[:, :1, :prefix], grids[0]))
         if len(batch) > 1:
             cache.batch_repeat_interleave(len(batch))
         last = [row.inputs["pixel_values"][_patches(row, -1) :] for row in batch]
         model(
             input_ids=tokens[:, prefix:-1],
             attention_mask=torch.ones_like(tokens[:, :-1]),
-            position_ids=positions[..., prefix:-1],
+            position_ids=where[..., prefix:-1],
             pixel_values=torch.cat(last).to(self.device),
             image_grid_thw=torch.cat([grid[-1:] for grid in grids]),
             past_key_values=cache,
@@ -138,7 +139,7 @@ class TransformersChat:
         model.rope_deltas = deltas  # where the model itself keeps how far positions lag behind the count of tokens
         return cache
 
-    def _prefix(self, row: Encoded, tokens: Tensor, positions: Tensor, grid: Tensor) -> Any:
+    def _prefix(self, row: Encoded, tokens: Tensor, where: Tensor, grid: Tensor) -> Any:
         """The keys and values of the prefix, a batch of one, computed unless it is the last one's."""
         patches = row.inputs["pixel_values"][: _patches(row, -1)]
         key = hashlib.sha256(tokens.cpu().numpy().tobytes() + patches.float().numpy().tobytes())
@@ -149,7 +150,7 @@ class TransformersChat:
             output = self.module.model(
                 input_ids=tokens,
                 attention_mask=torch.ones_like(tokens),
-                position_ids=positions,
+                position_ids=where,
                 use_cache=True,
                 **pictures,
             )
@@ -273,7 +274,7 @@ def _patches(row: Encoded, pictures: int) -> int:
     return int(row.inputs["image_grid_thw"][:pictures].prod(-1).sum())
 
 
-def _positions(model: nn.Module, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+def positions(model: nn.Module, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the count of tokens [1, 1]."""
     arguments = {"input_ids": tokens, "image_grid_thw": grid}
     if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5

@@ -10,7 +10,8 @@ from ..editors.protocol import RECOMMENDED, Settings
 from . import EDITOR_FOLDER
 from .oracle import Verdict, judge
 from .scene import render
-from .tasks import HELD_OUT_WORDINGS, KINDS, LEVELS, Task, sample_task
+from .tasks import KINDS, LEVELS, Task, sample_task
+from .wordings import HELD_OUT_WORDINGS
 
 BATCH = 25
 OPEN_SETTINGS = (RECOMMENDED, Settings(steps=16, sampler="euler_ancestral"))

@@ -19,17 +19,22 @@ from types import SimpleNamespace
 
 import torch
 
+from ..editors.loading import load_editor
+from ..thinkers.loading import load_thinker
 from ..training import autoencoder, clip, instruct_pix2pix
 from ..training.loop import Plan, optimise, write_json
-from . import CLIP_FOLDER, EDITOR_FOLDER
+from ..training.thinker_sft import Recipe
+from . import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER, make_thinker
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
-from .tasks import HELD_OUT_WORDINGS, WORDINGS, sample_task
+from .tasks import sample_task
+from .wordings import HELD_OUT_WORDINGS, WORDINGS
 
 LATENT_CHANNELS = 16
 WIDTH = 40  # channels of the autoencoder
 TEXT_TOKENS = 32
 CLIP_TOKENS = 56
 REUSE = 8  # visits to each encoded pair: drawing and encoding two pictures takes longer than the U-Net
+WORDY = 8  # a conversation takes the room of so many pictures
 CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
 DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured: see README.md
 
@@ -253,6 +258,16 @@ def build_clip(work: Path, plan: Plan, device: str, report) -> None:
             model.save_pretrained(work / "clip")
 
 
+def make_trajectories(work: Path, count: int, minutes: float, device: str, report) -> None:
+    """By every process its own part; they wait for each other, as the thinker learns from all of them."""
+    from accelerate import PartialState
+
+    state, editor = PartialState(), load_editor(work / "editor", device=device)
+    part = state.process_index, state.num_processes
+    make_thinker.make_trajectories(editor, work / "trajectories", count, minutes, *part, report)
+    state.wait_for_everyone()
+
+
 @contextmanager
 def main_process_first():
     """True in the process that writes; the others go through when it is done."""
@@ -275,6 +290,11 @@ def publish(work: Path, out: Path) -> None:
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)
+    if (work / "thinker-trained" / "config.json").exists():
+        thinker = out / THINKER_FOLDER.name
+        shutil.rmtree(thinker, ignore_errors=True)
+        model = load_thinker(work / "thinker-trained", dtype="fp16").module
+        make_thinker.save(model, work / "thinker-trained", thinker)
     if (work / "clip" / "config.json").exists():
         shutil.rmtree(clip_folder, ignore_errors=True)
         CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
@@ -291,7 +311,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
     parser.add_argument("--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)")
-    parser.add_argument("--only", choices=("autoencoder", "editor", "decoder", "clip", "publish"), help="one stage alone")
+    stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", "thinker", "publish")
+    parser.add_argument("--only", choices=stages, help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
@@ -326,6 +347,15 @@ def main(arguments: list[str] | None = None) -> int:
         polish_decoder(options.work, plan(10_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("clip"):
         build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
+    if wanted("trajectories"):
+        make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
+    if wanted("thinker"):
+        recipe = Recipe(
+            batch=max(1, options.batch // WORDY), accumulate=1, learning_rate=1e-3, warmup=0.02, see=True,
+            checkpointing=False, minutes=options.minutes, precision=options.precision, workers=options.workers,
+            save_every=250, log_every=50,
+        )  # fmt: skip
+        make_thinker.train(options.work, recipe, max(1, int(30_000 * options.scale)))
     if wanted("publish"):
         publish(options.work, options.out)
     return 0

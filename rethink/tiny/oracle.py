@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -31,6 +31,18 @@ class Verdict:
         return self.done and self.kept
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What a picture shows, as far as a task asks: for each of four cells and for the background what it resembles most,
+    and how far it is from it (RMS). answer: the nearest of the task's accepted scenes."""
+
+    things: tuple[Thing | None, ...]
+    background: tuple[str, bool]
+    errors: tuple[float, float, float, float, float]
+    psnr_outside: float
+    answer: int
+
+
 def judge(image: torch.Tensor, task: Task) -> Verdict:
     """Compares one picture (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
 
@@ -38,36 +50,50 @@ def judge(image: torch.Tensor, task: Task) -> Verdict:
     of the 148 things it could show, and closely (`CELL_RMS`); the background must be nearest to the right one of
     twelve. What differs between source and accepted scene says `done`, the rest says `kept`.
     """
-    pictures = render([task.source, *task.accepted])
-    source, answers = pictures[:1], pictures[1:]
-    answer = int((answers - image).square().mean((1, 2, 3)).argmin())
-    scene, wanted = task.accepted[answer], answers[answer : answer + 1]
-    cells = [_cell_is_right(image, scene, task.source, cell) for cell in range(4)]
-    changed = [scene.at(cell) != task.source.at(cell) for cell in range(4)]
-    background = _background_is_right(image, scene)
-    same_background = scene.background == task.source.background
-    psnr = _psnr(image, source, _untouched(source, wanted))
+    return verdict(read(image, task), task)
+
+
+def verdict(sight: Sight, task: Task) -> Verdict:
+    scene, source = task.accepted[sight.answer], task.source
+    *cells, background = [error <= CELL_RMS for error in sight.errors]
+    cells = [ok and sight.things[cell] == shown(scene.at(cell)) for cell, ok in enumerate(cells)]
+    background = background and sight.background == (scene.background, scene.gradient)
+    changed = [scene.at(cell) != source.at(cell) for cell in range(4)]
+    same_background = scene.background == source.background
     return Verdict(
         done=all(ok for ok, c in zip(cells, changed) if c) and (same_background or background),
         kept=all(ok for ok, c in zip(cells, changed) if not c)
         and (not same_background or background)
-        and psnr >= OUTSIDE_PSNR,
-        psnr_outside=psnr,
-        answer=answer,
+        and sight.psnr_outside >= OUTSIDE_PSNR,
+        psnr_outside=sight.psnr_outside,
+        answer=sight.answer,
     )
 
 
-def _cell_is_right(image: torch.Tensor, scene: Scene, source: Scene, cell: int) -> bool:
-    """Things are looked for where one should be; in a cell that should be empty, where the source had one."""
-    thing = scene.at(cell)
-    known = thing or source.at(cell)
+def read(image: torch.Tensor, task: Task) -> Sight:
+    """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for on the background that is there,
+    where one should be; in a cell that should be empty, where the source had one."""
+    pictures = render([task.source, *task.accepted])
+    source, answers = pictures[:1], pictures[1:]
+    answer = int((answers - image).square().mean((1, 2, 3)).argmin())
+    scene = task.accepted[answer]
+    background, error = _nearest_background(image, [task.source, scene])
+    known = [scene.at(cell) or task.source.at(cell) for cell in range(4)]
+    things, errors = zip(*(nearest_thing(image, background, cell, known[cell]) for cell in range(4)))
+    psnr = _psnr(image, source, _untouched(source, answers[answer : answer + 1]))
+    return Sight(things, background, (*errors, error), psnr, answer)
+
+
+def nearest_thing(
+    image: torch.Tensor, background: tuple[str, bool], cell: int, known: Thing | None
+) -> tuple[Thing | None, float]:
+    """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and how far it is (RMS)."""
     place = (known.dx, known.dy) if known else (0, 0)
-    things = [None, *(_shown(Thing(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL)]
-    under = split_cells(_empty(scene))[0, cell]
+    things = [None, *(shown(Thing(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL)]
+    under = split_cells(render([Scene(*background, ())]))[0, cell]
     drawn = draw_cells(torch.tensor([encode_thing(t) for t in things]), under.expand(len(things), -1, -1, -1))
     error = (drawn - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
-    right = things.index(thing and _shown(thing))
-    return int(error.argmin()) == right and float(error[right]) <= CELL_RMS
+    return things[int(error.argmin())], float(error.min())
 
 
 _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] + [
@@ -75,24 +101,21 @@ _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] +
 ]
 
 
-def _shown(thing: Thing) -> Thing:
-    """What a viewer sees: behind a black square, shape and colour do not count, nor does the cell's number."""
-    if not thing.covered:
+def shown(thing: Thing | None) -> Thing | None:
+    """What a viewer sees: behind a black square, shape and colour do not count."""
+    if thing is None or not thing.covered:
         return thing
     return Thing(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)
 
 
-def _empty(scene: Scene) -> torch.Tensor:
-    return render([Scene(scene.background, scene.gradient, ())])
-
-
-def _background_is_right(image: torch.Tensor, scene: Scene) -> bool:
-    free = (render([scene]) - _empty(scene)).abs().amax(-1) < 1 / 255  # pixels that only show background
+def _nearest_background(image: torch.Tensor, scenes: list[Scene]) -> tuple[tuple[str, bool], float]:
+    empty = render([replace(scene, things=()) for scene in scenes])
+    free = ((render(scenes) - empty).abs().amax(-1) < 1 / 255).all(0)  # pixels that only show background
     names = torch.arange(len(BACKGROUNDS)).repeat_interleave(2)
     backgrounds = render_background(names, torch.arange(2).repeat(len(BACKGROUNDS)))
-    error = (backgrounds - image).square().mean(-1)[:, free[0]].mean(1).sqrt()
-    right = 2 * list(BACKGROUNDS).index(scene.background) + int(scene.gradient)
-    return int(error.argmin()) == right and float(error[right]) <= CELL_RMS
+    error = (backgrounds - image).square().mean(-1)[:, free].mean(1).sqrt()
+    nearest = int(error.argmin())
+    return (tuple(BACKGROUNDS)[nearest // 2], bool(nearest % 2)), float(error[nearest])
 
 
 def _untouched(source: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

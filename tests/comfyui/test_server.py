@@ -8,7 +8,7 @@ import time
 import pytest
 from PIL import Image
 
-from rethink.tiny import EDITOR_FOLDER
+from rethink.tiny import EDITOR_FOLDER, THINKER_FOLDER
 from tests.comfyui.conftest import LORA
 from tests.comfyui.native_graphs import error_of
 from tests.hosts import PACK_ROOT, self_contained
@@ -144,7 +144,10 @@ def test_the_lora_workflow_runs_with_a_miniature_in_place_of_its_model(server):
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_every_shipped_workflow_runs(server, path):
-    entry = server.run(json.loads(path.read_text(encoding="utf-8")))
+    prompt = json.loads(path.read_text(encoding="utf-8"))
+    if any(node["class_type"] == "RethinkLoadThinker" for node in prompt.values()) and not THINKER_FOLDER.exists():
+        pytest.skip("the built-in thinker is not trained yet")
+    entry = server.run(prompt)
     assert entry["status"]["status_str"] == "success", error_of(entry)
     assert pictures(server, entry)
 

@@ -3,10 +3,12 @@
 import torch
 
 from rethink.editors.loading import load_editor
+from rethink.thinkers.critique import Thinker, critique
+from rethink.thinkers.loading import load_thinker
 from rethink.tiny import build, render, sample_task
 
 
-def test_it_builds_an_editor_and_a_clip_that_load(tmp_path, capsys):
+def test_it_builds_models_that_load(tmp_path, capsys):
     arguments = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--device", "cpu"]
     arguments += ["--scale", "0.0001", "--batch", "8", "--workers", "0", "--precision", "no"]
     assert build.main(arguments) == 0
@@ -25,6 +27,11 @@ def test_it_builds_an_editor_and_a_clip_that_load(tmp_path, capsys):
     words = tokenizer([task.source.caption], return_tensors="pt", padding=True)
     logits = clip(**words, pixel_values=source.permute(0, 3, 1, 2) * 2 - 1).logits_per_text
     assert logits.shape == (1, 1) and torch.isfinite(logits).all()
+
+    thinker = load_thinker(tmp_path / "out" / "thinker", dtype="fp32")
+    assert sum(weight.numel() for weight in thinker.module.parameters()) * 2 < 12e6  # bytes in fp16
+    said = critique(Thinker(thinker, max_tokens=5), source, [image], task.instruction, [task.instruction], [0])
+    assert len(said) == 1 and next((tmp_path / "work" / "trajectories").iterdir()).is_dir()
 
     capsys.readouterr()
     assert build.main(arguments) == 0  # every stage finds its checkpoint

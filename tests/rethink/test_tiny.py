@@ -1,11 +1,13 @@
 """The built-in world and its oracle: what is true is judged true, and every kind of damage is noticed."""
 
+import re
+
 import pytest
 import torch
 
 from rethink.tiny import KINDS, LEVELS, judge, render, sample_task
 from rethink.tiny.scene import HELD_OUT_LOOKS, Scene, Thing, has_held_out_look, is_test_scene
-from rethink.tiny.tasks import HELD_OUT_WORDINGS, WORDINGS, Task
+from rethink.tiny.tasks import TABLES, Task
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -50,8 +52,21 @@ def test_training_never_sees_what_is_held_out():
         assert is_test_scene(sample_task(seed).source)
         held_out = sample_task(seed, looks="held_out")
         assert {t.look for t in {*held_out.source.things} ^ {*held_out.target.things}} & HELD_OUT_LOOKS
-    known = {line for lines in WORDINGS.values() for line in lines}
-    assert not known & {line for lines in HELD_OUT_WORDINGS.values() for line in lines}
+    for tables in TABLES.values():
+        known, held_out = ({line for lines in tables[name].values() for line in lines} for name in ("known", "held_out"))
+        assert tables["known"].keys() == tables["held_out"].keys() and not known & held_out
+
+
+def test_held_out_wordings_use_known_words_only():
+    for tables in TABLES.values():
+        known, held_out = ({word for lines in tables[name].values() for line in lines for word in re.findall(r"[\w'-]+", line)}
+                           for name in ("known", "held_out"))  # fmt: skip
+        assert held_out <= known, held_out - known
+
+
+def test_an_unusual_word_stands_for_a_whole_word():
+    text = " ".join(sample_task(seed, "unusual").instruction for seed in range(400))
+    assert not set(re.findall(r"[\w-]+", text)) & {"tinyer", "littleer"}
 
 
 def test_tasks_repeat_from_their_seed():

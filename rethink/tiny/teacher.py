@@ -1,0 +1,333 @@
+"""The thinker that knows the answer: what an ideal critic of the built-in world says, in the critique contract's words.
+
+Its reasoning names what the source shows, what is asked in plain words, what should be there, what is there instead, and
+only then judges: a small model learns to see from such dense words, and hardly from two scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import torch
+
+from ..thinkers.critique import Thinker
+from ..thinkers.parsing import write
+from ..trajectory import Critique, Demand
+from .oracle import CELL_RMS, Sight, Verdict, nearest_thing, read, shown, verdict
+from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, Thing, has_held_out_look, render
+from .tasks import LEVELS, Task, sample_task
+from .wordings import WORDINGS
+
+REQUESTS = 3  # plain wordings of a task, tried one after another
+RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
+SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor another
+
+
+# --- what is said ------------------------------------------------------------------------------------------------------
+
+
+def criticize(task: Task, sight: Sight, prompt: str, demands: bool = False) -> Critique:
+    """What is to be said of an edit that shows `sight`, made with `prompt`. demands: with a checklist."""
+    found, requests = verdict(sight, task), plain_requests(task)
+    going_on = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
+    return Critique(
+        "ok", semantic_score(found, sight, task), quality_score(sight), reasoning(task, sight),
+        prompt if found.success else going_on, verified(task, sight) if demands else (),
+    )  # fmt: skip
+
+
+def answer(lesson: Lesson, with_demands: bool = False) -> str:
+    """The critique of a lesson, as a thinker writes it."""
+    return write(criticize(lesson.task, lesson.sight, lesson.prompt, with_demands))
+
+
+def polished(task: Task) -> str:
+    return f"<think>{_understood(task)}</think>\n<answer>{plain_requests(task)[0]}</answer>"
+
+
+def split_up(task: Task) -> str:
+    lines = "\n".join(f"{number}. {text}" for number, text in enumerate(split(task), 1))
+    return f"<think>{_understood(task)}</think>\n<checklist>\n{lines}\n</checklist>"
+
+
+def reasoning(task: Task, sight: Sight) -> str:
+    meddled = " and ".join(wrong_parts(sight, task)[1])
+    kept = "yes" if verdict(sight, task).kept else f"no, {meddled or 'a little off all over'}"
+    return (
+        f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
+    )
+
+
+def _understood(task: Task) -> str:
+    source = f"{_listed(task.source.at(cell) for cell in range(4))}, on {task.source.background}"
+    meant = "".join(f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things)
+    return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {meant}{', '.join(_expected(task))}."
+
+
+def semantic_score(found: Verdict, sight: Sight, task: Task) -> int:
+    """10 for a success, 4 to 6 for over-editing, 0 to 3 for what is not done."""
+    if found.done:
+        return 10 if found.kept else max(4, 7 - max(1, len(wrong_parts(sight, task)[1])))
+    untouched = all(thing == shown(task.source.at(cell)) for cell, thing in enumerate(sight.things))
+    if untouched and sight.background[0] == task.source.background:
+        return 0
+    return 3 if found.kept else 1
+
+
+def quality_score(sight: Sight) -> int:
+    """By the part that is furthest from anything that could be drawn: at `CELL_RMS` 8."""
+    worst = max(sight.errors)
+    return max(0, round(10 - 2 * worst / CELL_RMS if worst <= CELL_RMS else 8 - 50 * (worst - CELL_RMS)))
+
+
+def plain_requests(task: Task) -> tuple[str, ...]:
+    """The task in the words that the editor was taught, everything worked out that was left to be inferred."""
+    return tuple(wording.format(**_plain_words(task)) for wording in WORDINGS[task.kind][:REQUESTS])
+
+
+def split(task: Task) -> list[str]:
+    """The task as statements that can be checked one by one: what should change, then what should stay."""
+    changed = changed_parts(task)
+    kept = [_phrase(thing, PLACES[thing.cell]) for thing in task.source.things if PLACES[thing.cell] not in changed]
+    return [*_expected(task), *kept, *([f"on {task.source.background}"] if "background" not in changed else [])]
+
+
+def verified(task: Task, sight: Sight) -> tuple[Demand, ...]:
+    """The statements of `split`, and whether they are true of what a picture shows."""
+    wrong = [part for parts in wrong_parts(sight, task) for part in parts]
+    changed = changed_parts(task)
+    expected = [part not in wrong for part in changed]
+    if task.kind == "add":
+        expected = [verdict(sight, task).done]
+    kept = [PLACES[thing.cell] not in wrong for thing in task.source.things if PLACES[thing.cell] not in changed]
+    background = ["background" not in wrong] if "background" not in changed else []
+    return tuple(Demand(text, met) for text, met in zip(split(task), expected + kept + background, strict=True))
+
+
+def changed_parts(task: Task, answer: int = 0) -> list[str]:
+    """The places that the task changes, and "background"."""
+    after = task.accepted[answer]
+    places = [PLACES[cell] for cell in range(4) if after.at(cell) != task.source.at(cell)]
+    return places + ["background"] * (after.background != task.source.background)
+
+
+def wrong_parts(sight: Sight, task: Task) -> tuple[list[str], list[str]]:
+    """The places (and "background") that do not show what they should: those that the task changes, and the others."""
+    scene, changed = task.accepted[sight.answer], changed_parts(task, sight.answer)
+    *cells, background = [error <= CELL_RMS for error in sight.errors]
+    wrong = [PLACES[cell] for cell in range(4) if not cells[cell] or sight.things[cell] != shown(scene.at(cell))]
+    if not background or sight.background != (scene.background, scene.gradient):
+        wrong.append("background")
+    return [part for part in wrong if part in changed], [part for part in wrong if part not in changed]
+
+
+def _plain_words(task: Task) -> dict[str, str]:
+    before = [task.source.at(cell) for cell in range(4)]
+    after = [task.target.at(cell) for cell in range(4)]
+    changed = [cell for cell in range(4) if before[cell] != after[cell]]
+    if not changed:
+        return {"background": task.target.background}
+    old = next((before[cell] for cell in changed if before[cell]), None)
+    new = next((after[cell] for cell in changed if after[cell]), None)
+    words = {"x": f"the {old.name}" if old else "", "place": PLACES[new.cell] if new else ""}
+    if new:
+        words |= {"color": new.color, "shape": new.shape, "new": f"a {new.name}"}
+    if task.kind == "resize":
+        words["size"] = "bigger" if new.size > old.size else "smaller"
+    if task.kind == "add":
+        any_color, any_place = _left_open(task)
+        words["new"] = f"a {_looks(new, any_color)}"
+        words["at"] = "" if any_place else f" at the {PLACES[new.cell]}"
+    return words
+
+
+def _left_open(task: Task) -> tuple[bool, bool]:
+    """Whether any colour, and whether any place, will do for the thing to be added."""
+    added = [next(t for t in scene.things if t not in task.source.things) for scene in task.accepted]
+    return len({t.color for t in added}) > 1, len({t.cell for t in added}) > 1
+
+
+def _expected(task: Task) -> list[str]:
+    """What should be there afterwards, of what the task changes."""
+    parts = changed_parts(task)
+    if parts == ["background"]:
+        return [f"on {task.target.background}"]
+    if task.kind == "add":
+        any_color, any_place = _left_open(task)
+        new = task.target.at(PLACES.index(parts[0]))
+        return [f"{_looks(new, any_color)} {'anywhere' if any_place else parts[0]}"]
+    return [_phrase(task.target.at(PLACES.index(part)), part) for part in parts]
+
+
+def _compared(source: Scene, sight: Sight) -> str:
+    """What is seen in every place that shows something or did, what was there, and whether that is the same."""
+    seen, was, phrases = _seen(sight), [shown(source.at(cell)) for cell in range(4)], []
+    for cell, place in enumerate(PLACES):
+        if seen[cell] or was[cell]:
+            same = "same" if seen[cell] == was[cell] else "changed"
+            phrases.append(f"{_phrase(seen[cell], place)} was {_looks(was[cell])} {same}")
+    same = "same" if sight.background == (source.background, source.gradient) else "changed"
+    return ", ".join([*phrases, f"on {sight.background[0]} was {source.background} {same}"])
+
+
+def _fulfilled(task: Task, sight: Sight) -> str:
+    """What should be there, of what the task changes, what is there, and whether that will do."""
+    scene, seen, undone = task.accepted[sight.answer], _seen(sight), wrong_parts(sight, task)[0]
+    phrases = []
+    for part in changed_parts(task, sight.answer):
+        yes = "no" if part in undone else "yes"
+        if part == "background":
+            phrases.append(f"on {scene.background} is {sight.background[0]} {yes}")
+        else:
+            cell = PLACES.index(part)
+            phrases.append(f"{_phrase(scene.at(cell), part)} is {_looks(seen[cell])} {yes}")
+    return ", ".join(phrases)
+
+
+def _seen(sight: Sight) -> list[Thing | str | None]:
+    return [thing if error <= CELL_RMS else "something unclear" for thing, error in zip(sight.things, sight.errors)]
+
+
+def _listed(things) -> str:
+    return ", ".join(_phrase(thing, PLACES[cell]) for cell, thing in enumerate(things) if thing) or "nothing"
+
+
+def _phrase(thing: Thing | str | None, place: str) -> str:
+    return f"{_looks(thing)} {place}"
+
+
+def _looks(thing: Thing | str | None, any_color: bool = False) -> str:
+    if not isinstance(thing, Thing):
+        return thing or "nothing"
+    return f"{SIZES[thing.size]} {thing.shape if any_color else thing.name}"
+
+
+# --- drawn lessons -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """An edit and what is to be said of it. source, edited: IMAGE [1, 128, 128, 3]."""
+
+    task: Task
+    source: torch.Tensor
+    edited: torch.Tensor
+    prompt: str
+    sight: Sight
+
+
+def draw_lesson(seed: int, split: str = "train") -> Lesson:
+    """A task of any level with an edit that was never made: drawn right, wrong, or right and too much."""
+    rng = Random(f"lesson-{split}-{seed}")
+    task = sample_task(rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out")
+    prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
+    scene = attempt(rng, task)
+    source, edited = render([task.source, scene]).split(1)
+    sight = _sight_of(scene, task)
+    if rng.random() < SMEARED:
+        edited, sight = _smear(rng, edited, sight, task)
+    return Lesson(task, source, _soften(rng, edited), prompt, sight)
+
+
+def attempt(rng: Random, task: Task) -> Scene:
+    """What an edit might have made of the task."""
+    right = rng.choice([scene for scene in task.accepted if not has_held_out_look(scene)])
+    untouched = [cell for cell in range(4) if right.at(cell) == task.source.at(cell)]
+    changed = [cell for cell in range(4) if cell not in untouched]
+    draw = rng.random()
+    if draw < RIGHT:
+        return right
+    if draw < RIGHT + UNTOUCHED:
+        return task.source
+    if draw < RIGHT + UNTOUCHED + MEDDLED:
+        return _meddle(rng, right, untouched, rng.choice((1, 1, 2, 3)))
+    if draw < RIGHT + UNTOUCHED + MEDDLED + WRONG:
+        return _meddle(rng, task.source, range(4)) if rng.random() < 0.5 else _meddle(rng, right, changed or range(4))
+    return _meddle(rng, rng.choice((right, task.source)), range(4), rng.choice((2, 3, 4)))
+
+
+def _meddle(rng: Random, scene: Scene, cells, times: int = 1) -> Scene:
+    """The scene with things in `cells`, or the background, other than they were."""
+    for _ in range(times):
+        scene = _meddled(rng, scene, cells)
+    return scene
+
+
+def _meddled(rng: Random, scene: Scene, cells) -> Scene:
+    while True:
+        if rng.random() < 0.12:
+            other = replace(scene, background=rng.choice([b for b in BACKGROUNDS if b != scene.background]))
+        else:
+            cell = rng.choice(cells)
+            other = scene.with_thing(cell, _changed(rng, scene.at(cell), cell))
+        if other != scene and not has_held_out_look(other):
+            return other
+
+
+def _changed(rng: Random, thing: Thing | None, cell: int) -> Thing | None:
+    if thing is None:
+        return Thing(cell, rng.choice(SHAPES), rng.choice(tuple(COLORS)), rng.randrange(3))
+    draw = rng.random()
+    if draw < 0.3:
+        return replace(thing, color=rng.choice(tuple(COLORS)))
+    if draw < 0.55:
+        return replace(thing, shape=rng.choice(SHAPES))
+    if draw < 0.75:
+        return replace(thing, size=rng.randrange(3))
+    return None if draw < 0.92 else replace(thing, covered=True)
+
+
+def _sight_of(scene: Scene, task: Task) -> Sight:
+    """What a clean picture of `scene` shows."""
+    wrong = [sum(scene.at(c) != answer.at(c) for c in range(4)) for answer in task.accepted]
+    things = tuple(shown(scene.at(cell)) for cell in range(4))
+    return Sight(things, (scene.background, scene.gradient), (0.0,) * 5, 99.0, wrong.index(min(wrong)))
+
+
+def _smear(rng: Random, edited: torch.Tensor, sight: Sight, task: Task) -> tuple[torch.Tensor, Sight]:
+    """One cell between two things, blurred, or faded, and read again."""
+    cell = rng.randrange(4)
+    known = task.accepted[sight.answer].at(cell) or task.source.at(cell)
+    at = (slice(None), *(slice(start, start + CELL) for start in (cell // 2 * CELL, cell % 2 * CELL)))
+    drawn = Scene(*sight.background, tuple(thing for thing in sight.things if thing))
+    other = render([drawn.with_thing(cell, _changed(rng, sight.things[cell], cell))])[at]
+    edited = edited.clone()
+    edited[at] = torch.lerp(edited[at], other, rng.uniform(0.15, 0.85))
+    if rng.random() < 0.5:
+        edited[at] = _blur(edited[at], rng.choice((5, 9, 13)))
+    thing, error = nearest_thing(edited, sight.background, cell, known)
+    things, errors = list(sight.things), list(sight.errors)
+    things[cell], errors[cell] = thing, error
+    return edited, replace(sight, things=tuple(things), errors=tuple(errors))
+
+
+def _soften(rng: Random, image: torch.Tensor) -> torch.Tensor:
+    """The softness and grain of an autoencoder."""
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(rng.getrandbits(60)))
+    return (torch.lerp(image, _blur(image, 3), rng.uniform(0, 0.8)) + rng.uniform(0, 0.015) * noise).clamp(0, 1)
+
+
+def _blur(image: torch.Tensor, width: int) -> torch.Tensor:
+    edges = torch.nn.functional.pad(image.movedim(-1, 1), (width // 2,) * 4, mode="replicate")
+    return torch.nn.functional.avg_pool2d(edges, width, 1).movedim(1, -1)
+
+
+# --- a thinker ---------------------------------------------------------------------------------------------------------
+
+
+class Teacher:
+    """A Chat that knows the task and looks through the oracle: it writes trajectories to learn from, and is the most
+    that any thinker can be. It takes `thinker()`'s questions only."""
+
+    name = "teacher"
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None) -> str:
+        prompt = messages[0]["content"][-1]["text"].rsplit("\n", 1)[-1]
+        return write(criticize(self.task, read(images[-1], self.task), prompt))
+
+    def thinker(self) -> Thinker:
+        return Thinker(self, "{source}{edited}{instruction}\n{prompt}")

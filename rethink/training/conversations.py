@@ -1,0 +1,118 @@
+"""From trajectories to the conversations a thinker learns from, by the data rules of ThinkEdit-140k
+(EditThinker, arXiv 2512.05965, section 4)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from statistics import pvariance
+
+from torch import Tensor
+
+from ..errors import RethinkError
+from ..images import load_image
+from ..thinkers.critique import TEMPLATE, question
+from ..thinkers.parsing import write
+from ..thinkers.protocol import Messages
+from ..trajectory import FILE, Critique, Step, Trajectory, load_trajectory
+
+CALM = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
+
+
+@dataclass(frozen=True, eq=False)
+class Conversation:
+    """One question and the answer to learn. images: an IMAGE [1, H, W, 3] or a picture's file for each image part."""
+
+    messages: Messages
+    images: tuple[Tensor | Path, ...]
+    answer: str
+    group: tuple[str, int] = ("", 0)  # what conversations are balanced by: the kind of task and the score
+
+
+def load_images(conversation: Conversation) -> list[Tensor]:
+    return [image if isinstance(image, Tensor) else load_image(image) for image in conversation.images]
+
+
+def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> list[Conversation]:
+    """The balanced conversations of the kept, calm trajectories in `folders` and below.
+
+    template: the critique's wording that the thinker will be asked in. Raises RethinkError where nothing is left.
+    """
+    found = sorted({file.parent for folder in folders for file in Path(folder).rglob(FILE)})
+    calm, _ = by_variance([trajectory for trajectory in map(load_trajectory, found) if is_kept(trajectory)])
+    conversations = balance([c for trajectory in calm for c in unroll(trajectory, template)], Random(seed))
+    if not conversations:
+        raise RethinkError(f"data: none of the {len(found)} trajectories there can be learnt from; make more of them.")
+    return conversations
+
+
+def is_kept(trajectory: Trajectory) -> bool:
+    """Thinking helped, or at least did no harm: the best later turn is no worse than the first. One that was good at once
+    is kept too, since when to stop is to be learnt as well."""
+    first, *later = (score_of(step) for step in scored(trajectory)) if scored(trajectory) else (None,)
+    return first is not None and (max(later) >= first if later else trajectory.stopped == "accepted")
+
+
+def by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
+    """Those whose scores vary least over their turns, for supervised learning; the others, for reinforcement learning."""
+    ordered = sorted(trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored(trajectory)]))
+    calm = round(CALM * len(ordered)) if len(ordered) > 1 else 1
+    return ordered[:calm], ordered[calm:]
+
+
+def unroll(trajectory: Trajectory, template: str = TEMPLATE) -> list[Conversation]:
+    """The steps up to the best one, each a conversation of its own: the earlier answer with the prompt that came next,
+    the best with its own prompt, which is how a thinker says stop."""
+    steps = scored(trajectory)
+    best = max(range(len(steps)), key=lambda index: score_of(steps[index]))  # ties to the earlier
+    steps = steps[: best + 1]
+    prompts = [*(step.prompt for step in steps[1:]), steps[-1].prompt]
+    return [_conversation(trajectory, step, prompt, template) for step, prompt in zip(steps, prompts)]
+
+
+def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversation]:
+    """No group (kind of task and score) with more than twice the median group's conversations; shuffled."""
+    groups = defaultdict(list)
+    for conversation in conversations:
+        groups[conversation.group].append(conversation)
+    most = 2 * sorted(map(len, groups.values()))[len(groups) // 2] if groups else 0
+    left = [c for members in groups.values() for c in rng.sample(members, min(most, len(members)))]
+    rng.shuffle(left)
+    return left
+
+
+def scored(trajectory: Trajectory) -> list[Step]:
+    """Of every turn the candidate that went on, up to the first turn that has no scores."""
+    turns: dict[int, list[Step]] = defaultdict(list)
+    for step in trajectory.steps:
+        turns[step.turn].append(step)
+    found = []
+    for turn in sorted(turns):
+        steps = [step for step in turns[turn] if step.critique.reasoning and verdict_of(step).overall is not None]
+        if not steps:
+            break
+        found.append(max(steps, key=score_of))
+    return found
+
+
+def verdict_of(step: Step) -> Critique:
+    """The scores to be learnt: those of the separate scorer, where there was one."""
+    return step.judge or step.critique
+
+
+def score_of(step: Step) -> float:
+    return verdict_of(step).overall
+
+
+def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template: str) -> Conversation:
+    verdict = verdict_of(step)
+    critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
+    demands = [demand.text for demand in critique.checklist]
+    messages = question(template, instruction=trajectory.instruction, prompt=step.prompt, demands=demands)
+    pictures = {"source": trajectory.folder / "source.png", "edited": trajectory.folder / step.file}
+    order = sorted(pictures, key=lambda slot: template.index(f"{{{slot}}}"))
+    group = str(trajectory.options.get("kind", "")), round(verdict.overall)
+    return Conversation(messages, tuple(pictures[slot] for slot in order), write(critique), group)

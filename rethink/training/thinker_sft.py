@@ -1,0 +1,312 @@
+"""Supervised fine-tuning of a thinker on what thinking runs have taught: `python -m rethink.training.thinker_sft`.
+
+EditThinker's recipe (arXiv 2512.05965, section 4 and appendix): one epoch over the steps of good trajectories, batch 32,
+rate 2e-5 falling like a cosine after a tenth of warm-up, vision tower and projector frozen, loss on the answer alone.
+trl trains; what a model sees is put together by the very code that asks it later (`thinkers.transformers_chat`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RethinkError, require
+from ..thinkers.critique import TEMPLATE
+from ..thinkers.loading import load_thinker
+from ..thinkers.transformers_chat import TransformersChat, positions
+from .conversations import Conversation, from_folders, load_images
+from .loop import agreed
+
+IGNORED = -100  # labels of what is not to be learnt
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. `batch` is conversations a step and process; `accumulate` such batches make one step.
+
+    minutes: > 0: `epochs` is an upper bound, and the schedule runs over this much time.
+    lora: rank of the adapters on the language model; 0 trains it in full.
+    see: train the vision tower and its projector too.
+    pack: lay a batch's conversations end to end in one row instead of padding them; for models of Qwen-VL's kind.
+    """
+
+    epochs: float = 1.0
+    minutes: float = 0.0
+    batch: int = 4
+    accumulate: int = 8
+    learning_rate: float = 2e-5
+    warmup: float = 0.1
+    lora: int = 0
+    see: bool = False
+    pack: bool = False
+    checkpointing: bool = True  # of activations: slower, and far less memory
+    precision: str = "bf16"
+    workers: int = 2
+    seed: int = 0
+    save_every: int = 200
+    log_every: int = 10
+
+
+def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, length: int | None = None) -> nn.Module:
+    """Trains the chat's model on a sequence of Conversations and returns it, adapters merged.
+
+    conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
+    run that finds one goes on from it. Raises RethinkError for a model that the recipe does not fit.
+    """
+    trl = require("trl")
+    from transformers.trainer_utils import get_last_checkpoint
+
+    model, length = chat.module, length or len(conversations)
+    if not recipe.see:
+        freeze_eyes(model)
+    if recipe.lora:
+        model = _adapted(model, recipe)
+    clock = Clock(recipe.minutes, recipe.warmup)
+
+    class Trainer(trl.SFTTrainer):
+        def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, clock)
+            return self.lr_scheduler
+
+    trainer = Trainer(
+        model=model,
+        args=_arguments(trl, recipe, work),
+        train_dataset=_lazy(conversations, length),
+        data_collator=Collate(chat, recipe.pack),
+        processing_class=chat.tokenizer,
+    )
+    trainer.add_callback(_ending(clock, recipe, trainer.accelerator))
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.is_dir() else None)
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    return trained.merge_and_unload() if recipe.lora else trained
+
+
+def freeze_eyes(model: nn.Module) -> None:
+    """Leaves only the language model to be trained: neither the vision tower nor what joins the two."""
+    language = getattr(getattr(model, "model", None), "language_model", None)
+    if language is None:
+        raise RethinkError("see: this model's language model is not to be told from its eyes; train both, with --see.")
+    model.requires_grad_(False)
+    language.requires_grad_(True)
+    model.get_output_embeddings().requires_grad_(True)
+
+
+class Collate:
+    """Batches of rows {"conversation": Conversation} as a model takes them, with the loss on the answers alone."""
+
+    def __init__(self, chat: TransformersChat, pack: bool):
+        self.chat, self.pack = chat, pack
+
+    def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
+        encoded = [self.encode(row["conversation"]) for row in rows]
+        if self.pack:
+            return _packed(encoded)
+        return _padded(encoded, self.chat.tokenizer.pad_token_id or 0)
+
+    def encode(self, conversation: Conversation) -> Row:
+        """The question exactly as `TransformersChat` asks it, and the answer after it."""
+        asked = self.chat.reader(conversation.messages, load_images(conversation))
+        answer = self.chat.tokenizer(conversation.answer + self.chat.tokenizer.eos_token, add_special_tokens=False)
+        answer = torch.tensor(answer.input_ids)
+        tokens = torch.cat([asked.tokens, answer])
+        along = {"input_ids": tokens, "labels": torch.cat([torch.full_like(asked.tokens, IGNORED), answer])}
+        pictures = {}
+        for name, value in asked.inputs.items():
+            if value.shape == (1, len(asked.tokens)):  # one value a token; the answer has no pictures
+                along[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
+            else:
+                pictures[name] = value
+        if "image_grid_thw" in pictures:
+            along["position_ids"] = positions(self.chat.module.model, tokens[None], pictures["image_grid_thw"])[0][:, 0]
+        elif self.pack:
+            raise RethinkError("pack: is for models of Qwen-VL's kind; leave --pack out.")
+        return Row(along, pictures)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One conversation. along: tensors [n] or [3, n] that go along the tokens; pictures: of the images, by name."""
+
+    along: dict[str, Tensor]
+    pictures: dict[str, Tensor]
+
+
+def _padded(rows: list[Row], pad: int) -> dict[str, Tensor]:
+    """One row a conversation, padded on the right: tensors [B, n], positions [3, B, n]."""
+    longest = max(len(row.along["input_ids"]) for row in rows)
+    fill = {"input_ids": pad, "labels": IGNORED}
+    batch = {}
+    for name in rows[0].along:
+        values = [row.along[name] for row in rows]
+        values = [nn.functional.pad(v, (0, longest - v.shape[-1]), value=fill.get(name, 0)) for v in values]
+        batch[name] = torch.stack(values, -2)
+    lengths = torch.tensor([len(row.along["input_ids"]) for row in rows])
+    return batch | _pictures(rows) | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
+
+
+def _packed(rows: list[Row]) -> dict[str, Tensor]:
+    """All conversations end to end in one row [1, n]. Positions [4, 1, n], the first counting through each conversation
+    from 0, tell the attention where one ends and the next begins."""
+    batch = {name: torch.cat([row.along[name] for row in rows], -1) for name in rows[0].along}
+    batch = {name: value[..., None, :] for name, value in batch.items()}
+    count = torch.cat([torch.arange(len(row.along["input_ids"])) for row in rows])
+    batch["position_ids"] = torch.cat([count[None, None], batch["position_ids"]])
+    for start in (count == 0).nonzero().flatten().tolist()[1:]:
+        batch["labels"][0, start] = IGNORED  # nothing foretells how the next one begins
+    return batch | _pictures(rows)
+
+
+def _pictures(rows: list[Row]) -> dict[str, Tensor]:
+    names = {name: None for row in rows for name in row.pictures}
+    return {name: torch.cat([row.pictures[name] for row in rows if name in row.pictures]) for name in names}
+
+
+class Clock:
+    """The factor on the learning rate: up over the warm-up, then down like half a cosine, by steps or by the clock.
+
+    The scheduler's checkpoint keeps an object's attributes, so a run that goes on knows how long it has been going.
+    """
+
+    def __init__(self, minutes: float, warmup: float):
+        self.minutes, self.warmup = minutes, warmup
+        self.seconds, self.done = 0.0, 0.0
+
+    def tick(self, share: float, seconds: float) -> None:
+        self.seconds = seconds
+        self.done = max(share, seconds / 60 / self.minutes if self.minutes else 0)
+
+    def __call__(self, step: int) -> float:
+        if self.done < self.warmup:
+            return max(self.done, 1e-3) / self.warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - self.warmup) / (1 - self.warmup))))
+
+
+def _ending(clock: Clock, recipe: Recipe, accelerator) -> Any:
+    """The callback that keeps the clock and stops when its time is over."""
+    from transformers import TrainerCallback
+
+    class Ending(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.since = time.monotonic()
+            clock.minutes, clock.warmup = recipe.minutes, recipe.warmup  # a checkpoint brings back those of its time
+
+        def on_optimizer_step(self, args, state, control, **kwargs):
+            seconds, self.since = time.monotonic() - self.since, time.monotonic()
+            clock.tick((state.global_step + 1) / state.max_steps, agreed(accelerator, clock.seconds + seconds))
+
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop |= clock.done >= 1
+
+    return Ending()
+
+
+def _adapted(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """The model with adapters on every linear layer, of the language model alone where its eyes are frozen."""
+    peft = require("peft")
+    language = "" if recipe.see else r".*language_model\."
+    names = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)} - {"lm_head"}
+    targets = rf"{language or '.*'}.*({'|'.join(sorted(names))})"
+    return peft.get_peft_model(model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets))
+
+
+def _lazy(conversations, length: int):
+    """A dataset whose rows are looked up, drawn or loaded only when they are needed."""
+    from datasets import Dataset
+
+    indices = Dataset.from_dict({"index": list(range(length))})
+    return indices.with_transform(lambda rows: {"conversation": [conversations[index] for index in rows["index"]]})
+
+
+def _arguments(trl, recipe: Recipe, work: Path):
+    return trl.SFTConfig(
+        output_dir=str(work),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        gradient_accumulation_steps=recipe.accumulate,
+        learning_rate=recipe.learning_rate,
+        weight_decay=0.01,
+        adam_beta2=0.99,
+        gradient_checkpointing=recipe.checkpointing,
+        bf16=recipe.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_num_workers=recipe.workers,
+        seed=recipe.seed,
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        logging_steps=recipe.log_every,
+        max_length=None,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        ddp_find_unused_parameters=False,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def save(model: nn.Module, like: Path, out: Path) -> None:
+    """A folder that Load Thinker opens: the weights, and everything else as in the folder that was trained."""
+    model.save_pretrained(out)
+    for file in Path(like).iterdir():
+        if file.is_file() and ".safetensors" not in file.name and not (out / file.name).exists():
+            shutil.copy(file, out / file.name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m rethink.training.thinker_sft",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct")
+    parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
+    parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
+    parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
+    for field in fields(Recipe):
+        name = f"--{field.name.replace('_', '-')}"
+        if isinstance(field.default, bool):
+            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default)
+        else:
+            parser.add_argument(name, type=type(field.default), default=field.default, metavar=str(field.default))
+    options = parser.parse_args(arguments)
+    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
+    try:
+        conversations = from_folders(options.data, _template(options.template), seed=recipe.seed)
+        print(f"{len(conversations)} conversations", flush=True)
+        # In full, Adam's small steps need fp32 weights; under adapters, what stands still may be small.
+        chat = load_thinker(options.thinker, dtype="bf16" if recipe.lora and recipe.precision == "bf16" else "fp32")
+        model = train(chat, conversations, recipe, options.out.with_name(options.out.name + "-checkpoints"))
+        if _is_first():
+            save(model, options.thinker, options.out)
+    except RethinkError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _template(path: Path | None) -> str:
+    if path is None:
+        return TEMPLATE
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"template: {path} cannot be read: {error}") from error
+
+
+def _is_first() -> bool:
+    """Whether this is the process that writes."""
+    from accelerate import PartialState
+
+    return PartialState().is_main_process
+
+
+if __name__ == "__main__":
+    sys.exit(main())

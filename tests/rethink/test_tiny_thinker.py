@@ -1,0 +1,36 @@
+"""The built-in thinker that ships: small, and it sees."""
+
+import pytest
+
+from rethink.thinkers.critique import Thinker, critique, polish
+from rethink.thinkers.loading import load_thinker
+from rethink.tiny import THINKER_FOLDER, render, sample_task
+from rethink.tiny.oracle import verdict
+from rethink.tiny.teacher import draw_lesson, plain_requests
+
+
+@pytest.fixture(scope="module")
+def thinker():
+    return Thinker(load_thinker(THINKER_FOLDER), max_tokens=256)
+
+
+def test_it_is_small():
+    assert sum(file.stat().st_size for file in THINKER_FOLDER.iterdir()) < 12e6
+
+
+def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinker):
+    """By chance, a third of the verdicts would be right."""
+    right, cases = 0, 24
+    for seed in range(cases):
+        lesson = draw_lesson(seed, split="test")
+        said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
+        truth = verdict(lesson.sight, lesson.task)
+        assert said.status == "ok" and said.reasoning.startswith("Source: ")
+        right += (said.semantic >= 4, said.semantic == 10) == (truth.done, truth.success)
+    assert right >= 0.75 * cases
+
+
+def test_it_puts_unusual_wordings_plainly(thinker):
+    tasks = [sample_task(seed, "unusual", wording="held_out") for seed in range(12)]
+    prompts = [polish(thinker, render([task.source]), task.instruction, 0) for task in tasks]
+    assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 6
