@@ -63,7 +63,7 @@ def look(page, name: str) -> Image.Image:
 def results(server) -> list[Image.Image]:
     """The pictures of the newest run."""
     entry = list(server.json("/history?max_items=1").values())[-1]
-    assert entry["status"]["status_str"] == "success", entry["status"]
+    assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
     found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
     return [Image.open(io.BytesIO(server.view(image))).convert("RGB") for image in found]
 
