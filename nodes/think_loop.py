@@ -5,6 +5,7 @@ expansion), whose Open says the next prompt. What goes from one pass to the next
 prompt: the rest is in the record.
 """
 
+import json
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,8 @@ from ..rethink.editors.protocol import RECOMMENDED
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import (
-    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, first_prompt, last_best, look, options_of,
+    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
+    options_of,
 )  # fmt: skip
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
@@ -26,7 +28,7 @@ from .editor import seed_input
 from .live import Ended, Live, begin, failures, live_of
 from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
 
-GRAPH = "workflow"  # the editor's name in the record
+GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +149,7 @@ class ThinkLoopClose(io.ComfyNode):
         node = host.display_id(cls.hidden)
         if loop.run is None:
             how = options_of(rules, RECOMMENDED, GRAPH, loop.thinker, loop.judge)
+            how[GRAPH] = in_between(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
             trajectory, _ = begin(loop.prefix, loop.source, loop.instruction, how, rules.candidates, loop.resume)
             live = Live(node, trajectory, pause=loop.pause)
             looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
@@ -234,6 +237,24 @@ def between(dynprompt: Any, first: str, last: str) -> list[str]:
                 part[user] = None
                 waiting.append(user)
     return list(part)
+
+
+def in_between(dynprompt: Any, first: str, last: str) -> str:
+    """The fingerprint of the graph that makes what Close (node `last`) is given out of what Open (`first`) gives out.
+
+    The same for the same kinds of nodes with the same inputs and links, whatever their ids.
+    """
+    known = {first: "open"}
+
+    def of(node: str) -> str:
+        if node not in known:
+            data = dynprompt.get_node(node)
+            inputs = {name: [of(v[0]), v[1]] if is_link(v) else v for name, v in data["inputs"].items()}
+            text = json.dumps([data["class_type"], inputs], sort_keys=True, default=repr)
+            known[node] = fingerprint(text.encode())
+        return known[node]
+
+    return of(dynprompt.get_node(last)["inputs"]["edited"][0])
 
 
 def _seed(rules: Rules, turn: int) -> int:

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -180,6 +181,31 @@ def test_what_differs_is_not_gone_on_with(think, make_thinker, loop):
     for number, inputs in enumerate(({"seed": 1}, {"instruction": "else"}, {"checklist": True}, {"resume": False}), 2):
         done = think(make_thinker(said(9, 9)), loop, **inputs)
         assert done.trajectory.folder.name == f"thinking_0000{number}_", inputs
+
+
+@BOTH
+def test_a_thinker_that_is_asked_otherwise_does_not_go_on(think, make_thinker, loop):
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop)
+    for number, how in enumerate(({"temperature": 0.5}, {"max_tokens": 99}, {"template": "{source}{instruction}{edited}"}), 2):
+        done = think(replace(make_thinker(said(9, 9)), **how), loop)
+        assert done.trajectory.folder.name == f"thinking_0000{number}_", how
+
+
+def test_a_loop_goes_on_only_around_the_same_graph(think, make_thinker):
+    def body(image, **more):
+        paint = {"class_type": "Paint", "inputs": {"image": image, "prompt": ["4", 2], "seed": ["4", 3], **more}}
+        return {"10": paint, "6": {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["10", 0]}}}
+
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop=True)
+    folders = [
+        think(make_thinker(said(2, 2, "b")), loop=True, turns=2, extra=extra).trajectory.folder.name
+        for extra in (body(["4", 1], seed=7), body(["3", 0]), body(["5", 0]), body(["4", 1]))
+    ]
+    assert folders == ["thinking_00002_", "thinking_00003_", "thinking_00004_", "thinking_00001_"]  # ids do not count
 
 
 @BOTH
