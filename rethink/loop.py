@@ -238,8 +238,9 @@ def seeds_of(turn: int, rules: Rules) -> list[int]:
 
 
 def eight_bits(image: Tensor) -> Tensor:
-    """An IMAGE as its PNG would hold it; a picture that came from one stays as it is, bit for bit."""
-    return (image * 255).round().to(torch.uint8).float() / 255
+    """An IMAGE as its PNG would hold it; a picture that came from one is given back itself, bit for bit."""
+    rounded = (image * 255).round().to(torch.uint8).float() / 255
+    return image if torch.equal(rounded, image) else rounded  # whoever keeps both keeps one
 
 
 def options_of(
