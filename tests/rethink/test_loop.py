@@ -1,16 +1,22 @@
 """The loop: what it tries, what it takes for the best, when it stops, and how it goes on."""
 
+import gc
 import itertools
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
+from rethink.editors.loading import load_editor
 from rethink.editors.protocol import RECOMMENDED, Settings
 from rethink.errors import RethinkError
 from rethink.loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
 from rethink.thinkers.critique import Thinker
+from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
+from tests.miniature_thinkers import write_thinker
+from tests.miniatures import write_folder
 from tests.thinking import SOURCE, Looks, Painter, Says, gone, said, thinker
 
 
@@ -233,6 +239,29 @@ def test_pixels_are_of_the_current_turn_only():
     think(thinker(said(2, 2, "b")), turns=6, steer=lambda steps, following: seen.append(steps) or following)
     assert all(step.image is None for steps in seen for step in steps[:-1])
     assert all(steps[-1].image is not None for steps in seen)
+
+
+def test_memory_is_flat_over_two_hundred_turns(tmp_path):
+    class NewWords(Looks):
+        """Looks with a model, and speaks better than a model of random weights."""
+
+        chat_within = load_thinker(write_thinker(tmp_path / "thinker"))
+
+        def chat_all(self, requests, **options):
+            self.chat_within.chat_all(requests, **options | {"max_tokens": 1})
+            return super().chat_all(requests, **options)
+
+    editor = load_editor(write_folder(tmp_path / "editor", "StableDiffusionInstructPix2PixPipeline"))
+    source = torch.rand(1, 96, 96, 3)
+    run = think_while_edit(editor, Thinker(NewWords()), source, "make it red", settings=Settings(steps=1), turns=200)
+    used = {}
+    for trajectory in record(new_trajectory(tmp_path / "run", source, "make it red", {}), run):
+        if len(trajectory.steps) in (20, 200):
+            gc.collect()
+            used[len(trajectory.steps)] = psutil.Process().memory_info().rss
+    assert len({step.prompt for step in trajectory.steps}) > 150
+    assert used[200] < used[20] + 90 * source.nbytes  # one picture kept a turn would be twice that
+    assert (trajectory.folder / "trajectory.json").stat().st_size < 200 * 1000
 
 
 @pytest.mark.parametrize(
