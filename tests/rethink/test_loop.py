@@ -17,17 +17,7 @@ from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
-from tests.thinking import SOURCE, Looks, Painter, Says, gone, said, thinker
-
-
-def drained(run):
-    """(all steps, why it stopped)."""
-    steps = []
-    while True:
-        try:
-            steps.append(next(run))
-        except StopIteration as end:
-            return steps, end.value
+from tests.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
 
 
 def think(thinker, instruction="make it red", editor=None, source=SOURCE, **options):
