@@ -35,8 +35,8 @@ GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 class State:
     """What Close must know of its Open.
 
-    node: Open's id in the running graph. image: what Open was given. prompt: what the graph is told this time. run: the record, None on the first
-    pass. began: when this pass did, and asked_by the ComfyUI prompt it belongs to.
+    node: Open's id in the running graph. image: what Open was given. prompt: what the graph is told this time.
+    run: the record, None on the first pass. began: when this pass did, and asked_by the ComfyUI prompt it belongs to.
     """
 
     node: str
@@ -100,7 +100,7 @@ class ThinkLoopOpen(io.ComfyNode):
         **inputs,
     ) -> io.NodeOutput:  # fmt: skip
         rules = rules_of(inputs, seed=seed)
-        image = as_image(image, "source")  # itself: ComfyUI keeps what every pass gives out, a copy would add up
+        image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
             source = checked_source(image, instruction)
             run, turn, base = None, 1, image

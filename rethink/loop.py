@@ -272,6 +272,7 @@ def _asked(thinker: Thinker, prefix: str = "") -> dict[str, Any]:
 
 
 def fingerprint(content: bytes) -> str:
+    """16 hex digits that tell one content from another in a record."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 

@@ -15,8 +15,8 @@ from ..trajectory import Critique, Demand
 LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
 LONGEST_SCORE = 2_000
-UNCLOSED = "reasoning not closed"
 
+_UNCLOSED = "reasoning not closed"
 _NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
 _FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=]\s*["\']?{_NUMBER}["\']?\s*(?=[,;\n}}]|$)', re.IGNORECASE)
@@ -56,7 +56,7 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
         reasoning = reasoning or next((whole[k] for k in ("think", "reasoning") if isinstance(whole.get(k), str)), "")
     else:
         scores = _score_block(verdict, notes)
-        unsure = not reasoning or UNCLOSED in notes.said
+        unsure = not reasoning or _UNCLOSED in notes.said
         if scores is not None and unsure and not _END.search(verdict[-1000:]):
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores = None
@@ -107,7 +107,7 @@ def _split(answer: str, notes: _Notes) -> tuple[str, str]:
             notes.add("reasoning given twice")
         end = lower.find("</think>", start)
         if end < 0:
-            notes.add(UNCLOSED)
+            notes.add(_UNCLOSED)
             return _unclosed(answer[start + len("<think>") :], "".join(verdict), reasoning)
         reasoning.append(answer[start + len("<think>") : end])
         at = end + len("</think>")
