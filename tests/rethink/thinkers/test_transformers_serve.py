@@ -30,7 +30,7 @@ SECONDS = 60  # to wait until it serves
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """(address, name of the model) of a running server."""
-    pytest.importorskip("transformers", "5.0", reason="`transformers serve` of version 4 takes other options")
+    pytest.importorskip("transformers", "5.0")  # `transformers serve` of version 4 takes other options
     if any(importlib.util.find_spec(package) is None for package in ("fastapi", "uvicorn")):
         pytest.skip("`transformers serve` needs: pip install transformers[serving]")
     base = tmp_path_factory.mktemp("served")
