@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { element, setAttribute } from "./viewer/dom.mjs";
 import { Steering } from "./viewer/steering.mjs";
 import { Strip } from "./viewer/strip.mjs";
@@ -92,7 +93,7 @@ class Display {
   #selected = -1;
   #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
-  #steering = new Steering((order) => this.run.order(order));
+  #steering = new Steering({ send: (order) => this.run.order(order), onleave: () => this.#strip.element.focus() });
   #idle = element("div", { class: "rt-idle" }, "The turns appear here while the loop runs.");
   element = element("div", { class: "rt rt-node" }, this.#idle, this.#strip.element, this.#steering.element);
 
@@ -171,33 +172,6 @@ function refresh(run) {
   if (large?.run === run) large.viewer.show(run.view);
 }
 
-function* everyNode(graph) {
-  for (const node of graph.nodes) {
-    yield node;
-    if (node.subgraph) yield* everyNode(node.subgraph);
-  }
-}
-
-/** The node of an id as the server knows it, which goes through subgraphs: "10:3". */
-function nodeAt(path) {
-  let [graph, node] = [app.rootGraph, null];
-  for (const id of String(path).split(":")) {
-    node = graph?.getNodeById(Number(id));
-    graph = node?.subgraph;
-  }
-  return node;
-}
-
-/**
- * The node of an id as the front end's outputs know it: its own, after its subgraph's: "uuid:3". In the history a loop's
- * last pass stands under the id of a copy, which ends in the node's own: "6.0.0.6".
- */
-function nodeOfOutput(locator) {
-  const [subgraph, id] = locator.includes(":") ? locator.split(":") : [null, locator];
-  const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
-  return graph?.getNodeById(Number(id.split(".").at(-1)));
-}
-
 /** A run has ended, or is opened from history. */
 function showOutput(node, output) {
   const [reference] = output?.rethink_run ?? [];
@@ -241,7 +215,7 @@ function began({ node, run: reference, record, next, waiting, phase = "editing",
   const run = runOf(reference);
   run.record = record;
   run.live = { next: next ?? upcoming(record), waiting, phase };
-  for (const watching of watchers(nodeAt(node))) {
+  for (const watching of watchers(node)) {
     const display = displays.get(watching);
     display.wanted = reference;
     display.run = run;
@@ -251,12 +225,9 @@ function began({ node, run: reference, record, next, waiting, phase = "editing",
 }
 
 /** The node that runs and those right behind it that show what it records. */
-function watchers(node) {
-  const links = node?.outputs
-    .filter(({ type }) => type === "RETHINK_TRAJECTORY")
-    .flatMap((output) => output.links ?? []);
-  const behind = (links ?? []).map((id) => node.graph.getNodeById(node.graph.getLink(id).target_id));
-  return [node, ...behind].filter((each) => each && displays.has(each));
+function watchers(path) {
+  const behind = nodesBehind(app.rootGraph, path, "RETHINK_TRAJECTORY");
+  return [nodeAt(app.rootGraph, path), ...behind].filter((node) => displays.has(node));
 }
 
 /** The turn that is made now, where nobody has said with which prompt. */
@@ -278,8 +249,7 @@ const EVENTS = {
     run.record.best = best;
   },
   next(run, { turn, prompt, prompt_by, waiting }) {
-    run.live.next = { turn, prompt, prompt_by };
-    run.live.waiting = waiting;
+    run.live = { next: { turn, prompt, prompt_by }, waiting, phase: "editing" };
   },
   ended(run, { best, chosen, stopped, message }) {
     Object.assign(run.record, { best, chosen, stopped, message });
@@ -347,6 +317,6 @@ app.registerExtension({
     findRunning();
   },
   onNodeOutputsUpdated(outputs) {
-    for (const [locator, output] of Object.entries(outputs)) showOutput(nodeOfOutput(locator), output);
+    for (const [key, output] of Object.entries(outputs)) showOutput(nodeOfOutput(app.rootGraph, key), output);
   },
 });

@@ -230,8 +230,8 @@ class Person(threading.Thread):
 @BOTH
 def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker, live, loop):
     def do(event, data):
-        if event == "next":
-            assert data["waiting"] and live.running()[0]["waiting"]
+        if event == "next" and data["waiting"]:
+            assert live.running()[0]["waiting"]
             return {
                 2: {"action": "prompt", "prompt": " paint it blue "}, 3: {"action": "go_on"},
                 4: {"action": "accept", "step": 0},
@@ -246,6 +246,9 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
     ]  # fmt: skip
     assert done.trajectory.stopped == "human" and done.trajectory.best == 0 and torch.equal(done.image, done.images[:1])
     assert live.running() == [] and not person.errors
+    assert [(data["turn"], data["prompt"], data["waiting"]) for data in told("next")] == [
+        (2, "b", True), (2, "paint it blue", False), (3, "c", True), (3, "c", False), (4, "d", True),
+    ], "the viewer shows by which prompt a turn is made"  # fmt: skip
 
 
 @BOTH

@@ -104,7 +104,7 @@ def test_keys_do_what_they_say(page, run):
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement")
     page.evaluate("document.exitFullscreen()")
-    page.get_by_role("radio", name="Difference").click()  # the mouse leaves the keys where they were
+    page.get_by_role("button", name="Difference").click()  # the mouse leaves the keys where they were
     page.keyboard.press("End")
     assert mode(page) == "difference" and page.locator("h2").inner_text() == f"Turn {run.steps[-1].turn}"
     assert best.turn <= run.steps[-1].turn

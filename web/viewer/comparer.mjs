@@ -31,9 +31,10 @@ export class Comparer {
   #legend = element(
     "div",
     { class: "rt-legend" },
-    "no change",
+    element("i", { class: "rt-unchanged" }),
+    "unchanged",
     element("i", { style: `background:${legend}` }),
-    `${FULL} levels and more`,
+    `up to ${FULL} of 255 and more`,
   );
   #note = element("div", { class: "rt-note", role: "status" });
   #scaleText = element("output", { class: "rt-scale", "aria-label": "Scale" });
