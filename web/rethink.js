@@ -199,7 +199,7 @@ function remember(node, reference) {
 }
 
 const memory = () => JSON.parse(localStorage.getItem(MEMORY) ?? "[]");
-const keyOf = (node) => `${node.graph.id} ${node.id}`;
+const keyOf = (node) => `${app.rootGraph.id} ${node.graph.id} ${node.id}`; // two workflows may hold the same subgraph
 
 function showRemembered() {
   const known = new Map(memory());
