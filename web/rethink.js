@@ -9,13 +9,15 @@ import { Strip } from "./viewer/strip.mjs";
 import { Viewer, firstChoice, viewOf } from "./viewer/viewer.mjs";
 import { wrapInThinkLoop, wrapTitle } from "./wrap.mjs";
 
+const LOAD = "RethinkLoadTrajectory";
 const NODES = [
   "RethinkTrajectoryViewer",
   "RethinkThinkWhileEdit",
   "RethinkThinkLoopClose",
   "RethinkSaveTrajectory",
-  "RethinkLoadTrajectory",
+  LOAD,
 ];
+const RECORD = "trajectory.json"; // of a run, in its folder
 const HEIGHT = 330; // of the strip on a node, in CSS pixels, at least
 const WIDTH = 420; // of a node that has one
 const WRAP = "Rethink.WrapInThinkLoop";
@@ -94,7 +96,7 @@ class Display {
   #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
   #steering = new Steering({ send: (order) => this.run.order(order), onleave: () => this.#strip.element.focus() });
-  #idle = element("div", { class: "rt-idle" }, "The turns appear here while the loop runs.");
+  #idle = element("div", { class: "rt-idle" }, "The turns of a run appear here, live while it goes on.");
   element = element("div", { class: "rt rt-node" }, this.#idle, this.#strip.element, this.#steering.element);
 
   constructor() {
@@ -209,6 +211,24 @@ function showRemembered() {
   }
 }
 
+/** Load Trajectory shows what is chosen on it, queued or not. */
+function showChosen(node) {
+  const { value } = node.widgets.find(({ name }) => name === "run");
+  if (!node.graph || !value) return; // a picture of a node in a menu, or there are no runs
+  const [type, ...folders] = value.split("/");
+  showRun(node, { filename: RECORD, subfolder: folders.join("/"), type });
+}
+
+function followChoice(node) {
+  const widget = node.widgets.find(({ name }) => name === "run");
+  const { callback } = widget;
+  widget.callback = function (...given) {
+    callback?.apply(this, given);
+    showChosen(node);
+  };
+  setTimeout(() => showChosen(node)); // once a workflow has given it its value
+}
+
 /** A run goes on: {node, run, record, next, waiting}. */
 function began({ node, run: reference, record, next, waiting, phase = "editing", workflow }) {
   if (workflow && workflow !== app.rootGraph.id) return; // of another tab, whose nodes have the same ids
@@ -311,6 +331,7 @@ app.registerExtension({
   },
   nodeCreated(node) {
     if (NODES.includes(node.comfyClass)) addDisplay(node);
+    if (node.comfyClass === LOAD) followChoice(node);
   },
   afterConfigureGraph() {
     showRemembered();

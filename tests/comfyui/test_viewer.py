@@ -180,6 +180,8 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
         page.get_by_role("button", name="Export").click()
     assert "data:image/png;base64," in download.value.path().read_text(encoding="utf-8")
     shoot(page, f"viewer-light-{page.canvas_kind}")
+    page.evaluate("app.rootGraph.clear(); app.rootGraph.add(LiteGraph.createNode('RethinkLoadTrajectory'))")
+    turn(page, 2).wait_for(timeout=30_000)  # without being queued
     server.post("/settings/Comfy.ColorPalette", "dark")
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
@@ -201,13 +203,20 @@ def ended(server):
 
 
 def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
+    wrap = """ids => {
+        for (const node of app.rootGraph.nodes.filter((node) => ids.without.includes(node.id))) app.rootGraph.remove(node);
+        app.canvas.selectItems([app.rootGraph.getNodeById(ids.edit)]);
+        app.extensionManager.command.execute('Rethink.WrapInThinkLoop');
+        return [...app.rootGraph.links.values()].map((link) => {
+            const [from, to] = [link.origin_id, link.target_id].map((id) => app.rootGraph.getNodeById(id));
+            return [from.type, from.outputs[link.origin_slot].name, to.type, to.inputs[link.target_slot].name].join(' ');
+        }).sort();
+    }"""
     ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
-    page.evaluate(f"app.canvas.selectItems([app.rootGraph.getNodeById({ids['edit']})])")
-    command(page, "Rethink.WrapInThinkLoop")
-    links = page.evaluate("""() => [...app.rootGraph.links.values()].map((link) => {
-        const [from, to] = [link.origin_id, link.target_id].map((id) => app.rootGraph.getNodeById(id));
-        return [from.type, from.outputs[link.origin_slot].name, to.type, to.inputs[link.target_slot].name].join(' ');
-    }).sort()""")
+    without_thinker = page.evaluate(wrap, {"edit": ids["edit"], "without": [ids["thinker"]]})
+    ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
+    links = page.evaluate(wrap, {"edit": ids["edit"], "without": []})
+    assert links == without_thinker, "where there is no thinker, one is added"
     kinds = {"Open": "RethinkThinkLoopOpen", "Close": "RethinkThinkLoopClose", "Edit": "RethinkSampleEdit"}
     expected = [
         "Close image PreviewImage images",
