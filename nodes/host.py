@@ -181,6 +181,7 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
         home = memory.unet_offload_device() if managed else device
         tokenizer = Path(memory.__file__).parent / "sd1_tokenizer"  # for single files, which have none
         editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
+        editor.name = name  # as it was chosen, in errors and in records
         _editors[key] = editor
         if managed:
             _patchers[editor] = _patcher(editor.module, device, home)
@@ -209,7 +210,7 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
     if chat is None:
         managed = quantization == "none"  # quantized layers stay where they were made
         home = memory.text_encoder_offload_device() if managed else device
-        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization))
+        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization), name)
         _thinkers[key] = chat
         if managed:
             _patchers[chat] = _patcher(chat.module, device, home)
@@ -222,11 +223,11 @@ def _patcher(module, device: torch.device, home: torch.device):
 
 
 class HostedChat:
-    """A Chat whose weights are on the device while it answers, and only then."""
+    """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen."""
 
-    def __init__(self, chat):
-        self._chat = chat
-        self.name, self.module = chat.name, chat.module
+    def __init__(self, chat, name: str):
+        self._chat, self.name = chat, name
+        self.module = chat.module
 
     def chat(self, messages, images, **options) -> str:
         with self._placed(1):

@@ -121,7 +121,7 @@ export class Viewer {
   #summary() {
     const { record, turns, live } = this.#view;
     const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
-    const names = [record.options?.editor, record.options?.thinker].filter(Boolean).join(" + ");
+    const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
     const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
     const message = !live && record.message ? ` · ${record.message}` : "";
     return [state, ` ${count}${names ? ` · ${names}` : ""}${message}`];
