@@ -515,6 +515,7 @@ def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
     backend = {"backend": "local folder", "folder": "owner/vision", "dtype": "fp32", "quantization": "none"}
     first = load(backend=backend | {"template": "owner/vision/own.txt"}, max_tokens=16)
     second = load(backend=backend | {"template": "Rethink's own"})
+    assert first.chat.name == "owner/vision", "as it was chosen"
     assert first.chat is second.chat and first.template == "{source}{edited}{instruction}" != second.template
     with pytest.raises(RethinkError, match="The answer: "):
         critique(first, SOURCE * 0)
