@@ -156,6 +156,8 @@ def test_a_screen_reader_is_told(page, run):
     assert (active.get_attribute("aria-setsize"), active.get_attribute("aria-posinset")) == ("4", str(step.turn))
     nameless = "[...document.querySelectorAll('button')].filter(b => b.checkVisibility() && !b.ariaLabel && !b.innerText.trim()).length"
     assert page.evaluate(nameless) == 0
+    read = strip.aria_snapshot()
+    assert read.count('option "Turn') == 4 and "Source" not in read, "a list of turns, and of nothing else"
     page.keyboard.press("ArrowLeft")
     assert strip.get_attribute("aria-activedescendant").endswith(f"-{step.turn - 1}")
 

@@ -167,8 +167,8 @@ export class Strip {
     const { record, address } = this.#view;
     return element(
       "figure",
-      { class: "rt-frame rt-frame-source", role: "presentation" },
-      element("div", { class: "rt-thumb" }, picture(address(record.source), "The source picture")),
+      { class: "rt-frame rt-frame-source", "aria-hidden": "true" },
+      element("div", { class: "rt-thumb" }, picture(address(record.source), "")),
       element("figcaption", { class: "rt-frame-head" }, element("b", {}, "Source")),
       element("p", { class: "rt-prompt", title: record.instruction }, record.instruction),
     );
@@ -214,7 +214,7 @@ export class Strip {
     const { pending, live } = this.#view;
     return element(
       "div",
-      { class: "rt-frame rt-frame-pending", role: "presentation" },
+      { class: "rt-frame rt-frame-pending", "aria-hidden": "true" },
       element("div", { class: "rt-thumb" }, element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })),
       element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${pending.turn}`)),
       element("p", { class: "rt-prompt" }, pending.prompt),

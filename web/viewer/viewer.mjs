@@ -306,5 +306,5 @@ function keys() {
     "+ − 0 1": "zoom",
     f: "fullscreen",
   };
-  return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), does));
+  return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`));
 }
