@@ -17,9 +17,8 @@ export function wordDiff(before, after) {
   const same = (list) => list.map((token) => ({ kind: "same", token }));
   const all = [...same(now.slice(0, head)), ...middle, ...same(tail ? now.slice(-tail) : [])];
   const kept = all.filter(({ kind }) => kind === "same").length;
-  const rewritten = // words that stayed by chance would only scatter the marks
-    kept * 3 < Math.max(old.length, now.length);
-  return joined(rewritten ? whole(old, now) : all, after.match(/^\s*/)[0]);
+  const byChance = kept * 3 < Math.max(old.length, now.length); // such words would only scatter the marks
+  return joined(byChance ? whole(old, now) : all, after.match(/^\s*/)[0]);
 }
 
 /** Words with the white space that follows them. */
