@@ -252,8 +252,8 @@ class Person(threading.Thread):
 @BOTH
 def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker, live, loop):
     def do(event, data):
-        if event == "next":
-            assert data["waiting"] and live.running()[0]["waiting"]
+        if event == "next" and data["waiting"]:
+            assert live.running()[0]["waiting"]
             return {
                 2: {"action": "prompt", "prompt": " paint it blue "}, 3: {"action": "go_on"},
                 4: {"action": "accept", "step": 0},
@@ -268,6 +268,9 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
     ]  # fmt: skip
     assert done.trajectory.stopped == "human" and done.trajectory.best == 0 and torch.equal(done.image, done.images[:1])
     assert live.running() == [] and not person.errors
+    assert [(data["turn"], data["prompt"], data["waiting"]) for data in told("next")] == [
+        (2, "b", True), (2, "paint it blue", False), (3, "c", True), (3, "c", False), (4, "d", True),
+    ], "the viewer shows by which prompt a turn is made"  # fmt: skip
 
 
 @BOTH
@@ -548,6 +551,7 @@ def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
     backend = {"backend": "local folder", "folder": "owner/vision", "dtype": "fp32", "quantization": "none"}
     first = load(backend=backend | {"template": "owner/vision/own.txt"}, max_tokens=16)
     second = load(backend=backend | {"template": "Rethink's own"})
+    assert first.chat.name == "owner/vision", "as it was chosen"
     assert first.chat is second.chat and first.template == "{source}{edited}{instruction}" != second.template
     with pytest.raises(RethinkError, match="The answer: "):
         critique(first, SOURCE * 0)
