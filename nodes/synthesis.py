@@ -219,7 +219,7 @@ class Watched:
     def report(self, progress) -> None:
         line = f"{progress.seen} of {progress.total} pictures · {progress.made} pairs · {progress.rate:.1f} a second"
         if 0 < progress.seen < progress.total:
-            line += f" · {_duration(progress.left)} left"
+            line += f" · {progress.left} left"
         self.count(progress.seen, progress.total, line, self.picture)
 
     def picture(self) -> Tensor | None:
@@ -318,12 +318,18 @@ def _report(store: PairStore, sources, done) -> str:
 
 @contextmanager
 def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
-    """The call that asks the thinker, which ends within one token of Cancel; None where there is no thinker.
+    """The call that asks the thinker, with answers as long as it may give, and that ends within one token of Cancel; None
+    where there is no thinker.
 
     What the thinker remembered meanwhile is given back in the end.
     """
+
+    def ask(messages, images, *, max_tokens: int, **options) -> str:
+        options["on_token"] = lambda *_: host.stop_if_cancelled()
+        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
+
     try:
-        yield None if thinker is None else partial(thinker.chat.chat, on_token=lambda *_: host.stop_if_cancelled())
+        yield None if thinker is None else ask
     finally:
         host.forget(thinker)
 
@@ -346,8 +352,3 @@ def _instruction(text: str) -> str:
         raise RethinkError("inverse: is empty; say what the editor shall take away, for example “remove the hat”.")
     return text.strip()
 
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

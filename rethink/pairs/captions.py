@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Chat, message, without_thoughts
+from .descriptions import MOST_TOKENS, Chat, message, without_thoughts
 from .store import Ledger, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
-TEMPERATURE, MOST_TOKENS = 0.7, 256  # the paper's
+TEMPERATURE = 0.7  # the paper's
 EXAMPLES = 12
 TRIES = 4  # the paper's one and three more
 

@@ -26,6 +26,7 @@ Chat = Callable[..., str]
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3
+MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
 
 DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
@@ -163,7 +164,7 @@ def ask(chat: Chat, messages, images, seed: int, read):
     reason = ""
     for attempt in range(TRIES):
         try:
-            return read(chat(messages, images, max_tokens=256, seed=seed + attempt, temperature=0.7))
+            return read(chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=0.7))
         except RethinkError as error:
             reason = str(error)
         except Exception as error:  # a backend may raise anything; a run of days must not end by it

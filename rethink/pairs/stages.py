@@ -51,7 +51,7 @@ def run_synthesize(options) -> int:
     from .questions import Found
     from .sources import Folder, read_spots
     from .store import PairStore
-    from .synthesis import Recipe, lost_drafts, synthesize
+    from .synthesis import Recipe, clock, lost_drafts, synthesize
     from .workers import spread_over
 
     if bool(options.editor) != bool(options.inverse):
@@ -86,7 +86,7 @@ def run_synthesize(options) -> int:
             store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=_Line(_pairs_line)
         )  # fmt: skip
         describe_store(store)
-    print(f"{done.made} pairs made, {done.skipped} skipped, {_clock(done.seconds)} → {options.store}")
+    print(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
     if done.skipped:
         print(f"Why: {store.skipped.path}")
     return 0
@@ -215,6 +215,7 @@ def run_p2p(options) -> int:
     from .formats import describe_store
     from .prompt_to_prompt import Recipe
     from .store import PairStore
+    from .synthesis import clock
 
     if not (options.sd and options.clip):
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
@@ -230,8 +231,8 @@ def run_p2p(options) -> int:
     def line(tally) -> str:
         rate = tally.kept / tally.seconds if tally.seconds else 0
         seen = tally.captions + before
-        left = tally.seconds / tally.captions * (len(triples) - seen) if tally.captions else float("inf")
-        return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {_clock(left)} left"
+        left = clock(tally.seconds / tally.captions * (len(triples) - seen)) if tally.captions else "?"
+        return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {left} left"
 
     with _engine(options) as over, PairStore(folder).writing() as store:
         before = sum(1 for _ in store.drawn)
@@ -240,7 +241,7 @@ def run_p2p(options) -> int:
         drawer = drawer if spread else open_drawer(store)
         done = draw_pairs(store, triples, drawer, spread=spread, on_progress=_Line(line))
         describe_store(store)
-    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {_clock(done.seconds)} → {options.store}")
+    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
     print(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
     return 0
 
@@ -364,14 +365,8 @@ def _print_counts(title: str, values) -> None:
 def _pairs_line(progress) -> str:
     return (
         f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
-        f"{progress.rate:.1f} pairs/s · {_clock(progress.left)} left"
+        f"{progress.rate:.1f} pairs/s · {progress.left} left"
     )
-
-
-def _clock(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 class _Line:

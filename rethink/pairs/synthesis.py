@@ -103,8 +103,6 @@ class Draft:
     hidden: str = ""
 
 
-
-
 class DiskFull(RethinkError):
     """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
 
@@ -274,9 +272,14 @@ class Progress:
         return self.made / self.seconds if self.seconds else 0.0
 
     @property
-    def left(self) -> float:
-        """Seconds that the rest will take, at the pace so far."""
-        return self.seconds / self.seen * (self.total - self.seen) if self.seen else float("inf")
+    def left(self) -> str:
+        """How long the rest will take at the pace so far, as `clock` says it."""
+        return clock(self.seconds / self.seen * (self.total - self.seen)) if self.seen else "?"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 def synthesize(
