@@ -214,7 +214,7 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
 
 def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
     """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first."""
-    return Counter(re.sub(r" \([^)]*\)", "", reason).strip() for reason in reasons).most_common()
+    return Counter(re.sub(r" \(.*\)", "", reason).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:

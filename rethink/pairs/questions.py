@@ -16,7 +16,7 @@ SIDE = 1000  # boxes are asked for on this scale, as vision-language models are 
 
 FIND = f"""Find {{what}} in this picture. Answer with a JSON object and nothing else, at most {MOST_SPOTS} places, the \
 clearest first, none if there is nothing to find:
-{{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the man's face"}}}}]}}}}
+{{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the shop's window"}}}}]}}}}
 The box is in thousandths of the picture's width and height."""
 
 JUDGE = """Two pictures: before and after an edit. The instruction was: {instruction}
