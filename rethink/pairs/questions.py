@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
 from .descriptions import Chat, as_image, ask, message, read_json
+from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
-from .store import EditPair, Ledger, PairStore
+from .store import EditPair, Last, Ledger, PairStore
 
 MOST_SPOTS = 8
 SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
@@ -86,12 +87,14 @@ def criticise(
 
     Returns how many were asked about. A critic that fails leaves {"critic_failed": why}, which is no mark.
     """
-    scores = {record["id"]: record for record in store.scores}
-    asked = [p for p in store if p.id in scores and not scores[p.id].keys() & {"critic", "critic_failed", "broken"}]
-    for done, pair in enumerate(asked, 1):
-        store.scores.append({**scores[pair.id], **_mark(store, pair, chat)})
-        on_progress(done, len(asked))
-    return len(asked)
+    scores = Last(store.scores)
+    unmarked = {r["id"] for r in scores.of(scores) if not r.keys() & {"critic", "critic_failed", "broken"}}
+    total = sum(pair.id in unmarked for pair in store)
+    pairs = (pair for pair in store if pair.id in unmarked)
+    for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
+        store.scores.append({**measured, **_mark(store, pair, chat)})
+        on_progress(done, total)
+    return total
 
 
 def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -320,33 +321,40 @@ def run_import(options) -> int:
 
 
 def run_inspect(options) -> int:
-    from .filters import histogram
     from .store import PairStore
 
     store = PairStore.existing(options.store)
-    pairs, verdicts = list(store), store.last_verdicts()
+    verdicts, count = store.last_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
-    print(f"{len(pairs)} pairs in {options.store}: {rejected} rejected, {len(pairs) - len(verdicts)} not judged yet")
-    _print_counts("operation", (pair.operation or "other" for pair in pairs))
+    print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
+    _print_counts("operation", (pair.operation or "other" for pair in store))
     _print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
     _print_counts("skipped because", (record["why"] for record in store.skipped))
-    for pair in pairs[:: max(1, len(pairs) // 5)][:5]:
+    for pair in islice(store, 0, None, max(1, -(-count // 5))):
         print(f"  {pair.operation or 'other'}: {pair.instruction}")
     if options.histogram:
-        values = [record[options.histogram] for record in store.scores if isinstance(record.get(options.histogram), (int, float))]
-        if not values:
-            raise RethinkError(f"--histogram: no pair has a score {options.histogram!r}; run `filter` first.")
-        bars = histogram(values)
-        for edge, count in bars:
-            print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
-    broken = [path for path in _unreadable(store, pairs)] if options.check else []
+        _print_histogram(store, options.histogram)
+    broken = list(_unreadable(store)) if options.check else []
     for path in broken:
         print(f"broken: {path}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def _unreadable(store, pairs):
-    for path in {path for pair in pairs for path in (pair.input, pair.target, pair.region) if path}:
+def _print_histogram(store, name: str) -> None:
+    from .filters import histogram
+    from .store import Last
+
+    scores = Last(store.scores)
+    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
+    if not values:
+        raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
+    bars = histogram(values)
+    for edge, count in bars:
+        print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
+
+
+def _unreadable(store):
+    for path in {path for pair in store for path in (pair.input, pair.target, pair.region) if path}:
         try:
             store.read_image(path)
         except RethinkError:
