@@ -45,17 +45,17 @@ class Known:
 
 
 @lru_cache(FOLDERS)
-def _opened(folder: Path, file: int) -> Known:
-    """file: which file the manifest is; another one of the same name is read anew."""
+def _opened(folder: Path, born: int) -> Known:
+    """born: when the folder became a store; one that was deleted and made again is another."""
     return Known(folder)
 
 
 @contextmanager
 def _known(store: PairStore) -> Iterator[Known]:
     """What is known of a store now; nobody else reads it meanwhile."""
-    path = store.manifest.path
+    lock = store.folder / ".lock"  # made with the store, and not written to
     with _reading:
-        known = _opened(store.folder, path.stat().st_ino if path.exists() else 0)
+        known = _opened(store.folder, lock.stat().st_mtime_ns if lock.exists() else 0)
         known.read_on()
         yield known
 
