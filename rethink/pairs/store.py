@@ -14,6 +14,7 @@ Kill it anywhere: the next run cuts off a torn line, sees which pairs are there,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,22 @@ from ..errors import RethinkError
 from .pictures import encode_png, read_picture, write_whole
 
 SCHEMA = 1
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class DiskFull(RethinkError):
+    """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Within it, that there is none left is a DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(f"pairs: no room left in {folder}; make room and run again, it goes on.") from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -126,15 +143,16 @@ class Ledger:
 
     def append(self, *records: dict) -> None:
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            before = os.fstat(file).st_size
-            if os.write(file, data) < len(data):  # the disk is full: leave no half line
-                os.ftruncate(file, before)
-                raise OSError(28, "No space left on device", str(self.path))
-        finally:
-            os.close(file)
+        with room_in(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                before = os.fstat(file).st_size
+                if os.write(file, data) < len(data):  # the disk is full: leave no half line
+                    os.ftruncate(file, before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(file)
 
 
 class Last:
@@ -253,7 +271,7 @@ class PairStore:
                 continue
             for path in filter(None, (pair.input, pair.target, pair.region)):
                 if not (self.folder / path).exists():
-                    write_whole(self.folder / path, (other.folder / path).read_bytes())
+                    self._write(path, (other.folder / path).read_bytes())
             self.add(pair)
             new.add(pair.id)
         if new:
@@ -266,7 +284,11 @@ class PairStore:
         return f"images/{id[:2]}/{id}-{role}{ending}"
 
     def write_image(self, relative: str, pixels: np.ndarray) -> None:
-        write_whole(self.folder / relative, encode_png(pixels))
+        self._write(relative, encode_png(pixels))
+
+    def _write(self, relative: str, data: bytes) -> None:
+        with room_in(self.folder):
+            write_whole(self.folder / relative, data)
 
     def read_image(self, relative: str) -> np.ndarray:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""
