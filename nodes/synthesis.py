@@ -48,6 +48,7 @@ PARAMETERS: dict[str, tuple[float, float, str]] = {
     "tiles": (2, 8, "Tiles along a side"),
     "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
     "opacity": (0.05, 1.0, "How opaque the mark is"),
+    "margin": (0.0, 0.5, "How much more than the object is taken away, as a share of its shorter side"),
 }
 
 

@@ -104,6 +104,28 @@ def test_a_hole_in_a_pattern_is_filled_with_the_pattern():
     assert (mended[~hole] == picture[~hole]).all()
 
 
+def test_a_hole_that_nothing_fits_is_not_filled_with_another_thing():
+    picture = np.full((120, 160, 3), (230, 120, 60), np.uint8)
+    picture[10:60, 100:150] = (20, 60, 220)  # a badge with a figure on it, the only other thing there is
+    picture[25:45, 115:135] = (250, 250, 40)
+    picture[:, :60] = (60, 20, 20)
+    picture[60:90, 20:90] = (220, 220, 220)
+    hole = np.zeros((120, 160), bool)
+    hole[50:100, 40:75] = True
+    blue = fill(picture, hole)[hole].astype(int)
+    assert (blue[:, 2] - blue[:, 0]).max() < 30
+    grown = operation("remove_object").apply(picture, Place(box_of(hole), hole), {"margin": 0.1}, None).touched
+    assert box_of(grown) == (36, 46, 79, 104)
+
+
+def test_a_mark_can_be_read_on_black_and_on_white():
+    for level, kind in ((0, 1), (255, -1)):
+        picture = np.full((100, 160, 3), level, np.uint8)
+        for name in ("text", "tiled", "stamp"):
+            made = apply("watermark", picture, 1, {"kind": name})
+            assert (kind * (made.picture.astype(int) - picture)).max() > 60
+
+
 def test_ranges_can_be_narrowed_and_nothing_else():
     op = operation("blur")
     values = [op.draw(np.random.default_rng(seed), {"strength": [0.05, 0.06]})["strength"] for seed in range(20)]
