@@ -108,7 +108,7 @@ def test_a_hole_that_nothing_fits_is_not_filled_with_another_thing():
     """Between dark and light; the only place that is somewhat like that holds a yellow thing."""
     picture = np.full((140, 200, 3), 128, np.uint8)
     picture[49:91, 29:50], picture[49:91, 50:71] = 20, 220
-    picture[43:103, 112:142], picture[43:103, 142:172] = 118, 138
+    picture[43:103, 112:142], picture[43:103, 142:172] = 108, 148
     hole = np.zeros((140, 200), bool)
     hole[50:90, 30:70] = True
     picture[np.roll(hole, (3, 92), (0, 1))] = (240, 220, 30)
