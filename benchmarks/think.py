@@ -36,7 +36,7 @@ BUDGET = 8  # editor calls of the curve
 HARD = ("unusual", "reasoning")
 WORDINGS = ("known", "held_out")
 TOKENS = 200  # of an answer
-LESSONS = 300  # drawn edits on which seeing is measured
+LESSONS = range(50_000, 50_500)  # drawn edits on which seeing is measured
 
 
 class Remembering:
@@ -221,7 +221,7 @@ def seeing(found):
 def drawn(thinker):
     """Rows as `Case.seen` gives them, of held-out edits that were drawn, not made."""
     found = []
-    for seed in range(LESSONS):
+    for seed in LESSONS:
         lesson = draw_lesson(seed, split="test")
         said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
         truth = verdict(lesson.sight, lesson.task)
