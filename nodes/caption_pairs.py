@@ -210,10 +210,8 @@ class PromptToPromptPairs(io.ComfyNode):
         chosen = {name: given[name] for name in ("candidates", "batch", "best", "image", "direction")}
         looks = Selection.looks if given["drop_early"] else ()
         selection = Selection(**chosen, caption=given["caption_fit"], looks=looks)
-        with (
-            PairStore(folders.dataset_path(given["dataset"], "dataset")).writing() as store,
-            _text_to_image(editor) as pipeline,
-        ):
+        folder = folders.dataset_path(given["dataset"], "dataset")
+        with _text_to_image(editor) as pipeline, PairStore(folder).writing() as store:
             draw = WatchedDrawer(
                 store, pipeline, LaterClip(given["clip"]), recipe, selection, given["seed"], model=editor.name,
                 triples=triples, count=host.on_count(),

@@ -94,12 +94,12 @@ def score(
     `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    measured, marks = set(), {}
-    for record in store.scores:  # the last line of a pair counts
-        id, by_this_clip = record["id"], clip is None or record.get("clip") == clip.name
-        (measured.add if by_this_clip or "broken" in record else measured.discard)(id)
-        if marked := {name: value for name, value in record.items() if name.startswith("critic")}:
-            marks[id] = marked
+    scores, measured, marks = Last(store.scores), set(), {}
+    for record in scores.of(scores):
+        if clip is None or record.get("clip") == clip.name or "broken" in record:
+            measured.add(record["id"])
+        elif marked := {name: value for name, value in record.items() if name.startswith("critic")}:
+            marks[record["id"]] = marked  # they stay when the pair is measured anew
     missing = {pair.id for pair in store if pair.id not in measured}
     pairs, done = (pair for pair in store if pair.id in missing), 0
     batches = iter(lambda: list(islice(pairs, BATCH)), [])

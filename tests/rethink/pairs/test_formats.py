@@ -207,6 +207,25 @@ def test_an_import_of_rubbish_is_one_sentence(tmp_path, name):
             pass
 
 
+@pytest.mark.parametrize("text", ["[]", "7", '"text"', "null", "{", '{"image": 3, "edit_image": [], "prompt": null}'])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("imagefolder", "metadata.jsonl"), ("diffsynth", "metadata.json"), ("diffsynth", "metadata.jsonl"),
+        ("instruct-pix2pix", "0000000/prompt.json"),
+    ],
+)  # fmt: skip
+def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file, text):
+    (tmp_path / "data/0000000").mkdir(parents=True)
+    (tmp_path / "data/0000000/7_0.jpg").write_bytes(b"no picture")
+    (tmp_path / "data" / file).write_text(text)
+    with PairStore(tmp_path / "s").writing() as store:
+        try:
+            assert import_dataset(store, name, tmp_path / "data")[0] == 0
+        except RethinkError as error:
+            assert str(error).startswith("import: ") and file.rpartition("/")[2] in str(error)
+
+
 def test_links_in_a_tar_are_not_followed(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name in ("0.input.png", "0.target.png"):
