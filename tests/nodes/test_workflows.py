@@ -15,6 +15,7 @@ from tests.standin.executor import DYNAMIC, run, validate
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
+TITLE = 30  # height of the bar above a node
 # ComfyUI's own models run in ComfyUI itself: tests/comfyui/test_native.py
 RUNNABLE = [n for n in NAMES if "UNETLoader" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -130,8 +131,9 @@ def test_the_drag_and_drop_file_is_whole_and_explained(name, classes, models):
         assert link in nodes[origin]["outputs"][slot]["links"]
         assert nodes[target]["inputs"][input_slot]["link"] == link
         assert nodes[origin]["outputs"][slot]["type"] == io_type
+    assert all(group["title"] for group in workflow["groups"])
     boxes = [(*node["pos"], *node["size"]) for node in nodes.values()]
-    corners = [(left, top, left + width, top + height) for left, top, width, height in boxes]
+    corners = [(left, top - TITLE, left + width, top + height) for left, top, width, height in boxes]
     for i, (left, top, right, bottom) in enumerate(corners):
         for other in corners[:i]:
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top, "nodes overlap"
