@@ -12,7 +12,7 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
-from .measures import NearDuplicates, measure
+from .measures import NearDuplicates, apart, measure
 from .pictures import read_mask
 from .store import EditPair, Last, PairStore
 
@@ -191,8 +191,7 @@ class Twins:
 
     def __init__(self, distance: int):
         self.distance = distance
-        self.targets, self.known = NearDuplicates(distance), set()
-        self.edits = defaultdict(lambda: NearDuplicates(distance))
+        self.targets, self.known, self.edits = NearDuplicates(distance), set(), defaultdict(list)
 
     def why_not(self, scores: Mapping, pair: EditPair) -> list[str]:
         """The reason to reject a pair; empty: none, and it is remembered."""
@@ -200,13 +199,13 @@ class Twins:
             return []
         edits = self.edits[pair.target, pair.operation, pair.instruction]
         twin = None if pair.target in self.known else self.targets.find(scores["hash_target"])
-        twin = twin or edits.find(scores["hash_edit"])
-        if twin:
+        near = (id for hash, id in edits if apart(hash, scores["hash_edit"]) <= self.distance)
+        if twin := twin or next(near, None):
             return [f"nearly the same as another pair ({twin})"]
         if pair.target not in self.known:
             self.known.add(pair.target)
             self.targets.add(scores["hash_target"], pair.id)
-        edits.add(scores["hash_edit"], pair.id)
+        edits.append((scores["hash_edit"], pair.id))
         return []
 
 
