@@ -33,9 +33,12 @@ SHOWN = {
         [("3", 0), ("5", 1)],
         lambda prompt, outputs: ["", *(f"{s.prompt}: {s.score:.1f}" for s in outputs["5"][3][0].steps)],
     ),
+    "inverse_edit_pairs": ([("3", 0)], lambda prompt, outputs: [""]),
+    "inverse_edit_with_editor": ([("4", 0)], lambda prompt, outputs: [""]),
+    "filter_and_save_pairs": ([("4", 0)], lambda prompt, outputs: [""]),
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
-GAP, WORDS, PAPER, INK = 14, 46, (246, 245, 242), (40, 42, 48)
+GAP, LINE, PAPER, INK = 14, 23, (246, 245, 242), (40, 42, 48)
 CANVAS, NODE, TITLE, ROW = "#202127", "#35373f", 30, 20  # of a drawn graph; the last two in units of the workflow
 WIRES = {
     "IMAGE": "#64b5f6", "MASK": "#81c784", "MODEL": "#b39ddb", "CLIP": "#ffd54f", "VAE": "#ff6e6e",
@@ -51,17 +54,18 @@ def draw(pictures: list[Image.Image], words: list[str]) -> Image.Image:
     cells = [(i % columns * (side + GAP) + GAP, i // columns) for i in range(len(pictures))]
     rows = cells[-1][1] + 1
     each = len(words) == len(pictures)
+    wrapped = ["\n".join(textwrap.wrap(text, side // 8)) for text in (words if each else [""] * len(pictures))]
+    below = LINE * max(text.count("\n") + 1 for text in wrapped) if any(words) else 0
     tall = max(side * picture.height // picture.width for picture in pictures)
-    step = tall + (WORDS if each else GAP)
-    sheet = Image.new("RGB", (640, GAP + rows * step + (0 if each or not words[0] else WORDS)), PAPER)
+    step = tall + (below if each else 0) + GAP
+    sheet = Image.new("RGB", (640, GAP + rows * step + (0 if each else below)), PAPER)
     ink = ImageDraw.Draw(sheet)
-    for picture, (x, row), text in zip(pictures, cells, words if each else [""] * len(pictures)):
+    for picture, (x, row), text in zip(pictures, cells, wrapped):
         size = side, side * picture.height // picture.width
         sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), (x, GAP + row * step))
-        lines = "\n".join(textwrap.wrap(text, side // 8))
-        ink.multiline_text((x + side // 2, GAP + row * step + tall + 2), lines, INK, font, anchor="ma", align="center")
-    if not each and words[0]:
-        ink.text((320, sheet.height - WORDS + 4), words[0], INK, font, anchor="ma")
+        ink.multiline_text((x + side // 2, GAP + row * step + tall + 2), text, INK, font, anchor="ma", align="center")
+    if not each:
+        ink.text((320, sheet.height - GAP - LINE + 6), words[0], INK, font, anchor="ma")
     return sheet
 
 
@@ -104,9 +108,10 @@ def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
 def main() -> None:
     classes = node_classes(load_pack(ROOT))
     with tempfile.TemporaryDirectory() as base:
-        for kind in ("output", "input", "temp"):
+        for kind in ("output", "input", "temp", "datasets"):
             Path(base, kind).mkdir()
         folder_paths.base = base
+        folder_paths.add_model_folder_path("datasets", str(Path(base, "datasets")))
         draw_all(classes)
 
 
