@@ -200,12 +200,17 @@ def test_frames_grow_with_the_strip_and_their_pictures_fill_them(page):
 
 
 @needs_chromium
-def test_a_strip_that_was_out_of_sight_comes_back_where_it_was(browser, html):
+def test_a_strip_that_was_out_of_sight_comes_back_with_its_turn(browser, html):
     page = opened(browser, html, viewport={"width": 390, "height": 844})
-    page.keyboard.press("End")
-    for display in ("none", "block"):
-        page.evaluate("display => { document.querySelector('.rt-strip').style.display = display; }", display)
-        page.wait_for_timeout(200)
+    page.keyboard.press("Home")
+    show = "display => { document.querySelector('.rt-strip').style.display = display; }"
+    page.evaluate(show, "none")
+    page.locator(".rt-panel").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    page.evaluate(show, "block")
+    page.wait_for_timeout(200)
     box = page.locator(SELECTED).bounding_box()
     assert 0 <= box["x"] and box["x"] + box["width"] <= 390
     page.close()

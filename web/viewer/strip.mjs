@@ -19,7 +19,7 @@ export class Strip {
   #frames = new Map(); // place in the strip → its element
   #track = element("div", { class: "rt-track" });
   #frame = NARROWEST; // width of every frame
-  #hidden = true; // which loses the place that it was scrolled to
+  #hidden = true; // and so it cannot be scrolled
   #aspect = null; // width by height of the pictures; null: none has been seen
   #list;
   #id = `rt-strip-${++strips}`;
