@@ -189,8 +189,12 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
 
 
 def with_lora(editor, name: str, strength: float) -> tuple:
-    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
+    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights.
+
+    Its name says so: what was begun with the one is not taken for the other's.
+    """
     changed, report = editor.with_lora(lora_path(name), strength)
+    changed.name = f"{editor.name} + {report.name} × {strength:g}"
     _beneath[changed] = editor
     if editor in _patchers:
         _patchers[changed] = _patchers[editor]

@@ -287,6 +287,7 @@ def publish(work: Path, out: Path) -> None:
         pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
+        instruct_pix2pix.add_old_prefix(editor)
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)

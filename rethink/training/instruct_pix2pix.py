@@ -219,6 +219,18 @@ def save(pipe, out: Path) -> None:
         scheduler=pipe.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     editor.save_pretrained(out, safe_serialization=True)
+    add_old_prefix(out)
+
+
+def add_old_prefix(editor: Path) -> None:
+    """Gives the text encoder's weights the names that transformers 4 looks for; transformers 5 leaves their beginning
+    away when it saves, and reads both."""
+    from safetensors.torch import load_file, save_file
+
+    file = editor / "text_encoder" / "model.safetensors"
+    weights, prefix = load_file(file), "text_model."
+    if not any(name.startswith(prefix) for name in weights):
+        save_file({prefix + name: value for name, value in weights.items()}, file, metadata={"format": "pt"})
 
 
 def main(arguments: list[str] | None = None) -> int:

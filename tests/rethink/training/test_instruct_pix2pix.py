@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
@@ -67,6 +68,8 @@ def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
     assert not torch.equal(before, pipe.unet.conv_out.weight) and len(lines) == 4
     editor = load_editor(tmp_path / "out")
     assert editor.family.id == "instruct_pix2pix"
+    names = load_file(tmp_path / "out" / "text_encoder" / "model.safetensors")
+    assert all(name.startswith("text_model.") for name in names)  # as transformers 4 looks for them
     train(pipe, data, Objective(), Plan(**{**vars(plan), "steps": 6}), tmp_path / "out", report=lines.append)
     assert lines[4] == "going on from step 4" and len(lines) == 7
 
