@@ -233,14 +233,17 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     instruction = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'instruction')"
     assert page.evaluate(f"{instruction}.value") == "make the circle blue"
 
-    turns = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'turns')"
-    page.evaluate(f"{turns}.value = 3")
+    widgets = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets"
+    for name, value in (("turns", "3"), ("pause", "true")):
+        page.evaluate(f"{widgets}.find((w) => w.name === '{name}').value = {value}")
     page.evaluate(INTO_A_SUBGRAPH)
     page.evaluate("app.queuePrompt(0)")
     outside = turn(page, 1)
-    outside.wait_for(timeout=60_000)
-    assert page.locator(".rt-status:visible").count(), "the viewer outside sees the loop while it runs"
-    turn(page, 3).wait_for(timeout=90_000)
+    for number in (1, 2):  # the viewer outside sees the loop while it runs, and steers it
+        turn(page, number).wait_for(timeout=60_000)
+        page.locator(".rt-status:visible", has_text=f"Turn {number + 1} of 3 · waiting for you").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Go on").click()
+    turn(page, 3).wait_for(timeout=60_000)
     assert len(ended(server)["steps"]) == 3
     shoot(page, f"viewer-wrapped-{page.canvas_kind}")
 

@@ -200,6 +200,23 @@ def test_frames_grow_with_the_strip_and_their_pictures_fill_them(page):
 
 
 @needs_chromium
+def test_a_strip_that_was_out_of_sight_comes_back_with_its_turn(browser, html):
+    page = opened(browser, html, viewport={"width": 390, "height": 844})
+    page.keyboard.press("Home")
+    show = "display => { document.querySelector('.rt-strip').style.display = display; }"
+    page.evaluate(show, "none")
+    page.locator(".rt-panel").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    page.evaluate(show, "block")
+    page.wait_for_timeout(200)
+    box = page.locator(SELECTED).bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= 390
+    page.close()
+
+
+@needs_chromium
 def test_a_frame_says_all_there_is_to_say_of_it(browser, html, tmp_path):
     same = tmp_path / "same.html"
     same.write_text(html.read_text(encoding="utf-8").replace('"unchanged": false', '"unchanged": true'), encoding="utf-8")

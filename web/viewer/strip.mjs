@@ -19,6 +19,7 @@ export class Strip {
   #frames = new Map(); // place in the strip → its element
   #track = element("div", { class: "rt-track" });
   #frame = NARROWEST; // width of every frame
+  #hidden = true; // and so it cannot be scrolled
   #aspect = null; // width by height of the pictures; null: none has been seen
   #list;
   #id = `rt-strip-${++strips}`;
@@ -103,6 +104,7 @@ export class Strip {
 
   /** Frames as large as the strip's height and pictures' shape let them be, and as many lines of prompt as are left. */
   #fit() {
+    if (!this.#list.clientWidth) this.#hidden = true;
     if (!this.#view || !this.#list.clientWidth) return;
     const [height, aspect] = [this.#track.clientHeight - WORDS, this.#aspect ?? 1];
     const widest = Math.min(WIDEST, (this.#room() - (AT_ONCE - 1) * GAP) / AT_ONCE);
@@ -111,12 +113,12 @@ export class Strip {
     this.#list.style.setProperty("--frame", `${width}px`);
     this.#list.style.setProperty("--picture", `${picture}px`);
     this.#list.style.setProperty("--lines", Math.floor((height - picture) / LINE + 0.01));
-    if (width !== this.#frame) {
-      this.#frame = width;
-      this.#widen();
-      for (const [place, frame] of this.#frames) frame.style.left = `${this.#left(place)}px`;
-      this.#reveal(this.#placeOf(this.#selected));
-    }
+    const moved = this.#hidden || width !== this.#frame;
+    this.#hidden = false;
+    this.#frame = width;
+    this.#widen();
+    for (const [place, frame] of this.#frames) frame.style.left = `${this.#left(place)}px`;
+    if (moved) this.#reveal(this.#placeOf(this.#selected));
     this.#draw();
   }
 
