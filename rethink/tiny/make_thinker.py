@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -30,6 +30,7 @@ TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "n
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
 POLISHED, SPLIT_UP, WITH_DEMANDS = 0.04, 0.02, 0.05  # shares of lessons that are not plain critiques
 TURNS = 4  # of the trajectories that are learnt from
+GAPS, GAP = 0.3, 0.25  # share of lessons whose instruction lacks words, and of the words in `LIGHT` that it lacks
 REAL_EDITS = 0.2  # share of lessons that come from them
 SPECIAL = {
     "pad": "<|pad|>", "start": "<|im_start|>", "end": "<|im_end|>", "vision_start": "<|vision_start|>",
@@ -45,6 +46,11 @@ FORMS = (
     ". Edited: ", ". Done: ", ". Else kept: ",
     *(f"\n{number}. " for number in range(2, 8)), *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
 )  # fmt: skip
+# Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
+LIGHT = set(
+    "make turn change paint color draw put place set move shift bring take give let go show insert "
+    "i'd i like see want should would how about be become to into at in of it is so that".split()
+)
 TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
 CHAT_TEMPLATE = """\
 {%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}\
@@ -72,6 +78,9 @@ class Lessons:
 def conversation(lesson: teacher.Lesson, rng: Random) -> Conversation:
     """A lesson as what is asked and what is to be answered: mostly a critique."""
     task, draw = lesson.task, rng.random()
+    if rng.random() < GAPS:
+        lesson = _with_gaps(lesson, rng)
+        task = lesson.task
     if draw < POLISHED:
         return Conversation(question(POLISH, instruction=task.instruction), (lesson.source,), teacher.polished(task))
     if draw < POLISHED + SPLIT_UP:
@@ -79,6 +88,14 @@ def conversation(lesson: teacher.Lesson, rng: Random) -> Conversation:
     demands = teacher.split(task) if draw > 1 - WITH_DEMANDS else ()
     asked = question(TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, demands=demands)
     return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(demands)))
+
+
+def _with_gaps(lesson: teacher.Lesson, rng: Random) -> teacher.Lesson:
+    """The lesson with words left out of its instruction, and of a prompt that repeats it."""
+    before = lesson.task.instruction
+    words = [word for word in before.split() if word.lower() not in LIGHT or rng.random() >= GAP]
+    task = replace(lesson.task, instruction=" ".join(words))
+    return replace(lesson, task=task, prompt=task.instruction if lesson.prompt == before else lesson.prompt)
 
 
 def write_folder(folder: Path) -> None:

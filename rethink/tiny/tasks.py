@@ -73,6 +73,18 @@ def sample_task(
             return task
 
 
+def other_task(rng: Random, task: Task) -> Task | None:
+    """A plain task on the same scene with another outcome, None where a black square hides what could be told apart."""
+    if any(thing.covered for thing in task.source.things):
+        return None
+    while True:
+        kind = rng.choice([kind for kind in KINDS if kind != "uncover"])
+        asked = _EDITS[kind](rng, task.source, TRAIN_LOOKS)
+        if asked and not has_held_out_look(asked[2][0]) and asked[2][0] not in task.accepted:
+            _, words, accepted = asked
+            return Task(task.source, WORDINGS[kind][0].format(**words), accepted, kind, "plain", WORDINGS[kind][0])
+
+
 def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> Task | None:
     source = sample_scene(rng, looks=TRAIN_LOOKS if looks == "known" else LOOKS)
     if level == "reasoning":

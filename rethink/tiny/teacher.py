@@ -16,11 +16,12 @@ from ..thinkers.parsing import write
 from ..trajectory import Critique, Demand
 from .oracle import CELL_RMS, Sight, Verdict, nearest_thing, read, shown, verdict
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, Thing, has_held_out_look, render
-from .tasks import LEVELS, Task, sample_task
+from .tasks import LEVELS, Task, other_task, sample_task
 from .wordings import WORDINGS
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
 RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
+MISTAKEN = 0.2  # share of prompts that ask for something else: what counts is what the user asked
 SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor another
 
 
@@ -223,6 +224,10 @@ def draw_lesson(seed: int, split: str = "train") -> Lesson:
     task = sample_task(rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out")
     prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
     scene = attempt(rng, task)
+    other = other_task(rng, task) if rng.random() < MISTAKEN else None
+    if other:
+        prompt = rng.choice(plain_requests(other))
+        scene = other.target if rng.random() < 0.5 else scene
     source, edited = render([task.source, scene]).split(1)
     sight = _sight_of(scene, task)
     if rng.random() < SMEARED:
