@@ -29,7 +29,7 @@ def make_demo(page: Path, seed: int, tell: Callable[[Trajectory], None]) -> Verd
     task = sample_task(seed, HARD[seed % len(HARD)], wording="held_out")
     editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(THINKER_FOLDER))
     source = checked_source(render([task.source]), task.instruction)
-    options = options_of(Rules(seed=seed), RECOMMENDED, editor.name, thinker)
+    options = options_of(Rules(seed=seed), RECOMMENDED, "", thinker) | {"editor": "built-in", "thinker": "built-in"}
     with tempfile.TemporaryDirectory() as folder:
         begun = new_trajectory(folder, source, task.instruction, options)
         for trajectory in record(begun, think_while_edit(editor, thinker, source, task.instruction, seed=seed)):

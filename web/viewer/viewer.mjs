@@ -286,10 +286,12 @@ function preserved({ changed, outside_psnr: psnr }) {
   return `${number(100 * changed)} % of the picture has changed; the rest is at ${number(psnr)} dB PSNR.`;
 }
 
+const seconds = (value) => (value < 10 ? Number(value.toPrecision(2)) : Math.round(value));
+
 function facts(step) {
   const parts = [`seed ${step.seed}`];
-  if (step.edit_seconds) parts.push(`edited in ${number(step.edit_seconds)} s`);
-  if (step.think_seconds) parts.push(`judged in ${number(step.think_seconds)} s`);
+  if (step.edit_seconds) parts.push(`edited in ${seconds(step.edit_seconds)} s`);
+  if (step.think_seconds) parts.push(`judged in ${seconds(step.think_seconds)} s`);
   if (step.judge && step.critique.semantic !== null) {
     parts.push(`the thinker itself gave ${number(step.critique.semantic)} / ${number(step.critique.quality)}`);
   }
