@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from ..errors import OutOfMemory, RethinkError, require
 from .captions import Triple
 from .filters import Thresholds
-from .prompt_to_prompt import Candidates, Recipe, generate
+from .prompt_to_prompt import Candidates, Recipe, generate, sketch
 from .store import EditPair, PairStore
 
 if TYPE_CHECKING:
@@ -28,13 +29,27 @@ SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
 
 @dataclass(frozen=True)
+class Look:
+    """Candidates are first sketched in this share of the steps; those whose sketch misses a threshold by more than the
+    slack of that score are dropped."""
+
+    share: float
+    image: float
+    caption: float
+    direction: float
+
+    def __post_init__(self):
+        if not 0 < self.share < 1:
+            raise RethinkError(f"looks: expected a share of the steps between 0 and 1, got {self.share}.")
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which candidates are kept.
 
     candidates: of every pair of captions. batch: so many are drawn at once. image, caption, direction: CLIP cosines that
     a kept pair has at least; best: so many are kept by direction (all as in the released InstructPix2Pix).
-    looks: (share of the steps, slack), …: once so many steps are done, a candidate is dropped whose expected picture
-        misses a threshold by more than the slack; empty: none is dropped early.
+    looks: one after another, at those that are left; empty: none is dropped early.
     audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
     """
 
@@ -44,7 +59,7 @@ class Selection:
     caption: float = 0.2
     direction: float = 0.2
     best: int = 4
-    looks: tuple[tuple[float, float], ...] = ((0.3, 0.15), (0.5, 0.1))
+    looks: tuple[Look, ...] = (Look(0.1, 0.15, 0.04, 0.15), Look(0.25, 0.1, 0.03, 0.1))
     audited: float = 0.05
 
     def __post_init__(self):
@@ -52,15 +67,13 @@ class Selection:
         for name in ("candidates", "batch", "best"):
             if getattr(self, name) < 1:
                 raise RethinkError(f"{name}: must be at least 1, not {getattr(self, name)}.")
-        if not all(len(look) == 2 and 0 < look[0] < 1 and look[1] >= 0 for look in self.looks):
-            raise RethinkError("looks: expected pairs of a share of the steps between 0 and 1 and a slack of 0 or more.")
         if not 0 <= self.audited <= 1:
             raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
 
-    def misses(self, scores: dict[str, float], slack: float = 0.0) -> bool:
-        """Whether a threshold is missed by more than `slack`."""
-        least = (self.image, self.caption, self.caption, self.direction)
-        return any(scores[name] < bound - slack for name, bound in zip(SCORES, least))
+    def misses(self, scores: dict[str, float], slack: Look = Look(0.5, 0, 0, 0)) -> bool:
+        """Whether a threshold is missed by more than its slack."""
+        least = (self.image - slack.image, *[self.caption - slack.caption] * 2, self.direction - slack.direction)
+        return any(scores[name] < bound for name, bound in zip(SCORES, least))
 
 
 @dataclass(frozen=True)
@@ -179,34 +192,30 @@ class Drawer:
     def _choose(self, triple: Triple, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], Tally]:
         """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
         texts = self.clip.texts([triple.input, triple.output])
-        seeds, size = self.seeds(triple), self.selection.batch
-        batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-        best, tally = [], Tally(drawn=len(seeds))
-        for number, batch in enumerate(batches):
+        seeds = self.seeds(triple)
+        best, tally, going, given_up = [], Tally(drawn=len(seeds)), seeds, set()
+        stages = len(self.selection.looks) + 1
 
-            def step(done: int, total: int) -> None:
-                on_step(number * total + done, len(batches) * total)
+        def draw(stage: int, make: Callable) -> Iterator[tuple[Candidates, list[dict[str, float]]]]:
+            batches = _batches(going, self.selection.batch)
+            for number, batch in enumerate(batches):
 
-            given_up: set[int] = set()
+                def step(done: int, total: int) -> None:
+                    on_step((stage * len(batches) + number) * total + done, stages * len(batches) * total)
 
-            def keep(share: float, expected: Candidates) -> list[bool]:
-                slack = dict(self.selection.looks)[share]
-                scores = _scores(self.clip, texts, expected)
-                given_up.update(s for s, scored in zip(expected.seeds, scores) if self.selection.misses(scored, slack))
-                return [seed not in given_up or _is_audited(seed, self.selection.audited) for seed in expected.seeds]
+                made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
+                yield made, _scores(self.clip, texts, made)
 
-            looks = [share for share, _ in self.selection.looks]
-            made = generate(
-                self.pipeline, triple.input, triple.output, batch, self.recipe, step, looks=looks, keep=keep
-            )  # fmt: skip
-            scores = _scores(self.clip, texts, made)
+        for stage, look in enumerate(self.selection.looks):
+            for made, scores in draw(stage, partial(sketch, steps=max(1, round(look.share * self.recipe.steps)))):
+                given_up.update(seed for seed, scored in zip(made.seeds, scores) if self.selection.misses(scored, look))
+            going = [seed for seed in going if seed not in given_up or _is_audited(seed, self.selection.audited)]
+        for made, scores in draw(stages - 1, generate):
             passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
-            erred = sum(made.seeds[i] in given_up for i in passed)
-            audited = sum(seed in given_up for seed in made.seeds)
-            tally += Tally(dropped=len(given_up), audited=audited, erred=erred, passed=len(passed))
+            tally += Tally(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
             best += [_candidate(made, i, scores[i]) for i in passed]
             best = sorted(best, key=lambda choice: -choice[0]["clip_sim_dir"])[: self.selection.best]
-        return best, tally
+        return best, tally + Tally(dropped=len(given_up), audited=len(given_up.intersection(going)))
 
     def _written(self, group: str, triple: Triple, number: int, found: dict, before, after) -> EditPair:
         seed = found.pop("seed")
@@ -229,11 +238,13 @@ def lost_drawing(draw: Drawer, triple: Triple, why: str) -> Drawn:
 def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
     from .clip import similarities
 
-    if not made.seeds:
-        return []
     count = len(made.seeds)
     images = clip.images([*_pixels(made.before), *_pixels(made.after)]).unflatten(0, (2, count))
     return similarities(images, texts[:, None].expand(-1, count, -1))
+
+
+def _batches(seeds: list[int], size: int) -> list[list[int]]:
+    return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
 
 def _pixels(images) -> np.ndarray:

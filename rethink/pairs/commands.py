@@ -135,7 +135,7 @@ def _add_p2p(commands) -> None:
     for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
         default = getattr(selection, name)
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
-    parser.add_argument("--looks", nargs="*", metavar="SHARE:SLACK", help="when hopeless candidates are dropped, e.g. 0.3:0.15; none: never")
+    parser.add_argument("--looks", nargs="*", metavar="SHARE:IMAGE:CAPTION:DIRECTION", help="sketches in a share of the steps, and by how much each score of a sketch may miss its threshold; none: no candidate is dropped early")
     parser.add_argument("--seed", type=int, default=0)
     _add_engine(parser, "draw")
     parser.add_argument("--device", default="cpu")
