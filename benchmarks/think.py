@@ -36,7 +36,7 @@ BUDGET = 8  # editor calls of the curve
 HARD = ("unusual", "reasoning")
 WORDINGS = ("known", "held_out")
 TOKENS = 200  # of an answer
-LESSONS = 300  # drawn edits on which seeing is measured
+LESSONS = range(50_000, 50_500)  # drawn edits on which seeing is measured
 
 
 class Remembering:
@@ -118,8 +118,12 @@ class Case:
     def from_previous(self):
         return best(self.run(turns=TURNS, base="previous"))
 
-    def polished(self):
-        return best(self.run(turns=TURNS, start="polished"))
+    @cached_property
+    def polishing(self):
+        return self.run(turns=BUDGET, start="polished")
+
+    def polished(self, calls=TURNS):
+        return best(self.polishing[:calls])
 
     def by_teacher(self):
         """With a thinker that knows the answer: the most that this editor allows."""
@@ -166,6 +170,8 @@ ARMS = {
     "by the teacher": Case.by_teacher,
 }
 
+CURVES = {"think": Case.think, "polished first": Case.polished, "reference": Case.by_reference}
+
 
 def best(steps):
     """(success of the best-scored step, editor calls)."""
@@ -184,8 +190,7 @@ def measure(arguments):
         for seed in range(options.seeds):
             case = Case(editor, chat, task, seed)
             row = {"level": level, "seen": case.seen()} | {name: arm(case) for name, arm in ARMS.items()}
-            row |= {("think", n): case.think(n) for n in range(1, BUDGET + 1)}
-            row |= {("reference", n): case.by_reference(n) for n in range(1, BUDGET + 1)}
+            row |= {(rule, n): after(case, n) for rule, after in CURVES.items() for n in range(1, BUDGET + 1)}
             rows.append(row)
     return rows
 
@@ -216,7 +221,7 @@ def seeing(found):
 def drawn(thinker):
     """Rows as `Case.seen` gives them, of held-out edits that were drawn, not made."""
     found = []
-    for seed in range(LESSONS):
+    for seed in LESSONS:
         lesson = draw_lesson(seed, split="test")
         said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
         truth = verdict(lesson.sight, lesson.task)
@@ -285,10 +290,28 @@ def report(rows, seen):
         calls = statistics.mean(row[arm][1] for row in rows)
         print(f"{arm:<34}{success(rows, arm):>8.1%}{by_level}{calls:>8.2f}")
     print(f"\n{'success over editor calls':<34}" + "".join(f"{n:>8}" for n in range(1, BUDGET + 1)))
-    for rule in ("think", "reference"):
-        made = [(success(rows, (rule, n)), statistics.mean(row[rule, n][1] for row in rows)) for n in range(1, BUDGET + 1)]
-        print(f"{rule + ', at most so many calls':<34}" + "".join(f"{share:>8.1%}" for share, _ in made))
-        print(f"{'  calls made':<34}" + "".join(f"{calls:>8.2f}" for _, calls in made))
+    for rule in CURVES:
+        points = curve(rows, rule)
+        print(f"{rule + ', at most so many calls':<34}" + "".join(f"{share:>8.1%}" for _, share in points))
+        print(f"{'  calls made':<34}" + "".join(f"{calls:>8.2f}" for calls, _ in points))
+
+
+def curve(rows, rule):
+    """[(editor calls made, success)] where at most 1, 2, … calls are allowed."""
+    return [
+        (statistics.mean(row[rule, n][1] for row in rows), success(rows, (rule, n))) for n in range(1, BUDGET + 1)
+    ]
+
+
+def calls_ratio(rows, rule):
+    """Editor calls of `rule` over the reference's where both have the success that the reference ends with; above 1 or
+    None: not fewer, or never as good."""
+    *_, (calls, goal) = curve(rows, "reference")
+    points = [(0.0, 0.0), *curve(rows, rule)]
+    for (before, less), (after, more) in zip(points, points[1:]):
+        if more >= goal:
+            return (before + (after - before) * (goal - less) / (more - less)) / calls
+    return None
 
 
 def main():
@@ -312,6 +335,7 @@ def main():
         "bench": "think", "tasks": options.tasks, "seeds": options.seeds,
         "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
         "points_over_best_of_n_hard": 100 * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
+        "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
         "loop_overhead": overhead, "prefill_ratio": ratio, "seeing": {name: seeing(found) for name, found in seen.items()},
     }))  # fmt: skip
 

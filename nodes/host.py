@@ -183,7 +183,7 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
         editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
         _editors[key] = editor
         if managed:
-            _patchers[editor] = _patcher(editor.module, device, home)
+            _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
     return editor
 
 
@@ -212,13 +212,10 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
         chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization))
         _thinkers[key] = chat
         if managed:
-            _patchers[chat] = _patcher(chat.module, device, home)
+            # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
+            within = torch.nn.ModuleList([chat.module])
+            _patchers[chat] = ModelPatcher(within, load_device=device, offload_device=home)
     return chat
-
-
-def _patcher(module, device: torch.device, home: torch.device):
-    # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
-    return ModelPatcher(torch.nn.ModuleList([module]), load_device=device, offload_device=home)
 
 
 class HostedChat:

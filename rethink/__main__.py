@@ -49,9 +49,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="a few edits by the built-in editor, as one picture; no download")
-    demo.add_argument("-o", "--output", type=Path, default=Path("rethink-demo.png"))
-    demo.add_argument("--seed", type=int, default=0)
+    demo = commands.add_parser("demo", help="a thinking run of the built-in models, as a web page; no download")
+    demo.add_argument("-o", "--output", type=Path, default=Path("rethink-demo.html"))
+    demo.add_argument("--seed", type=int, default=0, help="another one")
     demo.set_defaults(run=run_demo)
     _add_edit(commands)
     _add_think(commands)
@@ -189,11 +189,7 @@ def run_think(options) -> int:
         on_step=_progress, **rules,
     )  # fmt: skip
     for trajectory in record(trajectory, run):
-        if not trajectory.stopped:
-            step = trajectory.steps[-1]
-            verdict = step.judge or step.critique
-            scores = "no score" if verdict.semantic is None else f"{verdict.semantic:g} / {verdict.quality:g}"
-            print(f"turn {step.turn}  {scores:>9}  {step.prompt}" + (f"  ({verdict.note})" if verdict.note else ""))
+        _tell(trajectory)
     if trajectory.message:
         print(f"rethink: {trajectory.message}", file=sys.stderr)
     if trajectory.best is not None:
@@ -202,6 +198,16 @@ def run_think(options) -> int:
         write_html(trajectory, page)
         print(page)
     return 1 if trajectory.stopped == "failed" else 0
+
+
+def _tell(trajectory) -> None:
+    """A line for the step that was just made."""
+    if trajectory.stopped:
+        return
+    step = trajectory.steps[-1]
+    verdict = step.judge or step.critique
+    scores = "no score" if verdict.semantic is None else f"{verdict.semantic:g} / {verdict.quality:g}"
+    print(f"turn {step.turn}  {scores:>9}  {step.prompt}" + (f"  ({verdict.note})" if verdict.note else ""), flush=True)
 
 
 def _thinker(options, where: str, model: str, key_variable: str, template: Path | None = None):
@@ -250,8 +256,9 @@ def _progress(step: int, total: int, preview) -> None:
 def run_demo(options) -> int:
     from .tiny.demo import make_demo
 
-    make_demo(options.output, options.seed)
-    print(f"Source, instruction and result of every edit: {options.output.resolve()}")
+    found = make_demo(options.output, options.seed, _tell)
+    print("The oracle says: " + ("done, and all else kept." if found.success else "not quite; try another --seed."))
+    print(f"The whole run, to look at: {options.output.resolve().as_uri()}")
     return 0
 
 

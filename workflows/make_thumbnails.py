@@ -6,6 +6,7 @@ python workflows/make_thumbnails.py
 
 import json
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -14,6 +15,8 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests" / "standin"), str(ROOT)]
 
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+
+import folder_paths  # noqa: E402
 
 from rethink.images import to_pil  # noqa: E402
 from tests.standin.executor import load_pack, node_classes, run  # noqa: E402
@@ -25,6 +28,10 @@ SHOWN = {
     "keep_unchanged_pixels": (
         [("2", 0), ("3", 0), ("4", 0)],
         lambda prompt, outputs: ["", outputs["2"][1][0], "unchanged pixels kept"],
+    ),
+    "built_in_think": (
+        [("3", 0), ("5", 1)],
+        lambda prompt, outputs: ["", *(f"{s.prompt}: {s.score:.1f}" for s in outputs["5"][3][0].steps)],
     ),
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
@@ -44,14 +51,16 @@ def draw(pictures: list[Image.Image], words: list[str]) -> Image.Image:
     cells = [(i % columns * (side + GAP) + GAP, i // columns) for i in range(len(pictures))]
     rows = cells[-1][1] + 1
     each = len(words) == len(pictures)
-    step = side + (WORDS if each else GAP)
-    sheet = Image.new("RGB", (640, GAP + rows * step + (0 if each else WORDS)), PAPER)
+    tall = max(side * picture.height // picture.width for picture in pictures)
+    step = tall + (WORDS if each else GAP)
+    sheet = Image.new("RGB", (640, GAP + rows * step + (0 if each or not words[0] else WORDS)), PAPER)
     ink = ImageDraw.Draw(sheet)
     for picture, (x, row), text in zip(pictures, cells, words if each else [""] * len(pictures)):
-        sheet.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (x, GAP + row * step))
+        size = side, side * picture.height // picture.width
+        sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), (x, GAP + row * step))
         lines = "\n".join(textwrap.wrap(text, side // 8))
-        ink.multiline_text((x + side // 2, GAP + row * step + side + 2), lines, INK, font, anchor="ma", align="center")
-    if not each:
+        ink.multiline_text((x + side // 2, GAP + row * step + tall + 2), lines, INK, font, anchor="ma", align="center")
+    if not each and words[0]:
         ink.text((320, sheet.height - WORDS + 4), words[0], INK, font, anchor="ma")
     return sheet
 
@@ -94,6 +103,14 @@ def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
 
 def main() -> None:
     classes = node_classes(load_pack(ROOT))
+    with tempfile.TemporaryDirectory() as base:
+        for kind in ("output", "input", "temp"):
+            Path(base, kind).mkdir()
+        folder_paths.base = base
+        draw_all(classes)
+
+
+def draw_all(classes: dict) -> None:
     for path in sorted(HERE.glob("*.json")):
         prompt = json.loads((HERE / "api" / path.name).read_text(encoding="utf-8"))
         if path.stem in SHOWN:

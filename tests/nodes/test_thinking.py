@@ -516,7 +516,7 @@ def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
     with pytest.raises(RethinkError, match="The answer: "):
         critique(first, SOURCE * 0)
     (patcher,) = [ref() for ref in model_management.loaded]
-    assert patcher.model is first.chat.module
+    assert patcher.model[0] is first.chat.module
     before = classes["RethinkLoadThinker"].fingerprint_inputs(backend=backend)
     (models.LLM / "owner" / "vision" / "config.json").touch()
     assert classes["RethinkLoadThinker"].fingerprint_inputs(backend=backend) != before

@@ -68,13 +68,14 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, editor, pho
     assert said in ran.stderr
 
 
-def test_the_demo_edits_well_and_shows_it(tmp_path):
-    ran = rethink("demo", "-o", tmp_path / "demo.png")
+def test_the_demo_thinks_and_shows_it(tmp_path):
+    page = tmp_path / "my demo.html"
+    ran = rethink("demo", "-o", page)
     assert ran.returncode == 0, ran.stderr
-    lines = [line.split() for line in ran.stdout.splitlines()]
-    assert sum(line[:1] == ["done"] for line in lines) >= 4, ran.stdout  # of six
-    height, width = load_image(tmp_path / "demo.png").shape[1:3]
-    assert height > 1500 and width > 900
+    *turns, verdict, link = ran.stdout.splitlines()
+    assert [turn[:6] for turn in turns] == [f"turn {n}" for n in range(1, len(turns) + 1)] and len(turns) > 1
+    assert verdict == "The oracle says: done, and all else kept."
+    assert link.endswith(page.as_uri()) and page.read_text(encoding="utf-8").count("data:image/png") == 1 + len(turns)
 
 
 @pytest.fixture(scope="module")

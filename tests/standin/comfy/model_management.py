@@ -54,6 +54,7 @@ def load_models_gpu(patchers, memory_required=0, force_full_load=False):
     asked = memory_required
     for patcher in patchers:
         patcher.model.to(patcher.load_device)
+        patcher.model.device = patcher.load_device
         patcher.loads += 1
         if not any(ref() is patcher for ref in loaded):
             loaded.append(weakref.ref(patcher))
