@@ -48,7 +48,7 @@ from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS
 
 ROUNDS = 3
-LOOKS = {0.1: 0.1}  # share of the steps of a sketch: the share of the good candidates it may cost
+LOOKS = {10: 0.1}  # steps of a sketch: the share of the good candidates it may cost
 CALIBRATING = 8  # pairs of captions that thresholds and slacks are fitted to; none of them is timed
 ACCEPTED = 1 / 6
 ALONE = 3  # candidates of every pair of captions that the plain way draws in our precision too, for its time
@@ -222,26 +222,27 @@ def some_triples(count):
 def fitted(painter, clip, triples, candidates):
     """Thresholds that ACCEPTED of all candidates pass, and for each look the slacks that cost few of those."""
     names = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
-    table = {share: [] for share in (*LOOKS, 1)}
+    table = {steps: [] for steps in (*LOOKS, DRAWING.steps)}
     for triple in triples:
         texts = clip.texts([triple.input, triple.output])
-        for share, rows in table.items():
-            draw = generate if share == 1 else partial(sketch, steps=round(share * DRAWING.steps))
+        for steps, rows in table.items():
+            draw = partial(sketch, steps=steps) if steps in LOOKS else generate
             for start in range(0, candidates, 16):
                 made = draw(painter, triple.input, triple.output, range(start, start + 16), recipe=DRAWING)
                 rows += [[scored[name] for name in names] for scored in plain_scores(clip, texts, made)]
-    table = {share: np.array(rows) for share, rows in table.items()}
+    estimates = {steps: np.array(rows) for steps, rows in table.items()}
+    final = estimates[DRAWING.steps]
 
     def thresholds(strictness):
-        image, first, second, direction = np.diag(np.quantile(table[1], strictness * np.array([0.2, 0.3, 0.3, 0.6]), axis=0))
+        image, first, second, direction = np.diag(np.quantile(final, strictness * np.array([0.2, 0.3, 0.3, 0.6]), axis=0))
         return np.array([image, *[min(first, second)] * 2, direction])
 
     least = min(
         (thresholds(strictness) for strictness in np.linspace(0.1, 1.6, 151)),
-        key=lambda least: abs((table[1] >= least).all(1).mean() - ACCEPTED),
+        key=lambda least: abs((final >= least).all(1).mean() - ACCEPTED),
     )  # fmt: skip
-    good = (table[1] >= least).all(1)
-    looks = tuple(Look(share, *slacks(table[share], least, good, loss)) for share, loss in LOOKS.items())
+    good = (final >= least).all(1)
+    looks = tuple(Look(steps, *slacks(estimates[steps], least, good, loss)) for steps, loss in LOOKS.items())
     return Selection(candidates, image=least[0], caption=least[1], direction=least[3], looks=looks, best=candidates)
 
 

@@ -182,7 +182,7 @@ class PromptToPromptPairs(io.ComfyNode):
                     "drop_early",
                     optional=True,
                     default=True,
-                    tooltip="Sketch every candidate in a tenth of the steps, and draw only those that look promising. The "
+                    tooltip="Sketch every candidate in ten steps first, and draw only those that look promising. The "
                     "report says what that may have cost.",
                     advanced=True,
                 ),

@@ -30,17 +30,17 @@ SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
 @dataclass(frozen=True)
 class Look:
-    """Candidates are first sketched in this share of the steps; those whose sketch misses a threshold by more than the
-    slack of that score are dropped."""
+    """Candidates are first sketched in so many steps; those whose sketch misses a threshold by more than the slack of
+    that score are dropped. With fewer than about ten steps a sketch tells little."""
 
-    share: float
+    steps: int
     image: float
     caption: float
     direction: float
 
     def __post_init__(self):
-        if not 0 < self.share < 1:
-            raise RethinkError(f"looks: expected a share of the steps between 0 and 1, got {self.share}.")
+        if self.steps < 1:
+            raise RethinkError(f"looks: a sketch needs at least 1 step, not {self.steps}.")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Selection:
 
     candidates: of every pair of captions. batch: so many are drawn at once. image, caption, direction: CLIP cosines that
     a kept pair has at least; best: so many are kept by direction (all as in the released InstructPix2Pix).
-    looks: one after another, at those that are left; empty: none is dropped early.
+    looks: one after another, at those that are left; without any that has at most half of the recipe's steps, none is
+        dropped early.
     audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
     """
 
@@ -59,7 +60,7 @@ class Selection:
     caption: float = 0.2
     direction: float = 0.2
     best: int = 4
-    looks: tuple[Look, ...] = (Look(0.1, 0.15, 0.04, 0.15),)
+    looks: tuple[Look, ...] = (Look(10, 0.15, 0.04, 0.15),)
     audited: float = 0.05
 
     def __post_init__(self):
@@ -70,7 +71,7 @@ class Selection:
         if not 0 <= self.audited <= 1:
             raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
 
-    def misses(self, scores: dict[str, float], slack: Look = Look(0.5, 0, 0, 0)) -> bool:
+    def misses(self, scores: dict[str, float], slack: Look = Look(1, 0, 0, 0)) -> bool:
         """Whether a threshold is missed by more than its slack."""
         least = (self.image - slack.image, *[self.caption - slack.caption] * 2, self.direction - slack.direction)
         return any(scores[name] < bound for name, bound in zip(SCORES, least))
@@ -204,23 +205,25 @@ class Drawer:
         texts = self.clip.texts([triple.input, triple.output])
         seeds = self.seeds(triple)
         best, tally, going, given_up = [], Tally(drawn=len(seeds)), seeds, set()
-        stages = len(self.selection.looks) + 1
+        looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
+        passes = [*(look.steps for look in looks), self.recipe.steps]
 
-        def draw(stage: int, make: Callable) -> Iterator[tuple[Candidates, list[dict[str, float]]]]:
+        def draw(number: int, make: Callable) -> Iterator[tuple[Candidates, list[dict[str, float]]]]:
             batches = _batches(going, self.selection.batch)
-            for number, batch in enumerate(batches):
+            for count, batch in enumerate(batches):
 
                 def step(done: int, total: int) -> None:
-                    on_step((stage * len(batches) + number) * total + done, stages * len(batches) * total)
+                    here = passes[number] * (count + done / total) / len(batches)
+                    on_step(round(sum(passes[:number]) + here), sum(passes))
 
                 made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
                 yield made, _scores(self.clip, texts, made)
 
-        for stage, look in enumerate(self.selection.looks):
-            for made, scores in draw(stage, partial(sketch, steps=max(1, round(look.share * self.recipe.steps)))):
+        for number, look in enumerate(looks):
+            for made, scores in draw(number, partial(sketch, steps=look.steps)):
                 given_up.update(seed for seed, scored in zip(made.seeds, scores) if self.selection.misses(scored, look))
             going = [seed for seed in going if seed not in given_up or _is_audited(seed, self.selection.audited)]
-        for made, scores in draw(stages - 1, generate):
+        for made, scores in draw(len(looks), generate):
             passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
             tally += Tally(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
             best += [_candidate(made, i, scores[i]) for i in passed]

@@ -257,12 +257,13 @@ def _looks(texts: list[str]) -> tuple:
     from .candidates import Look
 
     try:
-        return tuple(Look(*map(float, text.split(":"))) for text in texts)
+        parts = [text.split(":") for text in texts]
+        return tuple(Look(int(steps), *map(float, slacks)) for steps, *slacks in parts)
     except RethinkError:
         raise
     except (ValueError, TypeError) as error:
         given = " ".join(texts)
-        raise RethinkError(f"--looks: expected SHARE:IMAGE:CAPTION:DIRECTION, for example 0.1:0.15:0.04:0.15, got {given}.") from error
+        raise RethinkError(f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {given}.") from error
 
 
 def run_filter(options) -> int:

@@ -1,6 +1,7 @@
 """Many candidates, few kept: the same with and without batches, early dropping and kills; and what dropping costs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
 TRIPLES = [Triple("the red make", "make it blue", "the blue make"), Triple("a cat", "make it a dog", "a dog")]
 RECIPE = Recipe(steps=4, sampler="ddim")
-HALF = (Look(0.5, 0, 0, 0),)  # sketched in half of the steps
+HALF = (Look(2, 0, 0, 0),)  # sketched in half of the steps
 EVERYTHING = {"image": -1, "caption": -1, "direction": -1}
 
 
@@ -143,16 +144,21 @@ def test_a_wrong_selection_is_refused(options, said):
         Selection(**options)
 
 
-@pytest.mark.parametrize("share", [0, 1, 1.5])
-def test_a_wrong_look_is_refused(share):
+def test_a_look_needs_a_step():
     with pytest.raises(RethinkError, match="looks"):
-        Look(share, 0, 0, 0)
+        Look(0, 0, 0, 0)
+
+
+def test_sketches_that_are_half_the_work_are_not_made(pipeline, tmp_path):
+    hopeless = Selection(4, 2, image=1, looks=(Look(3, 0, 0, 0),))
+    assert draw(tmp_path / "three", pipeline, hopeless)[1].dropped == 0
+    assert draw(tmp_path / "two", pipeline, replace(hopeless, looks=HALF))[1].dropped > 0
 
 
 def test_every_score_has_its_slack():
     rule, scores = Selection(image=0.5, caption=0.5, direction=0.5), dict.fromkeys(("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir"), 1.0)
     for name, slack in (("clip_sim_image", (0.2, 0, 0)), ("clip_sim_0", (0, 0.2, 0)), ("clip_sim_1", (0, 0.2, 0)), ("clip_sim_dir", (0, 0, 0.2))):
-        assert not rule.misses({**scores, name: 0.31}, Look(0.1, *slack)) and rule.misses({**scores, name: 0.29}, Look(0.1, *slack))
+        assert not rule.misses({**scores, name: 0.31}, Look(10, *slack)) and rule.misses({**scores, name: 0.29}, Look(10, *slack))
         assert rule.misses({**scores, name: 0.49})
 
 
