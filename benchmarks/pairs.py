@@ -223,12 +223,13 @@ def fitted(painter, clip, triples, candidates):
     """Thresholds that ACCEPTED of all candidates pass, and for each look the slacks that cost few of those."""
     names = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
     table = {steps: [] for steps in (*LOOKS, DRAWING.steps)}
-    for triple in triples:
+    for number, triple in enumerate(triples):
         texts = clip.texts([triple.input, triple.output])
         for steps, rows in table.items():
             draw = partial(sketch, steps=steps) if steps in LOOKS else generate
             for start in range(0, candidates, 16):
-                made = draw(painter, triple.input, triple.output, range(start, start + 16), recipe=DRAWING)
+                seeds = [candidates * number + start + i for i in range(16)]
+                made = draw(painter, triple.input, triple.output, seeds, recipe=DRAWING)
                 rows += [[scored[name] for name in names] for scored in plain_scores(clip, texts, made)]
     estimates = {steps: np.array(rows) for steps, rows in table.items()}
     final = estimates[DRAWING.steps]
@@ -241,9 +242,9 @@ def fitted(painter, clip, triples, candidates):
         (thresholds(strictness) for strictness in np.linspace(0.1, 1.6, 151)),
         key=lambda least: abs((final >= least).all(1).mean() - ACCEPTED),
     )  # fmt: skip
-    good = (final >= least).all(1)
+    good, (image, caption, _, direction) = (final >= least).all(1), least.tolist()
     looks = tuple(Look(steps, *slacks(estimates[steps], least, good, loss)) for steps, loss in LOOKS.items())
-    return Selection(candidates, image=least[0], caption=least[1], direction=least[3], looks=looks, best=candidates)
+    return Selection(candidates, image=image, caption=caption, direction=direction, looks=looks, best=candidates)
 
 
 def slacks(estimates, least, good, loss):
