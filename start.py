@@ -26,7 +26,7 @@ def main() -> int:
         install(python, "PyTorch", TORCH)
     install(python, "the requirements", "-r", str(HERE / "requirements.txt"))
     if job == "test":
-        install(python, "what the tests need", "pytest", "playwright", "trl")
+        install(python, "what the tests need", "pytest", "playwright", "trl", "transformers[serving]")
     return subprocess.run([python, *JOBS[job], *options], cwd=HERE).returncode
 
 

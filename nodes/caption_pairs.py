@@ -1,14 +1,17 @@
 """Pairs from captions, as InstructPix2Pix made its own: captions to edits, edits to two pictures that belong together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.candidates import Drawer, Selection, Tally, draw_pairs
+from ..rethink.pairs.candidates import Drawer, Drawn, Selection, Tally, draw_pairs
 from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
@@ -117,7 +120,9 @@ class PromptToPromptPairs(io.ComfyNode):
             is_input_list=True,
             inputs=[
                 sockets.Editor.Input(
-                    "editor", tooltip="From Load Editor: a Stable Diffusion or Stable Diffusion XL model that draws from text."
+                    "editor",
+                    tooltip="From Load Editor: a Stable Diffusion or Stable Diffusion XL model that draws from text. LoRAs "
+                    "over it take part.",
                 ),
                 _line("caption", "a quiet street", "What the first picture shows; the input of the pair."),
                 _line("instruction", "make it snow", "The edit in the imperative."),
@@ -205,12 +210,15 @@ class PromptToPromptPairs(io.ComfyNode):
         chosen = {name: given[name] for name in ("candidates", "batch", "best", "image", "direction")}
         looks = Selection.looks if given["drop_early"] else ()
         selection = Selection(**chosen, caption=given["caption_fit"], looks=looks)
-        pipeline, clip = _pipeline(editor), LaterClip(given["clip"])
-        side, count = pipeline.unet.config.sample_size * 8, host.on_count()
-        with PairStore(folders.dataset_path(given["dataset"], "dataset")).writing() as store:
-            draw = Drawer(store, pipeline, clip, recipe, selection, given["seed"])
+        folder = folders.dataset_path(given["dataset"], "dataset")
+        with _text_to_image(editor) as pipeline, PairStore(folder).writing() as store:
+            draw = WatchedDrawer(
+                store, pipeline, LaterClip(given["clip"]), recipe, selection, given["seed"], model=editor.name,
+                triples=triples, count=host.on_count(),
+            )  # fmt: skip
+            side = pipeline.unet.config.sample_size * 8
             with host.on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
-                tally = draw_pairs(store, triples, Counted(draw, triples, count))
+                tally = draw_pairs(store, triples, draw)
             describe_store(store)
         groups = {draw.id(triple) for triple in triples}
         made = PairStore(store.folder, (pair.id for pair in store if pair.source in groups))
@@ -221,21 +229,24 @@ class PromptToPromptPairs(io.ComfyNode):
         return io.NodeOutput(made, report)
 
 
-@dataclass(frozen=True)
-class Counted:
-    """A drawer whose steps are counted over all pairs of captions, and that can be cancelled."""
+@dataclass(frozen=True, kw_only=True)
+class WatchedDrawer(Drawer):
+    """A drawer whose steps are counted over all pairs of captions, and that can be cancelled.
 
-    draw: Drawer
-    triples: list[Triple]
+    model: who draws; with another one, or another LoRA over it, the same captions are drawn for anew.
+    """
+
+    model: str
+    triples: Sequence[Triple]
     count: Callable[..., None]
 
     def id(self, triple: Triple) -> str:
-        return self.draw.id(triple)
+        return sha256(f"{self.model} {super().id(triple)}".encode()).hexdigest()[:16]
 
-    def __call__(self, triple: Triple):
+    def __call__(self, triple: Triple) -> Drawn:
         number, of = self.triples.index(triple), len(self.triples)
         line = f"{number + 1} of {of} pairs of captions · {triple.edit}"
-        return self.draw(triple, lambda step, total: self.count(number * total + step, of * total, line))
+        return super().__call__(triple, lambda step, total: self.count(number * total + step, of * total, line))
 
 
 def _told(tally: Tally, skipped: list[str]) -> str:
@@ -245,16 +256,17 @@ def _told(tally: Tally, skipped: list[str]) -> str:
     return "\n".join([*lines, *(f"{count} × {reason}" for reason, count in kinds_of(skipped))])
 
 
-def _pipeline(editor):
-    """The text-to-image pipeline that an editor is made of."""
-    pipeline = getattr(editor, "_pipeline", None)
-    unet = getattr(pipeline, "unet", None)
-    if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:
-        raise RethinkError(
-            f"editor: {editor.name} does not draw from text alone; load a Stable Diffusion or Stable Diffusion XL model "
-            "that was not made for editing."
-        )
-    return pipeline
+@contextmanager
+def _text_to_image(editor) -> Iterator[Any]:
+    """The text-to-image pipeline that an editor is made of, with the LoRAs over it."""
+    with getattr(editor, "pipeline", nullcontext)() as pipeline:
+        unet = getattr(pipeline, "unet", None)
+        if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:
+            raise RethinkError(
+                f"editor: {editor.name} does not draw from text alone; load a Stable Diffusion or Stable Diffusion XL "
+                "model that was not made for editing."
+            )
+        yield pipeline
 
 
 def _zipped(captions, instructions, edited) -> list[Triple]:

@@ -17,7 +17,7 @@ from ..rethink.pairs.filters import Thresholds, filter_pairs, histogram, kinds_o
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
-from ..rethink.pairs.store import PairStore
+from ..rethink.pairs.store import Last, PairStore
 from . import folders, host, review, sockets
 from .synthesis import asked
 
@@ -300,12 +300,10 @@ class LaterClip:
 
 def _plots(store: PairStore) -> Iterator[dict]:
     """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
-    ids = {pair.id for pair in store}
-    columns: dict[str, list[float]] = {}
-    for record in {record["id"]: record for record in store.scores}.values():
-        if record["id"] in ids:
-            for name, value in _values(record):
-                columns.setdefault(name, []).append(value)
+    scores, columns = Last(store.scores), {}
+    for record in scores.of(pair.id for pair in store if pair.id in scores):
+        for name, value in _values(record):
+            columns.setdefault(name, []).append(value)
     for threshold, name, above in PLOTS:
         if len(set(columns.get(name, ()))) > 1:
             yield {"threshold": threshold, "above": above, "bins": histogram(columns[name], BINS)}

@@ -181,6 +181,7 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
         home = memory.unet_offload_device() if managed else device
         tokenizer = Path(memory.__file__).parent / "sd1_tokenizer"  # for single files, which have none
         editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
+        editor.name = name  # as it was chosen, in errors and in records
         _editors[key] = editor
         if managed:
             _patchers[editor] = ModelPatcher(editor.module, load_device=device, offload_device=home)
@@ -188,8 +189,12 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
 
 
 def with_lora(editor, name: str, strength: float) -> tuple:
-    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
+    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights.
+
+    Its name says so: what was begun with the one is not taken for the other's.
+    """
     changed, report = editor.with_lora(lora_path(name), strength)
+    changed.name = f"{editor.name} + {report.name} × {strength:g}"
     _beneath[changed] = editor
     if editor in _patchers:
         _patchers[changed] = _patchers[editor]
@@ -209,7 +214,7 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
     if chat is None:
         managed = quantization == "none"  # quantized layers stay where they were made
         home = memory.text_encoder_offload_device() if managed else device
-        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization))
+        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization), name)
         _thinkers[key] = chat
         if managed:
             # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
@@ -219,11 +224,11 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
 
 
 class HostedChat:
-    """A Chat whose weights are on the device while it answers, and only then."""
+    """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen."""
 
-    def __init__(self, chat):
-        self._chat = chat
-        self.name, self.module = chat.name, chat.module
+    def __init__(self, chat, name: str):
+        self._chat, self.name = chat, name
+        self.module = chat.module
 
     def chat(self, messages, images, **options) -> str:
         with self._placed(1):

@@ -43,7 +43,7 @@ class Live:
         self._run = folders.reference(trajectory.folder / FILE)
         self._phase: tuple[str, int] | None = None
         self._following: dict[str, Any] | None = None
-        self._held = False
+        self._held = self._waiting = False
         self._order: Next | Stop | None = None
         self._changed = threading.Condition()  # orders come by another thread
         _forget_the_cut_off()
@@ -58,7 +58,7 @@ class Live:
             "run": self._run,
             "record": self.trajectory.record,
             "next": self._following,
-            "waiting": self._following is not None and self._held,
+            "waiting": self._waiting,
         }
 
     def stepped(self, trajectory: Trajectory) -> None:
@@ -79,17 +79,23 @@ class Live:
         """What people want instead of what would come next (`loop.Steer`); waits while they hold the run."""
         with self._changed:
             self._held |= self._pause and self._order is None
-            self._following = {
-                "turn": steps[-1].turn + 1, "prompt": following.prompt, "prompt_by": following.prompt_by
-            }  # fmt: skip
-            self._send("next", **self._following, waiting=self._held)
+            self._announce(steps, following, waiting=self._held)
             while self._held and self._order is None:
                 host.stop_if_cancelled()
                 self._changed.wait(POLL)
-            order, self._order, self._held, self._following = self._order, None, False, None
-        if isinstance(order, Next) and order.prompt == following.prompt:
-            return following
-        return order or following
+            order, self._order, self._held = self._order, None, False
+        if isinstance(order, Stop):
+            return order
+        if order is not None and order.prompt != following.prompt:
+            following = order
+        if self._waiting or following is order:
+            self._announce(steps, following, waiting=False)
+        return following
+
+    def _announce(self, steps: Sequence[Step], following: Next, waiting: bool) -> None:
+        self._waiting = waiting
+        self._following = {"turn": steps[-1].turn + 1, **vars(following)}
+        self._send("next", **self._following, waiting=waiting)
 
     @property
     def turn(self) -> int:

@@ -7,26 +7,63 @@ folder ever comes from the front end. A restart forgets the keys, not the verdic
 import hashlib
 import io
 import os
+import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
-from ..rethink.pairs.store import EditPair, PairStore, stays_inside
+from ..rethink.pairs.store import EditPair, Last, PairStore, Verdicts, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs
+FOLDERS = 4  # of them whose lines are known
 PAGE = 200  # pairs in an answer, at most
 SIDES = (64, 4096)  # pixels of a picture that is asked for
 
 _published: OrderedDict[str, PairStore] = OrderedDict()
+_reading = threading.Lock()  # requests come on many threads
 _judged = 0
+
+
+class Known:
+    """Where the lines stand that tell about the pairs of a folder, for all that was published of it. What was appended
+    since is read on, nothing is read twice."""
+
+    def __init__(self, folder: Path):
+        store = PairStore(folder)
+        self.pairs, self.scores, self.verdicts = Last(store.manifest), Last(store.scores), Verdicts(store.verdicts)
+
+    def read_on(self) -> None:
+        for ledger in (self.pairs, self.scores, self.verdicts):
+            ledger.read_on()
+
+
+@lru_cache(FOLDERS)
+def _opened(folder: Path, born: int) -> Known:
+    """born: when the folder became a store; one that was deleted and made again is another."""
+    return Known(folder)
+
+
+@contextmanager
+def _known(store: PairStore) -> Iterator[Known]:
+    """What is known of a store now; nobody else reads it meanwhile."""
+    lock = store.folder / ".lock"  # made with the store, and not written to
+    with _reading:
+        known = _opened(store.folder, lock.stat().st_mtime_ns if lock.exists() else 0)
+        known.read_on()
+        yield known
 
 
 def publish(store: PairStore) -> str:
     """A key under which the front end can ask about the pairs that a store has now."""
-    ids = [pair.id for pair in store]
+    with _known(store) as known:
+        ids = [id for id in known.pairs if store.only is None or id in store.only]
     key = hashlib.sha256(" ".join([str(store.folder.resolve()), *ids]).encode()).hexdigest()[:16]
     _published[key] = PairStore(store.folder, ids)
     _published.move_to_end(key)
@@ -44,20 +81,23 @@ def listing(key: str, after: str = "", count: str = "60", show: str = "all") -> 
     """{"pairs": [a record a pair], "counts": {"all", "accepted", "rejected", "open"}}: the pairs behind the id `after`,
     all or those accepted, rejected, or without a person's verdict ("open"). The counts are of all pairs."""
     store, most = _store(key), max(1, min(PAGE, int(count)))
-    verdicts, shown, behind = store.last_verdicts(), [], not after
+    shown, behind = [], not after
     counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
-    for pair in store:
-        state, by = _state(verdicts.get(pair.id))
-        labels = {"all", state} | ({"open"} if by != "person" else set())
-        for label in labels:
-            counts[label] += 1
-        if behind and show in labels and len(shown) < most:
-            shown.append(pair)
-        behind = behind or pair.id == after
-    ids = {pair.id for pair in shown}
-    scores = {record["id"]: record for record in store.scores if record["id"] in ids}
-    pairs = [_record(pair, verdicts.get(pair.id), scores.get(pair.id, {})) for pair in shown]
-    return {"counts": counts, "pairs": pairs}
+    with _known(store) as known:
+        for id in known.pairs:
+            if id not in store.only:
+                continue
+            state, by = _state(known.verdicts.get(id))
+            labels = ("all", state) if by == "person" else ("all", state, "open")
+            for label in labels:
+                counts[label] += 1
+            if behind and show in labels and len(shown) < most:
+                shown.append(id)
+            behind = behind or id == after
+        scores = {record["id"]: record for record in known.scores.of(id for id in shown if id in known.scores)}
+        pairs = map(EditPair.from_json, known.pairs.of(shown))
+        records = [_record(pair, known.verdicts.get(pair.id), scores.get(pair.id, {})) for pair in pairs]
+    return {"counts": counts, "pairs": records}
 
 
 def _state(verdict: dict | None) -> tuple[str, str]:
@@ -100,7 +140,8 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
         raise RethinkError(f"id: there is no pair “{id}” among these.")
     store.judge(id, accepted)
     _judged += 1
-    last = store.last_verdicts().get(id)
+    with _known(store) as known:
+        last = known.verdicts.get(id)
     state, by = _state(last)
     return {"state": state, "by": by, "why": last["why"] if last else []}
 
@@ -108,10 +149,10 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
 def tried(key: str, **thresholds) -> dict:
     """How many pairs thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
     Nothing is written. What a person has said stands."""
-    store = _store(key)
-    known = {field.name: type(field.default) for field in fields(Thresholds)}
-    limits = Thresholds(**{name: known[name](value) for name, value in thresholds.items() if name in known})
-    by_person = {id: given for id, given in store.last_verdicts().items() if given["by"] == "person"}
+    store, kinds = _store(key), {field.name: type(field.default) for field in fields(Thresholds)}
+    limits = Thresholds(**{name: kinds[name](value) for name, value in thresholds.items() if name in kinds})
+    with _known(store) as known:
+        by_person = {id: given for id, given in known.verdicts.items() if given["by"] == "person"}
     given = [by_person.get(made["id"], made) for made in decide(store, limits)]
     rejected = [made for made in given if not made["accepted"]]
     reasons = (why for made in rejected for why in (made["why"] or ["rejected by hand"]))

@@ -14,6 +14,7 @@ from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
 
 CONNECTED, FOLDER = "connected pictures", "folder"
+BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
 
 
 def pictures_inputs() -> list[io.Input]:
@@ -106,10 +107,9 @@ def _connected_inputs() -> list[io.Input]:
             optional=True,
             tooltip="Where to work; from any node that makes masks. Without one the place is drawn from the seed.",
         ),
-        io.Custom("BOUNDING_BOX").Input(
+        io.Custom(BOXES).Input(
             "boxes",
             optional=True,
-            extra_dict={"forceInput": True},  # a socket: boxes come from a detector, nobody types them
             tooltip="Where to work, from a detector: one of its boxes is drawn for every pair. Its label becomes the place.",
         ),
     ]

@@ -48,6 +48,7 @@ PARAMETERS: dict[str, tuple[float, float, str]] = {
     "tiles": (2, 8, "Tiles along a side"),
     "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
     "opacity": (0.05, 1.0, "How opaque the mark is"),
+    "margin": (0.0, 0.5, "How much more than the object is taken away, as a share of its shorter side"),
 }
 
 
@@ -219,7 +220,7 @@ class Watched:
     def report(self, progress) -> None:
         line = f"{progress.seen} of {progress.total} pictures · {progress.made} pairs · {progress.rate:.1f} a second"
         if 0 < progress.seen < progress.total:
-            line += f" · {_duration(progress.left)} left"
+            line += f" · {progress.left} left"
         self.count(progress.seen, progress.total, line, self.picture)
 
     def picture(self) -> Tensor | None:
@@ -318,12 +319,18 @@ def _report(store: PairStore, sources, done) -> str:
 
 @contextmanager
 def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
-    """The call that asks the thinker, which ends within one token of Cancel; None where there is no thinker.
+    """The call that asks the thinker, with answers as long as it may give, and that ends within one token of Cancel; None
+    where there is no thinker.
 
     What the thinker remembered meanwhile is given back in the end.
     """
+
+    def ask(messages, images, *, max_tokens: int, **options) -> str:
+        options["on_token"] = lambda *_: host.stop_if_cancelled()
+        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
+
     try:
-        yield None if thinker is None else partial(thinker.chat.chat, on_token=lambda *_: host.stop_if_cancelled())
+        yield None if thinker is None else ask
     finally:
         host.forget(thinker)
 
@@ -346,8 +353,3 @@ def _instruction(text: str) -> str:
         raise RethinkError("inverse: is empty; say what the editor shall take away, for example “remove the hat”.")
     return text.strip()
 
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

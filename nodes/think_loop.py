@@ -5,6 +5,7 @@ expansion), whose Open says the next prompt. What goes from one pass to the next
 prompt: the rest is in the record.
 """
 
+import json
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,8 @@ from ..rethink.editors.protocol import RECOMMENDED
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import (
-    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, first_prompt, last_best, look, options_of,
+    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
+    options_of,
 )  # fmt: skip
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
@@ -26,19 +28,19 @@ from .editor import seed_input
 from .live import Ended, Live, begin, failures, live_of
 from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
 
-GRAPH = "workflow"  # the editor's name in the record
+GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
 
 @dataclass(frozen=True, eq=False)
 class State:
     """What Close must know of its Open.
 
-    node: Open's id in the running graph. prompt: what the graph is told this time. run: the record, None on the first
-    pass. began: when this pass did, and asked_by the ComfyUI prompt it belongs to.
+    node: Open's id in the running graph. image: what Open was given. prompt: what the graph is told this time.
+    run: the record, None on the first pass. began: when this pass did, and asked_by the ComfyUI prompt it belongs to.
     """
 
     node: str
-    source: Tensor
+    image: Tensor
     instruction: str
     thinker: Thinker
     judge: Thinker | None
@@ -98,16 +100,17 @@ class ThinkLoopOpen(io.ComfyNode):
         **inputs,
     ) -> io.NodeOutput:  # fmt: skip
         rules = rules_of(inputs, seed=seed)
-        source = checked_source(image, instruction)
+        image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
-            run, turn, base = None, 1, source
+            source = checked_source(image, instruction)
+            run, turn, base = None, 1, image
             prompt = first_prompt(thinker, source, instruction, rules, lambda *_: host.stop_if_cancelled())
         else:
             run = load_trajectory(folders.referred(carried["run"]).parent)
             turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
-            base = source if rules.base == "source" else run.image(last_best(run.steps))
+            base = image if rules.base == "source" else run.image(last_best(run.steps))
         state = State(
-            cls.hidden.unique_id, source, instruction, thinker, judge, rules, pause, prefix, resume, prompt, run,
+            cls.hidden.unique_id, image, instruction, thinker, judge, rules, pause, prefix, resume, prompt, run,
             time.perf_counter(), host.prompt_id(),
         )  # fmt: skip
         return io.NodeOutput(state, base, prompt.prompt, _seed(rules, turn), turn)
@@ -142,18 +145,19 @@ class ThinkLoopClose(io.ComfyNode):
 
     @classmethod
     def execute(cls, loop: State, edited) -> io.NodeOutput:
-        edited = eight_bits(as_image(edited, "edited"))
+        source, edited = eight_bits(loop.image), eight_bits(as_image(edited, "edited"))
         rules = replace(loop.rules, candidates=len(edited))
         node = host.display_id(cls.hidden)
         if loop.run is None:
             how = options_of(rules, RECOMMENDED, GRAPH, loop.thinker, loop.judge)
-            trajectory, _ = begin(loop.prefix, loop.source, loop.instruction, how, rules.candidates, loop.resume)
+            how[GRAPH] = in_between(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
+            trajectory, _ = begin(loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume)
             live = Live(node, trajectory, pause=loop.pause)
             looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
         else:
             live, looked_at = live_of(loop.run, node), False
         try:
-            trajectory, following = _turn(loop, live, edited, rules, looked_at)
+            trajectory, following = _turn(loop, live, source, edited, rules, looked_at)
         except Ended as end:
             trajectory, following = live.trajectory, end.stop
         except BaseException:
@@ -169,7 +173,9 @@ class ThinkLoopClose(io.ComfyNode):
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
 
 
-def _turn(loop: State, live: Live, edited: Tensor, rules: Rules, looked_at: bool) -> tuple[Trajectory, Next | Stop]:
+def _turn(
+    loop: State, live: Live, source: Tensor, edited: Tensor, rules: Rules, looked_at: bool
+) -> tuple[Trajectory, Next | Stop]:
     """Look at what this pass has made, write it, and say what comes next."""
     trajectory = live.trajectory
     if trajectory.steps and len(edited) != trajectory.options["rules"]["candidates"]:
@@ -178,12 +184,12 @@ def _turn(loop: State, live: Live, edited: Tensor, rules: Rules, looked_at: bool
     def on_token(*_):
         live.working("thinking")
 
-    demands = demands_of(trajectory.steps, loop.judge or loop.thinker, loop.source, loop.instruction, rules, on_token)
+    demands = demands_of(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
     if not looked_at:
         from_cache = loop.asked_by != host.prompt_id()
         seconds = 0.0 if from_cache else time.perf_counter() - loop.began
         for step in look(
-            loop.thinker, loop.source, edited, loop.instruction, loop.prompt, live.turn,
+            loop.thinker, source, edited, loop.instruction, loop.prompt, live.turn,
             [_seed(rules, live.turn)] * len(edited), rules, edit_seconds=seconds, judge=loop.judge, demands=demands,
             on_token=on_token,
         ):  # fmt: skip
@@ -234,6 +240,24 @@ def between(dynprompt: Any, first: str, last: str) -> list[str]:
                 part[user] = None
                 waiting.append(user)
     return list(part)
+
+
+def in_between(dynprompt: Any, first: str, last: str) -> str:
+    """The fingerprint of the graph that makes what Close (node `last`) is given out of what Open (`first`) gives out.
+
+    The same for the same kinds of nodes with the same inputs and links, whatever their ids.
+    """
+    known = {first: "open"}
+
+    def of(node: str) -> str:
+        if node not in known:
+            data = dynprompt.get_node(node)
+            inputs = {name: [of(v[0]), v[1]] if is_link(v) else v for name, v in data["inputs"].items()}
+            text = json.dumps([data["class_type"], inputs], sort_keys=True, default=repr)
+            known[node] = fingerprint(text.encode())
+        return known[node]
+
+    return of(dynprompt.get_node(last)["inputs"]["edited"][0])
 
 
 def _seed(rules: Rules, turn: int) -> int:

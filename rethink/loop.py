@@ -238,8 +238,9 @@ def seeds_of(turn: int, rules: Rules) -> list[int]:
 
 
 def eight_bits(image: Tensor) -> Tensor:
-    """An IMAGE as its PNG would hold it; a picture that came from one stays as it is, bit for bit."""
-    return (image * 255).round().to(torch.uint8).float() / 255
+    """An IMAGE as its PNG would hold it; a picture that came from one is given back itself, bit for bit."""
+    rounded = (image * 255).round().to(torch.uint8).float() / 255
+    return image if torch.equal(rounded, image) else rounded  # whoever keeps both keeps one
 
 
 def options_of(
@@ -250,24 +251,41 @@ def options_of(
     judge: Thinker | None = None,
     mask: Tensor | None = None,
 ) -> dict[str, Any]:
-    """How a run is run, as a Trajectory's options: plain JSON values. A mask leaves its fingerprint."""
+    """How a run is run, as a Trajectory's options: plain JSON values. Mask and templates leave their fingerprints."""
     return {
         "rules": {**asdict(rules), "accept": list(rules.accept)},
         "settings": asdict(settings),
         "editor": editor,
         "thinker": thinker.chat.name,
         "judge": judge.chat.name if judge else "",
-        "mask": "" if mask is None else hashlib.sha256(mask.cpu().float().numpy().tobytes()).hexdigest()[:16],
+        **_asked(thinker),
+        **(_asked(judge, "judge_") if judge else {}),
+        "mask": "" if mask is None else fingerprint(mask.cpu().float().numpy().tobytes()),
     }
 
 
+def _asked(thinker: Thinker, prefix: str = "") -> dict[str, Any]:
+    """How a thinker is asked, for `options_of`."""
+    template = fingerprint(thinker.template.encode())
+    asked = {"template": template, "max_tokens": thinker.max_tokens, "temperature": thinker.temperature}
+    return {prefix + name: value for name, value in asked.items()}
+
+
+def fingerprint(content: bytes) -> str:
+    """16 hex digits that tell one content from another in a record."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> None:
-    """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ."""
+    """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ.
+
+    A choice that an older record does not hold is taken to be the same.
+    """
     if instruction != trajectory.instruction or not torch.equal(eight_bits(source), trajectory.source):
         raise RethinkError(f"trajectory: {trajectory.folder} is the run of another picture or instruction.")
     when = dict.fromkeys(("turns", "patience", "accept"))
     ours, theirs = ({**each, "rules": {**each.get("rules", {}), **when}} for each in (options, trajectory.options))
-    other = sorted(key for key in ours if ours[key] != theirs.get(key))
+    other = sorted(key for key in ours if ours[key] != theirs.get(key, ours[key]))
     if other:
         raise RethinkError(f"trajectory: {trajectory.folder} was run with another choice of {', '.join(other)}.")
 

@@ -121,7 +121,7 @@ def best_of(steps: Sequence[Step]) -> int:
 class Trajectory:
     """A run in its folder. Pictures stay on disk until they are asked for.
 
-    options: how it was run (rules, settings, the names of editor and thinker), plain JSON values.
+    options: how it was run (rules, settings, the names of editor and thinker, how it was asked), plain JSON values.
     stopped: why it ended ("accepted", "turns", "plateau", "human", "failed"), "" while it runs or when it was killed.
     message: the sentence that goes with it. chosen: the index of the step that a person took, None when nobody did.
     """

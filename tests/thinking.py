@@ -93,3 +93,13 @@ def thinker(*answers):
 
 def gone():
     return ThinkerError("thinker: says is gone.")
+
+
+def drained(run):
+    """(all steps, why it stopped)."""
+    steps = []
+    while True:
+        try:
+            steps.append(next(run))
+        except StopIteration as end:
+            return steps, end.value

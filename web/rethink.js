@@ -2,19 +2,22 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { element, setAttribute } from "./viewer/dom.mjs";
 import { Steering } from "./viewer/steering.mjs";
 import { Strip } from "./viewer/strip.mjs";
 import { Viewer, firstChoice, viewOf } from "./viewer/viewer.mjs";
 import { wrapInThinkLoop, wrapTitle } from "./wrap.mjs";
 
+const LOAD = "RethinkLoadTrajectory";
 const NODES = [
   "RethinkTrajectoryViewer",
   "RethinkThinkWhileEdit",
   "RethinkThinkLoopClose",
   "RethinkSaveTrajectory",
-  "RethinkLoadTrajectory",
+  LOAD,
 ];
+const RECORD = "trajectory.json"; // of a run, in its folder
 const HEIGHT = 330; // of the strip on a node, in CSS pixels, at least
 const WIDTH = 420; // of a node that has one
 const WRAP = "Rethink.WrapInThinkLoop";
@@ -92,8 +95,8 @@ class Display {
   #selected = -1;
   #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
-  #steering = new Steering((order) => this.run.order(order));
-  #idle = element("div", { class: "rt-idle" }, "The turns appear here while the loop runs.");
+  #steering = new Steering({ send: (order) => this.run.order(order), onleave: () => this.#strip.element.focus() });
+  #idle = element("div", { class: "rt-idle" }, "The turns of a run appear here, live while it goes on.");
   element = element("div", { class: "rt rt-node" }, this.#idle, this.#strip.element, this.#steering.element);
 
   constructor() {
@@ -171,33 +174,6 @@ function refresh(run) {
   if (large?.run === run) large.viewer.show(run.view);
 }
 
-function* everyNode(graph) {
-  for (const node of graph.nodes) {
-    yield node;
-    if (node.subgraph) yield* everyNode(node.subgraph);
-  }
-}
-
-/** The node of an id as the server knows it, which goes through subgraphs: "10:3". */
-function nodeAt(path) {
-  let [graph, node] = [app.rootGraph, null];
-  for (const id of String(path).split(":")) {
-    node = graph?.getNodeById(Number(id));
-    graph = node?.subgraph;
-  }
-  return node;
-}
-
-/**
- * The node of an id as the front end's outputs know it: its own, after its subgraph's: "uuid:3". In the history a loop's
- * last pass stands under the id of a copy, which ends in the node's own: "6.0.0.6".
- */
-function nodeOfOutput(locator) {
-  const [subgraph, id] = locator.includes(":") ? locator.split(":") : [null, locator];
-  const graph = subgraph ? app.rootGraph.subgraphs.get(subgraph) : app.rootGraph;
-  return graph?.getNodeById(Number(id.split(".").at(-1)));
-}
-
 /** A run has ended, or is opened from history. */
 function showOutput(node, output) {
   const [reference] = output?.rethink_run ?? [];
@@ -225,7 +201,7 @@ function remember(node, reference) {
 }
 
 const memory = () => JSON.parse(localStorage.getItem(MEMORY) ?? "[]");
-const keyOf = (node) => `${node.graph.id} ${node.id}`;
+const keyOf = (node) => `${app.rootGraph.id} ${node.graph.id} ${node.id}`; // two workflows may hold the same subgraph
 
 function showRemembered() {
   const known = new Map(memory());
@@ -235,13 +211,31 @@ function showRemembered() {
   }
 }
 
+/** Load Trajectory shows what is chosen on it, queued or not. */
+function showChosen(node) {
+  const { value } = node.widgets.find(({ name }) => name === "run");
+  if (!node.graph || !value) return; // a picture of a node in a menu, or there are no runs
+  const [type, ...folders] = value.split("/");
+  showRun(node, { filename: RECORD, subfolder: folders.join("/"), type });
+}
+
+function followChoice(node) {
+  const widget = node.widgets.find(({ name }) => name === "run");
+  const { callback } = widget;
+  widget.callback = function (...given) {
+    callback?.apply(this, given);
+    showChosen(node);
+  };
+  setTimeout(() => showChosen(node)); // once a workflow has given it its value
+}
+
 /** A run goes on: {node, run, record, next, waiting}. */
 function began({ node, run: reference, record, next, waiting, phase = "editing", workflow }) {
   if (workflow && workflow !== app.rootGraph.id) return; // of another tab, whose nodes have the same ids
   const run = runOf(reference);
   run.record = record;
   run.live = { next: next ?? upcoming(record), waiting, phase };
-  for (const watching of watchers(nodeAt(node))) {
+  for (const watching of watchers(node)) {
     const display = displays.get(watching);
     display.wanted = reference;
     display.run = run;
@@ -251,12 +245,9 @@ function began({ node, run: reference, record, next, waiting, phase = "editing",
 }
 
 /** The node that runs and those right behind it that show what it records. */
-function watchers(node) {
-  const links = node?.outputs
-    .filter(({ type }) => type === "RETHINK_TRAJECTORY")
-    .flatMap((output) => output.links ?? []);
-  const behind = (links ?? []).map((id) => node.graph.getNodeById(node.graph.getLink(id).target_id));
-  return [node, ...behind].filter((each) => each && displays.has(each));
+function watchers(path) {
+  const behind = nodesBehind(app.rootGraph, path, "RETHINK_TRAJECTORY");
+  return [nodeAt(app.rootGraph, path), ...behind].filter((node) => displays.has(node));
 }
 
 /** The turn that is made now, where nobody has said with which prompt. */
@@ -278,8 +269,7 @@ const EVENTS = {
     run.record.best = best;
   },
   next(run, { turn, prompt, prompt_by, waiting }) {
-    run.live.next = { turn, prompt, prompt_by };
-    run.live.waiting = waiting;
+    run.live = { next: { turn, prompt, prompt_by }, waiting, phase: "editing" };
   },
   ended(run, { best, chosen, stopped, message }) {
     Object.assign(run.record, { best, chosen, stopped, message });
@@ -341,12 +331,13 @@ app.registerExtension({
   },
   nodeCreated(node) {
     if (NODES.includes(node.comfyClass)) addDisplay(node);
+    if (node.comfyClass === LOAD) followChoice(node);
   },
   afterConfigureGraph() {
     showRemembered();
     findRunning();
   },
   onNodeOutputsUpdated(outputs) {
-    for (const [locator, output] of Object.entries(outputs)) showOutput(nodeOfOutput(locator), output);
+    for (const [key, output] of Object.entries(outputs)) showOutput(nodeOfOutput(app.rootGraph, key), output);
   },
 });

@@ -4,6 +4,7 @@ export const wrapTitle = "Wrap in Think Loop";
 
 const OPEN = "RethinkThinkLoopOpen";
 const CLOSE = "RethinkThinkLoopClose";
+const THINKER = "RethinkLoadThinker";
 const TEXTS = ["instruction", "prompt", "text", "positive"]; // widgets that hold what an editor is told
 const SEEDS = ["seed", "noise_seed"];
 const SPACE = 60;
@@ -57,17 +58,18 @@ function explore(graph, nodes) {
   return { sources: sources.length ? sources : open, edited: ends[0], texts, nodes };
 }
 
+function add(graph, kind) {
+  const node = LiteGraph.createNode(kind);
+  graph.add(node);
+  return node;
+}
+
 function place(graph, nodes) {
-  const add = (kind) => {
-    const node = LiteGraph.createNode(kind);
-    graph.add(node);
-    return node;
-  };
   const left = Math.min(...nodes.map((node) => node.pos[0]));
   const top = Math.min(...nodes.map((node) => node.pos[1]));
   const right = Math.max(...nodes.map((node) => node.pos[0] + node.size[0]));
   const others = graph.nodes.filter((node) => !nodes.includes(node));
-  const [open, close] = [add(OPEN), add(CLOSE)];
+  const [open, close] = [add(graph, OPEN), add(graph, CLOSE)];
   for (const other of others) {
     // what was beside the selection makes room
     const middle = other.pos[0] + other.size[0] / 2;
@@ -88,11 +90,16 @@ function wire(graph, { sources, edited }, open, close) {
   }
   edited.node.connect(edited.slot, close, slotOf(close.inputs, "edited"));
   open.connect(slotOf(open.outputs, "loop"), close, slotOf(close.inputs, "loop"));
-  const thinker = graph.nodes.find((node) => node.outputs?.some((output) => output.type === "RETHINK_THINKER"));
-  if (thinker) {
-    const from = thinker.outputs.findIndex((output) => output.type === "RETHINK_THINKER");
-    thinker.connect(from, open, slotOf(open.inputs, "thinker"));
-  }
+  const thinker = graph.nodes.find((node) => node.outputs?.some(isThinker)) ?? thinkerBelow(graph, open);
+  thinker.connect(thinker.outputs.findIndex(isThinker), open, slotOf(open.inputs, "thinker"));
+}
+
+const isThinker = ({ type }) => type === "RETHINK_THINKER";
+
+function thinkerBelow(graph, open) {
+  const thinker = add(graph, THINKER);
+  thinker.pos = [open.pos[0], open.pos[1] + open.size[1] + SPACE];
+  return thinker;
 }
 
 /** Hand prompt and seed of every turn to the nodes that take them. Returns what the user should look at. */

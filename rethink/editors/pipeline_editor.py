@@ -126,6 +126,12 @@ class PipelineEditor:
             view._memory = Memory()  # what the encoders said without it
         return view, report
 
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        """Within it: the diffusers pipeline whose modules these are, the LoRAs over them, for who draws with it himself."""
+        with applied(self.module, self._loras):
+            yield self._pipeline
+
     def _fit(self, source: Tensor, references: Sequence[Tensor]) -> Pictures:
         plan = self._plan(source)
         others = [to_pil(fit(picture, self._plan(picture)))[0] for picture in references]

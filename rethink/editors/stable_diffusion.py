@@ -1,7 +1,8 @@
 """An Editor over a diffusers Stable Diffusion pipeline's own modules: text encoder, VAE, UNet, scheduler."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,12 @@ class StableDiffusionEditor:
         view._loras = (*self._loras, lora)
         view._texts = {}  # a LoRA may change what the text encoder says
         return view, report
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        """Within it: the diffusers pipeline whose modules these are, the LoRAs over them, for who draws with it himself."""
+        with applied(self.module, self._loras):
+            yield self._pipeline
 
     def _within_memory(self, work: Callable[[], Any], remedy: str) -> Any:
         complaint = f"editor: {self.name} ran out of memory on {self.device}; {remedy}."

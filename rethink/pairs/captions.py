@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Chat, message, without_thoughts
-from .store import Ledger, locked
+from .descriptions import MOST_TOKENS, Chat, message, without_thoughts
+from .store import Ledger, json_lines, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
-TEMPERATURE, MOST_TOKENS = 0.7, 256  # the paper's
+TEMPERATURE = 0.7  # the paper's
 EXAMPLES = 12
 TRIES = 4  # the paper's one and three more
 
@@ -68,10 +68,10 @@ def read_triples(path: str | Path) -> list[Triple]:
     Raises RethinkError naming the line for what is none.
     """
     triples = []
-    for number, record in enumerate(_lines(path), 1):
+    for number, record in enumerate(json_lines(path, "triples"), 1):
         try:
             triples.append(Triple(record.get("input") or record["caption"], record["edit"], record["output"]))
-        except (KeyError, TypeError, AttributeError, RethinkError) as error:
+        except (KeyError, AttributeError, RethinkError) as error:
             raise RethinkError(f'triples: line {number} of {path} needs "input", "edit" and "output": {error}') from error
     if not triples:
         raise RethinkError(f"triples: {path} is empty.")
@@ -81,8 +81,8 @@ def read_triples(path: str | Path) -> list[Triple]:
 def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
     """(caption, url): a text file with a caption a line, or JSON lines {"caption", "url"}."""
     if str(path).endswith(".jsonl"):
-        for record in _lines(path):
-            if not isinstance(record, dict) or not isinstance(record.get("caption"), str):
+        for record in json_lines(path, "captions"):
+            if not isinstance(record.get("caption"), str):
                 raise RethinkError(f'captions: a line of {path} has no "caption".')
             yield record["caption"], str(record.get("url", ""))
         return
@@ -93,16 +93,6 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
                     yield line.strip(), ""
     except (OSError, UnicodeDecodeError) as error:
         raise RethinkError(f"captions: cannot read {path}: {error}") from error
-
-
-def _lines(path: str | Path) -> Iterator[dict]:
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip():
-                    yield json.loads(line)
-    except (OSError, ValueError) as error:
-        raise RethinkError(f"cannot read {path} as JSON lines: {error}") from error
 
 
 def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: int) -> Triple:

@@ -26,13 +26,14 @@ Chat = Callable[..., str]
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3
+MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
 
 DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
 The second shows the original of that part. Say what the user cannot see any more: {hidden}.
 Answer with one JSON object and nothing else:
-{{"place": "what that part is, as two to five words with an article or a possessive, e.g. the man's face", \
-"description": "one or two short sentences about what is hidden, e.g. He has brown hair and round glasses."}}
+{{"place": "what that part is, as two to five words with an article or a possessive, e.g. the shop's window", \
+"description": "one or two short sentences about what is hidden, e.g. It shows two red hats on a shelf."}}
 Do not mention the change itself. Do not repeat what the first picture still shows. Do not guess names."""
 
 PARAPHRASE = """Say this instruction to an image editor in other words, as another person would. Keep every fact. \
@@ -163,7 +164,7 @@ def ask(chat: Chat, messages, images, seed: int, read):
     reason = ""
     for attempt in range(TRIES):
         try:
-            return read(chat(messages, images, max_tokens=256, seed=seed + attempt, temperature=0.7))
+            return read(chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=0.7))
         except RethinkError as error:
             reason = str(error)
         except Exception as error:  # a backend may raise anything; a run of days must not end by it
@@ -181,7 +182,7 @@ def read_json(answer: str) -> dict:
             continue
         if isinstance(record, dict):
             return record
-    raise RethinkError(f"the thinker's answer holds no JSON object: {_one_line(answer)[:80]!r}")
+    raise RethinkError(f"the thinker's answer holds no JSON object ({_one_line(answer)[:80]!r})")
 
 
 def without_thoughts(answer: str) -> str:

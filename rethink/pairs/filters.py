@@ -8,13 +8,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
 from .measures import NearDuplicates, measure
 from .pictures import read_mask
-from .store import EditPair, PairStore
+from .store import EditPair, Last, PairStore
 
 if TYPE_CHECKING:
     from .clip import Clip
@@ -94,12 +94,13 @@ def score(
     `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    measured, marks = {}, {}
-    for record in store.scores:  # the last line of a pair counts
-        by_this_clip = clip is None or record.get("clip") == clip.name
-        measured[record["id"]] = by_this_clip or "broken" in record
-        marks[record["id"]] = {name: value for name, value in record.items() if name.startswith("critic")}
-    missing = {pair.id for pair in store if not measured.get(pair.id, False)}
+    scores, measured, marks = Last(store.scores), set(), {}
+    for record in scores.of(scores):
+        if clip is None or record.get("clip") == clip.name or "broken" in record:
+            measured.add(record["id"])
+        elif marked := {name: value for name, value in record.items() if name.startswith("critic")}:
+            marks[record["id"]] = marked  # they stay when the pair is measured anew
+    missing = {pair.id for pair in store if pair.id not in measured}
     pairs, done = (pair for pair in store if pair.id in missing), 0
     batches = iter(lambda: list(islice(pairs, BATCH)), [])
     results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
@@ -151,13 +152,25 @@ def _add_similarities(readable: list[tuple], clip: Clip) -> None:
 
 def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict]:
     """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone. A pair without is no verdict."""
-    scores = {record["id"]: record for record in store.scores}  # the last line of a pair counts
-    reasons = {pair.id: why_not(scores[pair.id], pair, thresholds) for pair in store if pair.id in scores}
-    for judge in (_duplicates, _not_best):
-        for id, why in judge(store, scores, reasons, thresholds):
-            reasons[id].append(why)
+    twins, groups, reasons = Twins(thresholds.duplicates), defaultdict(list), {}
+    known = Last(store.scores)
+    pairs = (pair for pair in store if pair.id in known)
+    for pair, scores in with_scores(pairs, known):
+        reasons[pair.id] = why = why_not(scores, pair, thresholds) or twins.why_not(scores, pair)
+        if thresholds.best and not why and "clip_sim_dir" in scores:
+            group = pair.source, pair.input_caption, pair.target_caption
+            groups[group].append((-scores["clip_sim_dir"], pair.id))
+    for group in groups.values():
+        for _, id in sorted(group)[thresholds.best :]:
+            reasons[id] = [f"not among the best {thresholds.best} of its caption"]
     for id, why in reasons.items():
         yield {"id": id, "accepted": not why, "why": why, "by": "filter"}
+
+
+def with_scores(pairs: Iterable[EditPair], known: Last) -> Iterator[tuple[EditPair, dict]]:
+    """Every pair, all of which have scores, with them."""
+    ahead, behind = tee(pairs)
+    return zip(behind, known.of(pair.id for pair in ahead))
 
 
 def why_not(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str]:
@@ -169,36 +182,32 @@ def why_not(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str
     ]
 
 
-def _duplicates(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]:
-    """A pair whose target another source has too, or that is as good as another pair of the same operation."""
-    if thresholds.duplicates < 0:
-        return
-    targets, edits = NearDuplicates(thresholds.duplicates), NearDuplicates(thresholds.duplicates)
-    for pair in store:
-        if reasons.get(pair.id) != []:
-            continue
-        hashes = scores[pair.id]
+class Twins:
+    """Finds, among the pairs that it is shown one after another, those whose target another source has too, or that are
+    as good as another pair of the same target, operation and instruction.
 
-        edit = pair.target, pair.operation, pair.instruction
-        twin = targets.find(hashes["hash_target"], lambda item: item[1][0] != pair.target)
-        twin = twin or edits.find(hashes["hash_edit"], lambda item: item[1] == edit)
+    What few pixels changed hashes nearly all alike: only those that agree in everything else are compared.
+    """
+
+    def __init__(self, distance: int):
+        self.distance = distance
+        self.targets, self.known = NearDuplicates(distance), set()
+        self.edits = defaultdict(lambda: NearDuplicates(distance))
+
+    def why_not(self, scores: Mapping, pair: EditPair) -> list[str]:
+        """The reason to reject a pair; empty: none, and it is remembered."""
+        if self.distance < 0:
+            return []
+        edits = self.edits[pair.target, pair.operation, pair.instruction]
+        twin = None if pair.target in self.known else self.targets.find(scores["hash_target"])
+        twin = twin or edits.find(scores["hash_edit"])
         if twin:
-            yield pair.id, f"nearly the same as another pair ({twin[0]})"
-        else:
-            targets.add(hashes["hash_target"], (pair.id, edit))
-            edits.add(hashes["hash_edit"], (pair.id, edit))
-
-
-def _not_best(store, scores, reasons, thresholds) -> Iterator[tuple[str, str]]:
-    if not thresholds.best:
-        return
-    groups = defaultdict(list)
-    for pair in store:
-        if reasons.get(pair.id) == [] and "clip_sim_dir" in scores[pair.id]:
-            groups[pair.source, pair.input_caption, pair.target_caption].append((-scores[pair.id]["clip_sim_dir"], pair.id))
-    for group in groups.values():
-        for _, id in sorted(group)[thresholds.best :]:
-            yield id, f"not among the best {thresholds.best} of its caption"
+            return [f"nearly the same as another pair ({twin})"]
+        if pair.target not in self.known:
+            self.known.add(pair.target)
+            self.targets.add(scores["hash_target"], pair.id)
+        edits.add(scores["hash_edit"], pair.id)
+        return []
 
 
 def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
@@ -214,7 +223,7 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
 
 def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
     """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first."""
-    return Counter(re.sub(r" \([^)]*\)", "", reason).strip() for reason in reasons).most_common()
+    return Counter(re.sub(r" \(.*\)", "", reason).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:

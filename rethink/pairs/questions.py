@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
 from .descriptions import Chat, as_image, ask, message, read_json
+from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
-from .store import EditPair, Ledger, PairStore
+from .store import EditPair, Last, Ledger, PairStore
 
 MOST_SPOTS = 8
 SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
 
 FIND = f"""Find {{what}} in this picture. Answer with a JSON object and nothing else, at most {MOST_SPOTS} places, the \
 clearest first, none if there is nothing to find:
-{{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the man's face"}}}}]}}}}
+{{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the shop's window"}}}}]}}}}
 The box is in thousandths of the picture's width and height."""
 
 JUDGE = """Two pictures: before and after an edit. The instruction was: {instruction}
@@ -86,12 +87,14 @@ def criticise(
 
     Returns how many were asked about. A critic that fails leaves {"critic_failed": why}, which is no mark.
     """
-    scores = {record["id"]: record for record in store.scores}
-    asked = [p for p in store if p.id in scores and not scores[p.id].keys() & {"critic", "critic_failed", "broken"}]
-    for done, pair in enumerate(asked, 1):
-        store.scores.append({**scores[pair.id], **_mark(store, pair, chat)})
-        on_progress(done, len(asked))
-    return len(asked)
+    scores = Last(store.scores)
+    unmarked = {r["id"] for r in scores.of(scores) if not r.keys() & {"critic", "critic_failed", "broken"}}
+    total = sum(pair.id in unmarked for pair in store)
+    pairs = (pair for pair in store if pair.id in unmarked)
+    for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
+        store.scores.append({**measured, **_mark(store, pair, chat)})
+        on_progress(done, total)
+    return total
 
 
 def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:

@@ -13,25 +13,33 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMB, GAP, TEXT, COLUMNS = 224, 8, 40, 3
+PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # of a grey on which white padding shows
 
 
 def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
     """`pairs` in three columns, each input → target with the instruction under it. What cannot be read stays grey."""
     from PIL import Image, ImageDraw, ImageFont
 
-    pairs = list(pairs)
-    columns = min(COLUMNS, max(1, len(pairs)))
-    wide, high = 2 * THUMB + 3 * GAP, THUMB + TEXT + 2 * GAP
-    sheet = Image.new("RGB", (columns * wide, -(-len(pairs) // columns) * high or high), "white")
-    pencil, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for index, pair in enumerate(pairs):
-        x, y = index % columns * wide + GAP, index // columns * high + GAP
-        for side, path in enumerate((pair.input, pair.target)):
-            thumb = _thumb(store, path)
-            left = x + side * (THUMB + GAP) + (THUMB - thumb.width) // 2
-            sheet.paste(thumb, (left, y + (THUMB - thumb.height) // 2))
-        lines = textwrap.wrap(pair.instruction, 74)[:2]
-        pencil.multiline_text((x, y + THUMB + 4), "\n".join(lines), fill="black", font=font)
+    cells = [([_thumb(store, path) for path in (pair.input, pair.target)], pair.instruction) for pair in pairs]
+    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+    heights = [max(thumb.height for thumbs, _ in row for thumb in thumbs) for row in rows]
+    wide = 2 * THUMB + 4 * GAP
+    size = min(COLUMNS, max(1, len(cells))) * wide, sum(heights) + len(rows) * (TEXT + 2 * GAP) or THUMB
+    sheet = Image.new("RGB", size, PAPER)
+    pencil, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(12), GAP
+    for row, height in zip(rows, heights):
+        for column, (thumbs, instruction) in enumerate(row):
+            x = column * wide + GAP
+            for side, thumb in enumerate(thumbs):
+                left = x + side * (THUMB + 2 * GAP) + (THUMB - thumb.width) // 2
+                top = y + (height - thumb.height) // 2
+                sheet.paste(thumb, (left, top))
+                pencil.rectangle((left - 1, top - 1, left + thumb.width, top + thumb.height), outline=FRAME)
+            tip = x + THUMB + 3 * GAP // 2, y + height // 2
+            pencil.polygon((tip, (tip[0] - GAP + 1, tip[1] - 5), (tip[0] - GAP + 1, tip[1] + 5)), fill=INK)
+            lines = textwrap.wrap(instruction, 74)[:2]
+            pencil.multiline_text((x, y + height + 4), "\n".join(lines), fill=INK, font=font)
+        y += height + TEXT + 2 * GAP
     return sheet
 
 

@@ -55,19 +55,24 @@ class Folder:
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         """Sources in a fixed order, and (name, reason) for picture files that must not be read."""
-        inside = os.path.realpath(self.root)
-        for folder, folders, files in os.walk(self.root):
+        unlisted: list[OSError] = []
+        for folder, folders, files in os.walk(self.root, onerror=unlisted.append):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for file in sorted(files):
                 if file.startswith(".") or os.path.splitext(file)[1].lower() not in ENDINGS:
                     continue
                 path = os.path.join(folder, file)
-                name = os.path.relpath(path, self.root).replace(os.sep, "/")
-                if os.path.islink(path) and os.path.commonpath([os.path.realpath(path), inside]) != inside:
-                    yield name, "it is a link that leads out of the folder"
+                name = _relative(path, self.root)
+                if why := _unfit(path, self.root):
+                    yield name, why
                     continue
-                spots = (self.spots or {}).get(name, ())
-                yield Source(name, path, self._mask(name), spots)
+                mask, spots = self._mask(name), (self.spots or {}).get(name, ())
+                if mask and (why := _unfit(mask, self.masks)):
+                    yield name, f"its mask: {why}"
+                    continue
+                yield Source(name, path, mask, spots)
+        for error in unlisted:
+            yield _relative(error.filename, self.root), f"the folder cannot be looked into: {error.strerror}"
 
     def __len__(self) -> int:
         """How many pictures there are now; the folder is walked to count them."""
@@ -79,6 +84,21 @@ class Folder:
         stem = os.path.splitext(name)[0]
         found = (self.masks / (stem + ending) for ending in (".png", ".jpg", ".webp", ".bmp", ".tif"))
         return next((str(path) for path in found if path.is_file()), "")
+
+
+def _relative(path: str, root: Path) -> str:
+    return os.path.relpath(path, root).replace(os.sep, "/")
+
+
+def _unfit(path: str, root: Path) -> str:
+    """Why a file must not be opened; "": it may."""
+    if os.path.islink(path):
+        inside = os.path.realpath(root)
+        if os.path.commonpath([os.path.realpath(path), inside]) != inside:
+            return "it is a link that leads out of the folder"
+    if not os.path.isfile(path):  # a pipe would be waited for without end
+        return "it is no file"
+    return ""
 
 
 def read_spots(path: str | Path) -> dict[str, tuple[Spot, ...]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ def run_synthesize(options) -> int:
     from .questions import Found
     from .sources import Folder, read_spots
     from .store import PairStore
-    from .synthesis import Recipe, lost_drafts, synthesize
+    from .synthesis import Recipe, clock, lost_drafts, synthesize
     from .workers import spread_over
 
     if bool(options.editor) != bool(options.inverse):
@@ -86,7 +87,7 @@ def run_synthesize(options) -> int:
             store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=_Line(_pairs_line)
         )  # fmt: skip
         describe_store(store)
-    print(f"{done.made} pairs made, {done.skipped} skipped, {_clock(done.seconds)} → {options.store}")
+    print(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
     if done.skipped:
         print(f"Why: {store.skipped.path}")
     return 0
@@ -215,6 +216,7 @@ def run_p2p(options) -> int:
     from .formats import describe_store
     from .prompt_to_prompt import Recipe
     from .store import PairStore
+    from .synthesis import clock
 
     if not (options.sd and options.clip):
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
@@ -230,8 +232,8 @@ def run_p2p(options) -> int:
     def line(tally) -> str:
         rate = tally.kept / tally.seconds if tally.seconds else 0
         seen = tally.captions + before
-        left = tally.seconds / tally.captions * (len(triples) - seen) if tally.captions else float("inf")
-        return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {_clock(left)} left"
+        left = clock(tally.seconds / tally.captions * (len(triples) - seen)) if tally.captions else "?"
+        return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {left} left"
 
     with _engine(options) as over, PairStore(folder).writing() as store:
         before = sum(1 for _ in store.drawn)
@@ -240,7 +242,7 @@ def run_p2p(options) -> int:
         drawer = drawer if spread else open_drawer(store)
         done = draw_pairs(store, triples, drawer, spread=spread, on_progress=_Line(line))
         describe_store(store)
-    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {_clock(done.seconds)} → {options.store}")
+    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
     print(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
     return 0
 
@@ -325,33 +327,40 @@ def run_import(options) -> int:
 
 
 def run_inspect(options) -> int:
-    from .filters import histogram
     from .store import PairStore
 
     store = PairStore.existing(options.store)
-    pairs, verdicts = list(store), store.last_verdicts()
+    verdicts, count = store.last_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
-    print(f"{len(pairs)} pairs in {options.store}: {rejected} rejected, {len(pairs) - len(verdicts)} not judged yet")
-    _print_counts("operation", (pair.operation or "other" for pair in pairs))
+    print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
+    _print_counts("operation", (pair.operation or "other" for pair in store))
     _print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
     _print_counts("skipped because", (record["why"] for record in store.skipped))
-    for pair in pairs[:: max(1, len(pairs) // 5)][:5]:
+    for pair in islice(store, 0, None, max(1, -(-count // 5))):
         print(f"  {pair.operation or 'other'}: {pair.instruction}")
     if options.histogram:
-        values = [record[options.histogram] for record in store.scores if isinstance(record.get(options.histogram), (int, float))]
-        if not values:
-            raise RethinkError(f"--histogram: no pair has a score {options.histogram!r}; run `filter` first.")
-        bars = histogram(values)
-        for edge, count in bars:
-            print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
-    broken = [path for path in _unreadable(store, pairs)] if options.check else []
+        _print_histogram(store, options.histogram)
+    broken = list(_unreadable(store)) if options.check else []
     for path in broken:
         print(f"broken: {path}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def _unreadable(store, pairs):
-    for path in {path for pair in pairs for path in (pair.input, pair.target, pair.region) if path}:
+def _print_histogram(store, name: str) -> None:
+    from .filters import histogram
+    from .store import Last
+
+    scores = Last(store.scores)
+    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
+    if not values:
+        raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
+    bars = histogram(values)
+    for edge, count in bars:
+        print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
+
+
+def _unreadable(store):
+    for path in {path for pair in store for path in (pair.input, pair.target, pair.region) if path}:
         try:
             store.read_image(path)
         except RethinkError:
@@ -370,14 +379,8 @@ def _print_counts(title: str, values) -> None:
 def _pairs_line(progress) -> str:
     return (
         f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
-        f"{progress.rate:.1f} pairs/s · {_clock(progress.left)} left"
+        f"{progress.rate:.1f} pairs/s · {progress.left} left"
     )
-
-
-def _clock(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "?"
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 class _Line:

@@ -14,12 +14,13 @@ Kill it anywhere: the next run cuts off a torn line, sees which pairs are there,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,22 @@ from ..errors import RethinkError
 from .pictures import encode_png, read_picture, write_whole
 
 SCHEMA = 1
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class DiskFull(RethinkError):
+    """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Within it, that there is none left is a DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(f"pairs: no room left in {folder}; make room and run again, it goes on.") from error
+        raise
 
 
 @dataclass(frozen=True)
@@ -64,9 +81,8 @@ class EditPair:
         """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
         if not isinstance(record, dict) or record.get("schema", SCHEMA) > SCHEMA:
             raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
-        known = {f.name for f in fields(cls)}
         try:
-            pair = cls(**{name: value for name, value in record.items() if name in known})
+            pair = cls(**{name: value for name, value in record.items() if name in FIELDS})
         except TypeError as error:
             raise RethinkError(f"pairs: a line of the manifest is no pair ({error}).") from error
         for path in (pair.input, pair.target, pair.region):
@@ -75,10 +91,30 @@ class EditPair:
         return pair
 
 
+FIELDS = frozenset(field.name for field in fields(EditPair))
+
+
 def stays_inside(path: str) -> bool:
     """Whether a relative path, in the notation of any system, stays in its folder."""
     path = path.replace("\\", "/")
-    return not (path.startswith("/") or path[1:2] == ":" or ".." in PurePosixPath(path).parts)
+    return not (path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"))
+
+
+def json_lines(path: str | Path, name: str) -> Iterator[dict]:
+    """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
+    number = 0
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise ValueError("it is no record")
+                    yield record
+    except OSError as error:
+        raise RethinkError(f"{name}: cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise RethinkError(f"{name}: line {number} of {path} is no JSON line: {error}") from error
 
 
 class Ledger:
@@ -88,15 +124,22 @@ class Ledger:
         self.path = path
 
     def __iter__(self) -> Iterator[dict]:
+        return (record for _, record in self.since(0))
+
+    def since(self, place: int) -> Iterator[tuple[int, dict]]:
+        """(where the line ends, its record) of every whole line from `place` on, both in bytes."""
         if not self.path.exists():
             return
         with open(self.path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
+            lines.seek(place)
+            for line in lines:
                 if not line.endswith(b"\n"):
                     return  # torn, or being written right now
+                place += len(line)
                 try:
-                    yield json.loads(line)
+                    yield place, json.loads(line)
                 except ValueError as error:
+                    number = self.path.read_bytes()[:place].count(b"\n")
                     raise RethinkError(f"{self.path}: line {number} is no JSON; repair or delete it.") from error
 
     def repair(self) -> None:
@@ -117,15 +160,71 @@ class Ledger:
 
     def append(self, *records: dict) -> None:
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        with room_in(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            try:
+                before = os.fstat(file).st_size
+                if os.write(file, data) < len(data):  # the disk is full: leave no half line
+                    os.ftruncate(file, before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(file)
+
+
+class Last:
+    """The last line of every id in a ledger. Only where it stands is held, not what it says: there may be millions."""
+
+    def __init__(self, ledger: Ledger):
+        self.ledger, self._places, self._end = ledger, {}, 0
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Take in what was appended since."""
+        for end, record in self.ledger.since(self._end):
+            self._places[record["id"]], self._end = self._end, end
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def of(self, ids: Iterable[str]) -> Iterator[dict]:
+        """The records of some ids, in their order."""
+        lines = None
         try:
-            before = os.fstat(file).st_size
-            if os.write(file, data) < len(data):  # the disk is full: leave no half line
-                os.ftruncate(file, before)
-                raise OSError(28, "No space left on device", str(self.path))
+            for id in ids:
+                lines = lines or open(self.ledger.path, "rb")
+                lines.seek(self._places[id])
+                yield json.loads(lines.readline())
         finally:
-            os.close(file)
+            if lines:
+                lines.close()
+
+
+class Verdicts(dict[str, dict]):
+    """id → {"id", "accepted", "why": [reasons], "by"}: the verdict on every pair that has one. A person's stands over a
+    filter's, until it is taken back."""
+
+    def __init__(self, ledger: Ledger):
+        super().__init__()
+        self.ledger, self._by_filter, self._end = ledger, {}, 0
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Take in what was appended since."""
+        for self._end, verdict in self.ledger.since(self._end):
+            id = verdict["id"]
+            if verdict["by"] == "filter":
+                self._by_filter[id] = verdict
+            standing = self.pop(id, verdict)
+            if verdict["by"] == "filter" and standing["by"] == "person":
+                self[id] = standing
+            elif verdict["accepted"] is not None:
+                self[id] = verdict
+            elif id in self._by_filter:
+                self[id] = self._by_filter[id]
 
 
 class PairStore:
@@ -183,15 +282,18 @@ class PairStore:
     def take_over(self, other: PairStore) -> int:
         """Copy the accepted pairs of another store that are not here yet, with their scores and verdicts, into this one,
         which is held for writing. Returns how many."""
-        new = [pair for pair in other.accepted() if pair.id not in self]
-        for pair in new:
+        new = set()
+        for pair in other.accepted():
+            if pair.id in self:
+                continue
             for path in filter(None, (pair.input, pair.target, pair.region)):
                 if not (self.folder / path).exists():
-                    write_whole(self.folder / path, (other.folder / path).read_bytes())
+                    self._write(path, (other.folder / path).read_bytes())
             self.add(pair)
-        if ids := {pair.id for pair in new}:
-            self.scores.append(*(record for record in other.scores if record["id"] in ids))
-            self.verdicts.append(*(verdict for id, verdict in other.last_verdicts().items() if id in ids))
+            new.add(pair.id)
+        if new:
+            self.scores.append(*(record for record in other.scores if record["id"] in new))
+            self.verdicts.append(*(verdict for id, verdict in other.last_verdicts().items() if id in new))
         return len(new)
 
     def image_path(self, id: str, role: str, ending: str = ".png") -> str:
@@ -199,7 +301,11 @@ class PairStore:
         return f"images/{id[:2]}/{id}-{role}{ending}"
 
     def write_image(self, relative: str, pixels: np.ndarray) -> None:
-        write_whole(self.folder / relative, encode_png(pixels))
+        self._write(relative, encode_png(pixels))
+
+    def _write(self, relative: str, data: bytes) -> None:
+        with room_in(self.folder):
+            write_whole(self.folder / relative, data)
 
     def read_image(self, relative: str) -> np.ndarray:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""
@@ -218,12 +324,8 @@ class PairStore:
         can look through the pairs while they are being made."""
         self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
 
-    def last_verdicts(self) -> dict[str, dict]:
-        """id → {"id", "accepted", "why": [reasons], "by"}: a person's verdict stands over a filter's."""
-        last: dict[str, dict[str, dict]] = {"filter": {}, "person": {}}
-        for verdict in self.verdicts:
-            last[verdict["by"]][verdict["id"]] = verdict
-        return last["filter"] | {id: given for id, given in last["person"].items() if given["accepted"] is not None}
+    def last_verdicts(self) -> Verdicts:
+        return Verdicts(self.verdicts)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ source's name and the number of the pair.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -26,7 +25,7 @@ from .descriptions import Description, Writer, leaks
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
 from .pictures import read_mask, read_picture
 from .sources import Source
-from .store import EditPair, PairStore
+from .store import DiskFull, EditPair, PairStore
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor, Settings
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own"))  # they need no mask or box
 DIED = "the process that worked on it died"
 SHORTEST = 16  # pixels a side; of less nothing can be hidden
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,6 @@ class Draft:
     words: dict[str, str] = field(default_factory=dict)
     place: str = ""
     hidden: str = ""
-
-
-
-
-class DiskFull(RethinkError):
-    """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
 
 
 class Opened:
@@ -238,17 +230,12 @@ def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> D
     if not (made.picture != opened.picture).any():
         raise RethinkError(f"{draft.operation} changed nothing in it")
     paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
-    try:
-        if not (store.folder / opened.target).exists():
-            store.write_image(opened.target, opened.picture)
-        store.write_image(paths["input"], made.picture)
-        if not made.touched.all():
-            paths["region"] = store.image_path(draft.id, "region")
-            store.write_image(paths["region"], made.touched)
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(f"pairs: no room left in {store.folder}; make room and run again, it goes on.") from error
-        raise
+    if not (store.folder / opened.target).exists():
+        store.write_image(opened.target, opened.picture)
+    store.write_image(paths["input"], made.picture)
+    if not made.touched.all():
+        paths["region"] = store.image_path(draft.id, "region")
+        store.write_image(paths["region"], made.touched)
     return replace(draft, **paths)
 
 
@@ -274,9 +261,14 @@ class Progress:
         return self.made / self.seconds if self.seconds else 0.0
 
     @property
-    def left(self) -> float:
-        """Seconds that the rest will take, at the pace so far."""
-        return self.seconds / self.seen * (self.total - self.seen) if self.seen else float("inf")
+    def left(self) -> str:
+        """How long the rest will take at the pace so far, as `clock` says it."""
+        return clock(self.seconds / self.seen * (self.total - self.seen)) if self.seen else "?"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 def synthesize(

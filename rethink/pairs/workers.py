@@ -20,8 +20,8 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .sources import Source, Spot
-from .store import PairStore
-from .synthesis import DIED, DiskFull, Draft, Recipe, lost_drafts, make_damaged
+from .store import DiskFull, PairStore
+from .synthesis import DIED, Draft, Recipe, lost_drafts, make_damaged
 
 PACKAGE = Path(__file__).resolve().parents[1]
 START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"

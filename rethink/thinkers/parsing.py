@@ -16,12 +16,14 @@ LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
 LONGEST_SCORE = 2_000
 
+_UNCLOSED = "reasoning not closed"
 _NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
 _FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=]\s*["\']?{_NUMBER}["\']?\s*(?=[,;\n}}]|$)', re.IGNORECASE)
-_ANY_FIELD = re.compile("[:=]")
+_WORD = re.compile(r"\w")
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|score|answer|checklist)>", re.IGNORECASE)
+_END = re.compile(r"</answer>(?:\s|<\|\w{1,40}\|>){0,20}\Z", re.IGNORECASE)
 _VERDICT = re.compile(r"^[ \t]{0,8}([0-9]{1,3})[ \t]{0,4}[.:)–-]?[ \t]{0,4}(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 
 
@@ -54,7 +56,8 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
         reasoning = reasoning or next((whole[k] for k in ("think", "reasoning") if isinstance(whole.get(k), str)), "")
     else:
         scores = _score_block(verdict, notes)
-        if scores is not None and not reasoning and not verdict.rstrip().endswith(">"):
+        unsure = not reasoning or _UNCLOSED in notes.said
+        if scores is not None and unsure and not _END.search(verdict[-1000:]):
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores = None
         prompt = _block(verdict, "answer", notes)
@@ -104,7 +107,7 @@ def _split(answer: str, notes: _Notes) -> tuple[str, str]:
             notes.add("reasoning given twice")
         end = lower.find("</think>", start)
         if end < 0:
-            notes.add("reasoning not closed")
+            notes.add(_UNCLOSED)
             return _unclosed(answer[start + len("<think>") :], "".join(verdict), reasoning)
         reasoning.append(answer[start + len("<think>") : end])
         at = end + len("</think>")
@@ -204,7 +207,8 @@ def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
         notes.add("scores as a list")
         return float(pair[1]), float(pair[2])
     fields = _FIELD.findall(text)
-    if sorted(name.lower() for name, _ in fields) != ["quality", "semantic"] or len(_ANY_FIELD.findall(text)) != 2:
+    more = _WORD.search(_FIELD.sub("", text).replace("```json", ""))  # a third field, a range, a doubt
+    if sorted(name.lower() for name, _ in fields) != ["quality", "semantic"] or more:
         notes.add("no two scores from 0 to 10")
         return None
     notes.add("scores not in plain JSON")

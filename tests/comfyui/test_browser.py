@@ -88,3 +88,23 @@ def test_a_dropped_workflow_shows_its_result(server, page, name):
     corner = results(server)[-1].getpixel((2, 2))  # a picture's corner shows its background
     assert share_of_color(after, corner) > share_of_color(before, corner) + 0.002
     assert page.problems == []
+
+
+OVERLAPS = """() => {
+    const boxes = app.graph.nodes.map(({title, pos, size}) =>
+        ({title, left: pos[0], top: pos[1] - LiteGraph.NODE_TITLE_HEIGHT, right: pos[0] + size[0], bottom: pos[1] + size[1]}));
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    return boxes.flatMap((a, i) => boxes.slice(0, i).filter((b) => meet(a, b)).map((b) => `${a.title} and ${b.title}`));
+}"""
+
+
+def test_no_nodes_of_a_workflow_overlap_at_the_size_that_they_have(page):
+    """A node grows to what its widgets need, whatever size the file says."""
+    page.wait_for_timeout(1000)
+    overlaps = {}
+    for path in sorted((PACK_ROOT / "workflows").glob("*.json")):
+        workflow = json.loads(path.read_text(encoding="utf-8"))
+        page.evaluate("([workflow, name]) => app.loadGraphData(workflow, true, true, name)", [workflow, path.stem])
+        page.wait_for_timeout(300)
+        overlaps[path.stem] = page.evaluate(OVERLAPS)
+    assert not any(overlaps.values()), overlaps

@@ -142,6 +142,8 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
 
     text.fill("make the circle as blue as the sky")
     page.get_by_role("button", name="Go on").first.click()
+    assert page.evaluate("document.activeElement.role") == "listbox", "the keyboard is not lost with the form"
+    page.locator(".rt-frame-pending", has_text="as blue as the sky").first.wait_for()
     turn(page, 2).first.wait_for(timeout=60_000)
     assert turn(page, 2).first.locator("ins").all_inner_texts() == ["as", "as the sky"]
 
@@ -178,6 +180,8 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
         page.get_by_role("button", name="Export").click()
     assert "data:image/png;base64," in download.value.path().read_text(encoding="utf-8")
     shoot(page, f"viewer-light-{page.canvas_kind}")
+    page.evaluate("app.rootGraph.clear(); app.rootGraph.add(LiteGraph.createNode('RethinkLoadTrajectory'))")
+    turn(page, 2).wait_for(timeout=30_000)  # without being queued
     server.post("/settings/Comfy.ColorPalette", "dark")
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
@@ -199,13 +203,20 @@ def ended(server):
 
 
 def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
+    wrap = """ids => {
+        for (const node of app.rootGraph.nodes.filter((node) => ids.without.includes(node.id))) app.rootGraph.remove(node);
+        app.canvas.selectItems([app.rootGraph.getNodeById(ids.edit)]);
+        app.extensionManager.command.execute('Rethink.WrapInThinkLoop');
+        return [...app.rootGraph.links.values()].map((link) => {
+            const [from, to] = [link.origin_id, link.target_id].map((id) => app.rootGraph.getNodeById(id));
+            return [from.type, from.outputs[link.origin_slot].name, to.type, to.inputs[link.target_slot].name].join(' ');
+        }).sort();
+    }"""
     ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
-    page.evaluate(f"app.canvas.selectItems([app.rootGraph.getNodeById({ids['edit']})])")
-    command(page, "Rethink.WrapInThinkLoop")
-    links = page.evaluate("""() => [...app.rootGraph.links.values()].map((link) => {
-        const [from, to] = [link.origin_id, link.target_id].map((id) => app.rootGraph.getNodeById(id));
-        return [from.type, from.outputs[link.origin_slot].name, to.type, to.inputs[link.target_slot].name].join(' ');
-    }).sort()""")
+    without_thinker = page.evaluate(wrap, {"edit": ids["edit"], "without": [ids["thinker"]]})
+    ids = build(page, thinker, SAMPLE, [["edit", "image", "preview", "images"]])
+    links = page.evaluate(wrap, {"edit": ids["edit"], "without": []})
+    assert links == without_thinker, "where there is no thinker, one is added"
     kinds = {"Open": "RethinkThinkLoopOpen", "Close": "RethinkThinkLoopClose", "Edit": "RethinkSampleEdit"}
     expected = [
         "Close image PreviewImage images",
@@ -224,13 +235,44 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
 
     turns = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'turns')"
     page.evaluate(f"{turns}.value = 3")
+    page.evaluate(INTO_A_SUBGRAPH)
     page.evaluate("app.queuePrompt(0)")
-    turn(page, 3).first.wait_for(timeout=90_000)
+    outside = turn(page, 1)
+    outside.wait_for(timeout=60_000)
+    assert page.locator(".rt-status:visible").count(), "the viewer outside sees the loop while it runs"
+    turn(page, 3).wait_for(timeout=90_000)
     assert len(ended(server)["steps"]) == 3
     shoot(page, f"viewer-wrapped-{page.canvas_kind}")
 
+    as_new = "app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()})"
+    page.evaluate(as_new)
+    outside.wait_for(state="detached")
+    assert not page.evaluate(SHOWS_A_RUN_INSIDE)
+    page.evaluate("app.queuePrompt(0)")  # the same again: ComfyUI answers out of its cache
+    outside.wait_for(timeout=60_000)
+    assert ended(server)["steps"]
+
     # As from the history: the workflow is loaded anew, then what its job has put out is handed over.
-    page.evaluate("app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()})")
-    turn(page, 1).first.wait_for(state="detached")
+    page.evaluate(as_new)
+    outside.wait_for(state="detached")
     page.evaluate("outputs => { app.nodeOutputs = outputs; }", newest(server)["outputs"])
-    turn(page, 1).first.wait_for(timeout=30_000)
+    outside.wait_for(timeout=30_000)
+    page.wait_for_function(SHOWS_A_RUN_INSIDE)
+
+
+INTO_A_SUBGRAPH = """() => {
+    const graph = app.rootGraph;
+    const [close] = graph.nodes.filter((node) => node.type === 'RethinkThinkLoopClose');
+    const viewer = LiteGraph.createNode('RethinkTrajectoryViewer');
+    graph.add(viewer);
+    viewer.pos = [close.pos[0], close.pos[1] + close.size[1] + 60];
+    close.connect(close.outputs.findIndex((output) => output.name === 'trajectory'), viewer, 0);
+    const loop = ['RethinkThinkLoopOpen', 'RethinkSampleEdit', 'RethinkThinkLoopClose'];
+    graph.convertToSubgraph(new Set(graph.nodes.filter((node) => loop.includes(node.type))));
+}"""
+SHOWS_A_RUN_INSIDE = """() => {
+    const [loop] = app.rootGraph.nodes.filter((node) => node.subgraph);
+    const [close] = loop.subgraph.nodes.filter((node) => node.type === 'RethinkThinkLoopClose');
+    const view = close.widgets.find((widget) => widget.name === 'rethink_trajectory').element;
+    return view.querySelector('.rt-idle').hidden;
+}"""

@@ -5,6 +5,7 @@ import json
 import pytest
 from comfy import model_management, utils
 
+from tests.editor_miniatures import as_diffusers, factors, write_lora
 from tests.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
 
 
@@ -101,6 +102,20 @@ def test_the_best_candidates_become_pairs_with_captions(draw):
     assert report.startswith("4 pairs kept now, of 8 candidates")
     again, report = draw(caption=["the red make"], instruction=["a"], edited_caption=["blue make"])
     assert {pair.id for pair in again} < {pair.id for pair in pairs} and report.startswith("0 pairs kept now")
+
+
+def test_a_lora_over_the_editor_takes_part_and_draws_pairs_of_its_own(draw, classes, models, text_to_image):
+    lora = write_lora(as_diffusers(factors(text_to_image)), models.loras).name
+    without, _ = draw()
+    pictures = {}
+    for strength in (0.0, 1.0):
+        editor, _ = classes["RethinkEditLoraLoader"].execute(text_to_image, lora, strength).result
+        pairs, report = draw(editor=editor)
+        assert report.startswith("2 pairs kept now") and pairs.only.isdisjoint(without.only)
+        pictures[strength] = {pair.seed: pairs.read_image(pair.target).tobytes() for pair in pairs}
+    plain = {pair.seed: without.read_image(pair.target).tobytes() for pair in without}
+    shared = plain.keys() & pictures[1.0]
+    assert pictures[0.0] == plain and shared and all(plain[seed] != pictures[1.0][seed] for seed in shared)
 
 
 def test_methods_and_weights_reach_the_drawing(draw):

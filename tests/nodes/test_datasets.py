@@ -2,6 +2,7 @@
 
 import io as bytes_io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,12 +11,17 @@ from PIL import Image
 
 
 @pytest.fixture
-def pairs(classes, models, results):
-    """Twelve pairs of one picture, some of them hardly damaged."""
+def synthesized(classes, models, results):
     photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
-    return classes["RethinkInverseEditSynthesizer"].execute(
-        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, ["pairs"], [12], [3], image=[photo]
+    return lambda seed: classes["RethinkInverseEditSynthesizer"].execute(
+        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, ["pairs"], [12], [seed], image=[photo]
     ).result[0]  # fmt: skip
+
+
+@pytest.fixture
+def pairs(synthesized):
+    """Twelve pairs of one picture, some of them hardly damaged."""
+    return synthesized(3)
 
 
 @pytest.fixture
@@ -121,6 +127,23 @@ def test_pairs_are_listed_page_by_page(pairs, review):
     while page := review.listing(key, after=seen[-1] if seen else "", count="5")["pairs"]:
         seen += [pair["id"] for pair in page]
     assert seen == [pair.id for pair in pairs]
+
+
+def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, monkeypatch):
+    key, (first, *_), read = review.publish(pairs), list(pairs), []
+    since = part("rethink.pairs.store").Ledger.since
+    lines = lambda self, place: (read.append(line) or line for line in since(self, place))  # noqa: E731
+    monkeypatch.setattr(part("rethink.pairs.store").Ledger, "since", lines)
+    review.verdict(key, first.id, False)
+    assert len(read) == 1 and review.listing(key, count="1")["pairs"][0]["state"] == "rejected"
+    review.verdict(key, first.id, None)
+    assert review.listing(key)["counts"]["rejected"] == 0 and len(read) == 2
+
+
+def test_a_folder_that_was_made_anew_is_read_anew(synthesized, review):
+    review.verdict(review.publish(synthesized(3)), min(ids(synthesized(3))), False)
+    shutil.rmtree(synthesized(3).folder)
+    assert review.listing(review.publish(synthesized(5)))["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
 
 
 def test_a_verdict_is_kept_with_the_pairs_and_stands_over_the_filter(filtered, pairs, review, classes):

@@ -71,6 +71,7 @@ def test_links_out_of_the_model_folders_are_refused(host, models, miniature, tmp
 def test_a_model_is_in_memory_once_and_goes_with_its_last_user(host, mini):
     first, second = (host.load_editor("mini", "auto", "none") for _ in range(2))
     assert first is second
+    assert host.load_editor("built-in", "auto", "none").name == "built-in", "as it was chosen, whatever its folder"
     assert host.load_editor("mini", "fp32", "none") is first  # what auto means here
     assert host.load_editor("mini", "bf16", "none") is not first
     with host.on_device(first, torch.rand(1, 16, 16, 3), 1):

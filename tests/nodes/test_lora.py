@@ -54,6 +54,7 @@ def test_it_changes_the_edit_and_leaves_the_editor_as_it_was(host, lora, add, ed
     changed, report = add(editor, lora)
     assert report == f"lora: {len(factors(editor))} of {len(factors(editor))} layers fit."
     stacked, _ = add(changed, lora, 0.5)
+    assert editor.name == "mini" and stacked.name == "mini + lora × 1 + lora × 0.5"  # by which runs know each other
     results = [edit(changed), edit(stacked), edit(add(editor, lora, -1.0)[0])]
     assert all((result - before).abs().max() > 1e-3 for result in results)
     assert not torch.equal(results[0], results[1])

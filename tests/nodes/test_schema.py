@@ -80,6 +80,12 @@ def test_every_input_has_a_tooltip_and_every_widget_a_default_within_its_limits(
                 assert default in options["options"]
 
 
+def test_no_socket_is_forced(described):
+    """The front end takes a saved node with a forced socket and one widget of a choice more for one of long ago, and
+    drops a value of it."""
+    assert not [name for node in described.values() for name, (_, options) in all_inputs_of(node).items() if "forceInput" in options]
+
+
 def test_execute_takes_exactly_the_inputs(described, classes):
     for node_id, node in described.items():
         parameters = inspect.signature(classes[node_id].execute).parameters

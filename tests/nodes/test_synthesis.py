@@ -1,11 +1,14 @@
 """What Inverse Edit Synthesizer makes of its inputs."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from comfy import model_management
 
 from tests.nodes.conftest import picture
+from tests.servers import completion, openai_server
 
 CONNECTED = "connected pictures"
 
@@ -22,7 +25,7 @@ def synthesize(classes, models, results, photo, part):
 
     def call(operation="cover", options=None, folder=None, **inputs):
         inputs = {"image": photo, "dataset": "pairs", "pairs": 2, "seed": 7, **inputs}
-        if "thinker" in inputs:
+        if isinstance(inputs.get("thinker"), Seer):
             inputs["thinker"] = part("rethink.thinkers.critique").Thinker(inputs["thinker"])
         lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
         options = {name: [value] for name, value in (options or {}).items()}
@@ -34,12 +37,15 @@ def synthesize(classes, models, results, photo, part):
     return call
 
 
+FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
+
+
 class Seer:
     """A Chat with eyes."""
 
     name = "seer"
 
-    def __init__(self, answer='{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'):
+    def __init__(self, answer=FACE):
         self.answer, self.asked = answer, []
 
     def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
@@ -62,12 +68,26 @@ def test_the_picture_is_the_target_and_only_the_touched_pixels_differ(synthesize
         assert (before[~region] == after[~region]).all() and (before[region] != after[region]).any()
 
 
-def test_the_mission_s_own_example(synthesize):
-    options = {"shape": "square", "fill": "black"}
-    pairs, _ = synthesize(options=options, thinker=Seer(), pairs=6)
-    assert all(text.endswith("He has brown hair and round glasses.") for text in instructions(pairs))
-    assert any("black square" in text or "black rectangle" in text for text in instructions(pairs))
-    assert any("the man's face" in text for text in instructions(pairs))
+def test_the_mission_s_own_example_by_a_thinker_on_a_server(synthesize, classes):
+    with openai_server() as server:
+        server.replies = [(200, completion(FACE), {})]
+        at = {"base_url": server.url, "model": "m", "key_variable": "", "timeout": 5, "retries": 0, "concurrency": 1}
+        (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "server", **at}, max_tokens=777).result
+        pairs, _ = synthesize(options={"shape": "square", "fill": "black"}, thinker=thinker, pairs=12)
+    assert "Remove the black square from the man's face. He has brown hair and round glasses." in instructions(pairs)
+    body = server.requests[0].body
+    assert body["max_tokens"] == 777, "as long as it may answer"
+    assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url", "image_url", "text"]
+
+
+def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(
+    synthesize, classes, models, vision_folder, RethinkError
+):
+    shutil.copytree(vision_folder, models.LLM / "mini")
+    at = {"folder": "mini", "dtype": "auto", "quantization": "none", "template": "Rethink's own"}
+    (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "local folder", **at}, max_tokens=16).result
+    with pytest.raises(RethinkError, match="(?s)not one pair could be made.*1 × the thinker's answer holds no JSON object$"):
+        synthesize(thinker=thinker, pairs=1)
 
 
 def test_the_thinker_finds_the_place(synthesize):

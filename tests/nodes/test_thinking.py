@@ -1,10 +1,12 @@
 """The nodes that think, on the stand-in: runs, records, what the front end is told, and what a person may do."""
 
 import copy
+import gc
 import json
 import shutil
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -140,11 +142,6 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert told("ended")[0]["stopped"] == "accepted" and told("ended")[0]["best"] == 1
 
 
-def test_messages_hold_no_pixels_and_stay_small(think, make_thinker):
-    think(make_thinker(said(2, 5, "b")), source=torch.rand(1, 256, 256, 3), turns=3)
-    assert max(len(json.dumps(data)) for _, data in server.sent) < 2000
-
-
 @BOTH
 def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thinker, part, loop):
     whole = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/whole")
@@ -180,6 +177,31 @@ def test_what_differs_is_not_gone_on_with(think, make_thinker, loop):
     for number, inputs in enumerate(({"seed": 1}, {"instruction": "else"}, {"checklist": True}, {"resume": False}), 2):
         done = think(make_thinker(said(9, 9)), loop, **inputs)
         assert done.trajectory.folder.name == f"thinking_0000{number}_", inputs
+
+
+@BOTH
+def test_a_thinker_that_is_asked_otherwise_does_not_go_on(think, make_thinker, loop):
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop)
+    for number, how in enumerate(({"temperature": 0.5}, {"max_tokens": 99}, {"template": "{source}{instruction}{edited}"}), 2):
+        done = think(replace(make_thinker(said(9, 9)), **how), loop)
+        assert done.trajectory.folder.name == f"thinking_0000{number}_", how
+
+
+def test_a_loop_goes_on_only_around_the_same_graph(think, make_thinker):
+    def body(image, **more):
+        paint = {"class_type": "Paint", "inputs": {"image": image, "prompt": ["4", 2], "seed": ["4", 3], **more}}
+        return {"10": paint, "6": {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["10", 0]}}}
+
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop=True)
+    folders = [
+        think(make_thinker(said(2, 2, "b")), loop=True, turns=2, extra=extra).trajectory.folder.name
+        for extra in (body(["4", 1], seed=7), body(["3", 0]), body(["5", 0]), body(["4", 1]))
+    ]
+    assert folders == ["thinking_00002_", "thinking_00003_", "thinking_00004_", "thinking_00001_"]  # ids do not count
 
 
 @BOTH
@@ -230,8 +252,8 @@ class Person(threading.Thread):
 @BOTH
 def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker, live, loop):
     def do(event, data):
-        if event == "next":
-            assert data["waiting"] and live.running()[0]["waiting"]
+        if event == "next" and data["waiting"]:
+            assert live.running()[0]["waiting"]
             return {
                 2: {"action": "prompt", "prompt": " paint it blue "}, 3: {"action": "go_on"},
                 4: {"action": "accept", "step": 0},
@@ -246,6 +268,9 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
     ]  # fmt: skip
     assert done.trajectory.stopped == "human" and done.trajectory.best == 0 and torch.equal(done.image, done.images[:1])
     assert live.running() == [] and not person.errors
+    assert [(data["turn"], data["prompt"], data["waiting"]) for data in told("next")] == [
+        (2, "b", True), (2, "paint it blue", False), (3, "c", True), (3, "c", False), (4, "d", True),
+    ], "the viewer shows by which prompt a turn is made"  # fmt: skip
 
 
 @BOTH
@@ -381,10 +406,24 @@ def test_what_was_remembered_of_a_run_is_given_back(load, think, models, vision_
         assert thinker.chat._chat._remembered is None
 
 
-def test_many_turns_of_a_loop_stay_cheap(think, make_thinker):
-    done = think(make_thinker(said(2, 2, "b")), loop=True, turns=60)
-    assert len(done.trajectory.steps) == 60
-    assert max(map(len, done.outputs)) < 60 * 8
+@BOTH
+def test_two_hundred_turns_keep_no_pictures_and_send_none(think, make_thinker, loop):
+    held = {}
+
+    class Counting(Looks):
+        def chat_all(self, requests, **options):
+            if len(self.batches) + 1 in (20, 200):
+                gc.collect()
+                tensors = (thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor))
+                held[len(self.batches) + 1] = len({t.data_ptr() for t in tensors if t.shape == source.shape})
+            return super().chat_all(requests, **options)
+
+    source = torch.rand(1, 48, 40, 3)
+    done = think(make_thinker(chat=Counting()), loop, source=source, turns=200)
+    assert len(done.trajectory.steps) == 200 and max(map(len, done.outputs)) < 200 * 8
+    of_the_graph = 180 if loop else 0  # ComfyUI keeps what the nodes in between make
+    assert held[200] == held[20] + of_the_graph
+    assert max(len(json.dumps(data)) for _, data in server.sent) < 2000
 
 
 @BOTH
@@ -512,6 +551,7 @@ def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
     backend = {"backend": "local folder", "folder": "owner/vision", "dtype": "fp32", "quantization": "none"}
     first = load(backend=backend | {"template": "owner/vision/own.txt"}, max_tokens=16)
     second = load(backend=backend | {"template": "Rethink's own"})
+    assert first.chat.name == "owner/vision", "as it was chosen"
     assert first.chat is second.chat and first.template == "{source}{edited}{instruction}" != second.template
     with pytest.raises(RethinkError, match="The answer: "):
         critique(first, SOURCE * 0)

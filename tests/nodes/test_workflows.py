@@ -15,10 +15,12 @@ from tests.standin.executor import DYNAMIC, run, validate
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 NOTES = ("Note", "MarkdownNote")
+TITLE = 30  # height of the bar above a node
 # ComfyUI's own models run in ComfyUI itself: tests/comfyui/test_native.py
 RUNNABLE = [n for n in NAMES if "UNETLoader" not in (WORKFLOWS / f"{n}.json").read_text(encoding="utf-8")]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 MODELS = {"FLUX.1-Kontext-dev": "flux_kontext", "Qwen-Image-Edit-2511": "qwen_image_edit_plus"}  # → their miniatures
+EDIT = "make it snow\n%%\na street in the snow"  # what a miniature of a language model would not think of
 TEXT_TO_IMAGE = ("stable-diffusion-v1-5",)
 
 
@@ -85,6 +87,8 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
         elif node["class_type"] == "RethinkEditLoraLoader":
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
+        elif node["class_type"] == "RethinkCaptionToEdit":
+            monkeypatch.setattr(part("nodes.host").HostedChat, "chat", lambda self, messages, images, **options: EDIT)
         elif node["class_type"] == "RethinkLoadThinker":
             if inputs["backend"] != "built-in" or not tiny.THINKER_FOLDER.exists():
                 folder = inputs.get("backend.folder", "miniature")
@@ -100,7 +104,8 @@ def test_there_are_workflows():
     assert {
         "built_in_edit", "edit_chain", "variations", "flux_kontext", "qwen_image_edit", "lora_stack",
         "keep_unchanged_pixels", "built_in_think", "think_any_graph", "kontext_think", "qwen_server_think",
-        "native_think",
+        "native_think", "inverse_edit_pairs", "inverse_edit_with_editor", "filter_and_save_pairs", "prompt_to_prompt_pairs",
+        "caption_edit_pairs",
     } <= set(NAMES)  # fmt: skip
 
 
@@ -126,8 +131,9 @@ def test_the_drag_and_drop_file_is_whole_and_explained(name, classes, models):
         assert link in nodes[origin]["outputs"][slot]["links"]
         assert nodes[target]["inputs"][input_slot]["link"] == link
         assert nodes[origin]["outputs"][slot]["type"] == io_type
+    assert all(group["title"] for group in workflow["groups"])
     boxes = [(*node["pos"], *node["size"]) for node in nodes.values()]
-    corners = [(left, top, left + width, top + height) for left, top, width, height in boxes]
+    corners = [(left, top - TITLE, left + width, top + height) for left, top, width, height in boxes]
     for i, (left, top, right, bottom) in enumerate(corners):
         for other in corners[:i]:
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top, "nodes overlap"

@@ -1,25 +1,23 @@
 """The loop: what it tries, what it takes for the best, when it stops, and how it goes on."""
 
+import gc
 import itertools
+from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 
+from rethink.editors.loading import load_editor
+from rethink.editors.protocol import RECOMMENDED, Settings
 from rethink.errors import RethinkError
 from rethink.loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
 from rethink.thinkers.critique import Thinker
+from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
-from tests.thinking import SOURCE, Looks, Painter, Says, gone, said, thinker
-
-
-def drained(run):
-    """(all steps, why it stopped)."""
-    steps = []
-    while True:
-        try:
-            steps.append(next(run))
-        except StopIteration as end:
-            return steps, end.value
+from tests.miniature_thinkers import write_thinker
+from tests.miniatures import write_folder
+from tests.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
 
 
 def think(thinker, instruction="make it red", editor=None, source=SOURCE, **options):
@@ -233,6 +231,29 @@ def test_pixels_are_of_the_current_turn_only():
     assert all(steps[-1].image is not None for steps in seen)
 
 
+def test_memory_is_flat_over_two_hundred_turns(tmp_path):
+    class NewWords(Looks):
+        """Looks with a model, and speaks better than a model of random weights."""
+
+        chat_within = load_thinker(write_thinker(tmp_path / "thinker"))
+
+        def chat_all(self, requests, **options):
+            self.chat_within.chat_all(requests, **options | {"max_tokens": 1})
+            return super().chat_all(requests, **options)
+
+    editor = load_editor(write_folder(tmp_path / "editor", "StableDiffusionInstructPix2PixPipeline"))
+    source = torch.rand(1, 96, 96, 3)
+    run = think_while_edit(editor, Thinker(NewWords()), source, "make it red", settings=Settings(steps=1), turns=200)
+    used = {}
+    for trajectory in record(new_trajectory(tmp_path / "run", source, "make it red", {}), run):
+        if len(trajectory.steps) in (20, 200):
+            gc.collect()
+            used[len(trajectory.steps)] = psutil.Process().memory_info().rss
+    assert len({step.prompt for step in trajectory.steps}) > 150
+    assert used[200] < used[20] + 90 * source.nbytes  # one picture kept a turn would be twice that
+    assert (trajectory.folder / "trajectory.json").stat().st_size < 200 * 1000
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -253,9 +274,13 @@ def test_mistakes_are_one_sentence(options, sentence):
         think(thinker(said(2, 2)), **options)
 
 
-def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
-    from rethink.editors.protocol import Settings
+def test_a_record_from_before_a_choice_was_recorded_can_be_gone_on_with(tmp_path):
+    how = options_of(Rules(), RECOMMENDED, "painter", thinker(""))
+    older = {name: choice for name, choice in how.items() if name not in ("template", "max_tokens", "temperature")}
+    check_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
 
+
+def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
     critic = thinker("")
     how = options_of(Rules(), Settings(), "painter", critic)
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
@@ -265,9 +290,16 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
         options_of(Rules(), Settings(steps=9), "painter", critic),
         options_of(Rules(), Settings(), "painter", critic, judge=critic),
         options_of(Rules(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
+        options_of(Rules(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
+        options_of(Rules(), Settings(), "painter", replace(critic, max_tokens=9)),
+        options_of(Rules(), Settings(), "painter", replace(critic, temperature=0.5)),
     ):
         with pytest.raises(RethinkError, match="another choice"):
             check_same_run(run, SOURCE, "make it red", other)
+    judged = new_trajectory(tmp_path / "judged", SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, critic))
+    with pytest.raises(RethinkError, match="another choice of judge_temperature"):
+        warm = replace(critic, temperature=0.5)
+        check_same_run(judged, SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, warm))
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
         with pytest.raises(RethinkError, match="another picture or instruction"):
             check_same_run(run, source, instruction, how)

@@ -2,11 +2,14 @@
 
 import pytest
 
+from rethink.editors.loading import load_editor
+from rethink.loop import think_while_edit
 from rethink.thinkers.critique import Thinker, critique, polish
 from rethink.thinkers.loading import load_thinker
-from rethink.tiny import THINKER_FOLDER, render, sample_task
+from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import draw_lesson, plain_requests
+from tests.thinking import drained
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +37,24 @@ def test_it_puts_unusual_wordings_plainly(thinker):
     tasks = [sample_task(seed, "unusual", wording="held_out") for seed in range(12)]
     prompts = [polish(thinker, render([task.source]), task.instruction, 0) for task in tasks]
     assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 6
+
+
+def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_met(thinker):
+    editor, runs, verdicts = load_editor(EDITOR_FOLDER), [], []
+    for seed in range(4):
+        task = sample_task(seed, LEVELS[seed % len(LEVELS)], wording="held_out")
+        # Scores that any edit reaches: nothing but the demands is waited for.
+        run = think_while_edit(
+            editor, thinker, render([task.source]), task.instruction, turns=3, checklist=True, accept=(0, 0)
+        )  # fmt: skip
+        steps, end = drained(run)
+        lists = [step.critique.checklist for step in steps]
+        assert len(lists[0]) > 1 and len({tuple(demand.text for demand in demands) for demands in lists}) == 1
+        *before, last = (
+            all(d.met for d in step.critique.checklist) and not step.preservation.unchanged for step in steps
+        )  # fmt: skip
+        assert not any(before) and last == (end.reason == "accepted")
+        runs.append((len(steps), end.reason))
+        verdicts += [demand.met for demands in lists for demand in demands]
+    assert verdicts.count(None) < 0.1 * len(verdicts) and {True, False} <= set(verdicts)
+    assert any(reason == "accepted" for _, reason in runs) and max(runs)[0] > 1

@@ -63,9 +63,10 @@ def page(browser, html):
 
 
 def opened(browser, path, **options):
-    page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)
+    page = browser.new_page(**{"viewport": {"width": 1440, "height": 900}, **options})
     page.problems, page.asked = [], []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("console", lambda message: page.problems.append(message.text))
     page.on("request", lambda request: page.asked.append(request.url))
     page.goto(path.as_uri())
     page.wait_for_selector(SELECTED)
@@ -104,7 +105,7 @@ def test_keys_do_what_they_say(page, run):
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement")
     page.evaluate("document.exitFullscreen()")
-    page.get_by_role("radio", name="Difference").click()  # the mouse leaves the keys where they were
+    page.get_by_role("button", name="Difference").click()  # the mouse leaves the keys where they were
     page.keyboard.press("End")
     assert mode(page) == "difference" and page.locator("h2").inner_text() == f"Turn {run.steps[-1].turn}"
     assert best.turn <= run.steps[-1].turn
@@ -155,6 +156,8 @@ def test_a_screen_reader_is_told(page, run):
     assert (active.get_attribute("aria-setsize"), active.get_attribute("aria-posinset")) == ("4", str(step.turn))
     nameless = "[...document.querySelectorAll('button')].filter(b => b.checkVisibility() && !b.ariaLabel && !b.innerText.trim()).length"
     assert page.evaluate(nameless) == 0
+    read = strip.aria_snapshot()
+    assert read.count('option "Turn') == 4 and "Source" not in read, "a list of turns, and of nothing else"
     page.keyboard.press("ArrowLeft")
     assert strip.get_attribute("aria-activedescendant").endswith(f"-{step.turn - 1}")
 
@@ -165,6 +168,46 @@ def test_it_follows_the_theme(browser, html, theme, dark):
     page = opened(browser, html, color_scheme=theme)
     screen = Image.open(io.BytesIO(shoot(page, f"html-{theme}"))).convert("L")
     assert (np.asarray(screen).mean() < 100) == dark
+    page.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_everything_is_below_each_other_and_nothing_is_cut_off(browser, html, theme):
+    page = opened(browser, html, color_scheme=theme, viewport={"width": 390, "height": 844})
+    shoot(page, f"html-phone-{theme}")
+    cut = """() => [document.documentElement, ...document.querySelectorAll('h1, .rt-panel, .rt-modes')]
+        .filter((part) => part.scrollWidth > part.clientWidth || part.tagName != 'HTML' && part.scrollHeight > part.clientHeight)
+        .map((part) => part.className)"""
+    assert page.evaluate(cut) == []
+    tops = [page.locator(part).bounding_box()["y"] for part in (".rt-stage", STRIP, ".rt-panel", ".rt-facts")]
+    assert tops == sorted(tops) and not page.locator(".rt-keys").is_visible()
+    page.close()
+    assert page.problems == []
+
+
+@needs_chromium
+def test_frames_grow_with_the_strip_and_their_pictures_fill_them(page):
+    frame, picture = page.locator(".rt-frame").first, page.locator(".rt-frame .rt-thumb").first
+    assert frame.bounding_box()["width"] == 156
+    for height, width in ((320, 242), (800, 320)):  # two lines of prompt are left; then as wide as a frame becomes
+        page.add_style_tag(content=f".rt-viewer .rt-track {{ height: {height}px; }}")
+        page.wait_for_function("width => document.querySelector('.rt-frame').offsetWidth === width", arg=width)
+        box = picture.bounding_box()
+        assert box["height"] == pytest.approx(box["width"], abs=4)
+        assert page.locator(f"{SELECTED} .rt-prompt").bounding_box()["y"] > box["y"] + box["height"]
+    assert page.locator(SELECTED).is_visible()
+
+
+@needs_chromium
+def test_a_frame_says_all_there_is_to_say_of_it(browser, html, tmp_path):
+    same = tmp_path / "same.html"
+    same.write_text(html.read_text(encoding="utf-8").replace('"unchanged": false', '"unchanged": true'), encoding="utf-8")
+    page = opened(browser, same)
+    marks = page.locator("[role=option][aria-posinset='1'] .rt-chips span")
+    assert marks.all_inner_texts() == ["nothing changed", "2 candidates"]
+    upper, lower = (mark.bounding_box() for mark in marks.all())
+    assert upper["y"] + upper["height"] <= lower["y"]
     page.close()
 
 
@@ -210,6 +253,9 @@ def test_words_that_changed(browser):
 
     assert diff("make it red", "make it red") == []
     assert diff("make it red", "make the star red") == [("gone", "it"), ("new", "the star")]
+    assert diff("make the big one red", "turn the small star blue, please") == [
+        ("gone", "make the big one red"), ("new", "turn the small star blue, please")
+    ], "a word that stayed by chance is no thread to read along"  # fmt: skip
     assert diff("a b c", "a c") == [("gone", "b")]
     assert diff("", " add a  fox\n") == [("new", "add a  fox")]
     assert diff("把星星变红", "把月亮变红") == [("gone", "星星"), ("new", "月亮")]

@@ -5,7 +5,7 @@ import { element, framed, icon, setAttribute } from "./dom.mjs";
 
 export const MODES = { compare: "Compare", source: "Source", result: "Result", difference: "Difference" };
 const SCALES = [1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32]; // screen pixels a pixel
-const MARGIN = 24; // CSS pixels left free around a picture that fits
+const MARGIN = 0.03; // of the stage, left free on every side of a picture that fits
 
 export class Comparer {
   #before = element("img", { class: "rt-picture", alt: "", draggable: "false" });
@@ -31,9 +31,10 @@ export class Comparer {
   #legend = element(
     "div",
     { class: "rt-legend" },
-    "no change",
+    element("i", { class: "rt-unchanged" }),
+    "unchanged",
     element("i", { style: `background:${legend}` }),
-    `${FULL} levels and more`,
+    `up to ${FULL} of 255 and more`,
   );
   #note = element("div", { class: "rt-note", role: "status" });
   #scaleText = element("output", { class: "rt-scale", "aria-label": "Scale" });
@@ -154,7 +155,7 @@ export class Comparer {
   #shownScale() {
     if (this.#scale !== null) return this.#scale;
     const { width, height } = this.#size();
-    const room = (side) => Math.max(1, (side - 2 * MARGIN) * devicePixelRatio);
+    const room = (side) => Math.max(1, side * (1 - 2 * MARGIN) * devicePixelRatio);
     const fits = Math.min(room(this.#stage.clientWidth) / width, room(this.#stage.clientHeight) / height);
     return fits >= 1 ? Math.floor(fits) : fits;
   }

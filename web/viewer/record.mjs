@@ -12,8 +12,7 @@ export function turnsOf(record) {
   record.steps.forEach((step, index) => {
     let turn = turns.at(-1);
     if (turn?.number !== step.turn) {
-      const before = turn ? turn.prompt : record.instruction;
-      const diff = wordDiff(before, step.prompt);
+      const diff = diffOf(step, turn ? turn.prompt : record.instruction);
       turn = { number: step.turn, prompt: step.prompt, promptBy: step.prompt_by, steps: [], lead: index, diff };
       turns.push(turn);
     }
@@ -21,6 +20,13 @@ export function turnsOf(record) {
     if (isBetter(step, record.steps[turn.lead])) turn.lead = index;
   });
   return turns;
+}
+
+const diffs = new WeakMap(); // step → {before, diff}: a run is looked at again and again while it grows
+
+function diffOf(step, before) {
+  if (diffs.get(step)?.before !== before) diffs.set(step, { before, diff: wordDiff(before, step.prompt) });
+  return diffs.get(step).diff;
 }
 
 /** The loop's own order: an edit that changed something, one that has a score, the higher score; ties to the earlier. */

@@ -7,10 +7,11 @@ const PHASES = { editing: "editing", thinking: "the thinker is looking" };
 
 /**
  * A bar that says where the loop is. `send(order)` is called with {action: "accept", step} | {action: "stop"} |
- * {action: "hold"} | {action: "go_on"} | {action: "prompt", prompt}.
+ * {action: "hold"} | {action: "go_on"} | {action: "prompt", prompt}; `onleave()` when the form that had the keyboard goes.
  */
 export class Steering {
   #send;
+  #onleave;
   #view = null;
   #selected = -1;
   #proposal = ""; // the prompt that comes next unless a person writes another
@@ -65,8 +66,9 @@ export class Steering {
     this.#form,
   );
 
-  constructor(send) {
+  constructor({ send, onleave }) {
     this.#send = send;
+    this.#onleave = onleave;
   }
 
   /** selected: the step that Accept would take. */
@@ -86,7 +88,7 @@ export class Steering {
     }
     const of = record.options?.rules?.turns ? ` of ${record.options.rules.turns}` : "";
     const turn = live.next?.turn ?? 1;
-    const phase = live.waiting ? "waiting for you: what shall it be told?" : (PHASES[live.phase] ?? "");
+    const phase = live.waiting ? "waiting for you" : (PHASES[live.phase] ?? "");
     const promise = this.#writing && !live.waiting ? "; then it waits for you" : "";
     this.#status.replaceChildren(
       element("i", { class: live.waiting ? "rt-pulse" : "rt-spinner" }),
@@ -129,7 +131,8 @@ export class Steering {
   #done() {
     this.#writing = false;
     this.#text.value = this.#proposal;
-    this.show({ ...this.#view, live: { ...this.#view.live, waiting: false } }, this.#selected);
+    this.show({ ...this.#view, live: { ...this.#view.live, waiting: false, phase: "editing" } }, this.#selected);
+    this.#onleave();
   }
 
   #key(event) {

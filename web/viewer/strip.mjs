@@ -3,8 +3,12 @@
 import { element, framed, icon, setAttribute } from "./dom.mjs";
 import { describe, number, verdictOf } from "./record.mjs";
 
-const FRAME = 156; // CSS pixels, as in viewer.css
+const [NARROWEST, WIDEST] = [156, 320]; // of a frame, in CSS pixels like all that follows
 const GAP = 10;
+const WORDS = 44; // height of a frame around its picture and the lines of its prompt, as in viewer.css
+const LINE = 16.8;
+const FEWEST = 2; // lines of a prompt
+const AT_ONCE = 3; // frames that a strip shall have room for before they grow
 const BEYOND = 2; // frames kept ready on either side
 
 let strips = 0;
@@ -14,6 +18,8 @@ export class Strip {
   #selected = -1; // index of a step
   #frames = new Map(); // place in the strip → its element
   #track = element("div", { class: "rt-track" });
+  #frame = NARROWEST; // width of every frame
+  #aspect = null; // width by height of the pictures; null: none has been seen
   #list;
   #id = `rt-strip-${++strips}`;
   #onselect;
@@ -37,7 +43,8 @@ export class Strip {
       },
       this.#track,
     );
-    new ResizeObserver(framed(() => this.#draw())).observe(this.#list);
+    new ResizeObserver(framed(() => this.#fit())).observe(this.#list);
+    this.#track.addEventListener("load", ({ target }) => this.#measure(target), true);
   }
 
   get element() {
@@ -47,10 +54,10 @@ export class Strip {
   /** view: {record, turns, address, pending}, see viewer.mjs. selected: the index of a step. */
   show(view, selected) {
     const grown = this.#view && view.turns.length > this.#view.turns.length;
-    const atEnd = this.#list.scrollLeft + this.#list.clientWidth >= this.#list.scrollWidth - FRAME;
+    const atEnd = this.#list.scrollLeft + this.#list.clientWidth >= this.#list.scrollWidth - this.#frame;
+    if (view.address(view.record.source) !== this.#view?.address(this.#view.record.source)) this.#aspect = null;
     this.#view = view;
-    const places = view.turns.length + 1 + Number(Boolean(view.pending));
-    this.#track.style.width = `${places * (FRAME + GAP) - GAP}px`;
+    this.#widen();
     for (const [place, frame] of this.#frames) if (frame.dataset.key !== this.#key(place)) this.#drop(place);
     if (selected !== this.#selected) this.select(selected);
     else if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth;
@@ -60,13 +67,57 @@ export class Strip {
   select(selected) {
     this.#selected = selected;
     const place = this.#placeOf(selected);
-    const left = place * (FRAME + GAP);
-    if (left < this.#list.scrollLeft + GAP) this.#list.scrollLeft = place === 1 ? 0 : left - FRAME / 2;
-    const over = left + FRAME + FRAME / 2 - this.#list.scrollLeft - this.#list.clientWidth;
-    if (over > 0) this.#list.scrollLeft += over;
+    this.#reveal(place);
     this.#draw();
     this.#frames.forEach((frame, at) => at && setAttribute(frame, "aria-selected", String(at === place)));
     setAttribute(this.#list, "aria-activedescendant", place > 0 && `${this.#id}-${place}`);
+  }
+
+  /** Bring a frame into sight, with half of its neighbour, so that one sees that it goes on there. */
+  #reveal(place) {
+    const [left, list] = [this.#left(place), this.#list];
+    if (left < list.scrollLeft) list.scrollLeft = place === 1 ? 0 : left - this.#frame / 2;
+    const right = left + this.#frame;
+    if (right > list.scrollLeft + this.#room()) list.scrollLeft = right + this.#frame / 2 - this.#room();
+  }
+
+  #left = (place) => place * (this.#frame + GAP);
+
+  /** The width that frames have, without the padding. */
+  #room() {
+    const { paddingLeft, paddingRight } = getComputedStyle(this.#list);
+    return this.#list.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+  }
+
+  #widen() {
+    const { turns, pending } = this.#view;
+    this.#track.style.width = `${this.#left(turns.length + 1 + Number(Boolean(pending))) - GAP}px`;
+  }
+
+  /** The first picture of a run that has come says how wide by high they are. */
+  #measure({ naturalWidth, naturalHeight }) {
+    if (this.#aspect !== null) return;
+    this.#aspect = naturalWidth / naturalHeight;
+    this.#fit();
+  }
+
+  /** Frames as large as the strip's height and pictures' shape let them be, and as many lines of prompt as are left. */
+  #fit() {
+    if (!this.#view || !this.#list.clientWidth) return;
+    const [height, aspect] = [this.#track.clientHeight - WORDS, this.#aspect ?? 1];
+    const widest = Math.min(WIDEST, (this.#room() - (AT_ONCE - 1) * GAP) / AT_ONCE);
+    const width = Math.round(Math.max(NARROWEST, Math.min(widest, (height - FEWEST * LINE) * aspect)));
+    const picture = Math.min(width / aspect, height - FEWEST * LINE);
+    this.#list.style.setProperty("--frame", `${width}px`);
+    this.#list.style.setProperty("--picture", `${picture}px`);
+    this.#list.style.setProperty("--lines", Math.floor((height - picture) / LINE + 0.01));
+    if (width !== this.#frame) {
+      this.#frame = width;
+      this.#widen();
+      for (const [place, frame] of this.#frames) frame.style.left = `${this.#left(place)}px`;
+      this.#reveal(this.#placeOf(this.#selected));
+    }
+    this.#draw();
   }
 
   /** 0 is the source, 1 the first turn. */
@@ -77,15 +128,15 @@ export class Strip {
   #draw() {
     if (!this.#view || !this.#list.clientWidth) return;
     const { turns, pending } = this.#view;
-    const first = Math.max(0, Math.floor(this.#list.scrollLeft / (FRAME + GAP)) - BEYOND);
-    const seen = Math.ceil(this.#list.clientWidth / (FRAME + GAP)) + 2 * BEYOND;
+    const first = Math.max(0, Math.floor(this.#list.scrollLeft / this.#left(1)) - BEYOND);
+    const seen = Math.ceil(this.#list.clientWidth / this.#left(1)) + 2 * BEYOND;
     const last = Math.min(turns.length + Number(Boolean(pending)), first + seen);
     for (const place of this.#frames.keys()) if (place < first || place > last) this.#drop(place);
     for (let place = first; place <= last; place++) {
       if (this.#frames.has(place)) continue;
       const frame = this.#make(place);
       frame.dataset.key = this.#key(place);
-      frame.style.left = `${place * (FRAME + GAP)}px`;
+      frame.style.left = `${this.#left(place)}px`;
       this.#frames.set(place, frame);
       const next = [...this.#frames.keys()].filter((other) => other > place).sort((a, b) => a - b)[0];
       this.#track.insertBefore(frame, next === undefined ? null : this.#frames.get(next)); // read in their order
@@ -116,8 +167,8 @@ export class Strip {
     const { record, address } = this.#view;
     return element(
       "figure",
-      { class: "rt-frame rt-frame-source", role: "presentation" },
-      element("div", { class: "rt-thumb" }, picture(address(record.source), "The source picture")),
+      { class: "rt-frame rt-frame-source", "aria-hidden": "true" },
+      element("div", { class: "rt-thumb" }, picture(address(record.source), "")),
       element("figcaption", { class: "rt-frame-head" }, element("b", {}, "Source")),
       element("p", { class: "rt-prompt", title: record.instruction }, record.instruction),
     );
@@ -147,8 +198,12 @@ export class Strip {
         { class: "rt-thumb" },
         picture(address(step.file), ""),
         best ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star")) : null,
-        turn.steps.length > 1 ? element("span", { class: "rt-chip" }, `${turn.steps.length} candidates`) : null,
-        step.preservation.unchanged ? element("span", { class: "rt-chip" }, "nothing changed") : null,
+        element(
+          "div",
+          { class: "rt-chips" },
+          step.preservation.unchanged ? element("span", {}, "nothing changed") : null,
+          turn.steps.length > 1 ? element("span", {}, `${turn.steps.length} candidates`) : null,
+        ),
       ),
       element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${turn.number}`), scores(verdict)),
       prompt(turn.diff, false, "rt-prompt"),
@@ -159,7 +214,7 @@ export class Strip {
     const { pending, live } = this.#view;
     return element(
       "div",
-      { class: "rt-frame rt-frame-pending", role: "presentation" },
+      { class: "rt-frame rt-frame-pending", "aria-hidden": "true" },
       element("div", { class: "rt-thumb" }, element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })),
       element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${pending.turn}`)),
       element("p", { class: "rt-prompt" }, pending.prompt),

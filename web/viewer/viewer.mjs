@@ -24,7 +24,7 @@ export class Viewer {
   #selected = -1;
   #title = element("h1", { class: "rt-title" });
   #about = element("p", { class: "rt-about" });
-  #modes = element("div", { class: "rt-modes", role: "radiogroup", "aria-label": "What is shown" });
+  #modes = element("div", { class: "rt-modes", role: "group", "aria-label": "What is shown" });
   #comparer = new Comparer((mode) => this.#showMode(mode));
   #panel = element("div", {
     class: "rt-panel",
@@ -46,10 +46,10 @@ export class Viewer {
   constructor({ send = () => {}, onexport = null, onclose = null, onselect = () => {} } = {}) {
     this.#onclose = onclose;
     this.#onselect = onselect;
-    this.#steering = new Steering(send);
+    this.#steering = new Steering({ send, onleave: () => this.focus() });
     for (const [mode, name] of Object.entries(MODES)) {
       const onclick = () => (this.#comparer.mode = mode);
-      this.#modes.append(tool({ role: "radio", "data-mode": mode, onclick }, name));
+      this.#modes.append(tool({ "data-mode": mode, onclick }, name));
     }
     this.element = element(
       "div",
@@ -121,7 +121,7 @@ export class Viewer {
   #summary() {
     const { record, turns, live } = this.#view;
     const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
-    const names = [record.options?.editor, record.options?.thinker].filter(Boolean).join(" + ");
+    const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
     const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
     const message = !live && record.message ? ` · ${record.message}` : "";
     return [state, ` ${count}${names ? ` · ${names}` : ""}${message}`];
@@ -162,13 +162,12 @@ export class Viewer {
     const { record, address } = this.#view;
     return element(
       "div",
-      { class: "rt-candidates", role: "radiogroup", "aria-label": "Candidates" },
+      { class: "rt-candidates", role: "group", "aria-label": "Candidates" },
       turn.steps.map((index) => {
         const step = record.steps[index];
         const label = `Candidate ${step.candidate + 1}, score ${number(step.score)}`;
         const attributes = {
-          role: "radio",
-          "aria-checked": String(index === selected),
+          "aria-pressed": String(index === selected),
           "aria-label": label,
           title: label,
         };
@@ -194,7 +193,7 @@ export class Viewer {
 
   #showMode(mode) {
     for (const button of this.#modes.children) {
-      button.setAttribute("aria-checked", String(button.dataset.mode === mode));
+      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
     }
   }
 
@@ -307,5 +306,5 @@ function keys() {
     "+ − 0 1": "zoom",
     f: "fullscreen",
   };
-  return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), does));
+  return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`));
 }

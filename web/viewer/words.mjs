@@ -5,7 +5,7 @@ const MOST = 1500; // words in the middle that differ: beyond, the table of the 
 
 /**
  * Pieces of `after` with what is gone from `before` between them: [{kind: "same" | "new" | "gone", text}, …].
- * Without the gone ones, the texts join to `after`, letter by letter.
+ * Without the gone ones, the texts join to `after`, letter by letter. Where less than a third has stayed, all is new.
  */
 export function wordDiff(before, after) {
   const [old, now] = [tokens(before), tokens(after)];
@@ -16,7 +16,9 @@ export function wordDiff(before, after) {
   const middle = changes(old.slice(head, old.length - tail), now.slice(head, now.length - tail));
   const same = (list) => list.map((token) => ({ kind: "same", token }));
   const all = [...same(now.slice(0, head)), ...middle, ...same(tail ? now.slice(-tail) : [])];
-  return joined(all, after.match(/^\s*/)[0]);
+  const kept = all.filter(({ kind }) => kind === "same").length;
+  const byChance = kept * 3 < Math.max(old.length, now.length); // such words would only scatter the marks
+  return joined(byChance ? whole(old, now) : all, after.match(/^\s*/)[0]);
 }
 
 /** Words with the white space that follows them. */

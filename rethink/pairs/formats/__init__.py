@@ -15,7 +15,7 @@ from pathlib import Path
 from ...errors import RethinkError
 from ..pictures import read_picture
 from ..sheet import contact_sheet
-from ..store import EditPair, PairStore
+from ..store import EditPair, PairStore, room_in
 from . import reading, writing
 
 SHEET = 12  # pairs on the contact sheet
@@ -139,10 +139,11 @@ def _write_readme(
         f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
         *(f"| {kind} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
     ]  # fmt: skip
-    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
-    if count:
-        shown = islice(pairs(), 0, None, max(1, count // SHEET))
-        contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
+    with room_in(folder):
+        (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+        if count:
+            shown = islice(pairs(), 0, None, max(1, count // SHEET))
+            contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
 
 
 def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:

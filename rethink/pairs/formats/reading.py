@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import tarfile
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ..pictures import ENDINGS
-from ..store import stays_inside
+from ..store import json_lines, stays_inside
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,14 @@ class Found:
 
 
 def read_imagefolder(folder: Path) -> Iterator[Found]:
-    for record in _json_lines(folder / "metadata.jsonl"):
+    for record in json_lines(folder / "metadata.jsonl", "import"):
         files = (record.get("input_image_file_name", ""), record.get("edited_image_file_name", ""))
         yield _from_files(folder, *files, record.get("edit_prompt", ""))
 
 
 def read_instruct_pix2pix(folder: Path) -> Iterator[Found]:
     for place in sorted(path for path in folder.iterdir() if (path / "prompt.json").is_file()):
-        prompt = _json(place / "prompt.json")
+        prompt = _json(place / "prompt.json", dict)
         captions = prompt.get("caption") or prompt.get("input") or "", prompt.get("output") or ""
         for before in sorted(place.glob("*_0.jpg")):
             after = before.with_name(before.name.replace("_0.jpg", "_1.jpg"))
@@ -51,7 +50,7 @@ def read_folders(folder: Path) -> Iterator[Found]:
     controls = {path.stem: path for path in _pictures(folder / "control")}
     for target in _pictures(folder / "target"):
         text = target.with_suffix(".txt")
-        instruction = text.read_text(encoding="utf-8").strip() if text.is_file() else ""
+        instruction = text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else ""
         control = controls.get(target.stem)
         before = control.relative_to(folder).as_posix() if control else ""
         yield _from_files(folder, before, target.relative_to(folder).as_posix(), instruction)
@@ -65,7 +64,7 @@ def read_diffsynth(folder: Path) -> Iterator[Found]:
         raise RethinkError(f"import: {folder} has no metadata.csv, .json or .jsonl.")
     for record in _table(folder / name):
         before = record.get("edit_image") or record.get("kontext_images") or ""
-        before = before[0] if isinstance(before, list) else before
+        before = before[0] if isinstance(before, list) and before else before
         yield _from_files(folder, before, record.get("image", ""), record.get("prompt", ""))
 
 
@@ -112,7 +111,9 @@ def _by_key(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, parts
 
 
-def _from_files(folder: Path, before: str, after: str, *texts: str) -> Found:
+def _from_files(folder: Path, before, after, *texts) -> Found:
+    """Whatever stands in somebody's table is taken for the text that it should be."""
+    before, after, *texts = (str(text or "") for text in (before, after, *texts))
     return Found(after or before, _opener(folder, before), _opener(folder, after), *texts)
 
 
@@ -161,19 +162,16 @@ def _table(path: Path) -> Iterable[dict]:
                 return list(csv.DictReader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise RethinkError(f"import: cannot read {path}: {error}") from error
-    return _json(path) if path.suffix == ".json" else _json_lines(path)
+    if path.suffix == ".jsonl":
+        return json_lines(path, "import")
+    return [record for record in _json(path, list) if isinstance(record, dict)]
 
 
-def _json(path: Path):
+def _json(path: Path, kind: type):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RethinkError(f"import: cannot read {path}: {error}") from error
-
-
-def _json_lines(path: Path) -> Iterator[dict]:
-    try:
-        with io.open(path, encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines if line.strip())
-    except (OSError, ValueError) as error:
-        raise RethinkError(f"import: cannot read {path}: {error}") from error
+    if not isinstance(found, kind):
+        raise RethinkError(f"import: {path} holds no {kind.__name__}.")
+    return found

@@ -62,8 +62,8 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
         (folder / name).mkdir()
         for side, file in ((0, item.input), (1, item.target)):
             _save_jpeg(file, folder / name / f"{item.pair.seed}_{side}.jpg")
-        prompt = {"caption": item.pair.input_caption, "edit": item.pair.instruction, "output": item.pair.target_caption}
-        _dump(prompt, folder / name / "prompt.json")
+        captions = dict.fromkeys(("caption", "input"), item.pair.input_caption) | {"output": item.pair.target_caption}
+        _dump({**captions, "edit": item.pair.instruction}, folder / name / "prompt.json")  # its evaluation says "input"
         (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed}) + "\n")
         seeds.append([name, [str(item.pair.seed)]])
     _dump(seeds, folder / "seeds.json")

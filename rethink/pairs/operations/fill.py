@@ -7,14 +7,15 @@ is spread over it smoothly, as in Poisson image editing (Pérez et al. 2003).
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from .core import Damaged, OneOf, Operation, Place, box_of
+from .core import Between, Damaged, OneOf, Operation, Place, box_of
 from .local import COLOURS, PLAIN
 
 GRID = 14  # places a side that are tried as the filling
 FINALISTS = 5  # of them, which are moved about until they fit best
 SAMPLES = 1500  # pixels of the rim that are compared
+UNLIKE = 0.5  # of the rim's variance: a place that leaves more of it unexplained would be a thing in the wrong place
 
 
 def fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -37,9 +38,13 @@ def fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return out
 
 
-def _grown(hole: np.ndarray) -> np.ndarray:
-    reach = max(3, min(hole.shape) // 100) | 1
-    return np.asarray(Image.fromarray(hole.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(reach))) > 0
+def _grown(hole: np.ndarray, reach: int = 0) -> np.ndarray:
+    """The hole with `reach` more pixels all around; 0: as many as make a rim."""
+    reach = reach or max(1, min(hole.shape) // 200)
+    for _ in range(2):  # down, then across
+        count = np.pad(hole, [(reach + 1, reach), (0, 0)]).cumsum(0, np.int32)
+        hole = (count[2 * reach + 1 :] > count[: -2 * reach - 1]).T
+    return hole
 
 
 def _grown_box(hole: np.ndarray):
@@ -49,7 +54,8 @@ def _grown_box(hole: np.ndarray):
 
 def _best_shift(picture: np.ndarray, hole: np.ndarray, rim: np.ndarray) -> tuple[int, int] | None:
     """(rows, columns) from the hole to the part of the picture whose pixels agree best with the hole's rim, up to a
-    constant colour; None where the picture has no room for another place."""
+    constant colour, and that holds no thing of its own: what would fill the hole varies no more than its rim does. None
+    where there is no such place."""
     height, width = hole.shape
     left, top, right, bottom = _grown_box(hole)
     y, x = _some(rim)
@@ -60,8 +66,8 @@ def _best_shift(picture: np.ndarray, hole: np.ndarray, rim: np.ndarray) -> tuple
         outside = not (-top <= dy <= height - bottom and -left <= dx <= width - right)
         if outside or hole[inside_y + dy, inside_x + dx].any():
             return np.inf
-        apart = picture[y + dy, x + dx] - around
-        return float(((apart - apart.mean(0)) ** 2).mean())
+        rim_there, inside_there = picture[y + dy, x + dx], picture[inside_y + dy, inside_x + dx]
+        return _variance(rim_there - around) + max(0.0, _variance(inside_there) - _variance(rim_there))
 
     down = np.unique(np.linspace(-top, height - bottom, GRID).astype(int)).tolist()
     across = np.unique(np.linspace(-left, width - right, GRID).astype(int)).tolist()
@@ -70,7 +76,12 @@ def _best_shift(picture: np.ndarray, hole: np.ndarray, rim: np.ndarray) -> tuple
     if not best:
         return None
     stride = max(height, width) // GRID
-    return min(_refined(cost, candidate, stride) for candidate in best)[1:]
+    left_over, *shift = min(_refined(cost, candidate, stride) for candidate in best)
+    return None if left_over > UNLIKE * _variance(around) else tuple(shift)
+
+
+def _variance(colours: np.ndarray) -> float:
+    return float(colours.var(0).mean())
 
 
 def _refined(cost, best: tuple[float, int, int], stride: int) -> tuple[float, int, int]:
@@ -113,7 +124,9 @@ def spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def remove_object(picture: np.ndarray, place: Place, values, rng) -> Damaged:
-    region = _grown(place.region(picture))
+    """The hole is somewhat larger than the object, whose shadow and fringe would tell of it."""
+    reach = max(1, round(values["margin"] * min(place.size)))
+    region = _grown(place.region(picture), reach)
     return Damaged(fill(picture, region), region)
 
 
@@ -137,7 +150,7 @@ def flat_background(picture: np.ndarray, place: Place, values, rng) -> Damaged:
 
 
 FILL = (
-    Operation("remove_object", "Object removal", "given", "the object that was taken away", {}, remove_object),
+    Operation("remove_object", "Object removal", "given", "the object that was taken away", {"margin": Between(0.01, 0.12)}, remove_object),
     Operation(
         "text_erase", "Text erase", "given", "the text that was erased, letter for letter",
         {"fill": OneOf(("surroundings", "flat"))}, text_erase,

@@ -32,9 +32,14 @@ def distort(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     return _DISTORTIONS[values["kind"]](picture, values, rng)
 
 
+def _corners(rng) -> tuple[int, int, int]:
+    """The colour of what lies outside the picture."""
+    return PLAIN[("black", "black", "white", "grey")[int(rng.integers(4))]]
+
+
 def _rotate(picture: np.ndarray, values, rng) -> Damaged:
     angle = values["angle"] * (1 if rng.random() < 0.5 else -1)
-    image = Image.fromarray(picture).rotate(angle, Image.Resampling.BICUBIC, fillcolor=PLAIN["black"])
+    image = Image.fromarray(picture).rotate(angle, Image.Resampling.BICUBIC, fillcolor=_corners(rng))
     return Damaged(np.asarray(image), np.ones(picture.shape[:2], bool), {"variant": "rotated"})
 
 
@@ -50,7 +55,7 @@ def _slant(picture: np.ndarray, values, rng) -> Damaged:
         known += [u, v]
     projection = np.linalg.solve(np.array(rows), np.array(known))
     image = Image.fromarray(picture).transform(
-        (width, height), Image.Transform.PERSPECTIVE, projection.tolist(), Image.Resampling.BICUBIC, fillcolor=(0, 0, 0)
+        (width, height), Image.Transform.PERSPECTIVE, projection.tolist(), Image.Resampling.BICUBIC, fillcolor=_corners(rng)
     )
     return Damaged(np.asarray(image), np.ones((height, width), bool), {"variant": "slanted"})
 

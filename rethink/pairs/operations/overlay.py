@@ -11,24 +11,33 @@ TEXTS = (
     "SAMPLE", "PREVIEW", "DRAFT", "PROOF", "COPYRIGHT", "DO NOT COPY", "STOCK PHOTO", "© studio", "www.example.com",
     "CONFIDENTIAL", "ARCHIVE", "VOID", "APPROVED", "PAID", "For review only", "Not for sale",
 )  # fmt: skip
-INKS = {"red": (196, 30, 40), "blue": (34, 62, 160), "green": (24, 120, 70), "black": (30, 30, 34)}
+INKS = {"red": (196, 30, 40), "blue": (34, 62, 160), "green": (24, 120, 70), "black": (30, 30, 34), "white": (244, 244, 240)}
+MARKS = {"white": (255, 255, 255), "black": (20, 20, 20)}
 
 
 def watermark(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     """Text once or in rows over the picture, half transparent; or an inked stamp. Touched is where there is ink."""
     text = TEXTS[int(rng.integers(len(TEXTS)))]
     if values["kind"] == "stamp":
-        name = list(INKS)[int(rng.integers(len(INKS)))]
-        ink, colour = _stamp(picture.shape[:2], text.upper(), rng), INKS[name]
+        ink = _stamp(picture.shape[:2], text.upper(), rng)
+        name = _readable(INKS, picture, ink, rng)
         ink = ink * (0.35 + 0.65 * cloud(picture.shape[:2], rng, 24, 2)) * min(1, values["opacity"] * 1.8)
-        words = {"mark": f"{name} stamp", "text": text.upper()}
+        colour, words = INKS[name], {"mark": f"{name} stamp", "text": text.upper()}
     else:
         rows = values["kind"] == "tiled"
-        ink = (_tiled if rows else _once)(picture.shape[:2], text, rng) * values["opacity"]
-        colour = (255, 255, 255) if rng.random() < 0.75 else (20, 20, 20)
+        ink = (_tiled if rows else _once)(picture.shape[:2], text, rng)
+        colour = MARKS[_readable(MARKS, picture, ink, rng)]
+        ink = ink * values["opacity"]
         words = {"mark": "repeated watermark" if rows else "watermark", "text": text}
     out = picture + ink[..., None] * (np.array(colour, np.float32) - picture)
     return Damaged(as_bytes(out), ink > 0, words)
+
+
+def _readable(colours: dict[str, tuple], picture: np.ndarray, ink: np.ndarray, rng) -> str:
+    """One of that half of the colours that stands out best from what is under the ink."""
+    beneath = picture[ink > 0].mean(0)
+    by_contrast = sorted(colours, key=lambda name: -np.abs(beneath - colours[name]).mean())
+    return by_contrast[int(rng.integers(len(colours) // 2))]
 
 
 def _lettering(text: str, size: float) -> Image.Image:

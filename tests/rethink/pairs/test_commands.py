@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from rethink.__main__ import main
-from rethink.pairs import stages
 from rethink.pairs.store import PairStore
 from tests.hosts import PACK_ROOT
+from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_folder
+from tests.servers import completion, openai_server
 
 from .test_filters import clip_folder  # noqa: F401 (a fixture)
 
@@ -64,10 +65,12 @@ def test_an_editor_does_the_inverse(folder, tmp_path):
     assert all(pair.instruction.endswith("A red hat.") for pair in PairStore(tmp_path / "s")) and len(list(PairStore(tmp_path / "s"))) == 2
 
 
-def test_captions_to_pairs(tmp_path, capsys, monkeypatch, scripted, clip_folder):  # noqa: F811
+def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     (tmp_path / "captions.txt").write_text("the red\nthe make\n")
-    monkeypatch.setattr(stages, "_chat", lambda *spec: scripted("make it so\n%%\nthe make red", "no", "no", "no", "no"))
-    assert rethink("caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--thinker", "http://x/v1") == 0
+    edits = "caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl"
+    with openai_server() as server:
+        server.replies = [(200, completion(text), {}) for text in ("make it so\n%%\nthe make red", "no")]
+        assert rethink(*edits, "--thinker", server.url, "--model", "m", "--workers", 1) == 0
     assert "1 edits made, 1 rejected" in capsys.readouterr().out
     sd = write_folder(tmp_path / "sd", PLAIN)
     flags = ["--sd", sd, "--clip", clip_folder, "--steps", 2, "--candidates", 3, "--batch", 2, "--image", -1, "--caption", -1,
@@ -81,6 +84,15 @@ def test_captions_to_pairs(tmp_path, capsys, monkeypatch, scripted, clip_folder)
     assert (pair.input_caption, pair.target_caption) == ("the red", "the make red")
     assert rethink("filter", tmp_path / "s", "--clip", clip_folder, "--side", 16) == 0
     assert "clip_sim_dir" in next(iter(PairStore(tmp_path / "s").scores))
+
+
+def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(folder, tmp_path, capsys):
+    thinker, store = write_thinker(tmp_path / "thinker"), tmp_path / "s"
+    for photo in list(folder.iterdir())[1:]:
+        photo.unlink()
+    assert rethink("synthesize", folder, store, "--operations", "cover", "--thinker", thinker, "--workers", 1) == 0
+    assert "0 pairs made, 1 skipped" in capsys.readouterr().out
+    assert "no JSON object" in next(iter(PairStore(store).skipped))["why"]
 
 
 def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """From what was hidden to the instruction: the mission's own example, varied wording, thinkers that misbehave."""
 
+import json
 import string
 
 import numpy as np
@@ -27,17 +28,26 @@ def look():
     return np.where(touched[..., None], 0, picture).astype(np.uint8), picture, touched
 
 
-def test_the_missions_own_example_comes_out(folder, tmp_path, scripted):
-    """A black square on a face; a thinker that sees the face."""
+@pytest.mark.parametrize(
+    ("fill", "place", "hidden"),
+    [
+        ("black", "the man's face", "He has brown hair and round glasses."),
+        ("white", "the shop's sign", "It says BREAD in red letters."),
+    ],
+)
+def test_the_missions_own_example_comes_out(folder, tmp_path, scripted, fill, place, hidden):
+    """A square on a face, or on anything else; a thinker that sees what is under it."""
     spots = {f"photo {i}.png": (Spot((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
-    recipe = Recipe(("cover",), {"cover": {"shape": "square", "fill": "black"}}, pairs=4)
-    chat = scripted(FACE)
+    recipe = Recipe(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
+    chat = scripted(json.dumps({"place": place, "description": hidden}))
     with PairStore(tmp_path / "s").writing() as store:
         synthesize(store, Folder(folder, spots=spots), make_damaged(store, recipe), recipe.pairs, Writer(chat))
     instructions = {pair.instruction for pair in store}
-    assert "Remove the black square from the man's face. He has brown hair and round glasses." in instructions
-    assert len(instructions) > 2 and all("He has brown hair and round glasses." in said for said in instructions)
-    assert {pair.description for pair in store} == {"He has brown hair and round glasses."}
+    assert f"Remove the {fill} square from {place}. {hidden}" in instructions
+    assert len(instructions) > 2 and all(said.endswith(f" {hidden}") for said in instructions)
+    assert {pair.description for pair in store} == {hidden}
+    asked = json.dumps([messages for messages, *_ in chat.asked])
+    assert place not in asked and hidden not in asked, "the question must not say the answer"
 
 
 def test_the_thinker_sees_the_damaged_picture_the_hidden_part_and_where_it_sits(scripted):

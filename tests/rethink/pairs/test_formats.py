@@ -92,7 +92,9 @@ def test_hf_datasets_reads_the_imagefolder_as_the_training_scripts_of_diffusers_
     loaded = datasets.load_dataset(
         "imagefolder", data_files={"train": str(folder / "**")}, split="train", cache_dir=str(folder.parent / "cache")
     )
-    assert set(loaded.column_names) >= {"input_image", "edited_image", "edit_prompt"} and len(loaded) == 6
+    by_name = datasets.load_dataset(str(folder), cache_dir=str(folder.parent / "cache"))  # as the Kontext script does
+    assert by_name["train"].column_names == loaded.column_names and len(by_name["train"]) == len(loaded) == 6
+    assert set(loaded.column_names) >= {"input_image", "edited_image", "edit_prompt"}
     read = {
         (row["edit_prompt"], np.asarray(row["input_image"].convert("RGB")).tobytes(), np.asarray(row["edited_image"].convert("RGB")).tobytes())
         for row in loaded
@@ -107,12 +109,13 @@ def test_webdataset_reads_the_shards(store, exported):
     assert {(text, before.tobytes(), after.tobytes()) for text, before, after in read} == expected(store)
 
 
-def test_the_original_layout_is_what_its_dataset_class_reads(exported):
-    """EditDataset: seeds.json, then prompt.json and SEED_0.jpg, SEED_1.jpg of a folder."""
+def test_the_original_layout_is_what_its_dataset_classes_read(exported):
+    """EditDataset: seeds.json, then prompt.json and SEED_0.jpg, SEED_1.jpg of a folder. EditDatasetEval: both captions."""
     folder = exported["instruct-pix2pix"]
     for name, seeds in json.loads((folder / "seeds.json").read_text()):
-        prompt = json.loads((folder / name / "prompt.json").read_text())["edit"]
-        assert prompt and seeds
+        prompt = json.loads((folder / name / "prompt.json").read_text())
+        assert prompt["edit"] and seeds and prompt["input"] == prompt["caption"]
+        assert (prompt["input"], prompt["output"]) in (("", ""), ("a red cat", "a blue cat"))
         for seed in seeds:
             for side in (0, 1):
                 assert Image.open(folder / name / f"{seed}_{side}.jpg").size == (160, 120)
@@ -202,6 +205,25 @@ def test_an_import_of_rubbish_is_one_sentence(tmp_path, name):
             assert import_dataset(store, name, empty)[0] == 0
         except RethinkError:
             pass
+
+
+@pytest.mark.parametrize("text", ["[]", "7", '"text"', "null", "{", '{"image": 3, "edit_image": [], "prompt": null}'])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("imagefolder", "metadata.jsonl"), ("diffsynth", "metadata.json"), ("diffsynth", "metadata.jsonl"),
+        ("instruct-pix2pix", "0000000/prompt.json"),
+    ],
+)  # fmt: skip
+def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file, text):
+    (tmp_path / "data/0000000").mkdir(parents=True)
+    (tmp_path / "data/0000000/7_0.jpg").write_bytes(b"no picture")
+    (tmp_path / "data" / file).write_text(text)
+    with PairStore(tmp_path / "s").writing() as store:
+        try:
+            assert import_dataset(store, name, tmp_path / "data")[0] == 0
+        except RethinkError as error:
+            assert str(error).startswith("import: ") and file.rpartition("/")[2] in str(error)
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path):

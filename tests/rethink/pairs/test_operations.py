@@ -104,6 +104,33 @@ def test_a_hole_in_a_pattern_is_filled_with_the_pattern():
     assert (mended[~hole] == picture[~hole]).all()
 
 
+def test_a_hole_that_nothing_fits_is_not_filled_with_another_thing():
+    """Between dark and light; the only place that is somewhat like that holds a yellow thing."""
+    picture = np.full((140, 200, 3), 128, np.uint8)
+    picture[49:91, 29:50], picture[49:91, 50:71] = 20, 220
+    picture[43:103, 112:142], picture[43:103, 142:172] = 108, 148
+    hole = np.zeros((140, 200), bool)
+    hole[50:90, 30:70] = True
+    picture[np.roll(hole, (3, 92), (0, 1))] = (240, 220, 30)
+    filled = fill(picture, hole)[hole].astype(int)
+    assert np.abs(filled[:, 0] - filled[:, 2]).max() < 10, "it has turned yellow"
+
+
+def test_more_than_the_object_is_taken_away():
+    hole = np.zeros((120, 160), bool)
+    hole[50:100, 40:75] = True
+    made = operation("remove_object").apply(drawn(), Place(box_of(hole), hole), {"margin": 0.1}, None)
+    assert box_of(made.touched) == (36, 46, 79, 104)
+
+
+def test_a_mark_can_be_read_on_black_and_on_white():
+    for level, kind in ((0, 1), (255, -1)):
+        picture = np.full((100, 160, 3), level, np.uint8)
+        for name in ("text", "tiled", "stamp"):
+            made = apply("watermark", picture, 1, {"kind": name})
+            assert (kind * (made.picture.astype(int) - picture)).max() > 60
+
+
 def test_ranges_can_be_narrowed_and_nothing_else():
     op = operation("blur")
     values = [op.draw(np.random.default_rng(seed), {"strength": [0.05, 0.06]})["strength"] for seed in range(20)]

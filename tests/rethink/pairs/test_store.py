@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.store import EditPair, Ledger, PairStore, stays_inside
+from rethink.pairs.store import DiskFull, EditPair, Ledger, PairStore, stays_inside
 from tests.hosts import PACK_ROOT
 
 
@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
     ledger.append({"a": 1})
     real = os.write
     monkeypatch.setattr("os.write", lambda file, data: real(file, data[: len(data) // 2]))
-    with pytest.raises(OSError, match="space"):
+    with pytest.raises(DiskFull, match="no room"):
         ledger.append({"b": 2})
     assert ledger.path.read_text() == '{"a": 1}\n'
 

@@ -21,8 +21,8 @@ from rethink.pairs.descriptions import Description, Writer
 from rethink.pairs.operations import OPERATIONS
 from rethink.pairs.pictures import read_mask, read_picture
 from rethink.pairs.sources import Folder, Source, Spot, read_spots
-from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import DiskFull, Recipe, make_damaged, make_edited, synthesize
+from rethink.pairs.store import DiskFull, PairStore
+from rethink.pairs.synthesis import Recipe, make_damaged, make_edited, synthesize
 from rethink.pairs.workers import spread_over
 from tests.hosts import PACK_ROOT
 
@@ -145,17 +145,35 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     os.symlink(folder, folder / "loop")
     os.mkdir(folder / "folder.png")
     Image.new("RGB", (64, 64)).save(folder / "flat black.png")
+    os.symlink(folder / "gone.png", folder / "dangling.png")
+    os.mkfifo(folder / "pipe.png")
     Image.fromarray(drawn()).save(folder / "line\nbreak ünï ✓.png")
+    Image.fromarray(drawn()).save(folder / "of another tongue.png")
+    os.rename(folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png")  # no text in any encoding of today
     recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
     store, done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
-    assert set(reasons) == {"tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png"}
-    for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("moving", "frames"), ("link", "leads out"), ("flat", "changed nothing")):
+    assert set(reasons) == {"tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png", "dangling.png", "pipe.png"}
+    for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("moving", "frames"), ("link", "leads out"), ("flat", "changed nothing"),
+                       ("dangling", "no file"), ("pipe", "no file")):  # fmt: skip
         assert said in next(why for source, why in reasons.items() if source.startswith(name))
-    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {"inside.png", "line\nbreak ünï ✓.png"}
+    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {"inside.png", "line\nbreak ünï ✓.png", "\udcff\udcfe.png"}
     lines = store.skipped.path.read_text()
     run(tmp_path / "s", Folder(folder), recipe, processes=2)
     assert store.skipped.path.read_text() == lines, "a second run does not report the same again"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_reported(folder, monkeypatch):
+    (folder / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert list(Folder(folder))[6:] == [("closed", "the folder cannot be looked into: Permission denied")]
 
 
 def test_masks_and_boxes_say_where(folder, tmp_path):
@@ -166,12 +184,14 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     Image.fromarray(mask).save(masks / "photo 0.png")  # half the picture's size: it is scaled
     Image.fromarray(mask * 0).save(masks / "photo 1.png")
     (masks / "photo 2.png").write_text("no mask")
+    os.symlink(folder / "photo 4.png", masks / "photo 4.png")
     store, _ = run(tmp_path / "m", Folder(folder, masks), Recipe(("flat_background",)))
     (pair,) = store
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[50:70, 70:90].any() and region[:30].all()
     reasons = {record["source"]: record["why"] for record in store.skipped}
     assert "empty" in reasons["photo 1.png"] and "mask" in reasons["photo 2.png"] and "need a mask" in reasons["photo 3.png"]
+    assert "leads out" in reasons["photo 4.png"]
 
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}))
@@ -229,10 +249,11 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rethink.pairs.store.write_whole", full)
-    with pytest.raises(DiskFull, match="no room"):
-        run(tmp_path / "t", Folder(folder), Recipe())
-    monkeypatch.undo()
+    for what in ("rethink.pairs.store.write_whole", "os.write"):  # the pictures, the manifest
+        monkeypatch.setattr(what, full)
+        with pytest.raises(DiskFull, match="no room"):
+            run(tmp_path / "t", Folder(folder), Recipe())
+        monkeypatch.undo()
     _, done = run(tmp_path / "t", Folder(folder), Recipe())
     assert done.made == 6
 
