@@ -48,7 +48,7 @@ from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS
 
 ROUNDS = 3
-LOOKS = {10: 0.2}  # steps of a sketch: the share of the good candidates it may cost
+LOOKS = {10: 0.1}  # steps of a sketch: the share of the good candidates it may cost
 CALIBRATING = 8  # pairs of captions that thresholds and slacks are fitted to; none of them is timed
 ACCEPTED = 1 / 6
 ALONE = 3  # candidates of every pair of captions that the plain way draws in our precision too, for its time
