@@ -187,8 +187,8 @@ class PromptToPromptPairs(io.ComfyNode):
                     "drop_early",
                     optional=True,
                     default=True,
-                    tooltip="Give up candidates that look hopeless while they are being drawn. The report says what that "
-                    "may have cost.",
+                    tooltip="Sketch every candidate in ten steps first, and draw only those that look promising. The "
+                    "report says what that may have cost.",
                     advanced=True,
                 ),
             ],

@@ -85,7 +85,7 @@ class Schedule:
 
     def clean(self, output: Tensor, model_input: Tensor, index: int) -> Tensor:
         """The clean latents that the model's output stands for (DDPM and progressive distillation's definitions)."""
-        signal, noise = self._levels(index)
+        signal, noise = self.levels(index)
         if self._model_predicts == "sample":
             return output
         if self._model_predicts == "v_prediction":
@@ -97,23 +97,17 @@ class Schedule:
     ) -> Tensor:
         """The latents at the next timestep. Solvers with fresh noise take row r's from `generators[r]`."""
         if self._solver.config.prediction_type != self._model_predicts:
-            signal, noise = self._levels(index)
+            signal, noise = self.levels(index)
             output = (signal * model_input - output) / noise
         options = {"generator": generators} if self._step_options else {}
         return self._solver.step(output, self.timesteps[index], latents, return_dict=False, **options)[0]
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with some rows of the batch alone (bool [rows]): solvers that remember earlier steps forget the others'."""
+    @property
+    def stochastic(self) -> bool:
+        """Whether every step adds fresh noise, as much of it as DDPM's posterior has."""
+        return "Ancestral" in type(self._solver).__name__ or "sde" in self._solver.config.get("algorithm_type", "")
 
-        def kept(value: Any) -> Any:
-            if isinstance(value, list):
-                return [kept(part) for part in value]
-            return value[rows] if isinstance(value, Tensor) and value.ndim == 4 else value
-
-        for name, value in list(vars(self._solver).items()):
-            setattr(self._solver, name, kept(value))
-
-    def _levels(self, index: int) -> tuple[float, float]:
+    def levels(self, index: int) -> tuple[float, float]:
         """(α, σ) at the timestep `index`: the model sees α · clean + σ · noise, with α² + σ² = 1."""
         if hasattr(self._solver, "sigmas"):  # there they are σ / α
             signal_power = 1 / (1 + float(self._solver.sigmas[index]) ** 2)

@@ -1,5 +1,5 @@
-"""From pairs of captions to the pairs worth keeping: many candidates each, hopeless ones dropped while they are being
-drawn, the best kept by CLIP (InstructPix2Pix, section 3.1.2)."""
+"""From pairs of captions to the pairs worth keeping: many candidates each, hopeless ones dropped for what a sketch of
+them shows, the best kept by CLIP (InstructPix2Pix, section 3.1.2)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from ..errors import OutOfMemory, RethinkError, require
 from .captions import Triple
 from .filters import Thresholds
-from .prompt_to_prompt import Candidates, Recipe, generate
+from .prompt_to_prompt import Candidates, Recipe, generate, sketch
 from .store import EditPair, PairStore
 
 if TYPE_CHECKING:
@@ -28,13 +29,28 @@ SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
 
 @dataclass(frozen=True)
+class Look:
+    """Candidates are first sketched in so many steps; those whose sketch misses a threshold by more than the slack of
+    that score are dropped. With fewer than about ten steps a sketch tells little."""
+
+    steps: int
+    image: float
+    caption: float
+    direction: float
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise RethinkError(f"looks: a sketch needs at least 1 step, not {self.steps}.")
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which candidates are kept.
 
     candidates: of every pair of captions. batch: so many are drawn at once. image, caption, direction: CLIP cosines that
     a kept pair has at least; best: so many are kept by direction (all as in the released InstructPix2Pix).
-    looks: (share of the steps, slack), …: once so many steps are done, a candidate is dropped whose expected picture
-        misses a threshold by more than the slack; empty: none is dropped early.
+    looks: one after another, at those that are left; without any that has at most half of the recipe's steps, none is
+        dropped early.
     audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
     """
 
@@ -44,7 +60,7 @@ class Selection:
     caption: float = 0.2
     direction: float = 0.2
     best: int = 4
-    looks: tuple[tuple[float, float], ...] = ((0.3, 0.15), (0.5, 0.1))
+    looks: tuple[Look, ...] = (Look(10, 0.15, 0.04, 0.15),)
     audited: float = 0.05
 
     def __post_init__(self):
@@ -52,15 +68,13 @@ class Selection:
         for name in ("candidates", "batch", "best"):
             if getattr(self, name) < 1:
                 raise RethinkError(f"{name}: must be at least 1, not {getattr(self, name)}.")
-        if not all(len(look) == 2 and 0 < look[0] < 1 and look[1] >= 0 for look in self.looks):
-            raise RethinkError("looks: expected pairs of a share of the steps between 0 and 1 and a slack of 0 or more.")
         if not 0 <= self.audited <= 1:
             raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
 
-    def misses(self, scores: dict[str, float], slack: float = 0.0) -> bool:
-        """Whether a threshold is missed by more than `slack`."""
-        least = (self.image, self.caption, self.caption, self.direction)
-        return any(scores[name] < bound - slack for name, bound in zip(SCORES, least))
+    def misses(self, scores: dict[str, float], slack: Look = Look(1, 0, 0, 0)) -> bool:
+        """Whether a threshold is missed by more than its slack."""
+        least = (self.image - slack.image, *[self.caption - slack.caption] * 2, self.direction - slack.direction)
+        return any(scores[name] < bound for name, bound in zip(SCORES, least))
 
 
 @dataclass(frozen=True)
@@ -100,12 +114,10 @@ class Drawn:
 
 
 def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
-    """A StableDiffusionPipeline or StableDiffusionXLPipeline from a diffusers folder of safetensors; fp16 off the CPU.
+    """A StableDiffusionPipeline or StableDiffusionXLPipeline from a diffusers folder of safetensors.
 
     Raises RethinkError naming the folder for anything else. Nothing is downloaded.
     """
-    import torch
-
     diffusers, folder = require("diffusers"), Path(folder)
     try:
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
@@ -120,10 +132,22 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise RethinkError(f"model: {folder} cannot be opened as a diffusers folder: {error}") from error
+    return made_fast(pipeline, device)
+
+
+def made_fast(pipeline: Any, device: str = "cpu") -> Any:
+    """The pipeline on its device in the precision that is quick there: fp16 off the CPU; on it fp32, with the U-Net in
+    bf16 where the processor multiplies that. Its convolutions are in their own order of memory, as in `load_editor`."""
+    import torch
+
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.unet, pipeline.vae):
-        part.to(memory_format=torch.channels_last)  # the convolutions' own order, as in `load_editor`
-    return pipeline.to(device, torch.float32 if device == "cpu" else torch.float16)
+        part.to(memory_format=torch.channels_last)
+    pipeline.to(device, torch.float32 if device == "cpu" else torch.float16)
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
+    if device == "cpu" and (able.get("avx512_bf16") or able.get("amx_bf16")):
+        pipeline.unet.to(torch.bfloat16)
+    return pipeline
 
 
 @dataclass(frozen=True)
@@ -179,34 +203,32 @@ class Drawer:
     def _choose(self, triple: Triple, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], Tally]:
         """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
         texts = self.clip.texts([triple.input, triple.output])
-        seeds, size = self.seeds(triple), self.selection.batch
-        batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-        best, tally = [], Tally(drawn=len(seeds))
-        for number, batch in enumerate(batches):
+        seeds = self.seeds(triple)
+        best, tally, going, given_up = [], Tally(drawn=len(seeds)), seeds, set()
+        looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
+        passes = [*(look.steps for look in looks), self.recipe.steps]
 
-            def step(done: int, total: int) -> None:
-                on_step(number * total + done, len(batches) * total)
+        def draw(number: int, make: Callable) -> Iterator[tuple[Candidates, list[dict[str, float]]]]:
+            batches = _batches(going, self.selection.batch)
+            for count, batch in enumerate(batches):
 
-            given_up: set[int] = set()
+                def step(done: int, total: int) -> None:
+                    here = passes[number] * (count + done / total) / len(batches)
+                    on_step(round(sum(passes[:number]) + here), sum(passes))
 
-            def keep(share: float, expected: Candidates) -> list[bool]:
-                slack = dict(self.selection.looks)[share]
-                scores = _scores(self.clip, texts, expected)
-                given_up.update(s for s, scored in zip(expected.seeds, scores) if self.selection.misses(scored, slack))
-                return [seed not in given_up or _is_audited(seed, self.selection.audited) for seed in expected.seeds]
+                made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
+                yield made, _scores(self.clip, texts, made)
 
-            looks = [share for share, _ in self.selection.looks]
-            made = generate(
-                self.pipeline, triple.input, triple.output, batch, self.recipe, step, looks=looks, keep=keep
-            )  # fmt: skip
-            scores = _scores(self.clip, texts, made)
+        for number, look in enumerate(looks):
+            for made, scores in draw(number, partial(sketch, steps=look.steps)):
+                given_up.update(seed for seed, scored in zip(made.seeds, scores) if self.selection.misses(scored, look))
+            going = [seed for seed in going if seed not in given_up or _is_audited(seed, self.selection.audited)]
+        for made, scores in draw(len(looks), generate):
             passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
-            erred = sum(made.seeds[i] in given_up for i in passed)
-            audited = sum(seed in given_up for seed in made.seeds)
-            tally += Tally(dropped=len(given_up), audited=audited, erred=erred, passed=len(passed))
+            tally += Tally(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
             best += [_candidate(made, i, scores[i]) for i in passed]
             best = sorted(best, key=lambda choice: -choice[0]["clip_sim_dir"])[: self.selection.best]
-        return best, tally
+        return best, tally + Tally(dropped=len(given_up), audited=len(given_up.intersection(going)))
 
     def _written(self, group: str, triple: Triple, number: int, found: dict, before, after) -> EditPair:
         seed = found.pop("seed")
@@ -229,11 +251,13 @@ def lost_drawing(draw: Drawer, triple: Triple, why: str) -> Drawn:
 def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
     from .clip import similarities
 
-    if not made.seeds:
-        return []
     count = len(made.seeds)
     images = clip.images([*_pixels(made.before), *_pixels(made.after)]).unflatten(0, (2, count))
     return similarities(images, texts[:, None].expand(-1, count, -1))
+
+
+def _batches(seeds: list[int], size: int) -> list[list[int]]:
+    return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
 
 def _pixels(images) -> np.ndarray:

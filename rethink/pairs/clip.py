@@ -32,6 +32,8 @@ class Clip:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RethinkError(f"clip: {folder} is no CLIPModel folder of safetensors: {error}") from error
         self.model.eval().to(device)
+        if torch.device(device).type == "cpu":
+            self.model.float()  # which emulates half precision, eight times slower
         self.mean = torch.tensor(images.image_mean, device=device)[:, None, None]
         self.std = torch.tensor(images.image_std, device=device)[:, None, None]
         self.side = self.model.config.vision_config.image_size

@@ -135,7 +135,11 @@ def _add_p2p(commands) -> None:
     for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
         default = getattr(selection, name)
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
-    parser.add_argument("--looks", nargs="*", metavar="SHARE:SLACK", help="when hopeless candidates are dropped, e.g. 0.3:0.15; none: never")
+    parser.add_argument(
+        "--looks", nargs="*", metavar="STEPS:IMAGE:CAPTION:DIRECTION",
+        help="sketch the candidates in so many steps first, and drop those of which a score misses its threshold by more "
+        "than this, e.g. 10:0.15:0.04:0.15; none: draw all to the end",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     _add_engine(parser, "draw")
     parser.add_argument("--device", default="cpu")

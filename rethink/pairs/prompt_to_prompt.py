@@ -60,11 +60,6 @@ class Candidates:
     after: Tensor
 
 
-# keep(share, candidates) → for each candidate, whether it is worth being drawn on. The candidates' pictures are what
-# the model expects to come out when this share of the steps is done.
-Keep = Callable[[float, Candidates], Sequence[bool]]
-
-
 @torch.inference_mode()
 def generate(
     pipeline: Any,
@@ -73,46 +68,88 @@ def generate(
     seeds: Sequence[int],
     recipe: Recipe = Recipe(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
-    *,
-    looks: Sequence[float] = (),
-    keep: Keep | None = None,
 ) -> Candidates:
     """Draws one pair of pictures a seed, all as one batch.
 
     pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline, used for its modules and left as it was.
     on_step: called with (step 1…total, total); what it raises ends the run.
-    looks: shares of the steps after which `keep` says who goes on; the result holds those that came through.
     A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that cannot be paired.
     """
+    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+        latents, first = schedule.begin(noise)
+        total = len(schedule.timesteps)
+        generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
+        for index in range(first, total):
+            model_input = schedule.model_input(latents, index)
+            latents = schedule.step(predict(model_input, index), model_input, latents, index, generators)
+            on_step(index + 1, total)
+        return _candidates(pipeline.vae, draws, latents)
+
+
+@torch.inference_mode()
+def sketch(
+    pipeline: Any,
+    caption: str,
+    edited_caption: str,
+    seeds: Sequence[int],
+    steps: int,
+    recipe: Recipe = Recipe(),
+    on_step: Callable[[int, int], None] = lambda step, total: None,
+) -> Candidates:
+    """What `generate` will draw, roughly, in so many steps instead of the recipe's.
+
+    Every step goes over several of the recipe's, from noise σ and signal α to σ' and α' (Denoising Diffusion Implicit
+    Models, arXiv 2010.02502, equation 12). The fresh noise of solvers that add some is that of the steps gone over:
+    while the expected picture stays, they make up one Brownian motion in the time α²/σ², so their sum by it leads along
+    the same path. Without it the sketch would show another picture.
+    """
+    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+        total = len(schedule.timesteps)
+        stops = sorted({round(i * total / steps) for i in range(min(steps, total))})
+        latents = noise
+        for done, index in enumerate(stops, 1):
+            signal, spread = schedule.levels(index)
+            clean = schedule.clean(predict(latents, index), latents, index)
+            on_step(done, len(stops))
+            if done < len(stops):
+                following = stops[done]
+                next_signal, next_spread = schedule.levels(following)
+                direction = (latents - signal * clean) / spread
+                if schedule.stochastic:
+                    kept = next_spread * signal / (next_signal * spread)
+                    fresh = _added_noise(schedule, draws, index, following).to(latents)
+                    direction = kept * direction + (1 - kept**2) ** 0.5 * fresh
+                latents = next_signal * clean + next_spread * direction
+        return _candidates(pipeline.vae, draws, clean)
+
+
+def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: int) -> Tensor:
+    """The fresh noise of the steps index…following for [first, second] × pairs, as one of unit variance."""
+    times = [(signal / spread) ** 2 for signal, spread in map(schedule.levels, range(index, following + 1))]
+    weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in zip(times, times[1:])]
+    rows = [sum(w * torch.randn(draw.noise.shape, generator=draw.generators[0]) for w in weights) for draw in draws]
+    return torch.cat(rows).repeat(2, 1, 1, 1)
+
+
+@contextmanager
+def _painting(pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: Recipe) -> Iterator[tuple]:
+    """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
         raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
     unet = pipeline.unet
     side = unet.config.sample_size
     draws = [_draw(seed, (1, unet.config.in_channels, side, side), recipe) for seed in seeds]
     schedule = Schedule(recipe.sampler, pipeline.scheduler, recipe.steps)
-    noise = torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(unet.device)
-    latents, first = schedule.begin(noise)
-    total = len(schedule.timesteps)
-    checks = {round(share * total): share for share in looks} if keep else {}
     conditions = _conditions(pipeline, [caption, edited_caption])
     sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, unet.device)
+
+    def predict(model_input: Tensor, index: int) -> Tensor:
+        done = index / len(schedule.timesteps)
+        sharing.rows = torch.tensor([done < draw.threshold for draw in draws], device=unet.device)
+        return _guided(unet, model_input, schedule.timesteps[index], conditions, draws)
+
     with _shared_attention(unet, sharing):
-        for index in range(first, total):
-            sharing.rows = torch.tensor([index / total < draw.threshold for draw in draws], device=unet.device)
-            model_input = schedule.model_input(latents, index)
-            output = _guided(unet, model_input, schedule.timesteps[index], conditions, draws)
-            generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
-            latents = schedule.step(output, model_input, latents, index, generators)
-            on_step(index + 1, total)
-            if index + 1 in checks and index + 1 < total:
-                expected = _candidates(pipeline.vae, draws, schedule.clean(output, model_input, index))
-                kept = torch.tensor(keep(checks[index + 1], expected), dtype=torch.bool)
-                draws = [draw for draw, stays in zip(draws, kept) if stays]
-                if not draws:
-                    return _candidates(pipeline.vae, [], latents)
-                schedule.keep(kept.repeat(2))
-                latents = latents[kept.repeat(2).to(latents.device)]
-    return _candidates(pipeline.vae, draws, latents)
+        yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(unet.device), draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +198,7 @@ def _conditions(pipeline: Any, captions: list[str]) -> dict[str, Tensor]:
 
 
 def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
-    before, after = _decode(vae, latents).chunk(2) if draws else torch.zeros(2, 0, 0, 0, 3)
+    before, after = _decode(vae, latents).chunk(2)
     return Candidates(
         tuple(draw.seed for draw in draws), tuple(draw.threshold for draw in draws),
         tuple(draw.guidance for draw in draws), before, after,

@@ -255,11 +255,17 @@ def _open_drawer(folder: Path, sd: Path, clip: Path, device: str, recipe, select
     return Drawer(store or PairStore(folder), load_text_to_image(sd, device), Clip(clip, device), recipe, selection, seed)
 
 
-def _looks(texts: list[str]) -> tuple[tuple[float, float], ...]:
+def _looks(texts: list[str]) -> tuple:
+    from .candidates import Look
+
     try:
-        return tuple((float(share), float(slack)) for share, slack in (text.split(":") for text in texts))
-    except ValueError as error:
-        raise RethinkError(f"--looks: expected SHARE:SLACK, for example 0.3:0.15, got {' '.join(texts)}.") from error
+        parts = [text.split(":") for text in texts]
+        return tuple(Look(int(steps), *map(float, slacks)) for steps, *slacks in parts)
+    except RethinkError:
+        raise
+    except (ValueError, TypeError) as error:
+        given = " ".join(texts)
+        raise RethinkError(f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {given}.") from error
 
 
 def run_filter(options) -> int:

@@ -325,7 +325,7 @@ def test_every_solver_finds_what_the_model_knows(predicting, monkeypatch, sample
         schedule = Schedule(sampler, editor._pipeline.scheduler, steps)
 
         def predict(model_input, timestep, schedule=schedule):
-            signal, noise = schedule._levels(schedule.timesteps.tolist().index(float(timestep)))
+            signal, noise = schedule.levels(schedule.timesteps.tolist().index(float(timestep)))
             if kind[0] == "sample":
                 return wanted
             if kind[0] == "v_prediction":

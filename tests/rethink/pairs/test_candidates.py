@@ -1,13 +1,14 @@
 """Many candidates, few kept: the same with and without batches, early dropping and kills; and what dropping costs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from rethink.errors import OutOfMemory, RethinkError
-from rethink.pairs.candidates import Drawer, Selection, Tally, draw_pairs, load_text_to_image
+from rethink.pairs.candidates import Drawer, Look, Selection, Tally, draw_pairs, load_text_to_image
 from rethink.pairs.captions import Triple
 from rethink.pairs.prompt_to_prompt import Recipe
 from rethink.pairs.store import PairStore
@@ -15,6 +16,7 @@ from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
 TRIPLES = [Triple("the red make", "make it blue", "the blue make"), Triple("a cat", "make it a dog", "a dog")]
 RECIPE = Recipe(steps=4, sampler="ddim")
+HALF = (Look(2, 0, 0, 0),)  # sketched in half of the steps
 EVERYTHING = {"image": -1, "caption": -1, "direction": -1}
 
 
@@ -68,8 +70,8 @@ def test_thresholds_reject_and_the_tally_adds_up(pipeline, tmp_path):
 def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_errs(pipeline, tmp_path):
     rule = dict(image=0.3, caption=-1, direction=-1, best=12)
     whole, all_of_them = draw(tmp_path / "whole", pipeline, Selection(12, 6, looks=(), **rule), TRIPLES[:1])
-    blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=((0.25, 0.0),), audited=0, **rule), TRIPLES[:1])
-    seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=((0.25, 0.0),), audited=1, **rule), TRIPLES[:1])
+    blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=HALF, audited=0, **rule), TRIPLES[:1])
+    seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=HALF, audited=1, **rule), TRIPLES[:1])
     seeds = {pair.seed for pair in whole}
     assert {pair.seed for pair in blind} < seeds and {pair.seed for pair in seen} == seeds
     assert dropped.dropped == audited.dropped == audited.audited > 0 and dropped.audited == 0
@@ -106,7 +108,7 @@ def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_p
 
     monkeypatch.setattr("rethink.pairs.candidates.generate", full)
     with pytest.raises(OutOfMemory, match="batch"):
-        draw(tmp_path / "t", pipeline, Selection(2, 2))
+        draw(tmp_path / "t", pipeline, Selection(2, 2, looks=()))
 
 
 def test_the_interrupt_of_the_host_is_no_reason_to_skip(pipeline, tmp_path):
@@ -134,12 +136,48 @@ def test_a_tally_estimates_what_was_lost():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"candidates": 0}, "candidates"), ({"looks": ((1.5, 0.1),)}, "looks"), ({"looks": ((0.5,),)}, "looks"),
+    [({"candidates": 0}, "candidates"), 
      ({"audited": 2}, "audited"), ({"image": 3}, "image")],
 )  # fmt: skip
 def test_a_wrong_selection_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
         Selection(**options)
+
+
+def test_a_look_needs_a_step():
+    with pytest.raises(RethinkError, match="looks"):
+        Look(0, 0, 0, 0)
+
+
+def test_sketches_that_are_half_the_work_are_not_made(pipeline, tmp_path):
+    hopeless = Selection(4, 2, image=1, looks=(Look(3, 0, 0, 0),))
+    assert draw(tmp_path / "three", pipeline, hopeless)[1].dropped == 0
+    assert draw(tmp_path / "two", pipeline, replace(hopeless, looks=HALF))[1].dropped > 0
+
+
+def test_every_score_has_its_slack():
+    rule, scores = Selection(image=0.5, caption=0.5, direction=0.5), dict.fromkeys(("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir"), 1.0)
+    for name, slack in (("clip_sim_image", (0.2, 0, 0)), ("clip_sim_0", (0, 0.2, 0)), ("clip_sim_1", (0, 0.2, 0)), ("clip_sim_dir", (0, 0, 0.2))):
+        assert not rule.misses({**scores, name: 0.31}, Look(10, *slack)) and rule.misses({**scores, name: 0.29}, Look(10, *slack))
+        assert rule.misses({**scores, name: 0.49})
+
+
+def test_progress_only_grows_and_ends_full(pipeline, tmp_path):
+    seen = []
+    with PairStore(tmp_path).writing() as store:
+        Drawer(store, pipeline, Eye(), RECIPE, Selection(5, 2, looks=HALF, **EVERYTHING))(
+            TRIPLES[0], lambda done, total: seen.append(done / total)
+        )  # fmt: skip
+    assert seen == sorted(seen) and seen[-1] == 1
+
+
+@pytest.mark.parametrize(("able", "precision"), [({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)])
+def test_half_precision_where_the_processor_has_it(tmp_path, monkeypatch, able, precision):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able, raising=False)
+    pipeline = load_text_to_image(write_folder(tmp_path / "sd", PLAIN))
+    assert (pipeline.unet.dtype, pipeline.vae.dtype) == (precision, torch.float32)
+    store, tally = draw(tmp_path / "store", pipeline, Selection(3, 2, looks=HALF, audited=1, **EVERYTHING))
+    assert tally.kept == len(list(store)) == 6
 
 
 def test_only_text_to_image_folders_are_opened(tmp_path):

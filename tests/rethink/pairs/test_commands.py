@@ -74,7 +74,7 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     assert "1 edits made, 1 rejected" in capsys.readouterr().out
     sd = write_folder(tmp_path / "sd", PLAIN)
     flags = ["--sd", sd, "--clip", clip_folder, "--steps", 2, "--candidates", 3, "--batch", 2, "--image", -1, "--caption", -1,
-             "--direction", -1, "--best", 2, "--sampler", "ddim", "--looks", "0.5:0.1"]  # fmt: skip
+             "--direction", -1, "--best", 2, "--sampler", "ddim", "--looks", "1:0.1:0.1:0.1"]  # fmt: skip
     assert rethink("p2p", tmp_path / "edits.jsonl", tmp_path / "s", *flags) == 0
     told = capsys.readouterr().out
     assert "2 pairs of 3 candidates" in told and "good ones lost" in told
@@ -118,6 +118,7 @@ def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
         (["synthesize", "PHOTOS", "S", "--engine", "ray", "--share", "damage=0"], "share"),
         (["p2p", "missing.jsonl", "S"], "--sd"),
         (["p2p", "missing.jsonl", "S", "--sd", "x", "--clip", "x", "--looks", "half"], "--looks"),
+        (["p2p", "missing.jsonl", "S", "--sd", "x", "--clip", "x", "--looks", "0:0:0:0"], "looks"),
         (["caption-edits", "missing.txt", "o.jsonl"], "--thinker"),
         (["filter", "PHOTOS"], "manifest"),
         (["filter", "PHOTOS", "--image", "7"], "image"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.prompt_to_prompt import Recipe, _Sharing, _shared_attention, align, generate
+from rethink.pairs.prompt_to_prompt import Recipe, _Sharing, _shared_attention, align, generate, sketch
 from tests.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
 
 CAPTIONS = ("the red make", "the blue make")
@@ -151,33 +151,30 @@ def test_long_captions_are_cut_and_work(stable_diffusion):
     assert torch.isfinite(made.after).all()
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "euler_ancestral", "dpmpp_2m", "unipc"])
-def test_dropping_some_changes_nothing_for_the_others(pipeline, sampler):
+def apart(a, b):
+    return float((a - b).abs().mean())
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde"])
+def test_a_sketch_shows_what_will_be_drawn(stable_diffusion, sampler):
+    """Nearer than the same candidate with other noise is, and the nearer the more steps it has."""
+    options = recipe(0.5, steps=40, sampler=sampler)
+    made, other = (generate(stable_diffusion, *CAPTIONS, [seed], options) for seed in (7, 8))
+    sketches = [sketch(stable_diffusion, *CAPTIONS, [7], steps, options) for steps in (4, 20)]
+    for side in ("before", "after"):
+        rough, fine = (apart(getattr(s, side), getattr(made, side)) for s in sketches)
+        assert fine < rough < apart(getattr(made, side), getattr(other, side))
+    assert sketches[0].thresholds == made.thresholds and sketches[0].guidances == made.guidances
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler_ancestral"])
+def test_a_sketch_in_all_the_steps_is_the_picture(pipeline, sampler):
+    options = recipe(0.5, steps=6, sampler=sampler)
+    made, sketched = generate(pipeline, *CAPTIONS, [7, 9], options), sketch(pipeline, *CAPTIONS, [7, 9], 6, options)
+    assert torch.allclose(made.before, sketched.before, atol=5e-3) and torch.allclose(made.after, sketched.after, atol=5e-3)
+
+
+def test_the_steps_of_a_sketch_are_counted(stable_diffusion):
     seen = []
-
-    def keep(share, expected):
-        seen.append((share, expected.seeds, tuple(expected.before.shape)))
-        return [seed != 5 for seed in expected.seeds]
-
-    options = Recipe(steps=6, sampler=sampler)
-    whole = generate(pipeline, *CAPTIONS, [3, 5, 8], options)
-    early = generate(pipeline, *CAPTIONS, [3, 5, 8], options, looks=(0.5, 0.8), keep=keep)
-    assert early.seeds == (3, 8) and [s[:2] for s in seen] == [(0.5, (3, 5, 8)), (0.8, (3, 8))]
-    assert seen[0][2] == tuple(whole.before.shape)
-    for name in ("before", "after"):
-        assert torch.allclose(getattr(early, name), getattr(whole, name)[[0, 2]], atol=1e-4)
-    assert early.thresholds == whole.thresholds[::2] and early.guidances == whole.guidances[::2]
-
-
-def test_what_is_expected_comes_nearer_to_what_comes_out(stable_diffusion):
-    expected = {}
-    options = recipe(0.5, steps=8, sampler="ddim")
-    made = generate(stable_diffusion, *CAPTIONS, [7], options, looks=(0.25, 0.9),
-                    keep=lambda share, c: expected.__setitem__(share, c.after) or [True])  # fmt: skip
-    apart = {share: float((after - made.after).abs().mean()) for share, after in expected.items()}
-    assert apart[0.9] < apart[0.25]
-
-
-def test_when_all_are_hopeless_nothing_comes_out(stable_diffusion):
-    made = generate(stable_diffusion, *CAPTIONS, [1, 2], recipe(0.5), looks=(0.5,), keep=lambda share, c: [False, False])
-    assert made.seeds == () and len(made.before) == len(made.after) == 0
+    sketch(stable_diffusion, *CAPTIONS, [7], 3, recipe(0.5, steps=8), lambda step, total: seen.append((step, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
