@@ -17,7 +17,7 @@ from ..rethink.pairs.filters import Thresholds, filter_pairs, histogram, kinds_o
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
-from ..rethink.pairs.store import Last, PairStore
+from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
 from . import folders, host, review, sockets
 from .synthesis import asked
 
@@ -224,7 +224,7 @@ class LoadEditDataset(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "format",
                     options=[
-                        io.DynamicCombo.Option(STORE, [_dataset_input("manifest.jsonl")]),
+                        io.DynamicCombo.Option(STORE, [_dataset_input(MANIFEST)]),
                         *(io.DynamicCombo.Option(name, [_dataset_input("*"), into]) for name in FORMATS),
                     ],
                     tooltip="Whose layout it has. pair store: Rethink's own.",
@@ -239,7 +239,7 @@ class LoadEditDataset(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, format: dict) -> Any:
         folder = folders.dataset_path(format["dataset"], "dataset")
-        return host.stamp(folder / "manifest.jsonl" if format["format"] == STORE else folder)
+        return host.stamp(folder / MANIFEST if format["format"] == STORE else folder)
 
     @classmethod
     def execute(cls, format: dict) -> io.NodeOutput:
@@ -333,7 +333,7 @@ def _replaced(folder: Path) -> Iterator[None]:
     readme = folder / "README.md"
     if not readme.is_file() or not readme.read_text(encoding="utf-8").rstrip().endswith(OURS):
         raise RethinkError(f"replace: {folder} was not written by this node, and is left alone; choose another name.")
-    if (folder / "manifest.jsonl").exists():
+    if is_store(folder):
         raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
     aside = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(aside, ignore_errors=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
-from ..rethink.pairs.store import EditPair, Last, PairStore, Verdicts, stays_inside
+from ..rethink.pairs.store import LOCK, EditPair, Last, PairStore, Verdicts, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs
@@ -53,7 +53,7 @@ def _opened(folder: Path, born: int) -> Known:
 @contextmanager
 def _known(store: PairStore) -> Iterator[Known]:
     """What is known of a store now; nobody else reads it meanwhile."""
-    lock = store.folder / ".lock"  # made with the store, and not written to
+    lock = store.folder / LOCK  # made with the store, and not written to
     with _reading:
         known = _opened(store.folder, lock.stat().st_mtime_ns if lock.exists() else 0)
         known.read_on()

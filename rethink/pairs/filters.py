@@ -12,7 +12,7 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
-from .measures import NearDuplicates, apart, measure
+from .measures import CHANGED, NearDuplicates, apart, measure
 from .pictures import read_mask
 from .store import EditPair, Last, PairStore
 
@@ -42,7 +42,7 @@ class Thresholds:
     caption: float = 0.2
     critic: float = 6.0
     best: int = 0
-    changed: float = 0.001
+    changed: float = CHANGED
     outside: float = 0.0
     shift: float = 0.02
     smallest_region: float = 0.0005

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .pictures import ENDINGS
+from .store import is_store
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,14 @@ class Folder:
         """Sources in a fixed order, and (name, reason) for picture files that must not be read."""
         unlisted: list[OSError] = []
         for folder, folders, files in os.walk(self.root, onerror=unlisted.append):
+            if is_store(folder):  # of this run, maybe: it would go on with what it has made for ever
+                yield _relative(folder, self.root), "it is a store of pairs, not a folder of pictures"
+                folders.clear()
+                continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in folders:
+                if os.path.islink(os.path.join(folder, name)):
+                    yield _relative(os.path.join(folder, name), self.root), "it is a link to a folder, which is not followed"
             for file in sorted(files):
                 if file.startswith(".") or os.path.splitext(file)[1].lower() not in ENDINGS:
                     continue

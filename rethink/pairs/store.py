@@ -29,6 +29,7 @@ from ..errors import RethinkError
 from .pictures import encode_png, read_picture, write_whole
 
 SCHEMA = 1
+MANIFEST, LOCK = "manifest.jsonl", ".lock"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -236,7 +237,7 @@ class PairStore:
     def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
         self.folder = Path(folder)
         self.only = None if only is None else frozenset(only)
-        self.manifest = Ledger(self.folder / "manifest.jsonl")
+        self.manifest = Ledger(self.folder / MANIFEST)
         self.skipped = Ledger(self.folder / "skipped.jsonl")
         self.spots = Ledger(self.folder / "spots.jsonl")
         self.drawn = Ledger(self.folder / "drawn.jsonl")
@@ -265,7 +266,7 @@ class PairStore:
 
         Raises RethinkError when another run holds it, or the folder cannot be made.
         """
-        with locked(self.folder / ".lock", self.folder):
+        with locked(self.folder / LOCK, self.folder):
             for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
@@ -326,6 +327,11 @@ class PairStore:
 
     def last_verdicts(self) -> Verdicts:
         return Verdicts(self.verdicts)
+
+
+def is_store(folder: str | Path) -> bool:
+    """Whether somebody writes pairs into a folder, or has."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in (LOCK, MANIFEST))
 
 
 @contextmanager

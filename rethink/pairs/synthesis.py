@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import RethinkError
 from .descriptions import Description, Writer, leaks
+from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
 from .pictures import read_mask, read_picture
 from .sources import Source
@@ -184,19 +185,23 @@ def make_edited(
 ) -> Maker:
     """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back.
 
-    Outside the source's mask, where it has one, the pixels stay the picture's own, bit for bit.
+    Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask where it has one,
+    the pixels are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
     """
     key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
 
     def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
         import torch
 
+        from ..keep.compositing import keep_unchanged
+
         seed = recipe.seed_of(source, number)
         image = torch.from_numpy(opened.picture.copy()).float()[None] / 255
         mask = None if opened.mask is None else torch.from_numpy(opened.mask).float()[None]
         edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
-        touched = np.ones(opened.picture.shape[:2], bool) if opened.mask is None else opened.mask
-        pixels = (edited[0] * 255).round().to(torch.uint8).numpy()
+        (kept,) = keep_unchanged(image, edited.cpu(), mask)
+        touched = (kept.mask > 0).numpy()
+        pixels = (kept.image * 255).round().to(torch.uint8).numpy()
         made = Damaged(np.where(touched[..., None], pixels, opened.picture), touched, {"inverse": inverse.rstrip(".")})
         draft = Draft(
             id, number, source.name, seed, operation="editor", hides="what the edit took away",
@@ -227,8 +232,8 @@ def _place(chosen: Operation, opened: Opened, source: Source, recipe: Recipe, rn
 
 def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> Draft:
     """The draft with its images on disk."""
-    if not (made.picture != opened.picture).any():
-        raise RethinkError(f"{draft.operation} changed nothing in it")
+    if not visibly_differ(made.picture, opened.picture):
+        raise RethinkError(f"{draft.operation} changed nothing in it that can be seen")
     paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
     if not (store.folder / opened.target).exists():
         store.write_image(opened.target, opened.picture)

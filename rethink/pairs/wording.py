@@ -171,6 +171,9 @@ WORDING: dict[str, tuple[str, ...]] = {
         "Swap the flat {colour} backdrop for the scene that was there.",
     ),
     "editor": (
+        "Restore {place}.",
+        "Bring {place} back to what it was.",
+        "Undo what was done to {place}.",
         "Undo this change: {inverse}.",
         "Restore the original picture.",
         "Turn the picture back into what it was.",

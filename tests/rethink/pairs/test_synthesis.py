@@ -153,7 +153,9 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
     store, done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
-    assert set(reasons) == {"tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png", "dangling.png", "pipe.png"}
+    assert set(reasons) == {
+        "tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png", "dangling.png", "pipe.png", "loop",
+    }  # fmt: skip
     for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("moving", "frames"), ("link", "leads out"), ("flat", "changed nothing"),
                        ("dangling", "no file"), ("pipe", "no file")):  # fmt: skip
         assert said in next(why for source, why in reasons.items() if source.startswith(name))
@@ -288,3 +290,61 @@ def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_h
     (tmp_path / "notes.txt").touch()
     walked = iter(Folder(tmp_path))
     assert isinstance(next(walked), Source) and sum(1 for _ in walked) == 299
+
+
+class Coding:
+    """An editor that errs everywhere by a little, as autoencoders do, and does what it is told with the left upper part."""
+
+    name = "coding"
+
+    def __init__(self, does=lambda part: part):
+        self.does = does
+
+    def prepare(self, images):
+        return images
+
+    def edit(self, prepared, instructions, seeds, settings, mask=None):
+        noise = torch.randn(prepared.shape, generator=torch.Generator().manual_seed(seeds[0]))
+        edited = (prepared + 0.012 * noise).clamp(0, 1)
+        edited[:, 20:70, 20:80] = self.does(edited[:, 20:70, 20:80])
+        return edited
+
+
+def edited_by(editor, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(drawn(240, 320)).save(photos / "a.png")
+    with PairStore(tmp_path / "s").writing() as store:
+        what = Description("the face", "He has brown hair.")
+        synthesize(store, Folder(photos), make_edited(store, Recipe(), editor, "cover the face", Settings(), what), 1)
+    return store
+
+
+def test_what_an_editor_did_not_mean_to_change_stays_bit_for_bit(tmp_path):
+    store = edited_by(Coding(torch.zeros_like), tmp_path)
+    (pair,) = store
+    before, after = store.read_image(pair.input), store.read_image(pair.target)
+    region = read_mask(store.folder / pair.region, after.shape[:2])
+    assert (before[~region] == after[~region]).all() and region[25:65, 25:75].all() and region.mean() < 0.1
+    assert "the face" in pair.instruction and pair.instruction.endswith("He has brown hair.")
+
+
+def test_an_editor_that_only_codes_has_done_nothing(tmp_path):
+    store = edited_by(Coding(), tmp_path)
+    assert not list(store) and "changed nothing" in next(iter(store.skipped))["why"]
+
+
+def test_a_change_that_nobody_sees_is_none(tmp_path):
+    grey = np.repeat(drawn()[..., :1], 3, 2)
+    grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], Recipe(("greyscale",)))
+    assert done.made == 0 and "can be seen" in next(iter(store.skipped))["why"]
+
+
+def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
+    (folder / "linked").symlink_to(tmp_path)
+    store, done = run(folder / "pairs", Folder(folder), Recipe(("cover",)))
+    again, _ = run(folder / "pairs", Folder(folder), Recipe(("cover",), pairs=2))
+    assert done.made == 6 and len(list(again)) == 12
+    assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
