@@ -200,7 +200,10 @@ class SaveEditDataset(io.ComfyNode):
             report = f"{new} new pairs in {folder}."
         else:
             with _replaced(folder) if format.get("replace") else nullcontext():
-                count = export(pairs, chosen, folder)
+                written = host.on_count()
+                count = export(
+                    pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
+                )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         host.say(report)
         return io.NodeOutput(str(folder), report)

@@ -303,8 +303,7 @@ def _here(make: Maker, jobs) -> Iterator[list]:
 
 def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
     """The store, narrowed to what this run was to make: made now, or found there from before."""
-    names = (source.name for source in sources if isinstance(source, Source))
-    ids = (pair_id(make.key, name, number) for name in names for number in range(pairs))
+    ids = (pair_id(make.key, source, n) for source in sources if isinstance(source, Source) for n in range(pairs))
     return PairStore(store.folder, (id for id in ids if id in store))
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .errors import RethinkError
-from .pairs.commands import add_commands
+from .pairs.commands import add_commands, with_config
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -31,8 +31,8 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQD
 def main(arguments: list[str] | None = None) -> int:
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    options = make_parser().parse_args(arguments)
     try:
+        options = make_parser().parse_args(with_config(sys.argv[1:] if arguments is None else arguments))
         return options.run(options)
     except RethinkError as error:
         print(f"rethink: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -41,28 +41,38 @@ def _command(commands, name: str, about: str, run: Callable) -> argparse.Argumen
         name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", type=Path, help="JSON file of options; what is given here goes before it")
-    parser.set_defaults(run=lambda options: run(_configured(parser, options)))
+    parser.set_defaults(run=run)
     return parser
 
 
-def _configured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
-    """The options with those that were left at their default taken from the config file."""
-    if options.config is None:
-        return options
+def with_config(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the options of their config file before them: so they are read and refused like any others, and
+    what is given itself counts. Raises RethinkError for a file that holds no options."""
+    known, _ = _CONFIG.parse_known_args(arguments)
+    if known.config is None:
+        return list(arguments)
     try:
-        record = json.loads(options.config.read_text(encoding="utf-8"))
+        record = json.loads(Path(known.config).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise RethinkError(f"--config: cannot read {options.config}: {error}") from error
-    for key, value in record.items() if isinstance(record, dict) else [(str(options.config), None)]:
-        name = key.replace("-", "_")
-        if not hasattr(options, name) or name in ("config", "run"):
-            raise RethinkError(f"--config: there is no option {key!r}.")
-        if getattr(options, name) == parser.get_default(name):
-            setattr(options, name, Path(value) if isinstance(value, str) and name in PATHS else value)
-    return options
+        raise RethinkError(f"--config: cannot read {known.config}: {error}") from error
+    if not isinstance(record, dict):
+        raise RethinkError(f'--config: {known.config} holds no options; expected {{"pairs": 4, …}}.')
+    command, *rest = arguments
+    flags = [flag for name, value in record.items() for flag in _flags(name, value)]
+    return [command, *flags, "--config", known.config, *rest]  # which also ends a list of values
 
 
-PATHS = {"masks", "boxes", "templates", "triples", "fine_tuning", "clip", "sd"}
+_CONFIG = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_CONFIG.add_argument("--config")
+
+
+def _flags(name: str, value) -> list[str]:
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [] if value is None else [f"--{name}={value}"]
 
 
 def _add_synthesize(commands) -> None:
@@ -86,7 +96,7 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
     parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
     _add_thinker(parser)
-    parser.add_argument("--paraphrase", action="store_true", help="the thinker rewords every instruction")
+    parser.add_argument("--paraphrase", action=argparse.BooleanOptionalAction, default=False, help="the thinker rewords every instruction")
 
 
 def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
@@ -178,4 +188,4 @@ def _add_inspect(commands) -> None:
     parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", stages.run_inspect)
     parser.add_argument("store", type=Path)
     parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
-    parser.add_argument("--check", action="store_true", help="open every picture")
+    parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=False, help="open every picture")

@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 from ..errors import RethinkError
 
+EVERY = 30  # seconds between lines of progress where nobody watches
+
 
 @contextmanager
 def _engine(options) -> Iterator[Callable]:
@@ -59,13 +61,14 @@ def run_synthesize(options) -> int:
         raise RethinkError("--editor and --inverse go together.")
     if options.find and not options.thinker:
         raise RethinkError("--find needs --thinker, who is to find it.")
+    templates = _templates(options.templates)
     recipe = Recipe(
-        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area)
+        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area),
+        _wording(options, templates),
     )  # fmt: skip
     spots = read_spots(options.boxes) if options.boxes else None
     sources = Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
-    templates = _templates(options.templates)
     folder = options.store.absolute()
     if options.editor:
         open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, options.hidden, options.device)
@@ -91,6 +94,12 @@ def run_synthesize(options) -> int:
     if done.skipped:
         print(f"Why: {store.skipped.path}")
     return 0
+
+
+def _wording(options, templates: dict) -> str:
+    """What the instructions depend on beside the recipe. Not who the thinker is: it may have moved to another server."""
+    said = (bool(options.thinker), options.paraphrase, options.find, options.hidden, templates)
+    return str(said) if any(said) else ""
 
 
 def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
@@ -177,6 +186,7 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str):
 
 def run_caption_edits(options) -> int:
     from .captions import built_in_triples, captions_to_edits, read_captions, read_triples, write_fine_tuning_file
+    from .synthesis import time_left
 
     triples = read_triples(options.triples) if options.triples else built_in_triples()
     if options.fine_tuning:
@@ -185,9 +195,15 @@ def run_caption_edits(options) -> int:
     if not options.thinker:
         raise RethinkError("caption-edits needs --thinker: a model folder, or the URL of a server with --model.")
 
+    total = sum(1 for _ in read_captions(options.captions))
+
     def line(progress) -> str:
         rate = progress.made / progress.seconds if progress.seconds else 0
-        return f"{progress.seen} captions · {progress.made} edits · {progress.rejected} rejected · {rate:.2f} edits/s"
+        left = time_left(progress.made + progress.rejected, total - progress.seen, progress.seconds)
+        return (
+            f"{progress.seen}/{total} captions · {progress.made} edits · {progress.rejected} rejected · "
+            f"{rate:.2f} edits/s · {left} left"
+        )
 
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
     with _engine(options) as over:
@@ -216,7 +232,7 @@ def run_p2p(options) -> int:
     from .formats import describe_store
     from .prompt_to_prompt import Recipe
     from .store import PairStore
-    from .synthesis import clock
+    from .synthesis import clock, time_left
 
     if not (options.sd and options.clip):
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
@@ -232,12 +248,13 @@ def run_p2p(options) -> int:
     def line(tally) -> str:
         rate = tally.kept / tally.seconds if tally.seconds else 0
         seen = tally.captions + before
-        left = clock(tally.seconds / tally.captions * (len(triples) - seen)) if tally.captions else "?"
+        left = time_left(tally.captions, len(triples) - seen, tally.seconds)
         return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {left} left"
 
     with _engine(options) as over, PairStore(folder).writing() as store:
-        before = sum(1 for _ in store.drawn)
         drawer = Drawer(store, None, None, recipe, selection, options.seed)
+        known = {record["id"] for record in store.drawn}
+        before = sum(drawer.id(triple) in known for triple in triples)
         spread = over("draw", open_drawer, partial(lost_drawing, drawer))
         drawer = drawer if spread else open_drawer(store)
         done = draw_pairs(store, triples, drawer, spread=spread, on_progress=_Line(line))
@@ -278,10 +295,10 @@ def run_filter(options) -> int:
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
-        score(store, clip, _Line(lambda done, total: f"{done}/{total} pairs measured"), spread=spread)
+        score(store, clip, _paced("pairs measured"), spread=spread)
         if options.thinker:
             chat = _chat(options.thinker, options.model, options.key_variable, options.device)
-            criticise(store, chat, _Line(lambda done, total: f"{done}/{total} pairs marked"))
+            criticise(store, chat, _paced("pairs marked"))
         accepted, rejected = filter_pairs(store, thresholds)
     print(f"{accepted} pairs accepted, {rejected} rejected")
     _print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
@@ -310,7 +327,7 @@ def run_export(options) -> int:
     from .formats import FORMATS, export
     from .store import PairStore
 
-    count = export(PairStore.existing(options.store), options.format, options.folder)
+    count = export(PairStore.existing(options.store), options.format, options.folder, _paced("pairs written"))
     print(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
     return 0
 
@@ -383,15 +400,28 @@ def _pairs_line(progress) -> str:
     )
 
 
+def _paced(what: str) -> _Line:
+    """Progress (done, total) from now on, with its rate and how long it will take."""
+    from .synthesis import time_left
+
+    started = time.monotonic()
+
+    def line(done: int, total: int) -> str:
+        seconds = time.monotonic() - started
+        return f"{done}/{total} {what} · {done / max(seconds, 1e-3):.1f}/s · {time_left(done, total - done, seconds)} left"
+
+    return _Line(line)
+
+
 class _Line:
-    """Progress on the error stream: one line that is rewritten on a terminal, else a line every half minute."""
+    """Progress on the error stream: one line that is rewritten on a terminal, else a line now and then."""
 
     def __init__(self, text: Callable[..., str]):
         self.text, self.last, self.terminal = text, 0.0, sys.stderr.isatty()
 
     def __call__(self, *progress) -> None:
         now = time.monotonic()
-        if now - self.last >= (0.2 if self.terminal else 30):
+        if now - self.last >= (0.2 if self.terminal else EVERY):
             self.last = now
             print(f"\r{self.text(*progress)}\x1b[K" if self.terminal else self.text(*progress),
                   end="" if self.terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +74,17 @@ class Recipe:
         return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
 
     def seed_of(self, source: Source, number: int) -> int:
-        return int(pair_id(self.draws(), source.name, number)[:8], 16)
+        return int(_digest(self.draws(), source.name, number)[:8], 16)
 
 
-def pair_id(key: str, name: str, number: int) -> str:
-    text = json.dumps([key, name, number])  # escapes make any file name ASCII
+def pair_id(key: str, source: Source, number: int) -> str:
+    """The number-th pair of a source; where to work in it tells pairs apart as the recipe's key does."""
+    where = [bool(source.mask), [asdict(spot) for spot in source.spots]]
+    return _digest(key, source.name, number, *(where if any(where) else ()))
+
+
+def _digest(*parts) -> str:
+    text = json.dumps(parts)  # escapes make any file name ASCII
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -144,7 +150,7 @@ class Maker:
     def __call__(self, source: Source, numbers: Sequence[int]) -> list[Draft]:
         drafts, opened = [], None
         for number in numbers:
-            id = pair_id(self.key, source.name, number)
+            id = pair_id(self.key, source, number)
             try:
                 opened = opened or Opened(self.store, source, self.longest_side)
                 drafts.append(self.one(opened, source, number, id))
@@ -247,14 +253,16 @@ def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> D
 def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
     """What is said of a job over which the process died."""
     source, numbers = job
-    return [Draft(pair_id(key, source.name, number), number, source.name, skipped=why) for number in numbers]
+    return [Draft(pair_id(key, source, number), number, source.name, skipped=why) for number in numbers]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: pictures seen of all, pairs made in this run, pictures or pairs skipped, seconds since start."""
+    """Where a run stands: pictures seen of all, of which so many needed no work; pairs made in this run, pictures or
+    pairs skipped; seconds since start."""
 
     seen: int
+    idle: int
     total: int
     made: int
     skipped: int
@@ -267,8 +275,12 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """How long the rest will take at the pace so far, as `clock` says it."""
-        return clock(self.seconds / self.seen * (self.total - self.seen)) if self.seen else "?"
+        return time_left(self.seen - self.idle, self.total - self.seen, self.seconds)
+
+
+def time_left(done: int, rest: int, seconds: float) -> str:
+    """How long the rest will take at the pace so far, as `clock` says it."""
+    return clock(seconds / done * max(0, rest)) if done else "?"
 
 
 def clock(seconds: float) -> str:
@@ -295,11 +307,13 @@ def synthesize(
     """
     total = len(sources)
     reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
-    started, counts, counting = time.monotonic(), {"seen": 0, "made": 0, "skipped": 0}, threading.Lock()
+    started, counting = time.monotonic(), threading.Lock()
+    counts = {"seen": 0, "idle": 0, "made": 0, "skipped": 0}
 
-    def count(what: str) -> None:
+    def count(*what: str) -> None:
         with counting:  # the jobs are taken by other threads
-            counts[what] += 1
+            for name in what:
+                counts[name] += 1
 
     def skip(source: str, number: int, why: str) -> None:
         count("skipped")
@@ -311,10 +325,10 @@ def synthesize(
         for source in sources:
             if isinstance(source, tuple):
                 skip(source[0], 0, source[1])
-            elif numbers := [n for n in range(pairs) if pair_id(make.key, source.name, n) not in store]:
+            elif numbers := [n for n in range(pairs) if pair_id(make.key, source, n) not in store]:
                 yield source, numbers
                 continue
-            count("seen")
+            count("seen", "idle")
 
     drafts = spread(jobs()) if spread else (make(*job) for job in jobs())
     results = describe(drafts) if describe else ([finished(store, d, writer) for d in batch] for batch in drafts)

@@ -84,21 +84,25 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def export(store: PairStore, name: str, folder: str | Path) -> int:
+def export(
+    store: PairStore, name: str, folder: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    The folder appears when it is whole. Raises RethinkError when it is there already, or there is no pair to write.
+    The folder appears when it is whole. What `on_progress(done, total)` raises ends the export. Raises RethinkError when it is there already, or there is no pair to write.
     """
     chosen, folder = format_named(name), Path(os.path.abspath(folder))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
-    if not any(True for _ in _whole(store)):
+    total = sum(1 for _ in _whole(store))
+    if not total:
         raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
     passing = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(passing, ignore_errors=True)
     try:
         passing.mkdir(parents=True)
-        count = chosen.write(writing.examples(store, store.accepted()), passing, folder)
+        items = _counted(writing.examples(store, store.accepted()), lambda done: on_progress(done, total))
+        count = chosen.write(items, passing, folder)
         _write_readme(store, store.accepted, passing, chosen.title, chosen.target, chosen.use)
         if folder.exists():
             folder.rmdir()
@@ -108,6 +112,12 @@ def export(store: PairStore, name: str, folder: str | Path) -> int:
     finally:
         shutil.rmtree(passing, ignore_errors=True)
     return count
+
+
+def _counted(items: Iterable, on_count: Callable[[int], None]) -> Iterator:
+    for done, item in enumerate(items, 1):
+        yield item
+        on_count(done)
 
 
 def _whole(store: PairStore) -> Iterator[EditPair]:

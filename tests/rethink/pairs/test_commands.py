@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from rethink.__main__ import main
+from rethink.pairs import stages
 from rethink.pairs.store import PairStore
+from rethink.pairs.synthesis import Progress
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_folder
@@ -133,10 +135,42 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, folder, tmp
     assert said in told and "Traceback" not in told and len(told.strip().splitlines()) == 1
 
 
-def test_an_unknown_option_in_the_config_is_named(folder, tmp_path, capsys):
-    (tmp_path / "run.json").write_text('{"pears": 4}')
-    assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json") == 2
-    assert "pears" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [('{"pears": 4}', "pears"), ('{"pairs": "many"}', "--pairs"), ('{"engine": "Ray"}', "--engine"), ("[1]", "no options"), ("{", "cannot read")],
+)
+def test_a_config_is_read_and_refused_as_options_are(folder, tmp_path, capsys, config, said):
+    (tmp_path / "run.json").write_text(config)
+    try:
+        code = rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json")
+    except SystemExit as exit:
+        code = exit.code
+    assert code == 2 and said in capsys.readouterr().err
+
+
+def test_what_is_given_goes_before_the_config_also_where_it_is_the_default(folder, tmp_path):
+    text = '\ufeff{"pairs": "3", "operations": ["cover"], "paraphrase": true, "workers": 1, "masks": null}'
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    given = ["--pairs", 1, "--no-paraphrase"]
+    assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json", *given) == 0
+    assert len(list(PairStore(tmp_path / "s"))) == 6
+
+
+def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(stages, "EVERY", 0)
+    flags = "synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1
+    (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
+    (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing}"]}))
+    for more, made in (([], 6), (["--boxes", tmp_path / "boxes.json"], 1), (["--templates", tmp_path / "words.json"], 6), ([], 0)):
+        assert rethink(*flags, *more) == 0
+        assert f"{made} pairs made" in capsys.readouterr().out
+    assert rethink("export", tmp_path / "s", "ai-toolkit", tmp_path / "out") == 0
+    assert "13/13 pairs written" in capsys.readouterr().err
+
+
+def test_the_time_left_is_that_of_the_work_alone():
+    half = Progress(seen=51, idle=50, total=100, made=1, skipped=0, seconds=60.0)
+    assert half.left == "0:49:00" and Progress(50, 50, 100, 0, 0, 1.0).left == "?"
 
 
 def test_help_teaches_and_needs_no_torch():
