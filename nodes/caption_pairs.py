@@ -93,7 +93,8 @@ class CaptionToEdit(io.ComfyNode):
             captions_to_edits(chat, ((text, "") for text in wanted), records, shown, seed, progress)
         found = {record["caption"]: record for record in Ledger(records) if record["caption"] in set(wanted)}
         rejected = Ledger(records.with_name(f"{RECORDS}.rejected"))
-        reasons = kinds_of(record["why"] for record in rejected if record["caption"] in set(wanted))
+        missing = {record["caption"]: record["why"] for record in rejected if record["caption"] in set(wanted) - set(found)}
+        reasons = kinds_of(missing.values())
         report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")

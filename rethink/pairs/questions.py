@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
-from .descriptions import Chat, as_image, ask, message, read_json
+from .descriptions import Chat, ThinkerFailed, as_image, ask, called, message, one_line, read_json
 from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
@@ -34,7 +34,7 @@ def _read_spots(answer: str) -> tuple[Spot, ...]:
     places = read_json(answer).get("places")
     try:
         spots = tuple(
-            Spot(tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in place["box"]), str(place.get("place", ""))[:60])
+            Spot(tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in place["box"]), called(str(place.get("place", ""))[:60]))
             for place in places[:MOST_SPOTS]
         )
     except (TypeError, KeyError, ValueError) as error:  # a RethinkError of Spot is a ValueError
@@ -46,7 +46,8 @@ def _read_spots(answer: str) -> tuple[Spot, ...]:
 
 @dataclass(frozen=True)
 class Found:
-    """A folder's sources with the places that a chat finds in them; `seen` remembers them, so that nothing is asked twice."""
+    """A folder's sources with the places that a chat finds in them; `seen` remembers them, so that nothing is asked twice
+    that was answered."""
 
     folder: Folder
     chat: Chat
@@ -58,7 +59,7 @@ class Found:
         return len(self.folder)
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
-        known = {record["source"]: record for record in self.seen if record["what"] == self.what}
+        known = {record["source"]: record for record in self.seen if record["what"] == self.what and not record.get("failed")}
         for source in self.folder:
             if isinstance(source, Source) and not source.spots:
                 record = known.get(source.name) or self._ask(source)
@@ -75,7 +76,7 @@ class Found:
             spots = find_spots(self.chat, read_picture(source.path, self.longest_side), self.what, 0)
             record["spots"] = [{"box": list(spot.box), "place": spot.place} for spot in spots]
         except RethinkError as error:
-            record["why"] = str(error)
+            record |= {"why": str(error), "failed": isinstance(error, ThinkerFailed)}
         self.seen.append(record)
         return record
 
@@ -85,14 +86,17 @@ def criticise(
 ) -> int:
     """Let a critic mark every measured pair that has no mark yet, in the store held for writing: {"critic", "critic_why"}.
 
-    Returns how many were asked about. A critic that fails leaves {"critic_failed": why}, which is no mark.
+    Returns how many were asked about. What cannot be read as a mark leaves {"critic_failed": why}, which is none; a critic
+    that does not answer is asked again the next time.
     """
     scores = Last(store.scores)
-    unmarked = {r["id"] for r in scores.of(scores) if not r.keys() & {"critic", "critic_failed", "broken"}}
+    asked = {"critic", "critic_failed", "broken"}
+    unmarked = {record["id"] for record in scores.of(scores) if not record.keys() & asked}
     total = sum(pair.id in unmarked for pair in store)
     pairs = (pair for pair in store if pair.id in unmarked)
     for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
-        store.scores.append({**measured, **_mark(store, pair, chat)})
+        if mark := _mark(store, pair, chat):
+            store.scores.append({**measured, **mark})
         on_progress(done, total)
     return total
 
@@ -102,6 +106,8 @@ def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
         images = [as_image(store.read_image(path)) for path in (pair.input, pair.target)]
         text = JUDGE.format(instruction=pair.instruction)
         return ask(chat, [message("user", text, pictures=2)], images, pair.seed, _read_mark)
+    except ThinkerFailed:
+        return {}
     except RethinkError as error:
         return {"critic_failed": str(error)}
 
@@ -111,4 +117,4 @@ def _read_mark(answer: str) -> dict:
     mark = record.get("score")
     if isinstance(mark, bool) or not isinstance(mark, (int, float)) or not 0 <= mark <= 10:
         raise RethinkError(f"the critic's mark is no number of 0…10: {mark!r}")
-    return {"critic": mark, "critic_why": str(record.get("why", ""))[:200]}
+    return {"critic": mark, "critic_why": one_line(str(record.get("why", "")))[:200]}

@@ -115,7 +115,7 @@ def read_spots(path: str | Path) -> dict[str, tuple[Spot, ...]]:
     Raises RethinkError naming the file for what is none.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         return {
             name: tuple(Spot(tuple(spot["box"]), spot.get("place", ""), spot.get("hidden", "")) for spot in spots)
             for name, spots in record.items()

@@ -165,7 +165,7 @@ def _templates(path: Path | None) -> dict[str, list[str]]:
     if path is None:
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
         return {str(id): [str(template) for template in templates] for id, templates in record.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise RethinkError(f"--templates: cannot read {path}: {error}") from error

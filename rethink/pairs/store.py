@@ -105,7 +105,7 @@ def json_lines(path: str | Path, name: str) -> Iterator[dict]:
     """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
     number = 0
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     record = json.loads(line)

@@ -50,7 +50,7 @@ def read_folders(folder: Path) -> Iterator[Found]:
     controls = {path.stem: path for path in _pictures(folder / "control")}
     for target in _pictures(folder / "target"):
         text = target.with_suffix(".txt")
-        instruction = text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else ""
+        instruction = text.read_text(encoding="utf-8-sig", errors="replace").strip() if text.is_file() else ""
         control = controls.get(target.stem)
         before = control.relative_to(folder).as_posix() if control else ""
         yield _from_files(folder, before, target.relative_to(folder).as_posix(), instruction)
@@ -158,7 +158,7 @@ def _is_picture(name: str) -> bool:
 def _table(path: Path) -> Iterable[dict]:
     if path.suffix == ".csv":
         try:
-            with open(path, newline="", encoding="utf-8") as file:
+            with open(path, newline="", encoding="utf-8-sig") as file:
                 return list(csv.DictReader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise RethinkError(f"import: cannot read {path}: {error}") from error
@@ -169,7 +169,7 @@ def _table(path: Path) -> Iterable[dict]:
 
 def _json(path: Path, kind: type):
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise RethinkError(f"import: cannot read {path}: {error}") from error
     if not isinstance(found, kind):
