@@ -177,7 +177,7 @@ class SaveEditDataset(io.ComfyNode):
                         *(io.DynamicCombo.Option(name, [replace]) for name in FORMATS),
                     ],
                     tooltip="Whose layout. pair store: Rethink's own, with scores and verdicts; saving again adds what is "
-                    "new.",
+                    "new, verdicts too.",
                 ),
             ],
             outputs=[

@@ -16,7 +16,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.pairs.descriptions import Description, Writer
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.operations import OPERATIONS, Between, Operation
+from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
 from ..rethink.pairs.questions import Found
 from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
@@ -29,27 +29,6 @@ from .sources import pictures_inputs, single, sources_of, stamp_of
 
 ANY = "any"
 EDITOR = "editor"
-
-# Parameter of an operation: its limits in the widgets, and what it is.
-PARAMETERS: dict[str, tuple[float, float, str]] = {
-    "strength": (0.01, 1.0, "How strong it is"),
-    "blocks": (2, 64, "Blocks of the mosaic along the longer side"),
-    "stops": (0.1, 4.0, "How many stops too dark or too bright"),
-    "cast": (0.05, 1.0, "How strong the colour cast is"),
-    "sepia": (0.0, 1.0, "How brown it has become"),
-    "fade": (0.0, 1.0, "How far it has faded"),
-    "grain": (0.0, 64.0, "How much noise, of 255"),
-    "scratches": (0, 100, "How many long scratches"),
-    "factor": (1.0, 16.0, "How many times smaller it was"),
-    "quality": (1, 95, "Quality of the JPEG"),
-    "cut": (0.05, 0.8, "Share of the side that is cut away"),
-    "angle": (1.0, 180.0, "How far it is rotated, in degrees"),
-    "slant": (0.02, 0.45, "How far the corners are moved, as a share of the side"),
-    "tiles": (2, 8, "Tiles along a side"),
-    "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
-    "opacity": (0.05, 1.0, "How opaque the mark is"),
-    "margin": (0.0, 0.5, "How much more than the object is taken away, as a share of its shorter side"),
-}
 
 
 class InverseEditSynthesizer(io.ComfyNode):

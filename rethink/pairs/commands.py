@@ -95,8 +95,24 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--editor", help="a diffusers folder or .safetensors file that does --inverse in place of an operation")
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
     parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
+    parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     _add_thinker(parser)
     parser.add_argument("--paraphrase", action=argparse.BooleanOptionalAction, default=False, help="the thinker rewords every instruction")
+
+
+def _operations() -> str:
+    """What there is to choose among with --operations and --set."""
+    from .operations import OPERATIONS, Between
+
+    def values(span) -> str:
+        return f"{span.low},{span.high}" if isinstance(span, Between) else ",".join(span.choices)
+
+    needs = {"given": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
+    lines = [
+        f"  {id:16}{'  '.join(f'{name}={values(span)}' for name, span in op.ranges.items())}{needs.get(op.where, '')}"
+        for id, op in OPERATIONS.items()
+    ]
+    return "\n".join(["operations, and from what their parameters are drawn:", *lines])
 
 
 def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:

@@ -160,6 +160,8 @@ class Ledger:
                 file.truncate(position)
 
     def append(self, *records: dict) -> None:
+        if not records:
+            return
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
         with room_in(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -281,20 +283,24 @@ class PairStore:
             self._ids.add(pair.id)
 
     def take_over(self, other: PairStore) -> int:
-        """Copy the accepted pairs of another store that are not here yet, with their scores and verdicts, into this one,
-        which is held for writing. Returns how many."""
+        """Copy the accepted pairs of another store that are not here yet, with their scores, into this one, which is held
+        for writing; and its verdicts on all that are here. Returns how many pairs are new.
+
+        Raises RethinkError naming a picture that is missing.
+        """
         new = set()
         for pair in other.accepted():
             if pair.id in self:
                 continue
             for path in filter(None, (pair.input, pair.target, pair.region)):
                 if not (self.folder / path).exists():
-                    self._write(path, (other.folder / path).read_bytes())
+                    self._write(path, other._read(path))
             self.add(pair)
             new.add(pair.id)
         if new:
             self.scores.append(*(record for record in other.scores if record["id"] in new))
-            self.verdicts.append(*(verdict for id, verdict in other.last_verdicts().items() if id in new))
+        here, there = self.last_verdicts(), other.last_verdicts()
+        self.verdicts.append(*(verdict for id, verdict in there.items() if id in self and verdict != here.get(id)))
         return len(new)
 
     def image_path(self, id: str, role: str, ending: str = ".png") -> str:
@@ -307,6 +313,12 @@ class PairStore:
     def _write(self, relative: str, data: bytes) -> None:
         with room_in(self.folder):
             write_whole(self.folder / relative, data)
+
+    def _read(self, relative: str) -> bytes:
+        try:
+            return (self.folder / relative).read_bytes()
+        except OSError as error:
+            raise RethinkError(f"pairs: cannot read {self.folder / relative}: {error.strerror}.") from error
 
     def read_image(self, relative: str) -> np.ndarray:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""

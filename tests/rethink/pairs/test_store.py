@@ -143,3 +143,10 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
         assert other.take_over(store) == 1 and other.take_over(store) == 0
     assert [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
     assert (other.folder / pair(2).input).read_bytes() == b"picture"
+    store.judge(pair(2).id, False)
+    with other.writing():
+        assert other.take_over(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
+    with PairStore(tmp_path / "c").writing() as third, pytest.raises(RethinkError, match="cannot read"):
+        store.judge(pair(2).id, True)
+        (store.folder / pair(2).target).unlink()
+        third.take_over(store)
