@@ -90,7 +90,7 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
                 if line.strip():
                     yield line.strip(), ""
     except (OSError, UnicodeDecodeError) as error:
-        raise RethinkError(f"captions: cannot read {path}: {error}") from error
+        raise RethinkError(f"captions: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: int) -> Triple:
@@ -188,5 +188,8 @@ def write_fine_tuning_file(triples: Iterable[Triple], path: str | Path) -> int:
         json.dumps({"prompt": t.input + AFTER_CAPTION, "completion": t.edit + BETWEEN + t.output + STOP}) + "\n"
         for t in triples
     ]
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    try:
+        Path(path).write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise RethinkError(f"fine-tuning: cannot write {path}: {error.strerror}.") from error
     return len(lines)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 from ..errors import RethinkError
 
+STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
 EVERY = 30  # seconds between lines of progress where nobody watches
 
 
@@ -37,6 +38,8 @@ def _shares(texts: list[str]) -> dict:
     from .cluster import Share
 
     kinds = (float, float, int)
+    if unknown := sorted({text.partition("=")[0] for text in texts} - STAGES):
+        raise RethinkError(f"--share: there is no stage {unknown[0]!r}; choose among {', '.join(sorted(STAGES))}.")
     try:
         return {
             stage: Share(*(kind(part) for kind, part in zip(kinds, parts.split(":"), strict=False)))
@@ -213,6 +216,8 @@ def run_caption_edits(options) -> int:
             chat, read_captions(options.captions), options.output, triples, options.seed, _Line(line), spread=spread
         )  # fmt: skip
     print(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
+    if done.rejected:
+        print(f"Why: {options.output}.rejected")
     return 0
 
 
@@ -292,12 +297,12 @@ def run_filter(options) -> int:
 
     thresholds = Thresholds(**{field.name: getattr(options, field.name) for field in fields(Thresholds)})
     store = PairStore.existing(options.store.absolute())
+    chat = _chat(options.thinker, options.model, options.key_variable, options.device)
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
         score(store, clip, _paced("pairs measured"), spread=spread)
-        if options.thinker:
-            chat = _chat(options.thinker, options.model, options.key_variable, options.device)
+        if chat:
             criticise(store, chat, _paced("pairs marked"))
         accepted, rejected = filter_pairs(store, thresholds)
     print(f"{accepted} pairs accepted, {rejected} rejected")

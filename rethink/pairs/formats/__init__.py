@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import RethinkError
+from ..descriptions import one_line
 from ..pictures import read_picture
 from ..sheet import contact_sheet
 from ..store import EditPair, PairStore, room_in
@@ -159,37 +160,45 @@ def _write_readme(
 def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:
     """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
 
-    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report.
+    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report. Raises
+    RethinkError where there is nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
-    imported = skipped = 0
-    for found in format_named(name).read(path):
-        try:
-            pair, pictures = _imported(store, found)
-        except RethinkError as error:
-            store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
-            skipped += 1
-            continue
-        if pair.id not in store:
+    imported = skipped = there = 0
+    try:
+        for found in format_named(name).read(path):
+            try:
+                pair, pictures = _imported(store, found)
+            except RethinkError as error:
+                store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
+                skipped += 1
+                continue
+            if pair.id in store:
+                there += 1
+                continue
             for relative, picture in pictures.items():
                 store.write_image(relative, picture)
             store.add(pair)
             imported += 1
+    except NotADirectoryError as error:
+        raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
+    if not (imported or skipped or there):
+        raise RethinkError(f"import: {path} holds no pair in the layout of {name}; choose its own layout.")
     return imported, skipped
 
 
 def _imported(store: PairStore, found: reading.Found):
-    if not found.instruction:
+    instruction, *captions = map(one_line, (found.instruction, found.input_caption, found.target_caption))
+    if not instruction:
         raise RethinkError("it has no instruction")
     before, after = found.input(), found.target()
-    id = hashlib.sha256(before + after + found.instruction.encode()).hexdigest()[:16]
+    id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     pictures = {
         store.image_path(id, role): read_picture(io.BytesIO(data)) for role, data in (("input", before), ("target", after))
     }
     paths = list(pictures)
-    instruction, captions = " ".join(found.instruction.split()), (found.input_caption, found.target_caption)
     pair = EditPair(
         id, *paths, instruction, source=found.name, input_caption=captions[0], target_caption=captions[1]
     )  # fmt: skip

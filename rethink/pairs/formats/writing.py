@@ -129,7 +129,7 @@ def write_diffsynth(items: Iterable[Example], folder: Path, home: Path) -> int:
 def write_fal_zip(items: Iterable[Example], folder: Path, home: Path) -> int:
     """One zip of `ROOT_start.png`, `ROOT_end.png`, `ROOT.txt`."""
     count = 0
-    with zipfile.ZipFile(folder / "pairs.zip", "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(folder / "pairs.zip", "w", strict_timestamps=False) as archive:
         for count, item in enumerate(items, 1):
             archive.write(item.input, f"{item.stem}_start{item.input.suffix}")
             archive.write(item.target, f"{item.stem}_end{item.target.suffix}")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import tarfile
 import zipfile
 
@@ -223,7 +224,7 @@ def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file
         try:
             assert import_dataset(store, name, tmp_path / "data")[0] == 0
         except RethinkError as error:
-            assert str(error).startswith("import: ") and file.rpartition("/")[2] in str(error)
+            assert str(error).startswith("import: ") and (file.rpartition("/")[2] in str(error) or "no pair" in str(error))
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path):
@@ -232,5 +233,39 @@ def test_links_in_a_tar_are_not_followed(tmp_path):
             entry = tarfile.TarInfo(name)
             entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/hostname"
             archive.addfile(entry)
+    with PairStore(tmp_path / "s").writing() as store, pytest.raises(RethinkError, match="no pair"):
+        import_dataset(store, "webdataset", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "instruct-pix2pix", "ai-toolkit", "diffsynth", "webdataset"])
+def test_a_file_in_place_of_a_folder_and_another_layout_are_one_sentence(tmp_path, name):
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
     with PairStore(tmp_path / "s").writing() as store:
-        assert import_dataset(store, "webdataset", tmp_path) == (0, 0)
+        for path in (tmp_path, tmp_path / "a.png"):
+            with pytest.raises(RethinkError, match="^import: "):
+                import_dataset(store, name, path)
+
+
+def test_one_broken_entry_of_an_archive_is_skipped_alone(store, tmp_path):
+    for file in (store.folder / "images").rglob("*.png"):
+        os.utime(file, (0, 0))  # a zip knows no time before 1980
+    export(store, "fal-zip", tmp_path / "out")
+    archive = tmp_path / "out/pairs.zip"
+    data, entry = bytearray(archive.read_bytes()), zipfile.ZipFile(archive).getinfo("00000000_start.png")
+    data[entry.header_offset + 80] ^= 255
+    archive.write_bytes(data)
+    with PairStore(tmp_path / "s").writing() as read:
+        assert import_dataset(read, "fal-zip", tmp_path / "out") == (len(list(store.accepted())) - 1, 1)
+    assert "00000000_start.png" in next(iter(read.skipped))["why"]
+
+
+def test_texts_and_tables_as_windows_writes_them(tmp_path):
+    for side in ("target", "control"):
+        (tmp_path / side).mkdir()
+        Image.fromarray(drawn()).save(tmp_path / side / "a.png")
+    (tmp_path / "target/a.txt").write_text("\ufeffmake it\r\n so", encoding="utf-8")
+    (tmp_path / "metadata.csv").write_text("\ufeffimage,prompt,edit_image\ntarget/a.png,make it so,control/a.png\n", encoding="utf-8")
+    for name in ("ai-toolkit", "diffsynth"):
+        with PairStore(tmp_path / name).writing() as store:
+            assert import_dataset(store, name, tmp_path) == (1, 0)
+        assert [pair.instruction for pair in store] == ["make it so"]
