@@ -38,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"rethink: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("\nrethink: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read us has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def make_parser() -> argparse.ArgumentParser:
