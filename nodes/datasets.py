@@ -13,7 +13,7 @@ import torch
 from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.filters import Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
@@ -25,23 +25,23 @@ STORE = "pair store"
 OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
 BINS = 48
 
-# Threshold: its limits and step, whether it is an advanced one, and what it asks for.
-LIMITS: dict[str, tuple[float, float, float, bool, str]] = {
-    "image": (-1, 1, 0.01, False, "Input and target are at least so alike, by CLIP. The paper's text says 0.75."),
-    "direction": (-1, 1, 0.01, False, "The change of the picture goes at least so far along the change of its caption, by CLIP."),
-    "caption": (-1, 1, 0.01, False, "Both pictures fit their captions at least so well, by CLIP."),
-    "best": (0, 1000, 1, False, "Keep so many of the pairs of one caption, those of the best direction. 0: all. The paper: 4."),
-    "changed": (0, 1, 0.001, False, "At least this share of the pixels differs visibly; else nothing has changed."),
-    "outside": (0, 1, 0.001, False, "At most this share of the pixels differs where nothing should."),
-    "shift": (0, 1, 0.005, False, "Moved against each other by at most this share of the side, where nothing says what may."),
-    "smallest_region": (0, 1, 0.0005, True, "The place that changes is at least this share of the picture."),
-    "largest_region": (0, 1, 0.01, True, "The place that changes is at most this share of the picture."),
-    "border": (0, 0, 0, True, "Whether the place that changes may touch the border."),
-    "side": (1, 8192, 1, True, "The shorter side has at least so many pixels."),
-    "aspect": (1, 100, 0.1, True, "The longer side is at most so many times the shorter one."),
-    "critic": (0, 10, 0.5, False, "The thinker marks the pair with at least so many of ten."),
-    "duplicates": (-1, 3, 1, True, "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep."),
-}  # fmt: skip
+# Threshold: its limits and step, and whether it is an advanced one.
+LIMITS: dict[str, tuple[float, float, float, bool]] = {
+    "image": (-1, 1, 0.01, False),
+    "direction": (-1, 1, 0.01, False),
+    "caption": (-1, 1, 0.01, False),
+    "best": (0, 1000, 1, False),
+    "changed": (0, 1, 0.001, False),
+    "outside": (0, 1, 0.001, False),
+    "shift": (0, 1, 0.005, False),
+    "smallest_region": (0, 1, 0.0005, True),
+    "largest_region": (0, 1, 0.01, True),
+    "border": (0, 0, 0, True),
+    "side": (1, 8192, 1, True),
+    "aspect": (1, 100, 0.1, True),
+    "critic": (0, 10, 0.5, False),
+    "duplicates": (-1, 3, 1, True),
+}
 
 # What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
 PLOTS = (
@@ -263,8 +263,8 @@ class LoadEditDataset(io.ComfyNode):
 
 
 def _threshold_input(field) -> io.Input:
-    least, most, step, advanced, what = LIMITS[field.name]
-    options = {"default": field.default, "tooltip": what, "advanced": advanced}
+    least, most, step, advanced = LIMITS[field.name]
+    options = {"default": field.default, "tooltip": MEANING[field.name], "advanced": advanced}
     if isinstance(field.default, bool):
         return io.Boolean.Input(field.name, **options)
     if isinstance(field.default, int):

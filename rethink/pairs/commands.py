@@ -145,6 +145,7 @@ def _add_caption_edits(commands) -> None:
 
 def _add_p2p(commands) -> None:
     from .candidates import Selection
+    from .filters import MEANING
     from .prompt_to_prompt import METHODS, Recipe
 
     recipe, selection = Recipe(), Selection()
@@ -158,9 +159,14 @@ def _add_p2p(commands) -> None:
     parser.add_argument("--sampler", default=recipe.sampler)
     parser.add_argument("--threshold", nargs=2, type=float, default=list(recipe.threshold), help="share of the steps that share attention")
     parser.add_argument("--guidance", nargs=2, type=float, default=list(recipe.guidance))
-    for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
+    told = {
+        "candidates": "Drawn for every pair of captions.", "batch": "Candidates drawn at once.",
+        **{name: MEANING[name] for name in ("image", "caption", "direction", "best")},
+        "audited": "Share of the candidates given up early that is drawn all the same, to see how often that errs.",
+    }  # fmt: skip
+    for name, what in told.items():
         default = getattr(selection, name)
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{what} Default: {default}")
     parser.add_argument(
         "--looks", nargs="*", metavar="STEPS:IMAGE:CAPTION:DIRECTION",
         help="sketch the candidates in so many steps first, and drop those of which a score misses its threshold by more "
@@ -172,7 +178,7 @@ def _add_p2p(commands) -> None:
 
 
 def _add_filter(commands) -> None:
-    from .filters import Thresholds
+    from .filters import MEANING, Thresholds
 
     parser = _command(commands, "filter", "measure pairs, and accept or reject them; say why", stages.run_filter)
     parser.add_argument("store", type=Path)
@@ -180,11 +186,11 @@ def _add_filter(commands) -> None:
     _add_thinker(parser, "asked to mark every pair with 0 to 10: ")
     _add_engine(parser, "measure")
     for field in fields(Thresholds):
-        flag = "--" + field.name.replace("_", "-")
+        flag, told = "--" + field.name.replace("_", "-"), f"{MEANING[field.name]} Default: {field.default}"
         if isinstance(field.default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=told)
         else:
-            parser.add_argument(flag, type=type(field.default), default=field.default, help=f"default {field.default}")
+            parser.add_argument(flag, type=type(field.default), default=field.default, help=told)
 
 
 def _add_export(commands) -> None:

@@ -60,6 +60,24 @@ class Thresholds:
             raise RethinkError("duplicates: expected -1…3; best: expected 0 or more.")
 
 
+# What each threshold asks for, as a user reads it.
+MEANING = {
+    "image": "Input and target are at least so alike, by CLIP. The paper's text says 0.75.",
+    "direction": "The change of the picture goes at least so far along the change of its caption, by CLIP.",
+    "caption": "Both pictures fit their captions at least so well, by CLIP.",
+    "best": "Keep so many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
+    "changed": "At least this share of the pixels differs visibly; else nothing has changed.",
+    "outside": "At most this share of the pixels differs where nothing should.",
+    "shift": "Moved against each other by at most this share of the side, where nothing says what may.",
+    "smallest_region": "The place that changes is at least this share of the picture.",
+    "largest_region": "The place that changes is at most this share of the picture.",
+    "border": "Whether the place that changes may touch the border.",
+    "side": "The shorter side has at least so many pixels.",
+    "aspect": "The longer side is at most so many times the shorter one.",
+    "critic": "The thinker marks the pair with at least so many of ten.",
+    "duplicates": "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep.",
+}
+
 Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
 
 # (the score that is asked for, whether it fails, the sentence that says why)
