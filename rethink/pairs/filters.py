@@ -107,14 +107,16 @@ def score(
     spread: Callable[[Iterator[list[EditPair]]], Iterator[list[dict]]] | None = None,
 ) -> int:
     """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
-    they are not there by the same CLIP.
+    they are not there by the same CLIP. What could not be read is tried again: it may have been mended.
 
     `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    scores, measured, marks = Last(store.scores), set(), {}
+    scores, measured, broken, marks = Last(store.scores), set(), {}, {}
     for record in scores.of(scores):
-        if clip is None or record.get("clip") == clip.name or "broken" in record:
+        if "broken" in record:
+            broken[record["id"]] = record
+        elif clip is None or record.get("clip") == clip.name:
             measured.add(record["id"])
         elif marked := {name: value for name, value in record.items() if name.startswith("critic")}:
             marks[record["id"]] = marked  # they stay when the pair is measured anew
@@ -124,7 +126,8 @@ def score(
     results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
     with closing(results):
         for records in results:
-            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in records))
+            new = (record for record in records if record != broken.get(record["id"]))
+            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in new))
             done += len(records)
             on_progress(done, len(missing))
     return done
