@@ -92,7 +92,7 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--find", metavar="WHAT", help='the thinker names the places to work on, e.g. "faces"')
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     _add_engine(parser, "damage (or edit) and describe")
-    parser.add_argument("--editor", help="a diffusers folder or .safetensors file that does --inverse in place of an operation")
+    parser.add_argument("--editor", help="what does --inverse in place of an operation: built-in, a diffusers folder, or a .safetensors file")
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
     parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
     parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
@@ -116,7 +116,7 @@ def _operations() -> str:
 
 
 def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
-    parser.add_argument("--thinker", help=f"{role}a transformers folder of a vision-language model, or the URL of a server (…/v1)")
+    parser.add_argument("--thinker", help=f"{role}built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
     parser.add_argument("--device", default="cpu")
@@ -153,7 +153,7 @@ def _add_p2p(commands) -> None:
     parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
     parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
-    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder")
+    parser.add_argument("--clip", help="built-in, or a transformers CLIPModel folder")
     parser.add_argument("--method", choices=METHODS, default=recipe.method)
     parser.add_argument("--steps", type=int, default=recipe.steps)
     parser.add_argument("--sampler", default=recipe.sampler)
@@ -182,7 +182,7 @@ def _add_filter(commands) -> None:
 
     parser = _command(commands, "filter", "measure pairs, and accept or reject them; say why", stages.run_filter)
     parser.add_argument("store", type=Path)
-    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder, for the CLIP similarities")
+    parser.add_argument("--clip", help="for the CLIP similarities: built-in, or a transformers CLIPModel folder")
     _add_thinker(parser, "asked to mark every pair with 0 to 10: ")
     _add_engine(parser, "measure")
     for field in fields(Thresholds):

@@ -120,7 +120,7 @@ def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, 
     from .store import PairStore
     from .synthesis import make_edited
 
-    path = Path(editor)
+    path = _model(editor, "EDITOR_FOLDER")
     opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
     return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), Description(hidden=hidden))
 
@@ -184,7 +184,13 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str):
         return ServerChat(thinker, model, key_variable).chat
     from ..thinkers.loading import load_thinker
 
-    return load_thinker(thinker, device=device).chat
+    return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat
+
+
+def _model(given: str, built_in: str) -> Path:
+    from .. import tiny
+
+    return getattr(tiny, built_in) if given == "built-in" else Path(given)
 
 
 def run_caption_edits(options) -> int:
@@ -269,12 +275,12 @@ def run_p2p(options) -> int:
     return 0
 
 
-def _open_drawer(folder: Path, sd: Path, clip: Path, device: str, recipe, selection, seed: int, store=None):
+def _open_drawer(folder: Path, sd: Path, clip: str, device: str, recipe, selection, seed: int, store=None):
     from .candidates import Drawer, load_text_to_image
-    from .clip import Clip
     from .store import PairStore
 
-    return Drawer(store or PairStore(folder), load_text_to_image(sd, device), Clip(clip, device), recipe, selection, seed)
+    pipeline = load_text_to_image(sd, device)
+    return Drawer(store or PairStore(folder), pipeline, _open_clip(clip, device), recipe, selection, seed)
 
 
 def _looks(texts: list[str]) -> tuple:
@@ -310,13 +316,13 @@ def run_filter(options) -> int:
     return 0
 
 
-def _open_clip(folder: Path | None, device: str):
+def _open_clip(folder: str | None, device: str):
     from .clip import Clip
 
-    return Clip(folder, device) if folder else None
+    return Clip(_model(folder, "CLIP_FOLDER"), device) if folder else None
 
 
-def _open_measuring(folder: Path, clip: Path | None, device: str) -> Callable:
+def _open_measuring(folder: Path, clip: str | None, device: str) -> Callable:
     from .filters import scored
     from .store import PairStore
 

@@ -10,6 +10,7 @@ from rethink.__main__ import main
 from rethink.pairs import stages
 from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import Progress
+from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_folder
@@ -86,6 +87,8 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     assert (pair.input_caption, pair.target_caption) == ("the red", "the make red")
     assert rethink("filter", tmp_path / "s", "--clip", clip_folder, "--side", 16) == 0
     assert "clip_sim_dir" in next(iter(PairStore(tmp_path / "s").scores))
+    assert rethink("filter", tmp_path / "s", "--clip", "built-in", "--side", 16) == 0
+    assert {record["clip"] for record in PairStore(tmp_path / "s").scores} == {clip_folder.name, CLIP_FOLDER.name}
 
 
 def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(folder, tmp_path, capsys):
