@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..errors import RethinkError
-from . import stages
+from . import stages, telling
 
 EXAMPLES = """examples:
   python -m rethink synthesize photos my-pairs --pairs 4
@@ -207,7 +207,7 @@ def _add_export(commands) -> None:
 
 
 def _add_inspect(commands) -> None:
-    parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", stages.run_inspect)
+    parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", telling.run_inspect)
     parser.add_argument("store", type=Path)
     parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=False, help="open every picture")

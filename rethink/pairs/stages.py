@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 from ..errors import RethinkError
+from .telling import Line, paced, pairs_line, print_counts, say
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
-EVERY = 30  # seconds between lines of progress where nobody watches
 
 
 @contextmanager
@@ -90,10 +87,10 @@ def run_synthesize(options) -> int:
             describe = over("describe", partial(_open_describing, folder, open_chat, options.paraphrase, templates), _undescribed)
         writer = Writer(None if describe else open_chat(), options.paraphrase and not describe, templates)
         done = synthesize(
-            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=_Line(_pairs_line)
+            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=Line(pairs_line)
         )  # fmt: skip
         describe_store(store)
-    print(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
+    say(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
     if done.skipped:
         print(f"Why: {store.skipped.path}")
     return 0
@@ -219,9 +216,9 @@ def run_caption_edits(options) -> int:
         spread = over("invent", partial(_open_inventing, open_chat, triples, options.seed), _not_invented)
         chat = None if spread else open_chat()
         done = captions_to_edits(
-            chat, read_captions(options.captions), options.output, triples, options.seed, _Line(line), spread=spread
+            chat, read_captions(options.captions), options.output, triples, options.seed, Line(line), spread=spread
         )  # fmt: skip
-    print(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
+    say(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
     if done.rejected:
         print(f"Why: {options.output}.rejected")
     return 0
@@ -268,10 +265,10 @@ def run_p2p(options) -> int:
         before = sum(drawer.id(triple) in known for triple in triples)
         spread = over("draw", open_drawer, partial(lost_drawing, drawer))
         drawer = drawer if spread else open_drawer(store)
-        done = draw_pairs(store, triples, drawer, spread=spread, on_progress=_Line(line))
+        done = draw_pairs(store, triples, drawer, spread=spread, on_progress=Line(line))
         describe_store(store)
-    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
-    print(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
+    say(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
+    say(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
     return 0
 
 
@@ -307,12 +304,12 @@ def run_filter(options) -> int:
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
-        score(store, clip, _paced("pairs measured"), spread=spread)
+        score(store, clip, paced("pairs measured"), spread=spread)
         if chat:
-            criticise(store, chat, _paced("pairs marked"))
+            criticise(store, chat, paced("pairs marked"))
         accepted, rejected = filter_pairs(store, thresholds)
-    print(f"{accepted} pairs accepted, {rejected} rejected")
-    _print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
+    say(f"{accepted} pairs accepted, {rejected} rejected")
+    print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
     return 0
 
 
@@ -338,8 +335,8 @@ def run_export(options) -> int:
     from .formats import FORMATS, export
     from .store import PairStore
 
-    count = export(PairStore.existing(options.store), options.format, options.folder, _paced("pairs written"))
-    print(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
+    count = export(PairStore.existing(options.store), options.format, options.folder, paced("pairs written"))
+    say(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
     return 0
 
 
@@ -350,89 +347,5 @@ def run_import(options) -> int:
     with PairStore(options.store).writing() as store:
         imported, skipped = import_dataset(store, options.format, options.folder)
         describe_store(store)
-    print(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    say(f"{imported} pairs imported, {skipped} skipped → {options.store}")
     return 0
-
-
-def run_inspect(options) -> int:
-    from .store import PairStore
-
-    store = PairStore.existing(options.store)
-    verdicts, count = store.last_verdicts(), sum(1 for _ in store)
-    rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
-    print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
-    _print_counts("operation", (pair.operation or "other" for pair in store))
-    _print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
-    _print_counts("skipped because", (record["why"] for record in store.skipped))
-    for pair in islice(store, 0, None, max(1, -(-count // 5))):
-        print(f"  {pair.operation or 'other'}: {pair.instruction}")
-    if options.histogram:
-        _print_histogram(store, options.histogram)
-    broken = list(_unreadable(store)) if options.check else []
-    for path in broken:
-        print(f"broken: {path}", file=sys.stderr)
-    return 1 if broken else 0
-
-
-def _print_histogram(store, name: str) -> None:
-    from .filters import histogram
-    from .store import Last
-
-    scores = Last(store.scores)
-    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
-    if not values:
-        raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
-    bars = histogram(values)
-    for edge, count in bars:
-        print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
-
-
-def _unreadable(store):
-    for path in {path for pair in store for path in (pair.input, pair.target, pair.region) if path}:
-        try:
-            store.read_image(path)
-        except RethinkError:
-            yield path
-
-
-def _print_counts(title: str, values) -> None:
-    from .filters import kinds_of
-
-    if counts := kinds_of(values)[:12]:
-        print(f"{title}:")
-    for value, count in counts:
-        print(f"  {count:7d}  {value}")
-
-
-def _pairs_line(progress) -> str:
-    return (
-        f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
-        f"{progress.rate:.1f} pairs/s · {progress.left} left"
-    )
-
-
-def _paced(what: str) -> _Line:
-    """Progress (done, total) from now on, with its rate and how long it will take."""
-    from .synthesis import time_left
-
-    started = time.monotonic()
-
-    def line(done: int, total: int) -> str:
-        seconds = time.monotonic() - started
-        return f"{done}/{total} {what} · {done / max(seconds, 1e-3):.1f}/s · {time_left(done, total - done, seconds)} left"
-
-    return _Line(line)
-
-
-class _Line:
-    """Progress on the error stream: one line that is rewritten on a terminal, else a line now and then."""
-
-    def __init__(self, text: Callable[..., str]):
-        self.text, self.last, self.terminal = text, 0.0, sys.stderr.isatty()
-
-    def __call__(self, *progress) -> None:
-        now = time.monotonic()
-        if now - self.last >= (0.2 if self.terminal else EVERY):
-            self.last = now
-            print(f"\r{self.text(*progress)}\x1b[K" if self.terminal else self.text(*progress),
-                  end="" if self.terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip

@@ -189,10 +189,11 @@ def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
 def make_edited(
     store: PairStore, recipe: Recipe, editor: Editor, inverse: str, settings: Settings, what: Description = Description()
 ) -> Maker:
-    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back.
+    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back,
+    where the source's own box does not.
 
-    Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask where it has one,
-    the pixels are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
+    Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask or box, the pixels
+    are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
     """
     key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
 
@@ -202,17 +203,21 @@ def make_edited(
         from ..keep.compositing import keep_unchanged
 
         seed = recipe.seed_of(source, number)
+        area, told = opened.mask, Description()
+        if source.spots:
+            place, told = _named(opened, source, np.random.default_rng(seed))
+            area = place.region(opened.picture)
         image = torch.from_numpy(opened.picture.copy()).float()[None] / 255
-        mask = None if opened.mask is None else torch.from_numpy(opened.mask).float()[None]
+        mask = None if area is None else torch.from_numpy(area).float()[None]
         edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
         (kept,) = keep_unchanged(image, edited.cpu(), mask)
-        touched = (kept.mask > 0).numpy()
+        touched = (kept.mask > 0).numpy() & (True if area is None else area)
         pixels = (kept.image * 255).round().to(torch.uint8).numpy()
         made = Damaged(np.where(touched[..., None], pixels, opened.picture), touched, {"inverse": inverse.rstrip(".")})
         draft = Draft(
             id, number, source.name, seed, operation="editor", hides="what the edit took away",
-            parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=what.place,
-            hidden=what.hidden,
+            parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=told.place or what.place,
+            hidden=told.hidden or what.hidden,
         )  # fmt: skip
         return _written(store, opened, made, draft)
 
@@ -227,13 +232,18 @@ def _fits(chosen: Operation, source: Source) -> bool:
 
 def _place(chosen: Operation, opened: Opened, source: Source, recipe: Recipe, rng) -> tuple[Place, Description]:
     if chosen.where in ("place", "given") and source.spots:
-        spot = source.spots[int(rng.integers(len(source.spots)))]
-        return opened.place(spot), Description(spot.place, spot.hidden)
+        return _named(opened, source, rng)
     if opened.mask is not None and chosen.where != "own":
         return Place(box_of(opened.mask), opened.mask), Description()
     if chosen.where == "place":
         return draw_place(opened.picture, rng, recipe.area), Description()
     return whole(opened.picture), Description()
+
+
+def _named(opened: Opened, source: Source, rng) -> tuple[Place, Description]:
+    """One of the places that somebody named in a source, and what is said of it."""
+    spot = source.spots[int(rng.integers(len(source.spots)))]
+    return opened.place(spot), Description(spot.place, spot.hidden)
 
 
 def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> Draft:

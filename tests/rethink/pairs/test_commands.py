@@ -1,13 +1,14 @@
 """The command line of the pairs, from a folder of photographs to an exported dataset."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from rethink.__main__ import main
-from rethink.pairs import stages
+from rethink.pairs import telling
 from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import Progress
 from rethink.tiny import CLIP_FOLDER
@@ -163,7 +164,7 @@ def test_what_is_given_goes_before_the_config_also_where_it_is_the_default(folde
 
 
 def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(stages, "EVERY", 0)
+    monkeypatch.setattr(telling, "EVERY", 0)
     flags = "synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1
     (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
     (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing}"]}))
@@ -186,3 +187,17 @@ def test_help_teaches_and_needs_no_torch():
     assert ran.returncode == 0
     told = subprocess.run([sys.executable, "-m", "rethink", "p2p", "--help"], cwd=PACK_ROOT, capture_output=True, text=True)
     assert "examples:" in told.stdout and "--engine" in told.stdout
+
+
+def test_where_arrows_cannot_be_written_a_run_ends_well_all_the_same(folder, tmp_path):
+    def run(*arguments, **options):
+        command = [sys.executable, "-m", "rethink", *map(str, arguments)]
+        return subprocess.run(command, cwd=PACK_ROOT, env={**os.environ, "PYTHONIOENCODING": "ascii"}, **options)
+
+    made = run("synthesize", folder, tmp_path / "s", "--workers", 1, capture_output=True)
+    assert made.returncode == 0 and b"6 pairs made" in made.stdout and b"Traceback" not in made.stderr
+    reading, writing = os.pipe()
+    os.close(reading)
+    seen_enough = run("inspect", tmp_path / "s", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert b"Traceback" not in seen_enough.stderr

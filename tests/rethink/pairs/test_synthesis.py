@@ -239,6 +239,18 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
             assert before.mean() < 0.6 * after.mean() and not pair.region
 
 
+def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
+    editor = SimpleNamespace(name="e", prepare=lambda image: image, edit=lambda image, *_, mask=None: image * 0.2)
+    spots = {f"photo {i}.png": (Spot((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
+    with PairStore(tmp_path / "s").writing() as store:
+        make = make_edited(store, Recipe(), editor, "x", Settings(), Description("the wall", "It is red."))
+        assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
+    for pair in store:
+        before, after = store.read_image(pair.input), store.read_image(pair.target)
+        assert (before[60:] == after[60:]).all() and (before[:, 80:] == after[:, 80:]).all() and (before[:60, :80] < after[:60, :80]).mean() > 0.5
+        assert "the sign" in pair.instruction and pair.instruction.endswith("It says STOP.")
+
+
 def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
     def explode(*args, **kwargs):
         raise RuntimeError("boom")
