@@ -20,7 +20,7 @@ from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operatio
 from ..rethink.pairs.questions import Found
 from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
-from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
+from ..rethink.pairs.synthesis import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
 from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
 from . import folders, host, sockets
@@ -191,16 +191,20 @@ class Watched:
         self.store, self.spread, self.newest = store, spread, None
         self.count = host.on_count()
 
-    def __call__(self, jobs) -> Iterator[list]:
+    def __call__(self, jobs) -> Iterator[Iterator[Draft]]:
         for drafts in self.spread(jobs):
-            self.newest = next((draft for draft in drafts if draft.input), self.newest)
-            yield drafts
+            yield map(self._seen, drafts)
+
+    def _seen(self, draft: Draft) -> Draft:
+        if draft.input:
+            self.newest = draft
+        return draft
 
     def report(self, progress) -> None:
         line = f"{progress.seen} of {progress.total} pictures · {progress.made} pairs · {progress.rate:.1f} a second"
-        if 0 < progress.seen < progress.total:
+        if progress.done < progress.wanted:
             line += f" · {progress.left} left"
-        self.count(progress.seen, progress.total, line, self.picture)
+        self.count(progress.done, progress.wanted, line, self.picture)
 
     def picture(self) -> Tensor | None:
         """Input and target of the newest pair, side by side."""
@@ -276,7 +280,7 @@ def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
     return ranges
 
 
-def _here(make: Maker, jobs) -> Iterator[list]:
+def _here(make: Maker, jobs) -> Iterator[Iterator[Draft]]:
     return (make(*job) for job in jobs)
 
 

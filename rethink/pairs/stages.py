@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ..errors import RethinkError
-from .telling import Line, paced, pairs_line, print_counts, say
+from .telling import Line, clock, paced, pairs_line, print_counts, say, time_left
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
 
@@ -54,7 +54,7 @@ def run_synthesize(options) -> int:
     from .questions import Found
     from .sources import Folder, read_spots
     from .store import PairStore
-    from .synthesis import Recipe, clock, lost_drafts, synthesize
+    from .synthesis import Recipe, lost_drafts, synthesize
     from .workers import spread_over
 
     if bool(options.editor) != bool(options.inverse):
@@ -124,7 +124,7 @@ def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, 
 
 def _by_job(open_maker: Callable) -> Callable:
     make = open_maker()
-    return lambda job: make(*job)
+    return lambda job: list(make(*job))
 
 
 def _open_describing(folder: Path, open_chat: Callable, paraphrase: bool, templates: dict) -> Callable:
@@ -192,7 +192,6 @@ def _model(given: str, built_in: str) -> Path:
 
 def run_caption_edits(options) -> int:
     from .captions import built_in_triples, captions_to_edits, read_captions, read_triples, write_fine_tuning_file
-    from .synthesis import time_left
 
     triples = read_triples(options.triples) if options.triples else built_in_triples()
     if options.fine_tuning:
@@ -240,7 +239,6 @@ def run_p2p(options) -> int:
     from .formats import describe_store
     from .prompt_to_prompt import Recipe
     from .store import PairStore
-    from .synthesis import clock, time_left
 
     if not (options.sd and options.clip):
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")

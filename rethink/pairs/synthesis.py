@@ -12,7 +12,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,12 +27,14 @@ from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, d
 from .pictures import read_mask, read_picture
 from .sources import Source
 from .store import DiskFull, EditPair, PairStore
+from .telling import time_left
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor, Settings
 
 FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own"))  # they need no mask or box
 DIED = "the process that worked on it died"
+SHARE = 16  # pairs of one picture that one job is to make, at most
 SHORTEST = 16  # pixels a side; of less nothing can be hidden
 
 
@@ -147,21 +149,27 @@ class Maker:
     longest_side: int
     one: Callable[[Opened, Source, int, str], Draft]
 
-    def __call__(self, source: Source, numbers: Sequence[int]) -> list[Draft]:
-        drafts, opened = [], None
+    def __call__(self, source: Source, numbers: Sequence[int]) -> Iterator[Draft]:
+        """One draft a number. What is wrong with the picture as a whole is said of number 0, each time."""
+        try:
+            opened = Opened(self.store, source, self.longest_side)
+        except Exception as error:  # whatever a decoder raises
+            for number in numbers:
+                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=_reason(error))
+            return
         for number in numbers:
             id = pair_id(self.key, source, number)
             try:
-                opened = opened or Opened(self.store, source, self.longest_side)
-                drafts.append(self.one(opened, source, number, id))
+                draft = self.one(opened, source, number, id)
             except DiskFull:
                 raise
-            except Exception as error:  # whatever a decoder or an editor raises
-                reason = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
-                drafts.append(Draft(id, number, source.name, skipped=reason))
-                if opened is None:
-                    break  # one line for a picture that cannot be read, not one a pair
-        return drafts
+            except Exception as error:  # whatever an editor raises
+                draft = Draft(id, number, source.name, skipped=_reason(error))
+            yield draft
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 
 def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
@@ -268,12 +276,14 @@ def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[D
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: pictures seen of all, of which so many needed no work; pairs made in this run, pictures or
-    pairs skipped; seconds since start."""
+    """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed no
+    work; pairs made in this run; pictures or pairs skipped; seconds since start."""
 
     seen: int
-    idle: int
     total: int
+    done: int
+    wanted: int
+    idle: int
     made: int
     skipped: int
     seconds: float
@@ -285,17 +295,7 @@ class Progress:
 
     @property
     def left(self) -> str:
-        return time_left(self.seen - self.idle, self.total - self.seen, self.seconds)
-
-
-def time_left(done: int, rest: int, seconds: float) -> str:
-    """How long the rest will take at the pace so far, as `clock` says it."""
-    return clock(seconds / done * max(0, rest)) if done else "?"
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+        return time_left(self.done - self.idle, self.wanted - self.done, self.seconds)
 
 
 def synthesize(
@@ -305,8 +305,8 @@ def synthesize(
     pairs: int,
     writer: Writer = Writer(),
     *,
-    spread: Callable[[Iterator], Iterator[list[Draft]]] | None = None,
-    describe: Callable[[Iterator[list[Draft]]], Iterator[list[EditPair | Draft]]] | None = None,
+    spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
+    describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
@@ -315,44 +315,59 @@ def synthesize(
     `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
     What `on_progress` raises ends the run; everything made so far is kept.
     """
-    total = len(sources)
+    total, started, counting = len(sources), time.monotonic(), threading.Lock()
     reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
-    started, counting = time.monotonic(), threading.Lock()
-    counts = {"seen": 0, "idle": 0, "made": 0, "skipped": 0}
+    skipped: set[tuple[str, int, str]] = set()  # in this run
+    waiting: dict[str, int] = {}  # name of a source that is worked on → pairs of it that are still to come
+    counts = {"seen": 0, "done": 0, "idle": 0, "made": 0}
 
-    def count(*what: str) -> None:
+    def count(**more: int) -> None:
         with counting:  # the jobs are taken by other threads
-            for name in what:
-                counts[name] += 1
+            for name, number in more.items():
+                counts[name] += number
 
     def skip(source: str, number: int, why: str) -> None:
-        count("skipped")
+        skipped.add((source, number, why))
         if (source, number, why) not in reported:
             reported.add((source, number, why))
             store.skipped.append({"source": source, "number": number, "why": why})
 
     def jobs() -> Iterator[tuple[Source, list[int]]]:
         for source in sources:
+            numbers = []
             if isinstance(source, tuple):
                 skip(source[0], 0, source[1])
-            elif numbers := [n for n in range(pairs) if pair_id(make.key, source, n) not in store]:
-                yield source, numbers
-                continue
-            count("seen", "idle")
+            else:
+                numbers = [n for n in range(pairs) if pair_id(make.key, source, n) not in store]
+            there = pairs - len(numbers)
+            count(done=there, idle=there, seen=not numbers)
+            if numbers:
+                waiting[source.name] = len(numbers)
+                yield from ((source, numbers[at : at + SHARE]) for at in range(0, len(numbers), SHARE))
+
+    def take(result: EditPair | Draft) -> None:
+        if isinstance(result, EditPair):
+            store.add(result)
+        else:
+            skip(result.source, result.number, result.skipped)
+        waiting[result.source] -= 1
+        last = not waiting[result.source]
+        if last:
+            del waiting[result.source]
+        count(done=1, made=isinstance(result, EditPair), seen=last)
+
+    def progress() -> Progress:
+        seconds = time.monotonic() - started
+        return Progress(total=total, wanted=total * pairs, skipped=len(skipped), seconds=seconds, **counts)
 
     drafts = spread(jobs()) if spread else (make(*job) for job in jobs())
-    results = describe(drafts) if describe else ([finished(store, d, writer) for d in batch] for batch in drafts)
+    results = describe(map(list, drafts)) if describe else ((finished(store, d, writer) for d in batch) for batch in drafts)
     with closing(drafts), closing(results):  # ends the other processes however this one ends
         for batch in results:
             for result in batch:
-                if isinstance(result, EditPair):
-                    store.add(result)
-                    count("made")
-                else:
-                    skip(result.source, result.number, result.skipped)
-            count("seen")
-            on_progress(Progress(total=total, seconds=time.monotonic() - started, **counts))
-    return Progress(total=total, seconds=time.monotonic() - started, **counts)
+                take(result)
+                on_progress(progress())
+    return progress()
 
 
 def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:

@@ -64,8 +64,6 @@ def print_counts(title: str, values) -> None:
 
 def paced(what: str) -> Line:
     """Progress (done, total) from now on, with its rate and how long it will take."""
-    from .synthesis import time_left
-
     started = time.monotonic()
 
     def line(done: int, total: int) -> str:
@@ -94,6 +92,16 @@ def say(text: str) -> None:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     print(text)
+
+
+def time_left(done: int, rest: int, seconds: float) -> str:
+    """How long the rest will take at the pace so far, as `clock` says it."""
+    return clock(seconds / done * max(0, rest)) if done else "?"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 def pairs_line(progress) -> str:

@@ -70,6 +70,20 @@ def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks of this process")
+@pytest.mark.parametrize("processes", [0, 3])
+def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
+    for photo in list(folder.iterdir())[1:]:
+        photo.unlink()
+    (folder / "torn.png").write_bytes(b"torn")
+    recipe, seen = Recipe(("cover", "greyscale"), pairs=50), []
+    with PairStore(tmp_path / "s").writing() as store:
+        spread = spread_over(processes, store, recipe) if processes else None
+        done = synthesize(store, Folder(folder), make_damaged(store, recipe), 50, spread=spread, on_progress=seen.append)
+    assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
+    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in zip(seen, seen[1:]))
+    assert len({pair.number for pair in store}) == 50
+
+
 def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
