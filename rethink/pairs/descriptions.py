@@ -94,7 +94,7 @@ class Writer:
         Raises RethinkError with the reason when the chat fails or says nothing usable, `TRIES` times.
         """
         given = Description(given.place or self.said.place, given.hidden or self.said.hidden)
-        told = given if hides else Description()
+        told = given if hides else Description(given.place)
         templates = self.templates.get(operation_id) or templates_of(operation_id, words)
         if hides and self.chat and not given.hidden:
             damage = next((words[name] for name in ("thing", "drawing") if name in words), "")

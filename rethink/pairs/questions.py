@@ -82,21 +82,22 @@ class Found:
 
 
 def criticise(
-    store: PairStore, chat: Chat, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: PairStore, chat: Chat, name: str = "", on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> int:
-    """Let a critic mark every measured pair that has no mark yet, in the store held for writing: {"critic", "critic_why"}.
+    """Let the critic of this name mark every measured pair that has no mark of his yet, in the store held for writing:
+    {"critic", "critic_why", "critic_name"}.
 
     Returns how many were asked about. What cannot be read as a mark leaves {"critic_failed": why}, which is none; a critic
     that does not answer is asked again the next time.
     """
     scores = Last(store.scores)
-    asked = {"critic", "critic_failed", "broken"}
-    unmarked = {record["id"] for record in scores.of(scores) if not record.keys() & asked}
+    unmarked = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
     total = sum(pair.id in unmarked for pair in store)
     pairs = (pair for pair in store if pair.id in unmarked)
     for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
         if mark := _mark(store, pair, chat):
-            store.scores.append({**measured, **mark})
+            others = {key: value for key, value in measured.items() if not key.startswith("critic")}
+            store.scores.append({**others, **mark, "critic_name": name})
         on_progress(done, total)
     return total
 

@@ -304,7 +304,7 @@ def run_filter(options) -> int:
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
         score(store, clip, paced("pairs measured"), spread=spread)
         if chat:
-            criticise(store, chat, paced("pairs marked"))
+            criticise(store, chat, options.model or Path(options.thinker).name, paced("pairs marked"))
         accepted, rejected = filter_pairs(store, thresholds)
     say(f"{accepted} pairs accepted, {rejected} rejected")
     print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))

@@ -16,6 +16,8 @@ from ..pictures import read_picture
 from ..store import EditPair, PairStore
 
 SHARD = 1000  # pairs a WebDataset shard
+# What InstructPix2Pix notes of a candidate, where it was drawn as its own were.
+DRAWN = ("p2p_threshold", "cfg_scale", "clip_sim_0", "clip_sim_1", "clip_sim_dir", "clip_sim_image")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
             _save_jpeg(file, folder / name / f"{item.pair.seed}_{side}.jpg")
         captions = dict.fromkeys(("caption", "input"), item.pair.input_caption) | {"output": item.pair.target_caption}
         _dump({**captions, "edit": item.pair.instruction}, folder / name / "prompt.json")  # its evaluation says "input"
-        (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed}) + "\n")
+        drawn = {key: item.pair.parameters[key] for key in DRAWN if key in item.pair.parameters}
+        (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed, **drawn}) + "\n")
         seeds.append([name, [str(item.pair.seed)]])
     _dump(seeds, folder / "seeds.json")
     return len(seeds)

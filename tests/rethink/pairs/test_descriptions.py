@@ -124,6 +124,8 @@ def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobod
     assert "the sign" in text and text.endswith("It says STOP.") and not chat.asked
     Writer(chat).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
     assert not chat.asked
+    own = Writer(templates={"weather": ["Take the {weather} off {place}."]}, said=Description("the street", "It is wide."))
+    assert own.write("weather", "", {"weather": "rain"}, look, NOTHING, 0)[0].lower().startswith("take the rain off the street")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
 from .conftest import drawn
 
 LOSSY = {"instruct-pix2pix"}
+DRAWN = {"p2p_threshold": 0.5, "cfg_scale": 9.0, "clip_sim_dir": 0.3}
 CAPTIONED = {"instruct-pix2pix", "webdataset"}
 
 
@@ -34,7 +35,8 @@ def store(tmp_path_factory):
     with PairStore(root / "my store ü") .writing() as store:
         synthesize(store, Folder(root / "photos"), make_damaged(store, Recipe(("weather",))), 1, Writer(templates=templates))
         told = next(iter(store))
-        store.add(EditPair("f" * 16, told.input, told.target, "from captions", input_caption="a red cat", target_caption="a blue cat"))
+        captions = {"input_caption": "a red cat", "target_caption": "a blue cat"}
+        store.add(EditPair("f" * 16, told.input, told.target, "from captions", parameters=DRAWN | {"method": "self"}, **captions))
         store.verdicts.append({"id": told.id, "accepted": False, "why": ["ugly"], "by": "person"})
     return store
 
@@ -117,6 +119,8 @@ def test_the_original_layout_is_what_its_dataset_classes_read(exported):
         prompt = json.loads((folder / name / "prompt.json").read_text())
         assert prompt["edit"] and seeds and prompt["input"] == prompt["caption"]
         assert (prompt["input"], prompt["output"]) in (("", ""), ("a red cat", "a blue cat"))
+        noted = json.loads((folder / name / "metadata.jsonl").read_text())
+        assert noted == {"seed": int(seeds[0]), **(DRAWN if prompt["input"] else {})}
         for seed in seeds:
             for side in (0, 1):
                 assert Image.open(folder / name / f"{seed}_{side}.jpg").size == (160, 120)

@@ -70,3 +70,7 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
         assert criticise(store, again) == 1 and criticise(store, again) == 0, "who did not answer is asked again, once"
         assert score(store) == 0
         assert not any(v["why"] for v in decide(store, Thresholds(duplicates=-1, changed=0, critic=0)))
+        other = scripted('{"score": 10}')
+        assert criticise(store, other, "another") == 6 and criticise(store, other, "another") == 0
+        marks = {record["id"]: record for record in store.scores}.values()
+        assert all(record["critic"] == 10 and "critic_failed" not in record for record in marks)
