@@ -71,9 +71,13 @@ class Found:
             yield source
 
     def _ask(self, source: Source) -> dict:
+        try:
+            picture = read_picture(source.path, self.longest_side)
+        except RethinkError as error:
+            return {"why": str(error)}  # which is not what the thinker said
         record = {"source": source.name, "what": self.what}
         try:
-            spots = find_spots(self.chat, read_picture(source.path, self.longest_side), self.what, 0)
+            spots = find_spots(self.chat, picture, self.what, 0)
             record["spots"] = [{"box": list(spot.box), "place": spot.place} for spot in spots]
         except RethinkError as error:
             record |= {"why": str(error), "failed": isinstance(error, ThinkerFailed)}

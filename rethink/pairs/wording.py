@@ -175,9 +175,8 @@ WORDING: dict[str, tuple[str, ...]] = {
         "Bring {place} back to what it was.",
         "Undo what was done to {place}.",
         "Undo this change: {inverse}.",
-        "Restore the original picture.",
-        "Turn the picture back into what it was.",
-        "Reverse the edit.",
-        "Bring back the original.",
+        "Reverse this edit: {inverse}.",
+        "Take this edit back: {inverse}.",
+        "Make the picture what it was before this edit: {inverse}.",
     ),
 }  # fmt: skip

@@ -56,6 +56,15 @@ def test_a_thinker_that_was_away_is_asked_again(folder, tmp_path, scripted):
             assert sum(isinstance(source, Source) for source in sources) == found
 
 
+def test_a_picture_that_was_mended_is_looked_at(folder, tmp_path, scripted):
+    whole = (folder / "photo 0.png").read_bytes()
+    with PairStore(tmp_path / "s").writing() as store:
+        for data, found in ((b"torn", 5), (whole, 6)):
+            (folder / "photo 0.png").write_bytes(data)
+            sources = list(Found(Folder(folder), scripted(FACE), "faces", store.spots, 0))
+            assert sum(isinstance(source, Source) for source in sources) == found
+
+
 def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
         synthesize(store, Folder(folder), make_damaged(store, Recipe()), 1)
