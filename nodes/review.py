@@ -53,18 +53,22 @@ def _opened(folder: Path, born: int) -> Known:
 @contextmanager
 def _known(store: PairStore) -> Iterator[Known]:
     """What is known of a store now; nobody else reads it meanwhile."""
-    lock = store.folder / LOCK  # made with the store, and not written to
     with _reading:
-        known = _opened(store.folder, lock.stat().st_mtime_ns if lock.exists() else 0)
+        known = _opened(store.folder, _born(store))
         known.read_on()
         yield known
+
+
+def _born(store: PairStore) -> int:
+    lock = store.folder / LOCK  # made with the store, and not written to
+    return lock.stat().st_mtime_ns if lock.exists() else 0
 
 
 def publish(store: PairStore) -> str:
     """A key under which the front end can ask about the pairs that a store has now."""
     with _known(store) as known:
         ids = [id for id in known.pairs if store.only is None or id in store.only]
-    key = hashlib.sha256(" ".join([str(store.folder.resolve()), *ids]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(" ".join([str(store.folder.resolve()), str(_born(store)), *ids]).encode()).hexdigest()[:16]
     _published[key] = PairStore(store.folder, ids)
     _published.move_to_end(key)
     while len(_published) > KEPT:

@@ -8,7 +8,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import RethinkError
@@ -63,20 +63,23 @@ def read_diffsynth(folder: Path) -> Iterator[Found]:
         raise RethinkError(f"import: {folder} has no metadata.csv, .json or .jsonl.")
     for record in _table(folder / name):
         before = record.get("edit_image") or record.get("kontext_images") or ""
+        several = isinstance(before, list) and len(before) > 1
         before = before[0] if isinstance(before, list) and before else before
-        yield _from_files(folder, before, record.get("image", ""), record.get("prompt", ""))
+        found = _from_files(folder, before, record.get("image", ""), record.get("prompt", ""))
+        yield replace(found, input=_several) if several else found
 
 
 def read_fal_zip(path: Path) -> Iterator[Found]:
-    path = path / "pairs.zip" if path.is_dir() else path
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {os.path.splitext(name)[0]: name for name in archive.namelist() if _is_picture(name)}
-            for root in sorted(stem.removesuffix("_start") for stem in names if stem.endswith("_start")):
-                files = (_member(archive, names.get(f"{root}_{side}")) for side in ("start", "end"))
-                yield Found(root, *files, _text(_member(archive, f"{root}.txt")))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise RethinkError(f"import: cannot read {path}: {error}") from error
+    for place in sorted(path.glob("*.zip")) if path.is_dir() else [path]:
+        try:
+            with zipfile.ZipFile(place) as archive:
+                names = {os.path.splitext(name)[0]: name for name in archive.namelist() if _is_picture(name)}
+                for root in sorted(stem.removesuffix("_start") for stem in names if stem.endswith("_start")):
+                    before, after = (_member(archive, names.get(f"{root}_{side}")) for side in ("start", "end"))
+                    before = _several if f"{root}_start2" in names else before
+                    yield Found(root, before, after, _text(_member(archive, f"{root}.txt")))
+        except (OSError, zipfile.BadZipFile) as error:
+            raise RethinkError(f"import: cannot read {place}: {error}") from error
 
 
 def read_webdataset(folder: Path) -> Iterator[Found]:
@@ -154,6 +157,10 @@ def _text(read: Callable[[], bytes]) -> str:
         return read().decode("utf-8-sig", "replace").strip()
     except RethinkError:
         return ""
+
+
+def _several() -> bytes:
+    raise RethinkError("it has several inputs, where a pair has one")
 
 
 def _given(data: bytes | None) -> Callable[[], bytes]:

@@ -273,3 +273,18 @@ def test_texts_and_tables_as_windows_writes_them(tmp_path):
         with PairStore(tmp_path / name).writing() as store:
             assert import_dataset(store, name, tmp_path) == (1, 0)
         assert [pair.instruction for pair in store] == ["make it so"]
+
+
+def test_several_inputs_are_no_pair(tmp_path):
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "any name.zip", "w") as archive:
+        for name in ("x_start", "x_start2", "x_end", "y_start", "y_end"):
+            archive.write(tmp_path / "a.png", f"{name}.png")
+        for name in "xy":
+            archive.writestr(f"{name}.txt", "make it so")
+    rows = [{"image": "a.png", "prompt": "make it so", "edit_image": inputs} for inputs in (["a.png", "a.png"], ["a.png"], "a.png")]
+    (tmp_path / "metadata.json").write_text(json.dumps(rows))
+    for name in ("fal-zip", "diffsynth"):
+        with PairStore(tmp_path / name).writing() as store:
+            assert import_dataset(store, name, tmp_path) == (1, 1)
+        assert "several" in next(iter(store.skipped))["why"]
