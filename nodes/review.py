@@ -6,7 +6,6 @@ folder ever comes from the front end. A restart forgets the keys, not the verdic
 
 import hashlib
 import io
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
-from ..rethink.pairs.store import LOCK, EditPair, Last, PairStore, Verdicts, stays_inside
+from ..rethink.pairs.store import LOCK, EditPair, Last, PairStore, Verdicts, is_within, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs
@@ -125,8 +124,8 @@ def picture(key: str, path: str, side: str) -> bytes:
     from PIL import Image
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
-    file, home = os.path.realpath(store.folder / path), os.path.realpath(store.folder / "images")
-    if not stays_inside(path) or os.path.commonpath([file, home]) != home:
+    file = store.folder / path
+    if not stays_inside(path) or not is_within(file, store.folder / "images"):
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]

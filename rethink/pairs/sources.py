@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .pictures import ENDINGS
-from .store import is_store
+from .store import is_store, is_within
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,8 @@ def _relative(path: str, root: Path) -> str:
 
 def _unfit(path: str, root: Path) -> str:
     """Why a file must not be opened; "": it may."""
-    if os.path.islink(path):
-        inside = os.path.realpath(root)
-        if os.path.commonpath([os.path.realpath(path), inside]) != inside:
-            return "it is a link that leads out of the folder"
+    if os.path.islink(path) and not is_within(path, root):
+        return "it is a link that leads out of the folder"
     if not os.path.isfile(path):  # a pipe would be waited for without end
         return "it is no file"
     return ""

@@ -80,15 +80,15 @@ class EditPair:
     @classmethod
     def from_json(cls, record: dict) -> EditPair:
         """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
-        if not isinstance(record, dict) or record.get("schema", SCHEMA) > SCHEMA:
-            raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
         try:
+            if record.get("schema", SCHEMA) > SCHEMA:
+                raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
             pair = cls(**{name: value for name, value in record.items() if name in FIELDS})
-        except TypeError as error:
+            outside = [path for path in (pair.input, pair.target, pair.region) if not stays_inside(path)]
+        except (TypeError, AttributeError) as error:
             raise RethinkError(f"pairs: a line of the manifest is no pair ({error}).") from error
-        for path in (pair.input, pair.target, pair.region):
-            if not stays_inside(path):
-                raise RethinkError(f"pairs: the path {path!r} in the manifest leads out of the store.")
+        if outside:
+            raise RethinkError(f"pairs: the path {outside[0]!r} in the manifest leads out of the store.")
         return pair
 
 
@@ -99,6 +99,12 @@ def stays_inside(path: str) -> bool:
     """Whether a relative path, in the notation of any system, stays in its folder."""
     path = path.replace("\\", "/")
     return not (path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"))
+
+
+def is_within(path: str | Path, folder: str | Path) -> bool:
+    """Whether a file, its links followed, lies in a folder, whose own links are followed too."""
+    real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
+    return real.startswith(os.path.join(home, ""))
 
 
 def json_lines(path: str | Path, name: str) -> Iterator[dict]:
@@ -138,10 +144,13 @@ class Ledger:
                     return  # torn, or being written right now
                 place += len(line)
                 try:
-                    yield place, json.loads(line)
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise ValueError("it is no record")
                 except ValueError as error:
                     number = self.path.read_bytes()[:place].count(b"\n")
-                    raise RethinkError(f"{self.path}: line {number} is no JSON; repair or delete it.") from error
+                    raise RethinkError(f"{self.path}: line {number} is no JSON record; repair or delete it.") from error
+                yield place, record
 
     def repair(self) -> None:
         if not self.path.exists():
@@ -266,14 +275,14 @@ class PairStore:
     def writing(self) -> Iterator[PairStore]:
         """The right to write, for one run at a time, on a store mended after a kill.
 
-        Raises RethinkError when another run holds it, or the folder cannot be made.
+        Raises RethinkError when another run holds it, the folder cannot be made, or a newer version has written to it.
         """
         with locked(self.folder / LOCK, self.folder):
             for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
                 torn.unlink()
-            self._ids = {record["id"] for record in self.manifest}
+            self._ids = {EditPair.from_json(record).id for record in self.manifest}
             yield self
 
     def add(self, pair: EditPair) -> None:
@@ -314,18 +323,26 @@ class PairStore:
         with room_in(self.folder):
             write_whole(self.folder / relative, data)
 
+    def file(self, relative: str) -> Path:
+        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store."""
+        path = self.folder / relative
+        if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
+            raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
+        return path
+
     def _read(self, relative: str) -> bytes:
         try:
-            return (self.folder / relative).read_bytes()
+            return self.file(relative).read_bytes()
         except OSError as error:
             raise RethinkError(f"pairs: cannot read {self.folder / relative}: {error.strerror}.") from error
 
     def read_image(self, relative: str) -> np.ndarray:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""
+        path = self.file(relative)
         try:
-            return read_picture(self.folder / relative)
+            return read_picture(path)
         except RethinkError as error:
-            raise RethinkError(f"pairs: {self.folder / relative} {error}") from error
+            raise RethinkError(f"pairs: {path} {error}") from error
 
     def accepted(self) -> Iterator[EditPair]:
         """The pairs that no verdict rejects."""

@@ -125,7 +125,7 @@ def _whole(store: PairStore) -> Iterator[EditPair]:
     """The accepted pairs. A trainer finds a missing picture after hours; here it is found before anything is written."""
     for pair in store.accepted():
         for path in (pair.input, pair.target):
-            if not (store.folder / path).is_file():
+            if not store.file(path).is_file():
                 raise RethinkError(f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it.")
         yield pair
 

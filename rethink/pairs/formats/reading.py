@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ..pictures import ENDINGS
-from ..store import json_lines, stays_inside
+from ..store import is_within, json_lines, stays_inside
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,10 @@ def _opener(folder: Path, relative: str) -> Callable[[], bytes]:
     def read() -> bytes:
         if not relative:
             raise RethinkError("one of the two pictures is missing")
-        path, root = os.path.realpath(folder / relative), os.path.realpath(folder)
-        if not stays_inside(relative) or os.path.commonpath([path, root]) != root:
+        if not stays_inside(relative) or not is_within(folder / relative, folder):
             raise RethinkError(f"{relative!r} leads out of the dataset")
         try:
-            return Path(path).read_bytes()
+            return (folder / relative).read_bytes()
         except OSError as error:
             raise RethinkError(f"{relative!r} cannot be read: {error.strerror}") from error
 

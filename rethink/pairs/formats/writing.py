@@ -37,7 +37,7 @@ class Example:
 
 def examples(store: PairStore, pairs: Iterable[EditPair]) -> Iterator[Example]:
     for number, pair in enumerate(pairs):
-        yield Example(pair, number, store.folder / pair.input, store.folder / pair.target)
+        yield Example(pair, number, store.file(pair.input), store.file(pair.target))
 
 
 def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int:
