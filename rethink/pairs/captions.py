@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Chat, ThinkerFailed, ask, message, one_line, refuses, without_thoughts
+from .descriptions import Chat, Patience, ThinkerFailed, ask, message, one_line, refuses, without_thoughts
 from .store import Ledger, json_lines, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
@@ -162,11 +162,13 @@ def captions_to_edits(
                     known.add(_plain(caption))
                     yield caption, url
 
+        patience = Patience()
         records = spread(new()) if spread else (edit_record(chat, examples, seed, job) for job in new())
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)
                 counts["rejected" if "why" in record else "made"] += 1
+                patience.after(record.get("failed", False), record.get("why", ""))
                 on_progress(Progress(seconds=time.monotonic() - started, **counts))
     return Progress(seconds=time.monotonic() - started, **counts)
 

@@ -29,6 +29,7 @@ Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, o
 
 TRIES = 3
 TEMPERATURE = 0.7
+GIVE_UP = 20  # failures in a row
 MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
 REFUSALS = (
@@ -213,6 +214,18 @@ def message(role: str, text: str, pictures: int = 0) -> dict:
 
 class ThinkerFailed(RethinkError):
     """The last of the tries gave no answer at all; another time it may."""
+
+
+class Patience:
+    """Ends a run with a RethinkError when the thinker has failed so often in a row that all the rest would be skipped."""
+
+    def __init__(self):
+        self.failures = 0
+
+    def after(self, failed: bool, why: str) -> None:
+        self.failures = self.failures + 1 if failed else 0
+        if self.failures == GIVE_UP:
+            raise RethinkError(f"{why} ({GIVE_UP} times in a row); run again when it answers, it goes on.")
 
 
 def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tries: int = TRIES) -> Any:

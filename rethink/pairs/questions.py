@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
-from .descriptions import Chat, ThinkerFailed, as_image, ask, called, message, one_line, read_json
+from .descriptions import Chat, Patience, ThinkerFailed, as_image, ask, called, message, one_line, read_json
 from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
@@ -60,9 +60,11 @@ class Found:
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         known = {record["source"]: record for record in self.seen if record["what"] == self.what and not record.get("failed")}
+        patience = Patience()
         for source in self.folder:
             if isinstance(source, Source) and not source.spots:
                 record = known.get(source.name) or self._ask(source)
+                patience.after(record.get("failed", False), record.get("why", ""))
                 if "why" in record:
                     yield source.name, record["why"]
                     continue
@@ -96,10 +98,12 @@ def criticise(
     """
     scores = Last(store.scores)
     unmarked = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
-    total = sum(pair.id in unmarked for pair in store)
+    total, patience = sum(pair.id in unmarked for pair in store), Patience()
     pairs = (pair for pair in store if pair.id in unmarked)
     for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
-        if mark := _mark(store, pair, chat):
+        mark = _mark(store, pair, chat)
+        patience.after(mark.get("failed", False), mark.get("critic_failed", ""))
+        if not mark.get("failed"):
             others = {key: value for key, value in measured.items() if not key.startswith("critic")}
             store.scores.append({**others, **mark, "critic_name": name})
         on_progress(done, total)
@@ -111,8 +115,8 @@ def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
         images = [as_image(store.read_image(path)) for path in (pair.input, pair.target)]
         text = JUDGE.format(instruction=pair.instruction)
         return ask(chat, [message("user", text, pictures=2)], images, pair.seed, _read_mark)
-    except ThinkerFailed:
-        return {}
+    except ThinkerFailed as error:
+        return {"critic_failed": str(error), "failed": True}
     except RethinkError as error:
         return {"critic_failed": str(error)}
 

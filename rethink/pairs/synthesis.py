@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Description, Writer, leaks
+from .descriptions import Description, Patience, ThinkerFailed, Writer, leaks
 from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
 from .pictures import read_mask, read_picture
@@ -92,13 +92,14 @@ def _digest(*parts) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair without its instruction; or, where `skipped` is not "", why there is none."""
+    """A pair without its instruction; or, where `skipped` is not "", why there is none; `failed`: for lack of a thinker."""
 
     id: str
     number: int
     source: str
     seed: int = 0
     skipped: str = ""
+    failed: bool = False
     input: str = ""
     target: str = ""
     region: str = ""
@@ -313,13 +314,13 @@ def synthesize(
 
     `spread` takes jobs (source, numbers) to other processes and gives their drafts, in any order; None: all here.
     `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
-    What `on_progress` raises ends the run; everything made so far is kept.
+    What `on_progress` raises ends the run, as does a thinker that is away; everything made so far is kept.
     """
     total, started, counting = len(sources), time.monotonic(), threading.Lock()
     reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
     skipped: set[tuple[str, int, str]] = set()  # in this run
     waiting: dict[str, int] = {}  # name of a source that is worked on → pairs of it that are still to come
-    counts = {"seen": 0, "done": 0, "idle": 0, "made": 0}
+    counts, patience = {"seen": 0, "done": 0, "idle": 0, "made": 0}, Patience()
 
     def count(**more: int) -> None:
         with counting:  # the jobs are taken by other threads
@@ -355,6 +356,8 @@ def synthesize(
         if last:
             del waiting[result.source]
         count(done=1, made=isinstance(result, EditPair), seen=last)
+        failed = isinstance(result, Draft) and result.failed
+        patience.after(failed, result.skipped if failed else "")
 
     def progress() -> Progress:
         seconds = time.monotonic() - started
@@ -389,7 +392,7 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
     except RethinkError as error:
         for path in filter(None, (draft.input, draft.region)):
             (store.folder / path).unlink(missing_ok=True)
-        return replace(draft, skipped=str(error))
+        return replace(draft, skipped=str(error), failed=isinstance(error, ThinkerFailed))
     return EditPair(
         draft.id, draft.input, draft.target, instruction, draft.region, draft.operation,
         {**draft.parameters, **draft.words}, draft.seed, draft.source, draft.number, told.hidden,

@@ -17,9 +17,12 @@ from PIL import Image
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.pairs import workers
+from rethink.pairs.captions import built_in_triples, captions_to_edits
 from rethink.pairs.descriptions import Description, Writer
+from rethink.pairs.filters import score
 from rethink.pairs.operations import OPERATIONS
 from rethink.pairs.pictures import read_mask, read_picture
+from rethink.pairs.questions import Found, criticise
 from rethink.pairs.sources import Folder, Source, Spot, read_spots
 from rethink.pairs.store import DiskFull, PairStore
 from rethink.pairs.synthesis import Recipe, make_damaged, make_edited, synthesize
@@ -374,3 +377,23 @@ def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
     again, _ = run(folder / "pairs", Folder(folder), Recipe(("cover",), pairs=2))
     assert done.made == 6 and len(list(again)) == 12
     assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
+
+
+def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
+    monkeypatch.setattr("rethink.pairs.descriptions.GIVE_UP", 3)
+    answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
+    with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
+        run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted(*answers)))
+    assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
+    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"description": "It is red."}')))
+    assert (done.made, len(list(store))) == (5, 6)
+    with PairStore(tmp_path / "s").writing() as store:
+        score(store)
+        away = scripted(ConnectionError("gone"))
+        for work in (
+            lambda: list(Found(Folder(folder), away, "a face", store.spots, 0)),
+            lambda: criticise(store, away),
+            lambda: captions_to_edits(away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()),
+        ):
+            with pytest.raises(RethinkError, match="3 times in a row"):
+                work()
