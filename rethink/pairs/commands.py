@@ -119,7 +119,7 @@ def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
     parser.add_argument("--thinker", help=f"{role}built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
 def _add_engine(parser: argparse.ArgumentParser, names: str) -> None:
@@ -174,7 +174,7 @@ def _add_p2p(commands) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     _add_engine(parser, "draw")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
 def _add_filter(commands) -> None:
