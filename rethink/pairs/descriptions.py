@@ -146,7 +146,7 @@ def describe(
 
     def read(answer: str) -> Description:
         told = _read_description(answer)
-        if damage and damage in told.hidden.lower():
+        if damage and damage in f"{told.place} {told.hidden}".lower():
             raise RethinkError("the describer tells of the damage, not of what is hidden")
         if latin and other_script(told.place + told.hidden):
             raise RethinkError("the describer answers in another language than the instruction's")
@@ -158,7 +158,7 @@ def describe(
 def _read_description(answer: str) -> Description:
     record = read_json(answer)
     place, hidden = record.get("place", ""), record.get("description", "")
-    if not (isinstance(place, str) and isinstance(hidden, str) and hidden.strip()):
+    if not (isinstance(place, str) and isinstance(hidden, str) and unmarked(hidden)):
         raise RethinkError("the describer's answer has no description")
     if len(place) > 60 or len(hidden) > LONGEST:
         raise RethinkError("the describer's answer is too long to go into an instruction")
@@ -189,10 +189,11 @@ def refuses(text: str) -> bool:
 def called(place: str) -> str:
     """What a place is called, so that it can stand in a sentence: “Face.” → “the face”; a name keeps its capital."""
     place = unmarked(place).rstrip(".")
-    first, *more = place.split(" ", 1)
+    first, *more = place.split() or [""]
     if first.lower() in DETERMINERS:
         return " ".join([first.lower(), *more])
-    named = first.endswith(("'s", "’s", "s'")) or (more and first[:1].isupper())
+    possessive = first.endswith(("'s", "’s", "s'"))
+    named = first[:1].isupper() and more and (possessive or all(word[0].isupper() for word in more))
     return place if not place or named or not first.isascii() else f"the {place[0].lower()}{place[1:]}"
 
 

@@ -102,6 +102,8 @@ def test_people_write_carelessly_now_and_then():
         (["{" * 50], "no JSON"),
         (['{"place": "", "description": "I’m sorry, I can’t identify people."}'], "refused"),
         (['{"place": "", "description": "A black square covers his face."}'], "damage"),
+        (['{"place": "the black square", "description": "His face."}'], "damage"),
+        (['{"place": "", "description": "** "}'], "no description"),
         (['{"place": "男人的脸", "description": "他有棕色的头发，戴着圆形眼镜。"}'], "another language"),
     ],
 )
@@ -131,7 +133,7 @@ def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobod
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [("Face.", "the face"), ("The man's face", "the man's face"), ("the eyes", "the eyes"), ("Peter's hat", "Peter's hat"),
-     ("**an** old `sign`", "an old sign"), ("Big Ben", "Big Ben"), ("", ""), ("左边", "左边")],
+     ("**an** old `sign`", "an old sign"), ("Big Ben", "Big Ben"), ("man's face", "the man's face"), ("Shop window", "the shop window"), ("", ""), ("左边", "左边")],
 )  # fmt: skip
 def test_a_place_can_stand_in_a_sentence(place, sentence):
     assert called(place) == sentence
