@@ -101,7 +101,10 @@ class FilterEditPairs(io.ComfyNode):
             if thinker is not None:
                 marked = host.on_count()
                 with asked(thinker) as chat:
-                    criticise(store, chat, thinker.chat.name, lambda done, total: marked(done, total, f"{done} of {total} pairs marked"))
+                    criticise(
+                        store, chat, thinker.chat.name,
+                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
+                    )  # fmt: skip
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept

@@ -90,7 +90,8 @@ def export(
 ) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    The folder appears when it is whole. What `on_progress(done, total)` raises ends the export. Raises RethinkError when it is there already, or there is no pair to write.
+    The folder appears when it is whole. What `on_progress(done, total)` raises ends the export. Raises RethinkError when
+    the folder is there already, or there is no pair to write.
     """
     chosen, folder = format_named(name), Path(os.path.abspath(folder))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
