@@ -95,8 +95,8 @@ class CaptionToEdit(io.ComfyNode):
             write_fine_tuning_file(own, records.with_name(FINE_TUNING))
         found = {record["caption"]: record for record in Ledger(records) if record["caption"] in set(wanted)}
         rejected = Ledger(records.with_name(f"{RECORDS}.rejected"))
-        missing = {record["caption"]: record["why"] for record in rejected if record["caption"] in set(wanted) - set(found)}
-        reasons = kinds_of(missing.values())
+        missing = set(wanted) - set(found)
+        reasons = kinds_of({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
         report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")

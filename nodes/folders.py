@@ -63,8 +63,8 @@ def dataset_path(name: str, input: str) -> Path:
 def _is_plain(part: str) -> bool:
     """Whether a folder can have this name on every system, also where the data set is carried to."""
     reserved = part.split(".")[0].rstrip().upper() in RESERVED
-    outer = part[0] in ". " or part[-1] in ". "
-    return part.isprintable() and not (outer or reserved or set(part) & set('/<>:"|?*') or len(os.fsencode(part)) > LONGEST)
+    wrong = part[0] in ". " or part[-1] in ". " or set(part) & set('/<>:"|?*')
+    return part.isprintable() and not (wrong or reserved) and len(os.fsencode(part)) <= LONGEST
 
 
 def _folders_in(base: Path) -> dict[str, Path]:

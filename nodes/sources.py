@@ -95,8 +95,8 @@ def _digest(data: bytes) -> str:
 def stamp_of(pictures: dict[str, Any]) -> Any:
     """Changes when files of the folders do, which is new work."""
     if first(pictures["pictures"]) == FOLDER:
-        names = {input: first(pictures[input]) for input in ("folder", "masks")}
-        return [host.stamp(folders.picture_folder(name, input)) for input, name in names.items() if name != folders.NONE]
+        chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
+        return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
 
 
 def _connected_inputs() -> list[io.Input]:

@@ -152,7 +152,7 @@ def captions_to_edits(
     with locked(output.with_name(f".{output.name}.lock"), output):
         for ledger in (done, rejected):
             ledger.repair()
-        known = {_plain(record["caption"]) for ledger in (done, rejected) for record in ledger if not record.get("failed")}
+        known = {_plain(r["caption"]) for ledger in (done, rejected) for r in ledger if not r.get("failed")}
         started, counts = time.monotonic(), {"seen": 0, "made": 0, "rejected": 0}
 
         def new() -> Iterator[tuple[str, str]]:
@@ -174,8 +174,8 @@ def captions_to_edits(
 
 
 def edit_record(chat: Chat, examples: Sequence[Triple], seed: int, job: tuple[str, str]) -> dict:
-    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none;
-    failed: the thinker did not answer."""
+    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
+    (failed: the thinker did not answer)."""
     caption, url = job
     try:
         triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))

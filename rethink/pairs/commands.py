@@ -92,12 +92,17 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--find", metavar="WHAT", help='the thinker names the places to work on, e.g. "faces"')
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     _add_engine(parser, "damage (or edit) and describe")
-    parser.add_argument("--editor", help="what does --inverse in place of an operation: built-in, a diffusers folder, or a .safetensors file")
+    parser.add_argument("--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file")
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
     parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
     parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     _add_thinker(parser)
-    parser.add_argument("--paraphrase", action=argparse.BooleanOptionalAction, default=False, help="the thinker rewords every instruction")
+    _add_switch(parser, "--paraphrase", "the thinker rewords every instruction")
+
+
+def _add_switch(parser: argparse.ArgumentParser, flag: str, what: str, default: bool = False) -> None:
+    """--flag and --no-flag, so that a config file's true and false are both options."""
+    parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=what)
 
 
 def _operations() -> str:
@@ -116,7 +121,8 @@ def _operations() -> str:
 
 
 def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
-    parser.add_argument("--thinker", help=f"{role}built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)")
+    kinds = "built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)"
+    parser.add_argument("--thinker", help=f"{role}{kinds}")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
     parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
@@ -188,7 +194,7 @@ def _add_filter(commands) -> None:
     for field in fields(Thresholds):
         flag, told = "--" + field.name.replace("_", "-"), f"{MEANING[field.name]} Default: {field.default}"
         if isinstance(field.default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=told)
+            _add_switch(parser, flag, told, field.default)
         else:
             parser.add_argument(flag, type=type(field.default), default=field.default, help=told)
 
@@ -210,4 +216,4 @@ def _add_inspect(commands) -> None:
     parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", telling.run_inspect)
     parser.add_argument("store", type=Path)
     parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
-    parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=False, help="open every picture")
+    _add_switch(parser, "--check", "open every picture")

@@ -33,7 +33,8 @@ GIVE_UP = 20  # failures in a row
 MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
 REFUSALS = (
-    "i'm sorry", "i am sorry", "sorry,", "i cannot", "i can't", "i'm unable", "i am unable", "unfortunately", "as an ai", "i won't",
+    "i'm sorry", "i am sorry", "sorry,", "unfortunately", "i cannot", "i can't", "i'm unable", "i am unable", "i won't",
+    "as an ai",
 )  # fmt: skip
 DETERMINERS = frozenset("the a an this that these those his her its their my your our some both two three four".split())
 
@@ -218,7 +219,7 @@ class ThinkerFailed(RethinkError):
 
 
 class Patience:
-    """Ends a run with a RethinkError when the thinker has failed so often in a row that all the rest would be skipped."""
+    """Ends a run with a RethinkError when the thinker has failed so often in a row that the rest would be skipped too."""
 
     def __init__(self):
         self.failures = 0

@@ -95,7 +95,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whose name says what is in it, so that it is never seen torn: under another name first, then renamed."""
+    """Write a file, whose name says what is in it, so that it is never seen torn: under another name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     passing = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

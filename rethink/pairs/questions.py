@@ -34,8 +34,7 @@ def _read_spots(answer: str) -> tuple[Spot, ...]:
     places = read_json(answer).get("places")
     try:
         spots = tuple(
-            Spot(tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in place["box"]), called(str(place.get("place", ""))[:60]))
-            for place in places[:MOST_SPOTS]
+            Spot(_shares(place["box"]), called(str(place.get("place", ""))[:60])) for place in places[:MOST_SPOTS]
         )
     except (TypeError, KeyError, ValueError) as error:  # a RethinkError of Spot is a ValueError
         raise RethinkError(f"the thinker's boxes cannot be used: {error}") from error
@@ -44,10 +43,14 @@ def _read_spots(answer: str) -> tuple[Spot, ...]:
     return spots
 
 
+def _shares(box) -> tuple[float, ...]:
+    return tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in box)
+
+
 @dataclass(frozen=True)
 class Found:
-    """A folder's sources with the places that a chat finds in them; `seen` remembers them, so that nothing is asked twice
-    that was answered."""
+    """A folder's sources with the places that a chat finds in them; `seen` remembers its answers, so that nothing is
+    asked twice."""
 
     folder: Folder
     chat: Chat
@@ -59,7 +62,7 @@ class Found:
         return len(self.folder)
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
-        known = {record["source"]: record for record in self.seen if record["what"] == self.what and not record.get("failed")}
+        known = {r["source"]: r for r in self.seen if r["what"] == self.what and not r.get("failed")}
         patience = Patience()
         for source in self.folder:
             if isinstance(source, Source) and not source.spots:

@@ -63,9 +63,8 @@ class Folder:
                 folders.clear()
                 continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in folders:
-                if os.path.islink(os.path.join(folder, name)):
-                    yield _relative(os.path.join(folder, name), self.root), "it is a link to a folder, which is not followed"
+            for link in filter(os.path.islink, (os.path.join(folder, name) for name in folders)):
+                yield _relative(link, self.root), "it is a link to a folder, which is not followed"
             for file in sorted(files):
                 if file.startswith(".") or os.path.splitext(file)[1].lower() not in ENDINGS:
                     continue

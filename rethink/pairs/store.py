@@ -82,7 +82,7 @@ class EditPair:
         """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
         try:
             if record.get("schema", SCHEMA) > SCHEMA:
-                raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
+                raise RethinkError("pairs: a newer version of Rethink has written this store; update Rethink to read it.")
             pair = cls(**{name: value for name, value in record.items() if name in FIELDS})
             outside = [path for path in (pair.input, pair.target, pair.region) if not stays_inside(path)]
         except (TypeError, AttributeError) as error:

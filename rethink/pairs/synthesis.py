@@ -92,7 +92,7 @@ def _digest(*parts) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair without its instruction; or, where `skipped` is not "", why there is none; `failed`: for lack of a thinker."""
+    """A pair without its instruction; or, where `skipped` is not "", why there is none (`failed`: no thinker answered)."""
 
     id: str
     number: int
@@ -277,8 +277,8 @@ def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[D
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed no
-    work; pairs made in this run; pictures or pairs skipped; seconds since start."""
+    """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed
+    no work; pairs made in this run; pictures or pairs skipped; seconds since start."""
 
     seen: int
     total: int
@@ -364,7 +364,10 @@ def synthesize(
         return Progress(total=total, wanted=total * pairs, skipped=len(skipped), seconds=seconds, **counts)
 
     drafts = spread(jobs()) if spread else (make(*job) for job in jobs())
-    results = describe(map(list, drafts)) if describe else ((finished(store, d, writer) for d in batch) for batch in drafts)
+    if describe:
+        results = describe(map(list, drafts))
+    else:
+        results = ((finished(store, draft, writer) for draft in batch) for batch in drafts)
     with closing(drafts), closing(results):  # ends the other processes however this one ends
         for batch in results:
             for result in batch:

@@ -67,8 +67,8 @@ def paced(what: str) -> Line:
     started = time.monotonic()
 
     def line(done: int, total: int) -> str:
-        seconds = time.monotonic() - started
-        return f"{done}/{total} {what} · {done / max(seconds, 1e-3):.1f}/s · {time_left(done, total - done, seconds)} left"
+        seconds = max(time.monotonic() - started, 1e-3)
+        return f"{done}/{total} {what} · {done / seconds:.1f}/s · {time_left(done, total - done, seconds)} left"
 
     return Line(line)
 

@@ -12,8 +12,8 @@ from .tone import TONE
 from .weather import WEATHER
 
 __all__ = [
-    "OPERATIONS", "PARAMETERS", "operation", "Between", "Box", "Damaged", "OneOf", "Operation", "Place", "box_of", "damage",
-    "draw_place", "whole",
+    "OPERATIONS", "PARAMETERS", "operation", "Between", "Box", "Damaged", "OneOf", "Operation", "Place", "box_of",
+    "damage", "draw_place", "whole",
 ]  # fmt: skip
 
 OPERATIONS: dict[str, Operation] = {op.id: op for op in (*LOCAL, *TONE, *WEATHER, *LAYOUT, *OVERLAY, *FILL)}

@@ -53,7 +53,7 @@ class Between:
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         least, most, _ = PARAMETERS[name.partition(".")[2]]
         if not numbers or not least <= low <= high <= most:
-            raise RethinkError(f"{name}: expected a number or [lowest, highest] within {least:g}…{most:g}, got {value!r}.")
+            raise RethinkError(f"{name}: expected a number or [lowest, highest] in {least:g}…{most:g}, got {value!r}.")
         return Between(low, high) if isinstance(self.low, int) else Between(float(low), float(high))
 
 
