@@ -94,7 +94,8 @@ def _add_synthesize(commands) -> None:
     _add_engine(parser, "damage (or edit) and describe")
     parser.add_argument("--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file")
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
-    parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
+    parser.add_argument("--place", default="", help="what the place is called, for every pair, e.g. \"the man's face\"")
+    parser.add_argument("--hidden", default="", help='what undoing it brings back, for every pair, e.g. "A red woollen hat."')
     parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     _add_thinker(parser)
     _add_switch(parser, "--paraphrase", "the thinker rewords every instruction")

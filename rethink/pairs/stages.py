@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,7 +49,7 @@ def _shares(texts: list[str]) -> dict:
 
 
 def run_synthesize(options) -> int:
-    from .descriptions import Writer
+    from .descriptions import Description, Writer
     from .formats import describe_store
     from .questions import Found
     from .sources import Folder, read_spots
@@ -69,23 +69,25 @@ def run_synthesize(options) -> int:
     spots = read_spots(options.boxes) if options.boxes else None
     sources = Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
-    folder = options.store.absolute()
+    chat = cache(open_chat)  # which finds and describes
+    folder, said = options.store.absolute(), Description(options.place, options.hidden)
     if options.editor:
-        open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, options.hidden, options.device)
+        open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, said, options.device)
     else:
         open_maker = partial(_open_damaging, folder, recipe)
     with _engine(options) as over, PairStore(folder).writing() as store:
         make = open_maker(store, here=options.engine == "local")
         if options.find:
-            sources = Found(sources, open_chat(), options.find, store.spots, recipe.longest_side)
+            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side)
         lost = partial(lost_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
             spread = spread_over(options.workers, store, recipe)
         describe = None
         if options.thinker:
-            describe = over("describe", partial(_open_describing, folder, open_chat, options.paraphrase, templates), _undescribed)
-        writer = Writer(None if describe else open_chat(), options.paraphrase and not describe, templates)
+            open_describer = partial(_open_describing, folder, open_chat, options.paraphrase, templates, said)
+            describe = over("describe", open_describer, _undescribed)
+        writer = Writer(None if describe else chat(), options.paraphrase and not describe, templates, said)
         done = synthesize(
             store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=Line(pairs_line)
         )  # fmt: skip
@@ -98,7 +100,7 @@ def run_synthesize(options) -> int:
 
 def _wording(options, templates: dict) -> str:
     """What the instructions depend on beside the recipe. Not who the thinker is: it may have moved to another server."""
-    said = (bool(options.thinker), options.paraphrase, options.find, options.hidden, templates)
+    said = (bool(options.thinker), options.paraphrase, options.find, options.place, options.hidden, templates)
     return str(said) if any(said) else ""
 
 
@@ -109,17 +111,16 @@ def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
     return make_damaged(store or PairStore(folder), recipe)
 
 
-def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, device: str, store=None, here: bool = True):
+def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device: str, store=None, here: bool = True):
     """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
     from ..editors.protocol import Settings
-    from .descriptions import Description
     from .store import PairStore
     from .synthesis import make_edited
 
     path = _model(editor, "EDITOR_FOLDER")
     opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
-    return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), Description(hidden=hidden))
+    return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), said)
 
 
 def _by_job(open_maker: Callable) -> Callable:
@@ -127,12 +128,12 @@ def _by_job(open_maker: Callable) -> Callable:
     return lambda job: list(make(*job))
 
 
-def _open_describing(folder: Path, open_chat: Callable, paraphrase: bool, templates: dict) -> Callable:
+def _open_describing(folder: Path, open_chat: Callable, paraphrase: bool, templates: dict, said) -> Callable:
     from .descriptions import Writer
     from .store import PairStore
     from .synthesis import finished
 
-    store, writer = PairStore(folder), Writer(open_chat(), paraphrase, templates)
+    store, writer = PairStore(folder), Writer(open_chat(), paraphrase, templates, said)
     return lambda drafts: [finished(store, draft, writer) for draft in drafts]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rethink.__main__ import main
-from rethink.pairs import telling
+from rethink.pairs import stages, telling
 from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import Progress
 from rethink.tiny import CLIP_FOLDER
@@ -70,6 +70,12 @@ def test_an_editor_does_the_inverse(folder, tmp_path):
     assert all(pair.instruction.endswith("A red hat.") for pair in PairStore(tmp_path / "s")) and len(list(PairStore(tmp_path / "s"))) == 2
 
 
+def test_own_words_for_every_pair(folder, tmp_path):
+    words = "--place", "the man's face", "--hidden", "He has brown hair"
+    assert rethink("synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1, *words) == 0
+    assert all("the man's face" in p.instruction and p.instruction.endswith(" He has brown hair.") for p in PairStore(tmp_path / "s"))
+
+
 def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     (tmp_path / "captions.txt").write_text("the red\nthe make\n")
     edits = "caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl"
@@ -100,6 +106,19 @@ def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(folder, tmp_pat
     assert rethink("synthesize", folder, store, "--operations", "cover", "--thinker", thinker, "--workers", 1) == 0
     assert "0 pairs made, 1 skipped" in capsys.readouterr().out
     assert "no JSON object" in next(iter(PairStore(store).skipped))["why"]
+
+
+def test_who_finds_and_describes_is_opened_once(folder, tmp_path, monkeypatch):
+    opened, answers = [], ('{"places": [{"box": [100, 100, 500, 500]}]}', '{"place": "sign", "description": "It says STOP."}')
+
+    def open_once(*_):
+        opened.append(1)
+        return lambda messages, images, **_: answers["Find " not in messages[0]["content"][-1]["text"]]
+
+    monkeypatch.setattr(stages, "_chat", open_once)
+    flags = "--operations", "cover", "--find", "signs", "--thinker", "x", "--workers", 1
+    assert rethink("synthesize", folder, tmp_path / "s", *flags) == 0 and len(opened) == 1
+    assert all("the sign" in p.instruction and p.instruction.endswith("It says STOP.") for p in PairStore(tmp_path / "s"))
 
 
 def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
