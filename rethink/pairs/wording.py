@@ -90,6 +90,14 @@ WORDING: dict[str, tuple[str, ...]] = {
         "Clean up the old photograph: no scratches, no stains, true colours.",
         "Restore the picture to its original quality.",
     ),
+    "old_photo/grey": (
+        "Restore this old photo.",
+        "Remove the scratches, the stains and the fading.",
+        "Repair the damaged photograph.",
+        "Clean up the old photograph: no scratches, no stains, no brown cast.",
+        "Turn this faded picture into a clean black-and-white photo.",
+        "Restore the picture to its original quality.",
+    ),
     "compress": (
         "Enhance the quality of this picture.",
         "Remove the compression artifacts.",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.pairs.descriptions import templates_of
 from rethink.pairs.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
 from rethink.pairs.operations.fill import fill
 
@@ -161,3 +162,10 @@ def test_places_by_rule_keep_their_share_and_stay_inside():
 def test_however_much_is_cut_something_is_left(sides):
     made = apply("crop_pad", drawn(), 3, {"sides": sides, "cut": 0.8})
     assert 0.03 < (~made.touched).mean() < 0.25
+
+
+def test_nobody_is_asked_to_colour_what_never_had_colours():
+    picture = drawn()
+    grey = np.repeat(picture[..., 1:2], 3, 2)
+    assert apply("old_photo", picture).words == {} and apply("old_photo", grey).words == {"variant": "grey"}
+    assert not any("colour" in template for template in templates_of("old_photo", {"variant": "grey"}))
