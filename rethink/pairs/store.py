@@ -360,7 +360,8 @@ class PairStore:
 
 def is_store(folder: str | Path) -> bool:
     """Whether somebody writes pairs into a folder, or has."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in (LOCK, MANIFEST))
+    manifest, lock, images = (os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, LOCK, "images"))
+    return manifest or (lock and images)
 
 
 @contextmanager

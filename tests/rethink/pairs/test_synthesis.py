@@ -373,6 +373,7 @@ def test_a_change_that_nobody_sees_is_none(tmp_path):
 
 def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
     (folder / "linked").symlink_to(tmp_path)
+    (folder / ".lock").write_text("of somebody else")
     store, done = run(folder / "pairs", Folder(folder), Recipe(("cover",)))
     again, _ = run(folder / "pairs", Folder(folder), Recipe(("cover",), pairs=2))
     assert done.made == 6 and len(list(again)) == 12
