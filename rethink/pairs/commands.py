@@ -126,6 +126,7 @@ def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
     parser.add_argument("--thinker", help=f"{role}{kinds}")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
+    parser.add_argument("--concurrency", type=int, default=4, help="questions to the server at once")
     parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
@@ -11,6 +11,8 @@ from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
 from .store import EditPair, Last, Ledger, PairStore
+
+Each = Callable[[Callable, Iterable], Iterable]
 
 MOST_SPOTS = 8
 SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
@@ -50,13 +52,14 @@ def _shares(box) -> tuple[float, ...]:
 @dataclass(frozen=True)
 class Found:
     """A folder's sources with the places that a chat finds in them; `seen` remembers its answers, so that nothing is
-    asked twice."""
+    asked twice. each: `map`, or what asks several times at once."""
 
     folder: Folder
     chat: Chat
     what: str
     seen: Ledger
     longest_side: int
+    each: Each = map
 
     def __len__(self) -> int:
         return len(self.folder)
@@ -64,9 +67,13 @@ class Found:
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         known = {r["source"]: r for r in self.seen if r["what"] == self.what and not r.get("failed")}
         patience = Patience()
-        for source in self.folder:
-            if isinstance(source, Source) and not source.spots:
-                record = known.get(source.name) or self._ask(source)
+
+        def looked(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
+            asks = isinstance(source, Source) and not source.spots
+            return source, (known.get(source.name) or self._ask(source)) if asks else None
+
+        for source, record in self.each(looked, self.folder):
+            if record is not None:
                 patience.after(record.get("failed", False), record.get("why", ""))
                 if "why" in record:
                     yield source.name, record["why"]
@@ -91,20 +98,21 @@ class Found:
 
 
 def criticise(
-    store: PairStore, chat: Chat, name: str = "", on_progress: Callable[[int, int], None] = lambda done, total: None
-) -> int:
+    store: PairStore, chat: Chat, name: str = "", on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *, each: Each = map,
+) -> int:  # fmt: skip
     """Let the critic of this name mark every measured pair that has no mark of his yet, in the store held for writing:
     {"critic", "critic_why", "critic_name"}.
 
     Returns how many were asked about. What cannot be read as a mark leaves {"critic_failed": why}, which is none; a critic
-    that does not answer is asked again the next time.
+    that does not answer is asked again the next time. each: `map`, or what asks several times at once.
     """
     scores = Last(store.scores)
     unmarked = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
     total, patience = sum(pair.id in unmarked for pair in store), Patience()
     pairs = (pair for pair in store if pair.id in unmarked)
-    for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
-        mark = _mark(store, pair, chat)
+    marked = each(lambda scored: (*scored, _mark(store, scored[0], chat)), with_scores(pairs, scores))
+    for done, (pair, measured, mark) in enumerate(marked, 1):
         patience.after(mark.get("failed", False), mark.get("critic_failed", ""))
         if not mark.get("failed"):
             others = {key: value for key, value in measured.items() if not key.startswith("critic")}

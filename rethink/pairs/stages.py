@@ -14,17 +14,21 @@ from ..errors import RethinkError
 from .telling import Line, clock, paced, pairs_line, print_counts, say, time_left
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
+ASKING = {"describe", "invent"}  # what a thinker does
+SERVER = ("http://", "https://")
 
 
 @contextmanager
 def _engine(options) -> Iterator[Callable]:
-    """spread(stage, open, lost) → what carries the work of a stage to the cluster; None where there is none to use."""
+    """spread(stage, open, lost) → what carries the work of a stage to the cluster, or asks a server several times at once;
+    None where all is done here, one by one."""
     from . import cluster
 
     if options.workers < 1:
         raise RethinkError(f"--workers must be at least 1, not {options.workers}.")
     if options.engine == "local":
-        yield lambda stage, open, lost: None
+        each = _each(options)
+        yield lambda stage, open, lost: partial(each, open()) if stage in ASKING and each is not map else None
         return
     shares = _shares(options.share)
     with cluster.cluster(options.address, options.workers):
@@ -78,7 +82,7 @@ def run_synthesize(options) -> int:
     with _engine(options) as over, PairStore(folder).writing() as store:
         make = open_maker(store, here=options.engine == "local")
         if options.find:
-            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side)
+            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side, _each(options))
         lost = partial(lost_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
@@ -176,13 +180,23 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str):
     """The thinker's `chat`, or None where no thinker was asked for."""
     if not thinker:
         return None
-    if thinker.startswith(("http://", "https://")):
+    if thinker.startswith(SERVER):
         from ..thinkers.server import ServerChat
 
         return ServerChat(thinker, model, key_variable).chat
     from ..thinkers.loading import load_thinker
 
     return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat
+
+
+def _each(options) -> Callable:
+    """`map`, or what asks a server several times at once; a model of this machine answers one by one."""
+    from .workers import at_once
+
+    thinker = getattr(options, "thinker", None) or ""
+    if thinker and not 1 <= options.concurrency <= 64:
+        raise RethinkError(f"--concurrency must be 1 to 64, not {options.concurrency}.")
+    return at_once(options.concurrency if thinker.startswith(SERVER) else 1)
 
 
 def _model(given: str, built_in: str) -> Path:
@@ -305,7 +319,8 @@ def run_filter(options) -> int:
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
         score(store, clip, paced("pairs measured"), spread=spread)
         if chat:
-            criticise(store, chat, options.model or Path(options.thinker).name, paced("pairs marked"))
+            name = options.model or Path(options.thinker).name
+            criticise(store, chat, name, paced("pairs marked"), each=_each(options))
         accepted, rejected = filter_pairs(store, thresholds)
     say(f"{accepted} pairs accepted, {rejected} rejected")
     print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))

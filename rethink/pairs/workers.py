@@ -1,4 +1,4 @@
-"""Many processes that damage pictures, each a plain Python of its own.
+"""Several at once: threads that wait for a server, and processes that damage pictures, each a plain Python of its own.
 
 A worker reads one job a line from its standard input and answers with one line of drafts. It holds no state, starts in
 a fraction of a second (no torch), and works under any name that the pack's folder has, which the pools of the standard
@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +30,25 @@ START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs
 DEATHS = 2  # of the processes that had one job
 
 Job = tuple[Source, Sequence[int]]
+
+
+def at_once(count: int) -> Callable[[Callable, Iterable], Iterator]:
+    """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server."""
+
+    def each(do: Callable, jobs: Iterable) -> Iterator:
+        with ThreadPoolExecutor(count) as pool:
+            ahead = deque()
+            try:
+                for job in jobs:
+                    ahead.append(pool.submit(do, job))
+                    if len(ahead) > 2 * count:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    return each if count > 1 else map
 
 
 class Worker:

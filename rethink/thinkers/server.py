@@ -55,7 +55,7 @@ class ServerChat:
         for name, value, low, high in (("timeout", timeout, 1, 3600), ("retries", retries, 0, 20), ("concurrency", concurrency, 1, 64)):
             if not low <= value <= high:
                 raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
-        self._timeout, self._retries, self._concurrency, self._pause = timeout, retries, concurrency, pause
+        self._timeout, self._retries, self.concurrency, self._pause = timeout, retries, concurrency, pause
         self._left_out: dict[str, str | None] = {}  # what this model has refused
 
     def chat(
@@ -80,7 +80,7 @@ class ServerChat:
         """All answers, `concurrency` of them at once. `on_token` is called while waiting, and may raise to cancel."""
         key = self._key()
         with self._client(key) as client:
-            pool = ThreadPoolExecutor(min(self._concurrency, max(1, len(requests))))
+            pool = ThreadPoolExecutor(min(self.concurrency, max(1, len(requests))))
             try:
                 waiting = [pool.submit(self._answer, client, key, r, max_tokens, temperature) for r in requests]
                 pending = set(waiting)

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 
 from rethink.__main__ import main
 from rethink.pairs import stages, telling
-from rethink.pairs.store import PairStore
+from rethink.pairs.store import Ledger, PairStore
 from rethink.pairs.synthesis import Progress
 from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
@@ -81,7 +82,7 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     edits = "caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl"
     with openai_server() as server:
         server.replies = [(200, completion(text), {}) for text in ("make it so\n%%\nthe make red", "no")]
-        assert rethink(*edits, "--thinker", server.url, "--model", "m", "--workers", 1) == 0
+        assert rethink(*edits, "--thinker", server.url, "--model", "m", "--workers", 1, "--concurrency", 1) == 0
     assert "1 edits made, 1 rejected" in capsys.readouterr().out
     sd = write_folder(tmp_path / "sd", PLAIN)
     flags = ["--sd", sd, "--clip", clip_folder, "--steps", 2, "--candidates", 3, "--batch", 2, "--image", -1, "--caption", -1,
@@ -119,6 +120,37 @@ def test_who_finds_and_describes_is_opened_once(folder, tmp_path, monkeypatch):
     flags = "--operations", "cover", "--find", "signs", "--thinker", "x", "--workers", 1
     assert rethink("synthesize", folder, tmp_path / "s", *flags) == 0 and len(opened) == 1
     assert all("the sign" in p.instruction and p.instruction.endswith("It says STOP.") for p in PairStore(tmp_path / "s"))
+
+
+def test_a_server_is_asked_several_times_at_once_and_the_same_comes_of_it(folder, tmp_path):
+    answers = {  # by what is in the question
+        "Find signs": '{"places": [{"box": [100, 100, 500, 500], "place": "a sign"}]}',
+        "original of that part": '{"place": "the sign", "description": "It says STOP."}',
+        "careful editor": '{"score": 9}', "%%": "make it so\n%%\nanother thing",
+    }  # fmt: skip
+
+    def answer(body):
+        time.sleep(0.1)
+        asked = json.dumps(body["messages"])
+        return 200, completion(next(said for part, said in answers.items() if part in asked)), {}
+
+    (tmp_path / "captions.txt").write_text("".join(f"thing {n}\n" for n in range(6)))
+    made = {}
+    for count in (1, 3):
+        store, edits, most = tmp_path / f"s{count}", tmp_path / f"{count}.jsonl", []
+        for command in (
+            ("synthesize", folder, store, "--pairs", 2, "--operations", "cover", "--find", "signs", "--workers", 1),
+            ("filter", store, "--duplicates", -1, "--workers", 1),
+            ("caption-edits", tmp_path / "captions.txt", edits, "--workers", 1),
+        ):
+            with openai_server() as server:
+                server.replies = [answer]
+                assert rethink(*command, "--thinker", server.url, "--model", "m", "--concurrency", count) == 0
+                most.append(server.most_at_once)
+        assert all(found > 1 if count > 1 else found == 1 for found in most)
+        ledgers = PairStore(store).manifest, PairStore(store).spots, PairStore(store).scores, Ledger(edits)
+        made[count] = [sorted(map(json.dumps, ledger)) for ledger in ledgers]
+    assert made[1] == made[3] and [len(lines) for lines in made[1]] == [12, 6, 24, 6]
 
 
 def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
