@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.loop import Next, Stop, check_same_run
+from ..rethink.loop import Next, Stop, check_same_run, proposed
 from ..rethink.trajectory import FILE, Step, Trajectory, load_trajectory, new_trajectory, record, step_record
 from . import folders, host
 
@@ -75,11 +75,19 @@ class Live:
         names = ("best", "chosen", "stopped", "message")
         self._send("ended", **{name: getattr(trajectory, name) for name in names})
 
-    def steer(self, steps: Sequence[Step], following: Next) -> Next | Stop:
-        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run."""
+    def steer(self, steps: Sequence[Step], following: Next | Stop) -> Next | Stop:
+        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run.
+
+        A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
+        opinion, or have not been asked for theirs yet.
+        """
+        ends = following.reason if isinstance(following, Stop) else ""
         with self._changed:
             self._held |= self._pause and self._order is None
-            self._announce(steps, following, waiting=self._held)
+            if ends and not self._held and not isinstance(self._order, Next):
+                return self._order or following
+            following = proposed(steps) if ends else following
+            self._announce(steps, following, waiting=self._held, ends=ends)
             while self._held and self._order is None:
                 host.stop_if_cancelled()
                 self._changed.wait(POLL)
@@ -92,9 +100,9 @@ class Live:
             self._announce(steps, following, waiting=False)
         return following
 
-    def _announce(self, steps: Sequence[Step], following: Next, waiting: bool) -> None:
+    def _announce(self, steps: Sequence[Step], following: Next, waiting: bool, ends: str = "") -> None:
         self._waiting = waiting
-        self._following = {"turn": steps[-1].turn + 1, **vars(following)}
+        self._following = {"turn": steps[-1].turn + 1, **vars(following), "ends": ends}
         self._send("next", **self._following, waiting=waiting)
 
     @property
@@ -138,7 +146,7 @@ class Live:
             self._changed.notify_all()
 
     def _send(self, event: str, **data: Any) -> None:
-        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data})
+        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._workflow)
 
 
 def begin(

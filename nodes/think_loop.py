@@ -19,7 +19,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import (
     Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
-    options_of,
+    options_of, steered,
 )  # fmt: skip
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
@@ -196,7 +196,7 @@ def _turn(
             trajectory = trajectory.with_step(step)
             live.stepped(trajectory)
     following = decide(trajectory.steps, rules, demands)
-    return trajectory, live.steer(trajectory.steps, following) if isinstance(following, Next) else following
+    return trajectory, steered(live.steer, trajectory.steps, following, rules)
 
 
 def once_more(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:

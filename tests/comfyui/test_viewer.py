@@ -58,15 +58,22 @@ def thinker():
 def page(request, server, browser):
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.canvas_kind, page.problems = request.param, []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(server.address)
-    ready(page)
+    page = opened(server, browser)
+    page.canvas_kind = request.param
     yield page
     page.close()
     server.post("/interrupt", {})
     assert page.problems == []
+
+
+def opened(server, browser):
+    """A page of its own: the server takes two of them for two clients."""
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(server.address)
+    ready(page)
+    return page
 
 
 def ready(page):
@@ -194,6 +201,27 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     turn(page, 2).wait_for(timeout=30_000)  # without being queued
     server.post("/settings/Comfy.ColorPalette", "dark")
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
+
+
+@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, browser, page, thinker):
+    links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
+    kind, pos, values = THINK["edit"]
+    build(page, thinker, {**THINK, "edit": [kind, pos, {**values, "turns": 2, "seed": 7}]}, links)
+    workflow = page.evaluate("app.rootGraph.serialize()")
+    page.evaluate("app.queuePrompt(0)")
+    page.get_by_label("The next prompt").first.wait_for(timeout=60_000)
+    other = opened(server, browser)
+    other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    text = other.get_by_label("The next prompt").first
+    text.wait_for(timeout=30_000)
+    page.close()
+    text.fill("once more")
+    other.get_by_role("button", name="Go on").first.click()
+    turn(other, 2).first.wait_for(timeout=60_000)
+    other.get_by_text("All turns used").first.wait_for(timeout=30_000)
+    assert [step["prompt"] for step in ended(server)["steps"]][1] == "once more" and other.problems == []
+    other.close()
 
 
 def newest(server):

@@ -142,6 +142,15 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert told("ended")[0]["stopped"] == "accepted" and told("ended")[0]["best"] == 1
 
 
+@pytest.mark.parametrize(("workflow", "told"), [("workflow", None), ("", "client")])
+def test_every_page_is_told_unless_it_could_not_know_whose_nodes_are_meant(
+    think, make_thinker, monkeypatch, workflow, told
+):
+    monkeypatch.setitem(server.workflow["extra_pnginfo"], "workflow", {"id": workflow})
+    think(make_thinker(said(9, 9)))
+    assert set(server.addressees) == {told}
+
+
 @BOTH
 def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thinker, part, loop):
     whole = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/whole")
@@ -271,6 +280,27 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
     assert [(data["turn"], data["prompt"], data["waiting"]) for data in told("next")] == [
         (2, "b", True), (2, "paint it blue", False), (3, "c", True), (3, "c", False), (4, "d", True),
     ], "the viewer shows by which prompt a turn is made"  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("pause", [False, True])
+def test_who_holds_the_run_is_asked_although_the_thinker_is_content(think, make_thinker, live, loop, pause):
+    def do(event, data):
+        if event == "phase" and data["turn"] == 1 and not pause:
+            return {"action": "hold"}
+        if event == "next" and data["waiting"]:
+            return {"action": "prompt", "prompt": "no, blue"} if data["turn"] == 2 else {"action": "go_on"}
+
+    slow = Says(said(9, 9, "b"))
+    answer = slow.chat
+    slow.chat = lambda *arguments, **options: (answer(*arguments, **options), time.sleep(0.1))[0]
+    person = Person(live, do)
+    person.start()
+    done = think(make_thinker(chat=slow), loop, turns=3, pause=pause)
+    prompts = ["make it red", "no, blue", "b"]
+    assert [step.prompt for step in done.trajectory.steps] == prompts[: 3 if pause else 2], "turns are a limit"
+    assert done.trajectory.stopped == "accepted"
+    assert [data["ends"] for data in told("next") if data["waiting"]] == ["accepted"] * (2 if pause else 1)
 
 
 @BOTH
