@@ -301,6 +301,50 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     page.wait_for_function(SHOWS_A_RUN_INSIDE)
 
 
+LINKS = """() => [...app.canvas.graph.links.values()].map((link) => {
+    const graph = app.canvas.graph;
+    const [from, to] = [link.origin_id, link.target_id].map((id) => graph.getNodeById(id));
+    const [out, into] = [(from ?? graph.inputNode).type, (to ?? graph.outputNode).type];
+    const names = [(from?.outputs ?? graph.inputs)[link.origin_slot].name, (to?.inputs ?? graph.outputs)[link.target_slot].name];
+    return [from ? out : 'rim', names[0], to ? into : 'rim', names[1]].join(' ').replaceAll('Rethink', '');
+}).sort()"""
+
+
+@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_is_told(page, thinker):
+    links = [["edit", "image", "preview", "images"], ["scene", "instruction", "edit", "instruction"]]
+    nodes = "const [scene, edit] = ['Scene', 'SampleEdit'].map((kind) => app.rootGraph.nodes.find((n) => n.type === `Rethink${kind}`));"
+    select = f"() => {{ {nodes} app.canvas.deselectAll(); app.canvas.selectItems(%s); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }}"
+    build(page, thinker, SAMPLE, links)
+    before = page.evaluate(LINKS)
+    page.evaluate(select % "[scene, edit]")  # the picture that is brought is none to go into another input
+    page.get_by_text("No picture goes into the selection").wait_for(timeout=10_000)
+    assert page.evaluate(LINKS) == before
+
+    group = "(() => { const group = new LiteGraph.LGraphGroup('edit'); app.rootGraph.add(group); group.resizeTo([edit]); group.recomputeInsideNodes(); return [group]; })()"
+    page.evaluate(select % group)
+    assert "SampleEdit image ThinkLoopClose edited" in page.evaluate(LINKS)
+
+    build(page, thinker, SAMPLE, links)
+    page.evaluate(f"() => {{ {nodes} app.rootGraph.convertToSubgraph(new Set([edit])); }}")
+    page.evaluate("() => { const [node] = app.rootGraph.nodes.filter((n) => n.subgraph); app.canvas.openSubgraph(node.subgraph, node); }")
+    page.wait_for_timeout(500)
+    page.evaluate("() => { app.canvas.selectItems(app.canvas.graph.nodes); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }")
+    assert page.evaluate(LINKS) == [
+        "LoadThinker thinker ThinkLoopOpen thinker",
+        "SampleEdit image ThinkLoopClose edited",
+        "ThinkLoopClose image rim image",
+        "ThinkLoopOpen image SampleEdit image",
+        "ThinkLoopOpen loop ThinkLoopClose loop",
+        "ThinkLoopOpen prompt SampleEdit instruction",
+        "ThinkLoopOpen seed SampleEdit seed",
+        "rim editor SampleEdit editor",
+        "rim image ThinkLoopOpen image",
+        "rim instruction ThinkLoopOpen instruction",
+        "rim seed ThinkLoopOpen seed",
+    ]
+
+
 INTO_A_SUBGRAPH = """() => {
     const graph = app.rootGraph;
     const [close] = graph.nodes.filter((node) => node.type === 'RethinkThinkLoopClose');
