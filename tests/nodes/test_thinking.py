@@ -50,6 +50,20 @@ class Paint(io.ComfyNode):
         return io.NodeOutput(cls.painter.edit(SimpleNamespace(images=image), [prompt] * rows, seeds))
 
 
+class Spread(io.ComfyNode):
+    """A batch as a list."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            "Spread", "Spread", "test", inputs=[io.Image.Input("image")], outputs=[io.Image.Output("one", is_output_list=True)]
+        )
+
+    @classmethod
+    def execute(cls, image):
+        return io.NodeOutput(list(image.split(1)))
+
+
 def given(thing, io_type="*"):
     """A node class that gives out `thing`."""
     name = f"Given{id(thing)}"
@@ -71,14 +85,14 @@ def make_thinker(part):
 def think(classes, results):
     """Runs Think While Edit (or, with `loop`, Open, Paint and Close) on things of the test."""
 
-    def think(thinker, loop=False, editor=None, source=SOURCE, extra=(), **inputs):
+    def think(thinker, loop=False, editor=None, source=SOURCE, extra=(), also=Given, **inputs):
         things = {
             "1": (editor or Painter(), "RETHINK_EDITOR"),
             "2": (thinker, "RETHINK_THINKER"),
             "3": (source, "IMAGE"),
         }
         nodes = {node: given(*thing) for node, thing in things.items()}
-        known = {**classes, "Paint": Paint, **{cls.__name__: cls for cls in nodes.values()}}
+        known = {**classes, "Paint": Paint, "Spread": Spread, **{cls.__name__: cls for cls in [*nodes.values(), also]}}
         prompt = {node: {"class_type": cls.__name__, "inputs": {}} for node, cls in nodes.items()}
         common = {"thinker": ["2", 0], "image": ["3", 0], "instruction": "make it red", "seed": 0, **inputs}
         if loop:
@@ -399,6 +413,8 @@ def test_candidates(think, make_thinker, monkeypatch, loop):
     done = think(make_thinker(chat=looks), loop, turns=2, **({} if loop else {"candidates": 3}))
     assert done.images.shape[0] == 6 and looks.batches == [3, 3]
     assert [(s.turn, s.candidate) for s in done.trajectory.steps] == [(t, c) for t in (1, 2) for c in range(3)]
+    with pytest.raises(RethinkError, match="edited: the pictures of one turn must have the same size"):
+        part("nodes.think_loop")._candidates([SOURCE, SOURCE[:, 4:]])
 
 
 def test_a_graph_must_make_the_same_number_every_turn(think, make_thinker, monkeypatch, RethinkError):
@@ -414,6 +430,27 @@ def test_only_what_depends_on_open_is_done_again(think, make_thinker, classes, r
     assert [call.seeds for call in calls] == [[5], [6], [7], [8]]
     assert all(torch.equal(call.base, done.images[i : i + 1]) for i, call in enumerate(calls[1:]))
     assert all(node.split(".")[-1] in ("4", "5", "6") for node in done.outputs if "." in node)
+
+
+def test_a_list_of_edits_is_as_many_candidates(think, make_thinker, monkeypatch, part, RethinkError):
+    def body(image):
+        return {
+            "10": {"class_type": "Spread", "inputs": {"image": image}},
+            "6": {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["10", 0]}},
+        }
+
+    monkeypatch.setattr(Paint, "rows", [3])
+    done = think(make_thinker(said(2, 2, "b")), loop=True, turns=2, extra=body(["5", 0]))
+    assert [(step.turn, step.candidate) for step in done.trajectory.steps] == [(t, c) for t in (1, 2) for c in range(3)]
+    with pytest.raises(RethinkError, match="edited: the pictures of one turn must have the same size"):
+        part("nodes.think_loop")._candidates([SOURCE, SOURCE[:, 4:]])
+
+
+def test_a_loop_edits_one_picture_and_says_so(think, make_thinker, RethinkError):
+    spread = {"3": {"class_type": "Spread", "inputs": {"image": ["10", 0]}}}
+    many = given(SOURCE.repeat(2, 1, 1, 1), "IMAGE")
+    with pytest.raises(RethinkError, match="^image: takes one value, got a list of 2; Think While Edit makes a run of each"):
+        think(make_thinker(said(2, 2, "b")), loop=True, extra=spread | {"10": {"class_type": many.__name__, "inputs": {}}}, also=many)
 
 
 def test_a_graph_may_make_pictures_of_other_sizes(think, make_thinker, monkeypatch):
@@ -479,7 +516,8 @@ def test_what_goes_around_a_loop_cannot_name_files_elsewhere(
     carried = {"run": {"filename": "trajectory.json", "subfolder": "../secret", "type": "output"}, "prompt": "p"}
     for reference in (carried, copy.deepcopy(carried) | {"run": carried["run"] | {"type": "models"}}):
         with pytest.raises(RethinkError, match="not in ComfyUI's folders"):
-            classes["RethinkThinkLoopOpen"].execute(make_thinker(""), SOURCE, "do", 0, carried=reference)
+            inputs = {"thinker": make_thinker(""), "image": SOURCE, "instruction": "do", "seed": 0, "carried": reference}
+            classes["RethinkThinkLoopOpen"].execute(**{name: [value] for name, value in inputs.items()})
 
 
 # Critique Edit
