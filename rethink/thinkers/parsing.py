@@ -16,7 +16,7 @@ LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
 LONGEST_SCORE = 2_000
 
-_UNCLOSED = "reasoning not closed"
+_UNCLOSED = "reasoning not closed (cut off at max_tokens?)"
 _NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
 _FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=]\s*["\']?{_NUMBER}["\']?\s*(?=[,;\n}}]|$)', re.IGNORECASE)

@@ -413,8 +413,6 @@ def test_candidates(think, make_thinker, monkeypatch, loop):
     done = think(make_thinker(chat=looks), loop, turns=2, **({} if loop else {"candidates": 3}))
     assert done.images.shape[0] == 6 and looks.batches == [3, 3]
     assert [(s.turn, s.candidate) for s in done.trajectory.steps] == [(t, c) for t in (1, 2) for c in range(3)]
-    with pytest.raises(RethinkError, match="edited: the pictures of one turn must have the same size"):
-        part("nodes.think_loop")._candidates([SOURCE, SOURCE[:, 4:]])
 
 
 def test_a_graph_must_make_the_same_number_every_turn(think, make_thinker, monkeypatch, RethinkError):
