@@ -224,7 +224,7 @@ def decide(steps: Sequence[Step], rules: Rules, demands: Sequence[str] = ()) -> 
     if turn >= rules.turns:
         return Stop("turns")
     if rules.patience and turn - steps[best_of(steps)].turn >= rules.patience:
-        return Stop("plateau", f"No better edit in {rules.patience} turn(s).")
+        return Stop("plateau", f"No better edit in {rules.patience} turn{'s' * (rules.patience > 1)}.")
     return proposed(steps)
 
 

@@ -24,7 +24,8 @@ export function summary({ record, turns, live }) {
   const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
   const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
   const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
-  return [state, ` ${[count, live ? "" : record.message, names].filter(Boolean).join(" · ")}`];
+  const message = live ? "" : record.message.replace(/\.$/, "");
+  return [state, ` ${[count, message, names].filter(Boolean).join(" · ")}`];
 }
 
 export class Viewer {
