@@ -157,19 +157,21 @@ def begin(
     if resume:
         name = folder.name.removesuffix("_").rstrip("0123456789")
         for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
-            trajectory = _cut_off(earlier, source, instruction, options)
-            if trajectory is not None:
-                return trajectory.with_options(options).going_on(candidates)
+            found = _cut_off(earlier, source, instruction, options, candidates)
+            if found is not None:
+                return found
     return new_trajectory(folder, source, instruction, options), ()
 
 
-def _cut_off(folder: Path, source: Tensor, instruction: str, options: dict[str, Any]) -> Trajectory | None:
+def _cut_off(
+    folder: Path, source: Tensor, instruction: str, options: dict[str, Any], candidates: int
+) -> tuple[Trajectory, tuple[Step, ...]] | None:
     try:
         trajectory = load_trajectory(folder)
         if trajectory.stopped not in ("", "failed"):
             return None
         check_same_run(trajectory, source, instruction, options)
-        return trajectory
+        return trajectory.with_options(options).going_on(candidates)
     except RethinkError:  # damaged, or another run
         return None
 

@@ -330,8 +330,10 @@ app.registerExtension({
     for (const name of Object.keys(EVENTS)) {
       api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));
     }
-    for (const name of ["reconnected", "execution_error", "execution_interrupted"])
-      api.addEventListener(name, findRunning);
+    api.addEventListener("reconnected", findRunning);
+    api.addEventListener("status", () => { // of the queue, told to every page: a loop may have been cut off
+      if ([...runs.values()].some((run) => run.live)) findRunning();
+    });
   },
   nodeCreated(node) {
     if (NODES.includes(node.comfyClass)) addDisplay(node);

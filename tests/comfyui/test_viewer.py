@@ -224,6 +224,29 @@ def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, brows
     other.close()
 
 
+@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+def test_every_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(server, browser, page, thinker):
+    loop = {
+        "open": ["RethinkThinkLoopOpen", [350, 0], {"instruction": "make the circle blue", "seed": 11}],
+        "edit": ["RethinkSampleEdit", [700, 0], {"steps": 300}],
+        "close": ["RethinkThinkLoopClose", [1050, 0], {}],
+    }
+    links = [["thinker", "thinker", "open", "thinker"], ["scene", "image", "open", "image"], ["open", "loop", "close", "loop"]]
+    links += [["open", "image", "edit", "image"], ["open", "prompt", "edit", "instruction"], ["edit", "image", "close", "edited"]]
+    build(page, thinker, loop, links)
+    workflow = page.evaluate("app.rootGraph.serialize()")
+    other = opened(server, browser)
+    other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    page.evaluate("app.queuePrompt(0)")
+    for each in (page, other):
+        each.locator(".rt-status:visible", has_text="Turn 2 of 5 · editing").wait_for(timeout=60_000)
+    server.post("/interrupt", {})
+    for each in (page, other):
+        each.get_by_text("Not finished").wait_for(timeout=30_000)
+    assert other.problems == []
+    other.close()
+
+
 def newest(server):
     return list(server.json("/history?max_items=1").values())[-1]
 

@@ -190,6 +190,17 @@ def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thin
 
 
 @BOTH
+@pytest.mark.parametrize("file", ["trajectory.json", "source.png", "turn-0001-00.png"])
+def test_a_damaged_record_is_left_alone(think, make_thinker, results, loop, file):
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop)
+    damaged = results.output / "rethink" / "thinking_00001_" / file
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    assert think(make_thinker(said(9, 9)), loop).trajectory.folder.name == "thinking_00002_"
+
+
+@BOTH
 def test_what_differs_is_not_gone_on_with(think, make_thinker, loop):
     def cut(**inputs):
         chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
