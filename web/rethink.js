@@ -98,7 +98,7 @@ class Display {
   #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
   #steering = new Steering({ send: (order) => this.run.order(order), onleave: () => this.#strip.element.focus() });
-  #ending = element("p", { class: "rt-ending" });
+  #ending = element("p", { class: "rt-ending", role: "status" });
   #idle = element("div", { class: "rt-idle" }, "The turns of a run appear here, live while it goes on.");
   #parts = [this.#strip.element, this.#steering.element, this.#ending];
   element = element("div", { class: "rt rt-node" }, this.#idle, this.#parts);
