@@ -393,7 +393,7 @@ def _sheet(images: Tensor) -> Tensor:
 def send(event: str, data: dict, workflow: str) -> None:
     """Tell every page: the one that queued the running prompt may be closed, and another show its workflow.
 
-    Without an id of its workflow a page could not tell whose nodes are meant: then only who queued it is told.
+    A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
     """
     server = PromptServer.instance
     server.send_sync(event, data, None if workflow else server.client_id)

@@ -235,7 +235,7 @@ function followChoice(node) {
 
 /** A run goes on: {node, run, record, next, waiting}. */
 function began({ node, run: reference, record, next, waiting, phase = "editing", workflow }) {
-  if (workflow && workflow !== app.rootGraph.id) return; // of another tab, whose nodes have the same ids
+  if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
   const run = runOf(reference);
   run.record = record;
   run.live = { next: next ?? upcoming(record), waiting, phase };

@@ -157,7 +157,7 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
 
 
 @pytest.mark.parametrize(("workflow", "told"), [("workflow", None), ("", "client")])
-def test_every_page_is_told_unless_it_could_not_know_whose_nodes_are_meant(
+def test_every_page_is_told_of_a_workflow_and_a_program_of_its_own_prompt(
     think, make_thinker, monkeypatch, workflow, told
 ):
     monkeypatch.setitem(server.workflow["extra_pnginfo"], "workflow", {"id": workflow})
