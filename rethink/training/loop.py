@@ -153,6 +153,7 @@ def save_checkpoint(accelerator, folder: Path) -> None:
     accelerator.wait_for_everyone()
     fresh = folder.with_name("checkpoint.part")
     accelerator.save_state(str(fresh))
+    accelerator.wait_for_everyone()  # every process writes its own random state into it
     if accelerator.is_main_process:
         (fresh / "complete").touch()
         shutil.rmtree(folder, ignore_errors=True)
