@@ -239,8 +239,9 @@ class Scene(io.ComfyNode):
         return io.NodeOutput(render([task.source]), task.instruction)
 
 
-def seed_input(tooltip: str) -> io.Input:
-    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
+def seed_input(tooltip: str, after: bool | str = True) -> io.Input:
+    """after: what becomes of a new node's seed once it is queued; “fixed” where queueing again goes on with a run."""
+    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=after, tooltip=tooltip)
 
 
 def settings_inputs() -> list[io.Input]:

@@ -78,7 +78,7 @@ class ThinkLoopOpen(io.ComfyNode):
                     default="",
                     tooltip="What to change, as you would tell a person. Every edit is judged by it.",
                 ),
-                seed_input("Turn t gives out seed + t − 1."),
+                seed_input("Turn t gives out seed + t − 1.", "fixed"),
                 *rules_inputs(),
                 *pause_and_record_inputs(),
                 sockets.Thinker.Input(

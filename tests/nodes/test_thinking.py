@@ -189,6 +189,11 @@ def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thin
     assert other.trajectory.folder.name == "cut_00002_"  # what has ended is left alone
 
 
+def test_the_seed_of_a_new_node_stays_so_that_queueing_again_goes_on(classes):
+    for node in ("RethinkThinkWhileEdit", "RethinkThinkLoopOpen"):
+        assert classes[node].describe()["input"]["required"]["seed"][1]["control_after_generate"] == "fixed"
+
+
 @BOTH
 @pytest.mark.parametrize("file", ["trajectory.json", "source.png", "turn-0001-00.png"])
 def test_a_damaged_record_is_left_alone(think, make_thinker, results, loop, file):
