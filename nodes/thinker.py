@@ -216,7 +216,8 @@ class CritiqueEdit(io.ComfyNode):
             if step.critique.status == "failed":
                 raise RethinkError(step.critique.note)
             if step.critique.semantic is None:
-                raise RethinkError(f"thinker: gave no scores, asked twice; try more max_tokens or another model. {step.critique.note}")
+                advice = "gave no scores, asked twice; try more max_tokens or another model."
+                raise RethinkError(f"thinker: {advice} {step.critique.note}")
         critiques = [step.critique for step in steps]
         return io.NodeOutput(
             [critique.semantic for critique in critiques],

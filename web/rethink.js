@@ -331,7 +331,8 @@ app.registerExtension({
       api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));
     }
     api.addEventListener("reconnected", findRunning);
-    api.addEventListener("status", () => { // of the queue, told to every page: a loop may have been cut off
+    api.addEventListener("status", () => {
+      // Of the queue, and told to every page: a loop may have been cut off.
       if ([...runs.values()].some((run) => run.live)) findRunning();
     });
   },

@@ -351,6 +351,26 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     page.evaluate(select % group)
     assert "SampleEdit image ThinkLoopClose edited" in page.evaluate(LINKS)
 
+    native = {
+        "image": ["LoadImage", [0, 0], {}], "encode": ["VAEEncode", [300, 0], {}], "sample": ["KSampler", [600, 0], {}],
+        "do": ["CLIPTextEncode", [300, 200], {}], "not": ["CLIPTextEncode", [300, 400], {}], "decode": ["VAEDecode", [900, 0], {}],
+        "words": ["PrimitiveStringMultiline", [0, 200], {}], "no": ["PrimitiveStringMultiline", [0, 400], {}],
+    }  # fmt: skip
+    wires = [["image", "IMAGE", "encode", "pixels"], ["encode", "LATENT", "sample", "latent_image"]]
+    wires += [["do", "CONDITIONING", "sample", "positive"], ["not", "CONDITIONING", "sample", "negative"]]
+    wires += [["words", "STRING", "do", "text"], ["no", "STRING", "not", "text"], ["sample", "LATENT", "decode", "samples"]]
+    page.evaluate(BUILD, [native, wires])
+    page.evaluate("""() => {
+        const kinds = ['VAEEncode', 'KSampler', 'CLIPTextEncode', 'VAEDecode'];
+        app.canvas.selectItems(app.rootGraph.nodes.filter((node) => kinds.includes(node.type)));
+        app.extensionManager.command.execute('Rethink.WrapInThinkLoop');
+    }""")
+    told = [link for link in page.evaluate(LINKS) if "STRING" in link or "prompt" in link]
+    assert told == [
+        "PrimitiveStringMultiline STRING CLIPTextEncode text", "PrimitiveStringMultiline STRING ThinkLoopOpen instruction",
+        "ThinkLoopOpen prompt CLIPTextEncode text",
+    ], "what shall not be seen stays as it is"  # fmt: skip
+
     build(page, thinker, SAMPLE, links)
     page.evaluate(f"() => {{ {nodes} app.rootGraph.convertToSubgraph(new Set([edit])); }}")
     page.evaluate("() => { const [node] = app.rootGraph.nodes.filter((n) => n.subgraph); app.canvas.openSubgraph(node.subgraph, node); }")

@@ -244,6 +244,10 @@ def test_a_frame_says_all_there_is_to_say_of_it(browser, html, tmp_path):
     assert marks.all_inner_texts() == ["nothing changed", "2 candidates"]
     upper, lower = (mark.bounding_box() for mark in marks.all())
     assert upper["y"] + upper["height"] <= lower["y"]
+    frame = page.locator("[role=option][aria-posinset='1']")
+    assert "nothing changed" in frame.get_attribute("aria-label")
+    struck = frame.locator(".rt-meter").first.evaluate("meter => getComputedStyle(meter).textDecorationLine")
+    assert struck == "line-through", "scores that do not count"
     page.close()
 
 

@@ -4,7 +4,7 @@ import { element, icon, setAttribute } from "./dom.mjs";
 import { endOf } from "./record.mjs";
 
 const PHASES = { editing: "editing", thinking: "the thinker is looking" };
-const CONTENT = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
+const WOULD_END = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
 
 /**
  * A bar that says where the loop is. `send(order)` is called with {action: "accept", step} | {action: "stop"} |
@@ -89,7 +89,7 @@ export class Steering {
     }
     const { turns } = record.options.rules;
     const { turn, ends } = live.next;
-    const waiting = ends ? `${CONTENT[ends]}; waiting for you` : "waiting for you";
+    const waiting = ends ? `${WOULD_END[ends]}; waiting for you` : "waiting for you";
     const phase = live.waiting ? waiting : PHASES[live.phase];
     const promise = this.#writing && !live.waiting ? "; then it waits for you" : "";
     this.#status.replaceChildren(
