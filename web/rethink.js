@@ -178,9 +178,9 @@ function refresh(run) {
   if (large?.run === run) large.viewer.show(run.view);
 }
 
-/** A run has ended, or is opened from history. */
+/** A run has ended, or is opened from history; of several, the last, as while they went on. */
 function showOutput(node, output) {
-  const [reference] = output?.rethink_run ?? [];
+  const reference = output?.rethink_run?.at(-1);
   if (reference && node) showRun(node, reference);
 }
 

@@ -322,7 +322,9 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     # As from the history: the workflow is loaded anew, then what its job has put out is handed over.
     page.evaluate(as_new)
     outside.wait_for(state="detached")
-    page.evaluate("outputs => { app.nodeOutputs = outputs; }", first["outputs"])
+    earlier = {"filename": "trajectory.json", "subfolder": "of/another/picture", "type": "output"}
+    outputs = {node: {name: [earlier, *shown] for name, shown in o.items()} for node, o in first["outputs"].items()}
+    page.evaluate("outputs => { app.nodeOutputs = outputs; }", outputs)
     outside.wait_for(timeout=30_000)
     page.wait_for_function(SHOWS_A_RUN_INSIDE)
 
