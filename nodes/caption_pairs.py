@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.candidates import Drawer, Drawn, Selection, Tally, draw_pairs
-from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits
+from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits, write_fine_tuning_file
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.prompt_to_prompt import Recipe
@@ -23,7 +23,7 @@ from .editor import MAX_SEED
 from .sources import single
 from .synthesis import asked
 
-RECORDS = "edits.jsonl"
+RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
 METHODS = {"self-attention": "self", "replace": "replace", "refine": "refine"}
 DEFAULTS = {
     "steps": Recipe.steps, "sampler": Recipe.sampler,
@@ -65,7 +65,7 @@ class CaptionToEdit(io.ComfyNode):
                     default="",
                     placeholder="a quiet street | make it snow | a quiet street in the snow",
                     tooltip="Your own examples in place of the built-in ones, one a line: caption | instruction | edited "
-                    "caption.",
+                    "caption. They are also written as a file to fine-tune a language model with.",
                     advanced=True,
                 ),
             ],
@@ -88,12 +88,15 @@ class CaptionToEdit(io.ComfyNode):
         def progress(run) -> None:
             count(run.seen, len(wanted), f"{run.seen} of {len(wanted)} captions · {run.made} edits · {run.rejected} rejected")
 
-        shown = _triples(examples) or built_in_triples()
+        own = _triples(examples)
         with asked(thinker) as chat:
-            captions_to_edits(chat, ((text, "") for text in wanted), records, shown, seed, progress)
+            captions_to_edits(chat, ((text, "") for text in wanted), records, own or built_in_triples(), seed, progress)
+        if own:
+            write_fine_tuning_file(own, records.with_name(FINE_TUNING))
         found = {record["caption"]: record for record in Ledger(records) if record["caption"] in set(wanted)}
         rejected = Ledger(records.with_name(f"{RECORDS}.rejected"))
-        reasons = kinds_of(record["why"] for record in rejected if record["caption"] in set(wanted))
+        missing = set(wanted) - set(found)
+        reasons = kinds_of({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
         report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")

@@ -13,11 +13,11 @@ import torch
 from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.filters import Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
-from ..rethink.pairs.store import Last, PairStore
+from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
 from . import folders, host, review, sockets
 from .synthesis import asked
 
@@ -25,23 +25,23 @@ STORE = "pair store"
 OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
 BINS = 48
 
-# Threshold: its limits and step, whether it is an advanced one, and what it asks for.
-LIMITS: dict[str, tuple[float, float, float, bool, str]] = {
-    "image": (-1, 1, 0.01, False, "Input and target are at least so alike, by CLIP. The paper's text says 0.75."),
-    "direction": (-1, 1, 0.01, False, "The change of the picture goes at least so far along the change of its caption, by CLIP."),
-    "caption": (-1, 1, 0.01, False, "Both pictures fit their captions at least so well, by CLIP."),
-    "best": (0, 1000, 1, False, "Keep so many of the pairs of one caption, those of the best direction. 0: all. The paper: 4."),
-    "changed": (0, 1, 0.001, False, "At least this share of the pixels differs visibly; else nothing has changed."),
-    "outside": (0, 1, 0.001, False, "At most this share of the pixels differs where nothing should."),
-    "shift": (0, 1, 0.005, False, "Moved against each other by at most this share of the side, where nothing says what may."),
-    "smallest_region": (0, 1, 0.0005, True, "The place that changes is at least this share of the picture."),
-    "largest_region": (0, 1, 0.01, True, "The place that changes is at most this share of the picture."),
-    "border": (0, 0, 0, True, "Whether the place that changes may touch the border."),
-    "side": (1, 8192, 1, True, "The shorter side has at least so many pixels."),
-    "aspect": (1, 100, 0.1, True, "The longer side is at most so many times the shorter one."),
-    "critic": (0, 10, 0.5, False, "The thinker marks the pair with at least so many of ten."),
-    "duplicates": (-1, 3, 1, True, "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep."),
-}  # fmt: skip
+# Threshold: its limits and step, and whether it is an advanced one.
+LIMITS: dict[str, tuple[float, float, float, bool]] = {
+    "image": (-1, 1, 0.01, False),
+    "direction": (-1, 1, 0.01, False),
+    "caption": (-1, 1, 0.01, False),
+    "best": (0, 1000, 1, False),
+    "changed": (0, 1, 0.001, False),
+    "outside": (0, 1, 0.001, False),
+    "shift": (0, 1, 0.005, False),
+    "smallest_region": (0, 1, 0.0005, True),
+    "largest_region": (0, 1, 0.01, True),
+    "border": (0, 0, 0, True),
+    "side": (1, 8192, 1, True),
+    "aspect": (1, 100, 0.1, True),
+    "critic": (0, 10, 0.5, False),
+    "duplicates": (-1, 3, 1, True),
+}
 
 # What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
 PLOTS = (
@@ -101,7 +101,10 @@ class FilterEditPairs(io.ComfyNode):
             if thinker is not None:
                 marked = host.on_count()
                 with asked(thinker) as chat:
-                    criticise(store, chat, lambda done, total: marked(done, total, f"{done} of {total} pairs marked"))
+                    criticise(
+                        store, chat, thinker.chat.name,
+                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
+                    )  # fmt: skip
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept
@@ -177,7 +180,7 @@ class SaveEditDataset(io.ComfyNode):
                         *(io.DynamicCombo.Option(name, [replace]) for name in FORMATS),
                     ],
                     tooltip="Whose layout. pair store: Rethink's own, with scores and verdicts; saving again adds what is "
-                    "new.",
+                    "new, verdicts too.",
                 ),
             ],
             outputs=[
@@ -200,7 +203,10 @@ class SaveEditDataset(io.ComfyNode):
             report = f"{new} new pairs in {folder}."
         else:
             with _replaced(folder) if format.get("replace") else nullcontext():
-                count = export(pairs, chosen, folder)
+                written = host.on_count()
+                count = export(
+                    pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
+                )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         host.say(report)
         return io.NodeOutput(str(folder), report)
@@ -224,7 +230,7 @@ class LoadEditDataset(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "format",
                     options=[
-                        io.DynamicCombo.Option(STORE, [_dataset_input("manifest.jsonl")]),
+                        io.DynamicCombo.Option(STORE, [_dataset_input(MANIFEST)]),
                         *(io.DynamicCombo.Option(name, [_dataset_input("*"), into]) for name in FORMATS),
                     ],
                     tooltip="Whose layout it has. pair store: Rethink's own.",
@@ -239,7 +245,7 @@ class LoadEditDataset(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, format: dict) -> Any:
         folder = folders.dataset_path(format["dataset"], "dataset")
-        return host.stamp(folder / "manifest.jsonl" if format["format"] == STORE else folder)
+        return host.stamp(folder / MANIFEST if format["format"] == STORE else folder)
 
     @classmethod
     def execute(cls, format: dict) -> io.NodeOutput:
@@ -260,8 +266,8 @@ class LoadEditDataset(io.ComfyNode):
 
 
 def _threshold_input(field) -> io.Input:
-    least, most, step, advanced, what = LIMITS[field.name]
-    options = {"default": field.default, "tooltip": what, "advanced": advanced}
+    least, most, step, advanced = LIMITS[field.name]
+    options = {"default": field.default, "tooltip": MEANING[field.name], "advanced": advanced}
     if isinstance(field.default, bool):
         return io.Boolean.Input(field.name, **options)
     if isinstance(field.default, int):
@@ -333,7 +339,7 @@ def _replaced(folder: Path) -> Iterator[None]:
     readme = folder / "README.md"
     if not readme.is_file() or not readme.read_text(encoding="utf-8").rstrip().endswith(OURS):
         raise RethinkError(f"replace: {folder} was not written by this node, and is left alone; choose another name.")
-    if (folder / "manifest.jsonl").exists():
+    if is_store(folder):
         raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
     aside = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(aside, ignore_errors=True)

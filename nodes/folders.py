@@ -9,6 +9,8 @@ from ..rethink.errors import RethinkError
 from .host import BUILT_IN
 
 NONE = "none"
+LONGEST = 200  # bytes of a folder's name; systems have 255, and some is needed while it is written
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{number}" for device in ("COM", "LPT") for number in range(1, 10))}
 
 
 def picture_folders() -> list[str]:
@@ -48,7 +50,7 @@ def dataset_path(name: str, input: str) -> Path:
     """
     name = name.strip()
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    plain = all(part.isprintable() and part[0] not in ". " and not set(part) & set('/<>:"|?*') for part in parts)
+    plain = all(map(_is_plain, parts))
     roots = [Path(root) for root in folder_paths.get_folder_paths("datasets")]
     places = [root.joinpath(*parts) for root in roots] if plain and parts else []
     places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
@@ -56,6 +58,13 @@ def dataset_path(name: str, input: str) -> Path:
         shown = " ".join(name.split())
         raise RethinkError(f"{input}: “{shown}” is no name for a folder in {roots[0]}; use for example my-pairs.")
     return next((place for place in places if place.exists()), places[0])
+
+
+def _is_plain(part: str) -> bool:
+    """Whether a folder can have this name on every system, also where the data set is carried to."""
+    reserved = part.split(".")[0].rstrip().upper() in RESERVED
+    wrong = part[0] in ". " or part[-1] in ". " or set(part) & set('/<>:"|?*')
+    return part.isprintable() and not (wrong or reserved) and len(os.fsencode(part)) <= LONGEST
 
 
 def _folders_in(base: Path) -> dict[str, Path]:

@@ -6,7 +6,6 @@ folder ever comes from the front end. A restart forgets the keys, not the verdic
 
 import hashlib
 import io
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
-from ..rethink.pairs.store import EditPair, Last, PairStore, Verdicts, stays_inside
+from ..rethink.pairs.store import LOCK, EditPair, Last, PairStore, Verdicts, is_within, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs
@@ -53,18 +52,22 @@ def _opened(folder: Path, born: int) -> Known:
 @contextmanager
 def _known(store: PairStore) -> Iterator[Known]:
     """What is known of a store now; nobody else reads it meanwhile."""
-    lock = store.folder / ".lock"  # made with the store, and not written to
     with _reading:
-        known = _opened(store.folder, lock.stat().st_mtime_ns if lock.exists() else 0)
+        known = _opened(store.folder, _born(store))
         known.read_on()
         yield known
+
+
+def _born(store: PairStore) -> int:
+    lock = store.folder / LOCK  # made with the store, and not written to
+    return lock.stat().st_mtime_ns if lock.exists() else 0
 
 
 def publish(store: PairStore) -> str:
     """A key under which the front end can ask about the pairs that a store has now."""
     with _known(store) as known:
         ids = [id for id in known.pairs if store.only is None or id in store.only]
-    key = hashlib.sha256(" ".join([str(store.folder.resolve()), *ids]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(" ".join([str(store.folder.resolve()), str(_born(store)), *ids]).encode()).hexdigest()[:16]
     _published[key] = PairStore(store.folder, ids)
     _published.move_to_end(key)
     while len(_published) > KEPT:
@@ -121,8 +124,8 @@ def picture(key: str, path: str, side: str) -> bytes:
     from PIL import Image
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
-    file, home = os.path.realpath(store.folder / path), os.path.realpath(store.folder / "images")
-    if not stays_inside(path) or os.path.commonpath([file, home]) != home:
+    file = store.folder / path
+    if not stays_inside(path) or not is_within(file, store.folder / "images"):
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, as_mask
+from ..rethink.pairs.descriptions import called
 from ..rethink.pairs.pictures import encode_png, write_whole
 from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
@@ -69,7 +70,7 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
             label = str(box.get("label") or "")
         except (TypeError, KeyError, AttributeError) as error:
             raise RethinkError("boxes: expected x, y, width and height in pixels; check the node that made them.") from error
-        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), f"the {label}" if label else "")
+        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " ")))
 
     return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
 
@@ -92,9 +93,10 @@ def _digest(data: bytes) -> str:
 
 
 def stamp_of(pictures: dict[str, Any]) -> Any:
-    """Changes when files of the folder do, which is new work."""
+    """Changes when files of the folders do, which is new work."""
     if first(pictures["pictures"]) == FOLDER:
-        return host.stamp(folders.picture_folder(first(pictures["folder"]), "folder"))
+        chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
+        return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
 
 
 def _connected_inputs() -> list[io.Input]:

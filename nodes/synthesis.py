@@ -16,11 +16,11 @@ from ..rethink.errors import RethinkError
 from ..rethink.pairs.descriptions import Description, Writer
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.operations import OPERATIONS, Between, Operation
+from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
 from ..rethink.pairs.questions import Found
 from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
-from ..rethink.pairs.synthesis import FREE, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
+from ..rethink.pairs.synthesis import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
 from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
 from . import folders, host, sockets
@@ -29,27 +29,6 @@ from .sources import pictures_inputs, single, sources_of, stamp_of
 
 ANY = "any"
 EDITOR = "editor"
-
-# Parameter of an operation: its limits in the widgets, and what it is.
-PARAMETERS: dict[str, tuple[float, float, str]] = {
-    "strength": (0.01, 1.0, "How strong it is"),
-    "blocks": (2, 64, "Blocks of the mosaic along the longer side"),
-    "stops": (0.1, 4.0, "How many stops too dark or too bright"),
-    "cast": (0.05, 1.0, "How strong the colour cast is"),
-    "sepia": (0.0, 1.0, "How brown it has become"),
-    "fade": (0.0, 1.0, "How far it has faded"),
-    "grain": (0.0, 64.0, "How much noise, of 255"),
-    "scratches": (0, 100, "How many long scratches"),
-    "factor": (1.0, 16.0, "How many times smaller it was"),
-    "quality": (1, 95, "Quality of the JPEG"),
-    "cut": (0.05, 0.8, "Share of the side that is cut away"),
-    "angle": (1.0, 180.0, "How far it is rotated, in degrees"),
-    "slant": (0.02, 0.45, "How far the corners are moved, as a share of the side"),
-    "tiles": (2, 8, "Tiles along a side"),
-    "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
-    "opacity": (0.05, 1.0, "How opaque the mark is"),
-    "margin": (0.0, 0.5, "How much more than the object is taken away, as a share of its shorter side"),
-}
 
 
 class InverseEditSynthesizer(io.ComfyNode):
@@ -212,16 +191,20 @@ class Watched:
         self.store, self.spread, self.newest = store, spread, None
         self.count = host.on_count()
 
-    def __call__(self, jobs) -> Iterator[list]:
+    def __call__(self, jobs) -> Iterator[Iterator[Draft]]:
         for drafts in self.spread(jobs):
-            self.newest = next((draft for draft in drafts if draft.input), self.newest)
-            yield drafts
+            yield map(self._seen, drafts)
+
+    def _seen(self, draft: Draft) -> Draft:
+        if draft.input:
+            self.newest = draft
+        return draft
 
     def report(self, progress) -> None:
         line = f"{progress.seen} of {progress.total} pictures · {progress.made} pairs · {progress.rate:.1f} a second"
-        if 0 < progress.seen < progress.total:
+        if progress.done < progress.wanted:
             line += f" · {progress.left} left"
-        self.count(progress.seen, progress.total, line, self.picture)
+        self.count(progress.done, progress.wanted, line, self.picture)
 
     def picture(self) -> Tensor | None:
         """Input and target of the newest pair, side by side."""
@@ -297,14 +280,13 @@ def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
     return ranges
 
 
-def _here(make: Maker, jobs) -> Iterator[list]:
+def _here(make: Maker, jobs) -> Iterator[Iterator[Draft]]:
     return (make(*job) for job in jobs)
 
 
 def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
     """The store, narrowed to what this run was to make: made now, or found there from before."""
-    names = (source.name for source in sources if isinstance(source, Source))
-    ids = (pair_id(make.key, name, number) for name in names for number in range(pairs))
+    ids = (pair_id(make.key, source, n) for source in sources if isinstance(source, Source) for n in range(pairs))
     return PairStore(store.folder, (id for id in ids if id in store))
 
 

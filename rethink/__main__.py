@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .errors import RethinkError
-from .pairs.commands import add_commands
+from .pairs.commands import add_commands, with_config
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -31,14 +31,25 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQD
 def main(arguments: list[str] | None = None) -> int:
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
-    options = make_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
     try:
+        options = make_parser().parse_args(with_config(sys.argv[1:] if arguments is None else arguments))
         return options.run(options)
     except RethinkError as error:
-        print(f"rethink: {error}", file=sys.stderr)
+        _complain(error)
         return 2
     except KeyboardInterrupt:
+        _complain("interrupted")
         return 130
+    except BrokenPipeError:  # whoever read us has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _complain(why) -> None:
+    over = "\r\x1b[K" if sys.stderr.isatty() else ""  # the line of progress
+    print(f"{over}rethink: {why}", file=sys.stderr)
 
 
 def make_parser() -> argparse.ArgumentParser:

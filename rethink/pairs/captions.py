@@ -12,16 +12,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import MOST_TOKENS, Chat, message, without_thoughts
+from .descriptions import Chat, Patience, ThinkerFailed, ask, message, one_line, refuses, without_thoughts
 from .store import Ledger, json_lines, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
-TEMPERATURE = 0.7  # the paper's
 EXAMPLES = 12
 TRIES = 4  # the paper's one and three more
 
@@ -30,8 +30,6 @@ an image editor for: an object, a material, the weather, the time, the place, a 
 the wording of the instruction. Then write the caption of the picture after the edit; keep everything that the edit does \
 not change.
 Answer with exactly this, and nothing else: the instruction, a line with {BETWEEN.strip()}, the new caption."""
-
-REFUSALS = ("i'm sorry", "i am sorry", "i cannot", "i can't", "i'm unable", "i am unable", "as an ai", "i won't")
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,12 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
             yield record["caption"], str(record.get("url", ""))
         return
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8-sig") as lines:
             for line in lines:
                 if line.strip():
                     yield line.strip(), ""
     except (OSError, UnicodeDecodeError) as error:
-        raise RethinkError(f"captions: cannot read {path}: {error}") from error
+        raise RethinkError(f"captions: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: int) -> Triple:
@@ -100,17 +98,7 @@ def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: 
 
     Raises RethinkError with the reason when `TRIES` answers were rejected.
     """
-    reason = ""
-    for attempt in range(TRIES):
-        messages = _messages(caption, examples, seed + attempt)
-        try:
-            answer = chat(messages, [], max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)
-            return read_answer(caption, answer)
-        except RethinkError as error:
-            reason = str(error)
-        except Exception as error:  # a backend may raise anything; the run goes on
-            reason = f"the thinker failed: {type(error).__name__}: {error}"
-    raise RethinkError(reason)
+    return ask(chat, _messages(caption, examples, seed), [], seed, partial(read_answer, caption), TRIES)
 
 
 def _messages(caption: str, examples: Sequence[Triple], seed: int) -> list[dict]:
@@ -126,7 +114,7 @@ def read_answer(caption: str, answer: str) -> Triple:
     """The triple in an answer. Raises RethinkError with the paper's reasons to reject, and for a refusal."""
     answer = without_thoughts(answer).removesuffix("END").strip()
     parts = [part.strip() for part in answer.split(BETWEEN.strip())]
-    if any(answer.lower().startswith(refusal) for refusal in REFUSALS):
+    if refuses(answer):
         raise RethinkError("the thinker refused")
     if len(parts) != 2:
         raise RethinkError(f"not exactly one {BETWEEN.strip()} in the answer")
@@ -136,7 +124,7 @@ def read_answer(caption: str, answer: str) -> Triple:
         raise RethinkError("the edited caption is the caption")
     if _plain(parts[0]) == _plain(parts[1]):
         raise RethinkError("the instruction is the caption")
-    return Triple(caption, *parts)
+    return Triple(caption, *map(one_line, parts))
 
 
 def _plain(text: str) -> str:
@@ -155,7 +143,8 @@ def captions_to_edits(
 ) -> Progress:
     """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
 
-    Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew.
+    Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
+    at which the thinker failed go there too, but the next run asks again.
     `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each; None: all here.
     """
     output = Path(output)
@@ -163,7 +152,7 @@ def captions_to_edits(
     with locked(output.with_name(f".{output.name}.lock"), output):
         for ledger in (done, rejected):
             ledger.repair()
-        known = {_plain(record["caption"]) for ledger in (done, rejected) for record in ledger}
+        known = {_plain(r["caption"]) for ledger in (done, rejected) for r in ledger if not r.get("failed")}
         started, counts = time.monotonic(), {"seen": 0, "made": 0, "rejected": 0}
 
         def new() -> Iterator[tuple[str, str]]:
@@ -173,22 +162,25 @@ def captions_to_edits(
                     known.add(_plain(caption))
                     yield caption, url
 
+        patience = Patience()
         records = spread(new()) if spread else (edit_record(chat, examples, seed, job) for job in new())
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)
                 counts["rejected" if "why" in record else "made"] += 1
+                patience.after(record.get("failed", False), record.get("why", ""))
                 on_progress(Progress(seconds=time.monotonic() - started, **counts))
     return Progress(seconds=time.monotonic() - started, **counts)
 
 
 def edit_record(chat: Chat, examples: Sequence[Triple], seed: int, job: tuple[str, str]) -> dict:
-    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "url"} where it was rejected."""
+    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
+    (failed: the thinker did not answer)."""
     caption, url = job
     try:
         triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
     except RethinkError as error:
-        return {"caption": caption, "why": str(error), "url": url}
+        return {"caption": caption, "why": str(error), "failed": isinstance(error, ThinkerFailed), "url": url}
     return {"caption": caption, "edit": triple.edit, "output": triple.output, "url": url}
 
 
@@ -198,5 +190,8 @@ def write_fine_tuning_file(triples: Iterable[Triple], path: str | Path) -> int:
         json.dumps({"prompt": t.input + AFTER_CAPTION, "completion": t.edit + BETWEEN + t.output + STOP}) + "\n"
         for t in triples
     ]
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    try:
+        Path(path).write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise RethinkError(f"fine-tuning: cannot write {path}: {error.strerror}.") from error
     return len(lines)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from ..errors import RethinkError
-from . import stages
+from . import stages, telling
 
 EXAMPLES = """examples:
   python -m rethink synthesize photos my-pairs --pairs 4
@@ -41,28 +41,38 @@ def _command(commands, name: str, about: str, run: Callable) -> argparse.Argumen
         name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", type=Path, help="JSON file of options; what is given here goes before it")
-    parser.set_defaults(run=lambda options: run(_configured(parser, options)))
+    parser.set_defaults(run=run)
     return parser
 
 
-def _configured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
-    """The options with those that were left at their default taken from the config file."""
-    if options.config is None:
-        return options
+def with_config(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the options of their config file before them: so they are read and refused like any others, and
+    what is given itself counts. Raises RethinkError for a file that holds no options."""
+    known, _ = _CONFIG.parse_known_args(arguments)
+    if known.config is None:
+        return list(arguments)
     try:
-        record = json.loads(options.config.read_text(encoding="utf-8"))
+        record = json.loads(Path(known.config).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise RethinkError(f"--config: cannot read {options.config}: {error}") from error
-    for key, value in record.items() if isinstance(record, dict) else [(str(options.config), None)]:
-        name = key.replace("-", "_")
-        if not hasattr(options, name) or name in ("config", "run"):
-            raise RethinkError(f"--config: there is no option {key!r}.")
-        if getattr(options, name) == parser.get_default(name):
-            setattr(options, name, Path(value) if isinstance(value, str) and name in PATHS else value)
-    return options
+        raise RethinkError(f"--config: cannot read {known.config}: {error}") from error
+    if not isinstance(record, dict):
+        raise RethinkError(f'--config: {known.config} holds no options; expected {{"pairs": 4, …}}.')
+    command, *rest = arguments
+    flags = [flag for name, value in record.items() for flag in _flags(name, value)]
+    return [command, *flags, "--config", known.config, *rest]  # which also ends a list of values
 
 
-PATHS = {"masks", "boxes", "templates", "triples", "fine_tuning", "clip", "sd"}
+_CONFIG = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_CONFIG.add_argument("--config")
+
+
+def _flags(name: str, value) -> list[str]:
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [] if value is None else [f"--{name}={value}"]
 
 
 def _add_synthesize(commands) -> None:
@@ -82,18 +92,41 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("--find", metavar="WHAT", help='the thinker names the places to work on, e.g. "faces"')
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     _add_engine(parser, "damage (or edit) and describe")
-    parser.add_argument("--editor", help="a diffusers folder or .safetensors file that does --inverse in place of an operation")
+    parser.add_argument("--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file")
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
-    parser.add_argument("--hidden", default="", help='what undoing it brings back, e.g. "A red woollen hat."')
+    parser.add_argument("--place", default="", help="what the place is called, for every pair, e.g. \"the man's face\"")
+    parser.add_argument("--hidden", default="", help='what undoing it brings back, for every pair, e.g. "A red woollen hat."')
+    parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     _add_thinker(parser)
-    parser.add_argument("--paraphrase", action="store_true", help="the thinker rewords every instruction")
+    _add_switch(parser, "--paraphrase", "the thinker rewords every instruction")
+
+
+def _add_switch(parser: argparse.ArgumentParser, flag: str, what: str, default: bool = False) -> None:
+    """--flag and --no-flag, so that a config file's true and false are both options."""
+    parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=what)
+
+
+def _operations() -> str:
+    """What there is to choose among with --operations and --set."""
+    from .operations import OPERATIONS, Between
+
+    def values(span) -> str:
+        return f"{span.low},{span.high}" if isinstance(span, Between) else ",".join(span.choices)
+
+    needs = {"given": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
+    lines = [
+        f"  {id:16}{'  '.join(f'{name}={values(span)}' for name, span in op.ranges.items())}{needs.get(op.where, '')}"
+        for id, op in OPERATIONS.items()
+    ]
+    return "\n".join(["operations, and from what their parameters are drawn:", *lines])
 
 
 def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
-    parser.add_argument("--thinker", help=f"{role}a transformers folder of a vision-language model, or the URL of a server (…/v1)")
+    kinds = "built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)"
+    parser.add_argument("--thinker", help=f"{role}{kinds}")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
 def _add_engine(parser: argparse.ArgumentParser, names: str) -> None:
@@ -119,6 +152,7 @@ def _add_caption_edits(commands) -> None:
 
 def _add_p2p(commands) -> None:
     from .candidates import Selection
+    from .filters import MEANING
     from .prompt_to_prompt import METHODS, Recipe
 
     recipe, selection = Recipe(), Selection()
@@ -126,15 +160,20 @@ def _add_p2p(commands) -> None:
     parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
     parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
-    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder")
+    parser.add_argument("--clip", help="built-in, or a transformers CLIPModel folder")
     parser.add_argument("--method", choices=METHODS, default=recipe.method)
     parser.add_argument("--steps", type=int, default=recipe.steps)
     parser.add_argument("--sampler", default=recipe.sampler)
     parser.add_argument("--threshold", nargs=2, type=float, default=list(recipe.threshold), help="share of the steps that share attention")
     parser.add_argument("--guidance", nargs=2, type=float, default=list(recipe.guidance))
-    for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
+    told = {
+        "candidates": "Drawn for every pair of captions.", "batch": "Candidates drawn at once.",
+        **{name: MEANING[name] for name in ("image", "caption", "direction", "best")},
+        "audited": "Share of the candidates given up early that is drawn all the same, to see how often that errs.",
+    }  # fmt: skip
+    for name, what in told.items():
         default = getattr(selection, name)
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"default {default}")
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{what} Default: {default}")
     parser.add_argument(
         "--looks", nargs="*", metavar="STEPS:IMAGE:CAPTION:DIRECTION",
         help="sketch the candidates in so many steps first, and drop those of which a score misses its threshold by more "
@@ -142,23 +181,23 @@ def _add_p2p(commands) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     _add_engine(parser, "draw")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
 def _add_filter(commands) -> None:
-    from .filters import Thresholds
+    from .filters import MEANING, Thresholds
 
     parser = _command(commands, "filter", "measure pairs, and accept or reject them; say why", stages.run_filter)
     parser.add_argument("store", type=Path)
-    parser.add_argument("--clip", type=Path, help="a transformers CLIPModel folder, for the CLIP similarities")
+    parser.add_argument("--clip", help="for the CLIP similarities: built-in, or a transformers CLIPModel folder")
     _add_thinker(parser, "asked to mark every pair with 0 to 10: ")
     _add_engine(parser, "measure")
     for field in fields(Thresholds):
-        flag = "--" + field.name.replace("_", "-")
+        flag, told = "--" + field.name.replace("_", "-"), f"{MEANING[field.name]} Default: {field.default}"
         if isinstance(field.default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+            _add_switch(parser, flag, told, field.default)
         else:
-            parser.add_argument(flag, type=type(field.default), default=field.default, help=f"default {field.default}")
+            parser.add_argument(flag, type=type(field.default), default=field.default, help=told)
 
 
 def _add_export(commands) -> None:
@@ -175,7 +214,7 @@ def _add_export(commands) -> None:
 
 
 def _add_inspect(commands) -> None:
-    parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", stages.run_inspect)
+    parser = _command(commands, "inspect", "what is in a store: counts, reasons, scores", telling.run_inspect)
     parser.add_argument("store", type=Path)
     parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
-    parser.add_argument("--check", action="store_true", help="open every picture")
+    _add_switch(parser, "--check", "open every picture")

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 import string
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +28,15 @@ Chat = Callable[..., str]
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3
+TEMPERATURE = 0.7
+GIVE_UP = 20  # failures in a row
 MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
+REFUSALS = (
+    "i'm sorry", "i am sorry", "sorry,", "unfortunately", "i cannot", "i can't", "i'm unable", "i am unable", "i won't",
+    "as an ai",
+)  # fmt: skip
+DETERMINERS = frozenset("the a an this that these those his her its their my your our some both two three four".split())
 
 DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
 The second shows the original of that part. Say what the user cannot see any more: {hidden}.
@@ -87,11 +96,13 @@ class Writer:
         Raises RethinkError with the reason when the chat fails or says nothing usable, `TRIES` times.
         """
         given = Description(given.place or self.said.place, given.hidden or self.said.hidden)
-        told = given if hides else Description()
-        if hides and self.chat and not given.hidden:
-            seen = describe(self.chat, *look(), hides.format(**words), seed)
-            told = Description(given.place or seen.place, seen.hidden)
+        told = given if hides else Description(given.place)
         templates = self.templates.get(operation_id) or templates_of(operation_id, words)
+        if hides and self.chat and not given.hidden:
+            damage = next((words[name] for name in ("thing", "drawing") if name in words), "")
+            latin = not other_script(" ".join(templates))
+            seen = describe(self.chat, *look(), hides.format(**words), seed, damage=damage, latin=latin)
+            told = Description(given.place or seen.place, seen.hidden)
         instruction = compose(templates, words, told, seed)
         if self.paraphrase:
             instruction = paraphrased(self.chat, instruction, seed)
@@ -121,37 +132,81 @@ def compose(templates: Sequence[str], words: Mapping[str, str], told: Descriptio
 
 
 def describe(
-    chat: Chat, damaged: np.ndarray, original: np.ndarray, touched: np.ndarray, hidden: str, seed: int
-) -> Description:
-    """Ask the chat what was hidden: it sees the damaged picture, and the original crop of the touched place."""
+    chat: Chat, damaged: np.ndarray, original: np.ndarray, touched: np.ndarray, hidden: str, seed: int, *,
+    damage: str = "", latin: bool = True,
+) -> Description:  # fmt: skip
+    """Ask the chat what was hidden: it sees the damaged picture, and the original crop of the touched place.
+
+    damage: what lies there now; who speaks of that has not said what is hidden. latin: the script of the instruction.
+    """
     box = box_of(touched)
     crop = original[box[1] : box[3], box[0] : box[2]]
     text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
     images = [as_image(damaged), as_image(crop)]
     messages = [message("user", text, pictures=2)]
-    return ask(chat, messages, images, seed, _read_description)
+
+    def read(answer: str) -> Description:
+        told = _read_description(answer)
+        if damage and damage in f"{told.place} {told.hidden}".lower():
+            raise RethinkError("the describer tells of the damage, not of what is hidden")
+        if latin and other_script(told.place + told.hidden):
+            raise RethinkError("the describer answers in another language than the instruction's")
+        return told
+
+    return ask(chat, messages, images, seed, read)
 
 
 def _read_description(answer: str) -> Description:
     record = read_json(answer)
     place, hidden = record.get("place", ""), record.get("description", "")
-    if not (isinstance(place, str) and isinstance(hidden, str) and hidden.strip()):
+    if not (isinstance(place, str) and isinstance(hidden, str) and unmarked(hidden)):
         raise RethinkError("the describer's answer has no description")
     if len(place) > 60 or len(hidden) > LONGEST:
         raise RethinkError("the describer's answer is too long to go into an instruction")
-    return Description(_one_line(place).rstrip("."), _one_line(hidden))
+    if refuses(hidden):
+        raise RethinkError("the describer refused")
+    return Description(called(place), unmarked(hidden))
 
 
 def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
     messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
     def read(answer: str) -> str:
-        line = _one_line(without_thoughts(answer)).strip("\"“” ")
-        if not line or len(line) > 2 * len(instruction) + 60:
-            raise RethinkError("the paraphrase is empty or babbles")
+        answer = without_thoughts(answer)
+        line = unmarked(answer).strip("\"“” ")
+        if not line or len(line) > 2 * len(instruction) + 60 or "\n" in answer:
+            raise RethinkError("the paraphrase is empty, more than a line, or babbles")
+        if refuses(line):
+            raise RethinkError("the thinker refused to paraphrase")
         return line
 
     return ask(chat, messages, [], seed, read)
+
+
+def refuses(text: str) -> bool:
+    return text.replace("’", "'").lstrip().lower().startswith(REFUSALS)
+
+
+def called(place: str) -> str:
+    """What a place is called, so that it can stand in a sentence: “Face.” → “the face”; a name keeps its capital."""
+    place = unmarked(place).rstrip(".")
+    first, *more = place.split() or [""]
+    if first.lower() in DETERMINERS:
+        return " ".join([first.lower(), *more])
+    possessive = first.endswith(("'s", "’s", "s'"))
+    named = first[:1].isupper() and more and (possessive or all(word[0].isupper() for word in more))
+    return place if not place or named or not first.isascii() else f"the {place[0].lower()}{place[1:]}"
+
+
+def unmarked(text: str) -> str:
+    """A text in one line without the marks of Markdown."""
+    return one_line(re.sub(r"\*\*|__|`|^\s*[-*#>]+\s", "", text, flags=re.M))
+
+
+def other_script(text: str) -> bool:
+    """Whether most letters are not Latin; what is quoted off a sign does not count."""
+    letters = [letter for letter in re.sub(r"[“\"‘「].*?[”\"’」]", "", text) if letter.isalpha()]
+    return sum("LATIN" in unicodedata.name(letter, "") for letter in letters) < len(letters) / 2
 
 
 def message(role: str, text: str, pictures: int = 0) -> dict:
@@ -159,17 +214,39 @@ def message(role: str, text: str, pictures: int = 0) -> dict:
     return {"role": role, "content": [{"type": "image"}] * pictures + [{"type": "text", "text": text}]}
 
 
-def ask(chat: Chat, messages, images, seed: int, read):
-    """The first usable answer of `TRIES`, each with its own seed. What the chat raises counts as no answer."""
-    reason = ""
-    for attempt in range(TRIES):
+class ThinkerFailed(RethinkError):
+    """The last of the tries gave no answer at all; another time it may."""
+
+
+class Patience:
+    """Ends a run with a RethinkError when the thinker has failed so often in a row that the rest would be skipped too."""
+
+    def __init__(self):
+        self.failures = 0
+
+    def after(self, failed: bool, why: str) -> None:
+        self.failures = self.failures + 1 if failed else 0
+        if self.failures == GIVE_UP:
+            raise RethinkError(f"{why} ({GIVE_UP} times in a row); run again when it answers, it goes on.")
+
+
+def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tries: int = TRIES) -> Any:
+    """What `read` makes of the first answer that it does not refuse with a RethinkError; every try has its own seed.
+
+    Raises RethinkError with the last reason; ThinkerFailed where that was an error of the chat.
+    """
+    for attempt in range(tries):
         try:
-            return read(chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=0.7))
-        except RethinkError as error:
-            reason = str(error)
+            answer = chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)
         except Exception as error:  # a backend may raise anything; a run of days must not end by it
-            reason = f"the thinker failed: {type(error).__name__}: {error}"
-    raise RethinkError(reason)
+            said = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
+            reason = ThinkerFailed(f"the thinker failed: {said}")
+            continue
+        try:
+            return read(answer)
+        except RethinkError as error:
+            reason = error
+    raise reason
 
 
 def read_json(answer: str) -> dict:
@@ -182,7 +259,7 @@ def read_json(answer: str) -> dict:
             continue
         if isinstance(record, dict):
             return record
-    raise RethinkError(f"the thinker's answer holds no JSON object ({_one_line(answer)[:80]!r})")
+    raise RethinkError(f"the thinker's answer holds no JSON object ({one_line(answer)[:80]!r})")
 
 
 def without_thoughts(answer: str) -> str:
@@ -223,8 +300,9 @@ def _names(template: str) -> set[str]:
 
 def _sentence(text: str) -> str:
     text = text[0].upper() + text[1:]
-    return text if text[-1] in ".!?" else text + "."
+    return text if text.rstrip("\"”'’)").endswith((".", "!", "?")) else text + "."
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def one_line(text: str) -> str:
+    """Every white space one blank; what no encoding can write (half of a pair of surrogates) is left out."""
+    return " ".join(text.encode("utf-8", "ignore").decode().split())

@@ -12,7 +12,7 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
-from .measures import NearDuplicates, apart, measure
+from .measures import CHANGED, NearDuplicates, apart, measure
 from .pictures import read_mask
 from .store import EditPair, Last, PairStore
 
@@ -42,7 +42,7 @@ class Thresholds:
     caption: float = 0.2
     critic: float = 6.0
     best: int = 0
-    changed: float = 0.001
+    changed: float = CHANGED
     outside: float = 0.0
     shift: float = 0.02
     smallest_region: float = 0.0005
@@ -59,6 +59,24 @@ class Thresholds:
         if not -1 <= self.duplicates <= 3 or self.best < 0:
             raise RethinkError("duplicates: expected -1…3; best: expected 0 or more.")
 
+
+# What each threshold asks for, as a user reads it.
+MEANING = {
+    "image": "Input and target are at least so alike, by CLIP. The paper's text says 0.75.",
+    "direction": "The change of the picture goes at least so far along the change of its caption, by CLIP.",
+    "caption": "Both pictures fit their captions at least so well, by CLIP.",
+    "best": "Keep so many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
+    "changed": "At least this share of the pixels differs visibly; else nothing has changed.",
+    "outside": "At most this share of the pixels differs where nothing should.",
+    "shift": "Moved against each other by at most this share of the side, where nothing says what may.",
+    "smallest_region": "The place that changes is at least this share of the picture.",
+    "largest_region": "The place that changes is at most this share of the picture.",
+    "border": "Whether the place that changes may touch the border.",
+    "side": "The shorter side has at least so many pixels.",
+    "aspect": "The longer side is at most so many times the shorter one.",
+    "critic": "The thinker marks the pair with at least so many of ten.",
+    "duplicates": "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep.",
+}
 
 Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
 
@@ -89,14 +107,16 @@ def score(
     spread: Callable[[Iterator[list[EditPair]]], Iterator[list[dict]]] | None = None,
 ) -> int:
     """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
-    they are not there by the same CLIP.
+    they are not there by the same CLIP. What could not be read is tried again: it may have been mended.
 
     `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    scores, measured, marks = Last(store.scores), set(), {}
+    scores, measured, broken, marks = Last(store.scores), set(), {}, {}
     for record in scores.of(scores):
-        if clip is None or record.get("clip") == clip.name or "broken" in record:
+        if "broken" in record:
+            broken[record["id"]] = record
+        elif clip is None or record.get("clip") == clip.name:
             measured.add(record["id"])
         elif marked := {name: value for name, value in record.items() if name.startswith("critic")}:
             marks[record["id"]] = marked  # they stay when the pair is measured anew
@@ -106,7 +126,8 @@ def score(
     results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
     with closing(results):
         for records in results:
-            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in records))
+            new = (record for record in records if record != broken.get(record["id"]))
+            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in new))
             done += len(records)
             on_progress(done, len(missing))
     return done

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 VISIBLE = 8  # of 255: a smaller difference nobody sees
+CHANGED = 0.001  # share of the pixels that visibly differ where something was changed
 CERTAIN = 0.1  # height of the correlation peak from which a shift is believed; equal pictures have 1
 SIDE = 256  # pixels of the grey copies that the shift is measured on
 PARTS = [((1 << end) - 1) ^ ((1 << start) - 1) for start, end in pairwise((0, 12, 24, 36, 48, 64))]  # of a hash's bits
@@ -40,6 +41,14 @@ def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) ->
         scores["outside"] = round(float((outside > 0).mean()), 5) if outside.size else 0.0
         scores["region"], scores["border"] = round(float(region.mean()), 5), bool(edges.any())
     return scores
+
+
+def visibly_differ(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether something was changed that can be seen, in two pictures uint8 [H, W, 3] of one size."""
+    return any(  # nearly always a sixteenth of the pixels tells it
+        (np.abs(before[::step, ::step].astype(np.int16) - after[::step, ::step]).max(-1) > VISIBLE).mean() >= CHANGED
+        for step in (4, 1)
+    )
 
 
 def difference_hash(picture: np.ndarray) -> str:

@@ -30,7 +30,7 @@ def read_picture(path: str | Path, longest_side: int = 0) -> np.ndarray:
 
     try:
         with Image.open(path) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
+            if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":  # a photograph with its preview
                 raise RethinkError(f"{picture.n_frames} frames: an animation or a document, not one picture")
             if picture.width * picture.height > MOST_PIXELS:
                 raise RethinkError(f"{picture.width}×{picture.height} pixels are too many; scale it down first")
@@ -95,12 +95,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is never seen torn: under another name first, then renamed."""
+    """Write a file, whose name says what is in it, so that it is never seen torn: under another name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     passing = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         passing.write_bytes(data)
         os.replace(passing, path)
-    except OSError:
+    except OSError as error:
         passing.unlink(missing_ok=True)
-        raise
+        if not (isinstance(error, PermissionError) and path.exists()):  # Windows replaces nothing that is being read
+            raise

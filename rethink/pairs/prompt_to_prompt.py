@@ -136,20 +136,21 @@ def _painting(pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[
     """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
         raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
-    unet = pipeline.unet
+    unet, device = pipeline.unet, pipeline._execution_device  # an offloaded model's own is where its weights rest
     side = unet.config.sample_size
     draws = [_draw(seed, (1, unet.config.in_channels, side, side), recipe) for seed in seeds]
     schedule = Schedule(recipe.sampler, pipeline.scheduler, recipe.steps)
     conditions = _conditions(pipeline, [caption, edited_caption])
-    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, unet.device)
+    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, device)
 
     def predict(model_input: Tensor, index: int) -> Tensor:
         done = index / len(schedule.timesteps)
-        sharing.rows = torch.tensor([done < draw.threshold for draw in draws], device=unet.device)
+        sharing.rows = torch.tensor([done < draw.threshold for draw in draws], device=device)
         return _guided(unet, model_input, schedule.timesteps[index], conditions, draws)
 
     with _shared_attention(unet, sharing):
-        yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(unet.device), draws
+        yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(device), draws
+    pipeline.maybe_free_model_hooks()
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +187,7 @@ def _guided(unet: Any, model_input: Tensor, timestep: Tensor, conditions: dict, 
 def _conditions(pipeline: Any, captions: list[str]) -> dict[str, Tensor]:
     """Text embeddings, and what SDXL wants besides, four rows each: [null, told] × [first, second]."""
     encoded = pipeline.encode_prompt(
-        captions, device=pipeline.unet.device, num_images_per_prompt=1, do_classifier_free_guidance=True
+        captions, device=pipeline._execution_device, num_images_per_prompt=1, do_classifier_free_guidance=True
     )
     told, null, *pooled = encoded
     text = torch.cat([null, told]).to(pipeline.unet.dtype)

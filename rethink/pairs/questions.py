@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
-from .descriptions import Chat, as_image, ask, message, read_json
+from .descriptions import Chat, Patience, ThinkerFailed, as_image, ask, called, message, one_line, read_json
 from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
@@ -34,8 +34,7 @@ def _read_spots(answer: str) -> tuple[Spot, ...]:
     places = read_json(answer).get("places")
     try:
         spots = tuple(
-            Spot(tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in place["box"]), str(place.get("place", ""))[:60])
-            for place in places[:MOST_SPOTS]
+            Spot(_shares(place["box"]), called(str(place.get("place", ""))[:60])) for place in places[:MOST_SPOTS]
         )
     except (TypeError, KeyError, ValueError) as error:  # a RethinkError of Spot is a ValueError
         raise RethinkError(f"the thinker's boxes cannot be used: {error}") from error
@@ -44,9 +43,14 @@ def _read_spots(answer: str) -> tuple[Spot, ...]:
     return spots
 
 
+def _shares(box) -> tuple[float, ...]:
+    return tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in box)
+
+
 @dataclass(frozen=True)
 class Found:
-    """A folder's sources with the places that a chat finds in them; `seen` remembers them, so that nothing is asked twice."""
+    """A folder's sources with the places that a chat finds in them; `seen` remembers its answers, so that nothing is
+    asked twice."""
 
     folder: Folder
     chat: Chat
@@ -58,10 +62,12 @@ class Found:
         return len(self.folder)
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
-        known = {record["source"]: record for record in self.seen if record["what"] == self.what}
+        known = {r["source"]: r for r in self.seen if r["what"] == self.what and not r.get("failed")}
+        patience = Patience()
         for source in self.folder:
             if isinstance(source, Source) and not source.spots:
                 record = known.get(source.name) or self._ask(source)
+                patience.after(record.get("failed", False), record.get("why", ""))
                 if "why" in record:
                     yield source.name, record["why"]
                     continue
@@ -70,29 +76,39 @@ class Found:
             yield source
 
     def _ask(self, source: Source) -> dict:
+        try:
+            picture = read_picture(source.path, self.longest_side)
+        except RethinkError as error:
+            return {"why": str(error)}  # which is not what the thinker said
         record = {"source": source.name, "what": self.what}
         try:
-            spots = find_spots(self.chat, read_picture(source.path, self.longest_side), self.what, 0)
+            spots = find_spots(self.chat, picture, self.what, 0)
             record["spots"] = [{"box": list(spot.box), "place": spot.place} for spot in spots]
         except RethinkError as error:
-            record["why"] = str(error)
+            record |= {"why": str(error), "failed": isinstance(error, ThinkerFailed)}
         self.seen.append(record)
         return record
 
 
 def criticise(
-    store: PairStore, chat: Chat, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: PairStore, chat: Chat, name: str = "", on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> int:
-    """Let a critic mark every measured pair that has no mark yet, in the store held for writing: {"critic", "critic_why"}.
+    """Let the critic of this name mark every measured pair that has no mark of his yet, in the store held for writing:
+    {"critic", "critic_why", "critic_name"}.
 
-    Returns how many were asked about. A critic that fails leaves {"critic_failed": why}, which is no mark.
+    Returns how many were asked about. What cannot be read as a mark leaves {"critic_failed": why}, which is none; a critic
+    that does not answer is asked again the next time.
     """
     scores = Last(store.scores)
-    unmarked = {r["id"] for r in scores.of(scores) if not r.keys() & {"critic", "critic_failed", "broken"}}
-    total = sum(pair.id in unmarked for pair in store)
+    unmarked = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
+    total, patience = sum(pair.id in unmarked for pair in store), Patience()
     pairs = (pair for pair in store if pair.id in unmarked)
     for done, (pair, measured) in enumerate(with_scores(pairs, scores), 1):
-        store.scores.append({**measured, **_mark(store, pair, chat)})
+        mark = _mark(store, pair, chat)
+        patience.after(mark.get("failed", False), mark.get("critic_failed", ""))
+        if not mark.get("failed"):
+            others = {key: value for key, value in measured.items() if not key.startswith("critic")}
+            store.scores.append({**others, **mark, "critic_name": name})
         on_progress(done, total)
     return total
 
@@ -102,6 +118,8 @@ def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
         images = [as_image(store.read_image(path)) for path in (pair.input, pair.target)]
         text = JUDGE.format(instruction=pair.instruction)
         return ask(chat, [message("user", text, pictures=2)], images, pair.seed, _read_mark)
+    except ThinkerFailed as error:
+        return {"critic_failed": str(error), "failed": True}
     except RethinkError as error:
         return {"critic_failed": str(error)}
 
@@ -111,4 +129,4 @@ def _read_mark(answer: str) -> dict:
     mark = record.get("score")
     if isinstance(mark, bool) or not isinstance(mark, (int, float)) or not 0 <= mark <= 10:
         raise RethinkError(f"the critic's mark is no number of 0…10: {mark!r}")
-    return {"critic": mark, "critic_why": str(record.get("why", ""))[:200]}
+    return {"critic": mark, "critic_why": one_line(str(record.get("why", "")))[:200]}

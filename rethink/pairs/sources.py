@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .pictures import ENDINGS
+from .store import is_store, is_within
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,13 @@ class Folder:
         """Sources in a fixed order, and (name, reason) for picture files that must not be read."""
         unlisted: list[OSError] = []
         for folder, folders, files in os.walk(self.root, onerror=unlisted.append):
+            if is_store(folder):  # of this run, maybe: it would go on with what it has made for ever
+                yield _relative(folder, self.root), "it is a store of pairs, not a folder of pictures"
+                folders.clear()
+                continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for link in filter(os.path.islink, (os.path.join(folder, name) for name in folders)):
+                yield _relative(link, self.root), "it is a link to a folder, which is not followed"
             for file in sorted(files):
                 if file.startswith(".") or os.path.splitext(file)[1].lower() not in ENDINGS:
                     continue
@@ -92,10 +99,8 @@ def _relative(path: str, root: Path) -> str:
 
 def _unfit(path: str, root: Path) -> str:
     """Why a file must not be opened; "": it may."""
-    if os.path.islink(path):
-        inside = os.path.realpath(root)
-        if os.path.commonpath([os.path.realpath(path), inside]) != inside:
-            return "it is a link that leads out of the folder"
+    if os.path.islink(path) and not is_within(path, root):
+        return "it is a link that leads out of the folder"
     if not os.path.isfile(path):  # a pipe would be waited for without end
         return "it is no file"
     return ""
@@ -107,7 +112,7 @@ def read_spots(path: str | Path) -> dict[str, tuple[Spot, ...]]:
     Raises RethinkError naming the file for what is none.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         return {
             name: tuple(Spot(tuple(spot["box"]), spot.get("place", ""), spot.get("hidden", "")) for spot in spots)
             for name, spots in record.items()

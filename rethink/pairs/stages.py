@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
-from itertools import islice
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
 from ..errors import RethinkError
+from .telling import Line, clock, paced, pairs_line, print_counts, say, time_left
+
+STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
 
 
 @contextmanager
@@ -35,6 +35,8 @@ def _shares(texts: list[str]) -> dict:
     from .cluster import Share
 
     kinds = (float, float, int)
+    if unknown := sorted({text.partition("=")[0] for text in texts} - STAGES):
+        raise RethinkError(f"--share: there is no stage {unknown[0]!r}; choose among {', '.join(sorted(STAGES))}.")
     try:
         return {
             stage: Share(*(kind(part) for kind, part in zip(kinds, parts.split(":"), strict=False)))
@@ -47,50 +49,59 @@ def _shares(texts: list[str]) -> dict:
 
 
 def run_synthesize(options) -> int:
-    from .descriptions import Writer
+    from .descriptions import Description, Writer
     from .formats import describe_store
     from .questions import Found
     from .sources import Folder, read_spots
     from .store import PairStore
-    from .synthesis import Recipe, clock, lost_drafts, synthesize
+    from .synthesis import Recipe, lost_drafts, synthesize
     from .workers import spread_over
 
     if bool(options.editor) != bool(options.inverse):
         raise RethinkError("--editor and --inverse go together.")
     if options.find and not options.thinker:
         raise RethinkError("--find needs --thinker, who is to find it.")
+    templates = _templates(options.templates)
     recipe = Recipe(
-        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area)
+        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area),
+        _wording(options, templates),
     )  # fmt: skip
     spots = read_spots(options.boxes) if options.boxes else None
     sources = Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
-    templates = _templates(options.templates)
-    folder = options.store.absolute()
+    chat = cache(open_chat)  # which finds and describes
+    folder, said = options.store.absolute(), Description(options.place, options.hidden)
     if options.editor:
-        open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, options.hidden, options.device)
+        open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, said, options.device)
     else:
         open_maker = partial(_open_damaging, folder, recipe)
     with _engine(options) as over, PairStore(folder).writing() as store:
         make = open_maker(store, here=options.engine == "local")
         if options.find:
-            sources = Found(sources, open_chat(), options.find, store.spots, recipe.longest_side)
+            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side)
         lost = partial(lost_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
             spread = spread_over(options.workers, store, recipe)
         describe = None
         if options.thinker:
-            describe = over("describe", partial(_open_describing, folder, open_chat, options.paraphrase, templates), _undescribed)
-        writer = Writer(None if describe else open_chat(), options.paraphrase and not describe, templates)
+            open_describer = partial(_open_describing, folder, open_chat, options.paraphrase, templates, said)
+            describe = over("describe", open_describer, _undescribed)
+        writer = Writer(None if describe else chat(), options.paraphrase and not describe, templates, said)
         done = synthesize(
-            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=_Line(_pairs_line)
+            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=Line(pairs_line)
         )  # fmt: skip
         describe_store(store)
-    print(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
+    say(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
     if done.skipped:
         print(f"Why: {store.skipped.path}")
     return 0
+
+
+def _wording(options, templates: dict) -> str:
+    """What the instructions depend on beside the recipe. Not who the thinker is: it may have moved to another server."""
+    said = (bool(options.thinker), options.paraphrase, options.find, options.place, options.hidden, templates)
+    return str(said) if any(said) else ""
 
 
 def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
@@ -100,30 +111,29 @@ def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
     return make_damaged(store or PairStore(folder), recipe)
 
 
-def _open_editing(folder: Path, recipe, editor: str, inverse: str, hidden: str, device: str, store=None, here: bool = True):
+def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device: str, store=None, here: bool = True):
     """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
     from ..editors.protocol import Settings
-    from .descriptions import Description
     from .store import PairStore
     from .synthesis import make_edited
 
-    path = Path(editor)
+    path = _model(editor, "EDITOR_FOLDER")
     opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
-    return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), Description(hidden=hidden))
+    return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), said)
 
 
 def _by_job(open_maker: Callable) -> Callable:
     make = open_maker()
-    return lambda job: make(*job)
+    return lambda job: list(make(*job))
 
 
-def _open_describing(folder: Path, open_chat: Callable, paraphrase: bool, templates: dict) -> Callable:
+def _open_describing(folder: Path, open_chat: Callable, paraphrase: bool, templates: dict, said) -> Callable:
     from .descriptions import Writer
     from .store import PairStore
     from .synthesis import finished
 
-    store, writer = PairStore(folder), Writer(open_chat(), paraphrase, templates)
+    store, writer = PairStore(folder), Writer(open_chat(), paraphrase, templates, said)
     return lambda drafts: [finished(store, draft, writer) for draft in drafts]
 
 
@@ -156,7 +166,7 @@ def _templates(path: Path | None) -> dict[str, list[str]]:
     if path is None:
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
         return {str(id): [str(template) for template in templates] for id, templates in record.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise RethinkError(f"--templates: cannot read {path}: {error}") from error
@@ -172,7 +182,13 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str):
         return ServerChat(thinker, model, key_variable).chat
     from ..thinkers.loading import load_thinker
 
-    return load_thinker(thinker, device=device).chat
+    return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat
+
+
+def _model(given: str, built_in: str) -> Path:
+    from .. import tiny
+
+    return getattr(tiny, built_in) if given == "built-in" else Path(given)
 
 
 def run_caption_edits(options) -> int:
@@ -185,18 +201,26 @@ def run_caption_edits(options) -> int:
     if not options.thinker:
         raise RethinkError("caption-edits needs --thinker: a model folder, or the URL of a server with --model.")
 
+    total = sum(1 for _ in read_captions(options.captions))
+
     def line(progress) -> str:
         rate = progress.made / progress.seconds if progress.seconds else 0
-        return f"{progress.seen} captions · {progress.made} edits · {progress.rejected} rejected · {rate:.2f} edits/s"
+        left = time_left(progress.made + progress.rejected, total - progress.seen, progress.seconds)
+        return (
+            f"{progress.seen}/{total} captions · {progress.made} edits · {progress.rejected} rejected · "
+            f"{rate:.2f} edits/s · {left} left"
+        )
 
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
     with _engine(options) as over:
         spread = over("invent", partial(_open_inventing, open_chat, triples, options.seed), _not_invented)
         chat = None if spread else open_chat()
         done = captions_to_edits(
-            chat, read_captions(options.captions), options.output, triples, options.seed, _Line(line), spread=spread
+            chat, read_captions(options.captions), options.output, triples, options.seed, Line(line), spread=spread
         )  # fmt: skip
-    print(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
+    say(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
+    if done.rejected:
+        print(f"Why: {options.output}.rejected")
     return 0
 
 
@@ -216,7 +240,6 @@ def run_p2p(options) -> int:
     from .formats import describe_store
     from .prompt_to_prompt import Recipe
     from .store import PairStore
-    from .synthesis import clock
 
     if not (options.sd and options.clip):
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
@@ -232,27 +255,28 @@ def run_p2p(options) -> int:
     def line(tally) -> str:
         rate = tally.kept / tally.seconds if tally.seconds else 0
         seen = tally.captions + before
-        left = clock(tally.seconds / tally.captions * (len(triples) - seen)) if tally.captions else "?"
+        left = time_left(tally.captions, len(triples) - seen, tally.seconds)
         return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {left} left"
 
     with _engine(options) as over, PairStore(folder).writing() as store:
-        before = sum(1 for _ in store.drawn)
         drawer = Drawer(store, None, None, recipe, selection, options.seed)
+        known = {record["id"] for record in store.drawn}
+        before = sum(drawer.id(triple) in known for triple in triples)
         spread = over("draw", open_drawer, partial(lost_drawing, drawer))
         drawer = drawer if spread else open_drawer(store)
-        done = draw_pairs(store, triples, drawer, spread=spread, on_progress=_Line(line))
+        done = draw_pairs(store, triples, drawer, spread=spread, on_progress=Line(line))
         describe_store(store)
-    print(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
-    print(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
+    say(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
+    say(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
     return 0
 
 
-def _open_drawer(folder: Path, sd: Path, clip: Path, device: str, recipe, selection, seed: int, store=None):
+def _open_drawer(folder: Path, sd: Path, clip: str, device: str, recipe, selection, seed: int, store=None):
     from .candidates import Drawer, load_text_to_image
-    from .clip import Clip
     from .store import PairStore
 
-    return Drawer(store or PairStore(folder), load_text_to_image(sd, device), Clip(clip, device), recipe, selection, seed)
+    pipeline = load_text_to_image(sd, device)
+    return Drawer(store or PairStore(folder), pipeline, _open_clip(clip, device), recipe, selection, seed)
 
 
 def _looks(texts: list[str]) -> tuple:
@@ -275,26 +299,26 @@ def run_filter(options) -> int:
 
     thresholds = Thresholds(**{field.name: getattr(options, field.name) for field in fields(Thresholds)})
     store = PairStore.existing(options.store.absolute())
+    chat = _chat(options.thinker, options.model, options.key_variable, options.device)
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
-        score(store, clip, _Line(lambda done, total: f"{done}/{total} pairs measured"), spread=spread)
-        if options.thinker:
-            chat = _chat(options.thinker, options.model, options.key_variable, options.device)
-            criticise(store, chat, _Line(lambda done, total: f"{done}/{total} pairs marked"))
+        score(store, clip, paced("pairs measured"), spread=spread)
+        if chat:
+            criticise(store, chat, options.model or Path(options.thinker).name, paced("pairs marked"))
         accepted, rejected = filter_pairs(store, thresholds)
-    print(f"{accepted} pairs accepted, {rejected} rejected")
-    _print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
+    say(f"{accepted} pairs accepted, {rejected} rejected")
+    print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
     return 0
 
 
-def _open_clip(folder: Path | None, device: str):
+def _open_clip(folder: str | None, device: str):
     from .clip import Clip
 
-    return Clip(folder, device) if folder else None
+    return Clip(_model(folder, "CLIP_FOLDER"), device) if folder else None
 
 
-def _open_measuring(folder: Path, clip: Path | None, device: str) -> Callable:
+def _open_measuring(folder: Path, clip: str | None, device: str) -> Callable:
     from .filters import scored
     from .store import PairStore
 
@@ -310,8 +334,8 @@ def run_export(options) -> int:
     from .formats import FORMATS, export
     from .store import PairStore
 
-    count = export(PairStore.existing(options.store), options.format, options.folder)
-    print(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
+    count = export(PairStore.existing(options.store), options.format, options.folder, paced("pairs written"))
+    say(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
     return 0
 
 
@@ -322,76 +346,5 @@ def run_import(options) -> int:
     with PairStore(options.store).writing() as store:
         imported, skipped = import_dataset(store, options.format, options.folder)
         describe_store(store)
-    print(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    say(f"{imported} pairs imported, {skipped} skipped → {options.store}")
     return 0
-
-
-def run_inspect(options) -> int:
-    from .store import PairStore
-
-    store = PairStore.existing(options.store)
-    verdicts, count = store.last_verdicts(), sum(1 for _ in store)
-    rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
-    print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
-    _print_counts("operation", (pair.operation or "other" for pair in store))
-    _print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
-    _print_counts("skipped because", (record["why"] for record in store.skipped))
-    for pair in islice(store, 0, None, max(1, -(-count // 5))):
-        print(f"  {pair.operation or 'other'}: {pair.instruction}")
-    if options.histogram:
-        _print_histogram(store, options.histogram)
-    broken = list(_unreadable(store)) if options.check else []
-    for path in broken:
-        print(f"broken: {path}", file=sys.stderr)
-    return 1 if broken else 0
-
-
-def _print_histogram(store, name: str) -> None:
-    from .filters import histogram
-    from .store import Last
-
-    scores = Last(store.scores)
-    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
-    if not values:
-        raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
-    bars = histogram(values)
-    for edge, count in bars:
-        print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
-
-
-def _unreadable(store):
-    for path in {path for pair in store for path in (pair.input, pair.target, pair.region) if path}:
-        try:
-            store.read_image(path)
-        except RethinkError:
-            yield path
-
-
-def _print_counts(title: str, values) -> None:
-    from .filters import kinds_of
-
-    if counts := kinds_of(values)[:12]:
-        print(f"{title}:")
-    for value, count in counts:
-        print(f"  {count:7d}  {value}")
-
-
-def _pairs_line(progress) -> str:
-    return (
-        f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
-        f"{progress.rate:.1f} pairs/s · {progress.left} left"
-    )
-
-
-class _Line:
-    """Progress on the error stream: one line that is rewritten on a terminal, else a line every half minute."""
-
-    def __init__(self, text: Callable[..., str]):
-        self.text, self.last, self.terminal = text, 0.0, sys.stderr.isatty()
-
-    def __call__(self, *progress) -> None:
-        now = time.monotonic()
-        if now - self.last >= (0.2 if self.terminal else 30):
-            self.last = now
-            print(f"\r{self.text(*progress)}\x1b[K" if self.terminal else self.text(*progress),
-                  end="" if self.terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip

@@ -29,6 +29,7 @@ from ..errors import RethinkError
 from .pictures import encode_png, read_picture, write_whole
 
 SCHEMA = 1
+MANIFEST, LOCK = "manifest.jsonl", ".lock"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -79,15 +80,15 @@ class EditPair:
     @classmethod
     def from_json(cls, record: dict) -> EditPair:
         """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
-        if not isinstance(record, dict) or record.get("schema", SCHEMA) > SCHEMA:
-            raise RethinkError("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
         try:
+            if record.get("schema", SCHEMA) > SCHEMA:
+                raise RethinkError("pairs: a newer version of Rethink has written this store; update Rethink to read it.")
             pair = cls(**{name: value for name, value in record.items() if name in FIELDS})
-        except TypeError as error:
+            outside = [path for path in (pair.input, pair.target, pair.region) if not stays_inside(path)]
+        except (TypeError, AttributeError) as error:
             raise RethinkError(f"pairs: a line of the manifest is no pair ({error}).") from error
-        for path in (pair.input, pair.target, pair.region):
-            if not stays_inside(path):
-                raise RethinkError(f"pairs: the path {path!r} in the manifest leads out of the store.")
+        if outside:
+            raise RethinkError(f"pairs: the path {outside[0]!r} in the manifest leads out of the store.")
         return pair
 
 
@@ -100,11 +101,17 @@ def stays_inside(path: str) -> bool:
     return not (path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"))
 
 
+def is_within(path: str | Path, folder: str | Path) -> bool:
+    """Whether a file, its links followed, lies in a folder, whose own links are followed too."""
+    real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
+    return real.startswith(os.path.join(home, ""))
+
+
 def json_lines(path: str | Path, name: str) -> Iterator[dict]:
     """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
     number = 0
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     record = json.loads(line)
@@ -137,10 +144,13 @@ class Ledger:
                     return  # torn, or being written right now
                 place += len(line)
                 try:
-                    yield place, json.loads(line)
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise ValueError("it is no record")
                 except ValueError as error:
                     number = self.path.read_bytes()[:place].count(b"\n")
-                    raise RethinkError(f"{self.path}: line {number} is no JSON; repair or delete it.") from error
+                    raise RethinkError(f"{self.path}: line {number} is no JSON record; repair or delete it.") from error
+                yield place, record
 
     def repair(self) -> None:
         if not self.path.exists():
@@ -159,6 +169,8 @@ class Ledger:
                 file.truncate(position)
 
     def append(self, *records: dict) -> None:
+        if not records:
+            return
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
         with room_in(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,7 +248,7 @@ class PairStore:
     def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
         self.folder = Path(folder)
         self.only = None if only is None else frozenset(only)
-        self.manifest = Ledger(self.folder / "manifest.jsonl")
+        self.manifest = Ledger(self.folder / MANIFEST)
         self.skipped = Ledger(self.folder / "skipped.jsonl")
         self.spots = Ledger(self.folder / "spots.jsonl")
         self.drawn = Ledger(self.folder / "drawn.jsonl")
@@ -263,14 +275,14 @@ class PairStore:
     def writing(self) -> Iterator[PairStore]:
         """The right to write, for one run at a time, on a store mended after a kill.
 
-        Raises RethinkError when another run holds it, or the folder cannot be made.
+        Raises RethinkError when another run holds it, the folder cannot be made, or a newer version has written to it.
         """
-        with locked(self.folder / ".lock", self.folder):
+        with locked(self.folder / LOCK, self.folder):
             for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
                 torn.unlink()
-            self._ids = {record["id"] for record in self.manifest}
+            self._ids = {EditPair.from_json(record).id for record in self.manifest}
             yield self
 
     def add(self, pair: EditPair) -> None:
@@ -280,20 +292,24 @@ class PairStore:
             self._ids.add(pair.id)
 
     def take_over(self, other: PairStore) -> int:
-        """Copy the accepted pairs of another store that are not here yet, with their scores and verdicts, into this one,
-        which is held for writing. Returns how many."""
+        """Copy the accepted pairs of another store that are not here yet, with their scores, into this one, which is held
+        for writing; and its verdicts on all that are here. Returns how many pairs are new.
+
+        Raises RethinkError naming a picture that is missing.
+        """
         new = set()
         for pair in other.accepted():
             if pair.id in self:
                 continue
             for path in filter(None, (pair.input, pair.target, pair.region)):
                 if not (self.folder / path).exists():
-                    self._write(path, (other.folder / path).read_bytes())
+                    self._write(path, other._read(path))
             self.add(pair)
             new.add(pair.id)
         if new:
             self.scores.append(*(record for record in other.scores if record["id"] in new))
-            self.verdicts.append(*(verdict for id, verdict in other.last_verdicts().items() if id in new))
+        here, there = self.last_verdicts(), other.last_verdicts()
+        self.verdicts.append(*(verdict for id, verdict in there.items() if id in self and verdict != here.get(id)))
         return len(new)
 
     def image_path(self, id: str, role: str, ending: str = ".png") -> str:
@@ -307,12 +323,26 @@ class PairStore:
         with room_in(self.folder):
             write_whole(self.folder / relative, data)
 
+    def file(self, relative: str) -> Path:
+        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store."""
+        path = self.folder / relative
+        if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
+            raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
+        return path
+
+    def _read(self, relative: str) -> bytes:
+        try:
+            return self.file(relative).read_bytes()
+        except OSError as error:
+            raise RethinkError(f"pairs: cannot read {self.folder / relative}: {error.strerror}.") from error
+
     def read_image(self, relative: str) -> np.ndarray:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""
+        path = self.file(relative)
         try:
-            return read_picture(self.folder / relative)
+            return read_picture(path)
         except RethinkError as error:
-            raise RethinkError(f"pairs: {self.folder / relative} {error}") from error
+            raise RethinkError(f"pairs: {path} {error}") from error
 
     def accepted(self) -> Iterator[EditPair]:
         """The pairs that no verdict rejects."""
@@ -326,6 +356,12 @@ class PairStore:
 
     def last_verdicts(self) -> Verdicts:
         return Verdicts(self.verdicts)
+
+
+def is_store(folder: str | Path) -> bool:
+    """Whether somebody writes pairs into a folder, or has."""
+    manifest, lock, images = (os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, LOCK, "images"))
+    return manifest or (lock and images)
 
 
 @contextmanager

@@ -12,26 +12,29 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Description, Writer, leaks
+from .descriptions import Description, Patience, ThinkerFailed, Writer, leaks
+from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
 from .pictures import read_mask, read_picture
 from .sources import Source
 from .store import DiskFull, EditPair, PairStore
+from .telling import time_left
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor, Settings
 
 FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own"))  # they need no mask or box
 DIED = "the process that worked on it died"
+SHARE = 16  # pairs of one picture that one job is to make, at most
 SHORTEST = 16  # pixels a side; of less nothing can be hidden
 
 
@@ -73,23 +76,30 @@ class Recipe:
         return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
 
     def seed_of(self, source: Source, number: int) -> int:
-        return int(pair_id(self.draws(), source.name, number)[:8], 16)
+        return int(_digest(self.draws(), source.name, number)[:8], 16)
 
 
-def pair_id(key: str, name: str, number: int) -> str:
-    text = json.dumps([key, name, number])  # escapes make any file name ASCII
+def pair_id(key: str, source: Source, number: int) -> str:
+    """The number-th pair of a source; where to work in it tells pairs apart as the recipe's key does."""
+    where = [bool(source.mask), [asdict(spot) for spot in source.spots]]
+    return _digest(key, source.name, number, *(where if any(where) else ()))
+
+
+def _digest(*parts) -> str:
+    text = json.dumps(parts)  # escapes make any file name ASCII
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair without its instruction; or, where `skipped` is not "", why there is none."""
+    """A pair without its instruction; or, where `skipped` is not "", why there is none (`failed`: no thinker answered)."""
 
     id: str
     number: int
     source: str
     seed: int = 0
     skipped: str = ""
+    failed: bool = False
     input: str = ""
     target: str = ""
     region: str = ""
@@ -140,21 +150,27 @@ class Maker:
     longest_side: int
     one: Callable[[Opened, Source, int, str], Draft]
 
-    def __call__(self, source: Source, numbers: Sequence[int]) -> list[Draft]:
-        drafts, opened = [], None
+    def __call__(self, source: Source, numbers: Sequence[int]) -> Iterator[Draft]:
+        """One draft a number. What is wrong with the picture as a whole is said of number 0, each time."""
+        try:
+            opened = Opened(self.store, source, self.longest_side)
+        except Exception as error:  # whatever a decoder raises
+            for number in numbers:
+                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=_reason(error))
+            return
         for number in numbers:
-            id = pair_id(self.key, source.name, number)
+            id = pair_id(self.key, source, number)
             try:
-                opened = opened or Opened(self.store, source, self.longest_side)
-                drafts.append(self.one(opened, source, number, id))
+                draft = self.one(opened, source, number, id)
             except DiskFull:
                 raise
-            except Exception as error:  # whatever a decoder or an editor raises
-                reason = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
-                drafts.append(Draft(id, number, source.name, skipped=reason))
-                if opened is None:
-                    break  # one line for a picture that cannot be read, not one a pair
-        return drafts
+            except Exception as error:  # whatever an editor raises
+                draft = Draft(id, number, source.name, skipped=_reason(error))
+            yield draft
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 
 def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
@@ -182,26 +198,35 @@ def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
 def make_edited(
     store: PairStore, recipe: Recipe, editor: Editor, inverse: str, settings: Settings, what: Description = Description()
 ) -> Maker:
-    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back.
+    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back,
+    where the source's own box does not.
 
-    Outside the source's mask, where it has one, the pixels stay the picture's own, bit for bit.
+    Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask or box, the pixels
+    are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
     """
     key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
 
     def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
         import torch
 
+        from ..keep.compositing import keep_unchanged
+
         seed = recipe.seed_of(source, number)
+        area, told = opened.mask, Description()
+        if source.spots:
+            place, told = _named(opened, source, np.random.default_rng(seed))
+            area = place.region(opened.picture)
         image = torch.from_numpy(opened.picture.copy()).float()[None] / 255
-        mask = None if opened.mask is None else torch.from_numpy(opened.mask).float()[None]
+        mask = None if area is None else torch.from_numpy(area).float()[None]
         edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
-        touched = np.ones(opened.picture.shape[:2], bool) if opened.mask is None else opened.mask
-        pixels = (edited[0] * 255).round().to(torch.uint8).numpy()
+        (kept,) = keep_unchanged(image, edited.cpu(), mask)
+        touched = (kept.mask > 0).numpy() & (True if area is None else area)
+        pixels = (kept.image * 255).round().to(torch.uint8).numpy()
         made = Damaged(np.where(touched[..., None], pixels, opened.picture), touched, {"inverse": inverse.rstrip(".")})
         draft = Draft(
             id, number, source.name, seed, operation="editor", hides="what the edit took away",
-            parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=what.place,
-            hidden=what.hidden,
+            parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=told.place or what.place,
+            hidden=told.hidden or what.hidden,
         )  # fmt: skip
         return _written(store, opened, made, draft)
 
@@ -216,8 +241,7 @@ def _fits(chosen: Operation, source: Source) -> bool:
 
 def _place(chosen: Operation, opened: Opened, source: Source, recipe: Recipe, rng) -> tuple[Place, Description]:
     if chosen.where in ("place", "given") and source.spots:
-        spot = source.spots[int(rng.integers(len(source.spots)))]
-        return opened.place(spot), Description(spot.place, spot.hidden)
+        return _named(opened, source, rng)
     if opened.mask is not None and chosen.where != "own":
         return Place(box_of(opened.mask), opened.mask), Description()
     if chosen.where == "place":
@@ -225,10 +249,16 @@ def _place(chosen: Operation, opened: Opened, source: Source, recipe: Recipe, rn
     return whole(opened.picture), Description()
 
 
+def _named(opened: Opened, source: Source, rng) -> tuple[Place, Description]:
+    """One of the places that somebody named in a source, and what is said of it."""
+    spot = source.spots[int(rng.integers(len(source.spots)))]
+    return opened.place(spot), Description(spot.place, spot.hidden)
+
+
 def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> Draft:
     """The draft with its images on disk."""
-    if not (made.picture != opened.picture).any():
-        raise RethinkError(f"{draft.operation} changed nothing in it")
+    if not visibly_differ(made.picture, opened.picture):
+        raise RethinkError(f"{draft.operation} changed nothing in it that can be seen")
     paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
     if not (store.folder / opened.target).exists():
         store.write_image(opened.target, opened.picture)
@@ -242,15 +272,19 @@ def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> D
 def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
     """What is said of a job over which the process died."""
     source, numbers = job
-    return [Draft(pair_id(key, source.name, number), number, source.name, skipped=why) for number in numbers]
+    return [Draft(pair_id(key, source, number), number, source.name, skipped=why) for number in numbers]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: pictures seen of all, pairs made in this run, pictures or pairs skipped, seconds since start."""
+    """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed
+    no work; pairs made in this run; pictures or pairs skipped; seconds since start."""
 
     seen: int
     total: int
+    done: int
+    wanted: int
+    idle: int
     made: int
     skipped: int
     seconds: float
@@ -262,13 +296,7 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """How long the rest will take at the pace so far, as `clock` says it."""
-        return clock(self.seconds / self.seen * (self.total - self.seen)) if self.seen else "?"
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+        return time_left(self.done - self.idle, self.wanted - self.done, self.seconds)
 
 
 def synthesize(
@@ -278,52 +306,74 @@ def synthesize(
     pairs: int,
     writer: Writer = Writer(),
     *,
-    spread: Callable[[Iterator], Iterator[list[Draft]]] | None = None,
-    describe: Callable[[Iterator[list[Draft]]], Iterator[list[EditPair | Draft]]] | None = None,
+    spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
+    describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
 
     `spread` takes jobs (source, numbers) to other processes and gives their drafts, in any order; None: all here.
     `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
-    What `on_progress` raises ends the run; everything made so far is kept.
+    What `on_progress` raises ends the run, as does a thinker that is away; everything made so far is kept.
     """
-    total = len(sources)
+    total, started, counting = len(sources), time.monotonic(), threading.Lock()
     reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
-    started, counts, counting = time.monotonic(), {"seen": 0, "made": 0, "skipped": 0}, threading.Lock()
+    skipped: set[tuple[str, int, str]] = set()  # in this run
+    waiting: dict[str, int] = {}  # name of a source that is worked on → pairs of it that are still to come
+    counts, patience = {"seen": 0, "done": 0, "idle": 0, "made": 0}, Patience()
 
-    def count(what: str) -> None:
+    def count(**more: int) -> None:
         with counting:  # the jobs are taken by other threads
-            counts[what] += 1
+            for name, number in more.items():
+                counts[name] += number
 
     def skip(source: str, number: int, why: str) -> None:
-        count("skipped")
+        skipped.add((source, number, why))
         if (source, number, why) not in reported:
             reported.add((source, number, why))
             store.skipped.append({"source": source, "number": number, "why": why})
 
     def jobs() -> Iterator[tuple[Source, list[int]]]:
         for source in sources:
+            numbers = []
             if isinstance(source, tuple):
                 skip(source[0], 0, source[1])
-            elif numbers := [n for n in range(pairs) if pair_id(make.key, source.name, n) not in store]:
-                yield source, numbers
-                continue
-            count("seen")
+            else:
+                numbers = [n for n in range(pairs) if pair_id(make.key, source, n) not in store]
+            there = pairs - len(numbers)
+            count(done=there, idle=there, seen=not numbers)
+            if numbers:
+                waiting[source.name] = len(numbers)
+                yield from ((source, numbers[at : at + SHARE]) for at in range(0, len(numbers), SHARE))
+
+    def take(result: EditPair | Draft) -> None:
+        if isinstance(result, EditPair):
+            store.add(result)
+        else:
+            skip(result.source, result.number, result.skipped)
+        waiting[result.source] -= 1
+        last = not waiting[result.source]
+        if last:
+            del waiting[result.source]
+        count(done=1, made=isinstance(result, EditPair), seen=last)
+        failed = isinstance(result, Draft) and result.failed
+        patience.after(failed, result.skipped if failed else "")
+
+    def progress() -> Progress:
+        seconds = time.monotonic() - started
+        return Progress(total=total, wanted=total * pairs, skipped=len(skipped), seconds=seconds, **counts)
 
     drafts = spread(jobs()) if spread else (make(*job) for job in jobs())
-    results = describe(drafts) if describe else ([finished(store, d, writer) for d in batch] for batch in drafts)
+    if describe:
+        results = describe(map(list, drafts))
+    else:
+        results = ((finished(store, draft, writer) for draft in batch) for batch in drafts)
     with closing(drafts), closing(results):  # ends the other processes however this one ends
         for batch in results:
             for result in batch:
-                if isinstance(result, EditPair):
-                    store.add(result)
-                    count("made")
-                else:
-                    skip(result.source, result.number, result.skipped)
-            count("seen")
-            on_progress(Progress(total=total, seconds=time.monotonic() - started, **counts))
-    return Progress(total=total, seconds=time.monotonic() - started, **counts)
+                take(result)
+                on_progress(progress())
+    return progress()
 
 
 def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:
@@ -345,7 +395,7 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
     except RethinkError as error:
         for path in filter(None, (draft.input, draft.region)):
             (store.folder / path).unlink(missing_ok=True)
-        return replace(draft, skipped=str(error))
+        return replace(draft, skipped=str(error), failed=isinstance(error, ThinkerFailed))
     return EditPair(
         draft.id, draft.input, draft.target, instruction, draft.region, draft.operation,
         {**draft.parameters, **draft.words}, draft.seed, draft.source, draft.number, told.hidden,

@@ -90,6 +90,14 @@ WORDING: dict[str, tuple[str, ...]] = {
         "Clean up the old photograph: no scratches, no stains, true colours.",
         "Restore the picture to its original quality.",
     ),
+    "old_photo/grey": (
+        "Restore this old photo.",
+        "Remove the scratches, the stains and the fading.",
+        "Repair the damaged photograph.",
+        "Clean up the old photograph: no scratches, no stains, no brown cast.",
+        "Turn this faded picture into a clean black-and-white photo.",
+        "Restore the picture to its original quality.",
+    ),
     "compress": (
         "Enhance the quality of this picture.",
         "Remove the compression artifacts.",
@@ -171,10 +179,12 @@ WORDING: dict[str, tuple[str, ...]] = {
         "Swap the flat {colour} backdrop for the scene that was there.",
     ),
     "editor": (
+        "Restore {place}.",
+        "Bring {place} back to what it was.",
+        "Undo what was done to {place}.",
         "Undo this change: {inverse}.",
-        "Restore the original picture.",
-        "Turn the picture back into what it was.",
-        "Reverse the edit.",
-        "Bring back the original.",
+        "Reverse this edit: {inverse}.",
+        "Take this edit back: {inverse}.",
+        "Make the picture what it was before this edit: {inverse}.",
     ),
 }  # fmt: skip

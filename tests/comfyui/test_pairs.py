@@ -143,6 +143,32 @@ def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # no
 
 
 @needs_chromium
+def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, filtered):  # noqa: F811
+    key, _ = filtered
+    page = browser.new_page()
+    verdicts = []
+
+    def slowly(route):
+        verdicts.append(route.request.post_data_json)
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.route("**/verdict", slowly)
+    page.goto(f"{server.address}/extensions/rethink/pairs/review.html?{urllib.parse.urlencode({'pairs': key, 'api': '/api'})}")
+    page.wait_for_selector("#strip button")
+    second = server.json(f"/rethink/pairs/{key}?count=2")["pairs"][1]["instruction"]
+    page.keyboard.press("r")
+    page.keyboard.press("r")
+    page.wait_for_function("text => document.querySelector('#instruction').textContent === text", arg=second)
+    page.wait_for_timeout(400)
+    assert len(verdicts) == 1 and page.inner_text("#instruction") == second
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("u")
+    page.wait_for_function("document.querySelector('#counts').textContent.startsWith('0 of 40')")
+    page.close()
+
+
+@needs_chromium
 @pytest.mark.parametrize(("canvas", "theme"), [("classic", "dark"), ("nodes-2.0", "light")])
 def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, theme):  # noqa: F811
     server.post("/settings/Comfy.VueNodes.Enabled", canvas == "nodes-2.0")

@@ -44,9 +44,11 @@ def test_every_caption_gets_an_edit_once(write, models):
     assert [json.loads(line)["caption"] for line in lines] == ["a street", "a dog", "a cat"]
 
 
-def test_own_examples_are_shown(write):
+def test_own_examples_are_shown_and_written_to_fine_tune_with(write, models):
     chat = Writer()
     write(chat, examples="an owl | make it blue | a blue owl")
+    (line,) = (models.datasets / "edits" / "fine-tuning.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"prompt": "an owl\n##\n", "completion": "make it blue\n%%\na blue owl\nEND"}
     texts = json.dumps(chat.asked[0])
     assert "make it blue" in texts and texts.count('"assistant"') == 1
 
@@ -55,7 +57,7 @@ def test_own_examples_are_shown(write):
     ("inputs", "sentence"),
     [
         ({"captions": " \n"}, "captions: is empty"),
-        ({"chat": Writer("I cannot.")}, "captions: not one got an edit"),
+        ({"chat": Writer("I cannot.")}, "captions: not one got an edit(.|\n)*the thinker refused"),
         ({"examples": "an owl | make it blue"}, "examples: expected"),
         ({"dataset": "../x"}, "dataset: "),
     ],

@@ -259,7 +259,8 @@ def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, p
     assert (models.datasets / "mine" / "diary.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", " ", "a/../../b", "c:\\x", ".hidden", "a\nb", "..", "x/../.."])
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", " ", "a/../../b", "c:\\x", ".hidden", "a\nb", "..", "x/../..",
+                                  "CON", "a/nul.txt", "pairs.", "com1 .x", "é" * 101])  # fmt: skip
 def test_a_name_never_leads_out_of_the_folder_for_datasets(classes, pairs, RethinkError, name):
     with pytest.raises(RethinkError, match="^name: .* is no name for a folder"):
         saved(classes, pairs, "imagefolder", name, replace=False)

@@ -18,6 +18,7 @@ let place = 0;
 let whole = false; // whether all are known
 let counts = { all: 0, open: 0, accepted: 0, rejected: 0 };
 let loading = null;
+let judging = false; // whether a verdict is on its way
 
 async function load() {
   loading ??= source
@@ -113,9 +114,11 @@ async function move(by) {
 
 async function judge(accepted) {
   const pair = pairs[place];
-  if (!pair) return;
+  if (!pair || judging) return; // a key pressed twice is no verdict on a pair that was not seen yet
   const before = { state: pair.state, by: pair.by };
+  judging = true;
   const done = await safely(() => source.judge(pair.id, accepted));
+  judging = false;
   if (!done) return;
   Object.assign(pair, done);
   counts[before.state] -= 1;

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import RethinkError
+from ..descriptions import one_line
 from ..pictures import read_picture
 from ..sheet import contact_sheet
 from ..store import EditPair, PairStore, room_in
@@ -84,21 +85,26 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
-def export(store: PairStore, name: str, folder: str | Path) -> int:
+def export(
+    store: PairStore, name: str, folder: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    The folder appears when it is whole. Raises RethinkError when it is there already, or there is no pair to write.
+    The folder appears when it is whole. What `on_progress(done, total)` raises ends the export. Raises RethinkError when
+    the folder is there already, or there is no pair to write.
     """
     chosen, folder = format_named(name), Path(os.path.abspath(folder))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
-    if not any(True for _ in _whole(store)):
+    total = sum(1 for _ in _whole(store))
+    if not total:
         raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
     passing = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(passing, ignore_errors=True)
     try:
         passing.mkdir(parents=True)
-        count = chosen.write(writing.examples(store, store.accepted()), passing, folder)
+        items = _counted(writing.examples(store, store.accepted()), lambda done: on_progress(done, total))
+        count = chosen.write(items, passing, folder)
         _write_readme(store, store.accepted, passing, chosen.title, chosen.target, chosen.use)
         if folder.exists():
             folder.rmdir()
@@ -110,11 +116,17 @@ def export(store: PairStore, name: str, folder: str | Path) -> int:
     return count
 
 
+def _counted(items: Iterable, on_count: Callable[[int], None]) -> Iterator:
+    for done, item in enumerate(items, 1):
+        yield item
+        on_count(done)
+
+
 def _whole(store: PairStore) -> Iterator[EditPair]:
     """The accepted pairs. A trainer finds a missing picture after hours; here it is found before anything is written."""
     for pair in store.accepted():
         for path in (pair.input, pair.target):
-            if not (store.folder / path).is_file():
+            if not store.file(path).is_file():
                 raise RethinkError(f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it.")
         yield pair
 
@@ -149,37 +161,45 @@ def _write_readme(
 def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:
     """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
 
-    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report.
+    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report. Raises
+    RethinkError where there is nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
-    imported = skipped = 0
-    for found in format_named(name).read(path):
-        try:
-            pair, pictures = _imported(store, found)
-        except RethinkError as error:
-            store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
-            skipped += 1
-            continue
-        if pair.id not in store:
+    imported = skipped = there = 0
+    try:
+        for found in format_named(name).read(path):
+            try:
+                pair, pictures = _imported(store, found)
+            except RethinkError as error:
+                store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
+                skipped += 1
+                continue
+            if pair.id in store:
+                there += 1
+                continue
             for relative, picture in pictures.items():
                 store.write_image(relative, picture)
             store.add(pair)
             imported += 1
+    except NotADirectoryError as error:
+        raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
+    if not (imported or skipped or there):
+        raise RethinkError(f"import: {path} holds no pair in the layout of {name}; choose its own layout.")
     return imported, skipped
 
 
 def _imported(store: PairStore, found: reading.Found):
-    if not found.instruction:
+    instruction, *captions = map(one_line, (found.instruction, found.input_caption, found.target_caption))
+    if not instruction:
         raise RethinkError("it has no instruction")
     before, after = found.input(), found.target()
-    id = hashlib.sha256(before + after + found.instruction.encode()).hexdigest()[:16]
+    id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     pictures = {
         store.image_path(id, role): read_picture(io.BytesIO(data)) for role, data in (("input", before), ("target", after))
     }
     paths = list(pictures)
-    instruction, captions = " ".join(found.instruction.split()), (found.input_caption, found.target_caption)
     pair = EditPair(
         id, *paths, instruction, source=found.name, input_caption=captions[0], target_caption=captions[1]
     )  # fmt: skip

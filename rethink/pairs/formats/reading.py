@@ -8,12 +8,12 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import RethinkError
 from ..pictures import ENDINGS
-from ..store import json_lines, stays_inside
+from ..store import is_within, json_lines, stays_inside
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,10 @@ def read_folders(folder: Path) -> Iterator[Found]:
     """`target` with a text a picture, and `control` with the same stems."""
     controls = {path.stem: path for path in _pictures(folder / "control")}
     for target in _pictures(folder / "target"):
-        text = target.with_suffix(".txt")
-        instruction = text.read_text(encoding="utf-8", errors="replace").strip() if text.is_file() else ""
         control = controls.get(target.stem)
-        before = control.relative_to(folder).as_posix() if control else ""
-        yield _from_files(folder, before, target.relative_to(folder).as_posix(), instruction)
+        before, after = (path.relative_to(folder).as_posix() if path else "" for path in (control, target))
+        text = _text(_opener(folder, os.path.splitext(after)[0] + ".txt"))
+        yield _from_files(folder, before, after, text)
 
 
 def read_diffsynth(folder: Path) -> Iterator[Found]:
@@ -64,21 +63,23 @@ def read_diffsynth(folder: Path) -> Iterator[Found]:
         raise RethinkError(f"import: {folder} has no metadata.csv, .json or .jsonl.")
     for record in _table(folder / name):
         before = record.get("edit_image") or record.get("kontext_images") or ""
+        several = isinstance(before, list) and len(before) > 1
         before = before[0] if isinstance(before, list) and before else before
-        yield _from_files(folder, before, record.get("image", ""), record.get("prompt", ""))
+        found = _from_files(folder, before, record.get("image", ""), record.get("prompt", ""))
+        yield replace(found, input=_several) if several else found
 
 
 def read_fal_zip(path: Path) -> Iterator[Found]:
-    path = path / "pairs.zip" if path.is_dir() else path
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {os.path.splitext(name)[0]: name for name in archive.namelist() if _is_picture(name)}
-            for root in sorted(stem.removesuffix("_start") for stem in names if stem.endswith("_start")):
-                text = archive.read(f"{root}.txt").decode() if f"{root}.txt" in archive.namelist() else ""
-                before, after = names[f"{root}_start"], names.get(f"{root}_end")
-                yield Found(root, _member(archive, before), _member(archive, after), text.strip())
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise RethinkError(f"import: cannot read {path}: {error}") from error
+    for place in sorted(path.glob("*.zip")) if path.is_dir() else [path]:
+        try:
+            with zipfile.ZipFile(place) as archive:
+                names = {os.path.splitext(name)[0]: name for name in archive.namelist() if _is_picture(name)}
+                for root in sorted(stem.removesuffix("_start") for stem in names if stem.endswith("_start")):
+                    before, after = (_member(archive, names.get(f"{root}_{side}")) for side in ("start", "end"))
+                    before = _several if f"{root}_start2" in names else before
+                    yield Found(root, before, after, _text(_member(archive, f"{root}.txt")))
+        except (OSError, zipfile.BadZipFile) as error:
+            raise RethinkError(f"import: cannot read {place}: {error}") from error
 
 
 def read_webdataset(folder: Path) -> Iterator[Found]:
@@ -87,13 +88,19 @@ def read_webdataset(folder: Path) -> Iterator[Found]:
             with tarfile.open(shard) as archive:
                 for key, parts in _by_key(archive):
                     sides = {name.split(".")[0]: data for name, data in parts.items() if _is_picture(name)}
-                    text = parts.get("txt", b"").decode()
-                    meta = json.loads(parts.get("json", b"{}"))
-                    captions = meta.get("input_caption", ""), meta.get("target_caption", "")
-                    files = (_given(sides.get("input")), _given(sides.get("target")))
-                    yield Found(f"{shard.name}/{key}", *files, text.strip(), *captions)
-        except (OSError, tarfile.TarError, ValueError) as error:
+                    files = (_given(sides.get(side)) for side in ("input", "target"))
+                    texts = _text(_given(parts.get("txt"))), *_captions(parts.get("json", b"{}"))
+                    yield Found(f"{shard.name}/{key}", *files, *texts)
+        except (OSError, tarfile.TarError) as error:
             raise RethinkError(f"import: cannot read {shard}: {error}") from error
+
+
+def _captions(data: bytes) -> tuple[str, str]:
+    try:
+        record = json.loads(data)
+        return str(record.get("input_caption") or ""), str(record.get("target_caption") or "")
+    except (ValueError, AttributeError):  # somebody else's notes
+        return "", ""
 
 
 def _by_key(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -121,11 +128,10 @@ def _opener(folder: Path, relative: str) -> Callable[[], bytes]:
     def read() -> bytes:
         if not relative:
             raise RethinkError("one of the two pictures is missing")
-        path, root = os.path.realpath(folder / relative), os.path.realpath(folder)
-        if not stays_inside(relative) or os.path.commonpath([path, root]) != root:
+        if not stays_inside(relative) or not is_within(folder / relative, folder):
             raise RethinkError(f"{relative!r} leads out of the dataset")
         try:
-            return Path(path).read_bytes()
+            return (folder / relative).read_bytes()
         except OSError as error:
             raise RethinkError(f"{relative!r} cannot be read: {error.strerror}") from error
 
@@ -133,7 +139,27 @@ def _opener(folder: Path, relative: str) -> Callable[[], bytes]:
 
 
 def _member(archive: zipfile.ZipFile, name: str | None) -> Callable[[], bytes]:
-    return _given(archive.read(name) if name else None)
+    def read() -> bytes:
+        if name is None:
+            raise RethinkError("one of the two pictures is missing")
+        try:
+            return archive.read(name)
+        except Exception as error:  # whatever zipfile raises: torn, encrypted, packed in a way it does not know
+            raise RethinkError(f"{name!r} cannot be read: {error}") from error
+
+    return read
+
+
+def _text(read: Callable[[], bytes]) -> str:
+    """What a file says; "" where there is none."""
+    try:
+        return read().decode("utf-8-sig", "replace").strip()
+    except RethinkError:
+        return ""
+
+
+def _several() -> bytes:
+    raise RethinkError("it has several inputs, where a pair has one")
 
 
 def _given(data: bytes | None) -> Callable[[], bytes]:
@@ -158,7 +184,7 @@ def _is_picture(name: str) -> bool:
 def _table(path: Path) -> Iterable[dict]:
     if path.suffix == ".csv":
         try:
-            with open(path, newline="", encoding="utf-8") as file:
+            with open(path, newline="", encoding="utf-8-sig") as file:
                 return list(csv.DictReader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise RethinkError(f"import: cannot read {path}: {error}") from error
@@ -169,7 +195,7 @@ def _table(path: Path) -> Iterable[dict]:
 
 def _json(path: Path, kind: type):
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise RethinkError(f"import: cannot read {path}: {error}") from error
     if not isinstance(found, kind):

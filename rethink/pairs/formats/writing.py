@@ -16,6 +16,8 @@ from ..pictures import read_picture
 from ..store import EditPair, PairStore
 
 SHARD = 1000  # pairs a WebDataset shard
+# What InstructPix2Pix notes of a candidate, where it was drawn as its own were.
+DRAWN = ("p2p_threshold", "cfg_scale", "clip_sim_0", "clip_sim_1", "clip_sim_dir", "clip_sim_image")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Example:
 
 def examples(store: PairStore, pairs: Iterable[EditPair]) -> Iterator[Example]:
     for number, pair in enumerate(pairs):
-        yield Example(pair, number, store.folder / pair.input, store.folder / pair.target)
+        yield Example(pair, number, store.file(pair.input), store.file(pair.target))
 
 
 def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int:
@@ -64,7 +66,8 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
             _save_jpeg(file, folder / name / f"{item.pair.seed}_{side}.jpg")
         captions = dict.fromkeys(("caption", "input"), item.pair.input_caption) | {"output": item.pair.target_caption}
         _dump({**captions, "edit": item.pair.instruction}, folder / name / "prompt.json")  # its evaluation says "input"
-        (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed}) + "\n")
+        drawn = {key: item.pair.parameters[key] for key in DRAWN if key in item.pair.parameters}
+        (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed, **drawn}) + "\n")
         seeds.append([name, [str(item.pair.seed)]])
     _dump(seeds, folder / "seeds.json")
     return len(seeds)
@@ -129,7 +132,7 @@ def write_diffsynth(items: Iterable[Example], folder: Path, home: Path) -> int:
 def write_fal_zip(items: Iterable[Example], folder: Path, home: Path) -> int:
     """One zip of `ROOT_start.png`, `ROOT_end.png`, `ROOT.txt`."""
     count = 0
-    with zipfile.ZipFile(folder / "pairs.zip", "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(folder / "pairs.zip", "w", strict_timestamps=False) as archive:
         for count, item in enumerate(items, 1):
             archive.write(item.input, f"{item.stem}_start{item.input.suffix}")
             archive.write(item.target, f"{item.stem}_end{item.target.suffix}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import RethinkError
-from .core import Between, Box, Damaged, OneOf, Operation, Place, box_of, damage, draw_place, whole
+from .core import PARAMETERS, Between, Box, Damaged, OneOf, Operation, Place, box_of, damage, draw_place, whole
 from .fill import FILL
 from .layout import LAYOUT
 from .local import LOCAL
@@ -12,8 +12,8 @@ from .tone import TONE
 from .weather import WEATHER
 
 __all__ = [
-    "OPERATIONS", "operation", "Between", "Box", "Damaged", "OneOf", "Operation", "Place", "box_of", "damage",
-    "draw_place", "whole",
+    "OPERATIONS", "PARAMETERS", "operation", "Between", "Box", "Damaged", "OneOf", "Operation", "Place", "box_of",
+    "damage", "draw_place", "whole",
 ]  # fmt: skip
 
 OPERATIONS: dict[str, Operation] = {op.id: op for op in (*LOCAL, *TONE, *WEATHER, *LAYOUT, *OVERLAY, *FILL)}

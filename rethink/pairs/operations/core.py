@@ -14,6 +14,28 @@ from ...errors import RethinkError
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 
 
+# Parameter of an operation: between what it makes sense, and what it is.
+PARAMETERS: dict[str, tuple[float, float, str]] = {
+    "strength": (0.01, 1.0, "How strong it is"),
+    "blocks": (2, 64, "Blocks of the mosaic along the longer side"),
+    "stops": (0.1, 4.0, "How many stops too dark or too bright"),
+    "cast": (0.05, 1.0, "How strong the colour cast is"),
+    "sepia": (0.0, 1.0, "How brown it has become"),
+    "fade": (0.0, 1.0, "How far it has faded"),
+    "grain": (0.0, 64.0, "How much noise, of 255"),
+    "scratches": (0, 100, "How many long scratches"),
+    "factor": (1.0, 16.0, "How many times smaller it was"),
+    "quality": (1, 95, "Quality of the JPEG"),
+    "cut": (0.05, 0.8, "Share of the side that is cut away"),
+    "angle": (1.0, 180.0, "How far it is rotated, in degrees"),
+    "slant": (0.02, 0.45, "How far the corners are moved, as a share of the side"),
+    "tiles": (2, 8, "Tiles along a side"),
+    "width": (0.3, 6.0, "How thick the lines are, in thousandths of the picture"),
+    "opacity": (0.05, 1.0, "How opaque the mark is"),
+    "margin": (0.0, 0.5, "How much more than the object is taken away, as a share of its shorter side"),
+}
+
+
 @dataclass(frozen=True)
 class Between:
     """Drawn uniformly; a whole number where both ends are whole numbers."""
@@ -29,8 +51,9 @@ class Between:
     def narrowed(self, name: str, value: Any) -> Between:
         low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
-        if not numbers or not low <= high:
-            raise RethinkError(f"{name}: expected a number or [lowest, highest], got {value!r}.")
+        least, most, _ = PARAMETERS[name.partition(".")[2]]
+        if not numbers or not least <= low <= high <= most:
+            raise RethinkError(f"{name}: expected a number or [lowest, highest] in {least:g}…{most:g}, got {value!r}.")
         return Between(low, high) if isinstance(self.low, int) else Between(float(low), float(high))
 
 

@@ -12,12 +12,16 @@ SIDES = {
     "left": (1, 0, 0, 0), "right": (0, 0, 1, 0), "top": (0, 1, 0, 0), "bottom": (0, 0, 0, 1),
     "left and right": (1, 0, 1, 0), "top and bottom": (0, 1, 0, 1), "all": (1, 1, 1, 1),
 }  # fmt: skip
+MOST_CUT = 0.8  # of the width or height
 
 
 def crop_pad(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     """Only a part of the picture is left, where it was; the rest of the canvas is one flat colour."""
     height, width = picture.shape[:2]
     cut = [values["cut"] * on * rng.uniform(0.6, 1) for on in SIDES[values["sides"]]]
+    for side in (0, 1):  # of what is cut on both sides something remains between them
+        shrink = MOST_CUT / max(MOST_CUT, cut[side] + cut[side + 2])
+        cut[side], cut[side + 2] = cut[side] * shrink, cut[side + 2] * shrink
     left, right = round(cut[0] * width), width - round(cut[2] * width)
     top, bottom = round(cut[1] * height), height - round(cut[3] * height)
     touched = ~box_mask((left, top, right, bottom), (height, width))

@@ -62,7 +62,13 @@ def old_photo(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     out = out - stains + ((x * x + y * y)[..., None] - 0.5).clip(0) * 28
     out += rng.normal(0, values["grain"], shape).astype(np.float32)[..., None]
     marks = np.asarray(_scratches(shape, values["scratches"], rng), np.float32)[..., None] / 255
-    return Damaged(as_bytes(out + marks * (244 - out)), place.region(picture))
+    words = {} if _coloured(picture) else {"variant": "grey"}  # no colours come back
+    return Damaged(as_bytes(out + marks * (244 - out)), place.region(picture), words)
+
+
+def _coloured(picture: np.ndarray) -> bool:
+    some = picture[::8, ::8]
+    return bool((some.max(-1) - some.min(-1)).mean() > 4)
 
 
 def _scratches(shape, number: int, rng):

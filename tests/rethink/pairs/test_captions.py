@@ -78,6 +78,8 @@ def test_each_caption_once_rejected_ones_beside_and_a_torn_line_made_again(tmp_p
 def test_a_failing_thinker_is_a_reason_and_not_an_end(tmp_path, scripted):
     done = captions_to_edits(scripted(OSError("gone")), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples())
     assert done.rejected == 2 and "gone" in lines(tmp_path / "o.jsonl.rejected")[1]["why"]
+    again = captions_to_edits(scripted(GOOD), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples())
+    assert again.made == 2, "it was away, and is asked again"
 
 
 def test_captions_with_their_addresses(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from rethink.__main__ import main
 from rethink.errors import RethinkError
 from rethink.pairs.cluster import Share, cluster, spread_over_cluster
-from rethink.pairs.descriptions import Writer
+from rethink.pairs.descriptions import Description, Writer
 from rethink.pairs.filters import score
 from rethink.pairs.sources import Folder
 from rethink.pairs.stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
@@ -82,7 +82,7 @@ def test_describing_and_measuring_are_stages_too(folder, tmp_path):
         score(store)
     with PairStore(tmp_path / "there").writing() as store:
         describe = spread_over_cluster(
-            partial(_open_describing, store.folder, partial(says, chat), False, {}), _undescribed, Share(jobs=2)
+            partial(_open_describing, store.folder, partial(says, chat), False, {}, Description()), _undescribed, Share(jobs=2)
         )  # fmt: skip
         assert synthesize(store, Folder(folder), make_damaged(store, recipe), 1, describe=describe).made == 6
         measure = spread_over_cluster(partial(_open_measuring, store.folder, None, "cpu"), None, Share(jobs=1))

@@ -1,13 +1,18 @@
 """The command line of the pairs, from a folder of photographs to an exported dataset."""
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from rethink.__main__ import main
+from rethink.pairs import stages, telling
 from rethink.pairs.store import PairStore
+from rethink.pairs.synthesis import Progress
+from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_folder
@@ -65,6 +70,12 @@ def test_an_editor_does_the_inverse(folder, tmp_path):
     assert all(pair.instruction.endswith("A red hat.") for pair in PairStore(tmp_path / "s")) and len(list(PairStore(tmp_path / "s"))) == 2
 
 
+def test_own_words_for_every_pair(folder, tmp_path):
+    words = "--place", "the man's face", "--hidden", "He has brown hair"
+    assert rethink("synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1, *words) == 0
+    assert all("the man's face" in p.instruction and p.instruction.endswith(" He has brown hair.") for p in PairStore(tmp_path / "s"))
+
+
 def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     (tmp_path / "captions.txt").write_text("the red\nthe make\n")
     edits = "caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl"
@@ -84,6 +95,8 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
     assert (pair.input_caption, pair.target_caption) == ("the red", "the make red")
     assert rethink("filter", tmp_path / "s", "--clip", clip_folder, "--side", 16) == 0
     assert "clip_sim_dir" in next(iter(PairStore(tmp_path / "s").scores))
+    assert rethink("filter", tmp_path / "s", "--clip", "built-in", "--side", 16) == 0
+    assert {record["clip"] for record in PairStore(tmp_path / "s").scores} == {clip_folder.name, CLIP_FOLDER.name}
 
 
 def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(folder, tmp_path, capsys):
@@ -93,6 +106,19 @@ def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(folder, tmp_pat
     assert rethink("synthesize", folder, store, "--operations", "cover", "--thinker", thinker, "--workers", 1) == 0
     assert "0 pairs made, 1 skipped" in capsys.readouterr().out
     assert "no JSON object" in next(iter(PairStore(store).skipped))["why"]
+
+
+def test_who_finds_and_describes_is_opened_once(folder, tmp_path, monkeypatch):
+    opened, answers = [], ('{"places": [{"box": [100, 100, 500, 500]}]}', '{"place": "sign", "description": "It says STOP."}')
+
+    def open_once(*_):
+        opened.append(1)
+        return lambda messages, images, **_: answers["Find " not in messages[0]["content"][-1]["text"]]
+
+    monkeypatch.setattr(stages, "_chat", open_once)
+    flags = "--operations", "cover", "--find", "signs", "--thinker", "x", "--workers", 1
+    assert rethink("synthesize", folder, tmp_path / "s", *flags) == 0 and len(opened) == 1
+    assert all("the sign" in p.instruction and p.instruction.endswith("It says STOP.") for p in PairStore(tmp_path / "s"))
 
 
 def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
@@ -116,6 +142,9 @@ def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
         (["synthesize", "PHOTOS", "PHOTOS/photo 0.png"], "cannot write"),
         (["synthesize", "PHOTOS", "S", "--engine", "ray", "--share", "damage"], "--share"),
         (["synthesize", "PHOTOS", "S", "--engine", "ray", "--share", "damage=0"], "share"),
+        (["synthesize", "PHOTOS", "S", "--engine", "ray", "--share", "damge=1"], "damge"),
+        (["caption-edits", "-", "-", "--fine-tuning", "/missing/f.jsonl"], "/missing/f.jsonl"),
+        (["import", "PHOTOS", "webdataset", "S"], "no pair"),
         (["p2p", "missing.jsonl", "S"], "--sd"),
         (["p2p", "missing.jsonl", "S", "--sd", "x", "--clip", "x", "--looks", "half"], "--looks"),
         (["p2p", "missing.jsonl", "S", "--sd", "x", "--clip", "x", "--looks", "0:0:0:0"], "looks"),
@@ -133,10 +162,42 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, folder, tmp
     assert said in told and "Traceback" not in told and len(told.strip().splitlines()) == 1
 
 
-def test_an_unknown_option_in_the_config_is_named(folder, tmp_path, capsys):
-    (tmp_path / "run.json").write_text('{"pears": 4}')
-    assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json") == 2
-    assert "pears" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [('{"pears": 4}', "pears"), ('{"pairs": "many"}', "--pairs"), ('{"engine": "Ray"}', "--engine"), ("[1]", "no options"), ("{", "cannot read")],
+)
+def test_a_config_is_read_and_refused_as_options_are(folder, tmp_path, capsys, config, said):
+    (tmp_path / "run.json").write_text(config)
+    try:
+        code = rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json")
+    except SystemExit as exit:
+        code = exit.code
+    assert code == 2 and said in capsys.readouterr().err
+
+
+def test_what_is_given_goes_before_the_config_also_where_it_is_the_default(folder, tmp_path):
+    text = '\ufeff{"pairs": "3", "operations": ["cover"], "paraphrase": true, "workers": 1, "masks": null}'
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    given = ["--pairs", 1, "--no-paraphrase"]
+    assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json", *given) == 0
+    assert len(list(PairStore(tmp_path / "s"))) == 6
+
+
+def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(telling, "EVERY", 0)
+    flags = "synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1
+    (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
+    (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing}"]}))
+    for more, made in (([], 6), (["--boxes", tmp_path / "boxes.json"], 1), (["--templates", tmp_path / "words.json"], 6), ([], 0)):
+        assert rethink(*flags, *more) == 0
+        assert f"{made} pairs made" in capsys.readouterr().out
+    assert rethink("export", tmp_path / "s", "ai-toolkit", tmp_path / "out") == 0
+    assert "13/13 pairs written" in capsys.readouterr().err
+
+
+def test_the_time_left_is_that_of_the_work_alone():
+    half = Progress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
+    assert half.left == "0:49:00" and replace(half, done=50).left == "?"
 
 
 def test_help_teaches_and_needs_no_torch():
@@ -146,3 +207,17 @@ def test_help_teaches_and_needs_no_torch():
     assert ran.returncode == 0
     told = subprocess.run([sys.executable, "-m", "rethink", "p2p", "--help"], cwd=PACK_ROOT, capture_output=True, text=True)
     assert "examples:" in told.stdout and "--engine" in told.stdout
+
+
+def test_where_arrows_cannot_be_written_a_run_ends_well_all_the_same(folder, tmp_path):
+    def run(*arguments, **options):
+        command = [sys.executable, "-m", "rethink", *map(str, arguments)]
+        return subprocess.run(command, cwd=PACK_ROOT, env={**os.environ, "PYTHONIOENCODING": "ascii"}, **options)
+
+    made = run("synthesize", folder, tmp_path / "s", "--workers", 1, capture_output=True)
+    assert made.returncode == 0 and b"6 pairs made" in made.stdout and b"Traceback" not in made.stderr
+    reading, writing = os.pipe()
+    os.close(reading)
+    seen_enough = run("inspect", tmp_path / "s", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert b"Traceback" not in seen_enough.stderr

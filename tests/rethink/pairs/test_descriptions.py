@@ -8,7 +8,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.descriptions import (
-    DESCRIBE, Description, Writer, compose, describe, leaks, read_json, templates_of, without_thoughts,
+    DESCRIBE, Description, Writer, called, compose, describe, leaks, read_json, templates_of, without_thoughts,
 )  # fmt: skip
 from rethink.pairs.operations import OPERATIONS, Place, damage, draw_place, operation, whole
 from rethink.pairs.sources import Folder, Spot
@@ -100,6 +100,11 @@ def test_people_write_carelessly_now_and_then():
         (['{"place": 3, "description": "x"}'], "no description"),
         (['{"place": "x", "description": "' + "bla " * 200 + '"}'], "too long"),
         (["{" * 50], "no JSON"),
+        (['{"place": "", "description": "I’m sorry, I can’t identify people."}'], "refused"),
+        (['{"place": "", "description": "A black square covers his face."}'], "damage"),
+        (['{"place": "the black square", "description": "His face."}'], "damage"),
+        (['{"place": "", "description": "** "}'], "no description"),
+        (['{"place": "男人的脸", "description": "他有棕色的头发，戴着圆形眼镜。"}'], "another language"),
     ],
 )
 def test_a_thinker_that_refuses_babbles_or_fails_gives_a_reason(scripted, answers, said):
@@ -121,6 +126,35 @@ def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobod
     assert "the sign" in text and text.endswith("It says STOP.") and not chat.asked
     Writer(chat).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
     assert not chat.asked
+    own = Writer(templates={"weather": ["Take the {weather} off {place}."]}, said=Description("the street", "It is wide."))
+    assert own.write("weather", "", {"weather": "rain"}, look, NOTHING, 0)[0].lower().startswith("take the rain off the street")
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [("Face.", "the face"), ("The man's face", "the man's face"), ("the eyes", "the eyes"), ("Peter's hat", "Peter's hat"),
+     ("**an** old `sign`", "an old sign"), ("Big Ben", "Big Ben"), ("man's face", "the man's face"), ("Shop window", "the shop window"), ("", ""), ("左边", "左边")],
+)  # fmt: skip
+def test_a_place_can_stand_in_a_sentence(place, sentence):
+    assert called(place) == sentence
+
+
+def test_marks_of_markdown_and_half_characters_come_into_no_instruction(scripted):
+    chat = scripted('{"place": "**Sign**", "description": "- It says `A_B`\\n**in red** \\ud83d"}')
+    text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
+    assert told == Description("the sign", "It says A_B in red") and text.endswith(" It says A_B in red.") and "  " not in text
+
+
+def test_own_templates_in_another_script_take_descriptions_in_it(scripted):
+    chat = scripted('{"place": "男人的脸", "description": "他戴着圆形眼镜。"}')
+    text, _ = Writer(chat, templates={"cover": ["去掉遮挡{place}的方块。"]}).write("cover", "all", {"thing": "x"}, look, NOTHING, 0)
+    assert text.startswith("去掉遮挡男人的脸的方块。")
+
+
+@pytest.mark.parametrize("answer", ["I cannot help with that.", "Sure! Here it is:\n\nTake the rain away."])
+def test_a_paraphrase_that_is_none_is_refused(scripted, answer):
+    with pytest.raises(RethinkError, match="paraphrase"):
+        Writer(scripted(answer), paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
 
 
 def test_a_paraphrase_is_the_thinkers(scripted):

@@ -60,7 +60,7 @@ def test_every_rule_says_why(store):
     add(store, "huge", 255 - drawn(seed=10), drawn(seed=10), np.ones((120, 160), bool))
     broken = add(store, "broken", before, after, region)
     (store.folder / broken.input).write_bytes(b"torn")
-    assert score(store) == 9 and score(store) == 0
+    assert score(store) == 9 and score(store) == 1 and len(list(store.scores)) == 9, "what is broken is tried again, and said once"
     why = verdicts(store, largest_region=0.9, border=False)
     assert why["good"] == []
     for name, said in (("same", "nothing changed"), ("leak", "should be equal"), ("moved", "moved against"), ("small", "too few"),
@@ -68,6 +68,8 @@ def test_every_rule_says_why(store):
         assert any(said in reason for reason in why[name]), (name, why[name])
     assert any("border" in reason for reason in why["huge"])
     assert verdicts(store, smallest_region=0.5)["good"] and not verdicts(store)["good"]
+    store.write_image(broken.input, 255 - before)
+    assert score(store) == 1 and score(store) == 0 and "cannot be read" not in str(verdicts(store)["broken"])
 
 
 def test_verdicts_are_kept_and_say_nothing_twice(store):

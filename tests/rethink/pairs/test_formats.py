@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import tarfile
 import zipfile
 
@@ -19,6 +20,7 @@ from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
 from .conftest import drawn
 
 LOSSY = {"instruct-pix2pix"}
+DRAWN = {"p2p_threshold": 0.5, "cfg_scale": 9.0, "clip_sim_dir": 0.3}
 CAPTIONED = {"instruct-pix2pix", "webdataset"}
 
 
@@ -33,7 +35,8 @@ def store(tmp_path_factory):
     with PairStore(root / "my store ü") .writing() as store:
         synthesize(store, Folder(root / "photos"), make_damaged(store, Recipe(("weather",))), 1, Writer(templates=templates))
         told = next(iter(store))
-        store.add(EditPair("f" * 16, told.input, told.target, "from captions", input_caption="a red cat", target_caption="a blue cat"))
+        captions = {"input_caption": "a red cat", "target_caption": "a blue cat"}
+        store.add(EditPair("f" * 16, told.input, told.target, "from captions", parameters=DRAWN | {"method": "self"}, **captions))
         store.verdicts.append({"id": told.id, "accepted": False, "why": ["ugly"], "by": "person"})
     return store
 
@@ -116,6 +119,8 @@ def test_the_original_layout_is_what_its_dataset_classes_read(exported):
         prompt = json.loads((folder / name / "prompt.json").read_text())
         assert prompt["edit"] and seeds and prompt["input"] == prompt["caption"]
         assert (prompt["input"], prompt["output"]) in (("", ""), ("a red cat", "a blue cat"))
+        noted = json.loads((folder / name / "metadata.jsonl").read_text())
+        assert noted == {"seed": int(seeds[0]), **(DRAWN if prompt["input"] else {})}
         for seed in seeds:
             for side in (0, 1):
                 assert Image.open(folder / name / f"{seed}_{side}.jpg").size == (160, 120)
@@ -223,7 +228,7 @@ def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file
         try:
             assert import_dataset(store, name, tmp_path / "data")[0] == 0
         except RethinkError as error:
-            assert str(error).startswith("import: ") and file.rpartition("/")[2] in str(error)
+            assert str(error).startswith("import: ") and (file.rpartition("/")[2] in str(error) or "no pair" in str(error))
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path):
@@ -232,5 +237,54 @@ def test_links_in_a_tar_are_not_followed(tmp_path):
             entry = tarfile.TarInfo(name)
             entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/hostname"
             archive.addfile(entry)
+    with PairStore(tmp_path / "s").writing() as store, pytest.raises(RethinkError, match="no pair"):
+        import_dataset(store, "webdataset", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "instruct-pix2pix", "ai-toolkit", "diffsynth", "webdataset"])
+def test_a_file_in_place_of_a_folder_and_another_layout_are_one_sentence(tmp_path, name):
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
     with PairStore(tmp_path / "s").writing() as store:
-        assert import_dataset(store, "webdataset", tmp_path) == (0, 0)
+        for path in (tmp_path, tmp_path / "a.png"):
+            with pytest.raises(RethinkError, match="^import: "):
+                import_dataset(store, name, path)
+
+
+def test_one_broken_entry_of_an_archive_is_skipped_alone(store, tmp_path):
+    for file in (store.folder / "images").rglob("*.png"):
+        os.utime(file, (0, 0))  # a zip knows no time before 1980
+    export(store, "fal-zip", tmp_path / "out")
+    archive = tmp_path / "out/pairs.zip"
+    data, entry = bytearray(archive.read_bytes()), zipfile.ZipFile(archive).getinfo("00000000_start.png")
+    data[entry.header_offset + 80] ^= 255
+    archive.write_bytes(data)
+    with PairStore(tmp_path / "s").writing() as read:
+        assert import_dataset(read, "fal-zip", tmp_path / "out") == (len(list(store.accepted())) - 1, 1)
+    assert "00000000_start.png" in next(iter(read.skipped))["why"]
+
+
+def test_texts_and_tables_as_windows_writes_them(tmp_path):
+    for side in ("target", "control"):
+        (tmp_path / side).mkdir()
+        Image.fromarray(drawn()).save(tmp_path / side / "a.png")
+    (tmp_path / "target/a.txt").write_text("\ufeffmake it\r\n so", encoding="utf-8")
+    (tmp_path / "metadata.csv").write_text("\ufeffimage,prompt,edit_image\ntarget/a.png,make it so,control/a.png\n", encoding="utf-8")
+    for name in ("ai-toolkit", "diffsynth"):
+        with PairStore(tmp_path / name).writing() as store:
+            assert import_dataset(store, name, tmp_path) == (1, 0)
+        assert [pair.instruction for pair in store] == ["make it so"]
+
+
+def test_several_inputs_are_no_pair(tmp_path):
+    Image.fromarray(drawn()).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "any name.zip", "w") as archive:
+        for name in ("x_start", "x_start2", "x_end", "y_start", "y_end"):
+            archive.write(tmp_path / "a.png", f"{name}.png")
+        for name in "xy":
+            archive.writestr(f"{name}.txt", "make it so")
+    rows = [{"image": "a.png", "prompt": "make it so", "edit_image": inputs} for inputs in (["a.png", "a.png"], ["a.png"], "a.png")]
+    (tmp_path / "metadata.json").write_text(json.dumps(rows))
+    for name in ("fal-zip", "diffsynth"):
+        with PairStore(tmp_path / name).writing() as store:
+            assert import_dataset(store, name, tmp_path) == (1, 1)
+        assert "several" in next(iter(store.skipped))["why"]

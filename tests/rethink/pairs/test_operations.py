@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.pairs.descriptions import templates_of
 from rethink.pairs.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
 from rethink.pairs.operations.fill import fill
 
@@ -143,9 +144,28 @@ def test_ranges_can_be_narrowed_and_nothing_else():
         operation("explode")
 
 
+@pytest.mark.parametrize(("id", "narrower"), [("compress", {"quality": 500}), ("compress", {"factor": [0, 2]}), ("distort", {"tiles": 1})])
+def test_what_makes_no_sense_is_refused(id, narrower):
+    with pytest.raises(RethinkError, match="expected a number"):
+        operation(id).narrowed(narrower)
+
+
 def test_places_by_rule_keep_their_share_and_stay_inside():
     picture = drawn(90, 240)
     for seed in range(50):
         left, top, right, bottom = draw_place(picture, np.random.default_rng(seed), (0.05, 0.1)).box
         assert 0 <= left < right <= 240 and 0 <= top < bottom <= 90
         assert 0.03 < (right - left) * (bottom - top) / (90 * 240) < 0.11
+
+
+@pytest.mark.parametrize("sides", ["left and right", "top and bottom", "all"])
+def test_however_much_is_cut_something_is_left(sides):
+    made = apply("crop_pad", drawn(), 3, {"sides": sides, "cut": 0.8})
+    assert 0.03 < (~made.touched).mean() < 0.25
+
+
+def test_nobody_is_asked_to_colour_what_never_had_colours():
+    picture = drawn()
+    grey = np.repeat(picture[..., 1:2], 3, 2)
+    assert apply("old_photo", picture).words == {} and apply("old_photo", grey).words == {"variant": "grey"}
+    assert not any("colour" in template for template in templates_of("old_photo", {"variant": "grey"}))

@@ -1,5 +1,7 @@
 """Files as people have them: rotated, in CMYK, 16 bits deep, animated, broken. And the PNGs that are written."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,3 +77,21 @@ def test_a_full_disk_leaves_no_torn_file(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         write_whole(tmp_path / "a.png", b"123456")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_photograph_with_a_preview_in_it_is_one_picture(tmp_path):
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert read_picture(tmp_path / "camera.jpg")[0, 0, 0] > 240
+
+
+def test_a_file_that_is_being_read_where_none_can_be_replaced_stays(tmp_path, monkeypatch):
+    def refuse(passing, path):
+        raise PermissionError(13, "in use")
+
+    write_whole(tmp_path / "a.png", b"whole")
+    monkeypatch.setattr(os, "replace", refuse)
+    write_whole(tmp_path / "a.png", b"whole")
+    with pytest.raises(PermissionError):
+        write_whole(tmp_path / "b.png", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -77,6 +77,20 @@ def test_a_candidate_follows_from_its_seed_alone(pipeline):
     assert all(0.1 <= p <= 0.9 for p in together.thresholds) and all(7.5 <= g <= 15 for g in together.guidances)
 
 
+@pytest.mark.parametrize("method", ["self", "replace"])
+def test_an_offloaded_pipeline_draws_the_same(tokenizer, method):
+    """Sequentially: its weights rest on the meta device, and come when they are needed."""
+    import accelerate
+
+    pipeline = make_pipeline(PLAIN, tokenizer)
+    whole = generate(pipeline, *CAPTIONS, [7], recipe(0.5, method=method))
+    for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        accelerate.cpu_offload(part, torch.device("cpu"))
+    assert pipeline.unet.device.type == "meta"
+    offloaded = generate(pipeline, *CAPTIONS, [7], recipe(0.5, method=method))
+    assert torch.equal(whole.after, offloaded.after) and torch.equal(whole.before, offloaded.before)
+
+
 def test_ancestral_noise_is_shared(stable_diffusion):
     """Where the captions do not matter, both pictures of a pair are the same, however noisy the steps."""
     made = generate(stable_diffusion, *CAPTIONS, [1, 2], recipe(0, sampler="euler_ancestral", guidance=(0, 0)))

@@ -49,15 +49,37 @@ def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, s
     assert all(isinstance(source, (Source, tuple)) for source in sources)
 
 
+def test_a_thinker_that_was_away_is_asked_again(folder, tmp_path, scripted):
+    with PairStore(tmp_path / "s").writing() as store:
+        for chat, found in ((scripted(ConnectionError("gone")), 0), (scripted(FACE), 6), (scripted(AssertionError("asked twice")), 6)):
+            sources = list(Found(Folder(folder), chat, "faces", store.spots, 0))
+            assert sum(isinstance(source, Source) for source in sources) == found
+
+
+def test_a_picture_that_was_mended_is_looked_at(folder, tmp_path, scripted):
+    whole = (folder / "photo 0.png").read_bytes()
+    with PairStore(tmp_path / "s").writing() as store:
+        for data, found in ((b"torn", 5), (whole, 6)):
+            (folder / "photo 0.png").write_bytes(data)
+            sources = list(Found(Folder(folder), scripted(FACE), "faces", store.spots, 0))
+            assert sum(isinstance(source, Source) for source in sources) == found
+
+
 def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
         synthesize(store, Folder(folder), make_damaged(store, Recipe()), 1)
         score(store)
         chat = scripted('{"score": 9, "why": "fine"}', '{"score": 2, "why": "a hand is missing"}', *["no"] * 3, *['{"score": 12}'] * 3, *[RuntimeError("x")] * 3)
-        assert criticise(store, chat) == 6 and criticise(store, chat) == 0
+        assert criticise(store, chat) == 6
         why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
         assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
         failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
-        assert len(failed) == 3 and "no JSON" in failed[0] and "0…10" in failed[1] and "failed" in failed[2]
+        assert len(failed) == 2 and "no JSON" in failed[0] and "0…10" in failed[1]
+        again = scripted('{"score": 7}')
+        assert criticise(store, again) == 1 and criticise(store, again) == 0, "who did not answer is asked again, once"
         assert score(store) == 0
         assert not any(v["why"] for v in decide(store, Thresholds(duplicates=-1, changed=0, critic=0)))
+        other = scripted('{"score": 10}')
+        assert criticise(store, other, "another") == 6 and criticise(store, other, "another") == 0
+        marks = {record["id"]: record for record in store.scores}.values()
+        assert all(record["critic"] == 10 and "critic_failed" not in record for record in marks)

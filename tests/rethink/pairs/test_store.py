@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.pairs.formats import export
 from rethink.pairs.store import DiskFull, EditPair, Ledger, PairStore, stays_inside
 from tests.hosts import PACK_ROOT
 
@@ -103,9 +105,28 @@ def test_mistakes_are_one_sentence(tmp_path):
     (tmp_path / "manifest.jsonl").write_text('{"schema": 99}\n')
     with pytest.raises(RethinkError, match="newer"):
         list(PairStore(tmp_path))
-    (tmp_path / "manifest.jsonl").write_text("{nonsense}\n")
-    with pytest.raises(RethinkError, match="line 1"):
-        list(PairStore(tmp_path))
+    with pytest.raises(RethinkError, match="newer"):
+        with PairStore(tmp_path).writing():
+            pass
+    for text, said in (("{nonsense}\n", "line 1"), ("[1]\n", "line 1"), ('{"a": 1}\n', "no pair"), ('{"schema": "x"}\n', "no pair")):
+        (tmp_path / "manifest.jsonl").write_text(text)
+        with pytest.raises(RethinkError, match=said):
+            list(PairStore(tmp_path))
+
+
+def test_a_picture_that_is_a_link_out_of_the_store_is_not_opened(tmp_path):
+    with PairStore(tmp_path / "s").writing() as store:
+        (tmp_path / "another disk/00").mkdir(parents=True)
+        (tmp_path / "s/images").symlink_to(tmp_path / "another disk")  # which is a good place for them
+        store.write_image("images/00/a.png", np.zeros((4, 4, 3), np.uint8))
+        assert store.read_image("images/00/a.png").shape == (4, 4, 3)
+        (tmp_path / "secret").write_text("secret")
+        (tmp_path / "another disk/00/b.png").symlink_to(tmp_path / "secret")
+        store.add(EditPair("1" * 16, "images/00/a.png", "images/00/b.png", "x"))
+        with pytest.raises(RethinkError, match="leads out"):
+            store.read_image("images/00/b.png")
+        with pytest.raises(RethinkError, match="leads out"):
+            export(store, "imagefolder", tmp_path / "out")
 
 
 def test_a_verdict_that_is_taken_back_leaves_the_filters(tmp_path):
@@ -143,3 +164,10 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
         assert other.take_over(store) == 1 and other.take_over(store) == 0
     assert [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
     assert (other.folder / pair(2).input).read_bytes() == b"picture"
+    store.judge(pair(2).id, False)
+    with other.writing():
+        assert other.take_over(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
+    with PairStore(tmp_path / "c").writing() as third, pytest.raises(RethinkError, match="cannot read"):
+        store.judge(pair(2).id, True)
+        (store.folder / pair(2).target).unlink()
+        third.take_over(store)

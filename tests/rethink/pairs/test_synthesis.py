@@ -17,9 +17,12 @@ from PIL import Image
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.pairs import workers
+from rethink.pairs.captions import built_in_triples, captions_to_edits
 from rethink.pairs.descriptions import Description, Writer
+from rethink.pairs.filters import score
 from rethink.pairs.operations import OPERATIONS
 from rethink.pairs.pictures import read_mask, read_picture
+from rethink.pairs.questions import Found, criticise
 from rethink.pairs.sources import Folder, Source, Spot, read_spots
 from rethink.pairs.store import DiskFull, PairStore
 from rethink.pairs.synthesis import Recipe, make_damaged, make_edited, synthesize
@@ -70,6 +73,20 @@ def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks of this process")
+@pytest.mark.parametrize("processes", [0, 3])
+def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
+    for photo in list(folder.iterdir())[1:]:
+        photo.unlink()
+    (folder / "torn.png").write_bytes(b"torn")
+    recipe, seen = Recipe(("cover", "greyscale"), pairs=50), []
+    with PairStore(tmp_path / "s").writing() as store:
+        spread = spread_over(processes, store, recipe) if processes else None
+        done = synthesize(store, Folder(folder), make_damaged(store, recipe), 50, spread=spread, on_progress=seen.append)
+    assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
+    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in zip(seen, seen[1:]))
+    assert len({pair.number for pair in store}) == 50
+
+
 def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -153,7 +170,9 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
     store, done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
-    assert set(reasons) == {"tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png", "dangling.png", "pipe.png"}
+    assert set(reasons) == {
+        "tiny.png", "torn.jpg", "moving.gif", "link.png", "flat black.png", "dangling.png", "pipe.png", "loop",
+    }  # fmt: skip
     for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("moving", "frames"), ("link", "leads out"), ("flat", "changed nothing"),
                        ("dangling", "no file"), ("pipe", "no file")):  # fmt: skip
         assert said in next(why for source, why in reasons.items() if source.startswith(name))
@@ -237,6 +256,18 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
             assert before.mean() < 0.6 * after.mean() and not pair.region
 
 
+def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
+    editor = SimpleNamespace(name="e", prepare=lambda image: image, edit=lambda image, *_, mask=None: image * 0.2)
+    spots = {f"photo {i}.png": (Spot((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
+    with PairStore(tmp_path / "s").writing() as store:
+        make = make_edited(store, Recipe(), editor, "x", Settings(), Description("the wall", "It is red."))
+        assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
+    for pair in store:
+        before, after = store.read_image(pair.input), store.read_image(pair.target)
+        assert (before[60:] == after[60:]).all() and (before[:, 80:] == after[:, 80:]).all() and (before[:60, :80] < after[:60, :80]).mean() > 0.5
+        assert "the sign" in pair.instruction and pair.instruction.endswith("It says STOP.")
+
+
 def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
     def explode(*args, **kwargs):
         raise RuntimeError("boom")
@@ -288,3 +319,82 @@ def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_h
     (tmp_path / "notes.txt").touch()
     walked = iter(Folder(tmp_path))
     assert isinstance(next(walked), Source) and sum(1 for _ in walked) == 299
+
+
+class Coding:
+    """An editor that errs everywhere by a little, as autoencoders do, and does what it is told with the left upper part."""
+
+    name = "coding"
+
+    def __init__(self, does=lambda part: part):
+        self.does = does
+
+    def prepare(self, images):
+        return images
+
+    def edit(self, prepared, instructions, seeds, settings, mask=None):
+        noise = torch.randn(prepared.shape, generator=torch.Generator().manual_seed(seeds[0]))
+        edited = (prepared + 0.012 * noise).clamp(0, 1)
+        edited[:, 20:70, 20:80] = self.does(edited[:, 20:70, 20:80])
+        return edited
+
+
+def edited_by(editor, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(drawn(240, 320)).save(photos / "a.png")
+    with PairStore(tmp_path / "s").writing() as store:
+        what = Description("the face", "He has brown hair.")
+        synthesize(store, Folder(photos), make_edited(store, Recipe(), editor, "cover the face", Settings(), what), 1)
+    return store
+
+
+def test_what_an_editor_did_not_mean_to_change_stays_bit_for_bit(tmp_path):
+    store = edited_by(Coding(torch.zeros_like), tmp_path)
+    (pair,) = store
+    before, after = store.read_image(pair.input), store.read_image(pair.target)
+    region = read_mask(store.folder / pair.region, after.shape[:2])
+    assert (before[~region] == after[~region]).all() and region[25:65, 25:75].all() and region.mean() < 0.1
+    assert "the face" in pair.instruction and pair.instruction.endswith("He has brown hair.")
+
+
+def test_an_editor_that_only_codes_has_done_nothing(tmp_path):
+    store = edited_by(Coding(), tmp_path)
+    assert not list(store) and "changed nothing" in next(iter(store.skipped))["why"]
+
+
+def test_a_change_that_nobody_sees_is_none(tmp_path):
+    grey = np.repeat(drawn()[..., :1], 3, 2)
+    grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], Recipe(("greyscale",)))
+    assert done.made == 0 and "can be seen" in next(iter(store.skipped))["why"]
+
+
+def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
+    (folder / "linked").symlink_to(tmp_path)
+    (folder / ".lock").write_text("of somebody else")
+    store, done = run(folder / "pairs", Folder(folder), Recipe(("cover",)))
+    again, _ = run(folder / "pairs", Folder(folder), Recipe(("cover",), pairs=2))
+    assert done.made == 6 and len(list(again)) == 12
+    assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
+
+
+def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
+    monkeypatch.setattr("rethink.pairs.descriptions.GIVE_UP", 3)
+    answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
+    with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
+        run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted(*answers)))
+    assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
+    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"description": "It is red."}')))
+    assert (done.made, len(list(store))) == (5, 6)
+    with PairStore(tmp_path / "s").writing() as store:
+        score(store)
+        away = scripted(ConnectionError("gone"))
+        for work in (
+            lambda: list(Found(Folder(folder), away, "a face", store.spots, 0)),
+            lambda: criticise(store, away),
+            lambda: captions_to_edits(away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()),
+        ):
+            with pytest.raises(RethinkError, match="3 times in a row"):
+                work()
