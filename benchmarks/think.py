@@ -23,7 +23,7 @@ import torch
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import RECOMMENDED
-from rethink.loop import Next, Rules, eight_bits, is_accepted, think_while_edit
+from rethink.loop import Next, Rules, Stop, eight_bits, is_accepted, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, judge, render, sample_task
@@ -107,7 +107,11 @@ class Case:
 
     def same_prompt(self):
         """Without refinement: another seed, and the critic says when to stop."""
-        return best(self.run(turns=TURNS, steer=lambda steps, following: Next(self.task.instruction, "user")))
+
+        def same(steps, following):
+            return following if isinstance(following, Stop) else Next(self.task.instruction, "user")
+
+        return best(self.run(turns=TURNS, steer=same))
 
     def two_candidates(self):
         return best(self.run(turns=TURNS, candidates=2))

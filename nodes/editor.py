@@ -239,8 +239,9 @@ class Scene(io.ComfyNode):
         return io.NodeOutput(render([task.source]), task.instruction)
 
 
-def seed_input(tooltip: str) -> io.Input:
-    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
+def seed_input(tooltip: str, after: bool | str = True) -> io.Input:
+    """after: what becomes of a new node's seed once it is queued; “fixed” where queueing again goes on with a run."""
+    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=after, tooltip=tooltip)
 
 
 def settings_inputs() -> list[io.Input]:
@@ -315,12 +316,16 @@ def settings_inputs() -> list[io.Input]:
 def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
     """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
+    values = single(inputs, "only image, instruction and mask may")
+    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
+
+
+def single(inputs: dict[str, list], advice: str) -> dict[str, Any]:
+    """What came in as lists of one, unpacked. RethinkError for a longer one, ending in `advice`."""
     for name, values in inputs.items():
         if len(values) != 1:
-            count = len(values)
-            raise RethinkError(f"{name}: takes one value, got a list of {count}; only image, instruction and mask may.")
-    values = {name: values[0] for name, values in inputs.items()}
-    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
+            raise RethinkError(f"{name}: takes one value, got a list of {len(values)}; {advice}.")
+    return {name: values[0] for name, values in inputs.items()}
 
 
 def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:

@@ -390,10 +390,13 @@ def _sheet(images: Tensor) -> Tensor:
 # Messages
 
 
-def send(event: str, data: dict) -> None:
-    """Tell the front end that queued the running prompt."""
+def send(event: str, data: dict, workflow: str) -> None:
+    """Tell every page: the one that queued the running prompt may be closed, and another show its workflow.
+
+    A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
+    """
     server = PromptServer.instance
-    server.send_sync(event, data, server.client_id)
+    server.send_sync(event, data, None if workflow else server.client_id)
 
 
 def prompt_id() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.loop import Next, Stop, check_same_run
+from ..rethink.loop import Next, Stop, check_same_run, proposed
 from ..rethink.trajectory import FILE, Step, Trajectory, load_trajectory, new_trajectory, record, step_record
 from . import folders, host
 
@@ -75,11 +75,19 @@ class Live:
         names = ("best", "chosen", "stopped", "message")
         self._send("ended", **{name: getattr(trajectory, name) for name in names})
 
-    def steer(self, steps: Sequence[Step], following: Next) -> Next | Stop:
-        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run."""
+    def steer(self, steps: Sequence[Step], following: Next | Stop) -> Next | Stop:
+        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run.
+
+        A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
+        opinion, or have not been asked for theirs yet.
+        """
+        ends = following.reason if isinstance(following, Stop) else ""
         with self._changed:
             self._held |= self._pause and self._order is None
-            self._announce(steps, following, waiting=self._held)
+            if ends and not self._held and not isinstance(self._order, Next):
+                return self._order or following
+            following = proposed(steps) if ends else following
+            self._announce(steps, following, waiting=self._held, ends=ends)
             while self._held and self._order is None:
                 host.stop_if_cancelled()
                 self._changed.wait(POLL)
@@ -92,9 +100,9 @@ class Live:
             self._announce(steps, following, waiting=False)
         return following
 
-    def _announce(self, steps: Sequence[Step], following: Next, waiting: bool) -> None:
+    def _announce(self, steps: Sequence[Step], following: Next, waiting: bool, ends: str = "") -> None:
         self._waiting = waiting
-        self._following = {"turn": steps[-1].turn + 1, **vars(following)}
+        self._following = {"turn": steps[-1].turn + 1, **vars(following), "ends": ends}
         self._send("next", **self._following, waiting=waiting)
 
     @property
@@ -138,7 +146,7 @@ class Live:
             self._changed.notify_all()
 
     def _send(self, event: str, **data: Any) -> None:
-        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data})
+        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._workflow)
 
 
 def begin(
@@ -149,19 +157,21 @@ def begin(
     if resume:
         name = folder.name.removesuffix("_").rstrip("0123456789")
         for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
-            trajectory = _cut_off(earlier, source, instruction, options)
-            if trajectory is not None:
-                return trajectory.with_options(options).going_on(candidates)
+            found = _cut_off(earlier, source, instruction, options, candidates)
+            if found is not None:
+                return found
     return new_trajectory(folder, source, instruction, options), ()
 
 
-def _cut_off(folder: Path, source: Tensor, instruction: str, options: dict[str, Any]) -> Trajectory | None:
+def _cut_off(
+    folder: Path, source: Tensor, instruction: str, options: dict[str, Any], candidates: int
+) -> tuple[Trajectory, tuple[Step, ...]] | None:
     try:
         trajectory = load_trajectory(folder)
         if trajectory.stopped not in ("", "failed"):
             return None
         check_same_run(trajectory, source, instruction, options)
-        return trajectory
+        return trajectory.with_options(options).going_on(candidates)
     except RethinkError:  # damaged, or another run
         return None
 

@@ -41,7 +41,7 @@ class ThinkWhileEdit(io.ComfyNode):
                     default="",
                     tooltip="What to change, as you would tell a person. Every edit is judged by it.",
                 ),
-                seed_input("Turn t, candidate c edits with seed + (t − 1) · candidates + c."),
+                seed_input("Turn t, candidate c edits with seed + (t − 1) · candidates + c.", "fixed"),
                 *rules_inputs(),
                 io.Int.Input(
                     "candidates",

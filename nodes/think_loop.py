@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder, is_link
 from torch import Tensor
@@ -19,12 +20,12 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import (
     Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
-    options_of,
+    options_of, steered,
 )  # fmt: skip
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import folders, host, sockets
-from .editor import seed_input
+from .editor import seed_input, single
 from .live import Ended, Live, begin, failures, live_of
 from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
 
@@ -64,6 +65,7 @@ class ThinkLoopOpen(io.ComfyNode):
             description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
             search_aliases=["while loop", "agent", "editthinker", "refine any workflow", "loop start"],
             not_idempotent=True,
+            is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all pictures of a list
             accept_all_inputs=True,  # copies are given what goes from one pass to the next
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -76,7 +78,7 @@ class ThinkLoopOpen(io.ComfyNode):
                     default="",
                     tooltip="What to change, as you would tell a person. Every edit is judged by it.",
                 ),
-                seed_input("Turn t gives out seed + t − 1."),
+                seed_input("Turn t gives out seed + t − 1.", "fixed"),
                 *rules_inputs(),
                 *pause_and_record_inputs(),
                 sockets.Thinker.Input(
@@ -95,7 +97,12 @@ class ThinkLoopOpen(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
+    def execute(cls, **inputs) -> io.NodeOutput:
+        inputs = single(inputs, "Think While Edit makes a run of each picture of a list")
+        return cls._open(**inputs)
+
+    @classmethod
+    def _open(
         cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
         **inputs,
     ) -> io.NodeOutput:  # fmt: skip
@@ -127,13 +134,14 @@ class ThinkLoopClose(io.ComfyNode):
             search_aliases=["while loop", "loop end", "refine any workflow"],
             is_output_node=True,
             not_idempotent=True,
+            is_input_list=True,
             enable_expand=True,
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
                 sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
                 io.Image.Input(
-                    "edited", tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch is "
-                    "as many candidates: the best goes on."
+                    "edited", tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
+                    "a list is as many candidates: the best goes on."
                 ),
             ],
             outputs=run_outputs(),
@@ -144,8 +152,9 @@ class ThinkLoopClose(io.ComfyNode):
         return failures(cls.hidden.unique_id)
 
     @classmethod
-    def execute(cls, loop: State, edited) -> io.NodeOutput:
-        source, edited = eight_bits(loop.image), eight_bits(as_image(edited, "edited"))
+    def execute(cls, loop: list[State], edited: list[Tensor]) -> io.NodeOutput:
+        (loop,) = loop
+        source, edited = eight_bits(loop.image), eight_bits(_candidates(edited))
         rules = replace(loop.rules, candidates=len(edited))
         node = host.display_id(cls.hidden)
         if loop.run is None:
@@ -196,7 +205,7 @@ def _turn(
             trajectory = trajectory.with_step(step)
             live.stepped(trajectory)
     following = decide(trajectory.steps, rules, demands)
-    return trajectory, live.steer(trajectory.steps, following) if isinstance(following, Next) else following
+    return trajectory, steered(live.steer, trajectory.steps, following, rules)
 
 
 def once_more(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:
@@ -258,6 +267,14 @@ def in_between(dynprompt: Any, first: str, last: str) -> str:
         return known[node]
 
     return of(dynprompt.get_node(last)["inputs"]["edited"][0])
+
+
+def _candidates(edited: list[Tensor]) -> Tensor:
+    """The pictures of a turn, which may come as a batch or as a list, as one IMAGE."""
+    images = [as_image(image, "edited") for image in edited]
+    if len({image.shape[1:] for image in images}) != 1:
+        raise RethinkError("edited: the pictures of one turn must have the same size; scale them before Think Loop Close.")
+    return torch.cat(images) if len(images) > 1 else images[0]
 
 
 def _seed(rules: Rules, turn: int) -> int:

@@ -213,8 +213,11 @@ class CritiqueEdit(io.ComfyNode):
         seeds = [seed + row for row in range(len(edited))]
         steps = look(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
         for step in steps:
+            if step.critique.status == "failed":
+                raise RethinkError(step.critique.note)
             if step.critique.semantic is None:
-                raise RethinkError(step.critique.note or "thinker: gave no scores; try again with another seed.")
+                advice = "gave no scores, asked twice; try more max_tokens or another model."
+                raise RethinkError(f"thinker: {advice} {step.critique.note}")
         critiques = [step.critique for step in steps]
         return io.NodeOutput(
             [critique.semantic for critique in critiques],

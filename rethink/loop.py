@@ -81,8 +81,8 @@ class Stop:
     chosen: int | None = None
 
 
-# Asked after every turn that does not end the run: (the steps so far, what would come next) → what comes next.
-Steer = Callable[[Sequence[Step], Next], Next | Stop]
+# Asked after every turn that another may follow: (the steps so far, what would come next) → what comes next.
+Steer = Callable[[Sequence[Step], Next | Stop], Next | Stop]
 
 
 def think_while_edit(
@@ -126,8 +126,8 @@ def think_while_edit(
     except ThinkerError as error:
         return Stop("failed", str(error))
     while True:
-        if steps and steer is not None and isinstance(following, Next):
-            following = steer(tuple(steps), following)
+        if steps and steer is not None:
+            following = steered(steer, steps, following, rules)
         if isinstance(following, Stop):
             return following
         turn = steps[-1].turn + 1 if steps else 1
@@ -224,11 +224,22 @@ def decide(steps: Sequence[Step], rules: Rules, demands: Sequence[str] = ()) -> 
     if turn >= rules.turns:
         return Stop("turns")
     if rules.patience and turn - steps[best_of(steps)].turn >= rules.patience:
-        return Stop("plateau", f"No better edit in {rules.patience} turn(s).")
+        return Stop("plateau", f"No better edit in {rules.patience} turn{'s' * (rules.patience > 1)}.")
+    return proposed(steps)
+
+
+def proposed(steps: Sequence[Step]) -> Next:
+    """What the thinker would have tried next, whether or not the run goes on."""
     best = last_best(steps)
     if best.critique.next_prompt:
         return Next(best.critique.next_prompt, "thinker")
     return Next(best.prompt, best.prompt_by)  # nothing better was said: the same words, with another seed
+
+
+def steered(steer: Steer, steps: Sequence[Step], following: Next | Stop, rules: Rules) -> Next | Stop:
+    """What comes next where a person may step in: not after the last turn, nor where the thinker has failed."""
+    failed = isinstance(following, Stop) and following.reason == "failed"
+    return following if failed or steps[-1].turn >= rules.turns else steer(tuple(steps), following)
 
 
 def seeds_of(turn: int, rules: Rules) -> list[int]:

@@ -16,11 +16,23 @@ def completion(text, **more):
 
 @contextmanager
 def openai_server():
-    """An OpenAI-compatible server: `replies` are (status, body, headers) or callables, the last one for ever."""
-    here = SimpleNamespace(replies=[(200, completion("fine"), {})], requests=[], at_once=0, most_at_once=0)
+    """An OpenAI-compatible server: `replies` are (status, body, headers) or callables, the last one for ever.
+
+    models: the names that it lists; None: it has no list.
+    """
+    here = SimpleNamespace(models=None, replies=[(200, completion("fine"), {})], requests=[], at_once=0, most_at_once=0)
     lock = threading.Lock()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if here.models is None or not self.path.endswith("/v1/models"):
+                return self.send_error(404)
+            data = json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in here.models]})
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(data.encode())
+
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:

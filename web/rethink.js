@@ -6,7 +6,7 @@ import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { element, setAttribute } from "./viewer/dom.mjs";
 import { Steering } from "./viewer/steering.mjs";
 import { Strip } from "./viewer/strip.mjs";
-import { Viewer, firstChoice, viewOf } from "./viewer/viewer.mjs";
+import { Viewer, firstChoice, summary, viewOf } from "./viewer/viewer.mjs";
 import { wrapInThinkLoop, wrapTitle } from "./wrap.mjs";
 
 const LOAD = "RethinkLoadTrajectory";
@@ -77,8 +77,10 @@ function notify(detail) {
   app.extensionManager.toast.add({ severity: "warn", summary: "Rethink", detail, life: 6000 });
 }
 
+const keyOfRun = ({ type, subfolder }) => `${type} ${subfolder}`;
+
 function runOf(reference) {
-  const key = `${reference.type} ${reference.subfolder}`;
+  const key = keyOfRun(reference);
   if (!runs.has(key)) {
     const shown = new Set([...everyNode(app.rootGraph)].map((node) => displays.get(node)?.run));
     for (const [other, run] of runs) if (!run.live && !shown.has(run)) runs.delete(other);
@@ -96,12 +98,13 @@ class Display {
   #best = -1;
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
   #steering = new Steering({ send: (order) => this.run.order(order), onleave: () => this.#strip.element.focus() });
+  #ending = element("p", { class: "rt-ending", role: "status" });
   #idle = element("div", { class: "rt-idle" }, "The turns of a run appear here, live while it goes on.");
-  element = element("div", { class: "rt rt-node" }, this.#idle, this.#strip.element, this.#steering.element);
+  #parts = [this.#strip.element, this.#steering.element, this.#ending];
+  element = element("div", { class: "rt rt-node" }, this.#idle, this.#parts);
 
   constructor() {
-    setAttribute(this.#strip.element, "hidden", true);
-    setAttribute(this.#steering.element, "hidden", true);
+    for (const part of this.#parts) setAttribute(part, "hidden", true);
   }
 
   get selected() {
@@ -116,6 +119,8 @@ class Display {
     this.#best = firstChoice(view);
     setAttribute(this.#idle, "hidden", true);
     setAttribute(this.#strip.element, "hidden", false);
+    setAttribute(this.#ending, "hidden", Boolean(view.live));
+    this.#ending.replaceChildren(...summary(view));
     this.#strip.show(view, this.#selected);
     this.#steering.show(view, this.#selected);
   }
@@ -124,8 +129,7 @@ class Display {
     this.run = null;
     this.#idle.textContent = "The record of this run is no longer in its folder.";
     setAttribute(this.#idle, "hidden", false);
-    setAttribute(this.#strip.element, "hidden", true);
-    setAttribute(this.#steering.element, "hidden", true);
+    for (const part of this.#parts) setAttribute(part, "hidden", true);
   }
 
   select(index) {
@@ -174,9 +178,9 @@ function refresh(run) {
   if (large?.run === run) large.viewer.show(run.view);
 }
 
-/** A run has ended, or is opened from history. */
+/** A run has ended, or is opened from history; of several, the last, as while they went on. */
 function showOutput(node, output) {
-  const [reference] = output?.rethink_run ?? [];
+  const reference = output?.rethink_run?.at(-1);
   if (reference && node) showRun(node, reference);
 }
 
@@ -231,7 +235,7 @@ function followChoice(node) {
 
 /** A run goes on: {node, run, record, next, waiting}. */
 function began({ node, run: reference, record, next, waiting, phase = "editing", workflow }) {
-  if (workflow && workflow !== app.rootGraph.id) return; // of another tab, whose nodes have the same ids
+  if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
   const run = runOf(reference);
   run.record = record;
   run.live = { next: next ?? upcoming(record), waiting, phase };
@@ -268,8 +272,8 @@ const EVENTS = {
     run.record.steps[index] = step;
     run.record.best = best;
   },
-  next(run, { turn, prompt, prompt_by, waiting }) {
-    run.live = { next: { turn, prompt, prompt_by }, waiting, phase: "editing" };
+  next(run, { turn, prompt, prompt_by, ends, waiting }) {
+    run.live = { next: { turn, prompt, prompt_by, ends }, waiting, phase: "editing" };
   },
   ended(run, { best, chosen, stopped, message }) {
     Object.assign(run.record, { best, chosen, stopped, message });
@@ -278,8 +282,8 @@ const EVENTS = {
 };
 
 async function takeIn(name, detail) {
-  const run = runOf(detail.run);
-  if (!run.live) return;
+  const run = runs.get(keyOfRun(detail.run));
+  if (!run?.live) return; // of another workflow, or long over
   await EVENTS[name](run, detail);
   refresh(run);
 }
@@ -326,8 +330,11 @@ app.registerExtension({
     for (const name of Object.keys(EVENTS)) {
       api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));
     }
-    for (const name of ["reconnected", "execution_error", "execution_interrupted"])
-      api.addEventListener(name, findRunning);
+    api.addEventListener("reconnected", findRunning);
+    api.addEventListener("status", () => {
+      // Of the queue, and told to every page: a loop may have been cut off.
+      if ([...runs.values()].some((run) => run.live)) findRunning();
+    });
   },
   nodeCreated(node) {
     if (NODES.includes(node.comfyClass)) addDisplay(node);

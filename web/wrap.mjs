@@ -13,7 +13,8 @@ const SPACE = 60;
 export function wrapInThinkLoop(app, notify) {
   const { canvas } = app;
   const { graph } = canvas;
-  const nodes = [...canvas.selectedItems].filter((item) => item.inputs && item.outputs);
+  const items = [...canvas.selectedItems].flatMap((item) => item.nodes ?? item); // a group stands for its nodes
+  const nodes = [...new Set(items)].filter((item) => item.inputs && item.outputs);
   const found = explore(graph, nodes);
   if (typeof found === "string") return notify(found);
   graph.beforeChange();
@@ -30,7 +31,7 @@ export function wrapInThinkLoop(app, notify) {
   }
 }
 
-/** Where the picture goes in and out of the selection, and who in it takes the prompt and the seed; or what is missing. */
+/** Where the picture, the text and the seed go in, and the edited picture out of the selection; or what is missing. */
 function explore(graph, nodes) {
   const within = new Set(nodes.map((node) => node.id));
   const entering = nodes.flatMap((node) =>
@@ -38,10 +39,12 @@ function explore(graph, nodes) {
   );
   const fromOutside = entering.filter(({ link }) => link && !within.has(link.origin_id));
   const sources = fromOutside.filter(({ type }) => type === "IMAGE");
-  const origins = new Set(sources.map(({ link }) => `${link.origin_id} ${link.origin_slot}`));
-  const open = entering.filter(({ type, link }) => type === "IMAGE" && !link);
-  if (origins.size > 1) return "Several pictures go into the selection; select nodes that one picture goes into.";
-  if (!origins.size && open.length !== 1) return "No picture goes into the selection; select the nodes that edit it.";
+  if (sources.some(({ link }) => !isFrom(sources[0], link)))
+    return "Several pictures go into the selection; select nodes that one picture goes into.";
+  const fed = new Set(entering.filter(({ type, link }) => type === "IMAGE" && link).map(({ node }) => node));
+  const open = entering.filter(({ node, type }) => type === "IMAGE" && !fed.has(node));
+  if (!sources.length && open.length !== 1)
+    return "No picture goes into the selection; select the nodes that edit it, without the one that brings it.";
 
   const leaving = nodes.flatMap((node) =>
     node.outputs.map((output, slot) => {
@@ -54,9 +57,12 @@ function explore(graph, nodes) {
   const ends = results.length ? results : pictures.filter(({ links }) => !links.length);
   if (ends.length !== 1) return "The selection must make one picture; select up to the node that makes the edited one.";
 
-  const texts = fromOutside.filter(({ type }) => type === "STRING");
-  return { sources: sources.length ? sources : open, edited: ends[0], texts, nodes };
+  const texts = fromOutside.filter(({ node, type }) => type === "STRING" && !isNegative(graph, node));
+  const seeds = fromOutside.filter(({ node, slot }) => SEEDS.includes(node.inputs[slot].widget?.name));
+  return { sources: sources.length ? sources : open, edited: ends[0], texts, seeds, nodes };
 }
+
+const isFrom = ({ link }, other) => link.origin_id === other.origin_id && link.origin_slot === other.origin_slot;
 
 function add(graph, kind) {
   const node = LiteGraph.createNode(kind);
@@ -82,16 +88,29 @@ function place(graph, nodes) {
 }
 
 function wire(graph, { sources, edited }, open, close) {
-  const [{ link }] = sources;
-  if (link) graph.getNodeById(link.origin_id).connect(link.origin_slot, open, slotOf(open.inputs, "image"));
-  for (const { node, slot } of sources) open.connect(slotOf(open.outputs, "image"), node, slot);
-  for (const out of edited.outside) {
-    close.connect(slotOf(close.outputs, "image"), graph.getNodeById(out.target_id), out.target_slot);
+  lead(graph, sources, open, "image", "image");
+  for (const { target_id, target_slot } of edited.outside) {
+    const [target, slot] = [graph.getNodeById(target_id), slotOf(close.outputs, "image")];
+    if (target) close.connect(slot, target, target_slot);
+    else graph.outputs[target_slot].connect(close.outputs[slot], close); // it leaves the subgraph
   }
   edited.node.connect(edited.slot, close, slotOf(close.inputs, "edited"));
   open.connect(slotOf(open.outputs, "loop"), close, slotOf(close.inputs, "loop"));
   const thinker = graph.nodes.find((node) => node.outputs?.some(isThinker)) ?? thinkerBelow(graph, open);
   thinker.connect(thinker.outputs.findIndex(isThinker), open, slotOf(open.inputs, "thinker"));
+}
+
+/** What the first of `inputs` is given goes to Open's `input`, and to all that are given the same goes Open's `output`. */
+function lead(graph, inputs, open, input, output) {
+  const [first] = inputs;
+  const same = inputs.filter(({ link }) => !link || isFrom(first, link));
+  if (first?.link) {
+    const { origin_id, origin_slot } = first.link;
+    const [origin, slot] = [graph.getNodeById(origin_id), slotOf(open.inputs, input)];
+    if (origin) origin.connect(origin_slot, open, slot);
+    else graph.inputs[origin_slot].connect(open.inputs[slot], open); // it comes into the subgraph
+  }
+  for (const { node, slot } of same) open.connect(slotOf(open.outputs, output), node, slot);
 }
 
 const isThinker = ({ type }) => type === "RETHINK_THINKER";
@@ -103,14 +122,11 @@ function thinkerBelow(graph, open) {
 }
 
 /** Hand prompt and seed of every turn to the nodes that take them. Returns what the user should look at. */
-function tell(graph, { nodes, texts }, open) {
+function tell(graph, { nodes, texts, seeds }, open) {
   for (const { node, slot } of inputsNamed(nodes, SEEDS)) open.connect(slotOf(open.outputs, "seed"), node, slot);
-  if (texts.length) {
-    const [{ link }] = texts;
-    graph.getNodeById(link.origin_id).connect(link.origin_slot, open, slotOf(open.inputs, "instruction"));
-    texts.forEach(({ node, slot }) => open.connect(slotOf(open.outputs, "prompt"), node, slot));
-    return "";
-  }
+  lead(graph, seeds, open, "seed", "seed");
+  lead(graph, texts, open, "instruction", "prompt");
+  if (texts.length) return "";
   const written = inputsNamed(nodes, TEXTS).filter(({ node }) => !isNegative(graph, node));
   const [first] = [...written].sort((a, b) => Number(!a.widget.value) - Number(!b.widget.value));
   if (!first) return "No node of the selection takes a prompt; connect the loop's “prompt” to the one that should.";
@@ -134,8 +150,8 @@ function inputsNamed(nodes, names) {
 
 function isNegative(graph, node) {
   const links = node.outputs.flatMap((output) => output.links ?? []).map((id) => graph.getLink(id));
-  const targets = links.map((link) => graph.getNodeById(link.target_id).inputs[link.target_slot].name);
-  return targets.length > 0 && targets.every((name) => name.startsWith("negative"));
+  const targets = links.map(({ target_id, target_slot }) => graph.getNodeById(target_id)?.inputs[target_slot].name);
+  return targets.length > 0 && targets.every((name) => name?.startsWith("negative"));
 }
 
 const slotOf = (slots, name) => slots.findIndex((slot) => slot.name === name);

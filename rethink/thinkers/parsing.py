@@ -16,10 +16,10 @@ LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
 LONGEST_SCORE = 2_000
 
-_UNCLOSED = "reasoning not closed"
-_NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?:/10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
+_UNCLOSED = "reasoning not closed (cut off at max_tokens?)"
+_NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?: ?/ ?10| out of 10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
-_FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=]\s*["\']?{_NUMBER}["\']?\s*(?=[,;\n}}]|$)', re.IGNORECASE)
+_FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=：]\s*["\']?{_NUMBER}["\']?\s*(?=[,;，；\n}}]|$)', re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|score|answer|checklist)>", re.IGNORECASE)
@@ -61,6 +61,7 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores = None
         prompt = _block(verdict, "answer", notes)
+        reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # told in the open
     checklist = _checklist(verdict, demands, notes)
     _check_order(verdict, notes)
     prompt = _prompt(prompt, notes)
@@ -202,7 +203,7 @@ def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
         plain = None
     if isinstance(plain, dict) and set(plain) == {"semantic", "quality"} and all(map(_is_score, plain.values())):
         return float(plain["semantic"]), float(plain["quality"])
-    text = _COMMENT.sub("", text).strip()
+    text = _COMMENT.sub("", text).replace("**", "").strip()
     if pair := _PAIR.fullmatch(text):
         notes.add("scores as a list")
         return float(pair[1]), float(pair[2])
@@ -235,8 +236,11 @@ def _whole_json(verdict: str) -> dict | None:
         whole = json.loads(text, object_pairs_hook=_no_doubles)
     except (ValueError, RecursionError):
         return None
-    if isinstance(whole, dict) and isinstance(whole.get("score"), dict):
-        whole = {**whole, **whole["score"]}
+    score = whole.get("score") if isinstance(whole, dict) else None
+    if isinstance(score, list) and len(score) == 2:
+        score = dict(zip(("semantic", "quality"), score))
+    if isinstance(score, dict):
+        whole = {**whole, **score}
     return whole if isinstance(whole, dict) and {"semantic", "quality"} <= set(whole) else None
 
 
@@ -244,7 +248,7 @@ def _checklist(verdict: str, demands: Sequence[str], notes: _Notes) -> tuple[Dem
     if not demands:
         return ()
     said: dict[int, set[bool]] = {}
-    for number, word in _VERDICT.findall(_block(verdict, "checklist", notes)):
+    for number, word in _VERDICT.findall(_block(verdict, "checklist", notes).replace("**", "")):
         said.setdefault(int(number), set()).add(word.lower() == "yes")
     if set(said) != set(range(1, len(demands) + 1)) or any(len(words) > 1 for words in said.values()):
         notes.add("checklist incomplete")
@@ -262,6 +266,8 @@ def _check_order(verdict: str, notes: _Notes) -> None:
 
 def _prompt(text: str, notes: _Notes) -> str:
     prompt = " ".join(text.split())
+    if prompt.count('"') == 2 and prompt[0] == prompt[-1] == '"':
+        prompt = prompt[1:-1]
     if len(prompt) > LONGEST_PROMPT or _TAG.search(prompt):
         notes.add("next prompt unusable")
         return ""

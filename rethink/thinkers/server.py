@@ -5,6 +5,7 @@ error, a log or a record.
 """
 
 import base64
+import difflib
 import io
 import os
 import re
@@ -21,6 +22,7 @@ from ..images import to_pil
 from .protocol import Messages, OnToken, Request, ThinkerError, shown
 
 POLL = 0.1  # seconds between two looks whether the user has cancelled
+NAMED = 5  # models of a server that are named to a user who asked for another
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a retry, doubling from one to the next
 _PASSING = (408, 409, 425, 429)  # and everything from 500 on
 # What some models refuse, and what they want instead.
@@ -57,6 +59,7 @@ class ServerChat:
                 raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
         self._timeout, self._retries, self.concurrency, self._pause = timeout, retries, concurrency, pause
         self._left_out: dict[str, str | None] = {}  # what this model has refused
+        self._key()  # one that is not set is better missed now than when the first edit has been made
 
     def chat(
         self,
@@ -97,6 +100,8 @@ class ServerChat:
         if self._key_variable and not key.strip():
             # The name is not repeated: it may be a key that was pasted into the wrong field.
             raise RethinkError("key_variable: no environment variable of that name is set; set it, or leave this empty.")
+        if not (key.strip().isascii() and key.strip().isprintable()):
+            raise RethinkError("key_variable: what it names holds a character that is in no key; copy the key once more.")
         return key.strip()
 
     def _client(self, key: str) -> Any:
@@ -111,14 +116,16 @@ class ServerChat:
     ) -> str | ThinkerError:
         body = {"model": self.name, "messages": _with_pictures(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
-        for attempt in range(self._retries + 1):
-            fault = self._try(client, body)
-            if isinstance(fault, str):
-                return fault
+        attempt = 0
+        while isinstance(fault := self._try(client, body), _Fault):
+            if fault.at_once:
+                continue
             if not fault.may_pass or attempt == self._retries:
                 break
-            if not fault.at_once:
-                self._pause(fault.wait if fault.wait is not None else min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
+            self._pause(fault.wait if fault.wait is not None else min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
+            attempt += 1
+        else:
+            return fault
         tries = f" (after {attempt + 1} tries)" if attempt else ""
         where = f"{self.name} at {self._base_url}"
         return ThinkerError(_without(key, f"thinker: {where}: {fault.said}{tries}."))
@@ -128,39 +135,59 @@ class ServerChat:
         sent = {self._left_out.get(name, name): value for name, value in body.items()}
         sent.pop(None, None)
         try:
-            return _text_of(client.chat.completions.create(**sent))
+            choice = client.chat.completions.create(**sent).choices[0]
+            text = _text_of(choice.message)
+            if getattr(choice, "finish_reason", None) == "length" and not choice.message.content:
+                return _Fault(f"reasoned until max_tokens ({body['max_tokens']}) were used up; raise max_tokens")
+            return text
         except openai.APITimeoutError:
             return _Fault(f"no answer within {self._timeout:g} s", may_pass=True)
         except openai.APIConnectionError as error:
             return _Fault(f"cannot be reached ({_root(error)}); is the server running, and the address right?", may_pass=True)
         except openai.APIStatusError as error:
-            return self._status_fault(error, sent)
+            return self._status_fault(client, error, sent)
         except (openai.OpenAIError, ValueError, AttributeError, TypeError, IndexError, KeyError):
             return _Fault("the answer is no chat completion (a web page, or cut off); check the address", may_pass=True)
 
-    def _status_fault(self, error: Any, sent: dict[str, Any]) -> "_Fault":
+    def _status_fault(self, client: Any, error: Any, sent: dict[str, Any]) -> "_Fault":
         code, said = error.status_code, _excerpt(error)
         refused = next((n for n in _REFUSED if code in (400, 422) and n in sent and re.search(rf"\b{n}\b", said)), None)
         if refused is not None:
             self._left_out[refused] = _REFUSED[refused]
-            return _Fault(f"refuses {refused}", may_pass=True, at_once=True)
+            return _Fault(f"refuses {refused}", at_once=True)
         if code in (401, 403):
             return _Fault(f"refuses the key ({code}); check the environment variable that key_variable names")
+        if code in (400, 404):
+            said += self._models(client, code)
         may_pass = code in _PASSING or code >= 500
         return _Fault(f"error {code}: {said}", may_pass=may_pass, wait=_retry_after(error.response.headers))
 
 
+    def _models(self, client: Any, code: int) -> str:
+        """What a server that knows no such model has instead, or none of this address, as the rest of a sentence."""
+        openai = require("openai")
+        try:
+            names = [model.id for model in client.models.list()]
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError):
+            return "; is the address right? Most end in /v1" if code == 404 else ""
+        if not names or any(name == self.name or name.endswith(f"/{self.name}") for name in names):
+            return ""
+        return f"; it has {', '.join(difflib.get_close_matches(self.name, names, NAMED, 0))}"
+
+
 class _Fault:
-    """Why there is no answer: may_pass, so that another try makes sense; wait: seconds, as the server asks."""
+    """Why there is no answer. may_pass: another try makes sense, after `wait` seconds where the server asks for that;
+    at_once: it is not even counted, as what was refused is left out of it."""
 
     def __init__(self, said: str, *, may_pass: bool = False, wait: float | None = None, at_once: bool = False):
         self.said, self.may_pass, self.wait, self.at_once = said, may_pass, wait, at_once
 
 
-def _text_of(completion: Any) -> str:
-    """The text of a chat completion; reasoning that the server took apart is put back before it."""
-    message = completion.choices[0].message
+def _text_of(message: Any) -> str:
+    """The text of a chat completion's message; reasoning that the server took apart is put back before it."""
     text = message.content or ""
+    if isinstance(text, list):  # in parts, as Mistral's reasoning models answer
+        text = "".join(part["text"] for part in text if part["type"] == "text")
     reasoning = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
     if not isinstance(text, str):
         raise TypeError("content")
@@ -201,6 +228,8 @@ def _retry_after(headers: Any) -> float | None:
 
 def _excerpt(error: Any) -> str:
     body = error.body
+    if isinstance(body, list) and body:  # as Gemini says it
+        body = body[0].get("error", body[0]) if isinstance(body[0], dict) else body[0]
     told = body.get("message", body) if isinstance(body, dict) else body
     return re.sub(r"<[^>]{0,200}>|\s+", " ", str(told or ""))[:300].strip() or "nothing said"
 
@@ -225,7 +254,7 @@ def _checked_url(url: str) -> str:
         raise RethinkError("base_url: is no address; give for example http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query:  # nothing secret may get into a record
         raise RethinkError("base_url: no key, name or password belongs into the address; name it in key_variable.")
-    return url.strip()
+    return url.strip().rstrip("/").removesuffix("/chat/completions")  # as manuals print it
 
 
 def _checked_variable(name: str) -> str:

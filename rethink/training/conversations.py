@@ -85,17 +85,23 @@ def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversa
 
 
 def scored(trajectory: Trajectory) -> list[Step]:
-    """Of every turn the candidate that went on, up to the first turn that has no scores."""
+    """Of every turn the candidate that went on, up to the first turn that has no scores to learn."""
     turns: dict[int, list[Step]] = defaultdict(list)
     for step in trajectory.steps:
         turns[step.turn].append(step)
     found = []
     for turn in sorted(turns):
         steps = [step for step in turns[turn] if step.critique.reasoning and verdict_of(step).overall is not None]
+        steps = [step for step in steps if not _overlooks(step)]
         if not steps:
             break
         found.append(max(steps, key=score_of))
     return found
+
+
+def _overlooks(step: Step) -> bool:
+    """Whether the critic liked an edit that has changed nothing: no example to learn from."""
+    return step.preservation.unchanged and verdict_of(step).semantic >= 5
 
 
 def verdict_of(step: Step) -> Critique:

@@ -8,6 +8,7 @@ trl trains; what a model sees is put together by the very code that asks it late
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import shutil
 import sys
@@ -60,11 +61,10 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
     """Trains the chat's model on a sequence of Conversations and returns it, adapters merged.
 
     conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
-    run that finds one goes on from it. Raises RethinkError for a model that the recipe does not fit.
+    run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that the recipe does not fit.
     """
     trl = require("trl")
-    from transformers.trainer_utils import get_last_checkpoint
-
+    last = _last_checkpoint(work, recipe)
     model, length = chat.module, length or len(conversations)
     if not recipe.see:
         freeze_eyes(model)
@@ -85,9 +85,21 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
         processing_class=chat.tokenizer,
     )
     trainer.add_callback(_ending(clock, recipe, trainer.accelerator))
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.is_dir() else None)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     return trained.merge_and_unload() if recipe.lora else trained
+
+
+def _last_checkpoint(work: Path, recipe: Recipe) -> Path | None:
+    """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run."""
+    trained = {"lora": recipe.lora, "see": recipe.see}  # other weights are trained where one of them differs
+    found = work / "trained.json"
+    whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
+    if whole and found.is_file() and (before := json.loads(found.read_text(encoding="utf-8"))) != trained:
+        raise RethinkError(f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder.")
+    work.mkdir(parents=True, exist_ok=True)
+    found.write_text(json.dumps(trained), encoding="utf-8")
+    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
 def freeze_eyes(model: nn.Module) -> None:
@@ -212,9 +224,9 @@ def _ending(clock: Clock, recipe: Recipe, accelerator) -> Any:
 def _adapted(model: nn.Module, recipe: Recipe) -> nn.Module:
     """The model with adapters on every linear layer, of the language model alone where its eyes are frozen."""
     peft = require("peft")
-    language = "" if recipe.see else r".*language_model\."
-    names = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)} - {"lm_head"}
-    targets = rf"{language or '.*'}.*({'|'.join(sorted(names))})"
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
+    # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
+    targets = [name for name in linear if recipe.see or ".language_model." in name]
     return peft.get_peft_model(model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets))
 
 

@@ -58,15 +58,22 @@ def thinker():
 def page(request, server, browser):
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.canvas_kind, page.problems = request.param, []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(server.address)
-    ready(page)
+    page = opened(server, browser)
+    page.canvas_kind = request.param
     yield page
     page.close()
     server.post("/interrupt", {})
     assert page.problems == []
+
+
+def opened(server, browser):
+    """A page of its own: the server takes two of them for two clients."""
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(server.address)
+    ready(page)
+    return page
 
 
 def ready(page):
@@ -196,6 +203,50 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
 
+@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, browser, page, thinker):
+    links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
+    kind, pos, values = THINK["edit"]
+    build(page, thinker, {**THINK, "edit": [kind, pos, {**values, "turns": 2, "seed": 7}]}, links)
+    workflow = page.evaluate("app.rootGraph.serialize()")
+    page.evaluate("app.queuePrompt(0)")
+    page.get_by_label("The next prompt").first.wait_for(timeout=60_000)
+    other = opened(server, browser)
+    other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    text = other.get_by_label("The next prompt").first
+    text.wait_for(timeout=30_000)
+    page.close()
+    text.fill("once more")
+    other.get_by_role("button", name="Go on").first.click()
+    turn(other, 2).first.wait_for(timeout=60_000)
+    other.get_by_text("All turns used").first.wait_for(timeout=30_000)
+    assert [step["prompt"] for step in ended(server)["steps"]][1] == "once more" and other.problems == []
+    other.close()
+
+
+@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+def test_every_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(server, browser, page, thinker):
+    loop = {
+        "open": ["RethinkThinkLoopOpen", [350, 0], {"instruction": "make the circle blue", "seed": 11}],
+        "edit": ["RethinkSampleEdit", [700, 0], {"steps": 300}],
+        "close": ["RethinkThinkLoopClose", [1050, 0], {}],
+    }
+    links = [["thinker", "thinker", "open", "thinker"], ["scene", "image", "open", "image"], ["open", "loop", "close", "loop"]]
+    links += [["open", "image", "edit", "image"], ["open", "prompt", "edit", "instruction"], ["edit", "image", "close", "edited"]]
+    build(page, thinker, loop, links)
+    workflow = page.evaluate("app.rootGraph.serialize()")
+    other = opened(server, browser)
+    other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    page.evaluate("app.queuePrompt(0)")
+    for each in (page, other):
+        each.locator(".rt-status:visible", has_text="Turn 2 of 5 · editing").wait_for(timeout=60_000)
+    server.post("/interrupt", {})
+    for each in (page, other):
+        each.get_by_text("Not finished").wait_for(timeout=30_000)
+    assert other.problems == []
+    other.close()
+
+
 def newest(server):
     return list(server.json("/history?max_items=1").values())[-1]
 
@@ -271,9 +322,75 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     # As from the history: the workflow is loaded anew, then what its job has put out is handed over.
     page.evaluate(as_new)
     outside.wait_for(state="detached")
-    page.evaluate("outputs => { app.nodeOutputs = outputs; }", first["outputs"])
+    earlier = {"filename": "trajectory.json", "subfolder": "of/another/picture", "type": "output"}
+    outputs = {node: {name: [earlier, *shown] for name, shown in o.items()} for node, o in first["outputs"].items()}
+    page.evaluate("outputs => { app.nodeOutputs = outputs; }", outputs)
     outside.wait_for(timeout=30_000)
     page.wait_for_function(SHOWS_A_RUN_INSIDE)
+
+
+LINKS = """() => [...app.canvas.graph.links.values()].map((link) => {
+    const graph = app.canvas.graph;
+    const [from, to] = [link.origin_id, link.target_id].map((id) => graph.getNodeById(id));
+    const [out, into] = [(from ?? graph.inputNode).type, (to ?? graph.outputNode).type];
+    const names = [(from?.outputs ?? graph.inputs)[link.origin_slot].name, (to?.inputs ?? graph.outputs)[link.target_slot].name];
+    return [from ? out : 'rim', names[0], to ? into : 'rim', names[1]].join(' ').replaceAll('Rethink', '');
+}).sort()"""
+
+
+@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_is_told(page, thinker):
+    links = [["edit", "image", "preview", "images"], ["scene", "instruction", "edit", "instruction"]]
+    nodes = "const [scene, edit] = ['Scene', 'SampleEdit'].map((kind) => app.rootGraph.nodes.find((n) => n.type === `Rethink${kind}`));"
+    select = f"() => {{ {nodes} app.canvas.deselectAll(); app.canvas.selectItems(%s); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }}"
+    build(page, thinker, SAMPLE, links)
+    before = page.evaluate(LINKS)
+    page.evaluate(select % "[scene, edit]")  # the picture that is brought is none to go into another input
+    page.get_by_text("No picture goes into the selection").wait_for(timeout=10_000)
+    assert page.evaluate(LINKS) == before
+
+    group = "(() => { const group = new LiteGraph.LGraphGroup('edit'); app.rootGraph.add(group); group.resizeTo([edit]); group.recomputeInsideNodes(); return [group]; })()"
+    page.evaluate(select % group)
+    assert "SampleEdit image ThinkLoopClose edited" in page.evaluate(LINKS)
+
+    native = {
+        "image": ["LoadImage", [0, 0], {}], "encode": ["VAEEncode", [300, 0], {}], "sample": ["KSampler", [600, 0], {}],
+        "do": ["CLIPTextEncode", [300, 200], {}], "not": ["CLIPTextEncode", [300, 400], {}], "decode": ["VAEDecode", [900, 0], {}],
+        "words": ["PrimitiveStringMultiline", [0, 200], {}], "no": ["PrimitiveStringMultiline", [0, 400], {}],
+    }  # fmt: skip
+    wires = [["image", "IMAGE", "encode", "pixels"], ["encode", "LATENT", "sample", "latent_image"]]
+    wires += [["do", "CONDITIONING", "sample", "positive"], ["not", "CONDITIONING", "sample", "negative"]]
+    wires += [["words", "STRING", "do", "text"], ["no", "STRING", "not", "text"], ["sample", "LATENT", "decode", "samples"]]
+    page.evaluate(BUILD, [native, wires])
+    page.evaluate("""() => {
+        const kinds = ['VAEEncode', 'KSampler', 'CLIPTextEncode', 'VAEDecode'];
+        app.canvas.selectItems(app.rootGraph.nodes.filter((node) => kinds.includes(node.type)));
+        app.extensionManager.command.execute('Rethink.WrapInThinkLoop');
+    }""")
+    told = [link for link in page.evaluate(LINKS) if "STRING" in link or "prompt" in link]
+    assert told == [
+        "PrimitiveStringMultiline STRING CLIPTextEncode text", "PrimitiveStringMultiline STRING ThinkLoopOpen instruction",
+        "ThinkLoopOpen prompt CLIPTextEncode text",
+    ], "what shall not be seen stays as it is"  # fmt: skip
+
+    build(page, thinker, SAMPLE, links)
+    page.evaluate(f"() => {{ {nodes} app.rootGraph.convertToSubgraph(new Set([edit])); }}")
+    page.evaluate("() => { const [node] = app.rootGraph.nodes.filter((n) => n.subgraph); app.canvas.openSubgraph(node.subgraph, node); }")
+    page.wait_for_timeout(500)
+    page.evaluate("() => { app.canvas.selectItems(app.canvas.graph.nodes); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }")
+    assert page.evaluate(LINKS) == [
+        "LoadThinker thinker ThinkLoopOpen thinker",
+        "SampleEdit image ThinkLoopClose edited",
+        "ThinkLoopClose image rim image",
+        "ThinkLoopOpen image SampleEdit image",
+        "ThinkLoopOpen loop ThinkLoopClose loop",
+        "ThinkLoopOpen prompt SampleEdit instruction",
+        "ThinkLoopOpen seed SampleEdit seed",
+        "rim editor SampleEdit editor",
+        "rim image ThinkLoopOpen image",
+        "rim instruction ThinkLoopOpen instruction",
+        "rim seed ThinkLoopOpen seed",
+    ]
 
 
 SAME_SEEDS = """() => app.rootGraph.nodes.flatMap((node) => node.widgets ?? [])

@@ -77,6 +77,7 @@ def fresh_host():
     """No progress reported, nothing loaded, nothing said, nothing interrupted."""
     utils.reports.clear()
     server.sent.clear()
+    server.addressees.clear()
     server.texts.clear()
     model_management.loaded.clear()
     yield

@@ -50,6 +50,20 @@ class Paint(io.ComfyNode):
         return io.NodeOutput(cls.painter.edit(SimpleNamespace(images=image), [prompt] * rows, seeds))
 
 
+class Spread(io.ComfyNode):
+    """A batch as a list."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            "Spread", "Spread", "test", inputs=[io.Image.Input("image")], outputs=[io.Image.Output("one", is_output_list=True)]
+        )
+
+    @classmethod
+    def execute(cls, image):
+        return io.NodeOutput(list(image.split(1)))
+
+
 def given(thing, io_type="*"):
     """A node class that gives out `thing`."""
     name = f"Given{id(thing)}"
@@ -71,14 +85,14 @@ def make_thinker(part):
 def think(classes, results):
     """Runs Think While Edit (or, with `loop`, Open, Paint and Close) on things of the test."""
 
-    def think(thinker, loop=False, editor=None, source=SOURCE, extra=(), **inputs):
+    def think(thinker, loop=False, editor=None, source=SOURCE, extra=(), also=Given, **inputs):
         things = {
             "1": (editor or Painter(), "RETHINK_EDITOR"),
             "2": (thinker, "RETHINK_THINKER"),
             "3": (source, "IMAGE"),
         }
         nodes = {node: given(*thing) for node, thing in things.items()}
-        known = {**classes, "Paint": Paint, **{cls.__name__: cls for cls in nodes.values()}}
+        known = {**classes, "Paint": Paint, "Spread": Spread, **{cls.__name__: cls for cls in [*nodes.values(), also]}}
         prompt = {node: {"class_type": cls.__name__, "inputs": {}} for node, cls in nodes.items()}
         common = {"thinker": ["2", 0], "image": ["3", 0], "instruction": "make it red", "seed": 0, **inputs}
         if loop:
@@ -142,6 +156,15 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert told("ended")[0]["stopped"] == "accepted" and told("ended")[0]["best"] == 1
 
 
+@pytest.mark.parametrize(("workflow", "told"), [("workflow", None), ("", "client")])
+def test_every_page_is_told_of_a_workflow_and_a_program_of_its_own_prompt(
+    think, make_thinker, monkeypatch, workflow, told
+):
+    monkeypatch.setitem(server.workflow["extra_pnginfo"], "workflow", {"id": workflow})
+    think(make_thinker(said(9, 9)))
+    assert set(server.addressees) == {told}
+
+
 @BOTH
 def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thinker, part, loop):
     whole = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/whole")
@@ -164,6 +187,22 @@ def test_a_cancelled_run_goes_on_where_it_was_and_ends_the_same(think, make_thin
     assert [step.score for step in again.steps] == [step.score for step in whole.trajectory.steps]
     other = think(make_thinker(chat=Looks()), loop, turns=5, prefix="rethink/cut")
     assert other.trajectory.folder.name == "cut_00002_"  # what has ended is left alone
+
+
+def test_the_seed_of_a_new_node_stays_so_that_queueing_again_goes_on(classes):
+    for node in ("RethinkThinkWhileEdit", "RethinkThinkLoopOpen"):
+        assert classes[node].describe()["input"]["required"]["seed"][1]["control_after_generate"] == "fixed"
+
+
+@BOTH
+@pytest.mark.parametrize("file", ["trajectory.json", "source.png", "turn-0001-00.png"])
+def test_a_damaged_record_is_left_alone(think, make_thinker, results, loop, file):
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop)
+    damaged = results.output / "rethink" / "thinking_00001_" / file
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    assert think(make_thinker(said(9, 9)), loop).trajectory.folder.name == "thinking_00002_"
 
 
 @BOTH
@@ -271,6 +310,27 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
     assert [(data["turn"], data["prompt"], data["waiting"]) for data in told("next")] == [
         (2, "b", True), (2, "paint it blue", False), (3, "c", True), (3, "c", False), (4, "d", True),
     ], "the viewer shows by which prompt a turn is made"  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("pause", [False, True])
+def test_who_holds_the_run_is_asked_although_the_thinker_is_content(think, make_thinker, live, loop, pause):
+    def do(event, data):
+        if event == "phase" and data["turn"] == 1 and not pause:
+            return {"action": "hold"}
+        if event == "next" and data["waiting"]:
+            return {"action": "prompt", "prompt": "no, blue"} if data["turn"] == 2 else {"action": "go_on"}
+
+    slow = Says(said(9, 9, "b"))
+    answer = slow.chat
+    slow.chat = lambda *arguments, **options: (answer(*arguments, **options), time.sleep(0.1))[0]
+    person = Person(live, do)
+    person.start()
+    done = think(make_thinker(chat=slow), loop, turns=3, pause=pause)
+    prompts = ["make it red", "no, blue", "b"]
+    assert [step.prompt for step in done.trajectory.steps] == prompts[: 3 if pause else 2], "turns are a limit"
+    assert done.trajectory.stopped == "accepted"
+    assert [data["ends"] for data in told("next") if data["waiting"]] == ["accepted"] * (2 if pause else 1)
 
 
 @BOTH
@@ -386,6 +446,27 @@ def test_only_what_depends_on_open_is_done_again(think, make_thinker, classes, r
     assert all(node.split(".")[-1] in ("4", "5", "6") for node in done.outputs if "." in node)
 
 
+def test_a_list_of_edits_is_as_many_candidates(think, make_thinker, monkeypatch, part, RethinkError):
+    def body(image):
+        return {
+            "10": {"class_type": "Spread", "inputs": {"image": image}},
+            "6": {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["10", 0]}},
+        }
+
+    monkeypatch.setattr(Paint, "rows", [3])
+    done = think(make_thinker(said(2, 2, "b")), loop=True, turns=2, extra=body(["5", 0]))
+    assert [(step.turn, step.candidate) for step in done.trajectory.steps] == [(t, c) for t in (1, 2) for c in range(3)]
+    with pytest.raises(RethinkError, match="edited: the pictures of one turn must have the same size"):
+        part("nodes.think_loop")._candidates([SOURCE, SOURCE[:, 4:]])
+
+
+def test_a_loop_edits_one_picture_and_says_so(think, make_thinker, RethinkError):
+    spread = {"3": {"class_type": "Spread", "inputs": {"image": ["10", 0]}}}
+    many = given(SOURCE.repeat(2, 1, 1, 1), "IMAGE")
+    with pytest.raises(RethinkError, match="^image: takes one value, got a list of 2; Think While Edit makes a run of each"):
+        think(make_thinker(said(2, 2, "b")), loop=True, extra=spread | {"10": {"class_type": many.__name__, "inputs": {}}}, also=many)
+
+
 def test_a_graph_may_make_pictures_of_other_sizes(think, make_thinker, monkeypatch):
     class Grows(Painter):
         def edit(self, prepared, *arguments, **options):
@@ -449,7 +530,8 @@ def test_what_goes_around_a_loop_cannot_name_files_elsewhere(
     carried = {"run": {"filename": "trajectory.json", "subfolder": "../secret", "type": "output"}, "prompt": "p"}
     for reference in (carried, copy.deepcopy(carried) | {"run": carried["run"] | {"type": "models"}}):
         with pytest.raises(RethinkError, match="not in ComfyUI's folders"):
-            classes["RethinkThinkLoopOpen"].execute(make_thinker(""), SOURCE, "do", 0, carried=reference)
+            inputs = {"thinker": make_thinker(""), "image": SOURCE, "instruction": "do", "seed": 0, "carried": reference}
+            classes["RethinkThinkLoopOpen"].execute(**{name: [value] for name, value in inputs.items()})
 
 
 # Critique Edit
@@ -472,7 +554,7 @@ def test_critique_says_everything_once_for_every_picture(critique, make_thinker)
 
 
 def test_a_critique_without_scores_is_an_error_and_no_score(critique, make_thinker, part, RethinkError):
-    with pytest.raises(RethinkError, match="The answer: "):
+    with pytest.raises(RethinkError, match="^thinker: gave no scores, asked twice; try .* The answer: "):
         critique(make_thinker("I like it, 10/10"), SOURCE * 0)
     with pytest.raises(RethinkError, match="it is gone"):
         critique(make_thinker(part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")), SOURCE * 0)

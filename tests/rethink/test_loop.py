@@ -211,6 +211,20 @@ def test_a_person_may_change_the_prompt_or_end_the_run():
     assert end == Stop("human", chosen=0)
 
 
+def test_a_person_may_go_on_where_the_thinker_is_content_but_not_beyond_the_last_turn_nor_without_a_thinker():
+    asked = []
+
+    def steer(steps, following):
+        asked.append(following)
+        return Next("my way", "human")
+
+    steps, end = think(thinker(said(9, 9, "b")), steer=steer, turns=3)
+    assert [s.prompt for s in steps] == ["make it red", "my way", "my way"] and end == Stop("accepted")
+    assert asked == [Stop("accepted")] * 2
+    steps, end = think(thinker(gone()), steer=steer)
+    assert len(steps) == 1 and end.reason == "failed" and len(asked) == 2
+
+
 class Cancelled(BaseException):
     pass
 

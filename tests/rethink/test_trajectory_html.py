@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,10 +44,11 @@ def test_the_file_holds_the_record_and_every_picture_bit_for_bit(run, html):
 def test_every_module_of_the_view_is_inside_once(html):
     text = html.read_text(encoding="utf-8")
     assert not re.search(r"^(import|export) ", text, re.MULTILINE)
+    names = r"^(?:export )?(?:async )?(?:class|function\*?|const|let) (\w+)"
+    inside = re.findall(names, text, re.MULTILINE)
+    assert len(inside) == len(set(inside)), "two modules use a name for different things"
     for module in VIEWER.glob("*.mjs"):
-        first = re.search(r"^(?:export )?(?:class|function\*?|const) (\w+)", module.read_text(encoding="utf-8"), re.MULTILINE)
-        if first:
-            assert len(re.findall(rf"^(?:class|function\*?|const) {first[1]}\b", text, re.MULTILINE)) == 1, module.name
+        assert set(re.findall(names, module.read_text(encoding="utf-8"), re.MULTILINE)) <= set(inside), module.name
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(run, tmp_path):
@@ -85,6 +87,23 @@ def test_it_opens_on_the_best_turn_and_asks_for_nothing(page, run):
     assert page.locator("h1").inner_text() == run.instruction
     assert [mark.inner_text() for mark in page.locator(f"{SELECTED} ins").all()] != []
     assert all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+@needs_chromium
+def test_what_changed_far_into_a_long_prompt_is_in_sight(browser, tmp_path):
+    run = made_up_run(tmp_path / "run", turns=1, stopped="")
+    (step,) = run.steps
+    kept = "make the small circle at the top left of the picture red and leave all else as it is, " * 4
+    for turn, end in ((2, "please"), (3, "with its shadow too")):
+        run = run.with_step(replace(step, turn=turn, prompt=kept + end, image=run.image(step)))
+    write_html(run, tmp_path / "run.html")
+    page = opened(browser, tmp_path / "run.html")
+    frame = page.locator(f"{OPTION}[aria-posinset='3']")
+    (mark,), shown = frame.locator("ins").all(), frame.bounding_box()
+    assert mark.inner_text() == "with its shadow too" and "…" in frame.locator(".rt-prompt").inner_text()
+    assert mark.bounding_box()["y"] + mark.bounding_box()["height"] < shown["y"] + shown["height"]
+    assert (kept + "with its shadow too") in frame.get_attribute("aria-label"), "who does not see it hears all of it"
+    page.close()
 
 
 @needs_chromium
@@ -225,6 +244,10 @@ def test_a_frame_says_all_there_is_to_say_of_it(browser, html, tmp_path):
     assert marks.all_inner_texts() == ["nothing changed", "2 candidates"]
     upper, lower = (mark.bounding_box() for mark in marks.all())
     assert upper["y"] + upper["height"] <= lower["y"]
+    frame = page.locator("[role=option][aria-posinset='1']")
+    assert "nothing changed" in frame.get_attribute("aria-label")
+    struck = frame.locator(".rt-meter").first.evaluate("meter => getComputedStyle(meter).textDecorationLine")
+    assert struck == "line-through", "scores that do not count"
     page.close()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 sent: list[tuple[str, dict]] = []  # (event, data)
+addressees: list[str | None] = []  # of each; None: every page
 texts: list[str] = []  # on nodes
 served: dict[tuple[str, str], Callable] = {}  # (method, path) → handler
 running = ["prompt"]
@@ -13,6 +14,7 @@ workflow = {"extra_pnginfo": {"workflow": {"id": "workflow"}}}
 
 def send_sync(event, data, sid=None):
     sent.append((event, json.loads(json.dumps(data, allow_nan=False))))
+    addressees.append(sid)
 
 
 def send_progress_text(text, node_id, sid=None):

@@ -77,7 +77,8 @@ export function describe(record, turn, index) {
     verdict.semantic === null
       ? "no scores"
       : `semantic ${number(verdict.semantic)}, quality ${number(verdict.quality)}`;
+  const same = step.preservation.unchanged ? ", nothing changed" : "";
   const best = record.best === index ? ", best" : "";
   const candidate = turn.steps.length > 1 ? `, candidate ${step.candidate + 1} of ${turn.steps.length}` : "";
-  return `Turn ${turn.number}${candidate}${best}: ${scores}. Prompt: ${step.prompt}`;
+  return `Turn ${turn.number}${candidate}${best}${same}: ${scores}. Prompt: ${step.prompt}`;
 }

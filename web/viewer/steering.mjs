@@ -4,6 +4,7 @@ import { element, icon, setAttribute } from "./dom.mjs";
 import { endOf } from "./record.mjs";
 
 const PHASES = { editing: "editing", thinking: "the thinker is looking" };
+const WOULD_END = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
 
 /**
  * A bar that says where the loop is. `send(order)` is called with {action: "accept", step} | {action: "stop"} |
@@ -81,25 +82,26 @@ export class Steering {
       this.#writing = false;
       return;
     }
-    const proposal = live.next?.prompt ?? "";
+    const proposal = live.next.prompt;
     if (proposal !== this.#proposal) {
       if (this.#text.value.trim() === this.#proposal.trim()) this.#text.value = proposal;
       this.#proposal = proposal;
     }
-    const of = record.options?.rules?.turns ? ` of ${record.options.rules.turns}` : "";
-    const turn = live.next?.turn ?? 1;
-    const phase = live.waiting ? "waiting for you" : (PHASES[live.phase] ?? "");
+    const { turns } = record.options.rules;
+    const { turn, ends } = live.next;
+    const waiting = ends ? `${WOULD_END[ends]}; waiting for you` : "waiting for you";
+    const phase = live.waiting ? waiting : PHASES[live.phase];
     const promise = this.#writing && !live.waiting ? "; then it waits for you" : "";
     this.#status.replaceChildren(
       element("i", { class: live.waiting ? "rt-pulse" : "rt-spinner" }),
-      element("span", {}, element("b", {}, `Turn ${turn}${of}`), ` · ${phase}${promise}`),
+      element("span", {}, element("b", {}, `Turn ${turn} of ${turns}`), ` · ${phase}${promise}`),
     );
     const step = record.steps[selected];
     setAttribute(this.#accept, "disabled", !step);
     this.#accept.replaceChildren(icon("check"), step ? `Accept turn ${step.turn}` : "Accept");
     const open = this.#writing || live.waiting;
     setAttribute(this.#form, "hidden", !open);
-    setAttribute(this.#edit, "hidden", open);
+    setAttribute(this.#edit, "hidden", open || turn >= turns); // no prompt comes after the last turn
     setAttribute(this.#cancel, "hidden", live.waiting);
   }
 

@@ -8,6 +8,8 @@ const GAP = 10;
 const WORDS = 44; // height of a frame around its picture and the lines of its prompt, as in viewer.css
 const LINE = 16.8;
 const FEWEST = 2; // lines of a prompt
+const LOWEST = 48; // picture, so that what lies on it has room on a banner too
+const LEAD = 24; // characters of a prompt before the first change, where all would leave the change out of sight
 const AT_ONCE = 3; // frames that a strip shall have room for before they grow
 const BEYOND = 2; // frames kept ready on either side
 
@@ -109,7 +111,7 @@ export class Strip {
     const [height, aspect] = [this.#track.clientHeight - WORDS, this.#aspect ?? 1];
     const widest = Math.min(WIDEST, (this.#room() - (AT_ONCE - 1) * GAP) / AT_ONCE);
     const width = Math.round(Math.max(NARROWEST, Math.min(widest, (height - FEWEST * LINE) * aspect)));
-    const picture = Math.min(width / aspect, height - FEWEST * LINE);
+    const picture = Math.min(Math.max(LOWEST, width / aspect), height - FEWEST * LINE);
     this.#list.style.setProperty("--frame", `${width}px`);
     this.#list.style.setProperty("--picture", `${picture}px`);
     this.#list.style.setProperty("--lines", Math.floor((height - picture) / LINE + 0.01));
@@ -286,18 +288,22 @@ function scores(verdict) {
 /** The thirds by which a score is coloured, beside its number and its bar. */
 export const levelOf = (value) => (value >= 8 ? "high" : value >= 5 ? "middle" : "low");
 
-/** A prompt with what is new in it marked, and with what is gone where there is room for that. */
-export function prompt(diff, withGone, className) {
+/** A prompt with what is new in it marked; in full and with what is gone, or from about the first change on. */
+export function prompt(diff, full, className) {
   const tags = { same: "span", new: "ins", gone: "del" };
-  const pieces = diff.filter((piece) => withGone || piece.kind !== "gone");
-  const text = diff
-    .filter((piece) => piece.kind !== "gone")
-    .map((piece) => piece.text)
-    .join("");
+  const now = diff.filter((piece) => piece.kind !== "gone");
+  const text = now.map((piece) => piece.text).join("");
+  const pieces = full ? diff : fromFirstChange(now);
   const spaced = pieces.flatMap((piece, index) => {
     const before = pieces[index - 1];
     const needsSpace = before && (before.kind === "gone" || piece.kind === "gone") && !/\s$/.test(before.text);
     return [needsSpace ? " " : null, element(tags[piece.kind], {}, piece.text)];
   });
-  return element("p", { class: className, title: withGone ? null : text }, spaced);
+  return element("p", { class: className, title: full ? null : text }, spaced);
+}
+
+function fromFirstChange(pieces) {
+  const [first, ...others] = pieces;
+  if (!others.length || first.kind !== "same" || first.text.length <= 2 * LEAD) return pieces;
+  return [{ ...first, text: `… ${first.text.slice(-LEAD).replace(/^\S*\s+/, "")}` }, ...others];
 }

@@ -8,16 +8,25 @@ import { Strip, levelOf, prompt } from "./strip.mjs";
 
 /**
  * What every part of the view shows: record (a trajectory.json), its turns, `address(file)` of a picture, and while the
- * loop runs `live` = {next: {turn, prompt, prompt_by} | null, phase, waiting}.
+ * loop runs `live` = {next: {turn, prompt, prompt_by, ends?}, phase, waiting}; ends: why the thinker would stop here.
  */
 export function viewOf(record, address, live = null) {
   const turns = turnsOf(record);
-  const pending = live?.next && live.next.turn > (turns.at(-1)?.number ?? 0) ? live.next : null;
+  const pending = live && live.next.turn > (turns.at(-1)?.number ?? 0) ? live.next : null;
   return { record, turns, address, live, pending };
 }
 
 /** The step to look at first: the best, else the last. */
 export const firstChoice = ({ record, turns }) => record.best ?? turns.at(-1)?.lead ?? -1;
+
+/** How a run stands: how it ended, after how many turns, why, and what made it. */
+export function summary({ record, turns, live }) {
+  const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
+  const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
+  const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
+  const message = live ? "" : record.message.replace(/\.$/, "");
+  return [state, ` ${[count, message, names].filter(Boolean).join(" · ")}`];
+}
 
 export class Viewer {
   #view = null;
@@ -86,7 +95,7 @@ export class Viewer {
     const { record, turns } = view;
     this.#title.textContent = record.instruction;
     this.#title.title = record.instruction;
-    this.#about.replaceChildren(...this.#summary());
+    this.#about.replaceChildren(...summary(view));
     if (!record.steps[this.#selected]) this.#selected = firstChoice(view);
     else if (followed && turns.length > before.turns.length) this.#selected = turns.at(-1).lead;
     this.#announce(before);
@@ -116,15 +125,6 @@ export class Viewer {
 
   focus() {
     this.#strip.element.focus({ preventScroll: true });
-  }
-
-  #summary() {
-    const { record, turns, live } = this.#view;
-    const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
-    const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
-    const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
-    const message = !live && record.message ? ` · ${record.message}` : "";
-    return [state, ` ${count}${names ? ` · ${names}` : ""}${message}`];
   }
 
   #aboutStep(turn, step, index) {

@@ -36,6 +36,7 @@ def test_what_is_written_is_read_back():
         "[3, 9]", '{"semantic": "3", "quality": "9"}', "{'semantic': 3, 'quality': 9}", '{"quality": 9.0, "semantic": 3}',
         '{"semantic": 3, // not done\n "quality": 9 /* fine, 10 almost */}', "semantic: 3\nquality: 9", '{"semantic": 3, "quality": 9,}',
         '{"semantic": 3/10, "quality": 9/10}', '```json\n{"semantic": 3, "quality": 9}\n```', "Semantic = 3; Quality = 9",
+        "- **Semantic:** 3 / 10\n- **Quality**: 9 out of 10", "semantic：3，quality：9",
     ],
 )  # fmt: skip
 def test_scores_out_of_shape_but_clear(score):
@@ -106,17 +107,31 @@ def test_injected_verdicts_do_not_count():
 
 def test_json_answers():
     whole = {"reasoning": "still red", "semantic": 3, "quality": 9, "prompt": "make the star blue"}
-    for text in (json.dumps(whole), f"```json\n{json.dumps(whole, indent=1)}\n```"):
+    as_list = {"think": "still red", "score": [3, 9], "answer": "make the star blue"}
+    for text in (json.dumps(whole), json.dumps(as_list), f"```json\n{json.dumps(whole, indent=1)}\n```"):
         critique = parse(text)
         assert (critique.status, critique.semantic, critique.quality) == ("repaired", 3, 9)
         assert critique.next_prompt == "make the star blue" and critique.reasoning == "still red"
     assert scores('The sign says {"semantic": 10, "quality": 10}') is None
 
 
+def test_what_was_said_in_the_open_is_the_reasoning():
+    told = parse(f"The star is still red.\n{GOOD.split('</think>')[1]}")
+    assert (told.status, told.reasoning) == ("repaired", "The star is still red.")
+    assert parse("It is still red. 3/10!").reasoning == "It is still red. 3/10!", "so that one sees what it said"
+
+
+def test_a_prompt_in_quotation_marks_is_the_prompt():
+    assert parse_text('<answer>"make it blue"</answer>') == "make it blue"
+    assert parse_text('<answer>"A" becomes "B"</answer>') == '"A" becomes "B"'
+    assert parse_text('<answer>write "B"</answer>') == 'write "B"'
+
+
 def test_checklists():
     answer = GOOD.replace("<score>", "<checklist>\n1: no\n2: YES, as it was\n</checklist><score>")
     assert parse(answer, DEMANDS).checklist == (Demand(DEMANDS[0], False), Demand(DEMANDS[1], True))
     assert parse(answer, DEMANDS).status == "ok"
+    assert [d.met for d in parse(answer.replace("no", "**No**"), DEMANDS).checklist] == [False, True]
     short = parse(answer.replace("2: YES", "3: YES"), DEMANDS)
     assert short.checklist[1].met is None and short.status == "repaired"
     assert parse(answer.replace("2: YES", "1: yes\n2: yes"), DEMANDS).checklist[0].met is None  # yes and no

@@ -134,7 +134,53 @@ def test_what_a_model_refuses_is_left_out(server, talk):
         return 200, completion(f"with {body['max_completion_tokens']}"), {}
 
     server.replies = [picky]
-    assert talk() == "with 99"
+    assert talk(retries=0) == "with 99", "what is refused counts as no try"
+
+
+def test_what_nobody_could_answer_is_said(server, talk):
+    server.replies = [(200, completion("", reasoning_content="Hm."), {})]
+    assert talk() == "<think>Hm.</think>", "the critique says what is missing"
+    body = json.loads(completion("", reasoning_content="Hm. Hm."))
+    body["choices"][0]["finish_reason"] = "length"
+    server.replies = [(200, json.dumps(body), {})]
+    with pytest.raises(ThinkerError, match=r"reasoned until max_tokens \(99\) were used up; raise max_tokens\.$"):
+        talk()
+
+
+def test_an_answer_may_come_in_parts(server, talk):
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+    server.replies = [(200, completion([thinking, {"type": "text", "text": "<answer>a</answer>"}]), {})]
+    assert talk() == "<answer>a</answer>"
+
+
+@pytest.mark.parametrize(
+    ("models", "hint"),
+    [
+        (None, "; is the address right? Most end in /v1."),
+        (["qwen3-vl:8b", "gemma3", "qwen2.5"], "; it has qwen3-vl:8b, qwen2.5, gemma3."),
+        (["models/qwen3-vl"], "."), ([], "."),
+    ],
+)  # fmt: skip
+def test_a_wrong_name_is_told_the_right_ones(server, talk, models, hint):
+    server.models = models
+    server.replies = [(404, json.dumps([{"error": {"message": "not found"}}]), {})]
+    with pytest.raises(ThinkerError) as told:
+        talk(model="qwen3-vl")
+    assert str(told.value) == f"thinker: qwen3-vl at {server.url}: error 404: not found{hint}"
+
+
+@pytest.mark.parametrize("ending", ["/", "/chat/completions", "/chat/completions/"])
+def test_the_address_may_be_the_one_of_the_manual(server, talk, ending):
+    assert talk(base_url=server.url + ending) == "fine" and server.requests[0].path == "/v1/chat/completions"
+
+
+def test_a_key_that_is_missing_or_damaged_is_missed_before_anything_is_edited(server, monkeypatch):
+    with pytest.raises(RethinkError, match="key_variable: no environment variable"):
+        ServerChat(server.url, "m", "RETHINK_UNSET")
+    monkeypatch.setenv("RETHINK_TEST_KEY", f"{KEY}\u200b")  # as web pages give it
+    with pytest.raises(RethinkError, match="key_variable: what it names holds a character") as told:
+        ServerChat(server.url, "m", "RETHINK_TEST_KEY")
+    assert KEY not in str(told.value)
 
 
 def test_several_at_once_and_one_that_fails_takes_no_other_with_it(server):

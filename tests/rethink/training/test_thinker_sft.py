@@ -1,5 +1,7 @@
 """Trajectories become conversations by the data rules, and a Qwen3-VL learns from them and loads again."""
 
+import shutil
+import sys
 from random import Random
 from types import SimpleNamespace
 
@@ -17,6 +19,7 @@ from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, Clock, Collate, Recipe, main, train
 from rethink.trajectory import Critique, Preservation, Step, new_trajectory
+from tests.miniature_thinkers import write_thinker
 
 PRESERVED = Preservation(0.1, 40.0, False)
 
@@ -60,6 +63,12 @@ def test_it_is_cut_at_the_best_turn_and_unrolled_into_steps(tmp_path):
     assert [answer.reasoning for answer in answers] == ["reason 0", "reason 1", "reason 2"]
     assert steps[1].messages == question(TEMPLATE, instruction="make it red", prompt="prompt 1")
     assert [image.name for image in steps[1].images] == ["source.png", "turn-0002-00.png"]
+
+
+def test_praise_for_an_edit_that_changed_nothing_is_not_learnt(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PRESERVED", Preservation(0.0, 99.0, True))
+    assert data.unroll(trajectory(tmp_path / "run", (2, 9)))[-1].images[1].name == "turn-0001-00.png"
+    assert not data.is_kept(trajectory(tmp_path / "liked", (9,), "accepted"))
 
 
 def test_the_separate_scorer_has_the_last_word(tmp_path):
@@ -258,6 +267,33 @@ def test_the_command_trains_a_folder_that_opens(folder, tmp_path, lora):
     source = torch.rand(1, 128, 128, 3)
     said = critique(Thinker(after, max_tokens=8), source, [source], "make it red", ["make it red"], [0])
     assert said[0].status in ("unparsed", "ok", "repaired")
+
+
+def test_the_command_trains_every_kind_in_every_way(tmp_path):
+    trajectory(tmp_path / "data" / "run", (2, 5, 9))
+    base = write_thinker(tmp_path / "base", "Qwen2_5_VL")
+    before = load_thinker(base, dtype="fp32").module.state_dict()
+    for number, flags in enumerate((["--lora", "4"], ["--lora", "4", "--see"], ["--see"])):
+        out = tmp_path / str(number)
+        arguments = [base, tmp_path / "data", out, "--batch", 1, "--precision", "no", "--workers", 0]
+        arguments += ["--learning-rate", 0.01, *flags]
+        assert main([str(argument) for argument in arguments]) == 0
+        after = load_thinker(out, dtype="fp32").module.state_dict()
+        changed = [name for name in before if not torch.equal(before[name], after[name])]
+        assert changed and any("visual" in name for name in changed) is ("--see" in flags)
+
+
+def test_a_checkpoint_that_was_cut_off_is_passed_over_and_those_of_another_recipe_are_refused(folder, tmp_path):
+    trajectory(tmp_path / "data" / "run", (2, 5, 9))
+    arguments = [folder, tmp_path / "data", tmp_path / "out", "--batch", 1, "--accumulate", 1, "--save-every", 1]
+    arguments = [str(a) for a in [*arguments, "--precision", "no", "--workers", 0, "--epochs", 1]]
+    assert main(arguments) == 0
+    work = tmp_path / "out-checkpoints"
+    last = max(work.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
+    shutil.copytree(last, work / "checkpoint-999", ignore=shutil.ignore_patterns("trainer_state.json"))
+    (work / "checkpoint-999" / "model.safetensors").write_bytes(b"cut")
+    assert main([*arguments[:-1], "2"]) == 0
+    assert main([*arguments, "--lora", "4"]) == 2
 
 
 def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
