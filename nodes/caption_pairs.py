@@ -21,7 +21,7 @@ from . import folders, host, sockets
 from .datasets import LaterClip
 from .editor import MAX_SEED
 from .sources import single
-from .synthesis import asked
+from .thinker import asked, each_of
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
 METHODS = {"self-attention": "self", "replace": "replace", "refine": "refine"}
@@ -89,8 +89,9 @@ class CaptionToEdit(io.ComfyNode):
             count(run.seen, len(wanted), f"{run.seen} of {len(wanted)} captions · {run.made} edits · {run.rejected} rejected")
 
         own = _triples(examples)
+        jobs = ((text, "") for text in wanted)
         with asked(thinker) as chat:
-            captions_to_edits(chat, ((text, "") for text in wanted), records, own or built_in_triples(), seed, progress)
+            captions_to_edits(chat, jobs, records, own or built_in_triples(), seed, progress, each=each_of(thinker))
         if own:
             write_fine_tuning_file(own, records.with_name(FINE_TUNING))
         found = {record["caption"]: record for record in Ledger(records) if record["caption"] in set(wanted)}

@@ -19,7 +19,7 @@ from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
 from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
 from . import folders, host, review, sockets
-from .synthesis import asked
+from .thinker import asked, each_of
 
 STORE = "pair store"
 OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
@@ -103,7 +103,7 @@ class FilterEditPairs(io.ComfyNode):
                 with asked(thinker) as chat:
                     criticise(
                         store, chat, thinker.chat.name,
-                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
+                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"), each=each_of(thinker),
                     )  # fmt: skip
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}

@@ -1,8 +1,7 @@
 """Pairs by undoing edits: real pictures are damaged, and the damage is what is learnt to undo."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..rethink.thinkers.critique import Thinker
 from . import folders, host, sockets
 from .editor import MAX_SEED
 from .sources import pictures_inputs, single, sources_of, stamp_of
+from .thinker import asked, each_of
 
 ANY = "any"
 EDITOR = "editor"
@@ -162,7 +162,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         )
         sources = sources_of(pictures, image, mask, boxes)
         several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
-        folder = folders.dataset_path(single("dataset", dataset), "dataset")
+        folder, each = folders.dataset_path(single("dataset", dataset), "dataset"), each_of(thinker)
         with PairStore(folder).writing() as store, asked(thinker) as chat:
             writer = Writer(chat, reworded, {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
@@ -171,10 +171,12 @@ class InverseEditSynthesizer(io.ComfyNode):
             else:
                 make = make_damaged(store, recipe)
             if wanted:
-                sources = Found(sources, chat, wanted, store.spots, recipe.longest_side)
+                sources = Found(sources, chat, wanted, store.spots, recipe.longest_side, each)
             spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
             view = Watched(store, spread)
-            done = synthesize(store, sources, make, recipe.pairs, writer, spread=view, on_progress=view.report)
+            done = synthesize(
+                store, sources, make, recipe.pairs, writer, spread=view, each=each, on_progress=view.report
+            )  # fmt: skip
             made = _made(store, sources, make, recipe.pairs)
             describe_store(store)
         report = _report(made, sources, done)
@@ -297,24 +299,6 @@ def _report(store: PairStore, sources, done) -> str:
         reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
         lines += [f"{count} × {reason}" for reason, count in reasons[:12]]
     return "\n".join(lines)
-
-
-@contextmanager
-def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
-    """The call that asks the thinker, with answers as long as it may give, and that ends within one token of Cancel; None
-    where there is no thinker.
-
-    What the thinker remembered meanwhile is given back in the end.
-    """
-
-    def ask(messages, images, *, max_tokens: int, **options) -> str:
-        options["on_token"] = lambda *_: host.stop_if_cancelled()
-        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
-
-    try:
-        yield None if thinker is None else ask
-    finally:
-        host.forget(thinker)
 
 
 def _wording(said: Description, reworded: bool, lines: list[str], wanted: str, thinker: Thinker | None) -> str:

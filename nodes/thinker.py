@@ -1,5 +1,7 @@
-"""The nodes around one thought: load a thinker, have an edit criticized."""
+"""The nodes around one thought: load a thinker, have an edit criticized; and how other nodes ask one."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from comfy_api.latest import io
@@ -7,6 +9,8 @@ from comfy_api.latest import io
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import Next, Rules, checked_source, is_accepted, look
+from ..rethink.pairs.descriptions import Each
+from ..rethink.pairs.workers import at_once
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from . import host, sockets
@@ -246,3 +250,36 @@ def accept_inputs() -> list[io.Input]:
             tooltip="An edit is good enough from this score on for looking natural. Both scores must be reached.",
         ),
     ]
+
+
+@contextmanager
+def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
+    """The call that asks the thinker, with answers as long as it may give, and that ends within one token of Cancel; None
+    where there is no thinker.
+
+    What the thinker remembered meanwhile is given back in the end.
+    """
+    cancelled: list[BaseException] = []  # ComfyUI says so once, and several may be asking
+
+    def stop_if_cancelled(*_) -> None:
+        if cancelled:
+            raise cancelled[0]
+        try:
+            host.stop_if_cancelled()
+        except BaseException as error:
+            cancelled.append(error)
+            raise
+
+    def ask(messages, images, *, max_tokens: int, **options) -> str:
+        options["on_token"] = stop_if_cancelled
+        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
+
+    try:
+        yield None if thinker is None else ask
+    finally:
+        host.forget(thinker)
+
+
+def each_of(thinker: Thinker | None) -> Each:
+    """`map`, or what asks a server as often at once as its node says."""
+    return at_once(getattr(thinker.chat, "concurrency", 1) if thinker else 1)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Chat, Patience, ThinkerFailed, ask, message, one_line, refuses, without_thoughts
+from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, message, one_line, refuses, without_thoughts
 from .store import Ledger, json_lines, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
@@ -140,12 +140,14 @@ def captions_to_edits(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     *,
     spread: Callable[[Iterator[tuple[str, str]]], Iterator[dict]] | None = None,
+    each: Each = map,
 ) -> Progress:
     """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
 
     Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
     at which the thinker failed go there too, but the next run asks again.
-    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each; None: all here.
+    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each; None: all here, by
+    `each`: `map`, or what asks several times at once.
     """
     output = Path(output)
     done, rejected = Ledger(output), Ledger(output.with_name(f"{output.name}.rejected"))
@@ -163,7 +165,7 @@ def captions_to_edits(
                     yield caption, url
 
         patience = Patience()
-        records = spread(new()) if spread else (edit_record(chat, examples, seed, job) for job in new())
+        records = spread(new()) if spread else (r for r in each(partial(edit_record, chat, examples, seed), new()))
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)

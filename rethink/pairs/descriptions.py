@@ -11,7 +11,7 @@ import json
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -25,6 +25,7 @@ from .wording import WORDING
 # chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
 # {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
 Chat = Callable[..., str]
+Each = Callable[[Callable, Iterable], Iterable]  # each(do, jobs) → do(job) of each, in their order, as `map` gives them
 Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
-from .descriptions import Chat, Patience, ThinkerFailed, as_image, ask, called, message, one_line, read_json
+from .descriptions import Chat, Each, Patience, ThinkerFailed, as_image, ask, called, message, one_line, read_json
 from .filters import with_scores
 from .pictures import read_picture
 from .sources import Folder, Source, Spot
 from .store import EditPair, Last, Ledger, PairStore
-
-Each = Callable[[Callable, Iterable], Iterable]
 
 MOST_SPOTS = 8
 SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them

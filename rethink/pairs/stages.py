@@ -14,21 +14,18 @@ from ..errors import RethinkError
 from .telling import Line, clock, paced, pairs_line, print_counts, say, time_left
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
-ASKING = {"describe", "invent"}  # what a thinker does
 SERVER = ("http://", "https://")
 
 
 @contextmanager
 def _engine(options) -> Iterator[Callable]:
-    """spread(stage, open, lost) → what carries the work of a stage to the cluster, or asks a server several times at once;
-    None where all is done here, one by one."""
+    """spread(stage, open, lost) → what carries the work of a stage to the cluster; None where there is none to use."""
     from . import cluster
 
     if options.workers < 1:
         raise RethinkError(f"--workers must be at least 1, not {options.workers}.")
     if options.engine == "local":
-        each = _each(options)
-        yield lambda stage, open, lost: partial(each, open()) if stage in ASKING and each is not map else None
+        yield lambda stage, open, lost: None
         return
     shares = _shares(options.share)
     with cluster.cluster(options.address, options.workers):
@@ -73,7 +70,7 @@ def run_synthesize(options) -> int:
     spots = read_spots(options.boxes) if options.boxes else None
     sources = Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
-    chat = cache(open_chat)  # which finds and describes
+    chat, each = cache(open_chat), _each(options)  # which finds and describes
     folder, said = options.store.absolute(), Description(options.place, options.hidden)
     if options.editor:
         open_maker = partial(_open_editing, folder, recipe, options.editor, options.inverse, said, options.device)
@@ -82,7 +79,7 @@ def run_synthesize(options) -> int:
     with _engine(options) as over, PairStore(folder).writing() as store:
         make = open_maker(store, here=options.engine == "local")
         if options.find:
-            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side, _each(options))
+            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side, each)
         lost = partial(lost_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
@@ -93,7 +90,8 @@ def run_synthesize(options) -> int:
             describe = over("describe", open_describer, _undescribed)
         writer = Writer(None if describe else chat(), options.paraphrase and not describe, templates, said)
         done = synthesize(
-            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, on_progress=Line(pairs_line)
+            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, each=each,
+            on_progress=Line(pairs_line),
         )  # fmt: skip
         describe_store(store)
     say(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
@@ -230,7 +228,8 @@ def run_caption_edits(options) -> int:
         spread = over("invent", partial(_open_inventing, open_chat, triples, options.seed), _not_invented)
         chat = None if spread else open_chat()
         done = captions_to_edits(
-            chat, read_captions(options.captions), options.output, triples, options.seed, Line(line), spread=spread
+            chat, read_captions(options.captions), options.output, triples, options.seed, Line(line), spread=spread,
+            each=_each(options),
         )  # fmt: skip
     say(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
     if done.rejected:

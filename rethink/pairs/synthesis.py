@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Description, Patience, ThinkerFailed, Writer, leaks
+from .descriptions import Description, Each, Patience, ThinkerFailed, Writer, leaks
 from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
 from .pictures import read_mask, read_picture
@@ -308,12 +309,14 @@ def synthesize(
     *,
     spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
     describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
+    each: Each = map,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
 
     `spread` takes jobs (source, numbers) to other processes and gives their drafts, in any order; None: all here.
-    `describe` does the same from drafts to what `finished` makes of each; None: the writer, here.
+    `describe` does the same from drafts to what `finished` makes of each; None: the writer, here, by `each`: `map`, or
+    what asks several times at once.
     What `on_progress` raises ends the run, as does a thinker that is away; everything made so far is kept.
     """
     total, started, counting = len(sources), time.monotonic(), threading.Lock()
@@ -367,7 +370,7 @@ def synthesize(
     if describe:
         results = describe(map(list, drafts))
     else:
-        results = ((finished(store, draft, writer) for draft in batch) for batch in drafts)
+        results = ([result] for result in each(lambda d: finished(store, d, writer), chain.from_iterable(drafts)))
     with closing(drafts), closing(results):  # ends the other processes however this one ends
         for batch in results:
             for result in batch:

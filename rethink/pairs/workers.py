@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import RethinkError
+from .descriptions import Each
 from .sources import Source, Spot
 from .store import DiskFull, PairStore
 from .synthesis import DIED, Draft, Recipe, lost_drafts, make_damaged
@@ -32,7 +33,7 @@ DEATHS = 2  # of the processes that had one job
 Job = tuple[Source, Sequence[int]]
 
 
-def at_once(count: int) -> Callable[[Callable, Iterable], Iterator]:
+def at_once(count: int) -> Each:
     """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server."""
 
     def each(do: Callable, jobs: Iterable) -> Iterator:

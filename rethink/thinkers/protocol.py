@@ -24,7 +24,8 @@ class ThinkerError(RethinkError):
 
 
 class Chat(Protocol):
-    """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`."""
+    """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`; one that may
+    be asked from several threads has `concurrency`, how many."""
 
     name: str
 

@@ -1,6 +1,7 @@
 """What Inverse Edit Synthesizer makes of its inputs."""
 
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -78,6 +79,26 @@ def test_the_mission_s_own_example_by_a_thinker_on_a_server(synthesize, classes)
     body = server.requests[0].body
     assert body["max_tokens"] == 777, "as long as it may answer"
     assert [part["type"] for part in body["messages"][0]["content"]] == ["image_url", "image_url", "text"]
+
+
+def test_a_server_is_asked_as_often_at_once_as_its_node_says_and_cancel_ends_all(synthesize, classes):
+    def answer(body):
+        time.sleep(0.2)
+        if len(server.requests) > 12:
+            model_management.interrupt_current_processing()
+            time.sleep(2)
+        return 200, completion(FACE), {}
+
+    with openai_server() as server:
+        server.replies = [answer]
+        at = {"base_url": server.url, "model": "m", "key_variable": "", "timeout": 9, "retries": 0, "concurrency": 3}
+        (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "server", **at}, max_tokens=777).result
+        pairs, _ = synthesize(thinker=thinker, pairs=9)
+        assert server.most_at_once == 3 and len(server.requests) == len(instructions(pairs)) == 9
+        started = time.monotonic()
+        with pytest.raises(model_management.InterruptProcessingException):
+            synthesize(thinker=thinker, pairs=20)
+        assert time.monotonic() - started < 1.9, "no answer was waited for"
 
 
 def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(
