@@ -32,15 +32,9 @@ class ThinkWhileEdit(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor."),
-                sockets.Thinker.Input("thinker", tooltip="From Load Thinker. It judges, and writes the next prompt."),
+                thinker_input(),
                 io.Image.Input("image", tooltip="The picture to edit. A list of pictures makes a run of each."),
-                io.String.Input(
-                    "instruction",
-                    multiline=True,
-                    placeholder="make it snow",
-                    default="",
-                    tooltip="What to change, as you would tell a person. Every edit is judged by it.",
-                ),
+                instruction_input(),
                 seed_input("Turn t, candidate c edits with seed + (t − 1) · candidates + c.", "fixed"),
                 *rules_inputs(),
                 io.Int.Input(
@@ -53,11 +47,7 @@ class ThinkWhileEdit(io.ComfyNode):
                 ),
                 *pause_and_record_inputs(),
                 *settings_inputs(),
-                sockets.Thinker.Input(
-                    "judge",
-                    optional=True,
-                    tooltip="Another thinker, whose scores count instead. The first one goes on explaining and rewriting.",
-                ),
+                judge_input(),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -97,6 +87,28 @@ class ThinkWhileEdit(io.ComfyNode):
             return outputs_of(follow(live, run))
         finally:
             host.forget(thinker, judge)
+
+
+def thinker_input() -> io.Input:
+    return sockets.Thinker.Input("thinker", tooltip="From Load Thinker. It judges, and writes the next prompt.")
+
+
+def judge_input() -> io.Input:
+    return sockets.Thinker.Input(
+        "judge",
+        optional=True,
+        tooltip="Another thinker, whose scores count instead. The first one goes on explaining and rewriting.",
+    )
+
+
+def instruction_input() -> io.Input:
+    return io.String.Input(
+        "instruction",
+        multiline=True,
+        placeholder="make it snow",
+        default="",
+        tooltip="What to change, as you would tell a person. Every edit is judged by it.",
+    )
 
 
 def rules_inputs() -> list[io.Input]:

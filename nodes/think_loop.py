@@ -27,7 +27,10 @@ from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import folders, host, sockets
 from .editor import seed_input, single
 from .live import Ended, Live, begin, failures, live_of
-from .think import PREFIX, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs
+from .think import (
+    PREFIX, instruction_input, judge_input, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs,
+    thinker_input,
+)  # fmt: skip
 
 GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
@@ -69,23 +72,13 @@ class ThinkLoopOpen(io.ComfyNode):
             accept_all_inputs=True,  # copies are given what goes from one pass to the next
             hidden=[io.Hidden.unique_id],
             inputs=[
-                sockets.Thinker.Input("thinker", tooltip="From Load Thinker. It judges, and writes the next prompt."),
+                thinker_input(),
                 io.Image.Input("image", tooltip="The picture to edit."),
-                io.String.Input(
-                    "instruction",
-                    multiline=True,
-                    placeholder="make it snow",
-                    default="",
-                    tooltip="What to change, as you would tell a person. Every edit is judged by it.",
-                ),
+                instruction_input(),
                 seed_input("Turn t gives out seed + t − 1.", "fixed"),
                 *rules_inputs(),
                 *pause_and_record_inputs(),
-                sockets.Thinker.Input(
-                    "judge",
-                    optional=True,
-                    tooltip="Another thinker, whose scores count instead. The first one goes on explaining and rewriting.",
-                ),
+                judge_input(),
             ],
             outputs=[
                 sockets.Loop.Output("loop", tooltip="For Think Loop Close."),

@@ -158,7 +158,7 @@ def _server_inputs() -> list[io.Input]:
             default=4,
             min=1,
             max=64,
-            tooltip="How many candidates are criticized at once.",
+            tooltip="How many questions it is asked at once: candidates of a turn, descriptions of pairs.",
             advanced=True,
         ),
     ]
