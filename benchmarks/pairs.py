@@ -185,7 +185,7 @@ class Painter(torch.nn.Module):
         self.vae, self.scheduler, self.tokenizer = pipeline.vae, pipeline.scheduler, pipeline.tokenizer
         channels = pipeline.vae.config.latent_channels
         self.config = SimpleNamespace(sample_size=pipeline.unet.config.sample_size, in_channels=channels)
-        self.device, self.dtype = pipeline.unet.device, pipeline.unet.dtype
+        self._execution_device, self.dtype = pipeline._execution_device, pipeline.unet.dtype
 
     @property
     def unet(self):
