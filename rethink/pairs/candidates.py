@@ -291,9 +291,8 @@ def draw_pairs(
     `spread` takes the triples to other processes and gives what they drew, in any order; None: all here.
     A run that is killed goes on with the captions that it had not finished, and makes the same pairs.
     """
-    known = {record["id"] for record in store.drawn}
-    todo = (triple for triple in triples if draw.id(triple) not in known)
     total, started = Tally(), time.monotonic()
+    todo = _not_drawn(store, triples, draw)
     results = spread(todo) if spread else (draw(triple) for triple in todo)
     with closing(results):
         for drawn in results:
@@ -305,3 +304,13 @@ def draw_pairs(
             total += Tally(**{**asdict(drawn.tally), "seconds": 0.0})
             on_progress(Tally(**{**asdict(total), "seconds": time.monotonic() - started}))
     return Tally(**{**asdict(total), "seconds": time.monotonic() - started})
+
+
+def _not_drawn(store: PairStore, triples: Iterable[Triple], draw: Drawer) -> Iterator[Triple]:
+    """The triples that were not drawn for yet, each once however often it comes."""
+    known = {record["id"] for record in store.drawn}
+    for triple in triples:
+        id = draw.id(triple)
+        if id not in known:
+            known.add(id)
+            yield triple

@@ -82,7 +82,7 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
         for record in json_lines(path, "captions"):
             if not isinstance(record.get("caption"), str):
                 raise RethinkError(f'captions: a line of {path} has no "caption".')
-            yield record["caption"], str(record.get("url", ""))
+            yield record["caption"], str(record.get("url") or "")
         return
     try:
         with open(path, encoding="utf-8-sig") as lines:

@@ -98,6 +98,11 @@ def test_a_killed_run_goes_on_and_makes_the_same(pipeline, tmp_path):
     assert draw(tmp_path / "cut", pipeline, selection)[1].captions == 0
 
 
+def test_captions_that_come_twice_are_drawn_for_once(pipeline, tmp_path):
+    store, tally = draw(tmp_path, pipeline, Selection(2, looks=(), **EVERYTHING), [TRIPLES[0], TRIPLES[0]])
+    assert (tally.captions, tally.drawn, tally.kept) == (1, 2, 2) == (1, *[len(list(store))] * 2)
+
+
 def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_path, monkeypatch):
     same = Triple("a cat", "keep it", "a cat")
     store, tally = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])

@@ -84,8 +84,8 @@ def test_a_failing_thinker_is_a_reason_and_not_an_end(tmp_path, scripted):
 
 def test_captions_with_their_addresses(tmp_path):
     path = tmp_path / "c.jsonl"
-    path.write_text('{"caption": "a cat", "url": "u"}\n{"caption": "ünï"}\n', encoding="utf-8")
-    assert list(read_captions(path)) == [("a cat", "u"), ("ünï", "")]
+    path.write_text('{"caption": "a cat", "url": "u"}\n{"caption": "ünï"}\n{"caption": "x", "url": null}\n', encoding="utf-8")
+    assert list(read_captions(path)) == [("a cat", "u"), ("ünï", ""), ("x", "")]
     path.write_text('{"text": "a cat"}\n')
     with pytest.raises(RethinkError, match="caption"):
         list(read_captions(path))
