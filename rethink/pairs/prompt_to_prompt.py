@@ -148,9 +148,11 @@ def _painting(pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[
         sharing.rows = torch.tensor([done < draw.threshold for draw in draws], device=device)
         return _guided(unet, model_input, schedule.timesteps[index], conditions, draws)
 
-    with _shared_attention(unet, sharing):
-        yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(device), draws
-    pipeline.maybe_free_model_hooks()
+    try:
+        with _shared_attention(unet, sharing):
+            yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(device), draws
+    finally:
+        pipeline.maybe_free_model_hooks()  # an offloaded model gives its memory back after a Cancel too
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,8 +109,13 @@ def criticise(
     unmarked = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
     total, patience = sum(pair.id in unmarked for pair in store), Patience()
     pairs = (pair for pair in store if pair.id in unmarked)
-    marked = each(lambda scored: (*scored, _mark(store, scored[0], chat)), with_scores(pairs, scores))
-    for done, (pair, measured, mark) in enumerate(marked, 1):
+
+    def marked(scored: tuple[EditPair, dict]) -> tuple[dict, dict]:
+        pair, measured = scored
+        return measured, _mark(store, pair, chat)
+
+    # Bound to no name: whatever raises here lets go of it, and with it of the questions that are not asked yet.
+    for done, (measured, mark) in enumerate(each(marked, with_scores(pairs, scores)), 1):
         patience.after(mark.get("failed", False), mark.get("critic_failed", ""))
         if not mark.get("failed"):
             others = {key: value for key, value in measured.items() if not key.startswith("critic")}

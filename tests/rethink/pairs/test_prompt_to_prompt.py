@@ -145,6 +145,18 @@ def test_the_pipeline_stays_as_it_was(stable_diffusion):
         assert stable_diffusion.unet.attn_processors != before
 
 
+def test_an_offloaded_pipeline_gives_its_memory_back_after_a_cancel(stable_diffusion, monkeypatch):
+    freed = []
+    monkeypatch.setattr(stable_diffusion, "maybe_free_model_hooks", lambda: freed.append(True))
+
+    def cancel(step, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(stable_diffusion, *CAPTIONS, [7], recipe(1), cancel)
+    assert freed
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"method": "magic"}, "method"), ({"threshold": (0.9, 0.1)}, "threshold"), ({"guidance": (7.5, 1000)}, "guidance")],

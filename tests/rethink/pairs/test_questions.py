@@ -1,6 +1,7 @@
 """A thinker names places to work on, and marks pairs."""
 
 import json
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from rethink.pairs.questions import Found, criticise, find_spots
 from rethink.pairs.sources import Folder, Source
 from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+from rethink.pairs.workers import at_once
 
 from .conftest import drawn
 
@@ -83,3 +85,25 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
         assert criticise(store, other, "another") == 6 and criticise(store, other, "another") == 0
         marks = {record["id"]: record for record in store.scores}.values()
         assert all(record["critic"] == 10 and "critic_failed" not in record for record in marks)
+
+
+def test_a_cancel_ends_the_questions_to_the_critic(folder, tmp_path):
+    asked = []
+
+    def chat(messages, images, **options):
+        asked.append(options["seed"])
+        time.sleep(0.02)
+        return '{"score": 9}'
+
+    def cancel(done, total):
+        raise KeyboardInterrupt
+
+    with PairStore(tmp_path / "s").writing() as store:
+        synthesize(store, Folder(folder), make_damaged(store, Recipe()), 2)
+        score(store)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            criticise(store, chat, on_progress=cancel, each=at_once(2))
+    before = len(asked)
+    time.sleep(0.2)
+    assert len(asked) == before < 12, "an error that somebody holds on to keeps no question alive"
+    del raised
