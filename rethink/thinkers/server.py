@@ -9,9 +9,11 @@ import difflib
 import io
 import os
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,7 +48,6 @@ class ServerChat:
         timeout: float = 120.0,
         retries: int = 4,
         concurrency: int = 4,
-        pause: Callable[[float], None] = time.sleep,
     ):
         require("openai")
         self.name = model
@@ -54,10 +55,11 @@ class ServerChat:
         self._key_variable = _checked_variable(key_variable)
         if not model.strip():
             raise RethinkError("model: is empty; give the model's name as the server knows it.")
-        for name, value, low, high in (("timeout", timeout, 1, 3600), ("retries", retries, 0, 20), ("concurrency", concurrency, 1, 64)):
+        numbers = (("timeout", timeout, 1, 3600), ("retries", retries, 0, 20), ("concurrency", concurrency, 1, 64))
+        for name, value, low, high in numbers:
             if not low <= value <= high:
                 raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
-        self._timeout, self._retries, self.concurrency, self._pause = timeout, retries, concurrency, pause
+        self._timeout, self._retries, self.concurrency = timeout, retries, concurrency
         self._left_out: dict[str, str | None] = {}  # what this model has refused
         self._key()  # one that is not set is better missed now than when the first edit has been made
 
@@ -81,11 +83,11 @@ class ServerChat:
         self, requests: Sequence[Request], *, max_tokens: int, temperature: float, on_token: OnToken | None = None
     ) -> list[str | ThinkerError]:
         """All answers, `concurrency` of them at once. `on_token` is called while waiting, and may raise to cancel."""
-        key = self._key()
+        key, over = self._key(), threading.Event()
         with self._client(key) as client:
             pool = ThreadPoolExecutor(min(self.concurrency, max(1, len(requests))))
             try:
-                waiting = [pool.submit(self._answer, client, key, r, max_tokens, temperature) for r in requests]
+                waiting = [pool.submit(self._answer, client, key, r, max_tokens, temperature, over) for r in requests]
                 pending = set(waiting)
                 while pending:
                     _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
@@ -93,6 +95,7 @@ class ServerChat:
                         on_token(0, max_tokens)
                 return [future.result() for future in waiting]
             finally:
+                over.set()
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _key(self) -> str:
@@ -112,25 +115,26 @@ class ServerChat:
         )  # fmt: skip
 
     def _answer(
-        self, client: Any, key: str, request: Request, max_tokens: int, temperature: float
+        self, client: Any, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
     ) -> str | ThinkerError:
+        """over: nobody waits for the answer any more, so that no more tries are made."""
         body = {"model": self.name, "messages": _with_pictures(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
-        attempt = 0
-        while isinstance(fault := self._try(client, body), _Fault):
-            if fault.at_once:
-                continue
-            if not fault.may_pass or attempt == self._retries:
+        tries = 1
+        while isinstance(said := self._try(client, body), _Fault):
+            if not said.may_pass or tries > self._retries:
                 break
-            self._pause(fault.wait if fault.wait is not None else min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))
-            attempt += 1
-        else:
-            return fault
-        tries = f" (after {attempt + 1} tries)" if attempt else ""
-        where = f"{self.name} at {self._base_url}"
-        return ThinkerError(_without(key, f"thinker: {where}: {fault.said}{tries}."))
+            growing = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
+            if _rest(growing if said.wait is None else said.wait, over):
+                break
+            tries += 1
+        if not isinstance(said, _Fault):
+            return said
+        where, after = f"{self.name} at {self._base_url}", f" (after {tries} tries)" if tries > 1 else ""
+        return ThinkerError(_without(key, f"thinker: {where}: {said.why}{after}."))
 
     def _try(self, client: Any, body: dict[str, Any]) -> "str | _Fault":
+        """One try. What the model refuses is left out and asked again at once, which counts as none."""
         openai = require("openai")
         sent = {self._left_out.get(name, name): value for name, value in body.items()}
         sent.pop(None, None)
@@ -145,23 +149,22 @@ class ServerChat:
         except openai.APIConnectionError as error:
             return _Fault(f"cannot be reached ({_root(error)}); is the server running, and the address right?", may_pass=True)
         except openai.APIStatusError as error:
-            return self._status_fault(client, error, sent)
+            refused = _refused(error, sent)
+            if refused is None:
+                return self._status_fault(client, error)
         except (openai.OpenAIError, ValueError, AttributeError, TypeError, IndexError, KeyError):
             return _Fault("the answer is no chat completion (a web page, or cut off); check the address", may_pass=True)
+        self._left_out[refused] = _REFUSED[refused]
+        return self._try(client, body)
 
-    def _status_fault(self, client: Any, error: Any, sent: dict[str, Any]) -> "_Fault":
+    def _status_fault(self, client: Any, error: Any) -> "_Fault":
         code, said = error.status_code, _excerpt(error)
-        refused = next((n for n in _REFUSED if code in (400, 422) and n in sent and re.search(rf"\b{n}\b", said)), None)
-        if refused is not None:
-            self._left_out[refused] = _REFUSED[refused]
-            return _Fault(f"refuses {refused}", at_once=True)
         if code in (401, 403):
             return _Fault(f"refuses the key ({code}); check the environment variable that key_variable names")
         if code in (400, 404):
             said += self._models(client, code)
         may_pass = code in _PASSING or code >= 500
         return _Fault(f"error {code}: {said}", may_pass=may_pass, wait=_retry_after(error.response.headers))
-
 
     def _models(self, client: Any, code: int) -> str:
         """What a server that knows no such model has instead, or none of this address, as the rest of a sentence."""
@@ -175,12 +178,26 @@ class ServerChat:
         return f"; it has {', '.join(difflib.get_close_matches(self.name, names, NAMED, 0))}"
 
 
+@dataclass(frozen=True)
 class _Fault:
-    """Why there is no answer. may_pass: another try makes sense, after `wait` seconds where the server asks for that;
-    at_once: it is not even counted, as what was refused is left out of it."""
+    """Why there is no answer. may_pass: another try makes sense, after `wait` seconds where the server asks for that."""
 
-    def __init__(self, said: str, *, may_pass: bool = False, wait: float | None = None, at_once: bool = False):
-        self.said, self.may_pass, self.wait, self.at_once = said, may_pass, wait, at_once
+    why: str
+    may_pass: bool = False
+    wait: float | None = None
+
+
+def _rest(seconds: float, over: threading.Event) -> bool:
+    """Wait before another try; True, and at once, where nobody waits for the answer any more."""
+    return over.wait(seconds)
+
+
+def _refused(error: Any, sent: dict[str, Any]) -> str | None:
+    """Which of the parameters that were sent a model refuses, where that is what the error says."""
+    if error.status_code not in (400, 422):
+        return None
+    said = _excerpt(error)
+    return next((name for name in _REFUSED if name in sent and re.search(rf"\b{name}\b", said)), None)
 
 
 def _text_of(message: Any) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import socket
+import threading
 import time
 
 import pytest
@@ -31,14 +32,17 @@ def server():
 
 
 @pytest.fixture
-def pauses():
-    return []
+def pauses(monkeypatch):
+    """The seconds that were waited before other tries, in no time."""
+    rests = []
+    monkeypatch.setattr("rethink.thinkers.server._rest", lambda seconds, over: rests.append(seconds))
+    return rests
 
 
 @pytest.fixture
 def talk(server, pauses):
     def talk(**options):
-        options = {"base_url": server.url, "model": "m", "timeout": 5.0, "pause": pauses.append} | options
+        options = {"base_url": server.url, "model": "m", "timeout": 5.0} | options
         return ServerChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
 
     return talk
@@ -210,18 +214,34 @@ def test_cancel_does_not_wait_for_the_server(server):
     assert time.monotonic() - started < 1.5
 
 
+def test_nothing_is_left_waiting_for_another_try_after_a_cancel(server):
+    server.replies = [(500, "busy", {"Retry-After": "60"})]
+    before = set(threading.enumerate())
+
+    def cancel(*_):
+        if server.requests:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ServerChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
+    asking = [t for t in set(threading.enumerate()) - before if t.name.startswith("ThreadPoolExecutor")]
+    for thread in asking:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in asking) and len(server.requests) == 1
+
+
 def echoes(status):
     """A server that repeats the key it was given wherever it can."""
     return lambda body: (status, json.dumps({"error": {"message": f"bad key {KEY}", "code": KEY}}), {})
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
-def test_the_key_is_in_no_file_no_error_and_no_log(server, tmp_path, monkeypatch, caplog, capfd, status):
+def test_the_key_is_in_no_file_no_error_and_no_log(server, pauses, tmp_path, monkeypatch, caplog, capfd, status):
     monkeypatch.setenv("RETHINK_TEST_KEY", KEY)
     caplog.set_level(logging.DEBUG)
     good = (200, completion(said(4, 4, "b")), {})
     server.replies = [good, echoes(status) if status != 200 else good]
-    chat = ServerChat(server.url, "m", "RETHINK_TEST_KEY", retries=1, pause=lambda seconds: None)
+    chat = ServerChat(server.url, "m", "RETHINK_TEST_KEY", retries=1)
     run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=3)
     for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run):
         pass
