@@ -5,9 +5,8 @@ picture before the line that names it, so that a run that is killed anywhere goe
 """
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import RethinkError
+from .files import appearing
 from .images import load_image, to_pil
 
 SCHEMA = 1
@@ -201,7 +201,8 @@ class Trajectory:
         after = replace(self, **changes)
         text = json.dumps(after.record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text = text.replace('{"turn"', '\n{"turn"')  # a line a step, for people and for diff
-        _write(after.folder / FILE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        with appearing(after.folder / FILE) as part:
+            part.write_text(text + "\n", encoding="utf-8")
         return after
 
 
@@ -289,11 +290,5 @@ def _critique_of(record: dict[str, Any]) -> Critique:
 
 def _save_image(image: Tensor, path: Path) -> None:
     # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
-    _write(path, lambda part: to_pil(image)[0].save(part, format="PNG", compress_level=1))
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, and put it in its place in one move."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
+    with appearing(path) as part:
+        to_pil(image)[0].save(part, format="PNG", compress_level=1)

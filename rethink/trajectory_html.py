@@ -3,13 +3,13 @@
 import base64
 import html
 import json
-import os
 import re
 from os import PathLike
 from pathlib import Path
 
 from .errors import RethinkError
-from .trajectory import FILE, Trajectory
+from .files import appearing
+from .trajectory import SOURCE, Trajectory
 
 VIEWER = Path(__file__).resolve().parent.parent / "web" / "viewer"
 ENTRY = "page.mjs"
@@ -37,17 +37,15 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     Raises RethinkError when a picture cannot be read or the file not be written.
     """
     path = Path(path)
-    record = json.loads((trajectory.folder / FILE).read_text(encoding="utf-8"))
-    page = {"title": html.escape(trajectory.instruction), "style": _read("viewer.css"), "record": _in_script(record)}
-    part = path.with_name(path.name + ".part")
+    record = _in_script(trajectory.record)
+    head = _PAGE.format(title=html.escape(trajectory.instruction), style=_read("viewer.css"), record=record)
     try:
-        with part.open("w", encoding="utf-8") as file:  # picture by picture: a long run is larger than one wants in memory
-            file.write(_PAGE.format(**page))
-            for name in ("source.png", *(step.file for step in trajectory.steps)):
+        with appearing(path) as part, part.open("w", encoding="utf-8") as file:
+            file.write(head)
+            for name in (SOURCE, *(step.file for step in trajectory.steps)):  # one by one: a run may be larger than memory
                 data = base64.b64encode((trajectory.folder / name).read_bytes()).decode()
                 file.write(f'<script type="text/plain" id="{name}">data:image/png;base64,{data}</script>\n')
             file.write(f'<script type="module">\n{_joined(ENTRY)}</script>\n')
-        os.replace(part, path)
     except OSError as error:
         raise RethinkError(f"html: {path} cannot be written: {error}") from error
 

@@ -5,7 +5,6 @@ No torch here: the processes that damage pictures start in a fraction of a secon
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
+from ..files import appearing
 
 ENDINGS = frozenset(".png .jpg .jpeg .webp .bmp .tif .tiff .jp2 .avif .heic .gif .ppm".split())
 MOST_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
@@ -97,11 +97,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file, whose name says what is in it, so that it is never seen torn: under another name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        passing.write_bytes(data)
-        os.replace(passing, path)
-    except OSError as error:
-        passing.unlink(missing_ok=True)
-        if not (isinstance(error, PermissionError) and path.exists()):  # Windows replaces nothing that is being read
+        with appearing(path) as passing:
+            passing.write_bytes(data)
+    except PermissionError:  # somebody reads what is there, which is the same
+        if not path.exists():
             raise

@@ -17,7 +17,7 @@ from ..images import load_image
 from ..thinkers.critique import TEMPLATE, question
 from ..thinkers.parsing import write
 from ..thinkers.protocol import Messages
-from ..trajectory import FILE, Critique, Step, Trajectory, load_trajectory
+from ..trajectory import FILE, SOURCE, Critique, Step, Trajectory, load_trajectory
 
 CALM = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
@@ -118,7 +118,7 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
     demands = [demand.text for demand in critique.checklist]
     messages = question(template, instruction=trajectory.instruction, prompt=step.prompt, demands=demands)
-    pictures = {"source": trajectory.folder / "source.png", "edited": trajectory.folder / step.file}
+    pictures = {"source": trajectory.folder / SOURCE, "edited": trajectory.folder / step.file}
     order = sorted(pictures, key=lambda slot: template.index(f"{{{slot}}}"))
     group = str(trajectory.options.get("kind", "")), round(verdict.overall)
     return Conversation(messages, tuple(pictures[slot] for slot in order), write(critique), group)

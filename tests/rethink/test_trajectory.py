@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rethink import trajectory as room
 from rethink.errors import RethinkError
 from rethink.images import load_image
 from rethink.trajectory import Critique, Demand, Preservation, Step, load_trajectory, new_trajectory
@@ -85,11 +84,30 @@ def test_a_kill_while_writing_leaves_the_record_as_it_was(run, monkeypatch, dies
         move(part, path)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(room.os, "replace", die)
+        patch.setattr(os, "replace", die)
         run.with_step(step(2))
     again = load_trajectory(run.folder)
     assert again.record == run.record
     assert len(load_trajectory(again.with_step(step(2)).folder).steps) == 2
+
+
+def test_a_record_that_is_being_read_on_windows_is_written_when_that_is_over(run, monkeypatch):
+    move, readers = os.replace, [True] * 3
+
+    def refuse(part, path):
+        if readers:
+            readers.pop()
+            raise PermissionError(13, "in use")
+        move(part, path)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    run = run.with_step(step())
+    assert load_trajectory(run.folder).record == run.record
+    readers += [True] * 1000
+    with pytest.raises(PermissionError):
+        run.with_step(step(2))
+    readers.clear()
+    assert load_trajectory(run.folder).record == run.record and not list(run.folder.glob(".*"))
 
 
 def test_no_record_is_written_over(run):

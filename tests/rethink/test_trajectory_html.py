@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
+from rethink.trajectory import load_trajectory
 from rethink.trajectory_html import VIEWER, write_html
 from tests.browsers import needs_chromium, shoot
 from tests.runs import PROMPTS, made_up_run
@@ -54,6 +55,12 @@ def test_every_module_of_the_view_is_inside_once(html):
 def test_a_file_that_cannot_be_written_is_one_sentence(run, tmp_path):
     with pytest.raises(RethinkError, match="html: .*cannot be written"):
         write_html(run, tmp_path / "missing" / "run.html")
+    gone = run.copied(tmp_path / "gone")
+    for name in ("turn-0003-00.png", "trajectory.json"):  # what it says is in memory, its pictures are not
+        (gone.folder / name).unlink()
+    with pytest.raises(RethinkError, match="turn-0003-00.png"):
+        write_html(gone, tmp_path / "run.html")
+    assert {path.name for path in tmp_path.iterdir()} == {"gone"}, "nothing half written is left"
 
 
 @pytest.fixture
@@ -273,7 +280,7 @@ def test_text_of_a_record_stays_text(browser, tmp_path):
     bad = "</script><script>document.title='run over'</script><img src=x onerror=\"document.title='run over'\">"
     path = run.folder / "trajectory.json"
     path.write_text(path.read_text(encoding="utf-8").replace(PROMPTS[0], json.dumps(bad)[1:-1]), encoding="utf-8")
-    write_html(run, tmp_path / "run.html")
+    write_html(load_trajectory(run.folder), tmp_path / "run.html")
     page = opened(browser, tmp_path / "run.html")
     assert page.title() != "run over" and page.locator("h1").inner_text() == bad
     page.close()
