@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
-from .files import PICKLES, check_part, check_safetensors, read_json
+from ..opening import PICKLES, check_files, check_weights, known_device, listed_weights, read_json, refuse_pickles
 from .families import FAMILIES, Family
 from .pipeline_editor import PipelineEditor
 from .protocol import Editor, Settings
@@ -44,7 +44,7 @@ def load_editor(
     Raises RethinkError for everything that is missing, broken, unsafe or unknown.
     """
     path = Path(path)
-    device = _device(device)
+    device = known_device(device)
     choices = (("dtype", dtype, DTYPES), ("offload", offload, OFFLOADS), ("quantize", quantize, QUANTIZERS))
     for option, value, known in choices:
         if value not in known:
@@ -63,7 +63,7 @@ def load_editor(
     elif quantize != "none":
         raise RethinkError(f"quantize: {path} is a single file, which is not quantized; choose none.")
     else:
-        check_safetensors(path)
+        check_weights("editor", path)
         pipeline, family = open_checkpoint(path, DTYPES[dtype] or torch.float16, tokenizer)
         defaults = family.defaults
     if family.call is None:
@@ -89,20 +89,13 @@ def load_editor(
     return make(pipeline, family, defaults, name, device)
 
 
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise RethinkError(f"device: “{device}” is unknown or not available here; use for example cpu.") from error
-
-
 def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, Settings]:
     """→ (pipeline, family, the family's defaults for such a folder)."""
     if not (folder / "model_index.json").is_file():
         if any(file.suffix in PICKLES for file in folder.iterdir()):
             raise RethinkError(f"editor: {folder} holds only pickles, which can run code; use a safetensors version.")
         raise RethinkError(f"editor: {folder / 'model_index.json'} is missing; {folder.name} is no diffusers folder.")
-    index = read_json(folder / "model_index.json")
+    index = read_json("editor", folder / "model_index.json")
     class_name = index.get("_class_name")
     family = next((f for f in FAMILIES if class_name in f.pipelines), None)
     if family is None:
@@ -114,7 +107,7 @@ def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, 
     require("transformers")
     takes = inspect.signature(pipeline_class.__init__).parameters
     parts = _parts(folder, index, pipeline_class)
-    variants = {check_part(folder / part, *index[part]) for part in parts}
+    variants = {_check_part(folder / part, *index[part]) for part in parts}
     variant = next((v for v in family.variants if index.get(v.entry) == v.value), None)
 
     weights = DTYPES[dtype] or DTYPES[family.half]
@@ -139,6 +132,37 @@ def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, 
     return pipeline, family, variant.defaults if variant else family.defaults
 
 
+def _check_part(folder: Path, library: str, class_name: str) -> str:
+    """Raise RethinkError unless everything that a part of a pipeline consists of is there; → its weights' variant."""
+    if library not in ("diffusers", "transformers"):
+        raise RethinkError(f"editor: {folder} wants code of its own ({library}), which is not run.")
+    if class_name.endswith("Scheduler"):
+        check_files("editor", folder / "scheduler_config.json")
+        return ""
+    if "Processor" in class_name:
+        if not (folder / "preprocessor_config.json").is_file():
+            check_files("editor", folder / "processor_config.json")
+        return ""
+    if "Tokenizer" in class_name:
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+            check_files("editor", folder / "vocab.json", folder / "merges.txt")
+        return ""
+    check_files("editor", folder / "config.json")
+    stem = "model" if library == "transformers" else "diffusion_pytorch_model"
+    for variant, single, index in (
+        ("", f"{stem}.safetensors", f"{stem}.safetensors.index.json"),
+        ("fp16", f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json"),
+    ):
+        if (folder / index).is_file():
+            check_weights("editor", *listed_weights("editor", folder / index))
+            return variant
+        if (folder / single).is_file():
+            check_weights("editor", folder / single)
+            return variant
+    refuse_pickles("editor", folder)
+    raise RethinkError(f"editor: {folder / f'{stem}.safetensors'} is missing; download it again.")
+
+
 def _parts(folder: Path, index: dict[str, Any], pipeline_class: type) -> list[str]:
     """The parts of a folder that its pipeline uses, or RethinkError where the index lacks one."""
     takes = inspect.signature(pipeline_class.__init__).parameters
@@ -161,7 +185,7 @@ def _recommended(file: Path) -> Settings:
     if not file.is_file():
         return Settings()
     try:
-        return Settings(**read_json(file))
+        return Settings(**read_json("editor", file))
     except TypeError as error:
         raise RethinkError(f"editor: {file} should hold fields of Settings: {error}") from error
 

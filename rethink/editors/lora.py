@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import RethinkError, require
-from .files import check_safetensors
+from ..opening import check_weights
 from .protocol import LoraReport
 
 MOST = 0.9  # of a file's layers must fit: less is a LoRA of another family with a few names in common
@@ -132,7 +132,7 @@ def _adds(layer: Layer, scale: float) -> Any:
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix.lower() != ".safetensors" or not path.is_file():
         raise RethinkError(f"lora: {path} is no .safetensors file; choose a LoRA in that format.")
-    check_safetensors(path, "lora")
+    check_weights("lora", path)
     weights = require("safetensors.torch").load_file(path)
     for name, weight in weights.items():
         if not torch.isfinite(weight.float()).all():

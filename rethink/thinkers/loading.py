@@ -1,6 +1,5 @@
 """From a transformers folder to a Chat: what is there is checked first, and nothing is ever downloaded or run."""
 
-import json
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
+from ..opening import check_weights, known_device, listed_weights, read_json, refuse_pickles
 from .transformers_chat import GridReader, ProcessorReader, TransformersChat
 
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -27,7 +27,7 @@ def load_thinker(
     for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
         if value not in known:
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
-    device = _device(device)
+    device = known_device(device)
     config = _check_folder(folder)
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     transformers = require("transformers")
@@ -69,7 +69,7 @@ def _old_template(folder: Path) -> str | None:
     if (folder / "chat_template.jinja").is_file():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
     if (folder / "chat_template.json").is_file():
-        return _read_json(folder / "chat_template.json").get("chat_template")
+        return read_json("thinker", folder / "chat_template.json").get("chat_template")
     return None
 
 
@@ -79,11 +79,10 @@ def _check_folder(folder: Path) -> dict[str, Any]:
         raise RethinkError(f"thinker: {folder} is no folder; choose a transformers folder with config.json in it.")
     if not (folder / "config.json").is_file():
         raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is no transformers folder.")
-    config = _read_json(folder / "config.json")
+    config = read_json("thinker", folder / "config.json")
     if "auto_map" in config:
         raise RethinkError(f"thinker: {folder} wants code of its own, which is not run; choose a model transformers knows.")
-    for file in _weights(folder):
-        _check_weights(file)
+    check_weights("thinker", *_weights(folder))
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
         raise RethinkError(f"thinker: {folder / 'tokenizer.json'} is missing; download it again.")
     return config
@@ -92,38 +91,10 @@ def _check_folder(folder: Path) -> dict[str, Any]:
 def _weights(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        return [folder / name for name in sorted(set(_read_json(index).get("weight_map", {}).values()))]
-    if not (folder / "model.safetensors").is_file() and any(f.suffix in (".bin", ".pt", ".pth") for f in folder.iterdir()):
-        raise RethinkError(f"thinker: the weights in {folder} are pickles, which can run code; use .safetensors.")
+        return listed_weights("thinker", index)
+    if not (folder / "model.safetensors").is_file():
+        refuse_pickles("thinker", folder)
     return [folder / "model.safetensors"]
-
-
-def _check_weights(file: Path) -> None:
-    safetensors = require("safetensors")
-    if not file.is_file():
-        raise RethinkError(f"thinker: {file} is missing; download it again.")
-    try:
-        with safetensors.safe_open(file, framework="pt"):
-            pass
-    except (safetensors.SafetensorError, OSError) as error:
-        raise RethinkError(f"thinker: {file} is damaged or incomplete ({error}); download it again.") from error
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RethinkError(f"thinker: {file} cannot be read ({error}); download it again.") from error
-    if not isinstance(content, dict):
-        raise RethinkError(f"thinker: {file} should hold a JSON object.")
-    return content
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise RethinkError(f"device: “{device}” is unknown or not available here; use for example cpu.") from error
 
 
 def _best_dtype(device: torch.device) -> torch.dtype:

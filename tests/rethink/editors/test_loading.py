@@ -104,6 +104,10 @@ def test_a_missing_shard(folder):
     weights.with_suffix(".safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(RethinkError, match="second.safetensors is missing"):
         load_editor(folder)
+    for nothing in ({}, {"weight_map": []}, {"weight_map": {"a": 1}}):
+        weights.with_suffix(".safetensors.index.json").write_text(json.dumps(nothing))
+        with pytest.raises(RethinkError, match="index.json lists no files of weights"):
+            load_editor(folder)
 
 
 @pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
