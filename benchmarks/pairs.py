@@ -36,12 +36,13 @@ from rethink.editors.protocol import Settings
 from rethink.pairs.candidates import Drawer, Look, Selection, Tally, made_fast
 from rethink.pairs.captions import Triple
 from rethink.pairs.clip import Clip, similarities
+from rethink.pairs.drafts import Recipe, make_damaged
 from rethink.pairs.pictures import encode_png
 from rethink.pairs.prompt_to_prompt import Recipe as DrawingRecipe
 from rethink.pairs.prompt_to_prompt import generate, sketch
 from rethink.pairs.sources import Folder
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+from rethink.pairs.synthesis import synthesize
 from rethink.pairs.workers import spread_over
 from rethink.tiny import CLIP_FOLDER, EDITOR_FOLDER, judge, render, sample_task
 from rethink.tiny.scene import PLACES

@@ -13,13 +13,14 @@ from torch import Tensor
 from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.descriptions import Description, Writer
+from ..rethink.pairs.drafts import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
 from ..rethink.pairs.questions import Found
 from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
-from ..rethink.pairs.synthesis import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id, synthesize
+from ..rethink.pairs.synthesis import synthesize
 from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
 from . import folders, host, sockets

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RethinkError, require
-from .synthesis import DIED
+from .drafts import DIED
 
 PACKAGE = Path(__file__).resolve().parents[1]
 AHEAD = 2  # shards a worker that are handed out before they are needed

@@ -76,7 +76,7 @@ def _flags(name: str, value) -> list[str]:
 
 
 def _add_synthesize(commands) -> None:
-    from .synthesis import FREE
+    from .drafts import FREE
 
     parser = _command(commands, "synthesize", "pairs by damaging real pictures: the damage is what is learnt to undo", stages.run_synthesize)
     parser.add_argument("images", type=Path, help="folder of pictures, with its subfolders")

@@ -51,11 +51,12 @@ def _shares(texts: list[str]) -> dict:
 
 def run_synthesize(options) -> int:
     from .descriptions import Description, Writer
+    from .drafts import Recipe, lost_drafts
     from .formats import describe_store
     from .questions import Found
     from .sources import Folder, read_spots
     from .store import PairStore
-    from .synthesis import Recipe, lost_drafts, synthesize
+    from .synthesis import synthesize
     from .workers import spread_over
 
     if bool(options.editor) != bool(options.inverse):
@@ -107,8 +108,8 @@ def _wording(options, templates: dict) -> str:
 
 
 def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
+    from .drafts import make_damaged
     from .store import PairStore
-    from .synthesis import make_damaged
 
     return make_damaged(store or PairStore(folder), recipe)
 
@@ -117,8 +118,8 @@ def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device:
     """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
     from ..editors.protocol import Settings
+    from .drafts import make_edited
     from .store import PairStore
-    from .synthesis import make_edited
 
     path = _model(editor, "EDITOR_FOLDER")
     opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)

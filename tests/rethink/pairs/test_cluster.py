@@ -11,11 +11,12 @@ from rethink.__main__ import main
 from rethink.errors import RethinkError
 from rethink.pairs.cluster import Share, cluster, spread_over_cluster
 from rethink.pairs.descriptions import Description, Writer
+from rethink.pairs.drafts import Recipe, lost_drafts, make_damaged
 from rethink.pairs.filters import score
 from rethink.pairs.sources import Folder
 from rethink.pairs.stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import Recipe, lost_drafts, make_damaged, synthesize
+from rethink.pairs.synthesis import synthesize
 
 from .test_synthesis import content
 

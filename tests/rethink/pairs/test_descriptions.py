@@ -10,10 +10,11 @@ from rethink.errors import RethinkError
 from rethink.pairs.descriptions import (
     DESCRIBE, Description, Writer, called, compose, describe, leaks, read_json, templates_of, without_thoughts,
 )  # fmt: skip
+from rethink.pairs.drafts import Recipe, make_damaged
 from rethink.pairs.operations import OPERATIONS, Place, damage, draw_place, operation, whole
 from rethink.pairs.sources import Folder, Spot
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+from rethink.pairs.synthesis import synthesize
 from rethink.pairs.wording import WORDING
 
 from .conftest import drawn

@@ -6,11 +6,12 @@ import time
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.pairs.drafts import Recipe, make_damaged
 from rethink.pairs.filters import Thresholds, decide, score
 from rethink.pairs.questions import Found, criticise, find_spots
 from rethink.pairs.sources import Folder, Source
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import Recipe, make_damaged, synthesize
+from rethink.pairs.synthesis import synthesize
 from rethink.pairs.workers import at_once
 
 from .conftest import drawn

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from rethink.__main__ import main
+from rethink.pairs.drafts import Recipe, make_damaged, pair_id
 from rethink.pairs.filters import Thresholds, filter_pairs
 from rethink.pairs.formats import describe_store
 from rethink.pairs.sources import Source
 from rethink.pairs.store import EditPair, PairStore
-from rethink.pairs.synthesis import Recipe, make_damaged, pair_id, synthesize
+from rethink.pairs.synthesis import synthesize
 
 from .conftest import drawn
 

@@ -19,13 +19,14 @@ from rethink.errors import RethinkError
 from rethink.pairs import workers
 from rethink.pairs.captions import built_in_triples, captions_to_edits
 from rethink.pairs.descriptions import Description, Writer
+from rethink.pairs.drafts import Recipe, make_damaged, make_edited
 from rethink.pairs.filters import score
 from rethink.pairs.operations import OPERATIONS
 from rethink.pairs.pictures import read_mask, read_picture
 from rethink.pairs.questions import Found, criticise
 from rethink.pairs.sources import Folder, Source, Spot, read_spots
 from rethink.pairs.store import DiskFull, PairStore
-from rethink.pairs.synthesis import Recipe, make_damaged, make_edited, synthesize
+from rethink.pairs.synthesis import synthesize
 from rethink.pairs.workers import spread_over
 from tests.hosts import PACK_ROOT
 
@@ -137,7 +138,7 @@ def _whole_pairs(folder):
 def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, monkeypatch):
     killer = tmp_path / "killer.py"
     killer.write_text(
-        "import os, signal, rethink.pairs.synthesis as s\n"
+        "import os, signal, rethink.pairs.drafts as s\n"
         "opened = s.Opened.__init__\n"
         "def die(self, store, source, side):\n"
         "    if source.name == 'photo 3.png': os.kill(os.getpid(), signal.SIGKILL)\n"
