@@ -33,11 +33,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
-from rethink.pairs.candidates import Drawer, Look, Selection, Tally, made_fast
+from rethink.pairs.candidates import SCORES, Drawer, Look, Selection, Tally, made_fast
 from rethink.pairs.captions import Triple
 from rethink.pairs.clip import Clip, similarities
 from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.pictures import encode_png
+from rethink.pairs.pictures import encode_png, to_pixels
 from rethink.pairs.prompt_to_prompt import Recipe as DrawingRecipe
 from rethink.pairs.prompt_to_prompt import generate, sketch
 from rethink.pairs.sources import Folder
@@ -231,7 +231,6 @@ def some_triples(count):
 
 def fitted(painter, clip, triples, candidates):
     """Thresholds that ACCEPTED of all candidates pass, and for each look the slacks that cost few of those."""
-    names = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
     table = {steps: [] for steps in (*LOOKS, DRAWING.steps)}
     for number, triple in enumerate(triples):
         texts = clip.texts([triple.input, triple.output])
@@ -240,7 +239,7 @@ def fitted(painter, clip, triples, candidates):
             for start in range(0, candidates, 16):
                 seeds = [candidates * number + start + i for i in range(16)]
                 made = draw(painter, triple.input, triple.output, seeds, recipe=DRAWING)
-                rows += [[scored[name] for name in names] for scored in plain_scores(clip, texts, made)]
+                rows += [[scored[name] for name in SCORES] for scored in plain_scores(clip, texts, made)]
     estimates = {steps: np.array(rows) for steps, rows in table.items()}
     final = estimates[DRAWING.steps]
 
@@ -266,7 +265,7 @@ def slacks(estimates, least, good, loss):
 
 
 def plain_scores(clip, texts, made):
-    pictures = [(picture * 255).round().byte().numpy() for picture in torch.cat([made.before, made.after])]
+    pictures = list(to_pixels(torch.cat([made.before, made.after])))
     return similarities(clip.images(pictures).unflatten(0, (2, -1)), texts[:, None].expand(-1, len(made.seeds), -1))
 
 
@@ -294,7 +293,7 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
                 if not rule.misses(scored):
                     accepted["plain"].append({**scored, "p2p_threshold": made.thresholds[0], "cfg_scale": made.guidances[0]})
                     for side in (made.before, made.after):
-                        Path(folder, "plain.png").write_bytes(encode_png((side[0] * 255).round().byte().numpy()))
+                        Path(folder, "plain.png").write_bytes(encode_png(to_pixels(side[0])))
             seconds["plain"] += time.perf_counter() - start
 
             start = time.perf_counter()
@@ -338,7 +337,7 @@ def edited_pairs(editor_folder, clip, count):
         seeds = [rng.getrandbits(32) for _ in batch]
         after = editor.edit(editor.prepare(before), [task.instruction for task in batch], seeds, settings)
         texts = clip.texts([t.source.caption for t in batch] + [t.target.caption for t in batch]).unflatten(0, (2, -1))
-        pictures = [(picture * 255).round().byte().numpy() for picture in torch.cat([before, after])]
+        pictures = list(to_pixels(torch.cat([before, after])))
         scores = similarities(clip.images(pictures).unflatten(0, (2, -1)), texts)
         pairs += [(s, judge(after[i : i + 1], task).success) for i, (s, task) in enumerate(zip(scores, batch))]
     return pairs

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
+from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
 from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
@@ -151,8 +151,7 @@ class PreviewPairs(io.ComfyNode):
         accepted = PairStore(pairs.folder, (pair.id for pair in pairs.accepted()))
         few = PairStore(pairs.folder, some)
         shown = {"key": review.publish(pairs), "sheet": review.publish(few), "name": pairs.folder.name, "count": len(ids)}
-        image = torch.from_numpy(np.asarray(sheet).copy())[None].float() / 255
-        return io.NodeOutput(image, accepted, ui={"rethink_pairs": [shown]})
+        return io.NodeOutput(from_pixels(np.asarray(sheet)), accepted, ui={"rethink_pairs": [shown]})
 
 
 class SaveEditDataset(io.ComfyNode):

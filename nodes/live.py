@@ -222,7 +222,7 @@ def _forget_the_cut_off() -> None:
     """A loop that is made of several nodes may be cancelled where it does not notice."""
     for run, live in list(_running.items()):
         if not host.is_running(live._prompt):
-            del _running[run]
+            _running.pop(run, None)  # two threads may find it out at once
 
 
 def serve() -> None:

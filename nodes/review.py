@@ -163,12 +163,15 @@ def tried(key: str, **thresholds) -> dict:
 
 
 def _store(key: str) -> PairStore:
-    if key not in _published:
+    store = _published.get(key)
+    if store is None:
         raise RethinkError("These pairs are not known any more, since ComfyUI was restarted. Run the workflow again.")
-    return _published[key]
+    return store
 
 
-host.serve("GET", "/rethink/pairs/{key}", listing)
-host.serve("GET", "/rethink/pairs/{key}/picture", picture)
-host.serve("POST", "/rethink/pairs/{key}/verdict", verdict)
-host.serve("POST", "/rethink/pairs/{key}/tried", tried)
+def serve() -> None:
+    """Let the front end ask about published pairs, and judge them."""
+    host.serve("GET", "/rethink/pairs/{key}", listing)
+    host.serve("GET", "/rethink/pairs/{key}/picture", picture)
+    host.serve("POST", "/rethink/pairs/{key}/verdict", verdict)
+    host.serve("POST", "/rethink/pairs/{key}/tried", tried)

@@ -3,14 +3,13 @@
 import hashlib
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, as_mask
 from ..rethink.pairs.descriptions import called
-from ..rethink.pairs.pictures import encode_png, write_whole
+from ..rethink.pairs.pictures import encode_png, to_pixels, write_whole
 from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
 
@@ -77,7 +76,7 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
 
 def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
     """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
-    pixels = (picture * 255).round().to(torch.uint8).cpu().numpy()
+    pixels = to_pixels(picture)
     white = None if mask is None else (mask > 0.5).cpu().numpy()
     where = repr(spots).encode() + (b"" if white is None else white.tobytes())
     name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + ("-" + _digest(where) if mask is not None or spots else "")

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from ..rethink.pairs.drafts import FREE, Draft, Maker, Recipe, make_damaged, mak
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
+from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import Found
 from ..rethink.pairs.sources import Folder, Source
 from ..rethink.pairs.store import PairStore
@@ -214,7 +214,7 @@ class Watched:
         if self.newest is None or not (self.store.folder / self.newest.input).exists():
             return None
         sides = [self.store.read_image(path) for path in (self.newest.input, self.newest.target)]
-        return torch.from_numpy(np.concatenate(sides, 1))[None].float() / 255
+        return from_pixels(np.concatenate(sides, 1))
 
 
 def _ranges_of(operation: Operation) -> list[io.Input]:

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend, and the lazy import that raises it."""
+"""The one kind of error that is the user's to mend, what is noted of any, and the lazy import that raises it."""
 
 import importlib
 from types import ModuleType
@@ -10,6 +10,11 @@ class RethinkError(ValueError):
 
 class OutOfMemory(RethinkError):
     """The device is full; what was taken has been given back. The sentence says what to lower."""
+
+
+def reason_of(error: Exception) -> str:
+    """What is noted of an error where a long run goes on: our own sentence, or the kind of any other and what it says."""
+    return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 
 def require(module: str, package: str | None = None) -> ModuleType:

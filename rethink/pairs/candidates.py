@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OutOfMemory, RethinkError, require
+from ..errors import OutOfMemory, RethinkError, reason_of, require
 from .captions import Triple
 from .filters import Thresholds
+from .pictures import to_pixels
 from .prompt_to_prompt import Candidates, Recipe, generate, sketch
 from .store import EditPair, PairStore
 
@@ -182,8 +183,7 @@ class Drawer:
         except Exception as error:  # a run of days must not end by one caption
             if stopped:
                 raise
-            reason = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
-            return Drawn(id, tally=Tally(captions=1, skipped=1), skipped=reason)
+            return Drawn(id, tally=Tally(captions=1, skipped=1), skipped=reason_of(error))
         pairs = tuple(self._written(id, triple, number, *choice) for number, choice in enumerate(chosen))
         return Drawn(id, pairs, tally + Tally(captions=1, kept=len(pairs), seconds=time.monotonic() - started))
 
@@ -252,16 +252,12 @@ def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
     from .clip import similarities
 
     count = len(made.seeds)
-    images = clip.images([*_pixels(made.before), *_pixels(made.after)]).unflatten(0, (2, count))
+    images = clip.images([*to_pixels(made.before), *to_pixels(made.after)]).unflatten(0, (2, count))
     return similarities(images, texts[:, None].expand(-1, count, -1))
 
 
 def _batches(seeds: list[int], size: int) -> list[list[int]]:
     return [seeds[start : start + size] for start in range(0, len(seeds), size)]
-
-
-def _pixels(images) -> np.ndarray:
-    return (images * 255).round().byte().numpy()
 
 
 def _candidate(made: Candidates, i: int, scores: dict[str, float]) -> tuple[dict, np.ndarray, np.ndarray]:
@@ -270,7 +266,7 @@ def _candidate(made: Candidates, i: int, scores: dict[str, float]) -> tuple[dict
         "seed": made.seeds[i], "p2p_threshold": round(made.thresholds[i], 5), "cfg_scale": round(made.guidances[i], 5),
         **scores,
     }  # fmt: skip
-    return found, _pixels(made.before[i]), _pixels(made.after[i])
+    return found, to_pixels(made.before[i]), to_pixels(made.after[i])
 
 
 def _is_audited(seed: int, share: float) -> bool:

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from .operations import Box, box_of
+from .pictures import from_pixels
 from .wording import WORDING
 
 # chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
@@ -143,7 +144,7 @@ def describe(
     box = box_of(touched)
     crop = original[box[1] : box[3], box[0] : box[2]]
     text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
-    images = [as_image(damaged), as_image(crop)]
+    images = [from_pixels(damaged), from_pixels(crop)]
     messages = [message("user", text, pictures=2)]
 
     def read(answer: str) -> Description:
@@ -240,8 +241,7 @@ def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tri
         try:
             answer = chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)
         except Exception as error:  # a backend may raise anything; a run of days must not end by it
-            said = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
-            reason = ThinkerFailed(f"the thinker failed: {said}")
+            reason = ThinkerFailed(f"the thinker failed: {reason_of(error)}")
             continue
         try:
             return read(answer)
@@ -283,13 +283,6 @@ def _where(box: Box, shape: tuple[int, int]) -> str:
     across = ("left", "centre", "right")[min(2, int(1.5 * (box[0] + box[2]) / width))]
     down = ("top", "middle", "bottom")[min(2, int(1.5 * (box[1] + box[3]) / height))]
     return f", at the {down} {across}"
-
-
-def as_image(picture: np.ndarray):
-    """uint8 [H, W, 3] as IMAGE [1, H, W, 3]."""
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(picture)).float()[None] / 255
 
 
 def _names(template: str) -> set[str]:

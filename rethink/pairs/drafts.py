@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from .descriptions import Description
 from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
-from .pictures import read_mask, read_picture
+from .pictures import from_pixels, read_mask, read_picture, to_pixels
 from .sources import Source, Spot
 from .store import DiskFull, PairStore
 
@@ -151,7 +151,7 @@ class Maker:
             opened = Opened(self.store, source, self.longest_side)
         except Exception as error:  # whatever a decoder raises
             for number in numbers:
-                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=_reason(error))
+                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=reason_of(error))
             return
         for number in numbers:
             id = pair_id(self.key, source, number)
@@ -160,12 +160,8 @@ class Maker:
             except DiskFull:
                 raise
             except Exception as error:  # whatever an editor raises
-                draft = Draft(id, number, source.name, skipped=_reason(error))
+                draft = Draft(id, number, source.name, skipped=reason_of(error))
             yield draft
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 
 def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
@@ -211,13 +207,13 @@ def make_edited(
         if source.spots:
             place, told = _named(opened, source, np.random.default_rng(seed))
             area = place.region(opened.picture)
-        image = torch.from_numpy(opened.picture.copy()).float()[None] / 255
+        image = from_pixels(opened.picture)
         mask = None if area is None else torch.from_numpy(area).float()[None]
         edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
         (kept,) = keep_unchanged(image, edited.cpu(), mask)
         touched = (kept.mask > 0).numpy() & (True if area is None else area)
-        pixels = (kept.image * 255).round().to(torch.uint8).numpy()
-        made = Damaged(np.where(touched[..., None], pixels, opened.picture), touched, {"inverse": inverse.rstrip(".")})
+        pixels = np.where(touched[..., None], to_pixels(kept.image), opened.picture)
+        made = Damaged(pixels, touched, {"inverse": inverse.rstrip(".")})
         draft = Draft(
             id, number, source.name, seed, operation="editor", hides="what the edit took away",
             parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=told.place or what.place,

@@ -1,6 +1,6 @@
 """Pictures as the pairs hold them: uint8 arrays [H, W, 3], because that is what the files keep, bit for bit.
 
-No torch here: the processes that damage pictures start in a fraction of a second and stay small.
+No torch at import: the processes that damage pictures start in a fraction of a second and stay small.
 """
 
 from __future__ import annotations
@@ -8,11 +8,15 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import RethinkError
 from ..files import appearing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ENDINGS = frozenset(".png .jpg .jpeg .webp .bmp .tif .tiff .jp2 .avif .heic .gif .ppm".split())
 MOST_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
@@ -68,6 +72,20 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
 
     grey = Image.fromarray(read_picture(path)).convert("L")
     return np.asarray(grey.resize(shape[::-1], Image.Resampling.BILINEAR)) > 127
+
+
+def from_pixels(picture: np.ndarray) -> Tensor:
+    """uint8 [H, W, 3] as IMAGE [1, H, W, 3]."""
+    import torch
+
+    return torch.from_numpy(picture.copy()).float()[None] / 255
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """IMAGE [..., H, W, 3] as uint8 of that shape, rounded to the nearest value."""
+    import torch
+
+    return (image * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import RethinkError
-from .descriptions import Chat, Each, Patience, ThinkerFailed, as_image, ask, called, message, one_line, read_json
+from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, called, message, one_line, read_json
 from .filters import with_scores
-from .pictures import read_picture
+from .pictures import from_pixels, read_picture
 from .sources import Folder, Source, Spot
 from .store import EditPair, Last, Ledger, PairStore
 
@@ -27,7 +27,7 @@ nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "w
 
 def find_spots(chat: Chat, picture, what: str, seed: int) -> tuple[Spot, ...]:
     """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
-    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [as_image(picture)], seed, _read_spots)
+    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(picture)], seed, _read_spots)
 
 
 def _read_spots(answer: str) -> tuple[Spot, ...]:
@@ -126,7 +126,7 @@ def criticise(
 
 def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
     try:
-        images = [as_image(store.read_image(path)) for path in (pair.input, pair.target)]
+        images = [from_pixels(store.read_image(path)) for path in (pair.input, pair.target)]
         text = JUDGE.format(instruction=pair.instruction)
         return ask(chat, [message("user", text, pictures=2)], images, pair.seed, _read_mark)
     except ThinkerFailed as error:

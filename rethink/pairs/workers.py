@@ -81,7 +81,14 @@ class Worker:
             raise EOFError
         return json.loads(answer)
 
+    def kill(self) -> None:
+        """End the process, so that who waits for its answer, on another thread, waits no longer."""
+        process = self.process  # which that thread may set to None meanwhile
+        if process is not None:
+            process.kill()
+
     def stop(self) -> None:
+        """End the process and close the line to it."""
         if self.process is not None:
             self.process.kill()
             self.process.communicate()
@@ -132,8 +139,7 @@ def spread_over(count: int, store: PairStore, recipe: Recipe):
         finally:
             stop.set()
             for worker in workers:
-                if worker.process is not None:
-                    worker.process.kill()
+                worker.kill()
             for thread in threads:
                 thread.join()
             for worker in workers:
