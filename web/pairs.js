@@ -1,5 +1,6 @@
 // What pairs show on their nodes: the sheet of Preview Pairs, the plots of Filter Edit Pairs.
 import { app } from "../../scripts/app.js";
+import { nodeOfOutput } from "./nodes.mjs";
 import { Plots } from "./pairs/plots.mjs";
 import { Sheet } from "./pairs/sheet.mjs";
 
@@ -19,12 +20,6 @@ const views = new WeakMap(); // node → its view
 function show(node, output) {
   const shown = output?.[VIEWS[node?.comfyClass]?.output]?.[0];
   if (shown) views.get(node)?.show(shown);
-}
-
-function nodeAt(locator) {
-  const [local, graph] = String(locator).split(":").reverse();
-  const home = graph ? app.rootGraph.subgraphs?.get(graph) : app.rootGraph;
-  return home?.getNodeById(local);
 }
 
 app.registerExtension({
@@ -54,6 +49,6 @@ app.registerExtension({
     node.setSize([Math.max(width, 480), Math.max(height, node.size[1])]);
   },
   onNodeOutputsUpdated(outputs) {
-    for (const [locator, output] of Object.entries(outputs)) show(nodeAt(locator), output);
+    for (const [key, output] of Object.entries(outputs)) show(nodeOfOutput(app.rootGraph, key), output);
   },
 });

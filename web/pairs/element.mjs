@@ -1,17 +1,10 @@
 // Elements and requests, as the views of pairs need them.
+import { element as plain } from "../viewer/dom.mjs";
 
 /** element("p.note", {title: "…"}, "text", otherElement, …) */
 export function element(kind, attributes = {}, ...inside) {
   const [tag, ...classes] = kind.split(".");
-  const made = document.createElement(tag || "div");
-  made.classList.add(...classes);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value != null) made.setAttribute(name, value);
-  }
-  made.append(...inside.filter((part) => part != null && part !== ""));
-  return made;
+  return plain(tag, { class: classes.join(" ") || null, ...attributes }, ...inside.filter((part) => part !== ""));
 }
 
 /** What published pairs answer; `base` is the address of ComfyUI's API, `key` the pairs'. */

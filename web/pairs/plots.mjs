@@ -100,10 +100,11 @@ export class Plots {
   }
 
   async #count() {
-    const wanted = this.#thresholds();
+    const wanted = (this.wanted = this.#thresholds());
     const moved = Object.keys(wanted).some((name) => wanted[name] !== this.shown.limits[name]);
     try {
       const { accepted, rejected, why } = await this.pairs.tried(wanted);
+      if (wanted !== this.wanted) return; // a slider has moved on since
       this.summary.textContent = `${accepted.toLocaleString()} of ${plural(accepted + rejected, "pair")} kept`;
       this.note.textContent = moved ? "queue again to apply" : "";
       this.reasons.replaceChildren(...why.map(([reason, count]) => element("li", {}, element("b", {}, count.toLocaleString()), ` ${reason}`)));

@@ -20,23 +20,30 @@ let counts = { all: 0, open: 0, accepted: 0, rejected: 0 };
 let loading = null;
 let judging = false; // whether a verdict is on its way
 
+/** The next page; who asks while it is on its way waits for the same. */
 async function load() {
-  loading ??= source
-    .list({ show: at("show").value, count: PAGE, after: pairs.at(-1)?.id ?? "" })
-    .then((found) => {
-      counts = found.counts;
-      whole = found.pairs.length < PAGE;
-      pairs.push(...found.pairs);
-      at("strip").append(...found.pairs.map((pair) => thumb(pair)));
-    })
-    .finally(() => (loading = null));
-  await loading;
+  const asked = (loading ??= nextPage(pairs));
+  try {
+    await asked;
+  } finally {
+    if (loading === asked) loading = null;
+  }
+}
+
+async function nextPage(list) {
+  const found = await source.list({ show: at("show").value, count: PAGE, after: list.at(-1)?.id ?? "" });
+  if (list !== pairs) return; // others have been chosen meanwhile
+  counts = found.counts;
+  whole = found.pairs.length < PAGE;
+  pairs.push(...found.pairs);
+  at("strip").append(...found.pairs.map((pair) => thumb(pair)));
 }
 
 async function begin() {
   pairs = [];
   place = 0;
   whole = false;
+  loading = null;
   at("strip").replaceChildren();
   await safely(load);
   draw();
@@ -119,7 +126,7 @@ async function judge(accepted) {
   judging = true;
   const done = await safely(() => source.judge(pair.id, accepted));
   judging = false;
-  if (!done) return;
+  if (!done || !pairs.includes(pair)) return; // of those that have been chosen meanwhile, the server has counted it
   Object.assign(pair, done);
   counts[before.state] -= 1;
   counts[pair.state] += 1;

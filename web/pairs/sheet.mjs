@@ -34,10 +34,12 @@ export class Sheet {
   }
 
   async #load() {
-    const { key, sheet } = this.shown;
+    const { shown } = this;
+    const { key, sheet } = shown;
     const few = new Pairs(api.apiURL(""), sheet);
     try {
       const [all, some] = await Promise.all([new Pairs(api.apiURL(""), key).list({ count: 1 }), few.list({ count: 60 })]);
+      if (shown !== this.shown) return; // the node has run again since
       const { counts } = all;
       this.summary.textContent = `${plural(counts.all, "pair")}${counts.rejected ? ` · ${counts.rejected.toLocaleString()} rejected` : ""}`;
       this.cards.replaceChildren(...some.pairs.map((pair) => card(pair, few)));

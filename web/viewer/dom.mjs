@@ -42,7 +42,7 @@ export function icon(name) {
   return svg;
 }
 
-/** At most one call a frame, with the last arguments. */
+/** A function that has `work` done once before the next frame, however often it is called. */
 export function framed(work) {
   let waiting = false;
   return () => {
