@@ -3,12 +3,13 @@
     python benchmarks/pairs.py [--only procedural p2p filter] [--photos N] [--captions N] [--edits N]
 
 Procedural: pictures to pairs on disk, ours on two processes (and one, and four) against a single-process loop over
-Pillow with the same operations and files, as Pillow packs PNGs by itself, and told to pack them as lightly as ours. Prompt-to-Prompt: accepted pairs a second, ours in batches with
-hopeless candidates dropped by their sketches against one candidate at a time and a filter after it, same seeds, same
-thresholds (that one candidate in six reaches), the paper's 100 Euler ancestral steps. The text-to-image model is the
-built-in editor without its picture: plain as diffusers opens it, ours as `made_fast` leaves it; where that is in bf16,
-`p2p_speedup_same_precision` has the plain way in bf16 too. Filter: the built-in world's exact oracle says which pairs are right; the
-thresholds are fitted to one half of the pairs and judged on the other.
+Pillow with the same operations and files, as Pillow packs PNGs by itself, and told to pack them as lightly as ours.
+Prompt-to-Prompt: accepted pairs a second, ours in batches with hopeless candidates dropped by their sketches against one
+candidate at a time and a filter after it, same seeds, same thresholds (that one candidate in six reaches), the paper's
+100 Euler ancestral steps. The text-to-image model is the built-in editor without its picture: plain as diffusers opens
+it, ours as `made_fast` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
+Filter: the built-in world's exact oracle says which pairs are right; the thresholds are fitted to one half of the pairs
+and judged on the other.
 Prints tables for people, then one JSON object as its last line.
 """
 

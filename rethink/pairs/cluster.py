@@ -65,8 +65,8 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
 def spread_over_cluster(open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()) -> Spread:
     """jobs → results in any order, inside `with cluster():`.
 
-    open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of a job that kills its workers.
-    A RethinkError from a worker ends the run, as it would here.
+    open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of
+    a job that kills its workers. A RethinkError from a worker ends the run, as it would here.
     """
 
     def spread(jobs: Iterator[Any]) -> Iterator[Any]:

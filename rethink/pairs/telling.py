@@ -9,7 +9,8 @@ from itertools import islice
 
 from ..errors import RethinkError
 
-EVERY = 30  # seconds between lines of progress where nobody watches
+REDRAWN, EVERY = 0.2, 30  # seconds between lines of progress: on a terminal, and where nobody watches
+TO_THE_END = "\x1b[K"  # clears the rest of a terminal's line
 
 
 def run_inspect(options) -> int:
@@ -81,16 +82,18 @@ class Line:
 
     def __call__(self, *progress) -> None:
         now = time.monotonic()
-        if now - self.last >= (0.2 if self.terminal else EVERY):
-            self.last = now
-            print(f"\r{self.text(*progress)}\x1b[K" if self.terminal else self.text(*progress),
-                  end="" if self.terminal else "\n", file=sys.stderr, flush=True)  # fmt: skip
+        if now - self.last < (REDRAWN if self.terminal else EVERY):
+            return
+        self.last, text = now, self.text(*progress)
+        sys.stderr.write(f"\r{text}{TO_THE_END}" if self.terminal else f"{text}\n")
+        sys.stderr.flush()
 
 
 def say(text: str) -> None:
     """What came of a run, in place of its line of progress."""
     if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r{TO_THE_END}")
+        sys.stderr.flush()
     print(text)
 
 

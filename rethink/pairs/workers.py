@@ -95,57 +95,71 @@ class Worker:
             self.process = None
 
 
-def spread_over(count: int, store: PairStore, recipe: Recipe):
+def spread_over(count: int, store: PairStore, recipe: Recipe) -> Callable[[Iterator[Job]], Iterator[list[Draft]]]:
     """For `synthesize`: jobs to drafts over `count` processes, a few jobs ahead of who consumes them."""
+    setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
 
     def spread(jobs: Iterator[Job]) -> Iterator[list[Draft]]:
-        setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
-        todo, done, taking = jobs, queue.Queue(4 * count), threading.Lock()
-        stop = threading.Event()
-        workers = [Worker(setup) for _ in range(count)]
-
-        def put(item) -> None:
-            while not stop.is_set():
-                try:
-                    return done.put(item, timeout=0.2)
-                except queue.Full:
-                    continue
-
-        def serve_jobs(worker: Worker) -> None:
-            try:
-                while not stop.is_set():
-                    with taking:
-                        job = next(todo, None)
-                    if job is None:
-                        break
-                    put(_answer(worker, job, recipe.key(), stop))
-                put(None)
-            except BaseException as error:  # told to the consumer, who raises it
-                put(error)
-
-        threads = [threading.Thread(target=serve_jobs, args=[worker], daemon=True) for worker in workers]
-        for thread in threads:
-            thread.start()
+        crew = _Crew([Worker(setup) for _ in range(count)], jobs, recipe.key())
         try:
-            running = count
-            while running:
-                item = done.get()
-                if isinstance(item, BaseException):
-                    raise item
-                if item is None:
-                    running -= 1
-                else:
-                    yield item
+            yield from crew.drafts()
         finally:
-            stop.set()
-            for worker in workers:
-                worker.kill()
-            for thread in threads:
-                thread.join()
-            for worker in workers:
-                worker.stop()
+            crew.end()
 
     return spread
+
+
+class _Crew:
+    """Workers, each with a thread that brings it jobs and puts what it made into one queue."""
+
+    def __init__(self, workers: list[Worker], jobs: Iterator[Job], key: str):
+        self._workers, self._jobs, self._key = workers, jobs, key
+        self._taking, self._over = threading.Lock(), threading.Event()
+        self._made = queue.Queue(4 * len(workers))  # lists of drafts; None: a worker has no more jobs; or what was raised
+        self._threads = [threading.Thread(target=self._serve, args=[worker], daemon=True) for worker in workers]
+
+    def drafts(self) -> Iterator[list[Draft]]:
+        """What was made of the jobs, in any order. Raises what taking or doing a job has raised."""
+        for thread in self._threads:
+            thread.start()
+        running = len(self._workers)
+        while running:
+            made = self._made.get()
+            if isinstance(made, BaseException):
+                raise made
+            if made is None:
+                running -= 1
+            else:
+                yield made
+
+    def end(self) -> None:
+        """Stop at once, whatever is being made."""
+        self._over.set()
+        for worker in self._workers:
+            worker.kill()
+        for thread in self._threads:
+            thread.join()
+        for worker in self._workers:
+            worker.stop()
+
+    def _serve(self, worker: Worker) -> None:
+        try:
+            while not self._over.is_set():
+                with self._taking:
+                    job = next(self._jobs, None)
+                if job is None:
+                    break
+                self._put(_answer(worker, job, self._key, self._over))
+            self._put(None)
+        except BaseException as error:  # told to the consumer, who raises it
+            self._put(error)
+
+    def _put(self, made: list[Draft] | BaseException | None) -> None:
+        while not self._over.is_set():
+            try:
+                return self._made.put(made, timeout=0.2)
+            except queue.Full:
+                continue
 
 
 def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[Draft]:

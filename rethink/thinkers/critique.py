@@ -162,15 +162,15 @@ def critique(
         messages = question(thinker.template, instruction=instruction, prompt=prompt, demands=demands)
         requests.append(Request(messages, [pictures[slot] for slot in order], seed))
     found = _ask(thinker, requests, demands, thinker.temperature, on_token)
-    again = [index for index, critique in enumerate(found) if critique.status == "unparsed"]
+    again = [index for index, first in enumerate(found) if first.status == "unparsed"]
     if again:
         # At temperature 0 another seed alone would bring the same answer.
         retries = [replace(requests[index], seed=requests[index].seed + 2**31) for index in again]
         second = _ask(thinker, retries, demands, max(thinker.temperature, 0.7), on_token)
-        for index, critique in zip(again, second):
-            if critique.status in ("ok", "repaired"):
-                note = f"{critique.note} Asked twice: the first answer had no scores.".strip()
-                found[index] = replace(critique, status="repaired", note=note)
+        for index, better in zip(again, second):
+            if better.status in ("ok", "repaired"):
+                note = f"{better.note} Asked twice: the first answer had no scores.".strip()
+                found[index] = replace(better, status="repaired", note=note)
     return found
 
 
