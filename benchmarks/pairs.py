@@ -270,6 +270,19 @@ def plain_scores(clip, texts, made):
     return similarities(clip.images(pictures).unflatten(0, (2, -1)), texts[:, None].expand(-1, len(made.seeds), -1))
 
 
+def plain_pairs(painter, clip, triple, seeds, rule, file):
+    """What is noted of the accepted candidates, drawn one by one and filtered afterwards."""
+    texts, accepted = clip.texts([triple.input, triple.output]), []
+    for seed in seeds:
+        made = generate(painter, triple.input, triple.output, [seed], DRAWING)
+        (scored,) = plain_scores(clip, texts, made)
+        if not rule.misses(scored):
+            accepted.append({**scored, "p2p_threshold": made.thresholds[0], "cfg_scale": made.guidances[0]})
+            for side in (made.before, made.after):
+                file.write_bytes(encode_png(to_pixels(side[0])))
+    return accepted
+
+
 def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
     painter, plain = Painter(made_fast(open_pipeline(editor_folder))), Painter(open_pipeline(editor_folder))
     clip = Clip(clip_folder)
@@ -287,19 +300,11 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
             accepted["ours"] += [pair.parameters for pair in drawn.pairs]
 
             start = time.perf_counter()
-            texts = clip.texts([triple.input, triple.output])
-            for seed in drawer.seeds(triple):
-                made = generate(plain, triple.input, triple.output, [seed], DRAWING)
-                (scored,) = plain_scores(clip, texts, made)
-                if not rule.misses(scored):
-                    accepted["plain"].append({**scored, "p2p_threshold": made.thresholds[0], "cfg_scale": made.guidances[0]})
-                    for side in (made.before, made.after):
-                        Path(folder, "plain.png").write_bytes(encode_png(to_pixels(side[0])))
+            accepted["plain"] += plain_pairs(plain, clip, triple, drawer.seeds(triple), rule, Path(folder, "plain.png"))
             seconds["plain"] += time.perf_counter() - start
 
             start = time.perf_counter()
-            for seed in drawer.seeds(triple)[:ALONE]:
-                plain_scores(clip, texts, generate(painter, triple.input, triple.output, [seed], DRAWING))
+            plain_pairs(painter, clip, triple, drawer.seeds(triple)[:ALONE], rule, Path(folder, "plain.png"))
             seconds["alone"] += (time.perf_counter() - start) * candidates / ALONE
     plain_rate, rate = len(accepted["plain"]) / seconds["plain"], tally.passed / seconds["ours"]
     lost = 1 - tally.passed / len(accepted["plain"])

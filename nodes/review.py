@@ -39,6 +39,7 @@ class Known:
         self.pairs, self.scores, self.verdicts = Last(store.manifest), Last(store.scores), Verdicts(store.verdicts)
 
     def read_on(self) -> None:
+        """Take in what was appended since."""
         for ledger in (self.pairs, self.scores, self.verdicts):
             ledger.read_on()
 

@@ -18,6 +18,7 @@ BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone w
 
 
 def pictures_inputs() -> list[io.Input]:
+    """Where the pictures come from, and what is connected: the inputs that `sources_of` reads."""
     # Only choices with widgets: the front end cannot begin with one that brings sockets alone.
     places = [io.DynamicCombo.Option(CONNECTED, []), io.DynamicCombo.Option(FOLDER, _folder_inputs())]
     return [
@@ -143,4 +144,5 @@ def single(name: str, values) -> Any:
 
 
 def first(values) -> Any:
+    """The value of an input that may come as a list of one, or as it is."""
     return values[0] if isinstance(values, (list, tuple)) else values

@@ -237,6 +237,7 @@ def _look_for_cancel(*_) -> None:
 
 
 def accept_inputs() -> list[io.Input]:
+    """The two scores from which an edit is good enough."""
     score = {"optional": True, "default": 8.0, "min": 0.0, "max": 10.0, "step": 0.5, "round": 0.01}
     return [
         io.Float.Input(

@@ -188,6 +188,7 @@ class Drawer:
         return Drawn(id, pairs, tally + Tally(captions=1, kept=len(pairs), seconds=time.monotonic() - started))
 
     def id(self, triple: Triple) -> str:
+        """16 hexadecimal digits for all that the pairs of a triple follow from."""
         recipes = json.dumps([asdict(self.recipe), asdict(self.selection), self.seed, asdict(triple)])
         return hashlib.sha256(recipes.encode()).hexdigest()[:16]
 

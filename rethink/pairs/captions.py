@@ -57,6 +57,7 @@ class Progress:
 
 
 def built_in_triples() -> list[Triple]:
+    """The examples that a thinker is shown where the user gives none."""
     return read_triples(Path(__file__).with_name("triples.jsonl"))
 
 

@@ -112,6 +112,7 @@ class Writer:
 
 
 def templates_of(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
+    """The built-in templates of an operation, or of the variant of it that the words name."""
     variant = f"{operation_id}/{words.get('variant', '')}"
     return WORDING.get(variant) or WORDING[operation_id]
 
@@ -171,6 +172,7 @@ def _read_description(answer: str) -> Description:
 
 
 def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
+    """The instruction in other words, in one line. Raises RethinkError when the chat fails or says nothing usable."""
     messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
     def read(answer: str) -> str:
@@ -186,6 +188,7 @@ def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
 
 
 def refuses(text: str) -> bool:
+    """Whether an answer begins as models begin when they will not do what they are asked."""
     return text.replace("’", "'").lstrip().lower().startswith(REFUSALS)
 
 
@@ -227,6 +230,7 @@ class Patience:
         self.failures = 0
 
     def after(self, failed: bool, why: str) -> None:
+        """Take note of one question: whether nobody answered it, and why."""
         self.failures = self.failures + 1 if failed else 0
         if self.failures == GIVE_UP:
             raise RethinkError(f"{why} ({GIVE_UP} times in a row); run again when it answers, it goes on.")

@@ -70,6 +70,7 @@ class Recipe:
         return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
 
     def seed_of(self, source: Source, number: int) -> int:
+        """32 bits that all of the number-th pair of a source is drawn from."""
         return int(_digest(self.draws(), source.name, number)[:8], 16)
 
 

@@ -101,6 +101,7 @@ class NearDuplicates:
         return None
 
     def add(self, hash: str, item) -> None:
+        """Remember an item by its hash, 16 hexadecimal digits."""
         entry = hash, item
         for alike, bits in zip(self.alike, TWO_PARTS):
             alike.setdefault(int(hash, 16) & bits, []).append(entry)

@@ -51,10 +51,9 @@ def _shares(texts: list[str]) -> dict:
 
 def run_synthesize(options) -> int:
     from .descriptions import Description, Writer
-    from .drafts import Recipe, lost_drafts
+    from .drafts import lost_drafts
     from .formats import describe_store
     from .questions import Found
-    from .sources import Folder, read_spots
     from .store import PairStore
     from .synthesis import synthesize
     from .workers import spread_over
@@ -64,12 +63,7 @@ def run_synthesize(options) -> int:
     if options.find and not options.thinker:
         raise RethinkError("--find needs --thinker, who is to find it.")
     templates = _templates(options.templates)
-    recipe = Recipe(
-        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side, tuple(options.area),
-        _wording(options, templates),
-    )  # fmt: skip
-    spots = read_spots(options.boxes) if options.boxes else None
-    sources = Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
+    recipe, sources = _recipe(options, templates), _sources(options)
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
     chat, each = cache(open_chat), _each(options)  # which finds and describes
     folder, said = options.store.absolute(), Description(options.place, options.hidden)
@@ -99,6 +93,22 @@ def run_synthesize(options) -> int:
     if done.skipped:
         print(f"Why: {store.skipped.path}")
     return 0
+
+
+def _recipe(options, templates: dict):
+    from .drafts import Recipe
+
+    return Recipe(
+        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side,
+        tuple(options.area), _wording(options, templates),
+    )  # fmt: skip
+
+
+def _sources(options):
+    from .sources import Folder, read_spots
+
+    spots = read_spots(options.boxes) if options.boxes else None
+    return Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots)
 
 
 def _wording(options, templates: dict) -> str:

@@ -75,6 +75,7 @@ class EditPair:
     target_caption: str = ""
 
     def to_json(self) -> dict:
+        """The pair as its line in the manifest, with the version of the layout."""
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
@@ -153,6 +154,7 @@ class Ledger:
                 yield place, record
 
     def repair(self) -> None:
+        """Cut off a last line that has no end. Only for who holds the right to write."""
         if not self.path.exists():
             return
         with open(self.path, "rb+") as file:
@@ -169,6 +171,7 @@ class Ledger:
                 file.truncate(position)
 
     def append(self, *records: dict) -> None:
+        """Write records, a line each, all at once or not at all. Raises DiskFull."""
         if not records:
             return
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
@@ -317,6 +320,7 @@ class PairStore:
         return f"images/{id[:2]}/{id}-{role}{ending}"
 
     def write_image(self, relative: str, pixels: np.ndarray) -> None:
+        """Write uint8 [H, W, 3] or bool [H, W] as a PNG that appears whole. Raises DiskFull."""
         self._write(relative, encode_png(pixels))
 
     def _write(self, relative: str, data: bytes) -> None:
@@ -355,6 +359,7 @@ class PairStore:
         self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
 
     def last_verdicts(self) -> Verdicts:
+        """The verdict that counts of every pair that has one."""
         return Verdicts(self.verdicts)
 
 

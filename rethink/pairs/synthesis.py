@@ -47,6 +47,7 @@ class Progress:
 
     @property
     def left(self) -> str:
+        """How long the rest will take, as `time_left` says it."""
         return time_left(self.done - self.idle, self.wanted - self.done, self.seconds)
 
 

@@ -55,6 +55,7 @@ def _unreadable(store):
 
 
 def print_counts(title: str, values) -> None:
+    """The twelve commonest of some texts, with how often each comes."""
     from .filters import kinds_of
 
     if counts := kinds_of(values)[:12]:
@@ -108,6 +109,7 @@ def clock(seconds: float) -> str:
 
 
 def pairs_line(progress) -> str:
+    """A synthesis's Progress as a line."""
     return (
         f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
         f"{progress.rate:.1f} pairs/s · {progress.left} left"

@@ -130,6 +130,7 @@ def add_old_names(folder: Path) -> None:
 
 
 def model_config(tokenizer) -> dict:
+    """The arguments of Qwen3VLConfig: a model of a few million weights for the tokens of `make_tokenizer`."""
     ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(SPECIAL[name]) for name in SPECIAL}
     text = TEXT | {
         "vocab_size": len(tokenizer), "num_key_value_heads": TEXT["num_attention_heads"], "max_position_embeddings": 4096,
@@ -203,6 +204,7 @@ def _corpus():
 
 
 def save(model, like: Path, out: Path) -> None:
+    """The trained thinker as a folder that transformers 4 and 5 open."""
     thinker_sft.save(model, like, out)
     add_old_names(out)
 

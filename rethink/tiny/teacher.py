@@ -44,15 +44,18 @@ def answer(lesson: Lesson, with_demands: bool = False) -> str:
 
 
 def polished(task: Task) -> str:
+    """The answer to `critique.POLISH`: the task in plain words."""
     return f"<think>{_understood(task)}</think>\n<answer>{plain_requests(task)[0]}</answer>"
 
 
 def split_up(task: Task) -> str:
+    """The answer to `critique.SPLIT`: the statements of `split`."""
     lines = "\n".join(f"{number}. {text}" for number, text in enumerate(split(task), 1))
     return f"<think>{_understood(task)}</think>\n<checklist>\n{lines}\n</checklist>"
 
 
 def reasoning(task: Task, sight: Sight) -> str:
+    """What the source shows, what is asked, what should be there, what is there, and what follows from it."""
     meddled = " and ".join(wrong_parts(sight, task)[1])
     kept = "yes" if verdict(sight, task).kept else f"no, {meddled or 'a little off all over'}"
     return (

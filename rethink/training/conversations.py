@@ -33,6 +33,7 @@ class Conversation:
 
 
 def load_images(conversation: Conversation) -> list[Tensor]:
+    """Its pictures, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is none."""
     return [image if isinstance(image, Tensor) else load_image(image) for image in conversation.images]
 
 
@@ -110,6 +111,7 @@ def verdict_of(step: Step) -> Critique:
 
 
 def score_of(step: Step) -> float:
+    """The overall score to be learnt, 0…10, of a step that has one."""
     return verdict_of(step).overall
 
 

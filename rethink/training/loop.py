@@ -48,6 +48,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser, defaults: Plan) -> None:
 
 
 def plan_from(arguments: argparse.Namespace) -> Plan:
+    """The Plan in the options of `add_plan_arguments`."""
     return Plan(**{field.name: getattr(arguments, field.name) for field in fields(Plan)})
 
 
@@ -127,6 +128,7 @@ def optimise(
 
 
 def share_done(progress: Progress, plan: Plan) -> float:
+    """How much of the run is behind, 0…1 and beyond, by steps or by the clock."""
     return max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
 
 

@@ -30,12 +30,14 @@ class Found:
 
 
 def read_imagefolder(folder: Path) -> Iterator[Found]:
+    """`metadata.jsonl` with the columns that `write_imagefolder` writes."""
     for record in json_lines(folder / "metadata.jsonl", "import"):
         files = (record.get("input_image_file_name", ""), record.get("edited_image_file_name", ""))
         yield _from_files(folder, *files, record.get("edit_prompt", ""))
 
 
 def read_instruct_pix2pix(folder: Path) -> Iterator[Found]:
+    """A folder a pair of captions, with `prompt.json` and any number of `SEED_0.jpg` and `SEED_1.jpg`."""
     for place in sorted(path for path in folder.iterdir() if (path / "prompt.json").is_file()):
         prompt = _json(place / "prompt.json", dict)
         captions = prompt.get("caption") or prompt.get("input") or "", prompt.get("output") or ""
@@ -56,6 +58,7 @@ def read_folders(folder: Path) -> Iterator[Found]:
 
 
 def read_diffsynth(folder: Path) -> Iterator[Found]:
+    """A table of `image`, `prompt` and `edit_image` or `kontext_images`. Raises RethinkError where there is none."""
     for name in ("metadata.csv", "metadata.json", "metadata.jsonl"):
         if (folder / name).is_file():
             break
@@ -70,6 +73,7 @@ def read_diffsynth(folder: Path) -> Iterator[Found]:
 
 
 def read_fal_zip(path: Path) -> Iterator[Found]:
+    """A zip, or a folder of them, of `ROOT_start`, `ROOT_end` and `ROOT.txt`. Raises RethinkError for one that is broken."""
     for place in sorted(path.glob("*.zip")) if path.is_dir() else [path]:
         try:
             with zipfile.ZipFile(place) as archive:
@@ -83,6 +87,7 @@ def read_fal_zip(path: Path) -> Iterator[Found]:
 
 
 def read_webdataset(folder: Path) -> Iterator[Found]:
+    """Shards of `KEY.input`, `KEY.target`, `KEY.txt` and `KEY.json`. Raises RethinkError for one that is broken."""
     for shard in sorted(folder.glob("*.tar")):
         try:
             with tarfile.open(shard) as archive:

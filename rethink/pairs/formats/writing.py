@@ -36,6 +36,7 @@ class Example:
 
 
 def examples(store: PairStore, pairs: Iterable[EditPair]) -> Iterator[Example]:
+    """Pairs of a store, numbered from 0, with the files that they are. Raises RethinkError for one that leads out of it."""
     for number, pair in enumerate(pairs):
         yield Example(pair, number, store.file(pair.input), store.file(pair.target))
 
@@ -74,6 +75,7 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
 
 
 def write_ai_toolkit(items: Iterable[Example], folder: Path, home: Path) -> int:
+    """The folders of `_write_folders`, and `dataset.yaml` with where they will be in the end (`home`)."""
     count = _write_folders(items, folder)
     (folder / "dataset.yaml").write_text(
         "# one entry of `datasets:` in ai-toolkit's config\n"
@@ -86,6 +88,7 @@ def write_ai_toolkit(items: Iterable[Example], folder: Path, home: Path) -> int:
 
 
 def write_musubi_tuner(items: Iterable[Example], folder: Path, home: Path) -> int:
+    """The folders of `_write_folders`, and `dataset.toml` with where they will be in the end (`home`)."""
     count = _write_folders(items, folder)
     (folder / "dataset.toml").write_text(
         "[general]\nresolution = [1024, 1024]\ncaption_extension = \".txt\"\nbatch_size = 1\nenable_bucket = true\n\n"
@@ -97,6 +100,7 @@ def write_musubi_tuner(items: Iterable[Example], folder: Path, home: Path) -> in
 
 
 def write_simpletuner(items: Iterable[Example], folder: Path, home: Path) -> int:
+    """The folders of `_write_folders`, and `multidatabackend.json` with where they will be in the end (`home`)."""
     count = _write_folders(items, folder)
     size = {"resolution": 1024, "resolution_type": "pixel_area"}
     backends = [

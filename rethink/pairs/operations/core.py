@@ -49,6 +49,7 @@ class Between:
         return round(float(rng.uniform(self.low, self.high)), 4)
 
     def narrowed(self, name: str, value: Any) -> Between:
+        """This range as the user narrows it: a number or [lowest, highest], within `PARAMETERS`. Raises RethinkError."""
         low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         least, most, _ = PARAMETERS[name.partition(".")[2]]
@@ -67,6 +68,7 @@ class OneOf:
         return self.choices[int(rng.integers(len(self.choices)))]
 
     def narrowed(self, name: str, value: Any) -> OneOf:
+        """These choices as the user narrows them: one, or a list. Raises RethinkError."""
         chosen = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         if not chosen or any(choice not in self.choices for choice in chosen):
             raise RethinkError(f"{name}: expected any of {', '.join(self.choices)}, got {value!r}.")
@@ -131,6 +133,7 @@ class Operation:
         return {name: ranges[name].draw(rng) for name in ranges}
 
     def narrowed(self, narrower: Mapping[str, Any]) -> dict[str, Between | OneOf]:
+        """Every range, or what narrower ones leave of it. Raises RethinkError as `draw` does."""
         if unknown := sorted(set(narrower) - set(self.ranges)):
             raise RethinkError(f"{self.id} has no {', '.join(unknown)}; it has {', '.join(self.ranges) or 'no parameter'}.")
         return {
@@ -150,6 +153,7 @@ def damage(
 
 
 def box_mask(box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """bool [H, W], true inside the box."""
     left, top, right, bottom = box
     mask = np.zeros(shape, bool)
     mask[top:bottom, left:right] = True
@@ -163,6 +167,7 @@ def box_of(mask: np.ndarray) -> Box:
 
 
 def whole(picture: np.ndarray) -> Place:
+    """All of a picture."""
     return Place((0, 0, picture.shape[1], picture.shape[0]))
 
 

@@ -131,6 +131,7 @@ def remove_object(picture: np.ndarray, place: Place, values, rng) -> Damaged:
 
 
 def text_erase(picture: np.ndarray, place: Place, values, rng) -> Damaged:
+    """The place filled from its surroundings, or with the colour around it."""
     region = place.region(picture)
     if values["fill"] == "surroundings":
         return Damaged(fill(picture, region), region)

@@ -9,6 +9,7 @@ from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, cloud, lu
 
 
 def weather(picture: np.ndarray, place: Place, values, rng) -> Damaged:
+    """One kind of weather, within the place."""
     kind = values["kind"]
     out = _KINDS[kind](picture.astype(np.float32), values["strength"], rng)
     return Damaged(as_bytes(out), place.region(picture), {"weather": kind})
