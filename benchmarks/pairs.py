@@ -270,9 +270,9 @@ def plain_scores(clip, texts, made):
     return similarities(clip.images(pictures).unflatten(0, (2, -1)), texts[:, None].expand(-1, len(made.seeds), -1))
 
 
-def plain_pairs(painter, clip, triple, seeds, rule, file):
+def plain_pairs(painter, clip, texts, triple, seeds, rule, file):
     """What is noted of the accepted candidates, drawn one by one and filtered afterwards."""
-    texts, accepted = clip.texts([triple.input, triple.output]), []
+    accepted = []
     for seed in seeds:
         made = generate(painter, triple.input, triple.output, [seed], DRAWING)
         (scored,) = plain_scores(clip, texts, made)
@@ -291,7 +291,7 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
     print(f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}")
     seconds, tally, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, Tally(), {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
-        drawer = Drawer(PairStore(folder), painter, clip, DRAWING, rule)
+        drawer, file = Drawer(PairStore(folder), painter, clip, DRAWING, rule), Path(folder, "plain.png")
         for triple in triples[CALIBRATING:]:
             start = time.perf_counter()
             drawn = drawer(triple)
@@ -300,11 +300,12 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
             accepted["ours"] += [pair.parameters for pair in drawn.pairs]
 
             start = time.perf_counter()
-            accepted["plain"] += plain_pairs(plain, clip, triple, drawer.seeds(triple), rule, Path(folder, "plain.png"))
+            texts = clip.texts([triple.input, triple.output])
+            accepted["plain"] += plain_pairs(plain, clip, texts, triple, drawer.seeds(triple), rule, file)
             seconds["plain"] += time.perf_counter() - start
 
             start = time.perf_counter()
-            plain_pairs(painter, clip, triple, drawer.seeds(triple)[:ALONE], rule, Path(folder, "plain.png"))
+            plain_pairs(painter, clip, texts, triple, drawer.seeds(triple)[:ALONE], rule, file)
             seconds["alone"] += (time.perf_counter() - start) * candidates / ALONE
     plain_rate, rate = len(accepted["plain"]) / seconds["plain"], tally.passed / seconds["ours"]
     lost = 1 - tally.passed / len(accepted["plain"])
