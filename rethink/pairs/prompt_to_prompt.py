@@ -210,10 +210,13 @@ def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:
     """IMAGE [rows, H, W, 3], a row at a time: the activations of the VAE are the peak of memory."""
-    if vae.config.get("force_upcast") and vae.dtype == torch.float16:
-        vae.float()  # Stable Diffusion XL's overflows in half precision
+    overflows = vae.config.get("force_upcast") and vae.dtype == torch.float16  # as Stable Diffusion XL's does
+    if overflows:
+        vae.float()
     rows = (latents / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0)).to(vae.dtype)
     pictures = [vae.decode(row, return_dict=False)[0].float().cpu() for row in rows.split(1)]
+    if overflows:
+        vae.half()
     return (torch.cat(pictures) / 2 + 0.5).clamp(0, 1).movedim(1, -1)
 
 

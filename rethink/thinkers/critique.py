@@ -86,6 +86,7 @@ What the user wants: {instruction}
 
 MOST_DEMANDS = 12
 _FORM = "<checklist>For every numbered statement a line with its number, a colon, and yes or no: is it true now?</checklist>\n"
+PICTURES = ("source", "edited")
 _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}")
 
 
@@ -104,7 +105,7 @@ class Thinker:
 
     def __post_init__(self):
         slots = set(_SLOT.findall(self.template))
-        missing = [slot for slot in ("source", "edited", "instruction") if slot not in slots]
+        missing = [slot for slot in (*PICTURES, "instruction") if slot not in slots]
         if missing:
             named = ", ".join(f"{{{slot}}}" for slot in missing)
             raise RethinkError(f"template: does not say where {named} goes; put it there.")
@@ -125,7 +126,7 @@ def question(template: str, *, instruction: str, prompt: str = "", demands: Sequ
     }
     parts: list[dict[str, str]] = []
     for index, piece in enumerate(_SLOT.split(template)):  # text and slot in turn
-        if index % 2 and piece in ("source", "edited"):
+        if index % 2 and piece in PICTURES:
             parts.append({"type": "image"})
             continue
         text = texts[piece] if index % 2 else piece
@@ -134,6 +135,11 @@ def question(template: str, *, instruction: str, prompt: str = "", demands: Sequ
         elif text:
             parts.append({"type": "text", "text": text})
     return [{"role": "user", "content": parts}]
+
+
+def pictures_in(template: str) -> list[str]:
+    """Which picture each image part of a `question` stands for, in order: "source" or "edited"."""
+    return [slot for slot in _SLOT.findall(template) if slot in PICTURES]
 
 
 def critique(
@@ -155,7 +161,7 @@ def critique(
     if demands and "demands" not in _SLOT.findall(thinker.template):
         raise RethinkError("checklist: the thinker's template has no {demands}; put it there, or switch the checklist off.")
     small = shown(source)
-    order = [slot for slot in _SLOT.findall(thinker.template) if slot in ("source", "edited")]
+    order = pictures_in(thinker.template)
     requests = []
     for picture, prompt, seed in zip(edited, prompts, seeds, strict=True):
         pictures = {"source": small, "edited": shown(picture)}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
-from ..thinkers.critique import TEMPLATE, question
+from ..thinkers.critique import TEMPLATE, pictures_in, question
 from ..thinkers.parsing import write
 from ..thinkers.protocol import Messages
 from ..trajectory import FILE, SOURCE, Critique, Step, Trajectory, load_trajectory
@@ -53,8 +53,10 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
 def is_kept(trajectory: Trajectory) -> bool:
     """Thinking helped, or at least did no harm: the best later turn is no worse than the first. One that was good at once
     is kept too, since when to stop is to be learnt as well."""
-    first, *later = (score_of(step) for step in scored(trajectory)) if scored(trajectory) else (None,)
-    return first is not None and (max(later) >= first if later else trajectory.stopped == "accepted")
+    scores = [score_of(step) for step in scored(trajectory)]
+    if len(scores) < 2:
+        return bool(scores) and trajectory.stopped == "accepted"
+    return max(scores[1:]) >= scores[0]
 
 
 def by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
@@ -121,6 +123,5 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     demands = [demand.text for demand in critique.checklist]
     messages = question(template, instruction=trajectory.instruction, prompt=step.prompt, demands=demands)
     pictures = {"source": trajectory.folder / SOURCE, "edited": trajectory.folder / step.file}
-    order = sorted(pictures, key=lambda slot: template.index(f"{{{slot}}}"))
     group = str(trajectory.options.get("kind", "")), round(verdict.overall)
-    return Conversation(messages, tuple(pictures[slot] for slot in order), write(critique), group)
+    return Conversation(messages, tuple(pictures[slot] for slot in pictures_in(template)), write(critique), group)

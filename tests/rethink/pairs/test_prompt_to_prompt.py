@@ -145,6 +145,14 @@ def test_the_pipeline_stays_as_it_was(stable_diffusion):
         assert stable_diffusion.unet.attn_processors != before
 
 
+def test_an_autoencoder_that_is_widened_to_decode_is_narrowed_again(tokenizer):
+    pipeline = make_pipeline(PLAIN, tokenizer)
+    pipeline.vae.register_to_config(force_upcast=True)
+    pipeline.vae.half()
+    made = generate(pipeline, *CAPTIONS, [7], recipe(1))
+    assert pipeline.vae.dtype == torch.float16 and made.after.dtype == torch.float32
+
+
 def test_an_offloaded_pipeline_gives_its_memory_back_after_a_cancel(stable_diffusion, monkeypatch):
     freed = []
     monkeypatch.setattr(stable_diffusion, "maybe_free_model_hooks", lambda: freed.append(True))

@@ -65,6 +65,13 @@ def test_it_is_cut_at_the_best_turn_and_unrolled_into_steps(tmp_path):
     assert [image.name for image in steps[1].images] == ["source.png", "turn-0002-00.png"]
 
 
+def test_there_is_a_picture_for_every_place_that_shows_one(tmp_path):
+    wording = "{edited}{source}{instruction} Now compare with the source again: {source}"
+    (step,) = data.unroll(trajectory(tmp_path / "run", (9,)), wording)
+    assert [image.name for image in step.images] == ["turn-0001-00.png", "source.png", "source.png"]
+    assert sum(part["type"] == "image" for part in step.messages[0]["content"]) == len(step.images)
+
+
 def test_praise_for_an_edit_that_changed_nothing_is_not_learnt(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "PRESERVED", Preservation(0.0, 99.0, True))
     assert data.unroll(trajectory(tmp_path / "run", (2, 9)))[-1].images[1].name == "turn-0001-00.png"
