@@ -10,9 +10,9 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Callable
 
 import torch
 from torch import nn
@@ -66,26 +66,10 @@ def optimise(
     folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it.
     Raises RethinkError if the loss stops being a number.
     """
-    accelerate = require("accelerate")
-    accelerator = accelerate.Accelerator(
-        mixed_precision=plan.precision,
-        gradient_accumulation_steps=plan.accumulate,
-        # An endless dataset draws its own samples in every process: none has to wait for the first one's.
-        dataloader_config=accelerate.DataLoaderConfiguration(dispatch_batches=False),
-    )
-    accelerate.utils.set_seed(plan.seed, device_specific=True)
+    accelerator = _accelerator(plan)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        plan.batch,
-        shuffle=None if isinstance(dataset, torch.utils.data.IterableDataset) else True,
-        collate_fn=collate,
-        num_workers=plan.workers,
-        persistent_workers=plan.workers > 0,
-        drop_last=True,
-    )
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, _loader(dataset, plan, collate))
     average = MovingAverage(weights, plan.ema)
     progress = Progress()
     accelerator.register_for_checkpointing(average, progress)
@@ -93,8 +77,8 @@ def optimise(
     if (checkpoint / "complete").exists():
         accelerator.load_state(str(checkpoint))
         report(f"going on from step {progress.step}")
-    report = report if accelerator.is_main_process else _silent
-    started, since, recent = time.monotonic() - progress.seconds, time.monotonic(), []
+    log = Log(plan, accelerator.num_processes, report if accelerator.is_main_process else _silent)
+    started = time.monotonic() - progress.seconds
     for batch in endless(loader):
         done = agreed(accelerator, share_done(progress, plan))
         if done >= 1:
@@ -113,18 +97,55 @@ def optimise(
         average.update(weights, progress.step)
         progress.step += 1
         progress.seconds = time.monotonic() - started
-        recent.append(loss.detach())
-        if progress.step % plan.log_every == 0:
-            mean = torch.stack(recent).mean().item()
-            if mean != mean:
-                raise RethinkError(f"The loss is not a number at step {progress.step}: lower --learning-rate or use bf16.")
-            speed = plan.log_every * plan.batch * plan.accumulate * accelerator.num_processes / (time.monotonic() - since)
-            report(f"step {progress.step} ({done:.0%}) loss {mean:.5f} {speed:.0f} pictures/s")
-            since, recent = time.monotonic(), []
+        log.step(progress.step, done, loss.detach())
         if progress.step % plan.save_every == 0:
             save_checkpoint(accelerator, checkpoint)
     save_checkpoint(accelerator, checkpoint)
     average.copy_to(weights)
+
+
+def _accelerator(plan: Plan):
+    accelerate = require("accelerate")
+    accelerator = accelerate.Accelerator(
+        mixed_precision=plan.precision,
+        gradient_accumulation_steps=plan.accumulate,
+        # An endless dataset draws its own samples in every process: none has to wait for the first one's.
+        dataloader_config=accelerate.DataLoaderConfiguration(dispatch_batches=False),
+    )
+    accelerate.utils.set_seed(plan.seed, device_specific=True)
+    return accelerator
+
+
+def _loader(dataset: torch.utils.data.Dataset, plan: Plan, collate: Callable | None) -> torch.utils.data.DataLoader:
+    return torch.utils.data.DataLoader(
+        dataset,
+        plan.batch,
+        shuffle=None if isinstance(dataset, torch.utils.data.IterableDataset) else True,
+        collate_fn=collate,
+        num_workers=plan.workers,
+        persistent_workers=plan.workers > 0,
+        drop_last=True,
+    )
+
+
+class Log:
+    """Says every so many steps how large the loss was on average, and how fast it goes."""
+
+    def __init__(self, plan: Plan, processes: int, report: Callable[[str], None]) -> None:
+        self.every, self.pictures = plan.log_every, plan.log_every * plan.batch * plan.accumulate * processes
+        self.report, self.since, self.losses = report, time.monotonic(), []
+
+    def step(self, step: int, done: float, loss: torch.Tensor) -> None:
+        """Take note of one step's loss. Raises RethinkError when the mean since the last line is not a number."""
+        self.losses.append(loss)
+        if step % self.every:
+            return
+        mean = torch.stack(self.losses).mean().item()
+        if mean != mean:
+            raise RethinkError(f"The loss is not a number at step {step}: lower --learning-rate or use bf16.")
+        speed = self.pictures / (time.monotonic() - self.since)
+        self.report(f"step {step} ({done:.0%}) loss {mean:.5f} {speed:.0f} pictures/s")
+        self.since, self.losses = time.monotonic(), []
 
 
 def share_done(progress: Progress, plan: Plan) -> float:
