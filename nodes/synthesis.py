@@ -30,6 +30,10 @@ from .thinker import asked, each_of
 
 ANY = "any"
 EDITOR = "editor"
+DEFAULTS = {
+    "thinker": None, "find": "", "place": "", "description": "", "paraphrase": False, "templates": "",
+    "smallest": Recipe.area[0], "largest": Recipe.area[1], "longest_side": Recipe.longest_side,
+}  # fmt: skip
 
 
 class InverseEditSynthesizer(io.ComfyNode):
@@ -119,7 +123,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                 io.Int.Input(
                     "longest_side",
                     optional=True,
-                    default=2048,
+                    default=DEFAULTS["longest_side"],
                     min=0,
                     max=16384,
                     tooltip="Larger pictures are scaled down to so many pixels. 0: never.",
@@ -137,38 +141,26 @@ class InverseEditSynthesizer(io.ComfyNode):
         return stamp_of(pictures)
 
     @classmethod
-    def execute(
-        cls, operation, pictures, dataset, pairs, seed, image=(), mask=(None,), boxes=(None,), thinker=(None,),
-        find=("",), place=("",), description=("",), paraphrase=(False,), templates=("",), smallest=(0.03,),
-        largest=(0.2,), longest_side=(2048,),
-    ) -> io.NodeOutput:  # fmt: skip
-        given = {name: single(name, values) for name, values in operation.items() if values is not None}
-        chosen = given.pop("operation")
-        said = Description(single("place", place).strip(), single("description", description).strip())
-        thinker, reworded = single("thinker", thinker), single("paraphrase", paraphrase)
-        lines = [line.strip() for line in single("templates", templates).splitlines() if line.strip()]
+    def execute(cls, operation, pictures, image=(), mask=(None,), boxes=(None,), **inputs) -> io.NodeOutput:
+        parameters = {name: single(name, values) for name, values in operation.items() if values is not None}
+        chosen = parameters.pop("operation")
+        given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
+        said = Description(given["place"].strip(), given["description"].strip())
+        thinker, wanted = given["thinker"], given["find"].strip()
+        lines = [line.strip() for line in given["templates"].splitlines() if line.strip()]
         if lines and chosen == ANY:
             raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
-        wanted = single("find", find).strip()
         if wanted and thinker is None:
             raise RethinkError("find: needs a thinker, who is to find it.")
-        recipe = Recipe(
-            FREE if chosen in (ANY, EDITOR) else (chosen,),
-            {chosen: _ranges(OPERATIONS[chosen], given)} if chosen in OPERATIONS else {},
-            single("pairs", pairs),
-            single("seed", seed),
-            single("longest_side", longest_side),
-            (single("smallest", smallest), single("largest", largest)),
-            _wording(said, reworded, lines, wanted, thinker),
-        )
+        recipe = _recipe(chosen, parameters, given, _wording(said, given["paraphrase"], lines, wanted, thinker))
         sources = sources_of(pictures, image, mask, boxes)
         several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
-        folder, each = folders.dataset_path(single("dataset", dataset), "dataset"), each_of(thinker)
+        folder, each = folders.dataset_path(given["dataset"], "dataset"), each_of(thinker)
         with PairStore(folder).writing() as store, asked(thinker) as chat:
-            writer = Writer(chat, reworded, {chosen: lines} if lines else {}, said)
+            writer = Writer(chat, given["paraphrase"], {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
-                editor = host.Hosted(_required("editor", given))
-                make = make_edited(store, recipe, editor, _instruction(given["inverse"]), Settings(), said)
+                editor = host.Hosted(_required("editor", parameters))
+                make = make_edited(store, recipe, editor, _instruction(parameters["inverse"]), Settings(), said)
             else:
                 make = make_damaged(store, recipe)
             if wanted:
@@ -254,22 +246,29 @@ def _editor_inputs() -> list[io.Input]:
 
 
 def _share_inputs() -> list[io.Input]:
-    words = {"smallest": ("Smallest", 0.03), "largest": ("Largest", 0.2)}
     return [
         io.Float.Input(
             name,
             optional=True,
             display_name=f"{name} place",
-            default=default,
+            default=DEFAULTS[name],
             min=0.001,
             max=0.8,
             step=0.01,
             round=0.001,
-            tooltip=f"{word} share of the picture that is worked on, where the place is drawn from the seed.",
+            tooltip=f"{name.capitalize()} share of the picture that is worked on, where the place is drawn from the seed.",
             advanced=True,
         )
-        for name, (word, default) in words.items()
+        for name in ("smallest", "largest")
     ]
+
+
+def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], wording: str) -> Recipe:
+    return Recipe(
+        FREE if chosen in (ANY, EDITOR) else (chosen,),
+        {chosen: _ranges(OPERATIONS[chosen], parameters)} if chosen in OPERATIONS else {},
+        given["pairs"], given["seed"], given["longest_side"], (given["smallest"], given["largest"]), wording,
+    )  # fmt: skip
 
 
 def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
