@@ -19,8 +19,7 @@ from ..rethink.pairs.prompt_to_prompt import Recipe
 from ..rethink.pairs.store import Ledger, PairStore
 from . import folders, host, sockets
 from .datasets import LaterClip
-from .editor import MAX_SEED
-from .sources import single
+from .editor import MAX_SEED, single
 from .thinker import asked, each_of
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"

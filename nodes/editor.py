@@ -316,16 +316,20 @@ def settings_inputs() -> list[io.Input]:
 def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
     """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
-    values = single(inputs, "only image, instruction and mask may")
+    values = singles(inputs, "only image, instruction and mask may")
     return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
 
 
-def single(inputs: dict[str, list], advice: str) -> dict[str, Any]:
+def single(name: str, values, advice: str = "") -> Any:
+    """The one value of an input that takes no list. Raises RethinkError for several, ending in `advice`."""
+    if len(values) != 1:
+        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}{'; ' if advice else ''}{advice}.")
+    return values[0]
+
+
+def singles(inputs: dict[str, list], advice: str) -> dict[str, Any]:
     """What came in as lists of one, unpacked. RethinkError for a longer one, ending in `advice`."""
-    for name, values in inputs.items():
-        if len(values) != 1:
-            raise RethinkError(f"{name}: takes one value, got a list of {len(values)}; {advice}.")
-    return {name: values[0] for name, values in inputs.items()}
+    return {name: single(name, values, advice) for name, values in inputs.items()}
 
 
 def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:

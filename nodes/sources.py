@@ -12,6 +12,7 @@ from ..rethink.pairs.descriptions import called
 from ..rethink.pairs.pictures import encode_png, to_pixels, write_whole
 from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
+from .editor import single
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
@@ -134,13 +135,6 @@ def _folder_inputs() -> list[io.Input]:
             tooltip="A folder with masks of the same file names, white where the subject is.",
         ),
     ]
-
-
-def single(name: str, values) -> Any:
-    """The one value of an input that takes no list."""
-    if len(values) != 1:
-        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}.")
-    return values[0]
 
 
 def first(values) -> Any:

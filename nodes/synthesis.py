@@ -24,8 +24,8 @@ from ..rethink.pairs.synthesis import synthesize
 from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
 from . import folders, host, sockets
-from .editor import MAX_SEED
-from .sources import pictures_inputs, single, sources_of, stamp_of
+from .editor import MAX_SEED, single
+from .sources import pictures_inputs, sources_of, stamp_of
 from .thinker import asked, each_of
 
 ANY = "any"

@@ -25,7 +25,7 @@ from ..rethink.loop import (
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import folders, host, sockets
-from .editor import seed_input, single
+from .editor import seed_input, singles
 from .live import Ended, Live, begin, failures, live_of
 from .think import (
     PREFIX, instruction_input, judge_input, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs,
@@ -91,7 +91,7 @@ class ThinkLoopOpen(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
-        inputs = single(inputs, "Think While Edit makes a run of each picture of a list")
+        inputs = singles(inputs, "Think While Edit makes a run of each picture of a list")
         return cls._open(**inputs)
 
     @classmethod

@@ -14,7 +14,7 @@ from PIL import Image
 def synthesized(classes, models, results):
     photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
     return lambda seed: classes["RethinkInverseEditSynthesizer"].execute(
-        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, ["pairs"], [12], [seed], image=[photo]
+        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, image=[photo], dataset=["pairs"], pairs=[12], seed=[seed]
     ).result[0]  # fmt: skip
 
 
