@@ -52,7 +52,7 @@ def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
     assert all(verdicts[id]["why"] for id in ids(rejected))
     kept, _, rest = report.partition("\n")
     assert kept == f"{len(ids(accepted))} of 12 pairs kept."
-    assert f"{len(ids(rejected))} × nothing changed" in rest
+    assert f"{len(ids(rejected))} × too little changed" in rest
 
 
 def test_a_moved_threshold_measures_nothing_again(filtered, part, monkeypatch):
