@@ -33,6 +33,10 @@ SHOWN = {
         [("3", 0), ("5", 1)],
         lambda prompt, outputs: ["", *(f"{s.prompt}: {s.score:.1f}" for s in outputs["5"][3][0].steps)],
     ),
+    "think_any_graph": (
+        [("3", 0), ("6", 1)],
+        lambda prompt, outputs: ["", *(f"{s.prompt}: {s.score:.1f}" for s in outputs["6"][3][0].steps)],
+    ),
     "inverse_edit_pairs": ([("3", 0)], lambda prompt, outputs: [""]),
     "inverse_edit_with_editor": ([("4", 0)], lambda prompt, outputs: [""]),
     "filter_and_save_pairs": ([("4", 0)], lambda prompt, outputs: [""]),

@@ -122,6 +122,16 @@ def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, rev
     assert review.listing(shown["key"], count="1")["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
 
 
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (12, 3)])
+def test_the_sheet_shows_few_pairs_in_few_columns_and_small_pictures_enlarged(classes, pairs, part, count, columns):
+    thumb = part("rethink.pairs.sheet").THUMB
+    height, width = pairs.read_image(next(iter(pairs)).target).shape[:2]
+    assert width < thumb
+    _, tall, wide, _ = classes["RethinkPreviewPairs"].execute(pairs, count).result[0].shape
+    assert columns * 2 * thumb < wide < columns * 2 * thumb * 1.2
+    assert tall > count // columns * min(thumb, thumb * height // width)
+
+
 def test_pairs_are_listed_page_by_page(pairs, review):
     key, seen = review.publish(pairs), []
     while page := review.listing(key, after=seen[-1] if seen else "", count="5")["pairs"]:
