@@ -185,7 +185,8 @@ class Painter(torch.nn.Module):
         self.vae, self.scheduler, self.tokenizer = pipeline.vae, pipeline.scheduler, pipeline.tokenizer
         channels = pipeline.vae.config.latent_channels
         self.config = SimpleNamespace(sample_size=pipeline.unet.config.sample_size, in_channels=channels)
-        self.device, self.dtype = pipeline.unet.device, pipeline.unet.dtype
+        self._execution_device, self.dtype = pipeline._execution_device, pipeline.unet.dtype
+        self.maybe_free_model_hooks = pipeline.maybe_free_model_hooks
 
     @property
     def unet(self):
@@ -300,6 +301,8 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
             for seed in drawer.seeds(triple)[:ALONE]:
                 plain_scores(clip, texts, generate(painter, triple.input, triple.output, [seed], DRAWING))
             seconds["alone"] += (time.perf_counter() - start) * candidates / ALONE
+    if not (accepted["plain"] and accepted["ours"]):
+        raise SystemExit("No candidate was good enough to compare anything; give more --captions or --candidates.")
     plain_rate, rate = len(accepted["plain"]) / seconds["plain"], tally.passed / seconds["ours"]
     lost = 1 - tally.passed / len(accepted["plain"])
     apart = {name: distance(*([pair[name] for pair in pairs] for pairs in accepted.values())) for name in accepted["plain"][0]}
