@@ -46,10 +46,11 @@ def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
 
 
 def _thumb(store: PairStore, path: str) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         picture = Image.fromarray(store.read_image(path))
     except RethinkError:
         return Image.new("RGB", (THUMB, THUMB), "grey")
-    return ImageOps.contain(picture, (THUMB, THUMB), Image.Resampling.LANCZOS)  # small ones enlarged too
+    scale = THUMB / max(picture.size)  # small ones are enlarged
+    return picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)

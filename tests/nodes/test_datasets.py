@@ -236,6 +236,13 @@ def test_every_format_is_saved_and_loaded_again(classes, part, pairs, models, re
         assert {pair.instruction for pair in loaded} == {pair.instruction for pair in pairs}
 
 
+def test_the_node_says_in_one_line_where_the_dataset_lies(classes, part, pairs, models, results, monkeypatch):
+    said = []
+    monkeypatch.setattr(part("nodes.host"), "say", said.append)
+    folder, _ = saved(classes, pairs, "imagefolder", replace=False)
+    assert said[-1].endswith(f"pairs in {folder}.")
+
+
 def test_rejected_pairs_are_not_saved(classes, pairs, review):
     review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
     assert saved(classes, pairs, "imagefolder", replace=False)[1].startswith("11 pairs")
