@@ -111,7 +111,7 @@ class PromptToPromptPairs(io.ComfyNode):
             "weights",
             default="",
             placeholder="snowy: 1.5, street: 0.8",
-            tooltip="Words of the edited caption that shall count more or less, with their factors.",
+            tooltip="Words of the edited caption that should count more or less, with their factors.",
             advanced=True,
         )
         return io.Schema(
@@ -159,7 +159,7 @@ class PromptToPromptPairs(io.ComfyNode):
                     default=Selection.best,
                     min=1,
                     max=1000,
-                    tooltip="So many are kept of every pair of captions, those of the best direction. The paper: 4.",
+                    tooltip="This many are kept of every pair of captions, those of the best direction. The paper: 4.",
                 ),
                 io.Int.Input(
                     "batch", default=Selection.batch, min=1, max=64,
@@ -183,9 +183,9 @@ class PromptToPromptPairs(io.ComfyNode):
                 ),
                 *_range("sharing", Recipe.threshold, 1.0, "Share of the steps in which attention is shared"),
                 *_range("guidance", Recipe.guidance, 100.0, "How strongly the captions are followed"),
-                _least("image", "Input and target of a kept pair are at least so alike, by CLIP."),
-                _least("caption_fit", "Both pictures of a kept pair fit their captions at least so well, by CLIP."),
-                _least("direction", "The pictures change at least so far along the change of the captions, by CLIP."),
+                _least("image", "Input and target of a kept pair are at least this alike, by CLIP."),
+                _least("caption_fit", "Both pictures of a kept pair fit their captions at least this well, by CLIP."),
+                _least("direction", "The pictures change at least this far along the change of the captions, by CLIP."),
                 io.Boolean.Input(
                     "drop_early",
                     optional=True,

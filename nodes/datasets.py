@@ -207,7 +207,7 @@ class SaveEditDataset(io.ComfyNode):
                     pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
                 )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
-        host.say(report)
+        host.say(report.partition("\n")[0])  # there is no room for more on the node
         return io.NodeOutput(str(folder), report)
 
 

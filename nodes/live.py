@@ -127,7 +127,7 @@ class Live:
         Raises RethinkError for anything else.
         """
         if action == "prompt" and not (isinstance(prompt, str) and prompt.strip()):
-            raise RethinkError("prompt: is empty; say what the next turn shall do.")
+            raise RethinkError("prompt: is empty; say what the next turn should do.")
         if action == "accept" and (type(step) is not int or step not in range(len(self.trajectory.steps))):
             raise RethinkError(f"step: the run has no step {step}; give the index of one of its steps.")
         with self._changed:

@@ -84,7 +84,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                     optional=True,
                     default="",
                     placeholder="a face",
-                    tooltip="What the thinker shall find in the pictures: the place to work on. Empty: by mask, boxes or seed.",
+                    tooltip="What the thinker should find in the pictures: the place to work on. Empty: by mask, boxes or seed.",
                 ),
                 io.String.Input(
                     "place",
@@ -126,7 +126,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                     default=DEFAULTS["longest_side"],
                     min=0,
                     max=16384,
-                    tooltip="Larger pictures are scaled down to so many pixels. 0: never.",
+                    tooltip="Larger pictures are scaled down to this many pixels. 0: never.",
                     advanced=True,
                 ),
             ],
@@ -316,6 +316,6 @@ def _required(name: str, given: dict[str, Any]) -> Any:
 
 def _instruction(text: str) -> str:
     if not text.strip():
-        raise RethinkError("inverse: is empty; say what the editor shall take away, for example “remove the hat”.")
+        raise RethinkError("inverse: is empty; say what the editor should take away, for example “remove the hat”.")
     return text.strip()
 

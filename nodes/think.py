@@ -114,7 +114,7 @@ def instruction_input() -> io.Input:
 def rules_inputs() -> list[io.Input]:
     """One input a field of Rules, of the same name, but for the two scores of `accept`, seed and candidates."""
     return [
-        io.Int.Input("turns", optional=True, default=5, min=1, max=1000, tooltip="At most so many turns."),
+        io.Int.Input("turns", optional=True, default=5, min=1, max=1000, tooltip="At most this many turns."),
         *accept_inputs(),
         io.Int.Input(
             "patience",
@@ -122,7 +122,7 @@ def rules_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=1000,
-            tooltip="Stop after so many turns without a better edit. 0: never.",
+            tooltip="Stop after this many turns without a better edit. 0: never.",
         ),
         io.Combo.Input(
             "start",

@@ -115,7 +115,7 @@ def _add_think(commands) -> None:
     think.add_argument("--turns", type=int, default=5)
     think.add_argument("--candidates", type=int, default=1, help="seeds a turn, as one batch; the best goes on")
     think.add_argument("--accept", type=float, nargs=2, default=(8.0, 8.0), metavar=("SEMANTIC", "QUALITY"))
-    think.add_argument("--patience", type=int, default=0, help="stop after so many turns without a better score; 0: never")
+    think.add_argument("--patience", type=int, default=0, help="stop after this many turns without a better score; 0: never")
     think.add_argument("--start", default="instruction", choices=("instruction", "polished"))
     think.add_argument("--base", default="source", choices=("source", "previous"), help="what every turn edits")
     think.add_argument("--checklist", action="store_true", help="split the instruction into demands, verify each")

@@ -21,6 +21,11 @@ import folder_paths  # noqa: E402
 from rethink.images import to_pil  # noqa: E402
 from tests.standin.executor import load_pack, node_classes, run  # noqa: E402
 
+
+def turns(trajectory) -> list[str]:
+    return [f"{step.prompt} ({step.score:.1f})" for step in trajectory.steps]
+
+
 # Workflow → the outputs to show as (node, output), and where the words under the pictures come from.
 SHOWN = {
     "built_in_edit": ([("2", 0), ("5", 0)], lambda prompt, outputs: ["", outputs["2"][1][0]]),
@@ -31,7 +36,11 @@ SHOWN = {
     ),
     "built_in_think": (
         [("3", 0), ("5", 1)],
-        lambda prompt, outputs: ["", *(f"{s.prompt}: {s.score:.1f}" for s in outputs["5"][3][0].steps)],
+        lambda prompt, outputs: ["", *turns(outputs["5"][3][0])],
+    ),
+    "think_any_graph": (
+        [("3", 0), ("6", 1)],
+        lambda prompt, outputs: ["", *turns(outputs["6"][3][0])],
     ),
     "inverse_edit_pairs": ([("3", 0)], lambda prompt, outputs: [""]),
     "inverse_edit_with_editor": ([("4", 0)], lambda prompt, outputs: [""]),

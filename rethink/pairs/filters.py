@@ -62,20 +62,20 @@ class Thresholds:
 
 # What each threshold asks for, as a user reads it.
 MEANING = {
-    "image": "Input and target are at least so alike, by CLIP. The paper's text says 0.75.",
-    "direction": "The change of the picture goes at least so far along the change of its caption, by CLIP.",
-    "caption": "Both pictures fit their captions at least so well, by CLIP.",
-    "best": "Keep so many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
+    "image": "Input and target are at least this alike, by CLIP. The paper's text says 0.75.",
+    "direction": "The change of the picture goes at least this far along the change of its caption, by CLIP.",
+    "caption": "Both pictures fit their captions at least this well, by CLIP.",
+    "best": "Keep this many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
     "changed": "At least this share of the pixels differs visibly; else nothing has changed.",
     "outside": "At most this share of the pixels differs where nothing should.",
     "shift": "Moved against each other by at most this share of the side, where nothing says what may.",
     "smallest_region": "The place that changes is at least this share of the picture.",
     "largest_region": "The place that changes is at most this share of the picture.",
     "border": "Whether the place that changes may touch the border.",
-    "side": "The shorter side has at least so many pixels.",
-    "aspect": "The longer side is at most so many times the shorter one.",
-    "critic": "The thinker marks the pair with at least so many of ten.",
-    "duplicates": "Pairs whose pictures differ in at most so many of 64 bits of a hash are the same. -1: keep.",
+    "side": "The shorter side has at least this many pixels.",
+    "aspect": "The longer side is at most this many times the shorter one.",
+    "critic": "The thinker marks the pair with at least this many of ten.",
+    "duplicates": "Pairs whose pictures differ in at most this many of 64 bits of a hash are the same. -1: keep.",
 }
 
 Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
@@ -85,7 +85,7 @@ RULES: tuple[Reject, ...] = (
     ("same_size", lambda s, p, t: not s["same_size"], "input and target differ in size"),
     ("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "too few pixels ({height}×{width})"),
     ("height", lambda s, p, t: max(s["height"], s["width"]) > t.aspect * min(s["height"], s["width"]), "too long and thin"),
-    ("changed", lambda s, p, t: s["changed"] < t.changed, "nothing changed ({changed:.2%} of the pixels)"),
+    ("changed", lambda s, p, t: s["changed"] < t.changed, "too little changed ({changed:.2%} of the pixels)"),
     ("outside", lambda s, p, t: s["outside"] > t.outside, "what should be equal is not ({outside:.2%})"),
     ("shift", lambda s, p, t: s["shift"] > t.shift and p.operation != "distort", "moved against each other ({shift:.1%} of the side)"),
     ("region", lambda s, p, t: s["region"] < t.smallest_region, "the region is too small ({region:.2%})"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,21 +13,22 @@ from .store import EditPair, PairStore
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-THUMB, GAP, TEXT, COLUMNS = 224, 8, 40, 3
+THUMB, GAP, TEXT, COLUMNS = 224, 8, 44, 3
 PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # of a grey on which white padding shows
 
 
 def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
-    """`pairs` in three columns, each input → target with the instruction under it. What cannot be read stays grey."""
+    """`pairs` in up to three columns, each input → target with the instruction under it. What cannot be read stays grey."""
     from PIL import Image, ImageDraw, ImageFont
 
     cells = [([_thumb(store, path) for path in (pair.input, pair.target)], pair.instruction) for pair in pairs]
-    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+    columns = min(COLUMNS, math.ceil(len(cells) ** 0.5)) or 1
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(thumb.height for thumbs, _ in row for thumb in thumbs) for row in rows]
     wide = 2 * THUMB + 4 * GAP
-    size = min(COLUMNS, max(1, len(cells))) * wide, sum(heights) + len(rows) * (TEXT + 2 * GAP) or THUMB
+    size = columns * wide, sum(heights) + len(rows) * (TEXT + 2 * GAP) or THUMB
     sheet = Image.new("RGB", size, PAPER)
-    pencil, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(12), GAP
+    pencil, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(15), GAP
     for row, height in zip(rows, heights):
         for column, (thumbs, instruction) in enumerate(row):
             x = column * wide + GAP
@@ -37,7 +39,7 @@ def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
                 pencil.rectangle((left - 1, top - 1, left + thumb.width, top + thumb.height), outline=FRAME)
             tip = x + THUMB + 3 * GAP // 2, y + height // 2
             pencil.polygon((tip, (tip[0] - GAP + 1, tip[1] - 5), (tip[0] - GAP + 1, tip[1] + 5)), fill=INK)
-            lines = textwrap.wrap(instruction, 74)[:2]
+            lines = textwrap.wrap(instruction, 66)[:2]
             pencil.multiline_text((x, y + height + 4), "\n".join(lines), fill=INK, font=font)
         y += height + TEXT + 2 * GAP
     return sheet
@@ -50,5 +52,5 @@ def _thumb(store: PairStore, path: str) -> Image:
         picture = Image.fromarray(store.read_image(path))
     except RethinkError:
         return Image.new("RGB", (THUMB, THUMB), "grey")
-    picture.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    return picture
+    scale = THUMB / max(picture.size)  # small ones are enlarged
+    return picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)

@@ -201,7 +201,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     shoot(page, f"pairs-{canvas}-{theme}-moved")
 
     sheet, below = page.evaluate(
-        """() => ['RethinkPreviewPairs', 'PreviewAny'].map(kind => {
+        """() => ['RethinkPreviewPairs', 'MarkdownNote'].map(kind => {
             const {pos, size} = app.graph.nodes.find(node => node.type === kind);
             return [pos[1], pos[1] + size[1]];
         })"""

@@ -52,7 +52,7 @@ def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
     assert all(verdicts[id]["why"] for id in ids(rejected))
     kept, _, rest = report.partition("\n")
     assert kept == f"{len(ids(accepted))} of 12 pairs kept."
-    assert f"{len(ids(rejected))} × nothing changed" in rest
+    assert f"{len(ids(rejected))} × too little changed" in rest
 
 
 def test_a_moved_threshold_measures_nothing_again(filtered, part, monkeypatch):
@@ -120,6 +120,16 @@ def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, rev
     assert shown["count"] == 12 and len(json.dumps(shown)) < 300
     assert len(review.listing(shown["sheet"])["pairs"]) == 5
     assert review.listing(shown["key"], count="1")["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (12, 3)])
+def test_the_sheet_shows_few_pairs_in_few_columns_and_small_pictures_enlarged(classes, pairs, part, count, columns):
+    thumb = part("rethink.pairs.sheet").THUMB
+    height, width = pairs.read_image(next(iter(pairs)).target).shape[:2]
+    assert width < thumb
+    _, tall, wide, _ = classes["RethinkPreviewPairs"].execute(pairs, count).result[0].shape
+    assert columns * 2 * thumb < wide < columns * 2 * thumb * 1.2
+    assert tall > count // columns * min(thumb, thumb * height // width)
 
 
 def test_pairs_are_listed_page_by_page(pairs, review):
@@ -224,6 +234,13 @@ def test_every_format_is_saved_and_loaded_again(classes, part, pairs, models, re
         loaded, report = classes["RethinkLoadEditDataset"].execute(choice).result
         assert len(ids(loaded)) == len(distinct) and report.startswith(f"{len(distinct)} pairs read")
         assert {pair.instruction for pair in loaded} == {pair.instruction for pair in pairs}
+
+
+def test_the_node_says_in_one_line_where_the_dataset_lies(classes, part, pairs, models, results, monkeypatch):
+    said = []
+    monkeypatch.setattr(part("nodes.host"), "say", said.append)
+    folder, _ = saved(classes, pairs, "imagefolder", replace=False)
+    assert said[-1].endswith(f"pairs in {folder}.")
 
 
 def test_rejected_pairs_are_not_saved(classes, pairs, review):

@@ -63,7 +63,7 @@ def test_every_rule_says_why(store):
     assert score(store) == 9 and score(store) == 1 and len(list(store.scores)) == 9, "what is broken is tried again, and said once"
     why = verdicts(store, largest_region=0.9, border=False)
     assert why["good"] == []
-    for name, said in (("same", "nothing changed"), ("leak", "should be equal"), ("moved", "moved against"), ("small", "too few"),
+    for name, said in (("same", "too little changed"), ("leak", "should be equal"), ("moved", "moved against"), ("small", "too few"),
                        ("long", "too long"), ("sizes", "differ in size"), ("huge", "too large"), ("broken", "cannot be read")):  # fmt: skip
         assert any(said in reason for reason in why[name]), (name, why[name])
     assert any("border" in reason for reason in why["huge"])
