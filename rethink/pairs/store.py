@@ -18,7 +18,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -284,7 +284,8 @@ class PairStore:
             for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
-                torn.unlink()
+                with suppress(PermissionError):  # the last picture of a killed run's worker, which is just ending
+                    torn.unlink(missing_ok=True)
             self._ids = {EditPair.from_json(record).id for record in self.manifest}
             yield self
 

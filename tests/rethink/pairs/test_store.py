@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,3 +172,18 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
         store.judge(pair(2).id, True)
         (store.folder / pair(2).target).unlink()
         third.take_over(store)
+
+
+def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_path, monkeypatch):
+    store, unlink = PairStore(tmp_path), Path.unlink
+    passing = tmp_path / "images" / "ab" / ".x.png.1.part"
+    passing.parent.mkdir(parents=True)
+    passing.touch()
+
+    def late(path, missing_ok=False):
+        path.rename(path.with_name("x.png"))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", late)
+    with store.writing():
+        assert (passing.parent / "x.png").exists()
