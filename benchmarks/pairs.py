@@ -34,11 +34,12 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
+from rethink.images import to_pixels
 from rethink.pairs.candidates import SCORES, Drawer, Look, Selection, Tally, made_fast
 from rethink.pairs.captions import Triple
 from rethink.pairs.clip import Clip, similarities
 from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.pictures import encode_png, to_pixels
+from rethink.pairs.pictures import encode_png
 from rethink.pairs.prompt_to_prompt import Recipe as DrawingRecipe
 from rethink.pairs.prompt_to_prompt import generate, sketch
 from rethink.pairs.sources import Folder

@@ -7,9 +7,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_image, as_mask
+from ..rethink.images import as_image, as_mask, to_pixels
 from ..rethink.pairs.descriptions import called
-from ..rethink.pairs.pictures import encode_png, to_pixels, write_whole
+from ..rethink.pairs.pictures import encode_png, write_whole
 from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
 from .editor import single

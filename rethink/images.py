@@ -15,6 +15,7 @@ from torch import Tensor
 from .errors import RethinkError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 
@@ -96,12 +97,16 @@ def _from_pil(picture: "Image") -> Tensor:
     return as_image(torch.from_numpy(np.array(picture.convert("RGB"))))
 
 
+def to_pixels(image: Tensor) -> "np.ndarray":
+    """Floats 0…1 of any shape as uint8 of that shape, rounded to the nearest value."""
+    return (image * 255).round().to(torch.uint8).cpu().numpy()
+
+
 def to_pil(image: Tensor) -> list["Image"]:
     """IMAGE [B, H, W, 3] as B 8-bit RGB pictures, rounded to the nearest value."""
     from PIL import Image
 
-    pixels = (as_image(image) * 255).round().to(torch.uint8).cpu().numpy()
-    return [Image.fromarray(rows) for rows in pixels]
+    return [Image.fromarray(rows) for rows in to_pixels(as_image(image))]
 
 
 def load_image(path: str | PathLike) -> Tensor:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OutOfMemory, RethinkError, reason_of, require
+from ..images import to_pixels
 from .captions import Triple
 from .filters import Thresholds
-from .pictures import to_pixels
 from .prompt_to_prompt import Candidates, Recipe, generate, sketch
 from .store import EditPair, PairStore
 

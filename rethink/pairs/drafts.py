@@ -20,7 +20,7 @@ from ..errors import RethinkError, reason_of
 from .descriptions import Description
 from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
-from .pictures import from_pixels, read_mask, read_picture, to_pixels
+from .pictures import from_pixels, read_mask, read_picture
 from .sources import Source, Spot
 from .store import DiskFull, PairStore
 
@@ -201,6 +201,7 @@ def make_edited(
     def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
         import torch
 
+        from ..images import to_pixels
         from ..keep.compositing import keep_unchanged
 
         seed = recipe.seed_of(source, number)

@@ -76,16 +76,9 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
 
 def from_pixels(picture: np.ndarray) -> Tensor:
     """uint8 [H, W, 3] as IMAGE [1, H, W, 3]."""
-    import torch
+    from ..images import as_image
 
-    return torch.from_numpy(picture.copy()).float()[None] / 255
-
-
-def to_pixels(image: Tensor) -> np.ndarray:
-    """IMAGE [..., H, W, 3] as uint8 of that shape, rounded to the nearest value."""
-    import torch
-
-    return (image * 255).round().to(torch.uint8).cpu().numpy()
+    return as_image(picture.copy())  # Pillow's own memory is read-only
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
