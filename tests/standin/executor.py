@@ -33,7 +33,7 @@ def node_classes(pack: ModuleType) -> dict[str, type]:
         await extension.on_load()
         return await extension.get_node_list()
 
-    ends = [_PreviewImage, _SaveImage, _PreviewAny, _CompareImages, _PreviewMask]
+    ends = [_PreviewImage, _SaveImage, _PreviewAny, _PreviewMask]
     return {cls.define_schema().node_id: cls for cls in [*asyncio.run(ask()), *CORE_NODES, *ends]}
 
 
@@ -202,18 +202,6 @@ class _PreviewAny(io.ComfyNode):
     @classmethod
     def execute(cls, source):
         return io.NodeOutput(ui={"text": [str(source)]})
-
-
-class _CompareImages(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        images = [io.Image.Input(name, optional=True) for name in ("image_a", "image_b")]
-        view = io.Custom("IMAGECOMPARE").Input("compare_view")
-        return io.Schema("ImageCompare", "Compare Images", "image", inputs=[*images, view], is_output_node=True)
-
-    @classmethod
-    def execute(cls, image_a, image_b, compare_view):
-        return io.NodeOutput(ui={"a_images": list(image_a), "b_images": list(image_b)})
 
 
 class _PreviewMask(io.ComfyNode):
