@@ -117,7 +117,8 @@ def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path
     killed = tmp_path / "killed"
     command = [sys.executable, "-m", "rethink", "synthesize", folder, killed, "--pairs", "30", "--workers", "2"]
     process = subprocess.Popen(list(map(str, command)), cwd=PACK_ROOT, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (killed / "manifest.jsonl").exists():
+    manifest = killed / "manifest.jsonl"
+    while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):  # it is there before its line
         time.sleep(0.002)
     process.kill()
     process.wait()
