@@ -288,6 +288,7 @@ def publish(work: Path, out: Path) -> None:
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
         instruct_pix2pix.add_old_prefix(editor)
+        forget_origin(editor)
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)
@@ -306,6 +307,14 @@ def publish(work: Path, out: Path) -> None:
             "do_center_crop": False, "do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255,
             "do_normalize": True, "image_mean": CLIP_MEAN, "image_std": CLIP_STD, "resample": 3,
         })  # fmt: skip
+
+
+def forget_origin(folder: Path) -> None:
+    """Takes out of diffusers' configs where on this machine the model was read from."""
+    for file in folder.rglob("*.json"):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and record.pop("_name_or_path", None):
+            write_json(file, record)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -33,6 +33,9 @@ def test_it_builds_models_that_load(tmp_path, capsys):
     said = critique(Thinker(thinker, max_tokens=5), source, [image], task.instruction, [task.instruction], [0])
     assert len(said) == 1 and next((tmp_path / "work" / "trajectories").iterdir()).is_dir()
 
+    named = [path for path in (tmp_path / "out").rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
+    assert not named, "what ships says where it was made"
+
     capsys.readouterr()
     assert build.main(arguments) == 0  # every stage finds its checkpoint
     assert "going on from step" in capsys.readouterr().out
