@@ -37,9 +37,13 @@ def check_weights(name: str, *files: Path) -> None:
 def listed_weights(name: str, index: Path) -> list[Path]:
     """The files that share out a model's weights, as its *.index.json lists them. Raises RethinkError where it does not."""
     files = read_json(name, index).get("weight_map")
-    if not isinstance(files, dict) or not files or not all(isinstance(file, str) for file in files.values()):
-        raise RethinkError(f"{name}: {index} lists no files of weights; download it again.")
+    if not isinstance(files, dict) or not files or not all(map(_is_name, files.values())):
+        raise RethinkError(f"{name}: {index} lists no files of weights beside it; download it again.")
     return [index.with_name(file) for file in sorted(set(files.values()))]
+
+
+def _is_name(file: Any) -> bool:
+    return isinstance(file, str) and file != "" and Path(file).name == file
 
 
 def refuse_pickles(name: str, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..errors import RethinkError
 from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, called, message, one_line, read_json
@@ -50,7 +50,7 @@ def _shares(box) -> tuple[float, ...]:
 @dataclass(frozen=True)
 class Found:
     """A folder's sources with the places that a chat finds in them; `seen` remembers its answers, so that nothing is
-    asked twice. each: `map`, or what asks several times at once."""
+    asked twice; what came to nothing is asked again in another run. each: `map`, or what asks several times at once."""
 
     folder: Folder
     chat: Chat
@@ -58,6 +58,7 @@ class Found:
     seen: Ledger
     longest_side: int
     each: Each = map
+    _asked: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
 
     def __len__(self) -> int:
         return len(self.folder)
@@ -68,7 +69,7 @@ class Found:
 
         def looked(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
             asks = isinstance(source, Source) and not source.spots
-            return source, (known.get(source.name) or self._ask(source)) if asks else None
+            return source, (known.get(source.name) or self._answer(source)) if asks else None
 
         for source, record in self.each(looked, self.folder):
             if record is not None:
@@ -79,6 +80,11 @@ class Found:
                 spots = (Spot(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
                 source = replace(source, spots=tuple(spots))
             yield source
+
+    def _answer(self, source: Source) -> dict:
+        if source.name not in self._asked:
+            self._asked[source.name] = self._ask(source)
+        return self._asked[source.name]
 
     def _ask(self, source: Source) -> dict:
         try:

@@ -202,7 +202,7 @@ def _each(options) -> Callable:
     """`map`, or what asks a server several times at once; a model of this machine answers one by one."""
     from .workers import at_once
 
-    thinker = getattr(options, "thinker", None) or ""
+    thinker = options.thinker or ""
     if thinker and not 1 <= options.concurrency <= 64:
         raise RethinkError(f"--concurrency must be 1 to 64, not {options.concurrency}.")
     return at_once(options.concurrency if thinker.startswith(SERVER) else 1)

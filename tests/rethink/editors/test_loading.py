@@ -104,7 +104,8 @@ def test_a_missing_shard(folder):
     weights.with_suffix(".safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(RethinkError, match="second.safetensors is missing"):
         load_editor(folder)
-    for nothing in ({}, {"weight_map": []}, {"weight_map": {"a": 1}}):
+    for listed in (None, [], {"a": 1}, {"a": "../b"}, {"a": ""}):
+        nothing = {"weight_map": listed}
         weights.with_suffix(".safetensors.index.json").write_text(json.dumps(nothing))
         with pytest.raises(RethinkError, match="index.json lists no files of weights"):
             load_editor(folder)

@@ -55,8 +55,10 @@ def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, s
 def test_a_thinker_that_was_away_is_asked_again(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
         for chat, found in ((scripted(ConnectionError("gone")), 0), (scripted(FACE), 6), (scripted(AssertionError("asked twice")), 6)):
-            sources = list(Found(Folder(folder), chat, "faces", store.spots, 0))
+            sources = Found(Folder(folder), chat, "faces", store.spots, 0)
             assert sum(isinstance(source, Source) for source in sources) == found
+            asked = len(chat.asked)
+            assert len(list(sources)) == 6 and len(chat.asked) == asked, "who goes through them again asks nothing"
 
 
 def test_a_picture_that_was_mended_is_looked_at(folder, tmp_path, scripted):
