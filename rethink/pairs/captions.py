@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, message, one_line, refuses, without_thoughts
+from ..thinkers.answer_text import prompt_words, strip_fence
+from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, message, refuses, without_thoughts
 from .store import Ledger, json_lines, locked
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
@@ -113,7 +114,7 @@ def _messages(caption: str, examples: Sequence[Triple], seed: int) -> list[dict]
 
 def read_answer(caption: str, answer: str) -> Triple:
     """The triple in an answer. Raises RethinkError with the paper's reasons to reject, and for a refusal."""
-    answer = without_thoughts(answer).removesuffix("END").strip()
+    answer = strip_fence(without_thoughts(answer)).strip().removesuffix("END").strip()
     parts = [part.strip() for part in answer.split(BETWEEN.strip())]
     if refuses(answer):
         raise RethinkError("the thinker refused")
@@ -121,11 +122,14 @@ def read_answer(caption: str, answer: str) -> Triple:
         raise RethinkError(f"not exactly one {BETWEEN.strip()} in the answer")
     if not all(parts) or any("\n" in part for part in parts):
         raise RethinkError("an instruction and a caption of one line each are needed")
+    parts = [prompt_words(part) for part in parts]
+    if not all(parts):
+        raise RethinkError("an instruction and a caption are needed")
     if _plain(parts[1]) == _plain(caption):
         raise RethinkError("the edited caption is the caption")
     if _plain(parts[0]) == _plain(parts[1]):
         raise RethinkError("the instruction is the caption")
-    return Triple(caption, *map(one_line, parts))
+    return Triple(caption, *parts)
 
 
 def _plain(text: str) -> str:

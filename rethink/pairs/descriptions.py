@@ -11,7 +11,7 @@ import json
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RethinkError, reason_of
+from ..thinkers.answer_text import clean_answer, prompt_words
 from .operations import Box, box_of
 from .pictures import from_pixels
 from .wording import WORDING
@@ -38,6 +39,7 @@ REFUSALS = (
     "i'm sorry", "i am sorry", "sorry,", "unfortunately", "i cannot", "i can't", "i'm unable", "i am unable", "i won't",
     "as an ai",
 )  # fmt: skip
+NOTHING = frozenset(("", "none", "null", "nil", "nan", "n/a", "na", "undefined", "unknown", "nothing", "not applicable", "no place"))
 DETERMINERS = frozenset("the a an this that these those his her its their my your our some both two three four".split())
 
 DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
@@ -161,8 +163,8 @@ def describe(
 
 def _read_description(answer: str) -> Description:
     record = read_json(answer)
-    place, hidden = record.get("place", ""), record.get("description", "")
-    if not (isinstance(place, str) and isinstance(hidden, str) and unmarked(hidden)):
+    place, hidden = record.get("place") or "", record.get("description") or ""
+    if not (isinstance(place, str) and isinstance(hidden, str) and not is_nothing(hidden)):
         raise RethinkError("the describer's answer has no description")
     if len(place) > 60 or len(hidden) > LONGEST:
         raise RethinkError("the describer's answer is too long to go into an instruction")
@@ -177,7 +179,7 @@ def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
 
     def read(answer: str) -> str:
         answer = without_thoughts(answer)
-        line = unmarked(answer).strip("\"“” ")
+        line = prompt_words(answer)
         if not line or len(line) > 2 * len(instruction) + 60 or "\n" in answer:
             raise RethinkError("the paraphrase is empty, more than a line, or babbles")
         if refuses(line):
@@ -194,13 +196,18 @@ def refuses(text: str) -> bool:
 
 def called(place: str) -> str:
     """What a place is called, so that it can stand in a sentence: “Face.” → “the face”; a name keeps its capital."""
-    place = unmarked(place).rstrip(".")
+    place = "" if is_nothing(place) else unmarked(place).rstrip(".")
     first, *more = place.split() or [""]
     if first.lower() in DETERMINERS:
         return " ".join([first.lower(), *more])
     possessive = first.endswith(("'s", "’s", "s'"))
     named = first[:1].isupper() and more and (possessive or all(word[0].isupper() for word in more))
     return place if not place or named or not first.isascii() else f"the {place[0].lower()}{place[1:]}"
+
+
+def is_nothing(text: str) -> bool:
+    """Whether a text says that there is nothing to say, as models write it where a value is missing."""
+    return unmarked(text).strip(".-–—()[]<> ").lower() in NOTHING
 
 
 def unmarked(text: str) -> str:
@@ -248,7 +255,7 @@ def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tri
             reason = ThinkerFailed(f"the thinker failed: {reason_of(error)}")
             continue
         try:
-            return read(answer)
+            return read(clean_answer(answer))
         except RethinkError as error:
             reason = error
     raise reason
@@ -256,15 +263,27 @@ def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tri
 
 def read_json(answer: str) -> dict:
     """The first JSON object in an answer, whatever is written around it. Raises RethinkError where there is none."""
-    answer = without_thoughts(answer)
-    for start in (match.start() for match in re.finditer(r"\{", answer)):
+    for value, _, _ in json_values(without_thoughts(answer), "{"):
+        if isinstance(value, dict):
+            return value
+    raise RethinkError(f"the thinker's answer holds no JSON object ({one_line(answer)[:80]!r})")
+
+
+def json_values(text: str, opening: str) -> Iterator[tuple[Any, int, int]]:
+    """Every JSON value in a text that begins with one of these characters and lies in no other: (value, start, end).
+
+    Raises RethinkError for one that is nested deeper than anybody means it.
+    """
+    decoder, at = json.JSONDecoder(), 0
+    while found := re.compile(f"[{re.escape(opening)}]").search(text, at):
+        at = found.end()
         try:
-            record, _ = json.JSONDecoder().raw_decode(answer[start:])
+            value, at = decoder.raw_decode(text, found.start())
         except ValueError:
             continue
-        if isinstance(record, dict):
-            return record
-    raise RethinkError(f"the thinker's answer holds no JSON object ({one_line(answer)[:80]!r})")
+        except RecursionError as error:
+            raise RethinkError("the thinker's answer is nested too deeply to be meant") from error
+        yield value, found.start(), at
 
 
 def without_thoughts(answer: str) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ..errors import RethinkError
-from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, called, message, one_line, read_json
+from ..thinkers.answer_text import is_quoted
+from ..thinkers.parsing import read_score
+from .descriptions import (
+    Chat, Each, Patience, ThinkerFailed, ask, called, json_values, message, one_line, without_thoughts,
+)  # fmt: skip
 from .filters import with_scores
 from .pictures import from_pixels, read_picture
 from .sources import Folder, Source, Spot
@@ -27,24 +33,79 @@ nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "w
 
 def find_spots(chat: Chat, picture, what: str, seed: int) -> tuple[Spot, ...]:
     """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
-    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(picture)], seed, _read_spots)
+    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(picture)], seed, read_spots)
 
 
-def _read_spots(answer: str) -> tuple[Spot, ...]:
-    places = read_json(answer).get("places")
-    try:
-        spots = tuple(
-            Spot(_shares(place["box"]), called(str(place.get("place", ""))[:60])) for place in places[:MOST_SPOTS]
-        )
-    except (TypeError, KeyError, ValueError) as error:  # a RethinkError of Spot is a ValueError
-        raise RethinkError(f"the thinker's boxes cannot be used: {error}") from error
+def read_spots(answer: str) -> tuple[Spot, ...]:
+    """The places in an answer, each once, at most MOST_SPOTS: {"places": […]} as asked for, or as models were trained to
+    answer: a list of {"bbox_2d", "label"} (Qwen-VL), of {"box_2d", "label"} with top before left (Gemini), or
+    label(left,top),(right,bottom) (Qwen2-VL). Boxes are in thousandths, or in shares of 0…1.
+
+    A box that is none is left out. Raises RethinkError with the reason where none is left.
+    """
+    spots: dict[tuple[float, ...], Spot] = {}
+    reason = "the thinker found nothing of what was asked for"
+    for place in _places(without_thoughts(answer)):
+        try:
+            spot = Spot(_shares(place), called(_name(place)[:60]))
+            spots.setdefault(spot.box, spot)
+        except (TypeError, KeyError, ValueError, OverflowError) as error:  # a RethinkError of Spot is a ValueError
+            reason = f"the thinker's boxes cannot be used: {error}"
     if not spots:
-        raise RethinkError("the thinker found nothing of what was asked for")
-    return spots
+        raise RethinkError(reason)
+    return tuple(spots.values())[:MOST_SPOTS]
 
 
-def _shares(box) -> tuple[float, ...]:
-    return tuple(min(1.0, max(0.0, float(edge) / SIDE)) for edge in box)
+_KEYS = ("box", "bbox_2d", "box_2d", "bbox", "bounding_box", "coordinates")
+_NAMES = ("place", "label", "name")
+_PLAIN_BOX = re.compile(r"([^()\n]{0,60})\((\d{1,4}),\s*(\d{1,4})\),\s*\((\d{1,4}),\s*(\d{1,4})\)")
+
+
+def _places(answer: str) -> list[dict]:
+    """What an answer says of places, each a JSON object. Raises RethinkError where it says nothing of any."""
+    for value, _, _ in json_values(answer, "{["):
+        places = _listed(value) if isinstance(value, dict) else value
+        if all(isinstance(place, dict) for place in places):
+            return places
+        if isinstance(value, dict):
+            raise RethinkError("the thinker's boxes cannot be used: a place is no JSON object")
+    plain = [{"label": label, "box": box} for label, *box in _PLAIN_BOX.findall(answer)]
+    if not plain:
+        raise RethinkError(f"the thinker's answer holds no JSON of places ({one_line(answer)[:80]!r})")
+    return plain
+
+
+def _listed(record: dict) -> list:
+    """The places in a JSON object: its list of them, or the object itself where it is one."""
+    if any(key in record for key in _KEYS):
+        return [record]
+    lists = [value for value in record.values() if isinstance(value, list)]
+    if "places" in record:
+        lists = [record["places"] or []]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise RethinkError("the thinker's boxes cannot be used: no list of places")
+    return lists[0]
+
+
+def _name(place: dict) -> str:
+    return next((place[key].strip() for key in _NAMES if isinstance(place.get(key), str)), "")
+
+
+def _shares(place: dict) -> tuple[float, ...]:
+    """A place's box as shares of width and height. Raises what its caller takes for “no box”."""
+    key = next((key for key in _KEYS if place.get(key)), "box")
+    box = place[key]
+    if isinstance(box, dict):
+        box = [box[edge] for edge in ("left", "top", "right", "bottom")]
+    edges = [float(edge) for edge in box]
+    if len(edges) != 4 or not all(map(math.isfinite, edges)):
+        raise ValueError(f"expected four numbers, got {str(box)[:80]}")
+    if key == "box_2d":  # Gemini's, top first
+        edges = [edges[1], edges[0], edges[3], edges[2]]
+    scale = 1 if max(edges) <= 1 else SIDE
+    if max(edges) > 1.05 * SIDE or min(edges) < -0.05 * scale:
+        raise ValueError(f"{str(box)[:80]} is no box in thousandths of the picture")
+    return tuple(min(1.0, max(0.0, edge / scale)) for edge in edges)
 
 
 @dataclass(frozen=True)
@@ -142,8 +203,16 @@ def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
 
 
 def _read_mark(answer: str) -> dict:
-    record = read_json(answer)
-    mark = record.get("score")
-    if isinstance(mark, bool) or not isinstance(mark, (int, float)) or not 0 <= mark <= 10:
-        raise RethinkError(f"the critic's mark is no number of 0…10: {mark!r}")
-    return {"critic": mark, "critic_why": one_line(str(record.get("why", "")))[:200]}
+    answer = without_thoughts(answer)
+    marks = [found for found in json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
+    if not marks:
+        raise RethinkError(f"the critic's answer holds no JSON object with a score ({one_line(answer)[:80]!r})")
+    if len({read_score(record["score"]) for record, _, _ in marks}) > 1:
+        raise RethinkError("the critic gives several marks that differ")
+    record, start, end = marks[0]
+    if len(marks) == 1 and is_quoted(answer[:start], answer[end:], reasoned=not answer[:start].strip()):
+        raise RethinkError("the critic's mark stands within prose, as if it were quoted")
+    mark = read_score(record["score"])
+    if mark is None:
+        raise RethinkError(f"the critic's mark is no number of 0…10: {str(record['score'])[:40]!r}")
+    return {"critic": mark, "critic_why": one_line(str(record.get("why") or ""))[:200]}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..trajectory import Critique
+from .answer_text import clean_answer
 from .parsing import parse, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, shown
 
@@ -85,6 +86,7 @@ What the user wants: {instruction}
 """
 
 MOST_DEMANDS = 12
+_OTHER_SEED = 0x2AAAAAAA  # differs in bits that are left of a seed however few a backend takes, 31 or 64
 _FORM = "<checklist>For every numbered statement a line with its number, a colon, and yes or no: is it true now?</checklist>\n"
 PICTURES = ("source", "edited")
 _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}")
@@ -171,7 +173,7 @@ def critique(
     again = [index for index, first in enumerate(found) if first.status == "unparsed"]
     if again:
         # At temperature 0 another seed alone would bring the same answer.
-        retries = [replace(requests[index], seed=requests[index].seed + 2**31) for index in again]
+        retries = [replace(requests[index], seed=requests[index].seed ^ _OTHER_SEED) for index in again]
         second = _ask(thinker, retries, demands, max(thinker.temperature, 0.7), on_token)
         for index, better in zip(again, second):
             if better.status in ("ok", "repaired"):
@@ -205,7 +207,7 @@ def _ask(
         thinker.chat, requests, max_tokens=thinker.max_tokens, temperature=temperature, on_token=on_token
     )  # fmt: skip
     return [
-        Critique("failed", note=str(answer)) if isinstance(answer, ThinkerError) else parse(answer, demands)
+        Critique("failed", note=clean_answer(str(answer))) if isinstance(answer, ThinkerError) else parse(answer, demands)
         for answer in answers
     ]
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..trajectory import Critique, Demand
+from .answer_text import clean_answer, is_quoted, load_json, prompt_words, strip_emphasis
 
 LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
@@ -23,7 +24,7 @@ _FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=：]\s*["\']?{_NU
 _WORD = re.compile(r"\w")
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|score|answer|checklist)>", re.IGNORECASE)
-_END = re.compile(r"</answer>(?:\s|<\|\w{1,40}\|>){0,20}\Z", re.IGNORECASE)
+_VERDICT_TAG = re.compile(r"<(/?)(?:score|answer|checklist)>", re.IGNORECASE)
 _VERDICT = re.compile(r"^[ \t]{0,8}([0-9]{1,3})[ \t]{0,4}[.:)–-]?[ \t]{0,4}(yes|no)\b", re.IGNORECASE | re.MULTILINE)
 
 
@@ -47,7 +48,7 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
     notes = _Notes()
     if len(answer) > LONGEST_ANSWER:
         return Critique("unparsed", note=f"The answer has {len(answer)} characters.")
-    reasoning, verdict = _split(answer, notes)
+    reasoning, verdict = _split(clean_answer(answer), notes)
     whole = _whole_json(verdict)
     if whole is not None:
         notes.add("written as JSON")
@@ -56,8 +57,7 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
         reasoning = reasoning or next((whole[k] for k in ("think", "reasoning") if isinstance(whole.get(k), str)), "")
     else:
         scores = _score_block(verdict, notes)
-        unsure = not reasoning or _UNCLOSED in notes.said
-        if scores is not None and unsure and not _END.search(verdict[-1000:]):
+        if scores is not None and _quoted(reasoning, verdict, closed=_UNCLOSED not in notes.said):
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores = None
         prompt = _block(verdict, "answer", notes)
@@ -69,6 +69,14 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
         return Critique("unparsed", None, None, reasoning, prompt, checklist, _sentence(notes))
     status = "repaired" if notes.said else "ok"
     return Critique(status, *scores, reasoning, prompt, checklist, _sentence(notes))
+
+
+def read_score(value: object) -> float | None:
+    """A score 0…10 as models write one: 8, "8", "8/10", "8 out of 10", "**8**"; None for anything else."""
+    if _is_score(value):
+        return float(value)
+    found = re.fullmatch(_NUMBER, value.replace("*", "").strip()) if isinstance(value, str) else None
+    return float(found[1]) if found else None
 
 
 def write(critique: Critique) -> str:
@@ -84,13 +92,17 @@ def write(critique: Critique) -> str:
 
 def parse_text(answer: str) -> str:
     """The prompt in an answer that holds no more than one, "" when there is none."""
-    return _prompt(_block(_split(answer[:LONGEST_ANSWER], _Notes())[1], "answer", _Notes()), _Notes())
+    answer = clean_answer(answer[:LONGEST_ANSWER])
+    return _prompt(_block(_split(answer, _Notes())[1], "answer", _Notes()), _Notes())
 
 
 def parse_list(answer: str) -> list[str]:
     """The lines of an answer's `<checklist>`, without their numbers and bullets."""
-    block = _block(_split(answer[:LONGEST_ANSWER], _Notes())[1], "checklist", _Notes())
-    lines = (re.sub(r"^\s*(?:[-*•]|\d{1,3}[.:)])\s*", "", line).strip() for line in block.splitlines())
+    answer = clean_answer(answer[:LONGEST_ANSWER])
+    block = _block(_split(answer, _Notes())[1], "checklist", _Notes())
+    lines = (
+        strip_emphasis(re.sub(r"^\s*(?:[-*•]|\d{1,3}[.:)])\s*", "", line)).strip("` \t") for line in block.splitlines()
+    )
     return [line for line in lines if line and len(line) <= LONGEST_PROMPT]
 
 
@@ -142,6 +154,21 @@ def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[str, str]:
     if "<checklist>" in lower[:start]:
         start = lower.index("<checklist>")
     return "\n".join([*reasoning, rest[:start]]).strip(), rest[start:]
+
+
+def _quoted(reasoning: str, verdict: str, *, closed: bool) -> bool:
+    """Whether the verdict may be one that was only quoted: what leads to it and what stands between and after its tags
+    tells."""
+    tags = list(_VERDICT_TAG.finditer(verdict))
+    before, after = verdict[: tags[0].start()], ""
+    for tag, following in zip(tags, [*tags[1:], None]):
+        if tag[1]:  # between the blocks, and after the last one
+            after += verdict[tag.end() : following.start() if following else len(verdict)]
+    if re.search(r"\w|[\"“„«「『>]", before):
+        return is_quoted(before, after, reasoned=False)
+    if nested := re.search("<think>", reasoning, re.IGNORECASE):  # within reasoning: of an answer that was quoted in it
+        return is_quoted(reasoning[: nested.start()], after, reasoned=False)
+    return is_quoted(reasoning, after, reasoned=closed and bool(reasoning))
 
 
 def _block(text: str, tag: str, notes: _Notes) -> str:
@@ -197,10 +224,7 @@ def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
     if len(text) > LONGEST_SCORE:
         notes.add("scores lost in text")
         return None
-    try:
-        plain = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=lambda name: None)
-    except (ValueError, RecursionError):
-        plain = None
+    plain = load_json(text, object_pairs_hook=_no_doubles, parse_constant=lambda name: None)
     if isinstance(plain, dict) and set(plain) == {"semantic", "quality"} and all(map(_is_score, plain.values())):
         return float(plain["semantic"]), float(plain["quality"])
     text = _COMMENT.sub("", text).replace("**", "").strip()
@@ -232,10 +256,7 @@ def _whole_json(verdict: str) -> dict | None:
         text = text.strip("`").removeprefix("json").strip()
     if not (text.startswith("{") and text.endswith("}")):
         return None
-    try:
-        whole = json.loads(text, object_pairs_hook=_no_doubles)
-    except (ValueError, RecursionError):
-        return None
+    whole = load_json(text, object_pairs_hook=_no_doubles)
     score = whole.get("score") if isinstance(whole, dict) else None
     if isinstance(score, list) and len(score) == 2:
         score = dict(zip(("semantic", "quality"), score))
@@ -265,9 +286,7 @@ def _check_order(verdict: str, notes: _Notes) -> None:
 
 
 def _prompt(text: str, notes: _Notes) -> str:
-    prompt = " ".join(text.split())
-    if prompt.count('"') == 2 and prompt[0] == prompt[-1] == '"':
-        prompt = prompt[1:-1]
+    prompt = prompt_words(text)
     if len(prompt) > LONGEST_PROMPT or _TAG.search(prompt):
         notes.add("next prompt unusable")
         return ""

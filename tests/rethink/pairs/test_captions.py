@@ -56,6 +56,12 @@ def test_thoughts_and_the_papers_end_are_left_out():
     assert read_answer(CAPTION, f"<think>blue?</think>{GOOD}\nEND").output == "a blue car by the sea"
 
 
+def test_an_edit_is_its_words_alone():
+    instruction, edited = GOOD.split("\n%%\n")
+    for answer in (f"```\n{GOOD}\n```", f"**{instruction}**\n%%\n“{edited}”", f'Instruction: "{instruction}"\n%%\n{edited}'):
+        assert read_answer(CAPTION, answer) == read_answer(CAPTION, GOOD)
+
+
 def test_each_caption_once_rejected_ones_beside_and_a_torn_line_made_again(tmp_path, scripted):
     captions = tmp_path / "captions.txt"
     captions.write_text("a red car\nA red car.\n\na bad one\na house\n", encoding="utf-8")

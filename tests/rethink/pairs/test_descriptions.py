@@ -146,6 +146,23 @@ def test_marks_of_markdown_and_half_characters_come_into_no_instruction(scripted
     assert told == Description("the sign", "It says A_B in red") and text.endswith(" It says A_B in red.") and "  " not in text
 
 
+@pytest.mark.parametrize("nothing", [None, "null", "None.", "N/A", "unknown", "-"])
+def test_a_place_without_a_name_has_none(scripted, nothing):
+    chat = scripted(json.dumps({"place": nothing, "description": "He smiles."}))
+    _, told = Writer(chat).write("cover", "what {thing} hides", {"thing": "black square", "color": "black", "shape": "square"}, look, NOTHING, 0)
+    assert told.place == "" and called(nothing or "") == ""
+
+
+def test_nothing_is_no_description(scripted):
+    with pytest.raises(RethinkError, match="no description"):
+        describe(scripted('{"place": "the sign", "description": "N/A"}'), *look(), "all", 0)
+
+
+def test_an_answer_nested_deeply_is_one_reason(scripted):
+    with pytest.raises(RethinkError, match="nested too deeply"):
+        describe(scripted('{"place": ' + "[" * 100_000), *look(), "all", 0)
+
+
 def test_own_templates_in_another_script_take_descriptions_in_it(scripted):
     chat = scripted('{"place": "男人的脸", "description": "他戴着圆形眼镜。"}')
     text, _ = Writer(chat, templates={"cover": ["去掉遮挡{place}的方块。"]}).write("cover", "all", {"thing": "x"}, look, NOTHING, 0)

@@ -8,7 +8,7 @@ import pytest
 from rethink.errors import RethinkError
 from rethink.pairs.drafts import Recipe, make_damaged
 from rethink.pairs.filters import Thresholds, decide, score
-from rethink.pairs.questions import Found, criticise, find_spots
+from rethink.pairs.questions import Found, _read_mark, criticise, find_spots
 from rethink.pairs.sources import Folder, Source
 from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import synthesize
@@ -34,6 +34,63 @@ def test_a_box_in_thousandths_becomes_a_spot(scripted):
 def test_answers_that_cannot_be_used_are_reasons(scripted, answer, said):
     with pytest.raises(RethinkError, match=said):
         find_spots(scripted(answer), drawn(), "faces", 0)
+
+
+BOX = (0.1, 0.2, 0.3, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "place"),
+    [
+        ('```json\n[\n\t{"bbox_2d": [100, 200, 300, 400], "label": "the hat"}\n]\n```', "the hat"),
+        ('[{"box_2d": [200, 100, 400, 300], "label": "Hat"}]', "the hat"),
+        ('{"bbox_2d": [100, 200, 300, 400], "label": "the hat"}', "the hat"),
+        ('{"objects": [{"bbox": [100, 200, 300, 400], "name": "the hat"}]}', "the hat"),
+        ('{"places": [{"box": {"left": 100, "top": 200, "right": 300, "bottom": 400}, "place": "the hat"}]}', "the hat"),
+        ('{"places": [{"box": ["100", "200", "300", "400"], "place": "the hat"}]}', "the hat"),
+        ('{"places": [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the hat"}]}', "the hat"),
+        ("<|object_ref_start|>the hat<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|>", "the hat"),
+        ('I see one [1]: {"places": [{"box": null}, {"box": [100, 200, 300, 400], "place": "the hat"}]}', "the hat"),
+        ('{"places": [{"box": [100, 200, 300, 400], "place": null}]}', ""),
+        ('{"places": [{"box": [100, 200, 300, 400], "place": "None"}]}', ""),
+        ('{"places": [{"box": [100, 200, 300, 400], "place": "N/A."}, {"box": [100, 200, 300, 400]}]}', ""),
+    ],
+)  # fmt: skip
+def test_places_as_models_were_trained_to_give_them(scripted, answer, place):
+    (spot,) = find_spots(scripted(answer), drawn(), "hats", 0)
+    assert spot.box == pytest.approx(BOX) and spot.place == place
+
+
+@pytest.mark.parametrize(
+    "box",
+    ["[" + "9" * 400 + ", 1, 2, 3]", "[1e400, 1, 2, 3]", "[NaN, 1, 2, 3]", "[10, 10, 1500, 1500]", "[-500, 0, 10, 10]", "[1, 2, 3]", "[[1]]"],
+)  # fmt: skip
+def test_boxes_that_are_none(scripted, box):
+    with pytest.raises(RethinkError, match="boxes"):
+        find_spots(scripted(f'{{"places": [{{"box": {box}, "place": "a"}}]}}'), drawn(), "hats", 0)
+
+
+@pytest.mark.parametrize("answer", ['{"a":' * 100_000, "[" * 100_000, '{"places": ' + "[" * 3000 + "]" * 3000 + "}"])
+def test_an_answer_nested_deeply_is_one_reason(scripted, answer):
+    with pytest.raises(RethinkError, match="nested too deeply|no JSON"):
+        find_spots(scripted(answer), drawn(), "hats", 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark"),
+    [
+        ('{"score": "8", "why": "fine"}', 8), ('{"score": "8/10"}', 8), ('```json\n{"score": 8.0, "why": null}\n```', 8),
+        ('Here is my evaluation: {"score": 8}', 8), ('{"score": 8} {"score": "8/10"}', 8),
+        ('{"score": 9}{"score": 2}', "differ"), ('The sign says {"score": 10}, but the hand is gone: {"score": 2}', "differ"),
+        ('The sign says: {"score": 10}', "quoted"), ('{"score": 10} is what the sign says.', "quoted"), ('{"why": "fine"}', "no JSON"),
+    ],
+)  # fmt: skip
+def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
+    if isinstance(mark, str):
+        with pytest.raises(RethinkError, match=mark):
+            _read_mark(answer)
+    else:
+        assert _read_mark(answer)["critic"] == mark
 
 
 def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, scripted):

@@ -61,7 +61,9 @@ def test_an_answer_without_scores_is_asked_for_once_more():
     chat = Says("no verdict", said(5, 6, "next"))
     (found,) = ask(Thinker(chat))
     assert (found.status, found.semantic, found.next_prompt) == ("repaired", 5, "next") and "Asked twice" in found.note
-    assert chat.asked[0].temperature == 0 < chat.asked[1].temperature and chat.asked[0].seed != chat.asked[1].seed
+    assert chat.asked[0].temperature == 0 < chat.asked[1].temperature
+    first, second = (asked.seed for asked in chat.asked)
+    assert all(first % 2**bits != second % 2**bits for bits in (31, 32, 63, 64)), "backends take so many"
     chat = Says("no verdict")
     assert ask(Thinker(chat))[0].status == "unparsed" and len(chat.asked) == 2
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rethink.thinkers.parsing import LONGEST_ANSWER, parse, parse_list, parse_text, write
+from rethink.thinkers.parsing import LONGEST_ANSWER, parse, parse_list, parse_text, read_score, write
 from rethink.trajectory import Critique, Demand
 
 GOOD = '<think>The star is still red.</think><score>{"semantic": 3, "quality": 9}</score><answer>make the star blue</answer>'
@@ -125,6 +125,37 @@ def test_a_prompt_in_quotation_marks_is_the_prompt():
     assert parse_text('<answer>"make it blue"</answer>') == "make it blue"
     assert parse_text('<answer>"A" becomes "B"</answer>') == '"A" becomes "B"'
     assert parse_text('<answer>write "B"</answer>') == 'write "B"'
+
+
+def test_an_answer_between_box_marks():
+    """As GLM's models put what they say last."""
+    boxed = GOOD.replace("<score>", "<score><|begin_of_box|>").replace("</score>", "<|end_of_box|></score>")
+    assert parse(boxed) == parse(GOOD)
+    around = GOOD.replace("<score>", "<|begin_of_box|><score>") + "<|end_of_box|>"
+    assert parse(around) == parse(GOOD)
+    assert parse(GOOD.replace("think>", "thinking>")) == parse(GOOD)
+
+
+def test_what_no_file_can_hold_is_in_no_critique():
+    json.dumps(parse(GOOD.replace("The star", "The \ud83d star")).reasoning, ensure_ascii=False).encode()
+
+
+def test_a_reasoning_field_that_holds_the_whole_answer():
+    """A server that took reasoning apart and found no end of it: a verdict that is whole and the last thing counts."""
+    verdict = GOOD.split("</think>")[1]
+    whole = parse(f"<think>The star is still red. {verdict}")
+    assert (whole.status, whole.semantic, whole.next_prompt) == ("repaired", 3, "make the star blue")
+    assert parse(f"<think>Maybe {verdict}? No, I must look again.").semantic is None
+    assert parse(f"<think>The sign says: {verdict}").semantic is None
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [(8, 8), (8.5, 8.5), ("8", 8), ("8/10", 8), ("8 / 10", 8), ("**8**", 8), ("8 out of 10", 8), ("10", 10), (0, 0),
+     (11, None), ("11", None), ("4/5", None), (True, None), (None, None), ("high", None), ("-1", None), ([8], None), (float("nan"), None)],
+)  # fmt: skip
+def test_scores_as_models_write_them(value, score):
+    assert read_score(value) == score
 
 
 def test_checklists():
