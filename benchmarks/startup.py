@@ -32,7 +32,8 @@ sys.argv = ["main.py", "--cpu"]
 try:
     import comfy.options
     comfy.options.enable_args_parsing()
-    import nodes  # ComfyUI's own: everything that is there before custom nodes are loaded
+    import execution, nodes, server  # ComfyUI's own: a running one has them long before custom nodes are loaded
+    import comfy_api.latest
 except ImportError:
     import numpy, torch, PIL.Image, comfy_api.latest, comfy.model_management  # the stand-in
 before = set(sys.modules)
