@@ -11,7 +11,8 @@ from .errors import RethinkError
 from .files import appearing
 from .trajectory import SOURCE, Trajectory
 
-VIEWER = Path(__file__).resolve().parent.parent / "web" / "viewer"
+_HERE = Path(__file__).resolve().parent
+VIEWER = next((f for f in (_HERE / "viewer", _HERE.parent / "web" / "viewer") if f.is_dir()), _HERE)  # in a wheel, else here
 ENTRY = "page.mjs"
 
 _IMPORT = re.compile(r'^import [^;]*? from "\./([\w.]+)";\n', re.MULTILINE)
