@@ -51,9 +51,11 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
     if total - len(strangers) < MOST * total:
         raise RethinkError(
             f"lora: {total - len(strangers)} of {total} layers of {path} fit {title}; it was made for another model "
-            f"(it has for example {strangers[0]}), or its kind ({kinds_of(file.layers)}) is named in a way unknown here."
+            f"(this {kinds_of(file.layers)} has for example {strangers[0]})."
         )
     layers, unused = _changes(file, {name: found for name, found in places.items() if found}, modules, path, title)
+    if not layers:
+        raise RethinkError(f"lora: {path} changes nothing: it has only {', '.join(unused[:3])}.")
     _check_weights(layers, modules, path)
     return Lora(layers, strength), LoraReport(path.stem, len(layers), (*unmatched, *file.others, *unused))
 
@@ -152,9 +154,12 @@ def _changes(
             ) from error
         except Inseparable as error:
             raise RethinkError(
-                f"lora: {path} is a {change.kind} over {stem}, which {title} has in parts that this kind cannot be "
-                "shared out among; use it with Editor From Model."
+                f"lora: {path} is of the kind {change.kind} and lies over {stem}, which {title} has in parts here that it "
+                "cannot be shared out among; use it with Editor From Model."
             ) from error
+        if change.weight is None and change.bias is None:
+            unused.append(stem)
+            continue
         unused += (f"{stem}.{slot}" for slot in left)
         if any(piece.place in found for piece in pieces):
             unused.append(stem)
@@ -186,6 +191,6 @@ def _check_weights(layers: Mapping[str, Change], modules: Mapping[str, nn.Module
         plain = type(weight) is nn.Parameter and weight.is_floating_point() and not weight.is_meta
         if not plain and not _is_additive(modules[place], change):
             raise RethinkError(
-                f"lora: {path} is a {change.kind}, which needs the weights themselves, but those of {place} are "
+                f"lora: {path} is of the kind {change.kind}, which needs the weights themselves, but those of {place} are "
                 "quantized or brought in one by one; load the editor without quantizing and sequential offload."
             )

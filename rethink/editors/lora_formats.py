@@ -84,17 +84,20 @@ class Strengths:
 
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def of(self, place: str, rank: int) -> float:
-        """alpha / rank of the module at `place`, as PEFT works it out. Raises Misfit where its rank is another one."""
+    def of(self, place: str, rank: int | None) -> float:
+        """alpha / rank of the module at `place`, as PEFT works it out; rank: of its tensors, None where they have none.
+
+        Raises Misfit where the settings say another rank.
+        """
         part, _, name = place.partition(".")
         settings = self.parts.get(part)
         if not settings:
             return 1.0
         said = _number(_for_layer(settings, "rank_pattern", name, settings.get("r", rank)), "r")
         alpha = _for_layer(settings, "alpha_pattern", name, settings.get("lora_alpha", settings.get("alpha", said)))
-        if said != rank:
+        if said <= 0 or rank not in (None, said):
             raise Misfit(f"rank {rank}, but {said:g} in the file's metadata")
-        return _number(alpha, "lora_alpha") / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+        return _number(alpha, "lora_alpha") / (math.sqrt(said) if settings.get("use_rslora") else said)
 
 
 class Misfit(Exception):
@@ -121,9 +124,15 @@ def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
     for name, weight in weights.items():
         if not torch.isfinite(weight.float()).all():
             raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; it is broken, take another one.")
+    return lora_file(weights, metadata, parts, path)
+
+
+def lora_file(weights: Mapping[str, Tensor], metadata: Mapping[str, str], parts: Sequence[str], path: Path) -> LoraFile:
+    """The tensors of a file sorted by layers. Raises RethinkError for kinds of LoRA that nobody applies."""
+    for name in weights:
         kind = next((kind for pattern, kind in _FOREIGN if re.search(pattern, name)), None)
         if kind is not None:
-            raise RethinkError(f"lora: {path} is of the kind {kind}, which cannot be applied here; take another one.")
+            raise RethinkError(f"lora: {path} is of the kind {kind}, which cannot be applied; take another one.")
     layers, others = _by_layer(weights)
     return LoraFile(layers, others, _strengths(metadata, parts, path))
 
@@ -160,8 +169,6 @@ def change_of(
         bias = up_bias * adapter.scale
     if bias is not None and bias.numel() != shape[0]:
         raise Misfit(f"a bias of {bias.numel()} instead of {shape[0]}")
-    if adapter is None and bias is None:
-        raise Misfit("tensors that make no change alone: " + ", ".join(tensors))
     return Change(adapter, None if bias is None else bias.flatten()), tuple(left)
 
 
@@ -171,9 +178,9 @@ def _adapter(
     """The adapter that the tensors are, which are taken out of `left`."""
 
     def scale(rank: int | None) -> float:
-        if alpha is not None:
-            return 1.0 if rank is None else alpha / rank
-        return strengths.of(place, rank) if rank is not None else 1.0
+        if alpha is None:
+            return strengths.of(place, rank)
+        return 1.0 if rank is None else alpha / rank
 
     dora, magnitude = left.pop("dora_scale", None), left.pop("magnitude", None)
     adapter: Adapter | None = None
