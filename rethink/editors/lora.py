@@ -38,8 +38,7 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
     path = Path(path)
     if not (math.isfinite(strength) and abs(strength) <= LIMIT):
         raise RethinkError(f"strength: expected a number from {-LIMIT:g} to {LIMIT:g}, got {strength}.")
-    parts = sorted(module, key=lambda part: (part not in DENOISERS, part == "vae", -len(part)))
-    file = read_file(path, parts)
+    file = read_file(path, sorted(module, key=lambda part: part not in DENOISERS))
     if not file.layers:
         raise RethinkError(f"lora: {path} has no LoRA layers (pairs of lora_A and lora_B, or of down and up).")
     modules = _modules(module)
@@ -67,11 +66,11 @@ def applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
     What adds to a layer's output is added there; what depends on its weight takes the weight's place for as long as the
     layer computes, so that no second copy of a model is kept.
     """
-    modules = _modules(module)
     changes: dict[str, list[tuple[Change, float]]] = {}
     for lora in loras:
         for place, change in lora.layers.items() if lora.strength else ():
             changes.setdefault(place, []).append((change, lora.strength))
+    modules = _modules(module) if changes else {}
     with ExitStack() as stack:
         for place, stacked in changes.items():
             layer = modules[place]
@@ -83,7 +82,7 @@ def applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
 
 def _adds(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
     adapters = [change.weight.scaled(strength) for change, strength in stacked if change.weight is not None]
-    bias = _sum_of_biases(layer, stacked)
+    bias = _sum_of_biases(stacked)
     here: tuple[torch.device, torch.dtype] | None = None
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -95,14 +94,14 @@ def _adds(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any
             bias = None if bias is None else bias.to(*here)
         for adapter in adapters:
             output = output + adapter.output(layer, x)
-        return output if bias is None else output + bias
+        return output if bias is None else _shifted(layer, output, bias)
 
     return [layer.register_forward_hook(add)]
 
 
 def _replaces(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
     adapters = [(change.weight, strength) for change, strength in stacked if change.weight is not None]
-    bias = _sum_of_biases(layer, stacked)
+    bias = _sum_of_biases(stacked)
     own: Tensor | None = None
     where: torch.device | None = None
 
@@ -117,23 +116,23 @@ def _replaces(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list
             weight = adapter.merged(weight, strength)
         layer._parameters["weight"] = nn.Parameter(weight.to(own.dtype), requires_grad=False)
 
-    def put_back(layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    def put_back(layer: nn.Module, inputs: Any, output: Tensor | None) -> Tensor | None:  # None: after an error
         nonlocal own
         if own is not None:
             layer._parameters["weight"], own = own, None
-        return output if bias is None or not isinstance(output, Tensor) else output + bias.to(output)
+        return output if bias is None or output is None else _shifted(layer, output, bias.to(output))
 
     return [layer.register_forward_pre_hook(put), layer.register_forward_hook(put_back, always_call=True)]
 
 
-def _sum_of_biases(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> Tensor | None:
+def _sum_of_biases(stacked: Sequence[tuple[Change, float]]) -> Tensor | None:
     biases = [strength * change.bias.float() for change, strength in stacked if change.bias is not None]
-    if not biases:
-        return None
+    return sum(biases) if biases else None
+
+
+def _shifted(layer: nn.Module, output: Tensor, bias: Tensor) -> Tensor:
     channels_first = isinstance(layer, (*CONVOLUTIONS, nn.GroupNorm))
-    return sum(biases).reshape(
-        -1, *(1,) * (len(shape_of(layer)) - 2 if isinstance(layer, CONVOLUTIONS) else 2 * channels_first)
-    )
+    return output + (bias.reshape(-1, *(1,) * (output.ndim - 2)) if channels_first else bias)
 
 
 def _changes(

@@ -23,6 +23,11 @@ _PARTS = (
     (re.compile(r"lora_te1?_|text_encoder\.|text_encoders\.(?:\w+\.)?transformer\."), _ENCODERS[:1]),
     (re.compile(r"lora_unet_|lora_transformer_|lycoris_|transformer\.|unet\."), DENOISERS),
 )
+_FUSED = {
+    "to_qkv": ("to_q", "to_k", "to_v"),
+    "to_kv": ("to_k", "to_v"),
+    "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
+}
 _WRAPPERS = re.compile(r"base_model\.model\.|model\.diffusion_model\.|diffusion_model\.")
 
 
@@ -98,7 +103,11 @@ def _others(part: str, layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, t
     if part in _ENCODERS:
         for name in layers:
             yield from ((other, (name,)) for other in _encoder_names(name))
-    elif part == "unet":
+        return
+    for holder in (name.removesuffix("to_q") for name in layers if name.endswith("to_q")):
+        for whole, parts in _FUSED.items():  # diffusers' own fuse_qkv_projections, with which some train
+            yield f"{holder}{whole}", tuple(f"{holder}{one}" for one in parts)
+    if part == "unet":
         yield from ((original, (name,)) for name, original in _sgm_names(layers))
     elif any(name.startswith("single_transformer_blocks.") for name in layers):
         yield from _flux_names(layers)

@@ -95,11 +95,11 @@ def delta_of(tensors):
 @pytest.mark.parametrize("make", [product, loha, lokr])
 def test_what_lies_over_query_key_and_value_in_one_piece_is_shared_out(module, tmp_path, make):
     tensors = make()
-    stem = "lora_unet_double_blocks_0_img_attn_qkv"
-    lora, report = read(module, {f"{stem}.{key}": tensor for key, tensor in tensors.items()}, tmp_path, 0.5)
-    assert report.matched == 3 and not report.unmatched
-    found = torch.cat([weight_of(module, name, lora) for name in QKV])
-    assert torch.allclose(found, fused(module, QKV) + 0.5 * delta_of(tensors), atol=1e-6)
+    for stem in ("lora_unet_double_blocks_0_img_attn_qkv", "transformer.transformer_blocks.0.attn.to_qkv"):
+        lora, report = read(module, {f"{stem}.{key}": tensor for key, tensor in tensors.items()}, tmp_path, 0.5)
+        assert report.matched == 3 and not report.unmatched
+        found = torch.cat([weight_of(module, name, lora) for name in QKV])
+        assert torch.allclose(found, fused(module, QKV) + 0.5 * delta_of(tensors), atol=1e-6)
 
 
 def test_so_is_a_lokr_over_parts_of_different_sizes(module, tmp_path):
