@@ -16,13 +16,8 @@ from ..rethink.editors.protocol import LoraReport
 from ..rethink.errors import RethinkError
 from .native_families import core
 
-PARTS = (
-    "transformer",
-    "unet",
-    "text_encoder",
-    "text_encoder_2",
-    "text_encoder_3",
-)  # of a pipeline, as diffusers has it
+# Of a pipeline, as diffusers has it.
+PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title: str) -> tuple[Any, Any, LoraReport]:

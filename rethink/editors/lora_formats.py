@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 import torch
+from torch import Tensor
 
 from ..errors import RethinkError, require
 from ..opening import check_weights
