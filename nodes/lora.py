@@ -23,8 +23,8 @@ class EditLoraLoader(io.ComfyNode):
                     "lora",
                     options=names,
                     default=names[0] if names else None,
-                    tooltip="A .safetensors file of models/loras, in diffusers', PEFT's or kohya's format, made for "
-                    "the same family as the editor.",
+                    tooltip="A .safetensors file of models/loras, of any common trainer and kind, made for the same "
+                    "family as the editor.",
                 ),
                 io.Float.Input(
                     "strength",

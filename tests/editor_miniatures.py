@@ -384,7 +384,7 @@ def as_diffusers(pairs):
     return {f"{n}.lora_{x}.weight": w for n, pair in pairs.items() for x, w in zip("AB", pair)}
 
 
-def write_lora(weights, folder, name="lora"):
+def write_lora(weights, folder, name="lora", metadata=None):
     file = Path(folder) / f"{name}.safetensors"
-    save_file({key: weight.contiguous().clone() for key, weight in weights.items()}, file)
+    save_file({key: weight.contiguous().clone() for key, weight in weights.items()}, file, metadata)
     return file

@@ -119,7 +119,7 @@ class PipelineEditor:
         return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["PipelineEditor", LoraReport]:
-        lora, report = read_lora(path, strength, self.module, self._pipeline, self.family.title)
+        lora, report = read_lora(path, strength, self.module, self.family.title)
         view = copy(self)
         view._loras = (*self._loras, lora)
         if any(not layer.startswith(f"{self._denoiser}.") for layer in lora.layers):

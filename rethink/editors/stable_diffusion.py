@@ -90,7 +90,7 @@ class StableDiffusionEditor:
         return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["StableDiffusionEditor", LoraReport]:
-        lora, report = read_lora(path, strength, self.module, self._pipeline, self.family.title)
+        lora, report = read_lora(path, strength, self.module, self.family.title)
         view = copy(self)
         view._loras = (*self._loras, lora)
         view._texts = {}  # a LoRA may change what the text encoder says

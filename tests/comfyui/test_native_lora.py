@@ -76,6 +76,30 @@ def test_loras_stack_and_a_negative_one_takes_away_what_a_positive_one_adds(serv
     assert min(found[of]["difference"][0] for of in ("seen_more", "seen_less", "turned")) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["LoKr", "LoHa"])
+def test_other_kinds_do_what_cores_loader_does(server, write_lora, kind):
+    name = write_lora("flux_kontext", kind)
+    graph = {**native("flux_kontext"), "image": noise(), "before": edit(), "report": report()}
+    graph |= {"adapted": with_lora(name, 0.7), "after": edit(editor=["adapted", 0])}
+    graph["loaded"] = node("LoraLoaderModelOnly", model=["model", 0], lora_name=name, strength_model=0.7)
+    graph |= {**editor("flux_kontext", "_core", model=["loaded", 0]), "core": edit(editor=["editor_core", 0])}
+    graph |= {"changed": difference("before", "after"), "same": difference("after", "core")}
+    found = run(server, graph)
+    assert found["same"]["difference"] == [0.0] and found["changed"]["difference"][0] > 1e-4
+    assert re.fullmatch(r"\w+: (\d+) of \1 layers fit\.", found["report"]["text"][0])
+
+
+def test_an_alpha_in_the_metadata_acts_like_one_beside_the_factors(server, write_lora):
+    graph = {**native("qwen_image_edit_plus"), "image": noise(), "before": edit()}
+    for form in ("alpha", "metadata"):
+        graph[form] = with_lora(write_lora("qwen_image_edit_plus", form))
+        graph[f"edit_{form}"] = edit(editor=[form, 0])
+    graph["plain"] = with_lora(write_lora("qwen_image_edit_plus"))
+    graph |= {"edit_plain": edit(editor=["plain", 0]), "same": difference("edit_alpha", "edit_metadata")}
+    found = run(server, {**graph, "stronger": difference("edit_plain", "edit_metadata")})
+    assert found["same"]["difference"] == [0.0] and found["stronger"]["difference"][0] > 1e-4
+
+
 @pytest.mark.parametrize(("layout", "layers"), [("kohya", 23), ("diffusers", 3)])
 def test_other_trainers_names_are_known(server, write_lora, layout, layers):
     name = write_lora("flux_kontext", layout)
@@ -118,11 +142,17 @@ def refused(server, name, family="flux_kontext"):
     ("fault", "sentence"),
     [
         ("nan", "has NaN or infinite values in"),
-        ("rank", "made for another model, or it is damaged"),
+        (
+            "rank",
+            "has two factors that do not belong together (their ranks); it was made for another model, or it is damaged",
+        ),
         ("size", "made for another model, or it is damaged"),
-        ("stranger", "it was made for another model (it has for example other_model.diffusion_model."),
-        ("no up", "is not whole"),
-        ("no down", "is not whole"),
+        ("stranger", "it was made for another model (this LoRA has for example other_model.diffusion_model."),
+        ("no up", "has two factors that do not belong together"),
+        ("no down", "has two factors that do not belong together"),
+        ("two alphas", "has an alpha of 2 numbers instead of one"),
+        ("lengths", "a DoRA as PEFT saves it, of which ComfyUI's loader reads a part only; use it with Load Editor"),
+        ("Tucker", "a LoKr in Tucker form, of which ComfyUI's loader reads a part only"),
         ("empty", "is empty"),
     ],
 )

@@ -1,6 +1,7 @@
 """A pack for the tests' ComfyUI alone: miniature models of every native family, and measuring nodes."""
 
 import copy
+import json
 
 import comfy.model_management
 import torch
@@ -69,8 +70,39 @@ class WriteLora:
                 base = f"transformer.transformer_blocks.0.attn.{part}"
                 tensors[f"{base}.lora_A.weight"] = torch.randn(4, WIDTH, generator=generator) * WIDTH**-0.5
                 tensors[f"{base}.lora_B.weight"] = torch.randn(WIDTH, 4, generator=generator)
-        save(tensors, "loras", file)
+        if fault in ("LoKr", "LoHa"):
+            tensors = _of_another_kind(fault, tensors, generator)
+        if fault in ("alpha", "metadata"):
+            tensors = {name.replace("diffusion_model.", "transformer."): tensor for name, tensor in tensors.items()}
+        if fault == "alpha":
+            tensors |= {
+                f"{name.rpartition('.lora_A')[0]}.alpha": torch.tensor(8.0) for name in tensors if ".lora_A" in name
+            }
+        base = down.removesuffix(".lora_A.weight")
+        if fault == "two alphas":
+            tensors[f"{base}.alpha"] = torch.ones(2)
+        if fault == "lengths":
+            tensors[f"{base}.lora_magnitude_vector"] = torch.ones(len(tensors[up]))
+        if fault == "Tucker":
+            tensors |= {f"{base}.lokr_w1": torch.ones(1, 1), f"{base}.lokr_t2": torch.ones(1, 1, 1, 1)}
+        settings = {"transformer.r": 4, "transformer.lora_alpha": 8}
+        save(tensors, "loras", file, {"lora_adapter_metadata": json.dumps(settings)} if fault == "metadata" else None)
         return {}
+
+
+def _of_another_kind(kind, tensors, generator):
+    made = {}
+    for name in (name for name in tensors if ".lora_A" in name):
+        base = name.removesuffix(".lora_A.weight")
+        rows, columns = len(tensors[f"{base}.lora_B.weight"]), tensors[name].shape[1]
+        shapes = {"lokr_w1": (2, 2), "lokr_w2_a": (rows // 2, 2), "lokr_w2_b": (2, columns // 2)}
+        if kind == "LoHa":
+            shapes = {
+                f"hada_w{i}_{side}": shape for i in "12" for side, shape in (("a", (rows, 2)), ("b", (2, columns)))
+            }
+        made |= {f"{base}.{key}": torch.randn(*shape, generator=generator) * 0.3 for key, shape in shapes.items()}
+        made[f"{base}.alpha"] = torch.tensor(1.0)
+    return made
 
 
 def _in_kohyas_words(name):

@@ -158,11 +158,11 @@ def tiny_vae(channels):
     return vae
 
 
-def save(weights, kind, name):
+def save(weights, kind, name, metadata=None):
     folder = Path(folder_paths.get_folder_paths(kind)[0])
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / f"{name}.safetensors")
-    comfy.utils.save_torch_file({key: weight.contiguous() for key, weight in weights.items()}, path)
+    comfy.utils.save_torch_file({key: weight.contiguous() for key, weight in weights.items()}, path, metadata)
 
 
 # Text encoders

@@ -223,11 +223,10 @@ def test_no_key_fits(editor, tmp_path):
 def test_wrong_ranks_and_shapes(editor, tmp_path):
     weights = as_diffusers(factors(editor))
     name = next(key for key in weights if key.endswith("lora_A.weight"))
-    refused(editor, {**weights, name: weights[name][:2]}, tmp_path, "^lora: the two factors of .* ranks")
-    refused(
-        editor, {k: w for k, w in weights.items() if k != name.replace("_A", "_B")}, tmp_path, "^lora: the two factors"
-    )
-    refused(editor, {**weights, name: torch.zeros(RANK, 5)}, tmp_path, "^lora: .* of another shape than ")
+    refused(editor, {**weights, name: weights[name][:2]}, tmp_path, "^lora: .* two factors .* ranks")
+    without = {k: w for k, w in weights.items() if k != name.replace("_A", "_B")}
+    refused(editor, without, tmp_path, "^lora: .* two factors that do not belong together")
+    refused(editor, {**weights, name: torch.zeros(RANK, 5)}, tmp_path, "^lora: .* does not fit .* 4 × 5 instead of 4 × ")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -252,12 +251,12 @@ def test_a_few_layers_more_are_said(kontext, tmp_path):
     assert report.unmatched == ("transformer.extra",) and "not used: transformer.extra" in str(report)
 
 
-def test_what_is_no_pair_of_factors_is_said_too(kontext, tmp_path):
+def test_what_is_no_layer_is_said_too(kontext, tmp_path):
     weights = as_diffusers(factors(kontext))
-    _, report = kontext.with_lora(write_lora({**weights, "transformer.proj_out.diff_b": torch.ones(4)}, tmp_path), 1.0)
-    assert report.unmatched == ("transformer.proj_out.diff_b",)
+    _, report = kontext.with_lora(write_lora({**weights, "transformer.proj_out.zeta": torch.ones(4)}, tmp_path), 1.0)
+    assert report.unmatched == ("transformer.proj_out.zeta",)
     whole_layers = {f"transformer.layer_{i}.diff": torch.ones(4) for i in range(len(weights))}
-    refused(kontext, {**weights, **whole_layers}, tmp_path, "^lora: .* made for another model .*layer_0.diff")
+    refused(kontext, {**weights, **whole_layers}, tmp_path, "^lora: .* made for another model .*layer_0")
 
 
 def test_files_of_other_families(root, tmp_path):
@@ -267,7 +266,6 @@ def test_files_of_other_families(root, tmp_path):
 
 
 def test_other_files(kontext, tmp_path):
-    refused(kontext, {**as_diffusers(factors(kontext)), "x.dora_scale": torch.ones(1)}, tmp_path, "^lora: .* is a DoRA")
     refused(kontext, as_diffusers(factors(kontext)), tmp_path, "^strength: ", strength=float("nan"))
     for name, content in (("a.ckpt", b"x"), ("b.safetensors", b""), ("c.safetensors", b"version https://git-lfs")):
         (tmp_path / name).write_bytes(content)
