@@ -20,7 +20,8 @@ import numpy as np
 from ..errors import RethinkError
 from ..thinkers.answer_text import prompt_words, strip_fence
 from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, message, refuses, without_thoughts
-from .store import Ledger, json_lines, locked
+from .store import Ledger, locked
+from .text_files import check_text, good_lines, json_lines
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
 EXAMPLES = 12
@@ -43,7 +44,7 @@ class Triple:
 
     def __post_init__(self):
         for name in ("input", "edit", "output"):
-            if not getattr(self, name).strip():
+            if not check_text(getattr(self, name), f"triples: {name}").strip():
                 raise RethinkError(f"triples: {name} is empty.")
 
 
@@ -84,15 +85,11 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
         for record in json_lines(path, "captions"):
             if not isinstance(record.get("caption"), str):
                 raise RethinkError(f'captions: a line of {path} has no "caption".')
-            yield record["caption"], str(record.get("url") or "")
+            yield check_text(record["caption"], f"captions: a caption of {path}"), str(record.get("url") or "")
         return
-    try:
-        with open(path, encoding="utf-8-sig") as lines:
-            for line in lines:
-                if line.strip():
-                    yield line.strip(), ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise RethinkError(f"captions: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    for _, line in good_lines(path, "captions"):
+        if line.strip():
+            yield line.strip(), ""
 
 
 def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: int) -> Triple:

@@ -108,23 +108,6 @@ def is_within(path: str | Path, folder: str | Path) -> bool:
     return real.startswith(os.path.join(home, ""))
 
 
-def json_lines(path: str | Path, name: str) -> Iterator[dict]:
-    """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
-    number = 0
-    try:
-        with open(path, encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError("it is no record")
-                    yield record
-    except OSError as error:
-        raise RethinkError(f"{name}: cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise RethinkError(f"{name}: line {number} of {path} is no JSON line: {error}") from error
-
-
 class Ledger:
     """A file of JSON lines that is only ever appended. A line torn by a kill is cut off when it is opened to write."""
 

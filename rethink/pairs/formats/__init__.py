@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ...errors import RethinkError
+from ...errors import RethinkError, reason_of
 from ..descriptions import one_line
 from ..pictures import read_picture
 from ..sheet import contact_sheet
 from ..store import EditPair, PairStore, room_in
-from . import reading, writing
+from . import archives, reading, writing
+from .entries import Found, Skipped
+from .places import Dataset
 
 SHEET = 12  # pairs on the contact sheet
 
@@ -30,7 +32,7 @@ class Format:
     target: str
     use: str
     write: Callable[[Iterable[writing.Example], Path, Path], int]
-    read: Callable[[Path], Iterator[reading.Found]]
+    read: Callable[[Path], Iterator[Found | Skipped]]
 
 
 FORMATS = {
@@ -69,11 +71,11 @@ FORMATS = {
     ),
     "fal-zip": Format(
         "fal and Replicate", "in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
-        "upload `pairs.zip`.", writing.write_fal_zip, reading.read_fal_zip,
+        "upload `pairs.zip`.", writing.write_fal_zip, archives.read_fal_zip,
     ),
     "webdataset": Format(
         "WebDataset shards", "`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
-        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.', writing.write_webdataset, reading.read_webdataset,
+        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.', writing.write_webdataset, archives.read_webdataset,
     ),
 }  # fmt: skip
 
@@ -158,22 +160,28 @@ def _write_readme(
             contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
 
 
-def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:
+def import_dataset(
+    store: PairStore, name: str, path: str | Path, on_skip: Callable[[str, str], None] = lambda name, why: None
+) -> tuple[int, int]:
     """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
 
-    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report. Raises
-    RethinkError where there is nothing in this layout.
+    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report and to
+    `on_skip(where, why)`. Raises RethinkError where there is nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
     imported = skipped = there = 0
+    reported = {(record.get("source"), record.get("why")) for record in store.skipped}
     try:
-        for found in format_named(name).read(path):
+        for entry in format_named(name).read(path):
             try:
-                pair, pictures = _imported(store, found)
-            except RethinkError as error:
-                store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
+                pair, pictures = _imported(store, entry)
+            except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
+                why = reason_of(error)
+                if (entry.name, why) not in reported:
+                    store.skipped.append({"source": entry.name, "number": 0, "why": why})
+                on_skip(entry.name, why)
                 skipped += 1
                 continue
             if pair.id in store:
@@ -186,21 +194,20 @@ def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, 
     except NotADirectoryError as error:
         raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
     if not (imported or skipped or there):
-        raise RethinkError(f"import: {path} holds no pair in the layout of {name}; choose its own layout.")
+        about = Dataset(path).contents() if path.is_dir() else "it is a file"
+        raise RethinkError(f"import: {path} holds no pair in the layout of {name}: {about}; choose its own layout.")
     return imported, skipped
 
 
-def _imported(store: PairStore, found: reading.Found):
-    instruction, *captions = map(one_line, (found.instruction, found.input_caption, found.target_caption))
+def _imported(store: PairStore, entry: Found | Skipped) -> tuple[EditPair, dict]:
+    if isinstance(entry, Skipped):
+        raise RethinkError(entry.why)
+    instruction, *captions = map(one_line, entry.texts())
     if not instruction:
         raise RethinkError("it has no instruction")
-    before, after = found.input(), found.target()
+    before, after = entry.input(), entry.target()
     id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     pictures = {
         store.image_path(id, role): read_picture(io.BytesIO(data)) for role, data in (("input", before), ("target", after))
     }
-    paths = list(pictures)
-    pair = EditPair(
-        id, *paths, instruction, source=found.name, input_caption=captions[0], target_caption=captions[1]
-    )  # fmt: skip
-    return pair, pictures
+    return EditPair(id, *pictures, instruction, source=entry.name, input_caption=captions[0], target_caption=captions[1]), pictures
