@@ -16,7 +16,8 @@ from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.prompt_to_prompt import Recipe
-from ..rethink.pairs.store import Ledger, PairStore
+from ..rethink.pairs.ledger import Ledger
+from ..rethink.pairs.store import PairStore
 from . import folders, host, sockets
 from .datasets import LaterClip
 from .editor import MAX_SEED, single

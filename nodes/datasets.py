@@ -17,7 +17,8 @@ from ..rethink.pairs.formats import FORMATS, describe_store, export, import_data
 from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
-from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
+from ..rethink.pairs.ledger import Last
+from ..rethink.pairs.store import MANIFEST, PairStore, is_store
 from . import folders, host, review, sockets
 from .thinker import asked, each_of
 

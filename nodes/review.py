@@ -17,7 +17,8 @@ from pathlib import Path
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
-from ..rethink.pairs.store import LOCK, EditPair, Last, PairStore, Verdicts, is_within, stays_inside
+from ..rethink.pairs.ledger import Last
+from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_within, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs

@@ -35,7 +35,7 @@ def run_inspect(options) -> int:
 
 def _print_histogram(store, name: str) -> None:
     from .filters import histogram
-    from .store import Last
+    from .ledger import Last
 
     scores = Last(store.scores)
     values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]

@@ -217,8 +217,9 @@ def parse_json(text: str | bytes) -> object:
     """Somebody's JSON. Raises RethinkError with the reason, and the line where there are several, for what is none, holds
     no number (NaN, 1e400), or is nested too deeply to be walked through."""
     try:
-        text = text if isinstance(text, str) else text.decode()
-        return _within_depth(_DECODER.decode(text))
+        text = text if isinstance(text, str) else text.decode().removeprefix("\ufeff")
+        value = _DECODER.decode(text)
+        return _within_depth(value) if text.count("{") + text.count("[") > DEEPEST else value
     except (ValueError, RecursionError) as error:
         raise _no_json(error) from error
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from ...errors import RethinkError, reason_of
 from ..descriptions import one_line
+from ..ledger import room_in
 from ..pictures import read_picture
 from ..sheet import contact_sheet
-from ..store import EditPair, PairStore, room_in
+from ..store import EditPair, PairStore
 from . import archives, reading, writing
 from .entries import Found, Skipped
 from .places import Dataset

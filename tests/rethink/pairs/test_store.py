@@ -11,7 +11,8 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.formats import export
-from rethink.pairs.store import DiskFull, EditPair, Ledger, PairStore, stays_inside
+from rethink.pairs.ledger import DiskFull, Ledger
+from rethink.pairs.store import EditPair, PairStore, stays_inside
 from tests.hosts import PACK_ROOT
 
 
@@ -176,7 +177,7 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
 
 def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_path, monkeypatch):
     store, unlink = PairStore(tmp_path), Path.unlink
-    passing = tmp_path / "images" / "ab" / ".x.png.1.part"
+    passing = tmp_path / "images" / "ab" / f".{pair(1).id}-input.png.1.part"
     passing.parent.mkdir(parents=True)
     passing.touch()
 
