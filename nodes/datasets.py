@@ -1,11 +1,8 @@
 """The nodes for pairs that are there: filter, look through, save, load."""
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,11 @@ from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
 from ..rethink.pairs.ledger import Last
-from ..rethink.pairs.store import MANIFEST, PairStore, is_store
+from ..rethink.pairs.store import MANIFEST, PairStore
 from . import folders, host, review, sockets
 from .thinker import asked, each_of
 
 STORE = "pair store"
-OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
 BINS = 48
 
 # Threshold: its limits and step, and whether it is an advanced one.
@@ -202,11 +198,11 @@ class SaveEditDataset(io.ComfyNode):
                 describe_store(store)
             report = f"{new} new pairs in {folder}."
         else:
-            with _replaced(folder) if format.get("replace") else nullcontext():
-                written = host.on_count()
-                count = export(
-                    pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
-                )
+            written = host.on_count()
+            count = export(
+                pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written"),
+                bool(format.get("replace")),
+            )  # fmt: skip
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         host.say(report.partition("\n")[0])  # there is no room for more on the node
         return io.NodeOutput(str(folder), report)
@@ -325,28 +321,3 @@ def _values(record: dict) -> Iterator[tuple[str, float]]:
         sides = sorted((record["height"], record["width"]))
         yield "side", sides[0]
         yield "aspect", sides[1] / sides[0]
-
-
-@contextmanager
-def _replaced(folder: Path) -> Iterator[None]:
-    """Within it the folder is out of the way; it comes back when what takes its place fails.
-
-    Raises RethinkError for a folder that no export of ours has made.
-    """
-    if not folder.exists():
-        yield
-        return
-    readme = folder / "README.md"
-    if not readme.is_file() or not readme.read_text(encoding="utf-8").rstrip().endswith(OURS):
-        raise RethinkError(f"replace: {folder} was not written by this node, and is left alone; choose another name.")
-    if is_store(folder):
-        raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
-    aside = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    try:
-        yield
-    except BaseException:
-        aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,14 +15,18 @@ from pathlib import Path
 from ...errors import RethinkError, reason_of
 from ..descriptions import one_line
 from ..ledger import room_in
+from ..own_files import write_own
 from ..pictures import read_picture
 from ..sheet import contact_sheet
 from ..store import EditPair, PairStore
+from ..text_files import show_name
 from . import archives, reading, writing
 from .entries import Found, Skipped
+from .exporting import whole_folder
 from .places import Dataset
 
 SHEET = 12  # pairs on the contact sheet
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,33 +93,31 @@ def format_named(name: str) -> Format:
 
 
 def export(
-    store: PairStore, name: str, folder: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: PairStore,
+    name: str,
+    folder: str | Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    replace: bool = False,
 ) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    The folder appears when it is whole. What `on_progress(done, total)` raises ends the export. Raises RethinkError when
-    the folder is there already, or there is no pair to write.
+    The folder appears when it is whole; replace: in the place of an earlier export, of which nothing was changed. What
+    `on_progress(done, total)` raises ends the export. Raises RethinkError when something else is there, or there is no
+    pair to write.
     """
     chosen, folder = format_named(name), Path(os.path.abspath(folder))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
-    total = sum(1 for _ in _whole(store))
-    if not total:
-        raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
-    passing = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(passing, ignore_errors=True)
     try:
-        passing.mkdir(parents=True)
-        items = _counted(writing.examples(store, store.accepted()), lambda done: on_progress(done, total))
-        count = chosen.write(items, passing, folder)
-        _write_readme(store, store.accepted, passing, chosen.title, chosen.target, chosen.use)
-        if folder.exists():
-            folder.rmdir()
-        passing.rename(folder)
+        with whole_folder(folder, replace) as passing:
+            total = sum(1 for _ in _whole(store))
+            if not total:
+                raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
+            items = _counted(writing.examples(store, store.accepted()), lambda done: on_progress(done, total))
+            count = chosen.write(items, passing, folder)
+            files = _description(store, store.accepted, chosen.title, chosen.target, chosen.use)
+            for file, data in files.items():
+                (passing / file).write_bytes(data)
     except OSError as error:
         raise RethinkError(f"export: cannot write {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(passing, ignore_errors=True)
     return count
 
 
@@ -135,30 +137,37 @@ def _whole(store: PairStore) -> Iterator[EditPair]:
 
 
 def describe_store(store: PairStore) -> None:
-    """Write a README and a contact sheet into the store itself."""
-    _write_readme(
-        store, lambda: iter(store), store.folder, "Rethink's own pair store",
+    """Write a README and a contact sheet into the store itself; those that are somebody else's stay, and that is said."""
+    files = _description(
+        store, lambda: iter(store), "Rethink's own pair store",
         "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
         f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
     )  # fmt: skip
+    with room_in(store.folder):
+        theirs = write_own(store.folder, files)
+    if theirs:
+        _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(theirs))
 
 
-def _write_readme(
-    store: PairStore, pairs: Callable[[], Iterator[EditPair]], folder: Path, title: str, target: str, use: str
-) -> None:
-    """pairs() iterates them anew: a large store is never held in memory."""
+def _description(
+    store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str
+) -> dict[str, bytes]:
+    """{name: the file} of a README and, where there are pairs, a contact sheet. pairs() iterates them anew: a large store is
+    never held in memory."""
     kinds = Counter(pair.operation or "other" for pair in pairs())
     count = kinds.total()
     lines = [
         f"# {count} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
         f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
-        *(f"| {kind} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
+        *(f"| {show_name(kind)} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
     ]  # fmt: skip
-    with room_in(folder):
-        (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
-        if count:
-            shown = islice(pairs(), 0, None, max(1, count // SHEET))
-            contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
+    files = {"README.md": "\n".join(lines).encode()}
+    if count:
+        sheet = io.BytesIO()
+        shown = islice(pairs(), 0, None, max(1, count // SHEET))
+        contact_sheet(store, islice(shown, SHEET)).save(sheet, "JPEG", quality=88)
+        files["contact-sheet.jpg"] = sheet.getvalue()
+    return files
 
 
 def import_dataset(
