@@ -22,7 +22,6 @@ from ..thinkers.answer_text import prompt_words, strip_fence
 from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, message, refuses, without_thoughts
 from .ledger import Ledger, locked
 from .text_files import check_text, good_lines, json_lines
-from .text_files import check_text, good_lines, json_lines
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
 EXAMPLES = 12

@@ -72,7 +72,7 @@ def remove_own(folder: Path) -> bool:
     for name in reversed(folders):
         with suppress(OSError):  # which is not empty
             (folder / name).rmdir()
-    if any(_contents(folder)):
+    if any(_contents(folder)) or (folder / REPLACED).exists():
         return False
     (folder / LIST).unlink(missing_ok=True)
     folder.rmdir()

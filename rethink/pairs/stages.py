@@ -369,7 +369,9 @@ def run_import(options) -> int:
     from .store import PairStore
 
     with PairStore(options.store).writing() as store:
-        imported, skipped = import_dataset(store, options.format, options.folder)
+        why: list[str] = []
+        imported, skipped = import_dataset(store, options.format, options.folder, lambda name, reason: why.append(reason))
         describe_store(store)
     say(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    print_counts("skipped because", why)
     return 0

@@ -36,8 +36,10 @@ def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
     before = stamps(folder) if there else {}
     passing = _part_of(folder)
     _claim(passing)
+    held = False
     try:
         with locked(passing / LOCK, folder):
+            held = True
             _clear(passing)
             yield passing
             list_files(passing, LOCK)
@@ -49,7 +51,7 @@ def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
             _move(passing, folder, there)
         _take_away(folder / REPLACED)
     finally:
-        if not (passing / REPLACED).exists():
+        if held and not (passing / REPLACED).exists():
             shutil.rmtree(passing, ignore_errors=True)
 
 
@@ -129,6 +131,9 @@ def _move(passing: Path, folder: Path, there: bool) -> None:
 
 
 def _take_away(replaced: Path) -> None:
-    """Nobody can have put anything there but in the moment of the move: that is kept."""
-    if replaced.is_dir() and not remove_own(replaced):
-        _log.warning("%s holds what Rethink did not write; it is kept there.", replaced)
+    """Only what somebody put there in the moment of the move is kept."""
+    try:
+        if replaced.is_dir() and not remove_own(replaced):
+            _log.warning("%s holds what Rethink did not write; it is kept there.", replaced)
+    except OSError as error:
+        _log.warning("%s cannot be taken away now (%s); the next export here does it.", replaced, error.strerror)
