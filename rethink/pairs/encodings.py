@@ -131,7 +131,6 @@ OLD = (
     Encoding("cp437", "CP 437", _in(*WESTERN)),
     Encoding("mac_cyrillic", "Mac OS Cyrillic", _in(*CYRILLIC)),
     Encoding("cp1258", "Windows-1258", _in(*WESTERN)),
-    Encoding("hz", "HZ", SIMPLIFIED),
     Encoding("iso2022_jp", "ISO-2022-JP", _japanese),
     Encoding("iso2022_kr", "ISO-2022-KR", _korean),
 )

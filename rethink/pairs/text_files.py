@@ -73,10 +73,11 @@ def decode_text(data: bytes, what: str = "its text") -> str:
         text = _unmarked(data) or certain(data)
         if text is None:
             raise RethinkError(f"{what} cannot be read: it {_seems(data)}; save it as UTF-8") from error
-    if CONTROL.search(text) and not codec:
-        text = _unmarked(data) or text.removesuffix("\x1a")  # which ended a file of DOS
-        if CONTROL.search(text):
-            raise RethinkError(f"{what} cannot be read: it {_seems(data)}; save it as UTF-8")
+    if not codec and CONTROL.search(text):
+        text = _unmarked(data) or text
+    text = text.removesuffix("\x1a")  # which ended a file of DOS
+    if CONTROL.search(text):
+        raise RethinkError(f"{what} cannot be read: it {_seems(data)}; save it as UTF-8")
     return text
 
 
@@ -85,31 +86,31 @@ def _marked(data: bytes) -> tuple[bytes, str]:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """The text of UTF-16 or UTF-32 that has no mark: what holds control characters in every other encoding."""
-    if not _has_control(data):
-        return None
+    """The text of UTF-16 or UTF-32 that has no mark: the zeros in it are halves of ASCII's characters, blanks at least, or
+    quarters of all."""
     texts = []
-    for codec in UNMARKED:
+    for codec in UNMARKED if b"\0" in data else ():
         try:
             text = data.decode(codec)
         except UnicodeDecodeError:
             continue
-        if not any(damage.search(text) for damage, _ in DAMAGE) and (rows := _rows(text)):
+        damaged = any(damage.search(text) for damage, _ in DAMAGE)
+        sure = codec.startswith("utf-32") or any(map(str.isascii, text))
+        if sure and not damaged and (rows := _rows(text)):
             texts.append((rows, text))
-    best = sorted(texts)[:2]
-    return best[0][1] if best and best[0][0] < best[-1][0] or len(best) == 1 else None
+    return min(texts)[1] if texts else None
 
 
 def _has_control(data: bytes) -> bool:
     return bool(re.search(b"[\x00-\x08\x0e-\x1f\x7f]", data))
 
 
-def _rows(text: str) -> tuple[int, bool]:
-    """Of how few rows of Unicode a text is, as those are that are one; (): of so many that it is none."""
+def _rows(text: str) -> int:
+    """Of how few rows of Unicode a text is; 0: of so many scripts, or of such characters, that it is none."""
     rows = {ord(character) >> 8 for character in text}
-    scripts = {row for row in rows if not 0x34 <= row < 0xD8}  # ideographs and Hangul have many
+    scripts = {row for row in rows if not 0x34 <= row < 0xD8}  # ideographs and Hangul have many rows
     written = len(scripts) <= 6 and all(character.isprintable() or character.isspace() for character in text)
-    return (len(rows), not any(map(str.isascii, text))) if written else ()
+    return len(rows) if written else 0
 
 
 def _seems(data: bytes) -> str:
