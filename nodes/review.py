@@ -127,7 +127,7 @@ def picture(key: str, path: str, side: str) -> bytes:
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
     file = store.folder / path
-    if not stays_inside(path) or not is_within(file, store.folder / "images"):
+    if not stays_inside(path) or not is_within(file, store.folder / "images") or not file.is_file():
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]

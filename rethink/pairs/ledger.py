@@ -116,6 +116,8 @@ class Ledger:
         """
         if not self.path.exists():
             return
+        if self._is_strange():
+            raise self._stranger()
         with open(self.path, "rb+") as file:
             position = self._end_of_lines(file)
             file.seek(position)
@@ -123,10 +125,22 @@ class Ledger:
             if tail and not isinstance(self._record(tail), RethinkError):
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
-            elif tail and not tail.startswith(b"{"):
-                raise RethinkError(f"{self.path} holds what was not written by Rethink; choose another folder or file.")
+            elif tail and (_is_json(tail) or not tail.startswith(b"{")):
+                raise self._stranger()
             else:
                 file.truncate(position)
+
+    def _is_strange(self) -> bool:
+        """Whether it has lines, and none of them is ours."""
+        damaged = False
+        for *_, record in self._lines(0):
+            damaged = isinstance(record, RethinkError)
+            if not damaged:
+                break
+        return damaged
+
+    def _stranger(self) -> RethinkError:
+        return RethinkError(f"{self.path} holds what was not written by Rethink, and is left alone; choose another place.")
 
     @staticmethod
     def _end_of_lines(file) -> int:
@@ -155,6 +169,13 @@ class Ledger:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(file)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return bool(parse_record(line))
+    except RethinkError:
+        return False
 
 
 class Last:

@@ -34,7 +34,7 @@ MANIFEST, LOCK = "manifest.jsonl", ".lock"
 ID = re.compile("[0-9A-Za-z_-]{1,64}")
 TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # an image of ours that was being written
 PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of images: within the store
-SURROGATES = re.compile("[\ud800-\udfff]")
+DAMAGE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")  # of a text: control characters, halves of others
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class EditPair:
 FIELDS = frozenset(field.name for field in fields(EditPair))
 NEEDED = {"id": str, "input": str, "target": str, "instruction": str}
 TEXTS = ("instruction", "operation", "description", "input_caption", "target_caption")
+WORDS = {"id", "clip", "broken", "critic_why", "critic_name"}  # scores that are no numbers
 KINDS = {**NEEDED, **dict.fromkeys(("region", "source", *TEXTS), str), "parameters": dict, "seed": int, "number": int}
 
 
@@ -96,11 +97,20 @@ def check_pair(record: dict) -> None:
     if version != SCHEMA or not ID.fullmatch(record["id"]):
         raise RethinkError("it is no pair: its “id” or “schema” is none of ours")
     text = "".join([record.get(name, "") for name in TEXTS])
-    if not text.isascii() and SURROGATES.search(text):
-        raise RethinkError("it holds half of a character")
+    if not text.isprintable() and DAMAGE.search(text):
+        raise RethinkError("it holds control characters, or half of one")
     for path in (record["input"], record["target"], record.get("region", "")):
         if path and not PLAIN_PATH.fullmatch(path):
             raise RethinkError(f"the path “{show_name(path)}” leads out of the store, or is not of its form")
+
+
+def check_scores(record: dict) -> None:
+    """Raises RethinkError with the reason for a line of scores that are none."""
+    if not isinstance(record.get("id"), str):
+        raise RethinkError("its “id” is missing or of another kind")
+    for name, value in record.items():
+        if not isinstance(value, str if name in WORDS or name.startswith("hash_") else (int, float)):
+            raise RethinkError(f"its “{show_name(name)}” is of another kind")
 
 
 def stays_inside(path: str) -> bool:
@@ -153,7 +163,7 @@ class PairStore:
         self.skipped = Ledger(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
         self.spots = Ledger(self.folder / "spots.jsonl", fields_are(source=str, what=str))
         self.drawn = Ledger(self.folder / "drawn.jsonl", named)
-        self.scores = Ledger(self.folder / "scores.jsonl", named)
+        self.scores = Ledger(self.folder / "scores.jsonl", check_scores)
         verdict = fields_are(id=str, accepted=(bool, type(None)), why=list, by=str)
         self.verdicts = Ledger(self.folder / "verdicts.jsonl", verdict, needed=True)
         self._ids: set[str] = set()
@@ -248,10 +258,13 @@ class PairStore:
             write_whole(self.folder / relative, data)
 
     def file(self, relative: str) -> Path:
-        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store."""
+        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store, and for what is no
+        file."""
         path = self.folder / relative
         if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
             raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise RethinkError(f"pairs: {path} is no file.")
         return path
 
     def _read(self, relative: str) -> bytes:

@@ -275,6 +275,14 @@ def parse_record(text: str | bytes) -> dict:
     return record
 
 
+def read_json(path: str | Path, name: str) -> object:
+    """What somebody's JSON file says; RethinkError naming the input, the file and the reason where it is none."""
+    try:
+        return parse_json(decode_text(read_bytes(Path(path), MOST_TABLE), "it"))
+    except RethinkError as error:
+        raise RethinkError(f"{name}: cannot read {path}: {error}.") from error
+
+
 def good_lines(path: str | Path, name: str) -> Iterator[tuple[int, str]]:
     """(number, line) of somebody's file; RethinkError naming the input, the file and the line where one cannot be read."""
     try:
