@@ -162,7 +162,8 @@ class SaveEditDataset(io.ComfyNode):
         replace = io.Boolean.Input(
             "replace",
             default=False,
-            tooltip="Write a dataset of this name anew. Off: one that is there is never touched.",
+            tooltip="Write a dataset of this name anew, where nothing in it was changed or added by hand. Off: one that is "
+            "there is never touched.",
         )
         return io.Schema(
             node_id="RethinkSaveEditDataset",

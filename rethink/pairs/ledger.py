@@ -121,8 +121,9 @@ class Ledger:
         with open(self.path, "rb+") as file:
             position = self._end_of_lines(file)
             file.seek(position)
-            tail = file.read(LONGEST).strip(b"\0 \t\r")  # a machine that lost its power leaves zeros
+            tail = file.read(LONGEST).rstrip(b"\0 \t\r")  # a machine that lost its power leaves zeros
             if tail and not isinstance(self._record(tail), RethinkError):
+                file.truncate(position + len(tail))
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
             elif tail and (_is_json(tail) or not tail.startswith(b"{")):

@@ -8,6 +8,7 @@
       drawn.jsonl        captions whose candidates were drawn, and what became of them
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
+      README.md          what it is, with contact-sheet.jpg; both are in the list of own_files.py
 
 Kill it anywhere: the next run cuts off a torn line, sees which pairs are there, and makes the others.
 """

@@ -133,7 +133,7 @@ def _move(passing: Path, folder: Path, there: bool) -> None:
 def _take_away(replaced: Path) -> None:
     """Only what somebody put there in the moment of the move is kept."""
     try:
-        if replaced.is_dir() and not remove_own(replaced):
+        if replaced.is_dir() and not replaced.is_symlink() and not remove_own(replaced):
             _log.warning("%s holds what Rethink did not write; it is kept there.", replaced)
     except OSError as error:
         _log.warning("%s cannot be taken away now (%s); the next export here does it.", replaced, error.strerror)

@@ -13,9 +13,10 @@ from ...errors import RethinkError
 from ..text_files import MOST_TABLE, decode_text, parse_json, parse_piece, parse_record, read_bytes, show_name, text_lines
 
 SEPARATORS = ",;\t|"
-MOST_LINES = 200  # that one row of a CSV may have: a quotation mark that is never closed would swallow all that follow
+MOST_LINES = 50  # that one row of a CSV may have: a quotation mark that is never closed would swallow all that follow
 SAMPLE = 20  # records that show which columns a table has
-MOST_TORN = 1000  # records of a JSON file; a file of more is no table
+MOST_TORN = 1000  # places in which a table is mended by looking ahead, which takes time
+REST = RethinkError(f"the table is torn in more than {MOST_TORN:,} places, and was read no further")
 NEXT_RECORD = re.compile(r"[\r\n][ \t]*\{")
 
 Row = tuple[str, "dict | RethinkError"]
@@ -73,7 +74,8 @@ def _columns_in(line: str, separator: str, known: set[str]) -> tuple[int, int]:
 
 def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tuple[int, list[str] | RethinkError]]:
     """A row that cannot be parsed costs its first line: the next row may begin on the next."""
-    while True:
+    torn = 0
+    while torn <= MOST_TORN:
         lines.extend(islice(source, MOST_LINES - len(lines)))
         if not lines:
             return
@@ -86,7 +88,8 @@ def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tupl
                 row = next(reader)
                 used = reader.line_num
             except csv.Error as error:
-                row = RethinkError(f"its quotation marks do not fit ({error})")
+                torn += 1
+                row = RethinkError(f"its quotation marks do not fit ({error})") if torn <= MOST_TORN else REST
         for _ in range(used):
             lines.popleft()
         if row:
@@ -149,9 +152,9 @@ def _json_pieces(text: str) -> Iterator[Row]:
             record, end = parse_piece(text, place)
             place = text.find("{", end)
         except RethinkError as error:
-            record, torn = error, torn + 1
-            if torn > MOST_TORN:
-                raise RethinkError(f"import: the table is torn in more than {MOST_TORN:,} places.") from error
-            following = NEXT_RECORD.search(text, place)
+            torn += 1
+            record, following = error, NEXT_RECORD.search(text, place)
             place = following.end() - 1 if following else -1
+            if torn > MOST_TORN:
+                record, place = REST, -1
         yield f"line {line}", record

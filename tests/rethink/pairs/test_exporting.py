@@ -225,6 +225,14 @@ def test_a_dataset_put_aside_whose_place_was_taken_is_said_and_kept(store, tmp_p
     assert is_whole(tmp_path / ".out.part" / REPLACED)
 
 
+def test_a_strangers_dataset_cannot_have_another_taken_away(store, tmp_path):
+    export(store, "imagefolder", tmp_path / "mine")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / REPLACED).symlink_to(tmp_path / "mine")
+    finish_exports(tmp_path)
+    assert is_whole(tmp_path / "mine")
+
+
 # The store's own README
 
 

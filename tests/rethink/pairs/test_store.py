@@ -220,10 +220,11 @@ def test_one_damaged_line_is_left_out_and_named_and_all_others_are_used(tmp_path
     assert [record["id"] for record in last.of(last)] == [pair(number).id for number in (1, 2, 3, 4)]
 
 
-def test_a_line_without_end_that_is_whole_is_kept(tmp_path):
+@pytest.mark.parametrize("left", ["", "\0\0\0", "\r"])
+def test_a_line_without_end_that_is_whole_is_kept(tmp_path, left):
     with PairStore(tmp_path).writing() as store:
         store.add(pair(1))
-    store.manifest.path.write_text(store.manifest.path.read_text()[:-1])
+    store.manifest.path.write_text(store.manifest.path.read_text()[:-1] + left)
     with PairStore(tmp_path).writing() as store:
         store.add(pair(2))
     assert [p.id for p in store] == [pair(1).id, pair(2).id]
