@@ -132,5 +132,5 @@ def _joined(folder: str, name: str) -> str:
 
 def _tails(path: str) -> list[str]:
     """What an absolute path may be within the dataset: all its ends, the longest first."""
-    parts = [part for part in path.split("/") if part]
-    return [] if ".." in parts else ["/".join(parts[start:]) for start in range(1, len(parts))]
+    parts = [part for part in path.split("/") if part and not part.endswith(":")]
+    return [] if ".." in parts else ["/".join(parts[start:]) for start in range(len(parts))]

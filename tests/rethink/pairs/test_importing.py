@@ -187,7 +187,8 @@ def test_a_csv_is_read_as_any_spreadsheet_writes_it(tmp_path, text, codec):
     assert imported("diffsynth", table(tmp_path / "d", text.encode(codec)), tmp_path) == (["make it red"], {})
 
 
-@pytest.mark.parametrize("path", ["target/b é.png", "target/b%20%C3%A9.png", "target/b e\u0301.png", "TARGET\\B É.PNG", "target//b é.png"])
+@pytest.mark.parametrize("path", ["target/b é.png", "target/b%20%C3%A9.png", "target/b e\u0301.png", "TARGET\\B É.PNG", "target//b é.png",
+                                  "/target/b é.png", "D:\\target\\b é.png", "file:///C:/old%20disk/set/target/b%20é.png"])  # fmt: skip
 def test_a_path_in_a_table_is_found_in_other_spellings(tmp_path, path):
     record = {"image": path, "prompt": "make it red", "edit_image": "control/a.png"}
     assert imported("diffsynth", table(tmp_path / "d", json.dumps([record]), "metadata.json"), tmp_path) == (["make it red"], {})
