@@ -119,9 +119,9 @@ class Ledger:
         if self._is_strange():
             raise self._stranger()
         with open(self.path, "rb+") as file:
-            position = self._end_of_lines(file)
+            end, position = file.seek(0, os.SEEK_END), self._end_of_lines(file)
             file.seek(position)
-            tail = file.read(LONGEST).rstrip(b"\0 \t\r")  # a machine that lost its power leaves zeros
+            tail = file.read(min(LONGEST, end - position)).rstrip(b"\0 \t\r")  # a machine that lost its power leaves zeros
             if tail and not isinstance(self._record(tail), RethinkError):
                 file.truncate(position + len(tail))
                 file.seek(0, os.SEEK_END)

@@ -83,7 +83,8 @@ class EditPair:
 FIELDS = frozenset(field.name for field in fields(EditPair))
 NEEDED = {"id": str, "input": str, "target": str, "instruction": str}
 TEXTS = ("instruction", "operation", "description", "input_caption", "target_caption")
-WORDS = {"id", "clip", "broken", "critic_why", "critic_name"}  # scores that are no numbers
+SIMILARITIES = {f"clip_sim_{name}" for name in ("0", "1", "dir", "image")}
+NUMBERS = SIMILARITIES | {"changed", "outside", "shift", "region", "height", "width", "critic"}  # among the scores
 KINDS = {**NEEDED, **dict.fromkeys(("region", "source", *TEXTS), str), "parameters": dict, "seed": int, "number": int}
 
 
@@ -109,9 +110,9 @@ def check_scores(record: dict) -> None:
     """Raises RethinkError with the reason for a line of scores that are none."""
     if not isinstance(record.get("id"), str):
         raise RethinkError("its “id” is missing or of another kind")
-    for name, value in record.items():
-        if not isinstance(value, str if name in WORDS or name.startswith("hash_") else (int, float)):
-            raise RethinkError(f"its “{show_name(name)}” is of another kind")
+    for name in NUMBERS & record.keys():
+        if not isinstance(record[name], (int, float)):
+            raise RethinkError(f"its “{name}” is no number")
 
 
 def stays_inside(path: str) -> bool:
