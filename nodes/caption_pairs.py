@@ -12,11 +12,11 @@ from comfy_api.latest import io
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.candidates import Drawer, Drawn, Selection, Tally, draw_pairs
-from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits, write_fine_tuning_file
+from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits, edit_ledgers, write_fine_tuning_file
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.prompt_to_prompt import Recipe
-from ..rethink.pairs.store import Ledger, PairStore
+from ..rethink.pairs.store import PairStore
 from . import folders, host, sockets
 from .datasets import LaterClip
 from .editor import MAX_SEED, single
@@ -93,8 +93,8 @@ class CaptionToEdit(io.ComfyNode):
             captions_to_edits(chat, jobs, records, own or built_in_triples(), seed, progress, each=each_of(thinker))
         if own:
             write_fine_tuning_file(own, records.with_name(FINE_TUNING))
-        found = {record["caption"]: record for record in Ledger(records) if record["caption"] in set(wanted)}
-        rejected = Ledger(records.with_name(f"{RECORDS}.rejected"))
+        made, rejected = edit_ledgers(records)
+        found = {record["caption"]: record for record in made if record["caption"] in set(wanted)}
         missing = set(wanted) - set(found)
         reasons = kinds_of({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
         report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])

@@ -1,10 +1,9 @@
 """The nodes for pairs that are there: filter, look through, save, load."""
 
-import shutil
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,19 @@ from comfy_api.latest import io
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
+from ..rethink.pairs.formats.exporting import finish_exports
+from ..rethink.pairs.ledger import Last
 from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
-from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
+from ..rethink.pairs.store import MANIFEST, PairStore
+from ..rethink.pairs.text_files import show_name
 from . import folders, host, review, sockets
 from .thinker import asked, each_of
 
 STORE = "pair store"
-OURS = "Made with Rethink."  # the last words of the README beside every dataset that we wrote
 BINS = 48
+REASONS, REASON = 8, 240  # in a report, and characters of each
 
 # Threshold: its limits and step, and whether it is an advanced one.
 LIMITS: dict[str, tuple[float, float, float, bool]] = {
@@ -160,7 +162,8 @@ class SaveEditDataset(io.ComfyNode):
         replace = io.Boolean.Input(
             "replace",
             default=False,
-            tooltip="Write a dataset of this name anew. Off: one that is there is never touched.",
+            tooltip="Write a dataset of this name anew, where nothing in it was changed or added by hand. Off: one that is "
+            "there is never touched.",
         )
         return io.Schema(
             node_id="RethinkSaveEditDataset",
@@ -201,11 +204,11 @@ class SaveEditDataset(io.ComfyNode):
                 describe_store(store)
             report = f"{new} new pairs in {folder}."
         else:
-            with _replaced(folder) if format.get("replace") else nullcontext():
-                written = host.on_count()
-                count = export(
-                    pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
-                )
+            written = host.on_count()
+            count = export(
+                pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written"),
+                bool(format.get("replace")),
+            )  # fmt: skip
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         host.say(report.partition("\n")[0])  # there is no room for more on the node
         return io.NodeOutput(str(folder), report)
@@ -214,6 +217,8 @@ class SaveEditDataset(io.ComfyNode):
 class LoadEditDataset(io.ComfyNode):
     @classmethod
     def define_schema(cls):
+        for root in folders.dataset_roots():
+            finish_exports(root)  # what a kill has left hidden is offered again
         into = io.String.Input(
             "into",
             default="imported",
@@ -249,19 +254,42 @@ class LoadEditDataset(io.ComfyNode):
     @classmethod
     def execute(cls, format: dict) -> io.NodeOutput:
         folder = folders.dataset_path(format["dataset"], "dataset")
-        if format["format"] == STORE:
-            store = PairStore.existing(folder)
-            report = f"{sum(1 for _ in store)} pairs in {folder}."
-        else:
-            with PairStore(folders.dataset_path(format["into"], "into")).writing() as store:
-                imported, skipped = import_dataset(store, format["format"], folder)
-                describe_store(store)
-            report = "\n".join(
-                [f"{imported} pairs read into {store.folder}, {skipped} skipped.",
-                 *(f"{count} × {why}" for why, count in kinds_of(r["why"] for r in store.skipped) if skipped)]
-            )  # fmt: skip
+        store, report = _opened(folder) if format["format"] == STORE else _imported(folder, format)
         host.say(report)
         return io.NodeOutput(store, report)
+
+
+def _opened(folder: Path) -> tuple[PairStore, str]:
+    store = PairStore.existing(folder)
+    count = sum(1 for _ in store)
+    if not count:
+        raise RethinkError(f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}.")
+    return store, "\n".join([f"{count} pairs in {folder}.", *map(partial(show_name, longest=REASON), store.manifest.damage())])
+
+
+def _reasons(store: PairStore) -> list[tuple[str, str]]:
+    return [(record["source"], record["why"]) for record in store.skipped]
+
+
+def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
+    """The store that a dataset is read into, and how that went."""
+    skipped: list[tuple[str, str]] = []
+    with PairStore(folders.dataset_path(format["into"], "into")).writing() as store:
+        imported, _ = import_dataset(store, format["format"], folder, lambda name, why: skipped.append((name, why)))
+        describe_store(store)
+    report = f"{imported} pairs read into {store.folder}, {len(skipped)} skipped."
+    if not next(iter(store), None):
+        raise RethinkError(f"dataset: no pair of {folder} could be read: {_skips(skipped)}.")
+    return store, "\n".join([report, *_skips(skipped, "\n").splitlines()])
+
+
+def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:
+    """The commonest reasons, how often each comes, and where it came first. Nothing of it can be markup."""
+    kinds = {why: name for name, why in reversed(skipped)}
+    counts = Counter(why for _, why in skipped).most_common()
+    lines = [f"{count} × {show_name(why, REASON)} (first: {show_name(kinds[why])})" for why, count in counts[:REASONS]]
+    more = len(counts) - len(lines)
+    return between.join([*lines, *([f"{more} more reasons, in the store's skipped.jsonl"] if more > 0 else [])])
 
 
 def _threshold_input(field) -> io.Input:
@@ -324,28 +352,3 @@ def _values(record: dict) -> Iterator[tuple[str, float]]:
         sides = sorted((record["height"], record["width"]))
         yield "side", sides[0]
         yield "aspect", sides[1] / sides[0]
-
-
-@contextmanager
-def _replaced(folder: Path) -> Iterator[None]:
-    """Within it the folder is out of the way; it comes back when what takes its place fails.
-
-    Raises RethinkError for a folder that no export of ours has made.
-    """
-    if not folder.exists():
-        yield
-        return
-    readme = folder / "README.md"
-    if not readme.is_file() or not readme.read_text(encoding="utf-8").rstrip().endswith(OURS):
-        raise RethinkError(f"replace: {folder} was not written by this node, and is left alone; choose another name.")
-    if is_store(folder):
-        raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
-    aside = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    try:
-        yield
-    except BaseException:
-        aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)

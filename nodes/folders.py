@@ -39,8 +39,13 @@ def _picture_folders() -> dict[str, Path]:
 
 def dataset_names(holding: str = "*") -> list[str]:
     """The folders for data sets, those alone that have a file of the name `holding`."""
-    folders = [_folders_in(Path(root)) for root in folder_paths.get_folder_paths("datasets")]
+    folders = [_folders_in(root) for root in dataset_roots()]
     return sorted({name for found in folders for name, path in found.items() if any(path.glob(holding))})
+
+
+def dataset_roots() -> list[Path]:
+    """ComfyUI's folders for data sets, the one that is written to first."""
+    return [Path(root) for root in folder_paths.get_folder_paths("datasets")]
 
 
 def dataset_path(name: str, input: str) -> Path:
@@ -51,7 +56,7 @@ def dataset_path(name: str, input: str) -> Path:
     name = name.strip()
     parts = PurePosixPath(name.replace("\\", "/")).parts
     plain = all(map(_is_plain, parts))
-    roots = [Path(root) for root in folder_paths.get_folder_paths("datasets")]
+    roots = dataset_roots()
     places = [root.joinpath(*parts) for root in roots] if plain and parts else []
     places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
     if not places:

@@ -17,7 +17,8 @@ from pathlib import Path
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
-from ..rethink.pairs.store import LOCK, EditPair, Last, PairStore, Verdicts, is_within, stays_inside
+from ..rethink.pairs.ledger import Last
+from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_within, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs
@@ -126,7 +127,7 @@ def picture(key: str, path: str, side: str) -> bytes:
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
     file = store.folder / path
-    if not stays_inside(path) or not is_within(file, store.folder / "images"):
+    if not stays_inside(path) or not is_within(file, store.folder / "images") or not file.is_file():
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]

@@ -20,10 +20,12 @@ import numpy as np
 from ..errors import RethinkError
 from ..thinkers.answer_text import prompt_words, strip_fence
 from .descriptions import Chat, Each, Patience, ThinkerFailed, ask, message, refuses, without_thoughts
-from .store import Ledger, json_lines, locked
+from .ledger import Ledger, fields_are, locked
+from .text_files import check_text, good_lines, json_lines
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
 EXAMPLES = 12
+RECORD = {"prompt", "completion"}  # of a fine-tuning file
 TRIES = 4  # the paper's one and three more
 
 TASK = f"""You invent edits of pictures. You get the caption of a picture. Think of one change that a person might ask \
@@ -43,7 +45,7 @@ class Triple:
 
     def __post_init__(self):
         for name in ("input", "edit", "output"):
-            if not getattr(self, name).strip():
+            if not check_text(getattr(self, name), f"triples: {name}").strip():
                 raise RethinkError(f"triples: {name} is empty.")
 
 
@@ -84,15 +86,11 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
         for record in json_lines(path, "captions"):
             if not isinstance(record.get("caption"), str):
                 raise RethinkError(f'captions: a line of {path} has no "caption".')
-            yield record["caption"], str(record.get("url") or "")
+            yield check_text(record["caption"], f"captions: a caption of {path}"), str(record.get("url") or "")
         return
-    try:
-        with open(path, encoding="utf-8-sig") as lines:
-            for line in lines:
-                if line.strip():
-                    yield line.strip(), ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise RethinkError(f"captions: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    for _, line in good_lines(path, "captions"):
+        if line.strip():
+            yield line.strip(), ""
 
 
 def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: int) -> Triple:
@@ -136,6 +134,12 @@ def _plain(text: str) -> str:
     return " ".join(text.strip().strip(".!?").lower().split())
 
 
+def edit_ledgers(output: Path) -> tuple[Ledger, Ledger]:
+    """The files of edits, and of the captions that were rejected."""
+    rejected = output.with_name(f"{output.name}.rejected")
+    return Ledger(output, fields_are(caption=str, edit=str, output=str)), Ledger(rejected, fields_are(caption=str, why=str))
+
+
 def captions_to_edits(
     chat: Chat,
     captions: Iterable[tuple[str, str]],
@@ -155,7 +159,7 @@ def captions_to_edits(
     `each`: `map`, or what asks several times at once.
     """
     output = Path(output)
-    done, rejected = Ledger(output), Ledger(output.with_name(f"{output.name}.rejected"))
+    done, rejected = edit_ledgers(output)
     with locked(output.with_name(f".{output.name}.lock"), output):
         for ledger in (done, rejected):
             ledger.repair()
@@ -197,6 +201,8 @@ def write_fine_tuning_file(triples: Iterable[Triple], path: str | Path) -> int:
         json.dumps({"prompt": t.input + AFTER_CAPTION, "completion": t.edit + BETWEEN + t.output + STOP}) + "\n"
         for t in triples
     ]
+    if Path(path).is_file() and not set(next(json_lines(path, "fine-tuning"), RECORD)) >= RECORD:
+        raise RethinkError(f"fine-tuning: {path} holds something else, and is left alone; choose another file.")
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from . import stages, telling
+from .text_files import read_json
 
 EXAMPLES = """examples:
   python -m rethink synthesize photos my-pairs --pairs 4
@@ -51,10 +51,7 @@ def with_config(arguments: Sequence[str]) -> list[str]:
     known, _ = _CONFIG.parse_known_args(arguments)
     if known.config is None:
         return list(arguments)
-    try:
-        record = json.loads(Path(known.config).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise RethinkError(f"--config: cannot read {known.config}: {error}") from error
+    record = read_json(known.config, "--config")
     if not isinstance(record, dict):
         raise RethinkError(f'--config: {known.config} holds no options; expected {{"pairs": 4, …}}.')
     command, *rest = arguments

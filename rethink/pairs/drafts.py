@@ -18,11 +18,12 @@ import numpy as np
 
 from ..errors import RethinkError, reason_of
 from .descriptions import Description
+from .ledger import DiskFull
 from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
 from .pictures import from_pixels, read_mask, read_picture
 from .sources import Source, Spot
-from .store import DiskFull, PairStore
+from .store import PairStore
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor, Settings

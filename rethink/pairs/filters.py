@@ -12,9 +12,10 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
+from .ledger import Last
 from .measures import CHANGED, NearDuplicates, apart, measure
 from .pictures import read_mask
-from .store import EditPair, Last, PairStore
+from .store import EditPair, PairStore
 
 if TYPE_CHECKING:
     from .clip import Clip

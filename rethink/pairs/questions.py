@@ -14,9 +14,10 @@ from .descriptions import (
     Chat, Each, Patience, ThinkerFailed, ask, called, json_values, message, one_line, without_thoughts,
 )  # fmt: skip
 from .filters import with_scores
+from .ledger import Last, Ledger
 from .pictures import from_pixels, read_picture
 from .sources import Folder, Source, Spot
-from .store import EditPair, Last, Ledger, PairStore
+from .store import EditPair, PairStore
 
 MOST_SPOTS = 8
 SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them

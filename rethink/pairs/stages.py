@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 
 from ..errors import RethinkError
 from .telling import Line, clock, paced, pairs_line, print_counts, say, time_left
+from .text_files import read_json
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
 SERVER = ("http://", "https://")
@@ -178,10 +178,10 @@ def _number(text: str) -> int | float | str:
 def _templates(path: Path | None) -> dict[str, list[str]]:
     if path is None:
         return {}
+    record = read_json(path, "--templates")
     try:
-        record = json.loads(path.read_text(encoding="utf-8-sig"))
         return {str(id): [str(template) for template in templates] for id, templates in record.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (AttributeError, TypeError) as error:
         raise RethinkError(f"--templates: cannot read {path}: {error}") from error
 
 
@@ -369,7 +369,9 @@ def run_import(options) -> int:
     from .store import PairStore
 
     with PairStore(options.store).writing() as store:
-        imported, skipped = import_dataset(store, options.format, options.folder)
+        why: list[str] = []
+        imported, skipped = import_dataset(store, options.format, options.folder, lambda name, reason: why.append(reason))
         describe_store(store)
     say(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    print_counts("skipped because", why)
     return 0

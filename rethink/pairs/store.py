@@ -8,15 +8,15 @@
       drawn.jsonl        captions whose candidates were drawn, and what became of them
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
+      README.md          what it is, with contact-sheet.jpg; both are in the list of own_files.py
 
 Kill it anywhere: the next run cuts off a torn line, sees which pairs are there, and makes the others.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -26,26 +26,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import RethinkError
+from .ledger import Ledger, NewerVersion, fields_are, locked, room_in
 from .pictures import encode_png, read_picture, write_whole
+from .text_files import show_name
 
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-
-class DiskFull(RethinkError):
-    """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
-
-
-@contextmanager
-def room_in(folder: Path) -> Iterator[None]:
-    """Within it, that there is none left is a DiskFull."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFull(f"pairs: no room left in {folder}; make room and run again, it goes on.") from error
-        raise
+ID = re.compile("[0-9A-Za-z_-]{1,64}")
+TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # an image of ours that was being written
+PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of images: within the store
+DAMAGE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")  # of a text: control characters, halves of others
 
 
 @dataclass(frozen=True)
@@ -81,19 +71,48 @@ class EditPair:
     @classmethod
     def from_json(cls, record: dict) -> EditPair:
         """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
-        try:
-            if record.get("schema", SCHEMA) > SCHEMA:
-                raise RethinkError("pairs: a newer version of Rethink has written this store; update Rethink to read it.")
-            pair = cls(**{name: value for name, value in record.items() if name in FIELDS})
-            outside = [path for path in (pair.input, pair.target, pair.region) if not stays_inside(path)]
-        except (TypeError, AttributeError) as error:
-            raise RethinkError(f"pairs: a line of the manifest is no pair ({error}).") from error
-        if outside:
-            raise RethinkError(f"pairs: the path {outside[0]!r} in the manifest leads out of the store.")
-        return pair
+        check_pair(record)
+        return cls.from_line(record)
+
+    @classmethod
+    def from_line(cls, record: dict) -> EditPair:
+        """The pair of a record that was checked."""
+        return cls(**{name: value for name, value in record.items() if name in FIELDS})
 
 
 FIELDS = frozenset(field.name for field in fields(EditPair))
+NEEDED = {"id": str, "input": str, "target": str, "instruction": str}
+TEXTS = ("instruction", "operation", "description", "input_caption", "target_caption")
+SIMILARITIES = {f"clip_sim_{name}" for name in ("0", "1", "dir", "image")}
+NUMBERS = SIMILARITIES | {"changed", "outside", "shift", "region", "height", "width", "critic"}  # among the scores
+KINDS = {**NEEDED, **dict.fromkeys(("region", "source", *TEXTS), str), "parameters": dict, "seed": int, "number": int}
+
+
+def check_pair(record: dict) -> None:
+    """Raises RethinkError with the reason for a line of a manifest that is no pair, or leads out of the store."""
+    version = record.get("schema", SCHEMA)
+    if isinstance(version, int) and version > SCHEMA:
+        raise NewerVersion("pairs: a newer version of Rethink has written this store; update Rethink to read it.")
+    for name, kind in KINDS.items():
+        if not isinstance(record[name], kind) if name in record else name in NEEDED:
+            raise RethinkError(f"it is no pair: its “{name}” is missing or of another kind")
+    if version != SCHEMA or not ID.fullmatch(record["id"]):
+        raise RethinkError("it is no pair: its “id” or “schema” is none of ours")
+    text = "".join([record.get(name, "") for name in TEXTS])
+    if not text.isprintable() and DAMAGE.search(text):
+        raise RethinkError("it holds control characters, or half of one")
+    for path in (record["input"], record["target"], record.get("region", "")):
+        if path and not PLAIN_PATH.fullmatch(path):
+            raise RethinkError(f"the path “{show_name(path)}” leads out of the store, or is not of its form")
+
+
+def check_scores(record: dict) -> None:
+    """Raises RethinkError with the reason for a line of scores that are none."""
+    if not isinstance(record.get("id"), str):
+        raise RethinkError("its “id” is missing or of another kind")
+    for name in NUMBERS & record.keys():
+        if not isinstance(record[name], (int, float)):
+            raise RethinkError(f"its “{name}” is no number")
 
 
 def stays_inside(path: str) -> bool:
@@ -108,116 +127,6 @@ def is_within(path: str | Path, folder: str | Path) -> bool:
     return real.startswith(os.path.join(home, ""))
 
 
-def json_lines(path: str | Path, name: str) -> Iterator[dict]:
-    """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
-    number = 0
-    try:
-        with open(path, encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError("it is no record")
-                    yield record
-    except OSError as error:
-        raise RethinkError(f"{name}: cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise RethinkError(f"{name}: line {number} of {path} is no JSON line: {error}") from error
-
-
-class Ledger:
-    """A file of JSON lines that is only ever appended. A line torn by a kill is cut off when it is opened to write."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __iter__(self) -> Iterator[dict]:
-        return (record for _, record in self.since(0))
-
-    def since(self, place: int) -> Iterator[tuple[int, dict]]:
-        """(where the line ends, its record) of every whole line from `place` on, both in bytes."""
-        if not self.path.exists():
-            return
-        with open(self.path, "rb") as lines:
-            lines.seek(place)
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    return  # torn, or being written right now
-                place += len(line)
-                try:
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError("it is no record")
-                except ValueError as error:
-                    number = self.path.read_bytes()[:place].count(b"\n")
-                    raise RethinkError(f"{self.path}: line {number} is no JSON record; repair or delete it.") from error
-                yield place, record
-
-    def repair(self) -> None:
-        """Cut off a last line that has no end. Only for who holds the right to write."""
-        if not self.path.exists():
-            return
-        with open(self.path, "rb+") as file:
-            end = position = file.seek(0, os.SEEK_END)
-            while position:
-                start = max(0, position - 65536)
-                file.seek(start)
-                newline = file.read(position - start).rfind(b"\n")
-                if newline >= 0:
-                    position = start + newline + 1
-                    break
-                position = start
-            if position < end:
-                file.truncate(position)
-
-    def append(self, *records: dict) -> None:
-        """Write records, a line each, all at once or not at all. Raises DiskFull."""
-        if not records:
-            return
-        data = "".join(json.dumps(record) + "\n" for record in records).encode()
-        with room_in(self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            try:
-                before = os.fstat(file).st_size
-                if os.write(file, data) < len(data):  # the disk is full: leave no half line
-                    os.ftruncate(file, before)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(file)
-
-
-class Last:
-    """The last line of every id in a ledger. Only where it stands is held, not what it says: there may be millions."""
-
-    def __init__(self, ledger: Ledger):
-        self.ledger, self._places, self._end = ledger, {}, 0
-        self.read_on()
-
-    def read_on(self) -> None:
-        """Take in what was appended since."""
-        for end, record in self.ledger.since(self._end):
-            self._places[record["id"]], self._end = self._end, end
-
-    def __contains__(self, id: str) -> bool:
-        return id in self._places
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def of(self, ids: Iterable[str]) -> Iterator[dict]:
-        """The records of some ids, in their order."""
-        lines = None
-        try:
-            for id in ids:
-                lines = lines or open(self.ledger.path, "rb")
-                lines.seek(self._places[id])
-                yield json.loads(lines.readline())
-        finally:
-            if lines:
-                lines.close()
-
-
 class Verdicts(dict[str, dict]):
     """id → {"id", "accepted", "why": [reasons], "by"}: the verdict on every pair that has one. A person's stands over a
     filter's, until it is taken back."""
@@ -229,7 +138,7 @@ class Verdicts(dict[str, dict]):
 
     def read_on(self) -> None:
         """Take in what was appended since."""
-        for self._end, verdict in self.ledger.since(self._end):
+        for _, self._end, verdict in self.ledger.since(self._end):
             id = verdict["id"]
             if verdict["by"] == "filter":
                 self._by_filter[id] = verdict
@@ -251,12 +160,14 @@ class PairStore:
     def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
         self.folder = Path(folder)
         self.only = None if only is None else frozenset(only)
-        self.manifest = Ledger(self.folder / MANIFEST)
-        self.skipped = Ledger(self.folder / "skipped.jsonl")
-        self.spots = Ledger(self.folder / "spots.jsonl")
-        self.drawn = Ledger(self.folder / "drawn.jsonl")
-        self.scores = Ledger(self.folder / "scores.jsonl")
-        self.verdicts = Ledger(self.folder / "verdicts.jsonl")
+        named = fields_are(id=str)
+        self.manifest = Ledger(self.folder / MANIFEST, check_pair)
+        self.skipped = Ledger(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
+        self.spots = Ledger(self.folder / "spots.jsonl", fields_are(source=str, what=str))
+        self.drawn = Ledger(self.folder / "drawn.jsonl", named)
+        self.scores = Ledger(self.folder / "scores.jsonl", check_scores)
+        verdict = fields_are(id=str, accepted=(bool, type(None)), why=list, by=str)
+        self.verdicts = Ledger(self.folder / "verdicts.jsonl", verdict, needed=True)
         self._ids: set[str] = set()
 
     @classmethod
@@ -268,8 +179,14 @@ class PairStore:
         return store
 
     def __iter__(self) -> Iterator[EditPair]:
-        pairs = map(EditPair.from_json, self.manifest)
-        return pairs if self.only is None else (pair for pair in pairs if pair.id in self.only)
+        """The pairs, without lines that are damaged. Raises RethinkError where all are."""
+        empty = True
+        for record in self.manifest:
+            empty = False
+            if self.only is None or record["id"] in self.only:
+                yield EditPair.from_line(record)
+        if empty and (damage := self.manifest.damage()):
+            raise RethinkError(f"pairs: {self.folder} is no store of pairs: {damage[0]}")
 
     def __contains__(self, id: str) -> bool:
         return id in self._ids
@@ -278,16 +195,30 @@ class PairStore:
     def writing(self) -> Iterator[PairStore]:
         """The right to write, for one run at a time, on a store mended after a kill.
 
-        Raises RethinkError when another run holds it, the folder cannot be made, or a newer version has written to it.
+        Raises RethinkError when another run holds it, the folder cannot be made, a newer version has written to it, or it
+        holds files of these names that are none of ours.
         """
+        begun = (self.folder / LOCK).exists()
         with locked(self.folder / LOCK, self.folder):
-            for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
+            self._refuse_strangers(begun)
+            for ledger in self._ledgers():
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
-                with suppress(PermissionError):  # the last picture of a killed run's worker, which is just ending
-                    torn.unlink(missing_ok=True)
-            self._ids = {EditPair.from_json(record).id for record in self.manifest}
+                if TORN_IMAGE.fullmatch(torn.name):
+                    with suppress(PermissionError):  # the last image of a killed run's worker, which is just ending
+                        torn.unlink(missing_ok=True)
+            self._ids = {record["id"] for record in self.manifest}
             yield self
+
+    def _ledgers(self) -> tuple[Ledger, ...]:
+        return self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts
+
+    def _refuse_strangers(self, begun: bool) -> None:
+        """Nothing is appended to a file that a user, or another tool, has given a name of ours."""
+        if next(iter(PairStore(self.folder)), None) or begun or self.manifest.path.exists():
+            return
+        if there := [ledger.path.name for ledger in self._ledgers() if ledger.path.exists()]:
+            raise RethinkError(f"pairs: {self.folder} holds a {there[0]} of something else; choose another folder.")
 
     def add(self, pair: EditPair) -> None:
         """Append a pair whose images are written. A pair that is there already stays as it is."""
@@ -329,10 +260,13 @@ class PairStore:
             write_whole(self.folder / relative, data)
 
     def file(self, relative: str) -> Path:
-        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store."""
+        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store, and for what is no
+        file."""
         path = self.folder / relative
         if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
             raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise RethinkError(f"pairs: {path} is no file.")
         return path
 
     def _read(self, relative: str) -> bytes:
@@ -370,27 +304,3 @@ def is_store(folder: str | Path) -> bool:
     return manifest or (lock and images)
 
 
-@contextmanager
-def locked(path: Path, what: Path) -> Iterator[None]:
-    """Hold the lock file `path`, made where it is missing; the system lets go of it when the process dies.
-
-    Raises RethinkError saying that `what` is in use, or cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b")
-    except OSError as error:
-        raise RethinkError(f"pairs: cannot write to {what}: {error.strerror}.") from error
-    with file:
-        try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RethinkError(f"pairs: another run is writing to {what}; wait for it, or choose another.") from error
-        yield

@@ -23,6 +23,8 @@ def run_inspect(options) -> int:
     print_counts("operation", (pair.operation or "other" for pair in store))
     print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
     print_counts("skipped because", (record["why"] for record in store.skipped))
+    for line in store.manifest.damage():
+        print(line, file=sys.stderr)
     for pair in islice(store, 0, None, max(1, -(-count // 5))):
         print(f"  {pair.operation or 'other'}: {pair.instruction}")
     if options.histogram:
@@ -35,7 +37,7 @@ def run_inspect(options) -> int:
 
 def _print_histogram(store, name: str) -> None:
     from .filters import histogram
-    from .store import Last
+    from .ledger import Last
 
     scores = Last(store.scores)
     values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]

@@ -23,8 +23,9 @@ from pathlib import Path
 from ..errors import RethinkError
 from .descriptions import Each
 from .drafts import DIED, Draft, Recipe, lost_drafts, make_damaged
+from .ledger import DiskFull
 from .sources import Source, Spot
-from .store import DiskFull, PairStore
+from .store import PairStore
 
 PACKAGE = Path(__file__).resolve().parents[1]
 START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"

@@ -298,3 +298,72 @@ def test_a_link_out_of_the_folder_for_datasets_is_no_dataset(classes, pairs, mod
 def test_nothing_there_to_load_is_said(classes, models, RethinkError):
     with pytest.raises(RethinkError, match="holds no manifest"):
         classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "none"})
+
+
+def test_what_was_put_into_an_export_by_hand_is_never_replaced(classes, pairs, models, RethinkError):
+    saved(classes, pairs, "imagefolder", replace=False)
+    (models.datasets / ".out.old").mkdir()
+    for file in (".out.old/mine.txt", "out/diary.txt"):
+        (models.datasets / file).write_text("dear")
+    with pytest.raises(RethinkError, match="^replace: .*diary.txt"):
+        saved(classes, pairs, "imagefolder", replace=True)
+    assert (models.datasets / "out/diary.txt").read_text() == "dear" and (models.datasets / "out/metadata.jsonl").exists()
+    (models.datasets / "out/diary.txt").unlink()
+    assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("12 pairs")
+    assert (models.datasets / ".out.old/mine.txt").read_text() == "dear"
+
+
+def test_a_dataset_that_a_kill_has_left_hidden_is_offered_again(classes, part, pairs, models, caplog):
+    """Between the two renames of a replacement there is no folder of its name."""
+    inner = part("rethink.pairs.own_files").REPLACED
+    saved(classes, pairs, "imagefolder", replace=False)
+    saved(classes, pairs, "ai-toolkit", "new", replace=False)
+    (models.datasets / "out").rename(models.datasets / "new" / inner)
+    (models.datasets / "new").rename(models.datasets / ".out.part")
+    described = json.dumps(classes["RethinkLoadEditDataset"].describe())
+    assert '"out"' in described and "is whole again" in caplog.text
+    assert (models.datasets / "out/dataset.yaml").exists() and not list(models.datasets.glob(".*"))
+    assert not (models.datasets / "out" / inner).exists()
+
+
+def dataset(models, *entries):
+    """A data set of ai-toolkit's: {name: caption or None}."""
+    for number, (name, text) in enumerate(entries):
+        for side in ("target", "control"):
+            path = models.datasets / "theirs" / side / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 48), (number, 0, len(side))).save(path)
+        if text is not None:
+            (models.datasets / "theirs/target" / f"{name}.txt").write_bytes(text)
+
+
+def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models, results):
+    dataset(models, ("good", b"make it red"), ("<img src=x onerror=alert(1)>", None), ("[a](b)", None), ("c", b"se\xf1or"))
+    choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
+    for _ in range(2):  # the second time nothing is new, and nothing said twice
+        loaded, report = classes["RethinkLoadEditDataset"].execute(choice).result
+        assert len(ids(loaded)) == 1 and not set(report) & set("<>[]")
+        assert "3 skipped" in report and "2 × it has no instruction (first: target/‹img src=x" in report
+        assert "1 × its text cannot be read: it seems to be Windows-1252" in report
+
+
+def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, models, results, RethinkError):
+    dataset(models, ("a", None), ("b", None))
+    choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
+    with pytest.raises(RethinkError, match="^dataset: no pair of .*theirs could be read: 2 × it has no instruction"):
+        classes["RethinkLoadEditDataset"].execute(choice)
+    with pytest.raises(RethinkError, match="^import: .*theirs has no metadata.*it holds control, target"):
+        classes["RethinkLoadEditDataset"].execute(choice | {"format": "imagefolder"})
+    store = part("rethink.pairs.store").PairStore(models.datasets / "empty")
+    with store.writing():
+        store.manifest.path.touch()
+    with pytest.raises(RethinkError, match="^dataset: .*empty is a pair store without a pair"):
+        classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "empty"})
+
+
+def test_a_damaged_line_of_a_store_is_in_the_report(classes, pairs, models):
+    saved(classes, pairs, "pair store")
+    with open(models.datasets / "out/manifest.jsonl", "a") as manifest:
+        manifest.write('{"id": "<img>"}\n')
+    loaded, report = classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "out"}).result
+    assert ids(loaded) == ids(pairs) and "line 13 is damaged" in report and "<" not in report

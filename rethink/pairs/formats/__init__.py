@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ...errors import RethinkError
+from ...errors import RethinkError, reason_of
 from ..descriptions import one_line
+from ..ledger import room_in
+from ..own_files import write_own
 from ..pictures import read_picture
 from ..sheet import contact_sheet
-from ..store import EditPair, PairStore, room_in
-from . import reading, writing
+from ..store import EditPair, PairStore
+from ..text_files import show_name
+from . import archives, reading, writing
+from .entries import Found, Skipped
+from .exporting import whole_folder
+from .places import Dataset
 
 SHEET = 12  # pairs on the contact sheet
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Format:
     target: str
     use: str
     write: Callable[[Iterable[writing.Example], Path, Path], int]
-    read: Callable[[Path], Iterator[reading.Found]]
+    read: Callable[[Path], Iterator[Found | Skipped]]
 
 
 FORMATS = {
@@ -69,11 +76,11 @@ FORMATS = {
     ),
     "fal-zip": Format(
         "fal and Replicate", "in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
-        "upload `pairs.zip`.", writing.write_fal_zip, reading.read_fal_zip,
+        "upload `pairs.zip`.", writing.write_fal_zip, archives.read_fal_zip,
     ),
     "webdataset": Format(
         "WebDataset shards", "`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
-        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.', writing.write_webdataset, reading.read_webdataset,
+        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.', writing.write_webdataset, archives.read_webdataset,
     ),
 }  # fmt: skip
 
@@ -86,33 +93,31 @@ def format_named(name: str) -> Format:
 
 
 def export(
-    store: PairStore, name: str, folder: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: PairStore,
+    name: str,
+    folder: str | Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    replace: bool = False,
 ) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    The folder appears when it is whole. What `on_progress(done, total)` raises ends the export. Raises RethinkError when
-    the folder is there already, or there is no pair to write.
+    The folder appears when it is whole; replace: in the place of an earlier export, of which nothing was changed. What
+    `on_progress(done, total)` raises ends the export. Raises RethinkError when something else is there, or there is no
+    pair to write.
     """
     chosen, folder = format_named(name), Path(os.path.abspath(folder))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
-    total = sum(1 for _ in _whole(store))
-    if not total:
-        raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
-    passing = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(passing, ignore_errors=True)
     try:
-        passing.mkdir(parents=True)
-        items = _counted(writing.examples(store, store.accepted()), lambda done: on_progress(done, total))
-        count = chosen.write(items, passing, folder)
-        _write_readme(store, store.accepted, passing, chosen.title, chosen.target, chosen.use)
-        if folder.exists():
-            folder.rmdir()
-        passing.rename(folder)
+        with whole_folder(folder, replace) as passing:
+            total = sum(1 for _ in _whole(store))
+            if not total:
+                raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
+            items = _counted(writing.examples(store, store.accepted()), lambda done: on_progress(done, total))
+            count = chosen.write(items, passing, folder)
+            files = _description(store, store.accepted, chosen.title, chosen.target, chosen.use)
+            for file, data in files.items():
+                (passing / file).write_bytes(data)
     except OSError as error:
         raise RethinkError(f"export: cannot write {folder}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(passing, ignore_errors=True)
     return count
 
 
@@ -132,48 +137,61 @@ def _whole(store: PairStore) -> Iterator[EditPair]:
 
 
 def describe_store(store: PairStore) -> None:
-    """Write a README and a contact sheet into the store itself."""
-    _write_readme(
-        store, lambda: iter(store), store.folder, "Rethink's own pair store",
+    """Write a README and a contact sheet into the store itself; those that are somebody else's stay, and that is said."""
+    files = _description(
+        store, lambda: iter(store), "Rethink's own pair store",
         "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
         f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
     )  # fmt: skip
+    with room_in(store.folder):
+        theirs = write_own(store.folder, files)
+    if theirs:
+        _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(theirs))
 
 
-def _write_readme(
-    store: PairStore, pairs: Callable[[], Iterator[EditPair]], folder: Path, title: str, target: str, use: str
-) -> None:
-    """pairs() iterates them anew: a large store is never held in memory."""
+def _description(
+    store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str
+) -> dict[str, bytes]:
+    """{name: the file} of a README and, where there are pairs, a contact sheet. pairs() iterates them anew: a large store is
+    never held in memory."""
     kinds = Counter(pair.operation or "other" for pair in pairs())
     count = kinds.total()
     lines = [
         f"# {count} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
         f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
-        *(f"| {kind} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
+        *(f"| {show_name(kind)} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
     ]  # fmt: skip
-    with room_in(folder):
-        (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
-        if count:
-            shown = islice(pairs(), 0, None, max(1, count // SHEET))
-            contact_sheet(store, islice(shown, SHEET)).save(folder / "contact-sheet.jpg", quality=88)
+    files = {"README.md": "\n".join(lines).encode()}
+    if count:
+        sheet = io.BytesIO()
+        shown = islice(pairs(), 0, None, max(1, count // SHEET))
+        contact_sheet(store, islice(shown, SHEET)).save(sheet, "JPEG", quality=88)
+        files["contact-sheet.jpg"] = sheet.getvalue()
+    return files
 
 
-def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, int]:
+def import_dataset(
+    store: PairStore, name: str, path: str | Path, on_skip: Callable[[str, str], None] = lambda name, why: None
+) -> tuple[int, int]:
     """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
 
-    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report. Raises
-    RethinkError where there is nothing in this layout.
+    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report and to
+    `on_skip(where, why)`. Raises RethinkError where there is nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
     imported = skipped = there = 0
+    reported = {(record.get("source"), record.get("why")) for record in store.skipped}
     try:
-        for found in format_named(name).read(path):
+        for entry in format_named(name).read(path):
             try:
-                pair, pictures = _imported(store, found)
-            except RethinkError as error:
-                store.skipped.append({"source": found.name, "number": 0, "why": str(error)})
+                pair, pictures = _imported(store, entry)
+            except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
+                why = reason_of(error)
+                if (entry.name, why) not in reported:
+                    store.skipped.append({"source": entry.name, "number": 0, "why": why})
+                on_skip(entry.name, why)
                 skipped += 1
                 continue
             if pair.id in store:
@@ -186,21 +204,20 @@ def import_dataset(store: PairStore, name: str, path: str | Path) -> tuple[int, 
     except NotADirectoryError as error:
         raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
     if not (imported or skipped or there):
-        raise RethinkError(f"import: {path} holds no pair in the layout of {name}; choose its own layout.")
+        about = Dataset(path).contents() if path.is_dir() else "it is a file"
+        raise RethinkError(f"import: {path} holds no pair in the layout of {name}: {about}; choose its own layout.")
     return imported, skipped
 
 
-def _imported(store: PairStore, found: reading.Found):
-    instruction, *captions = map(one_line, (found.instruction, found.input_caption, found.target_caption))
+def _imported(store: PairStore, entry: Found | Skipped) -> tuple[EditPair, dict]:
+    if isinstance(entry, Skipped):
+        raise RethinkError(entry.why)
+    instruction, *captions = map(one_line, entry.texts())
     if not instruction:
         raise RethinkError("it has no instruction")
-    before, after = found.input(), found.target()
+    before, after = entry.input(), entry.target()
     id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     pictures = {
         store.image_path(id, role): read_picture(io.BytesIO(data)) for role, data in (("input", before), ("target", after))
     }
-    paths = list(pictures)
-    pair = EditPair(
-        id, *paths, instruction, source=found.name, input_caption=captions[0], target_caption=captions[1]
-    )  # fmt: skip
-    return pair, pictures
+    return EditPair(id, *pictures, instruction, source=entry.name, input_caption=captions[0], target_caption=captions[1]), pictures

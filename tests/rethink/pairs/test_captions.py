@@ -97,7 +97,7 @@ def test_captions_with_their_addresses(tmp_path):
         list(read_captions(path))
     with pytest.raises(RethinkError, match="cannot read"):
         list(read_captions(tmp_path / "missing.txt"))
-    (tmp_path / "latin.txt").write_bytes("süß".encode("latin-1"))
+    (tmp_path / "latin.txt").write_bytes("señor".encode("latin-1"))  # or Polish
     with pytest.raises(RethinkError, match="cannot read"):
         list(read_captions(tmp_path / "latin.txt"))
 
@@ -112,3 +112,24 @@ def test_the_users_triples_and_the_fine_tuning_file(tmp_path):
         path.write_text(wrong)
         with pytest.raises(RethinkError):
             read_triples(path)
+
+
+def test_a_users_file_is_neither_appended_to_nor_written_over(tmp_path):
+    for text in ("my notes\n", '{"mine": 1}\n', "my notes"):
+        (tmp_path / "mine.jsonl").write_text(text)
+        with pytest.raises(RethinkError, match="not written by Rethink"):
+            captions_to_edits(None, [("a cat", "")], tmp_path / "mine.jsonl", [])
+        assert (tmp_path / "mine.jsonl").read_text() == text
+        with pytest.raises(RethinkError, match="fine-tuning"):
+            write_fine_tuning_file([Triple("a", "b", "c")], tmp_path / "mine.jsonl")
+        assert (tmp_path / "mine.jsonl").read_text() == text
+    for _ in range(2):
+        assert write_fine_tuning_file([Triple("a", "b", "c")], tmp_path / "new.jsonl") == 1
+
+
+def test_captions_in_any_encoding(tmp_path):
+    (tmp_path / "c.txt").write_bytes("a café\r\nein Mädchen\r\n".encode("utf-16"))
+    assert [caption for caption, _ in read_captions(tmp_path / "c.txt")] == ["a café", "ein Mädchen"]
+    (tmp_path / "t.jsonl").write_text('{"input": "a", "edit": "\\ud83d", "output": "b"}\n')
+    with pytest.raises(RethinkError, match="half of a character"):
+        read_triples(tmp_path / "t.jsonl")

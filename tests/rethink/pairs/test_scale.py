@@ -69,7 +69,7 @@ def within(seconds, bytes_a_pair):
 
 
 def test_a_run_that_has_nothing_to_do_ends_at_once(store):
-    with within(8, 500), store.writing():
+    with within(12, 500), store.writing():  # every line is checked
         done = synthesize(store, Photos(), make_damaged(store, RECIPE), RECIPE.pairs)
         assert (done.seen, done.made, done.skipped) == (COUNT // 2, 0, 0)
         describe_store(store)

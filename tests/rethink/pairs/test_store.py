@@ -11,7 +11,8 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.formats import export
-from rethink.pairs.store import DiskFull, EditPair, Ledger, PairStore, stays_inside
+from rethink.pairs.ledger import DiskFull, Last, Ledger
+from rethink.pairs.store import EditPair, PairStore, stays_inside
 from tests.hosts import PACK_ROOT
 
 
@@ -176,7 +177,7 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
 
 def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_path, monkeypatch):
     store, unlink = PairStore(tmp_path), Path.unlink
-    passing = tmp_path / "images" / "ab" / ".x.png.1.part"
+    passing = tmp_path / "images" / "ab" / f".{pair(1).id}-input.png.1.part"
     passing.parent.mkdir(parents=True)
     passing.touch()
 
@@ -187,3 +188,106 @@ def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_pa
     monkeypatch.setattr(Path, "unlink", late)
     with store.writing():
         assert (passing.parent / "x.png").exists()
+
+
+# Damaged lines, and files of other things
+
+
+BAD = [
+    "{nonsense}", "[1]", '{"a": 1}', '{"a":' * 3000 + "1" + "}" * 3000, json.dumps({**pair(9).to_json(), "seed": 1}).replace('"seed": 1', '"seed": 1e400'),
+    json.dumps({**pair(9).to_json(), "instruction": "\ud83d"}), json.dumps({**pair(9).to_json(), "instruction": 7}),
+    json.dumps({**pair(9).to_json(), "input": "../x.png"}), json.dumps({**pair(9).to_json(), "target": 'a"><img src=x>.png'}),
+    json.dumps({**pair(9).to_json(), "id": "<b>"}), json.dumps({**pair(9).to_json(), "parameters": float("nan")}), "\x00" * 40,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+def test_one_damaged_line_is_left_out_and_named_and_all_others_are_used(tmp_path, bad, caplog):
+    with PairStore(tmp_path).writing() as store:
+        for number in (1, 2, 3):
+            store.add(pair(number))
+    lines = store.manifest.path.read_text().splitlines()
+    store.manifest.path.write_text("\n".join([lines[0], bad, *lines[1:], ""]))
+    store = PairStore(tmp_path)
+    for _ in range(2):
+        assert [p.id for p in store] == [p.id for p in store.accepted()] == [pair(number).id for number in (1, 2, 3)]
+    assert "line 2 is damaged" in caplog.text and "delete" not in caplog.text and len(caplog.records) == 1, "it is said once"
+    (damage,) = store.manifest.damage()
+    assert "line 2 is damaged" in damage
+    with store.writing():
+        store.add(pair(4))
+    last = Last(store.manifest)
+    assert [record["id"] for record in last.of(last)] == [pair(number).id for number in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("left", ["", "\0\0\0", "\r"])
+def test_a_line_without_end_that_is_whole_is_kept(tmp_path, left):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+    store.manifest.path.write_text(store.manifest.path.read_text()[:-1] + left)
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(2))
+    assert [p.id for p in store] == [pair(1).id, pair(2).id]
+
+
+def test_a_line_of_many_megabytes_does_not_hide_those_behind_it(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+    with open(store.manifest.path, "a") as manifest:
+        manifest.write("x" * 2**25 + "\n" + json.dumps(pair(2).to_json()) + "\n")
+    assert [p.id for p in PairStore(tmp_path)] == [pair(1).id, pair(2).id]
+
+
+def test_a_damaged_verdict_is_an_error_that_names_its_line_alone(tmp_path):
+    """Left out, it would bring back what a person has rejected."""
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+    store.judge(pair(1).id, False)
+    store.verdicts.path.write_text("{torn\n" + store.verdicts.path.read_text())
+    with pytest.raises(RethinkError, match="line 1 is damaged .*; delete this one line, all others are kept"):
+        list(store.accepted())
+
+
+@pytest.mark.parametrize("bad", ['{"id": 7}', '{"id": "x", "changed": "much"}', '{"id": "x", "changed": NaN}', "{}"])
+def test_damaged_scores_are_left_out(tmp_path, bad):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+        store.scores.append({"id": pair(1).id, "changed": 0.5})
+    with open(store.scores.path, "a") as scores:
+        scores.write(bad + "\n")
+    assert [record["changed"] for record in store.scores] == [0.5]
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("scores.jsonl", '{"id": "mine"}\n'), ("manifest.jsonl", '{"file": "mine"}\n'), ("manifest.jsonl", '{"file": "mine"}'),
+    ("skipped.jsonl", "my notes"), ("verdicts.jsonl", '{"id": "x"}\n{"id'),
+])  # fmt: skip
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_users_file_of_a_name_of_ours_is_never_written_to(tmp_path, name, text, begun):
+    if begun:
+        (tmp_path / ".lock").touch()
+    (tmp_path / name).write_text(text)
+    refused = False
+    try:
+        with PairStore(tmp_path).writing() as store:
+            store.add(pair(1))
+    except RethinkError as error:
+        refused = name in str(error)
+    assert refused or (begun and name == "scores.jsonl")  # which might be ours
+    assert (tmp_path / name).read_text() == text
+
+
+def test_a_users_file_in_the_images_folder_is_never_taken_away(tmp_path):
+    (tmp_path / "images/ab").mkdir(parents=True)
+    (tmp_path / "images/ab/.my film.part").write_text("mine")
+    with PairStore(tmp_path).writing():
+        assert (tmp_path / "images/ab/.my film.part").exists()
+
+
+def test_a_pipe_in_a_store_is_not_waited_for(tmp_path):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+    (tmp_path / "images/00").mkdir(parents=True)
+    os.mkfifo(tmp_path / pair(1).input)
+    with pytest.raises(RethinkError, match="is no file"):
+        store.read_image(pair(1).input)

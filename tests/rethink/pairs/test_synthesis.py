@@ -25,7 +25,8 @@ from rethink.pairs.operations import OPERATIONS
 from rethink.pairs.pictures import read_mask, read_picture
 from rethink.pairs.questions import Found, criticise
 from rethink.pairs.sources import Folder, Source, Spot, read_spots
-from rethink.pairs.store import DiskFull, PairStore
+from rethink.pairs.ledger import DiskFull
+from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import synthesize
 from rethink.pairs.workers import spread_over
 from tests.hosts import PACK_ROOT
