@@ -3,7 +3,7 @@
 IMAGE is a float32 tensor [B, H, W, 3], values 0…1, sRGB. A mask is float32 [B, H, W], values 0…1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import RethinkError
+from .image_files import read_rgb, read_selection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,18 +110,25 @@ def to_pil(image: Tensor) -> list["Image"]:
     return [Image.fromarray(rows) for rows in to_pixels(as_image(image))]
 
 
-def load_image(path: str | PathLike) -> Tensor:
-    """A picture file as IMAGE [1, H, W, 3]: upright by its EXIF tag, its first frame, transparency dropped.
+def load_image(path: str | PathLike, name: str = "image") -> Tensor:
+    """An image file as IMAGE [1, H, W, 3], as `image_files.read_rgb` reads it; gray of 16 bits keeps its depth.
 
-    Raises RethinkError naming the file when it is missing, no picture, broken, or of absurd size.
+    Raises RethinkError naming `name` and the file when it is missing, no image, broken, or of absurd size.
     """
-    from PIL import Image, ImageOps
+    pixels = _read(read_rgb, path, name)
+    return as_image(torch.from_numpy(pixels.copy() if pixels.ndim == 3 else pixels[..., None]), name)
 
+
+def load_mask(path: str | PathLike, name: str = "mask") -> Tensor:
+    """A mask file as floats 0…1 [1, H, W], as `image_files.read_selection` reads it. Raises RethinkError like `load_image`."""
+    return torch.from_numpy(_read(read_selection, path, name))[None]
+
+
+def _read(reader: Callable, path: str | PathLike, name: str) -> "np.ndarray":
     try:
-        with Image.open(path) as picture:
-            return from_pil([ImageOps.exif_transpose(picture)])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise RethinkError(f"image: cannot read {path}: {error}") from error
+        return reader(path)
+    except RethinkError as error:
+        raise RethinkError(f"{name}: cannot read {path}: {error}") from error
 
 
 def save_image(image: Tensor, path: str | PathLike) -> None:

@@ -8,70 +8,38 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RethinkError
 from ..files import appearing
+from ..image_files import ENDINGS as ENDINGS
+from ..image_files import read_rgb, read_selection
+from ..image_notes import PNG_SIGNATURE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ENDINGS = frozenset(".png .jpg .jpeg .webp .bmp .tif .tiff .jp2 .avif .heic .gif .ppm".split())
-MOST_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 UP = 2  # PNG filter: every byte minus the byte above it
 
 
-def read_picture(path: str | Path, longest_side: int = 0) -> np.ndarray:
-    """A picture file as uint8 [H, W, 3], upright by its EXIF tag, in RGB, at most `longest_side` pixels long (0: as is).
+def read_picture(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarray:
+    """A picture file, at a path or opened in binary mode, as uint8 [H, W, 3], as `image_files.read_rgb` reads it, at most
+    `longest_side` pixels long (0: as is).
 
-    CMYK, greyscale, palette, 16 bits: converted. Transparency lies on white, as a viewer shows it.
-    Raises RethinkError naming the reason for what is no single readable picture: broken, animated, or absurdly large.
+    Raises RethinkError naming the reason for what is no readable picture: broken, in another format, or absurdly large.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":  # a photograph with its preview
-                raise RethinkError(f"{picture.n_frames} frames: an animation or a document, not one picture")
-            if picture.width * picture.height > MOST_PIXELS:
-                raise RethinkError(f"{picture.width}×{picture.height} pixels are too many; scale it down first")
-            if longest_side:
-                picture.draft("RGB", (longest_side, longest_side))  # a JPEG is decoded at the smaller size at once
-            picture = _rgb(ImageOps.exif_transpose(picture))
-            if longest_side and max(picture.size) > longest_side:
-                picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-            return np.asarray(picture)
-    except RethinkError:
-        raise
-    except UnidentifiedImageError as error:  # its own words name an address in memory
-        raise RethinkError("cannot be read as a picture: it is in no format that is known here") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise RethinkError(f"cannot be read as a picture: {error}") from error
-
-
-def _rgb(picture):
-    from PIL import Image
-
-    if picture.mode.startswith("I"):  # Pillow clips 16 bits to 8 when it converts: scale them instead
-        values = np.asarray(picture).astype(np.float32) / 257
-        return Image.fromarray(values.round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        return Image.fromarray((np.asarray(picture).clip(0, 1) * 255).round().astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
+    pixels = read_rgb(path, longest_side)
+    return pixels if pixels.ndim == 3 else np.repeat((pixels * 255).round().astype(np.uint8)[..., None], 3, -1)
 
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
-    """A mask file as bool [H, W] at `shape`, true where it is brighter than half; resized where it has another size."""
+    """A mask file as bool [H, W] at `shape`, true where it selects more than half (see `image_files.read_selection`);
+    resized where it has another size."""
     from PIL import Image
 
-    grey = Image.fromarray(read_picture(path)).convert("L")
-    return np.asarray(grey.resize(shape[::-1], Image.Resampling.BILINEAR)) > 127
+    selected = Image.fromarray(read_selection(path))
+    return np.asarray(selected.resize(shape[::-1], Image.Resampling.BILINEAR)) > 0.5
 
 
 def from_pixels(picture: np.ndarray) -> Tensor:

@@ -1,0 +1,264 @@
+"""The one reader of image files: what may be opened at all, and how its pixels become RGB.
+
+No torch at import: the processes that damage pictures start in a fraction of a second and stay small.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from .color_profiles import coded_profile, convert_to_srgb, gray_curve
+from .errors import RethinkError, require
+from .image_notes import JPEG_SIGNATURE, PNG_SIGNATURE, Notes, exif_orientation, split_notes, xmp_orientation
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ENDINGS = frozenset(
+    ".png .apng .jpg .jpeg .jpe .jfif .jif .mpo .webp .bmp .dib .gif .tif .tiff .tga .ppm .pgm .pbm .pnm .pfm .qoi "
+    ".jp2 .j2k .jpc .jpf .jpx .avif .avifs .heic .heif .hif .jxl".split()
+)
+UNREAD_ENDINGS = frozenset(  # of images, too, which nobody reads here
+    ".psd .psb .xcf .kra .svg .eps .ai .ico .cur .icns .exr .hdr .dds .pcx .wmf .emf .dng .cr2 .cr3 .nef .arw .orf .rw2 "
+    ".raf .pef .srw".split()
+)
+MOST_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
+MOST_BYTES = 2**31  # of a file: more than so many pixels take, however they are stored
+
+_SIGNATURES = {  # of the formats that are opened, by Pillow's names
+    PNG_SIGNATURE: "PNG", JPEG_SIGNATURE: "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"qoif": "QOI",
+    b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  ": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000", b"\xff\x0a": "JXL", b"\0\0\0\x0cJXL ": "JXL",
+    b"\x28\0\0\0": "DIB", b"\x6c\0\0\0": "DIB", b"\x7c\0\0\0": "DIB",
+}  # fmt: skip
+_OTHERS = {  # what people take for images, and what it is
+    b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "PostScript", b"%PDF": "a PDF", b"8BPS": "a Photoshop document",
+    b"\x76\x2f\x31\x01": "an OpenEXR image", b"#?RADIANCE": "a Radiance HDR image", b"\0\0\1\0": "an icon",
+    b"<svg": "an SVG drawing", b"<?xml": "a drawing or text in XML", b"<!DOCTYPE": "a web page", b"<html": "a web page",
+}  # fmt: skip
+_AVIF_BRANDS = (b"avif", b"avis")
+_EXIF_ITEM = re.compile(rb"(infe.{8})Exif", re.DOTALL)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is an image that can be read here, maybe with a package more."""
+    return os.path.splitext(name)[1].lower() in ENDINGS
+
+
+def is_unread_image_name(name: str) -> bool:
+    """Whether a file of this name is an image in a format that nobody reads here."""
+    return os.path.splitext(name)[1].lower() in UNREAD_ENDINGS
+
+
+def read_rgb(source: str | os.PathLike | IO[bytes], longest_side: int = 0) -> np.ndarray:
+    """The image in a file, at a path or opened in binary mode: uint8 [H, W, 3] in sRGB, or, from what is deeper than 8
+    bits, gray as float32 [H, W], 0…1.
+
+    Upright, its first frame, its embedded profile brought to sRGB, transparency on white as a viewer shows it, at most
+    `longest_side` pixels long (0: as is). Raises RethinkError naming the reason, not the file.
+    """
+    image, profile = _open_image(source, longest_side)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_gray(image, profile, longest_side)
+    image = _flattened(image, profile)
+    if longest_side and max(image.size) > longest_side:
+        from PIL.Image import Resampling
+
+        image.thumbnail((longest_side, longest_side), Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
+    """What a mask file selects: float32 [H, W], 0…1, upright. White is selected, black is not.
+
+    In a cut-out, which is transparent in places, what is opaque is selected; but for a drawing in black and white alone,
+    of which only the opaque white is.
+    """
+    image, _ = _open_image(source, 0)  # the numbers of a mask are no colors
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_gray(image, b"", 0)
+    if not image.has_transparency_data:
+        return np.asarray(image.convert("L"), np.float32) / 255
+    image = _rgba(image)
+    gray, alpha = (np.asarray(one, np.float32) / 255 for one in (image.convert("RGB").convert("L"), image.getchannel("A")))
+    if alpha.min() == alpha.max() > 0:
+        return gray
+    return gray * alpha if _is_drawn(gray[alpha > 0.5]) else alpha
+
+
+def _is_drawn(gray: np.ndarray) -> bool:
+    """Whether there is black and white, and hardly anything in between."""
+    black, white = (gray < 0.1).mean() if gray.size else 0, (gray > 0.9).mean() if gray.size else 0
+    return bool(min(black, white) > 0.001 and black + white > 0.98)
+
+
+def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tuple[Image, bytes]:
+    """(the upright first frame, its color profile)."""
+    from PIL import Image
+
+    try:
+        data, notes = split_notes(_bytes_of(source))
+        image = _open_as(_format_of(data), data)
+        if image.width * image.height > MOST_PIXELS:
+            raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
+        if image.format not in ("PNG", "JPEG"):
+            notes = _notes_of(image)
+        if longest_side:
+            image.draft("RGB", (longest_side, longest_side))  # a JPEG is decoded at the smaller size at once
+        image.load()
+        return _turned(image, notes.orientation), notes.profile
+    except RethinkError:
+        raise
+    except Image.UnidentifiedImageError as error:  # its own words name an address in memory
+        raise RethinkError("cannot be read as a picture: it is in no format that is known here") from error
+    except Exception as error:  # whatever a decoder raises
+        raise RethinkError(f"cannot be read as a picture: {str(error) or type(error).__name__}") from error
+
+
+def _bytes_of(source: str | os.PathLike | IO[bytes]) -> bytes:
+    too_large = RethinkError(f"it has more than {MOST_BYTES >> 30} GiB")
+    if hasattr(source, "read"):
+        data = source.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise too_large
+        return data
+    if os.path.exists(source) and not os.path.isfile(source):  # a pipe would be waited for without end
+        raise RethinkError("it is a folder" if os.path.isdir(source) else "it is no file")
+    with open(source, "rb") as file:
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise too_large
+        return file.read()
+
+
+def _format_of(data: bytes) -> str:
+    """Pillow's name of the one format that a file is opened as. Raises RethinkError for what is none of ours: Pillow hands
+    some formats to other programs."""
+    head = data[:32].lstrip(b"\xef\xbb\xbf \r\n\t")
+    for signature, what in _OTHERS.items():
+        if head.startswith(signature):
+            raise RethinkError(f"cannot be read as a picture: it is {what}; save it as a PNG first")
+    name = next((name for signature, name in _SIGNATURES.items() if data.startswith(signature)), "")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        name = "WEBP"
+    elif data[4:8] == b"ftyp":
+        name = "AVIF" if any(brand in data[8:64] for brand in _AVIF_BRANDS) else "HEIF"
+    elif re.match(rb"P[1-7fF]\s", data):
+        name = "PPM"
+    _load_opener(name)
+    return name or "TGA"  # the one format without a mark
+
+
+def _load_opener(name: str) -> None:
+    """See that Pillow can open a format that not every Pillow brings. Raises RethinkError saying what to install."""
+    from PIL import Image, features
+
+    if name == "HEIF" and name not in Image.OPEN:
+        _need("HEIC", "pillow_heif", "pillow-heif").register_heif_opener()
+    elif name == "JXL" and name not in Image.OPEN:
+        _need("JPEG XL", "pillow_jxl", "pillow-jxl-plugin")
+    elif name == "AVIF" and not features.check("avif"):
+        Image.init()
+        if name not in Image.OPEN or not features.check("avif"):
+            _need("AVIF", "pillow_avif", "pillow-avif-plugin")
+
+
+def _need(what: str, module: str, package: str):
+    try:
+        return require(module, package)
+    except RethinkError as error:
+        raise RethinkError(f"it is in {what}, which is read with the package {package}: pip install {package}") from error
+
+
+def _open_as(name: str, data: bytes) -> Image:
+    from PIL import Image
+
+    if name == "TIFF":
+        return _open_tiff(data)
+    if name in ("AVIF", "HEIF"):  # both say themselves how they are turned; torn EXIF would refuse them
+        data = _EXIF_ITEM.sub(rb"\1none", data)
+    return Image.open(io.BytesIO(data), formats=[name])
+
+
+def _open_tiff(data: bytes) -> Image:
+    """Pillow's TIFF, turned by nobody: it would read all its notes to do so."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    class Page(TiffImageFile):
+        def load_end(self) -> None:
+            self._size = self.im.size  # which goes by the orientation until then
+
+    return Page(io.BytesIO(data))
+
+
+def _notes_of(image: Image) -> Notes:
+    """What Pillow's readers hand on of the notes."""
+    info = image.info
+    profile = info.get("icc_profile") or b""
+    if not profile and (stated := info.get("nclx_profile")):
+        profile = coded_profile(int(stated["color_primaries"]), int(stated["transfer_characteristics"]))
+    if image.format == "TIFF":
+        found = image.tag_v2.get(0x0112)
+        return Notes(found if isinstance(found, int) and 1 <= found <= 8 else 1, profile)
+    if exif := info.get("exif"):
+        return Notes(exif_orientation(exif), profile)
+    return Notes(xmp_orientation(info.get("xmp") or b""), profile)
+
+
+def _turned(image: Image, orientation: int) -> Image:
+    from PIL.Image import Transpose
+
+    turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+    return image if orientation == 1 else image.transpose(Transpose[turns[orientation - 2]])
+
+
+def _flattened(image: Image, profile: bytes) -> Image:
+    """Any image of 8 bits as opaque RGB in sRGB."""
+    from PIL import Image
+
+    if image.mode == "LAB":
+        return _from_lab(image)
+    alpha = None
+    if image.has_transparency_data:
+        image = _rgba(image)
+        alpha = image.getchannel("A")
+    colors = image
+    if profile:
+        plain = image.mode if image.mode in ("L", "CMYK") else "RGB"
+        colors = convert_to_srgb(image.convert(plain), profile)
+    colors = colors.convert("RGB")
+    if alpha is None:
+        return colors
+    colors.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", colors.size, "white"), colors).convert("RGB")
+
+
+def _rgba(image: Image) -> Image:
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+
+
+def _from_lab(image: Image) -> Image:
+    from PIL import ImageCms
+
+    return ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB")
+
+
+def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:
+    """Gray of more than 8 bits as float32 [H, W], 0…1: whole numbers of 16 bits scaled, floats as they are, clipped."""
+    from PIL.Image import Resampling, fromarray
+
+    values = np.asarray(image).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise RethinkError("cannot be read as a picture: it holds values that are no numbers")
+    values = (values if image.mode == "F" else values / 65535).clip(0, 1)
+    if profile:
+        values = np.interp(values, np.linspace(0, 1, 256), gray_curve(profile)).astype(np.float32)
+    if longest_side and max(values.shape) > longest_side:
+        scaled = fromarray(values)
+        scaled.thumbnail((longest_side, longest_side), Resampling.LANCZOS)
+        values = np.asarray(scaled).clip(0, 1)
+    return values
