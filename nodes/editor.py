@@ -11,7 +11,7 @@ from ..rethink.editors.protocol import OnStep, Settings
 from ..rethink.editors.quantizing import QUANTIZERS
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_image, as_mask
+from ..rethink.images import as_edit_mask, as_image, as_mask, empty_mask_error, selects_anything
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import host, sockets
 
@@ -200,7 +200,7 @@ class EditChain(io.ComfyNode):
             raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
         settings = Settings(**settings)
         steps = [as_image(image)]
-        area = None if mask is None else as_mask(mask, steps[0])
+        area = as_edit_mask(mask, steps[0])
         for index, line in enumerate(lines):
             on_step = host.on_step(index, len(lines), previews=False)
             steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
@@ -344,12 +344,21 @@ def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tu
         )
     if len(masks) not in (1, count):
         raise RethinkError(f"mask: a list of {count} picture(s) needs 1 or {count} masks, got {len(masks)}.")
-    shared = [instructions] if count == 1 else [[text] for text in _repeated(instructions, count)]
-    areas = [None if m is None else as_mask(m, i) for m, i in zip(_repeated(masks, count), images)]
-    return list(zip(images, shared, areas))
+    shared = [instructions] if count == 1 else [[text] for text in repeated(instructions, count)]
+    return list(zip(images, shared, areas_of(images, masks)))
 
 
-def _repeated(values: list, count: int) -> list:
+def areas_of(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
+    """The mask of every picture at its size, None where it has none. One that is empty among several leaves its picture
+    alone; RethinkError when all are."""
+    areas = [None if mask is None else as_mask(mask, image) for mask, image in zip(repeated(masks, len(images)), images)]
+    if not any(area is None or selects_anything(area) for area in areas):
+        raise empty_mask_error()
+    return areas
+
+
+def repeated(values: Sequence, count: int) -> Sequence:
+    """A value for each of `count`, of as many or of one for all."""
     return values * count if len(values) == 1 else values
 
 
@@ -370,6 +379,8 @@ def _edit(
     references: Sequence[Tensor] = (),
 ) -> list[Tensor]:
     """All instructions and seeds on one batch of pictures at once → one batch an instruction, by picture, then seed."""
+    if mask is not None and not selects_anything(mask):
+        return [image.repeat_interleave(len(seeds), 0)] * len(instructions)
     texts = [text for text in instructions for _ in seeds] * len(image)
     seeds_of_rows = seeds * (len(instructions) * len(image))
     with host.on_device(editor, image, len(texts)):

@@ -23,7 +23,7 @@ from ..rethink.editors.protocol import (
 from ..rethink.editors.running import LastSource, free_latents, guidances, keep_outside, within_memory
 from ..rethink.editors.sampling import latents_to_rgb
 from ..rethink.errors import RethinkError
-from ..rethink.images import Fit, as_image, as_mask, fit, plan_fit, unfit
+from ..rethink.images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
 from . import sockets
 from .native_families import (
     AUTO,
@@ -111,7 +111,8 @@ class NativeEditor:
         settings = settings.resolved(self.defaults)
         if settings.negative and not self.family.negative:
             raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
-        masks = None if mask is None else as_mask(mask, prepared.images).expand(len(prepared), -1, -1).cpu()
+        masks = as_edit_mask(mask, prepared.images)
+        masks = None if masks is None else masks.expand(len(prepared), -1, -1).cpu()
         pixels = self._within_memory(
             lambda: self._sample(prepared.encoded, per_image, instructions, seeds, settings, masks, on_step)
         )

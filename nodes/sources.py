@@ -7,12 +7,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_image, as_mask, to_pixels
+from ..rethink.images import as_image, to_pixels
 from ..rethink.pairs.descriptions import called
 from ..rethink.pairs.pictures import encode_png, write_whole
 from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
-from .editor import single
+from .editor import areas_of, repeated, single
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
@@ -47,9 +47,8 @@ def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) 
         if len(values) not in (1, len(images)):
             raise RethinkError(f"{name}: a list of {len(images)} pictures needs 1 or {len(images)}, got {len(values)}.")
     sources = {}
-    for index, batch in enumerate(images):
-        area, found = mask[index % len(mask)], boxes[index % len(boxes)]
-        areas = [None] * len(batch) if area is None else as_mask(area, batch).expand(len(batch), -1, -1)
+    for batch, area, found in zip(images, areas_of(images, mask), repeated(boxes, len(images))):
+        areas = [None] * len(batch) if area is None else area.expand(len(batch), -1, -1)
         for picture, where, spots in zip(batch, areas, _spots(found, batch)):
             source = _written(picture, where, spots)
             sources[source.name] = source  # a picture that comes twice is one

@@ -18,7 +18,7 @@ from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
 from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import Found
-from ..rethink.pairs.sources import Folder, Source
+from ..rethink.pairs.sources import Coverage, Folder, Source, coverage_of
 from ..rethink.pairs.store import PairStore
 from ..rethink.pairs.synthesis import synthesize
 from ..rethink.pairs.workers import spread_over
@@ -294,11 +294,23 @@ def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
 
 def _report(store: PairStore, sources, done) -> str:
     lines = [f"{len(store.only)} pairs, {done.made} of them made now; {done.skipped} skipped."]
+    if coverage := _coverage(sources):
+        lines.append(str(coverage))
     if done.skipped:
         names = {source.name if isinstance(source, Source) else source[0] for source in sources}
         reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
         lines += [f"{count} × {reason}" for reason, count in reasons[:12]]
     return "\n".join(lines)
+
+
+def _coverage(sources) -> Coverage | None:
+    """Which pictures had a mask or boxes; None where none were given."""
+    if isinstance(sources, Found):
+        sources = sources.folder
+    if isinstance(sources, Folder):
+        return sources.coverage()
+    found = coverage_of(sources)
+    return found if found.masked or found.boxed else None
 
 
 def _wording(said: Description, reworded: bool, lines: list[str], wanted: str, thinker: Thinker | None) -> str:

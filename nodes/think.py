@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_mask
+from ..rethink.images import as_edit_mask
 from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
@@ -69,7 +69,7 @@ class ThinkWhileEdit(io.ComfyNode):
         rules = rules_of(inputs, seed=seed, candidates=candidates)
         settings = Settings(**inputs)
         source = checked_source(image, instruction)
-        area = None if mask is None else as_mask(mask, source)
+        area = as_edit_mask(mask, source)
         how = options_of(rules, settings, editor.name, thinker, judge, area)
         trajectory, done = begin(prefix, source, instruction, how, rules.candidates, resume)
         live = Live(host.display_id(cls.hidden), trajectory, pause=pause)

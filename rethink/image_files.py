@@ -108,8 +108,8 @@ def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tup
             raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
         if image.format not in ("PNG", "JPEG"):
             notes = _notes_of(image)
-        if longest_side:
-            image.draft("RGB", (longest_side, longest_side))  # a JPEG is decoded at the smaller size at once
+        if longest_side and image.format == "JPEG":  # which is decoded at the smaller size at once
+            image.draft("RGB", (longest_side, longest_side))
         image.load()
         return _turned(image, notes.orientation), notes.profile
     except RethinkError:

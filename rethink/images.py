@@ -59,6 +59,32 @@ def as_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor:
     return mask
 
 
+def as_edit_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor | None:
+    """The mask of where an edit may change something: as `as_mask`, None where there is none.
+
+    Raises RethinkError, too, when it selects nothing in any image: the edit would come back as the source.
+    """
+    if value is None:
+        return None
+    mask = as_mask(value, image, name)
+    if not selects_anything(mask):
+        raise empty_mask_error(name)
+    return mask
+
+
+def empty_mask_error(name: str = "mask") -> RethinkError:
+    """What is said of a mask that selects nothing."""
+    return RethinkError(
+        f"{name}: is empty, so that nothing may change; paint where the image may change, or leave the mask out. "
+        "(Load Image gives an empty mask for every image without transparency.)"
+    )
+
+
+def selects_anything(mask: Tensor) -> bool:
+    """Whether a mask is more than the specks that resizing leaves."""
+    return bool((mask > 0.01).any())
+
+
 def _as_floats(value: Any, name: str) -> Tensor:
     try:
         tensor = torch.as_tensor(value)

@@ -18,7 +18,7 @@ from torch import Tensor
 from .editors.protocol import RECOMMENDED, Editor, OnStep, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
-from .images import as_image
+from .images import as_edit_mask, as_image
 from .thinkers.critique import Thinker, critique, polish, split
 from .thinkers.protocol import OnToken, ThinkerError
 from .trajectory import Critique, Preservation, Step, Trajectory, best_of
@@ -113,6 +113,7 @@ def think_while_edit(
     """
     rules = Rules(**rules)
     source = checked_source(source, instruction)
+    mask = as_edit_mask(mask, source)
     steps = list(done)
     if len(steps) % rules.candidates:
         raise RethinkError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RethinkError
-from ..images import Fit, as_image, as_mask, fit, from_pil, plan_within, to_pil, unfit
+from ..images import Fit, as_edit_mask, as_image, fit, from_pil, plan_within, to_pil, unfit
 from .calls import Call, Seen
 from .encoded_once import Memory, encoded_once
 from .families import Family
@@ -103,8 +103,8 @@ class PipelineEditor:
         settings = settings.resolved(self.defaults)
         if settings.negative and not self.family.call.negative:
             raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
-        if mask is not None:
-            mask = as_mask(mask, prepared.images).cpu()
+        mask = as_edit_mask(mask, prepared.images)
+        mask = None if mask is None else mask.cpu()
         complaint = f"editor: {self.name} ran out of memory on {self.device}; load it with offload or quantized."
         with self._solver(settings.sampler), applied(self.module, self._loras):
             pixels = within_memory(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RethinkError
-from ..images import Fit, as_image, as_mask, fit, plan_fit, unfit
+from ..images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
 from .families import Family
 from .lora import Lora, applied, read_lora
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
@@ -76,8 +76,8 @@ class StableDiffusionEditor:
     ) -> Tensor:
         per_image = check_rows(prepared, instructions, seeds)
         settings = settings.resolved(self.defaults)
-        if mask is not None:
-            mask = as_mask(mask, prepared.images).cpu()
+        mask = as_edit_mask(mask, prepared.images)
+        mask = None if mask is None else mask.cpu()
         with applied(self.module, self._loras):
             pixels = self._within_memory(
                 lambda: self._sample(prepared, per_image, instructions, seeds, settings, mask, on_step),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import RethinkError
-from ..images import as_image, as_mask
+from ..images import as_edit_mask, as_image
 from .changes import cell_size, dilated, find_changes, structure_left
 from .registration import DRIFT, Colours, Registration, place, register
 
@@ -58,13 +58,14 @@ def keep_unchanged(
     `source`: IMAGE [S, H, W, 3]; `edit`: IMAGE [B, h, w, 3] of any size, the edits of the first source first. `mask`
     [S or 1, H, W]: where the picture may change; outside it everything is the source's, and only there the two are
     compared to find the shift. `on_picture(done, total)` is called after each edit; what it raises ends the run.
-    Raises RethinkError for pictures that are none, and for batches and masks that do not fit.
+    Raises RethinkError for pictures that are none, for batches and masks that do not fit, and for a mask without a place.
     """
     source, edit = as_image(source, "source"), as_image(edit, "edited")
     each, rest = divmod(len(edit), len(source))
     if rest:
         raise RethinkError(f"edited: {len(edit)} edit(s) of {len(source)} sources; give as many for every source.")
-    masks = None if mask is None else as_mask(mask, source).expand(len(source), -1, -1).to(source)
+    masks = as_edit_mask(mask, source)
+    masks = None if masks is None else masks.expand(len(source), -1, -1).to(source)
     kept = []
     for row, picture in enumerate(edit):
         of = row // each

@@ -64,6 +64,8 @@ def run_synthesize(options) -> int:
         raise RethinkError("--find needs --thinker, who is to find it.")
     templates = _templates(options.templates)
     recipe, sources = _recipe(options, templates), _sources(options)
+    if coverage := sources.coverage():
+        print(coverage, flush=True)
     open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
     chat, each = cache(open_chat), _each(options)  # which finds and describes
     folder, said = options.store.absolute(), Description(options.place, options.hidden)
