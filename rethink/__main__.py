@@ -80,7 +80,7 @@ def _add_edit(commands) -> None:
     )
     edit.add_argument("image", type=Path)
     edit.add_argument("instruction", nargs="+", help="what to change; several only with --chain")
-    edit.add_argument("-o", "--output", type=Path, help="default: IMAGE-edited.png; several pictures get -1, -2, …")
+    edit.add_argument("-o", "--output", type=Path, help="default: IMAGE-edited.png; the ending says the format; several pictures get -1, -2, …")
     edit.add_argument("--chain", action="store_true", help="apply the instructions one after another, keep every step")
     edit.add_argument("--variations", type=int, default=1, help="this many seeds as one batch")
     _add_editor_options(edit)
@@ -134,7 +134,7 @@ def _add_editor_options(edit) -> None:
     edit.add_argument("--randomize-guidance", action="store_true", help="both guidances ± 20%%, by seed")
     edit.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
     edit.add_argument("--negative", default="", help="what to keep away from")
-    edit.add_argument("--mask", type=Path, help="picture; white may change")
+    edit.add_argument("--mask", type=Path, help="picture; white may change, or in a cut-out what is opaque")
     edit.add_argument("--dtype", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
     edit.add_argument("--device", default="cpu")
     edit.add_argument("--offload", default="none", choices=("none", "model", "sequential"))
@@ -142,16 +142,21 @@ def _add_editor_options(edit) -> None:
 
 
 def run_edit(options) -> int:
-    from .images import load_image, save_image
+    from .images import check_image_target, load_image, save_image
 
     if len(options.instruction) > 1 and not options.chain:
         raise RethinkError("Several instructions were given: add --chain to apply them one after another.")
     if options.variations < 1:
         raise RethinkError(f"--variations must be at least 1, not {options.variations}.")
     image = load_image(options.image)
-    editor = _load(options)
-    mask = load_image(options.mask)[..., 0] if options.mask else None
+    mask = _mask(options, image)
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
+    count = len(options.instruction) * options.variations
+    numbered = [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
+    paths = [target] if count == 1 else numbered
+    for path in paths:
+        check_image_target(path, *image.shape[1:3], "-o")
+    editor = _load(options)
     started, results = time.monotonic(), []
     for index, instruction in enumerate(options.instruction):
         first = options.seed + index
@@ -161,9 +166,7 @@ def run_edit(options) -> int:
         done = editor.edit(prepared, texts, seeds, _settings(options), mask=mask, on_step=_progress)
         results.append(done)
         image = done[:1]
-    pictures = [picture[None] for done in results for picture in done]
-    for number, picture in enumerate(pictures, 1):
-        path = target if len(pictures) == 1 else target.with_name(f"{target.stem}-{number}{target.suffix}")
+    for path, picture in zip(paths, (picture for done in results for picture in done), strict=True):
         save_image(picture, path)
         print(path)
     print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)
@@ -171,21 +174,26 @@ def run_edit(options) -> int:
 
 
 def run_think(options) -> int:
+    from .files import check_target
     from .images import load_image
     from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
-    from .trajectory import load_trajectory, new_trajectory, record
+    from .trajectory import check_new_folder, load_trajectory, new_trajectory, record
     from .trajectory_html import write_html
 
     image = load_image(options.image)
+    mask = _mask(options, image)
+    target = options.output or options.image.with_name(f"{options.image.stem}-thinking")
+    page = target if target.suffix.lower() == ".html" else None
+    folder = target.with_suffix("") if page else target
+    if page:
+        check_target(page, "-o")
+    if not options.resume:
+        check_new_folder(folder)
     names = ("turns", "candidates", "accept", "patience", "start", "base", "checklist", "preserve", "seed")
     rules = {name: getattr(options, name) for name in names}
     settings, editor = _settings(options), _load(options)
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
-    target = options.output or options.image.with_name(f"{options.image.stem}-thinking")
-    page = target if target.suffix.lower() == ".html" else None
-    folder = target.with_suffix("") if page else target
-    mask = load_image(options.mask)[..., 0] if options.mask else None
     how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
     done = ()
     if options.resume:
@@ -209,6 +217,15 @@ def run_think(options) -> int:
         write_html(trajectory, page)
         print(page)
     return 1 if trajectory.stopped == "failed" else 0
+
+
+def _mask(options, image):
+    """The mask that was given, if it selects anything; None without one."""
+    from .images import as_edit_mask, load_mask
+
+    mask = load_mask(options.mask, "--mask") if options.mask else None
+    as_edit_mask(mask, image, "--mask")
+    return mask
 
 
 def _tell(trajectory) -> None:
@@ -265,8 +282,10 @@ def _progress(step: int, total: int, preview) -> None:
 
 
 def run_demo(options) -> int:
+    from .files import check_target
     from .tiny.demo import make_demo
 
+    check_target(options.output, "-o")
     found = make_demo(options.output, options.seed, _tell)
     print("The oracle says: " + ("done, and all else kept." if found.success else "not quite; try another --seed."))
     print(f"The whole run, to look at: {options.output.resolve().as_uri()}")

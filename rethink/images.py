@@ -6,6 +6,7 @@ IMAGE is a float32 tensor [B, H, W, 3], values 0…1, sRGB. A mask is float32 [B
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import RethinkError
+from .files import appearing, check_target
 from .image_files import read_rgb, read_selection
 
 if TYPE_CHECKING:
@@ -157,12 +159,47 @@ def _read(reader: Callable, path: str | PathLike, name: str) -> "np.ndarray":
         raise RethinkError(f"{name}: cannot read {path}: {error}") from error
 
 
+_FORMATS = {  # ending → Pillow's name of the format
+    "": "PNG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP",
+    ".avif": "AVIF", ".jp2": "JPEG2000", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".tga": "TGA", ".ppm": "PPM",
+}  # fmt: skip
+_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90}}
+_LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65535}  # sides in pixels
+
+
+def check_image_target(path: str | PathLike, height: int, width: int, name: str) -> None:
+    """See that `save_image` can write an image of this size to `path`, before it is made; the folder is made.
+
+    Raises RethinkError naming the input `name` for another ending, and for a place that cannot be written.
+    """
+    from PIL import features
+
+    path = Path(path)
+    kind = _FORMATS.get(path.suffix.lower())
+    codec = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind)
+    if kind is None or (codec and not features.check(codec)):
+        known = ", ".join(ending for ending in _FORMATS if ending)
+        raise RethinkError(f"{name}: {path} has an ending that no image can be written for here; choose among {known}.")
+    if max(height, width) > _LONGEST.get(kind, 2**31):
+        raise RethinkError(f"{name}: {kind} has no room for {width}×{height} pixels; write {path.with_suffix('.png')} instead.")
+    check_target(path, name)
+
+
 def save_image(image: Tensor, path: str | PathLike) -> None:
-    """Write one IMAGE [1, H, W, 3] or [H, W, 3] as an 8-bit PNG."""
-    pictures = to_pil(image)
+    """Write one IMAGE [1, H, W, 3] or [H, W, 3], of 8 bits, in the format of the path's ending: PNG without one.
+
+    The file appears whole. Raises RethinkError when the ending is of no such format, or the file cannot be written.
+    """
+    pictures, path = to_pil(image), Path(path)
     if len(pictures) != 1:
         raise RethinkError(f"image: {path} takes one image, got {len(pictures)}.")
-    pictures[0].save(path, format="PNG")
+    check_image_target(path, pictures[0].height, pictures[0].width, "image")
+    kind = _FORMATS[path.suffix.lower()]
+    try:
+        with appearing(path) as passing:
+            pictures[0].save(passing, format=kind, **_OPTIONS.get(kind, {}))
+    except OSError as error:
+        raise RethinkError(f"image: {path} cannot be written: {error.strerror or error}.") from error
 
 
 @dataclass(frozen=True)

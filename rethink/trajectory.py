@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import RethinkError
-from .files import appearing
+from .files import appearing, check_target
 from .images import load_image, to_pil
 
 SCHEMA = 1
@@ -212,14 +212,25 @@ def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, opt
     Raises RethinkError when the folder holds something, so that no record is ever written over.
     """
     folder = Path(folder)
+    check_new_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise RethinkError(f"trajectory: {folder} is not empty; choose another folder, or resume the run in it.")
         _save_image(source, folder / SOURCE)
         return Trajectory(folder, instruction, options)._written()
     except OSError as error:
         raise RethinkError(f"trajectory: {folder} cannot be written: {error}") from error
+
+
+def check_new_folder(folder: Path) -> None:
+    """See that a run can begin in a folder, which is made. Raises RethinkError where it holds something or is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise RethinkError(f"trajectory: {folder} is not empty; choose another folder, or resume the run in it.")
+    except FileExistsError as error:
+        raise RethinkError(f"trajectory: {folder} is a file; choose a folder.") from error
+    except OSError as error:
+        raise RethinkError(f"trajectory: {folder} cannot be written: {error}") from error
+    check_target(folder / FILE, "trajectory")
 
 
 def load_trajectory(folder: str | PathLike) -> Trajectory:

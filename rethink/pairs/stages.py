@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ..errors import RethinkError
+from ..files import check_target
 from .telling import Line, clock, paced, pairs_line, print_counts, say, time_left
 from .text_files import read_json
 
@@ -225,6 +226,7 @@ def run_caption_edits(options) -> int:
         return 0
     if not options.thinker:
         raise RethinkError("caption-edits needs --thinker: a model folder, or the URL of a server with --model.")
+    check_target(options.output, "output")
 
     total = sum(1 for _ in read_captions(options.captions))
 
