@@ -89,9 +89,10 @@ def coded_profile(primaries: int, curve: int) -> bytes:
 
 def measured_profile(exponent: float, places: list[float] | None) -> bytes:
     """The profile of an exponent (0: sRGB's own curve) and of white, red, green and blue as x and y (None: sRGB's)."""
-    if 2.1 < exponent < 2.3:  # as everybody writes it for sRGB
+    places = places or (*D65, *REC709)
+    if 2.1 < exponent < 2.3 and np.allclose(places, (*D65, *REC709), atol=0.01):  # as everybody writes it for sRGB
         exponent = SRGB_CURVE
-    return _matrix_profile(places or (*D65, *REC709), exponent)
+    return _matrix_profile(places, exponent)
 
 
 def _matrix_profile(places, exponent: float) -> bytes:

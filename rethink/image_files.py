@@ -41,7 +41,9 @@ _OTHERS = {  # what people take for images, and what it is
     b"\x76\x2f\x31\x01": "an OpenEXR image", b"#?RADIANCE": "a Radiance HDR image", b"\0\0\1\0": "an icon",
     b"<svg": "an SVG drawing", b"<?xml": "a drawing or text in XML", b"<!DOCTYPE": "a web page", b"<html": "a web page",
 }  # fmt: skip
-_AVIF_BRANDS = (b"avif", b"avis")
+_BRANDS = {  # of files that begin with their kind, as videos do
+    "AVIF": (b"avif", b"avis"), "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+}  # fmt: skip
 _EXIF_ITEM = re.compile(rb"(infe.{8})Exif", re.DOTALL)
 
 
@@ -102,7 +104,7 @@ def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tup
     from PIL import Image
 
     try:
-        data, notes = split_notes(_bytes_of(source))
+        data, notes = split_notes(read_file(source))
         image = _open_as(_format_of(data), data)
         if image.width * image.height > MOST_PIXELS:
             raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
@@ -120,7 +122,9 @@ def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tup
         raise RethinkError(f"cannot be read as a picture: {str(error) or type(error).__name__}") from error
 
 
-def _bytes_of(source: str | os.PathLike | IO[bytes]) -> bytes:
+def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
+    """All of a file, at a path or opened in binary mode. Raises RethinkError for what is no file or has absurdly many bytes,
+    and OSError."""
     too_large = RethinkError(f"it has more than {MOST_BYTES >> 30} GiB")
     if hasattr(source, "read"):
         data = source.read(MOST_BYTES + 1)
@@ -146,7 +150,7 @@ def _format_of(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         name = "WEBP"
     elif data[4:8] == b"ftyp":
-        name = "AVIF" if any(brand in data[8:64] for brand in _AVIF_BRANDS) else "HEIF"
+        name = next((name for name, brands in _BRANDS.items() if any(brand in data[8:64] for brand in brands)), "")
     elif re.match(rb"P[1-7fF]\s", data):
         name = "PPM"
     _load_opener(name)

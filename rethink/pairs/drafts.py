@@ -11,12 +11,12 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RethinkError, reason_of
+from ..image_files import read_file
 from .descriptions import Description
 from .ledger import DiskFull
 from .measures import visibly_differ
@@ -112,7 +112,7 @@ class Opened:
 
     def __init__(self, store: PairStore, source: Source, longest_side: int):
         try:
-            data = Path(source.path).read_bytes()
+            data = read_file(source.path)
         except OSError as error:
             raise RethinkError(f"cannot be read: {error.strerror}") from error
         self.picture = read_picture(io.BytesIO(data), longest_side)

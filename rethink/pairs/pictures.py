@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import RethinkError
 from ..files import appearing
 from ..image_files import ENDINGS as ENDINGS
 from ..image_files import read_rgb, read_selection
@@ -35,11 +36,19 @@ def read_picture(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndar
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """A mask file as bool [H, W] at `shape`, true where it selects more than half (see `image_files.read_selection`);
-    resized where it has another size."""
+    resized where it has another size. Raises RethinkError for one that lies on its side, too."""
     from PIL import Image
 
     selected = Image.fromarray(read_selection(path))
+    if _lies_on_its_side(selected.size, shape[::-1]):
+        sizes = f"{selected.width}×{selected.height} pixels for {shape[1]}×{shape[0]}"
+        raise RethinkError(f"lies on its side: {sizes}; turn it as the picture is")
     return np.asarray(selected.resize(shape[::-1], Image.Resampling.BILINEAR)) > 0.5
+
+
+def _lies_on_its_side(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    aspect, turned, right = size[0] / size[1], size[1] / size[0], wanted[0] / wanted[1]
+    return abs(turned / right - 1) < 0.02 < 0.1 < abs(aspect / right - 1)
 
 
 def from_pixels(picture: np.ndarray) -> Tensor:

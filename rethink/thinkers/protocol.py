@@ -17,6 +17,8 @@ Messages = list[dict[str, Any]]
 OnToken = Callable[[int, int], None]  # (tokens so far, at most). What it raises ends the chat; the backend stays usable.
 
 PIXELS = 2**20  # of a picture that a thinker is shown, as EditThinker was trained (arXiv 2512.05965)
+RIBBON = 200  # times as long as wide: processors of Qwen-VL's kind refuse more
+SMALLEST = 32  # pixels a side: a cell of their grid, of which older ones refuse less
 
 
 class ThinkerError(RethinkError):
@@ -75,11 +77,20 @@ def chat_all(
 
 
 def shown(image: Tensor) -> Tensor:
-    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, its aspect kept."""
+    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, no side below SMALLEST, its aspect kept. One that
+    is longer than RIBBON times its width is made as much wider, so that places in it stay the same shares of it."""
     image = as_image(image)
-    height, width = image.shape[1:3]
-    scale = (PIXELS / (height * width)) ** 0.5
-    if scale >= 1:
+    size = _shown_size(*image.shape[1:3])
+    if size == image.shape[1:3]:
         return image
-    size = tuple(max(1, int(side * scale)) for side in (height, width))
     return F.interpolate(image.movedim(-1, 1), size, mode="bicubic", antialias=True).movedim(1, -1).clamp(0, 1)
+
+
+def _shown_size(height: int, width: int) -> tuple[int, int]:
+    least = -(-max(height, width) // RIBBON)
+    height, width = max(height, least), max(width, least)
+    scale = max(min(1.0, (PIXELS / (height * width)) ** 0.5), SMALLEST / min(height, width))
+    if scale == 1:
+        return height, width
+    sides = [max(1, int(side * scale + 1e-6)) for side in (height, width)]
+    return tuple(min(side, RIBBON * min(sides)) for side in sides)
