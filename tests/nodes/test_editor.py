@@ -73,6 +73,8 @@ def test_lists_go_together_as_usual(sample, fake):
         ({"mask": torch.full((1, 4, 4), float("nan"))}, "mask: has NaN"),
         ({"image": torch.rand(4, 4, 2)[None]}, "image: expected"),
         ({"mask": torch.ones(3, 4, 4)}, "mask: 3 masks for 1"),
+        ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
+        ({"image": [picture()] * 2, "mask": [torch.zeros(1, 64, 64), torch.zeros(4, 4)]}, "mask: is empty"),
         ({"steps": -1}, "steps: expected"),
         ({"text_guidance": float("nan")}, "text_guidance: expected"),
         ({"variations": 0}, "variations: expected 1 to 64"),
@@ -96,6 +98,21 @@ def test_settings_and_mask_reach_the_editor(sample, fake):
     assert (call.settings.steps, call.settings.sampler, call.settings.negative) == (3, "euler", "rain")
     assert call.settings.randomize_guidance
     assert call.mask.shape == (1, 4, 4)
+
+
+def test_one_empty_mask_among_several_leaves_its_picture_alone(sample, fake):
+    pictures = [picture(0.1), picture(0.2)]
+    edited = sample(image=pictures, mask=[torch.zeros(4, 4), torch.ones(4, 4)], variations=2)
+    assert torch.equal(edited[0], torch.cat([pictures[0]] * 2)) and len(fake.calls) == 1
+    assert read(edited[1]) == [(20, 4, 7), (20, 4, 8)]
+    masks = torch.stack([torch.zeros(4, 4), torch.ones(4, 4)])
+    assert read(sample(image=torch.cat(pictures), mask=masks)[0]) == [(10, 4, 7), (20, 4, 7)]  # the editor holds them
+
+
+def test_an_empty_mask_ends_a_chain_before_its_first_edit(chain, fake, RethinkError):
+    with pytest.raises(RethinkError, match="^mask: is empty"):
+        chain(mask=torch.zeros(1, 64, 64))
+    assert not fake.calls
 
 
 def test_references_are_a_batch_or_a_list_and_the_same_for_every_picture(sample, fake, RethinkError):

@@ -187,6 +187,33 @@ def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, 
     assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
 
 
+def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, results, models, part):
+    save, photos = part("rethink.images").save_image, results.input / "photos"
+    masks = results.input / "masks"
+    for folder in (photos, masks):
+        folder.mkdir()
+    for name in ("a", "b"):
+        save(torch.rand(1, 48, 64, 3), photos / f"{name}.png")
+    white = torch.zeros(1, 48, 64, 3)
+    white[:, 10:30, 10:30] = 1
+    for name in ("A.png", "c.png"):
+        save(white, masks / name)
+    pictures = {"pictures": ["folder"], "folder": ["input/photos"], "masks": ["input/masks"]}
+    _, report = classes["RethinkInverseEditSynthesizer"].execute(
+        {"operation": ["blur"]}, pictures, dataset=["pairs"], pairs=[1], seed=[7]
+    ).result
+    assert "2 pictures: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
+    assert "1 masks fit no picture: c.png." in report
+
+
+def test_one_empty_mask_of_several_leaves_out_its_picture(synthesize, photo):
+    batch = torch.cat([photo, photo.flip(1)])
+    mask = torch.zeros(2, 48, 64)
+    mask[1, 10:30, 10:30] = 1
+    pairs, report = synthesize("blur", image=batch, mask=mask, pairs=1)
+    assert len(list(pairs)) == 1 and "its mask is empty" in report
+
+
 def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthesize, fake, photo):
     mask = torch.zeros(1, 48, 64)
     mask[:, :24] = 1
@@ -214,6 +241,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
         ({"find": "a face"}, "find: needs a thinker"),
         ({"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}}, "blur.strength: expected"),
         ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
+        ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
         ({"folder": "../.."}, "folder: there is no"),
         ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),
         ({"image": picture(size=4)}, "pictures: not one pair could be made"),

@@ -1,11 +1,15 @@
 """The command line, run as its user runs it."""
 
+import contextlib
+import io
 import subprocess
 import sys
 
 import pytest
 import torch
+from PIL import Image
 
+from rethink.__main__ import main
 from rethink.images import load_image, save_image
 from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT
@@ -47,6 +51,41 @@ def test_variations_and_chains_number_their_files(editor, photo, tmp_path):
     chain = tmp_path / "chain.png"
     assert rethink("edit", photo, "a", "b", "--chain", "--editor", editor, "--steps", 1, "-o", chain).returncode == 0
     assert len(list(tmp_path.glob("chain-*.png"))) == 2
+
+
+def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(editor, photo, tmp_path):
+    out = tmp_path / "new" / "folder" / "out.jpg"
+    ran = rethink("edit", photo, "make it red", "--editor", editor, "--steps", 1, "-o", out)
+    assert ran.returncode == 0 and Image.open(out).format == "JPEG"
+
+
+def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, tmp_path):
+    """The editor is not even looked for: what is wrong with it is not said."""
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    (busy / "a.txt").write_text("")
+    mask = tmp_path / "empty.png"
+    save_image(torch.zeros(1, 5, 7, 3), mask)
+    for command, options, why in (
+        ("edit", ["-o", tmp_path], "a folder"), ("edit", ["-o", "out.xyz"], "ending"),
+        ("edit", ["-o", photo / "out.png"], "cannot be written"), ("edit", ["--mask", mask], "--mask: is empty"),
+        ("edit", ["--variations", 2, "-o", busy / "x.psd"], "ending"),
+        ("think", ["-o", busy], "not empty"), ("think", ["-o", photo], "is a file"),
+        ("think", ["-o", photo / "run.html"], "cannot be written"), ("think", ["--mask", mask], "--mask: is empty"),
+    ):  # fmt: skip
+        code, complaint = main_says(command, photo, "make it red", "--editor", "no/such/folder", *options)
+        assert code == 2 and why in complaint, complaint
+    for command in (["demo", "-o", tmp_path], ["caption-edits", photo, tmp_path, "--thinker", "no/such/folder"]):
+        code, complaint = main_says(*command)
+        assert code == 2 and "is a folder" in complaint, complaint
+
+
+def main_says(*arguments):
+    """(exit code, what the error stream says) of a command in this process."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = main([str(argument) for argument in arguments])
+    return code, said.getvalue()
 
 
 @pytest.mark.parametrize(

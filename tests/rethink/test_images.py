@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from rethink.errors import RethinkError, require
-from rethink.images import as_image, as_mask, fit, from_pil, load_image, plan_fit, save_image, to_pil, unfit
+from rethink.images import (
+    as_edit_mask, as_image, as_mask, check_image_target, fit, from_pil, load_image, plan_fit, save_image, to_pil, unfit,
+)  # fmt: skip
 
 
 def picture(height=5, width=7, channels=3):
@@ -154,6 +156,46 @@ def test_saving(tmp_path):
     assert torch.equal(load_image(tmp_path / "saved")[0], pixels)
     with pytest.raises(RethinkError, match="one image"):
         save_image(torch.zeros(2, 2, 2, 3), tmp_path / "two.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("a.png", "PNG"), ("a.JPG", "JPEG"), ("a.jfif", "JPEG"), ("a.webp", "WEBP"), ("a.tiff", "TIFF"), ("a.bmp", "BMP"),
+     ("a.avif", "AVIF"), ("a.jp2", "JPEG2000"), ("a.tga", "TGA"), ("a.ppm", "PPM")],
+)  # fmt: skip
+def test_a_file_holds_what_its_ending_says(tmp_path, name, format):
+    image = torch.linspace(0, 1, 32 * 48).reshape(1, 32, 48, 1).expand(-1, -1, -1, 3)
+    save_image(image, tmp_path / "new" / name)
+    assert Image.open(tmp_path / "new" / name).format == format
+    assert (load_image(tmp_path / "new" / name) - image).abs().mean() < 0.02
+    assert [file.name for file in (tmp_path / "new").iterdir()] == [name]
+
+
+def test_where_no_image_can_be_written_is_said_before_it_is_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.png").mkdir()
+    for path, size, why in (
+        (tmp_path / "a.psd", (8, 8), "ending"), (tmp_path / "a.gif", (8, 8), "ending"),
+        (tmp_path / "folder.png", (8, 8), "a folder"), (tmp_path / "file" / "a.png", (8, 8), "cannot be written"),
+        (tmp_path / f"{'a' * 300}.png", (8, 8), "cannot be written"), (tmp_path / "a\0.png", (8, 8), "no name"),
+        (tmp_path / "a.jpg", (1, 70000), "no room for 70000×1"), (tmp_path / "a.webp", (20000, 8), "no room"),
+        ("/dev/null", (8, 8), "no file"),
+    ):  # fmt: skip
+        with pytest.raises(RethinkError, match=f"^-o: .*{why}"):
+            check_image_target(path, *size, "-o")
+    check_image_target(tmp_path / "new" / "a.png", 1, 70000, "-o")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.png", "new"]
+
+
+def test_a_mask_that_selects_nothing_is_no_mask_for_an_edit():
+    image = torch.zeros(2, 8, 8, 3)
+    assert as_edit_mask(None, image) is None
+    for empty in (torch.zeros(64, 64), torch.zeros(2, 8, 8), torch.full((8, 8), 0.001)):
+        with pytest.raises(RethinkError, match="^--mask: is empty"):
+            as_edit_mask(empty, image, "--mask")
+    one = torch.zeros(2, 8, 8)
+    one[1, 3, 3] = 1
+    assert torch.equal(as_edit_mask(one, image), one)  # the other image is left alone
 
 
 def test_a_missing_package_is_named():

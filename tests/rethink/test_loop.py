@@ -30,6 +30,14 @@ def facts(step):
     return {name: value for name, value in vars(step).items() if name not in times}
 
 
+def test_an_empty_mask_is_said_before_anybody_is_asked():
+    painter, critic = Painter(), thinker(said(9, 9))
+    for rules in ({}, {"start": "polished"}, {"checklist": True}):
+        with pytest.raises(RethinkError, match="^mask: is empty"):
+            think(critic, editor=painter, mask=torch.zeros(1, 64, 64), **rules)
+    assert not painter.calls and not critic.chat.asked
+
+
 def test_every_turn_is_scored_and_the_best_wins_ties_to_the_earlier():
     steps, end = think(thinker(said(3, 9, "b"), said(7, 7, "c"), said(5, 5, "d"), said(7, 7, "e")), turns=4, preserve=0)
     assert [step.score for step in steps] == pytest.approx([27**0.5, 7, 5, 7])

@@ -222,3 +222,21 @@ def test_a_template_that_shows_no_pictures_is_refused(copy):
     (copy / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages[0].role }}"}))
     with pytest.raises(ThinkerError, match="does not take several pictures"):
         answers(load_thinker(copy), ask(picture(1)))
+
+
+@pytest.mark.parametrize("size", [(20, 6000), (6000, 20), (1, 300), (1, 1), (3, 200)])
+def test_ribbons_and_specks_are_looked_at(chat, size):
+    (answer,) = answers(chat, ask(picture(1, *size), source=picture(2, *size)), tokens=1)
+    assert isinstance(answer, str)
+
+
+@pytest.mark.parametrize("name", ["Qwen2VLImageProcessor", "Glm4vImageProcessor", "PixtralImageProcessor", "Idefics3ImageProcessor"])
+def test_what_is_shown_fits_the_processors_of_real_models(name):
+    import transformers
+
+    from rethink.images import to_pil
+    from rethink.thinkers.protocol import shown
+
+    kind = getattr(transformers, f"{name}Pil", None) or getattr(transformers, name)
+    for size in ((20, 6000), (1, 6000), (1, 1)):
+        assert kind()(images=to_pil(shown(picture(0, *size))), return_tensors="pt")["pixel_values"].numel()
