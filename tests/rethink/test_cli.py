@@ -1,7 +1,5 @@
 """The command line, run as its user runs it."""
 
-import contextlib
-import io
 import subprocess
 import sys
 
@@ -59,7 +57,7 @@ def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(editor, ph
     assert ran.returncode == 0 and Image.open(out).format == "JPEG"
 
 
-def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, tmp_path):
+def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, tmp_path, capsys):
     """The editor is not even looked for: what is wrong with it is not said."""
     busy = tmp_path / "busy"
     busy.mkdir()
@@ -73,19 +71,17 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, t
         ("think", ["-o", busy], "not empty"), ("think", ["-o", photo], "is a file"),
         ("think", ["-o", photo / "run.html"], "cannot be written"), ("think", ["--mask", mask], "--mask: is empty"),
     ):  # fmt: skip
-        code, complaint = main_says(command, photo, "make it red", "--editor", "no/such/folder", *options)
+        code, complaint = main_says(capsys, command, photo, "make it red", "--editor", "no/such/folder", *options)
         assert code == 2 and why in complaint, complaint
     for command in (["demo", "-o", tmp_path], ["caption-edits", photo, tmp_path, "--thinker", "no/such/folder"]):
-        code, complaint = main_says(*command)
+        code, complaint = main_says(capsys, *command)
         assert code == 2 and "is a folder" in complaint, complaint
 
 
-def main_says(*arguments):
+def main_says(capsys, *arguments):
     """(exit code, what the error stream says) of a command in this process."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        code = main([str(argument) for argument in arguments])
-    return code, said.getvalue()
+    code = main([str(argument) for argument in arguments])
+    return code, capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
