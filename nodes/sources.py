@@ -131,7 +131,7 @@ def _folder_inputs() -> list[io.Input]:
             "masks",
             options=[folders.NONE, *names],
             default=folders.NONE,
-            tooltip="A folder with masks of the same file names, white where the subject is.",
+            tooltip="A folder with masks of the same file names and any image ending: white where the subject is, or cut out.",
         ),
     ]
 

@@ -166,9 +166,7 @@ def _load_opener(name: str) -> None:
     elif name == "JXL" and name not in Image.OPEN:
         _need("JPEG XL", "pillow_jxl", "pillow-jxl-plugin")
     elif name == "AVIF" and not features.check("avif"):
-        Image.init()
-        if name not in Image.OPEN or not features.check("avif"):
-            _need("AVIF", "pillow_avif", "pillow-avif-plugin")
+        _need("AVIF", "pillow_avif", "pillow-avif-plugin")
 
 
 def _need(what: str, module: str, package: str):
