@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -64,15 +66,16 @@ def read_rgb(source: str | os.PathLike | IO[bytes], longest_side: int = 0) -> np
     Upright, its first frame, its embedded profile brought to sRGB, transparency on white as a viewer shows it, at most
     `longest_side` pixels long (0: as is). Raises RethinkError naming the reason, not the file.
     """
-    image, profile = _open_image(source, longest_side)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_gray(image, profile, longest_side)
-    image = _flattened(image, profile)
-    if longest_side and max(image.size) > longest_side:
-        from PIL.Image import Resampling
+    with _reading():
+        image, profile = _open_image(source, longest_side)
+        if image.mode.startswith("I") or image.mode == "F":
+            return _deep_gray(image, profile, longest_side)
+        image = _flattened(image, profile)
+        if longest_side and max(image.size) > longest_side:
+            from PIL.Image import Resampling
 
-        image.thumbnail((longest_side, longest_side), Resampling.LANCZOS)
-    return np.asarray(image)
+            image.thumbnail((longest_side, longest_side), Resampling.LANCZOS)
+        return np.asarray(image)
 
 
 def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
@@ -81,16 +84,18 @@ def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
     In a cut-out, which is transparent in places, what is opaque is selected; but for a drawing in black and white alone,
     of which only the opaque white is.
     """
-    image, _ = _open_image(source, 0)  # the numbers of a mask are no colors
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_gray(image, b"", 0)
-    if not image.has_transparency_data:
-        return np.asarray(image.convert("L"), np.float32) / 255
-    image = _rgba(image)
-    gray, alpha = (np.asarray(one, np.float32) / 255 for one in (image.convert("RGB").convert("L"), image.getchannel("A")))
-    if alpha.min() == alpha.max() > 0:
-        return gray
-    return gray * alpha if _is_drawn(gray[alpha > 0.5]) else alpha
+    with _reading():
+        image, _ = _open_image(source, 0)  # the numbers of a mask are no colors
+        if image.mode.startswith("I") or image.mode == "F":
+            return _deep_gray(image, b"", 0)
+        if not image.has_transparency_data:
+            return np.asarray(image.convert("L"), np.float32) / 255
+        image = _rgba(image)
+        alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+        gray = np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
+        if alpha.min() == alpha.max() > 0:
+            return gray
+        return gray * alpha if _is_drawn(gray[alpha > 0.5]) else alpha
 
 
 def _is_drawn(gray: np.ndarray) -> bool:
@@ -99,27 +104,33 @@ def _is_drawn(gray: np.ndarray) -> bool:
     return bool(min(black, white) > 0.001 and black + white > 0.98)
 
 
-def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tuple[Image, bytes]:
-    """(the upright first frame, its color profile)."""
-    from PIL import Image
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Within it, whatever a decoder raises is a RethinkError."""
+    from PIL import UnidentifiedImageError
 
     try:
-        data, notes = split_notes(read_file(source))
-        image = _open_as(_format_of(data), data)
-        if image.width * image.height > MOST_PIXELS:
-            raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
-        if image.format not in ("PNG", "JPEG"):
-            notes = _notes_of(image)
-        if longest_side and image.format == "JPEG":  # which is decoded at the smaller size at once
-            image.draft("RGB", (longest_side, longest_side))
-        image.load()
-        return _turned(image, notes.orientation), notes.profile
+        yield
     except RethinkError:
         raise
-    except Image.UnidentifiedImageError as error:  # its own words name an address in memory
+    except UnidentifiedImageError as error:  # its own words name an address in memory
         raise RethinkError("cannot be read as a picture: it is in no format that is known here") from error
-    except Exception as error:  # whatever a decoder raises
+    except Exception as error:
         raise RethinkError(f"cannot be read as a picture: {str(error) or type(error).__name__}") from error
+
+
+def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tuple[Image, bytes]:
+    """(the upright first frame, its color profile)."""
+    data, notes = split_notes(read_file(source))
+    image = _open_as(_format_of(data), data)
+    if image.width * image.height > MOST_PIXELS:
+        raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
+    if image.format not in ("PNG", "JPEG"):
+        notes = _notes_of(image)
+    if longest_side and image.format == "JPEG":  # which is decoded at the smaller size at once
+        image.draft("RGB", (longest_side, longest_side))
+    image.load()
+    return _turned(image, notes.orientation), notes.profile
 
 
 def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:

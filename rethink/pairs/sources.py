@@ -204,7 +204,7 @@ class MaskFolder:
     def _listed(self, folder: str) -> dict[str, list[str]]:
         found = defaultdict(list)
         for place in self._places(folder):
-            for entry in sorted(os.listdir(place)):
+            for entry in _entries(place):
                 if is_image_name(entry) and not entry.startswith("."):
                     found[same_name(os.path.splitext(entry)[0])].append(os.path.join(place, entry))
         return found
@@ -213,11 +213,18 @@ class MaskFolder:
         """The subfolders of this name: in the same spelling, else in any."""
         places = [str(self._root)]
         for part in filter(None, folder.split("/")):
-            inner = [(place, name) for place in places for name in os.listdir(place)]
+            inner = [(place, name) for place in places for name in _entries(place)]
             exact = [os.path.join(place, name) for place, name in inner if name == part]
             other = [os.path.join(place, name) for place, name in inner if same_name(name) == same_name(part)]
-            places = [path for path in exact or sorted(other) if os.path.isdir(path)]
+            places = [path for path in exact or other if os.path.isdir(path)]
         return places
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:  # it may not be looked into: what is in it counts as not there
+        return []
 
 
 MASK_ENDINGS = (".png", ".jpg", ".webp", ".bmp", ".tif")  # which of several goes first

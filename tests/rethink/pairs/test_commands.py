@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from rethink.__main__ import main
 from rethink.pairs import stages, telling
@@ -19,6 +20,7 @@ from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_folder
 from tests.servers import completion, openai_server
 
+from .conftest import drawn
 from .test_filters import clip_folder  # noqa: F401 (a fixture)
 
 
@@ -60,6 +62,19 @@ def test_parameters_boxes_templates_and_a_config_file(folder, tmp_path, capsys):
     assert {pair.parameters["shape"] for pair in pairs} == {"ellipse", "square"}
     assert all("wipe black" in pair.instruction.lower() for pair in pairs)
     assert all("the sky" in pair.instruction for pair in pairs if pair.source == "photo 0.png")
+
+
+def test_masks_and_boxes_that_were_not_used_are_named_before_the_work(folder, tmp_path, capsys):
+    masks, boxes = tmp_path / "masks", tmp_path / "boxes.json"
+    masks.mkdir()
+    for name in ("PHOTO 0.jpeg", "photo 9.png"):
+        Image.fromarray(drawn()).save(masks / name)
+    boxes.write_text(json.dumps({"photo 1": [{"box": [0, 0, 0.5, 0.5]}], "foto 2.png": [{"box": [0, 0, 0.5, 0.5]}]}))
+    options = ["--masks", masks, "--boxes", boxes, "--operations", "blur", "--workers", 1]
+    assert rethink("synthesize", folder, tmp_path / "store", *options) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("6 pictures: 1 with a mask, 1 with boxes, 4 with neither: photo 2.png, photo 3.png, ")
+    assert "1 masks fit no picture: photo 9.png." in said and "or several: foto 2.png." in said
 
 
 def test_an_editor_does_the_inverse(folder, tmp_path):
