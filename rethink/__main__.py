@@ -152,10 +152,12 @@ def run_edit(options) -> int:
     mask = _mask(options, image)
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
     count = len(options.instruction) * options.variations
-    numbered = [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
-    paths = [target] if count == 1 else numbered
-    for path in paths:
-        check_image_target(path, *image.shape[1:3], "-o")
+    check_image_target(target, *image.shape[1:3], "-o")
+    paths = [target]
+    if count > 1:
+        paths = [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
+        for path in paths:
+            check_image_target(path, *image.shape[1:3], "-o")
     editor = _load(options)
     started, results = time.monotonic(), []
     for index, instruction in enumerate(options.instruction):

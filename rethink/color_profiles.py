@@ -56,7 +56,7 @@ def gray_curve(profile: bytes) -> np.ndarray:
     return np.asarray(convert_to_srgb(levels, profile).convert("RGB"))[0, :, 1] / np.float32(255)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
     """None: this profile changes nothing in images of this mode, or cannot be used for them."""
     try:
@@ -96,12 +96,13 @@ def measured_profile(exponent: float, places: list[float] | None) -> bytes:
 
 
 def _matrix_profile(places, exponent: float) -> bytes:
-    """An ICC profile of three primaries and one curve; b"" for primaries that span no colors."""
+    """An ICC profile of three primaries and one curve; b"" for what can be none."""
     try:
         colorants = _colorants(np.array(places, float).reshape(4, 2))
     except (np.linalg.LinAlgError, ZeroDivisionError, FloatingPointError):
         return b""
-    if not np.isfinite(colorants).all() or np.abs(colorants).max() > 100 or exponent > 100:
+    sane = exponent == SRGB_CURVE or 0.3 < exponent < 10
+    if not (sane and np.isfinite(colorants).all() and np.abs(colorants).max() < 100):
         return b""
     if exponent == SRGB_CURVE:
         curve = _tag(b"para", struct.pack(">HH", 3, 0) + _fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))

@@ -65,7 +65,7 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, t
     mask = tmp_path / "empty.png"
     save_image(torch.zeros(1, 5, 7, 3), mask)
     for command, options, why in (
-        ("edit", ["-o", tmp_path], "a folder"), ("edit", ["-o", "out.xyz"], "ending"),
+        ("edit", ["-o", tmp_path], "a folder"), ("edit", ["-o", ".", "--variations", 2], "a folder"), ("edit", ["-o", "out.xyz"], "ending"),
         ("edit", ["-o", photo / "out.png"], "cannot be written"), ("edit", ["--mask", mask], "--mask: is empty"),
         ("edit", ["--variations", 2, "-o", busy / "x.psd"], "ending"),
         ("think", ["-o", busy], "not empty"), ("think", ["-o", photo], "is a file"),

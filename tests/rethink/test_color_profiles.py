@@ -121,6 +121,8 @@ def test_what_png_says_of_colors_without_a_profile():
     assert (read((b"sRGB", b"\0"), adobe) == plain).all()  # which goes first
     assert (read((b"cICP", bytes([1, 13, 0, 1])), adobe) == plain).all()
     assert (read((b"cHRM", bytes(32)), gamma) == plain).all()
+    for nonsense in (0, 1, 2**32 - 1):
+        assert (read((b"gAMA", struct.pack(">I", nonsense))) == plain).all()
     assert (read((b"cICP", bytes([9, 16, 0, 1]))) == plain).all()  # brighter than a screen: nothing is known of it here
     assert np.abs(read(adobe, gamma) - plain.astype(int)).max() > 20
     assert np.abs(read((b"gAMA", struct.pack(">I", 100000))) - encoded(plain / 255) * 255).max() <= 1.5
