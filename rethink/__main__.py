@@ -197,17 +197,21 @@ def run_think(options) -> int:
         trajectory = new_trajectory(folder, source, options.instruction, how)
     run = think_while_edit(
         editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
-        on_step=_progress, **rules,
+        on_step=_progress, on_edits=trajectory.save_edits, **rules,
     )  # fmt: skip
     for trajectory in record(trajectory, run):
         _tell(trajectory)
-    if trajectory.message:
-        print(f"rethink: {trajectory.message}", file=sys.stderr)
-    if trajectory.best is not None:
-        print(folder / trajectory.steps[trajectory.best].file)
     if page:
         write_html(trajectory, page)
         print(page)
+    if trajectory.message:
+        _complain(trajectory.message)
+    if not any(step.score is not None for step in trajectory.steps):
+        _complain(f"no edit was judged; what was made is kept in {folder}")
+        return 1  # without a path that a program could take for a result
+    if not trajectory.best_judged:
+        _complain("the best edit was not judged")
+    print(folder / trajectory.steps[trajectory.best].file)
     return 1 if trajectory.stopped == "failed" else 0
 
 
