@@ -77,7 +77,7 @@ class Live:
     def stepped(self, trajectory: Trajectory) -> None:
         """Tell of the step that was written last."""
         self.trajectory = trajectory
-        self._images = ()
+        self._images, self._previewed = (), time.monotonic()
         index = len(trajectory.steps) - 1
         self._send("step", index=index, step=step_record(trajectory.steps[-1]), best=trajectory.best)
 
@@ -131,7 +131,7 @@ class Live:
             raise Ended(self._order)
         if self._phase != (phase, self.turn):
             self._phase = phase, self.turn
-            self._preview, self._previewed = b"", time.monotonic()
+            self._preview = b""
             self._send("phase", phase=phase, turn=self.turn, images=self._images)
 
     def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.browsers import needs_chromium, shoot
+from tests.comfyui.conftest import read_run
 
 pytestmark = needs_chromium
 
@@ -261,7 +262,7 @@ def ended(server):
     assert entry["status"]["status_str"] == "success", entry["status"]
     runs = [run for output in entry["outputs"].values() for run in output.get("rethink_run", [])]
     assert all(run == runs[0] for run in runs)
-    return json.loads(server.view(runs[0]))
+    return read_run(server, runs[0])
 
 
 def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
