@@ -201,17 +201,19 @@ def run_think(options) -> int:
     )  # fmt: skip
     for trajectory in record(trajectory, run):
         _tell(trajectory)
+    try:
+        trajectory.check_judged()
+    except RethinkError as error:
+        _complain(error)
+    else:
+        if trajectory.message:
+            _complain(trajectory.message)
+        if not trajectory.best_judged:
+            _complain("the result was not judged: the thinker's answers hold no scores")
+        print(folder / trajectory.steps[trajectory.best].file)
     if page:
         write_html(trajectory, page)
         print(page)
-    if trajectory.message:
-        _complain(trajectory.message)
-    if not any(step.score is not None for step in trajectory.steps):
-        _complain(f"no edit was judged; what was made is kept in {folder}")
-        return 1  # without a path that a program could take for a result
-    if not trajectory.best_judged:
-        _complain("the best edit was not judged")
-    print(folder / trajectory.steps[trajectory.best].file)
     return 1 if trajectory.stopped == "failed" else 0
 
 

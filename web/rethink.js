@@ -6,9 +6,10 @@ import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { isOfOpenGraph, onGraphLoaded, remember, remembered, setApart } from "./ownership.mjs";
 import { chooseRun, labels } from "./run_chooser.mjs";
 import { element, setAttribute } from "./viewer/dom.mjs";
+import { troubleOf } from "./viewer/record.mjs";
 import { Steering } from "./viewer/steering.mjs";
 import { Strip } from "./viewer/strip.mjs";
-import { Viewer, firstChoice, summary, troubleOf, viewOf } from "./viewer/viewer.mjs";
+import { Viewer, firstChoice, summary, viewOf } from "./viewer/viewer.mjs";
 import { wrapInThinkLoop, wrapTitle } from "./wrap.mjs";
 
 const LOAD = "RethinkLoadTrajectory";

@@ -11,7 +11,7 @@ const LINE = 16.8;
 const FEWEST = 2; // lines of a prompt
 const LOWEST = 48; // picture, so that what lies on it has room on a banner too
 const LEAD = 24; // characters of a prompt before the first change, where all would leave the change out of sight
-const AT_ONCE = 2; // frames that shall be in sight, however large they grow
+const AT_ONCE = 2.3; // frames that shall be in sight, however large they grow: one sees that it goes on behind two
 const BEYOND = 2; // frames kept ready on either side
 const NOTCH = 32; // of a wheel that counts in lines, to each of them
 const LOOKING = "looking…"; // on an edit that nobody has judged yet
@@ -59,14 +59,15 @@ export class Strip {
 
   /** view: {record, turns, address, pending}, see viewer.mjs. selected: the index of a step. */
   show(view, selected) {
-    const grown = this.#view && view.turns.length > this.#view.turns.length;
+    const framesOf = ({ turns, pending }) => turns.length + Number(Boolean(pending));
+    const grown = this.#view && framesOf(view) > framesOf(this.#view);
     const atEnd = this.#list.scrollLeft + this.#list.clientWidth >= this.#list.scrollWidth - this.#frame;
     if (view.address(view.record.source) !== this.#view?.address(this.#view.record.source)) this.#aspect = null;
     this.#view = view;
     this.#widen();
     for (const [place, frame] of this.#frames) if (frame.dataset.key !== this.#key(place)) this.#drop(place);
     if (selected !== this.#selected) this.select(selected);
-    else if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth;
+    if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth; // who looks at what comes goes on doing so
     this.#draw();
     const preview = this.#track.querySelector(".rt-preview");
     if (preview && view.live?.preview) setAttribute(preview, "src", view.live.preview); // the frame stays: no flicker
@@ -114,7 +115,7 @@ export class Strip {
     if (!this.#list.clientWidth) this.#hidden = true;
     if (!this.#view || !this.#list.clientWidth) return;
     const [height, aspect] = [this.#track.clientHeight - WORDS, this.#aspect ?? 1];
-    const widest = (this.#room() - (AT_ONCE - 1) * GAP) / AT_ONCE;
+    const widest = (this.#room() - Math.floor(AT_ONCE) * GAP) / AT_ONCE;
     const width = Math.round(Math.max(NARROWEST, Math.min(widest, (height - FEWEST * LINE) * aspect)));
     const picture = Math.min(Math.max(LOWEST, width / aspect), height - FEWEST * LINE);
     this.#list.style.setProperty("--frame", `${width}px`);
