@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { isOfOpenGraph, onGraphLoaded, remember, remembered, setApart } from "./ownership.mjs";
-import { chooseRun, labels } from "./run_chooser.mjs";
+import { chooseRun, labels, readRuns } from "./run_chooser.mjs";
 import { element, setAttribute } from "./viewer/dom.mjs";
 import { troubleOf } from "./viewer/record.mjs";
 import { Steering } from "./viewer/steering.mjs";
@@ -245,7 +245,9 @@ function followChoice(node) {
     showChosen(node);
   };
   widget.options.getOptionLabel = (value) => labels.get(value) ?? value;
-  node.addWidget("button", "rethink_choose", "", () => choose(node), { serialize: false }).label = "Choose by picture";
+  readRuns().then(() => node.setDirtyCanvas(true));
+  const button = node.addWidget("button", "rethink_choose", "", () => void choose(node), { serialize: false });
+  Object.assign(button, { label: "Choose by picture", serialize: false });
   setTimeout(() => showChosen(node)); // once a workflow has given it its value
 }
 
@@ -386,8 +388,8 @@ app.registerExtension({
     });
   },
   nodeCreated(node) {
-    if (NODES.includes(node.comfyClass)) addDisplay(node);
     if (node.comfyClass === LOAD) followChoice(node);
+    if (NODES.includes(node.comfyClass)) addDisplay(node);
   },
   beforeConfigureGraph: setApart,
   onNodeOutputsUpdated(outputs) {

@@ -339,7 +339,7 @@ def long_run(server):
     shutil.rmtree(folder)
 
 
-def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, page, long_run):
+def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, long_run, page):
     page.evaluate(LOADED)
     turn(page, 12).wait_for(timeout=30_000)
     strip = page.locator(".rt-node .rt-strip")
@@ -367,7 +367,7 @@ def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(
     shoot(page, f"viewer-larger-{page.canvas_kind}")
 
 
-def test_runs_are_chosen_by_picture_instruction_date_and_score(server, page, long_run):
+def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run, page):
     folders = [long_run.with_name(f"{long_run.name}-{number}") for number in range(3)]
     for turns, folder in enumerate(folders, 2):
         made_up_run(folder, turns=turns)
