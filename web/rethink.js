@@ -245,7 +245,6 @@ function followChoice(node) {
     showChosen(node);
   };
   widget.options.getOptionLabel = (value) => labels.get(value) ?? value;
-  readRuns().then(() => node.setDirtyCanvas(true));
   const button = node.addWidget("button", "rethink_choose", "", () => void choose(node), { serialize: false });
   Object.assign(button, { label: "Choose by picture", serialize: false });
   setTimeout(() => showChosen(node)); // once a workflow has given it its value
@@ -382,6 +381,7 @@ app.registerExtension({
     api.addEventListener("b_preview_with_metadata", ({ detail }) => showNodePreview(detail));
     api.addEventListener("reconnected", findRunning);
     onGraphLoaded(onLoaded);
+    readRuns(); // for nodes that are added by hand
     api.addEventListener("status", () => {
       // Of the queue, and told to every page: a loop may have been cut off.
       if ([...runs.values()].some((run) => run.live)) findRunning();
@@ -391,7 +391,11 @@ app.registerExtension({
     if (node.comfyClass === LOAD) followChoice(node);
     if (NODES.includes(node.comfyClass)) addDisplay(node);
   },
-  beforeConfigureGraph: setApart,
+  async beforeConfigureGraph(workflow) {
+    setApart(workflow);
+    if (JSON.stringify(workflow).includes(LOAD)) await readRuns(); // the list is drawn once, with what is known by then
+  },
+  refreshComboInNodes: readRuns,
   onNodeOutputsUpdated(outputs) {
     for (const [key, output] of Object.entries(outputs)) showOutput(nodeOfOutput(app.rootGraph, key), output);
   },
