@@ -80,7 +80,8 @@ class ThinkWhileEdit(io.ComfyNode):
 
         run = think_while_edit(
             host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
-            steer=live.steer, on_step=on_step, on_edits=live.save_edits, on_token=lambda *_: live.working("thinking"), **vars(rules),
+            steer=live.steer, on_step=on_step, on_edits=live.save_edits,
+            on_token=lambda *_: live.working("thinking"), **vars(rules),
         )  # fmt: skip
         try:
             return outputs_of(follow(live, run))

@@ -146,7 +146,7 @@ def run_shown(trajectory: Trajectory) -> dict:
 def run_names() -> list[str]:
     """The runs that Load Trajectory offers, the newest first."""
     found = folders.result_folders(FILE)
-    return sorted(found, key=lambda name: ((found[name] / FILE).stat().st_mtime_ns, name), reverse=True)
+    return sorted(found, key=lambda name: (_date(found[name]), name), reverse=True)
 
 
 def list_runs() -> list[dict]:
@@ -155,8 +155,16 @@ def list_runs() -> list[dict]:
     return [_summary(name, found[name]) for name in run_names() if name in found]
 
 
+def _date(folder: Path) -> float:
+    """When a run was last written to; 0 for one that has just gone."""
+    try:
+        return (folder / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _summary(name: str, folder: Path) -> dict:
-    about = {"run": name, "date": (folder / FILE).stat().st_mtime}
+    about = {"run": name, "date": _date(folder)}
     try:
         trajectory = load_trajectory(folder)
     except RethinkError as error:
