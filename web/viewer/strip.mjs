@@ -70,7 +70,8 @@ export class Strip {
     if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth; // who looks at what comes goes on doing so
     this.#draw();
     const preview = this.#track.querySelector(".rt-preview");
-    if (preview && view.live?.preview) setAttribute(preview, "src", view.live.preview); // the frame stays: no flicker
+    // The frame stays: no flicker. One after the other: on a busy machine none would come to its end before the next.
+    if (preview?.complete && view.live?.preview) setAttribute(preview, "src", view.live.preview);
   }
 
   select(selected) {
