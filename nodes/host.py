@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from io import BytesIO
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -26,6 +27,7 @@ BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
 ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
+PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
 LINE_SECONDS = 0.5  # between two lines of progress
 
@@ -296,7 +298,9 @@ class Hosted:
 
     def __init__(self, editor):
         self._editor = editor
-        self.name = editor.name
+
+    def __getattr__(self, name: str):  # what needs no weights is the editor's own
+        return getattr(self._editor, name)
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()):
         with on_device(self._editor, images, len(images)):
@@ -348,6 +352,15 @@ def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int
     return report
 
 
+def preview_bytes(images: Tensor) -> bytes:
+    """IMAGE [B, H, W, 3] as one small WebP picture."""
+    picture = to_pil(_sheet(images))[0]
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    stream = BytesIO()
+    picture.save(stream, "WEBP", quality=80, method=0)
+    return stream.getvalue()
+
+
 def on_count() -> Callable[..., None]:
     """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
     bar = comfy.utils.ProgressBar(1)
@@ -390,13 +403,23 @@ def _sheet(images: Tensor) -> Tensor:
 # Messages
 
 
-def send(event: str, data: dict, workflow: str) -> None:
-    """Tell every page: the one that queued the running prompt may be closed, and another show its workflow.
+def send(event: str, data: dict, client: str | None, workflow: str) -> None:
+    """Tell the page that queued a prompt; where it is closed, every page, as another may show its workflow by now.
 
     A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
     """
-    server = PromptServer.instance
-    server.send_sync(event, data, None if workflow else server.client_id)
+    everyone = workflow and not is_connected(client)
+    PromptServer.instance.send_sync(event, data, None if everyone else client)
+
+
+def client_id() -> str | None:
+    """The id of the page or program that queued the prompt which runs now; None where it has not said."""
+    return PromptServer.instance.client_id
+
+
+def is_connected(client: str | None) -> bool:
+    """Whether the page or program of that id listens."""
+    return client in getattr(PromptServer.instance, "sockets", {})
 
 
 def prompt_id() -> str:

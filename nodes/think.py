@@ -76,12 +76,13 @@ class ThinkWhileEdit(io.ComfyNode):
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
 
         def on_step(step, total, preview):
-            live.working("editing")
+            live.editing(step, total, preview)
             bar(live.turn)(step, total, preview)
 
         run = think_while_edit(
             host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
-            steer=live.steer, on_step=on_step, on_token=lambda *_: live.working("thinking"), **vars(rules),
+            steer=live.steer, on_step=on_step, on_edits=live.save_edits,
+            on_token=lambda *_: live.working("thinking"), **vars(rules),
         )  # fmt: skip
         try:
             return outputs_of(follow(live, run))
@@ -204,7 +205,9 @@ def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
 
 
 def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
-    """`run_outputs` of a run that has ended, and its record for the viewer on the node."""
-    if not trajectory.steps and trajectory.stopped == "failed":
-        raise RethinkError(trajectory.message)
+    """`run_outputs` of a run that has ended, and its record for the viewer on the node.
+
+    Raises RethinkError where the thinker failed before it had judged anything.
+    """
+    trajectory.check_judged()
     return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory))

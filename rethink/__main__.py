@@ -207,13 +207,19 @@ def run_think(options) -> int:
         trajectory = new_trajectory(folder, source, options.instruction, how)
     run = think_while_edit(
         editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
-        on_step=_progress, **rules,
+        on_step=_progress, on_edits=trajectory.save_edits, **rules,
     )  # fmt: skip
     for trajectory in record(trajectory, run):
         _tell(trajectory)
-    if trajectory.message:
-        print(f"rethink: {trajectory.message}", file=sys.stderr)
-    if trajectory.best is not None:
+    try:
+        trajectory.check_judged()
+    except RethinkError as error:
+        _complain(error)
+    else:
+        if trajectory.message:
+            _complain(trajectory.message)
+        if not trajectory.best_judged:
+            _complain("the result was not judged: the thinker's answers hold no scores")
         print(folder / trajectory.steps[trajectory.best].file)
     if page:
         write_html(trajectory, page)

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from .errors import RethinkError
@@ -22,6 +23,7 @@ SCHEMA = 1
 FILE = "trajectory.json"
 SOURCE = "source.png"
 STATUSES = ("ok", "repaired", "unparsed", "failed")
+NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as JSON
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Step:
     turn: 1…; candidate: 0… within its turn. prompt: what the editor was told, written by `prompt_by`: "user",
     "thinker" or "human" (a person who stepped in). score: what steps are ranked by, None without one.
     judge: the independent judge's critique, which the score then comes from. demands: what a checklist verified.
-    image: IMAGE [1, H, W, 3] while it is the current step, None once it is in a folder, under the name `file`.
+    image: IMAGE [1, H, W, 3] while it is the current step, None once it is read from a folder. file: its name there, ""
+    before it is written. settings: the sampling that this edit really used, plain JSON values; None where nobody knows.
     """
 
     turn: int
@@ -104,6 +107,7 @@ class Step:
     judge: Critique | None = None
     image: Tensor | None = field(default=None, repr=False)
     file: str = ""
+    settings: dict[str, Any] | None = None
 
 
 def best_of(steps: Sequence[Step]) -> int:
@@ -142,6 +146,18 @@ class Trajectory:
         return best_of(self.steps) if self.steps else None
 
     @property
+    def best_judged(self) -> bool:
+        """Whether the result has a score: what nobody judged is not known to be any good."""
+        return bool(self.steps) and self.steps[self.best].score is not None
+
+    def check_judged(self) -> None:
+        """Raise RethinkError where the thinker failed before any edit had a score: there is nothing to call a result."""
+        if self.stopped != "failed" or any(step.score is not None for step in self.steps):
+            return
+        kept = f" No edit was judged; what was made is kept in {self.folder}." if any(self.folder.glob("turn-*.png")) else ""
+        raise RethinkError(self.message + kept)
+
+    @property
     def source(self) -> Tensor:
         """IMAGE [1, H, W, 3]."""
         return load_image(self.folder / SOURCE)
@@ -150,10 +166,21 @@ class Trajectory:
         """IMAGE [1, H, W, 3] of one step."""
         return load_image(self.folder / step.file)
 
+    def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+        """Write the edits of a turn before they are judged: whatever becomes of the thinker, they are kept.
+
+        images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the files' names.
+        """
+        names = tuple(f"turn-{turn:04d}-{candidate:02d}.png" for candidate in range(len(images)))
+        for name, image, note in zip(names, images.split(1), notes, strict=True):
+            _save_image(image, self.folder / name, note)
+        return names
+
     def with_step(self, step: Step) -> "Trajectory":
-        """Write a step, its picture first; what comes back holds the step without its pixels."""
-        name = f"turn-{step.turn:04d}-{step.candidate:02d}.png"
-        _save_image(step.image, self.folder / name)
+        """Write a step, its picture first where that is not there yet; what comes back holds it without its pixels."""
+        name = step.file or f"turn-{step.turn:04d}-{step.candidate:02d}.png"
+        if not step.file:
+            _save_image(step.image, self.folder / name, note_of(step.prompt, step.seed, step.settings))
         return self._written(steps=(*self.steps, replace(step, image=None, file=name)))
 
     def stopped_by(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
@@ -192,6 +219,7 @@ class Trajectory:
             "options": self.options,
             "steps": [step_record(step) for step in self.steps],
             "best": self.best,
+            "best_judged": self.best_judged,
             "chosen": self.chosen,
             "stopped": self.stopped,
             "message": self.message,
@@ -278,6 +306,11 @@ def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[
         yield trajectory
 
 
+def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """How an edit was made, for the text chunk of its PNG."""
+    return {"prompt": prompt, "seed": seed, "settings": settings}
+
+
 def step_record(step: Step) -> dict[str, Any]:
     """A step as trajectory.json holds it: its fields by their names, all but the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
@@ -299,7 +332,10 @@ def _critique_of(record: dict[str, Any]) -> Critique:
     return Critique(**(record | {"checklist": tuple(Demand(**demand) for demand in record["checklist"])}))
 
 
-def _save_image(image: Tensor, path: Path) -> None:
+def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -> None:
+    info = PngInfo()
+    if note is not None:
+        info.add_text(NOTE, json.dumps(note))
     # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
     with appearing(path) as part:
-        to_pil(image)[0].save(part, format="PNG", compress_level=1)
+        to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

@@ -189,6 +189,18 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     page.wait_for_function("[...document.querySelectorAll('.rethink-card img')].slice(0, 4).every(i => i.naturalWidth)")
     shoot(page, f"pairs-{canvas}-{theme}")
 
+    scale = page.evaluate("app.canvas.ds.scale")
+    cards = page.locator(".rethink-cards")
+    box = cards.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, 200)
+    page.wait_for_function("document.querySelector('.rethink-cards').scrollTop > 0")
+    slider = page.locator(".rethink-plot input").first.bounding_box()
+    page.mouse.move(slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2)
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(300)
+    assert page.evaluate("app.canvas.ds.scale") == scale, "the wheel scrolls the sheet and leaves the canvas alone"
+
     kept = page.inner_text(".rethink-bar:has(.rethink-note) .rethink-summary")
     slider = page.locator(".rethink-plot:has-text('changed') input")
     slider.evaluate("input => { input.value = input.max; input.dispatchEvent(new Event('input')); }")

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.comfyui.conftest import KEY
+from tests.comfyui.conftest import KEY, read_run
 from tests.servers import completion, openai_server
 from tests.thinking import said
 
@@ -53,7 +53,7 @@ def graph(critic, loop, prefix=None, **rules):
 
 def record_of(server, entry):
     (run,) = entry["outputs"]["7"]["rethink_run"]
-    return json.loads(server.view(run))
+    return read_run(server, run)
 
 
 BOTH = pytest.mark.parametrize("loop", [False, True], ids=["node", "loop"])

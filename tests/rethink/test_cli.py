@@ -13,6 +13,7 @@ from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
+from tests.servers import openai_server
 
 
 def rethink(*arguments):
@@ -126,6 +127,7 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
     assert [line[:6] for line in turns[:2]] == ["turn 1", "turn 2"] and "no score" in turns[0]
     best = photo.with_name("my photo-thinking") / "turn-0001-00.png"
     assert turns[2] == str(best) and load_image(best).shape == (1, 50, 70, 3)
+    assert "the result was not judged" in ran.stderr
     assert load_trajectory(best.parent).stopped == "turns"
 
     again = rethink(*how, "--turns", 2)
@@ -136,6 +138,17 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
     assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
     other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
     assert other.returncode == 2 and "another choice of rules" in other.stderr
+
+
+def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--steps", 2, "--model", "m"]
+    with openai_server() as critic:
+        critic.replies = [(400, "it is gone", {})]
+        ran = rethink(*how, "--thinker", critic.url, "-o", photo.with_name("run"))
+    folder = photo.with_name("run")
+    assert ran.returncode == 1 and f"No edit was judged; what was made is kept in {folder}." in ran.stderr
+    assert (folder / "turn-0001-00.png").is_file()
+    assert [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"], "no path that a program takes for a result"
 
 
 def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
