@@ -18,6 +18,7 @@ from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.prompt_to_prompt import Recipe
 from ..rethink.pairs.store import Ledger, PairStore
 from . import folders, host, sockets
+from .boundary import refusal
 from .datasets import LaterClip
 from .editor import MAX_SEED, single
 from .thinker import asked, each_of
@@ -109,6 +110,7 @@ class PromptToPromptPairs(io.ComfyNode):
     def define_schema(cls):
         weights = io.String.Input(
             "weights",
+            optional=True,
             default="",
             placeholder="snowy: 1.5, street: 0.8",
             tooltip="Words of the edited caption that should count more or less, with their factors.",
@@ -200,6 +202,10 @@ class PromptToPromptPairs(io.ComfyNode):
                 io.String.Output("report", tooltip="How many were drawn, given up early, and kept."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, clip: str | list[str] | None = None) -> str | bool:
+        return refusal(folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod
     def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:

@@ -19,6 +19,7 @@ from ..rethink.pairs.questions import criticise
 from ..rethink.pairs.sheet import contact_sheet
 from ..rethink.pairs.store import MANIFEST, Last, PairStore, is_store
 from . import folders, host, review, sockets
+from .boundary import AnyOf, refusal
 from .thinker import asked, each_of
 
 STORE = "pair store"
@@ -84,6 +85,10 @@ class FilterEditPairs(io.ComfyNode):
                 io.String.Output("report", tooltip="How many were kept and rejected, and for which reasons."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, clip: str | None = None) -> str | bool:
+        return clip == folders.NONE or refusal(folders.clip_path, clip)
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
@@ -159,6 +164,7 @@ class SaveEditDataset(io.ComfyNode):
     def define_schema(cls):
         replace = io.Boolean.Input(
             "replace",
+            optional=True,
             default=False,
             tooltip="Write a dataset of this name anew. Off: one that is there is never touched.",
         )
@@ -216,6 +222,7 @@ class LoadEditDataset(io.ComfyNode):
     def define_schema(cls):
         into = io.String.Input(
             "into",
+            optional=True,
             default="imported",
             tooltip="Name of the pair store, within ComfyUI's datasets folder, that it is read into, once.",
         )
@@ -278,7 +285,8 @@ def _dataset_input(holding: str) -> io.Input:
     names = folders.dataset_names(holding) or [folders.NONE]
     return io.Combo.Input(
         "dataset",
-        options=names,
+        optional=True,
+        options=AnyOf(names),
         default=names[0],
         tooltip="A folder in ComfyUI's datasets folder, or in those that extra_model_paths.yaml names under datasets.",
     )

@@ -14,6 +14,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, as_mask
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import host, sockets
+from .boundary import refusal
 
 MAX_SEED = 2**64 - 1
 MAX_VARIATIONS = 64
@@ -78,6 +79,10 @@ class LoadEditor(io.ComfyNode):
             ],
             outputs=[sockets.Editor.Output("editor_out", display_name="editor", tooltip="For the editing nodes.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, editor: str | None = None) -> str | bool:
+        return refusal(host.editor_path, editor)
 
     @classmethod
     def fingerprint_inputs(cls, editor: str, **_) -> Any:

@@ -215,7 +215,7 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
     for name, span in operation.ranges.items():
         if not isinstance(span, Between):
             tip = "Which kind; any: another one for every pair."
-            inputs.append(io.Combo.Input(name, options=[ANY, *span.choices], default=ANY, tooltip=tip))
+            inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
         least, most, what = PARAMETERS[name]
         whole = isinstance(span.low, int)
@@ -225,8 +225,8 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
-                    f"{end}_{name}", display_name=f"{end} {name}", default=default, min=least, max=most, tooltip=tip,
-                    advanced=True, **options,
+                    f"{end}_{name}", optional=True, display_name=f"{end} {name}", default=default, min=least, max=most,
+                    tooltip=tip, advanced=True, **options,
                 )
             )  # fmt: skip
     return inputs
@@ -237,6 +237,7 @@ def _editor_inputs() -> list[io.Input]:
         sockets.Editor.Input("editor", tooltip="From Load Editor."),
         io.String.Input(
             "inverse",
+            optional=True,
             default="",
             multiline=True,
             placeholder="remove the hat",

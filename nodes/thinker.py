@@ -14,6 +14,7 @@ from ..rethink.pairs.workers import at_once
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from . import host, sockets
+from .boundary import AnyOf
 from .editor import seed_input
 from .native_thinker import NativeChat
 
@@ -99,12 +100,14 @@ def _folder_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "folder",
-            options=names,
+            optional=True,
+            options=AnyOf(names),
             default=names[0] if names else None,
             tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
         ),
         io.Combo.Input(
             "dtype",
+            optional=True,
             options=list(DTYPES),
             default="auto",
             tooltip="Number format of the weights. auto takes what this machine computes best.",
@@ -112,6 +115,7 @@ def _folder_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "quantization",
+            optional=True,
             options=list(BITS),
             default="none",
             tooltip="Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
@@ -119,7 +123,8 @@ def _folder_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "template",
-            options=[OWN, *host.template_names()],
+            optional=True,
+            options=AnyOf([OWN, *host.template_names()]),
             default=OWN,
             tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
             "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
@@ -132,21 +137,34 @@ def _server_inputs() -> list[io.Input]:
     return [
         io.String.Input(
             "base_url",
+            optional=True,
             default="http://127.0.0.1:8000/v1",
             tooltip="Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
             "https://generativelanguage.googleapis.com/v1beta/openai.",
         ),
-        io.String.Input("model", default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."),
+        io.String.Input(
+            "model", optional=True, default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."
+        ),
         io.String.Input(
             "key_variable",
+            optional=True,
             default="",
             placeholder="OPENAI_API_KEY",
             tooltip="The NAME of the environment variable with the key, never the key itself: workflows are shared. "
             "Empty for a server that wants none.",
         ),
-        io.Int.Input("timeout", default=120, min=1, max=3600, tooltip="Seconds to wait for one answer.", advanced=True),
+        io.Int.Input(
+            "timeout",
+            optional=True,
+            default=120,
+            min=1,
+            max=3600,
+            tooltip="Seconds to wait for one answer.",
+            advanced=True,
+        ),
         io.Int.Input(
             "retries",
+            optional=True,
             default=4,
             min=0,
             max=20,
@@ -155,6 +173,7 @@ def _server_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "concurrency",
+            optional=True,
             default=4,
             min=1,
             max=64,
