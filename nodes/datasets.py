@@ -61,7 +61,7 @@ class FilterEditPairs(io.ComfyNode):
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
             description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
-            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter"],
+            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter", "critic"],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
@@ -173,7 +173,10 @@ class SaveEditDataset(io.ComfyNode):
             display_name="Save Edit Dataset",
             category="Rethink/Teach",
             description="Saves the accepted pairs in the layout of a trainer, with a README that says which is the target.",
-            search_aliases=["export dataset", "ai-toolkit", "musubi", "diffsynth", "simpletuner", "fal", "webdataset"],
+            search_aliases=[
+                "export dataset", "dataset for lora", "training pairs", "ai-toolkit", "musubi", "diffsynth", "simpletuner",
+                "fal", "webdataset",
+            ],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to save. Rejected ones are left out."),
@@ -213,8 +216,7 @@ class SaveEditDataset(io.ComfyNode):
                     pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
                 )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
-        host.say(report.partition("\n")[0])  # there is no room for more on the node
-        return io.NodeOutput(str(folder), report)
+        return io.NodeOutput(str(folder), report, ui=host.told(report))
 
 
 class LoadEditDataset(io.ComfyNode):
@@ -231,7 +233,8 @@ class LoadEditDataset(io.ComfyNode):
             display_name="Load Edit Dataset",
             category="Rethink/Teach",
             description="Opens a pair store, or reads a dataset in the layout of another tool into one.",
-            search_aliases=["import dataset", "open pairs", "load pairs"],
+            search_aliases=["import dataset", "open pairs", "load pairs", "training pairs", "dataset for lora"],
+            has_intermediate_output=True,
             inputs=[
                 io.DynamicCombo.Input(
                     "format",
@@ -267,8 +270,7 @@ class LoadEditDataset(io.ComfyNode):
                 [f"{imported} pairs read into {store.folder}, {skipped} skipped.",
                  *(f"{count} × {why}" for why, count in kinds_of(r["why"] for r in store.skipped) if skipped)]
             )  # fmt: skip
-        host.say(report)
-        return io.NodeOutput(store, report)
+        return io.NodeOutput(store, report, ui=host.told(report))
 
 
 def _threshold_input(field) -> io.Input:

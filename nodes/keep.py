@@ -21,6 +21,7 @@ class KeepUnchangedPixels(io.ComfyNode):
                 "align",
                 "register",
                 "colour drift",
+                "color match",
                 "paste back",
                 "change mask",
             ],

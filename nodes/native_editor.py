@@ -278,6 +278,8 @@ class EditorFromModel(io.ComfyNode):
                 "cosxl",
                 "gguf",
                 "native editor",
+                "kontext edit",
+                "image edit",
             ],
             inputs=[
                 io.Model.Input(

@@ -6,12 +6,13 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rethink.editors.protocol import Settings
+from ..rethink.editors.used import used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_mask
 from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
-from .editor import seed_input, settings_inputs
+from .editor import NOTES, seed_input, settings_inputs
 from .live import Live, begin, failures, follow
 from .thinker import accept_inputs
 from .trajectory import results, shown
@@ -27,9 +28,9 @@ class ThinkWhileEdit(io.ComfyNode):
             display_name="Think While Edit",
             category="Rethink/Think",
             description="Edits, looks at the result, rewrites the prompt and edits again, until the edit is right.",
-            search_aliases=["editthinker", "critique", "refine", "self correct", "agent", "edit loop"],
+            search_aliases=["editthinker", "critique", "critic", "judge", "refine", "reflection", "self correct", "agent", "edit loop"],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            hidden=[*NOTES, io.Hidden.dynprompt],
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor."),
                 thinker_input(),
@@ -70,7 +71,9 @@ class ThinkWhileEdit(io.ComfyNode):
         settings = Settings(**inputs)
         source = checked_source(image, instruction)
         area = None if mask is None else as_mask(mask, source)
-        how = options_of(rules, settings, editor.name, thinker, judge, area)
+        how = options_of(rules, settings, editor.name, thinker, judge, area) | {"used": used_settings(editor, settings)}
+        host.note_in_pictures(cls.hidden, how["used"] | {"instructions": [instruction], "seeds": [seed]})
+        strange = host.warning_of("editor", editor.name, source)
         trajectory, done = begin(prefix, source, instruction, how, rules.candidates, resume)
         live = Live(host.display_id(cls.hidden), trajectory, pause=pause)
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
@@ -84,7 +87,7 @@ class ThinkWhileEdit(io.ComfyNode):
             steer=live.steer, on_step=on_step, on_token=lambda *_: live.working("thinking"), **vars(rules),
         )  # fmt: skip
         try:
-            return outputs_of(follow(live, run))
+            return outputs_of(follow(live, run), strange or host.warning_of("thinker", thinker.chat.name, source))
         finally:
             host.forget(thinker, judge)
 
@@ -203,8 +206,8 @@ def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
     return Rules(accept=accept, **given, **more)
 
 
-def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
-    """`run_outputs` of a run that has ended, and its record for the viewer on the node."""
+def outputs_of(trajectory: Trajectory, warning: str = "") -> io.NodeOutput:
+    """`run_outputs` of a run that has ended, its record for the viewer on the node, and what to say beside."""
     if not trajectory.steps and trajectory.stopped == "failed":
         raise RethinkError(trajectory.message)
-    return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory))
+    return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory) | host.told(warning))

@@ -13,6 +13,7 @@ from ..rethink.pairs.descriptions import Each
 from ..rethink.pairs.workers import at_once
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
+from ..rethink.trajectory import Step
 from . import host, sockets
 from .boundary import AnyOf
 from .editor import seed_input
@@ -29,7 +30,10 @@ class LoadThinker(io.ComfyNode):
             display_name="Load Thinker",
             category="Rethink/Think",
             description="A vision-language model that judges edits and writes better prompts.",
-            search_aliases=["editthinker", "critic", "vlm", "qwen3-vl", "ollama", "vllm", "openai", "load critic"],
+            search_aliases=[
+                "editthinker", "critic", "vlm", "load vlm", "vision model", "judge", "qwen3-vl", "ollama", "vllm", "openai",
+                "load critic",
+            ],
             inputs=[
                 io.DynamicCombo.Input(
                     "backend",
@@ -191,7 +195,8 @@ class CritiqueEdit(io.ComfyNode):
             display_name="Critique Edit",
             category="Rethink/Think",
             description="Has an edit judged once: scores, reasons, and the prompt to try next.",
-            search_aliases=["judge", "score edit", "critic", "rate", "evaluate"],
+            search_aliases=["judge", "score edit", "critic", "rate", "evaluate", "reflection"],
+            has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
                 io.Image.Input("source", tooltip="The picture before the edit."),
@@ -208,7 +213,7 @@ class CritiqueEdit(io.ComfyNode):
                     default="",
                     tooltip="What the editor was told, where that is not the instruction itself.",
                 ),
-                seed_input("For a thinker whose temperature is not 0."),
+                seed_input("For a thinker whose temperature is not 0. Another one asks again.", "fixed"),
                 *accept_inputs(),
             ],
             outputs=[
@@ -248,7 +253,16 @@ class CritiqueEdit(io.ComfyNode):
             [critique.reasoning for critique in critiques],
             [critique.next_prompt or told.prompt for critique in critiques],
             [is_accepted(step, rules) for step in steps],
+            ui=host.told(host.warning_of("thinker", thinker.chat.name, source), *_words_of(steps, rules)),
         )
+
+
+def _words_of(steps: list[Step], rules: Rules) -> Iterator[str]:
+    """What the node shows of its verdicts, a paragraph an edit."""
+    for number, step in enumerate(steps, 1):
+        critique, good = step.critique, "accepted" if is_accepted(step, rules) else "not accepted"
+        head = f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
+        yield "\n".join(filter(None, (head, critique.reasoning, f"Next: {critique.next_prompt}" * bool(critique.next_prompt))))
 
 
 def _look_for_cancel(*_) -> None:

@@ -53,6 +53,8 @@ class Folder:
         for name, folder in (("images", self.root), ("masks", self.masks)):
             if folder is not None and not folder.is_dir():
                 raise RethinkError(f"{name}: there is no folder {folder}.")
+        if next(iter(self), None) is None:
+            raise RethinkError(f"images: {self.root} holds no picture; put some into it, or choose another folder.")
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         """Sources in a fixed order, and (name, reason) for picture files that must not be read."""

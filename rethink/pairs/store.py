@@ -6,6 +6,7 @@
       skipped.jsonl      what was left out, and why
       spots.jsonl        where a thinker saw what in which source
       drawn.jsonl        captions whose candidates were drawn, and what became of them
+      seeds.jsonl        with which seeds which work was begun
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
 
@@ -255,6 +256,7 @@ class PairStore:
         self.skipped = Ledger(self.folder / "skipped.jsonl")
         self.spots = Ledger(self.folder / "spots.jsonl")
         self.drawn = Ledger(self.folder / "drawn.jsonl")
+        self.seeds = Ledger(self.folder / "seeds.jsonl")
         self.scores = Ledger(self.folder / "scores.jsonl")
         self.verdicts = Ledger(self.folder / "verdicts.jsonl")
         self._ids: set[str] = set()
@@ -281,7 +283,7 @@ class PairStore:
         Raises RethinkError when another run holds it, the folder cannot be made, or a newer version has written to it.
         """
         with locked(self.folder / LOCK, self.folder):
-            for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts):
+            for ledger in (self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts):
                 ledger.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
                 with suppress(PermissionError):  # the last picture of a killed run's worker, which is just ending

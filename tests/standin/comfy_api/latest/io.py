@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from types import SimpleNamespace
 
 _SPELLING = {"dynamic_prompts": "dynamicPrompts"}
 
@@ -108,6 +109,8 @@ class NodeOutput:
 
 
 class ComfyNode:
+    hidden = SimpleNamespace(unique_id=None, prompt=None, extra_pnginfo=None, dynprompt=None)  # of a node that is called directly
+
     @classmethod
     def describe(cls):
         """What /object_info says about the node, as far as the tests look at it."""
