@@ -15,7 +15,7 @@ def used_settings(editor: Any, settings: Settings) -> dict[str, Any]:
     defaults = editor.defaults
     full = settings.resolved(defaults)
     used = {"editor": editor.name, "steps": full.steps, "text_guidance": full.text_guidance}
-    if defaults.image_guidance not in (0, 1) or settings.image_guidance:  # else there is none, or it changes nothing
+    if editor.family.guides_by_image:
         used["image_guidance"] = full.image_guidance
     if defaults.strength:
         used["strength"] = full.strength
