@@ -3,7 +3,7 @@ import { app } from "../../scripts/app.js";
 import { onOutput } from "./outputs.mjs";
 import { element } from "./viewer/dom.mjs";
 
-const [LINE, EDGE] = [17, 14]; // pixels
+const [LINE, EDGE] = [17, 34]; // pixels: of a line, and around them all
 const MOST = 8; // lines that are seen without scrolling
 const PROGRESS = "$$node-text-preview"; // ComfyUI's own line, which told how the run went on
 
