@@ -87,7 +87,9 @@ class ThinkWhileEdit(io.ComfyNode):
             steer=live.steer, on_step=on_step, on_token=lambda *_: live.working("thinking"), **vars(rules),
         )  # fmt: skip
         try:
-            return outputs_of(follow(live, run), strange or host.warning_of("thinker", thinker.chat.name, source))
+            outputs = outputs_of(follow(live, run))
+            outputs.ui |= host.told(strange or host.warning_of("thinker", thinker.chat.name, source))
+            return outputs
         finally:
             host.forget(thinker, judge)
 
@@ -206,8 +208,8 @@ def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
     return Rules(accept=accept, **given, **more)
 
 
-def outputs_of(trajectory: Trajectory, warning: str = "") -> io.NodeOutput:
-    """`run_outputs` of a run that has ended, its record for the viewer on the node, and what to say beside."""
+def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
+    """`run_outputs` of a run that has ended, and its record for the viewer on the node."""
     if not trajectory.steps and trajectory.stopped == "failed":
         raise RethinkError(trajectory.message)
-    return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory) | host.told(warning))
+    return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory))
