@@ -43,11 +43,11 @@ def adapt(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The node, whose `execute` and `fingerprint_inputs` now see whole choices and raise NodeErrors."""
     for name in ("execute", "fingerprint_inputs"):
         if name in vars(node):
-            setattr(node, name, classmethod(_adapted(vars(node)[name].__func__)))
+            setattr(node, name, classmethod(_adapt_call(vars(node)[name].__func__)))
     return node
 
 
-def _adapted(call: Callable[..., Any]) -> Callable[..., Any]:
+def _adapt_call(call: Callable[..., Any]) -> Callable[..., Any]:
     parameters = list(signature(call).parameters.values())[1:]
     required = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
 
@@ -55,9 +55,9 @@ def _adapted(call: Callable[..., Any]) -> Callable[..., Any]:
     def adapted(cls, *args, **inputs):
         inputs = dict(zip((parameter.name for parameter in parameters), args)) | inputs
         try:
-            return call(cls, **_completed(cls, inputs, [name for name in required if name not in inputs]))
+            return call(cls, **_complete_choices(cls, inputs, [name for name in required if name not in inputs]))
         except RethinkError as error:
-            sentence = _named(cls.define_schema().node_id, str(error), inputs)
+            sentence = _name_inputs(cls.define_schema().node_id, str(error), inputs)
             raise NodeError(sentence).with_traceback(error.__traceback__) from error.__cause__
 
     return adapted
@@ -68,7 +68,7 @@ def is_choice(name: str, value: Any) -> bool:
     return isinstance(value, dict) and name in value
 
 
-def _completed(cls: type[io.ComfyNode], inputs: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+def _complete_choices(cls: type[io.ComfyNode], inputs: dict[str, Any], missing: list[str]) -> dict[str, Any]:
     """The inputs, where ComfyUI has put None for what was not sent of a choice with the defaults instead.
 
     Raises RethinkError for a choice that was not made: ComfyUI drops it, and what belongs to it.
@@ -80,10 +80,10 @@ def _completed(cls: type[io.ComfyNode], inputs: dict[str, Any], missing: list[st
         if name in choices:
             keys = ", ".join(option.key for option in choices[name].options)
             raise RethinkError(f"{name}: is missing, or none of its choices; send one of {keys}.")
-    return {name: _filled(choices[name], inputs[name]) if name in choices else inputs[name] for name in inputs}
+    return {name: _fill_choice(choices[name], inputs[name]) if name in choices else inputs[name] for name in inputs}
 
 
-def _filled(choice: io.DynamicCombo.Input, sent: Mapping[str, Any]) -> dict[str, Any]:
+def _fill_choice(choice: io.DynamicCombo.Input, sent: Mapping[str, Any]) -> dict[str, Any]:
     key = sent[choice.id]
     in_list = isinstance(key, list)  # as a node that takes lists is given everything
     option = next(option for option in choice.options if option.key == (key[0] if in_list else key))
@@ -92,7 +92,7 @@ def _filled(choice: io.DynamicCombo.Input, sent: Mapping[str, Any]) -> dict[str,
     return {name: defaults.get(name) if value is None else value for name, value in sent.items()}
 
 
-def _named(node: str, sentence: str, inputs: Mapping[str, Any]) -> str:
+def _name_inputs(node: str, sentence: str, inputs: Mapping[str, Any]) -> str:
     """The sentence, its first word being the name under which the input is sent."""
     name, colon, rest = sentence.partition(":")
     name = NAMES.get(node, {}).get(name, name)

@@ -105,7 +105,7 @@ class CaptionToEdit(io.ComfyNode):
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")
         columns = ([r[name] for r in found.values()] for name in ("caption", "edit", "output"))
-        return io.NodeOutput(*columns, report, ui=host.told(report))
+        return io.NodeOutput(*columns, report, ui=host.show_text(report))
 
 
 class PromptToPromptPairs(io.ComfyNode):
@@ -245,7 +245,7 @@ class PromptToPromptPairs(io.ComfyNode):
         report = "\n".join([_told(tally, [r["why"] for r in store.skipped if r["source"] in groups]), *others])
         if not made.only:
             raise RethinkError(f"candidates: not one was kept; lower the thresholds, or draw more. {report}")
-        return io.NodeOutput(made, report, ui=host.told(report))
+        return io.NodeOutput(made, report, ui=host.show_text(report))
 
 
 @dataclass(frozen=True, kw_only=True)

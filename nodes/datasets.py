@@ -216,7 +216,7 @@ class SaveEditDataset(io.ComfyNode):
                     pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written")
                 )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
-        return io.NodeOutput(str(folder), report, ui=host.told(report))
+        return io.NodeOutput(str(folder), report, ui=host.show_text(report))
 
 
 class LoadEditDataset(io.ComfyNode):
@@ -270,7 +270,9 @@ class LoadEditDataset(io.ComfyNode):
                 [f"{imported} pairs read into {store.folder}, {skipped} skipped.",
                  *(f"{count} × {why}" for why, count in kinds_of(r["why"] for r in store.skipped) if skipped)]
             )  # fmt: skip
-        return io.NodeOutput(store, report, ui=host.told(report))
+        if next(iter(store), None) is None:
+            raise RethinkError(f"dataset: there is no pair in it. {report}")
+        return io.NodeOutput(store, report, ui=host.show_text(report))
 
 
 def _threshold_input(field) -> io.Input:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..rethink.editors.protocol import OnStep, Settings
 from ..rethink.editors.quantizing import QUANTIZERS
 from ..rethink.editors.samplers import SAMPLERS
-from ..rethink.editors.used import summary_of, used_settings
+from ..rethink.editors.used import summarize, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, as_mask
 from ..rethink.tiny import LEVELS, render, sample_task
@@ -172,8 +172,8 @@ class SampleEdit(io.ComfyNode):
             edited += _edit(editor, picture, instructions, seeds, settings, area, on_step, others)
         used = used_settings(editor, settings)
         host.note_in_pictures(cls.hidden, used | {"instructions": list(instruction), "seeds": seeds})
-        strange = next(filter(None, (host.warning_of("editor", editor.name, picture) for picture in images)), "")
-        return io.NodeOutput(edited, ui=host.told(strange, summary_of(used)))
+        strange = next(filter(None, (host.warn_of_strangers("editor", editor.name, picture) for picture in images)), "")
+        return io.NodeOutput(edited, ui=host.show_text(strange, summarize(used)))
 
 
 class EditChain(io.ComfyNode):
@@ -225,7 +225,7 @@ class EditChain(io.ComfyNode):
         shown, used = torch.cat(steps), used_settings(editor, settings)
         seeds = [_seeds(seed + index, 1)[0] for index in range(len(lines))]
         host.note_in_pictures(cls.hidden, used | {"instructions": lines, "seeds": seeds})
-        said = host.told(host.warning_of("editor", editor.name, steps[0]), summary_of(used))
+        said = host.show_text(host.warn_of_strangers("editor", editor.name, steps[0]), summarize(used))
         return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
 
 

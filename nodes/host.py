@@ -377,7 +377,7 @@ def say(line: str) -> None:
         server.send_progress_text(line, context.node_id, server.client_id)
 
 
-def told(*lines: str) -> dict[str, list[str]]:
+def show_text(*lines: str) -> dict[str, list[str]]:
     """What a node shows in words when it has run, also after a reload: a part of its `ui`. Empty lines say nothing."""
     return {"rethink_text": ["\n".join(filter(None, lines))]}
 
@@ -396,14 +396,14 @@ def note_in_pictures(hidden, used: Any) -> None:
         node["_meta"] = node.get("_meta", {}) | {"rethink": used}
 
 
-def warning_of(kind: str, name: str, images: Tensor) -> str:
+def warn_of_strangers(kind: str, name: str, images: Tensor) -> str:
     """What to say before a model works on pictures that it does not know; "" where there is nothing to say.
 
     kind: "editor" or "thinker". name: the model's, as it was chosen. Only the built-in ones know so little.
     """
     if name.split(" + ")[0] != BUILT_IN:  # a LoRA over it stands behind
         return ""
-    from ..rethink.tiny.strangers import warning_of as about
+    from ..rethink.tiny.strangers import warn_of_strangers as about
 
     return about(kind, images)
 

@@ -182,7 +182,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         if not made.only:
             raise RethinkError("\n".join(["pictures: not one pair could be made.", *_reasons(made, sources)]))
         report = "\n".join([_summary(made, done), *others, *(_reasons(made, sources) if done.skipped else ())])
-        return io.NodeOutput(made, report, ui=host.told(report))
+        return io.NodeOutput(made, report, ui=host.show_text(report))
 
 
 class Watched:

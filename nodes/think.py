@@ -73,7 +73,7 @@ class ThinkWhileEdit(io.ComfyNode):
         area = None if mask is None else as_mask(mask, source)
         how = options_of(rules, settings, editor.name, thinker, judge, area) | {"used": used_settings(editor, settings)}
         host.note_in_pictures(cls.hidden, how["used"] | {"instructions": [instruction], "seeds": [seed]})
-        strange = host.warning_of("editor", editor.name, source)
+        strange = host.warn_of_strangers("editor", editor.name, source)
         trajectory, done = begin(prefix, source, instruction, how, rules.candidates, resume)
         live = Live(host.display_id(cls.hidden), trajectory, pause=pause)
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
@@ -88,7 +88,7 @@ class ThinkWhileEdit(io.ComfyNode):
         )  # fmt: skip
         try:
             outputs = outputs_of(follow(live, run))
-            outputs.ui |= host.told(strange or host.warning_of("thinker", thinker.chat.name, source))
+            outputs.ui |= host.show_text(strange or host.warn_of_strangers("thinker", thinker.chat.name, source))
             return outputs
         finally:
             host.forget(thinker, judge)

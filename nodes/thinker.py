@@ -253,7 +253,7 @@ class CritiqueEdit(io.ComfyNode):
             [critique.reasoning for critique in critiques],
             [critique.next_prompt or told.prompt for critique in critiques],
             [is_accepted(step, rules) for step in steps],
-            ui=host.told(host.warning_of("thinker", thinker.chat.name, source), *_words_of(steps, rules)),
+            ui=host.show_text(host.warn_of_strangers("thinker", thinker.chat.name, source), *_words_of(steps, rules)),
         )
 
 

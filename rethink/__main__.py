@@ -149,7 +149,7 @@ def run_edit(options) -> int:
     if options.variations < 1:
         raise RethinkError(f"--variations must be at least 1, not {options.variations}.")
     image = load_image(options.image)
-    _warn_of_strangers("editor", options.editor, image)
+    _print_warning("editor", options.editor, image)
     editor = _load(options)
     mask = load_image(options.mask)[..., 0] if options.mask else None
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
@@ -179,7 +179,7 @@ def run_think(options) -> int:
 
     image = load_image(options.image)
     for kind, model in (("editor", options.editor), ("thinker", options.thinker)):
-        _warn_of_strangers(kind, model, image)
+        _print_warning(kind, model, image)
     names = ("turns", "candidates", "accept", "patience", "start", "base", "checklist", "preserve", "seed")
     rules = {name: getattr(options, name) for name in names}
     settings, editor = _settings(options), _load(options)
@@ -262,12 +262,12 @@ def _load(options):
     )
 
 
-def _warn_of_strangers(kind: str, model: str, image) -> None:
+def _print_warning(kind: str, model: str, image) -> None:
     """Say so where a built-in model does not know such pictures."""
     if model == "built-in":
-        from .tiny.strangers import warning_of
+        from .tiny.strangers import warn_of_strangers
 
-        if warning := warning_of(kind, image):
+        if warning := warn_of_strangers(kind, image):
             print(f"rethink: {warning}", file=sys.stderr)
 
 

@@ -23,7 +23,7 @@ def used_settings(editor: Any, settings: Settings) -> dict[str, Any]:
     return used | {name: getattr(full, name) for name in own if getattr(full, name) != getattr(Settings, name)}
 
 
-def summary_of(used: dict[str, Any]) -> str:
+def summarize(used: dict[str, Any]) -> str:
     """`used_settings` as a line for people: “20 steps · text guidance 7.5 · image guidance 1.5”."""
     spread = " ± 20 % by seed" if used.get("randomize_guidance") else ""
     parts = [f"{used['steps']} steps"]

@@ -22,7 +22,7 @@ def are_scenes(images: Tensor) -> Tensor:
     return torch.stack(shares) >= SHARE
 
 
-def warning_of(model: str, images: Tensor) -> str:
+def warn_of_strangers(model: str, images: Tensor) -> str:
     """What to say before a built-in model ("editor", "thinker") works on pictures; "" where all are of its world."""
     if bool(are_scenes(images).all()):
         return ""

@@ -35,7 +35,7 @@ def test_defaults_take_the_place_of_what_was_left_out(classes, models):
 
 
 def test_a_node_that_takes_lists_gets_its_defaults_in_lists(part, models):
-    filled = part("nodes.boundary")._completed(
+    filled = part("nodes.boundary")._complete_choices(
         part("nodes.synthesis").InverseEditSynthesizer, {"operation": {"operation": ["cover"], "shape": None}}, []
     )
     assert filled == {"operation": {"operation": ["cover"], "shape": ["any"]}}

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from rethink.tiny.scene import render, sample_scene
-from rethink.tiny.strangers import are_scenes, warning_of
+from rethink.tiny.strangers import are_scenes, warn_of_strangers
 from tests.rethink.keep.pictures import photograph
 
 
@@ -37,7 +37,7 @@ def test_plain_black_and_white_are_strangers():
 
 def test_the_warning_says_which_model_and_what_to_do():
     scene = render([sample_scene(Random(0))])
-    assert warning_of("editor", scene) == ""
+    assert warn_of_strangers("editor", scene) == ""
     both = torch.cat([scene, photograph(0, 128, 128)])
-    assert warning_of("editor", both).startswith("The built-in editor knows the pictures of Built-in Scene alone")
-    assert "Load another thinker" in warning_of("thinker", both)
+    assert warn_of_strangers("editor", both).startswith("The built-in editor knows the pictures of Built-in Scene alone")
+    assert "Load another thinker" in warn_of_strangers("thinker", both)
