@@ -39,7 +39,7 @@ def page(request, server, browser):
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(server.address)
-    page.wait_for_function(READY, timeout=60_000)
+    page.wait_for_function(READY, timeout=180_000)
     page.wait_for_timeout(500)
     yield page
     assert page.problems == []
@@ -117,7 +117,7 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
     )
     page.keyboard.press(".")
     page.evaluate("app.queuePrompt(0)")
-    page.wait_for_function(f"({TEXTS})().length === 2", timeout=60_000)
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
     page.wait_for_timeout(800)
     shoot(page, f"words-{page.canvas_kind}")
     said = sorted(page.evaluate(TEXTS))
@@ -129,14 +129,14 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
     assert notes["editor"] == "built-in" and notes["steps"] == 4 and notes["text_guidance"] > 0
 
     page.reload()
-    page.wait_for_function(READY, timeout=60_000)
-    page.wait_for_function(f"({TEXTS})().length === 2", timeout=30_000)
+    page.wait_for_function(READY, timeout=180_000)
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=60_000)
     assert sorted(page.evaluate(TEXTS)) == said
     scene = "app.graph.nodes.find((node) => node.type === 'RethinkScene')"
     page.evaluate(f"{scene}.widgets.find(({{name}}) => name === 'seed').value -= 1")  # it counts up after every run
     page.evaluate("document.querySelectorAll('.rethink-text').forEach((text) => text.textContent = '')")
     page.evaluate("app.queuePrompt(0)")
-    page.wait_for_function(f"({TEXTS})().length === 2", timeout=60_000)
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
     assert sorted(page.evaluate(TEXTS)) == said, "nothing was computed, and everything is said again"
 
 
@@ -160,7 +160,7 @@ def test_the_built_in_editor_says_on_the_node_that_it_does_not_know_a_photograph
     )
     page.keyboard.press(".")
     page.evaluate("app.queuePrompt(0)")
-    page.wait_for_function(f"({TEXTS})().length === 1", timeout=60_000)
+    page.wait_for_function(f"({TEXTS})().length === 1", timeout=180_000)
     page.wait_for_timeout(800)
     shoot(page, f"words-{page.canvas_kind}-photograph")
     assert page.evaluate(TEXTS)[0].startswith("The built-in editor knows the pictures of Built-in Scene alone")
