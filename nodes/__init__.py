@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension
 
 from . import live, review, trajectory
+from .boundary import adapt
 from .caption_pairs import CaptionToEdit, PromptToPromptPairs
 from .datasets import FilterEditPairs, LoadEditDataset, PreviewPairs, SaveEditDataset
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
@@ -22,6 +23,8 @@ NODES = [
     InverseEditSynthesizer, CaptionToEdit, PromptToPromptPairs,
     FilterEditPairs, PreviewPairs, SaveEditDataset, LoadEditDataset,
 ]  # fmt: skip
+for node in NODES:
+    adapt(node)
 
 
 class RethinkExtension(ComfyExtension):

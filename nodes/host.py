@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.cli_args
@@ -387,6 +388,37 @@ def say(line: str) -> None:
     if context is not None:
         server = PromptServer.instance
         server.send_progress_text(line, context.node_id, server.client_id)
+
+
+def show_text(*lines: str) -> dict[str, list[str]]:
+    """What a node shows in words when it has run, also after a reload: a part of its `ui`. Empty lines say nothing."""
+    return {"rethink_text": ["\n".join(filter(None, lines))]}
+
+
+def note_in_pictures(hidden, used: Any) -> None:
+    """Have what a node has used written into every PNG that the run still saves, under “rethink” and the node's id.
+
+    A prompt from a program brings no such notes: there it stands with the node, in what ComfyUI writes of the prompt.
+    hidden: of a node that asked for the hidden unique_id, prompt and extra_pnginfo.
+    """
+    if isinstance(hidden.extra_pnginfo, dict):
+        notes = hidden.extra_pnginfo.get("rethink") or {}
+        hidden.extra_pnginfo["rethink"] = notes | {hidden.unique_id: used}
+    elif hidden.unique_id in (hidden.prompt or {}):
+        node = hidden.prompt[hidden.unique_id]
+        node["_meta"] = node.get("_meta", {}) | {"rethink": used}
+
+
+def warn_of_strangers(kind: str, name: str, images: Tensor) -> str:
+    """What to say before a model works on pictures that it does not know; "" where there is nothing to say.
+
+    kind: "editor" or "thinker". name: the model's, as it was chosen. Only the built-in ones know so little.
+    """
+    if name.split(" + ")[0] != BUILT_IN:  # a LoRA over it stands behind
+        return ""
+    from ..rethink.tiny.strangers import warn_of_strangers as about
+
+    return about(kind, images)
 
 
 def _sheet(images: Tensor) -> Tensor:

@@ -286,6 +286,8 @@ class EditorFromModel(io.ComfyNode):
                 "cosxl",
                 "gguf",
                 "native editor",
+                "kontext edit",
+                "image edit",
             ],
             inputs=[
                 io.Model.Input(

@@ -67,7 +67,7 @@ class ThinkLoopOpen(io.ComfyNode):
             display_name="Think Loop Open",
             category="Rethink/Think",
             description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
-            search_aliases=["while loop", "agent", "editthinker", "refine any workflow", "loop start"],
+            search_aliases=["while loop", "agent", "editthinker", "refine", "refine any workflow", "reflection", "loop start"],
             not_idempotent=True,
             is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all pictures of a list
             accept_all_inputs=True,  # copies are given what goes from one pass to the next

@@ -10,6 +10,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.trajectory import FILE, SOURCE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import write_html
 from . import folders, host, sockets
+from .boundary import refusal
 
 PAGE = "trajectory.html"
 
@@ -96,6 +97,10 @@ class LoadTrajectory(io.ComfyNode):
                 io.String.Output("prompt", tooltip="The prompt that made the best edit."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, run: str | None = None) -> str | bool:
+        return refusal(_folder, run)
 
     @classmethod
     def fingerprint_inputs(cls, run: str):
@@ -196,5 +201,7 @@ def _trajectory_input(tooltip: str) -> io.Input:
 def _folder(run: str) -> Path:
     folder = folders.result_folders(FILE).get(run)
     if folder is None:
-        raise RethinkError(f"run: there is no “{run}”; choose one from the list.")
+        raise RethinkError(
+            f"run: there is no “{run}”; copy the run's folder into ComfyUI's input folder, then choose it from the list."
+        )
     return folder

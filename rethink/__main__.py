@@ -149,6 +149,7 @@ def run_edit(options) -> int:
     if options.variations < 1:
         raise RethinkError(f"--variations must be at least 1, not {options.variations}.")
     image = load_image(options.image)
+    _print_warning("editor", options.editor, image)
     mask = _mask(options, image)
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
     count = len(options.instruction) * options.variations
@@ -191,6 +192,8 @@ def run_think(options) -> int:
         check_target(page, "-o")
     if not options.resume:
         check_new_folder(folder)
+    for kind, model in (("editor", options.editor), ("thinker", options.thinker)):
+        _print_warning(kind, model, image)
     names = ("turns", "candidates", "accept", "patience", "start", "base", "checklist", "preserve", "seed")
     rules = {name: getattr(options, name) for name in names}
     settings, editor = _settings(options), _load(options)
@@ -282,6 +285,15 @@ def _load(options):
     return load_editor(
         path, dtype=options.dtype, device=options.device, offload=options.offload, tokenizer=options.tokenizer
     )
+
+
+def _print_warning(kind: str, model: str, image) -> None:
+    """Say so where a built-in model does not know such pictures."""
+    if model == "built-in":
+        from .tiny.strangers import warn_of_strangers
+
+        if warning := warn_of_strangers(kind, image):
+            print(f"rethink: {warning}", file=sys.stderr)
 
 
 def _progress(step: int, total: int, preview) -> None:

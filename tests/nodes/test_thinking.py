@@ -620,7 +620,7 @@ def test_two_hundred_turns_keep_no_pictures_and_send_none(think, make_thinker, l
     ("inputs", "sentence"),
     [
         ({"instruction": "  "}, "instruction: is empty"),
-        ({"source": SOURCE.repeat(2, 1, 1, 1)}, "source: one image"),
+        ({"source": SOURCE.repeat(2, 1, 1, 1)}, "image: one image"),
         ({"prefix": "../outside/x"}, "prefix: “../outside/x” leads out"),
     ],
 )
@@ -659,6 +659,18 @@ def test_critique_says_everything_once_for_every_picture(critique, make_thinker)
     edited = torch.cat([SOURCE, torch.zeros_like(SOURCE)])
     answers = critique(make_thinker(said(9, 8, "a", "Why."), said(9, 8.5, "")), edited, "told")
     assert answers == ([9, 9], [8, 8.5], ["Why.", "I see."], ["a", "told"], [False, True])  # the first changed nothing
+
+
+def test_critique_shows_its_scores_and_words_on_itself_and_asks_again_for_another_seed_alone(classes, make_thinker):
+    edited = torch.cat([SOURCE, torch.zeros_like(SOURCE)])
+    node = classes["RethinkCritiqueEdit"].execute(
+        make_thinker(said(9, 8, "a", "Why."), said(9, 8.5, "")), SOURCE, edited, "make it red", 0
+    )
+    assert node.ui["rethink_text"] == [
+        "1: semantic 9 · quality 8 · not accepted\nWhy.\nNext: a\n2: semantic 9 · quality 8.5 · accepted\nI see."
+    ]
+    seed = classes["RethinkCritiqueEdit"].describe()["input"]["required"]["seed"][1]
+    assert seed["control_after_generate"] == "fixed"
 
 
 def test_a_critique_without_scores_is_an_error_and_no_score(critique, make_thinker, part, RethinkError):
@@ -717,7 +729,7 @@ def test_comfyui_models_are_asked_in_their_own_language(load, critique, kind):
     [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one picture"), ("T5", "sees no pictures")],
 )
 def test_encoders_that_cannot_criticize_are_refused_with_the_reason(load, RethinkError, kind, reason):
-    with pytest.raises(RethinkError, match=f"^clip: cannot think: .*{reason}.*; load Qwen3-VL"):
+    with pytest.raises(RethinkError, match=f"^backend.clip: cannot think: .*{reason}.*; load Qwen3-VL"):
         load(backend={"backend": "ComfyUI model", "clip": Clip(kind)})
 
 
@@ -763,7 +775,7 @@ def test_choices_are_validated(classes, models):
 
     assert errors(backend="built-in") == []
     assert errors(backend="telepathy")
-    assert any("backend.base_url: missing" in error for error in errors(backend="server"))
+    assert errors(backend="ComfyUI model") == ["backend.clip: missing"] and errors(backend="server") == []
     assert errors(**{"backend": "built-in", "backend.base_url": "http://x"})
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from rethink.__main__ import main
 from rethink.images import load_image, save_image
+from rethink.tiny import EDITOR_FOLDER, render, sample_task
 from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
@@ -157,3 +158,13 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, phot
         "--model", "m", "--key-variable", "sk-planted-0123", "-o", photo.with_name("run"),
     )  # fmt: skip
     assert ran.returncode == 2 and "key_variable: give the NAME" in ran.stderr and "planted" not in ran.stderr
+
+
+@pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
+def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(photo, tmp_path):
+    strange = rethink("edit", photo, "make it red", "--steps", 1)
+    assert strange.returncode == 0 and "The built-in editor knows the pictures of Built-in Scene alone" in strange.stderr
+    task = sample_task(0)
+    save_image(render([task.source]), tmp_path / "scene.png")
+    known = rethink("edit", tmp_path / "scene.png", task.instruction)
+    assert known.returncode == 0 and "knows" not in known.stderr
