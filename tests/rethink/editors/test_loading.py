@@ -128,7 +128,7 @@ def test_damaged_configurations(folder, file):
 
 
 def test_unknown_pipelines_are_named(folder):
-    for name in ("KolorsPipeline", ["custom", "Class"], None):
+    for name in ("KolorsPipeline", ["KolorsPipeline"], None):
         (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
         with pytest.raises(RethinkError, match="not supported.*StableDiffusionInstructPix2PixPipeline"):
             load_editor(folder)
@@ -144,12 +144,18 @@ def test_an_index_without_a_unet(folder, value):
 
 def test_code_in_the_folder_is_not_run(folder):
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["surprise", "UNet"]}))
-    (folder / "unet" / "surprise.py").write_text("raise SystemExit('run!')")
-    with pytest.raises(RethinkError, match="code of its own"):
+    code = folder / "unet" / "diffusers.py"  # which diffusers 0.35 takes before its own module
+    code.write_text("raise SystemExit('run!')")
+    with pytest.raises(RethinkError, match="unet/diffusers.py is code.*remove the .py files"):
         load_editor(folder)
-    (folder / "model_index.json").write_text(json.dumps({**index, "extra": ["surprise", "Extra"]}))
-    shutil.copytree(folder / "unet", folder / "extra")
+    code.unlink()
+    wrong = {"unet": ["surprise", "U"], "extra": ["surprise", "E"], "vae": ["a/../b", "C"], "_class_name": ["mine", "C"]}
+    for part, entry in wrong.items():
+        (folder / "model_index.json").write_text(json.dumps({**index, part: entry}))
+        with pytest.raises(RethinkError, match=f"code of its own for {part} "):
+            load_editor(folder)
+    safety = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}  # as the published folders have
+    (folder / "model_index.json").write_text(json.dumps(index | safety))
     assert edit(load_editor(folder)).std() > 0
 
 
