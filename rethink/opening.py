@@ -135,26 +135,27 @@ def snapshot_of(folder: Path) -> Path:
     """Where the model is: the folder itself, or within a folder of the hub's cache (models--owner--name) the snapshot that
     refs/main names, or else the newest."""
     snapshots = folder / "snapshots"
-    if not folder.name.startswith("models--") or not snapshots.is_dir():
+    if not snapshots.is_dir() or not _is_cached(folder):
         return folder
     try:
         main = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         main = ""
-    if main and Path(main).name == main and (snapshots / main).is_dir():
-        return snapshots / main
-    return max((path for path in snapshots.iterdir() if path.is_dir()), key=_age, default=folder)
-
-
-def _age(folder: Path) -> tuple[int, str]:
-    return folder.stat().st_mtime_ns, folder.name
+    found = {path.name: path for path in snapshots.iterdir() if path.is_dir()}
+    return found.get(main) or max(found.values(), key=lambda path: (path.stat().st_mtime_ns, path.name), default=folder)
 
 
 def model_name(path: Path) -> str:
-    """What the model in a folder is called: “owner/name” where it is a snapshot in the hub's cache."""
-    if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
+    """What the model in a folder is called: “owner/name” in the hub's cache, where folders have the names of commits."""
+    if path.parent.name == "snapshots" and _is_cached(path.parent.parent):
         path = path.parent.parent
-    return path.name.removeprefix("models--").replace("--", "/") if path.name.startswith("models--") else path.name
+    cached = path.name.removeprefix("models--")
+    return path.name if cached == path.name else cached.replace("--", "/")
+
+
+def _is_cached(folder: Path) -> bool:
+    """Whether it is a model's folder in the hub's cache, or a link to one."""
+    return os.path.basename(os.path.realpath(folder)).startswith("models--")
 
 
 def read_json(name: str, file: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 The libraries open what does not fit without an error: what is missing stays random or empty, what is unknown is dropped.
 """
 
-import json
 import logging
+import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,9 @@ STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # wha
 PREFERRED = ("", "fp32", "fp16", "bf16", "ema", "non_ema")  # of several variants; the plain one first
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)  # what models compute in
 
-# Tensors that many files hold and no model needs (a pattern of names → why), for all, and by the class that leaves them.
+# Tensors that many files hold and nothing needs (a pattern of names → why): in all files, in those of a class, and in
+# checkpoints that hold a whole pipeline.
+CHECKPOINT = "checkpoint"
 HARMLESS: dict[str, dict[str, str]] = {
     "": {
         r"(^|\.)position_ids$": "0, 1, 2, …, which models count themselves by now",
@@ -33,14 +36,23 @@ HARMLESS: dict[str, dict[str, str]] = {
         r"^(model\.)?mtp\.": "a draft of the tokens after the next, to be faster with",
     },
     "CLIPTextModel": {
-        r"^(vision_model|visual_projection|text_projection)\.": "the rest of a CLIPModel",
-        r"^logit_scale$": "the rest of a CLIPModel",
+        r"^(text_model\.)?(vision_model|visual_projection|text_projection)(\.|$)": "the rest of a CLIPModel",
+        r"^(text_model\.)?logit_scale$": "the rest of a CLIPModel",
     },
     "CLIPTextModelWithProjection": {
         r"^(vision_model|visual_projection)\.": "the rest of a CLIPModel",
         r"^logit_scale$": "the rest of a CLIPModel",
     },
     "T5EncoderModel": {r"^decoder\.": "the other half of a T5"},
+    CHECKPOINT: {
+        r"^model_ema\.": "the average of the weights over their training, beside the weights",
+        r"^(betas|logvar|lvlb_weights|(sqrt_|log_)?(recip(m1)?_|one_minus_)?alphas_cumprod(_prev)?|posterior_\w+)$": "the "
+        "noise schedule, which is Stable Diffusion's own",
+        r"^first_stage_model\.(loss|model_ema)\.": "what judged the VAE in training, and its average",
+        r"^(optimizer|lr_scheduler|callbacks|loops)\w*(\.|$)|^(global_step|epoch|iteration)$": "the state of a training",
+        r"^cond_stage_model\.(logit_scale|text_projection)": "the rest of a CLIPModel",
+        r"^(safety_checker|embedding_manager)\.": "parts that judge the results, or words that were taught",
+    },
 }
 _OF_QUANTIZATION = r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format)$|\.quant_state\."
 
@@ -89,7 +101,7 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
     check_files(name, *weights.files(name))
     for file, tensors in weights.files(name).items():
         if lacking := tensors - tensor_names(name, file):
-            raise RethinkError(f"{name}: {file} lacks {_some(lacking)}, which {weights.file.name} lists; download it again.")
+            raise RethinkError(f"{name}: {file} lacks {some_of(lacking)}, which {weights.file.name} lists; download it again.")
     return weights
 
 
@@ -112,7 +124,8 @@ def open_model(
 ) -> nn.Module:
     """A model from its folder, by the `from_pretrained` of its class (or of an Auto class) `kind`, filled by its weights.
 
-    dtype: of its weights; None: the library's choice. what: it is called in errors, if not by its class. options: further ones of `from_pretrained`.
+    dtype: of its weights; None: the library's choice. what: it is called in errors, if not by its class.
+    options: further ones of `from_pretrained`.
     Raises RethinkError for weights that are missing or damaged, lack a parameter, or hold a tensor that has no place.
     """
     check_files(name, folder / "config.json")
@@ -147,24 +160,30 @@ def open_model(
 def _as_named_today(name: str, folder: Path, weights: Weights, stem: str) -> Iterator[tuple[Path, str | None]]:
     """(a folder, a variant) in which every version of the libraries finds the weights.
 
-    Indices of variants have had several names: such a one is written anew, under the plain name and in a passing folder,
-    and leads to the files where they are.
+    The index of a variant has had several names. One under an older name is written anew under the plain one, in a passing
+    folder of links to what belongs to it.
     """
-    if not weights.is_index or not weights.variant:
+    today = f"{stem}.safetensors.index.{weights.variant}.json"
+    if not weights.is_index or not weights.variant or weights.file.name == today:
         yield folder, weights.variant or None
         return
     with tempfile.TemporaryDirectory(prefix="rethink-") as passing:
         place = Path(passing)
-        for file in ("config.json", "generation_config.json"):
-            if (folder / file).is_file():
-                (place / file).write_bytes((folder / file).read_bytes())
-        files = weights.files(name)
-        index = {
-            "metadata": {"total_size": sum(file.stat().st_size for file in files)},
-            "weight_map": {tensor: str(file.absolute()) for file, tensors in files.items() for tensor in tensors},
-        }
-        (place / f"{stem}.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+        configs = [file for name in ("config.json", "generation_config.json") if (file := folder / name).is_file()]
+        try:
+            for file in (*configs, *weights.files(name)):
+                _link(file.absolute(), place / file.name)
+            shutil.copyfile(weights.file, place / f"{stem}.safetensors.index.json")
+        except OSError as error:
+            raise RethinkError(f"{name}: {weights.file} has a name of older days; rename it to {today}.") from error
         yield place, None
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        place.symlink_to(file)
+    except OSError:  # Windows lets few people do so
+        os.link(file, place)
 
 
 def check_filled(name: str, source: Path, model: nn.Module, missing: Iterable[str], unused: Iterable[str]) -> None:
@@ -175,10 +194,10 @@ def check_filled(name: str, source: Path, model: nn.Module, missing: Iterable[st
     places = model.state_dict()
     empty = {key for key, tensor in places.items() if isinstance(tensor, torch.Tensor) and tensor.is_meta}
     parameters = {key for key, _ in model.named_parameters()}
-    missing = {key for key in missing if key in parameters or not _is_harmless(key, model)} | empty
-    unused = {key for key in unused if not _is_harmless(key, model)}
-    faults = [f"lacks {_some(missing)}"] if missing else []
-    faults += [f"holds {_some(unused)}, which has no place there"] if unused else []
+    missing = {key for key in missing if key in parameters or not _needless(key, model)} | empty
+    unused = {key for key in unused if not _needless(key, model)}
+    faults = [f"lacks {some_of(missing)}"] if missing else []
+    faults += [f"holds {some_of(unused)}, which has no place there"] if unused else []
     if faults:
         raise RethinkError(
             f"{name}: {source} is no whole {type(model).__name__}: it {' and '.join(faults)}; download it again, or get "
@@ -186,14 +205,16 @@ def check_filled(name: str, source: Path, model: nn.Module, missing: Iterable[st
         )
 
 
-def _is_harmless(key: str, model: nn.Module) -> bool:
-    patterns = [*HARMLESS[""], *HARMLESS.get(type(model).__name__, {})]
-    if hasattr(model, "hf_quantizer"):
-        patterns.append(_OF_QUANTIZATION)
-    return any(re.search(pattern, key) for pattern in patterns)
+def _needless(key: str, model: nn.Module) -> bool:
+    return needless(key, type(model).__name__) or (hasattr(model, "hf_quantizer") and bool(re.search(_OF_QUANTIZATION, key)))
 
 
-def _some(names: Iterable[str]) -> str:
+def needless(key: str, kind: str) -> bool:
+    """Whether a tensor is one that nothing needs, in a file of `kind`: a row of HARMLESS."""
+    return any(re.search(pattern, key) for pattern in (*HARMLESS[""], *HARMLESS.get(kind, {})))
+
+
+def some_of(names: Iterable[str]) -> str:
     """The first of some names of tensors, and how many more there are."""
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first

@@ -9,6 +9,7 @@ import torch
 from ..errors import RethinkError, require
 from ..opening import check_data, known_device, model_name, read_json, snapshot_of
 from ..weights import open_model, shortened
+from .templates import check_template, find_template
 from .transformers_chat import GridReader, ProcessorReader, TransformersChat
 
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -58,22 +59,13 @@ def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any
     in_a_grid = hasattr(getattr(model, "model", None), "get_rope_index") and hasattr(model.config, "image_token_id")
     if not in_a_grid:
         processor = AutoProcessor.from_pretrained(str(folder), **local)
+        check_template(folder, processor.chat_template or processor.tokenizer.chat_template)
         return ProcessorReader(processor), processor.tokenizer
     tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
-    template = tokenizer.chat_template or _old_template(folder)
-    if template is None:
-        raise ValueError("it has no chat template")
+    template = find_template(folder, tokenizer)
+    check_template(folder, template)
     images = AutoImageProcessor.from_pretrained(str(folder), **local)
     return GridReader(tokenizer, images, model.config.image_token_id, template), tokenizer
-
-
-def _old_template(folder: Path) -> str | None:
-    """Where processors keep their template: transformers 5 in chat_template.jinja, 4 in chat_template.json."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    if (folder / "chat_template.json").is_file():
-        return read_json("thinker", folder / "chat_template.json").get("chat_template")
-    return None
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:

@@ -312,7 +312,7 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
     refused({"down_blocks.0.weight": torch.zeros(1)}, "one part of a diffusers folder")
     refused({"lora_unet_down.alpha": torch.zeros(1)}, "is a LoRA")
     missing = "model.diffusion_model.middle_block.0.in_layers.0.bias"
-    refused({key: w for key, w in weights.items() if key != missing}, "not hold a whole UNet2DCond.*mid_block")
+    refused({key: w for key, w in weights.items() if key != missing}, "no whole UNet2DCond.*lacks mid_block")
     for prefix in (
         "model.diffusion_model.input",
         "first_stage_model.encoder",
