@@ -186,7 +186,7 @@ def cut(file):
         (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "config.json").write_text("[]"), "JSON object"),
         (lambda f: (f / "config.json").write_text('{"model_type": "nobody"}'), "cannot be opened as a model that sees"),
-        (lambda f: (f / "config.json").write_text('{"auto_map": {}}'), "code of its own"),
+        (lambda f: (f / "config.json").write_text('{"auto_map": {"AutoModel": "a.B"}}'), "code of its own"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: cut(f / "model.safetensors"), "damaged or incomplete"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "pickles"),
