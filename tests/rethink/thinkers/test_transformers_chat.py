@@ -190,7 +190,7 @@ def cut(file):
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: cut(f / "model.safetensors"), "damaged or incomplete"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "pickles"),
-        (lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": []}'), "lists no files of weights"),
+        (lambda f: (f / "model.safetensors").rename(f / "model.safetensors.index.json"), "index.json cannot be read"),
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda f: (f / "preprocessor_config.json").unlink(), "cannot be opened"),
         (shutil.rmtree, "is no folder"),
