@@ -120,16 +120,24 @@ def _listed(folder: Path, stem: str) -> Iterator[Weights]:
 
 
 def open_model(
-    name: str, folder: Path, library: str, kind: Any, dtype: torch.dtype | None = None, *, what: str = "", **options
+    name: str,
+    folder: Path,
+    library: str,
+    kind: Any,
+    dtype: torch.dtype | None = None,
+    *,
+    weights: Weights | None = None,
+    what: str = "",
+    **options,
 ) -> nn.Module:
     """A model from its folder, by the `from_pretrained` of its class (or of an Auto class) `kind`, filled by its weights.
 
-    dtype: of its weights; None: the library's choice. what: it is called in errors, if not by its class.
-    options: further ones of `from_pretrained`.
+    dtype: of its weights; None: the library's choice. weights: where they were found already. what: it is called in errors,
+    if not by its class. options: further ones of `from_pretrained`.
     Raises RethinkError for weights that are missing or damaged, lack a parameter, or hold a tensor that has no place.
     """
     check_files(name, folder / "config.json")
-    weights = find_weights(name, folder, library)
+    weights = weights or find_weights(name, folder, library)
     if dtype is not None:
         options |= dtype_argument(library, dtype)
     if library == "transformers":

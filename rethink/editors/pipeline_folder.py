@@ -51,17 +51,20 @@ def open_pipeline(
     """
     parts = _parts(name, folder, index, pipeline_class)
     models = {part: kind for part, entry in parts.items() if (kind := _model_class(name, folder / part, *entry))}
+    weights = {}
     for part, (library, class_name) in parts.items():  # all of them before the first is opened, which takes long
         if part in models:
             check_files(name, folder / part / "config.json")
-            find_weights(name, folder / part, library)
+            weights[part] = find_weights(name, folder / part, library)
         else:
             _check_part(name, folder / part, class_name)
     takes = inspect.signature(pipeline_class.__init__).parameters
     unused = {part: value for part, value in _without().items() if part in takes}
     configs = quantization(quantize, {part: parts[part][0] for part in models}, dtype)
     opened = {
-        part: open_model(name, folder / part, parts[part][0], kind, dtype, **configs.get(part, {}))
+        part: open_model(
+            name, folder / part, parts[part][0], kind, dtype, weights=weights[part], **configs.get(part, {})
+        )
         for part, kind in models.items()
     }
     try:

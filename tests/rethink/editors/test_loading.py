@@ -326,6 +326,21 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
         load_editor(file, tokenizer=tokenizer)
 
 
+def test_every_tensor_of_a_checkpoint_is_used_or_known_to_be_needless(checkpoint, tokenizer, tmp_path):
+    weights, file = load_file(checkpoint[2]), tmp_path / "model.safetensors"
+    needless = (
+        "model_ema.decay", "betas", "alphas_cumprod_prev", "sqrt_one_minus_alphas_cumprod", "posterior_variance",
+        "first_stage_model.loss.logvar", "cond_stage_model.transformer.text_model.embeddings.position_ids", "global_step",
+        "cond_stage_model.logit_scale", "optimizer.state.0", "sqrt_recipm1_alphas_cumprod",
+    )  # fmt: skip
+    save_file(weights | {key: torch.zeros(2) for key in needless}, file)
+    assert edit(load_editor(file, tokenizer=tokenizer)).std() > 0
+    for prefix in ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "control_model.", ""):
+        save_file(weights | {f"{prefix}v_pred": torch.zeros(2)}, file)
+        with pytest.raises(RethinkError, match=f"model.safetensors (holds|is no whole .* holds) {prefix}.*v_pred"):
+            load_editor(file, tokenizer=tokenizer)
+
+
 def test_the_shapes_of_stable_diffusion_1_give_its_configuration(tokenizer):
     """The configurations of the released models, from tensors that have a shape and nothing else."""
     import diffusers
