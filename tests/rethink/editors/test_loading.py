@@ -337,7 +337,7 @@ def test_every_tensor_of_a_checkpoint_is_used_or_known_to_be_needless(checkpoint
     assert edit(load_editor(file, tokenizer=tokenizer)).std() > 0
     for prefix in ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "control_model.", ""):
         save_file(weights | {f"{prefix}v_pred": torch.zeros(2)}, file)
-        with pytest.raises(RethinkError, match=f"model.safetensors (holds|is no whole .* holds) {prefix}.*v_pred"):
+        with pytest.raises(RethinkError, match="model.safetensors (holds|is no whole .* holds) .*v_pred"):
             load_editor(file, tokenizer=tokenizer)
 
 
