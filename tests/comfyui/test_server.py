@@ -69,7 +69,7 @@ def test_links_and_hub_folders_are_listed_and_open(server, prompt, tmp_path):
         (models / "LLM" / "linked").symlink_to(THINKER_FOLDER, target_is_directory=True)
     except OSError:
         pytest.skip("this system lets nobody make links")
-    assert "models--owner--name" not in json.dumps(server.json("/object_info"))
+    assert "models--owner--name" not in json.dumps(server.json("/object_info/RethinkLoadEditor"))
     sampler = next(key for key, entry in prompt.items() if entry["class_type"] == "RethinkSampleEdit")
     loader, _ = prompt[sampler]["inputs"]["editor"]
     folder = {"folder": "linked", "dtype": "auto", "quantization": "none", "template": "Rethink's own"}
