@@ -7,6 +7,7 @@ import folder_paths
 
 from ..rethink.errors import RethinkError
 from .host import BUILT_IN
+from .model_folders import find_folders
 
 NONE = "none"
 LONGEST = 200  # bytes of a folder's name; systems have 255, and some is needed while it is written
@@ -117,10 +118,9 @@ def clip_path(name: str) -> Path:
 def _clip_folders() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for kind in ("clip_vision", "text_encoders"):
-        for base in map(Path, folder_paths.get_folder_paths(kind)):
-            for config in base.glob("*/config.json"):
-                if '"CLIPModel"' in config.read_text(encoding="utf-8", errors="replace"):
-                    found.setdefault(config.parent.name, config.parent)
+        for name, folder in find_folders(kind, "config.json").items():
+            if '"CLIPModel"' in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
+                found.setdefault(name, folder)
     return found
 
 

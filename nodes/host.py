@@ -23,6 +23,8 @@ from torch import Tensor
 
 from ..rethink.errors import OutOfMemory, RethinkError
 from ..rethink.images import to_pil
+from ..rethink.opening import model_files
+from .model_folders import find_folders
 
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
@@ -40,34 +42,28 @@ folder_paths.add_model_folder_path("LLM", os.path.join(folder_paths.models_dir, 
 
 def editor_names() -> list[str]:
     """What Load Editor offers: the built-in editor, diffusers folders, single .safetensors files of checkpoints."""
-    files = [name.replace(os.sep, "/") for name in folder_paths.get_filename_list("checkpoints")]
-    return [BUILT_IN, *sorted(_diffusers_folders()), *filter(_is_safetensors, files)]
+    return [BUILT_IN, *find_folders("diffusers", "model_index.json"), *_safetensors("checkpoints")]
 
 
 def editor_path(name: str) -> Path:
-    """Where an editor of `editor_names` lies.
-
-    Raises RethinkError for any other name, and for one that a link leads out of the model folders.
-    """
+    """Where an editor of `editor_names` lies. Raises RethinkError for any other name."""
     if name == BUILT_IN:
         from ..rethink.tiny import EDITOR_FOLDER
 
         return EDITOR_FOLDER
-    path = None
-    kind = "checkpoints" if _is_safetensors(str(name)) else "diffusers"
-    if name in editor_names():  # and so nothing that climbs out with ".." or names a path of its own
-        path = folder_paths.get_full_path(kind, name) if kind == "checkpoints" else _diffusers_folders()[name]
+    # Looked up among what is there, so that no name climbs out with ".." or is a path of its own.
+    path = find_folders("diffusers", "model_index.json").get(name) or _safetensors("checkpoints").get(name)
     if path is None:
         raise RethinkError(
             f"editor: there is no “{name}” in ComfyUI's model folders; put a diffusers folder into models/diffusers or "
             "a .safetensors file into models/checkpoints, then choose it from the list."
         )
-    return _within(kind, Path(path), "editor")
+    return path
 
 
 def thinker_names() -> list[str]:
-    """The transformers folders in models/LLM, those one level down as “owner/name”."""
-    return sorted(_folders("LLM", "config.json"))
+    """The transformers folders in models/LLM, those further down as “owner/name”."""
+    return list(find_folders("LLM", "config.json"))
 
 
 def thinker_path(name: str) -> Path:
@@ -76,18 +72,18 @@ def thinker_path(name: str) -> Path:
         from ..rethink.tiny import THINKER_FOLDER
 
         return THINKER_FOLDER
-    path = _folders("LLM", "config.json").get(name)
+    path = find_folders("LLM", "config.json").get(name)
     if path is None:
         raise RethinkError(
             f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a model that sees "
             "into models/LLM, then choose it from the list."
         )
-    return _within("LLM", path, "folder")
+    return path
 
 
 def template_names() -> list[str]:
     """The .txt files within the folders of thinkers, as “thinker/file.txt”."""
-    folders = _folders("LLM", "config.json")
+    folders = find_folders("LLM", "config.json")
     return sorted(f"{name}/{file.name}" for name, folder in folders.items() for file in folder.glob("*.txt"))
 
 
@@ -99,58 +95,36 @@ def template_text(name: str) -> str:
         )
     thinker, _, file = name.rpartition("/")
     try:
-        return _within("LLM", thinker_path(thinker) / file, "template").read_text(encoding="utf-8")
+        return (thinker_path(thinker) / file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RethinkError(f"template: {name} cannot be read: {error}") from error
 
 
 def lora_names() -> list[str]:
     """The .safetensors files of models/loras."""
-    files = (name.replace(os.sep, "/") for name in folder_paths.get_filename_list("loras"))
-    return [name for name in files if _is_safetensors(name)]
+    return list(_safetensors("loras"))
 
 
 def lora_path(name: str) -> Path:
     """Where a LoRA of `lora_names` lies, or RethinkError."""
-    path = folder_paths.get_full_path("loras", name) if name in lora_names() else None
+    path = _safetensors("loras").get(name)
     if path is None:
         raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
-    return _within("loras", Path(path), "lora")
+    return path
 
 
 def stamp(path: Path) -> tuple[int, int]:
     """Changes whenever a file of the model at `path` does: (newest modification in nanoseconds, bytes in all)."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    files = [path] if path.is_file() else [file for file in model_files(path) if file.is_file()]
     stats = [file.stat() for file in files]
     return max((s.st_mtime_ns for s in stats), default=0), sum(s.st_size for s in stats)
 
 
-def _diffusers_folders() -> dict[str, Path]:
-    return _folders("diffusers", "model_index.json")
-
-
-def _folders(kind: str, index: str) -> dict[str, Path]:
-    """Name → folder of everything of a kind that has the file `index`, those one level down as “owner/name”."""
-    found: dict[str, Path] = {}
-    for base in map(Path, folder_paths.get_folder_paths(kind)):
-        for pattern in (f"*/{index}", f"*/*/{index}"):
-            for file in base.glob(pattern):
-                found.setdefault(file.parent.relative_to(base).as_posix(), file.parent)
-    return found
-
-
-def _within(kind: str, path: Path, name: str) -> Path:
-    """The path, or RethinkError where a link leads out of the model folders of that kind."""
-    if not any(folder_paths.is_within_directory(base, str(path)) for base in folder_paths.get_folder_paths(kind)):
-        raise RethinkError(
-            f"{name}: “{path.name}” is a link that leads out of ComfyUI's model folders; "
-            "name the folder it leads to in extra_model_paths.yaml instead."
-        )
-    return path
-
-
-def _is_safetensors(name: str) -> bool:
-    return name.lower().endswith(".safetensors")
+def _safetensors(kind: str) -> dict[str, Path]:
+    """Name → .safetensors file of everything of a kind, links too where they lead to a file."""
+    names = [name for name in folder_paths.get_filename_list(kind) if name.lower().endswith(".safetensors")]
+    paths = {name.replace(os.sep, "/"): folder_paths.get_full_path(kind, name) for name in names}
+    return {name: Path(path) for name, path in paths.items() if path}
 
 
 # Memory
