@@ -107,7 +107,8 @@ def _add_think(commands) -> None:
         prefix = "--" if who == "thinker" else "--judge-"
         think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
         think.add_argument(
-            f"{prefix}key-variable", dest=f"{who}_key", default="", help="NAME of the environment variable with its key"
+            f"{prefix}key-variable", dest=f"{who}_key", default="",
+            help="NAME of the environment variable with its key, which is sent to that address alone",
         )
     think.add_argument("--template", type=Path, help="text file with the thinker's own wording of the critique")
     think.add_argument("--max-tokens", type=int, default=2048, help="of an answer")
@@ -226,9 +227,9 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
     from .thinkers.critique import TEMPLATE, Thinker
 
     if where.startswith(("http://", "https://")):
-        from .thinkers.server import ServerChat
+        from .thinkers.server import typed_chat
 
-        chat = ServerChat(where, model, key_variable)
+        chat = typed_chat(where, model, key_variable)
     else:
         from .thinkers.loading import load_thinker
         from .tiny import THINKER_FOLDER
