@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
-from . import live, review, trajectory
+from . import hosts, live, review, trajectory
 from .caption_pairs import CaptionToEdit, PromptToPromptPairs
 from .datasets import FilterEditPairs, LoadEditDataset, PreviewPairs, SaveEditDataset
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
@@ -26,7 +26,7 @@ NODES = [
 
 class RethinkExtension(ComfyExtension):
     async def on_load(self):
-        for room in (live, trajectory, review):
+        for room in (hosts, live, trajectory, review):
             room.serve()
 
     async def get_node_list(self):

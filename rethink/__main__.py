@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .errors import RethinkError
-from .pairs.commands import add_commands, with_config
+from .pairs.commands import add_commands, typed, with_config
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
     try:
-        options = make_parser().parse_args(with_config(sys.argv[1:] if arguments is None else arguments))
+        arguments = sys.argv[1:] if arguments is None else arguments
+        options = make_parser().parse_args(with_config(arguments))
+        options.typed = typed(arguments)
         return options.run(options)
     except RethinkError as error:
         _complain(error)

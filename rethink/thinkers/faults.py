@@ -16,7 +16,7 @@ _PASSING = (408, 409, 425, 429)  # and from 500 on
 _FOR_GOOD = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
 _NEVER = (501, 505)  # of those from 500 on
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_PART = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)\b"
+_PART = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 _SPAN = rf"(?:{_PART} ?(?:and |, ?)?)+"
 _ASKED = re.compile(rf"\b(?:retry|again|wait|resets?)\b[^.\d]{{0,40}}?({_SPAN})", re.IGNORECASE)
 

@@ -134,8 +134,8 @@ class ServerChat:
             tries += 1
         if not isinstance(said, Fault):
             return redact(key, said)
-        after = f" (after {tries} tries)" if tries > 1 else ""
-        return ThinkerError(f"thinker: {self.name} at {self._origin}{self._path}: {redact(key, said.why)}{after}.")
+        why, after = redact(key, said.why).rstrip("."), f" (after {tries} tries)" if tries > 1 else ""
+        return ThinkerError(f"thinker: {self.name} at {self._origin}{self._path}: {why}{after}.")
 
     def _try(self, key: str, body: dict[str, Any], over: threading.Event) -> str | Fault:
         """One try. What the model refuses is left out and asked again at once, which counts as none."""
