@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import RethinkError
@@ -23,6 +24,8 @@ EXAMPLES = """examples:
 
 exit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"""
 
+
+INTERRUPTED = 130
 
 # What the libraries say while they load is for their developers; what goes wrong is said by us.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read us has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -282,5 +285,15 @@ def run_bench(options) -> int:
     return run(options.cases)
 
 
+def _run() -> None:
+    code = main()
+    if code == INTERRUPTED:  # at once: what is left is to take torch apart, which takes seconds
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
@@ -147,12 +148,13 @@ class _Crew:
                 yield made
 
     def end(self) -> None:
-        """Stop at once, whatever is being made."""
+        """Stop at once, whatever is being made; a thread that gets its job by asking a server is left a moment and no more."""
         self._over.set()
         for worker in self._workers:
             worker.kill()
+        end = time.monotonic() + PARTING
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
         for worker in self._workers:
             worker.stop()
 
@@ -161,7 +163,7 @@ class _Crew:
             while not self._over.is_set():
                 with self._taking:
                     job = next(self._jobs, None)
-                if job is None:
+                if job is None or self._over.is_set():
                     break
                 self._put(_answer(worker, job, self._key, self._over))
             self._put(None)

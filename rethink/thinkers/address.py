@@ -61,7 +61,7 @@ def _origin(parts: SplitResult) -> Origin:
 
 
 def _host(name: str) -> str:
-    if ":" in name:
+    if ":" in name and "%" not in name:
         address = ipaddress.IPv6Address(name)
         return str(address.ipv4_mapped or address)
     name = name.encode("idna").decode("ascii").lower().removesuffix(".")
