@@ -76,16 +76,16 @@ def _ask(question: Question) -> str | None:
     """The answer of whoever sees the canvas; None where nobody says anything. Ends with Cancel."""
     _asked[question.id] = question
     try:
-        host.say(f"May your images be sent to {question.origin}? Answer on the canvas.")
+        host.say("Waiting for your answer: may images be sent to this server?")
         host.send("rethink.ask_host", question.state(), question.workflow)
         for _ in range(int(PATIENCE / POLL)):
             host.stop_if_cancelled()
             if question.answered.wait(POLL):
                 break
+        host.say("Images may be sent to this server." if question.answer in ANSWERS[:2] else "No images are sent.")
         return question.answer
     finally:
         _asked.pop(question.id, None)
-        host.say("")
         host.send("rethink.host_answered", {"id": question.id}, question.workflow)
 
 

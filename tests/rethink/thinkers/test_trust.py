@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.thinkers.address import Origin, parse_address, parse_origin
+from rethink.thinkers.address import Origin, parse_address
 from rethink.thinkers.server import ServerChat, typed_chat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from tests.servers import openai_server
