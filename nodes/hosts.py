@@ -1,4 +1,4 @@
-"""Whether pictures may be sent to a server: what the owner of this machine has allowed, or says when asked on the canvas.
+"""Whether images may be sent to a server: what the owner of this machine has allowed, or says when asked on the canvas.
 
 A workflow names a server, and workflows come from strangers. Only a page with the canvas is asked, by the server's name; a
 program that posts a prompt is refused. An answer counts only with the secret of its question, which no other site knows.
@@ -21,11 +21,11 @@ POLL = 0.1  # seconds between two looks for the answer, and for Cancel
 ANSWERS = ("always", "once", "no")
 
 _asked: dict[str, "Question"] = {}  # its secret → what people are asked now
-_once: set[tuple[str, Origin]] = set()  # (prompt, whom it may send pictures to)
+_once: set[tuple[str, Origin]] = set()  # (prompt, whom it may send images to)
 
 
 class Question:
-    """May pictures be sent to a server? answer: one of ANSWERS, None as long as there is none."""
+    """May images be sent to a server? answer: one of ANSWERS, None as long as there is none."""
 
     def __init__(self, origin: Origin, workflow: str):
         self.id, self.origin, self.workflow = secrets.token_urlsafe(16), origin, workflow
@@ -54,7 +54,7 @@ def stamp(base_url: str, key_variable: str) -> str | float:
 
 
 def check_images(base_url: str) -> None:
-    """Raise RethinkError where pictures may not be sent to the server at an address, once people were asked who can be."""
+    """Raise RethinkError where images may not be sent to the server at an address, once people were asked who can be."""
     origin, _ = parse_address(base_url)
     trust, prompt = read_settings(), host.prompt_id()
     workflow = host.workflow_id(prompt)
@@ -89,12 +89,12 @@ def _ask(question: Question) -> str | None:
         host.send("rethink.host_answered", {"id": question.id}, question.workflow)
 
 
-def asked() -> list[dict[str, Any]]:
+def list_questions() -> list[dict[str, Any]]:
     """The questions that are open now, for a page that was just loaded."""
     return [question.state() for question in list(_asked.values())]
 
 
-def answer(id: str, answer: str) -> dict:
+def take_answer(id: str, answer: str) -> dict:
     """Take the answer to a question: {id, answer}, one of ANSWERS."""
     question = _asked.get(id)
     if question is None:
@@ -109,5 +109,5 @@ def answer(id: str, answer: str) -> dict:
 
 def serve() -> None:
     """Let the front end ask what is asked, and answer."""
-    host.serve("GET", "/rethink/hosts", asked)
-    host.serve("POST", "/rethink/hosts", answer)
+    host.serve("GET", "/rethink/hosts", list_questions)
+    host.serve("POST", "/rethink/hosts", take_answer)

@@ -89,7 +89,7 @@ class LoadThinker(io.ComfyNode):
 
 
 def _server_chat(base_url: str, **settings: Any):
-    """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent pictures."""
+    """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent images."""
     from ..rethink.thinkers.address import parse_address
     from ..rethink.thinkers.server import ServerChat
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .errors import RethinkError
-from .pairs.commands import add_commands, typed, with_config
+from .pairs.commands import add_commands, find_typed, with_config
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(with_config(arguments))
-        options.typed = typed(arguments)
+        options.typed = find_typed(arguments)
         return options.run(options)
     except RethinkError as error:
         _complain(error)
@@ -232,9 +232,9 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
     from .thinkers.critique import TEMPLATE, Thinker
 
     if where.startswith(("http://", "https://")):
-        from .thinkers.server import typed_chat
+        from .thinkers.server import open_typed_chat
 
-        chat = typed_chat(where, model, key_variable)
+        chat = open_typed_chat(where, model, key_variable)
     else:
         from .thinkers.loading import load_thinker
         from .tiny import THINKER_FOLDER

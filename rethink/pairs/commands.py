@@ -59,7 +59,7 @@ def with_config(arguments: Sequence[str]) -> list[str]:
     return [command, *flags, "--config", known.config, *rest]  # which also ends a list of values
 
 
-def typed(arguments: Sequence[str]) -> frozenset[str]:
+def find_typed(arguments: Sequence[str]) -> frozenset[str]:
     """The options that stand in the arguments themselves, not in a config file, which may be somebody else's."""
     return frozenset(argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
 

@@ -198,9 +198,9 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str, by_ow
     if not thinker:
         return None
     if thinker.startswith(SERVER):
-        from ..thinkers.server import ServerChat, typed_chat
+        from ..thinkers.server import ServerChat, open_typed_chat
 
-        return (typed_chat if by_owner else ServerChat)(thinker, model, key_variable).chat
+        return (open_typed_chat if by_owner else ServerChat)(thinker, model, key_variable).chat
     from ..thinkers.loading import load_thinker
 
     return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat

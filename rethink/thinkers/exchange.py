@@ -2,7 +2,7 @@
 
 The time is for all of it: finding the server, connecting, sending, and every byte of the reply however slowly it drips.
 The bytes are counted as they are unpacked, so that no small reply grows into a large one. Redirects stay where they were
-sent to: pictures and keys are for one server.
+sent to: images and keys are for one server.
 """
 
 import http.client
@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from .address import IN_PATHS, Origin, parse_origin
-from .proxies import Proxy, proxy_for, through
+from .proxies import Proxy, find_proxy, open_tunnel
 
 POLL = 0.2  # seconds between two looks whether anybody still waits
 MIB = 2**20
@@ -99,7 +99,7 @@ def _moved(origin: Origin, path: str, reply: Reply) -> str:
 def _exchange(
     method: str, origin: Origin, path: str, headers: dict[str, str], data: bytes | None, limit: Limit
 ) -> Reply:
-    proxy = proxy_for(origin)
+    proxy = find_proxy(origin)
     connection = _Connection(origin, proxy, limit)
     forwarded = proxy is not None and proxy.forwards(origin)
     try:
@@ -108,7 +108,7 @@ def _exchange(
         try:
             connection.request(method, target, data, {**headers, **more, "Connection": "close"})
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it may have said why before it stopped listening: a picture that is too large
+            pass  # it may have said why before it stopped listening: an image that is too large
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return Reply(response.status, names, _read(response, names.get("content-encoding", "")))
@@ -139,7 +139,7 @@ class _Connection(http.client.HTTPConnection):
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
         self._plain = _connected(host, port, limit, only_here=origin.is_local)
         if proxy is not None and not proxy.forwards(origin):
-            through(proxy, origin, Wire(self._plain, limit))
+            open_tunnel(proxy, origin, Wire(self._plain, limit))
         if origin.scheme == "https":
             self._plain.settimeout(limit.left())  # for the whole handshake
             self._plain = _certificates().wrap_socket(self._plain, server_hostname=origin.host)

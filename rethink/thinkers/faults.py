@@ -39,26 +39,26 @@ def read_json(data: bytes) -> Any:
         return None
 
 
-def fault_of_status(status: int, headers: dict[str, str], data: bytes, has_key: bool) -> Fault:
+def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool) -> Fault:
     """What a reply with the status of an error says. has_key: one was sent, and may be what is wrong."""
     record = read_json(data)
     error = _error_of(record)
-    said = excerpt(error if error is not None else record if record is not None else data.decode("utf-8", "replace"))
+    said = make_excerpt(error if error is not None else record if record is not None else data.decode("utf-8", "replace"))
     if status == 401:
         if has_key:
             return Fault(f"refuses the key (401: {said}); check the environment variable that key_variable names")
         return Fault(f"wants a key (401: {said}); name the environment variable that holds it in key_variable")
-    wait = told_wait(headers, record, _words(error or record)) if status in _PASSING or status >= 500 else None
+    wait = read_wait(headers, record, _words(error or record)) if status in _PASSING or status >= 500 else None
     return Fault(f"error {status}: {said}", _may_pass(status, record, wait), wait)
 
 
-def fault_in_answer(record: Any, choice: Any) -> Fault | None:
+def find_fault(record: Any, choice: Any) -> Fault | None:
     """What stands in the way of the answer in a reply that says all is well, if anything does."""
     for holder in (choice, record):
         error = _error_of(holder)
         if error is not None:
-            status, wait = _code(error), told_wait({}, error, _words(error))
-            return Fault(f"error {status or ''}".rstrip() + f": {excerpt(error)}", _may_pass(status, error, wait), wait)
+            status, wait = _code(error), read_wait({}, error, _words(error))
+            return Fault(f"error {status or ''}".rstrip() + f": {make_excerpt(error)}", _may_pass(status, error, wait), wait)
     if isinstance(choice, dict):
         return _refusal(choice)
     return _block(record)
@@ -68,11 +68,11 @@ def _refusal(choice: dict[str, Any]) -> Fault | None:
     message = choice.get("message")
     refusal = message.get("refusal") if isinstance(message, dict) else None
     if isinstance(refusal, str) and refusal.strip() and not message.get("content"):
-        return Fault(f"declines to answer: {excerpt(refusal)}")
+        return Fault(f"declines to answer: {make_excerpt(refusal)}")
     reason = str(choice.get("finish_reason") or "")
     if re.match(r"content_filter|safety|prohibited|recitation|blocklist|spii", reason, re.IGNORECASE):
         more = refusal or choice.get("content_filter_results") or choice.get("native_finish_reason") or ""
-        return Fault(f"its filter stopped the answer ({excerpt(reason)})" + (f": {excerpt(more)}" if more else ""))
+        return Fault(f"its filter stopped the answer ({make_excerpt(reason)})" + (f": {make_excerpt(more)}" if more else ""))
     return None
 
 
@@ -80,10 +80,10 @@ def _block(record: Any) -> Fault | None:
     """Gemini gives no choice at all for what it blocks."""
     names = ("promptFeedback", "prompt_feedback", "prompt_filter_results")
     said = next((record[name] for name in names if record.get(name)), None) if isinstance(record, dict) else None
-    return Fault(f"its filter stopped the question: {excerpt(said)}") if said else None
+    return Fault(f"its filter stopped the question: {make_excerpt(said)}") if said else None
 
 
-def excerpt(said: Any) -> str:
+def make_excerpt(said: Any) -> str:
     """What an error says, short and on one line, without markup."""
     text = _words(said)
     return (text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT].rstrip() + " …") or "nothing said"
@@ -143,16 +143,16 @@ def _may_pass(status: int, record: Any, wait: float | None) -> bool:
     return status in _PASSING or (status >= 500 and status not in _NEVER)
 
 
-def told_wait(headers: dict[str, str], record: Any, said: str) -> float | None:
+def read_wait(headers: dict[str, str], record: Any, said: str) -> float | None:
     """Seconds to wait before another try, at most LONGEST_PAUSE; None where nothing is told, or nothing that makes sense.
 
     Of what headers and body say the longer one counts; when limits are reset, only where nothing else is told.
     """
     told = [_milliseconds(headers.get("retry-after-ms", "")), _seconds(headers.get("retry-after", ""))]
-    told += [*map(span, _delays(record)), *map(span, (match[1] for match in _ASKED.finditer(said)))]
+    told += [*map(parse_span, _delays(record)), *map(parse_span, (match[1] for match in _ASKED.finditer(said)))]
     told = [seconds for seconds in told if seconds is not None]
     if not told:
-        told = [seconds for seconds in map(span, _resets(headers)) if seconds is not None]
+        told = [seconds for seconds in map(parse_span, _resets(headers)) if seconds is not None]
     return min(max(0.0, *told), LONGEST_PAUSE) if told else None
 
 
@@ -178,7 +178,7 @@ def _delays(record: Any, depth: int = DEPTH) -> Iterator[str]:
             yield from _delays(value, depth - 1)
 
 
-def span(text: str) -> float | None:
+def parse_span(text: str) -> float | None:
     """Seconds in "34s", "2m3.5s", "120ms", "1 hour", a number alone, or until a moment; None for anything else."""
     text = text.strip()
     if re.fullmatch(r"\d{1,13}(\.\d{1,9})?", text):

@@ -39,7 +39,7 @@ class Proxy:
         return {"Proxy-Authorization": "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()}
 
 
-def proxy_for(origin: Origin) -> Proxy | None:
+def find_proxy(origin: Origin) -> Proxy | None:
     """The proxy on the way to a server. Raises RethinkError, naming the variable, for one that cannot be used."""
     if origin.is_local or proxy_bypass(origin.host) or proxy_bypass(f"{origin.host}:{origin.port}"):
         return None
@@ -68,7 +68,7 @@ def _variable(name: str) -> str:
     return next((spelled for spelled in (name, name.upper()) if os.environ.get(spelled)), "the system's settings")
 
 
-def through(proxy: Proxy, origin: Origin, wire: Any) -> None:
+def open_tunnel(proxy: Proxy, origin: Origin, wire: Any) -> None:
     """Have a proxy open the way to a server; what is then read and written on `wire` is the server's.
 
     wire: sendall, readinto. Raises OSError where the proxy does not.

@@ -22,11 +22,11 @@ from ..images import to_pil
 from ..threads import Threads
 from .address import parse_address
 from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
-from .faults import LONGEST_PAUSE, Fault, fault_in_answer, fault_of_status, read_json
+from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
 from .protocol import Messages, OnToken, Request, ThinkerError, shown
-from .proxies import proxy_for
+from .proxies import find_proxy
 from .redaction import redact
-from .trust import Trust, read_trust, typed_trust
+from .trust import Trust, read_trust, trust_command_line
 
 POLL = 0.1  # seconds between two looks whether the user has cancelled
 NAMED = 5  # models of a server that are named to a user who asked for another
@@ -42,7 +42,7 @@ class ServerChat:
     base_url: up to and with "/v1" or what the server has instead. key_variable: the NAME of the environment variable
     with the key, "" for a server that wants none. timeout: seconds for one answer, from looking up the server's name to
     the last byte. retries: after the first try, for faults that may pass. concurrency: how many requests at once. trust:
-    which servers may be sent pictures and keys; by default what the owner of this machine says in their settings file.
+    which servers may be sent images and keys; by default what the owner of this machine says in their settings file.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ServerChat:
         if self._key_variable:
             trust.check_key(self._key_variable, self._origin)
         trust.check_images(self._origin)
-        proxy_for(self._origin)
+        find_proxy(self._origin)
 
     def chat(
         self,
@@ -151,7 +151,7 @@ class ServerChat:
                 return Fault(str(error), error.may_pass)
             if reply.status == 200:
                 return _text_in(reply, body["max_tokens"])
-            fault = fault_of_status(reply.status, reply.headers, reply.data, bool(key))
+            fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
             refused = _refused(reply.status, fault.why, sent)
             if refused is None:
                 hint = self._models(key, reply.status, limit) if reply.status in (400, 404) else ""
@@ -185,11 +185,11 @@ class ServerChat:
         return f"; it has {', '.join(near)}"
 
 
-def typed_chat(base_url: str, model: str, key_variable: str) -> ServerChat:
+def open_typed_chat(base_url: str, model: str, key_variable: str) -> ServerChat:
     """The server that the owner of this machine has just named on the command line: what they type themselves they allow,
     the server and that it gets the key."""
     origin, _ = parse_address(base_url)
-    return ServerChat(base_url, model, key_variable, trust=typed_trust(origin, key_variable))
+    return ServerChat(base_url, model, key_variable, trust=trust_command_line(origin, key_variable))
 
 
 def _rest(seconds: float, over: threading.Event) -> bool:
@@ -209,7 +209,7 @@ def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
     record = read_json(reply.data)
     choices = record.get("choices") if isinstance(record, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if fault := fault_in_answer(record, choice):
+    if fault := find_fault(record, choice):
         return fault
     message = choice.get("message") if isinstance(choice, dict) else None
     content = _content_of(message) if isinstance(message, dict) else None

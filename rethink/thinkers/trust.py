@@ -1,9 +1,9 @@
-"""Who may be sent pictures and keys: what the owner of this machine allows, in a settings file. No workflow has a say.
+"""Who may be sent images and keys: what the owner of this machine allows, in a settings file. No workflow has a say.
 
     {"hosts": ["https://api.openai.com", "http://192.168.1.5:8000"], "keys": {"MY_KEY": ["https://llm.example.com"]}}
 
-hosts: where pictures may be sent. keys: names of environment variables, each with the addresses that its key may be sent
-to, with pictures. An address is scheme, host and port; a host alone means https.
+hosts: where images may be sent. keys: names of environment variables, each with the addresses that its key may be sent
+to, with images. An address is scheme, host and port; a host alone means https.
 """
 
 import json
@@ -72,7 +72,7 @@ class Trust:
         return replace(self, pairs=self.pairs | {(variable, origin)})
 
     def check_images(self, origin: Origin) -> None:
-        """Raise RethinkError, with the line to add, where no pictures may be sent."""
+        """Raise RethinkError, with the line to add, where no images may be sent."""
         if not self.allows_images(origin):
             raise RethinkError(
                 f"base_url: {origin} is not this machine, and the owner of this machine has not allowed to send images "
@@ -110,14 +110,14 @@ def read_trust(file: Path | None = None) -> Trust:
     return Trust(file, hosts, pairs)
 
 
-def typed_trust(origin: Origin, variable: str) -> Trust:
+def trust_command_line(origin: Origin, variable: str) -> Trust:
     """What the owner allows, and besides what they have just typed themselves: a server, and whose key it gets."""
     trust = read_trust().with_host(origin)
     return trust.with_pair(variable.strip(), origin) if variable.strip() else trust
 
 
 def allow_images(file: Path, origin: Origin) -> None:
-    """Note in the owner's settings that pictures may be sent to a server."""
+    """Note in the owner's settings that images may be sent to a server."""
     with _writing:
         record = _read(file)
         hosts = list(_texts(record.get("hosts", [])))

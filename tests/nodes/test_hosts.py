@@ -55,7 +55,7 @@ def answering(hosts):
 
     def answering(answer):
         host_server.sent.clear()
-        thread = threading.Thread(target=lambda: hosts.answer(asked()["id"], answer), daemon=True)
+        thread = threading.Thread(target=lambda: hosts.take_answer(asked()["id"], answer), daemon=True)
         thread.start()
         return thread
 
@@ -93,7 +93,7 @@ def test_what_is_always_allowed_is_asked_once(load, hosts, answering, owner):
     assert [event for event, _ in host_server.sent] == ["rethink.ask_host", "rethink.host_answered"]
     host_server.sent.clear()
     load(f"{FAR}/v1")
-    assert not questions() and hosts.asked() == []
+    assert not questions() and hosts.list_questions() == []
 
 
 def test_what_is_allowed_once_is_asked_again_in_the_next_run(load, hosts, answering, owner, monkeypatch, part, classes):
@@ -135,7 +135,7 @@ def test_no_answer_is_no_and_cancel_ends_the_wait(load, hosts, monkeypatch, Reth
     started = time.monotonic()
     with pytest.raises(model_management.InterruptProcessingException):
         load(f"{FAR}/v1")
-    assert time.monotonic() - started < 1.5 and hosts.asked() == []
+    assert time.monotonic() - started < 1.5 and hosts.list_questions() == []
 
 
 def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, hosts, owner, monkeypatch, RethinkError):
@@ -145,14 +145,14 @@ def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, hosts, owne
     host_server.sent.clear()
     thread.start()
     question = asked()
-    assert hosts.asked() == [question] and len(question["id"]) > 20
+    assert hosts.list_questions() == [question] and len(question["id"]) > 20
     for id, answer in (("", "always"), ("x", "always"), (FAR, "always"), (question["id"], "yes"), (question["id"], None)):
         with pytest.raises(RethinkError):
-            hosts.answer(id, answer)
+            hosts.take_answer(id, answer)
     thread.join(20)
     assert refused and not owner.exists()
     with pytest.raises(RethinkError, match="nothing is asked"):
-        hosts.answer(question["id"], "always")
+        hosts.take_answer(question["id"], "always")
 
 
 def test_a_stranger_s_workflow_gets_no_secret_and_nobody_is_asked_for_one(load, hosts, monkeypatch, RethinkError):

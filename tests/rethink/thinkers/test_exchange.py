@@ -3,7 +3,10 @@
 import base64
 import json
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import tracemalloc
@@ -112,7 +115,7 @@ def test_the_time_is_for_finding_the_server_too(pauses, owner, monkeypatch):
     assert 2 <= time.monotonic() - started < 3
 
 
-def test_the_time_is_for_all_addresses_of_a_server_together(pauses):
+def test_the_time_is_for_the_connection_too(pauses):
     """One that takes no connection: its queue is full."""
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
@@ -259,6 +262,49 @@ def test_a_proxy_that_opens_no_way_is_said(proxies, owner, pauses):
     assert asked[0].startswith(b"CONNECT llm.test:443 HTTP/1.1\r\nHost: llm.test:443\r\n")
 
 
+def pipe(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_https_goes_through_a_proxy_unread_and_to_nobody_who_only_pretends(proxies, owner, pauses, tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=llm.test"]
+    made += ["-addext", "subjectAltName=DNS:llm.test", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    heard = []
+
+    def answer(connection):
+        with context.wrap_socket(connection, server_side=True) as secure:
+            heard.append(secure.recv(65536))
+            body = completion("secretly").encode()
+            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    def forward(connection):
+        heard.append(connection.recv(4096))
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as far:
+            threading.Thread(target=pipe, args=[connection, far], daemon=True).start()
+            pipe(far, connection)
+
+    allow(owner, "https://llm.test")
+    with listening(answer) as port, listening(forward) as way:
+        proxies(https_proxy=f"http://127.0.0.1:{way}")
+        module._certificates.cache_clear()
+        with pytest.raises(ThinkerError, match="cannot be reached .*certificate verify failed"):
+            talk("https://llm.test/v1")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        module._certificates.cache_clear()
+        heard.clear()
+        assert talk("https://llm.test/v1") == "secretly"
+        module._certificates.cache_clear()
+    assert heard[0].startswith(b"CONNECT llm.test:443") and heard[1].startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert b"Host: llm.test\r\n" in heard[1]
+
+
 @pytest.mark.parametrize("user", ["", "me:secret@"])
 @pytest.mark.parametrize("scheme", ["socks", "socks5", "socks5h"])
 def test_a_socks_proxy_is_gone_through(server, proxies, owner, scheme, user):
@@ -276,10 +322,6 @@ def test_a_socks_proxy_is_gone_through(server, proxies, owner, scheme, user):
         with socket.create_connection(("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))) as far:
             threading.Thread(target=pipe, args=[connection, far], daemon=True).start()
             pipe(far, connection)
-
-    def pipe(source, target):
-        while data := source.recv(65536):
-            target.sendall(data)
 
     allow(owner, "http://llm.test:8000")
     with listening(forward) as port:

@@ -7,7 +7,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.address import Origin, parse_address
-from rethink.thinkers.server import ServerChat, typed_chat
+from rethink.thinkers.server import ServerChat, open_typed_chat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from tests.servers import openai_server
 
@@ -155,7 +155,7 @@ def test_without_a_word_of_the_owner_no_picture_is_sent_and_the_line_to_add_work
 
 def test_what_the_owner_types_they_allow(owner, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
-    typed_chat("http://192.0.2.1:8000/v1", "m", " MY_SECRET ")
+    open_typed_chat("http://192.0.2.1:8000/v1", "m", " MY_SECRET ")
     with pytest.raises(RethinkError, match="is not paired"):
         ServerChat("http://192.0.2.1:8000/v1", "m", "MY_SECRET")
     assert not owner.exists()
