@@ -14,7 +14,7 @@ from ..rethink.pairs.workers import at_once
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from ..rethink.trajectory import Step
-from . import host, sockets
+from . import host, hosts, sockets
 from .boundary import AnyOf
 from .editor import seed_input
 from .native_thinker import NativeChat
@@ -73,6 +73,8 @@ class LoadThinker(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+        if backend["backend"] == "server":
+            return hosts.stamp(backend.get("base_url", ""), backend.get("key_variable", ""))
         name = {"built-in": host.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
         return name and host.stamp(host.thinker_path(name))  # a replaced file is loaded anew
 
@@ -82,15 +84,24 @@ class LoadThinker(io.ComfyNode):
         kind = settings.pop("backend")
         template = settings.pop("template", OWN)
         if kind == "server":
-            from ..rethink.thinkers.server import ServerChat
-
-            chat = ServerChat(**settings)
+            chat = _server_chat(**settings)
         elif kind == "ComfyUI model":
             chat = NativeChat(settings["clip"])
         else:
             chat = host.load_chat(settings.pop("folder", host.BUILT_IN), **settings)
         wording = TEMPLATE if template == OWN else host.template_text(template)
         return io.NodeOutput(Thinker(chat, wording, max_tokens, temperature))
+
+
+def _server_chat(base_url: str, **settings: Any):
+    """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent images."""
+    from ..rethink.thinkers.address import parse_address
+    from ..rethink.thinkers.server import ServerChat
+
+    origin, _ = parse_address(base_url)
+    chat = ServerChat(base_url, **settings, trust=hosts.read_settings().with_host(origin))
+    hosts.check_images(base_url)
+    return chat
 
 
 def _clip_input() -> io.Input:
@@ -144,7 +155,8 @@ def _server_inputs() -> list[io.Input]:
             optional=True,
             default="http://127.0.0.1:8000/v1",
             tooltip="Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
-            "https://generativelanguage.googleapis.com/v1beta/openai.",
+            "https://generativelanguage.googleapis.com/v1beta/openai. Before your images go to another machine for the "
+            "first time, you are asked.",
         ),
         io.String.Input(
             "model", optional=True, default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."
@@ -155,7 +167,8 @@ def _server_inputs() -> list[io.Input]:
             default="",
             placeholder="OPENAI_API_KEY",
             tooltip="The NAME of the environment variable with the key, never the key itself: workflows are shared. "
-            "Empty for a server that wants none.",
+            "Empty for a server that wants none. A provider's own variable goes to that provider alone; the help page says "
+            "how to pair others.",
         ),
         io.Int.Input(
             "timeout",
@@ -163,7 +176,7 @@ def _server_inputs() -> list[io.Input]:
             default=120,
             min=1,
             max=3600,
-            tooltip="Seconds to wait for one answer.",
+            tooltip="Seconds for one answer, all in all.",
             advanced=True,
         ),
         io.Int.Input(

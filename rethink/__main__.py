@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import RethinkError
-from .pairs.commands import add_commands, with_config
+from .pairs.commands import add_commands, find_typed, with_config
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -24,6 +25,8 @@ EXAMPLES = """examples:
 exit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"""
 
 
+INTERRUPTED = 130
+
 # What the libraries say while they load is for their developers; what goes wrong is said by us.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 
@@ -34,14 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
     try:
-        options = make_parser().parse_args(with_config(sys.argv[1:] if arguments is None else arguments))
+        arguments = sys.argv[1:] if arguments is None else arguments
+        options = make_parser().parse_args(with_config(arguments))
+        options.typed = find_typed(arguments)
         return options.run(options)
     except RethinkError as error:
         _complain(error)
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read us has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -107,7 +112,8 @@ def _add_think(commands) -> None:
         prefix = "--" if who == "thinker" else "--judge-"
         think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
         think.add_argument(
-            f"{prefix}key-variable", dest=f"{who}_key", default="", help="NAME of the environment variable with its key"
+            f"{prefix}key-variable", dest=f"{who}_key", default="",
+            help="NAME of the environment variable with its key, which is sent to that address alone",
         )
     think.add_argument("--template", type=Path, help="text file with the thinker's own wording of the critique")
     think.add_argument("--max-tokens", type=int, default=2048, help="of an answer")
@@ -254,9 +260,9 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
     from .thinkers.critique import TEMPLATE, Thinker
 
     if where.startswith(("http://", "https://")):
-        from .thinkers.server import ServerChat
+        from .thinkers.server import open_typed_chat
 
-        chat = ServerChat(where, model, key_variable)
+        chat = open_typed_chat(where, model, key_variable)
     else:
         from .thinkers.loading import load_thinker
         from .tiny import THINKER_FOLDER
@@ -318,5 +324,15 @@ def run_bench(options) -> int:
     return run(options.cases)
 
 
+def _run() -> None:
+    code = main()
+    if code == INTERRUPTED:  # at once: what is left is to take torch apart, which takes seconds
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()

@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { askAboutHosts } from "./hosts.mjs";
 import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { isOfOpenGraph, onGraphLoaded, remember, remembered, setApart } from "./ownership.mjs";
 import { chooseRun, labels, readRuns } from "./run_chooser.mjs";
@@ -373,6 +374,7 @@ app.registerExtension({
   setup() {
     const style = new URL("./viewer/viewer.css", import.meta.url).href;
     document.head.append(element("link", { rel: "stylesheet", href: style }));
+    askAboutHosts(api, notify);
     api.addEventListener("rethink.began", ({ detail }) => began(detail));
     for (const name of Object.keys(EVENTS)) {
       api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));

@@ -32,7 +32,6 @@ ANSWERS = (
 @pytest.fixture(scope="module")
 def thinker():
     """The address of a server that answers in OpenAI's language, one of ANSWERS after the other."""
-    pytest.importorskip("openai")
     asked = []
 
     class Handler(BaseHTTPRequestHandler):

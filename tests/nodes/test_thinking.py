@@ -733,8 +733,10 @@ def test_encoders_that_cannot_criticize_are_refused_with_the_reason(load, Rethin
         load(backend={"backend": "ComfyUI model", "clip": Clip(kind)})
 
 
-def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, part, classes, monkeypatch, RethinkError):
+def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, monkeypatch, owner, RethinkError):
     monkeypatch.setenv("RETHINK_TEST_KEY", "sk-planted")
+    owner.parent.mkdir(exist_ok=True)
+    owner.write_text('{"keys": {"RETHINK_TEST_KEY": ["http://127.0.0.1:1"]}}')
     server_inputs = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "key_variable": "RETHINK_TEST_KEY"}
     thinker = load(backend={"backend": "server", **server_inputs, "timeout": 5, "retries": 0, "concurrency": 1})
     assert "sk-planted" not in repr(vars(thinker.chat)) and thinker.chat.name == "m"

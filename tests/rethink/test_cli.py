@@ -1,7 +1,11 @@
 """The command line, run as its user runs it."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -14,7 +18,7 @@ from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
-from tests.servers import openai_server
+from tests.servers import completion, openai_server
 
 
 def rethink(*arguments):
@@ -168,3 +172,34 @@ def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(photo, tmp_
     save_image(render([task.source]), tmp_path / "scene.png")
     known = rethink("edit", tmp_path / "scene.png", task.instruction)
     assert known.returncode == 0 and "knows" not in known.stderr
+
+
+@pytest.fixture
+def hanging():
+    """A server that answers after a minute; `asked` once it was asked."""
+    with openai_server() as running:
+        running.asked = threading.Event()
+        running.replies = [lambda body: running.asked.set() or time.sleep(60) or (200, completion("late"), {})]
+        yield running
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its Ctrl-C goes to the tests too")
+@pytest.mark.parametrize("command", ["think", "caption-edits", "synthesize --find star --workers 2"])
+def test_ctrl_c_does_not_wait_for_a_server(hanging, photo, editor, tmp_path, command):
+    (tmp_path / "captions.txt").write_text("a dog\n" * 20)
+    command, *more = command.split()
+    inputs = {
+        "think": [photo, "make it red", "--editor", editor, "--steps", 1],
+        "caption-edits": [tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--workers", 1],
+        "synthesize": [photo.parent, tmp_path / "pairs", "--workers", 1],
+    }[command]
+    arguments = [command, *map(str, inputs), *more, "--thinker", hanging.url, "--model", "m"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "rethink", *arguments], cwd=PACK_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert hanging.asked.wait(100), running.communicate(timeout=9)
+    time.sleep(0.2)
+    started = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    told, _ = running.communicate(timeout=30)
+    assert time.monotonic() - started < 1.5 and running.returncode == 130 and b"interrupted" in told
