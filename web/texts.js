@@ -2,6 +2,7 @@
 import { app } from "../../scripts/app.js";
 import { onOutput } from "./outputs.mjs";
 import { element } from "./viewer/dom.mjs";
+import { ownScroll } from "./viewer/wheel.mjs";
 
 const [LINE, EDGE] = [17, 34]; // pixels: of a line, and around them all
 const MOST = 8; // lines that are seen without scrolling
@@ -23,7 +24,8 @@ onOutput((node, { rethink_text: parts }) => {
 });
 
 function addText(node) {
-  const shown = element("div", { class: "rethink-text", role: "status", tabindex: "0", "data-capture-wheel": "true" });
+  const shown = element("div", { class: "rethink-text", role: "status", tabindex: "0" });
+  ownScroll(shown);
   texts.set(node, shown);
   const lines = () => Math.min(MOST, shown.textContent.split("\n").reduce((sum, line) => sum + Math.ceil((line.length || 1) / 52), 0));
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => (shown.hidden ? 0 : lines() * LINE + EDGE) };

@@ -236,11 +236,9 @@ def test_every_format_is_saved_and_loaded_again(classes, part, pairs, models, re
         assert {pair.instruction for pair in loaded} == {pair.instruction for pair in pairs}
 
 
-def test_the_node_says_in_one_line_where_the_dataset_lies(classes, part, pairs, models, results, monkeypatch):
-    said = []
-    monkeypatch.setattr(part("nodes.host"), "say", said.append)
-    folder, _ = saved(classes, pairs, "imagefolder", replace=False)
-    assert said[-1].endswith(f"pairs in {folder}.")
+def test_the_node_shows_where_the_dataset_lies(classes, pairs, models, results):
+    done = classes["RethinkSaveEditDataset"].execute(pairs, "out", {"format": "imagefolder", "replace": False})
+    assert done.ui == {"rethink_text": [done.result[1]]} and f"pairs in {done.result[0]}." in done.result[1]
 
 
 def test_rejected_pairs_are_not_saved(classes, pairs, review):
@@ -271,7 +269,7 @@ def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, p
     (models.datasets / "mine").mkdir()
     (models.datasets / "mine" / "diary.txt").write_text("dear")
     for name in ("mine", "pairs"):
-        with pytest.raises(RethinkError, match="^replace: "):
+        with pytest.raises(RethinkError, match=r"^format\.replace: "):
             saved(classes, pairs, "imagefolder", name, replace=True)
     assert (models.datasets / "mine" / "diary.txt").exists()
 
@@ -305,7 +303,7 @@ def test_what_was_put_into_an_export_by_hand_is_never_replaced(classes, pairs, m
     (models.datasets / ".out.old").mkdir()
     for file in (".out.old/mine.txt", "out/diary.txt"):
         (models.datasets / file).write_text("dear")
-    with pytest.raises(RethinkError, match="^replace: .*diary.txt"):
+    with pytest.raises(RethinkError, match=r"^format\.replace: .*diary.txt"):
         saved(classes, pairs, "imagefolder", replace=True)
     assert (models.datasets / "out/diary.txt").read_text() == "dear" and (models.datasets / "out/metadata.jsonl").exists()
     (models.datasets / "out/diary.txt").unlink()
@@ -350,9 +348,9 @@ def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models
 def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, models, results, RethinkError):
     dataset(models, ("a", None), ("b", None))
     choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
-    with pytest.raises(RethinkError, match="^dataset: no pair of .*theirs could be read: 2 × it has no instruction"):
+    with pytest.raises(RethinkError, match=r"^format\.dataset: no pair of .*theirs could be read: 2 × it has no instruction"):
         classes["RethinkLoadEditDataset"].execute(choice)
-    with pytest.raises(RethinkError, match="^import: .*theirs has no metadata.*it holds control, target"):
+    with pytest.raises(RethinkError, match=r"^format\.dataset: .*theirs has no metadata.*it holds control, target"):
         classes["RethinkLoadEditDataset"].execute(choice | {"format": "imagefolder"})
     store = part("rethink.pairs.store").PairStore(models.datasets / "empty")
     with store.writing():

@@ -73,7 +73,7 @@ def test_a_server_on_this_machine_is_nobody_s_question(load, hosts):
 
 
 def test_a_program_is_refused_with_the_line_to_add(load, hosts, headless, owner, RethinkError):
-    with pytest.raises(RethinkError, match="^base_url: http://192.0.2.1:8000 is not this machine") as refused:
+    with pytest.raises(RethinkError, match=r"^backend\.base_url: http://192.0.2.1:8000 is not this machine") as refused:
         load(f"{FAR}/v1")
     assert f'add {{"hosts": ["{FAR}"]}} to {owner}' in str(refused.value) and not questions()
     owner.parent.mkdir(exist_ok=True)
@@ -159,7 +159,7 @@ def test_a_stranger_s_workflow_gets_no_secret_and_nobody_is_asked_for_one(load, 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-0123456789")
     with openai_server() as server:
         for address in (server.url, f"{FAR}/v1", "https://api.openai.com/v1"):
-            with pytest.raises(RethinkError, match="^key_variable: AWS_SECRET_ACCESS_KEY is not paired with http"):
+            with pytest.raises(RethinkError, match=r"^backend\.key_variable: AWS_SECRET_ACCESS_KEY is not paired with http"):
                 load(address, key_variable="AWS_SECRET_ACCESS_KEY")
         assert not server.requests and not questions()
 
