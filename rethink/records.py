@@ -44,9 +44,9 @@ def read_json_file(path: Path) -> Any:
     return parse_json(path.read_bytes())
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, separators: tuple[str, str] | None = None) -> str:
     """JSON that is legible and can always be encoded: half surrogates, which no encoding has, stand there escaped."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators)
     return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
