@@ -71,8 +71,8 @@ class ThinkWhileEdit(io.ComfyNode):
         source = checked_source(image, instruction)
         area = as_edit_mask(mask, source)
         how = options_of(rules, settings, editor.name, thinker, judge, area)
-        trajectory, done = begin(prefix, source, instruction, how, rules.candidates, resume)
-        live = Live(host.display_id(cls.hidden), trajectory, pause=pause)
+        trajectory, done, lock = begin(prefix, source, instruction, how, rules.candidates, resume)
+        live = Live(host.display_id(cls.hidden), trajectory, lock, pause=pause)
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
 
         def on_step(step, total, preview):

@@ -8,10 +8,8 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
-from ..rethink.trajectory_html import write_html
+from ..rethink.trajectory_html import page_name, write_html
 from . import folders, host, sockets
-
-PAGE = "trajectory.html"
 
 
 class TrajectoryViewer(io.ComfyNode):
@@ -54,7 +52,7 @@ class SaveTrajectory(io.ComfyNode):
                     "html",
                     optional=True,
                     default=True,
-                    tooltip="Also write the whole view as one file, trajectory.html, that opens anywhere.",
+                    tooltip="Also write the whole view as one HTML file, named after the run, that opens anywhere.",
                 ),
             ],
             outputs=[sockets.Trajectory.Output("saved", display_name="trajectory", tooltip="The copy.")],
@@ -64,7 +62,7 @@ class SaveTrajectory(io.ComfyNode):
     def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
         saved = trajectory.copied(folders.new_folder(prefix))
         if html:
-            write_html(saved, saved.folder / PAGE)
+            write_html(saved, saved.folder / page_name(saved))
         return io.NodeOutput(saved, ui=shown(saved))
 
 
@@ -112,14 +110,16 @@ class LoadTrajectory(io.ComfyNode):
 def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
 
-    A graph may make pictures of several sizes; in the batch all have the size of the best.
+    A graph may make pictures of several sizes; in the batch all have the size of the best. Where the folder of the run is
+    gone, those are in it that are left.
     """
     if not trajectory.steps:
         return trajectory.source, trajectory.source, trajectory.instruction
     step = trajectory.steps[trajectory.best]
     best = trajectory.image(step)
-    images = best.new_empty(len(trajectory.steps), *best.shape[1:])
-    for row, other in zip(images, trajectory.steps):  # one at a time: there may be hundreds
+    left = [other for other in trajectory.steps if trajectory.has_image(other)]
+    images = best.new_empty(len(left), *best.shape[1:])
+    for row, other in zip(images, left):  # one at a time: there may be hundreds
         picture = trajectory.image(other).movedim(-1, 1)
         if picture.shape[2:] != best.shape[1:3]:
             picture = F.interpolate(picture, best.shape[1:3], mode="bilinear", antialias=True)
@@ -135,8 +135,9 @@ def shown(trajectory: Trajectory) -> dict:
 def export(run: dict[str, str]) -> dict[str, str]:
     """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
     trajectory = load_trajectory(folders.referred(run).parent)
-    write_html(trajectory, trajectory.folder / PAGE)
-    return folders.reference(trajectory.folder / PAGE)
+    page = trajectory.folder / page_name(trajectory)
+    write_html(trajectory, page)
+    return folders.reference(page)
 
 
 def serve() -> None:

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import GenericAlias, UnionType
@@ -160,6 +160,10 @@ class Trajectory:
         """IMAGE [1, H, W, 3] of one step. Raises RethinkError when its file is gone."""
         return load_image(self.folder / step.file) if step.image is None else step.image
 
+    def has_image(self, step: Step) -> bool:
+        """Whether the image of a step is still to be had."""
+        return step.image is not None or is_own_image(self.folder, step.file)
+
     @property
     def candidates(self) -> int:
         """Steps a turn."""
@@ -187,6 +191,8 @@ class Trajectory:
 
     def stopped_by(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
         """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
+        if any(step.file == "" for step in self.steps):  # it has ended, and no record names a picture that is not there
+            return replace(self, chosen=chosen)
         try:
             return self._written(stopped=reason, message=message, chosen=chosen)
         except WriteError as error:
@@ -391,7 +397,7 @@ def _critique_of(record: dict[str, Any]) -> Critique:
 def _built(kind: type, values: dict[str, Any]) -> Any:
     """A dataclass of values; TypeError where one is not of its field's type."""
     hints = get_type_hints(kind)
-    for name in (field.name for field in fields(kind) if field.name in values):
+    for name in hints.keys() & values.keys():
         hint, value = hints[name], values[name]
         kinds = [each.__origin__ if isinstance(each, GenericAlias) else each for each in _alternatives(hint)]
         wrong = isinstance(value, bool) and bool not in kinds  # which Python takes for numbers

@@ -131,7 +131,7 @@ def test_a_run_gives_the_best_edit_and_its_record(think, make_thinker, results, 
     assert done.images.shape == (3, 16, 16, 3) and torch.equal(done.image, done.images[1:2]) and done.prompt == "b"
     folder = results.output / "rethink" / "thinking_00001_"
     assert done.trajectory.folder == folder and done.trajectory.stopped == "turns"
-    assert {file.name for file in folder.iterdir()} == {
+    assert {file.name for file in folder.iterdir()} - {".lock"} == {
         "trajectory.json", "source.png", "turn-0001-00.png", "turn-0002-00.png", "turn-0003-00.png",
     }  # fmt: skip
     reference = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
@@ -679,10 +679,11 @@ def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, p
     for wrong in ("output/../../etc", "nowhere", ""):
         with pytest.raises(RethinkError, match="run: there is no"):
             classes["RethinkLoadTrajectory"].execute(wrong)
-    page = results.output / "keep" / "this_00001_" / "trajectory.html"
+    page = results.output / "keep" / "this_00001_" / "this_00001 make it red.html"
     assert "data:image/png;base64," in page.read_text(encoding="utf-8")
     exported = part("nodes.trajectory").export({**saved.ui["rethink_run"][0], "subfolder": "rethink/thinking_00001_"})
-    assert exported["filename"] == "trajectory.html" and (results.output / exported["subfolder"] / page.name).is_file()
+    assert exported["filename"] == "thinking_00001 make it red.html", "downloads of several runs lie beside each other"
+    assert (results.output / exported["subfolder"] / exported["filename"]).is_file()
     with pytest.raises(RethinkError):
         part("nodes.trajectory").export({"filename": "passwd", "subfolder": "../../etc", "type": "output"})
     shutil.rmtree(results.output / "keep")

@@ -217,7 +217,7 @@ def test_frames_grow_with_the_strip_and_their_pictures_fill_them(page):
     frame, picture = page.locator(".rt-frame").first, page.locator(".rt-frame .rt-thumb").first
     assert frame.bounding_box()["width"] == 156
     for height, width in ((320, 242), (800, 320)):  # two lines of prompt are left; then as wide as a frame becomes
-        page.add_style_tag(content=f".rt-viewer .rt-track {{ height: {height}px; }}")
+        page.evaluate("height => { document.querySelector('.rt-track').style.height = `${height}px`; }", height)
         page.wait_for_function("width => document.querySelector('.rt-frame').offsetWidth === width", arg=width)
         box = picture.bounding_box()
         assert box["height"] == pytest.approx(box["width"], abs=4)
