@@ -22,6 +22,7 @@ from ..rethink.loop import (
     Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
     options_of, steered,
 )  # fmt: skip
+from ..rethink.records import whole_text
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import folders, host, sockets
@@ -99,7 +100,7 @@ class ThinkLoopOpen(io.ComfyNode):
         cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
         **inputs,
     ) -> io.NodeOutput:  # fmt: skip
-        rules = rules_of(inputs, seed=seed)
+        rules, instruction = rules_of(inputs, seed=seed), whole_text(instruction)
         image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
             source = checked_source(image, instruction)

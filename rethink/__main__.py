@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
     try:
         options = make_parser().parse_args(with_config(sys.argv[1:] if arguments is None else arguments))
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
     except RethinkError as error:
         _complain(error)
         return 2
@@ -43,8 +45,17 @@ def main(arguments: list[str] | None = None) -> int:
         _complain("interrupted")
         return 130
     except BrokenPipeError:  # whoever read us has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return 0
+    except OSError as error:  # a disk that is full or gone, where nothing nearer to it has a sentence for that
+        _leave_stdout()
+        _complain(f"{error.filename or 'the output'} cannot be read or written: {error.strerror or error}.")
+        return 1
+
+
+def _leave_stdout() -> None:
+    """Nothing more is written there, not even what is left in Python's buffer when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(why) -> None:
@@ -179,7 +190,7 @@ def run_think(options) -> int:
     from .files import check_target
     from .images import load_image
     from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
-    from .trajectory import check_new_folder, load_trajectory, new_trajectory, record
+    from .trajectory import check_new_folder, load_trajectory, new_trajectory, record, writing
     from .trajectory_html import write_html
 
     image = load_image(options.image)
@@ -197,25 +208,26 @@ def run_think(options) -> int:
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
     how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
-    done = ()
     if options.resume:
-        trajectory = load_trajectory(folder)
-        check_same_run(trajectory, image, options.instruction, how)
-        trajectory, done = trajectory.with_options(how).going_on(options.candidates)
+        load_trajectory(folder)  # there is one
     else:
-        source = checked_source(image, options.instruction)
-        trajectory = new_trajectory(folder, source, options.instruction, how)
-    run = think_while_edit(
-        editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
-        on_step=_progress, **rules,
-    )  # fmt: skip
-    for trajectory in record(trajectory, run):
-        _tell(trajectory)
+        new_trajectory(folder, checked_source(image, options.instruction), options.instruction, how)
+    with writing(folder):
+        trajectory, done = load_trajectory(folder), ()
+        if options.resume:
+            check_same_run(trajectory, image, options.instruction, how)
+            trajectory, done = trajectory.with_options(how).going_on(options.candidates)
+        run = think_while_edit(
+            editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
+            on_step=_progress, **rules,
+        )  # fmt: skip
+        for trajectory in record(trajectory, run):
+            _tell(trajectory)
     if trajectory.message:
         print(f"rethink: {trajectory.message}", file=sys.stderr)
-    if trajectory.best is not None:
+    if trajectory.best is not None and trajectory.steps[trajectory.best].file:
         print(folder / trajectory.steps[trajectory.best].file)
-    if page:
+    if page and all(step.file for step in trajectory.steps):
         write_html(trajectory, page)
         print(page)
     return 1 if trajectory.stopped == "failed" else 0
