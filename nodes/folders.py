@@ -166,7 +166,7 @@ def referred(reference: dict[str, str]) -> Path:
     base = folder_paths.get_directory_by_type(kind)
     file = Path(base or "", subfolder, filename)
     inside = base is not None and all(folder_paths.is_within_directory(base, str(path)) for path in (file.parent, file))
-    if file.name != filename or not inside:  # “.” and “..” are no names, and a parent may lie outside where the file does not
+    if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
         raise RethinkError(f"trajectory: {_shown(str(file))} is not in ComfyUI's folders.")
     return file
 

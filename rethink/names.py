@@ -1,5 +1,6 @@
 """Names that a file or a folder can have on every system, also where it is carried to."""
 
+import re
 import unicodedata
 from pathlib import PurePosixPath
 
@@ -32,6 +33,7 @@ def path_parts(path: str) -> tuple[str, ...]:
 
 def make_portable(text: str, fallback: str, longest: int = LONGEST) -> str:
     """A name for a file that says `text`, at most `longest` bytes; `fallback` where nothing of it can stand in a name."""
+    text = re.sub(r"\.\.+", "…", text)  # ComfyUI shows no file with two dots in its name
     words = "".join(" " if letter.isspace() or letter in FORBIDDEN else letter for letter in text)
     name = " ".join("".join(filter(_is_plain, words)).split()).encode()[:longest].decode(errors="ignore").strip(". ")
     return name if is_portable(name) else fallback

@@ -42,4 +42,5 @@ def test_whatever_is_written_becomes_a_name(text, longest):
 def test_a_name_says_what_was_written():
     assert make_portable("make it snow, with 🔵", "run") == "make it snow, with 🔵"
     assert make_portable("red:\n “blue” / green?", "run") == "red “blue” green"
-    assert make_portable("CON", "run") == make_portable("...", "run") == "run"
+    assert make_portable("wait... then snow", "run") == "wait… then snow"
+    assert make_portable("CON", "run") == make_portable(".", "run") == make_portable("\0", "run") == "run"
