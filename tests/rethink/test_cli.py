@@ -1,7 +1,9 @@
 """The command line, run as its user runs it."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,3 +146,80 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, phot
         "--model", "m", "--key-variable", "sk-planted-0123", "-o", photo.with_name("run"),
     )  # fmt: skip
     assert ran.returncode == 2 and "key_variable: give the NAME" in ran.stderr and "planted" not in ran.stderr
+
+
+# A disk that fails, and two at one run
+
+
+@pytest.fixture
+def how(editor, thinker, photo):
+    return ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 1, "--max-tokens", 8]
+
+
+def is_one_sentence(ran):
+    lines = ran.stderr.strip().splitlines()
+    return len(lines) == 1 and lines[0].startswith("rethink: ")
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(how, photo):
+    ran = rethink(*how, "--turns", 1, "-o", photo / "run")
+    assert ran.returncode == 2 and is_one_sentence(ran) and "cannot be written" in ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_costs_no_turn(how, photo):
+    command = [sys.executable, "-m", "rethink", *map(str, how), "--turns", "1"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, cwd=PACK_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert ran.returncode == 1 and is_one_sentence(ran) and "No space left" in ran.stderr
+    assert len(load_trajectory(photo.with_name("my photo-thinking")).steps) == 1
+
+
+# In a process of its own: no file that it writes grows beyond so many bytes, as on a disk that is full.
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from rethink.__main__ import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
+    pytest.importorskip("resource")
+    whole = rethink(*how, "--turns", 3, "-o", photo.with_name("whole"))
+    assert whole.returncode == 0, whole.stderr
+    records = photo.with_name("whole") / "trajectory.json"
+    room = max(records.stat().st_size - 100, *(file.stat().st_size for file in records.parent.glob("*.png")))
+    command = [sys.executable, "-c", FULL, room, *how, "--turns", 9]
+    ran = subprocess.run([*map(str, command)], cwd=PACK_ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 1 and is_one_sentence(ran) and "File too large" in ran.stderr, ran.stderr
+    kept = load_trajectory(photo.with_name("my photo-thinking"))
+    assert kept.stopped == "" and len(kept.steps) >= 1 and not list(kept.folder.glob("*.part"))
+    assert ran.stdout.splitlines()[-1] == str(kept.folder / kept.steps[kept.best].file)
+
+
+def test_a_folder_that_is_taken_away_ends_the_run_in_one_sentence(how, photo):
+    command = [sys.executable, "-m", "rethink", *map(str, how), "--turns", "900"]
+    with subprocess.Popen(command, cwd=PACK_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        try:
+            assert ran.stdout.readline().startswith("turn 1")
+            shutil.rmtree(photo.with_name("my photo-thinking"))
+            _, said = ran.communicate(timeout=60)
+        finally:
+            ran.kill()
+    assert ran.returncode == 1 and said.strip().splitlines() == [said.strip()] and "cannot be written (it is gone)" in said
+
+
+def test_a_run_is_gone_on_with_by_one_at_a_time(how, photo):
+    folder = photo.with_name("my photo-thinking")
+    command = [sys.executable, "-m", "rethink", *map(str, how), "--turns", "900"]
+    with subprocess.Popen(command, cwd=PACK_ROOT, stdout=subprocess.PIPE, text=True) as ran:
+        try:
+            assert ran.stdout.readline().startswith("turn 1")
+            second = rethink(*how, "--turns", 900, "--resume")
+            assert second.returncode == 2 and is_one_sentence(second) and f"the run in {folder} is going on already" in second.stderr
+        finally:
+            ran.kill()
+    third = rethink(*how, "--turns", len(load_trajectory(folder).steps) + 1, "--resume")
+    assert third.returncode == 0, third.stderr
