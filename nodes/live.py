@@ -247,12 +247,12 @@ def running() -> list[dict[str, Any]]:
     return [live.state() for live in _running.values()]
 
 
-def order(run: str, **wanted: Any) -> None:
+def order(run: str, action: Any = None, prompt: Any = None, step: Any = None) -> None:
     """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Live.order`."""
     live = _running.get(run) if isinstance(run, str) else None
     if live is None:
         raise RethinkError(f"run: no loop is running in {run}; it may have just ended.")
-    live.order(**wanted)
+    live.order(action, prompt, step)
 
 
 def _forget_the_cut_off() -> None:
