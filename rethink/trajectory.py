@@ -207,6 +207,8 @@ class Trajectory:
         while steps and any(v.status == "failed" for s in steps[-candidates:] for v in (s.critique, s.judge) if v):
             steps = steps[:-candidates]
         seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
+        best = best_of(steps) if steps else None
+        steps = tuple(replace(s, image=self.image(s)) if index == best else s for index, s in enumerate(steps))
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
     def copied(self, folder: Path) -> "Trajectory":

@@ -322,3 +322,13 @@ def test_a_run_is_written_by_one_at_a_time(run):
     with pytest.raises(RethinkError, match="cannot be written"):
         with writing(run.folder / "missing"):
             pass
+
+
+def test_a_run_that_goes_on_has_its_best_picture_whatever_becomes_of_the_disk(tmp_path):
+    run = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
+    run = run.with_step(step(score=9.0)).with_step(step(2, score=1.0))
+    again, _ = load_trajectory(run.folder).going_on(1)
+    best = again.image(again.steps[0])
+    shutil.rmtree(run.folder)
+    ended = again.with_step(step(3, score=2.0))
+    assert ended.best == 0 and torch.equal(ended.image(ended.steps[0]), best)
