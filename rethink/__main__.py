@@ -225,8 +225,8 @@ def run_think(options) -> int:
             _tell(trajectory)
     if trajectory.message:
         print(f"rethink: {trajectory.message}", file=sys.stderr)
-    if trajectory.best is not None and trajectory.steps[trajectory.best].file:
-        print(folder / trajectory.steps[trajectory.best].file)
+    if trajectory.best is not None and (best := folder / trajectory.steps[trajectory.best].file).is_file():
+        print(best)
     if page and all(step.file for step in trajectory.steps):
         write_html(trajectory, page)
         print(page)

@@ -197,7 +197,7 @@ def test_a_run_is_gone_on_with_by_one_at_a_time(how, photo, run_here):
 def test_output_that_cannot_be_written_costs_no_turn(how, photo):
     command = [sys.executable, "-m", "rethink", *how, "--turns", "1"]
     with open("/dev/full", "w") as full:
-        ran = subprocess.run(command, cwd=PACK_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+        ran = subprocess.run(command, cwd=PACK_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
     assert ran.returncode == 1 and "Traceback" not in ran.stderr and "No space left" in ran.stderr.splitlines()[-1]
     assert len(load_trajectory(photo.with_name("my photo-thinking")).steps) == 1
 
@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo, run_h
     record = photo.with_name("whole") / "trajectory.json"
     room = max(record.stat().st_size - 100, *(file.stat().st_size for file in record.parent.glob("*.png")))
     command = [sys.executable, "-c", FULL, str(room), *how, "--turns", "99"]
-    ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr.splitlines()[-1]
     kept = load_trajectory(photo.with_name("my photo-thinking"))
     assert kept.stopped == "" and kept.steps and not list(kept.folder.glob(".*.part"))
