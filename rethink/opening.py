@@ -3,13 +3,13 @@
 Every mistake is a RethinkError that begins with the input's name, which the functions are given as `name`.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .errors import RethinkError, require
+from .records import parse_json
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
@@ -55,7 +55,7 @@ def refuse_pickles(name: str, folder: Path) -> None:
 def read_json(name: str, file: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises RethinkError where there is none."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_bytes(), finite=False)
     except (OSError, ValueError) as error:
         raise RethinkError(f"{name}: {file} cannot be read ({error}); download it again.") from error
     if not isinstance(content, dict):

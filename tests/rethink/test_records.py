@@ -5,6 +5,9 @@ import os
 
 import pytest
 
+from rethink.errors import RethinkError
+from rethink.opening import read_json
+from rethink.pairs.commands import with_config
 from rethink.records import harmless, json_text, parse_json, read_json_file, whole_text
 
 DEEP = "[" * 1000 + "]" * 1000
@@ -60,3 +63,13 @@ def test_a_strangers_words_are_no_markup():
     shown = harmless('<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)')
     assert not set("<>") & set(shown) and "[[" not in shown and "](" not in shown
     assert harmless("3 pairs · a → b") == "3 pairs · a → b"
+
+
+def test_a_model_and_a_config_file_that_are_nested_deep_are_one_sentence(tmp_path):
+    (tmp_path / "config.json").write_text(DEEP)
+    with pytest.raises(RethinkError, match="^editor: .*nested too deep.*; download it again"):
+        read_json("editor", tmp_path / "config.json")
+    with pytest.raises(RethinkError, match="^--config: cannot read .*nested too deep"):
+        with_config(["synthesize", "--config", str(tmp_path / "config.json")])
+    (tmp_path / "config.json").write_text('\ufeff{"pairs": 4}', encoding="utf-8")
+    assert with_config(["synthesize", "--config", str(tmp_path / "config.json")])[1] == "--pairs=4"
