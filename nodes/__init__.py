@@ -2,7 +2,8 @@
 
 from comfy_api.latest import ComfyExtension
 
-from . import live, review, trajectory
+from . import hosts, live, review, trajectory
+from .boundary import adapt
 from .caption_pairs import CaptionToEdit, PromptToPromptPairs
 from .datasets import FilterEditPairs, LoadEditDataset, PreviewPairs, SaveEditDataset
 from .editor import EditChain, LoadEditor, SampleEdit, Scene
@@ -22,11 +23,13 @@ NODES = [
     InverseEditSynthesizer, CaptionToEdit, PromptToPromptPairs,
     FilterEditPairs, PreviewPairs, SaveEditDataset, LoadEditDataset,
 ]  # fmt: skip
+for node in NODES:
+    adapt(node)
 
 
 class RethinkExtension(ComfyExtension):
     async def on_load(self):
-        for room in (live, trajectory, review):
+        for room in (hosts, live, trajectory, review):
             room.serve()
 
     async def get_node_list(self):

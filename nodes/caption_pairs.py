@@ -1,8 +1,9 @@
 """Pairs from captions, as InstructPix2Pix made its own: captions to edits, edits to two pictures that belong together."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -16,10 +17,12 @@ from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits
 from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.prompt_to_prompt import Recipe
+from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import PairStore
 from . import folders, host, sockets
+from .boundary import refusal
 from .datasets import LaterClip
-from .editor import MAX_SEED, single
+from .editor import seed_input, single
 from .thinker import asked, each_of
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
@@ -40,7 +43,8 @@ class CaptionToEdit(io.ComfyNode):
             display_name="Caption To Edit",
             category="Rethink/Teach",
             description="A thinker invents an edit for every caption: an instruction, and the caption after the edit.",
-            search_aliases=["instructpix2pix", "generate instructions", "triples", "caption to instruction"],
+            search_aliases=["instructpix2pix", "generate instructions", "triples", "caption to instruction", "training pairs"],
+            has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="What writes; it needs no eyes."),
                 io.String.Input(
@@ -56,7 +60,7 @@ class CaptionToEdit(io.ComfyNode):
                     tooltip="Name of the folder, within ComfyUI's datasets folder, that the edits are kept in. A caption "
                     "that is there already is not asked again: a run that was stopped goes on.",
                 ),
-                _seed("Examples and answers are drawn from it."),
+                seed_input("Examples and answers are drawn from it.", "fixed"),
                 io.String.Input(
                     "examples",
                     optional=True,
@@ -100,8 +104,8 @@ class CaptionToEdit(io.ComfyNode):
         report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")
-        host.say(report)
-        return io.NodeOutput(*([r[name] for r in found.values()] for name in ("caption", "edit", "output")), report)
+        columns = ([r[name] for r in found.values()] for name in ("caption", "edit", "output"))
+        return io.NodeOutput(*columns, report, ui=host.show_text(report))
 
 
 class PromptToPromptPairs(io.ComfyNode):
@@ -109,6 +113,7 @@ class PromptToPromptPairs(io.ComfyNode):
     def define_schema(cls):
         weights = io.String.Input(
             "weights",
+            optional=True,
             default="",
             placeholder="snowy: 1.5, street: 0.8",
             tooltip="Words of the edited caption that should count more or less, with their factors.",
@@ -119,8 +124,9 @@ class PromptToPromptPairs(io.ComfyNode):
             display_name="Prompt-To-Prompt Pairs",
             category="Rethink/Teach",
             description="Draws pairs of pictures for pairs of captions, the same but for the edit, and keeps the best.",
-            search_aliases=["prompt2prompt", "p2p", "instructpix2pix", "paired images", "attention sharing"],
+            search_aliases=["prompt2prompt", "p2p", "instructpix2pix", "paired images", "attention sharing", "training pairs"],
             is_input_list=True,
+            has_intermediate_output=True,
             inputs=[
                 sockets.Editor.Input(
                     "editor",
@@ -171,7 +177,11 @@ class PromptToPromptPairs(io.ComfyNode):
                     tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. Captions "
                     "that were drawn for are not drawn for again: a run that was stopped goes on.",
                 ),
-                _seed("Every candidate has a 32-bit seed of its own, drawn from this."),
+                seed_input(
+                    "Every candidate has a 32-bit seed of its own, drawn from this. The same seed goes on with a run that "
+                    "was stopped; another one draws others beside its pairs.",
+                    "fixed",
+                ),
                 io.Int.Input("steps", optional=True, default=Recipe.steps, min=1, max=1000, tooltip="Denoising steps."),
                 io.Combo.Input(
                     "sampler",
@@ -202,6 +212,10 @@ class PromptToPromptPairs(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, clip: str | list[str] | None = None) -> str | bool:
+        return refusal(folders.clip_path, clip[0] if isinstance(clip, list) else clip)
+
+    @classmethod
     def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
         triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
         given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
@@ -221,15 +235,17 @@ class PromptToPromptPairs(io.ComfyNode):
             )  # fmt: skip
             side = pipeline.unet.config.sample_size * 8
             with host.on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
+                earlier = earlier_seeds(store, draw.recipes, draw.seed)
                 tally = draw_pairs(store, triples, draw)
+            groups_of = {seed: replace(draw, seed=seed).groups for seed in earlier}
+            others = strays(store, earlier, lambda pair, seed: pair.source in groups_of[seed])
             describe_store(store)
-        groups = {draw.id(triple) for triple in triples}
+        groups = draw.groups
         made = PairStore(store.folder, (pair.id for pair in store if pair.source in groups))
-        report = _told(tally, [record["why"] for record in store.skipped if record["source"] in groups])
+        report = "\n".join([_told(tally, [r["why"] for r in store.skipped if r["source"] in groups]), *others])
         if not made.only:
-            raise RethinkError(f"pairs: no candidate was kept; lower the thresholds, or draw more. {report}")
-        host.say(report)
-        return io.NodeOutput(made, report)
+            raise RethinkError(f"candidates: not one was kept; lower the thresholds, or draw more. {report}")
+        return io.NodeOutput(made, report, ui=host.show_text(report))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +258,15 @@ class WatchedDrawer(Drawer):
     model: str
     triples: Sequence[Triple]
     count: Callable[..., None]
+
+    @property
+    def recipes(self) -> str:
+        """All that the pairs follow from but the captions and the seed."""
+        return json.dumps([self.model, asdict(self.recipe), asdict(self.selection)])
+
+    @property
+    def groups(self) -> set[str]:
+        return {self.id(triple) for triple in self.triples}
 
     def id(self, triple: Triple) -> str:
         return sha256(f"{self.model} {super().id(triple)}".encode()).hexdigest()[:16]
@@ -303,10 +328,6 @@ def _weights(text: str) -> tuple[tuple[str, float], ...]:
         if not word.strip():
             raise RethinkError(f"weights: expected word: factor, separated by commas, got “{part.strip()}”.")
     return tuple(weights)
-
-
-def _seed(tooltip: str) -> io.Input:
-    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=tooltip)
 
 
 def _line(name: str, placeholder: str, tooltip: str) -> io.Input:

@@ -21,6 +21,7 @@ from ..rethink.pairs.sheet import contact_sheet
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.text_files import show_name
 from . import folders, host, review, sockets
+from .boundary import AnyOf, refusal
 from .thinker import asked, each_of
 
 STORE = "pair store"
@@ -62,7 +63,7 @@ class FilterEditPairs(io.ComfyNode):
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
             description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
-            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter"],
+            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter", "critic"],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
@@ -86,6 +87,10 @@ class FilterEditPairs(io.ComfyNode):
                 io.String.Output("report", tooltip="How many were kept and rejected, and for which reasons."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, clip: str | None = None) -> str | bool:
+        return clip == folders.NONE or refusal(folders.clip_path, clip)
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
@@ -161,6 +166,7 @@ class SaveEditDataset(io.ComfyNode):
     def define_schema(cls):
         replace = io.Boolean.Input(
             "replace",
+            optional=True,
             default=False,
             tooltip="Write a dataset of this name anew, where nothing in it was changed or added by hand. Off: one that is "
             "there is never touched.",
@@ -170,7 +176,10 @@ class SaveEditDataset(io.ComfyNode):
             display_name="Save Edit Dataset",
             category="Rethink/Teach",
             description="Saves the accepted pairs in the layout of a trainer, with a README that says which is the target.",
-            search_aliases=["export dataset", "ai-toolkit", "musubi", "diffsynth", "simpletuner", "fal", "webdataset"],
+            search_aliases=[
+                "export dataset", "dataset for lora", "training pairs", "ai-toolkit", "musubi", "diffsynth", "simpletuner",
+                "fal", "webdataset",
+            ],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to save. Rejected ones are left out."),
@@ -210,8 +219,7 @@ class SaveEditDataset(io.ComfyNode):
                 bool(format.get("replace")),
             )  # fmt: skip
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
-        host.say(report.partition("\n")[0])  # there is no room for more on the node
-        return io.NodeOutput(str(folder), report)
+        return io.NodeOutput(str(folder), report, ui=host.show_text(report))
 
 
 class LoadEditDataset(io.ComfyNode):
@@ -221,6 +229,7 @@ class LoadEditDataset(io.ComfyNode):
             finish_exports(root)  # what a kill has left hidden is offered again
         into = io.String.Input(
             "into",
+            optional=True,
             default="imported",
             tooltip="Name of the pair store, within ComfyUI's datasets folder, that it is read into, once.",
         )
@@ -229,7 +238,8 @@ class LoadEditDataset(io.ComfyNode):
             display_name="Load Edit Dataset",
             category="Rethink/Teach",
             description="Opens a pair store, or reads a dataset in the layout of another tool into one.",
-            search_aliases=["import dataset", "open pairs", "load pairs"],
+            search_aliases=["import dataset", "open pairs", "load pairs", "training pairs", "dataset for lora"],
+            has_intermediate_output=True,
             inputs=[
                 io.DynamicCombo.Input(
                     "format",
@@ -255,8 +265,7 @@ class LoadEditDataset(io.ComfyNode):
     def execute(cls, format: dict) -> io.NodeOutput:
         folder = folders.dataset_path(format["dataset"], "dataset")
         store, report = _opened(folder) if format["format"] == STORE else _imported(folder, format)
-        host.say(report)
-        return io.NodeOutput(store, report)
+        return io.NodeOutput(store, report, ui=host.show_text(report))
 
 
 def _opened(folder: Path) -> tuple[PairStore, str]:
@@ -306,7 +315,8 @@ def _dataset_input(holding: str) -> io.Input:
     names = folders.dataset_names(holding) or [folders.NONE]
     return io.Combo.Input(
         "dataset",
-        options=names,
+        optional=True,
+        options=AnyOf(names),
         default=names[0],
         tooltip="A folder in ComfyUI's datasets folder, or in those that extra_model_paths.yaml names under datasets.",
     )

@@ -10,13 +10,16 @@ from torch import Tensor
 from ..rethink.editors.protocol import OnStep, Settings
 from ..rethink.editors.quantizing import QUANTIZERS
 from ..rethink.editors.samplers import SAMPLERS
+from ..rethink.editors.used import summarize, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_edit_mask, as_image, as_mask, empty_mask_error, selects_anything
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import host, sockets
+from .boundary import refusal
 
 MAX_SEED = 2**64 - 1
 MAX_VARIATIONS = 64
+NOTES = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo]  # what `host.note_in_pictures` needs
 
 
 class LoadEditor(io.ComfyNode):
@@ -41,6 +44,8 @@ class LoadEditor(io.ComfyNode):
                 "longcat",
                 "joyimage",
                 "cosxl",
+                "kontext edit",
+                "image edit",
             ],
             inputs=[
                 io.Combo.Input(
@@ -80,6 +85,10 @@ class LoadEditor(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, editor: str | None = None) -> str | bool:
+        return refusal(host.editor_path, editor)
+
+    @classmethod
     def fingerprint_inputs(cls, editor: str, **_) -> Any:
         return host.stamp(host.editor_path(editor))  # a replaced file is loaded anew
 
@@ -96,8 +105,13 @@ class SampleEdit(io.ComfyNode):
             display_name="Instruction Editor Sampler",
             category="Rethink/Edit",
             description="Edits a picture as an instruction says. Lists of pictures or instructions make lists.",
-            search_aliases=["edit image", "instruct", "instructpix2pix", "edit by text", "image edit sampler"],
+            search_aliases=[
+                "edit image", "image edit", "kontext edit", "instruct", "instructpix2pix", "edit by text", "variations",
+                "image edit sampler", "inpaint by instruction",
+            ],
             is_input_list=True,
+            has_intermediate_output=True,
+            hidden=NOTES,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
                 io.Image.Input("image", tooltip="What to edit: a picture, a batch, or a list."),
@@ -156,7 +170,10 @@ class SampleEdit(io.ComfyNode):
         for index, (picture, instructions, area) in enumerate(runs):
             on_step = host.on_step(index, len(runs))
             edited += _edit(editor, picture, instructions, seeds, settings, area, on_step, others)
-        return io.NodeOutput(edited)
+        used = used_settings(editor, settings)
+        host.note_in_pictures(cls.hidden, used | {"instructions": list(instruction), "seeds": seeds})
+        strange = next(filter(None, (host.warn_of_strangers("editor", editor.name, picture) for picture in images)), "")
+        return io.NodeOutput(edited, ui=host.show_text(strange, summarize(used)))
 
 
 class EditChain(io.ComfyNode):
@@ -169,6 +186,7 @@ class EditChain(io.ComfyNode):
             description="Edits a picture again and again: every instruction changes what the one before it made.",
             search_aliases=["edit sequence", "several edits", "composed edits", "multi turn edit"],
             is_output_node=True,
+            hidden=NOTES,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
                 io.Image.Input("image", tooltip="The picture, or batch of pictures, to start from."),
@@ -204,8 +222,11 @@ class EditChain(io.ComfyNode):
         for index, line in enumerate(lines):
             on_step = host.on_step(index, len(lines), previews=False)
             steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
-        shown = torch.cat(steps)
-        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls))
+        shown, used = torch.cat(steps), used_settings(editor, settings)
+        seeds = [_seeds(seed + index, 1)[0] for index in range(len(lines))]
+        host.note_in_pictures(cls.hidden, used | {"instructions": lines, "seeds": seeds})
+        said = host.show_text(host.warn_of_strangers("editor", editor.name, steps[0]), summarize(used))
+        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
 
 
 class Scene(io.ComfyNode):

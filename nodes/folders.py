@@ -8,6 +8,7 @@ import folder_paths
 from ..rethink.errors import RethinkError
 from ..rethink.names import path_parts, portable_parts
 from .host import BUILT_IN
+from .model_folders import find_folders
 
 NONE = "none"
 ECHO = 80  # characters of a name that is refused
@@ -119,10 +120,9 @@ def clip_path(name: str) -> Path:
 def _clip_folders() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for kind in ("clip_vision", "text_encoders"):
-        for base in map(Path, folder_paths.get_folder_paths(kind)):
-            for config in base.glob("*/config.json"):
-                if '"CLIPModel"' in config.read_text(encoding="utf-8", errors="replace"):
-                    found.setdefault(config.parent.name, config.parent)
+        for name, folder in find_folders(kind, "config.json").items():
+            if '"CLIPModel"' in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
+                found.setdefault(name, folder)
     return found
 
 

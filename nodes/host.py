@@ -8,7 +8,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import comfy.cli_args
@@ -23,12 +25,15 @@ from torch import Tensor
 
 from ..rethink.errors import OutOfMemory, RethinkError, reason_of
 from ..rethink.images import to_pil
+from ..rethink.opening import model_files
 from ..rethink.records import harmless, parse_json
+from .model_folders import find_folders
 
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
 ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
+PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
 LARGEST_BODY = 2**20  # bytes of a request
 LONGEST_ECHO = 500  # characters of an answer that says what is wrong
@@ -42,34 +47,28 @@ folder_paths.add_model_folder_path("LLM", os.path.join(folder_paths.models_dir, 
 
 def editor_names() -> list[str]:
     """What Load Editor offers: the built-in editor, diffusers folders, single .safetensors files of checkpoints."""
-    files = [name.replace(os.sep, "/") for name in folder_paths.get_filename_list("checkpoints")]
-    return [BUILT_IN, *sorted(_diffusers_folders()), *filter(_is_safetensors, files)]
+    return [BUILT_IN, *find_folders("diffusers", "model_index.json"), *_safetensors("checkpoints")]
 
 
 def editor_path(name: str) -> Path:
-    """Where an editor of `editor_names` lies.
-
-    Raises RethinkError for any other name, and for one that a link leads out of the model folders.
-    """
+    """Where an editor of `editor_names` lies. Raises RethinkError for any other name."""
     if name == BUILT_IN:
         from ..rethink.tiny import EDITOR_FOLDER
 
         return EDITOR_FOLDER
-    path = None
-    kind = "checkpoints" if _is_safetensors(str(name)) else "diffusers"
-    if name in editor_names():  # and so nothing that climbs out with ".." or names a path of its own
-        path = folder_paths.get_full_path(kind, name) if kind == "checkpoints" else _diffusers_folders()[name]
+    # Looked up among what is there, so that no name climbs out with ".." or is a path of its own.
+    path = find_folders("diffusers", "model_index.json").get(name) or _safetensors("checkpoints").get(name)
     if path is None:
         raise RethinkError(
             f"editor: there is no “{name}” in ComfyUI's model folders; put a diffusers folder into models/diffusers or "
             "a .safetensors file into models/checkpoints, then choose it from the list."
         )
-    return _within(kind, Path(path), "editor")
+    return path
 
 
 def thinker_names() -> list[str]:
-    """The transformers folders in models/LLM, those one level down as “owner/name”."""
-    return sorted(_folders("LLM", "config.json"))
+    """The transformers folders in models/LLM, those further down as “owner/name”."""
+    return list(find_folders("LLM", "config.json"))
 
 
 def thinker_path(name: str) -> Path:
@@ -78,18 +77,18 @@ def thinker_path(name: str) -> Path:
         from ..rethink.tiny import THINKER_FOLDER
 
         return THINKER_FOLDER
-    path = _folders("LLM", "config.json").get(name)
+    path = find_folders("LLM", "config.json").get(name)
     if path is None:
         raise RethinkError(
             f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a model that sees "
             "into models/LLM, then choose it from the list."
         )
-    return _within("LLM", path, "folder")
+    return path
 
 
 def template_names() -> list[str]:
     """The .txt files within the folders of thinkers, as “thinker/file.txt”."""
-    folders = _folders("LLM", "config.json")
+    folders = find_folders("LLM", "config.json")
     return sorted(f"{name}/{file.name}" for name, folder in folders.items() for file in folder.glob("*.txt"))
 
 
@@ -101,58 +100,36 @@ def template_text(name: str) -> str:
         )
     thinker, _, file = name.rpartition("/")
     try:
-        return _within("LLM", thinker_path(thinker) / file, "template").read_text(encoding="utf-8")
+        return (thinker_path(thinker) / file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RethinkError(f"template: {name} cannot be read: {error}") from error
 
 
 def lora_names() -> list[str]:
     """The .safetensors files of models/loras."""
-    files = (name.replace(os.sep, "/") for name in folder_paths.get_filename_list("loras"))
-    return [name for name in files if _is_safetensors(name)]
+    return list(_safetensors("loras"))
 
 
 def lora_path(name: str) -> Path:
     """Where a LoRA of `lora_names` lies, or RethinkError."""
-    path = folder_paths.get_full_path("loras", name) if name in lora_names() else None
+    path = _safetensors("loras").get(name)
     if path is None:
         raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
-    return _within("loras", Path(path), "lora")
+    return path
 
 
 def stamp(path: Path) -> tuple[int, int]:
     """Changes whenever a file of the model at `path` does: (newest modification in nanoseconds, bytes in all)."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    files = [path] if path.is_file() else [file for file in model_files(path) if file.is_file()]
     stats = [file.stat() for file in files]
     return max((s.st_mtime_ns for s in stats), default=0), sum(s.st_size for s in stats)
 
 
-def _diffusers_folders() -> dict[str, Path]:
-    return _folders("diffusers", "model_index.json")
-
-
-def _folders(kind: str, index: str) -> dict[str, Path]:
-    """Name → folder of everything of a kind that has the file `index`, those one level down as “owner/name”."""
-    found: dict[str, Path] = {}
-    for base in map(Path, folder_paths.get_folder_paths(kind)):
-        for pattern in (f"*/{index}", f"*/*/{index}"):
-            for file in base.glob(pattern):
-                found.setdefault(file.parent.relative_to(base).as_posix(), file.parent)
-    return found
-
-
-def _within(kind: str, path: Path, name: str) -> Path:
-    """The path, or RethinkError where a link leads out of the model folders of that kind."""
-    if not any(folder_paths.is_within_directory(base, str(path)) for base in folder_paths.get_folder_paths(kind)):
-        raise RethinkError(
-            f"{name}: “{path.name}” is a link that leads out of ComfyUI's model folders; "
-            "name the folder it leads to in extra_model_paths.yaml instead."
-        )
-    return path
-
-
-def _is_safetensors(name: str) -> bool:
-    return name.lower().endswith(".safetensors")
+def _safetensors(kind: str) -> dict[str, Path]:
+    """Name → .safetensors file of everything of a kind, links too where they lead to a file."""
+    names = [name for name in folder_paths.get_filename_list(kind) if name.lower().endswith(".safetensors")]
+    paths = {name.replace(os.sep, "/"): folder_paths.get_full_path(kind, name) for name in names}
+    return {name: Path(path) for name, path in paths.items() if path}
 
 
 # Memory
@@ -301,7 +278,9 @@ class Hosted:
 
     def __init__(self, editor):
         self._editor = editor
-        self.name = editor.name
+
+    def __getattr__(self, name: str):  # what needs no weights is the editor's own
+        return getattr(self._editor, name)
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()):
         with on_device(self._editor, images, len(images)):
@@ -353,6 +332,15 @@ def on_step(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int
     return report
 
 
+def preview_bytes(images: Tensor) -> bytes:
+    """IMAGE [B, H, W, 3] as one small WebP picture."""
+    picture = to_pil(_sheet(images))[0]
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    stream = BytesIO()
+    picture.save(stream, "WEBP", quality=80, method=0)
+    return stream.getvalue()
+
+
 def on_count() -> Callable[..., None]:
     """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
     bar = comfy.utils.ProgressBar(1)
@@ -381,6 +369,37 @@ def say(line: str) -> None:
         server.send_progress_text(harmless(line), context.node_id, server.client_id)
 
 
+def show_text(*lines: str) -> dict[str, list[str]]:
+    """What a node shows in words when it has run, also after a reload: a part of its `ui`. Empty lines say nothing."""
+    return {"rethink_text": ["\n".join(filter(None, lines))]}
+
+
+def note_in_pictures(hidden, used: Any) -> None:
+    """Have what a node has used written into every PNG that the run still saves, under “rethink” and the node's id.
+
+    A prompt from a program brings no such notes: there it stands with the node, in what ComfyUI writes of the prompt.
+    hidden: of a node that asked for the hidden unique_id, prompt and extra_pnginfo.
+    """
+    if isinstance(hidden.extra_pnginfo, dict):
+        notes = hidden.extra_pnginfo.get("rethink") or {}
+        hidden.extra_pnginfo["rethink"] = notes | {hidden.unique_id: used}
+    elif hidden.unique_id in (hidden.prompt or {}):
+        node = hidden.prompt[hidden.unique_id]
+        node["_meta"] = node.get("_meta", {}) | {"rethink": used}
+
+
+def warn_of_strangers(kind: str, name: str, images: Tensor) -> str:
+    """What to say before a model works on pictures that it does not know; "" where there is nothing to say.
+
+    kind: "editor" or "thinker". name: the model's, as it was chosen. Only the built-in ones know so little.
+    """
+    if name.split(" + ")[0] != BUILT_IN:  # a LoRA over it stands behind
+        return ""
+    from ..rethink.tiny.strangers import warn_of_strangers as about
+
+    return about(kind, images)
+
+
 def _sheet(images: Tensor) -> Tensor:
     """[B, h, w, 3] laid out as one picture [1, rows·h, columns·w, 3], as near to a square as it gets."""
     count, height, width, _ = images.shape
@@ -395,13 +414,23 @@ def _sheet(images: Tensor) -> Tensor:
 # Messages
 
 
-def send(event: str, data: dict, workflow: str) -> None:
-    """Tell every page: the one that queued the running prompt may be closed, and another show its workflow.
+def send(event: str, data: dict, client: str | None, workflow: str) -> None:
+    """Tell the page that queued a prompt; where it is closed, every page, as another may show its workflow by now.
 
     A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
     """
-    server = PromptServer.instance
-    server.send_sync(event, data, None if workflow else server.client_id)
+    everyone = workflow and not is_connected(client)
+    PromptServer.instance.send_sync(event, data, None if everyone else client)
+
+
+def client_id() -> str | None:
+    """The id of the page or program that queued the prompt which runs now; None where it has not said."""
+    return PromptServer.instance.client_id
+
+
+def is_connected(client: str | None) -> bool:
+    """Whether the page or program of that id listens."""
+    return client in getattr(PromptServer.instance, "sockets", {})
 
 
 def prompt_id() -> str:

@@ -21,15 +21,17 @@ class KeepUnchangedPixels(io.ComfyNode):
                 "align",
                 "register",
                 "colour drift",
+                "color match",
                 "paste back",
                 "change mask",
             ],
             inputs=[
-                io.Image.Input("source", tooltip="The picture before the edit: one, or a batch."),
+                # The edit comes first: bypassed, ComfyUI passes the first input of an output's type on.
                 io.Image.Input(
                     "edited",
                     tooltip="The picture after the edit, of any size. Several edits of one source may come as a batch.",
                 ),
+                io.Image.Input("source", tooltip="The picture before the edit: one, or a batch."),
                 io.Mask.Input(
                     "mask",
                     optional=True,

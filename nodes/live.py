@@ -1,12 +1,14 @@
 """A running thinking loop and the people who watch it: what happens goes to the front end, what they want comes back.
 
-Messages are small and name pictures as ComfyUI's /view does; no pixels are sent. Whoever missed some (a page that was
-loaded again) reads the record, which is on disk before the message that speaks of it.
+A run belongs to the page that queued it: that page alone is told, and where it is closed, whoever shows the same
+workflow. Messages are small and name pictures as ComfyUI's /view does; no pixels are sent. Whoever missed some (a page
+that was loaded again) reads the record, which is on disk before the message that speaks of it.
 """
 
 import glob
 import threading
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ..rethink.trajectory import (
 from . import folders, host
 
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
+PREVIEW_SECONDS = 0.25  # between two previews, and before the first: what is done sooner needs none
 
 _running: dict[str, "Live"] = {}  # where its record lies → loop
 _failures: dict[str, int] = {}  # node → how often its run failed
@@ -43,10 +46,12 @@ class Live:
     def __init__(self, node: str, trajectory: Trajectory, lock: ExitStack, *, pause: bool = False):
         self.trajectory, self._lock = trajectory, lock
         self._node, self._pause, self._prompt = node, pause, host.prompt_id()
-        self._workflow = host.workflow_id(self._prompt)
+        self._workflow, self._client = host.workflow_id(self._prompt), host.client_id()
         self._run = folders.reference(trajectory.folder / FILE)
         self._phase: tuple[str, int] | None = None
         self._following: dict[str, Any] | None = None
+        self._images: tuple[str, ...] = ()  # files of the turn that is made now, once they are there
+        self._preview, self._previews, self._previewed = b"", 0, time.monotonic()
         self._held = self._waiting = False
         self._order: Next | Stop | None = None
         self._changed = threading.Condition()  # orders come by another thread
@@ -59,15 +64,24 @@ class Live:
         return {
             "node": self._node,
             "workflow": self._workflow,  # another one may have a node of the same id
+            "prompt": self._prompt,
             "run": self._run,
             "record": self.trajectory.record,
             "next": self._following,
             "waiting": self._waiting,
+            "phase": self._phase[0] if self._phase else "editing",
+            "images": list(self._images),
+            "preview": self._previews,
         }
+
+    def belongs_to(self, client: str) -> bool:
+        """Whether the page of that id may show and steer the run: its own, or one that nobody else can."""
+        return self._client == client or not host.is_connected(self._client)
 
     def stepped(self, trajectory: Trajectory) -> None:
         """Tell of the step that was written last."""
         self.trajectory = trajectory
+        self._images, self._previewed = (), time.monotonic()
         index = len(trajectory.steps) - 1
         self._send("step", index=index, step=step_record(trajectory.steps[-1]), best=trajectory.best)
 
@@ -126,7 +140,29 @@ class Live:
             raise Ended(self._order)
         if self._phase != (phase, self.turn):
             self._phase = phase, self.turn
-            self._send("phase", phase=phase, turn=self.turn)
+            self._preview = b""
+            self._send("phase", phase=phase, turn=self.turn, images=self._images)
+
+    def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+        """Write what a turn has made and show it while the thinker looks (`loop.OnEdits`)."""
+        self._images = self.trajectory.save_edits(turn, images, notes)
+        self.working("thinking")
+        return self._images
+
+    def editing(self, step: int, total: int, preview: Callable[[], Tensor]) -> None:
+        """Tell that the loop is editing, and show from time to time what comes of it (`protocol.OnStep`)."""
+        self.working("editing")
+        if time.monotonic() - self._previewed < PREVIEW_SECONDS:
+            return
+        self._preview, self._previews = host.preview_bytes(preview()), self._previews + 1
+        self._previewed = time.monotonic()
+        self._send("preview", turn=self.turn, preview=self._previews, step=step, total=total)
+
+    def preview(self) -> bytes:
+        """The edit under way as a WebP picture; RethinkError where there is none to show."""
+        if not self._preview:
+            raise RethinkError("run: no edit is under way.")
+        return self._preview
 
     def order(self, action: Any, prompt: Any = None, step: Any = None) -> None:
         """Take what a person wants.
@@ -155,7 +191,7 @@ class Live:
             self._changed.notify_all()
 
     def _send(self, event: str, **data: Any) -> None:
-        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._workflow)
+        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._client, self._workflow)
 
 
 def begin(
@@ -241,18 +277,27 @@ def failures(node: str) -> int:
     return _failures.get(node.rpartition(".")[2], 0)
 
 
-def running() -> list[dict[str, Any]]:
-    """The state of every loop that runs now, as in the event "began"."""
+def running(client: str | None = None) -> list[dict[str, Any]]:
+    """The state of every loop that runs now, as in the event "began"; of those that a page may show, where it asks."""
     _forget_the_cut_off()
-    return [live.state() for live in _running.values()]
+    return [live.state() for live in list(_running.values()) if client is None or live.belongs_to(client)]
+
+
+def preview(run: str, number: str = "") -> bytes:
+    """The edit under way of the loop in the subfolder `run`. number: tells one preview from the next, for caches."""
+    return _live(run).preview()
 
 
 def order(run: str, action: Any = None, prompt: Any = None, step: Any = None) -> None:
     """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Live.order`."""
+    _live(run).order(action, prompt, step)
+
+
+def _live(run: str) -> Live:
     live = _running.get(run) if isinstance(run, str) else None
     if live is None:
         raise RethinkError(f"run: no loop is running in {run}; it may have just ended.")
-    live.order(action, prompt, step)
+    return live
 
 
 def _forget_the_cut_off() -> None:
@@ -263,6 +308,7 @@ def _forget_the_cut_off() -> None:
 
 
 def serve() -> None:
-    """Let the front end ask for the running loops, and give orders: {run, action, prompt?, step?}."""
+    """Let the front end ask for the running loops and their previews, and give orders: {run, action, prompt?, step?}."""
     host.serve("GET", "/rethink/running", running)
+    host.serve("GET", "/rethink/preview", preview)
     host.serve("POST", "/rethink/order", order)

@@ -5,6 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import host, sockets
+from .boundary import refusal
 
 
 class EditLoraLoader(io.ComfyNode):
@@ -41,6 +42,10 @@ class EditLoraLoader(io.ComfyNode):
                 io.String.Output("report", tooltip="How many of the file's layers fit, and which did not."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, lora: str | None = None) -> str | bool:
+        return refusal(host.lora_path, lora)
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_) -> Any:

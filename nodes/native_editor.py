@@ -1,7 +1,7 @@
 """ComfyUI's own MODEL, CLIP and VAE as an Editor, sampled and kept in memory by ComfyUI itself."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from os import PathLike
 from types import SimpleNamespace
@@ -20,7 +20,9 @@ from ..rethink.editors.protocol import (
     check_references,
     check_rows,
 )
-from ..rethink.editors.running import LastSource, free_latents, guidances, keep_outside, within_memory
+from ..rethink.editors.running import (
+    LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory,
+)  # fmt: skip
 from ..rethink.editors.sampling import latents_to_rgb
 from ..rethink.errors import RethinkError
 from ..rethink.images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
@@ -119,6 +121,11 @@ class NativeEditor:
         if not torch.isfinite(pixels).all():
             raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
         return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded[0].plan), prepared.images, masks)
+
+    def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
+        settings = settings.resolved(self.defaults)
+        settings = replace(settings, sampler=self._sampler_name(settings.sampler))
+        return drawn_settings(settings, [guidances(settings, seed) for seed in seeds])
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
         """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
@@ -279,6 +286,8 @@ class EditorFromModel(io.ComfyNode):
                 "cosxl",
                 "gguf",
                 "native editor",
+                "kontext edit",
+                "image edit",
             ],
             inputs=[
                 io.Model.Input(

@@ -155,6 +155,11 @@ class NativeFamily:
     area: int = 1024 * 1024
     multiple: int = 16
 
+    @property
+    def guides_by_image(self) -> bool:
+        """Whether image guidance plays a part."""
+        return self.weigh is weigh_three
+
 
 _QWEN = {"use_additional_t_cond": (None, False)}  # those with it take pictures apart into layers
 _QWEN_ENCODER = "Qwen2.5-VL 7B, by Load CLIP with type qwen_image"

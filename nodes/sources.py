@@ -12,6 +12,7 @@ from ..rethink.pairs.descriptions import called
 from ..rethink.pairs.pictures import encode_png, write_whole
 from ..rethink.pairs.sources import Folder, Source, Spot
 from . import folders, host
+from .boundary import AnyOf
 from .editor import areas_of, repeated, single
 
 CONNECTED, FOLDER = "connected pictures", "folder"
@@ -122,14 +123,16 @@ def _folder_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "folder",
-            options=names,
+            optional=True,
+            options=AnyOf(names),
             default=names[0],
             tooltip="A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml "
             "names under datasets.",
         ),
         io.Combo.Input(
             "masks",
-            options=[folders.NONE, *names],
+            optional=True,
+            options=AnyOf([folders.NONE, *names]),
             default=folders.NONE,
             tooltip="A folder with masks of the same file names and any image ending: white where the subject is, or cut out.",
         ),

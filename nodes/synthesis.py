@@ -1,7 +1,8 @@
 """Pairs by undoing edits: real pictures are damaged, and the damage is what is learnt to undo."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,13 +19,14 @@ from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
 from ..rethink.pairs.pictures import from_pixels
 from ..rethink.pairs.questions import Found
+from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.sources import Coverage, Folder, Source, coverage_of
-from ..rethink.pairs.store import PairStore
+from ..rethink.pairs.store import EditPair, PairStore
 from ..rethink.pairs.synthesis import synthesize
 from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
 from . import folders, host, sockets
-from .editor import MAX_SEED, single
+from .editor import seed_input, single
 from .sources import pictures_inputs, sources_of, stamp_of
 from .thinker import asked, each_of
 
@@ -45,8 +47,12 @@ class InverseEditSynthesizer(io.ComfyNode):
             category="Rethink/Teach",
             description="Makes training pairs from real pictures: damages them the easy way, so that a model learns the "
             "hard way back. The real picture is always the target.",
-            search_aliases=["training data", "synthetic data", "edit pairs", "dataset", "inverse edit", "degrade"],
+            search_aliases=[
+                "training data", "training pairs", "synthetic data", "edit pairs", "dataset", "dataset for lora",
+                "inverse edit", "degrade",
+            ],
             is_input_list=True,
+            has_intermediate_output=True,
             inputs=[
                 io.DynamicCombo.Input(
                     "operation",
@@ -66,13 +72,10 @@ class InverseEditSynthesizer(io.ComfyNode):
                     "there already is not made again: a run that was stopped goes on.",
                 ),
                 io.Int.Input("pairs", default=1, min=1, max=1000, tooltip="How many of every picture."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="Places, strengths and wording are drawn from it. The same seed makes the same pairs.",
+                seed_input(
+                    "Places, strengths and wording are drawn from it. The same seed makes the same pairs, and goes on with "
+                    "those of a run that was stopped; another one makes others beside them.",
+                    "fixed",
                 ),
                 sockets.Thinker.Input(
                     "thinker",
@@ -159,10 +162,12 @@ class InverseEditSynthesizer(io.ComfyNode):
         with PairStore(folder).writing() as store, asked(thinker) as chat:
             writer = Writer(chat, given["paraphrase"], {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
-                editor = host.Hosted(_required("editor", parameters))
-                make = make_edited(store, recipe, editor, _instruction(parameters["inverse"]), Settings(), said)
+                editor, inverse = host.Hosted(_required("editor", parameters)), _instruction(parameters["inverse"])
+                make_by = partial(make_edited, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
             else:
-                make = make_damaged(store, recipe)
+                make_by = partial(make_damaged, store)
+            make = make_by(recipe)
+            earlier = earlier_seeds(store, make_by(replace(recipe, seed=0)).key, recipe.seed)
             if wanted:
                 sources = Found(sources, chat, wanted, store.spots, recipe.longest_side, each)
             spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
@@ -171,12 +176,13 @@ class InverseEditSynthesizer(io.ComfyNode):
                 store, sources, make, recipe.pairs, writer, spread=view, each=each, on_progress=view.report
             )  # fmt: skip
             made = _made(store, sources, make, recipe.pairs)
+            keys = {seed: make_by(replace(recipe, seed=seed)).key for seed in earlier}
+            others = strays(store, earlier, _is_from(sources, keys) if earlier else None)
             describe_store(store)
-        report = _report(made, sources, done)
         if not made.only:
-            raise RethinkError(f"pictures: not one pair could be made. {report}")
-        host.say(report)
-        return io.NodeOutput(made, report)
+            raise RethinkError("\n".join(["pictures: not one pair could be made.", *_reasons(made, sources)]))
+        report = "\n".join([_summary(made, sources, done), *others, *(_reasons(made, sources) if done.skipped else ())])
+        return io.NodeOutput(made, report, ui=host.show_text(report))
 
 
 class Watched:
@@ -215,7 +221,7 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
     for name, span in operation.ranges.items():
         if not isinstance(span, Between):
             tip = "Which kind; any: another one for every pair."
-            inputs.append(io.Combo.Input(name, options=[ANY, *span.choices], default=ANY, tooltip=tip))
+            inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
         least, most, what = PARAMETERS[name]
         whole = isinstance(span.low, int)
@@ -225,8 +231,8 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
-                    f"{end}_{name}", display_name=f"{end} {name}", default=default, min=least, max=most, tooltip=tip,
-                    advanced=True, **options,
+                    f"{end}_{name}", optional=True, display_name=f"{end} {name}", default=default, min=least, max=most,
+                    tooltip=tip, advanced=True, **options,
                 )
             )  # fmt: skip
     return inputs
@@ -237,6 +243,7 @@ def _editor_inputs() -> list[io.Input]:
         sockets.Editor.Input("editor", tooltip="From Load Editor."),
         io.String.Input(
             "inverse",
+            optional=True,
             default="",
             multiline=True,
             placeholder="remove the hat",
@@ -276,7 +283,10 @@ def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
     ranges = {}
     for name, span in operation.ranges.items():
         if isinstance(span, Between):
-            ranges[name] = [given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)]
+            low, high = given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)
+            if low > high:
+                raise RethinkError(f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; exchange them.")
+            ranges[name] = [low, high]
         elif given.get(name, ANY) != ANY:
             ranges[name] = given[name]
     return ranges
@@ -292,15 +302,27 @@ def _made(store: PairStore, sources, make: Maker, pairs: int) -> PairStore:
     return PairStore(store.folder, (id for id in ids if id in store))
 
 
-def _report(store: PairStore, sources, done) -> str:
-    lines = [f"{len(store.only)} pairs, {done.made} of them made now; {done.skipped} skipped."]
-    if coverage := _coverage(sources):
-        lines.append(str(coverage))
-    if done.skipped:
-        names = {source.name if isinstance(source, Source) else source[0] for source in sources}
-        reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
-        lines += [f"{count} × {reason}" for reason, count in reasons[:12]]
-    return "\n".join(lines)
+def _is_from(sources, keys: dict[int, str]) -> Callable[[EditPair, int], bool]:
+    """Whether a pair is what a run over these sources makes with a seed, each of which has its maker's key."""
+    by_name = {source.name: source for source in sources if isinstance(source, Source)}
+
+    def is_from(pair: EditPair, seed: int) -> bool:
+        source = by_name.get(pair.source)
+        return source is not None and pair.id == pair_id(keys[seed], source, pair.number)
+
+    return is_from
+
+
+def _summary(store: PairStore, sources, done) -> str:
+    line = f"{len(store.only)} pairs, {done.made} of them made now; {done.skipped} skipped."
+    coverage = _coverage(sources)
+    return f"{line}\n{coverage}" if coverage else line
+
+
+def _reasons(store: PairStore, sources) -> list[str]:
+    names = {source.name if isinstance(source, Source) else source[0] for source in sources}
+    reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
+    return [f"{count} × {reason}" for reason, count in reasons[:12]]
 
 
 def _coverage(sources) -> Coverage | None:

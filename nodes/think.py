@@ -6,12 +6,12 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rethink.editors.protocol import Settings
-from ..rethink.errors import RethinkError
+from ..rethink.editors.used import used_settings
 from ..rethink.images import as_edit_mask
 from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
-from .editor import seed_input, settings_inputs
+from .editor import NOTES, seed_input, settings_inputs
 from .live import Live, begin, failures, follow
 from .thinker import accept_inputs
 from .trajectory import results, shown
@@ -27,9 +27,9 @@ class ThinkWhileEdit(io.ComfyNode):
             display_name="Think While Edit",
             category="Rethink/Think",
             description="Edits, looks at the result, rewrites the prompt and edits again, until the edit is right.",
-            search_aliases=["editthinker", "critique", "refine", "self correct", "agent", "edit loop"],
+            search_aliases=["editthinker", "critique", "critic", "judge", "refine", "reflection", "self correct", "agent", "edit loop"],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            hidden=[*NOTES, io.Hidden.dynprompt],
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor."),
                 thinker_input(),
@@ -71,20 +71,26 @@ class ThinkWhileEdit(io.ComfyNode):
         source = checked_source(image, instruction)
         area = as_edit_mask(mask, source)
         how = options_of(rules, settings, editor.name, thinker, judge, area)
+        used = used_settings(editor, settings)
+        host.note_in_pictures(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
+        strange = host.warn_of_strangers("editor", editor.name, source)
         trajectory, done, lock = begin(prefix, source, instruction, how, rules.candidates, resume)
         live = Live(host.display_id(cls.hidden), trajectory, lock, pause=pause)
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
 
         def on_step(step, total, preview):
-            live.working("editing")
+            live.editing(step, total, preview)
             bar(live.turn)(step, total, preview)
 
         run = think_while_edit(
             host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
-            steer=live.steer, on_step=on_step, on_token=lambda *_: live.working("thinking"), **vars(rules),
+            steer=live.steer, on_step=on_step, on_edits=live.save_edits,
+            on_token=lambda *_: live.working("thinking"), **vars(rules),
         )  # fmt: skip
         try:
-            return outputs_of(follow(live, run))
+            outputs = outputs_of(follow(live, run))
+            outputs.ui |= host.show_text(strange or host.warn_of_strangers("thinker", thinker.chat.name, source))
+            return outputs
         finally:
             host.forget(thinker, judge)
 
@@ -204,7 +210,9 @@ def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
 
 
 def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
-    """`run_outputs` of a run that has ended, and its record for the viewer on the node."""
-    if not trajectory.steps and trajectory.stopped == "failed":
-        raise RethinkError(trajectory.message)
+    """`run_outputs` of a run that has ended, and its record for the viewer on the node.
+
+    Raises RethinkError where the thinker failed before it had judged anything.
+    """
+    trajectory.check_judged()
     return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory))

@@ -20,10 +20,11 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import (
     Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
-    options_of, steered,
+    options_of, save_edits, steered,
 )  # fmt: skip
 from ..rethink.records import whole_text
 from ..rethink.thinkers.critique import Thinker
+from ..rethink.thinkers.protocol import ThinkerError
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import folders, host, sockets
 from .editor import seed_input, singles
@@ -67,7 +68,7 @@ class ThinkLoopOpen(io.ComfyNode):
             display_name="Think Loop Open",
             category="Rethink/Think",
             description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
-            search_aliases=["while loop", "agent", "editthinker", "refine any workflow", "loop start"],
+            search_aliases=["while loop", "agent", "editthinker", "refine", "refine any workflow", "reflection", "loop start"],
             not_idempotent=True,
             is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all pictures of a list
             accept_all_inputs=True,  # copies are given what goes from one pass to the next
@@ -188,14 +189,18 @@ def _turn(
     def on_token(*_):
         live.working("thinking")
 
-    demands = demands_of(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
+    seeds = [_seed(rules, live.turn)] * len(edited)
+    files = () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
+    try:
+        demands = demands_of(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
+    except ThinkerError as error:
+        return trajectory, Stop("failed", str(error))
     if not looked_at:
         from_cache = loop.asked_by != host.prompt_id()
         seconds = 0.0 if from_cache else time.perf_counter() - loop.began
         for step in look(
-            loop.thinker, source, edited, loop.instruction, loop.prompt, live.turn,
-            [_seed(rules, live.turn)] * len(edited), rules, edit_seconds=seconds, judge=loop.judge, demands=demands,
-            on_token=on_token,
+            loop.thinker, source, edited, loop.instruction, loop.prompt, live.turn, seeds, rules, edit_seconds=seconds,
+            judge=loop.judge, demands=demands, on_token=on_token, files=files,
         ):  # fmt: skip
             trajectory = trajectory.with_step(step)
             live.stepped(trajectory)

@@ -13,7 +13,9 @@ from ..rethink.pairs.descriptions import Each
 from ..rethink.pairs.workers import at_once
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
-from . import host, sockets
+from ..rethink.trajectory import Step
+from . import host, hosts, sockets
+from .boundary import AnyOf
 from .editor import seed_input
 from .native_thinker import NativeChat
 
@@ -28,7 +30,10 @@ class LoadThinker(io.ComfyNode):
             display_name="Load Thinker",
             category="Rethink/Think",
             description="A vision-language model that judges edits and writes better prompts.",
-            search_aliases=["editthinker", "critic", "vlm", "qwen3-vl", "ollama", "vllm", "openai", "load critic"],
+            search_aliases=[
+                "editthinker", "critic", "vlm", "load vlm", "vision model", "judge", "qwen3-vl", "ollama", "vllm", "openai",
+                "load critic",
+            ],
             inputs=[
                 io.DynamicCombo.Input(
                     "backend",
@@ -68,6 +73,8 @@ class LoadThinker(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+        if backend["backend"] == "server":
+            return hosts.stamp(backend.get("base_url", ""), backend.get("key_variable", ""))
         name = {"built-in": host.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
         return name and host.stamp(host.thinker_path(name))  # a replaced file is loaded anew
 
@@ -77,15 +84,24 @@ class LoadThinker(io.ComfyNode):
         kind = settings.pop("backend")
         template = settings.pop("template", OWN)
         if kind == "server":
-            from ..rethink.thinkers.server import ServerChat
-
-            chat = ServerChat(**settings)
+            chat = _server_chat(**settings)
         elif kind == "ComfyUI model":
             chat = NativeChat(settings["clip"])
         else:
             chat = host.load_chat(settings.pop("folder", host.BUILT_IN), **settings)
         wording = TEMPLATE if template == OWN else host.template_text(template)
         return io.NodeOutput(Thinker(chat, wording, max_tokens, temperature))
+
+
+def _server_chat(base_url: str, **settings: Any):
+    """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent images."""
+    from ..rethink.thinkers.address import parse_address
+    from ..rethink.thinkers.server import ServerChat
+
+    origin, _ = parse_address(base_url)
+    chat = ServerChat(base_url, **settings, trust=hosts.read_settings().with_host(origin))
+    hosts.check_images(base_url)
+    return chat
 
 
 def _clip_input() -> io.Input:
@@ -99,12 +115,14 @@ def _folder_inputs() -> list[io.Input]:
     return [
         io.Combo.Input(
             "folder",
-            options=names,
+            optional=True,
+            options=AnyOf(names),
             default=names[0] if names else None,
             tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
         ),
         io.Combo.Input(
             "dtype",
+            optional=True,
             options=list(DTYPES),
             default="auto",
             tooltip="Number format of the weights. auto takes what this machine computes best.",
@@ -112,6 +130,7 @@ def _folder_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "quantization",
+            optional=True,
             options=list(BITS),
             default="none",
             tooltip="Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
@@ -119,7 +138,8 @@ def _folder_inputs() -> list[io.Input]:
         ),
         io.Combo.Input(
             "template",
-            options=[OWN, *host.template_names()],
+            optional=True,
+            options=AnyOf([OWN, *host.template_names()]),
             default=OWN,
             tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
             "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
@@ -132,21 +152,36 @@ def _server_inputs() -> list[io.Input]:
     return [
         io.String.Input(
             "base_url",
+            optional=True,
             default="http://127.0.0.1:8000/v1",
             tooltip="Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
-            "https://generativelanguage.googleapis.com/v1beta/openai.",
+            "https://generativelanguage.googleapis.com/v1beta/openai. Before your images go to another machine for the "
+            "first time, you are asked.",
         ),
-        io.String.Input("model", default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."),
+        io.String.Input(
+            "model", optional=True, default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."
+        ),
         io.String.Input(
             "key_variable",
+            optional=True,
             default="",
             placeholder="OPENAI_API_KEY",
             tooltip="The NAME of the environment variable with the key, never the key itself: workflows are shared. "
-            "Empty for a server that wants none.",
+            "Empty for a server that wants none. A provider's own variable goes to that provider alone; the help page says "
+            "how to pair others.",
         ),
-        io.Int.Input("timeout", default=120, min=1, max=3600, tooltip="Seconds to wait for one answer.", advanced=True),
+        io.Int.Input(
+            "timeout",
+            optional=True,
+            default=120,
+            min=1,
+            max=3600,
+            tooltip="Seconds for one answer, all in all.",
+            advanced=True,
+        ),
         io.Int.Input(
             "retries",
+            optional=True,
             default=4,
             min=0,
             max=20,
@@ -155,6 +190,7 @@ def _server_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "concurrency",
+            optional=True,
             default=4,
             min=1,
             max=64,
@@ -172,7 +208,8 @@ class CritiqueEdit(io.ComfyNode):
             display_name="Critique Edit",
             category="Rethink/Think",
             description="Has an edit judged once: scores, reasons, and the prompt to try next.",
-            search_aliases=["judge", "score edit", "critic", "rate", "evaluate"],
+            search_aliases=["judge", "score edit", "critic", "rate", "evaluate", "reflection"],
+            has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
                 io.Image.Input("source", tooltip="The picture before the edit."),
@@ -189,7 +226,7 @@ class CritiqueEdit(io.ComfyNode):
                     default="",
                     tooltip="What the editor was told, where that is not the instruction itself.",
                 ),
-                seed_input("For a thinker whose temperature is not 0."),
+                seed_input("For a thinker whose temperature is not 0. Another one asks again.", "fixed"),
                 *accept_inputs(),
             ],
             outputs=[
@@ -229,7 +266,16 @@ class CritiqueEdit(io.ComfyNode):
             [critique.reasoning for critique in critiques],
             [critique.next_prompt or told.prompt for critique in critiques],
             [is_accepted(step, rules) for step in steps],
+            ui=host.show_text(host.warn_of_strangers("thinker", thinker.chat.name, source), *_words_of(steps, rules)),
         )
+
+
+def _words_of(steps: list[Step], rules: Rules) -> Iterator[str]:
+    """What the node shows of its verdicts, a paragraph an edit."""
+    for number, step in enumerate(steps, 1):
+        critique, good = step.critique, "accepted" if is_accepted(step, rules) else "not accepted"
+        head = f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
+        yield "\n".join(filter(None, (head, critique.reasoning, f"Next: {critique.next_prompt}" * bool(critique.next_prompt))))
 
 
 def _look_for_cancel(*_) -> None:

@@ -7,9 +7,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.trajectory import FILE, Trajectory, load_trajectory
+from ..rethink.trajectory import FILE, SOURCE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import page_name, write_html
 from . import folders, host, sockets
+from .boundary import refusal
 
 
 class TrajectoryViewer(io.ComfyNode):
@@ -28,7 +29,7 @@ class TrajectoryViewer(io.ComfyNode):
 
     @classmethod
     def execute(cls, trajectory) -> io.NodeOutput:
-        return io.NodeOutput(ui=shown(trajectory))
+        return io.NodeOutput(ui=run_shown(trajectory))
 
 
 class SaveTrajectory(io.ComfyNode):
@@ -69,7 +70,7 @@ class SaveTrajectory(io.ComfyNode):
 class LoadTrajectory(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = sorted(folders.result_folders(FILE))
+        names = run_names()
         return io.Schema(
             node_id="RethinkLoadTrajectory",
             display_name="Load Trajectory",
@@ -80,8 +81,9 @@ class LoadTrajectory(io.ComfyNode):
                 io.Combo.Input(
                     "run",
                     options=names,
-                    default=names[-1] if names else None,
-                    tooltip="A run in ComfyUI's output folder, or one that was copied into its input folder.",
+                    default=names[0] if names else None,
+                    tooltip="A run in ComfyUI's output folder, or one that was copied into its input folder. The newest "
+                    "comes first.",
                 ),
             ],
             outputs=[
@@ -93,6 +95,10 @@ class LoadTrajectory(io.ComfyNode):
                 io.String.Output("prompt", tooltip="The prompt that made the best edit."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, run: str | None = None) -> str | bool:
+        return refusal(_folder, run)
 
     @classmethod
     def fingerprint_inputs(cls, run: str):
@@ -128,8 +134,51 @@ def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
 
 
 def shown(trajectory: Trajectory) -> dict:
-    """What the viewer on a node shows: the name of the record."""
-    return {"rethink_run": [folders.reference(trajectory.folder / FILE)]}
+    """What a node that makes or opens a run shows: the run, and its best edit for the queue and the assets."""
+    best = [] if trajectory.best is None else [trajectory.folder / trajectory.steps[trajectory.best].file]
+    return {"images": [folders.reference(file) for file in best if file.is_file()], **run_shown(trajectory)}
+
+
+def run_shown(trajectory: Trajectory) -> dict:
+    """What the film strip on a node shows: the run, as Load Trajectory names it.
+
+    A name alone: the front end lists whatever looks like a reference to a file among the assets.
+    """
+    place = folders.reference(trajectory.folder / FILE)
+    return {"rethink_run": [f"{place['type']}/{place['subfolder']}"]}
+
+
+def run_names() -> list[str]:
+    """The runs that Load Trajectory offers, the newest first."""
+    found = folders.result_folders(FILE)
+    return sorted(found, key=lambda name: (_date(found[name]), name), reverse=True)
+
+
+def list_runs() -> list[dict]:
+    """What there is to choose from, as `run_names`: instruction, date (seconds since 1970), score and picture of each."""
+    found = folders.result_folders(FILE)
+    return [_summary(name, found[name]) for name in run_names() if name in found]
+
+
+def _date(folder: Path) -> float:
+    """When a run was last written to; 0 for one that has just gone."""
+    try:
+        return (folder / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _summary(name: str, folder: Path) -> dict:
+    about = {"run": name, "date": _date(folder)}
+    try:
+        trajectory = load_trajectory(folder)
+    except RethinkError as error:
+        return {**about, "error": str(error)}
+    best = None if trajectory.best is None else trajectory.steps[trajectory.best]
+    picture = folders.reference(folder / (best.file if best else SOURCE))
+    turns = trajectory.steps[-1].turn if trajectory.steps else 0
+    score = best.score if best else None
+    return {**about, "instruction": trajectory.instruction, "turns": turns, "score": score, "picture": picture}
 
 
 def export(run: dict[str, str]) -> dict[str, str]:
@@ -141,7 +190,8 @@ def export(run: dict[str, str]) -> dict[str, str]:
 
 
 def serve() -> None:
-    """Let the front end have a run exported: {run}."""
+    """Let the front end list the runs, and have one exported: {run}."""
+    host.serve("GET", "/rethink/runs", list_runs)
     host.serve("POST", "/rethink/export", export)
 
 
@@ -152,5 +202,7 @@ def _trajectory_input(tooltip: str) -> io.Input:
 def _folder(run: str) -> Path:
     folder = folders.result_folders(FILE).get(run)
     if folder is None:
-        raise RethinkError(f"run: there is no “{run}”; choose one from the list.")
+        raise RethinkError(
+            f"run: there is no “{run}”; copy the run's folder into ComfyUI's input folder, then choose it from the list."
+        )
     return folder

@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import RethinkError
-from .pairs.commands import add_commands, with_config
+from .pairs.commands import add_commands, find_typed, with_config
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -24,6 +25,8 @@ EXAMPLES = """examples:
 exit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"""
 
 
+INTERRUPTED = 130
+
 # What the libraries say while they load is for their developers; what goes wrong is said by us.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 
@@ -34,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
     try:
-        options = make_parser().parse_args(with_config(sys.argv[1:] if arguments is None else arguments))
+        arguments = sys.argv[1:] if arguments is None else arguments
+        options = make_parser().parse_args(with_config(arguments))
+        options.typed = find_typed(arguments)
         code = options.run(options)
         sys.stdout.flush()
         return code
@@ -43,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read us has seen enough, as `head` does
         _leave_stdout()
         return 0
@@ -118,7 +123,8 @@ def _add_think(commands) -> None:
         prefix = "--" if who == "thinker" else "--judge-"
         think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
         think.add_argument(
-            f"{prefix}key-variable", dest=f"{who}_key", default="", help="NAME of the environment variable with its key"
+            f"{prefix}key-variable", dest=f"{who}_key", default="",
+            help="NAME of the environment variable with its key, which is sent to that address alone",
         )
     think.add_argument("--template", type=Path, help="text file with the thinker's own wording of the critique")
     think.add_argument("--max-tokens", type=int, default=2048, help="of an answer")
@@ -160,6 +166,7 @@ def run_edit(options) -> int:
     if options.variations < 1:
         raise RethinkError(f"--variations must be at least 1, not {options.variations}.")
     image = load_image(options.image)
+    _print_warning("editor", options.editor, image)
     mask = _mask(options, image)
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
     count = len(options.instruction) * options.variations
@@ -202,6 +209,8 @@ def run_think(options) -> int:
         check_target(page, "-o")
     if not options.resume:
         check_new_folder(folder)
+    for kind, model in (("editor", options.editor), ("thinker", options.thinker)):
+        _print_warning(kind, model, image)
     names = ("turns", "candidates", "accept", "patience", "start", "base", "checklist", "preserve", "seed")
     rules = {name: getattr(options, name) for name in names}
     settings, editor = _settings(options), _load(options)
@@ -219,15 +228,22 @@ def run_think(options) -> int:
             trajectory, done = trajectory.with_options(how).going_on(options.candidates)
         run = think_while_edit(
             editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
-            on_step=_progress, **rules,
+            on_step=_progress, on_edits=trajectory.save_edits, **rules,
         )  # fmt: skip
         for trajectory in record(trajectory, run):
             _tell(trajectory)
-    if trajectory.message:
-        print(f"rethink: {trajectory.message}", file=sys.stderr)
-    if trajectory.best is not None and (best := folder / trajectory.steps[trajectory.best].file).is_file():
-        print(best)
-    if page and all(step.file for step in trajectory.steps):
+    try:
+        trajectory.check_judged()
+    except RethinkError as error:
+        _complain(error)
+    else:
+        if trajectory.message:
+            _complain(trajectory.message)
+        if not trajectory.best_judged:
+            _complain("the result was not judged: the thinker's answers hold no scores")
+        if (best := folder / trajectory.steps[trajectory.best].file).is_file():
+            print(best)
+    if page and not trajectory.is_unwritten:
         write_html(trajectory, page)
         print(page)
     return 1 if trajectory.stopped == "failed" else 0
@@ -257,9 +273,9 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
     from .thinkers.critique import TEMPLATE, Thinker
 
     if where.startswith(("http://", "https://")):
-        from .thinkers.server import ServerChat
+        from .thinkers.server import open_typed_chat
 
-        chat = ServerChat(where, model, key_variable)
+        chat = open_typed_chat(where, model, key_variable)
     else:
         from .thinkers.loading import load_thinker
         from .tiny import THINKER_FOLDER
@@ -290,6 +306,15 @@ def _load(options):
     )
 
 
+def _print_warning(kind: str, model: str, image) -> None:
+    """Say so where a built-in model does not know such pictures."""
+    if model == "built-in":
+        from .tiny.strangers import warn_of_strangers
+
+        if warning := warn_of_strangers(kind, image):
+            print(f"rethink: {warning}", file=sys.stderr)
+
+
 def _progress(step: int, total: int, preview) -> None:
     if sys.stderr.isatty():
         print(f"\rstep {step}/{total}", end="\n" if step == total else "", file=sys.stderr, flush=True)
@@ -312,5 +337,15 @@ def run_bench(options) -> int:
     return run(options.cases)
 
 
+def _run() -> None:
+    code = main()
+    if code == INTERRUPTED:  # at once: what is left is to take torch apart, which takes seconds
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .editors.protocol import RECOMMENDED, Editor, OnStep, Settings
+from .editors.protocol import RECOMMENDED, Editor, OnStep, Settings, effective_settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
 from .records import whole_text
 from .thinkers.critique import Thinker, critique, polish, split
 from .thinkers.protocol import OnToken, ThinkerError
-from .trajectory import Critique, Preservation, Step, Trajectory, best_of
+from .trajectory import Critique, Preservation, Step, Trajectory, best_of, note_of
 
 STARTS = ("instruction", "polished")
 BASES = ("source", "previous")
@@ -88,6 +88,10 @@ class Stop:
 # Asked after every turn that another may follow: (the steps so far, what would come next) → what comes next.
 Steer = Callable[[Sequence[Step], Next | Stop], Next | Stop]
 
+# Given the edits of a turn before anybody judges them: (turn, IMAGE [candidates, H, W, 3], how each was made, as
+# `trajectory.note_of` has it) → the names of the files they are in now. `Trajectory.save_edits` is one.
+OnEdits = Callable[[int, Tensor, Sequence[dict[str, Any]]], Sequence[str]]
+
 
 def think_while_edit(
     editor: Editor,
@@ -101,6 +105,7 @@ def think_while_edit(
     done: Sequence[Step] = (),
     steer: Steer | None = None,
     on_step: OnStep | None = None,
+    on_edits: OnEdits | None = None,
     on_token: OnToken | None = None,
     **rules,
 ) -> Generator[Step, None, Stop]:
@@ -110,7 +115,8 @@ def think_while_edit(
     `thinker` goes on reasoning and rewriting. rules: fields of `Rules` (turns, candidates, accept, patience, …).
     done: the whole turns of a run that was cut off, made with the same arguments (`Trajectory.going_on`); it goes on
         after them, and nothing that was yielded then is yielded again.
-    steer, on_step, on_token: see `Steer` and the protocols of editor and thinker. What they raise ends the run.
+    steer, on_step, on_edits, on_token: see `Steer`, `OnEdits`, and the protocols of editor and thinker. What they raise
+        ends the run.
     Pictures are rounded to 8 bits as they are made, so that what was judged is what a file holds.
     A thinker that does not answer ends the run as "failed"; its last steps have no score.
     Raises RethinkError for whatever the user can mend, and what the editor raises.
@@ -143,13 +149,31 @@ def think_while_edit(
         edited = editor.edit(
             prepared, [following.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step
         )  # fmt: skip
+        edited, seconds = eight_bits(as_image(edited)), time.perf_counter() - started
+        used = effective_settings(editor, prepared, seeds, settings)
+        files = save_edits(on_edits, turn, edited, following, seeds, used)
         made = look(
-            thinker, source, eight_bits(as_image(edited)), instruction, following, turn, seeds, rules,
-            edit_seconds=time.perf_counter() - started, mask=mask, judge=judge, demands=demands, on_token=on_token,
+            thinker, source, edited, instruction, following, turn, seeds, rules, edit_seconds=seconds, mask=mask,
+            judge=judge, demands=demands, on_token=on_token, files=files, settings=used,
         )  # fmt: skip
         steps = [replace(step, image=None) for step in steps] + made  # pixels of the current turn only
         yield from made
         following = decide(steps, rules, demands)
+
+
+def save_edits(
+    on_edits: OnEdits | None,
+    turn: int,
+    edited: Tensor,
+    prompt: Next,
+    seeds: Sequence[int],
+    settings: Sequence[dict[str, Any] | None],
+) -> Sequence[str]:
+    """Hand the edits of a turn on, with how each was made; → the names of their files, none where nobody keeps them."""
+    if on_edits is None:
+        return ()
+    notes = [note_of(prompt.prompt, seed, each) for seed, each in zip(seeds, settings, strict=True)]
+    return on_edits(turn, edited, notes)
 
 
 def checked_source(source: Tensor, instruction: str) -> Tensor:
@@ -177,10 +201,13 @@ def look(
     judge: Thinker | None = None,
     demands: Sequence[str] = (),
     on_token: OnToken | None = None,
+    files: Sequence[str] = (),
+    settings: Sequence[dict[str, Any] | None] = (),
 ) -> list[Step]:
     """The steps of one turn: every candidate of `edited` [rows, H, W, 3] measured, and critiqued as one batch.
 
     Wherever the pictures come from: this is what a turn is, for an Editor and for any other way to edit.
+    files: where the edits are written already; settings: what each was really sampled with; both by candidate, if known.
     """
     preserved = measure(source, edited, mask)
     images = list(edited.split(1))
@@ -196,6 +223,7 @@ def look(
             turn, index, prompt.prompt, prompt.prompt_by, seeds[index], critiques[index], preserved[index],
             score_of(judges[index] or critiques[index], preserved[index], rules),
             edit_seconds / len(images), seconds, judges[index], images[index],
+            files[index] if files else "", settings[index] if settings else None,
         )
         for index in range(len(images))
     ]  # fmt: skip

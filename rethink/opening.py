@@ -1,17 +1,33 @@
-"""What is checked before a model is opened: its files are there, whole and safe, and there is a device for it.
+"""What is checked before a model is opened: its files are there, whole and nothing but data, and there is a device for it.
 
 Every mistake is a RethinkError that begins with the input's name, which the functions are given as `name`.
 """
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .errors import RethinkError, require
-from .records import parse_json
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions
+
+# What the libraries read as a configuration. Vocabularies and the like name no code.
+_CONFIGURATIONS = (
+    "model_index.json", "config.json", "generation_config.json", "scheduler_config.json", "tokenizer_config.json",
+    "special_tokens_map.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
+)  # fmt: skip
+# What makes the libraries, or older versions of them, fetch and run what is not in the folder.
+_REACHING = {
+    "auto_map": "wants code of its own, which is not run",
+    "custom_pipelines": "wants code of its own, which is not run",
+    "audio_tokenizer": "wants another model, which would be fetched",
+}
+_HIDDEN = (".git", ".cache")  # what git and the hub's client keep beside a model; nothing opens it
 
 
 def check_files(name: str, *files: Path) -> None:
@@ -24,26 +40,35 @@ def check_files(name: str, *files: Path) -> None:
 def check_weights(name: str, *files: Path) -> None:
     """Raise RethinkError for a .safetensors file that is missing, or whose header and length disagree: an unfinished
     download."""
-    safetensors = require("safetensors")
-    check_files(name, *files)
     for file in files:
-        try:
-            with safetensors.safe_open(file, framework="pt"):
-                pass
-        except (safetensors.SafetensorError, OSError) as error:
-            raise RethinkError(f"{name}: {file} is damaged or incomplete ({error}); download it again.") from error
+        tensor_names(name, file)
 
 
-def listed_weights(name: str, index: Path) -> list[Path]:
-    """The files that share out a model's weights, as its *.index.json lists them. Raises RethinkError where it does not."""
-    files = read_json(name, index).get("weight_map")
-    if not isinstance(files, dict) or not files or not all(map(_is_name, files.values())):
+def tensor_names(name: str, file: Path) -> set[str]:
+    """The names of the tensors in a .safetensors file. Raises RethinkError as `check_weights` does."""
+    safetensors = require("safetensors")
+    check_files(name, file)
+    try:
+        with safetensors.safe_open(file, framework="pt") as content:
+            return set(content.keys())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RethinkError(f"{name}: {file} is damaged or incomplete ({error}); download it again.") from error
+
+
+def listed_weights(name: str, index: Path) -> dict[Path, set[str]]:
+    """The files that share out a model's weights, as its *.index.json lists them, each with the tensors that should be in
+    it. Raises RethinkError where it lists none."""
+    places = read_json(name, index).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
         raise RethinkError(f"{name}: {index} lists no files of weights beside it; download it again.")
-    return [index.with_name(file) for file in sorted(set(files.values()))]
+    files: dict[Path, set[str]] = {}
+    for tensor, file in places.items():
+        files.setdefault(index.with_name(file), set()).add(tensor)
+    return files
 
 
-def _is_name(file: Any) -> bool:
-    return isinstance(file, str) and file != "" and Path(file).name == file
+def _is_shard(file: Any) -> bool:
+    return isinstance(file, str) and file.endswith(".safetensors") and Path(file.replace("\\", "/")).name == file
 
 
 def refuse_pickles(name: str, folder: Path) -> None:
@@ -52,12 +77,97 @@ def refuse_pickles(name: str, folder: Path) -> None:
         raise RethinkError(f"{name}: the weights in {folder} are pickles, which can run code; use .safetensors.")
 
 
+def check_data(name: str, folder: Path) -> None:
+    """Raise RethinkError for a model's folder that holds, or names, anything but data.
+
+    The libraries of today run none of it unasked, but older ones do: diffusers 0.35 a module beside a part's weights
+    that is called like the part's library, transformers 4.57 custom_generate/generate.py.
+    """
+    for file in model_files(folder):
+        if file.suffix.lower() == ".py":
+            raise RethinkError(
+                f"{name}: {file} is code, which older versions of diffusers and transformers run; remove the .py files "
+                "from the folder, if you trust the rest of it."
+            )
+        if file.name == "adapter_config.json":
+            raise RethinkError(
+                f"{name}: {file} makes this an adapter of another model, which would be fetched; remove the file if the "
+                "folder holds a whole model, or else merge the adapter into its model first."
+            )
+        if file.name in _CONFIGURATIONS:
+            _check_configuration(name, file)
+
+
+def _check_configuration(name: str, file: Path) -> None:
+    waiting: list[Any] = [read_json(name, file)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            for key, fault in _REACHING.items():
+                if value.get(key):
+                    raise RethinkError(
+                        f"{name}: {file} {fault} (“{key}”); only models that diffusers and transformers know themselves "
+                        "are opened. Remove the entry if this is one."
+                    )
+            for key in value:
+                if key.endswith("attn_implementation") and "/" in str(value[key]):
+                    raise RethinkError(
+                        f"{name}: {file} asks for code from the hub (“{key}”: “{value[key]}”), which is not run; "
+                        "remove the entry."
+                    )
+
+
+def model_files(folder: Path) -> Iterator[Path]:
+    """Every file of a model, through links too: who keeps the machine has put them there."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [inner for inner in folders if inner not in _HIDDEN and real not in seen]
+        if real not in seen:  # a link may lead to a folder above it
+            seen.add(real)
+            yield from (Path(place, file) for file in sorted(files))
+
+
+def snapshot_of(folder: Path) -> Path:
+    """Where the model is: the folder itself, or within a folder of the hub's cache (models--owner--name) the snapshot that
+    refs/main names, or else the newest."""
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir() or not _is_cached(folder):
+        return folder
+    try:
+        main = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    found = {path.name: path for path in snapshots.iterdir() if path.is_dir()}
+    return found.get(main) or max(found.values(), key=lambda path: (path.stat().st_mtime_ns, path.name), default=folder)
+
+
+def model_name(path: Path) -> str:
+    """What the model in a folder is called: “owner/name” in the hub's cache, where folders have the names of commits."""
+    if path.parent.name == "snapshots" and _is_cached(path.parent.parent):
+        path = path.parent.parent
+    cached = path.name.removeprefix("models--")
+    return path.name if cached == path.name else cached.replace("--", "/")
+
+
+def _is_cached(folder: Path) -> bool:
+    """Whether it is a model's folder in the hub's cache, or a link to one."""
+    return os.path.basename(os.path.realpath(folder)).startswith("models--")
+
+
 def read_json(name: str, file: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises RethinkError where there is none."""
     try:
-        content = parse_json(file.read_bytes(), finite=False)
+        if file.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB")
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RethinkError(f"{name}: {file} cannot be read ({error}); download it again.") from error
+    except RecursionError:
+        raise RethinkError(f"{name}: {file} cannot be read (it is nested too deep); download it again.") from None
     if not isinstance(content, dict):
         raise RethinkError(f"{name}: {file} should hold a JSON object.")
     return content

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import GenericAlias, UnionType
 from typing import Any, get_args, get_type_hints
 
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from .errors import RethinkError
@@ -30,6 +31,7 @@ SOURCE = "source.png"
 LOCK = ".lock"
 IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a picture, in a record
 STATUSES = ("ok", "repaired", "unparsed", "failed")
+NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as JSON
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ class Step:
     turn: 1…; candidate: 0… within its turn. prompt: what the editor was told, written by `prompt_by`: "user",
     "thinker" or "human" (a person who stepped in). score: what steps are ranked by, None without one.
     judge: the independent judge's critique, which the score then comes from. demands: what a checklist verified.
-    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is in a folder alone, under the name
-        `file`; "" where it could not be written.
+    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is in a folder alone. file: its name
+    there, "" before it is written, and where it could not be. settings: the sampling that this edit really used, plain
+    JSON values; None where nobody knows.
     """
 
     turn: int
@@ -113,6 +116,7 @@ class Step:
     judge: Critique | None = None
     image: Tensor | None = field(default=None, repr=False)
     file: str = ""
+    settings: dict[str, Any] | None = None
 
 
 def best_of(steps: Sequence[Step]) -> int:
@@ -152,6 +156,18 @@ class Trajectory:
         return best_of(self.steps) if self.steps else None
 
     @property
+    def best_judged(self) -> bool:
+        """Whether the result has a score: what nobody judged is not known to be any good."""
+        return bool(self.steps) and self.steps[self.best].score is not None
+
+    def check_judged(self) -> None:
+        """Raise RethinkError where the thinker failed before any edit had a score: there is nothing to call a result."""
+        if self.stopped != "failed" or self.is_unwritten or any(step.score is not None for step in self.steps):
+            return
+        kept = f" No edit was judged; what was made is kept in {self.folder}." if any(self.folder.glob("turn-*.png")) else ""
+        raise RethinkError(self.message + kept)
+
+    @property
     def source(self) -> Tensor:
         """IMAGE [1, H, W, 3]."""
         return load_image(self.folder / SOURCE)
@@ -165,13 +181,33 @@ class Trajectory:
         return step.image is not None or is_own_image(self.folder, step.file)
 
     @property
+    def is_unwritten(self) -> bool:
+        """Whether there is a step that could not be written: it is in memory alone."""
+        return any(step.file == "" for step in self.steps)
+
+    @property
     def candidates(self) -> int:
         """Steps a turn."""
         return self.options.get("rules", {}).get("candidates", 1)
 
+    def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+        """Write the edits of a turn before they are judged: whatever becomes of the thinker, they are kept.
+
+        images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the files' names; none
+        where they cannot be written, which `with_step` then finds too.
+        """
+        names = tuple(f"turn-{turn:04d}-{candidate:02d}.png" for candidate in range(len(images)))
+        try:
+            with _writable(self.folder):
+                for name, image, note in zip(names, images.split(1), notes, strict=True):
+                    _save_image(image, self.folder / name, note)
+        except WriteError:
+            return ()
+        return names
+
     def with_step(self, step: Step) -> "Trajectory":
-        """Write a step, its picture first. What comes back holds the pixels of the best step alone, so that a run has its
-        result whatever becomes of the disk.
+        """Write a step, its picture first where that is not there yet. What comes back holds the pixels of the best step
+        alone, so that a run has its result whatever becomes of the disk.
 
         When it cannot be written, that ends the run: the step is in what comes back, with its pixels, and the reason.
         """
@@ -183,15 +219,16 @@ class Trajectory:
         best = best_of(steps)
         lean = (s if s.image is None or index == best else replace(s, image=None) for index, s in enumerate(steps))
         try:
-            with _writable(self.folder):
-                _save_image(step.image, self.folder / name)
+            if not step.file:
+                with _writable(self.folder):
+                    _save_image(step.image, self.folder / name, note_of(step.prompt, step.seed, step.settings))
             return self._written(steps=tuple(lean))
         except WriteError as error:
             return replace(unwritten, stopped="failed", message=str(error))
 
     def stopped_by(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
         """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
-        if any(step.file == "" for step in self.steps):  # it has ended, and no record names a picture that is not there
+        if self.is_unwritten:  # it has ended, and no record names a picture that is not there
             return replace(self, chosen=chosen)
         try:
             return self._written(stopped=reason, message=message, chosen=chosen)
@@ -240,6 +277,7 @@ class Trajectory:
             "options": self.options,
             "steps": [step_record(step) for step in self.steps],
             "best": self.best,
+            "best_judged": self.best_judged,
             "chosen": self.chosen,
             "stopped": self.stopped,
             "message": self.message,
@@ -375,6 +413,11 @@ def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[
             return
 
 
+def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """How an edit was made, for the text chunk of its PNG."""
+    return {"prompt": prompt, "seed": seed, "settings": settings}
+
+
 def step_record(step: Step) -> dict[str, Any]:
     """A step as trajectory.json holds it: its fields by their names, all but the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
@@ -422,7 +465,10 @@ def _name_of(step: Step) -> str:
     return step.file or f"turn-{step.turn:04d}-{step.candidate:02d}.png"
 
 
-def _save_image(image: Tensor, path: Path) -> None:
+def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -> None:
+    info = PngInfo()
+    if note is not None:
+        info.add_text(NOTE, json_text(note))
     # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
     with appearing(path) as part:
-        to_pil(image)[0].save(part, format="PNG", compress_level=1)
+        to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

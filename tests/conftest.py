@@ -6,6 +6,15 @@ from tests.browsers import browser  # noqa: F401  (a fixture)
 from tests.hosts import comfyui_version, find_comfyui
 
 
+@pytest.fixture(autouse=True)
+def owner(tmp_path_factory, monkeypatch):
+    """The settings file of the owner of this machine: there is none, until a test writes it."""
+    file = tmp_path_factory.getbasetemp() / "owner" / "servers.json"
+    file.unlink(missing_ok=True)
+    monkeypatch.setenv("RETHINK_SERVERS", str(file))
+    return file
+
+
 def pytest_configure():
     try:
         find_comfyui()

@@ -60,7 +60,7 @@ def write_thinker(folder: Path, family: str = "Qwen3VL") -> Path:
         sharp = any(part in name for part in ("q_proj", "k_proj", "qkv"))  # so that answers depend on what is seen
         torch.nn.init.normal_(weights, 1 if "norm" in name and name.endswith("weight") else 0, 1.0 if sharp else 0.4)
     model.save_pretrained(folder)
-    _write_tokenizer(folder)
+    write_byte_tokenizer(folder)
     processor = {
         "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "temporal_patch_size": 2,
         "min_pixels": 64, "max_pixels": 4096, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
@@ -69,7 +69,7 @@ def write_thinker(folder: Path, family: str = "Qwen3VL") -> Path:
     return folder
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_byte_tokenizer(folder: Path) -> None:
     import transformers
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 

@@ -1,8 +1,10 @@
-"""A real OpenAI-compatible server on loopback that says what it is told to."""
+"""A real OpenAI-compatible server on loopback that says what it is told to, in whole, packed, or drop by drop."""
 
 import http.server
 import json
 import threading
+import time
+import zlib
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -14,11 +16,28 @@ def completion(text, **more):
     )
 
 
+def drip(text, seconds, pieces=100):
+    """The body of a reply that comes in many pieces over so many seconds."""
+    data = text.encode()
+    size = -(-len(data) // pieces)
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+        time.sleep(seconds / pieces)
+
+
+def zeros_packed(megabytes):
+    """The body of a reply that is small, and grows to so many megabytes of zeros when it is unpacked."""
+    packer = zlib.compressobj(9, wbits=31)
+    for _ in range(megabytes):
+        yield packer.compress(bytes(2**20))
+    yield packer.flush()
+
+
 @contextmanager
 def openai_server():
     """An OpenAI-compatible server: `replies` are (status, body, headers) or callables, the last one for ever.
 
-    models: the names that it lists; None: it has no list.
+    A body is a text, or an iterator over its bytes. models: the names that it lists; None: it has no list.
     """
     here = SimpleNamespace(models=None, replies=[(200, completion("fine"), {})], requests=[], at_once=0, most_at_once=0)
     lock = threading.Lock()
@@ -48,12 +67,14 @@ def openai_server():
             status, text, headers = reply(body) if callable(reply) else reply
             with lock:
                 here.at_once -= 1
-            data = text.encode()
+            pieces = [text.encode()] if isinstance(text, str) else text
+            length = {"Content-Length": len(pieces[0])} if isinstance(text, str) else {}  # else until it is closed
             self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": len(data), **headers}.items():
+            for name, value in {"Content-Type": "application/json", **length, **headers}.items():
                 self.send_header(name, str(value))
             self.end_headers()
-            self.wfile.write(data)
+            for piece in pieces:
+                self.wfile.write(piece)
 
         def log_message(self, *_):
             pass

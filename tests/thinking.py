@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from rethink.editors.protocol import RECOMMENDED
+from rethink.editors.protocol import RECOMMENDED, Settings
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.parsing import write
 from rethink.thinkers.protocol import ThinkerError
@@ -18,6 +18,8 @@ class Painter:
     """Paints a quarter of the picture in a colour of prompt and seed; “nothing” paints nothing. Two steps."""
 
     name = "painter"
+    defaults = Settings(steps=2, text_guidance=7.5)
+    family = SimpleNamespace(guides_by_image=False)
     module = torch.nn.Linear(1, 1)
 
     def __init__(self):

@@ -1,6 +1,6 @@
 // What pairs show on their nodes: the sheet of Preview Pairs, the plots of Filter Edit Pairs.
 import { app } from "../../scripts/app.js";
-import { nodeOfOutput } from "./nodes.mjs";
+import { onOutput } from "./outputs.mjs";
 import { Plots } from "./pairs/plots.mjs";
 import { Sheet } from "./pairs/sheet.mjs";
 
@@ -17,10 +17,10 @@ document.head.append(style);
 
 const views = new WeakMap(); // node → its view
 
-function show(node, output) {
-  const shown = output?.[VIEWS[node?.comfyClass]?.output]?.[0];
+onOutput((node, output) => {
+  const shown = output[VIEWS[node.comfyClass]?.output]?.[0];
   if (shown) views.get(node)?.show(shown);
-}
+});
 
 app.registerExtension({
   name: "Rethink.Pairs",
@@ -35,11 +35,6 @@ app.registerExtension({
     });
     widget.serialize = false;
     views.set(node, view);
-    const executed = node.onExecuted;
-    node.onExecuted = function (output) {
-      executed?.apply(this, arguments);
-      show(node, output);
-    };
     const removed = node.onRemoved;
     node.onRemoved = function () {
       view.remove();
@@ -47,8 +42,5 @@ app.registerExtension({
     };
     const [width, height] = node.computeSize();
     node.setSize([Math.max(width, 480), Math.max(height, node.size[1])]);
-  },
-  onNodeOutputsUpdated(outputs) {
-    for (const [key, output] of Object.entries(outputs)) show(nodeOfOutput(app.rootGraph, key), output);
   },
 });

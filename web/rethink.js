@@ -2,8 +2,12 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { askAboutHosts } from "./hosts.mjs";
 import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
+import { isOfOpenGraph, onGraphLoaded, remember, remembered, setApart } from "./ownership.mjs";
+import { chooseRun, labels, readRuns } from "./run_chooser.mjs";
 import { element, setAttribute } from "./viewer/dom.mjs";
+import { troubleOf } from "./viewer/record.mjs";
 import { Steering } from "./viewer/steering.mjs";
 import { Strip } from "./viewer/strip.mjs";
 import { Viewer, firstChoice, summary, viewOf } from "./viewer/viewer.mjs";
@@ -20,10 +24,9 @@ const NODES = [
 const RECORD = "trajectory.json"; // of a run, in its folder
 const HEIGHT = 330; // of the strip on a node, in CSS pixels, at least
 const WIDTH = 420; // of a node that has one
+const IDLE = "The turns of a run appear here, live while it goes on.";
+const GRAPH = "workflow"; // as the editor of a loop around nodes is called in its record
 const WRAP = "Rethink.WrapInThinkLoop";
-
-const MEMORY = "Rethink.runs"; // in local storage: which run each node showed last, [[node, reference], …]
-const REMEMBERED = 100;
 
 /** The runs that nodes show or that go on now, by where their record lies. */
 const runs = new Map();
@@ -44,6 +47,9 @@ class Run {
   get view() {
     return viewOf(this.record, this.address, this.live);
   }
+
+  /** Where to see the edit under way. number: the preview's. */
+  preview = (number) => api.apiURL(`/rethink/preview?${new URLSearchParams({ run: this.reference.subfolder, number })}`);
 
   /** Read the record; false when it is no longer there. */
   async read() {
@@ -78,6 +84,12 @@ function notify(detail) {
 
 const keyOfRun = ({ type, subfolder }) => `${type} ${subfolder}`;
 
+/** What names the record of a run to the server, from the name that outputs and Load Trajectory have for it. */
+function referenceOf(name) {
+  const [type, ...folders] = name.split("/");
+  return { filename: RECORD, subfolder: folders.join("/"), type };
+}
+
 function runOf(reference) {
   const key = keyOfRun(reference);
   if (!runs.has(key)) {
@@ -98,7 +110,7 @@ class Display {
   #strip = new Strip({ onselect: (index) => this.#select(index), onopen: () => openLarge(this) });
   #steering = new Steering({ send: (order) => this.run.order(order), onleave: () => this.#strip.element.focus() });
   #ending = element("p", { class: "rt-ending", role: "status" });
-  #idle = element("div", { class: "rt-idle" }, "The turns of a run appear here, live while it goes on.");
+  #idle = element("div", { class: "rt-idle" }, IDLE);
   #parts = [this.#strip.element, this.#steering.element, this.#ending];
   element = element("div", { class: "rt rt-node" }, this.#idle, this.#parts);
 
@@ -120,13 +132,19 @@ class Display {
     setAttribute(this.#strip.element, "hidden", false);
     setAttribute(this.#ending, "hidden", Boolean(view.live));
     this.#ending.replaceChildren(...summary(view));
+    setAttribute(this.#ending, "data-trouble", !view.live && troubleOf(view.record) !== "");
     this.#strip.show(view, this.#selected);
     this.#steering.show(view, this.#selected);
   }
 
   gone() {
-    this.run = null;
-    this.#idle.textContent = "The record of this run is no longer in its folder.";
+    this.clear("The record of this run is no longer in its folder.");
+  }
+
+  /** Show no run. */
+  clear(text = IDLE) {
+    this.run = this.wanted = this.#shown = null;
+    this.#idle.textContent = text;
     setAttribute(this.#idle, "hidden", false);
     for (const part of this.#parts) setAttribute(part, "hidden", true);
   }
@@ -179,8 +197,15 @@ function refresh(run) {
 
 /** A run has ended, or is opened from history; of several, the last, as while they went on. */
 function showOutput(node, output) {
-  const reference = output?.rethink_run?.at(-1);
-  if (reference && node) showRun(node, reference);
+  const name = output?.rethink_run?.at(-1);
+  if (name && node) showRun(node, referenceOf(name));
+}
+
+/** Nodes of other graphs that are open, here or elsewhere, have the same ids. */
+async function onExecuted({ prompt_id, node, display_node, output }) {
+  if (output?.rethink_run && (await isOfOpenGraph(prompt_id))) {
+    showOutput(nodeAt(app.rootGraph, display_node ?? node), output);
+  }
 }
 
 /** Show a run by its record; what a node is asked to show last is what it shows in the end. */
@@ -197,47 +222,51 @@ async function showRun(node, reference) {
   } else display.gone();
 }
 
-/** So that a page that is loaded again finds the runs again, without a word of them in the workflow. */
-function remember(node, reference) {
-  const others = memory().filter(([key]) => key !== keyOf(node));
-  localStorage.setItem(MEMORY, JSON.stringify([[keyOf(node), reference], ...others].slice(0, REMEMBERED)));
-}
-
-const memory = () => JSON.parse(localStorage.getItem(MEMORY) ?? "[]");
-const keyOf = (node) => `${app.rootGraph.id} ${node.graph.id} ${node.id}`; // two workflows may hold the same subgraph
-
 function showRemembered() {
-  const known = new Map(memory());
   for (const node of everyNode(app.rootGraph)) {
-    const reference = displays.has(node) && known.get(keyOf(node));
+    const reference = displays.has(node) && node.comfyClass !== LOAD && remembered(node);
     if (reference) showRun(node, reference);
   }
 }
 
+const choiceOf = (node) => node.widgets.find(({ name }) => name === "run");
+
 /** Load Trajectory shows what is chosen on it, queued or not. */
 function showChosen(node) {
-  const { value } = node.widgets.find(({ name }) => name === "run");
-  if (!node.graph || !value) return; // a picture of a node in a menu, or there are no runs
-  const [type, ...folders] = value.split("/");
-  showRun(node, { filename: RECORD, subfolder: folders.join("/"), type });
+  const { value } = choiceOf(node);
+  if (node.graph && value) showRun(node, referenceOf(value)); // not a picture of a node in a menu
 }
 
 function followChoice(node) {
-  const widget = node.widgets.find(({ name }) => name === "run");
+  const widget = choiceOf(node);
   const { callback } = widget;
   widget.callback = function (...given) {
     callback?.apply(this, given);
     showChosen(node);
   };
+  widget.options.getOptionLabel = (value) => labels.get(value) ?? value;
+  const button = node.addWidget("button", "rethink_choose", "", () => void choose(node), { serialize: false });
+  Object.assign(button, { label: "Choose by picture", serialize: false });
   setTimeout(() => showChosen(node)); // once a workflow has given it its value
 }
 
-/** A run goes on: {node, run, record, next, waiting}. */
-function began({ node, run: reference, record, next, waiting, phase = "editing", workflow }) {
+async function choose(node) {
+  const widget = choiceOf(node);
+  const value = await chooseRun(widget.value, viewAddress);
+  if (!value) return;
+  if (!widget.options.values.includes(value)) widget.options.values.unshift(value); // made since the page was loaded
+  widget.value = value;
+  widget.callback(value);
+  node.setDirtyCanvas(true);
+}
+
+/** A run goes on: {node, run, record, next, waiting, …}, see `Live.state` of nodes/live.py. */
+function began({ node, run: reference, record, next, workflow, prompt, waiting, phase, images, preview }) {
   if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
   const run = runOf(reference);
   run.record = record;
-  run.live = { next: next ?? upcoming(record), waiting, phase };
+  run.prompt = prompt;
+  run.live = { next: next ?? upcoming(record), waiting, phase, images, preview: preview ? run.preview(preview) : null };
   for (const watching of watchers(node)) {
     const display = displays.get(watching);
     display.wanted = reference;
@@ -261,10 +290,12 @@ function upcoming(record) {
 
 /** Events of a run that goes on: what each does to it. Messages that were missed are made up for from the record. */
 const EVENTS = {
-  phase(run, { phase, turn }) {
-    run.live.phase = phase;
-    run.live.waiting = false;
+  phase(run, { phase, turn, images }) {
+    Object.assign(run.live, { phase, images, waiting: false, preview: null });
     if (run.live.next.turn < turn) run.live.next = { turn, prompt: "", prompt_by: "thinker" };
+  },
+  preview(run, { preview }) {
+    run.live.preview = run.preview(preview);
   },
   async step(run, { index, step, best }) {
     if (index > run.record.steps.length) await run.read();
@@ -272,13 +303,24 @@ const EVENTS = {
     run.record.best = best;
   },
   next(run, { turn, prompt, prompt_by, ends, waiting }) {
-    run.live = { next: { turn, prompt, prompt_by, ends }, waiting, phase: "editing" };
+    run.live = { next: { turn, prompt, prompt_by, ends }, waiting, phase: "editing", images: [], preview: null };
   },
   ended(run, { best, chosen, stopped, message }) {
     Object.assign(run.record, { best, chosen, stopped, message });
     run.live = null;
   },
 };
+
+/** What the nodes in between a loop are at: the pictures that ComfyUI shows on them while they sample. */
+function showNodePreview({ blob, jobId }) {
+  for (const run of runs.values()) {
+    const graph = run.live && !run.live.images.length && run.record.options.editor === GRAPH && run.prompt === jobId;
+    if (!graph) continue;
+    URL.revokeObjectURL(run.live.blob);
+    run.live.blob = run.live.preview = URL.createObjectURL(blob);
+    refresh(run);
+  }
+}
 
 async function takeIn(name, detail) {
   const run = runs.get(keyOfRun(detail.run));
@@ -289,7 +331,7 @@ async function takeIn(name, detail) {
 
 /** Learn which runs go on: when the page was loaded, another workflow was open, or messages may have been missed. */
 async function findRunning() {
-  const answer = await api.fetchApi("/rethink/running");
+  const answer = await api.fetchApi(`/rethink/running?${new URLSearchParams({ client: api.clientId })}`);
   if (!answer.ok) return;
   const running = await answer.json();
   const known = new Set(running.map(({ run }) => run.subfolder));
@@ -305,16 +347,22 @@ async function findRunning() {
 function addDisplay(node) {
   const display = new Display();
   displays.set(node, display);
+  node.hideOutputImages = true; // the strip shows the best edit: the queue and the assets need it besides, not the node
+  node.onDrawBackground = () => {}; // the same on the classic canvas
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHT };
   const widget = node.addDOMWidget("rethink_trajectory", "RETHINK_TRAJECTORY_VIEW", display.element, options);
   widget.serialize = false;
   const [width, height] = node.computeSize();
   node.setSize([Math.max(width, node.size[0], WIDTH), Math.max(height, node.size[1])]);
-  const onExecuted = node.onExecuted;
-  node.onExecuted = function (output) {
-    onExecuted?.call(this, output);
-    showOutput(this, output);
-  };
+}
+
+/** The graph of a tab has been loaded: what its nodes show belongs to it, and to no other that was here before. */
+function onLoaded() {
+  for (const node of everyNode(app.rootGraph)) {
+    if (node.comfyClass !== LOAD && !remembered(node)) displays.get(node)?.clear();
+  }
+  showRemembered();
+  findRunning();
 }
 
 app.registerExtension({
@@ -325,24 +373,30 @@ app.registerExtension({
   setup() {
     const style = new URL("./viewer/viewer.css", import.meta.url).href;
     document.head.append(element("link", { rel: "stylesheet", href: style }));
+    askAboutHosts(api, notify);
     api.addEventListener("rethink.began", ({ detail }) => began(detail));
     for (const name of Object.keys(EVENTS)) {
       api.addEventListener(`rethink.${name}`, ({ detail }) => takeIn(name, detail));
     }
+    api.addEventListener("executed", ({ detail }) => onExecuted(detail));
+    api.addEventListener("b_preview_with_metadata", ({ detail }) => showNodePreview(detail));
     api.addEventListener("reconnected", findRunning);
+    onGraphLoaded(onLoaded);
+    readRuns(); // for nodes that are added by hand
     api.addEventListener("status", () => {
       // Of the queue, and told to every page: a loop may have been cut off.
       if ([...runs.values()].some((run) => run.live)) findRunning();
     });
   },
   nodeCreated(node) {
-    if (NODES.includes(node.comfyClass)) addDisplay(node);
     if (node.comfyClass === LOAD) followChoice(node);
+    if (NODES.includes(node.comfyClass)) addDisplay(node);
   },
-  afterConfigureGraph() {
-    showRemembered();
-    findRunning();
+  async beforeConfigureGraph(workflow) {
+    setApart(workflow);
+    if (JSON.stringify(workflow).includes(LOAD)) await readRuns(); // the list is drawn once, with what is known by then
   },
+  refreshComboInNodes: readRuns,
   onNodeOutputsUpdated(outputs) {
     for (const [key, output] of Object.entries(outputs)) showOutput(nodeOfOutput(app.rootGraph, key), output);
   },

@@ -82,6 +82,11 @@ class Family:
     source_channels: bool = False
     call: Call | None = None
 
+    @property
+    def guides_by_image(self) -> bool:
+        """Whether image guidance plays a part."""
+        return self.guidance is dual_guidance or bool(self.call and self.call.image_scale)
+
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _JOINT_ATTENTION = (*_ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")

@@ -1,6 +1,5 @@
 """From a path to an Editor: what is there is checked before anything is loaded, and nothing is ever downloaded."""
 
-import inspect
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,18 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
-from ..opening import PICKLES, check_files, check_weights, known_device, listed_weights, read_json, refuse_pickles
+from ..opening import PICKLES, check_weights, known_device, model_name, read_json, snapshot_of
 from .families import FAMILIES, Family
 from .pipeline_editor import PipelineEditor
+from .pipeline_folder import open_pipeline, read_index
 from .protocol import Editor, Settings
-from .quantizing import QUANTIZERS, quantization
+from .quantizing import QUANTIZERS
 from .single_file import open_checkpoint
 from .stable_diffusion import StableDiffusionEditor
 
 # "half" is what the family was trained in.
 DTYPES = {"auto": None, "half": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 OFFLOADS = ("none", "model", "sequential")
-
-_UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # of pipelines, by editors
 
 
 def load_editor(
@@ -43,7 +41,7 @@ def load_editor(
     the folder ({"steps": 4, …}, fields of Settings) holds the defaults that its maker recommends.
     Raises RethinkError for everything that is missing, broken, unsafe or unknown.
     """
-    path = Path(path)
+    path = snapshot_of(Path(path))
     device = known_device(device)
     choices = (("dtype", dtype, DTYPES), ("offload", offload, OFFLOADS), ("quantize", quantize, QUANTIZERS))
     for option, value, known in choices:
@@ -73,7 +71,7 @@ def load_editor(
             part.to(memory_format=torch.channels_last)  # the convolutions' own order: measured, 2 to 40% less time
     pipeline.set_progress_bar_config(disable=True)
 
-    name = path.name if path.is_dir() else path.stem
+    name = model_name(path) if path.is_dir() else path.stem
     make = StableDiffusionEditor if family.call is None else PipelineEditor
     if device.type == "cpu" or offload == "none":
         pipeline.to(device)
@@ -91,11 +89,7 @@ def load_editor(
 
 def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, Settings]:
     """→ (pipeline, family, the family's defaults for such a folder)."""
-    if not (folder / "model_index.json").is_file():
-        if any(file.suffix in PICKLES for file in folder.iterdir()):
-            raise RethinkError(f"editor: {folder} holds only pickles, which can run code; use a safetensors version.")
-        raise RethinkError(f"editor: {folder / 'model_index.json'} is missing; {folder.name} is no diffusers folder.")
-    index = read_json("editor", folder / "model_index.json")
+    index = read_index("editor", folder)
     class_name = index.get("_class_name")
     family = next((f for f in FAMILIES if class_name in f.pipelines), None)
     if family is None:
@@ -104,81 +98,10 @@ def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, 
     pipeline_class = getattr(require("diffusers"), family.opened_as or class_name, None)
     if pipeline_class is None:
         raise RethinkError(f"editor: {folder} is a {class_name}, which is newer than the diffusers here; update it.")
-    require("transformers")
-    takes = inspect.signature(pipeline_class.__init__).parameters
-    parts = _parts(folder, index, pipeline_class)
-    variants = {_check_part(folder / part, *index[part]) for part in parts}
     variant = next((v for v in family.variants if index.get(v.entry) == v.value), None)
-
-    weights = DTYPES[dtype] or DTYPES[family.half]
-    unused = {**dict.fromkeys(_UNUSED_PARTS), "requires_safety_checker": False}
-    options = {name: value for name, value in unused.items() if name in takes} | (
-        dict(variant.options) if variant else {}
-    )
-    quantized = quantization(quantize, {part: index[part] for part in parts}, weights)
-    if quantized is not None:
-        options["quantization_config"] = quantized
-    try:
-        pipeline = pipeline_class.from_pretrained(
-            str(folder),
-            variant="fp16" if "fp16" in variants else None,
-            local_files_only=True,
-            use_safetensors=True,
-            **options,
-            **_dtype_argument(weights),
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        raise RethinkError(f"editor: {folder} cannot be opened: {error}") from error
+    weights, options = DTYPES[dtype] or DTYPES[family.half], variant.options if variant else {}
+    pipeline = open_pipeline("editor", folder, index, pipeline_class, weights, quantize, options)
     return pipeline, family, variant.defaults if variant else family.defaults
-
-
-def _check_part(folder: Path, library: str, class_name: str) -> str:
-    """Raise RethinkError unless everything that a part of a pipeline consists of is there; → its weights' variant."""
-    if library not in ("diffusers", "transformers"):
-        raise RethinkError(f"editor: {folder} wants code of its own ({library}), which is not run.")
-    if class_name.endswith("Scheduler"):
-        check_files("editor", folder / "scheduler_config.json")
-        return ""
-    if "Processor" in class_name:
-        if not (folder / "preprocessor_config.json").is_file():
-            check_files("editor", folder / "processor_config.json")
-        return ""
-    if "Tokenizer" in class_name:
-        if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
-            check_files("editor", folder / "vocab.json", folder / "merges.txt")
-        return ""
-    check_files("editor", folder / "config.json")
-    stem = "model" if library == "transformers" else "diffusion_pytorch_model"
-    for variant, single, index in (
-        ("", f"{stem}.safetensors", f"{stem}.safetensors.index.json"),
-        ("fp16", f"{stem}.fp16.safetensors", f"{stem}.safetensors.index.fp16.json"),
-    ):
-        if (folder / index).is_file():
-            check_weights("editor", *listed_weights("editor", folder / index))
-            return variant
-        if (folder / single).is_file():
-            check_weights("editor", folder / single)
-            return variant
-    refuse_pickles("editor", folder)
-    raise RethinkError(f"editor: {folder / f'{stem}.safetensors'} is missing; download it again.")
-
-
-def _parts(folder: Path, index: dict[str, Any], pipeline_class: type) -> list[str]:
-    """The parts of a folder that its pipeline uses, or RethinkError where the index lacks one."""
-    takes = inspect.signature(pipeline_class.__init__).parameters
-    used = [name for name in takes if name not in ("self", *_UNUSED_PARTS)]
-    named = {name for name in used if isinstance(index.get(name), list) and len(index[name]) == 2 and all(index[name])}
-    for part in used:
-        needed = takes[part].default is inspect.Parameter.empty and part not in pipeline_class._optional_components
-        if needed and part not in named:
-            raise RethinkError(f"editor: {folder / 'model_index.json'} names no {part}; download it again.")
-    return [name for name in used if name in named]
-
-
-def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """diffusers 0.42 renamed it; before, the new name is not understood, and after, the old one warns."""
-    version = tuple(int(number) for number in require("diffusers").__version__.split(".")[:2])
-    return {"dtype" if version >= (0, 42) else "torch_dtype": dtype}
 
 
 def _recommended(file: Path) -> Settings:

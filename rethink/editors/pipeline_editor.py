@@ -18,7 +18,7 @@ from .encoded_once import Memory, encoded_once
 from .families import Family
 from .lora import Lora, applied, read_lora
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, free_latents, guidances, keep_outside, within_memory
+from .running import LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory
 from .samplers import solver_like
 from .sampling import latents_to_rgb
 
@@ -117,6 +117,10 @@ class PipelineEditor:
                 f"editor: {self.name} produced NaN in {self.module[self._denoiser].dtype}; load it with another dtype."
             )
         return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
+
+    def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
+        settings = settings.resolved(self.defaults)
+        return drawn_settings(settings, [guidances(settings, seed) for seed in seeds])
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["PipelineEditor", LoraReport]:
         lora, report = read_lora(path, strength, self.module, self.family.title)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -121,12 +121,33 @@ class Editor(Protocol):
         the source's pixels come back bit for bit. Raises RethinkError for whatever the user can mend.
         """
 
+    def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
+        """What `edit` really samples each of these rows with: nothing left open, and the scales a row draws itself."""
+
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["Editor", LoraReport]:
         """This editor with a LoRA over it, and what of the file fits. This one stays as it is.
 
         The new editor shares this one's weights and adds the LoRA while it edits: strength 0 is off, a negative one
         turns the LoRA round, and LoRAs stack. Raises RethinkError for a file that is broken or of another family.
         """
+
+
+def effective_settings(
+    editor: Editor, prepared: Prepared, seeds: Sequence[int], settings: Settings
+) -> list[dict[str, Any] | None]:
+    """The settings that were really used, one a row, as plain JSON values for a record; None where an editor cannot say."""
+    if not hasattr(editor, "effective_settings"):
+        return [None] * len(seeds)
+    rows = editor.effective_settings(prepared, seeds, settings)
+    return [_recorded(row, editor.defaults) for row in rows]
+
+
+def _recorded(settings: Settings, defaults: Settings) -> dict[str, Any]:
+    """The fields that had a say in an edit, by an editor with these defaults: what it does not recommend, it has not."""
+    unknown = {name for name in ("image_guidance", "strength") if not getattr(defaults, name)}
+    done = {"randomize_guidance"}
+    values = {name: value for name, value in asdict(settings).items() if value and name not in unknown | done}
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def check_references(references: Sequence[Tensor], family: "Family") -> tuple[Tensor, ...]:

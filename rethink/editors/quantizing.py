@@ -40,16 +40,15 @@ QUANTIZERS: dict[str, Quantizer | None] = {
 }
 
 
-def quantization(name: str, parts: Mapping[str, Any], compute: torch.dtype) -> Any:
-    """diffusers' PipelineQuantizationConfig for the large ones of `parts` (name → (library, class)), or None.
+def quantization(name: str, parts: Mapping[str, str], compute: torch.dtype) -> dict[str, dict[str, Any]]:
+    """Part → the options of `from_pretrained` that quantize it, for the large ones of `parts` (name → library).
 
     compute: what they compute in. Raises RethinkError when the package is not installed.
     """
     quantizer = QUANTIZERS[name]
     if quantizer is None:
-        return None
+        return {}
     require(quantizer.package.replace("-", "."), quantizer.package)
-    from diffusers.quantizers import PipelineQuantizationConfig
 
     def config(library: str) -> Any:
         options = dict(getattr(quantizer, library))
@@ -59,6 +58,4 @@ def quantization(name: str, parts: Mapping[str, Any], compute: torch.dtype) -> A
             options["quant_type"] = require("torchao.quantization").Int8WeightOnlyConfig()
         return getattr(require(library), quantizer.config)(**options)
 
-    return PipelineQuantizationConfig(
-        quant_mapping={part: config(library) for part, (library, _) in parts.items() if part in _LARGE}
-    )
+    return {part: {"quantization_config": config(library)} for part, library in parts.items() if part in _LARGE}

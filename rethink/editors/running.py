@@ -1,7 +1,8 @@
 """What every editor does around its sampling: remember the source, mend memory, read the mask and the guidances."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,6 +76,11 @@ def guidances(settings: Settings, seed: int) -> tuple[float, float]:
     if settings.randomize_guidance:
         scales *= torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
     return tuple(scales.tolist())
+
+
+def drawn_settings(settings: Settings, scales: Sequence[tuple[float, float]]) -> list[Settings]:
+    """Resolved settings with each row's own text and image guidance."""
+    return [replace(settings, text_guidance=text, image_guidance=image) for text, image in scales]
 
 
 def _version(tensor: Tensor) -> int:

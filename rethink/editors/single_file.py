@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import RethinkError, require
+from ..opening import check_data
+from ..weights import CHECKPOINT, check_filled, needless, shortened, some_of
 from .families import FAMILIES, Family
 
 _UNET = "model.diffusion_model."
@@ -49,7 +51,6 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
 
     weights = load_file(path)
     text_weights = {f"text_model.{key.removeprefix('text_model.')}": w for key, w in _under(weights, _TEXT).items()}
-    text_weights.pop("text_model.embeddings.position_ids", None)
     try:
         unet, vae = unet_config(_under(weights, _UNET)), vae_config(_under(weights, _VAE))
         text = text_config(text_weights)
@@ -71,11 +72,13 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     text_encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig(**text))
     if not hasattr(text_encoder, "text_model"):  # newer transformers have one level less
         text_weights = {key.removeprefix("text_model."): weight for key, weight in text_weights.items()}
+    unet_weights, vae_weights = convert_ldm_unet_checkpoint(weights, unet), convert_ldm_vae_checkpoint(weights, vae)
+    _check_all_used(path, weights, unet_weights, vae_weights, text_weights)
     with torch.device("meta"):  # no memory and no time for weights that are replaced at once
         empty_unet, empty_vae = diffusers.UNet2DConditionModel(**unet), diffusers.AutoencoderKL(**vae)
     pipeline = getattr(diffusers, family.pipelines[0])(
-        unet=_filled(empty_unet, convert_ldm_unet_checkpoint(weights, unet), dtype, path),
-        vae=_filled(empty_vae, convert_ldm_vae_checkpoint(weights, vae), dtype, path),
+        unet=_filled(empty_unet, unet_weights, dtype, path),
+        vae=_filled(empty_vae, vae_weights, dtype, path),
         text_encoder=_filled(text_encoder, text_weights, dtype, path),
         tokenizer=_open_tokenizer(tokenizer),
         # The best of the general solvers at few steps.
@@ -169,15 +172,27 @@ def _what_is_wrong(names: list[str], part: str) -> str:
 
 def _filled(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype, path: Path) -> torch.nn.Module:
     try:
-        model.load_state_dict(weights, strict=True, assign=True)
-    except RuntimeError as error:
-        lines = str(error).split("\n\t")
-        raise RethinkError(f"editor: {path} does not hold a whole {type(model).__name__}: {lines[1]}") from error
+        missing, unused = model.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:  # of another shape
+        raise RethinkError(f"editor: {path} is no whole {type(model).__name__}: {shortened(error)}") from error
+    check_filled("editor", path, model, missing, unused)
     return torch.nn.Module.to(model, dtype).eval()  # diffusers' own `to` warns of nothing at every cast
+
+
+def _check_all_used(path: Path, weights: Mapping[str, Tensor], *used: Mapping[str, Tensor]) -> None:
+    """Raise RethinkError for tensors of a checkpoint that no part was made of: they would change what it does."""
+    places = {weight.data_ptr() for part in used for weight in part.values()}
+    left = [key for key, w in weights.items() if w.data_ptr() not in places and not needless(key, CHECKPOINT)]
+    if left:
+        raise RethinkError(
+            f"editor: {path} holds {some_of(left)}, which has no place in Stable Diffusion 1; single files must be "
+            "complete Stable Diffusion 1 checkpoints and nothing else."
+        )
 
 
 def _open_tokenizer(folder: str | PathLike) -> Any:
     folder = Path(folder)
+    check_data("tokenizer", folder)
     if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):  # else an empty one would open
         raise RethinkError(f"tokenizer: {folder} holds no CLIP tokenizer (vocab.json and merges.txt).")
     return require("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)

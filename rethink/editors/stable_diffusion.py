@@ -17,7 +17,7 @@ from ..images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
 from .families import Family
 from .lora import Lora, applied, read_lora
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, free_latents, keep_outside, within_memory
+from .running import LastSource, drawn_settings, free_latents, keep_outside, within_memory
 from .samplers import Schedule
 from .sampling import denoise, guided, latents_to_rgb
 
@@ -89,6 +89,11 @@ class StableDiffusionEditor:
             )
         return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
 
+    def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
+        settings = settings.resolved(self.defaults)
+        generators, _ = _noise(seeds, prepared.encoded.latents.shape[1:])  # the scales are drawn behind the noise
+        return drawn_settings(settings, list(zip(*(scale.tolist() for scale in _scales(settings, generators)))))
+
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["StableDiffusionEditor", LoraReport]:
         lora, report = read_lora(path, strength, self.module, self.family.title)
         view = copy(self)
@@ -146,9 +151,8 @@ class StableDiffusionEditor:
         plan = prepared.encoded.plan
         source = prepared.encoded.latents.to(self.device).repeat_interleave(per_image, 0)
         schedule = Schedule(settings.sampler, self._pipeline.scheduler, settings.steps)
-        # Drawn on the CPU, where a seed means the same noise on every machine.
-        generators = [torch.Generator().manual_seed(seed % 2**64) for seed in seeds]
-        noise = torch.cat([torch.randn((1, *source.shape[1:]), generator=g) for g in generators]).to(self.device)
+        generators, noise = _noise(seeds, source.shape[1:])
+        noise = noise.to(self.device)
         passes = self.family.guidance(*_scales(settings, generators))
         embeddings = self._embed([*instructions, *[settings.negative] * len(seeds)])
         text, null = embeddings.chunk(2)
@@ -211,6 +215,15 @@ class StableDiffusionEditor:
         tokens = tokenizer(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
         attention = tokens.attention_mask.to(self.device) if _uses_attention_mask(encoder) else None
         return encoder(tokens.input_ids.to(self.device), attention_mask=attention)[0]
+
+
+def _noise(seeds: Sequence[int], shape: torch.Size) -> tuple[list[torch.Generator], Tensor]:
+    """The generator of every row and the noise [rows, c, h, w] that was drawn from it first.
+
+    On the CPU, where a seed means the same noise on every machine.
+    """
+    generators = [torch.Generator().manual_seed(seed % 2**64) for seed in seeds]
+    return generators, torch.cat([torch.randn((1, *shape), generator=g) for g in generators])
 
 
 def _scales(settings: Settings, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import OutOfMemory, RethinkError, reason_of, require
 from ..images import to_pixels
+from ..opening import snapshot_of
 from .captions import Triple
 from .filters import Thresholds
 from .prompt_to_prompt import Candidates, Recipe, generate, sketch
@@ -119,20 +121,14 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
 
     Raises RethinkError naming the folder for anything else. Nothing is downloaded.
     """
-    diffusers, folder = require("diffusers"), Path(folder)
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        name = index.get("_class_name")
-        if name not in PIPELINES:
-            raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
-        unused = {part: None for part in ("safety_checker", "feature_extractor", "image_encoder") if part in index}
-        pipeline = getattr(diffusers, name).from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, **unused
-        )
-    except RethinkError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise RethinkError(f"model: {folder} cannot be opened as a diffusers folder: {error}") from error
+    import torch
+
+    folder = snapshot_of(Path(folder))
+    index = read_index("model", folder)
+    name = index.get("_class_name")
+    if name not in PIPELINES:
+        raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
+    pipeline = open_pipeline("model", folder, index, getattr(require("diffusers"), name), torch.float32)
     return made_fast(pipeline, device)
 
 

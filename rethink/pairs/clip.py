@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import RethinkError, require
+from ..opening import check_data, check_files, model_name, read_json, snapshot_of
+from ..weights import open_model, shortened
 
 
 class Clip:
@@ -21,16 +23,15 @@ class Clip:
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu"):
-        transformers = require("transformers")
-        self.name = Path(folder).name
+        transformers, folder = require("transformers"), snapshot_of(Path(folder))
+        self.name = model_name(folder)
+        _check_folder(folder)
+        self.model = open_model("clip", folder, "transformers", transformers.CLIPModel)
         try:
-            self.model = transformers.CLIPModel.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True
-            )
             self.tokenizer = transformers.CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             images = transformers.CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RethinkError(f"clip: {folder} is no CLIPModel folder of safetensors: {error}") from error
+        except Exception as error:  # what a damaged folder makes of the libraries can be anything
+            raise RethinkError(f"clip: {folder} is no CLIPModel folder: {shortened(error)}") from error
         self.model.eval().to(device)
         if torch.device(device).type == "cpu":
             self.model.float()  # which emulates half precision, eight times slower
@@ -61,6 +62,18 @@ class Clip:
         ).to(self.device)
         pooled = self.model.text_model(input_ids=words.input_ids, attention_mask=words.attention_mask).pooler_output
         return F.normalize(self.model.text_projection(pooled).float(), dim=-1)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise RethinkError unless all of a CLIPModel's folder is there, and nothing but data."""
+    if not (folder / "config.json").is_file():
+        raise RethinkError(f"clip: {folder} is no CLIPModel folder: it has no config.json.")
+    check_data("clip", folder)
+    if (kind := read_json("clip", folder / "config.json").get("model_type")) != "clip":
+        raise RethinkError(f"clip: {folder} is no CLIPModel folder but a {kind}.")
+    check_files("clip", folder / "preprocessor_config.json")
+    if not (folder / "tokenizer.json").is_file():
+        check_files("clip", folder / "vocab.json", folder / "merges.txt")  # else an empty tokenizer would open
 
 
 def similarities(images: Tensor, texts: Tensor | None) -> list[dict[str, float]]:

@@ -59,6 +59,11 @@ def with_config(arguments: Sequence[str]) -> list[str]:
     return [command, *flags, "--config", known.config, *rest]  # which also ends a list of values
 
 
+def find_typed(arguments: Sequence[str]) -> frozenset[str]:
+    """The options that stand in the arguments themselves, not in a config file, which may be somebody else's."""
+    return frozenset(argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
+
+
 _CONFIG = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
 _CONFIG.add_argument("--config")
 
@@ -122,7 +127,10 @@ def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
     kinds = "built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)"
     parser.add_argument("--thinker", help=f"{role}{kinds}")
     parser.add_argument("--model", default="", help="the model's name on the server")
-    parser.add_argument("--key-variable", default="", help="NAME of the environment variable that holds the server's key")
+    parser.add_argument(
+        "--key-variable", default="",
+        help="NAME of the environment variable that holds the server's key, which is sent to that server alone",
+    )  # fmt: skip
     parser.add_argument("--concurrency", type=int, default=4, help="questions to the server at once")
     parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 

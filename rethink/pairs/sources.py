@@ -106,6 +106,8 @@ class Folder:
                 raise RethinkError(f"{name}: there is no folder {folder}.")
         if self.masks is not None and self.masks.samefile(self.root):
             raise RethinkError(f"masks: {self.masks} is the folder of the pictures themselves; choose one of masks alone.")
+        if next(iter(self), None) is None:
+            raise RethinkError(f"images: {self.root} holds no picture; put some into it, or choose another folder.")
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         """Sources in a fixed order, and (name, reason) for picture files that must not be read."""

@@ -67,7 +67,7 @@ def run_synthesize(options) -> int:
     recipe, sources = _recipe(options, templates), _sources(options)
     if coverage := sources.coverage():
         print(coverage, flush=True)
-    open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
+    open_chat = _opening(options)
     chat, each = cache(open_chat), _each(options)  # which finds and describes
     folder, said = options.store.absolute(), Description(options.place, options.hidden)
     if options.editor:
@@ -188,14 +188,22 @@ def _templates(path: Path | None) -> dict[str, list[str]]:
         raise RethinkError(f"--templates: cannot read {path}: {error}") from error
 
 
-def _chat(thinker: str | None, model: str, key_variable: str, device: str):
-    """The thinker's `chat`, or None where no thinker was asked for."""
+def _opening(options) -> Callable:
+    """What opens the thinker's `chat`, here or on a machine of a cluster."""
+    named = {"--thinker"} | ({"--key-variable"} if options.key_variable else set())
+    by_owner = options.config is None or named <= options.typed
+    return partial(_chat, options.thinker, options.model, options.key_variable, options.device, by_owner)
+
+
+def _chat(thinker: str | None, model: str, key_variable: str, device: str, by_owner: bool):
+    """The thinker's `chat`, or None where no thinker was asked for. by_owner: who runs the command has typed the server's
+    address, and the name of its key."""
     if not thinker:
         return None
     if thinker.startswith(SERVER):
-        from ..thinkers.server import ServerChat
+        from ..thinkers.server import ServerChat, open_typed_chat
 
-        return ServerChat(thinker, model, key_variable).chat
+        return (open_typed_chat if by_owner else ServerChat)(thinker, model, key_variable).chat
     from ..thinkers.loading import load_thinker
 
     return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat
@@ -238,7 +246,7 @@ def run_caption_edits(options) -> int:
             f"{rate:.2f} edits/s · {left} left"
         )
 
-    open_chat = partial(_chat, options.thinker, options.model, options.key_variable, options.device)
+    open_chat = _opening(options)
     with _engine(options) as over:
         spread = over("invent", partial(_open_inventing, open_chat, triples, options.seed), _not_invented)
         chat = None if spread else open_chat()
@@ -327,7 +335,7 @@ def run_filter(options) -> int:
 
     thresholds = Thresholds(**{field.name: getattr(options, field.name) for field in fields(Thresholds)})
     store = PairStore.existing(options.store.absolute())
-    chat = _chat(options.thinker, options.model, options.key_variable, options.device)
+    chat = _opening(options)()
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)

@@ -6,6 +6,7 @@
       skipped.jsonl      what was left out, and why
       spots.jsonl        where a thinker saw what in which source
       drawn.jsonl        captions whose candidates were drawn, and what became of them
+      seeds.jsonl        with which seeds which work was begun
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
       README.md          what it is, with contact-sheet.jpg; both are in the list of own_files.py
@@ -165,6 +166,7 @@ class PairStore:
         self.skipped = Ledger(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
         self.spots = Ledger(self.folder / "spots.jsonl", fields_are(source=str, what=str))
         self.drawn = Ledger(self.folder / "drawn.jsonl", named)
+        self.seeds = Ledger(self.folder / "seeds.jsonl", fields_are(recipe=str, seed=int))
         self.scores = Ledger(self.folder / "scores.jsonl", check_scores)
         verdict = fields_are(id=str, accepted=(bool, type(None)), why=list, by=str)
         self.verdicts = Ledger(self.folder / "verdicts.jsonl", verdict, needed=True)
@@ -211,7 +213,7 @@ class PairStore:
             yield self
 
     def _ledgers(self) -> tuple[Ledger, ...]:
-        return self.manifest, self.skipped, self.spots, self.drawn, self.scores, self.verdicts
+        return self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts
 
     def _refuse_strangers(self, begun: bool) -> None:
         """Nothing is appended to a file that a user, or another tool, has given a name of ours."""

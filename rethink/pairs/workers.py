@@ -14,13 +14,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..errors import RethinkError
+from ..threads import Threads
 from .descriptions import Each
 from .drafts import DIED, Draft, Recipe, lost_drafts, make_damaged
 from .ledger import DiskFull
@@ -30,27 +33,38 @@ from .store import PairStore
 PACKAGE = Path(__file__).resolve().parents[1]
 START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"
 DEATHS = 2  # of the processes that had one job
+POLL, PARTING = 0.2, 0.5  # seconds between two looks for a result, and for what is being asked when all ends
 
 Job = tuple[Source, Sequence[int]]
 
 
 def at_once(count: int) -> Each:
-    """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server."""
+    """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server.
+
+    When it ends early, by an error, Cancel or Ctrl-C, what still waits for an answer is left a moment and no more.
+    """
 
     def each(do: Callable, jobs: Iterable) -> Iterator:
-        with ThreadPoolExecutor(count) as pool:
-            ahead = deque()
-            try:
-                for job in jobs:
-                    ahead.append(pool.submit(do, job))
-                    if len(ahead) > 2 * count:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        threads, ahead = Threads(count), deque()
+        try:
+            for job in jobs:
+                ahead.append(threads.submit(do, job))
+                if len(ahead) > 2 * count:
+                    yield _result(ahead.popleft())
+            while ahead:
+                yield _result(ahead.popleft())
+        finally:
+            threads.end()
+            wait(ahead, PARTING)
 
     return each if count > 1 else map
+
+
+def _result(future: Future) -> Any:
+    """What comes of a future; Ctrl-C ends the wait on Windows too, where it would not end a longer one."""
+    while not wait([future], POLL).done:
+        pass
+    return future.result()
 
 
 class Worker:
@@ -134,12 +148,13 @@ class _Crew:
                 yield made
 
     def end(self) -> None:
-        """Stop at once, whatever is being made."""
+        """Stop at once, whatever is being made; a thread that gets its job by asking a server is left a moment and no more."""
         self._over.set()
         for worker in self._workers:
             worker.kill()
+        end = time.monotonic() + PARTING
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
         for worker in self._workers:
             worker.stop()
 
@@ -148,7 +163,7 @@ class _Crew:
             while not self._over.is_set():
                 with self._taking:
                     job = next(self._jobs, None)
-                if job is None:
+                if job is None or self._over.is_set():
                     break
                 self._put(_answer(worker, job, self._key, self._over))
             self._put(None)

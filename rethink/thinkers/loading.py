@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
-from ..opening import check_weights, known_device, listed_weights, read_json, refuse_pickles
+from ..opening import check_data, known_device, model_name, read_json, snapshot_of
+from ..weights import open_model, shortened
+from .templates import check_template, find_template
 from .transformers_chat import GridReader, ProcessorReader, TransformersChat
 
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -23,29 +25,31 @@ def load_thinker(
     quantization: one of BITS; 8 and 4 bits need the package bitsandbytes.
     Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
     """
-    folder = Path(path)
+    folder = snapshot_of(Path(path))
     for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
         if value not in known:
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
     device = known_device(device)
-    config = _check_folder(folder)
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    kind = _check_folder(folder).get("model_type", "?")
     transformers = require("transformers")
-    options |= _dtype_argument(DTYPES[dtype] or _best_dtype(device))
+    weights = DTYPES[dtype] or _best_dtype(device)
+    options: dict[str, Any] = {}
     if quantization != "none":
         require("bitsandbytes")
         require("accelerate")
         options["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{quantization}": True})
         options["device_map"] = {"": device}
+    auto, what = transformers.AutoModelForImageTextToText, f"model that sees ({kind})"
+    model = open_model("thinker", folder, "transformers", auto, weights, what=what, **options).eval()
     try:
-        model = transformers.AutoModelForImageTextToText.from_pretrained(str(folder), **options).eval()
         reader, tokenizer = _reader(folder, model)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        kind = config.get("model_type", "?")
-        raise RethinkError(f"thinker: {folder} ({kind}) cannot be opened as a model that sees: {error}") from error
+    except RethinkError:
+        raise
+    except Exception as error:  # what a damaged folder makes of the libraries can be anything
+        raise RethinkError(f"thinker: {folder} cannot be opened as a {what}: {shortened(error)}") from error
     if quantization == "none":
         model.to(device)
-    return TransformersChat(model, reader, tokenizer, folder.name)
+    return TransformersChat(model, reader, tokenizer, model_name(folder))
 
 
 def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any]:
@@ -55,22 +59,13 @@ def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any
     in_a_grid = hasattr(getattr(model, "model", None), "get_rope_index") and hasattr(model.config, "image_token_id")
     if not in_a_grid:
         processor = AutoProcessor.from_pretrained(str(folder), **local)
+        check_template(folder, processor.chat_template or processor.tokenizer.chat_template)
         return ProcessorReader(processor), processor.tokenizer
     tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
-    template = tokenizer.chat_template or _old_template(folder)
-    if template is None:
-        raise ValueError("it has no chat template")
+    template = find_template(folder, tokenizer)
+    check_template(folder, template)
     images = AutoImageProcessor.from_pretrained(str(folder), **local)
     return GridReader(tokenizer, images, model.config.image_token_id, template), tokenizer
-
-
-def _old_template(folder: Path) -> str | None:
-    """Where processors keep their template: transformers 5 in chat_template.jinja, 4 in chat_template.json."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    if (folder / "chat_template.json").is_file():
-        return read_json("thinker", folder / "chat_template.json").get("chat_template")
-    return None
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:
@@ -80,21 +75,10 @@ def _check_folder(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is no transformers folder.")
     config = read_json("thinker", folder / "config.json")
-    if "auto_map" in config:
-        raise RethinkError(f"thinker: {folder} wants code of its own, which is not run; choose a model transformers knows.")
-    check_weights("thinker", *_weights(folder))
+    check_data("thinker", folder)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
         raise RethinkError(f"thinker: {folder / 'tokenizer.json'} is missing; download it again.")
     return config
-
-
-def _weights(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return listed_weights("thinker", index)
-    if not (folder / "model.safetensors").is_file():
-        refuse_pickles("thinker", folder)
-    return [folder / "model.safetensors"]
 
 
 def _best_dtype(device: torch.device) -> torch.dtype:
@@ -102,9 +86,3 @@ def _best_dtype(device: torch.device) -> torch.dtype:
         return torch.float32
     has_bf16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
     return torch.bfloat16 if has_bf16 else torch.float16
-
-
-def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """transformers 4.56 renamed it; before, the new name is not understood, and later the old one warns."""
-    version = tuple(int(number) for number in require("transformers").__version__.split(".")[:2])
-    return {"dtype" if version >= (4, 56) else "torch_dtype": dtype}

@@ -1,42 +1,48 @@
 """A Chat over any OpenAI-compatible server: vLLM, Ollama, llama.cpp, OpenAI, Gemini.
 
 The key is read from its environment variable at the moment of a call and is kept nowhere: not in this object, not in an
-error, a log or a record.
+error, a log or a record. It goes to the server that the owner of this machine has paired it with (`trust`), and nowhere else.
 """
 
 import base64
 import difflib
 import io
+import json
 import os
 import re
 import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
-from urllib.parse import urlsplit
 
 from torch import Tensor
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError
 from ..images import to_pil
+from ..threads import Threads
+from .address import parse_address
+from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
+from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
 from .protocol import Messages, OnToken, Request, ThinkerError, shown
+from .proxies import find_proxy
+from .redaction import redact
+from .trust import Trust, read_trust, trust_command_line
 
 POLL = 0.1  # seconds between two looks whether the user has cancelled
 NAMED = 5  # models of a server that are named to a user who asked for another
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a retry, doubling from one to the next
-_PASSING = (408, 409, 425, 429)  # and everything from 500 on
+FIRST_PAUSE = 1.0  # seconds before a retry, doubling from one to the next up to LONGEST_PAUSE
 # What some models refuse, and what they want instead.
 _REFUSED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
+_MARK = re.compile(r"</?think>", re.IGNORECASE)
 
 
 class ServerChat:
     """See `protocol.Chat`.
 
     base_url: up to and with "/v1" or what the server has instead. key_variable: the NAME of the environment variable
-    with the key, "" for a server that wants none. timeout: seconds for one answer. retries: after the first try, for
-    faults that may pass. concurrency: how many requests at once.
+    with the key, "" for a server that wants none. timeout: seconds for one answer, from looking up the server's name to
+    the last byte. retries: after the first try, for faults that may pass. concurrency: how many requests at once. trust:
+    which servers may be sent images and keys; by default what the owner of this machine says in their settings file.
     """
 
     def __init__(
@@ -48,10 +54,10 @@ class ServerChat:
         timeout: float = 120.0,
         retries: int = 4,
         concurrency: int = 4,
+        trust: Trust | None = None,
     ):
-        require("openai")
         self.name = model
-        self._base_url = _checked_url(base_url)
+        self._origin, self._path = parse_address(base_url)
         self._key_variable = _checked_variable(key_variable)
         if not model.strip():
             raise RethinkError("model: is empty; give the model's name as the server knows it.")
@@ -61,7 +67,13 @@ class ServerChat:
                 raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
         self._timeout, self._retries, self.concurrency = timeout, retries, concurrency
         self._left_out: dict[str, str | None] = {}  # what this model has refused
-        self._key()  # one that is not set is better missed now than when the first edit has been made
+        # What is missing or not allowed is better said now than when the first edit has been made.
+        self._key()
+        trust = trust or read_trust()
+        if self._key_variable:
+            trust.check_key(self._key_variable, self._origin)
+        trust.check_images(self._origin)
+        find_proxy(self._origin)
 
     def chat(
         self,
@@ -84,19 +96,18 @@ class ServerChat:
     ) -> list[str | ThinkerError]:
         """All answers, `concurrency` of them at once. `on_token` is called while waiting, and may raise to cancel."""
         key, over = self._key(), threading.Event()
-        with self._client(key) as client:
-            pool = ThreadPoolExecutor(min(self.concurrency, max(1, len(requests))))
-            try:
-                waiting = [pool.submit(self._answer, client, key, r, max_tokens, temperature, over) for r in requests]
-                pending = set(waiting)
-                while pending:
-                    _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
-                    if on_token is not None:
-                        on_token(0, max_tokens)
-                return [future.result() for future in waiting]
-            finally:
-                over.set()
-                pool.shutdown(wait=False, cancel_futures=True)
+        threads = Threads(min(self.concurrency, len(requests)))
+        try:
+            waiting = [threads.submit(self._answer, key, r, max_tokens, temperature, over) for r in requests]
+            pending = set(waiting)
+            while pending:
+                _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                if on_token is not None:
+                    on_token(0, max_tokens)
+            return [future.result() for future in waiting]
+        finally:
+            over.set()
+            threads.end()
 
     def _key(self) -> str:
         key = os.environ.get(self._key_variable, "") if self._key_variable else ""
@@ -107,84 +118,78 @@ class ServerChat:
             raise RethinkError("key_variable: what it names holds a character that is in no key; copy the key once more.")
         return key.strip()
 
-    def _client(self, key: str) -> Any:
-        openai = require("openai")
-        return openai.OpenAI(
-            base_url=self._base_url, api_key=key or "none", timeout=self._timeout, max_retries=0,
-            organization="", project="",
-        )  # fmt: skip
-
     def _answer(
-        self, client: Any, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
+        self, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
     ) -> str | ThinkerError:
         """over: nobody waits for the answer any more, so that no more tries are made."""
         body = {"model": self.name, "messages": _with_pictures(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
         tries = 1
-        while isinstance(said := self._try(client, body), _Fault):
+        while isinstance(said := self._try(key, body, over), Fault):
             if not said.may_pass or tries > self._retries:
                 break
             growing = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
             if _rest(growing if said.wait is None else said.wait, over):
                 break
             tries += 1
-        if not isinstance(said, _Fault):
-            return said
-        where, after = f"{self.name} at {self._base_url}", f" (after {tries} tries)" if tries > 1 else ""
-        return ThinkerError(_without(key, f"thinker: {where}: {said.why}{after}."))
+        if not isinstance(said, Fault):
+            return redact(key, said)
+        why, after = redact(key, said.why).rstrip("."), f" (after {tries} tries)" if tries > 1 else ""
+        return ThinkerError(f"thinker: {self.name} at {self._origin}{self._path}: {why}{after}.")
 
-    def _try(self, client: Any, body: dict[str, Any]) -> "str | _Fault":
+    def _try(self, key: str, body: dict[str, Any], over: threading.Event) -> str | Fault:
         """One try. What the model refuses is left out and asked again at once, which counts as none."""
-        openai = require("openai")
-        sent = {self._left_out.get(name, name): value for name, value in body.items()}
-        sent.pop(None, None)
-        try:
-            choice = client.chat.completions.create(**sent).choices[0]
-            text = _text_of(choice.message)
-            if getattr(choice, "finish_reason", None) == "length" and not choice.message.content:
-                return _Fault(f"reasoned until max_tokens ({body['max_tokens']}) were used up; raise max_tokens")
-            return text
-        except openai.APITimeoutError:
-            return _Fault(f"no answer within {self._timeout:g} s", may_pass=True)
-        except openai.APIConnectionError as error:
-            return _Fault(f"cannot be reached ({_root(error)}); is the server running, and the address right?", may_pass=True)
-        except openai.APIStatusError as error:
-            refused = _refused(error, sent)
+        limit = Limit(self._timeout, over)
+        while True:
+            sent = {self._left_out.get(name, name): value for name, value in body.items()}
+            sent.pop(None, None)
+            try:
+                reply = self._send("POST", "/chat/completions", key, sent, limit)
+            except TimeIsUp:
+                return Fault(f"no answer within {self._timeout:g} s", may_pass=True)
+            except ExchangeError as error:
+                return Fault(str(error), error.may_pass)
+            if reply.status == 200:
+                return _text_in(reply, body["max_tokens"])
+            fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
+            refused = _refused(reply.status, fault.why, sent)
             if refused is None:
-                return self._status_fault(client, error)
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError, IndexError, KeyError):
-            return _Fault("the answer is no chat completion (a web page, or cut off); check the address", may_pass=True)
-        self._left_out[refused] = _REFUSED[refused]
-        return self._try(client, body)
+                hint = self._models(key, reply.status, limit) if reply.status in (400, 404) else ""
+                return Fault(fault.why + hint, fault.may_pass, fault.wait)
+            self._left_out[refused] = _REFUSED[refused]
 
-    def _status_fault(self, client: Any, error: Any) -> "_Fault":
-        code, said = error.status_code, _excerpt(error)
-        if code in (401, 403):
-            return _Fault(f"refuses the key ({code}); check the environment variable that key_variable names")
-        if code in (400, 404):
-            said += self._models(client, code)
-        may_pass = code in _PASSING or code >= 500
-        return _Fault(f"error {code}: {said}", may_pass=may_pass, wait=_retry_after(error.response.headers))
+    def _send(self, method: str, path: str, key: str, record: dict[str, Any] | None, limit: Limit) -> Reply:
+        headers = {"Accept": "application/json", "User-Agent": "rethink"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        data = None
+        if record is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(record).encode()
+        return exchange(method, self._origin, self._path + path, headers, data, limit)
 
-    def _models(self, client: Any, code: int) -> str:
+    def _models(self, key: str, code: int, limit: Limit) -> str:
         """What a server that knows no such model has instead, or none of this address, as the rest of a sentence."""
-        openai = require("openai")
+        names = None
         try:
-            names = [model.id for model in client.models.list()]
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError):
+            reply = self._send("GET", "/models", key, None, limit)
+            if reply.status == 200:
+                names = [model["id"] for model in read_json(reply.data)["data"] if isinstance(model["id"], str)]
+        except (ExchangeError, KeyError, TypeError):
+            pass
+        if names is None:
             return "; is the address right? Most end in /v1" if code == 404 else ""
         if not names or any(name == self.name or name.endswith(f"/{self.name}") for name in names):
             return ""
-        return f"; it has {', '.join(difflib.get_close_matches(self.name, names, NAMED, 0))}"
+        near = difflib.get_close_matches(self.name, [redact(key, name)[:100] for name in names[:1000]], NAMED, 0)
+        return f"; it has {', '.join(near)}"
 
 
-@dataclass(frozen=True)
-class _Fault:
-    """Why there is no answer. may_pass: another try makes sense, after `wait` seconds where the server asks for that."""
-
-    why: str
-    may_pass: bool = False
-    wait: float | None = None
+def open_typed_chat(base_url: str, model: str, key_variable: str) -> ServerChat:
+    """The server that the owner of this machine has just named on the command line: what they type themselves they allow,
+    the server and that it gets the key."""
+    origin, _ = parse_address(base_url)
+    return ServerChat(base_url, model, key_variable, trust=trust_command_line(origin, key_variable))
 
 
 def _rest(seconds: float, over: threading.Event) -> bool:
@@ -192,25 +197,56 @@ def _rest(seconds: float, over: threading.Event) -> bool:
     return over.wait(seconds)
 
 
-def _refused(error: Any, sent: dict[str, Any]) -> str | None:
+def _refused(status: int, said: str, sent: dict[str, Any]) -> str | None:
     """Which of the parameters that were sent a model refuses, where that is what the error says."""
-    if error.status_code not in (400, 422):
+    if status not in (400, 422):
         return None
-    said = _excerpt(error)
     return next((name for name in _REFUSED if name in sent and re.search(rf"\b{name}\b", said)), None)
 
 
-def _text_of(message: Any) -> str:
-    """The text of a chat completion's message; reasoning that the server took apart is put back before it."""
-    text = message.content or ""
-    if isinstance(text, list):  # in parts, as Mistral's reasoning models answer
-        text = "".join(part["text"] for part in text if part["type"] == "text")
-    reasoning = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    if not isinstance(text, str):
-        raise TypeError("content")
-    if isinstance(reasoning, str) and reasoning.strip() and "</think>" not in text:
-        return f"<think>{reasoning}</think>{text}"
-    return text
+def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
+    """The text of a chat completion, or why there is none."""
+    record = read_json(reply.data)
+    choices = record.get("choices") if isinstance(record, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if fault := find_fault(record, choice):
+        return fault
+    message = choice.get("message") if isinstance(choice, dict) else None
+    content = _content_of(message) if isinstance(message, dict) else None
+    if content is None:
+        return Fault("the answer is no chat completion (a web page, or cut off); check the address", may_pass=True)
+    if choice.get("finish_reason") == "length" and not content.strip():
+        return Fault(f"reasoned until max_tokens ({max_tokens}) were used up; raise max_tokens")
+    return _whole(_text_of(content, message))
+
+
+def _content_of(message: dict[str, Any]) -> str | None:
+    """What a message says beside its reasoning; None for what is no text."""
+    content = message.get("content")
+    if isinstance(content, list):  # in parts, as Mistral's reasoning models answer
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        content = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+    return "" if content is None else content if isinstance(content, str) else None
+
+
+def _text_of(content: str, message: dict[str, Any]) -> str:
+    """An answer with the reasoning that the server took apart put back before it.
+
+    Where there is nothing but reasoning, the model may have said all of it there: it is left open, as a model does that
+    never ends its thinking, or as the model itself has closed it. Else no mark within it ends it early.
+    """
+    fields = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    reasoning = next((text for text in fields if isinstance(text, str) and text.strip()), "")
+    if not reasoning or "</think>" in content:
+        return content
+    if content.strip():
+        return f"<think>{_MARK.sub('', reasoning)}</think>{content}"
+    return reasoning if _MARK.search(reasoning) else f"<think>{reasoning}"
+
+
+def _whole(text: str) -> str:
+    """The text without halves of characters, as servers cut emoji: those can be neither written nor sent."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _with_pictures(request: Request) -> list[dict[str, Any]]:
@@ -226,52 +262,6 @@ def _with_pictures(request: Request) -> list[dict[str, Any]]:
         return {"type": "image_url", "image_url": {"url": url}}
 
     return [{**message, "content": [part(p) for p in message["content"]]} for message in request.messages]
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds to wait, from Retry-After in seconds or as a date; None where it is not told or makes no sense."""
-    from email.utils import parsedate_to_datetime
-
-    told = headers.get("retry-after", "")
-    try:
-        seconds = float(told)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(told).timestamp() - time.time()
-        except (ValueError, TypeError):
-            return None
-    return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else None
-
-
-def _excerpt(error: Any) -> str:
-    body = error.body
-    if isinstance(body, list) and body:  # as Gemini says it
-        body = body[0].get("error", body[0]) if isinstance(body[0], dict) else body[0]
-    told = body.get("message", body) if isinstance(body, dict) else body
-    return re.sub(r"<[^>]{0,200}>|\s+", " ", str(told or ""))[:300].strip() or "nothing said"
-
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)[:200]
-
-
-def _without(key: str, text: str) -> str:
-    return text.replace(key, "…") if key else text
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url.strip())
-        parts.port  # noqa: B018 — raises when it is no number
-    except ValueError as error:
-        raise RethinkError("base_url: is no address; give for example http://127.0.0.1:8000/v1") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RethinkError("base_url: is no address; give for example http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:  # nothing secret may get into a record
-        raise RethinkError("base_url: no key, name or password belongs into the address; name it in key_variable.")
-    return url.strip().rstrip("/").removesuffix("/chat/completions")  # as manuals print it
 
 
 def _checked_variable(name: str) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import OutOfMemory
 from ..images import to_pil
 from .protocol import Messages, OnToken, Request, ThinkerError, shown
+from .templates import as_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +171,7 @@ class GridReader:
         self._image_token, self._template = image_token, template
 
     def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
-        text = _as_text(self._tokenizer, messages, self._template)
+        text = as_text(self._tokenizer, messages, self._template)
         tokens = self._tokenizer(text, add_special_tokens=False).input_ids
         if tokens.count(self._image_token) != len(images):
             raise ThinkerError(
@@ -199,7 +200,7 @@ class ProcessorReader:
         self._processor = processor
 
     def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
-        text = _as_text(self._processor.tokenizer, messages, None, self._processor)
+        text = as_text(self._processor, messages)
         pictures = [picture for image in images for picture in to_pil(shown(image))]
         inputs = dict(
             self._processor(text=[text], images=pictures or None, add_special_tokens=False, return_tensors="pt")
@@ -232,25 +233,6 @@ class _Report:
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
         self._on_token(input_ids.shape[1] - self._length, self._most)
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
-
-
-def _as_text(tokenizer: Any, messages: Messages, template: str | None, processor: Any = None) -> str:
-    """The conversation by the model's chat template. Words that steer the model are taken out of what users wrote."""
-    reserved = [token for token in tokenizer.all_special_tokens if token]
-
-    def plain(text: str) -> str:
-        for token in reserved:
-            text = text.replace(token, token[1:-1])  # "<|im_end|>" → "|im_end|"
-        return text
-
-    cleaned = [
-        {**m, "content": [{**p, "text": plain(p["text"])} if p["type"] == "text" else p for p in m["content"]]}
-        for m in messages
-    ]
-    options = {"tokenize": False, "add_generation_prompt": True}
-    if processor is not None:
-        return processor.apply_chat_template(cleaned, **options)
-    return tokenizer.apply_chat_template(cleaned, chat_template=template, **options)
 
 
 def _groups(encoded: list[Encoded]) -> list[list[int]]:

@@ -19,9 +19,13 @@ from typing import Callable
 import torch
 from torch import nn
 
+from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, require
 from ..images import load_image
+from ..opening import snapshot_of
 from .loop import Plan, add_plan_arguments, optimise, plan_from, write_json
+
+STARTS = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline")
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,16 @@ def add_old_prefix(editor: Path) -> None:
         save_file({prefix + name: value for name, value in weights.items()}, file, metadata={"format": "pt"})
 
 
+def open_model(folder: Path):
+    """The pipeline to start from, in full precision. Raises RethinkError for a folder of another kind, or a damaged one."""
+    folder = snapshot_of(folder)
+    index = read_index("model", folder)
+    name = index.get("_class_name")
+    if name not in STARTS:
+        raise RethinkError(f"model: {folder} is a {name}; training starts from one of {', '.join(STARTS)}.")
+    return open_pipeline("model", folder, index, getattr(require("diffusers"), name), torch.float32)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m rethink.training.instruct_pix2pix",
@@ -247,9 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_plan_arguments(parser, Plan())
     options = parser.parse_args(arguments)
     try:
-        if not (options.model / "model_index.json").is_file():
-            raise RethinkError(f"{options.model} is not a diffusers folder: it has no model_index.json.")
-        pipe = require("diffusers").DiffusionPipeline.from_pretrained(options.model, local_files_only=True, use_safetensors=True)
+        pipe = open_model(options.model)
         data = PairFolder(options.data, options.resolution)
         train(pipe, data, Objective(train_text=options.train_text), plan_from(options), options.out)
     except RethinkError as error:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RethinkError, require
+from ..opening import snapshot_of
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
@@ -267,7 +268,7 @@ def _arguments(trl, recipe: Recipe, work: Path):
 def save(model: nn.Module, like: Path, out: Path) -> None:
     """A folder that Load Thinker opens: the weights, and everything else as in the folder that was trained."""
     model.save_pretrained(out)
-    for file in Path(like).iterdir():
+    for file in snapshot_of(Path(like)).iterdir():
         if file.is_file() and ".safetensors" not in file.name and not (out / file.name).exists():
             shutil.copy(file, out / file.name)
 

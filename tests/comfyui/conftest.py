@@ -67,6 +67,12 @@ class Server:
         return self.get("/view?" + urllib.parse.urlencode(image))
 
 
+def read_run(server: Server, name: str) -> dict:
+    """The record of a run by the name that a node puts out: “output/rethink/thinking_00001_”."""
+    kind, _, subfolder = name.partition("/")
+    return json.loads(server.view({"filename": "trajectory.json", "subfolder": subfolder, "type": kind}))
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     root = find_comfyui()

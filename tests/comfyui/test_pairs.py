@@ -143,6 +143,44 @@ def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # no
 
 
 @needs_chromium
+def test_u_takes_back_the_verdict_that_was_just_given_and_shows_its_pair(server, browser, filtered):  # noqa: F811
+    key, _ = filtered
+    page = browser.new_page()
+    page.goto(f"{server.address}/extensions/rethink/pairs/review.html?{urllib.parse.urlencode({'pairs': key, 'api': '/api'})}")
+    page.wait_for_selector("#strip button")
+    assert page.is_disabled("#undo")
+    texts = [pair["instruction"] for pair in server.json(f"/rethink/pairs/{key}?count=3")["pairs"]]
+
+    def wait_for(index: int, judged: int) -> None:
+        page.wait_for_function("text => document.querySelector('#instruction').textContent === text", arg=texts[index])
+        page.wait_for_function("n => document.querySelector('#counts').textContent.startsWith(`${n} of 40`)", arg=judged)
+
+    def verdicts() -> list[str]:
+        return [pair["by"] for pair in server.json(f"/rethink/pairs/{key}?count=3")["pairs"]]
+
+    for index, verdict in enumerate("ra"):
+        page.keyboard.press(verdict)
+        wait_for(index + 1, index + 1)
+    page.keyboard.press("u")  # on the third pair: what was said of the second was wrong
+    wait_for(1, 1)
+    assert (verdicts()[0] == "person", verdicts()[1] == "person") == (True, False)
+    page.keyboard.press("r")
+    wait_for(2, 2)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("u")  # who goes to a pair means that one
+    wait_for(0, 1)
+    assert (verdicts()[0] == "person", verdicts()[1] == "person") == (False, True)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("u")
+    wait_for(1, 0)
+    page.keyboard.press("u")
+    page.wait_for_timeout(200)
+    assert "person" not in verdicts()
+    page.close()
+
+
+@needs_chromium
 def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, filtered):  # noqa: F811
     key, _ = filtered
     page = browser.new_page()
@@ -189,6 +227,18 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     page.wait_for_function("[...document.querySelectorAll('.rethink-card img')].slice(0, 4).every(i => i.naturalWidth)")
     shoot(page, f"pairs-{canvas}-{theme}")
 
+    scale = page.evaluate("app.canvas.ds.scale")
+    cards = page.locator(".rethink-cards")
+    box = cards.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, 200)
+    page.wait_for_function("document.querySelector('.rethink-cards').scrollTop > 0")
+    slider = page.locator(".rethink-plot input").first.bounding_box()
+    page.mouse.move(slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2)
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(300)
+    assert page.evaluate("app.canvas.ds.scale") == scale, "the wheel scrolls the sheet and leaves the canvas alone"
+
     kept = page.inner_text(".rethink-bar:has(.rethink-note) .rethink-summary")
     slider = page.locator(".rethink-plot:has-text('changed') input")
     slider.evaluate("input => { input.value = input.max; input.dispatchEvent(new Event('input')); }")
@@ -207,6 +257,15 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
         })"""
     )
     assert sheet[1] <= below[0], "the sheet grows over its neighbour"
+    page.evaluate("app.graph.change()")
+    page.wait_for_timeout(1500)  # the front end writes its drafts with a delay
+    page.reload()
+    page.wait_for_function(ready, timeout=60_000)
+    page.wait_for_selector(".rethink-card img", timeout=30_000)
+    page.wait_for_selector(".rethink-plot", timeout=30_000)
+    page.wait_for_selector(".rethink-text:has-text('pairs in')", timeout=30_000)
+    shoot(page, f"pairs-{canvas}-{theme}-reloaded")
+
     with page.expect_popup() as opened:
         page.click(".rethink-button")
     opened.value.wait_for_selector("#strip button")

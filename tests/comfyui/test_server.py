@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import shutil
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from rethink.tiny import EDITOR_FOLDER, THINKER_FOLDER
 from tests.comfyui.conftest import LORA
 from tests.comfyui.native_graphs import error_of
 from tests.hosts import PACK_ROOT, self_contained
+from tests.rethink.test_opening import write_cache
 
 # Those that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
 WORKFLOWS = [PACK_ROOT / "workflows" / "api" / f"{name}.json" for name in self_contained()]
@@ -54,6 +56,39 @@ def test_an_edit_makes_pictures_and_is_cached(server, prompt):
     again = server.run(prompt)
     cached = next(data["nodes"] for name, data in again["status"]["messages"] if name == "execution_cached")
     assert set(cached) >= {key for key, entry in prompt.items() if entry["class_type"].startswith("Rethink")}
+
+
+def test_links_and_hub_folders_are_listed_and_open(server, prompt, tmp_path):
+    """As people have them: models on another disk, and what the hub's client has fetched."""
+    models = server.log.parent / "models"
+    (models / "LLM").mkdir(exist_ok=True)
+    try:
+        write_cache(models / "diffusers", shutil.copytree(models / "diffusers" / "miniature", tmp_path / "model"))
+        (models / "diffusers" / "linked").symlink_to(tmp_path / "model", target_is_directory=True)
+        (models / "loras" / "linked.safetensors").symlink_to(models / "loras" / LORA)
+        (models / "LLM" / "linked").symlink_to(THINKER_FOLDER, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    assert "models--owner--name" not in json.dumps(server.json("/object_info/RethinkLoadEditor"))
+    sampler = next(key for key, entry in prompt.items() if entry["class_type"] == "RethinkSampleEdit")
+    loader, _ = prompt[sampler]["inputs"]["editor"]
+    folder = {"folder": "linked", "dtype": "auto", "quantization": "none", "template": "Rethink's own"}
+    backend = {"backend": "local folder"} | {f"backend.{name}": value for name, value in folder.items()}
+    critique = {"thinker": ["thinker", 0], "source": prompt[sampler]["inputs"]["image"], "edited": [sampler, 0]}
+    prompt |= {
+        "lora": {
+            "class_type": "RethinkEditLoraLoader",
+            "inputs": {"editor": [loader, 0], "lora": "linked.safetensors", "strength": 1.0},
+        },
+        "thinker": {"class_type": "RethinkLoadThinker", "inputs": backend | {"max_tokens": 1024}},
+        "critique": {"class_type": "RethinkCritiqueEdit", "inputs": critique | {"instruction": "red", "seed": 0}},
+        "said": {"class_type": "PreviewAny", "inputs": {"source": ["critique", 2]}},
+    }
+    prompt[sampler]["inputs"]["editor"] = ["lora", 0]
+    for name in ("owner/name", "linked"):
+        node(prompt, "RethinkLoadEditor")["editor"] = name
+        entry = server.run(prompt)
+        assert entry["status"]["status_str"] == "success", error_of(entry)
 
 
 def test_a_name_that_leaves_the_model_folders_is_refused(server, prompt):

@@ -7,15 +7,20 @@ import uuid
 
 import pytest
 
-from tests.comfyui.conftest import KEY
+from tests.comfyui.conftest import KEY, read_run
 from tests.servers import completion, openai_server
 from tests.thinking import said
 
 
 @pytest.fixture
-def critic():
+def critic(server):
+    """A server that its owner has paired with the key of the tests."""
+    settings = server.log.parent / "user" / "__rethink" / "servers.json"
     with openai_server() as running:
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text(json.dumps({"keys": {"RETHINK_TEST_KEY": [running.url.removesuffix("/v1")]}}))
         yield running
+        settings.unlink()
 
 
 def scores(*pairs):
@@ -53,7 +58,7 @@ def graph(critic, loop, prefix=None, **rules):
 
 def record_of(server, entry):
     (run,) = entry["outputs"]["7"]["rethink_run"]
-    return json.loads(server.view(run))
+    return read_run(server, run)
 
 
 BOTH = pytest.mark.parametrize("loop", [False, True], ids=["node", "loop"])
@@ -129,3 +134,48 @@ def test_the_key_is_nowhere(server, critic):
     files = [file for file in base.rglob("*") if file.is_file() and "custom_nodes" not in file.parts]
     assert len(files) > 10 and not [file for file in files if KEY.encode() in file.read_bytes()]
     assert KEY not in json.dumps([entry, server.json("/history"), server.json("/object_info/RethinkLoadThinker")])
+
+
+FAR = "http://192.0.2.1:8000"  # nobody's
+
+
+def far_graph():
+    """Only loads a thinker far away, and asks it nothing that it could answer in a second."""
+    backend = {"base_url": f"{FAR}/v1", "model": "m", "key_variable": "", "timeout": 1, "retries": 0, "concurrency": 1}
+    thinker = {"backend": "server", **{f"backend.{name}": value for name, value in backend.items()}}
+    judged = {"thinker": ["3", 0], "source": ["2", 0], "edited": ["2", 0], "instruction": "make it red", "seed": 1}
+    prompt = {
+        "2": ("RethinkScene", {"seed": 10, "level": "plain"}),
+        "3": ("RethinkLoadThinker", thinker),
+        "4": ("RethinkCritiqueEdit", judged),
+        "5": ("PreviewAny", {"source": ["4", 2]}),
+    }
+    return {node: {"class_type": kind, "inputs": inputs} for node, (kind, inputs) in prompt.items()}
+
+
+def why(entry):
+    return next(data["exception_message"] for name, data in entry["status"]["messages"] if name == "execution_error")
+
+
+def test_pictures_go_to_no_server_that_the_owner_has_not_allowed(server):
+    settings = server.log.parent / "user" / "__rethink" / "servers.json"
+    assert f'add {{"hosts": ["{FAR}"]}} to {settings}' in why(server.run(far_graph()))
+
+    def on_the_canvas(answer):
+        workflow = {"extra_pnginfo": {"workflow": {"id": "of a stranger"}}}
+        _, posted = server.post("/prompt", {"prompt": far_graph(), "extra_data": workflow})
+        end = time.monotonic() + 60
+        while not (questions := server.json("/rethink/hosts")) and time.monotonic() < end:
+            time.sleep(0.1)
+        (question,) = questions
+        assert question["host"] == FAR
+        assert server.post("/rethink/hosts", {"id": "guessed", "answer": "always"})[0] == 400
+        assert server.post("/rethink/hosts", {"id": question["id"], "answer": answer})[0] == 200
+        return why(server.wait(posted["prompt_id"], 30))
+
+    assert "is not this machine" in on_the_canvas("no") and not settings.exists()
+    assert f"thinker: m at {FAR}/v1: " in on_the_canvas("once") and not settings.exists()
+    on_the_canvas("always")
+    assert json.loads(settings.read_text()) == {"hosts": [FAR]}
+    assert "is not this machine" not in why(server.run(far_graph())), "a program too, from now on"
+    settings.unlink()

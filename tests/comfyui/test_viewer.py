@@ -3,7 +3,9 @@
 The editor is the miniature; the thinker is a server in this process whose answers are written down here.
 """
 
+import datetime
 import json
+import shutil
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.browsers import needs_chromium, shoot
+from tests.comfyui.conftest import read_run
+from tests.runs import PROMPTS, made_up_run
+from tests.servers import completion, openai_server
+from tests.thinking import said
 
 pytestmark = needs_chromium
 
@@ -26,7 +32,6 @@ ANSWERS = (
 @pytest.fixture(scope="module")
 def thinker():
     """The address of a server that answers in OpenAI's language, one of ANSWERS after the other."""
-    pytest.importorskip("openai")
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -203,6 +208,192 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
 
+OPEN = "workflow => app.loadGraphData(workflow, true, true, 'mine')"
+
+
+def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, browser, page, thinker):
+    links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
+    kind, pos, values = THINK["edit"]
+    build(page, thinker, {**THINK, "edit": [kind, pos, {**values, "turns": 3, "seed": 21}]}, links)
+    workflow = page.evaluate("app.rootGraph.serialize()")  # which keeps its id, as files do
+    page.evaluate("app.queuePrompt(0)")
+    page.get_by_label("The next prompt").first.wait_for(timeout=60_000)
+    other = opened(server, browser)
+    other.evaluate(OPEN, workflow)
+    for count in (2, 3):  # over the tab itself, and over another one of the same file
+        page.evaluate(OPEN, workflow)
+        page.wait_for_function(f"app.extensionManager.workflow.openWorkflows.length > {count}")
+        page.wait_for_timeout(1000)
+        assert turn(page, 1).count() == 0 and page.locator(".rt-steering:visible").count() == 0, count
+    assert turn(other, 1).count() == 0 and other.locator(".rt-steering:visible").count() == 0
+    shoot(page, f"viewer-fresh-{page.canvas_kind}")
+
+    for _ in range(2):
+        command(page, "Workspace.PreviousOpenedWorkflow")
+        page.wait_for_timeout(1000)
+    assert turn(page, 1).count() == 2 and page.evaluate("app.rootGraph.id") == workflow["id"]
+    page.get_by_role("button", name="Go on").first.click()
+    turn(page, 2).first.wait_for(timeout=60_000)
+    command(page, "Workspace.NextOpenedWorkflow")
+    page.wait_for_timeout(1000)
+    assert turn(page, 1).count() == 0
+    orders = {"run": server.json("/rethink/running")[0]["run"]["subfolder"], "action": "stop"}
+    assert server.post("/rethink/order", orders)[0] == 200
+    ended(server)
+    page.wait_for_timeout(1000)
+    assert turn(page, 1).count() == 0 == turn(other, 1).count(), "the node of the same id in another graph learns nothing"
+
+    command(page, "Workspace.PreviousOpenedWorkflow")
+    page.get_by_text("Stopped by you").first.wait_for(timeout=30_000)
+    page.wait_for_timeout(1000)  # ComfyUI keeps its tabs in mind with a delay
+    page.reload()
+    ready(page)
+    turn(page, 2).first.wait_for(timeout=30_000)
+    page.evaluate(OPEN, workflow)
+    page.wait_for_timeout(1500)
+    assert turn(page, 1).count() == 0 and other.problems == []
+    other.close()
+
+
+def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, page, slow_thinker):
+    links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
+    kind, pos, values = THINK["edit"]
+    values = {**values, "steps": 80, "turns": 2, "pause": False, "seed": 31}
+    build(page, slow_thinker.url, {**THINK, "edit": [kind, pos, values]}, links)
+    previews = []
+    page.on("response", lambda reply: "/rethink/preview" in reply.url and previews.append(reply.status))
+    page.evaluate("app.queuePrompt(0)")
+    looking = page.locator(".rt-frame-pending", has_text="looking…").first
+    looking.wait_for(timeout=60_000)
+    page.wait_for_function("document.querySelector('.rt-frame-pending .rt-thumb img')?.naturalWidth > 0")
+    assert "turn-0001-00.png" in looking.locator("img").get_attribute("src")
+    assert 200 in previews, "the strip has shown what comes of it"
+    shoot(page, f"viewer-looking-{page.canvas_kind}")
+    slow_thinker.go.set()
+    ended(server)
+
+
+@pytest.fixture
+def slow_thinker():
+    """A server that answers when it is let go."""
+    go = threading.Event()
+
+    def wait(body):
+        go.wait(60)
+        return 200, completion(said(9, 9)), {}
+
+    with openai_server() as running:
+        running.replies, running.go = [wait], go
+        yield running
+        go.set()
+
+
+def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
+    links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
+    kind, pos, values = THINK["edit"]
+    values = {**values, "pause": False, "turns": 3}
+    with openai_server() as critic:
+        critic.replies = [(200, completion(said(5, 5, "do it better")), {}), (400, "it is gone", {})]
+        build(page, critic.url, {**THINK, "edit": [kind, pos, {**values, "seed": 41}]}, links)
+        page.evaluate("app.queuePrompt(0)")
+        ending = page.locator(".rt-ending[data-trouble]:visible")
+        ending.first.wait_for(timeout=60_000)
+        assert "The best edit that was judged is the result" in ending.first.inner_text()
+        red, green, blue = page.evaluate("getComputedStyle(document.querySelector('.rt-ending')).color.match(/\\d+/g).map(Number)")
+        assert red > 1.5 * max(green, blue)
+        assert turn(page, 1).first.locator(".rt-star").count() == 1
+        assert "not judged" in turn(page, 2).first.inner_text()
+        shoot(page, f"viewer-failed-{page.canvas_kind}")
+        ended(server)
+
+        critic.replies = [(400, "it is gone", {})]
+        build(page, critic.url, {**THINK, "edit": [kind, pos, {**values, "seed": 42}]}, links)
+        page.evaluate("app.queuePrompt(0)")
+        page.locator(".rt-ending[data-trouble]:visible", has_text="No edit was judged").first.wait_for(timeout=60_000)
+        page.get_by_text("result, not judged").first.wait_for(timeout=30_000)
+        assert page.locator(".rt-star").count() == 0
+        shoot(page, f"viewer-unjudged-{page.canvas_kind}")
+    entry = newest(server)
+    assert entry["status"]["status_str"] == "error" and "what was made is kept in" in json.dumps(entry["status"])
+
+
+LOADED = """async () => {
+    const node = LiteGraph.createNode('RethinkLoadTrajectory');
+    app.rootGraph.clear();
+    app.rootGraph.add(node);
+    await app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()});
+    app.canvas.ds.scale = 0.8;
+    app.canvas.ds.offset = [200, 150];
+    app.canvas.setDirty(true, true);
+}"""
+
+
+@pytest.fixture
+def long_run(server):
+    """A run of many turns in ComfyUI's output folder."""
+    folder = server.log.parent / "output" / "long" / f"run-{time.time_ns()}"
+    made_up_run(folder, turns=12)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, long_run, page):
+    page.evaluate(LOADED)
+    turn(page, 12).wait_for(timeout=30_000)
+    strip = page.locator(".rt-node .rt-strip")
+    box = strip.bounding_box()
+    place = page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    before = strip.evaluate("strip => strip.scrollLeft")
+    for by in (-300, -300, -5000, -300, 200):  # also where it ends
+        page.mouse.wheel(0, by)
+        page.wait_for_timeout(150)
+    assert 0 < strip.evaluate("strip => strip.scrollLeft") < before
+    assert page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]") == place, "the canvas stays where it is"
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(300)
+    assert page.evaluate("app.canvas.ds.scale") != place[0], "a pinch is the canvas's"
+
+    thumb = page.locator(".rt-node .rt-frame .rt-thumb").first
+    small = thumb.evaluate("thumb => thumb.offsetWidth")
+    page.evaluate("const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;")
+    page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=10_000)
+    size = thumb.evaluate("thumb => [thumb.offsetWidth, thumb.offsetHeight]")
+    assert min(size) > 400, size
+    shoot(page, f"viewer-larger-{page.canvas_kind}")
+
+
+def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run, page):
+    folders = [long_run.with_name(f"{long_run.name}-{number}") for number in range(3)]
+    for turns, folder in enumerate(folders, 2):
+        made_up_run(folder, turns=turns)
+    page.evaluate(LOADED)
+    turn(page, 1).wait_for(timeout=30_000)
+    page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
+    dialog = page.get_by_role("dialog", name="Choose a run")
+    dialog.locator(".rt-run").first.wait_for(timeout=30_000)
+    page.wait_for_timeout(500)
+    shoot(page, f"viewer-choose-{page.canvas_kind}")
+    run = f"output/long/{folders[0].name}"
+    card = dialog.locator(f".rt-run[title='{run}']")
+    text = card.inner_text()
+    assert PROMPTS[0] in text and "2 turns" in text and "score " in text and str(datetime.date.today().year) in text
+    assert card.locator("img").evaluate("image => image.naturalWidth") > 0
+    card.click()
+    dialog.wait_for(state="detached")
+    turn(page, 2).wait_for(timeout=30_000)
+    page.wait_for_function("document.querySelectorAll('.rt-node [role=option]').length === 2")
+    assert page.evaluate("app.rootGraph.nodes[0].widgets[0].value") == run
+    assert page.evaluate("app.rootGraph.serialize().nodes[0].widgets_values") == [run]
+    shoot(page, f"viewer-chosen-{page.canvas_kind}")
+    if page.canvas_kind == "nodes-2.0":
+        page.get_by_text(f"{PROMPTS[0]} · ").first.wait_for(timeout=10_000)
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("page", KINDS[:1], indirect=True)
 def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, browser, page, thinker):
     links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
@@ -211,11 +402,11 @@ def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, brows
     workflow = page.evaluate("app.rootGraph.serialize()")
     page.evaluate("app.queuePrompt(0)")
     page.get_by_label("The next prompt").first.wait_for(timeout=60_000)
+    page.close()
     other = opened(server, browser)
     other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
     text = other.get_by_label("The next prompt").first
     text.wait_for(timeout=30_000)
-    page.close()
     text.fill("once more")
     other.get_by_role("button", name="Go on").first.click()
     turn(other, 2).first.wait_for(timeout=60_000)
@@ -225,7 +416,7 @@ def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, brows
 
 
 @pytest.mark.parametrize("page", KINDS[:1], indirect=True)
-def test_every_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(server, browser, page, thinker):
+def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(server, page, thinker):
     loop = {
         "open": ["RethinkThinkLoopOpen", [350, 0], {"instruction": "make the circle blue", "seed": 11}],
         "edit": ["RethinkSampleEdit", [700, 0], {"steps": 300}],
@@ -234,17 +425,11 @@ def test_every_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(ser
     links = [["thinker", "thinker", "open", "thinker"], ["scene", "image", "open", "image"], ["open", "loop", "close", "loop"]]
     links += [["open", "image", "edit", "image"], ["open", "prompt", "edit", "instruction"], ["edit", "image", "close", "edited"]]
     build(page, thinker, loop, links)
-    workflow = page.evaluate("app.rootGraph.serialize()")
-    other = opened(server, browser)
-    other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
     page.evaluate("app.queuePrompt(0)")
-    for each in (page, other):
-        each.locator(".rt-status:visible", has_text="Turn 2 of 5 · editing").wait_for(timeout=60_000)
+    page.locator(".rt-status:visible", has_text="Turn 2 of 5 · editing").wait_for(timeout=60_000)
+    page.locator(".rt-frame-pending img.rt-preview").wait_for(timeout=60_000)  # what the nodes in between show
     server.post("/interrupt", {})
-    for each in (page, other):
-        each.get_by_text("Not finished").wait_for(timeout=30_000)
-    assert other.problems == []
-    other.close()
+    page.get_by_text("Not finished").wait_for(timeout=30_000)
 
 
 def newest(server):
@@ -261,7 +446,7 @@ def ended(server):
     assert entry["status"]["status_str"] == "success", entry["status"]
     runs = [run for output in entry["outputs"].values() for run in output.get("rethink_run", [])]
     assert all(run == runs[0] for run in runs)
-    return json.loads(server.view(runs[0]))
+    return read_run(server, runs[0])
 
 
 def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
@@ -322,7 +507,7 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     # As from the history: the workflow is loaded anew, then what its job has put out is handed over.
     page.evaluate(as_new)
     outside.wait_for(state="detached")
-    earlier = {"filename": "trajectory.json", "subfolder": "of/another/picture", "type": "output"}
+    earlier = "output/of/another/picture"
     outputs = {node: {name: [earlier, *shown] for name, shown in o.items()} for node, o in first["outputs"].items()}
     page.evaluate("outputs => { app.nodeOutputs = outputs; }", outputs)
     outside.wait_for(timeout=30_000)

@@ -16,7 +16,7 @@ import folder_paths  # noqa: E402
 import server  # noqa: E402
 from comfy import model_management, utils  # noqa: E402
 
-from rethink.editors.protocol import Prepared  # noqa: E402
+from rethink.editors.protocol import Prepared, Settings  # noqa: E402
 from tests.miniature_thinkers import write_thinker  # noqa: E402
 from tests.miniatures import INSTRUCT, write_folder  # noqa: E402
 from tests.standin.executor import load_pack, node_classes  # noqa: E402
@@ -88,6 +88,8 @@ class FakeEditor:
     """Paints its rows: red the source's, green the instruction's length / 100, blue the seed / 100. Four steps."""
 
     name = "fake"
+    defaults = Settings(steps=4, text_guidance=7.5, image_guidance=1.5)
+    family = SimpleNamespace(guides_by_image=True)
 
     def __init__(self):
         self.module = nn.Linear(1, 1)

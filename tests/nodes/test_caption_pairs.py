@@ -130,10 +130,10 @@ def test_methods_and_weights_reach_the_drawing(draw):
     [
         ({"caption": ["a", "b"]}, "instruction: 2 captions need as many, got 1"),
         ({"instruction": " "}, "instruction: is empty"),
-        ({"method": "refine", "weights": "blue 2"}, "weights: expected word: factor"),
-        ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "threshold: needs"),
-        ({"direction": 1.0}, "pairs: no candidate was kept"),
-        ({"edited_caption": "the red make"}, "pairs: no candidate was kept; .*is the caption itself"),
+        ({"method": "refine", "weights": "blue 2"}, "method.weights: expected word: factor"),
+        ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: needs"),
+        ({"direction": 1.0}, "candidates: not one was kept"),
+        ({"edited_caption": "the red make"}, "candidates: not one was kept; .*is the caption itself"),
         ({"clip": "../x"}, "clip: there is no"),
     ],
 )
@@ -155,3 +155,13 @@ def test_cancel_ends_the_drawing_within_a_step(draw):
         draw()
     model_management.interrupt_current_processing(False)
     assert draw()[0].only and utils.reports
+
+
+def test_another_seed_draws_anew_and_says_what_the_first_has_left(draw, classes):
+    first, report = draw()
+    assert "seed" not in report
+    second, report = draw(seed=6)
+    assert second.only.isdisjoint(first.only)
+    assert report.endswith("2 pairs of the same kind were made with seed 5; to go on with them, give that seed.")
+    assert draw()[0].only == first.only
+    assert "seed" not in draw(seed=7, sampler="ddim")[1], "other settings are other work"

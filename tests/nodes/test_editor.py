@@ -1,10 +1,14 @@
 """What the editing nodes make of their inputs."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from comfy import model_management, utils
 
 from tests.nodes.conftest import picture, read
+from tests.rethink.keep.pictures import photograph
 
 
 @pytest.fixture
@@ -169,7 +173,7 @@ def test_a_chain_edits_what_the_step_before_made(chain, fake):
     assert read(steps) == [(50, 50, 50), (50, 4, 7), (50, 6, 8), (50, 3, 9)]
     assert torch.equal(final, steps[-1:])
     assert all(torch.equal(before, steps[i : i + 1]) for i, before in enumerate(fake.prepared))
-    assert len(node.ui.as_dict()["images"]) == 4
+    assert len(node.ui["images"]) == 4
     assert [(value, preview) for value, _, preview in utils.reports] == [(value, None) for value in range(1, 13)]
 
 
@@ -203,3 +207,59 @@ def test_scenes_are_pictures_with_an_instruction_and_the_same_for_the_same_seed(
     again, same = classes["RethinkScene"].execute(seed=5, level=level).result
     assert torch.equal(image, again) and instruction == same
     classes["RethinkScene"].execute(seed=2**64 - 1, level=level)
+
+
+def noted(classes, node_id, prompt=None, notes=None, **inputs):
+    """What a node of that id says on itself and leaves in the prompt's notes."""
+    hidden = SimpleNamespace(unique_id="5", prompt=prompt, extra_pnginfo=notes, dynprompt=None)
+    cls = type("Node", (classes[node_id],), {"hidden": hidden})
+    node = cls.execute(**inputs)
+    (text,) = node.ui["rethink_text"]
+    return text
+
+
+SAMPLED = {"image": [picture()], "instruction": ["blue"], "seed": [7], "variations": [2]}
+USED = {"editor": "fake", "steps": 4, "text_guidance": 7.5, "image_guidance": 1.5}
+
+
+def test_the_steps_and_guidances_that_were_used_are_said_and_stand_in_every_picture_saved(classes, fake):
+    notes = {"workflow": {}}
+    assert noted(classes, "RethinkSampleEdit", notes=notes, editor=[fake], **SAMPLED) == (
+        "4 steps · text guidance 7.5 · image guidance 1.5"
+    )
+    assert notes["rethink"] == {"5": {**USED, "instructions": ["blue"], "seeds": [7, 8]}}
+    chained = {"editor": fake, "image": picture(), "instructions": "blue\nbig", "seed": 7}
+    said = noted(classes, "RethinkEditChain", notes=notes, steps=9, randomize_guidance=True, **chained)
+    assert said == "9 steps · text guidance 7.5 ± 20 % by seed · image guidance 1.5 ± 20 % by seed"
+    assert notes["rethink"]["5"]["seeds"] == [7, 8] and notes["rethink"]["5"]["steps"] == 9
+
+
+def test_in_a_prompt_without_notes_they_stand_with_the_node(classes, fake):
+    prompt = {"5": {"class_type": "RethinkSampleEdit", "inputs": {}, "_meta": {"title": "Edit"}}}
+    noted(classes, "RethinkSampleEdit", prompt=prompt, editor=[fake], **SAMPLED)
+    assert prompt["5"]["_meta"] == {"title": "Edit", "rethink": {**USED, "instructions": ["blue"], "seeds": [7, 8]}}
+    assert prompt["5"]["inputs"] == {}, "what is cached by stays the same"
+
+
+def test_guidance_that_plays_no_part_is_not_named(classes, fake):
+    fake.family = SimpleNamespace(guides_by_image=False)
+    fake.defaults = replace(fake.defaults, strength=0.6)
+    assert noted(classes, "RethinkSampleEdit", editor=[fake], **SAMPLED) == "4 steps · text guidance 7.5 · strength 0.6"
+
+
+@pytest.mark.parametrize("name", ["built-in", "built-in + style × 1"])
+def test_a_picture_that_the_built_in_editor_does_not_know_is_named_as_that(classes, fake, name):
+    fake.name = name
+    scene, _ = classes["RethinkScene"].execute(3, "plain").result
+    for node_id, inputs in (
+        ("RethinkSampleEdit", {**SAMPLED, "editor": [fake]}),
+        ("RethinkEditChain", {"editor": fake, "instructions": "blue", "seed": 7}),
+    ):
+        lists = node_id == "RethinkSampleEdit"
+        strange = noted(classes, node_id, **inputs | {"image": [photograph()] if lists else photograph()})
+        assert strange.startswith("The built-in editor knows the pictures of Built-in Scene alone")
+        assert noted(classes, node_id, **inputs | {"image": [scene] if lists else scene}).startswith("4 steps")
+
+
+def test_other_editors_take_any_picture(classes, fake):
+    assert noted(classes, "RethinkSampleEdit", editor=[fake], **SAMPLED | {"image": [photograph()]}).startswith("4 steps")

@@ -25,7 +25,7 @@ def mini(models, miniature):
 
 
 def test_lists_pipelines_and_safetensors_only(host, models):
-    for folder in ("plain", "owner/nested", "a/b/too-deep"):
+    for folder in ("plain", "owner/nested"):
         (models.diffusers / folder).mkdir(parents=True)
         (models.diffusers / folder / "model_index.json").write_text("{}")
     (models.diffusers / "no-pipeline").mkdir()
@@ -56,18 +56,6 @@ def test_no_name_leaves_the_model_folders(host, mini, miniature, tmp_path, Rethi
     (tmp_path / "secret.safetensors").write_bytes(b"")
     with pytest.raises(RethinkError, match="editor: there is no"):
         host.load_editor(name, "auto", "none")
-
-
-def test_links_out_of_the_model_folders_are_refused(host, models, miniature, tmp_path, RethinkError):
-    (tmp_path / "outside.safetensors").write_bytes(b"")
-    try:
-        (models.diffusers / "link").symlink_to(miniature, target_is_directory=True)
-        (models.checkpoints / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
-    except OSError:
-        pytest.skip("this system lets nobody make links")
-    for name in ("link", "link.safetensors"):
-        with pytest.raises(RethinkError, match="link that leads out"):
-            host.load_editor(name, "auto", "none")
 
 
 def test_a_model_is_in_memory_once_and_goes_with_its_last_user(host, mini):

@@ -108,6 +108,15 @@ def test_every_node_has_a_help_page_that_names_every_input(described):
             assert f"**{options.get('display_name', name.rpartition('.')[2])}**" in page, (node_id, name)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["kontext edit", "image edit", "inpaint by instruction", "variations", "load vlm", "vision model", "training pairs",
+     "dataset for lora", "color match", "refine", "critic", "judge", "reflection"],
+)  # fmt: skip
+def test_a_search_for_what_people_call_it_finds_the_pack(described, words):
+    assert any(words in alias.lower() for node in described.values() for alias in node["search_aliases"])
+
+
 def rows(page, heading):
     """The cells of the table under a heading of a help page, row by row."""
     section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]

@@ -137,7 +137,7 @@ def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
 
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
     described = classes["RethinkInverseEditSynthesizer"].describe()["input"]["required"]["operation"][1]["options"]
-    shown = {option["key"]: option["inputs"]["required"] for option in described}
+    shown = {option["key"]: option["inputs"].get("optional", {}) for option in described}
     operations = part("rethink.pairs.operations").OPERATIONS
     assert set(shown) == {"any", "editor", *operations} and len(operations) >= 16
     for id, operation in operations.items():
@@ -233,16 +233,16 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
         ({"dataset": "a\nb"}, "dataset: “a b” is no name"),
         ({"dataset": ""}, "dataset: “” is no name"),
         ({"operation": "remove_object"}, "pictures: not one pair could be made"),
-        ({"operation": "editor", "options": {"editor": None, "inverse": "x"}}, "editor: is not connected"),
-        ({"operation": "editor", "options": {"editor": "fake", "inverse": " "}}, "inverse: is empty"),
+        ({"operation": "editor", "options": {"editor": None, "inverse": "x"}}, "operation.editor: is not connected"),
+        ({"operation": "editor", "options": {"editor": "fake", "inverse": " "}}, "operation.inverse: is empty"),
         ({"operation": "any", "templates": "Do it."}, "templates: are for one operation"),
         ({"templates": "Take the {hat} off."}, "templates: "),
         ({"paraphrase": True}, "paraphrase: needs a thinker"),
         ({"find": "a face"}, "find: needs a thinker"),
-        ({"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}}, "blur.strength: expected"),
+        ({"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}}, "operation.lowest_strength: is 0.5, above highest_strength"),
         ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
-        ({"folder": "../.."}, "folder: there is no"),
+        ({"folder": "../.."}, "pictures.folder: there is no"),
         ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),
         ({"image": picture(size=4)}, "pictures: not one pair could be made"),
     ],
@@ -279,3 +279,48 @@ def test_previews_are_input_and_target_side_by_side(synthesize, part, monkeypatc
     synthesize(pairs=1)
     (kind, preview, _), = [report[2] for report in utils.reports if report[2]]
     assert kind == "JPEG" and np.asarray(preview).shape == (48, 128, 3)
+
+
+def cut_off(synthesize, monkeypatch, part, after, **inputs):
+    """A run that is cancelled when so many pairs are there."""
+    store = part("rethink.pairs.store").PairStore
+    add, added = store.add, []
+
+    def counted(self, pair):
+        add(self, pair)
+        added.append(pair.id)
+        if len(added) == after:
+            model_management.interrupt_current_processing()
+
+    monkeypatch.setattr(store, "add", counted)
+    with pytest.raises(model_management.InterruptProcessingException):
+        synthesize(**inputs)
+    monkeypatch.setattr(store, "add", add)
+    model_management.interrupt_current_processing(False)
+    return set(added)
+
+
+def test_the_seed_of_a_new_node_stays_so_that_a_cancelled_run_goes_on(synthesize, classes, monkeypatch, part):
+    for node_id in ("RethinkInverseEditSynthesizer", "RethinkPromptToPromptPairs", "RethinkCaptionToEdit"):
+        seed = classes[node_id].describe()["input"]["required"]["seed"][1]
+        assert seed["control_after_generate"] == "fixed", node_id
+    before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
+    pairs, report = synthesize(pairs=6)
+    assert before < pairs.only and report == f"6 pairs, {6 - len(before)} of them made now; 0 skipped."
+
+
+def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(synthesize, monkeypatch, part):
+    before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
+    pairs, report = synthesize(pairs=6, seed=8)
+    assert len(pairs.only) == 6 and before.isdisjoint(pairs.only)
+    assert report.splitlines()[1] == (
+        f"{len(before)} pairs of the same kind were made with seed 7; to go on with them, give that seed."
+    )
+    assert "seed" not in synthesize("pixelate", seed=9)[1], "another operation in one dataset is no stray"
+    assert "seed" not in synthesize(image=torch.rand(1, 32, 32, 3), seed=9)[1], "nor are pairs of other pictures"
+
+
+def test_an_empty_folder_is_said_to_be_empty(synthesize, results, RethinkError):
+    (results.input / "none").mkdir()
+    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no picture; put some into it"):
+        synthesize(folder="input/none")

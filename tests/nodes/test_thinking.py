@@ -2,7 +2,9 @@
 
 import copy
 import gc
+import io as io_module
 import json
+import os
 import shutil
 import threading
 import time
@@ -14,6 +16,7 @@ import server
 import torch
 from comfy import model_management
 from comfy_api.latest import io
+from PIL import Image
 
 from tests.standin.executor import run, validate
 from tests.thinking import SOURCE, Looks, Painter, Says, said
@@ -134,8 +137,10 @@ def test_a_run_gives_the_best_edit_and_its_record(think, make_thinker, results, 
     assert {file.name for file in folder.iterdir()} - {".lock"} == {
         "trajectory.json", "source.png", "turn-0001-00.png", "turn-0002-00.png", "turn-0003-00.png",
     }  # fmt: skip
-    reference = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
-    assert done.ui["7"] == {"rethink_run": [reference]}
+    run = {"rethink_run": ["output/rethink/thinking_00001_"]}
+    best = {"filename": "turn-0002-00.png", "subfolder": "rethink/thinking_00001_", "type": "output"}
+    (made,) = [ui for node, ui in done.ui.items() if node.endswith("6") and ui]
+    assert made == {"images": [best], **run} and done.ui["7"] == run, "one picture in the queue, not one a node"
 
 
 @BOTH
@@ -148,7 +153,10 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert {data["node"] for _, data in server.sent} == {"6"}
     assert {data["run"]["subfolder"] for _, data in server.sent} == {"rethink/thinking_00001_"}
     assert told("began")[0]["record"]["steps"] == [] and told("began")[0]["next"] is None
-    assert told("began")[0]["workflow"] == "workflow"
+    assert told("began")[0]["workflow"] == "workflow" and told("began")[0]["prompt"] == "prompt"
+    looked_at = [data["images"] for data in told("phase") if data["phase"] == "thinking"]
+    assert looked_at == [["turn-0001-00.png"], ["turn-0002-00.png"]], "they can be seen while the thinker looks"
+    assert all(data["images"] == [] for data in told("phase") if data["phase"] == "editing")
     assert [data["index"] for data in told("step")] == [0, 1] and told("step")[1]["step"]["prompt"] == "b"
     assert {k: told("next")[0][k] for k in ("turn", "prompt", "prompt_by", "waiting")} == {
         "turn": 2, "prompt": "b", "prompt_by": "thinker", "waiting": False,
@@ -156,13 +164,34 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert told("ended")[0]["stopped"] == "accepted" and told("ended")[0]["best"] == 1
 
 
-@pytest.mark.parametrize(("workflow", "told"), [("workflow", None), ("", "client")])
-def test_every_page_is_told_of_a_workflow_and_a_program_of_its_own_prompt(
-    think, make_thinker, monkeypatch, workflow, told
+@pytest.mark.parametrize(
+    ("workflow", "listening", "told"),
+    [("workflow", True, "client"), ("workflow", False, None), ("", True, "client"), ("", False, "client")],
+)
+def test_the_page_that_queued_a_run_is_told_and_every_page_where_it_is_closed(
+    think, make_thinker, live, monkeypatch, workflow, listening, told
 ):
+    shown = []
+
+    def do(event, data):
+        if event == "began":
+            shown.extend((live.running("client"), live.running("another"), live.running()))
+
     monkeypatch.setitem(server.workflow["extra_pnginfo"], "workflow", {"id": workflow})
-    think(make_thinker(said(9, 9)))
+    if not listening:
+        monkeypatch.delitem(server.sockets, "client")
+
+    class Waits(Painter):
+        def prepare(self, images, references=()):
+            time.sleep(0.2)
+            return super().prepare(images, references)
+
+    person = Person(live, do)
+    person.start()
+    think(make_thinker(said(9, 9)), editor=Waits())
+    person.join(5)
     assert set(server.addressees) == {told}
+    assert [len(runs) for runs in shown] == [1, 0 if listening else 1, 1], "nobody but its page may steer it"
 
 
 @BOTH
@@ -252,10 +281,89 @@ def test_a_thinker_that_goes_leaves_the_best_so_far_and_the_next_run_goes_on(thi
     done = think(make_thinker(said(6, 6, "b"), gone), loop)
     assert done.trajectory.stopped == "failed" and done.trajectory.message == "thinker: it is gone."
     assert torch.equal(done.image, done.images[:1])
+    assert done.trajectory.best == 0 and done.trajectory.best_judged, "what was judged is the result"
     assert asking.fingerprint_inputs() == before + 1  # ComfyUI does not remember this as the result
     again = think(make_thinker(said(9, 9)), loop)
     assert again.trajectory.folder == done.trajectory.folder and again.trajectory.stopped == "accepted"
     assert [step.prompt for step in again.trajectory.steps] == ["make it red", "b"]
+
+
+@BOTH
+@pytest.mark.parametrize("rules", [{}, {"checklist": True}])
+def test_a_thinker_that_cannot_be_reached_is_an_error_and_the_edit_is_kept(
+    think, make_thinker, part, results, RethinkError, loop, rules
+):
+    gone = part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")
+    made = loop or not rules  # without its checklist a run does not begin to edit
+    with pytest.raises(RethinkError, match=r"^thinker: it is gone\.") as error:
+        think(make_thinker(gone), loop, **rules)
+    folder = results.output / "rethink" / "thinking_00001_"
+    assert (folder / "turn-0001-00.png").is_file() == made
+    assert (str(error.value) == f"thinker: it is gone. No edit was judged; what was made is kept in {folder}.") == made
+    record = json.loads((folder / "trajectory.json").read_text(encoding="utf-8"))
+    assert record["stopped"] == "failed" and not record["best_judged"]
+    assert told("ended")[-1]["stopped"] == "failed"
+    again = think(make_thinker(said(9, 9)), loop)
+    assert (again.trajectory.folder == folder) == (not rules) and again.trajectory.best_judged
+
+
+@BOTH
+def test_answers_without_scores_leave_a_result_that_says_it_was_not_judged(think, make_thinker, loop):
+    done = think(make_thinker("I like it."), loop, turns=2)
+    record = json.loads((done.trajectory.folder / "trajectory.json").read_text(encoding="utf-8"))
+    assert record["stopped"] == "turns" and record["best"] == 0 and record["best_judged"] is False
+
+
+def test_what_an_edit_was_really_made_with_stands_in_the_record_and_in_its_picture(think, make_thinker, part):
+    settings = part("rethink.editors.protocol").Settings
+
+    class Says20(Painter):
+        defaults = settings(steps=20, text_guidance=7.5)
+
+        def effective_settings(self, prepared, seeds, chosen):
+            return [replace(chosen.resolved(self.defaults), text_guidance=7.5 + seed / 3) for seed in seeds]
+
+    done = think(make_thinker(said(9, 9)), editor=Says20(), seed=1, candidates=2, image_guidance=1.5)
+    record = json.loads((done.trajectory.folder / "trajectory.json").read_text(encoding="utf-8"))
+    used = [{"steps": 20, "sampler": "default", "text_guidance": guidance} for guidance in (7.8333, 8.1667)]
+    assert [step["settings"] for step in record["steps"]] == used, "an image guidance it does not have is not used"
+    for step in record["steps"]:
+        with Image.open(done.trajectory.folder / step["file"]) as picture:
+            note = json.loads(picture.text["rethink"])
+        assert note == {name: step[name] for name in ("prompt", "seed", "settings")}
+    assert part("rethink.trajectory").load_trajectory(done.trajectory.folder).steps[1].settings == used[1]
+
+
+def test_an_editor_that_cannot_say_and_a_graph_leave_it_open(think, make_thinker):
+    for loop in (False, True):
+        assert think(make_thinker(said(9, 9)), loop).trajectory.steps[0].settings is None
+
+
+def test_a_slow_edit_is_seen_while_it_is_made(think, make_thinker, live, RethinkError):
+    seen = []
+
+    class Slow(Painter):
+        def edit(self, prepared, instructions, seeds, *arguments, on_step, **options):
+            for step in (1, 2, 3):
+                time.sleep(live.PREVIEW_SECONDS + 0.05)
+                on_step(step, 3, lambda: prepared.images.repeat(len(seeds), 1, 1, 1))
+            return super().edit(prepared, instructions, seeds, *arguments, **options)
+
+    def do(event, data):
+        if event == "preview":
+            seen.append(live.preview(data["run"]["subfolder"], str(data["preview"])))
+
+    person = Person(live, do)
+    person.start()
+    done = think(make_thinker(said(9, 9)), editor=Slow(), candidates=3)
+    person.join(5)
+    assert [data["preview"] for data in told("preview")] == [1, 2, 3] and len(seen) >= 2
+    with Image.open(io_module.BytesIO(seen[0])) as picture:
+        assert picture.format == "WEBP" and picture.size == (32, 32), "the candidates side by side"
+    assert max(len(json.dumps(data)) for _, data in server.sent) < 3000
+    with pytest.raises(RethinkError, match="no loop is running"):
+        live.preview(told("ended")[0]["run"]["subfolder"])
+    assert done.trajectory.steps
 
 
 @BOTH
@@ -512,7 +620,7 @@ def test_two_hundred_turns_keep_no_pictures_and_send_none(think, make_thinker, l
     ("inputs", "sentence"),
     [
         ({"instruction": "  "}, "instruction: is empty"),
-        ({"source": SOURCE.repeat(2, 1, 1, 1)}, "source: one image"),
+        ({"source": SOURCE.repeat(2, 1, 1, 1)}, "image: one image"),
         ({"prefix": "../outside/x"}, "prefix: “../outside/x” leads out"),
     ],
 )
@@ -551,6 +659,18 @@ def test_critique_says_everything_once_for_every_picture(critique, make_thinker)
     edited = torch.cat([SOURCE, torch.zeros_like(SOURCE)])
     answers = critique(make_thinker(said(9, 8, "a", "Why."), said(9, 8.5, "")), edited, "told")
     assert answers == ([9, 9], [8, 8.5], ["Why.", "I see."], ["a", "told"], [False, True])  # the first changed nothing
+
+
+def test_critique_shows_its_scores_and_words_on_itself_and_asks_again_for_another_seed_alone(classes, make_thinker):
+    edited = torch.cat([SOURCE, torch.zeros_like(SOURCE)])
+    node = classes["RethinkCritiqueEdit"].execute(
+        make_thinker(said(9, 8, "a", "Why."), said(9, 8.5, "")), SOURCE, edited, "make it red", 0
+    )
+    assert node.ui["rethink_text"] == [
+        "1: semantic 9 · quality 8 · not accepted\nWhy.\nNext: a\n2: semantic 9 · quality 8.5 · accepted\nI see."
+    ]
+    seed = classes["RethinkCritiqueEdit"].describe()["input"]["required"]["seed"][1]
+    assert seed["control_after_generate"] == "fixed"
 
 
 def test_a_critique_without_scores_is_an_error_and_no_score(critique, make_thinker, part, RethinkError):
@@ -609,12 +729,14 @@ def test_comfyui_models_are_asked_in_their_own_language(load, critique, kind):
     [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one picture"), ("T5", "sees no pictures")],
 )
 def test_encoders_that_cannot_criticize_are_refused_with_the_reason(load, RethinkError, kind, reason):
-    with pytest.raises(RethinkError, match=f"^clip: cannot think: .*{reason}.*; load Qwen3-VL"):
+    with pytest.raises(RethinkError, match=f"^backend.clip: cannot think: .*{reason}.*; load Qwen3-VL"):
         load(backend={"backend": "ComfyUI model", "clip": Clip(kind)})
 
 
-def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, part, classes, monkeypatch, RethinkError):
+def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, monkeypatch, owner, RethinkError):
     monkeypatch.setenv("RETHINK_TEST_KEY", "sk-planted")
+    owner.parent.mkdir(exist_ok=True)
+    owner.write_text('{"keys": {"RETHINK_TEST_KEY": ["http://127.0.0.1:1"]}}')
     server_inputs = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "key_variable": "RETHINK_TEST_KEY"}
     thinker = load(backend={"backend": "server", **server_inputs, "timeout": 5, "retries": 0, "concurrency": 1})
     assert "sk-planted" not in repr(vars(thinker.chat)) and thinker.chat.name == "m"
@@ -655,7 +777,7 @@ def test_choices_are_validated(classes, models):
 
     assert errors(backend="built-in") == []
     assert errors(backend="telepathy")
-    assert any("backend.base_url: missing" in error for error in errors(backend="server"))
+    assert errors(backend="ComfyUI model") == ["backend.clip: missing"] and errors(backend="server") == []
     assert errors(**{"backend": "built-in", "backend.base_url": "http://x"})
 
 
@@ -665,9 +787,8 @@ def test_choices_are_validated(classes, models):
 def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, part, RethinkError):
     done = think(make_thinker(said(2, 5, "b"), said(6, 6, "c")), turns=2)
     saved = classes["RethinkSaveTrajectory"].execute(done.trajectory, "keep/this")
-    assert saved.ui == {
-        "rethink_run": [{"filename": "trajectory.json", "subfolder": "keep/this_00001_", "type": "output"}]
-    }
+    best = {"filename": "turn-0002-00.png", "subfolder": "keep/this_00001_", "type": "output"}
+    assert saved.ui == {"images": [best], "rethink_run": ["output/keep/this_00001_"]}
     shutil.copytree(results.output / "keep" / "this_00001_", results.input / "brought")
     for run_name in ("output/keep/this_00001_", "input/brought", "output/rethink/thinking_00001_"):
         assert run_name in classes["RethinkLoadTrajectory"].describe()["input"]["required"]["run"][1]["options"]
@@ -681,7 +802,8 @@ def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, p
             classes["RethinkLoadTrajectory"].execute(wrong)
     page = results.output / "keep" / "this_00001_" / "this_00001 make it red.html"
     assert "data:image/png;base64," in page.read_text(encoding="utf-8")
-    exported = part("nodes.trajectory").export({**saved.ui["rethink_run"][0], "subfolder": "rethink/thinking_00001_"})
+    record = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
+    exported = part("nodes.trajectory").export(record)
     assert exported["filename"] == "thinking_00001 make it red.html", "downloads of several runs lie beside each other"
     assert (results.output / exported["subfolder"] / exported["filename"]).is_file()
     with pytest.raises(RethinkError):
@@ -771,7 +893,8 @@ def test_a_strangers_record_among_the_runs_is_left_alone(think, make_thinker, re
 
 def test_an_export_reaches_no_folder_but_those_of_runs(think, make_thinker, part, results, RethinkError, tmp_path):
     done = think(make_thinker(said(9, 9)))
-    export, (reference,) = part("nodes.trajectory").export, part("nodes.trajectory").shown(done.trajectory)["rethink_run"]
+    export = part("nodes.trajectory").export
+    reference = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
     shutil.copytree(done.trajectory.folder, tmp_path / "above", dirs_exist_ok=True)
     for file in done.trajectory.folder.iterdir():
         shutil.copy(file, results.output.parent / file.name)  # a run one folder above
@@ -791,3 +914,22 @@ def test_what_a_node_says_is_no_markup(part, monkeypatch):
     monkeypatch.setattr(host, "get_executing_context", lambda: SimpleNamespace(node_id="1"))
     host.say("2 × <img src=x onerror=alert(1)>.png: [[click|https://evil.test]]")
     assert server.texts == ["2 × ‹img src=x onerror=alert(1)›.png: [ [click|https://evil.test]]"]
+
+
+def test_the_runs_to_choose_from_are_told_apart_and_the_newest_comes_first(think, make_thinker, classes, results, part):
+    first = think(make_thinker(said(2, 5, "b"), said(6, 6, "c")), turns=2).trajectory
+    second = think(make_thinker("I like it."), instruction="make it blue", turns=1).trajectory
+    os.utime(first.folder / "trajectory.json", (1000, 1000))
+    torn = results.output / "torn"
+    torn.mkdir()
+    (torn / "trajectory.json").write_text("{")
+    os.utime(torn / "trajectory.json", (500, 500))
+    runs = part("nodes.trajectory").list_runs()
+    names = [f"output/rethink/{run.folder.name}" for run in (second, first)] + ["output/torn"]
+    assert [run["run"] for run in runs] == names
+    options = classes["RethinkLoadTrajectory"].describe()["input"]["required"]["run"][1]
+    assert options["options"] == names and options["default"] == names[0]
+    assert [run.get("instruction") for run in runs] == ["make it blue", "make it red", None]
+    assert runs[0]["score"] is None and runs[1]["score"] == first.steps[1].score and runs[1]["date"] == 1000
+    assert runs[1]["picture"]["filename"] == "turn-0002-00.png" and runs[1]["turns"] == 2
+    assert "cannot be read" in runs[2]["error"]

@@ -156,3 +156,18 @@ def test_wrong_prompts_are_refused_node_by_node(classes, models):
     del prompt["4"]["inputs"]["seed"]
     errors = validate(prompt, classes)
     assert set(errors) == {"1", "4"} and len(errors["4"]) == 4
+
+
+PUBLIC = ("UNETLoader", "CLIPLoader", "DualCLIPLoader", "VAELoader", "RethinkEditLoraLoader")  # what loads a single file
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_says_where_every_file_that_it_loads_is_to_be_had(name):
+    """ComfyUI offers to download what stands under properties.models. A folder of diffusers cannot be named there."""
+    for node in read_json(WORKFLOWS / f"{name}.json")["nodes"]:
+        files = [v for v in node.get("widgets_values") or () if isinstance(v, str) and v.endswith(".safetensors")]
+        models = node["properties"].get("models", [])
+        assert [model["name"] for model in models] == (files if node["type"] in PUBLIC else []), node["type"]
+        for model in models:
+            assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith("/" + model["name"])
+            assert model["directory"] in ("diffusion_models", "text_encoders", "vae", "loras")

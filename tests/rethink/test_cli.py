@@ -1,8 +1,12 @@
 """The command line, run as its user runs it."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +15,12 @@ from PIL import Image
 
 from rethink.__main__ import main
 from rethink.images import load_image, save_image
+from rethink.tiny import EDITOR_FOLDER, render, sample_task
 from rethink.trajectory import load_trajectory, writing
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
+from tests.servers import completion, openai_server
 
 
 def rethink(*arguments):
@@ -128,6 +134,7 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
     assert [line[:6] for line in turns[:2]] == ["turn 1", "turn 2"] and "no score" in turns[0]
     best = photo.with_name("my photo-thinking") / "turn-0001-00.png"
     assert turns[2] == str(best) and load_image(best).shape == (1, 50, 70, 3)
+    assert "the result was not judged" in ran.stderr
     assert load_trajectory(best.parent).stopped == "turns"
 
     again = rethink(*how, "--turns", 2)
@@ -138,6 +145,17 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
     assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
     other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
     assert other.returncode == 2 and "another choice of rules" in other.stderr
+
+
+def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--steps", 2, "--model", "m"]
+    with openai_server() as critic:
+        critic.replies = [(400, "it is gone", {})]
+        ran = rethink(*how, "--thinker", critic.url, "-o", photo.with_name("run"))
+    folder = photo.with_name("run")
+    assert ran.returncode == 1 and f"No edit was judged; what was made is kept in {folder}." in ran.stderr
+    assert (folder / "turn-0001-00.png").is_file()
+    assert [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"], "no path that a program takes for a result"
 
 
 def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
@@ -172,13 +190,13 @@ def run_here(capfd):
 
 def test_a_folder_that_cannot_be_is_one_sentence(how, photo, run_here):
     code, _, (sentence,) = run_here(*how, "--turns", 1, "-o", photo / "run")
-    assert code == 2 and "cannot be written (Not a directory)" in sentence
+    assert code == 2 and "cannot be written" in sentence and "Not a directory" in sentence
 
 
 def test_a_folder_that_is_taken_away_ends_the_run_in_one_sentence(how, photo, run_here, monkeypatch):
     folder = photo.with_name("my photo-thinking")
     monkeypatch.setattr(main.__module__ + "._tell", lambda trajectory: shutil.rmtree(folder, ignore_errors=True))
-    code, lines, (sentence,) = run_here(*how, "--turns", 9)
+    code, lines, (sentence, *_) = run_here(*how, "--turns", 9)
     assert code == 1 and not lines and "cannot be written (it is gone)" in sentence
 
 
@@ -217,7 +235,48 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
     how[2] = "make it red " * 200  # so that the record outgrows 12 kB, which a picture of 50 × 70 pixels does not, in four turns
     command = [sys.executable, "-c", FULL, "12000", *how, "--turns", "99"]
     ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr.splitlines()[-1]
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr
     kept = load_trajectory(photo.with_name("my photo-thinking"))
     assert kept.stopped == "" and kept.steps and not list(kept.folder.glob(".*.part"))
     assert ran.stdout.splitlines()[-1] == str(kept.folder / kept.steps[kept.best].file)
+
+
+@pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
+def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(photo, tmp_path):
+    strange = rethink("edit", photo, "make it red", "--steps", 1)
+    assert strange.returncode == 0 and "The built-in editor knows the pictures of Built-in Scene alone" in strange.stderr
+    task = sample_task(0)
+    save_image(render([task.source]), tmp_path / "scene.png")
+    known = rethink("edit", tmp_path / "scene.png", task.instruction)
+    assert known.returncode == 0 and "knows" not in known.stderr
+
+
+@pytest.fixture
+def hanging():
+    """A server that answers after a minute; `asked` once it was asked."""
+    with openai_server() as running:
+        running.asked = threading.Event()
+        running.replies = [lambda body: running.asked.set() or time.sleep(60) or (200, completion("late"), {})]
+        yield running
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its Ctrl-C goes to the tests too")
+@pytest.mark.parametrize("command", ["think", "caption-edits", "synthesize --find star --workers 2"])
+def test_ctrl_c_does_not_wait_for_a_server(hanging, photo, editor, tmp_path, command):
+    (tmp_path / "captions.txt").write_text("a dog\n" * 20)
+    command, *more = command.split()
+    inputs = {
+        "think": [photo, "make it red", "--editor", editor, "--steps", 1],
+        "caption-edits": [tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--workers", 1],
+        "synthesize": [photo.parent, tmp_path / "pairs", "--workers", 1],
+    }[command]
+    arguments = [command, *map(str, inputs), *more, "--thinker", hanging.url, "--model", "m"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "rethink", *arguments], cwd=PACK_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert hanging.asked.wait(100), running.communicate(timeout=9)
+    time.sleep(0.2)
+    started = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    told, _ = running.communicate(timeout=30)
+    assert time.monotonic() - started < 1.5 and running.returncode == 130 and b"interrupted" in told

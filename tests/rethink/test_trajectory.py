@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from rethink import trajectory
 from rethink.errors import RethinkError
@@ -52,6 +53,39 @@ def test_what_is_written_is_read_back(run):
         assert torch.allclose(again.image(written), one.image, atol=0.5 / 255 + 1e-6)
         assert vars(replace(written, file="")) == vars(replace(one, image=None))
     assert torch.equal(load_image(run.folder / "source.png"), again.source)
+
+
+def test_edits_are_kept_before_they_are_judged_and_say_how_they_were_made(run):
+    made = torch.rand(2, 8, 8, 3)
+    notes = [{"prompt": "mach es grün", "seed": seed, "settings": {"steps": 20}} for seed in (7, 8)]
+    names = run.save_edits(1, made, notes)
+    assert names == ("turn-0001-00.png", "turn-0001-01.png") and run.steps == ()
+    for name, note in zip(names, notes):
+        with Image.open(run.folder / name) as picture:
+            assert json.loads(picture.text["rethink"]) == note
+    before = (run.folder / names[1]).stat().st_mtime_ns
+    run = run.with_step(step(candidate=1, file=names[1], settings={"steps": 20}))
+    assert (run.folder / names[1]).stat().st_mtime_ns == before, "it is not packed again"
+    assert load_trajectory(run.folder).steps[0].settings == {"steps": 20}
+
+
+def test_a_result_that_nobody_judged_says_so(run):
+    unjudged = step(score=None, critique=Critique("failed", note="gone"))
+    failed = run.with_step(unjudged).stopped_by("failed", "thinker: it is gone.")
+    assert failed.record["best"] == 0 and failed.record["best_judged"] is False
+    with pytest.raises(RethinkError, match=r"^thinker: it is gone\. No edit was judged; what was made is kept in .*run\.$"):
+        failed.check_judged()
+    later = failed.with_step(step(2)).stopped_by("failed", "thinker: it is gone.")
+    assert later.record["best"] == 1 and later.record["best_judged"] is True
+    later.check_judged()
+
+
+def test_a_record_of_before_settings_were_written_is_read(run):
+    run = run.with_step(step())
+    record = json.loads((run.folder / "trajectory.json").read_text(encoding="utf-8"))
+    del record["best_judged"], record["steps"][0]["settings"]
+    (run.folder / "trajectory.json").write_text(json.dumps(record), encoding="utf-8")
+    assert load_trajectory(run.folder).steps[0].settings is None
 
 
 def test_the_record_is_plain_json_that_a_person_can_read(run):

@@ -208,6 +208,10 @@ def test_on_a_phone_everything_is_below_each_other_and_nothing_is_cut_off(browse
     assert page.evaluate(cut) == []
     tops = [page.locator(part).bounding_box()["y"] for part in (".rt-stage", STRIP, ".rt-panel", ".rt-facts")]
     assert tops == sorted(tops) and not page.locator(".rt-keys").is_visible()
+    page.get_by_role("button", name="Difference").click()
+    legend, zoom = (page.locator(part).bounding_box() for part in (".rt-legend", ".rt-zoom"))
+    assert legend["y"] + legend["height"] <= zoom["y"] and legend["x"] + legend["width"] <= 390
+    shoot(page, f"html-phone-legend-{theme}")
     page.close()
     assert page.problems == []
 
@@ -216,7 +220,7 @@ def test_on_a_phone_everything_is_below_each_other_and_nothing_is_cut_off(browse
 def test_frames_grow_with_the_strip_and_their_pictures_fill_them(page):
     frame, picture = page.locator(".rt-frame").first, page.locator(".rt-frame .rt-thumb").first
     assert frame.bounding_box()["width"] == 156
-    for height, width in ((320, 242), (800, 320)):  # two lines of prompt are left; then as wide as a frame becomes
+    for height, width in ((320, 242), (800, 603)):  # two lines of prompt are left; then two frames are in sight
         page.evaluate("height => { document.querySelector('.rt-track').style.height = `${height}px`; }", height)
         page.wait_for_function("width => document.querySelector('.rt-frame').offsetWidth === width", arg=width)
         box = picture.bounding_box()

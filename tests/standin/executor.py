@@ -85,7 +85,7 @@ def run(prompt: Prompt, classes: dict[str, type]) -> dict[str, dict[str, list]]:
     def compute(node_id: str) -> None:
         cls = classes[nodes.get_node(node_id)["class_type"]]
         schema = cls.define_schema()
-        cls = type(cls.__name__, (cls,), {"hidden": SimpleNamespace(unique_id=node_id, dynprompt=nodes)})
+        cls = type(cls.__name__, (cls,), {"hidden": nodes.hidden(node_id)})
         given = nodes.get_node(node_id)["inputs"]
         inputs = {name: value_of(v) if _is_link(v) else [v] for name, v in given.items()}
         if schema.is_input_list:
@@ -124,6 +124,9 @@ class _Nodes:
 
     def get_node(self, node_id: str) -> dict:
         return self.prompt.get(node_id) or self.expanded[node_id]
+
+    def hidden(self, node_id: str) -> SimpleNamespace:
+        return SimpleNamespace(unique_id=node_id, dynprompt=self, prompt=self.prompt, extra_pnginfo=None)
 
     def get_display_node_id(self, node_id: str) -> str:
         return self.expanded.get(node_id, {}).get("override_display_id", node_id)

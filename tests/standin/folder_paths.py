@@ -17,6 +17,10 @@ def get_directory_by_type(kind):
     return os.path.join(base, kind) if kind in ("output", "input", "temp") else None
 
 
+def get_system_user_directory(name):
+    return os.path.join(base, "user", f"__{name}")
+
+
 def get_output_directory():
     return get_directory_by_type("output")
 

@@ -9,6 +9,7 @@ addressees: list[str | None] = []  # of each; None: every page
 texts: list[str] = []  # on nodes
 served: dict[tuple[str, str], Callable] = {}  # (method, path) → handler
 running = ["prompt"]
+sockets = {"client": None}  # who listens
 workflow = {"extra_pnginfo": {"workflow": {"id": "workflow"}}}
 
 
@@ -28,7 +29,7 @@ def _route(method, path):
 _queue = SimpleNamespace(get_current_queue=lambda: ([(0, prompt, {}, workflow) for prompt in running], []))
 PromptServer = SimpleNamespace(
     instance=SimpleNamespace(
-        send_sync=send_sync, send_progress_text=send_progress_text, client_id="client", prompt_queue=_queue,
+        send_sync=send_sync, send_progress_text=send_progress_text, client_id="client", prompt_queue=_queue, sockets=sockets,
         routes=SimpleNamespace(route=_route),
     )
 )  # fmt: skip

@@ -1,5 +1,6 @@
 // The plots on Filter Edit Pairs: how the pairs scored, and thresholds to drag. The server counts, from the scores alone.
 import { api } from "../../../scripts/api.js";
+import { ownScroll, ownWheel } from "../viewer/wheel.mjs";
 import { element, Pairs, plural } from "./element.mjs";
 
 const PAUSE = 150; // milliseconds of rest before the server is asked
@@ -13,10 +14,11 @@ export class Plots {
     this.summary = element("span.rethink-summary", { role: "status" });
     this.note = element("span.rethink-note");
     this.rows = element("div.rethink-plots", { tabindex: "-1" });
-    this.reasons = element("ul.rethink-reasons");
+    this.reasons = element("ul.rethink-reasons", { tabindex: "0", "aria-label": "Why pairs were rejected" });
     this.element = element(
       "div.rethink-pairs", {}, element("div.rethink-bar", {}, this.summary, this.note), this.rows, this.reasons,
     );
+    ownScroll(this.reasons);
     this.rows.append(element("p.rethink-empty", {}, "How the pairs scored appears here when the workflow has run."));
   }
 
@@ -83,7 +85,8 @@ export class Plots {
       widget.callback(rounded);
       this.node.setDirtyCanvas(true); // the classic canvas draws its number fields when told
     });
-    for (const kind of ["pointerdown", "pointermove", "wheel"]) slider.addEventListener(kind, (event) => event.stopPropagation());
+    ownWheel(slider, (event) => event.stopPropagation()); // who aims at a threshold does not mean the canvas
+    for (const kind of ["pointerdown", "pointermove"]) slider.addEventListener(kind, (event) => event.stopPropagation());
     this.followers.set(plot.threshold, [...(this.followers.get(plot.threshold) ?? []), update]);
     update(Number(widget?.value ?? this.shown.limits[plot.threshold]));
     return element("label.rethink-plot", {}, element("span", {}, name), element("div.rethink-drawing", {}, drawing, line, slider), value);

@@ -20,6 +20,8 @@ let whole = false; // whether all are known
 let counts = { all: 0, open: 0, accepted: 0, rejected: 0 };
 let loading = null;
 let judging = false; // whether a verdict is on its way
+const given = []; // the pairs that were judged on this page, the last one last
+let looking = false; // whether the person has gone to another pair since
 
 /** The next page; who asks while it is on its way waits for the same. */
 async function load() {
@@ -51,7 +53,7 @@ async function begin() {
 }
 
 function thumb(pair) {
-  const go = () => move(pairs.indexOf(pair) - place);
+  const go = () => look(pairs.indexOf(pair) - place);
   return element("button", { type: "button", onclick: go, title: pair.instruction, "aria-label": pair.instruction },
     element("img", { src: source.picture(pair.input, 128), alt: "", loading: "lazy" }));
 }
@@ -74,7 +76,7 @@ function draw() {
   at("facts").textContent = facts(pair).join("  ·  ");
   say(verdictOf(pair), pair.state === "rejected" ? "rejected" : pair.by === "person" ? "accepted" : "");
   pictures();
-  at("undo").disabled = pair.by !== "person";
+  at("undo").disabled = !undoable();
   at("back").disabled = place === 0;
   at("next").disabled = whole && place === pairs.length - 1;
   [...at("strip").children].forEach((button, index) => {
@@ -120,8 +122,12 @@ async function move(by) {
   }
 }
 
-async function judge(accepted) {
-  const pair = pairs[place];
+function look(by) {
+  looking = true;
+  return move(by);
+}
+
+async function judge(accepted, pair = pairs[place]) {
   if (!pair || judging) return; // a key pressed twice is no verdict on a pair that was not seen yet
   const before = { state: pair.state, by: pair.by };
   judging = true;
@@ -132,8 +138,28 @@ async function judge(accepted) {
   counts[before.state] -= 1;
   counts[pair.state] += 1;
   counts.open += (pair.by !== "person") - (before.by !== "person");
+  if (accepted !== null) {
+    given.push(pair);
+    looking = false;
+  }
   if (accepted === null || (whole && place === pairs.length - 1)) draw();
   else await move(1);
+}
+
+/** The verdict that can be taken back: the last one, or for who has gone to a pair since, the one on that. */
+function undoable() {
+  const judged = (pair) => pair?.by === "person";
+  const last = given.findLast((pair) => pairs.includes(pair) && judged(pair));
+  const seen = judged(pairs[place]) ? pairs[place] : null;
+  return looking ? (seen ?? last) : (last ?? seen);
+}
+
+/** Take a verdict back, and show its pair. */
+async function undo() {
+  const pair = undoable();
+  if (!pair || judging) return;
+  place = pairs.indexOf(pair);
+  await judge(null, pair);
 }
 
 async function safely(work) {
@@ -162,8 +188,8 @@ function toggleKeys() {
 }
 
 const KEYS = {
-  a: () => judge(true), enter: () => judge(true), r: () => judge(false), backspace: () => judge(false), u: () => judge(null),
-  arrowright: () => move(1), arrowleft: () => move(-1), " ": () => flip(true), z: toggleReal, "?": toggleKeys,
+  a: () => judge(true), enter: () => judge(true), r: () => judge(false), backspace: () => judge(false), u: undo,
+  arrowright: () => look(1), arrowleft: () => look(-1), " ": () => flip(true), z: toggleReal, "?": toggleKeys,
   escape: () => at("keys").hidden || toggleKeys(),
 };
 
@@ -177,9 +203,9 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => event.key === " " && flip(false));
 at("accept").onclick = () => judge(true);
 at("reject").onclick = () => judge(false);
-at("undo").onclick = () => judge(null);
-at("next").onclick = () => move(1);
-at("back").onclick = () => move(-1);
+at("undo").onclick = undo;
+at("next").onclick = () => look(1);
+at("back").onclick = () => look(-1);
 at("help").onclick = toggleKeys;
 at("show").onchange = (event) => {
   event.target.blur(); // the keys are for the pairs again

@@ -1,5 +1,6 @@
 // The sheet on Preview Pairs: some pairs with their instructions, and the way to the review page.
 import { api } from "../../../scripts/api.js";
+import { ownScroll } from "../viewer/wheel.mjs";
 import { element, Pairs, plural } from "./element.mjs";
 
 const THUMB = 320; // pixels
@@ -13,10 +14,7 @@ export class Sheet {
       "div.rethink-pairs", {}, element("div.rethink-bar", {}, this.summary, this.link), this.cards,
     );
     this.cards.append(element("p.rethink-empty", {}, "The pairs appear here when the workflow has run."));
-    // On this element the wheel scrolls, and does not zoom the canvas.
-    this.cards.addEventListener("wheel", (event) => {
-      if (this.cards.scrollHeight > this.cards.clientHeight) event.stopPropagation();
-    });
+    ownScroll(this.cards);
     this.refresh = () => this.shown && document.visibilityState === "visible" && this.#load();
     document.addEventListener("visibilitychange", this.refresh); // back from the review page
   }

@@ -59,6 +59,19 @@ export function endOf(record) {
   return ENDS[record.stopped] ?? record.stopped;
 }
 
+/** Whether anybody gave a step a score: without one it is not known to be any good. */
+export const isJudged = (step) => step.score !== null;
+
+/** What went wrong with a run that has ended, as sentences; "" when nothing did. */
+export function troubleOf(record) {
+  const result = record.steps[record.best];
+  const why = record.stopped === "failed" ? record.message : "";
+  if (!record.stopped || !result) return why;
+  if (!record.steps.some(isJudged)) return `${why} No edit was judged.`.trim();
+  if (!isJudged(result)) return `${why} The result was not judged.`.trim();
+  return why && `${why} The best edit that was judged is the result.`;
+}
+
 /** What keeps a step from being taken at its scores, as a sentence; "" when nothing does. */
 export function warningOf(step) {
   const verdict = verdictOf(step);
@@ -75,10 +88,10 @@ export function describe(record, turn, index) {
   const verdict = verdictOf(step);
   const scores =
     verdict.semantic === null
-      ? "no scores"
+      ? "not judged"
       : `semantic ${number(verdict.semantic)}, quality ${number(verdict.quality)}`;
   const same = step.preservation.unchanged ? ", nothing changed" : "";
-  const best = record.best === index ? ", best" : "";
+  const best = record.best === index ? (isJudged(step) ? ", best" : ", the result, not judged") : "";
   const candidate = turn.steps.length > 1 ? `, candidate ${step.candidate + 1} of ${turn.steps.length}` : "";
   return `Turn ${turn.number}${candidate}${best}${same}: ${scores}. Prompt: ${step.prompt}`;
 }

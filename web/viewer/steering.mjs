@@ -44,6 +44,7 @@ export class Steering {
   #text = element("textarea", {
     class: "rt-textarea",
     rows: 2,
+    "data-capture-wheel": "true",
     "aria-label": "The next prompt",
     placeholder: "What the editor shall be told next",
     onkeydown: (event) => this.#key(event),

@@ -1,17 +1,20 @@
 /** The film strip of turns. Only the frames in sight are in the page, however many turns there are. */
 
 import { element, framed, icon, setAttribute } from "./dom.mjs";
-import { describe, number, verdictOf } from "./record.mjs";
+import { describe, isJudged, number, verdictOf } from "./record.mjs";
+import { ownWheel, zooms } from "./wheel.mjs";
 
-const [NARROWEST, WIDEST] = [156, 320]; // of a frame, in CSS pixels like all that follows
+const NARROWEST = 156; // frame, in CSS pixels like all that follows
 const GAP = 10;
 const WORDS = 44; // height of a frame around its picture and the lines of its prompt, as in viewer.css
 const LINE = 16.8;
 const FEWEST = 2; // lines of a prompt
 const LOWEST = 48; // picture, so that what lies on it has room on a banner too
 const LEAD = 24; // characters of a prompt before the first change, where all would leave the change out of sight
-const AT_ONCE = 3; // frames that a strip shall have room for before they grow
+const AT_ONCE = 2.3; // frames that shall be in sight, however large they grow: one sees that it goes on behind two
 const BEYOND = 2; // frames kept ready on either side
+const NOTCH = 32; // of a wheel that counts in lines, to each of them
+const LOOKING = "looking…"; // on an edit that nobody has judged yet
 
 let strips = 0;
 
@@ -42,10 +45,10 @@ export class Strip {
         "aria-orientation": "horizontal",
         onscroll: framed(() => this.#draw()),
         onkeydown: (event) => this.#command(event),
-        onwheel: (event) => this.#wheel(event),
       },
       this.#track,
     );
+    ownWheel(this.#list, (event) => this.#wheel(event));
     new ResizeObserver(framed(() => this.#fit())).observe(this.#list);
     this.#track.addEventListener("load", ({ target }) => this.#measure(target), true);
   }
@@ -56,15 +59,19 @@ export class Strip {
 
   /** view: {record, turns, address, pending}, see viewer.mjs. selected: the index of a step. */
   show(view, selected) {
-    const grown = this.#view && view.turns.length > this.#view.turns.length;
+    const framesOf = ({ turns, pending }) => turns.length + Number(Boolean(pending));
+    const grown = this.#view && framesOf(view) > framesOf(this.#view);
     const atEnd = this.#list.scrollLeft + this.#list.clientWidth >= this.#list.scrollWidth - this.#frame;
     if (view.address(view.record.source) !== this.#view?.address(this.#view.record.source)) this.#aspect = null;
     this.#view = view;
     this.#widen();
     for (const [place, frame] of this.#frames) if (frame.dataset.key !== this.#key(place)) this.#drop(place);
     if (selected !== this.#selected) this.select(selected);
-    else if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth;
+    if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth; // who looks at what comes goes on doing so
     this.#draw();
+    const preview = this.#track.querySelector(".rt-preview");
+    // The frame stays: no flicker. One after the other: on a busy machine none would come to its end before the next.
+    if (preview?.complete && view.live?.preview) setAttribute(preview, "src", view.live.preview);
   }
 
   select(selected) {
@@ -109,7 +116,7 @@ export class Strip {
     if (!this.#list.clientWidth) this.#hidden = true;
     if (!this.#view || !this.#list.clientWidth) return;
     const [height, aspect] = [this.#track.clientHeight - WORDS, this.#aspect ?? 1];
-    const widest = Math.min(WIDEST, (this.#room() - (AT_ONCE - 1) * GAP) / AT_ONCE);
+    const widest = (this.#room() - Math.floor(AT_ONCE) * GAP) / AT_ONCE;
     const width = Math.round(Math.max(NARROWEST, Math.min(widest, (height - FEWEST * LINE) * aspect)));
     const picture = Math.min(Math.max(LOWEST, width / aspect), height - FEWEST * LINE);
     this.#list.style.setProperty("--frame", `${width}px`);
@@ -157,7 +164,7 @@ export class Strip {
     const { record, turns, address, pending, live } = this.#view;
     if (place === 0) return address(record.source);
     const turn = turns[place - 1];
-    if (!turn) return `next: ${pending?.prompt} ${live?.waiting}`;
+    if (!turn) return `next: ${pending?.prompt} ${live?.waiting} ${live?.images} ${Boolean(live?.preview)}`;
     return [address(record.steps[turn.lead].file), turn.steps.length, turn.steps.includes(record.best)].join(" ");
   }
 
@@ -183,6 +190,7 @@ export class Strip {
     const step = record.steps[turn.lead];
     const verdict = verdictOf(step);
     const best = turn.steps.includes(record.best);
+    const judged = isJudged(step);
     return element(
       "div",
       {
@@ -201,10 +209,11 @@ export class Strip {
         "div",
         { class: "rt-thumb" },
         picture(address(step.file), ""),
-        best ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star")) : null,
+        best && judged ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star")) : null,
         element(
           "div",
           { class: "rt-chips" },
+          best && !judged ? element("span", { class: "rt-unjudged" }, "result, not judged") : null,
           step.preservation.unchanged ? element("span", {}, "nothing changed") : null,
           turn.steps.length > 1 ? element("span", {}, `${turn.steps.length} candidates`) : null,
         ),
@@ -215,11 +224,20 @@ export class Strip {
   }
 
   #pending() {
-    const { pending, live } = this.#view;
+    const { pending, live, address } = this.#view;
+    const [file] = live.images;
+    const chip = (text) => element("span", {}, element("i", { class: "rt-spinner" }), text);
+    const many = live.images.length > 1 ? element("span", {}, `${live.images.length} candidates`) : null;
+    let inside = [element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })];
+    if (file) inside = [picture(address(file), ""), element("div", { class: "rt-chips" }, chip(LOOKING), many)];
+    else if (live.preview) {
+      const preview = element("img", { class: "rt-preview", src: live.preview, alt: "", draggable: "false" });
+      inside = [preview, element("div", { class: "rt-chips" }, chip("editing…"))];
+    }
     return element(
       "div",
       { class: "rt-frame rt-frame-pending", "aria-hidden": "true" },
-      element("div", { class: "rt-thumb" }, element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })),
+      element("div", { class: "rt-thumb" }, inside),
       element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${pending.turn}`)),
       element("p", { class: "rt-prompt" }, pending.prompt),
     );
@@ -244,13 +262,11 @@ export class Strip {
     event.stopPropagation();
   }
 
-  /** The wheel goes along the strip; at its ends, and on a strip that is all in sight, it is left to what is around. */
+  /** The wheel goes along the strip; on one that is all in sight it is left to what is around. */
   #wheel(event) {
+    if (zooms(event) || this.#list.scrollWidth <= this.#list.clientWidth) return;
     const by = Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : event.deltaY;
-    const end = this.#list.scrollWidth - this.#list.clientWidth;
-    const next = Math.min(end, Math.max(0, this.#list.scrollLeft + by));
-    if (Math.abs(next - this.#list.scrollLeft) < 1 || event.ctrlKey) return;
-    this.#list.scrollLeft = next;
+    this.#list.scrollLeft += event.deltaMode === WheelEvent.DOM_DELTA_LINE ? by * NOTCH : by;
     event.preventDefault();
     event.stopPropagation();
   }
@@ -265,7 +281,7 @@ function markMissing(event) {
 
 /** Both scores, small, as a number with a bar. */
 function scores(verdict) {
-  if (verdict.semantic === null) return element("span", { class: "rt-unscored" }, "no scores");
+  if (verdict.semantic === null) return element("span", { class: "rt-unscored" }, "not judged");
   const meter = (name, value) =>
     element(
       "span",

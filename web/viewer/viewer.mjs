@@ -2,13 +2,14 @@
 
 import { Comparer, MODES } from "./comparer.mjs";
 import { element, icon, setAttribute } from "./dom.mjs";
-import { describe, number, turnsOf, verdictOf, warningOf, writerOf } from "./record.mjs";
+import { describe, isJudged, number, troubleOf, turnsOf, verdictOf, warningOf, writerOf } from "./record.mjs";
 import { Steering, ending } from "./steering.mjs";
 import { Strip, levelOf, prompt } from "./strip.mjs";
 
 /**
  * What every part of the view shows: record (a trajectory.json), its turns, `address(file)` of a picture, and while the
- * loop runs `live` = {next: {turn, prompt, prompt_by, ends?}, phase, waiting}; ends: why the thinker would stop here.
+ * loop runs `live` = {next: {turn, prompt, prompt_by, ends?}, phase, waiting, images, preview}; ends: why the thinker would
+ * stop here; images: the files of the next turn, once they are there; preview: until then, the address of what comes of it.
  */
 export function viewOf(record, address, live = null) {
   const turns = turnsOf(record);
@@ -24,7 +25,7 @@ export function summary({ record, turns, live }) {
   const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
   const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
   const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
-  const message = live ? "" : record.message.replace(/\.$/, "");
+  const message = live ? "" : (troubleOf(record) || record.message).replace(/\.$/, "");
   return [state, ` ${[count, message, names].filter(Boolean).join(" · ")}`];
 }
 
@@ -112,8 +113,11 @@ export class Viewer {
     this.#steering.show(this.#view, index);
     this.#onselect(index);
     if (!step) {
-      this.#comparer.show(address(record.source), address(record.source), "No edit yet", "");
-      this.#panel.replaceChildren(element("p", { class: "rt-empty" }, "The first edit is on its way."));
+      const [file] = this.#view.live?.images ?? [];
+      const name = file ? "Turn 1, looking…" : "No edit yet";
+      const text = file ? "The thinker is looking at the first edit." : "The first edit is on its way.";
+      this.#comparer.show(address(record.source), address(file ?? record.source), name, "");
+      this.#panel.replaceChildren(element("p", { class: "rt-empty" }, text));
       return;
     }
     const turn = turns.find((each) => each.steps.includes(index));
@@ -136,7 +140,7 @@ export class Viewer {
         "div",
         { class: "rt-step-head" },
         element("h2", {}, `Turn ${turn.number}`),
-        record.best === index ? badge("best", record.chosen === index ? "Accepted by you" : "Best") : null,
+        record.best === index ? bestBadge(record, step, index) : null,
         element(
           "span",
           { class: "rt-score", title: "What turns are ranked by" },
@@ -252,7 +256,10 @@ function tool(attributes, ...children) {
   return element("button", { type: "button", class: "rt-tool", onmousedown, ...attributes }, ...children);
 }
 
-const badge = (kind, text) => element("span", { class: "rt-badge", "data-kind": kind }, icon("star"), text);
+function bestBadge(record, step, index) {
+  if (!isJudged(step)) return element("span", { class: "rt-badge rt-unjudged" }, icon("question"), "Result, not judged");
+  return element("span", { class: "rt-badge" }, icon("star"), record.chosen === index ? "Accepted by you" : "Best");
+}
 
 const part = (title, ...children) => element("section", { class: "rt-part" }, element("h3", {}, title), ...children);
 
@@ -288,8 +295,22 @@ function preserved({ changed, outside_psnr: psnr }) {
 
 const seconds = (value) => (value < 10 ? Number(value.toPrecision(2)) : Math.round(value));
 
+/** What an edit was really sampled with. */
+function used({ steps, sampler, text_guidance: text, image_guidance: image, strength, negative }) {
+  return [
+    steps && `${steps} steps`,
+    sampler && sampler !== "default" && sampler,
+    text && `text guidance ${readable(text)}`,
+    image && `image guidance ${readable(image)}`,
+    strength && `strength ${readable(strength)}`,
+    negative && `not “${negative}”`,
+  ].filter(Boolean);
+}
+
+const readable = (value) => String(Math.round(value * 100) / 100);
+
 function facts(step) {
-  const parts = [`seed ${step.seed}`];
+  const parts = [`seed ${step.seed}`, ...used(step.settings ?? {})];
   if (step.edit_seconds) parts.push(`edited in ${seconds(step.edit_seconds)} s`);
   if (step.think_seconds) parts.push(`judged in ${seconds(step.think_seconds)} s`);
   if (step.judge && step.critique.semantic !== null) {

@@ -128,7 +128,7 @@ def test_damaged_configurations(folder, file):
 
 
 def test_unknown_pipelines_are_named(folder):
-    for name in ("KolorsPipeline", ["custom", "Class"], None):
+    for name in ("KolorsPipeline", ["KolorsPipeline"], None):
         (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
         with pytest.raises(RethinkError, match="not supported.*StableDiffusionInstructPix2PixPipeline"):
             load_editor(folder)
@@ -144,12 +144,18 @@ def test_an_index_without_a_unet(folder, value):
 
 def test_code_in_the_folder_is_not_run(folder):
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps({**index, "unet": ["surprise", "UNet"]}))
-    (folder / "unet" / "surprise.py").write_text("raise SystemExit('run!')")
-    with pytest.raises(RethinkError, match="code of its own"):
+    code = folder / "unet" / "diffusers.py"  # which diffusers 0.35 takes before its own module
+    code.write_text("raise SystemExit('run!')")
+    with pytest.raises(RethinkError, match="unet/diffusers.py is code.*remove the .py files"):
         load_editor(folder)
-    (folder / "model_index.json").write_text(json.dumps({**index, "extra": ["surprise", "Extra"]}))
-    shutil.copytree(folder / "unet", folder / "extra")
+    code.unlink()
+    wrong = {"unet": ["surprise", "U"], "extra": ["surprise", "E"], "vae": ["a/../b", "C"], "_class_name": ["mine", "C"]}
+    for part, entry in wrong.items():
+        (folder / "model_index.json").write_text(json.dumps({**index, part: entry}))
+        with pytest.raises(RethinkError, match=f"code of its own for {part} "):
+            load_editor(folder)
+    safety = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}  # as the published folders have
+    (folder / "model_index.json").write_text(json.dumps(index | safety))
     assert edit(load_editor(folder)).std() > 0
 
 
@@ -306,7 +312,7 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
     refused({"down_blocks.0.weight": torch.zeros(1)}, "one part of a diffusers folder")
     refused({"lora_unet_down.alpha": torch.zeros(1)}, "is a LoRA")
     missing = "model.diffusion_model.middle_block.0.in_layers.0.bias"
-    refused({key: w for key, w in weights.items() if key != missing}, "not hold a whole UNet2DCond.*mid_block")
+    refused({key: w for key, w in weights.items() if key != missing}, "no whole UNet2DCond.*lacks mid_block")
     for prefix in (
         "model.diffusion_model.input",
         "first_stage_model.encoder",
@@ -318,6 +324,21 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
     file.write_bytes(checkpoint[2].read_bytes()[:5000])
     with pytest.raises(RethinkError, match="damaged or incomplete"):
         load_editor(file, tokenizer=tokenizer)
+
+
+def test_every_tensor_of_a_checkpoint_is_used_or_known_to_be_needless(checkpoint, tokenizer, tmp_path):
+    weights, file = load_file(checkpoint[2]), tmp_path / "model.safetensors"
+    needless = (
+        "model_ema.decay", "betas", "alphas_cumprod_prev", "sqrt_one_minus_alphas_cumprod", "posterior_variance",
+        "first_stage_model.loss.logvar", "cond_stage_model.transformer.text_model.embeddings.position_ids", "global_step",
+        "cond_stage_model.logit_scale", "optimizer.state.0", "sqrt_recipm1_alphas_cumprod",
+    )  # fmt: skip
+    save_file(weights | {key: torch.zeros(2) for key in needless}, file)
+    assert edit(load_editor(file, tokenizer=tokenizer)).std() > 0
+    for prefix in ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "control_model.", ""):
+        save_file(weights | {f"{prefix}v_pred": torch.zeros(2)}, file)
+        with pytest.raises(RethinkError, match="model.safetensors (holds|is no whole .* holds) .*v_pred"):
+            load_editor(file, tokenizer=tokenizer)
 
 
 def test_the_shapes_of_stable_diffusion_1_give_its_configuration(tokenizer):

@@ -268,3 +268,29 @@ def test_where_arrows_cannot_be_written_a_run_ends_well_all_the_same(folder, tmp
     seen_enough = run("inspect", tmp_path / "s", stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert b"Traceback" not in seen_enough.stderr
+
+
+def test_a_server_that_is_typed_is_allowed_and_one_that_a_config_file_names_is_for_the_owner_to_allow(
+    tmp_path, monkeypatch, capsys, owner
+):
+    monkeypatch.setenv("MY_SECRET", "planted-0123456789")
+    (tmp_path / "captions.txt").write_text("a dog\n")
+    config, edits = tmp_path / "theirs.json", ["caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl"]
+
+    def refused(**record):
+        config.write_text(json.dumps(record))
+        assert rethink(*edits, "--config", config) == 2
+        return capsys.readouterr().err
+
+    with openai_server() as server:
+        assert "MY_SECRET is not paired with http://127.0.0.1" in refused(thinker=server.url, model="m", key_variable="MY_SECRET")
+        short = {"thin": server.url, "model": "m", "key-var": "MY_SECRET"}  # as argparse takes it
+        assert "MY_SECRET is not paired with http://127.0.0.1" in refused(**short)
+        said = refused(thinker="http://192.0.2.1/v1", model="m")
+        assert f'add {{"hosts": ["http://192.0.2.1"]}} to {owner}' in said and not server.requests
+        config.write_text(json.dumps({"model": "m"}))
+        typed = ["--thinker", server.url, "--key-variable", "MY_SECRET"]
+        assert rethink(*edits, "--config", config, *typed) == 0
+        assert rethink(*edits[:2], tmp_path / "more.jsonl", *typed, "--model", "m") == 0
+        assert {request.headers["authorization"] for request in server.requests} == {"Bearer planted-0123456789"}
+    assert not owner.exists()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from types import SimpleNamespace
 
 _SPELLING = {"dynamic_prompts": "dynamicPrompts"}
 
@@ -14,7 +15,7 @@ class _Input:
     def __init__(self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, extra_dict=None, **options):
         unknown = set(options) - set(self.options)
         assert not unknown, f"{id}: {self.io_type} inputs know nothing of {unknown}"
-        self.id, self.optional = id, optional
+        self.id, self.optional, self.default = id, optional, options.get("default")
         common = {"display_name": display_name, "tooltip": tooltip, "advanced": advanced}
         said = {_SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options, **(extra_dict or {})}.items()}
         self.described = {key: value for key, value in said.items() if value is not None}
@@ -57,6 +58,7 @@ class DynamicCombo:
 
     class Option:
         def __init__(self, key, inputs):
+            self.key, self.inputs = key, inputs
             self.described = {"key": key, "inputs": _described(inputs)}
 
     class Input(_Input):
@@ -65,10 +67,13 @@ class DynamicCombo:
 
         def __init__(self, id, *, options, **common):
             super().__init__(id, options=[option.described for option in options], **common)
+            self.options = options
 
 
 class Hidden(Enum):
     unique_id = "UNIQUE_ID"
+    prompt = "PROMPT"
+    extra_pnginfo = "EXTRA_PNGINFO"
     dynprompt = "DYNPROMPT"
 
 
@@ -94,6 +99,7 @@ class Schema:
     not_idempotent: bool = False
     enable_expand: bool = False
     accept_all_inputs: bool = False
+    has_intermediate_output: bool = False
     hidden: list = field(default_factory=list)
 
 
@@ -103,6 +109,8 @@ class NodeOutput:
 
 
 class ComfyNode:
+    hidden = SimpleNamespace(unique_id=None, prompt=None, extra_pnginfo=None, dynprompt=None)  # of a node that is called directly
+
     @classmethod
     def describe(cls):
         """What /object_info says about the node, as far as the tests look at it."""

@@ -1,0 +1,124 @@
+"""Where ComfyUI calls a node: what was left out of a choice gets its default, and an error names inputs as they are sent.
+
+The library speaks of its own arguments, and the inputs of a choice are sent as “choice.input”: whoever reads an error
+should find the name in it on the node, and in the prompt that a program sends.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rethink.errors import RethinkError
+
+# Node → {what the library calls an argument: the input that it comes from}
+NAMES: dict[str, dict[str, str]] = {
+    "RethinkEditChain": {"instruction": "instructions"},
+    "RethinkLoadThinker": {"thinker": "folder"},
+    "RethinkThinkWhileEdit": {"source": "image", "trajectory": "prefix", "accept": "accept_semantic and accept_quality"},
+    "RethinkThinkLoopOpen": {"source": "image", "trajectory": "prefix", "accept": "accept_semantic and accept_quality"},
+    "RethinkCritiqueEdit": {"accept": "accept_semantic and accept_quality"},
+    "RethinkLoadTrajectory": {"trajectory": "run"},
+    "RethinkInverseEditSynthesizer": {"area": "smallest and largest", "pairs": "dataset", "images": "folder"},
+    "RethinkCaptionToEdit": {"pairs": "dataset", "triples": "examples", "fine-tuning": "dataset"},
+    "RethinkPromptToPromptPairs": {
+        "threshold": "lowest_sharing and highest_sharing", "guidance": "lowest_guidance and highest_guidance",
+        "model": "editor", "pairs": "dataset", "looks": "drop_early", "p2p": "batch",
+    },
+    "RethinkSaveEditDataset": {"export": "name"},
+    "RethinkLoadEditDataset": {"import": "dataset", "pairs": "dataset"},
+}  # fmt: skip
+
+
+class NodeError(RethinkError):
+    """A RethinkError as ComfyUI shows it: the full name of its class is the title."""
+
+    __module__ = "builtins"  # names of these are shown without where they come from
+    __qualname__ = "RethinkError"
+
+
+def adapt(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The node, whose `execute` and `fingerprint_inputs` now see whole choices and raise NodeErrors."""
+    for name in ("execute", "fingerprint_inputs"):
+        if name in vars(node):
+            setattr(node, name, classmethod(_adapt_call(vars(node)[name].__func__)))
+    return node
+
+
+def _adapt_call(call: Callable[..., Any]) -> Callable[..., Any]:
+    parameters = list(signature(call).parameters.values())[1:]
+    required = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    @wraps(call)
+    def adapted(cls, *args, **inputs):
+        inputs = dict(zip((parameter.name for parameter in parameters), args)) | inputs
+        try:
+            return call(cls, **_complete_choices(cls, inputs, [name for name in required if name not in inputs]))
+        except RethinkError as error:
+            sentence = _name_inputs(cls.define_schema().node_id, str(error), inputs)
+            raise NodeError(sentence).with_traceback(error.__traceback__) from error.__cause__
+
+    return adapted
+
+
+def is_choice(name: str, value: Any) -> bool:
+    """Whether the value of an input is that of a DynamicCombo: its key under the input's own name, and what it brings."""
+    return isinstance(value, dict) and name in value
+
+
+def _complete_choices(cls: type[io.ComfyNode], inputs: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+    """The inputs, where ComfyUI has put None for what was not sent of a choice with the defaults instead.
+
+    Raises RethinkError for a choice that was not made: ComfyUI drops it, and what belongs to it.
+    """
+    if not missing and not any(is_choice(name, value) and None in value.values() for name, value in inputs.items()):
+        return inputs
+    choices = {each.id: each for each in cls.define_schema().inputs if isinstance(each, io.DynamicCombo.Input)}
+    for name in missing:
+        if name in choices:
+            keys = ", ".join(option.key for option in choices[name].options)
+            raise RethinkError(f"{name}: is missing, or none of its choices; send one of {keys}.")
+    return {name: _fill_choice(choices[name], inputs[name]) if name in choices else inputs[name] for name in inputs}
+
+
+def _fill_choice(choice: io.DynamicCombo.Input, sent: Mapping[str, Any]) -> dict[str, Any]:
+    key = sent[choice.id]
+    in_list = isinstance(key, list)  # as a node that takes lists is given everything
+    option = next(option for option in choice.options if option.key == (key[0] if in_list else key))
+    defaults = {each.id: getattr(each, "default", None) for each in option.inputs}
+    defaults = {name: [value] if in_list else value for name, value in defaults.items() if value is not None}
+    return {name: defaults.get(name) if value is None else value for name, value in sent.items()}
+
+
+def _name_inputs(node: str, sentence: str, inputs: Mapping[str, Any]) -> str:
+    """The sentence, its first word being the name under which the input is sent."""
+    name, colon, rest = sentence.partition(":")
+    name = NAMES.get(node, {}).get(name, name)
+    for choice, value in inputs.items():
+        if is_choice(choice, value) and name in value and name not in inputs:
+            name = f"{choice}.{name}"
+    return name + colon + rest
+
+
+def refusal(check: Callable[[str], Any], value: str | None) -> str | bool:
+    """What a node's `validate_inputs` answers for one input: True, or the sentence that `check` raises.
+
+    The input's name is left out, since ComfyUI says it before. None: the input is linked, and known later.
+    """
+    if value is None:
+        return True
+    try:
+        check(value)
+    except RethinkError as error:
+        return str(error).partition(": ")[2]
+    return True
+
+
+class AnyOf(list):
+    """The options of a choice's input of which ComfyUI takes any value: what is not there, the node refuses in its own
+    words, with where to put it. (`validate_inputs` is not shown what belongs to a choice.)"""
+
+    def __contains__(self, value: object) -> bool:
+        return True

@@ -1,0 +1,113 @@
+"""Whether images may be sent to a server: what the owner of this machine has allowed, or says when asked on the canvas.
+
+A workflow names a server, and workflows come from strangers. Only a page with the canvas is asked, by the server's name; a
+program that posts a prompt is refused. An answer counts only with the secret of its question, which no other site knows.
+"""
+
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+
+from ..rethink.errors import RethinkError
+from ..rethink.thinkers.address import Origin, parse_address
+from ..rethink.thinkers.trust import FILE, Trust, allow_images, read_trust, settings_file
+from . import host
+
+PATIENCE = 600.0  # seconds in which a question can be answered
+POLL = 0.1  # seconds between two looks for the answer, and for Cancel
+ANSWERS = ("always", "once", "no")
+
+_asked: dict[str, "Question"] = {}  # its secret → what people are asked now
+_once: set[tuple[str, Origin]] = set()  # (prompt, whom it may send images to)
+
+
+class Question:
+    """May images be sent to a server? answer: one of ANSWERS, None as long as there is none."""
+
+    def __init__(self, origin: Origin, workflow: str):
+        self.id, self.origin, self.workflow = secrets.token_urlsafe(16), origin, workflow
+        self.answer: str | None = None
+        self.answered = threading.Event()
+
+    def state(self) -> dict[str, Any]:
+        return {"id": self.id, "host": str(self.origin), "workflow": self.workflow}
+
+
+def read_settings() -> Trust:
+    """What the owner of this machine allows: in a folder of ComfyUI's that no page can write to."""
+    return read_trust(settings_file(Path(folder_paths.get_system_user_directory("rethink"), FILE)))
+
+
+def stamp(base_url: str, key_variable: str) -> str | float:
+    """Changes when a server is no longer allowed what it is given, and with every run as long as each has to ask."""
+    try:
+        origin, _ = parse_address(base_url)
+        trust = read_settings()
+        if trust.allows_images(origin) and (not key_variable or trust.allows_key(key_variable.strip(), origin)):
+            return str(origin)
+    except RethinkError:  # said when the node runs
+        pass
+    return float("nan")
+
+
+def check_images(base_url: str) -> None:
+    """Raise RethinkError where images may not be sent to the server at an address, once people were asked who can be."""
+    origin, _ = parse_address(base_url)
+    trust, prompt = read_settings(), host.prompt_id()
+    workflow = host.workflow_id(prompt)
+    if trust.allows_images(origin) or (prompt, origin) in _once:
+        return
+    if not workflow:  # no page shows it
+        trust.check_images(origin)
+    answer = _ask(Question(origin, workflow))
+    if answer == "always":
+        allow_images(trust.file, origin)
+    elif answer == "once":
+        _once.difference_update({allowed for allowed in _once if allowed[0] != prompt})  # those are over: one runs at a time
+        _once.add((prompt, origin))
+    else:
+        trust.check_images(origin)
+
+
+def _ask(question: Question) -> str | None:
+    """The answer of whoever sees the canvas; None where nobody says anything. Ends with Cancel."""
+    _asked[question.id] = question
+    try:
+        host.say("Waiting for your answer: may images be sent to this server?")
+        host.send("rethink.ask_host", question.state(), question.workflow)
+        for _ in range(int(PATIENCE / POLL)):
+            host.stop_if_cancelled()
+            if question.answered.wait(POLL):
+                break
+        host.say("Images may be sent to this server." if question.answer in ANSWERS[:2] else "No images are sent.")
+        return question.answer
+    finally:
+        _asked.pop(question.id, None)
+        host.send("rethink.host_answered", {"id": question.id}, question.workflow)
+
+
+def list_questions() -> list[dict[str, Any]]:
+    """The questions that are open now, for a page that was just loaded."""
+    return [question.state() for question in list(_asked.values())]
+
+
+def take_answer(id: str, answer: str) -> dict:
+    """Take the answer to a question: {id, answer}, one of ANSWERS."""
+    question = _asked.get(id)
+    if question is None:
+        raise RethinkError("id: nothing is asked under it, or not any more.")
+    if answer not in ANSWERS:
+        raise RethinkError(f"answer: expected one of {', '.join(ANSWERS)}.")
+    if not question.answered.is_set():
+        question.answer = answer
+        question.answered.set()
+    return {}
+
+
+def serve() -> None:
+    """Let the front end ask what is asked, and answer."""
+    host.serve("GET", "/rethink/hosts", list_questions)
+    host.serve("POST", "/rethink/hosts", take_answer)

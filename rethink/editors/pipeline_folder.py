@@ -1,0 +1,122 @@
+"""From a diffusers folder to its pipeline: every part is checked, opened and found whole before the pipeline is made."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import RethinkError, require
+from ..opening import PICKLES, check_data, check_files, read_json
+from ..weights import dtype_argument, find_weights, open_model, shortened
+from .quantizing import quantization
+
+_UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # of pipelines, by editors
+_LIBRARIES = ("diffusers", "transformers")
+_SAFETY = "stable_diffusion"  # where diffusers itself keeps the safety checker, which is not opened
+
+
+def read_index(name: str, folder: Path) -> dict[str, Any]:
+    """A diffusers folder's model_index.json, when the folder holds, and asks for, nothing but data."""
+    if not (folder / "model_index.json").is_file():
+        if folder.is_dir() and any(file.suffix in PICKLES for file in folder.iterdir()):
+            raise RethinkError(f"{name}: {folder} holds only pickles, which can run code; use a safetensors version.")
+        raise RethinkError(f"{name}: {folder / 'model_index.json'} is missing; {folder.name} is no diffusers folder.")
+    index = read_json(name, folder / "model_index.json")
+    check_data(name, folder)
+    for part, entry in index.items():
+        wanted = entry[0] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
+        if isinstance(wanted, str) and wanted not in (*_LIBRARIES, *([_SAFETY] if part in _UNUSED_PARTS else [])):
+            raise RethinkError(
+                f"{name}: {folder / 'model_index.json'} wants code of its own for {part} ({wanted}), which is not run."
+            )
+    return index
+
+
+def open_pipeline(
+    name: str,
+    folder: Path,
+    index: Mapping[str, Any],
+    pipeline_class: type,
+    dtype: torch.dtype,
+    quantize: str = "none",
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """The pipeline of a folder whose `read_index` is `index`, in `dtype`.
+
+    quantize: a key of quantizing.QUANTIZERS. options: further ones of the pipeline.
+    Raises RethinkError for parts that are missing, damaged, of no use together, or not filled by their weights.
+    """
+    parts = _parts(name, folder, index, pipeline_class)
+    models = {part: kind for part, entry in parts.items() if (kind := _model_class(name, folder / part, *entry))}
+    weights = {}
+    for part, (library, class_name) in parts.items():  # all of them before the first is opened, which takes long
+        if part in models:
+            check_files(name, folder / part / "config.json")
+            weights[part] = find_weights(name, folder / part, library)
+        else:
+            _check_part(name, folder / part, class_name)
+    takes = inspect.signature(pipeline_class.__init__).parameters
+    unused = {part: value for part, value in _without().items() if part in takes}
+    configs = quantization(quantize, {part: parts[part][0] for part in models}, dtype)
+    opened = {
+        part: open_model(
+            name, folder / part, parts[part][0], kind, dtype, weights=weights[part], **configs.get(part, {})
+        )
+        for part, kind in models.items()
+    }
+    try:
+        return pipeline_class.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_safetensors=True,
+            **(unused | dict(options or {}) | opened),
+            **dtype_argument("diffusers", dtype),
+        )
+    except Exception as error:  # what a damaged folder makes of the libraries can be anything
+        raise RethinkError(f"{name}: {folder} cannot be opened: {shortened(error)}") from error
+
+
+def _without() -> dict[str, Any]:
+    """What goes without saying for the parts of pipelines that editors do not use."""
+    return {**dict.fromkeys(_UNUSED_PARTS), "requires_safety_checker": False}
+
+
+def _parts(name: str, folder: Path, index: Mapping[str, Any], pipeline_class: type) -> dict[str, tuple[str, str]]:
+    """Part → (library, class) of those that the pipeline uses, or RethinkError where the index lacks one."""
+    takes = inspect.signature(pipeline_class.__init__).parameters
+    used = [part for part in takes if part not in ("self", *_UNUSED_PARTS)]
+    named = {part: tuple(index[part]) for part in used if _names_a_class(index.get(part))}
+    for part in used:
+        needed = takes[part].default is inspect.Parameter.empty and part not in pipeline_class._optional_components
+        if needed and part not in named:
+            raise RethinkError(f"{name}: {folder / 'model_index.json'} names no {part}; download it again.")
+    return named
+
+
+def _names_a_class(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(word, str) and word for word in entry)
+
+
+def _model_class(name: str, folder: Path, library: str, class_name: str) -> type | None:
+    """The class of a part that has weights; None for schedulers, tokenizers and processors."""
+    kind = getattr(require(library), class_name, None)
+    if not isinstance(kind, type) or not hasattr(kind, "from_pretrained"):
+        raise RethinkError(f"{name}: {folder} is a {class_name}, which the {library} here does not have; update it.")
+    return kind if issubclass(kind, nn.Module) else None
+
+
+def _check_part(name: str, folder: Path, class_name: str) -> None:
+    """Raise RethinkError unless everything that a part without weights consists of is there."""
+    if class_name.endswith("Scheduler"):
+        check_files(name, folder / "scheduler_config.json")
+    elif "Processor" in class_name:
+        if not (folder / "preprocessor_config.json").is_file():
+            check_files(name, folder / "processor_config.json")
+    elif "Tokenizer" in class_name:
+        if not any((folder / file).is_file() for file in ("tokenizer.json", "spiece.model")):
+            check_files(name, folder / "vocab.json", folder / "merges.txt")
+    else:
+        raise RethinkError(f"{name}: {folder} is a {class_name}, which is no part of an editor.")

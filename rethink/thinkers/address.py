@@ -1,0 +1,72 @@
+"""Where a server is. One way of writing it, so that what was compared is what is connected to."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, quote, urlsplit
+
+from ..errors import RethinkError
+
+PORTS = {"http": 80, "https": 443}
+IN_PATHS = "/%:@!$&'()*+,;=~-._"
+_NO_ADDRESS = "base_url: is no address; give for example http://127.0.0.1:8000/v1"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme, host and port: what is trusted or not. host: lower case, punycode, IP addresses in their shortest form."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this very machine. No name but localhost is: where others lead is for their owners to say."""
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return self.host == "localhost"
+        return address.is_loopback or address.is_unspecified  # 0.0.0.0, as servers print where they listen
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == PORTS[self.scheme] else f":{self.port}")
+
+
+def parse_address(url: str) -> tuple[Origin, str]:
+    """(origin, path without a slash at its end) of a base_url. Raises RethinkError."""
+    try:
+        parts = urlsplit(url.strip())
+        origin = _origin(parts)
+    except ValueError:  # without its words, which may repeat a password
+        raise RethinkError(_NO_ADDRESS) from None
+    if parts.username or parts.password or parts.query or parts.fragment:  # nothing secret may get into a record
+        raise RethinkError("base_url: no key, name or password belongs into the address; name it in key_variable.")
+    return origin, quote(parts.path, safe=IN_PATHS).rstrip("/").removesuffix("/chat/completions")  # as manuals print it
+
+
+def parse_origin(text: str) -> Origin:
+    """The origin that a text names: "https://host:port", or "host" alone, which means https. Raises ValueError."""
+    parts = urlsplit(text.strip() if "://" in text else f"https://{text.strip()}")
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("it is more than an address")
+    return _origin(parts)
+
+
+def _origin(parts: SplitResult) -> Origin:
+    if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
+        raise ValueError("it is no address of the web")
+    return Origin(parts.scheme, _host(parts.hostname), parts.port or PORTS[parts.scheme])
+
+
+def _host(name: str) -> str:
+    if ":" in name and "%" not in name:
+        address = ipaddress.IPv6Address(name)
+        return str(address.ipv4_mapped or address)
+    name = name.encode("idna").decode("ascii").lower().removesuffix(".")
+    if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
+        raise ValueError("it is no name of a host")
+    if re.fullmatch(r"\d+|0x[0-9a-f]*", name.rpartition(".")[2]):  # 127.1, 2130706433, 0x7f.1: only the plain form
+        return str(ipaddress.IPv4Address(name))
+    return name

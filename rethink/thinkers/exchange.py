@@ -1,0 +1,265 @@
+"""One request and its reply, bounded in time and in bytes.
+
+The time is for all of it: finding the server, connecting, sending, and every byte of the reply however slowly it drips.
+The bytes are counted as they are unpacked, so that no small reply grows into a large one. Redirects stay where they were
+sent to: images and keys are for one server.
+"""
+
+import http.client
+import io
+import queue
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from .address import IN_PATHS, Origin, parse_origin
+from .proxies import Proxy, find_proxy, open_tunnel
+
+POLL = 0.2  # seconds between two looks whether anybody still waits
+MIB = 2**20
+LONGEST_REPLY = 4 * MIB
+LONGEST_ERROR = MIB // 16  # of an error's page, of which a sentence is kept
+REDIRECTS = 3  # one after another, at most
+_MOVED = (301, 302, 307, 308)
+
+
+class ExchangeError(Exception):
+    """No reply came, and why. may_pass: another try makes sense."""
+
+    may_pass = True
+
+
+class TimeIsUp(ExchangeError):
+    """The time for the exchange is over, or nobody waits for it any more."""
+
+
+class Unusable(ExchangeError):
+    """There is a reply, and it is none that can be used."""
+
+    may_pass = False
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When an exchange has to be over; `over`: nobody waits for it any more."""
+
+    seconds: float
+    over: threading.Event = field(default_factory=threading.Event)
+    started: float = field(default_factory=time.monotonic)
+
+    def left(self) -> float:
+        """Seconds that are left. Raises TimeIsUp."""
+        left = self.started + self.seconds - time.monotonic()
+        if left <= 0 or self.over.is_set():
+            raise TimeIsUp
+        return left
+
+
+@dataclass(frozen=True)
+class Reply:
+    """headers: by their names in small letters. data: cut off at LONGEST_ERROR where the status is an error's."""
+
+    status: int
+    headers: dict[str, str]
+    data: bytes
+
+
+def exchange(
+    method: str, origin: Origin, path: str, headers: dict[str, str], data: bytes | None, limit: Limit
+) -> Reply:
+    """Send a request to a server and read its reply. Raises ExchangeError."""
+    for _ in range(REDIRECTS + 1):
+        reply = _exchange(method, origin, path, headers, data, limit)
+        if not 300 <= reply.status < 400:
+            return reply
+        path = _moved(origin, path, reply)
+    raise Unusable("redirects in a circle; check the address")
+
+
+def _moved(origin: Origin, path: str, reply: Reply) -> str:
+    """The new path on the same server. Raises Unusable for a redirect to any other."""
+    place = urljoin(f"{origin}{path}", reply.headers.get("location", ""))
+    try:
+        parts = urlsplit(place)
+        stays = parse_origin(f"{parts.scheme}://{parts.netloc}") == origin
+    except ValueError:
+        stays = False
+    if not stays or reply.status not in _MOVED:
+        raise Unusable(f"redirects ({reply.status}) to {place[:200]}, which is not followed; check the address")
+    return quote(parts.path, safe=IN_PATHS) + (f"?{quote(parts.query, safe=IN_PATHS + '?')}" if parts.query else "")
+
+
+def _exchange(
+    method: str, origin: Origin, path: str, headers: dict[str, str], data: bytes | None, limit: Limit
+) -> Reply:
+    proxy = find_proxy(origin)
+    connection = _Connection(origin, proxy, limit)
+    forwarded = proxy is not None and proxy.forwards(origin)
+    try:
+        more = proxy.credentials() if forwarded else {}
+        target = f"{origin}{path}" if forwarded else path
+        try:
+            connection.request(method, target, data, {**headers, **more, "Connection": "close"})
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it may have said why before it stopped listening: an image that is too large
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, names, _read(response, names.get("content-encoding", "")))
+    except ExchangeError:
+        raise
+    except TimeoutError:
+        raise TimeIsUp from None
+    except (OSError, http.client.HTTPException) as error:
+        via = f"by the proxy of {proxy.variable}, " if proxy else ""
+        raise ExchangeError(f"cannot be reached ({via}{_words(error)}); is the server running, and the address right?") from None
+    except (ValueError, AttributeError) as error:  # http.client's for a reply that is no HTTP
+        raise ExchangeError(f"does not answer as a web server does ({_words(error)})") from None
+    finally:
+        connection.end()
+
+
+class _Connection(http.client.HTTPConnection):
+    """To a server, maybe through a proxy; every wait of it ends with its limit."""
+
+    def __init__(self, origin: Origin, proxy: Proxy | None, limit: Limit):
+        super().__init__(origin.host, origin.port)
+        self.default_port = 443 if origin.scheme == "https" else 80  # which the header Host leaves out
+        self._origin, self._proxy, self._limit = origin, proxy, limit
+        self._plain: socket.socket | None = None
+
+    def connect(self) -> None:
+        origin, proxy, limit = self._origin, self._proxy, self._limit
+        host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
+        self._plain = _connected(host, port, limit, only_here=origin.is_local)
+        if proxy is not None and not proxy.forwards(origin):
+            open_tunnel(proxy, origin, Wire(self._plain, limit))
+        if origin.scheme == "https":
+            self._plain.settimeout(limit.left())  # for the whole handshake
+            self._plain = _certificates().wrap_socket(self._plain, server_hostname=origin.host)
+        self.sock = Wire(self._plain, limit)
+
+    def end(self) -> None:
+        if self._plain is not None:
+            self._plain.close()
+
+
+class Wire(io.RawIOBase):
+    """A socket, as http.client uses it, that reads and writes until its limit."""
+
+    def __init__(self, plain: socket.socket, limit: Limit):
+        self._plain, self._limit = plain, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            self._plain.settimeout(min(POLL, self._limit.left()))
+            try:
+                return self._plain.recv_into(buffer)
+            except TimeoutError:
+                continue
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._plain.settimeout(self._limit.left())
+            rest = rest[self._plain.send(rest[:MIB]) :]
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Nothing: http.client closes a connection before it reads the rest of a reply."""
+
+
+def _connected(host: str, port: int, limit: Limit, only_here: bool) -> socket.socket:
+    """A socket that is connected to one of the host's addresses: the first that takes it, each having its share of time."""
+    places = [p for p in _look_up(host, port, limit) if not only_here or _is_here(p[4][0])]
+    failure: OSError = OSError("the name leads nowhere")
+    for index, (family, kind, protocol, _, place) in enumerate(places):
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(limit.left() / (len(places) - index))
+            plain.connect(place)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return plain
+        except OSError as error:
+            plain.close()
+            failure = error
+        except BaseException:
+            plain.close()
+            raise
+    raise failure
+
+
+def _is_here(address: str) -> bool:
+    return Origin("http", address.partition("%")[0], 80).is_local
+
+
+def _look_up(host: str, port: int, limit: Limit) -> list[tuple]:
+    """The addresses of a host. Systems give no time limit to that, so that it is waited for from outside."""
+    found: queue.SimpleQueue[list | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            found.put(error)
+
+    threading.Thread(target=look_up, daemon=True, name="rethink-look-up").start()
+    while True:
+        try:
+            places = found.get(timeout=min(POLL, limit.left()))
+        except queue.Empty:
+            continue
+        if isinstance(places, Exception):
+            raise places
+        return places
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Who is believed: the system, and Mozilla's list where it is installed, as some Pythons know nobody."""
+    context = ssl.create_default_context()
+    try:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    except (ImportError, OSError):
+        pass
+    return context
+
+
+def _read(response: http.client.HTTPResponse, encoding: str) -> bytes:
+    """The body: of an error as much as is looked at. Raises Unusable for an answer that has no end."""
+    failed = response.status >= 300
+    most = LONGEST_ERROR if failed else LONGEST_REPLY
+    data, unpack = bytearray(), _unpacker(encoding.strip().lower())
+    try:
+        while len(data) <= most and (packed := response.read1(MIB // 16)):
+            data += unpack(packed, most + 1 - len(data))
+    except zlib.error:
+        raise Unusable("the answer is packed in a way that cannot be read") from None
+    if len(data) > most and not failed:
+        raise Unusable(f"the answer is longer than {most // MIB} MB")
+    return bytes(data[:most])
+
+
+def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
+    if encoding in ("", "identity"):
+        return lambda packed, most: packed[:most]
+    if encoding in ("gzip", "x-gzip", "deflate"):  # not asked for, but some send nothing else
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
+    raise Unusable(f"the answer is packed in a way that was not asked for ({encoding[:20]})")
+
+
+def _words(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:200]

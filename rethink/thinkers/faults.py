@@ -1,0 +1,211 @@
+"""Why a server gave no answer, in its own words where it has any, and how long it asks to wait."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+LONGEST_PAUSE = 60.0  # seconds before another try
+LONGEST_EXCERPT = 300  # characters that are kept of what a server says
+DEPTH = 6  # of an error's record, at which its words are looked for
+_PASSING = (408, 409, 425, 429)  # and from 500 on
+_FOR_GOOD = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
+_NEVER = (501, 505)  # of those from 500 on
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_PART = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
+_SPAN = rf"(?:{_PART} ?(?:and |, ?)?)+"
+_ASKED = re.compile(rf"\b(?:retry|again|wait|resets?)\b[^.\d]{{0,40}}?({_SPAN})", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why there is no answer. may_pass: another try makes sense, after `wait` seconds where the server asks for that."""
+
+    why: str
+    may_pass: bool = False
+    wait: float | None = None
+
+
+def read_json(data: bytes) -> Any:
+    """What a server's JSON says; None for what is none, or nested too deep. Its header's charset does not count: JSON is
+    UTF-8, and some name one that nobody knows."""
+    try:
+        return json.loads(data.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool) -> Fault:
+    """What a reply with the status of an error says. has_key: one was sent, and may be what is wrong."""
+    record = read_json(data)
+    error = _error_of(record)
+    said = make_excerpt(error if error is not None else record if record is not None else data.decode("utf-8", "replace"))
+    if status == 401:
+        if has_key:
+            return Fault(f"refuses the key (401: {said}); check the environment variable that key_variable names")
+        return Fault(f"wants a key (401: {said}); name the environment variable that holds it in key_variable")
+    wait = read_wait(headers, record, _words(error or record)) if status in _PASSING or status >= 500 else None
+    return Fault(f"error {status}: {said}", _may_pass(status, record, wait), wait)
+
+
+def find_fault(record: Any, choice: Any) -> Fault | None:
+    """What stands in the way of the answer in a reply that says all is well, if anything does."""
+    for holder in (choice, record):
+        error = _error_of(holder)
+        if error is not None:
+            status, wait = _code(error), read_wait({}, error, _words(error))
+            return Fault(f"error {status or ''}".rstrip() + f": {make_excerpt(error)}", _may_pass(status, error, wait), wait)
+    if isinstance(choice, dict):
+        return _refusal(choice)
+    return _block(record)
+
+
+def _refusal(choice: dict[str, Any]) -> Fault | None:
+    message = choice.get("message")
+    refusal = message.get("refusal") if isinstance(message, dict) else None
+    if isinstance(refusal, str) and refusal.strip() and not message.get("content"):
+        return Fault(f"declines to answer: {make_excerpt(refusal)}")
+    reason = str(choice.get("finish_reason") or "")
+    if re.match(r"content_filter|safety|prohibited|recitation|blocklist|spii", reason, re.IGNORECASE):
+        more = refusal or choice.get("content_filter_results") or choice.get("native_finish_reason") or ""
+        return Fault(f"its filter stopped the answer ({make_excerpt(reason)})" + (f": {make_excerpt(more)}" if more else ""))
+    return None
+
+
+def _block(record: Any) -> Fault | None:
+    """Gemini gives no choice at all for what it blocks."""
+    names = ("promptFeedback", "prompt_feedback", "prompt_filter_results")
+    said = next((record[name] for name in names if record.get(name)), None) if isinstance(record, dict) else None
+    return Fault(f"its filter stopped the question: {make_excerpt(said)}") if said else None
+
+
+def make_excerpt(said: Any) -> str:
+    """What an error says, short and on one line, without markup."""
+    text = _words(said)
+    return (text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT].rstrip() + " …") or "nothing said"
+
+
+def _words(said: Any) -> str:
+    text = _message(said, DEPTH)
+    if not text:
+        text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False) if said else ""
+    text = re.sub(r"<(script|style)\b.{0,5000}?</\1>|<[^<>]{0,200}>", " ", text[:5000], flags=re.DOTALL | re.IGNORECASE)
+    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+
+
+def _message(said: Any, depth: int) -> str:
+    """The words in an error's record, wherever this kind of server puts them."""
+    if isinstance(said, list) and said and depth:
+        return _message(said[0], depth - 1)
+    if not isinstance(said, dict) or not depth:
+        return said if isinstance(said, str) else ""
+    words = (_message(said.get(name), depth - 1) for name in ("message", "error", "detail", "msg", "title", "errors"))
+    text = next(filter(None, words), "")
+    if isinstance(more := said.get("metadata"), dict):  # where OpenRouter says what its provider said
+        raw = more.get("raw") or more.get("reasons")
+        found = _message(read_json(raw.encode()) if isinstance(raw, str) and raw.startswith("{") else raw, depth - 1)
+        text += f" ({found})" if found and found not in text else ""
+    return text
+
+
+def _error_of(record: Any) -> Any:
+    """The error in a record, None where there is none; as Gemini says it, within a list."""
+    if isinstance(record, list) and record:
+        record = record[0]
+    if not isinstance(record, dict):
+        return None
+    return record.get("error") or (record if record.get("object") == "error" else None)  # vLLM's has none within
+
+
+def _code(error: Any) -> int:
+    """The status that an error names, 0 for none."""
+    for name in ("code", "status", "status_code"):
+        value = error.get(name) if isinstance(error, dict) else None
+        if isinstance(value, int) and 100 <= value < 600:
+            return value
+        if isinstance(value, str) and re.fullmatch(r"[1-5]\d\d", value):
+            return int(value)
+    return 0
+
+
+def _may_pass(status: int, record: Any, wait: float | None) -> bool:
+    """Whether another try makes sense: not where money is missing, which says 429 as well."""
+    error = _error_of(record) or record
+    kinds = {str(error.get(name)) for name in ("code", "type", "status")} if isinstance(error, dict) else set()
+    if wait is None and kinds & set(_FOR_GOOD):
+        return False
+    if not status:
+        return bool(kinds & {"rate_limit_exceeded", "server_error", "overloaded_error", "overloaded", "UNAVAILABLE"})
+    return status in _PASSING or (status >= 500 and status not in _NEVER)
+
+
+def read_wait(headers: dict[str, str], record: Any, said: str) -> float | None:
+    """Seconds to wait before another try, at most LONGEST_PAUSE; None where nothing is told, or nothing that makes sense.
+
+    Of what headers and body say the longer one counts; when limits are reset, only where nothing else is told.
+    """
+    told = [_milliseconds(headers.get("retry-after-ms", "")), _seconds(headers.get("retry-after", ""))]
+    told += [*map(parse_span, _delays(record)), *map(parse_span, (match[1] for match in _ASKED.finditer(said)))]
+    told = [seconds for seconds in told if seconds is not None]
+    if not told:
+        told = [seconds for seconds in map(parse_span, _resets(headers)) if seconds is not None]
+    return min(max(0.0, *told), LONGEST_PAUSE) if told else None
+
+
+def _resets(headers: dict[str, str]) -> list[str]:
+    """When the limits that are used up are given back; those of all where none is said to be."""
+    names = [name for name in headers if name.startswith("x-ratelimit-reset")]
+    used_up = [name for name in names if headers.get(name.replace("-reset", "-remaining"), "").strip() == "0"]
+    return [headers[name] for name in used_up or names]
+
+
+def _delays(record: Any, depth: int = DEPTH) -> Iterator[str]:
+    """Every retryDelay (Gemini's RetryInfo) or retry_after in a record, as text."""
+    if not depth:
+        return
+    if isinstance(record, dict):
+        for name, value in record.items():
+            if name in ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry_after_seconds"):
+                yield f"{value.get('seconds', '')}" if isinstance(value, dict) else str(value)
+            else:
+                yield from _delays(value, depth - 1)
+    elif isinstance(record, list):
+        for value in record[:20]:
+            yield from _delays(value, depth - 1)
+
+
+def parse_span(text: str) -> float | None:
+    """Seconds in "34s", "2m3.5s", "120ms", "1 hour", a number alone, or until a moment; None for anything else."""
+    text = text.strip()
+    if re.fullmatch(r"\d{1,13}(\.\d{1,9})?", text):
+        number = float(text) / (1 if float(text) < 1e12 else 1000)
+        return number if number < 1e9 else number - time.time()  # some give the moment, in seconds or milliseconds
+    if not re.fullmatch(_SPAN, text, re.IGNORECASE):
+        return None
+    return sum(float(number) * _UNITS[_unit(unit)] for number, unit in re.findall(_PART, text, re.IGNORECASE))
+
+
+def _unit(text: str) -> str:
+    text = text.lower()
+    return "ms" if text.startswith(("ms", "milli")) else text[0]
+
+
+def _milliseconds(text: str) -> float | None:
+    seconds = _seconds(text)
+    return None if seconds is None else seconds / 1000
+
+
+def _seconds(text: str) -> float | None:
+    """Of Retry-After: seconds, or a date."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else seconds

@@ -1,0 +1,110 @@
+"""Texts of a server without the key that it was given, in whatever form it says it.
+
+A server may repeat a key in an error, a model's name or an answer: cut off, broken by spaces or tags, in capitals, encoded.
+Every piece of it that is long enough to be one is taken out before a text is kept anywhere.
+"""
+
+import base64
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+LETTERS, BASE64, HEX = 6, 8, 12  # characters of each form that are a piece of the key: six letters are eight of base64
+# What manuals say to give to servers that want any key at all is no secret: those words are needed.
+_PLACEHOLDERS = set(
+    "a an api any anything apikey auth bearer changeme compatible default demo dummy empty example fake foo gpt here key "
+    "koboldcpp llama llamacpp lm lmstudio local localai localhost my na needed no none not null nokey ollama openai "
+    "placeholder required secret sk something studio test tgi token unused vllm x xx xxx your".split()
+)
+LONGEST = 200_000  # characters of a text out of which pieces are taken; of a longer one that holds any, nothing is kept
+_SPELLING = (
+    r"(?P<tag><[^<>]{0,200}>)|(?P<url>%[0-9A-Fa-f]{2})|(?P<json>\\u[0-9A-Fa-f]{4})|(?P<hex>\\x[0-9A-Fa-f]{2})"
+    r"|(?P<entity>&#?\w{1,8};)|(?P<break>\\[nrtbf])"
+)
+_SPELLED, _PIECE = re.compile(_SPELLING), re.compile(f"{_SPELLING}|.", re.DOTALL)
+# Spaces of all widths, none included, accents apart from their letters, and what else is not seen.
+_UNSEEN = re.compile(
+    r"[\s\x00-\x20\x7f-\xa0\xad\u0300-\u036f\u0600-\u0605\u061c\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f"
+    r"\u3000\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]+"
+)
+
+
+def redact(key: str, text: str) -> str:
+    """The text with “…” in place of every piece of the key. A key that is none ("ollama") is left where it stands."""
+    if not is_secret(key) or not _holds(key, text):
+        return text
+    if len(text) > LONGEST:
+        return "…"
+    read = list(_letters(text))
+    hidden = bytearray(len(text))
+    for form, length in _forms(key):
+        _hide(read, form, length, hidden)
+        _hide([piece for piece in read if piece[0].isalnum()], form, length, hidden)
+    return re.sub("\0+", "…", "".join("\0" if hide else letter for letter, hide in zip(text.replace("\0", " "), hidden)))
+
+
+def _holds(key: str, text: str) -> bool:
+    """Whether there is any piece of the key: what is asked of every text, and so must be fast."""
+    said = _seen(_SPELLED.sub(_read, text))
+    plain = "".join(re.findall(r"[^\W_]+", said))
+    return any(piece in said or piece in plain for form, length in _forms(key) for piece in _pieces(form, length))
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key is one to hide: long, or with digits, and more than the words that stand for no key."""
+    words = re.findall("[a-z]+|[0-9]+", key.lower())
+    if all(word in _PLACEHOLDERS or (word.isdigit() and len(word) < 5) for word in words):
+        return False
+    return len(key) >= (8 if re.search("[0-9]", key) else 12)
+
+
+def _hide(read: list[tuple[str, int, int]], form: str, length: int, hidden: bytearray) -> None:
+    """Mark in `hidden` what of a text, read as (letter, start, end), is a piece of a form."""
+    said, pieces = "".join(letter for letter, _, _ in read), _pieces(form, length)
+    for at in range(len(said) - length + 1):
+        if said[at : at + length] in pieces:
+            start, end = read[at][1], read[at + length - 1][2]
+            hidden[start:end] = b"\1" * (end - start)
+
+
+@lru_cache(64)
+def _pieces(form: str, length: int) -> frozenset[str]:
+    plain = "".join(letter for letter in form if letter.isalnum())
+    return frozenset(text[at : at + length] for text in (form, plain) for at in range(len(text) - length + 1))
+
+
+@lru_cache(4)
+def _forms(key: str) -> list[tuple[str, int]]:
+    """The forms of a key, in small letters, each with the length of a piece."""
+    data = key.encode()
+    forms = [(key.lower(), LETTERS), (key[::-1].lower(), LETTERS), (data.hex(), HEX)]
+    for shift in range(3):  # where the key stands within what was encoded
+        # The first letters and the last depend on what stands around the key.
+        inner = base64.b64encode(bytes(shift) + data)[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6].decode().lower()
+        forms += [(inner, BASE64), (inner.replace("+", "-").replace("/", "_"), BASE64)]
+    return forms
+
+
+def _letters(text: str) -> Iterator[tuple[str, int, int]]:
+    """What can be read in a text, in order: (small letter, start, end)."""
+    for piece in _PIECE.finditer(text):
+        for letter in _seen(_read(piece)):
+            yield letter, piece.start(), piece.end()
+
+
+def _seen(text: str) -> str:
+    return _UNSEEN.sub("", unicodedata.normalize("NFKD", text).lower())
+
+
+def _read(piece: re.Match) -> str:
+    """What a piece of a text says: "" for a tag, the letter that an escape stands for."""
+    kind, said = piece.lastgroup, piece[0]
+    if kind in ("tag", "break"):
+        return ""
+    if kind == "url":
+        return chr(int(said[1:], 16))
+    if kind in ("json", "hex"):
+        return chr(int(said[2:], 16))
+    return html.unescape(said) if kind == "entity" else said

@@ -1,0 +1,100 @@
+"""A conversation as the text that a model knows, by its own chat template: a stranger's program, which jinja keeps from
+everything but its conversation, and which is bounded here in time and length."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..errors import RethinkError, require
+from ..opening import read_json
+from ..weights import shortened
+from .protocol import Messages, ThinkerError
+
+SECONDS = 10  # to write a conversation, which takes milliseconds
+LONGEST = 2**22  # characters of a conversation: more than any model reads
+LARGEST = 2**20  # characters of a template: a hundred times those of today
+
+
+def find_template(folder: Path, tokenizer: Any) -> str:
+    """The chat template of a model whose processor is not opened: its tokenizer's, or where processors keep theirs.
+
+    Raises RethinkError where there is none.
+    """
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # several, by name
+        template = template.get("default")
+    if not template and (folder / "chat_template.jinja").is_file():  # transformers 5
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if not template and (folder / "chat_template.json").is_file():  # transformers 4
+        template = read_json("thinker", folder / "chat_template.json").get("chat_template")
+    if not isinstance(template, str) or not template.strip():
+        raise RethinkError(f"thinker: {folder} has no chat template; download its chat_template.jinja or .json again.")
+    return template
+
+
+def check_template(folder: Path, template: Any) -> None:
+    """Raise RethinkError for a template that cannot be one, or computes powers, which nothing can stop."""
+    for text in template.values() if isinstance(template, dict) else [template]:
+        if not isinstance(text, str):
+            continue
+        if len(text) > LARGEST:
+            raise RethinkError(f"thinker: the chat template of {folder} has {len(text)} characters; download it again.")
+        jinja2 = require("jinja2")
+        try:
+            powers = any(value == "**" for _, kind, value in jinja2.Environment().lex(text) if kind == "operator")
+        except jinja2.TemplateError as error:
+            raise RethinkError(f"thinker: the chat template of {folder} is damaged: {shortened(error)}") from error
+        if powers:
+            raise RethinkError(f"thinker: the chat template of {folder} computes powers (**), which none needs.")
+
+
+def as_text(reader: Any, messages: Messages, template: str | None = None) -> str:
+    """The conversation as `reader`, a tokenizer or a processor, writes it by `template`, or by its own.
+
+    Words that steer the model are taken out of what users wrote. Raises ThinkerError for a template that fails.
+    """
+    tokenizer = reader if hasattr(reader, "all_special_tokens") else reader.tokenizer
+    reserved = [token for token in tokenizer.all_special_tokens if token]
+
+    def plain(text: str) -> str:
+        for token in reserved:
+            text = text.replace(token, token[1:-1])  # "<|im_end|>" → "|im_end|"
+        return text
+
+    cleaned = [
+        {**m, "content": [{**p, "text": plain(p["text"])} if p["type"] == "text" else p for p in m["content"]]}
+        for m in messages
+    ]
+    options = {"chat_template": template} if template is not None else {}
+    try:
+        with _within(SECONDS):
+            text = reader.apply_chat_template(cleaned, tokenize=False, add_generation_prompt=True, **options)
+    except Exception as error:  # a template can raise anything
+        raise ThinkerError(f"thinker: the model's chat template fails: {shortened(error)}; choose another model.") from error
+    if len(text) > LONGEST:
+        raise ThinkerError(
+            f"thinker: the model's chat template makes {len(text)} characters of a conversation; choose another model."
+        )
+    return text
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in templates that run longer: at their next line, or the next call of anything."""
+    end = time.monotonic() + seconds
+
+    def look(frame: FrameType, event: str, argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise TimeoutError(f"it took longer than {seconds} seconds")
+        return look if frame.f_code.co_filename == "<template>" else None  # as jinja calls what it compiles
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

@@ -1,0 +1,50 @@
+"""Threads that nobody has to wait for: neither a Ctrl-C nor the end of Python does."""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+
+class Threads:
+    """As many threads as are to work at once, for what waits on others. Unlike those of ThreadPoolExecutor they do not keep
+    Python from ending while they wait."""
+
+    def __init__(self, count: int):
+        self._count = count
+        self._work: queue.SimpleQueue[tuple[Future, Callable, tuple] | None] = queue.SimpleQueue()
+        self._started: list[threading.Thread] = []
+
+    def submit(self, do: Callable, *arguments: Any) -> Future:
+        """What `do` returns or raises, some time."""
+        future: Future = Future()
+        self._work.put((future, do, arguments))
+        if len(self._started) < self._count:
+            thread = threading.Thread(target=self._run, daemon=True, name="rethink-thread")
+            self._started.append(thread)
+            thread.start()
+        return future
+
+    def end(self) -> None:
+        """What was not begun is not done; what was begun is not waited for."""
+        while True:
+            try:
+                work = self._work.get_nowait()
+            except queue.Empty:
+                break
+            if work is not None:
+                work[0].cancel()
+        for _ in self._started:
+            self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            future, do, arguments = work
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(do(*arguments))
+            except BaseException as error:  # raised where the result is asked for
+                future.set_exception(error)
+            del work, future

@@ -1,0 +1,208 @@
+"""What nodes say on themselves, and what they pass on when they are bypassed: in the window, on both canvases."""
+
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from rethink.tiny import EDITOR_FOLDER, THINKER_FOLDER
+from tests.browsers import needs_chromium, shoot
+from tests.hosts import PACK_ROOT
+
+trained = pytest.mark.skipif(
+    not (EDITOR_FOLDER.exists() and THINKER_FOLDER.exists()), reason="the built-in models are not trained yet"
+)
+READY = "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkPreviewPairs)"
+BYPASSED = """async ([workflow, kinds]) => {
+    await app.loadGraphData(workflow);
+    await new Promise((done) => setTimeout(done, 300));
+    for (const node of app.graph.nodes) if (kinds.includes(node.type)) node.mode = 4;
+    return (await app.graphToPrompt()).output;
+}"""
+TEXTS = "() => [...document.querySelectorAll('.rethink-text')].map((text) => text.textContent).filter(Boolean)"
+
+
+def workflow(name: str) -> dict:
+    """A shipped one, as a template that is opened anew: with an id of its own."""
+    found = json.loads((PACK_ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    found.pop("id", None)
+    return found
+
+
+@pytest.fixture(params=["classic", "nodes-2.0"])
+def page(request, server, browser):
+    server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
+    server.post("/settings/Comfy.TutorialCompleted", True)
+    page = browser.new_page(viewport={"width": 1700, "height": 1000})
+    page.canvas_kind = request.param
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(server.address)
+    page.wait_for_function(READY, timeout=180_000)
+    page.wait_for_timeout(500)
+    yield page
+    assert page.problems == []
+    page.close()
+
+
+def links_of(prompt: dict, class_type: str, name: str) -> set[str]:
+    """From which kinds of nodes an input of all nodes of a kind comes."""
+    nodes = [node for node in prompt.values() if node["class_type"] == class_type]
+    return {prompt[node["inputs"][name][0]]["class_type"] for node in nodes if name in node["inputs"]}
+
+
+@needs_chromium
+@pytest.mark.parametrize("page", ["classic"], indirect=True)  # what is sent is made the same way on both
+@pytest.mark.parametrize(
+    ("name", "kinds", "behind", "input", "origin"),
+    [
+        ("keep_unchanged_pixels", ["RethinkKeepUnchangedPixels"], "SaveImage", "images", "RethinkSampleEdit"),
+        ("lora_stack", ["RethinkEditLoraLoader"], "RethinkSampleEdit", "editor", "RethinkLoadEditor"),
+        ("built_in_edit", ["RethinkSampleEdit"], "SaveImage", "images", "RethinkScene"),
+        ("edit_chain", ["RethinkEditChain"], "SaveImage", "images", "RethinkScene"),
+        ("built_in_think", ["RethinkThinkWhileEdit"], "SaveImage", "images", "RethinkScene"),
+        ("filter_and_save_pairs", ["RethinkFilterEditPairs", "RethinkPreviewPairs"], "RethinkSaveEditDataset", "pairs",
+         "RethinkInverseEditSynthesizer"),
+        ("think_any_graph", ["RethinkThinkLoopOpen", "RethinkThinkLoopClose"], "SaveImage", "images", "RethinkSampleEdit"),
+    ],
+)  # fmt: skip
+def test_a_bypassed_node_passes_on_what_it_works_on(page, name, kinds, behind, input, origin):
+    assert links_of(page.evaluate(BYPASSED, [workflow(name), kinds]), behind, input) == {origin}
+
+
+@needs_chromium
+@pytest.mark.parametrize("page", ["classic"], indirect=True)
+def test_a_file_from_before_the_edit_came_first_is_wired_as_it_was(page):
+    old = workflow("keep_unchanged_pixels")
+    node = next(node for node in old["nodes"] if node["type"] == "RethinkKeepUnchangedPixels")
+    edited, source, mask = node["inputs"]
+    node["inputs"] = [source, edited, mask]
+    slots = {entry["link"]: slot for slot, entry in enumerate(node["inputs"])}
+    for link in old["links"]:
+        if link[3] == node["id"]:
+            link[4] = slots[link[0]]
+    prompt = page.evaluate(BYPASSED, [old, []])
+    assert links_of(prompt, "RethinkKeepUnchangedPixels", "edited") == {"RethinkSampleEdit"}
+    assert links_of(prompt, "RethinkKeepUnchangedPixels", "source") == {"RethinkScene"}
+
+
+@trained
+@needs_chromium
+def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(page, server):
+    graph = workflow("built_in_edit")
+    thinker, critic = {"type": "RethinkLoadThinker", "pos": [0, 700]}, {"type": "RethinkCritiqueEdit", "pos": [340, 700]}
+    page.evaluate("graph => app.loadGraphData(graph)", graph)
+    page.evaluate(
+        """([thinker, critic]) => {
+            const add = ({type, pos}) => {
+                const node = LiteGraph.createNode(type);
+                node.pos = pos;
+                app.graph.add(node);
+                return node;
+            };
+            const find = (type) => app.graph.nodes.find((node) => node.type === type);
+            const [eyes, judge, scene, editor] = [add(thinker), add(critic), find('RethinkScene'), find('RethinkSampleEdit')];
+            const into = (name) => judge.inputs.findIndex((input) => input.name === name);
+            eyes.connect(0, judge, into('thinker'));
+            scene.connect(0, judge, into('source'));
+            editor.connect(0, judge, into('edited'));
+            scene.connect(1, judge, into('instruction'));
+            const text = LiteGraph.createNode('PreviewAny');
+            app.graph.add(text);
+            text.pos = [800, 700];
+            judge.connect(2, text, 0);
+        }""",
+        [thinker, critic],
+    )
+    page.keyboard.press(".")
+    page.evaluate("app.queuePrompt(0)")
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
+    page.wait_for_timeout(800)
+    shoot(page, f"words-{page.canvas_kind}")
+    said = sorted(page.evaluate(TEXTS))
+    assert said[0].startswith("4 steps · text guidance") and said[1].startswith("semantic ") and " · quality " in said[1]
+    entry = list(server.json("/history?max_items=1").values())[-1]
+    saved = next(image for output in entry["outputs"].values() for image in output.get("images", []) if image["type"] == "output")
+    picture = Image.open(io.BytesIO(server.view(saved)))
+    (notes,) = json.loads(picture.text["rethink"]).values()
+    assert notes["editor"] == "built-in" and notes["steps"] == 4 and notes["text_guidance"] > 0
+
+    page.reload()
+    page.wait_for_function(READY, timeout=180_000)
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=60_000)
+    assert sorted(page.evaluate(TEXTS)) == said
+    scene = "app.graph.nodes.find((node) => node.type === 'RethinkScene')"
+    page.evaluate(f"{scene}.widgets.find(({{name}}) => name === 'seed').value -= 1")  # it counts up after every run
+    page.evaluate("document.querySelectorAll('.rethink-text').forEach((text) => text.textContent = '')")
+    page.evaluate("app.queuePrompt(0)")
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
+    assert sorted(page.evaluate(TEXTS)) == said, "nothing was computed, and everything is said again"
+
+
+@trained
+@needs_chromium
+def test_the_built_in_editor_says_on_the_node_that_it_does_not_know_a_photograph(page, server):
+    noise = Image.effect_noise((160, 120), 90).convert("RGB")
+    noise.save(server.log.parent / "input" / "own.png")
+    graph = workflow("built_in_edit")
+    page.evaluate("graph => app.loadGraphData(graph)", graph)
+    page.evaluate(
+        """() => {
+            const find = (type) => app.graph.nodes.find((node) => node.type === type);
+            const load = LiteGraph.createNode('LoadImage');
+            app.graph.add(load);
+            load.pos = [0, 800];
+            load.widgets[0].value = 'own.png';
+            const editor = find('RethinkSampleEdit');
+            load.connect(0, editor, editor.inputs.findIndex(({name}) => name === 'image'));
+        }"""
+    )
+    page.keyboard.press(".")
+    page.evaluate("app.queuePrompt(0)")
+    page.wait_for_function(f"({TEXTS})().length === 1", timeout=180_000)
+    page.wait_for_timeout(800)
+    shoot(page, f"words-{page.canvas_kind}-photograph")
+    assert page.evaluate(TEXTS)[0].startswith("The built-in editor knows the pictures of Built-in Scene alone")
+
+
+def test_a_program_need_not_send_what_has_a_default_and_is_told_names_as_it_sends_them(server):
+    prompt = {
+        "1": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
+        "2": {
+            "class_type": "RethinkInverseEditSynthesizer",
+            "inputs": {"operation": "cover", "pictures": "connected pictures", "image": ["1", 0], "dataset": "few-words",
+                       "pairs": 1, "seed": 0},
+        },
+        "3": {"class_type": "RethinkPreviewPairs", "inputs": {"pairs": ["2", 0], "count": 1}},
+    }  # fmt: skip
+    assert server.run(prompt)["status"]["status_str"] == "success"
+    reversed_range = {"operation.lowest_strength": 0.12, "operation.highest_strength": 0.1}
+    prompt["2"]["inputs"] |= {"operation": "blur", **reversed_range}
+    error = failure_of(server.run(prompt))
+    assert error["exception_message"].startswith("operation.lowest_strength: is 0.12, above highest_strength")
+    assert error["exception_type"] == "RethinkError"
+
+
+def test_a_missing_model_is_named_with_the_folder_that_it_belongs_into(server):
+    prompt = {
+        "1": {"class_type": "RethinkLoadEditor", "inputs": {"editor": "gone.safetensors", "dtype": "auto", "offload": "none"}},
+        "2": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
+        "3": {"class_type": "RethinkEditChain", "inputs": {"editor": ["1", 0], "image": ["2", 0], "instructions": "x", "seed": 0}},
+    }  # fmt: skip
+    code, answer = server.post("/prompt", {"prompt": prompt})
+    (error,) = answer["node_errors"]["1"]["errors"]
+    assert code == 400 and error["type"] == "custom_validation_failed"
+    assert error["details"].startswith("editor - there is no “gone.safetensors” in ComfyUI's model folders; put ")
+    think = {"1": {"class_type": "RethinkLoadThinker", "inputs": {"backend": "local folder", "backend.folder": "gone"}}}
+    think |= {
+        "2": prompt["2"],
+        "3": {"class_type": "RethinkCritiqueEdit", "inputs": {"thinker": ["1", 0], "source": ["2", 0], "edited": ["2", 0],
+                                                              "instruction": "x", "seed": 0}},
+        "4": {"class_type": "PreviewAny", "inputs": {"source": ["3", 2]}},
+    }  # fmt: skip
+    assert failure_of(server.run(think))["exception_message"].startswith("backend.folder: there is no “gone”")
+
+
+def failure_of(entry: dict) -> dict:
+    return next(data for name, data in entry["status"]["messages"] if name == "execution_error")
