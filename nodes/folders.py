@@ -1,17 +1,17 @@
 """ComfyUI's folders for pictures, data sets, CLIPs and results, and names that cannot lead out of them."""
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import folder_paths
 
 from ..rethink.errors import RethinkError
+from ..rethink.names import path_parts, portable_parts
 from .host import BUILT_IN
 from .model_folders import find_folders
 
 NONE = "none"
-LONGEST = 200  # bytes of a folder's name; systems have 255, and some is needed while it is written
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{number}" for device in ("COM", "LPT") for number in range(1, 10))}
+ECHO = 80  # characters of a name that is refused
 
 
 def picture_folders() -> list[str]:
@@ -40,8 +40,7 @@ def _picture_folders() -> dict[str, Path]:
 
 def dataset_names(holding: str = "*") -> list[str]:
     """The folders for data sets, those alone that have a file of the name `holding`."""
-    folders = [_folders_in(root) for root in dataset_roots()]
-    return sorted({name for found in folders for name, path in found.items() if any(path.glob(holding))})
+    return sorted(name for name, path in _datasets().items() if any(path.glob(holding)))
 
 
 def dataset_roots() -> list[Path]:
@@ -54,23 +53,26 @@ def dataset_path(name: str, input: str) -> Path:
 
     Raises RethinkError for what is no name of a folder in ComfyUI's folders for data sets.
     """
-    name = name.strip()
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    plain = all(map(_is_plain, parts))
-    roots = dataset_roots()
-    places = [root.joinpath(*parts) for root in roots] if plain and parts else []
+    if name in (there := _datasets()):
+        return there[name]
+    roots, parts = dataset_roots(), portable_parts(name)
+    places = [root.joinpath(*parts) for root in roots] if parts else []
     places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
     if not places:
-        shown = " ".join(name.split())
-        raise RethinkError(f"{input}: “{shown}” is no name for a folder in {roots[0]}; use for example my-pairs.")
+        raise RethinkError(f"{input}: “{_shown(name)}” is no name for a folder in {roots[0]}; use for example my-pairs.")
     return next((place for place in places if place.exists()), places[0])
 
 
-def _is_plain(part: str) -> bool:
-    """Whether a folder can have this name on every system, also where the data set is carried to."""
-    reserved = part.split(".")[0].rstrip().upper() in RESERVED
-    wrong = part[0] in ". " or part[-1] in ". " or set(part) & set('/<>:"|?*')
-    return part.isprintable() and not (wrong or reserved) and len(os.fsencode(part)) <= LONGEST
+def _datasets() -> dict[str, Path]:
+    """Name → folder of all data sets; of two with one name, the first."""
+    found: dict[str, Path] = {}
+    for root in dataset_roots():
+        found = _folders_in(root) | found
+    return found
+
+
+def _shown(name: str) -> str:
+    return " ".join(name.split())[:ECHO]
 
 
 def _folders_in(base: Path) -> dict[str, Path]:
@@ -127,12 +129,19 @@ def _clip_folders() -> dict[str, Path]:
 def new_folder(prefix: str) -> Path:
     """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
 
-    Raises RethinkError for a prefix that leads out of the output folder.
+    Raises RethinkError for a prefix that leads out of the output folder, and for one that is no name everywhere.
     """
-    output = folder_paths.get_output_directory()
-    if not folder_paths.is_within_directory(output, os.path.join(output, os.path.dirname(os.path.normpath(prefix)))):
-        raise RethinkError(f"prefix: “{prefix}” leads out of ComfyUI's output folder; name a folder within it.")
-    base, name, number, _, _ = folder_paths.get_save_image_path(prefix, output)
+    output, parts, shown = folder_paths.get_output_directory(), path_parts(prefix), f"prefix: “{_shown(prefix)}”"
+    if ".." in parts or parts[:1] == ("/",):
+        raise RethinkError(f"{shown} leads out of ComfyUI's output folder; name a folder within it.")
+    if not portable_parts(prefix):
+        raise RethinkError(f"{shown} is no name for a folder on every system; use for example rethink/run.")
+    if not folder_paths.is_within_directory(output, os.path.join(output, *parts[:-1])):
+        raise RethinkError(f"{shown} is a link that leads out of ComfyUI's output folder; name a folder within it.")
+    try:
+        base, name, number, _, _ = folder_paths.get_save_image_path("/".join(parts), output)
+    except OSError as error:
+        raise RethinkError(f"{shown} cannot be made in ComfyUI's output folder: {error.strerror}.") from error
     return Path(base) / f"{name}_{number:05}_"
 
 
@@ -149,12 +158,25 @@ def reference(file: Path) -> dict[str, str]:
 
 
 def referred(reference: dict[str, str]) -> Path:
-    """The file that a `reference` names; RethinkError for one that leads out of its folder."""
-    base = folder_paths.get_directory_by_type(reference["type"])
-    file = Path(base or "", reference["subfolder"], reference["filename"])
-    if base is None or not folder_paths.is_within_directory(base, str(file)):
-        raise RethinkError(f"trajectory: {file} is not in ComfyUI's folders.")
+    """The file that a `reference` names; RethinkError for one that leads out of its folder, and for what is none."""
+    names = [reference.get(key) for key in ("type", "subfolder", "filename")] if isinstance(reference, dict) else []
+    if not (names and all(isinstance(name, str) and _can_be_path(name) for name in names)):
+        raise RethinkError("trajectory: expected {filename, subfolder, type} of a run, as the front end names files.")
+    kind, subfolder, filename = names
+    base = folder_paths.get_directory_by_type(kind)
+    file = Path(base or "", subfolder, filename)
+    inside = base is not None and all(folder_paths.is_within_directory(base, str(path)) for path in (file.parent, file))
+    if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
+        raise RethinkError(f"trajectory: {_shown(str(file))} is not in ComfyUI's folders.")
     return file
+
+
+def _can_be_path(text: str) -> bool:
+    """Whether the system can be asked for a path at all."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def result_folders(index: str) -> dict[str, Path]:

@@ -1,6 +1,8 @@
 """Everything of ComfyUI that the pack touches, but for the folders of `folders`: models, memory, progress, messages."""
 
 import asyncio
+import inspect
+import logging
 import math
 import os
 import time
@@ -21,9 +23,10 @@ from comfy_execution.utils import get_executing_context
 from server import PromptServer
 from torch import Tensor
 
-from ..rethink.errors import OutOfMemory, RethinkError
+from ..rethink.errors import OutOfMemory, RethinkError, reason_of
 from ..rethink.images import to_pil
 from ..rethink.opening import model_files
+from ..rethink.records import harmless, parse_json
 from .model_folders import find_folders
 
 BUILT_IN = "built-in"
@@ -32,6 +35,8 @@ BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Dif
 ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
 PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
+LARGEST_BODY = 2**20  # bytes of a request
+LONGEST_ECHO = 500  # characters of an answer that says what is wrong
 LINE_SECONDS = 0.5  # between two lines of progress
 
 
@@ -357,11 +362,11 @@ def on_count() -> Callable[..., None]:
 
 
 def say(line: str) -> None:
-    """Show a line on the node that is running."""
+    """Show a line on the node that is running; the front end takes it for HTML."""
     context = get_executing_context()
     if context is not None:
         server = PromptServer.instance
-        server.send_progress_text(line, context.node_id, server.client_id)
+        server.send_progress_text(harmless(line), context.node_id, server.client_id)
 
 
 def show_text(*lines: str) -> dict[str, list[str]]:
@@ -451,26 +456,85 @@ def workflow_id(prompt: str) -> str:
     return ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id", "")
 
 
+class TooLarge(RethinkError):
+    """A request brings more than is ever needed."""
+
+
 def serve(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
     """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
     the JSON body, by name): a record as JSON, bytes as a WebP picture that never changes.
 
-    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so are
-    parameters that `reply` does not know.
+    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so is
+    whatever else goes wrong, since none of it is ever more than an answer that there is not.
     """
 
     async def handle(request):
         from aiohttp import web  # ComfyUI's server is made of it
 
         try:
-            body = await request.json() if request.can_read_body else {}
-            found = await asyncio.to_thread(reply, **{**request.query, **body, **request.match_info})
-        except (KeyError, TypeError, ValueError) as error:  # RethinkError; no JSON; other fields than are asked for
-            return web.json_response({"error": str(error)}, status=400)
-        if isinstance(found, bytes):
-            kept = {"Cache-Control": "private, max-age=86400, immutable"}
-            return web.Response(body=found, content_type="image/webp", headers=kept)
-        return web.json_response(found)
+            given = {**request.query, **await _body(request), **request.match_info}
+            _check_names(reply, given)
+            found = await asyncio.to_thread(reply, **given)
+            if isinstance(found, bytes):
+                kept = {"Cache-Control": "private, max-age=86400, immutable"}
+                return web.Response(body=found, content_type="image/webp", headers=kept)
+            return web.json_response(found)
+        except TooLarge as error:
+            return web.json_response({"error": str(error)}, status=413)
+        except RethinkError as error:
+            return web.json_response({"error": _cut(str(error))}, status=400)
+        except Exception as error:
+            logging.warning("Rethink could not answer %s %s.", method, path, exc_info=error)
+            return web.json_response({"error": _cut(f"request: cannot be answered ({reason_of(error)}).")}, status=400)
 
     if hasattr(PromptServer, "instance"):  # else the pack is looked at without a server, by some tool
         PromptServer.instance.routes.route(method, path)(handle)
+
+
+async def _body(request) -> dict:
+    """The JSON object that a request brings, {} where it brings nothing. It is UTF-8, whatever the request says."""
+    if not request.can_read_body:
+        return {}
+    data = b""
+    while (request.content_length or 0) <= LARGEST_BODY and len(data) <= LARGEST_BODY:
+        part = await request.content.readany()  # what is sent in parts does not say how much it is
+        if not part:
+            break
+        data += part
+    else:
+        raise TooLarge(f"request: brings more than {LARGEST_BODY // 2**20} MB, which nothing here needs.")
+    try:
+        body = parse_json(data)
+    except ValueError as error:
+        raise RethinkError(f"request: its body is no JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise RethinkError("request: its body is no JSON object.")
+    return body
+
+
+def _check_names(reply: Callable, given: dict) -> None:
+    try:
+        inspect.signature(reply).bind(**given)
+    except TypeError as error:
+        raise RethinkError(f"request: {error}.") from error
+
+
+def _cut(sentence: str) -> str:
+    """What is wrong with a request may be its size."""
+    return sentence if len(sentence) <= LONGEST_ECHO else f"{sentence[:LONGEST_ECHO]} …"
+
+
+def guard(page: str) -> None:
+    """Keep other sites from showing a page of the pack's web folder within their own, where a click is theirs to place.
+
+    The page says the rest itself; this alone a page cannot say.
+    """
+    address = f"/{Path(__file__).parent.parent.name}/{page}"
+
+    async def add(request, response) -> None:
+        if request.path.endswith(address):
+            response.headers.update({"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"})
+
+    app = getattr(getattr(PromptServer, "instance", None), "app", None)
+    if app is not None:
+        app.on_response_prepare.append(add)

@@ -9,6 +9,7 @@ import glob
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.loop import Next, Stop, check_same_run, proposed
-from ..rethink.trajectory import FILE, Step, Trajectory, load_trajectory, new_trajectory, record, step_record
+from ..rethink.trajectory import (
+    FILE, RunningError, Step, Trajectory, load_trajectory, new_trajectory, record, step_record, writing,
+)  # fmt: skip
 from . import folders, host
 
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
@@ -37,10 +40,11 @@ class Live:
     """One running loop.
 
     node: the id of the node that people see run. pause: wait after every turn until somebody says how to go on.
+    lock: what is let go of when the loop ends, the right to write its record.
     """
 
-    def __init__(self, node: str, trajectory: Trajectory, *, pause: bool = False):
-        self.trajectory = trajectory
+    def __init__(self, node: str, trajectory: Trajectory, lock: ExitStack, *, pause: bool = False):
+        self.trajectory, self._lock = trajectory, lock
         self._node, self._pause, self._prompt = node, pause, host.prompt_id()
         self._workflow, self._client = host.workflow_id(self._prompt), host.client_id()
         self._run = folders.reference(trajectory.folder / FILE)
@@ -84,10 +88,15 @@ class Live:
     def ended(self, trajectory: Trajectory) -> None:
         """Tell why the run ended. No orders are taken from here on."""
         self.trajectory = trajectory
-        _running.pop(self._run["subfolder"], None)
+        self.forget()
         _failures[self._node] = failures(self._node) + (trajectory.stopped == "failed")
         names = ("best", "chosen", "stopped", "message")
         self._send("ended", **{name: getattr(trajectory, name) for name in names})
+
+    def forget(self) -> None:
+        """Nobody looks at the loop any more, and others may go on with its run."""
+        _running.pop(self._run["subfolder"], None)
+        self._lock.close()
 
     def steer(self, steps: Sequence[Step], following: Next | Stop) -> Next | Stop:
         """What people want instead of what would come next (`loop.Steer`); waits while they hold the run.
@@ -187,39 +196,56 @@ class Live:
 
 def begin(
     prefix: str, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, resume: bool
-) -> tuple[Trajectory, tuple[Step, ...]]:
-    """A new run in the output folder, or the newest of these very inputs that was cut off, with its whole turns."""
-    folder = folders.new_folder(prefix)
+) -> tuple[Trajectory, tuple[Step, ...], ExitStack]:
+    """A new run in the output folder, or the newest of these very inputs that was cut off, with its whole turns; and the
+    right to write it, which is held until it is closed.
+
+    Raises RethinkError where somebody else goes on with that run right now.
+    """
+    _forget_the_cut_off()
+    folder, lock = folders.new_folder(prefix), ExitStack()
     if resume:
         name = folder.name.removesuffix("_").rstrip("0123456789")
         for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
-            found = _cut_off(earlier, source, instruction, options, candidates)
+            found = _cut_off(earlier, source, instruction, options, candidates, lock)
             if found is not None:
-                return found
-    return new_trajectory(folder, source, instruction, options), ()
+                return *found, lock
+    trajectory = new_trajectory(folder, source, instruction, options)
+    lock.enter_context(writing(folder))
+    return trajectory, (), lock
 
 
 def _cut_off(
-    folder: Path, source: Tensor, instruction: str, options: dict[str, Any], candidates: int
+    folder: Path, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, lock: ExitStack
 ) -> tuple[Trajectory, tuple[Step, ...]] | None:
     try:
-        trajectory = load_trajectory(folder)
-        if trajectory.stopped not in ("", "failed"):
+        if not _goes_on(load_trajectory(folder), source, instruction, options):
             return None
-        check_same_run(trajectory, source, instruction, options)
-        return trajectory.with_options(options).going_on(candidates)
+        lock.enter_context(writing(folder))
+        trajectory = load_trajectory(folder)  # as whoever held it before has left it
+        if _goes_on(trajectory, source, instruction, options):
+            return trajectory.with_options(options).going_on(candidates)
+    except RunningError:
+        raise
     except RethinkError:  # damaged, or another run
-        return None
+        pass
+    lock.close()
+    return None
+
+
+def _goes_on(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> bool:
+    """Whether the run was cut off. Raises RethinkError where it is another."""
+    check_same_run(trajectory, source, instruction, options)
+    return trajectory.stopped in ("", "failed")
 
 
 def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
     """Write and tell every step of a run until it ends, or until a person ends it."""
     try:
         for trajectory in record(live.trajectory, run):
-            if trajectory.stopped:
-                live.trajectory = trajectory
-            else:
+            if len(trajectory.steps) > len(live.trajectory.steps):
                 live.stepped(trajectory)
+            live.trajectory = trajectory
     except Ended as end:
         live.trajectory = live.trajectory.stopped_by(end.stop.reason, end.stop.message, end.stop.chosen)
     finally:
@@ -229,7 +255,18 @@ def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
 
 def live_of(trajectory: Trajectory, node: str) -> Live:
     """The running loop of a record, for a node that goes on with it."""
-    return _running.get(folders.reference(trajectory.folder / FILE)["subfolder"]) or Live(node, trajectory)
+    live = _running.get(folders.reference(trajectory.folder / FILE)["subfolder"])
+    if live is None:
+        lock = ExitStack()
+        lock.enter_context(writing(trajectory.folder))
+        live = Live(node, trajectory, lock)
+    return live
+
+
+def in_memory(run: dict[str, str]) -> Trajectory | None:
+    """The record that `run` refers to, where its loop is running: also what could not be written."""
+    live = _running.get(run["subfolder"])
+    return live and live.trajectory
 
 
 def failures(node: str) -> int:
@@ -251,13 +288,13 @@ def preview(run: str, number: str = "") -> bytes:
     return _live(run).preview()
 
 
-def order(run: str, **wanted: Any) -> None:
+def order(run: str, action: Any = None, prompt: Any = None, step: Any = None) -> None:
     """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Live.order`."""
-    _live(run).order(**wanted)
+    _live(run).order(action, prompt, step)
 
 
 def _live(run: str) -> Live:
-    live = _running.get(run)
+    live = _running.get(run) if isinstance(run, str) else None
     if live is None:
         raise RethinkError(f"run: no loop is running in {run}; it may have just ended.")
     return live
@@ -265,9 +302,9 @@ def _live(run: str) -> Live:
 
 def _forget_the_cut_off() -> None:
     """A loop that is made of several nodes may be cancelled where it does not notice."""
-    for run, live in list(_running.items()):
+    for live in list(_running.values()):
         if not host.is_running(live._prompt):
-            _running.pop(run, None)  # two threads may find it out at once
+            live.forget()  # two threads may find it out at once
 
 
 def serve() -> None:

@@ -6,6 +6,7 @@ folder ever comes from the front end. A restart forgets the keys, not the verdic
 
 import hashlib
 import io
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ KEPT = 32  # published stores; each holds the ids of its pairs
 FOLDERS = 4  # of them whose lines are known
 PAGE = 200  # pairs in an answer, at most
 SIDES = (64, 4096)  # pixels of a picture that is asked for
+LONGEST_PATH = 400  # characters of a picture's name in a store
 
 _published: OrderedDict[str, PairStore] = OrderedDict()
 _reading = threading.Lock()  # requests come on many threads
@@ -82,10 +84,10 @@ def judged() -> int:
     return _judged
 
 
-def listing(key: str, after: str = "", count: str = "60", show: str = "all") -> dict:
+def listing(key: str, after: str = "", count: str | int = "60", show: str = "all") -> dict:
     """{"pairs": [a record a pair], "counts": {"all", "accepted", "rejected", "open"}}: the pairs behind the id `after`,
     all or those accepted, rejected, or without a person's verdict ("open"). The counts are of all pairs."""
-    store, most = _store(key), max(1, min(PAGE, int(count)))
+    store, most = _store(key), max(1, min(PAGE, _whole("count", count)))
     shown, behind = [], not after
     counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
     with _known(store) as known:
@@ -125,9 +127,10 @@ def picture(key: str, path: str, side: str) -> bytes:
     """A picture of a pair, at most `side` pixels long, as WebP; without loss at the largest, for looking at pixels."""
     from PIL import Image
 
-    store, longest = _store(key), max(SIDES[0], min(SIDES[1], int(side)))
-    file = store.folder / path
-    if not stays_inside(path) or not is_within(file, store.folder / "images") or not file.is_file():
+    store, longest = _store(key), max(SIDES[0], min(SIDES[1], _whole("side", side)))
+    plain = isinstance(path, str) and path.isprintable() and len(path) <= LONGEST_PATH and stays_inside(path)
+    file = store.folder / path if plain else None
+    if file is None or not is_within(file, store.folder / "images") or not file.is_file():
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]
@@ -139,9 +142,9 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
     """A person's verdict on a pair, None to take it back; kept with the pairs. → the state that the pair has now."""
     global _judged
     store = _store(key)
-    if accepted not in (True, False, None):
+    if not (accepted is None or isinstance(accepted, bool)):
         raise RethinkError("accepted: expected true, false or null.")
-    if id not in store.only:
+    if not isinstance(id, str) or id not in store.only:
         raise RethinkError(f"id: there is no pair “{id}” among these.")
     store.judge(id, accepted)
     _judged += 1
@@ -155,13 +158,31 @@ def tried(key: str, **thresholds) -> dict:
     """How many pairs thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
     Nothing is written. What a person has said stands."""
     store, kinds = _store(key), {field.name: type(field.default) for field in fields(Thresholds)}
-    limits = Thresholds(**{name: kinds[name](value) for name, value in thresholds.items() if name in kinds})
+    limits = Thresholds(**{n: kinds[n](_number(n, value)) for n, value in thresholds.items() if n in kinds})
     with _known(store) as known:
         by_person = {id: given for id, given in known.verdicts.items() if given["by"] == "person"}
     given = [by_person.get(made["id"], made) for made in decide(store, limits)]
     rejected = [made for made in given if not made["accepted"]]
     reasons = (why for made in rejected for why in (made["why"] or ["rejected by hand"]))
     return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": kinds_of(reasons)[:8]}
+
+
+def _whole(name: str, value: str | int) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RethinkError(f"{name}: expected a whole number.") from error
+
+
+def _number(name: str, value: float | str) -> float:
+    """A threshold, as the front end's sliders or an address say it; RethinkError for what is no number in reach."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RethinkError(f"{name}: expected a number.") from error
+    if not math.isfinite(number):
+        raise RethinkError(f"{name}: expected a number, got {number}.")
+    return number
 
 
 def _store(key: str) -> PairStore:
@@ -172,7 +193,8 @@ def _store(key: str) -> PairStore:
 
 
 def serve() -> None:
-    """Let the front end ask about published pairs, and judge them."""
+    """Let the front end ask about published pairs, and judge them on a page that no other site can show."""
+    host.guard("pairs/review.html")
     host.serve("GET", "/rethink/pairs/{key}", listing)
     host.serve("GET", "/rethink/pairs/{key}/picture", picture)
     host.serve("POST", "/rethink/pairs/{key}/verdict", verdict)

@@ -74,8 +74,8 @@ class ThinkWhileEdit(io.ComfyNode):
         used = used_settings(editor, settings)
         host.note_in_pictures(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
         strange = host.warn_of_strangers("editor", editor.name, source)
-        trajectory, done = begin(prefix, source, instruction, how, rules.candidates, resume)
-        live = Live(host.display_id(cls.hidden), trajectory, pause=pause)
+        trajectory, done, lock = begin(prefix, source, instruction, how, rules.candidates, resume)
+        live = Live(host.display_id(cls.hidden), trajectory, lock, pause=pause)
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
 
         def on_step(step, total, preview):

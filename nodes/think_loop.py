@@ -22,12 +22,13 @@ from ..rethink.loop import (
     Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
     options_of, save_edits, steered,
 )  # fmt: skip
+from ..rethink.records import whole_text
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
 from . import folders, host, sockets
 from .editor import seed_input, singles
-from .live import Ended, Live, begin, failures, live_of
+from .live import Ended, Live, begin, failures, in_memory, live_of
 from .think import (
     PREFIX, instruction_input, judge_input, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs,
     thinker_input,
@@ -100,14 +101,15 @@ class ThinkLoopOpen(io.ComfyNode):
         cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
         **inputs,
     ) -> io.NodeOutput:  # fmt: skip
-        rules = rules_of(inputs, seed=seed)
+        rules, instruction = rules_of(inputs, seed=seed), whole_text(instruction)
         image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
             source = checked_source(image, instruction)
             run, turn, base = None, 1, image
             prompt = first_prompt(thinker, source, instruction, rules, lambda *_: host.stop_if_cancelled())
         else:
-            run = load_trajectory(folders.referred(carried["run"]).parent)
+            folder = folders.referred(carried["run"]).parent
+            run = in_memory(carried["run"]) or load_trajectory(folder)
             turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
             base = image if rules.base == "source" else run.image(last_best(run.steps))
         state = State(
@@ -154,8 +156,8 @@ class ThinkLoopClose(io.ComfyNode):
         if loop.run is None:
             how = options_of(rules, RECOMMENDED, GRAPH, loop.thinker, loop.judge)
             how[GRAPH] = in_between(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
-            trajectory, _ = begin(loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume)
-            live = Live(node, trajectory, pause=loop.pause)
+            trajectory, _, lock = begin(loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume)
+            live = Live(node, trajectory, lock, pause=loop.pause)
             looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
         else:
             live, looked_at = live_of(loop.run, node), False
@@ -202,6 +204,8 @@ def _turn(
         ):  # fmt: skip
             trajectory = trajectory.with_step(step)
             live.stepped(trajectory)
+    if trajectory.stopped:  # it could not be written
+        return trajectory, Stop(trajectory.stopped, trajectory.message)
     following = decide(trajectory.steps, rules, demands)
     return trajectory, steered(live.steer, trajectory.steps, following, rules)
 

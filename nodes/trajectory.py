@@ -8,11 +8,9 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.trajectory import FILE, SOURCE, Trajectory, load_trajectory
-from ..rethink.trajectory_html import write_html
+from ..rethink.trajectory_html import page_name, write_html
 from . import folders, host, sockets
 from .boundary import refusal
-
-PAGE = "trajectory.html"
 
 
 class TrajectoryViewer(io.ComfyNode):
@@ -55,7 +53,7 @@ class SaveTrajectory(io.ComfyNode):
                     "html",
                     optional=True,
                     default=True,
-                    tooltip="Also write the whole view as one file, trajectory.html, that opens anywhere.",
+                    tooltip="Also write the whole view as one HTML file, named after the run, that opens anywhere.",
                 ),
             ],
             outputs=[sockets.Trajectory.Output("saved", display_name="trajectory", tooltip="The copy.")],
@@ -65,7 +63,7 @@ class SaveTrajectory(io.ComfyNode):
     def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
         saved = trajectory.copied(folders.new_folder(prefix))
         if html:
-            write_html(saved, saved.folder / PAGE)
+            write_html(saved, saved.folder / page_name(saved))
         return io.NodeOutput(saved, ui=shown(saved))
 
 
@@ -118,14 +116,16 @@ class LoadTrajectory(io.ComfyNode):
 def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
 
-    A graph may make pictures of several sizes; in the batch all have the size of the best.
+    A graph may make pictures of several sizes; in the batch all have the size of the best. Where the folder of the run is
+    gone, those are in it that are left.
     """
     if not trajectory.steps:
         return trajectory.source, trajectory.source, trajectory.instruction
     step = trajectory.steps[trajectory.best]
     best = trajectory.image(step)
-    images = best.new_empty(len(trajectory.steps), *best.shape[1:])
-    for row, other in zip(images, trajectory.steps):  # one at a time: there may be hundreds
+    left = [other for other in trajectory.steps if trajectory.has_image(other)]
+    images = best.new_empty(len(left), *best.shape[1:])
+    for row, other in zip(images, left):  # one at a time: there may be hundreds
         picture = trajectory.image(other).movedim(-1, 1)
         if picture.shape[2:] != best.shape[1:3]:
             picture = F.interpolate(picture, best.shape[1:3], mode="bilinear", antialias=True)
@@ -136,7 +136,7 @@ def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
 def shown(trajectory: Trajectory) -> dict:
     """What a node that makes or opens a run shows: the run, and its best edit for the queue and the assets."""
     best = [] if trajectory.best is None else [trajectory.folder / trajectory.steps[trajectory.best].file]
-    return {"images": [folders.reference(file) for file in best], **run_shown(trajectory)}
+    return {"images": [folders.reference(file) for file in best if file.is_file()], **run_shown(trajectory)}
 
 
 def run_shown(trajectory: Trajectory) -> dict:
@@ -184,8 +184,9 @@ def _summary(name: str, folder: Path) -> dict:
 def export(run: dict[str, str]) -> dict[str, str]:
     """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
     trajectory = load_trajectory(folders.referred(run).parent)
-    write_html(trajectory, trajectory.folder / PAGE)
-    return folders.reference(trajectory.folder / PAGE)
+    page = trajectory.folder / page_name(trajectory)
+    write_html(trajectory, page)
+    return folders.reference(page)
 
 
 def serve() -> None:

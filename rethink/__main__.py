@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(with_config(arguments))
         options.typed = find_typed(arguments)
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
     except RethinkError as error:
         _complain(error)
         return 2
@@ -48,8 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
         _complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read us has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return 0
+    except OSError as error:  # a disk that is full or gone, where nothing nearer to it has a sentence for that
+        _leave_stdout()
+        _complain(f"{error.filename or 'the output'} cannot be read or written: {error.strerror or error}.")
+        return 1
+
+
+def _leave_stdout() -> None:
+    """Nothing more is written there, not even what is left in Python's buffer when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(why) -> None:
@@ -186,7 +197,7 @@ def run_think(options) -> int:
     from .files import check_target
     from .images import load_image
     from .loop import Rules, check_same_run, checked_source, options_of, think_while_edit
-    from .trajectory import check_new_folder, load_trajectory, new_trajectory, record
+    from .trajectory import check_new_folder, load_trajectory, new_trajectory, record, writing
     from .trajectory_html import write_html
 
     image = load_image(options.image)
@@ -206,20 +217,21 @@ def run_think(options) -> int:
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
     how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
-    done = ()
     if options.resume:
-        trajectory = load_trajectory(folder)
-        check_same_run(trajectory, image, options.instruction, how)
-        trajectory, done = trajectory.with_options(how).going_on(options.candidates)
+        load_trajectory(folder)  # there is one
     else:
-        source = checked_source(image, options.instruction)
-        trajectory = new_trajectory(folder, source, options.instruction, how)
-    run = think_while_edit(
-        editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
-        on_step=_progress, on_edits=trajectory.save_edits, **rules,
-    )  # fmt: skip
-    for trajectory in record(trajectory, run):
-        _tell(trajectory)
+        new_trajectory(folder, checked_source(image, options.instruction), options.instruction, how)
+    with writing(folder):
+        trajectory, done = load_trajectory(folder), ()
+        if options.resume:
+            check_same_run(trajectory, image, options.instruction, how)
+            trajectory, done = trajectory.with_options(how).going_on(options.candidates)
+        run = think_while_edit(
+            editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
+            on_step=_progress, on_edits=trajectory.save_edits, **rules,
+        )  # fmt: skip
+        for trajectory in record(trajectory, run):
+            _tell(trajectory)
     try:
         trajectory.check_judged()
     except RethinkError as error:
@@ -229,8 +241,9 @@ def run_think(options) -> int:
             _complain(trajectory.message)
         if not trajectory.best_judged:
             _complain("the result was not judged: the thinker's answers hold no scores")
-        print(folder / trajectory.steps[trajectory.best].file)
-    if page:
+        if (best := folder / trajectory.steps[trajectory.best].file).is_file():
+            print(best)
+    if page and not trajectory.is_unwritten:
         write_html(trajectory, page)
         print(page)
     return 1 if trajectory.stopped == "failed" else 0

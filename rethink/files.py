@@ -1,14 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that one process holds."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import RethinkError
 
 TRIES, PAUSE = 10, 0.05  # of moving a file into its place, and seconds between them
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # on this file system
 
 
 @contextmanager
@@ -23,7 +26,8 @@ def appearing(path: Path) -> Iterator[Path]:
         yield passing
         _move(passing, path)
     except BaseException:
-        passing.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk that is gone; what was raised says more
+            passing.unlink(missing_ok=True)
         raise
 
 
@@ -59,3 +63,30 @@ def _move(passing: Path, path: Path) -> None:
             if not left:
                 raise
             time.sleep(PAUSE)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made where it is missing; the system lets go of it when the process dies.
+
+    Raises BlockingIOError where it is held already, by this process too, and OSError where it cannot be made. On a file
+    system that has no locks nothing is held.
+    """
+    with open(path, "a+b") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise BlockingIOError(error.errno, error.strerror) from error
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

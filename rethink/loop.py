@@ -19,6 +19,7 @@ from .editors.protocol import RECOMMENDED, Editor, OnStep, Settings, effective_s
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
+from .records import whole_text
 from .thinkers.critique import Thinker, critique, polish, split
 from .thinkers.protocol import OnToken, ThinkerError
 from .trajectory import Critique, Preservation, Step, Trajectory, best_of, note_of
@@ -71,6 +72,9 @@ class Next:
     prompt: str
     prompt_by: str
 
+    def __post_init__(self):
+        object.__setattr__(self, "prompt", whole_text(self.prompt))  # no editor takes half a character
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -118,7 +122,7 @@ def think_while_edit(
     Raises RethinkError for whatever the user can mend, and what the editor raises.
     """
     rules = Rules(**rules)
-    source = checked_source(source, instruction)
+    source, instruction = checked_source(source, instruction), whole_text(instruction)
     mask = as_edit_mask(mask, source)
     steps = list(done)
     if len(steps) % rules.candidates:

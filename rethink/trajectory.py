@@ -1,27 +1,35 @@
 """The record of a thinking run, in memory and in a folder.
 
 A folder holds `trajectory.json`, `source.png` and one picture a step. Every file appears whole or not at all, a step's
-picture before the line that names it, so that a run that is killed anywhere goes on at its next turn.
+picture before the line that names it, so that a run that is killed anywhere goes on at its next turn. A record may come
+from a stranger: it is checked as it is read, and names nothing but pictures in its own folder.
 """
 
-import json
+import errno
+import os
+import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from types import GenericAlias, UnionType
+from typing import Any, get_args, get_type_hints
 
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from .errors import RethinkError
-from .files import appearing, check_target
+from .files import appearing, check_target, locked
 from .images import load_image, to_pil
+from .records import json_text, read_json_file
 
 SCHEMA = 1
 FILE = "trajectory.json"
 SOURCE = "source.png"
+LOCK = ".lock"
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a picture, in a record
 STATUSES = ("ok", "repaired", "unparsed", "failed")
 NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as JSON
 
@@ -90,8 +98,9 @@ class Step:
     turn: 1…; candidate: 0… within its turn. prompt: what the editor was told, written by `prompt_by`: "user",
     "thinker" or "human" (a person who stepped in). score: what steps are ranked by, None without one.
     judge: the independent judge's critique, which the score then comes from. demands: what a checklist verified.
-    image: IMAGE [1, H, W, 3] while it is the current step, None once it is read from a folder. file: its name there, ""
-    before it is written. settings: the sampling that this edit really used, plain JSON values; None where nobody knows.
+    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is in a folder alone. file: its name
+    there, "" before it is written, and where it could not be. settings: the sampling that this edit really used, plain
+    JSON values; None where nobody knows.
     """
 
     turn: int
@@ -127,6 +136,7 @@ class Trajectory:
 
     options: how it was run (rules, settings, the names of editor and thinker, how it was asked), plain JSON values.
     stopped: why it ended ("accepted", "turns", "plateau", "human", "failed"), "" while it runs or when it was killed.
+        A run that cannot be written any more has failed; what it has made is in memory.
     message: the sentence that goes with it. chosen: the index of the step that a person took, None when nobody did.
     """
 
@@ -152,7 +162,7 @@ class Trajectory:
 
     def check_judged(self) -> None:
         """Raise RethinkError where the thinker failed before any edit had a score: there is nothing to call a result."""
-        if self.stopped != "failed" or any(step.score is not None for step in self.steps):
+        if self.stopped != "failed" or self.is_unwritten or any(step.score is not None for step in self.steps):
             return
         kept = f" No edit was judged; what was made is kept in {self.folder}." if any(self.folder.glob("turn-*.png")) else ""
         raise RethinkError(self.message + kept)
@@ -163,29 +173,67 @@ class Trajectory:
         return load_image(self.folder / SOURCE)
 
     def image(self, step: Step) -> Tensor:
-        """IMAGE [1, H, W, 3] of one step."""
-        return load_image(self.folder / step.file)
+        """IMAGE [1, H, W, 3] of one step. Raises RethinkError when its file is gone."""
+        return load_image(self.folder / step.file) if step.image is None else step.image
+
+    def has_image(self, step: Step) -> bool:
+        """Whether the image of a step is still to be had."""
+        return step.image is not None or is_own_image(self.folder, step.file)
+
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether there is a step that could not be written: it is in memory alone."""
+        return any(step.file == "" for step in self.steps)
+
+    @property
+    def candidates(self) -> int:
+        """Steps a turn."""
+        return self.options.get("rules", {}).get("candidates", 1)
 
     def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         """Write the edits of a turn before they are judged: whatever becomes of the thinker, they are kept.
 
-        images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the files' names.
+        images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the files' names; none
+        where they cannot be written, which `with_step` then finds too.
         """
         names = tuple(f"turn-{turn:04d}-{candidate:02d}.png" for candidate in range(len(images)))
-        for name, image, note in zip(names, images.split(1), notes, strict=True):
-            _save_image(image, self.folder / name, note)
+        try:
+            with _writable(self.folder):
+                for name, image, note in zip(names, images.split(1), notes, strict=True):
+                    _save_image(image, self.folder / name, note)
+        except WriteError:
+            return ()
         return names
 
     def with_step(self, step: Step) -> "Trajectory":
-        """Write a step, its picture first where that is not there yet; what comes back holds it without its pixels."""
-        name = step.file or f"turn-{step.turn:04d}-{step.candidate:02d}.png"
-        if not step.file:
-            _save_image(step.image, self.folder / name, note_of(step.prompt, step.seed, step.settings))
-        return self._written(steps=(*self.steps, replace(step, image=None, file=name)))
+        """Write a step, its picture first where that is not there yet. What comes back holds the pixels of the best step
+        alone, so that a run has its result whatever becomes of the disk.
+
+        When it cannot be written, that ends the run: the step is in what comes back, with its pixels, and the reason.
+        """
+        name = _name_of(step)
+        unwritten = replace(self, steps=(*self.steps, replace(step, file="")))
+        if self.stopped:
+            return unwritten
+        steps = (*self.steps, replace(step, file=name))
+        best = best_of(steps)
+        lean = (s if s.image is None or index == best else replace(s, image=None) for index, s in enumerate(steps))
+        try:
+            if not step.file:
+                with _writable(self.folder):
+                    _save_image(step.image, self.folder / name, note_of(step.prompt, step.seed, step.settings))
+            return self._written(steps=tuple(lean))
+        except WriteError as error:
+            return replace(unwritten, stopped="failed", message=str(error))
 
     def stopped_by(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
-        """Write why the run ended, and which step a person took."""
-        return self._written(stopped=reason, message=message, chosen=chosen)
+        """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
+        if self.is_unwritten:  # it has ended, and no record names a picture that is not there
+            return replace(self, chosen=chosen)
+        try:
+            return self._written(stopped=reason, message=message, chosen=chosen)
+        except WriteError as error:
+            return replace(self, stopped="failed", message=str(error), chosen=chosen)
 
     def going_on(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
         """Write that the run goes on after its last whole turn; also those turns, the last with its images.
@@ -196,14 +244,24 @@ class Trajectory:
         while steps and any(v.status == "failed" for s in steps[-candidates:] for v in (s.critique, s.judge) if v):
             steps = steps[:-candidates]
         seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
+        best = best_of(steps) if steps else None
+        steps = tuple(replace(s, image=self.image(s)) if index == best else s for index, s in enumerate(steps))
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
     def copied(self, folder: Path) -> "Trajectory":
-        """The same run in another folder, which must not be there yet."""
-        folder.mkdir(parents=True)
-        for name in (SOURCE, *(step.file for step in self.steps)):
-            shutil.copyfile(self.folder / name, folder / name)
-        return self._written(folder=folder)
+        """The same run in another folder, which must not be there yet. Raises RethinkError when it cannot be written, or
+        when a picture of this one is gone."""
+        steps = tuple(replace(step, file=_name_of(step)) for step in self.steps)
+        with _writable(folder):
+            folder.mkdir(parents=True)
+            for name, image in ((SOURCE, None), *((step.file, step.image) for step in steps)):
+                if is_own_image(self.folder, name):
+                    shutil.copyfile(self.folder / name, folder / name)
+                elif image is not None:
+                    _save_image(image, folder / name)
+                else:
+                    raise RethinkError(f"trajectory: the picture {self.folder / name} is gone; the run cannot be copied.")
+        return self._written(folder=folder, steps=steps)
 
     def with_options(self, options: dict[str, Any]) -> "Trajectory":
         """Write how the run is run from here on."""
@@ -227,11 +285,26 @@ class Trajectory:
 
     def _written(self, **changes) -> "Trajectory":
         after = replace(self, **changes)
-        text = json.dumps(after.record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text = text.replace('{"turn"', '\n{"turn"')  # a line a step, for people and for diff
-        with appearing(after.folder / FILE) as part:
+        text = json_text(after.record, (",", ":")).replace('{"turn"', '\n{"turn"')  # a line a step, for people and for diff
+        with _writable(after.folder), appearing(after.folder / FILE) as part:
             part.write_text(text + "\n", encoding="utf-8")
         return after
+
+
+class WriteError(RethinkError):
+    """A run cannot be written. What it had written before is whole, and it can be gone on with."""
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Within it, that nothing can be written to a run's folder is a WriteError."""
+    try:
+        yield
+    except OSError as error:
+        why = "it is gone" if error.errno == errno.ENOENT else error.strerror or str(error)
+        raise WriteError(
+            f"trajectory: {folder} cannot be written ({why}); make room and resume the run, or choose another folder."
+        ) from error
 
 
 def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, options: dict[str, Any]) -> Trajectory:
@@ -241,18 +314,39 @@ def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, opt
     """
     folder = Path(folder)
     check_new_folder(folder)
-    try:
+    with _writable(folder):
         _save_image(source, folder / SOURCE)
-        return Trajectory(folder, instruction, options)._written()
-    except OSError as error:
-        raise RethinkError(f"trajectory: {folder} cannot be written: {error}") from error
+    return Trajectory(folder, instruction, options)._written()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """The right to go on with the run in a folder, for one at a time; a process that dies lets go of it.
+
+    Raises RethinkError when another holds it, in this process too, or when the folder cannot be written.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / LOCK))
+        except BlockingIOError as error:
+            raise RunningError(
+                f"trajectory: the run in {folder} is going on already, here or in another process; wait until it ends, or "
+                "choose another folder."
+            ) from error
+        except OSError as error:
+            raise WriteError(f"trajectory: {folder} cannot be written ({error.strerror}).") from error
+        yield
+
+
+class RunningError(RethinkError):
+    """Somebody else goes on with this very run right now."""
 
 
 def check_new_folder(folder: Path) -> None:
     """See that a run can begin in a folder, which is made. Raises RethinkError where it holds something or is none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if any(file.name != LOCK for file in folder.iterdir()):
             raise RethinkError(f"trajectory: {folder} is not empty; choose another folder, or resume the run in it.")
     except FileExistsError as error:
         raise RethinkError(f"trajectory: {folder} is a file; choose a folder.") from error
@@ -268,10 +362,10 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        record = read_json_file(folder / FILE)
     except (OSError, ValueError) as error:
         raise RethinkError(f"trajectory: {folder / FILE} cannot be read: {error}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
+    if not isinstance(record, dict) or type(record.get("schema")) is not int:
         raise RethinkError(f"trajectory: {folder / FILE} is not the record of a thinking run.")
     if record["schema"] > SCHEMA:
         raise RethinkError(
@@ -280,21 +374,32 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
     try:
         steps = tuple(_step_of(step) for step in record["steps"])
         keys = ("instruction", "options", "stopped", "message", "chosen")
-        trajectory = Trajectory(folder, steps=steps, **{key: record[key] for key in keys})
+        trajectory = _built(Trajectory, {"folder": folder, "steps": steps, **{key: record[key] for key in keys}})
+        _check_rules(trajectory.options)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RethinkError(f"trajectory: {folder / FILE} is damaged ({error!r}).") from error
+        raise RethinkError(f"trajectory: {folder / FILE} is damaged ({repr(error):.200}).") from error
     for name in (SOURCE, *(step.file for step in steps)):
-        if Path(name).name != name or not (folder / name).is_file():  # a record names nothing outside its folder
-            raise RethinkError(f"trajectory: {folder / name} is missing; copy the whole folder.")
+        if not is_own_image(folder, name):
+            raise RethinkError(
+                f"trajectory: {folder} names a picture {name!r:.80}, which is missing or no PNG file of its own; copy the "
+                "whole folder."
+            )
     if trajectory.chosen is not None and trajectory.chosen not in range(len(steps)):
         raise RethinkError(f"trajectory: {folder / FILE} is damaged (no step {trajectory.chosen}).")
     return trajectory
 
 
+def is_own_image(folder: Path, name: str) -> bool:
+    """Whether a name in a record is that of a picture in its folder: a file, and no link to one elsewhere."""
+    file = folder / name if IMAGE_NAME.fullmatch(name) else None
+    return file is not None and file.is_file() and os.path.realpath(file.parent) == os.path.dirname(os.path.realpath(file))
+
+
 def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[Trajectory]:
     """Write every step of `run` (`loop.think_while_edit`) as it is made, and at the end why it stopped.
 
-    Yields the Trajectory after each, the last one with its end.
+    Yields the Trajectory after each, the last one with its end: also where it cannot be written any more, after the turn
+    that was made last.
     """
     while True:
         try:
@@ -304,6 +409,8 @@ def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[
             return
         trajectory = trajectory.with_step(step)
         yield trajectory
+        if trajectory.stopped and step.candidate + 1 >= trajectory.candidates:
+            return
 
 
 def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str, Any]:
@@ -323,19 +430,45 @@ def _step_of(record: dict[str, Any]) -> Step:
     nested = {
         "critique": _critique_of(record["critique"]),
         "judge": None if judge is None else _critique_of(judge),
-        "preservation": Preservation(**record["preservation"]),
+        "preservation": _built(Preservation, record["preservation"]),
     }
-    return Step(**(record | nested))
+    return _built(Step, record | nested)
 
 
 def _critique_of(record: dict[str, Any]) -> Critique:
-    return Critique(**(record | {"checklist": tuple(Demand(**demand) for demand in record["checklist"])}))
+    return _built(Critique, record | {"checklist": tuple(_built(Demand, demand) for demand in record["checklist"])})
+
+
+def _built(kind: type, values: dict[str, Any]) -> Any:
+    """A dataclass of values; TypeError where one is not of its field's type."""
+    hints = get_type_hints(kind)
+    for name in hints.keys() & values.keys():
+        hint, value = hints[name], values[name]
+        kinds = [each.__origin__ if isinstance(each, GenericAlias) else each for each in _alternatives(hint)]
+        wrong = isinstance(value, bool) and bool not in kinds  # which Python takes for numbers
+        if wrong or not isinstance(value, (*kinds, *([int] if float in kinds else []))):
+            raise TypeError(f"{name} is {type(value).__name__}")
+    return kind(**values)
+
+
+def _alternatives(hint: Any) -> tuple:
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+
+
+def _check_rules(options: dict[str, Any]) -> None:
+    rules = options.get("rules", {})
+    if not isinstance(rules, dict) or type(rules.get("candidates", 1)) is not int or rules.get("candidates", 1) < 1:
+        raise TypeError("rules are none")
+
+
+def _name_of(step: Step) -> str:
+    return step.file or f"turn-{step.turn:04d}-{step.candidate:02d}.png"
 
 
 def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -> None:
     info = PngInfo()
     if note is not None:
-        info.add_text(NOTE, json.dumps(note))
+        info.add_text(NOTE, json_text(note))
     # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
     with appearing(path) as part:
         to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

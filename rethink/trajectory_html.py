@@ -1,30 +1,37 @@
-"""A run as one HTML file: the viewer of `web/viewer`, its style and every picture inside; it opens anywhere, offline."""
+"""A run as one HTML file: the viewer of `web/viewer`, its style and every picture inside; it opens anywhere, offline.
+
+What a run says may come from a stranger: it stands in the page as data, and the page lets nothing run but our own script.
+"""
 
 import base64
+import hashlib
 import html
-import json
 import re
 from os import PathLike
 from pathlib import Path
 
 from .errors import RethinkError
 from .files import appearing
-from .trajectory import SOURCE, Trajectory
+from .names import make_portable
+from .records import json_text, whole_text
+from .trajectory import SOURCE, Trajectory, is_own_image
 
 _HERE = Path(__file__).resolve().parent
 VIEWER = next((f for f in (_HERE / "viewer", _HERE.parent / "web" / "viewer") if f.is_dir()), _HERE)  # in a wheel, else here
 ENTRY = "page.mjs"
+LONGEST_NAME = 100  # bytes of a page's name before its ending
+PNG = b"\x89PNG\r\n\x1a\n"
 
 _IMPORT = re.compile(r'^import [^;]*? from "\./([\w.]+)";\n', re.MULTILINE)
 
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
-<style>
-{style}</style>
+<style>{style}</style>
 <body class="rt-page">
 <noscript>This page needs JavaScript to show its pictures.</noscript>
 <script type="application/json" id="trajectory">{record}</script>
@@ -38,17 +45,45 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     Raises RethinkError when a picture cannot be read or the file not be written.
     """
     path = Path(path)
-    record = _in_script(trajectory.record)
-    head = _PAGE.format(title=html.escape(trajectory.instruction), style=_read("viewer.css"), record=record)
+    style, script = f"\n{_read('viewer.css')}", f"\n{_joined(ENTRY)}"
+    head = _PAGE.format(
+        policy=_policy(style, script),
+        title=html.escape(whole_text(trajectory.instruction)),
+        style=style,
+        record=_in_script(trajectory.record),
+    )
     try:
-        with appearing(path) as part, part.open("w", encoding="utf-8") as file:
+        with appearing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(head)
             for name in (SOURCE, *(step.file for step in trajectory.steps)):  # one by one: a run may be larger than memory
-                data = base64.b64encode((trajectory.folder / name).read_bytes()).decode()
+                data = base64.b64encode(_image_bytes(trajectory.folder, name)).decode()
                 file.write(f'<script type="text/plain" id="{name}">data:image/png;base64,{data}</script>\n')
-            file.write(f'<script type="module">\n{_joined(ENTRY)}</script>\n')
+            file.write(f'<script type="module">{script}</script>\n')
     except OSError as error:
         raise RethinkError(f"html: {path} cannot be written: {error}") from error
+
+
+def page_name(trajectory: Trajectory) -> str:
+    """What the page of a run is called: by the run's folder and its instruction, as every system can have it."""
+    folder = make_portable(trajectory.folder.resolve().name.strip("_"), "trajectory", LONGEST_NAME)
+    return f"{make_portable(f'{folder} {trajectory.instruction}', folder, LONGEST_NAME)}.html"
+
+
+def _policy(style: str, script: str) -> str:
+    """What the page may do: run this very script, use this very style, show the pictures within. Nothing else."""
+    digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
+    allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
+    return "; ".join(["default-src 'none'", *allowed, "img-src data:", "base-uri 'none'", "form-action 'none'"])
+
+
+def _image_bytes(folder: Path, name: str) -> bytes:
+    """A picture of the run, which is a file of its folder: what a link leads to, and what is no PNG, goes into no page."""
+    if not is_own_image(folder, name):
+        raise RethinkError(f"html: the picture {folder / name} is missing, or no file of its own; copy the whole folder.")
+    data = (folder / name).read_bytes()
+    if not data.startswith(PNG):
+        raise RethinkError(f"html: {folder / name} is no PNG picture; copy the whole folder anew.")
+    return data
 
 
 def _joined(name: str, seen: set[str] | None = None) -> str:
@@ -71,4 +106,4 @@ def _read(name: str) -> str:
 
 def _in_script(record) -> str:
     """JSON that no text within can end the script element around it."""
-    return json.dumps(record, ensure_ascii=False).replace("<", "\\u003c")
+    return json_text(record).replace("<", "\\u003c")

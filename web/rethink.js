@@ -63,8 +63,7 @@ class Run {
   /** Download the run as one HTML file. */
   export = async () => {
     const page = await ask("/rethink/export", { run: this.reference });
-    if (page)
-      element("a", { href: viewAddress(page), download: `${this.record.instruction.slice(0, 60)}.html` }).click();
+    if (page) element("a", { href: viewAddress(page), download: page.filename }).click();
   };
 }
 

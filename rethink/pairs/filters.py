@@ -12,6 +12,7 @@ from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
+from ..records import harmless
 from .ledger import Last
 from .measures import CHANGED, NearDuplicates, apart, measure
 from .pictures import read_mask
@@ -243,8 +244,11 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
 
 
 def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
-    """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first."""
-    return Counter(re.sub(r" \(.*\)", "", reason).strip() for reason in reasons).most_common()
+    """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first.
+
+    Names of a stranger's files in them are no markup, wherever they are shown.
+    """
+    return Counter(harmless(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:

@@ -7,9 +7,10 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .. import files
 from ..errors import RethinkError
 from .text_files import parse_record
 
@@ -216,21 +217,12 @@ def locked(path: Path, what: Path) -> Iterator[None]:
 
     Raises RethinkError saying that `what` is in use, or cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b")
-    except OSError as error:
-        raise RethinkError(f"pairs: cannot write to {what}: {error.strerror}.") from error
-    with file:
+    with ExitStack() as held:
         try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(files.locked(path))
+        except BlockingIOError as error:
             raise RethinkError(f"pairs: another run is writing to {what}; wait for it, or choose another.") from error
+        except OSError as error:
+            raise RethinkError(f"pairs: cannot write to {what}: {error.strerror}.") from error
         yield

@@ -135,7 +135,7 @@ def test_a_run_gives_the_best_edit_and_its_record(think, make_thinker, results, 
     assert done.images.shape == (3, 16, 16, 3) and torch.equal(done.image, done.images[1:2]) and done.prompt == "b"
     folder = results.output / "rethink" / "thinking_00001_"
     assert done.trajectory.folder == folder and done.trajectory.stopped == "turns"
-    assert {file.name for file in folder.iterdir()} == {
+    assert {file.name for file in folder.iterdir()} - {".lock"} == {
         "trajectory.json", "source.png", "turn-0001-00.png", "turn-0002-00.png", "turn-0003-00.png",
     }  # fmt: skip
     run = {"rethink_run": ["output/rethink/thinking_00001_"]}
@@ -613,7 +613,7 @@ def test_two_hundred_turns_keep_no_pictures_and_send_none(think, make_thinker, l
     done = think(make_thinker(chat=Counting()), loop, source=source, turns=200)
     assert len(done.trajectory.steps) == 200 and max(map(len, done.outputs)) < 200 * 8
     of_the_graph = 180 if loop else 0  # ComfyUI keeps what the nodes in between make
-    assert held[200] == held[20] + of_the_graph
+    assert abs(held[200] - held[20] - of_the_graph) <= 1  # the best one is held, which may be the last one or not
     assert max(len(json.dumps(data)) for _, data in server.sent) < 2000
 
 
@@ -802,16 +802,120 @@ def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, p
     for wrong in ("output/../../etc", "nowhere", ""):
         with pytest.raises(RethinkError, match="run: there is no"):
             classes["RethinkLoadTrajectory"].execute(wrong)
-    page = results.output / "keep" / "this_00001_" / "trajectory.html"
+    page = results.output / "keep" / "this_00001_" / "this_00001 make it red.html"
     assert "data:image/png;base64," in page.read_text(encoding="utf-8")
     record = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
     exported = part("nodes.trajectory").export(record)
-    assert exported["filename"] == "trajectory.html" and (results.output / exported["subfolder"] / page.name).is_file()
+    assert exported["filename"] == "thinking_00001 make it red.html", "downloads of several runs lie beside each other"
+    assert (results.output / exported["subfolder"] / exported["filename"]).is_file()
     with pytest.raises(RethinkError):
         part("nodes.trajectory").export({"filename": "passwd", "subfolder": "../../etc", "type": "output"})
     shutil.rmtree(results.output / "keep")
     with pytest.raises(RethinkError, match="leads out"):
         classes["RethinkSaveTrajectory"].execute(done.trajectory, "../keep")
+
+
+# One at a time, on a disk that may fail
+
+
+@BOTH
+def test_a_run_that_goes_on_elsewhere_is_not_gone_on_with(think, make_thinker, part, results, RethinkError, loop):
+    chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
+    with pytest.raises(model_management.InterruptProcessingException):
+        think(make_thinker(chat=chat), loop)
+    folder = results.output / "rethink" / "thinking_00001_"
+    before = (folder / "trajectory.json").read_bytes()
+    with part("rethink.trajectory").writing(folder):
+        with pytest.raises(RethinkError, match="thinking_00001_ is going on already, here or in another process"):
+            think(make_thinker(said(9, 9)), loop)
+        assert (folder / "trajectory.json").read_bytes() == before
+        other = think(make_thinker(said(9, 9)), loop, instruction="make it blue")
+        assert other.trajectory.folder.name == "thinking_00002_", "another run is none of its business"
+    assert think(make_thinker(said(9, 9)), loop).trajectory.folder == folder
+
+
+@BOTH
+def test_a_running_loop_holds_its_run(think, make_thinker, part, results, RethinkError, loop):
+    seen = []
+
+    class Tries(Looks):
+        def chat_all(self, requests, **options):
+            try:
+                with part("rethink.trajectory").writing(results.output / "rethink" / "thinking_00001_"):
+                    seen.append("got it")
+            except RethinkError as error:
+                seen.append(str(error))
+            return super().chat_all(requests, **options)
+
+    think(make_thinker(chat=Tries()), loop, turns=3)
+    assert len(seen) == 3 and all("is going on already" in line for line in seen)
+    with part("rethink.trajectory").writing(results.output / "rethink" / "thinking_00001_"):
+        pass
+
+
+@BOTH
+@pytest.mark.parametrize("trouble", ["full", "gone"])
+def test_a_disk_that_fails_costs_no_picture(think, make_thinker, part, results, monkeypatch, loop, trouble):
+    trajectory, real = part("rethink.trajectory"), part("rethink.trajectory").appearing
+
+    def appearing(path):
+        if path.name == "turn-0003-00.png":
+            if trouble == "full":
+                raise OSError(28, "No space left on device")
+            shutil.rmtree(path.parent)
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trajectory, "appearing", appearing)
+        done = think(make_thinker(said(2, 2, "b"), said(6, 6, "c"), said(4, 4, "d")), loop, turns=5)
+    assert done.trajectory.stopped == "failed" and "cannot be written" in done.trajectory.message
+    assert done.prompt == "b" and torch.equal(done.image, done.trajectory.image(done.trajectory.steps[1]))
+    assert len(done.images) == (3 if trouble == "full" else 2), "those that are still to be had"
+    assert told("ended")[-1]["stopped"] == "failed" and told("ended")[-1]["best"] == 1 and len(told("step")) == 3
+    if trouble == "full":
+        again = think(make_thinker(said(9, 9)), loop, turns=5)
+        assert again.trajectory.folder == done.trajectory.folder and len(again.trajectory.steps) == 3
+
+
+@BOTH
+def test_half_a_character_ends_no_run(think, make_thinker, results, part, loop):
+    chat = make_thinker(said(2, 2, "b"), said(9, 9))
+    done = think(chat, loop, instruction="make \ud83d it red")
+    assert done.trajectory.stopped == "accepted" and done.trajectory.steps[0].prompt == "make � it red"
+    assert len(part("rethink.trajectory").load_trajectory(done.trajectory.folder).steps) == 2
+
+
+@BOTH
+@pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, '{"schema": 1, "options": {"rules": 5}}', '{"schema": 1e400}', "\0"])
+def test_a_strangers_record_among_the_runs_is_left_alone(think, make_thinker, results, loop, text):
+    (results.output / "rethink" / "thinking_00001_").mkdir(parents=True)
+    (results.output / "rethink" / "thinking_00001_" / "trajectory.json").write_text(text)
+    assert think(make_thinker(said(9, 9)), loop).trajectory.folder.name == "thinking_00002_"
+
+
+def test_an_export_reaches_no_folder_but_those_of_runs(think, make_thinker, part, results, RethinkError, tmp_path):
+    done = think(make_thinker(said(9, 9)))
+    export = part("nodes.trajectory").export
+    reference = {"filename": "trajectory.json", "subfolder": "rethink/thinking_00001_", "type": "output"}
+    shutil.copytree(done.trajectory.folder, tmp_path / "above", dirs_exist_ok=True)
+    for file in done.trajectory.folder.iterdir():
+        shutil.copy(file, results.output.parent / file.name)  # a run one folder above
+    for wrong in ({"subfolder": ""}, {"filename": ".", "subfolder": ""}, {"subfolder": ".."}, {"subfolder": "../above"}):
+        with pytest.raises(RethinkError, match="^trajectory: "):
+            export(reference | wrong)
+    assert not list(results.output.parent.glob("*.html")) and not list((tmp_path / "above").glob("*.html"))
+    (tmp_path / "secret").write_text("a key")
+    (done.trajectory.folder / "source.png").unlink()
+    (done.trajectory.folder / "source.png").symlink_to(tmp_path / "secret")
+    with pytest.raises(RethinkError, match="source.png.*no PNG file of its own"):
+        export(reference)
+
+
+def test_what_a_node_says_is_no_markup(part, monkeypatch):
+    host = part("nodes.host")
+    monkeypatch.setattr(host, "get_executing_context", lambda: SimpleNamespace(node_id="1"))
+    host.say("2 × <img src=x onerror=alert(1)>.png: [[click|https://evil.test]]")
+    assert server.texts == ["2 × ‹img src=x onerror=alert(1)›.png: [ [click|https://evil.test]]"]
 
 
 def test_the_runs_to_choose_from_are_told_apart_and_the_newest_comes_first(think, make_thinker, classes, results, part):

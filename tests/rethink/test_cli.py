@@ -1,11 +1,13 @@
 """The command line, run as its user runs it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from PIL import Image
 from rethink.__main__ import main
 from rethink.images import load_image, save_image
 from rethink.tiny import EDITOR_FOLDER, render, sample_task
-from rethink.trajectory import load_trajectory
+from rethink.trajectory import load_trajectory, writing
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
@@ -162,6 +164,81 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, phot
         "--model", "m", "--key-variable", "sk-planted-0123", "-o", photo.with_name("run"),
     )  # fmt: skip
     assert ran.returncode == 2 and "key_variable: give the NAME" in ran.stderr and "planted" not in ran.stderr
+
+
+# A disk that fails, and two at one run
+
+
+@pytest.fixture
+def how(editor, thinker, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 1, "--max-tokens", 8]
+    return [str(each) for each in how]
+
+
+@pytest.fixture
+def run_here(capfd):
+    """Runs a command in this process: (exit code, its lines, the lines that say what is wrong)."""
+
+    def run_here(*arguments):
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out.splitlines(), [line for line in err.splitlines() if line.startswith("rethink: ")]
+
+    return run_here
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(how, photo, run_here):
+    code, _, (sentence,) = run_here(*how, "--turns", 1, "-o", photo / "run")
+    assert code == 2 and "cannot be written" in sentence and "Not a directory" in sentence
+
+
+def test_a_folder_that_is_taken_away_ends_the_run_in_one_sentence(how, photo, run_here, monkeypatch):
+    folder = photo.with_name("my photo-thinking")
+    monkeypatch.setattr(main.__module__ + "._tell", lambda trajectory: shutil.rmtree(folder, ignore_errors=True))
+    code, lines, (sentence, *_) = run_here(*how, "--turns", 9)
+    assert code == 1 and not lines and "cannot be written (it is gone)" in sentence
+
+
+def test_a_run_is_gone_on_with_by_one_at_a_time(how, photo, run_here):
+    folder = photo.with_name("my photo-thinking")
+    assert run_here(*how, "--turns", 1)[0] == 0
+    before = (folder / "trajectory.json").read_bytes()
+    with writing(folder):
+        code, _, (sentence,) = run_here(*how, "--turns", 2, "--resume")
+        assert code == 2 and f"the run in {folder} is going on already" in sentence
+    assert (folder / "trajectory.json").read_bytes() == before
+    assert run_here(*how, "--turns", 2, "--resume")[0] == 0 and len(load_trajectory(folder).steps) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_costs_no_turn(how, photo):
+    command = [sys.executable, "-m", "rethink", *how, "--turns", "1"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, cwd=PACK_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "No space left" in ran.stderr.splitlines()[-1]
+    assert len(load_trajectory(photo.with_name("my photo-thinking")).steps) == 1
+
+
+# In a process of its own: no file that it writes grows beyond so many bytes, as on a disk that is full.
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from rethink.__main__ import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
+    pytest.importorskip("resource")
+    how[2] = "make it red " * 200  # so that the record outgrows 12 kB, which a picture of 50 × 70 pixels does not, in four turns
+    command = [sys.executable, "-c", FULL, "12000", *how, "--turns", "99"]
+    ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr
+    kept = load_trajectory(photo.with_name("my photo-thinking"))
+    assert kept.stopped == "" and kept.steps and not list(kept.folder.glob(".*.part"))
+    assert ran.stdout.splitlines()[-1] == str(kept.folder / kept.steps[kept.best].file)
 
 
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")

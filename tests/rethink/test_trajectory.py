@@ -1,17 +1,25 @@
 """The record: what is written is read back, a kill leaves it whole, and damage is told in one sentence."""
 
+import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 
+from rethink import trajectory
 from rethink.errors import RethinkError
 from rethink.images import load_image
-from rethink.trajectory import Critique, Demand, Preservation, Step, load_trajectory, new_trajectory
-from tests.thinking import SOURCE
+from rethink.loop import Rules, options_of, think_while_edit
+from rethink.editors.protocol import RECOMMENDED
+from rethink.trajectory import (
+    Critique, Demand, Preservation, Step, load_trajectory, new_trajectory, record, writing,
+)  # fmt: skip
+from tests.thinking import SOURCE, Looks, Painter, said, thinker
+from rethink.thinkers.critique import Thinker
 
 SEEN = Critique(
     "repaired", 3.5, 9, "Still red. “Ünïcode” 🔵", "make it blue", (Demand("blue", False), Demand("sky")), "Why."
@@ -138,8 +146,8 @@ def test_a_record_that_is_being_read_on_windows_is_written_when_that_is_over(run
     run = run.with_step(step())
     assert load_trajectory(run.folder).record == run.record
     readers += [True] * 1000
-    with pytest.raises(PermissionError):
-        run.with_step(step(2))
+    ended = run.with_step(step(2))
+    assert ended.stopped == "failed" and "cannot be written (in use)" in ended.message
     readers.clear()
     assert load_trajectory(run.folder).record == run.record and not list(run.folder.glob(".*"))
 
@@ -182,6 +190,23 @@ def spoil(run, change):
         (lambda r: r.update(chosen=5), "no step 5"),
         (lambda r: r["steps"][0].update(file="../../../etc/passwd"), "is missing"),
         (lambda r: r["steps"][0].update(file="gone.png"), "is missing"),
+        (lambda r: r["steps"][0].update(file="<script>alert(1)</script>.png"), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file='x" onfocus="alert(1)" autofocus tabindex="0.png'), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file="trajectory.json"), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file="turn\0.png"), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file="\ud83d.png"), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file=["turn-0001-00.png"]), "file is list"),
+        (lambda r: r["steps"][0].update(turn="1"), "turn is str"),
+        (lambda r: r["steps"][0].update(score=True), "score is bool"),
+        (lambda r: r["steps"][0].update(prompt={"a": 1}), "prompt is dict"),
+        (lambda r: r["steps"][0]["critique"]["checklist"][0].update(text=5), "text is int"),
+        (lambda r: r["steps"][0]["preservation"].update(changed="all"), "changed is str"),
+        (lambda r: r.update(instruction=None), "instruction is NoneType"),
+        (lambda r: r.update(options=[]), "options is list"),
+        (lambda r: r["options"].update(rules=5), "rules are none"),
+        (lambda r: r["options"].update(rules={"candidates": 0}), "rules are none"),
+        (lambda r: r.update(chosen="0"), "chosen is str"),
+        (lambda r: r.update(schema=True), "not the record"),
     ],
 )
 def test_damage_is_told_in_one_sentence(run, change, sentence):
@@ -191,10 +216,153 @@ def test_damage_is_told_in_one_sentence(run, change, sentence):
         load_trajectory(run.folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\0"])
+DEEP = '{"schema":1,"options":' + "[" * 1000 + "]" * 1000 + "}"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\0", DEEP, '{"schema": 1e400}', "[" * 100_000])
 def test_what_is_no_record_is_refused(run, text):
     (run.folder / "trajectory.json").write_text(text)
     with pytest.raises(RethinkError, match="trajectory: "):
         load_trajectory(run.folder)
     with pytest.raises(RethinkError, match="cannot be read"):
         load_trajectory(run.folder / "nowhere")
+
+
+@pytest.fixture
+def secret(tmp_path):
+    (tmp_path / "secret").write_text("a key")
+    return tmp_path / "secret"
+
+
+@pytest.mark.parametrize("name", ["source.png", "turn-0001-00.png"])
+def test_a_link_out_of_the_folder_is_no_picture_of_the_run(run, secret, tmp_path, name):
+    run = run.with_step(step(score=1.0)).with_step(step(2, score=9.0))
+    (run.folder / name).unlink()
+    (run.folder / name).symlink_to(secret)
+    with pytest.raises(RethinkError, match=f"{name}.*is missing or no PNG file of its own"):
+        load_trajectory(run.folder)
+    with pytest.raises(RethinkError, match="is gone"):
+        run.copied(tmp_path / "copy")
+    assert not any(file.is_file() and file.read_bytes() == b"a key" for file in tmp_path.rglob("copy/*"))
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(run):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes here")
+    for name in ("source.png", "trajectory.json"):
+        (run.folder / name).unlink()
+        os.mkfifo(run.folder / name)
+        with pytest.raises(RethinkError, match="trajectory: "):
+            load_trajectory(run.folder)
+
+
+def test_half_a_character_is_written_and_read_back(tmp_path):
+    run = new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {})
+    run = run.with_step(step(prompt="\udc00", critique=replace(SEEN, next_prompt="\ud83d")))
+    assert load_trajectory(run.folder).record == run.record
+    (tmp_path / "run" / "trajectory.json").read_text(encoding="utf-8")
+
+
+def test_an_instruction_with_half_a_character_is_carried_out(tmp_path):
+    painter = Painter()
+    run = think_while_edit(painter, thinker(said(9, 9)), SOURCE, "make \ud83d it red")
+    (last,) = list(record(new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {}), run))[-1:]
+    assert last.stopped == "accepted" and painter.calls[0].prompts == ["make � it red"]
+
+
+# A disk that fails
+
+
+def dying(tmp_path, candidates=1, turns=4):
+    """(the trajectory, its run) of a loop that goes on for `turns` turns."""
+    critic = Thinker(Looks())
+    rules = {"turns": turns, "candidates": candidates, "seed": 3}
+    options = options_of(Rules(**rules), RECOMMENDED, "painter", critic)
+    begun = new_trajectory(tmp_path / "run", SOURCE, "make it red", options)
+    return begun, think_while_edit(Painter(), critic, SOURCE, "make it red", **rules)
+
+
+def fail(monkeypatch, number, after):
+    """Every file from the one number `after` on cannot be written."""
+    left = [None] * after
+    real = trajectory.appearing
+
+    def appearing(path):
+        if not left:
+            raise OSError(number, os.strerror(number))
+        left.pop()
+        return real(path)
+
+    monkeypatch.setattr(trajectory, "appearing", appearing)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])  # pictures and records, in turn
+def test_a_disk_that_fails_ends_the_run_with_all_that_was_made(tmp_path, monkeypatch, number, after):
+    begun, run = dying(tmp_path, candidates=2)
+    with monkeypatch.context() as patch:
+        fail(patch, number, after)
+        *_, last = record(begun, run)
+    assert last.stopped == "failed" and last.message.startswith(f"trajectory: {last.folder} cannot be written (")
+    assert os.strerror(number) in last.message and len(last.message.splitlines()) == 1
+    assert len(last.steps) == 2 * (1 + after // 4), "the turn that was made last is whole"
+    assert all(last.has_image(step) for step in last.steps) and last.image(last.steps[last.best]).shape == SOURCE.shape
+    kept = load_trajectory(last.folder)
+    assert len(kept.steps) == after // 2 and kept.stopped == "" and not list(last.folder.glob(".*.part"))
+    whole, done = kept.going_on(2)
+    assert len(done) == len(kept.steps) // 2 * 2, "and can be gone on with"
+
+
+def test_a_run_whose_end_cannot_be_written_says_so(tmp_path, monkeypatch):
+    begun, run = dying(tmp_path, turns=1)
+    fail(monkeypatch, errno.ENOSPC, 2)
+    *_, last = record(begun, run)
+    assert last.stopped == "failed" and "cannot be written" in last.message and last.best == 0
+
+
+@pytest.mark.parametrize("by", ["nothing", "a file"])
+def test_a_folder_that_is_gone_leaves_the_best_picture(tmp_path, by):
+    begun, run = dying(tmp_path, turns=6)
+    best = None
+    for number, now in enumerate(record(begun, run)):
+        best = now.image(now.steps[now.best])
+        if number == 2:
+            shutil.rmtree(now.folder)
+            if by == "a file":
+                now.folder.write_text("")
+    assert now.stopped == "failed" and "cannot be written" in now.message and len(now.steps) == 4
+    assert torch.equal(now.image(now.steps[now.best]), best)
+    assert [now.has_image(step) for step in now.steps].count(True) >= 1
+
+
+def test_a_run_that_could_not_be_written_can_be_kept_elsewhere(tmp_path, monkeypatch):
+    begun, run = dying(tmp_path)
+    with monkeypatch.context() as patch:
+        fail(patch, errno.ENOSPC, 2)
+        *_, last = record(begun, run)
+    copy = load_trajectory(last.copied(tmp_path / "copy").folder)
+    assert len(copy.steps) == len(last.steps) == 2
+    assert torch.equal(copy.image(copy.steps[1]), last.image(last.steps[1]))
+
+
+def test_a_run_is_written_by_one_at_a_time(run):
+    with writing(run.folder):
+        with pytest.raises(RethinkError, match="is going on already, here or in another process"):
+            with writing(run.folder):
+                pass
+        assert load_trajectory(run.folder).record == run.record, "and read by anybody"
+    with writing(run.folder):
+        pass
+    with pytest.raises(RethinkError, match="cannot be written"):
+        with writing(run.folder / "missing"):
+            pass
+
+
+def test_a_run_that_goes_on_has_its_best_picture_whatever_becomes_of_the_disk(tmp_path):
+    run = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
+    run = run.with_step(step(score=9.0)).with_step(step(2, score=1.0))
+    again, _ = load_trajectory(run.folder).going_on(1)
+    best = again.image(again.steps[0])
+    shutil.rmtree(run.folder)
+    ended = again.with_step(step(3, score=2.0))
+    assert ended.best == 0 and torch.equal(ended.image(ended.steps[0]), best)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.trajectory import load_trajectory
-from rethink.trajectory_html import VIEWER, write_html
+from rethink.trajectory import Trajectory, load_trajectory
+from rethink.trajectory_html import VIEWER, page_name, write_html
 from tests.browsers import needs_chromium, shoot
 from tests.runs import PROMPTS, made_up_run
 
@@ -221,7 +221,7 @@ def test_frames_grow_with_the_strip_and_their_pictures_fill_them(page):
     frame, picture = page.locator(".rt-frame").first, page.locator(".rt-frame .rt-thumb").first
     assert frame.bounding_box()["width"] == 156
     for height, width in ((320, 242), (800, 603)):  # two lines of prompt are left; then two frames are in sight
-        page.add_style_tag(content=f".rt-viewer .rt-track {{ height: {height}px; }}")
+        page.evaluate("height => { document.querySelector('.rt-track').style.height = `${height}px`; }", height)
         page.wait_for_function("width => document.querySelector('.rt-frame').offsetWidth === width", arg=width)
         box = picture.bounding_box()
         assert box["height"] == pytest.approx(box["width"], abs=4)
@@ -313,3 +313,94 @@ def test_words_that_changed(browser):
     many = " ".join(map(str, range(5000)))
     assert len(diff(many, many[::-1])) > 1  # in no time, whatever it is
     page.close()
+
+
+# A run of somebody else's
+
+MARKUP = (
+    "</script><script>window.ran = 1</script>",
+    "<!--<script>window.ran = 1",
+    '" onfocus="window.ran = 1" autofocus tabindex="0" x="',
+    "<img src=x onerror=\"window.ran = 1\">",
+    "<svg onload='window.ran = 1'></svg>",
+    "javascript:window.ran=1//\u2028window.ran = 1;\u2029",
+    "{{constructor.constructor('window.ran = 1')()}} ${window.ran = 1} `\\",
+    "\ud83d half a character, \u202e turned text",
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A page of a run in which every text is markup."""
+    run = made_up_run(tmp_path_factory.mktemp("hostile") / 'run "><script>window.ran=1', turns=3)
+    file = run.folder / "trajectory.json"
+    all_of_it = " ".join(MARKUP)
+    record = json.loads(file.read_text(encoding="utf-8"), object_hook=lambda found: spoiled(found, all_of_it))
+    file.write_text(json.dumps(record | {"instruction": all_of_it, "message": all_of_it}), encoding="utf-8")
+    path = run.folder.parent / page_name(run)
+    write_html(load_trajectory(run.folder), path)
+    return path
+
+
+def spoiled(found, text):
+    keep = {"file", "source", "status", "prompt_by", "stopped"}
+    return {name: text if isinstance(value, str) and name not in keep else value for name, value in found.items()}
+
+
+@needs_chromium
+def test_nothing_that_a_run_says_runs(browser, hostile):
+    page = opened(browser, hostile)
+    for key in ("ArrowRight", "d", " ", "Tab", "Tab", "Enter", "End", "Home"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.ran") is None
+    assert page.locator("h1").inner_text().startswith("</script>") and page.locator("svg[onload], img[onerror], [onfocus]").count() == 0
+    assert all(url.startswith(("file:", "data:")) for url in page.asked)
+    page.close()
+    assert page.problems == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("foreign", [
+    "<script>window.ran = 1</script>", '<b tabindex="0" autofocus onfocus="window.ran = 1">x</b>',
+    '<img src="http://127.0.0.1:9/x.png" onerror="window.ran = 1">', "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
+    '<base href="http://127.0.0.1:9/"><link rel="stylesheet" href="x.css">', "<script type='module' src='data:text/javascript,window.ran=1'></script>",
+])  # fmt: skip
+def test_what_gets_into_a_page_all_the_same_neither_runs_nor_asks(browser, html, tmp_path, foreign):
+    page = browser.new_page()
+    refused, asked = [], []
+    page.on("console", lambda message: refused.append(message.text))
+    page.on("requestfinished", lambda request: asked.append(request.url))
+    (tmp_path / "page.html").write_text(html.read_text(encoding="utf-8").replace("<noscript>", f"{foreign}<noscript>"), encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_selector(SELECTED)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.ran") is None and any("Content Security Policy" in line for line in refused)
+    assert not [url for url in asked if url.startswith("http")]
+    page.close()
+
+
+def test_a_link_to_a_file_elsewhere_goes_into_no_page(run, tmp_path):
+    copy = run.copied(tmp_path / "copy")
+    (tmp_path / "secret").write_text("a key")
+    for name in ("source.png", copy.steps[0].file):
+        (copy.folder / name).unlink()
+        (copy.folder / name).symlink_to(tmp_path / "secret")
+        with pytest.raises(RethinkError, match="no file of its own"):
+            write_html(copy, tmp_path / "run.html")
+    (copy.folder / "source.png").unlink()
+    (copy.folder / "source.png").write_text("a key")
+    with pytest.raises(RethinkError, match="no PNG"):
+        write_html(copy, tmp_path / "run.html")
+    assert not (tmp_path / "run.html").exists()
+
+
+@pytest.mark.parametrize(("folder", "instruction", "name"), [
+    ("thinking_00001_", "make it snow", "thinking_00001 make it snow.html"),
+    ("run", "a/b: “c”\nd?", "run a b “c” d.html"),
+    ("run", "../../etc/passwd", "run … … etc passwd.html"),
+    ("run", "\ud83d\0", "run.html"),
+    ("run", "把它变成冬天 " * 40, f"run {('把它变成冬天 ' * 40)[:34].strip()}.html"),
+])  # fmt: skip
+def test_a_page_is_named_after_its_run(tmp_path, folder, instruction, name):
+    assert page_name(Trajectory(tmp_path / folder, instruction, {})) == name

@@ -10,7 +10,7 @@ export function element(kind, attributes = {}, ...inside) {
 /** What published pairs answer; `base` is the address of ComfyUI's API, `key` the pairs'. */
 export class Pairs {
   constructor(base, key) {
-    this.address = `${base}/rethink/pairs/${key}`;
+    this.address = `${base}/rethink/pairs/${/^\w+$/.test(key) ? key : "unknown"}`; // no other way than to pairs
   }
 
   /** {"counts", "pairs"}: at most `count` pairs behind the id `after`. */

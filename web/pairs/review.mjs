@@ -7,7 +7,8 @@ const [NEAR, REAL] = [1020, 4096]; // longest sides of a picture in the window, 
 
 const asked = new URLSearchParams(location.search);
 const at = (id) => document.getElementById(id);
-const source = new Pairs(asked.get("api") ?? "/api", asked.get("pairs"));
+// The API lies where the page comes from: nothing in its address can have it ask anywhere else.
+const source = new Pairs(`${location.pathname.match(/^(.*?)\/extensions\//)?.[1] ?? ""}/api`, asked.get("pairs") ?? "");
 
 document.documentElement.dataset.theme =
   asked.get("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

@@ -25,7 +25,7 @@ export class Sheet {
     const [red, green, blue] = getComputedStyle(document.body).color.match(/[\d.]+/g).map(Number);
     const theme = red + green + blue > 384 ? "dark" : "light"; // whatever the palette is called, its text is light on dark
     const page = new URL("./review.html", import.meta.url);
-    page.search = new URLSearchParams({ pairs: shown.key, api: api.apiURL(""), name: shown.name, theme });
+    page.search = new URLSearchParams({ pairs: shown.key, name: shown.name, theme });
     this.link.href = page.href;
     this.link.hidden = false;
     return this.#load();

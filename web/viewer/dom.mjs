@@ -13,6 +13,7 @@ export function element(tag, attributes = {}, ...children) {
 
 export function setAttribute(target, name, value) {
   if (value === null || value === undefined || value === false) target.removeAttribute(name);
+  else if (name === "style") target.style.cssText = value; // the attribute is refused by the policy of an exported page
   else target.setAttribute(name, value === true ? "" : value);
 }
 

@@ -8,7 +8,7 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.pairs.clip import Clip, similarities
-from rethink.pairs.filters import Thresholds, decide, filter_pairs, histogram, score
+from rethink.pairs.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
 from rethink.pairs.measures import NearDuplicates, difference_hash, measure, shift
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import CLIP_FOLDER, render, sample_task
@@ -208,3 +208,8 @@ def test_a_histogram_counts_everything():
     bars = histogram([0, 0, 0.5, 1], bins=4)
     assert [count for _, count in bars] == [2, 0, 1, 1] and histogram([]) == [] and histogram([3, 3])[0][1] == 2
     assert json.dumps(bars)
+
+
+def test_a_strangers_name_in_a_reason_is_no_markup():
+    reasons = ["<img src=x onerror=alert(1)> is no picture", "too small (31 pixels)", "too small (8 pixels)"]
+    assert kinds_of(reasons) == [("too small", 2), ("‹img src=x onerror=alert(1)› is no picture", 1)]

@@ -1,0 +1,43 @@
+"""Names that a file or a folder can have on every system, also where it is carried to."""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+LONGEST = 200  # bytes of a name; systems have 255, and some is needed while it is written
+LONGEST_PATH = 1000  # bytes of a whole path within a folder of ours
+DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+RESERVED = DEVICES | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789¹²³"}
+FORBIDDEN = frozenset('/\\<>:"|?*')
+UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # controls, half surrogates, ends of lines and paragraphs
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what is read is not what is there
+
+
+def is_portable(name: str) -> bool:
+    """Whether a file or folder can have this name, which is no path, on every system."""
+    if not name or name != name.strip() or name[0] == "." or name[-1] == "." or not all(map(_is_plain, name)):
+        return False
+    return name.split(".")[0].rstrip().upper() not in RESERVED and len(name.encode()) <= LONGEST
+
+
+def portable_parts(path: str) -> tuple[str, ...]:
+    """The names in a path, in the notation of any system; () where one of them is not portable, or all are too long."""
+    parts = path_parts(path)
+    return parts if all(map(is_portable, parts)) and len("/".join(parts).encode()) <= LONGEST_PATH else ()
+
+
+def path_parts(path: str) -> tuple[str, ...]:
+    """The parts of a path, in the notation of any system, whatever they are."""
+    return PurePosixPath(path.strip().replace("\\", "/")).parts
+
+
+def make_portable(text: str, fallback: str, longest: int = LONGEST) -> str:
+    """A name for a file that says `text`, at most `longest` bytes; `fallback` where nothing of it can stand in a name."""
+    text = re.sub(r"\.\.+", "…", text)  # ComfyUI shows no file with two dots in its name
+    words = "".join(" " if letter.isspace() or letter in FORBIDDEN else letter for letter in text)
+    name = " ".join("".join(filter(_is_plain, words)).split()).encode()[:longest].decode(errors="ignore").strip(". ")
+    return name if is_portable(name) else fallback
+
+
+def _is_plain(letter: str) -> bool:
+    return letter not in FORBIDDEN and letter not in TURNING and unicodedata.category(letter) not in UNSEEN
