@@ -355,7 +355,7 @@ def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, m
     store = part("rethink.pairs.store").PairStore(models.datasets / "empty")
     with store.writing():
         store.manifest.path.touch()
-    with pytest.raises(RethinkError, match="^dataset: .*empty is a pair store without a pair"):
+    with pytest.raises(RethinkError, match=r"^format\.dataset: .*empty is a pair store without a pair"):
         classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "empty"})
 
 
