@@ -1,8 +1,8 @@
 """What is no data is refused in every folder that is opened; models in the hub's cache are found and called by name.
 
-Tried by hand with diffusers 0.35.0 and transformers 4.57.0 (and 4.50.0): there `StableDiffusionPipeline.from_pretrained`
-runs unet/diffusers.py and `AutoModelForImageTextToText.from_pretrained` runs custom_generate/generate.py, neither of them
-asked to; load_editor and load_thinker refuse both folders. These tests and those of weights pass with them too.
+Tried by hand with diffusers 0.35.0 and transformers 4.57.0: there `StableDiffusionPipeline.from_pretrained` runs
+unet/diffusers.py and `AutoModelForImageTextToText.from_pretrained` runs custom_generate/generate.py, neither of them asked
+to; load_editor and load_thinker refuse both folders.
 """
 
 import json
