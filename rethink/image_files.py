@@ -86,16 +86,25 @@ def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
     """
     with _reading():
         image, _ = _open_image(source, 0)  # the numbers of a mask are no colors
-        if image.mode.startswith("I") or image.mode == "F":
+        if image.mode == "F":
             return _deep_gray(image, b"", 0)
+        if image.mode.startswith("I"):
+            return _without_labels(_deep_gray(image, b"", 0))
         if not image.has_transparency_data:
-            return np.asarray(image.convert("L"), np.float32) / 255
+            return _without_labels(np.asarray(image.convert("L"), np.float32) / 255)
         image = _rgba(image)
         alpha = np.asarray(image.getchannel("A"), np.float32) / 255
         gray = np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
         if alpha.min() == alpha.max() > 0:
             return gray
         return gray * alpha if _is_drawn(gray[alpha > 0.5]) else alpha
+
+
+def _without_labels(values: np.ndarray) -> np.ndarray:
+    """The selection, also of a file of whole numbers of which white is none: segmenters write 0 and 1, and some tools a byte
+    into more."""
+    top = values.max()
+    return values / top if 0 < top < 1.001 / 255 else values
 
 
 def _is_drawn(gray: np.ndarray) -> bool:
@@ -235,13 +244,13 @@ def _flattened(image: Image, profile: bytes) -> Image:
 
     if image.mode == "LAB":
         return _from_lab(image)
-    alpha = None
+    alpha, is_gray = None, image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         image = _rgba(image)
         alpha = image.getchannel("A")
     colors = image
     if profile:
-        plain = image.mode if image.mode in ("L", "CMYK") else "RGB"
+        plain = "L" if is_gray else "CMYK" if image.mode == "CMYK" else "RGB"
         colors = convert_to_srgb(image.convert(plain), profile)
     colors = colors.convert("RGB")
     if alpha is None:

@@ -287,7 +287,9 @@ def json_values(text: str, opening: str) -> Iterator[tuple[Any, int, int]]:
 
 
 def without_thoughts(answer: str) -> str:
-    """An answer without what a reasoning model thought aloud, also where the thinking was never opened or closed."""
+    """An answer without what a reasoning model thought aloud, also where the thinking was never opened or closed, and
+    without the marks of its tokenizer."""
+    answer = clean_answer(answer)
     return re.sub(r"<think>.*?(</think>|$)", "", re.sub(r"^.*?</think>", "", answer, flags=re.S), flags=re.S).strip()
 
 

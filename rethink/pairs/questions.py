@@ -103,8 +103,8 @@ def _shares(place: dict) -> tuple[float, ...]:
         raise ValueError(f"expected four numbers, got {str(box)[:80]}")
     if key == "box_2d":  # Gemini's, top first
         edges = [edges[1], edges[0], edges[3], edges[2]]
-    scale = 1 if max(edges) <= 1 else SIDE
-    if max(edges) > 1.05 * SIDE or min(edges) < -0.05 * scale:
+    scale = 1 if max(edges) < 2 else SIDE  # shares stick out of the picture, too; no place is two thousandths large
+    if max(edges) > 1.05 * scale or min(edges) < -0.05 * scale:
         raise ValueError(f"{str(box)[:80]} is no box in thousandths of the picture")
     return tuple(min(1.0, max(0.0, edge / scale)) for edge in edges)
 

@@ -7,7 +7,7 @@ import math
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import RethinkError
 from ..image_files import is_image_name, is_unread_image_name
 from .store import is_store, is_within
+from .text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_name
 
 LISTED = 20  # names in one sentence
 MOST_OUTSIDE = 1.5  # as a share of the picture; larger edges are no shares
@@ -134,7 +135,7 @@ class Folder:
         if self.masks is None:
             return replace(found, unused_boxes=self._boxes[1])
         used = {os.path.realpath(source.mask) for source in self if isinstance(source, Source) and source.mask}
-        unused = (path for path in walk_images(self.masks) if os.path.realpath(path) not in used)
+        unused = (path for path in _walk(self.masks, _is_image) if os.path.realpath(path) not in used)
         return replace(found, unused_masks=tuple(_relative(path, self.masks) for path in unused), unused_boxes=self._boxes[1])
 
     def _images(self) -> Iterator[str | tuple[str, str]]:
@@ -150,7 +151,7 @@ class Folder:
                 yield _relative(link, self.root), "it is a link to a folder, which is not followed"
             for file in sorted(files):
                 path = os.path.join(folder, file)
-                if file.startswith(".") or not (is_image_name(file) or is_unread_image_name(file)):
+                if file.startswith(".") or not _is_image(file):
                     continue
                 why = _unfit(path, self.root) or (is_unread_image_name(file) and "its format is not read here; save it as a PNG")
                 yield (_relative(path, self.root), why) if why else path
@@ -240,9 +241,18 @@ def _rank(mask: str, file: str) -> tuple:
 
 def walk_images(root: str | Path) -> Iterator[str]:
     """The paths of all image files in a folder and its subfolders, in a fixed order."""
+    return _walk(root, is_image_name)
+
+
+def _walk(root: str | Path, wanted: Callable[[str], bool]) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(folder, file) for file in sorted(files) if is_image_name(file) and not file.startswith("."))
+        yield from (os.path.join(folder, file) for file in sorted(files) if wanted(file) and not file.startswith("."))
+
+
+def _is_image(name: str) -> bool:
+    """Whether a file of this name is an image, read here or not."""
+    return is_image_name(name) or is_unread_image_name(name)
 
 
 def same_name(name: str) -> str:
@@ -270,12 +280,20 @@ def read_spots(path: str | Path) -> dict[str, tuple[Spot, ...]]:
     Raises RethinkError naming the file, and the picture whose boxes are none.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        record = json.loads(decode_text(read_bytes(Path(path), MOST_TABLE), "it"), object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:  # a RethinkError is a ValueError
         raise RethinkError(f"boxes: cannot read {path}: {error}") from error
     if not isinstance(record, dict):
         raise RethinkError(f'boxes: {path} holds no boxes; expected {{"name": [{{"box": [l, t, r, b]}}]}}.')
     return {name: _spots_of(spots, f"boxes: {path}: {name}") for name, spots in record.items()}
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise RethinkError(f"“{show_name(twice)}” stands in it twice; put all of its boxes into one list")
+    return record
 
 
 def _spots_of(spots, where: str) -> tuple[Spot, ...]:
@@ -287,10 +305,14 @@ def _spots_of(spots, where: str) -> tuple[Spot, ...]:
 def _spot(spot: dict, where: str) -> Spot:
     box, words = spot.get("box"), [spot.get(key) or "" for key in ("place", "hidden")]
     if not all(isinstance(word, str) for word in words):
-        raise RethinkError(f"{where}: place and hidden are words, got {words}.")
+        raise RethinkError(f"{where}: place and hidden are words, got {show_name(words)}.")
+    try:
+        words = [check_text(word, "a place's text") for word in words]
+    except RethinkError as error:
+        raise RethinkError(f"{where}: {error}.") from error
     edges = _edges(box)
     if len(edges) != 4:
-        raise RethinkError(f"{where}: expected a box of four numbers, [left, top, right, bottom], got {box!r}.")
+        raise RethinkError(f"{where}: expected a box of four numbers, [left, top, right, bottom], got {show_name(repr(box))}.")
     if max(edges) > MOST_OUTSIDE:
         raise RethinkError(
             f"{where}: {box} seems to be in pixels; divide left and right by the picture's width, top and bottom by its height."

@@ -7,6 +7,7 @@ All of it takes time linear in the answer's length.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -39,18 +40,23 @@ _FENCE = re.compile(r"\A(`{3,}|~{3,})[^\S\n]*[\w+-]{0,20}[^\S\n]*\n(.*?)\n?[^\S\
 _INLINE_FENCE = re.compile(r"\A(`{3,})\s*(.*?)\s*\1\Z", re.DOTALL)
 _BOXED = re.compile(r"\A\$?\\boxed\{(?:\\text\{)?(.*?)\}?\}\$?\Z", re.DOTALL)
 _LABEL = re.compile(
-    r"\A(?:(?:here(?:[’']s| is)|the|my|your|a)\s+){0,2}"
-    r"(?:(?:next|new|refined|revised|improved|rewritten|updated|final|better|suggested|edit|editing|editor)\s+){0,2}"
-    r"(?:prompt|instruction|answer|command)(?:\s+(?:for|to)\s+the\s+editor)?\s*[:：]\s*"
+    r"\A(?:(?:sure|certainly|of course|okay|ok|great)\s*[!,.]+\s+)?(?:(?:here(?:[’']s| is)|the|my|your|a)\s+){0,2}"
+    r"(?:(?:next|new|refined|revised|improved|rewritten|updated|final|better|suggested|edit|editing|editor)[\s_]+){0,2}"
+    r"[\"']?(?:prompt|instruction|answer|command|edit)[\"']?"
+    r"(?:\s+(?:for|to)\s+the\s+editor)?(?:\s+#?\d{1,2})?(?:\s*[:：]\s*|\s+[–—-]\s+|[^\S\n]*\n\s*)"
     r"|\A(?:提示词|提示|指令|プロンプト)\s*[:：]\s*",
     re.IGNORECASE,
 )
-_LINE_MARK = re.compile(r"\A(?:>|[-*•]|#{1,6})\s+")
+_LINE_MARK = re.compile(r"\A(?:(?:>|[-*•]|#{1,6})\s+|1[.)]\s+(?!.*(?:^|\s)2[.)]\s))", re.DOTALL)
 _HTML = re.compile(r"</?(?:b|i|u|em|strong|p|br|code|span|mark)\s*/?>", re.IGNORECASE)
+_TAGGED = re.compile(r"\A<([a-z][\w-]{0,30})(?:\s[^<>]{0,200})?>(.*)</\1\s*>\Z", re.IGNORECASE | re.DOTALL)
+_END_MARK = re.compile(r"\s*(?:\[(?:END|EOS|EOT|STOP|DONE)\]|<(?:END|STOP|eot)>)\Z", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:amp|quot|apos|lt|gt|nbsp|#\d{2,6}|#x[0-9a-f]{2,5});", re.IGNORECASE)
 _EMPHASIS = (
     re.compile(r"\*\*(?=\S)([^*]{1,2000}?)(?<=\S)\*\*"),
     re.compile(r"(?<!\w)__(?=\S)([^_\s]{1,99}\s[^_]{0,2000}?)(?<=\S)__(?!\w)"),  # __init__ is a name
     re.compile(r"(?<![\w*])\*(?=\S)([^*]{1,2000}?)(?<=\S)\*(?![\w*])"),
+    re.compile(r"\A_(?=\S)([^_]{1,2000}?)(?<=\S)_\Z"),
     re.compile(r"`([^`]{1,2000})`"),
 )
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "‹": "›", "‘": "’", "'": "'", "「": "」", "『": "』", "＂": "＂"}
@@ -78,13 +84,15 @@ def prompt_words(text: str) -> str:
 
 def _unwrap(text: str) -> str:
     """One layer less; text that has none comes back in one line."""
-    for pattern, group in ((_FENCE, 2), (_INLINE_FENCE, 2), (_BOXED, 1)):
+    text = _END_MARK.sub("", text)
+    for pattern, group in ((_FENCE, 2), (_INLINE_FENCE, 2), (_BOXED, 1), (_TAGGED, 2)):
         if found := pattern.match(text):
             return found[group]
-    if text.startswith("{") and text.endswith("}"):
+    if text.startswith(("{", "[")) and text.endswith(("}", "]")):
         return _prompt_of_json(text)
-    text = strip_emphasis(_HTML.sub(" ", text))
-    text = _LINE_MARK.sub("", _LABEL.sub("", text))
+    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), strip_emphasis(_HTML.sub(" ", text)))
+    text = _LINE_MARK.sub("", text)
+    text = _LABEL.sub("", text)
     return " ".join(_unquote(text).split())
 
 
@@ -114,6 +122,10 @@ def _unquote(text: str) -> str:
 
 def _prompt_of_json(text: str) -> str:
     record = load_json(text)
+    if isinstance(record, list) and len(record) == 1:
+        (record,) = record
+    if isinstance(record, str):
+        return record
     if isinstance(record, dict):
         words = [record[key] for key in _PROMPT_KEYS if isinstance(record.get(key), str)]
         if len(words) == 1:
@@ -165,8 +177,7 @@ def is_quoted(before: str, after: str, *, reasoned: bool) -> bool:
     """
     before, after = _FENCES.sub("", before).rstrip(" \t"), _FENCES.sub("", after).strip()
     lead, own_line = before.rstrip().rstrip("*_#"), before.endswith("\n")
-    sentences = [part for part in _SENTENCE_END.split(lead[-2000:]) if part]
-    last = sentences[-1] if sentences else ""
+    last = _last_sentences(lead, 1)
     if _quotation_open(lead) or after.startswith(tuple("`”»›」』’\"'.,;:!?)…")):
         return True
     labeled = bool(_OWN_LABEL.fullmatch(last))
@@ -177,9 +188,18 @@ def is_quoted(before: str, after: str, *, reasoned: bool) -> bool:
         return True
     if not re.search(r"\w", lead):
         return bool(lead) and lead[-1] in '>"' + _OPENING
-    if _REPORT.search(" ".join(sentences[-2:])):
+    if reports_words(lead):
         return True
     return not (ended or labeled or (own_line and lead[-1].isalnum()))
+
+
+def reports_words(lead: str) -> bool:
+    """Whether the last sentences of a text tell of somebody else's words."""
+    return bool(_REPORT.search(_last_sentences(lead, 2)))
+
+
+def _last_sentences(text: str, count: int) -> str:
+    return " ".join([part for part in _SENTENCE_END.split(text[-2000:]) if part][-count:])
 
 
 def _quotation_open(lead: str) -> bool:

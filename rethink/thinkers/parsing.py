@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..trajectory import Critique, Demand
-from .answer_text import clean_answer, is_quoted, load_json, prompt_words, strip_emphasis
+from .answer_text import clean_answer, is_quoted, load_json, prompt_words, reports_words, strip_emphasis
 
 LONGEST_ANSWER = 200_000  # characters that are looked at
 LONGEST_PROMPT = 2_000
@@ -48,7 +48,8 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
     notes = _Notes()
     if len(answer) > LONGEST_ANSWER:
         return Critique("unparsed", note=f"The answer has {len(answer)} characters.")
-    reasoning, verdict = _split(clean_answer(answer), notes)
+    thoughts, verdict = _split(clean_answer(answer), notes)
+    reasoning = "\n".join(thoughts)
     whole = _whole_json(verdict)
     if whole is not None:
         notes.add("written as JSON")
@@ -57,10 +58,10 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
         reasoning = reasoning or next((whole[k] for k in ("think", "reasoning") if isinstance(whole.get(k), str)), "")
     else:
         scores = _score_block(verdict, notes)
-        if scores is not None and _quoted(reasoning, verdict, closed=_UNCLOSED not in notes.said):
-            notes.add("a verdict within prose")  # a quotation, for all that one can tell
-            scores = None
         prompt = _block(verdict, "answer", notes)
+        if (scores is not None or prompt) and _quoted(thoughts, verdict, closed=_UNCLOSED not in notes.said):
+            notes.add("a verdict within prose")  # a quotation, for all that one can tell
+            scores, prompt = None, ""
         reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # told in the open
     checklist = _checklist(verdict, demands, notes)
     _check_order(verdict, notes)
@@ -106,8 +107,8 @@ def parse_list(answer: str) -> list[str]:
     return [line for line in lines if line and len(line) <= LONGEST_PROMPT]
 
 
-def _split(answer: str, notes: _Notes) -> tuple[str, str]:
-    """(reasoning, everything that is not reasoning). A verdict within closed reasoning is a draft or a quotation."""
+def _split(answer: str, notes: _Notes) -> tuple[list[str], str]:
+    """(pieces of reasoning, everything that is not reasoning). A verdict within closed reasoning is a draft or a quotation."""
     lower = answer.lower() if len(answer.lower()) == len(answer) else answer  # a few letters grow when lowered
     reasoning, verdict, at = [], [], 0
     end = lower.find("</think>")
@@ -133,10 +134,10 @@ def _split(answer: str, notes: _Notes) -> tuple[str, str]:
         cut = text.lower().rfind("</think>")
         reasoning.append(text[:cut])
         text = text[cut + len("</think>") :]
-    return "\n".join(part.strip() for part in reasoning), text
+    return [part.strip() for part in reasoning], text
 
 
-def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[str, str]:
+def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[list[str], str]:
     """Reasoning that never ends is believed to end at a verdict that is whole, the only one, and the last thing said."""
     lower = rest.lower()
     start = lower.find("<score>")
@@ -150,13 +151,13 @@ def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[str, str]:
         and lower.rstrip().endswith("</answer>")
     )
     if not whole:
-        return "\n".join([*reasoning, rest]).strip(), before
+        return [*reasoning, rest.strip()], before
     if "<checklist>" in lower[:start]:
         start = lower.index("<checklist>")
-    return "\n".join([*reasoning, rest[:start]]).strip(), rest[start:]
+    return [*reasoning, rest[:start].strip()], rest[start:]
 
 
-def _quoted(reasoning: str, verdict: str, *, closed: bool) -> bool:
+def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
     """Whether the verdict may be one that was only quoted: what leads to it and what stands between and after its tags
     tells."""
     tags = list(_VERDICT_TAG.finditer(verdict))
@@ -166,9 +167,13 @@ def _quoted(reasoning: str, verdict: str, *, closed: bool) -> bool:
             after += verdict[tag.end() : following.start() if following else len(verdict)]
     if re.search(r"\w|[\"“„«「『>]", before):
         return is_quoted(before, after, reasoned=False)
+    reasoning = "\n".join(thoughts)
     if nested := re.search("<think>", reasoning, re.IGNORECASE):  # within reasoning: of an answer that was quoted in it
         return is_quoted(reasoning[: nested.start()], after, reasoned=False)
-    return is_quoted(reasoning, after, reasoned=closed and bool(reasoning))
+    *first, last = thoughts or [""]  # what follows the first may be an answer that is quoted together with its thoughts
+    if any(reports_words(thought) or is_quoted(thought, after, reasoned=True) for thought in first if thought):
+        return True
+    return is_quoted(last, after, reasoned=closed and bool(last))
 
 
 def _block(text: str, tag: str, notes: _Notes) -> str:

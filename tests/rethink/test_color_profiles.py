@@ -84,6 +84,12 @@ def test_gray_with_a_profile_keeps_its_depth(tmp_path):
     assert np.abs(found - encoded(eight[0] / 255) * 255).max() <= 1
 
 
+def test_transparent_gray_has_its_own_profile():
+    gray = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 255)))
+    found = read_picture(io.BytesIO(saved(gray, "PNG", icc_profile=LINEAR)))
+    assert np.abs(found - encoded(np.float64(100 / 255)) * 255).max() <= 1
+
+
 def test_transparency_lies_on_white_after_the_colors_are_right():
     photo = photograph().convert("RGBA")
     photo.putalpha(0)

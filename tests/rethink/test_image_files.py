@@ -304,3 +304,11 @@ def test_a_mask_is_read_upright(tmp_path):
     notes[0x0112] = 6
     Image.fromarray(np.eye(20, 30, dtype=np.uint8) * 255).save(tmp_path / "mask.png", exif=notes)
     assert load_mask(tmp_path / "mask.png").shape == (1, 30, 20)
+
+
+@pytest.mark.parametrize(("mode", "white"), [("L", 1), ("I;16", 1), ("I;16", 255), ("I", 255)])
+def test_whole_numbers_without_a_white_are_labels(mode, white):
+    values = np.zeros((20, 30), np.dtype({"L": "u1", "I;16": "u2", "I": "i4"}[mode]))
+    values[5:, 5:] = white
+    found = selection(Image.fromarray(values), "TIFF")
+    assert (found == (values > 0)).all()

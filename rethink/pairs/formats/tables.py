@@ -53,7 +53,7 @@ def _csv_rows(path: Path, known: set[str]) -> Iterator[Row]:
     source = text_lines(path)
     lines = deque(islice(source, MOST_LINES))
     first = next((line for _, line in lines if isinstance(line, str) and line.strip()), "")
-    if chosen := re.fullmatch(r"sep=(.)\s*", first):  # as Excel writes it
+    if chosen := re.fullmatch(r'"?sep=(.)"?\s*', first):  # as Excel writes it
         separator = chosen[1]
         while lines and lines.popleft()[1] is not first:
             pass
@@ -83,7 +83,7 @@ def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tupl
         used = 1
         if isinstance(row, str):
             readable = takewhile(lambda text: isinstance(text, str), (text for _, text in lines))
-            reader = csv.reader(readable, delimiter=separator, strict=True)
+            reader = csv.reader(readable, delimiter=separator, skipinitialspace=True, strict=True)
             try:
                 row = next(reader)
                 used = reader.line_num

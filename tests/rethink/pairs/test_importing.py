@@ -175,6 +175,8 @@ def table(root, text, name="metadata.csv", sides=("target", "control")):
     "image\tprompt\tedit_image\rtarget/a.png\tmake it red\tcontrol/a.png\r",
     "image|prompt|edit_image\ntarget/a.png|make it red|control/a.png\n",
     "sep=;\nimage;prompt;edit_image\ntarget/a.png;make it red;control/a.png\n",
+    '"sep=;"\nimage;prompt;edit_image\ntarget/a.png;make it red;control/a.png\n',
+    'image, prompt, edit_image\ntarget/a.png, "make it red", control/a.png\n',
     "\ufeff Image ,PROMPT, Edit_Image,score\n./target/a.png,make it red,control\\a.png,\"0,5\"\n",
     '"prompt";"image";"kontext_images"\n"make it\nred";"C:\\data\\set\\target\\a.png";"/home/me/set/control/A.PNG"\n',
     "image,prompt,edit_image\n\n\nfile:///d:/x/target/a.png,make it red,\"[\"\"control/a.png\"\"]\"\n",

@@ -50,6 +50,7 @@ BOX = (0.1, 0.2, 0.3, 0.4)
         ('{"places": [{"box": ["100", "200", "300", "400"], "place": "the hat"}]}', "the hat"),
         ('{"places": [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the hat"}]}', "the hat"),
         ("<|object_ref_start|>the hat<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|>", "the hat"),
+        ("<|object_ref_start|>hat<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|>", "the hat"),
         ('I see one [1]: {"places": [{"box": null}, {"box": [100, 200, 300, 400], "place": "the hat"}]}', "the hat"),
         ('{"places": [{"box": [100, 200, 300, 400], "place": null}]}', ""),
         ('{"places": [{"box": [100, 200, 300, 400], "place": "None"}]}', ""),
@@ -61,9 +62,14 @@ def test_places_as_models_were_trained_to_give_them(scripted, answer, place):
     assert spot.box == pytest.approx(BOX) and spot.place == place
 
 
+def test_shares_that_stick_out_are_shares(scripted):
+    (spot,) = find_spots(scripted('{"places": [{"box": [0.5, 0.25, 1.02, 1.0], "place": "a"}]}'), drawn(), "hats", 0)
+    assert spot.box == (0.5, 0.25, 1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     "box",
-    ["[" + "9" * 400 + ", 1, 2, 3]", "[1e400, 1, 2, 3]", "[NaN, 1, 2, 3]", "[10, 10, 1500, 1500]", "[-500, 0, 10, 10]", "[1, 2, 3]", "[[1]]"],
+    ["[0.1, 0.1, 1.4, 0.5]", "[" + "9" * 400 + ", 1, 2, 3]", "[1e400, 1, 2, 3]", "[NaN, 1, 2, 3]", "[10, 10, 1500, 1500]", "[-500, 0, 10, 10]", "[1, 2, 3]", "[[1]]"],
 )  # fmt: skip
 def test_boxes_that_are_none(scripted, box):
     with pytest.raises(RethinkError, match="boxes"):
@@ -81,6 +87,7 @@ def test_an_answer_nested_deeply_is_one_reason(scripted, answer):
     [
         ('{"score": "8", "why": "fine"}', 8), ('{"score": "8/10"}', 8), ('```json\n{"score": 8.0, "why": null}\n```', 8),
         ('Here is my evaluation: {"score": 8}', 8), ('{"score": 8} {"score": "8/10"}', 8),
+        ('<|begin_of_box|>{"score": 8}<|end_of_box|>', 8), ('[THINK]{"score": 9}?[/THINK]{"score": 8}', 8),
         ('{"score": 9}{"score": 2}', "differ"), ('The sign says {"score": 10}, but the hand is gone: {"score": 2}', "differ"),
         ('The sign says: {"score": 10}', "quoted"), ('{"score": 10} is what the sign says.', "quoted"), ('{"why": "fine"}', "no JSON"),
     ],

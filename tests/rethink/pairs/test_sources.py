@@ -121,11 +121,20 @@ def test_boxes_in_doubt_are_of_no_picture(tmp_path):
         ([[0.1, 0.2, 0.3, 0.4]], "a list of boxes"),
         ({"box": [0.1, 0.2, 0.3, 0.4]}, "a list of boxes"),
         ([{"box": [0, 0, 1, 1], "place": 3}], "are words"),
+        ([{"box": [0, 0, 1, 1], "place": "a hat \ud83d"}], "half of a character"),
     ],
 )
 def test_boxes_that_are_none_are_said_by_name(tmp_path, spots, why):
     with pytest.raises(RethinkError, match=rf"^boxes: .*boxes\.json: my photo\.jpg: .*{why}"):
         boxes(tmp_path, {"my photo.jpg": spots})
+
+
+def test_a_boxes_file_may_be_in_utf16_and_loses_none(tmp_path):
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": BOX}), encoding="utf-16")
+    assert read_spots(tmp_path / "boxes.json") == {"a.png": SPOT}
+    (tmp_path / "boxes.json").write_text(f'{{"a.png": {json.dumps(BOX)}, "a.png": {json.dumps(BOX)}}}')
+    with pytest.raises(RethinkError, match=r"“a\.png” stands in it twice"):
+        read_spots(tmp_path / "boxes.json")
 
 
 def test_what_sticks_out_of_a_picture_is_cut_off(tmp_path):

@@ -19,6 +19,9 @@ WORDS = "make the red star blue"
         f'Next prompt: "{WORDS}"', f"**Prompt:** {WORDS}", f"Here is the refined prompt:\n\n> {WORDS}", f"- {WORDS}", f"### {WORDS}",
         f"Instruction: {WORDS}", f"The next prompt for the editor: **“{WORDS}”**", f"提示词：{WORDS}", f'{{"prompt": "{WORDS}"}}',
         "make the **red** star `blue`", f"<b>{WORDS}</b>", f"\\boxed{{{WORDS}}}", f"\\boxed{{\\text{{{WORDS}}}}}", f"  {WORDS}\n",
+        f"### Next prompt\n{WORDS}", f"<next_prompt>\n**{WORDS}**\n</next_prompt>", f'<span class="a">{WORDS}</span>', f'["{WORDS}"]',
+        f'Sure! Here is the next prompt: "{WORDS}"', f"Refined instruction – {WORDS}", f'"prompt": "{WORDS}"', f"1. {WORDS}",
+        f"_{WORDS}_", f"&quot;{WORDS}&quot;", f"{WORDS} [END]", f"Prompt 2: {WORDS}", f"Edit: {WORDS}",
     ],
 )  # fmt: skip
 def test_a_prompt_is_its_words_alone(dressed):
@@ -30,7 +33,7 @@ def test_a_prompt_is_its_words_alone(dressed):
     [
         'write "OPEN" on the sign', '"A" becomes "B"', "don't touch the 2*3 grid", "'A' becomes 'B'", "the dog's bowl is the cats'",
         "rename snake_case_name to __init__", "replace the headline: bigger, in red", "write “yes” and “no”", "make it 5 * 4 * 3 tiles",
-        "write {name} on the cup", "#1 on the shirt", "add a sign that says Prompt: hello",
+        "write {name} on the cup", "1. red star 2. blue moon", "edit the star", "answer the phone", "#1 on the shirt", "add a sign that says Prompt: hello",
     ],
 )  # fmt: skip
 def test_what_belongs_to_the_words_stays(words):
@@ -68,6 +71,14 @@ AROUND = (
     "{}", "<think>{}", "<think>The star is red.</think>{}", "<think>{}</think>", "<think>The star is red. {}", "The star is red. {}",
     "<think>The star is red. {} I cannot say.</think>", "{} I cannot tell.", "{}\nThe star is red.",
 )  # fmt: skip
+
+
+def test_what_leads_to_a_verdict_may_be_thoughts_of_its_own():
+    """The verdict that is quoted brings thoughts with it; its prompt is nobody's, too."""
+    for lead in ("The poster holds a verdict, which I repeat:", "I see the text", "The sign reads: "):
+        critique = parse(f"<think>{lead}</think><think>fine</think>{VERDICT.replace('done', 'paint a beard')}")
+        assert critique.status == "unparsed" and critique.next_prompt == "", lead
+    assert parse(f"<think></think><think>The star is red.</think>{VERDICT}").semantic == 10
 
 
 def test_a_verdict_that_was_only_quoted_is_none():
