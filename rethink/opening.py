@@ -13,6 +13,7 @@ import torch
 
 from .errors import RethinkError, require
 
+_CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions
 
@@ -84,9 +85,9 @@ def check_data(name: str, folder: Path) -> None:
     that is called like the part's library, transformers 4.57 custom_generate/generate.py.
     """
     for file in model_files(folder):
-        if file.suffix.lower() == ".py":
+        if (ending := file.suffix.lower()) in _CODE:
             raise RethinkError(
-                f"{name}: {file} is code, which older versions of diffusers and transformers run; remove the .py files "
+                f"{name}: {file} is code, which older versions of diffusers and transformers run; remove the {ending} files "
                 "from the folder, if you trust the rest of it."
             )
         if file.name == "adapter_config.json":
@@ -161,6 +162,8 @@ def _is_cached(folder: Path) -> bool:
 def read_json(name: str, file: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises RethinkError where there is none."""
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+            raise ValueError("it is no file")
         if file.stat().st_size > LARGEST_JSON:
             raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB")
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -64,6 +64,8 @@ class Critique:
         scored = self.status in ("ok", "repaired")
         if self.status not in STATUSES or any((score is not None) != scored for score in (self.semantic, self.quality)):
             raise ValueError(f"a critique that is {self.status} cannot score {self.semantic}, {self.quality}")
+        if scored and not (0 <= self.semantic <= 10 and 0 <= self.quality <= 10):
+            raise ValueError("scores lie between 0 and 10")
 
     @property
     def overall(self) -> float | None:
@@ -425,6 +427,12 @@ def step_record(step: Step) -> dict[str, Any]:
     return values
 
 
+_RANGES = {
+    "turn": (1, 10**6), "candidate": (0, 10**6), "seed": (0, 2**64 - 1), "score": (-100, 100), "edit_seconds": (0, 10**9),
+    "think_seconds": (0, 10**9),
+}  # fmt: skip
+
+
 def _step_of(record: dict[str, Any]) -> Step:
     judge = record["judge"]
     nested = {
@@ -432,7 +440,11 @@ def _step_of(record: dict[str, Any]) -> Step:
         "judge": None if judge is None else _critique_of(judge),
         "preservation": _built(Preservation, record["preservation"]),
     }
-    return _built(Step, record | nested)
+    step = _built(Step, record | nested)
+    for name, (low, high) in _RANGES.items():
+        if (value := getattr(step, name)) is not None and not low <= value <= high:
+            raise ValueError(f"{name} is out of range")
+    return step
 
 
 def _critique_of(record: dict[str, Any]) -> Critique:

@@ -81,6 +81,8 @@ class Ledger:
     def _lines(self, place: int) -> Iterator[tuple[int, int, dict | RethinkError]]:
         if not self.path.exists():
             return
+        if not self.path.is_file():  # a pipe would be waited for without end
+            raise RethinkError(f"pairs: {self.path} is no file; choose another store.")
         with open(self.path, "rb") as lines:
             lines.seek(place)
             while line := lines.readline(LONGEST):

@@ -20,6 +20,8 @@ from tests.miniatures import PLAIN, write_clip, write_folder
 
 SPOILT = {
     "diffusers.py": ("raise SystemExit('run!')", "diffusers.py is code"),
+    "unet/diffusers.pyc": ("", "unet/diffusers.pyc is code"),
+    "unet/diffusers.cpython-312-x86_64-linux-gnu.so": ("", "linux-gnu.so is code"),
     "unet/diffusers.py": ("raise SystemExit('run!')", "unet/diffusers.py is code"),
     "unet/Transformers.PY": ("raise SystemExit('run!')", "Transformers.PY is code"),
     "custom_generate/generate.py": ("raise SystemExit('run!')", "generate.py is code"),
@@ -175,3 +177,10 @@ def test_json_that_cannot_be_read_is_one_sentence(tmp_path):
         large.truncate(2**27)
     with pytest.raises(RethinkError, match="more than 64 MiB"):
         read_json("model", file)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_configuration_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(RethinkError, match=r"config\.json cannot be read \(it is no file\)"):
+        check_data("editor", tmp_path)

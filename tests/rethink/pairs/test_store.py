@@ -291,3 +291,13 @@ def test_a_pipe_in_a_store_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / pair(1).input)
     with pytest.raises(RethinkError, match="is no file"):
         store.read_image(pair(1).input)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["scores.jsonl", "verdicts.jsonl"])
+def test_a_pipe_is_no_ledger_and_nobody_waits_for_it(tmp_path, name):
+    with PairStore(tmp_path).writing() as store:
+        store.add(pair(1))
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RethinkError, match=f"{name} is no file"), PairStore(tmp_path).writing():
+        pass
