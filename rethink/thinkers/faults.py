@@ -43,12 +43,13 @@ def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool)
     """What a reply with the status of an error says. has_key: one was sent, and may be what is wrong."""
     record = read_json(data)
     error = _error_of(record)
-    said = make_excerpt(error if error is not None else record if record is not None else data.decode("utf-8", "replace"))
+    words = error if error is not None else record if record is not None else data.decode("utf-8", "replace")
+    said = make_excerpt(words)
     if status == 401:
         if has_key:
             return Fault(f"refuses the key (401: {said}); check the environment variable that key_variable names")
         return Fault(f"wants a key (401: {said}); name the environment variable that holds it in key_variable")
-    wait = read_wait(headers, record, _words(error or record)) if status in _PASSING or status >= 500 else None
+    wait = read_wait(headers, record, _words(words)) if status in _PASSING or status >= 500 else None
     return Fault(f"error {status}: {said}", _may_pass(status, record, wait), wait)
 
 
@@ -61,7 +62,7 @@ def find_fault(record: Any, choice: Any) -> Fault | None:
             return Fault(f"error {status or ''}".rstrip() + f": {make_excerpt(error)}", _may_pass(status, error, wait), wait)
     if isinstance(choice, dict):
         return _refusal(choice)
-    return _block(record)
+    return _block(record) or _complaint(record)
 
 
 def _refusal(choice: dict[str, Any]) -> Fault | None:
@@ -81,6 +82,16 @@ def _block(record: Any) -> Fault | None:
     names = ("promptFeedback", "prompt_feedback", "prompt_filter_results")
     said = next((record[name] for name in names if record.get(name)), None) if isinstance(record, dict) else None
     return Fault(f"its filter stopped the question: {make_excerpt(said)}") if said else None
+
+
+def _complaint(record: Any) -> Fault | None:
+    """What stands in a record that is no answer, and says so under names of its own."""
+    holder = record.get("base_resp", record) if isinstance(record, dict) else None  # as MiniMax says it
+    said = _message(holder, DEPTH) if isinstance(holder, dict) else ""
+    if not said:
+        return None
+    status, wait = _code(holder), read_wait({}, record, said)
+    return Fault(f"error {status or ''}".rstrip() + f": {make_excerpt(said)}", _may_pass(status, record, wait) or bool(wait), wait)
 
 
 def make_excerpt(said: Any) -> str:
@@ -103,7 +114,7 @@ def _message(said: Any, depth: int) -> str:
         return _message(said[0], depth - 1)
     if not isinstance(said, dict) or not depth:
         return said if isinstance(said, str) else ""
-    words = (_message(said.get(name), depth - 1) for name in ("message", "error", "detail", "msg", "title", "errors"))
+    words = (_message(said.get(name), depth - 1) for name in ("message", "error", "detail", "msg", "status_msg", "title", "errors"))
     text = next(filter(None, words), "")
     if isinstance(more := said.get("metadata"), dict):  # where OpenRouter says what its provider said
         raw = more.get("raw") or more.get("reasons")
@@ -169,7 +180,7 @@ def _delays(record: Any, depth: int = DEPTH) -> Iterator[str]:
         return
     if isinstance(record, dict):
         for name, value in record.items():
-            if name in ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry_after_seconds"):
+            if name in ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry_after_seconds", "estimated_time"):
                 yield f"{value.get('seconds', '')}" if isinstance(value, dict) else str(value)
             else:
                 yield from _delays(value, depth - 1)

@@ -177,6 +177,9 @@ def choice(finish="stop", **more):
         ('{"error": {"code": 403, "message": "moderated"}}', "error 403: moderated", 1),
         ('{"error": {"message": "no such model"}}', "error: no such model", 1),
         ('{"object": "error", "code": 400, "message": "too long"}', "error 400: too long", 1),
+        ('{"detail": "the queue is full"}', "error: the queue is full", 1),
+        ('{"base_resp": {"status_code": 1026, "status_msg": "input is sensitive"}, "choices": null}', "error: input is sensitive", 1),
+        ('{"status": 503, "message": "upstream"}', r"error 503: upstream \(after 3 tries\)", 3),
         (choice("error", error={"code": 502, "message": "upstream"}), r"error 502: upstream \(after 3 tries\)", 3),
     ],
 )  # fmt: skip
@@ -230,11 +233,12 @@ def words(message):
         ({}, {"retry-after-ms": "2500"}, 2.5), ({}, {"x-ratelimit-reset-tokens": "6m0s"}, 60),
         ({}, {"x-ratelimit-reset-requests": "9s", "x-ratelimit-remaining-requests": "5",
               "x-ratelimit-reset-tokens": "2.5s", "x-ratelimit-remaining-tokens": "0"}, 2.5),
+        ("Slow down; retry in 7 s", {}, 7), ({"error": "Model is loading", "estimated_time": 12.5}, {}, 12.5),
         (words("Quota of 10 requests in 24 hours reached"), {}, 1), (gemini("soon"), {}, 1), (gemini(["5s"]), {}, 1),
     ],
 )  # fmt: skip
 def test_waits_that_are_told_in_the_body_or_by_limits_are_kept(server, talk, pauses, body, headers, waits):
-    server.replies = [(429, json.dumps(body), headers), (200, completion("fine"), {})]
+    server.replies = [(429, body if isinstance(body, str) else json.dumps(body), headers), (200, completion("fine"), {})]
     assert talk() == "fine" and pauses == [pytest.approx(waits)]
 
 
