@@ -62,7 +62,7 @@ def test_asks_as_openai_does(server, talk):
     text, picture = request.body["messages"][0]["content"]
     assert text == {"type": "text", "text": "hello"}
     data = base64.b64decode(picture["image_url"]["url"].removeprefix("data:image/png;base64,"))
-    assert Image.open(io.BytesIO(data)).size == (16, 16)
+    assert Image.open(io.BytesIO(data)).size == (32, 32)  # which no image shown is smaller than
 
 
 def test_reasoning_that_the_server_took_apart_is_put_back(server, talk):
