@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import RethinkError
+from ..names import is_within
 from ..image_files import is_image_name, is_unread_image_name
-from .store import is_store, is_within
+from .store import is_store
 
 LISTED = 20  # names in one sentence
 MOST_OUTSIDE = 1.5  # as a share of the picture; larger edges are no shares
