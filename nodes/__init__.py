@@ -1,30 +1,46 @@
 """The nodes of the pack: schema, widgets, one call into rethink/."""
 
+import logging
+from functools import cache
+from importlib import import_module
+
 from comfy_api.latest import ComfyExtension
 
 from . import hosts, live, review, trajectory
 from .boundary import adapt
-from .caption_pairs import CaptionToEdit, PromptToPromptPairs
-from .datasets import FilterEditPairs, LoadEditDataset, PreviewPairs, SaveEditDataset
-from .editor import EditChain, LoadEditor, SampleEdit, Scene
-from .keep import KeepUnchangedPixels
-from .lora import EditLoraLoader
-from .native_editor import EditorFromModel
-from .synthesis import InverseEditSynthesizer
-from .think import ThinkWhileEdit
-from .think_loop import ThinkLoopClose, ThinkLoopOpen
-from .thinker import CritiqueEdit, LoadThinker
-from .trajectory import LoadTrajectory, SaveTrajectory, TrajectoryViewer
 
-NODES = [
-    LoadEditor, EditorFromModel, EditLoraLoader, SampleEdit, EditChain, KeepUnchangedPixels, Scene,
-    LoadThinker, CritiqueEdit, ThinkWhileEdit, ThinkLoopOpen, ThinkLoopClose,
-    TrajectoryViewer, SaveTrajectory, LoadTrajectory,
-    InverseEditSynthesizer, CaptionToEdit, PromptToPromptPairs,
-    FilterEditPairs, PreviewPairs, SaveEditDataset, LoadEditDataset,
-]  # fmt: skip
-for node in NODES:
-    adapt(node)
+# Module → its nodes, in the order in which they are listed.
+ROOMS = {
+    "editor": ("LoadEditor", "SampleEdit", "EditChain", "Scene"),
+    "native_editor": ("EditorFromModel",),
+    "lora": ("EditLoraLoader",),
+    "keep": ("KeepUnchangedPixels",),
+    "thinker": ("LoadThinker", "CritiqueEdit"),
+    "think": ("ThinkWhileEdit",),
+    "think_loop": ("ThinkLoopOpen", "ThinkLoopClose"),
+    "trajectory": ("TrajectoryViewer", "SaveTrajectory", "LoadTrajectory"),
+    "synthesis": ("InverseEditSynthesizer",),
+    "caption_pairs": ("CaptionToEdit", "PromptToPromptPairs"),
+    "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
+}
+
+
+@cache
+def load_nodes() -> list[type]:
+    """Every node whose needs are here. An older ComfyUI may lack what one of them builds on: that one is left out, with a
+    line in the log, and the others work."""
+    nodes = []
+    for room, names in ROOMS.items():
+        try:
+            found = [getattr(import_module(f".{room}", __package__), name) for name in names]
+            for node in found:
+                adapt(node)
+                node.define_schema()
+        except Exception as error:
+            logging.warning("Rethink: without %s, which cannot be loaded here (is ComfyUI up to date?): %r", ", ".join(names), error)
+            continue
+        nodes += found
+    return nodes
 
 
 class RethinkExtension(ComfyExtension):
@@ -33,7 +49,7 @@ class RethinkExtension(ComfyExtension):
             room.serve()
 
     async def get_node_list(self):
-        return list(NODES)
+        return list(load_nodes())
 
 
 async def comfy_entrypoint() -> RethinkExtension:

@@ -6,7 +6,7 @@ from pathlib import Path
 import folder_paths
 
 from ..rethink.errors import RethinkError
-from ..rethink.names import path_parts, portable_parts
+from ..rethink.names import is_within, path_parts, portable_parts
 from .host import BUILT_IN
 from .model_folders import find_folders
 
@@ -32,8 +32,8 @@ def picture_folder(name: str, input: str) -> Path:
 def _picture_folders() -> dict[str, Path]:
     inputs = Path(folder_paths.get_input_directory())
     found = {"input": inputs} | {f"input/{name}": path for name, path in _folders_in(inputs).items()}
-    for root in folder_paths.get_folder_paths("datasets"):
-        for name, path in _folders_in(Path(root)).items():
+    for root in dataset_roots():
+        for name, path in _folders_in(root).items():
             found.setdefault(f"datasets/{name}", path)
     return found
 
@@ -45,7 +45,10 @@ def dataset_names(holding: str = "*") -> list[str]:
 
 def dataset_roots() -> list[Path]:
     """ComfyUI's folders for data sets, the one that is written to first."""
-    return [Path(root) for root in folder_paths.get_folder_paths("datasets")]
+    try:
+        return [Path(root) for root in folder_paths.get_folder_paths("datasets")]
+    except KeyError:  # ComfyUI before 0.27 knows no such kind of folder
+        return [Path(folder_paths.base_path) / "datasets"]
 
 
 def dataset_path(name: str, input: str) -> Path:
@@ -57,7 +60,7 @@ def dataset_path(name: str, input: str) -> Path:
         return there[name]
     roots, parts = dataset_roots(), portable_parts(name)
     places = [root.joinpath(*parts) for root in roots] if parts else []
-    places = [place for root, place in zip(roots, places) if folder_paths.is_within_directory(str(root), str(place))]
+    places = [place for root, place in zip(roots, places) if is_within(place, root)]
     if not places:
         raise RethinkError(f"{input}: “{_shown(name)}” is no name for a folder in {roots[0]}; use for example my-pairs.")
     return next((place for place in places if place.exists()), places[0])
@@ -84,7 +87,7 @@ def _folders_in(base: Path) -> dict[str, Path]:
             found |= {f"{folder.name}/{path.name}": path for path in inner}
         else:
             found[folder.name] = folder
-    return {name: path for name, path in found.items() if folder_paths.is_within_directory(str(base), str(path))}
+    return {name: path for name, path in found.items() if is_within(path, base)}
 
 
 def _visible_folders(base: Path) -> list[Path]:
@@ -136,7 +139,7 @@ def new_folder(prefix: str) -> Path:
         raise RethinkError(f"{shown} leads out of ComfyUI's output folder; name a folder within it.")
     if not portable_parts(prefix):
         raise RethinkError(f"{shown} is no name for a folder on every system; use for example rethink/run.")
-    if not folder_paths.is_within_directory(output, os.path.join(output, *parts[:-1])):
+    if not is_within(os.path.join(output, *parts[:-1]), output):
         raise RethinkError(f"{shown} is a link that leads out of ComfyUI's output folder; name a folder within it.")
     try:
         base, name, number, _, _ = folder_paths.get_save_image_path("/".join(parts), output)
@@ -165,7 +168,7 @@ def referred(reference: dict[str, str]) -> Path:
     kind, subfolder, filename = names
     base = folder_paths.get_directory_by_type(kind)
     file = Path(base or "", subfolder, filename)
-    inside = base is not None and all(folder_paths.is_within_directory(base, str(path)) for path in (file.parent, file))
+    inside = base is not None and all(is_within(path, base) for path in (file.parent, file))
     if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
         raise RethinkError(f"trajectory: {_shown(str(file))} is not in ComfyUI's folders.")
     return file

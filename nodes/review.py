@@ -16,10 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..rethink.errors import RethinkError
+from ..rethink.names import is_within
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.pictures import read_picture
 from ..rethink.pairs.ledger import Last
-from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_within, stays_inside
+from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, stays_inside
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs

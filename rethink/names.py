@@ -1,5 +1,6 @@
 """Names that a file or a folder can have on every system, also where it is carried to."""
 
+import os
 import re
 import unicodedata
 from pathlib import PurePosixPath
@@ -29,6 +30,15 @@ def portable_parts(path: str) -> tuple[str, ...]:
 def path_parts(path: str) -> tuple[str, ...]:
     """The parts of a path, in the notation of any system, whatever they are."""
     return PurePosixPath(path.strip().replace("\\", "/")).parts
+
+
+def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
+    """Whether a path, its links followed, lies in a folder, whose own links are followed too, or is it."""
+    try:
+        real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
+    except (OSError, ValueError):  # a NUL in it, or more than the system takes
+        return False
+    return real == home or real.startswith(os.path.join(home, ""))
 
 
 def make_portable(text: str, fallback: str, longest: int = LONGEST) -> str:

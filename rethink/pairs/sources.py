@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from ..image_files import is_image_name, is_unread_image_name
-from .store import is_store, is_within
+from ..names import is_within
+from .store import is_store
 from .text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_name
 
 LISTED = 20  # names in one sentence

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RethinkError
+from ..names import is_within
 from .ledger import Ledger, NewerVersion, fields_are, locked, room_in
 from .pictures import encode_png, read_picture, write_whole
 from .text_files import show_name
@@ -120,12 +121,6 @@ def stays_inside(path: str) -> bool:
     """Whether a relative path, in the notation of any system, stays in its folder."""
     path = path.replace("\\", "/")
     return not (path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"))
-
-
-def is_within(path: str | Path, folder: str | Path) -> bool:
-    """Whether a file, its links followed, lies in a folder, whose own links are followed too."""
-    real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
-    return real.startswith(os.path.join(home, ""))
 
 
 class Verdicts(dict[str, dict]):

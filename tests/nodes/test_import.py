@@ -32,3 +32,33 @@ def test_imports_under_any_name_and_nothing_heavy(tmp_path):
     name = str(copy).replace(".", "_x_")  # as ComfyUI names it
     done = subprocess.run([sys.executable, "-c", SCRIPT, str(copy), name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+LACKING = f"""
+import sys
+sys.path.insert(0, {str(STANDIN)!r})
+sys.path.insert(1, {str(PACK_ROOT)!r})
+from tests.standin.executor import load_pack, node_classes
+from pathlib import Path
+import comfy_execution.graph_utils, folder_paths
+del comfy_execution.graph_utils.GraphBuilder  # what a Think Loop builds on
+real = folder_paths.get_folder_paths
+def older(kind):
+    if kind == "datasets":
+        raise KeyError(kind)
+    return real(kind)
+folder_paths.get_folder_paths, folder_paths.base_path = older, sys.argv[2]
+classes = node_classes(load_pack(Path(sys.argv[1]), "pack"))
+assert not [name for name in classes if name.startswith("RethinkThinkLoop")]
+print(sum(name.startswith("Rethink") for name in classes))
+roots = sys.modules["pack.nodes.folders"].dataset_roots()
+assert roots == [Path(sys.argv[2]) / "datasets"], roots
+"""
+
+
+def test_a_node_whose_needs_an_older_comfyui_lacks_is_left_out_and_the_others_work(tmp_path):
+    done = subprocess.run([sys.executable, "-c", LACKING, str(PACK_ROOT), str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "20"
+    (line,) = [line for line in done.stderr.splitlines() if "Rethink: without" in line]
+    assert "ThinkLoopOpen, ThinkLoopClose" in line and "GraphBuilder" in line

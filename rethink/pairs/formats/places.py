@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ...errors import RethinkError
-from ..store import is_within, stays_inside
+from ...names import is_within
+from ..store import stays_inside
 from ..text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from .entries import MOST_IMAGE, Reader, is_image, missing
 
