@@ -133,9 +133,8 @@ def install_pack(python: Path, folder: Path) -> None:
 
 
 def ready(server: Server, process: subprocess.Popen) -> Server:
-    for _ in range(600):
-        if process.poll() is not None:
-            break
+    end = time.monotonic() + 300  # a busy machine needs more than two minutes
+    while time.monotonic() < end and process.poll() is None:
         try:
             server.json("/system_stats")
             return server
