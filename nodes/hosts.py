@@ -74,10 +74,10 @@ def check_images(base_url: str) -> None:
 
 def _ask(question: Question) -> str | None:
     """The answer of whoever sees the canvas; None where nobody says anything. Ends with Cancel."""
-    _asked[question.id], client = question, host.client_id()
+    _asked[question.id] = question
     try:
         host.say("Waiting for your answer: may images be sent to this server?")
-        host.send("rethink.ask_host", question.state(), client, question.workflow)
+        host.send("rethink.ask_host", question.state(), host.client_id(), question.workflow)
         for _ in range(int(PATIENCE / POLL)):
             host.stop_if_cancelled()
             if question.answered.wait(POLL):
@@ -86,7 +86,7 @@ def _ask(question: Question) -> str | None:
         return question.answer
     finally:
         _asked.pop(question.id, None)
-        host.send("rethink.host_answered", {"id": question.id}, client, question.workflow)
+        host.send("rethink.host_answered", {"id": question.id}, None, question.workflow)  # a page that came later asks too
 
 
 def list_questions() -> list[dict[str, Any]]:
