@@ -148,12 +148,13 @@ def test_an_editor_and_its_loras_take_turns(server, prompt):
         graph[f"saved {name}"] = {"class_type": "PreviewImage", "inputs": {"images": [name, 0]}}
     graph["report"] = {"class_type": "PreviewAny", "inputs": {"source": ["second", 1]}}
 
-    def run() -> dict[str, bytes]:
+    def run() -> dict[str, bytes]:  # the pixels: a file also says which nodes had to run
         entry = server.run(graph)
         assert entry["status"]["status_str"] == "success", error_of(entry)
         (text,) = entry["outputs"]["report"]["text"]
         assert "layers fit" in text
-        return {name: server.view(entry["outputs"][f"saved {name}"]["images"][0]) for name in ("alone", "one", "both")}
+        files = {name: server.view(entry["outputs"][f"saved {name}"]["images"][0]) for name in ("alone", "one", "both")}
+        return {name: Image.open(io.BytesIO(data)).tobytes() for name, data in files.items()}
 
     pixels = run()
     assert len(set(pixels.values())) == 3
