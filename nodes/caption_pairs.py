@@ -212,7 +212,8 @@ class PromptToPromptPairs(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, clip: str | list[str] | None = None) -> str | bool:
+    def validate_inputs(cls, clip: str | list[str] | None = None, *, method: Any = None) -> str | bool:
+        """ComfyUI passes every choice, asked for or not; one that is asked for by keyword alone it goes on checking itself."""
         return refusal(folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod

@@ -146,3 +146,12 @@ def test_the_help_of_load_editor_has_the_table_of_memory():
 
     page = (PACK_ROOT / "web" / "docs" / "RethinkLoadEditor.md").read_text(encoding="utf-8")
     assert table()[0] in page
+
+
+def test_a_node_that_checks_an_input_itself_leaves_its_choices_to_comfyui(classes):
+    """ComfyUI passes them to the check, asked for or not, and no longer looks at those asked for by position."""
+    for node_id, cls in classes.items():
+        if node_id.startswith("Rethink") and (check := getattr(cls, "validate_inputs", None)):
+            choices = {name for name, (kind, _) in cls.describe()["input"]["required"].items() if kind == DYNAMIC}
+            asked = inspect.getfullargspec(check)
+            assert choices <= set(asked.kwonlyargs) and not asked.varkw, node_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -48,12 +49,32 @@ def validate(prompt: Prompt, classes: dict[str, type]) -> dict[str, list[str]]:
         known = {**required, **optional}
         wrong = [f"{name}: missing" for name in required if name not in node["inputs"]]
         wrong += [f"{name}: unknown" for name in node["inputs"] if name not in known]
-        for name in node["inputs"].keys() & known.keys():
+        own = _checked_by_itself(classes[node["class_type"]])
+        for name in node["inputs"].keys() & known.keys() - own:
             problem = _problem(node["inputs"][name], *known[name], prompt, classes)
             wrong += [f"{name}: {problem}"] if problem else []
+        wrong += _refused(classes[node["class_type"]], {name: node["inputs"].get(name) for name in own})
         if wrong:
             errors[node_id] = wrong
     return errors
+
+
+def _checked_by_itself(cls: type) -> set[str]:
+    """The inputs that the node's `validate_inputs` asks for by position too: ComfyUI leaves the check of those to it."""
+    check = getattr(cls, "validate_inputs", None)
+    return set(inspect.getfullargspec(check).args) - {"cls"} if check else set()
+
+
+def _refused(cls: type, given: dict[str, Any]) -> list[str]:
+    """What the node itself says to its inputs. As in ComfyUI it is passed its choices too, whatever it asks for."""
+    given = {name: value for name, value in given.items() if value is not None and not _is_link(value)}
+    if not given:
+        return []
+    if cls.define_schema().is_input_list:
+        given = {name: [value] for name, value in given.items()}
+    choices = [name for name, (io_type, _) in cls.describe()["input"]["required"].items() if io_type == DYNAMIC]
+    said = cls.validate_inputs(**given, **{name: {name: None} for name in choices})
+    return [] if said is True else [f"{' '.join(given)} - {said}"]
 
 
 def expected(cls: type, given: dict[str, Any]) -> tuple[dict, dict]:
