@@ -1,11 +1,9 @@
-"""The question whether images may be sent to a server, in the window of a real ComfyUI, on both canvases.
+"""The question whether images may be sent to a server, in the window of a real ComfyUI.
 
 Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS names, if it is set, to be looked at.
 """
 
 import json
-
-import pytest
 
 from tests.browsers import needs_chromium, shoot
 from tests.comfyui.test_thinking import FAR, far_graph, why
@@ -20,16 +18,14 @@ QUEUE = """async (prompt) => {
 
 
 @needs_chromium
-@pytest.mark.parametrize("canvas", ["classic", "nodes-2.0"])
-def test_the_page_that_queued_is_asked_and_one_answer_closes_the_question_everywhere(server, browser, canvas):
-    server.post("/settings/Comfy.VueNodes.Enabled", canvas == "nodes-2.0")
+def test_the_page_that_queued_is_asked_and_one_answer_closes_the_question_everywhere(server, browser):
     server.post("/settings/Comfy.TutorialCompleted", True)
     bystander, page = open_window(server, browser), open_window(server, browser)
     run = page.evaluate(QUEUE, far_graph())
     dialog = page.get_by_role("dialog", name="Send your images to another machine?")
     dialog.wait_for(timeout=60_000)
     assert FAR in dialog.inner_text() and page.evaluate("document.activeElement.textContent") == "No"
-    shoot(page, f"question-{canvas}")
+    shoot(page, "question")
     assert bystander.get_by_role("dialog").count() == 0, "somebody else at this ComfyUI"
     later = open_window(server, browser)  # it may be the same person's, after a reload
     later.get_by_role("dialog").wait_for(timeout=30_000)
