@@ -30,8 +30,9 @@ def workflow(name: str) -> dict:
     return found
 
 
-@pytest.fixture(params=["classic", "nodes-2.0"])
-def page(request, server, browser):
+@pytest.fixture(scope="module", params=["classic", "nodes-2.0"])
+def window(request, server, browser):
+    """One for all tests of a canvas: to open it takes longer than most of them."""
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
     page = browser.new_page(viewport={"width": 1700, "height": 1000})
@@ -42,8 +43,14 @@ def page(request, server, browser):
     page.wait_for_function(READY, timeout=180_000)
     page.wait_for_timeout(500)
     yield page
-    assert page.problems == []
     page.close()
+
+
+@pytest.fixture
+def page(window):
+    yield window
+    problems, window.problems[:] = list(window.problems), []
+    assert problems == []
 
 
 def links_of(prompt: dict, class_type: str, name: str) -> set[str]:
@@ -53,7 +60,7 @@ def links_of(prompt: dict, class_type: str, name: str) -> set[str]:
 
 
 @needs_chromium
-@pytest.mark.parametrize("page", ["classic"], indirect=True)  # what is sent is made the same way on both
+@pytest.mark.parametrize("window", ["classic"], indirect=True)  # what is sent is made the same way on both
 @pytest.mark.parametrize(
     ("name", "kinds", "behind", "input", "origin"),
     [
@@ -72,7 +79,7 @@ def test_a_bypassed_node_passes_on_what_it_works_on(page, name, kinds, behind, i
 
 
 @needs_chromium
-@pytest.mark.parametrize("page", ["classic"], indirect=True)
+@pytest.mark.parametrize("window", ["classic"], indirect=True)
 def test_a_file_from_before_the_edit_came_first_is_wired_as_it_was(page):
     old = workflow("keep_unchanged_pixels")
     node = next(node for node in old["nodes"] if node["type"] == "RethinkKeepUnchangedPixels")
@@ -91,7 +98,7 @@ def test_a_file_from_before_the_edit_came_first_is_wired_as_it_was(page):
 @needs_chromium
 def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(page, server):
     graph = workflow("built_in_edit")
-    thinker, critic = {"type": "RethinkLoadThinker", "pos": [0, 700]}, {"type": "RethinkCritiqueEdit", "pos": [340, 700]}
+    thinker, critic = {"type": "RethinkLoadThinker", "pos": [1240, 0]}, {"type": "RethinkCritiqueEdit", "pos": [1240, 240]}
     page.evaluate("graph => app.loadGraphData(graph)", graph)
     page.evaluate(
         """([thinker, critic]) => {
@@ -110,7 +117,7 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
             scene.connect(1, judge, into('instruction'));
             const text = LiteGraph.createNode('PreviewAny');
             app.graph.add(text);
-            text.pos = [800, 700];
+            text.pos = [1600, 0];
             judge.connect(2, text, 0);
         }""",
         [thinker, critic],
