@@ -133,7 +133,7 @@ def install_pack(python: Path, folder: Path) -> None:
 
 
 def ready(server: Server, process: subprocess.Popen) -> Server:
-    for _ in range(600):
+    for _ in range(1500):  # a busy machine takes minutes
         if process.poll() is not None:
             break
         try:

@@ -6,6 +6,7 @@ The editor is the miniature; the thinker is a server in this process whose answe
 import datetime
 import json
 import shutil
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,12 +108,15 @@ BUILD = """async ([nodes, links]) => {
 }"""
 
 
+def backend_of(address):
+    return {"backend": "server", "backend.base_url": address, "backend.model": "scripted"}
+
+
 def build(page, thinker, editor, links):
-    backend = {"backend": "server", "backend.base_url": thinker, "backend.model": "scripted"}
     nodes = {
         "load": ["RethinkLoadEditor", [0, 0], {"editor": "miniature"}],
         "scene": ["RethinkScene", [0, 220], {"seed": KINDS.index(page.canvas_kind)}],  # else it comes from the cache
-        "thinker": ["RethinkLoadThinker", [0, 460], backend],
+        "thinker": ["RethinkLoadThinker", [0, 460], backend_of(thinker)],
         **editor,
     }
     common = [["load", "editor", "edit", "editor"], ["scene", "image", "edit", "image"]]
@@ -269,7 +273,10 @@ def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, p
     assert "turn-0001-00.png" in looking.locator("img").get_attribute("src")
     assert 200 in previews, "the strip has shown what comes of it"
     shoot(page, f"viewer-looking-{page.canvas_kind}")
+    page.evaluate("document.querySelectorAll('.rt-frame-pending img').forEach((image) => { image.dataset.same = ''; })")
     slow_thinker.go.set()
+    turn(page, 1).first.wait_for(timeout=60_000)
+    assert turn(page, 1).locator("img[data-same]").count() == 2, "the picture goes over to the turn and does not flicker"
     ended(server)
 
 
@@ -303,18 +310,38 @@ def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
         assert red > 1.5 * max(green, blue)
         assert turn(page, 1).first.locator(".rt-star").count() == 1
         assert "not judged" in turn(page, 2).first.inner_text()
+        page.wait_for_function(PICTURES_ARE_THERE)
         shoot(page, f"viewer-failed-{page.canvas_kind}")
         ended(server)
 
-        critic.replies = [(400, "it is gone", {})]
-        build(page, critic.url, {**THINK, "edit": [kind, pos, {**values, "seed": 42}]}, links)
-        page.evaluate("app.queuePrompt(0)")
-        page.locator(".rt-ending[data-trouble]:visible", has_text="No edit was judged").first.wait_for(timeout=60_000)
-        page.get_by_text("result, not judged").first.wait_for(timeout=30_000)
-        assert page.locator(".rt-star").count() == 0
-        shoot(page, f"viewer-unjudged-{page.canvas_kind}")
+    nobody = ["RethinkLoadThinker", [0, 460], {**backend_of(unused_address()), "backend.retries": 0}]
+    build(page, "", {**THINK, "edit": [kind, pos, {**values, "seed": 42}], "thinker": nobody}, links)
+    page.evaluate("app.queuePrompt(0)")
+    ending = page.locator(".rt-ending[data-trouble]:visible", has_text="No edit was judged").first
+    ending.wait_for(timeout=60_000)
+    assert "cannot be reached" in ending.inner_text()
+    assert ending.evaluate("text => text.scrollHeight <= text.clientHeight"), "all of it is in sight"
+    page.get_by_text("result, not judged").first.wait_for(timeout=30_000)
+    assert page.locator(".rt-star").count() == 0
+    page.wait_for_function(PICTURES_ARE_THERE)
+    shoot(page, f"viewer-unjudged-{page.canvas_kind}")
+    turn(page, 1).first.click()
+    about = page.get_by_role("dialog").locator(".rt-about")
+    assert "cannot be reached" in about.inner_text() and about.evaluate("text => text.scrollWidth <= text.clientWidth")
+    shoot(page, f"viewer-unjudged-large-{page.canvas_kind}")
     entry = newest(server)
     assert entry["status"]["status_str"] == "error" and "what was made is kept in" in json.dumps(entry["status"])
+
+
+PICTURES_ARE_THERE = """[...document.querySelectorAll('.rt-node .rt-frame')]
+    .every((frame) => frame.querySelector('img')?.naturalWidth > 0)"""
+
+
+def unused_address():
+    """Where no server listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
 
 LOADED = """async () => {
