@@ -397,7 +397,7 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     for turns, folder in enumerate(folders, 2):
         made_up_run(folder, turns=turns)
     page.evaluate(LOADED)
-    turn(page, 1).wait_for(timeout=30_000)
+    turn(page, 12).wait_for(timeout=30_000)  # the run that the page knows of
     page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
     dialog = page.get_by_role("dialog", name="Choose a run")
     dialog.locator(".rt-run").first.wait_for(timeout=30_000)
