@@ -455,6 +455,8 @@ def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(serve
     page.evaluate("app.queuePrompt(0)")
     page.locator(".rt-status:visible", has_text="Turn 2 of 5 · editing").wait_for(timeout=60_000)
     page.locator(".rt-frame-pending img.rt-preview").wait_for(timeout=60_000)  # what the nodes in between show
+    page.wait_for_function(PICTURES_ARE_THERE)
+    shoot(page, f"viewer-preview-{page.canvas_kind}")
     server.post("/interrupt", {})
     page.get_by_text("Not finished").wait_for(timeout=30_000)
 
