@@ -1,5 +1,6 @@
 // What pairs show on their nodes: the sheet of Preview Pairs, the plots of Filter Edit Pairs.
 import { app } from "../../scripts/app.js";
+import { passWheelOn } from "./canvas_wheel.mjs";
 import { onOutput } from "./outputs.mjs";
 import { Plots } from "./pairs/plots.mjs";
 import { Sheet } from "./pairs/sheet.mjs";
@@ -35,6 +36,7 @@ app.registerExtension({
     });
     widget.serialize = false;
     views.set(node, view);
+    passWheelOn(view.element);
     const removed = node.onRemoved;
     node.onRemoved = function () {
       view.remove();

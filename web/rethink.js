@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { passWheelOn } from "./canvas_wheel.mjs";
 import { askAboutHosts } from "./hosts.mjs";
 import { everyNode, nodeAt, nodeOfOutput, nodesBehind } from "./nodes.mjs";
 import { isOfOpenGraph, onGraphLoaded, remember, remembered, setApart } from "./ownership.mjs";
@@ -347,6 +348,7 @@ async function findRunning() {
 function addDisplay(node) {
   const display = new Display();
   displays.set(node, display);
+  passWheelOn(display.element);
   node.hideOutputImages = true; // the strip shows the best edit: the queue and the assets need it besides, not the node
   node.onDrawBackground = () => {}; // the same on the classic canvas
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHT };

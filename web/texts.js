@@ -1,5 +1,6 @@
 /** What a node has to say when it has run, in words on the node: a report, scores, a warning. It stays until the next run. */
 import { app } from "../../scripts/app.js";
+import { passWheelOn } from "./canvas_wheel.mjs";
 import { onOutput } from "./outputs.mjs";
 import { element } from "./viewer/dom.mjs";
 import { ownScroll } from "./viewer/wheel.mjs";
@@ -26,6 +27,7 @@ onOutput((node, { rethink_text: parts }) => {
 function addText(node) {
   const shown = element("div", { class: "rethink-text", role: "status", tabindex: "0" });
   ownScroll(shown);
+  passWheelOn(shown);
   texts.set(node, shown);
   const lines = () => Math.min(MOST, shown.textContent.split("\n").reduce((sum, line) => sum + Math.ceil((line.length || 1) / 52), 0));
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => (shown.hidden ? 0 : lines() * LINE + EDGE) };

@@ -118,7 +118,7 @@ def _exchange(
         raise TimeIsUp from None
     except (OSError, http.client.HTTPException) as error:
         via = f"by the proxy of {proxy.variable}, " if proxy else ""
-        raise ExchangeError(f"cannot be reached ({via}{_words(error)}); is the server running, and the address right?") from None
+        raise ExchangeError(f"cannot be reached ({via}{_words(error)}); start the server, or check the address") from None
     except (ValueError, AttributeError) as error:  # http.client's for a reply that is no HTTP
         raise ExchangeError(f"does not answer as a web server does ({_words(error)})") from None
     finally:

@@ -79,7 +79,7 @@ def test_a_dropped_workflow_shows_its_result(server, page, name):
     page.wait_for_timeout(800)
     before, done = look(page, f"{name}-before"), len(server.json("/history"))
     page.keyboard.press("Control+Enter")
-    for _ in range(600):
+    for _ in range(1800):
         if len(server.json("/history")) > done:
             break
         page.wait_for_timeout(100)

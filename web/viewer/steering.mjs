@@ -2,6 +2,7 @@
 
 import { element, icon, setAttribute } from "./dom.mjs";
 import { endOf } from "./record.mjs";
+import { ownScroll } from "./wheel.mjs";
 
 const PHASES = { editing: "editing", thinking: "the thinker is looking" };
 const WOULD_END = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
@@ -44,7 +45,6 @@ export class Steering {
   #text = element("textarea", {
     class: "rt-textarea",
     rows: 2,
-    "data-capture-wheel": "true",
     "aria-label": "The next prompt",
     placeholder: "What the editor shall be told next",
     onkeydown: (event) => this.#key(event),
@@ -71,6 +71,7 @@ export class Steering {
   constructor({ send, onleave }) {
     this.#send = send;
     this.#onleave = onleave;
+    ownScroll(this.#text);
   }
 
   /** selected: the step that Accept would take. */

@@ -22,6 +22,7 @@ export class Strip {
   #view = null;
   #selected = -1; // index of a step
   #frames = new Map(); // place in the strip → its element
+  #pictures = new Map(); // address → picture of a frame that is made anew: it goes over, so that it does not flicker
   #track = element("div", { class: "rt-track" });
   #frame = NARROWEST; // width of every frame
   #hidden = true; // and so it cannot be scrolled
@@ -152,11 +153,20 @@ export class Strip {
       const next = [...this.#frames.keys()].filter((other) => other > place).sort((a, b) => a - b)[0];
       this.#track.insertBefore(frame, next === undefined ? null : this.#frames.get(next)); // read in their order
     }
+    this.#pictures.clear();
   }
 
   #drop(place) {
-    this.#frames.get(place).remove();
+    const frame = this.#frames.get(place);
+    for (const image of frame.querySelectorAll("img")) this.#pictures.set(image.getAttribute("src"), image);
+    frame.remove();
     this.#frames.delete(place);
+  }
+
+  #picture(address) {
+    const image = this.#pictures.get(address);
+    this.#pictures.delete(address);
+    return image ?? element("img", { src: address, alt: "", decoding: "async", draggable: "false", onerror: markMissing });
   }
 
   /** What a frame shows: as long as it stays, so does the frame, and no picture flickers. */
@@ -179,7 +189,7 @@ export class Strip {
     return element(
       "figure",
       { class: "rt-frame rt-frame-source", "aria-hidden": "true" },
-      element("div", { class: "rt-thumb" }, picture(address(record.source), "")),
+      element("div", { class: "rt-thumb" }, this.#picture(address(record.source))),
       element("figcaption", { class: "rt-frame-head" }, element("b", {}, "Source")),
       element("p", { class: "rt-prompt", title: record.instruction }, record.instruction),
     );
@@ -208,7 +218,7 @@ export class Strip {
       element(
         "div",
         { class: "rt-thumb" },
-        picture(address(step.file), ""),
+        this.#picture(address(step.file)),
         best && judged ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star")) : null,
         element(
           "div",
@@ -229,7 +239,7 @@ export class Strip {
     const chip = (text) => element("span", {}, element("i", { class: "rt-spinner" }), text);
     const many = live.images.length > 1 ? element("span", {}, `${live.images.length} candidates`) : null;
     let inside = [element("span", { class: live.waiting ? "rt-pulse" : "rt-spinner" })];
-    if (file) inside = [picture(address(file), ""), element("div", { class: "rt-chips" }, chip(LOOKING), many)];
+    if (file) inside = [this.#picture(address(file)), element("div", { class: "rt-chips" }, chip(LOOKING), many)];
     else if (live.preview) {
       const preview = element("img", { class: "rt-preview", src: live.preview, alt: "", draggable: "false" });
       inside = [preview, element("div", { class: "rt-chips" }, chip("editing…"))];
@@ -271,9 +281,6 @@ export class Strip {
     event.stopPropagation();
   }
 }
-
-const picture = (address, alt) =>
-  element("img", { src: address, alt, decoding: "async", draggable: "false", onerror: markMissing });
 
 function markMissing(event) {
   event.target.replaceWith(element("span", { class: "rt-missing" }, "picture is gone"));
