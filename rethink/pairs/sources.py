@@ -240,11 +240,6 @@ def _rank(mask: str, file: str) -> tuple:
     return order, os.path.splitext(file)[1].lower() != ending, mask
 
 
-def walk_images(root: str | Path) -> Iterator[str]:
-    """The paths of all image files in a folder and its subfolders, in a fixed order."""
-    return _walk(root, is_image_name)
-
-
 def _walk(root: str | Path, wanted: Callable[[str], bool]) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
