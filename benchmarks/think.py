@@ -19,6 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import itertools
+
 import torch
 
 from rethink.editors.loading import load_editor
@@ -64,7 +66,9 @@ class RememberingChat:
         self.chat_within, self.said, self.name = chat, {}, chat.name
 
     def chat_all(self, requests, **options):
-        keys = [(json.dumps(r.messages), options["temperature"], *(i.numpy().tobytes() for i in r.images)) for r in requests]
+        keys = [
+            (json.dumps(r.messages), options["temperature"], *(i.numpy().tobytes() for i in r.images)) for r in requests
+        ]
         missing = {key: request for key, request in zip(keys, requests) if key not in self.said}
         if missing:
             self.said |= zip(missing, self.chat_within.chat_all(list(missing.values()), **options))
@@ -85,8 +89,14 @@ class Case:
     def run(self, thinker=None, steer=None, **rules):
         """[(step, success)] of a run of the loop."""
         run = think_while_edit(
-            self.editor, thinker or self.thinker, self.source, self.task.instruction, steer=steer, seed=self.seed, **rules
-        )  # fmt: skip
+            self.editor,
+            thinker or self.thinker,
+            self.source,
+            self.task.instruction,
+            steer=steer,
+            seed=self.seed,
+            **rules,
+        )
         return [(replace(step, image=None), judge(step.image, self.task).success) for step in run]
 
     @cached_property
@@ -255,7 +265,9 @@ def loop_overhead(editor, chat, runs=20):
     total = Stopwatch(lambda run: [None for _ in run])
     for seed in range(runs):
         task = sample_task(seed, LEVELS[seed % 3])
-        total(think_while_edit(editor, Thinker(chat, max_tokens=TOKENS), render([task.source]), task.instruction, turns=3))
+        total(
+            think_while_edit(editor, Thinker(chat, max_tokens=TOKENS), render([task.source]), task.instruction, turns=3)
+        )
     del editor.prepare, editor.edit, chat.chat_all
     return 1 - sum(watch.seconds for watch in watches) / total.seconds
 
@@ -302,9 +314,7 @@ def report(rows, seen):
 
 def curve(rows, rule):
     """[(editor calls made, success)] where at most 1, 2, … calls are allowed."""
-    return [
-        (statistics.mean(row[rule, n][1] for row in rows), success(rows, (rule, n))) for n in range(1, BUDGET + 1)
-    ]
+    return [(statistics.mean(row[rule, n][1] for row in rows), success(rows, (rule, n))) for n in range(1, BUDGET + 1)]
 
 
 def calls_ratio(rows, rule):
@@ -312,7 +322,7 @@ def calls_ratio(rows, rule):
     None: not fewer, or never as good."""
     *_, (calls, goal) = curve(rows, "reference")
     points = [(0.0, 0.0), *curve(rows, rule)]
-    for (before, less), (after, more) in zip(points, points[1:]):
+    for (before, less), (after, more) in itertools.pairwise(points):
         if more >= goal:
             return (before + (after - before) * (goal - less) / (more - less)) / calls
     return None
@@ -333,15 +343,26 @@ def main():
     seen = {"drawn edits": drawn(Thinker(chat, max_tokens=TOKENS)), "the editor's": [row["seen"] for row in rows]}
     report(rows, seen)
     overhead, ratio = loop_overhead(editor, chat), prefill_ratio(chat)
-    print(f"\nThe loop itself takes {overhead:.1%}; a remembered prefix leaves {ratio:.0%} of the prefill from turn 2 on.")
+    print(
+        f"\nThe loop itself takes {overhead:.1%}; a remembered prefix leaves {ratio:.0%} of the prefill from turn 2 on."
+    )
     think = f"think, {TURNS} turns"
-    print(json.dumps({
-        "bench": "think", "tasks": options.tasks, "seeds": options.seeds,
-        "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
-        "points_over_best_of_n_hard": 100 * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
-        "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
-        "loop_overhead": overhead, "prefill_ratio": ratio, "seeing": {name: seeing(found) for name, found in seen.items()},
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "bench": "think",
+                "tasks": options.tasks,
+                "seeds": options.seeds,
+                "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
+                "points_over_best_of_n_hard": 100
+                * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
+                "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
+                "loop_overhead": overhead,
+                "prefill_ratio": ratio,
+                "seeing": {name: seeing(found) for name, found in seen.items()},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def load_nodes() -> list[type]:
                 adapt(node)
                 node.define_schema()
         except Exception as error:
-            logging.warning("Rethink: without %s, which cannot be loaded here (is ComfyUI up to date?): %r", ", ".join(names), error)
+            logging.warning(
+                "Rethink: without %s, which cannot be loaded here (is ComfyUI up to date?): %r", ", ".join(names), error
+            )
             continue
         nodes += found
     return nodes

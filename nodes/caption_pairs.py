@@ -28,11 +28,17 @@ from .thinker import asked, each_of
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
 METHODS = {"self-attention": "self", "replace": "replace", "refine": "refine"}
 DEFAULTS = {
-    "steps": Recipe.steps, "sampler": Recipe.sampler,
-    "lowest_sharing": Recipe.threshold[0], "highest_sharing": Recipe.threshold[1],
-    "lowest_guidance": Recipe.guidance[0], "highest_guidance": Recipe.guidance[1],
-    "image": Selection.image, "caption_fit": Selection.caption, "direction": Selection.direction, "drop_early": True,
-}  # fmt: skip
+    "steps": Recipe.steps,
+    "sampler": Recipe.sampler,
+    "lowest_sharing": Recipe.threshold[0],
+    "highest_sharing": Recipe.threshold[1],
+    "lowest_guidance": Recipe.guidance[0],
+    "highest_guidance": Recipe.guidance[1],
+    "image": Selection.image,
+    "caption_fit": Selection.caption,
+    "direction": Selection.direction,
+    "drop_early": True,
+}
 
 
 class CaptionToEdit(io.ComfyNode):
@@ -43,7 +49,13 @@ class CaptionToEdit(io.ComfyNode):
             display_name="Caption To Edit",
             category="Rethink/Teach",
             description="A thinker invents an edit for every caption: an instruction, and the caption after the edit.",
-            search_aliases=["instructpix2pix", "generate instructions", "triples", "caption to instruction", "training pairs"],
+            search_aliases=[
+                "instructpix2pix",
+                "generate instructions",
+                "triples",
+                "caption to instruction",
+                "training pairs",
+            ],
             has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="What writes; it needs no eyes."),
@@ -89,7 +101,11 @@ class CaptionToEdit(io.ComfyNode):
         count = host.on_count()
 
         def progress(run) -> None:
-            count(run.seen, len(wanted), f"{run.seen} of {len(wanted)} captions · {run.made} edits · {run.rejected} rejected")
+            count(
+                run.seen,
+                len(wanted),
+                f"{run.seen} of {len(wanted)} captions · {run.made} edits · {run.rejected} rejected",
+            )
 
         own = _triples(examples)
         jobs = ((text, "") for text in wanted)
@@ -101,7 +117,9 @@ class CaptionToEdit(io.ComfyNode):
         found = {record["caption"]: record for record in made if record["caption"] in set(wanted)}
         missing = set(wanted) - set(found)
         reasons = kinds_of({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
-        report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])
+        report = "\n".join(
+            [f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)]
+        )
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")
         columns = ([r[name] for r in found.values()] for name in ("caption", "edit", "output"))
@@ -124,7 +142,14 @@ class PromptToPromptPairs(io.ComfyNode):
             display_name="Prompt-To-Prompt Pairs",
             category="Rethink/Teach",
             description="Draws pairs of pictures for pairs of captions, the same but for the edit, and keeps the best.",
-            search_aliases=["prompt2prompt", "p2p", "instructpix2pix", "paired images", "attention sharing", "training pairs"],
+            search_aliases=[
+                "prompt2prompt",
+                "p2p",
+                "instructpix2pix",
+                "paired images",
+                "attention sharing",
+                "training pairs",
+            ],
             is_input_list=True,
             has_intermediate_output=True,
             inputs=[
@@ -168,7 +193,10 @@ class PromptToPromptPairs(io.ComfyNode):
                     tooltip="This many are kept of every pair of captions, those of the best direction. The paper: 4.",
                 ),
                 io.Int.Input(
-                    "batch", default=Selection.batch, min=1, max=64,
+                    "batch",
+                    default=Selection.batch,
+                    min=1,
+                    max=64,
                     tooltip="Candidates drawn at once. Lower it if memory runs out.",
                 ),
                 io.String.Input(
@@ -221,19 +249,29 @@ class PromptToPromptPairs(io.ComfyNode):
         triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
         given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
         recipe = Recipe(
-            METHODS[single("method", method["method"])], given["steps"], given["sampler"],
-            (given["lowest_sharing"], given["highest_sharing"]), (given["lowest_guidance"], given["highest_guidance"]),
+            METHODS[single("method", method["method"])],
+            given["steps"],
+            given["sampler"],
+            (given["lowest_sharing"], given["highest_sharing"]),
+            (given["lowest_guidance"], given["highest_guidance"]),
             _weights(single("weights", method.get("weights") or [""])),
-        )  # fmt: skip
+        )
         chosen = {name: given[name] for name in ("candidates", "batch", "best", "image", "direction")}
         looks = Selection.looks if given["drop_early"] else ()
         selection = Selection(**chosen, caption=given["caption_fit"], looks=looks)
         folder = folders.dataset_path(given["dataset"], "dataset")
         with _text_to_image(editor) as pipeline, PairStore(folder).writing() as store:
             draw = WatchedDrawer(
-                store, pipeline, LaterClip(given["clip"]), recipe, selection, given["seed"], model=editor.name,
-                triples=triples, count=host.on_count(),
-            )  # fmt: skip
+                store,
+                pipeline,
+                LaterClip(given["clip"]),
+                recipe,
+                selection,
+                given["seed"],
+                model=editor.name,
+                triples=triples,
+                count=host.on_count(),
+            )
             side = pipeline.unet.config.sample_size * 8
             with host.on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
                 earlier = earlier_seeds(store, draw.recipes, draw.seed)
@@ -313,7 +351,9 @@ def _triples(text: str) -> list[Triple]:
     for line in filter(str.strip, text.splitlines()):
         parts = [part.strip() for part in line.split("|")]
         if len(parts) != 3 or not all(parts):
-            raise RethinkError(f"examples: expected caption | instruction | edited caption in a line, got “{line.strip()}”.")
+            raise RethinkError(
+                f"examples: expected caption | instruction | edited caption in a line, got “{line.strip()}”."
+            )
         triples.append(Triple(*parts))
     return triples
 
@@ -332,12 +372,22 @@ def _weights(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _line(name: str, placeholder: str, tooltip: str) -> io.Input:
-    return io.String.Input(name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists go together.")
+    return io.String.Input(
+        name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists go together."
+    )
 
 
 def _least(name: str, tooltip: str) -> io.Input:
     return io.Float.Input(
-        name, optional=True, default=DEFAULTS[name], min=-1.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip, advanced=True
+        name,
+        optional=True,
+        default=DEFAULTS[name],
+        min=-1.0,
+        max=1.0,
+        step=0.01,
+        round=0.001,
+        tooltip=tooltip,
+        advanced=True,
     )
 
 

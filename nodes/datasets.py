@@ -48,11 +48,18 @@ LIMITS: dict[str, tuple[float, float, float, bool]] = {
 
 # What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
 PLOTS = (
-    ("image", "clip_sim_image", True), ("direction", "clip_sim_dir", True), ("caption", "caption", True),
-    ("changed", "changed", True), ("outside", "outside", False), ("shift", "shift", False),
-    ("smallest_region", "region", True), ("largest_region", "region", False), ("side", "side", True),
-    ("aspect", "aspect", False), ("critic", "critic", True),
-)  # fmt: skip
+    ("image", "clip_sim_image", True),
+    ("direction", "clip_sim_dir", True),
+    ("caption", "caption", True),
+    ("changed", "changed", True),
+    ("outside", "outside", False),
+    ("shift", "shift", False),
+    ("smallest_region", "region", True),
+    ("largest_region", "region", False),
+    ("side", "side", True),
+    ("aspect", "aspect", False),
+    ("critic", "critic", True),
+)
 
 
 class FilterEditPairs(io.ComfyNode):
@@ -63,7 +70,14 @@ class FilterEditPairs(io.ComfyNode):
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
             description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
-            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter", "critic"],
+            search_aliases=[
+                "clip filter",
+                "directional similarity",
+                "dataset cleaning",
+                "deduplicate",
+                "quality filter",
+                "critic",
+            ],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
@@ -102,16 +116,20 @@ class FilterEditPairs(io.ComfyNode):
         with pairs.writing() as store:
             count = host.on_count()
             score(
-                store, None if clip == folders.NONE else LaterClip(clip),
+                store,
+                None if clip == folders.NONE else LaterClip(clip),
                 lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
-            )  # fmt: skip
+            )
             if thinker is not None:
                 marked = host.on_count()
                 with asked(thinker) as chat:
                     criticise(
-                        store, chat, thinker.chat.name,
-                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"), each=each_of(thinker),
-                    )  # fmt: skip
+                        store,
+                        chat,
+                        thinker.chat.name,
+                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
+                        each=each_of(thinker),
+                    )
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept
@@ -139,7 +157,9 @@ class PreviewPairs(io.ComfyNode):
                 io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, taken evenly from all."),
             ],
             outputs=[
-                io.Image.Output("sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."),
+                io.Image.Output(
+                    "sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."
+                ),
                 sockets.Pairs.Output("accepted", tooltip="The pairs without those that were rejected."),
             ],
         )
@@ -157,7 +177,12 @@ class PreviewPairs(io.ComfyNode):
         sheet = contact_sheet(pairs, (pair for pair in pairs if pair.id in some))
         accepted = PairStore(pairs.folder, (pair.id for pair in pairs.accepted()))
         few = PairStore(pairs.folder, some)
-        shown = {"key": review.publish(pairs), "sheet": review.publish(few), "name": pairs.folder.name, "count": len(ids)}
+        shown = {
+            "key": review.publish(pairs),
+            "sheet": review.publish(few),
+            "name": pairs.folder.name,
+            "count": len(ids),
+        }
         return io.NodeOutput(from_pixels(np.asarray(sheet)), accepted, ui={"rethink_pairs": [shown]})
 
 
@@ -177,13 +202,22 @@ class SaveEditDataset(io.ComfyNode):
             category="Rethink/Teach",
             description="Saves the accepted pairs in the layout of a trainer, with a README that says which is the target.",
             search_aliases=[
-                "export dataset", "dataset for lora", "training pairs", "ai-toolkit", "musubi", "diffsynth", "simpletuner",
-                "fal", "webdataset",
+                "export dataset",
+                "dataset for lora",
+                "training pairs",
+                "ai-toolkit",
+                "musubi",
+                "diffsynth",
+                "simpletuner",
+                "fal",
+                "webdataset",
             ],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to save. Rejected ones are left out."),
-                io.String.Input("name", default="my-edits", tooltip="Name of the folder within ComfyUI's datasets folder."),
+                io.String.Input(
+                    "name", default="my-edits", tooltip="Name of the folder within ComfyUI's datasets folder."
+                ),
                 io.DynamicCombo.Input(
                     "format",
                     options=[
@@ -215,9 +249,12 @@ class SaveEditDataset(io.ComfyNode):
         else:
             written = host.on_count()
             count = export(
-                pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written"),
+                pairs,
+                chosen,
+                folder,
+                lambda done, total: written(done, total, f"{done} of {total} pairs written"),
                 bool(format.get("replace")),
-            )  # fmt: skip
+            )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         return io.NodeOutput(str(folder), report, ui=host.show_text(report))
 
@@ -272,8 +309,12 @@ def _opened(folder: Path) -> tuple[PairStore, str]:
     store = PairStore.existing(folder)
     count = sum(1 for _ in store)
     if not count:
-        raise RethinkError(f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}.")
-    return store, "\n".join([f"{count} pairs in {folder}.", *map(partial(show_name, longest=REASON), store.manifest.damage())])
+        raise RethinkError(
+            f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}."
+        )
+    return store, "\n".join(
+        [f"{count} pairs in {folder}.", *map(partial(show_name, longest=REASON), store.manifest.damage())]
+    )
 
 
 def _reasons(store: PairStore) -> list[tuple[str, str]]:

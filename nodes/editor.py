@@ -106,8 +106,15 @@ class SampleEdit(io.ComfyNode):
             category="Rethink/Edit",
             description="Edits a picture as an instruction says. Lists of pictures or instructions make lists.",
             search_aliases=[
-                "edit image", "image edit", "kontext edit", "instruct", "instructpix2pix", "edit by text", "variations",
-                "image edit sampler", "inpaint by instruction",
+                "edit image",
+                "image edit",
+                "kontext edit",
+                "instruct",
+                "instructpix2pix",
+                "edit by text",
+                "variations",
+                "image edit sampler",
+                "inpaint by instruction",
             ],
             is_input_list=True,
             has_intermediate_output=True,
@@ -372,7 +379,9 @@ def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tu
 def areas_of(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
     """The mask of every picture at its size, None where it has none. One that is empty among several leaves its picture
     alone; RethinkError when all are."""
-    areas = [None if mask is None else as_mask(mask, image) for mask, image in zip(repeated(masks, len(images)), images)]
+    areas = [
+        None if mask is None else as_mask(mask, image) for mask, image in zip(repeated(masks, len(images)), images)
+    ]
     if not any(area is None or selects_anything(area) for area in areas):
         raise empty_mask_error()
     return areas

@@ -62,7 +62,9 @@ def dataset_path(name: str, input: str) -> Path:
     places = [root.joinpath(*parts) for root in roots] if parts else []
     places = [place for root, place in zip(roots, places) if is_within(place, root)]
     if not places:
-        raise RethinkError(f"{input}: “{_shown(name)}” is no name for a folder in {roots[0]}; use for example my-pairs.")
+        raise RethinkError(
+            f"{input}: “{_shown(name)}” is no name for a folder in {roots[0]}; use for example my-pairs."
+        )
     return next((place for place in places if place.exists()), places[0])
 
 

@@ -18,8 +18,16 @@ from torch import Tensor
 from ..rethink.errors import RethinkError
 from ..rethink.loop import Next, Stop, check_same_run, proposed
 from ..rethink.trajectory import (
-    FILE, RunningError, Step, Trajectory, load_trajectory, new_trajectory, record, step_record, writing,
-)  # fmt: skip
+    FILE,
+    RunningError,
+    Step,
+    Trajectory,
+    load_trajectory,
+    new_trajectory,
+    record,
+    step_record,
+    writing,
+)
 from . import folders, host
 
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person

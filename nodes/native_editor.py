@@ -21,8 +21,13 @@ from ..rethink.editors.protocol import (
     check_rows,
 )
 from ..rethink.editors.running import (
-    LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory,
-)  # fmt: skip
+    LastSource,
+    drawn_settings,
+    free_latents,
+    guidances,
+    keep_outside,
+    within_memory,
+)
 from ..rethink.editors.sampling import latents_to_rgb
 from ..rethink.errors import RethinkError
 from ..rethink.images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit

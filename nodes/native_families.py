@@ -119,6 +119,9 @@ def named_schedule(scheduler: str) -> Schedule:
     return sigmas
 
 
+SIMPLE = named_schedule("simple")
+
+
 def flux2_schedule(model: Any, sampler: str, steps: int, size: tuple[int, int]) -> Tensor:
     return _extra("flux").Flux2Scheduler.execute(steps, size[1], size[0])[0]
 
@@ -151,7 +154,7 @@ class NativeFamily:
     text_width: str = "context_in_dim"
     tune: Callable[[Any], Any] = as_it_is
     sampler: str = "euler"
-    schedule: Schedule = named_schedule("simple")
+    schedule: Schedule = SIMPLE
     area: int = 1024 * 1024
     multiple: int = 16
 

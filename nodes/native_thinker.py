@@ -82,9 +82,17 @@ class NativeChat:
             on_token(0, max_tokens)  # ComfyUI itself looks for Cancel after every token
         tokens = self._clip.tokenize(self._dialect.turn.format(text), **pictures)
         answer = self._clip.generate(
-            tokens, do_sample=temperature > 0, max_length=max_tokens, temperature=temperature or 1.0,
-            top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.0, presence_penalty=0.0, seed=seed % 2**63,
-        )  # fmt: skip
+            tokens,
+            do_sample=temperature > 0,
+            max_length=max_tokens,
+            temperature=temperature or 1.0,
+            top_k=0,
+            top_p=1.0,
+            min_p=0.0,
+            repetition_penalty=1.0,
+            presence_penalty=0.0,
+            seed=seed % 2**63,
+        )
         return self._clip.decode(answer)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
 from ..rethink.pairs.filters import Thresholds, decide, kinds_of
-from ..rethink.pairs.pictures import read_picture
 from ..rethink.pairs.ledger import Last
+from ..rethink.pairs.pictures import read_picture
 from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, stays_inside
 from . import host
 
@@ -119,9 +119,11 @@ def _record(pair: EditPair, verdict: dict | None, scores: dict) -> dict:
     state, by = _state(verdict)
     shown = ("id", "input", "target", "region", "instruction", "operation", "source", "input_caption", "target_caption")
     return {name: getattr(pair, name) for name in shown} | {
-        "state": state, "by": by, "why": verdict["why"] if verdict else [],
+        "state": state,
+        "by": by,
+        "why": verdict["why"] if verdict else [],
         "scores": {name: value for name, value in scores.items() if isinstance(value, float)},
-    }  # fmt: skip
+    }
 
 
 def picture(key: str, path: str, side: str) -> bytes:
@@ -135,7 +137,9 @@ def picture(key: str, path: str, side: str) -> bytes:
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]
-    Image.fromarray(read_picture(file, longest)).save(data, "WEBP", lossless=close, quality=88, method=0 if close else 4)
+    Image.fromarray(read_picture(file, longest)).save(
+        data, "WEBP", lossless=close, quality=88, method=0 if close else 4
+    )
     return data.getvalue()
 
 

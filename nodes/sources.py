@@ -70,7 +70,9 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
             right, bottom = left + box["width"] / width, top + box["height"] / height
             label = str(box.get("label") or "")
         except (TypeError, KeyError, AttributeError) as error:
-            raise RethinkError("boxes: expected x, y, width and height in pixels; check the node that made them.") from error
+            raise RethinkError(
+                "boxes: expected x, y, width and height in pixels; check the node that made them."
+            ) from error
         return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " ")))
 
     return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
@@ -81,7 +83,9 @@ def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> S
     pixels = to_pixels(picture)
     white = None if mask is None else (mask > 0.5).cpu().numpy()
     where = repr(spots).encode() + (b"" if white is None else white.tobytes())
-    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + ("-" + _digest(where) if mask is not None or spots else "")
+    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + (
+        "-" + _digest(where) if mask is not None or spots else ""
+    )
     path, masked = folders.temporary(f"rethink/{name}.png"), folders.temporary(f"rethink/{name}-mask.png")
     write_whole(path, encode_png(pixels))
     if white is not None:
@@ -95,9 +99,10 @@ def _digest(data: bytes) -> str:
 
 def stamp_of(pictures: dict[str, Any]) -> Any:
     """Changes when files of the folders do, which is new work."""
-    if first(pictures["pictures"]) == FOLDER:
-        chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
-        return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
+    if first(pictures["pictures"]) != FOLDER:
+        return None
+    chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
+    return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
 
 
 def _connected_inputs() -> list[io.Input]:

@@ -33,9 +33,16 @@ from .thinker import asked, each_of
 ANY = "any"
 EDITOR = "editor"
 DEFAULTS = {
-    "thinker": None, "find": "", "place": "", "description": "", "paraphrase": False, "templates": "",
-    "smallest": Recipe.area[0], "largest": Recipe.area[1], "longest_side": Recipe.longest_side,
-}  # fmt: skip
+    "thinker": None,
+    "find": "",
+    "place": "",
+    "description": "",
+    "paraphrase": False,
+    "templates": "",
+    "smallest": Recipe.area[0],
+    "largest": Recipe.area[1],
+    "longest_side": Recipe.longest_side,
+}
 
 
 class InverseEditSynthesizer(io.ComfyNode):
@@ -48,8 +55,14 @@ class InverseEditSynthesizer(io.ComfyNode):
             description="Makes training pairs from real pictures: damages them the easy way, so that a model learns the "
             "hard way back. The real picture is always the target.",
             search_aliases=[
-                "training data", "training pairs", "synthetic data", "edit pairs", "dataset", "dataset for lora",
-                "inverse edit", "degrade",
+                "training data",
+                "training pairs",
+                "synthetic data",
+                "edit pairs",
+                "dataset",
+                "dataset for lora",
+                "inverse edit",
+                "degrade",
             ],
             is_input_list=True,
             has_intermediate_output=True,
@@ -134,7 +147,9 @@ class InverseEditSynthesizer(io.ComfyNode):
                 ),
             ],
             outputs=[
-                sockets.Pairs.Output("pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."),
+                sockets.Pairs.Output(
+                    "pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."
+                ),
                 io.String.Output("report", tooltip="How many were made, and what was skipped for which reason."),
             ],
         )
@@ -174,7 +189,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             view = Watched(store, spread)
             done = synthesize(
                 store, sources, make, recipe.pairs, writer, spread=view, each=each, on_progress=view.report
-            )  # fmt: skip
+            )
             made = _made(store, sources, make, recipe.pairs)
             keys = {seed: make_by(replace(recipe, seed=seed)).key for seed in earlier}
             others = strays(store, earlier, _is_from(sources, keys) if earlier else None)
@@ -231,10 +246,17 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
-                    f"{end}_{name}", optional=True, display_name=f"{end} {name}", default=default, min=least, max=most,
-                    tooltip=tip, advanced=True, **options,
+                    f"{end}_{name}",
+                    optional=True,
+                    display_name=f"{end} {name}",
+                    default=default,
+                    min=least,
+                    max=most,
+                    tooltip=tip,
+                    advanced=True,
+                    **options,
                 )
-            )  # fmt: skip
+            )
     return inputs
 
 
@@ -274,8 +296,12 @@ def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], word
     return Recipe(
         FREE if chosen in (ANY, EDITOR) else (chosen,),
         {chosen: _ranges(OPERATIONS[chosen], parameters)} if chosen in OPERATIONS else {},
-        given["pairs"], given["seed"], given["longest_side"], (given["smallest"], given["largest"]), wording,
-    )  # fmt: skip
+        given["pairs"],
+        given["seed"],
+        given["longest_side"],
+        (given["smallest"], given["largest"]),
+        wording,
+    )
 
 
 def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
@@ -285,7 +311,9 @@ def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(span, Between):
             low, high = given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)
             if low > high:
-                raise RethinkError(f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; exchange them.")
+                raise RethinkError(
+                    f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; exchange them."
+                )
             ranges[name] = [low, high]
         elif given.get(name, ANY) != ANY:
             ranges[name] = given[name]
@@ -352,4 +380,3 @@ def _instruction(text: str) -> str:
     if not text.strip():
         raise RethinkError("inverse: is empty; say what the editor should take away, for example “remove the hat”.")
     return text.strip()
-

@@ -27,7 +27,17 @@ class ThinkWhileEdit(io.ComfyNode):
             display_name="Think While Edit",
             category="Rethink/Think",
             description="Edits, looks at the result, rewrites the prompt and edits again, until the edit is right.",
-            search_aliases=["editthinker", "critique", "critic", "judge", "refine", "reflection", "self correct", "agent", "edit loop"],
+            search_aliases=[
+                "editthinker",
+                "critique",
+                "critic",
+                "judge",
+                "refine",
+                "reflection",
+                "self correct",
+                "agent",
+                "edit loop",
+            ],
             is_output_node=True,
             hidden=[*NOTES, io.Hidden.dynprompt],
             inputs=[
@@ -63,9 +73,20 @@ class ThinkWhileEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, editor, thinker, image, instruction, seed, candidates=1, pause=False, prefix=PREFIX, resume=True,
-        judge=None, mask=None, **inputs,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        editor,
+        thinker,
+        image,
+        instruction,
+        seed,
+        candidates=1,
+        pause=False,
+        prefix=PREFIX,
+        resume=True,
+        judge=None,
+        mask=None,
+        **inputs,
+    ) -> io.NodeOutput:
         rules = rules_of(inputs, seed=seed, candidates=candidates)
         settings = Settings(**inputs)
         source = checked_source(image, instruction)
@@ -83,10 +104,20 @@ class ThinkWhileEdit(io.ComfyNode):
             bar(live.turn)(step, total, preview)
 
         run = think_while_edit(
-            host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
-            steer=live.steer, on_step=on_step, on_edits=live.save_edits,
-            on_token=lambda *_: live.working("thinking"), **vars(rules),
-        )  # fmt: skip
+            host.Hosted(editor),
+            thinker,
+            source,
+            instruction,
+            settings=settings,
+            mask=area,
+            judge=judge,
+            done=done,
+            steer=live.steer,
+            on_step=on_step,
+            on_edits=live.save_edits,
+            on_token=lambda *_: live.working("thinking"),
+            **vars(rules),
+        )
         try:
             outputs = outputs_of(follow(live, run))
             outputs.ui |= host.show_text(strange or host.warn_of_strangers("thinker", thinker.chat.name, source))

@@ -19,9 +19,21 @@ from ..rethink.editors.protocol import RECOMMENDED
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.loop import (
-    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
-    options_of, save_edits, steered,
-)  # fmt: skip
+    Next,
+    Rules,
+    Stop,
+    checked_source,
+    decide,
+    demands_of,
+    eight_bits,
+    fingerprint,
+    first_prompt,
+    last_best,
+    look,
+    options_of,
+    save_edits,
+    steered,
+)
 from ..rethink.records import whole_text
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
@@ -30,9 +42,16 @@ from . import folders, host, sockets
 from .editor import seed_input, singles
 from .live import Ended, Live, begin, failures, in_memory, live_of
 from .think import (
-    PREFIX, instruction_input, judge_input, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs,
+    PREFIX,
+    instruction_input,
+    judge_input,
+    outputs_of,
+    pause_and_record_inputs,
+    rules_inputs,
+    rules_of,
+    run_outputs,
     thinker_input,
-)  # fmt: skip
+)
 
 GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
@@ -68,7 +87,15 @@ class ThinkLoopOpen(io.ComfyNode):
             display_name="Think Loop Open",
             category="Rethink/Think",
             description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
-            search_aliases=["while loop", "agent", "editthinker", "refine", "refine any workflow", "reflection", "loop start"],
+            search_aliases=[
+                "while loop",
+                "agent",
+                "editthinker",
+                "refine",
+                "refine any workflow",
+                "reflection",
+                "loop start",
+            ],
             not_idempotent=True,
             is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all pictures of a list
             accept_all_inputs=True,  # copies are given what goes from one pass to the next
@@ -98,9 +125,18 @@ class ThinkLoopOpen(io.ComfyNode):
 
     @classmethod
     def _open(
-        cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
+        cls,
+        thinker,
+        image,
+        instruction,
+        seed,
+        pause=False,
+        prefix=PREFIX,
+        resume=True,
+        judge=None,
+        carried=None,
         **inputs,
-    ) -> io.NodeOutput:  # fmt: skip
+    ) -> io.NodeOutput:
         rules, instruction = rules_of(inputs, seed=seed), whole_text(instruction)
         image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
@@ -113,9 +149,20 @@ class ThinkLoopOpen(io.ComfyNode):
             turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
             base = image if rules.base == "source" else run.image(last_best(run.steps))
         state = State(
-            cls.hidden.unique_id, image, instruction, thinker, judge, rules, pause, prefix, resume, prompt, run,
-            time.perf_counter(), host.prompt_id(),
-        )  # fmt: skip
+            cls.hidden.unique_id,
+            image,
+            instruction,
+            thinker,
+            judge,
+            rules,
+            pause,
+            prefix,
+            resume,
+            prompt,
+            run,
+            time.perf_counter(),
+            host.prompt_id(),
+        )
         return io.NodeOutput(state, base, prompt.prompt, _seed(rules, turn), turn)
 
 
@@ -136,12 +183,13 @@ class ThinkLoopClose(io.ComfyNode):
             inputs=[
                 sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
                 io.Image.Input(
-                    "edited", tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
-                    "a list is as many candidates: the best goes on."
+                    "edited",
+                    tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
+                    "a list is as many candidates: the best goes on.",
                 ),
             ],
             outputs=run_outputs(),
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> int:
@@ -190,7 +238,9 @@ def _turn(
         live.working("thinking")
 
     seeds = [_seed(rules, live.turn)] * len(edited)
-    files = () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
+    files = (
+        () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
+    )
     try:
         demands = demands_of(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
     except ThinkerError as error:
@@ -199,9 +249,20 @@ def _turn(
         from_cache = loop.asked_by != host.prompt_id()
         seconds = 0.0 if from_cache else time.perf_counter() - loop.began
         for step in look(
-            loop.thinker, source, edited, loop.instruction, loop.prompt, live.turn, seeds, rules, edit_seconds=seconds,
-            judge=loop.judge, demands=demands, on_token=on_token, files=files,
-        ):  # fmt: skip
+            loop.thinker,
+            source,
+            edited,
+            loop.instruction,
+            loop.prompt,
+            live.turn,
+            seeds,
+            rules,
+            edit_seconds=seconds,
+            judge=loop.judge,
+            demands=demands,
+            on_token=on_token,
+            files=files,
+        ):
             trajectory = trajectory.with_step(step)
             live.stepped(trajectory)
     if trajectory.stopped:  # it could not be written
@@ -275,7 +336,9 @@ def _candidates(edited: list[Tensor]) -> Tensor:
     """The pictures of a turn, which may come as a batch or as a list, as one IMAGE."""
     images = [as_image(image, "edited") for image in edited]
     if len({image.shape[1:] for image in images}) != 1:
-        raise RethinkError("edited: the pictures of one turn must have the same size; scale them before Think Loop Close.")
+        raise RethinkError(
+            "edited: the pictures of one turn must have the same size; scale them before Think Loop Close."
+        )
     return torch.cat(images) if len(images) > 1 else images[0]
 
 

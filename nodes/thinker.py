@@ -31,7 +31,16 @@ class LoadThinker(io.ComfyNode):
             category="Rethink/Think",
             description="A vision-language model that judges edits and writes better prompts.",
             search_aliases=[
-                "editthinker", "critic", "vlm", "load vlm", "vision model", "judge", "qwen3-vl", "ollama", "vllm", "openai",
+                "editthinker",
+                "critic",
+                "vlm",
+                "load vlm",
+                "vision model",
+                "judge",
+                "qwen3-vl",
+                "ollama",
+                "vllm",
+                "openai",
                 "load critic",
             ],
             inputs=[
@@ -274,8 +283,12 @@ def _words_of(steps: list[Step], rules: Rules) -> Iterator[str]:
     """What the node shows of its verdicts, a paragraph an edit."""
     for number, step in enumerate(steps, 1):
         critique, good = step.critique, "accepted" if is_accepted(step, rules) else "not accepted"
-        head = f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
-        yield "\n".join(filter(None, (head, critique.reasoning, f"Next: {critique.next_prompt}" * bool(critique.next_prompt))))
+        head = (
+            f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
+        )
+        yield "\n".join(
+            filter(None, (head, critique.reasoning, f"Next: {critique.next_prompt}" * bool(critique.next_prompt)))
+        )
 
 
 def _look_for_cancel(*_) -> None:

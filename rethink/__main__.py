@@ -96,7 +96,12 @@ def _add_edit(commands) -> None:
     )
     edit.add_argument("image", type=Path)
     edit.add_argument("instruction", nargs="+", help="what to change; several only with --chain")
-    edit.add_argument("-o", "--output", type=Path, help="default: IMAGE-edited.png; the ending says the format; several pictures get -1, -2, …")
+    edit.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="default: IMAGE-edited.png; the ending says the format; several pictures get -1, -2, …",
+    )
     edit.add_argument("--chain", action="store_true", help="apply the instructions one after another, keep every step")
     edit.add_argument("--variations", type=int, default=1, help="this many seeds as one batch")
     _add_editor_options(edit)
@@ -113,17 +118,25 @@ def _add_think(commands) -> None:
     )
     think.add_argument("image", type=Path)
     think.add_argument("instruction")
-    think.add_argument("-o", "--output", type=Path, help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page")
+    think.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page",
+    )
     think.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
     for who, note in (("thinker", "criticizes and rewrites"), ("judge", "scores in the thinker's place; optional")):
         think.add_argument(
-            f"--{who}", default="built-in" if who == "thinker" else None,
+            f"--{who}",
+            default="built-in" if who == "thinker" else None,
             help=f"built-in, a transformers folder, or a server's address; {note}",
-        )  # fmt: skip
+        )
         prefix = "--" if who == "thinker" else "--judge-"
         think.add_argument(f"{prefix}model", dest=f"{who}_model", default="", help="the model's name on the server")
         think.add_argument(
-            f"{prefix}key-variable", dest=f"{who}_key", default="",
+            f"{prefix}key-variable",
+            dest=f"{who}_key",
+            default="",
             help="NAME of the environment variable with its key, which is sent to that address alone",
         )
     think.add_argument("--template", type=Path, help="text file with the thinker's own wording of the critique")
@@ -132,7 +145,9 @@ def _add_think(commands) -> None:
     think.add_argument("--turns", type=int, default=5)
     think.add_argument("--candidates", type=int, default=1, help="seeds a turn, as one batch; the best goes on")
     think.add_argument("--accept", type=float, nargs=2, default=(8.0, 8.0), metavar=("SEMANTIC", "QUALITY"))
-    think.add_argument("--patience", type=int, default=0, help="stop after this many turns without a better score; 0: never")
+    think.add_argument(
+        "--patience", type=int, default=0, help="stop after this many turns without a better score; 0: never"
+    )
     think.add_argument("--start", default="instruction", choices=("instruction", "polished"))
     think.add_argument("--base", default="source", choices=("source", "previous"), help="what every turn edits")
     think.add_argument("--checklist", action="store_true", help="split the instruction into demands, verify each")
@@ -146,8 +161,12 @@ def _add_editor_options(edit) -> None:
     edit.add_argument("--seed", type=int, default=0)
     edit.add_argument("--steps", type=int, default=0, help="0: the editor's own")
     edit.add_argument("--sampler", default="default")
-    edit.add_argument("--text-guidance", type=float, default=0.0, help="how closely the text is followed; 0: the editor's own")
-    edit.add_argument("--image-guidance", type=float, default=0.0, help="how closely the source is kept; 0: the editor's own")
+    edit.add_argument(
+        "--text-guidance", type=float, default=0.0, help="how closely the text is followed; 0: the editor's own"
+    )
+    edit.add_argument(
+        "--image-guidance", type=float, default=0.0, help="how closely the source is kept; 0: the editor's own"
+    )
     edit.add_argument("--randomize-guidance", action="store_true", help="both guidances ± 20%%, by seed")
     edit.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
     edit.add_argument("--negative", default="", help="what to keep away from")
@@ -227,10 +246,20 @@ def run_think(options) -> int:
             check_same_run(trajectory, image, options.instruction, how)
             trajectory, done = trajectory.with_options(how).going_on(options.candidates)
         run = think_while_edit(
-            editor, thinker, image, options.instruction, settings=settings, mask=mask, judge=judge, done=done,
-            on_step=_progress, on_edits=trajectory.save_edits, **rules,
-        )  # fmt: skip
-        for trajectory in record(trajectory, run):
+            editor,
+            thinker,
+            image,
+            options.instruction,
+            settings=settings,
+            mask=mask,
+            judge=judge,
+            done=done,
+            on_step=_progress,
+            on_edits=trajectory.save_edits,
+            **rules,
+        )
+        for latest in record(trajectory, run):
+            trajectory = latest
             _tell(trajectory)
     try:
         trajectory.check_judged()

@@ -44,7 +44,9 @@ def check_target(path: Path, name: str) -> None:
         _passing(path).touch()
         _passing(path).unlink()
     except OSError as error:
-        raise RethinkError(f"{name}: {path} cannot be written: {error.strerror or error}; choose another place.") from error
+        raise RethinkError(
+            f"{name}: {path} cannot be written: {error.strerror or error}; choose another place."
+        ) from error
     except ValueError as error:  # a NUL in it
         if isinstance(error, RethinkError):
             raise
@@ -58,7 +60,8 @@ def _passing(path: Path) -> Path:
 def _move(passing: Path, path: Path) -> None:
     for left in reversed(range(TRIES)):
         try:
-            return os.replace(passing, path)
+            os.replace(passing, path)
+            return
         except PermissionError:
             if not left:
                 raise

@@ -160,9 +160,21 @@ def _read(reader: Callable, path: str | PathLike, name: str) -> "np.ndarray":
 
 
 _FORMATS = {  # ending → Pillow's name of the format
-    "": "PNG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP",
-    ".avif": "AVIF", ".jp2": "JPEG2000", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".tga": "TGA", ".ppm": "PPM",
-}  # fmt: skip
+    "": "PNG",
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".webp": "WEBP",
+    ".avif": "AVIF",
+    ".jp2": "JPEG2000",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".tga": "TGA",
+    ".ppm": "PPM",
+}
 _OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90}}
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65535}  # sides in pixels
 
@@ -181,7 +193,9 @@ def check_image_target(path: str | PathLike, height: int, width: int, name: str)
         known = ", ".join(ending for ending in _FORMATS if ending)
         raise RethinkError(f"{name}: {path} has an ending that no image can be written for here; choose among {known}.")
     if max(height, width) > _LONGEST.get(kind, 2**31):
-        raise RethinkError(f"{name}: {kind} has no room for {width}×{height} pixels; write {path.with_suffix('.png')} instead.")
+        raise RethinkError(
+            f"{name}: {kind} has no room for {width}×{height} pixels; write {path.with_suffix('.png')} instead."
+        )
     check_target(path, name)
 
 

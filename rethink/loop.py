@@ -146,16 +146,27 @@ def think_while_edit(
         seeds = seeds_of(turn, rules)
         started = time.perf_counter()
         prepared = editor.prepare(base)
-        edited = editor.edit(
-            prepared, [following.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step
-        )  # fmt: skip
+        edited = editor.edit(prepared, [following.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step)
         edited, seconds = eight_bits(as_image(edited)), time.perf_counter() - started
         used = effective_settings(editor, prepared, seeds, settings)
         files = save_edits(on_edits, turn, edited, following, seeds, used)
         made = look(
-            thinker, source, edited, instruction, following, turn, seeds, rules, edit_seconds=seconds, mask=mask,
-            judge=judge, demands=demands, on_token=on_token, files=files, settings=used,
-        )  # fmt: skip
+            thinker,
+            source,
+            edited,
+            instruction,
+            following,
+            turn,
+            seeds,
+            rules,
+            edit_seconds=seconds,
+            mask=mask,
+            judge=judge,
+            demands=demands,
+            on_token=on_token,
+            files=files,
+            settings=used,
+        )
         steps = [replace(step, image=None) for step in steps] + made  # pixels of the current turn only
         yield from made
         following = decide(steps, rules, demands)
@@ -220,13 +231,23 @@ def look(
     seconds = (time.perf_counter() - started) / len(images)
     return [
         Step(
-            turn, index, prompt.prompt, prompt.prompt_by, seeds[index], critiques[index], preserved[index],
+            turn,
+            index,
+            prompt.prompt,
+            prompt.prompt_by,
+            seeds[index],
+            critiques[index],
+            preserved[index],
             score_of(judges[index] or critiques[index], preserved[index], rules),
-            edit_seconds / len(images), seconds, judges[index], images[index],
-            files[index] if files else "", settings[index] if settings else None,
+            edit_seconds / len(images),
+            seconds,
+            judges[index],
+            images[index],
+            files[index] if files else "",
+            settings[index] if settings else None,
         )
         for index in range(len(images))
-    ]  # fmt: skip
+    ]
 
 
 def score_of(verdict: Critique, preserved: Preservation, rules: Rules) -> float | None:

@@ -19,9 +19,16 @@ LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of 
 
 # What the libraries read as a configuration. Vocabularies and the like name no code.
 _CONFIGURATIONS = (
-    "model_index.json", "config.json", "generation_config.json", "scheduler_config.json", "tokenizer_config.json",
-    "special_tokens_map.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
-)  # fmt: skip
+    "model_index.json",
+    "config.json",
+    "generation_config.json",
+    "scheduler_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+)
 # What makes the libraries, or older versions of them, fetch and run what is not in the folder.
 _REACHING = {
     "auto_map": "wants code of its own, which is not run",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from rethink.editors.protocol import Settings
 from rethink.evaluation.preservation import measure
 from rethink.loop import Rules, options_of, score_of
-from rethink.editors.protocol import Settings
 from rethink.thinkers.critique import Thinker
 from rethink.tiny import render, sample_task
 from rethink.trajectory import Critique, Demand, Step, Trajectory, new_trajectory
@@ -50,11 +50,24 @@ def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, shar
         "The square was not touched, and the background is as it was.\n\nThe editor seems not to know which shape is the "
         "smallest, so the next prompt names it by its form and its place.",
         PROMPTS[turn % len(PROMPTS)],
-        (Demand("the small circle has the square's colour", share > 0.9), Demand("the square is unchanged", True), Demand("no new shapes")),
+        (
+            Demand("the small circle has the square's colour", share > 0.9),
+            Demand("the square is unchanged", True),
+            Demand("no new shapes"),
+        ),
         note="The scores were written as words." if turn == 2 else "",
-    )  # fmt: skip
+    )
     preserved = measure(source, image)[0]
     return Step(
-        turn, candidate, PROMPTS[(turn - 1) % len(PROMPTS)], "user" if turn == 1 else "human" if turn == 3 else "thinker",
-        turn * 10 + candidate, critique, preserved, score_of(critique, preserved, rules), 3.21, 1.57, image=image,
-    )  # fmt: skip
+        turn,
+        candidate,
+        PROMPTS[(turn - 1) % len(PROMPTS)],
+        "user" if turn == 1 else "human" if turn == 3 else "thinker",
+        turn * 10 + candidate,
+        critique,
+        preserved,
+        score_of(critique, preserved, rules),
+        3.21,
+        1.57,
+        image=image,
+    )

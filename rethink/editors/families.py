@@ -168,8 +168,13 @@ FAMILIES = (
         defaults=Settings(steps=50, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_QWEN_LAYERS,
         call=Call(
-            calls.one_picture_sized, calls.TOKENS, calls.by_own_rule,
-            text_scale="true_cfg_scale", negative=True, blank=" ", encoders=(*calls.ENCODERS, calls.SIGHT),
+            calls.one_picture_sized,
+            calls.TOKENS,
+            calls.by_own_rule,
+            text_scale="true_cfg_scale",
+            negative=True,
+            blank=" ",
+            encoders=(*calls.ENCODERS, calls.SIGHT),
         ),
     ),
     Family(
@@ -180,8 +185,13 @@ FAMILIES = (
         lora_targets=_QWEN_LAYERS,
         references=2,
         call=Call(
-            calls.all_pictures_sized, calls.TOKENS, calls.by_own_rule,
-            text_scale="true_cfg_scale", negative=True, blank=" ", encoders=(*calls.ENCODERS, calls.SIGHT),
+            calls.all_pictures_sized,
+            calls.TOKENS,
+            calls.by_own_rule,
+            text_scale="true_cfg_scale",
+            negative=True,
+            blank=" ",
+            encoders=(*calls.ENCODERS, calls.SIGHT),
         ),
     ),
     Family(
@@ -220,8 +230,11 @@ FAMILIES = (
         defaults=Settings(steps=40, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_JOY_LAYERS,
         call=Call(
-            calls.one_picture, calls.SLOTS, calls.by_bucket("vae_image_processor"),
-            negative=True, encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
+            calls.one_picture,
+            calls.SLOTS,
+            calls.by_bucket("vae_image_processor"),
+            negative=True,
+            encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
         ),
     ),
     Family(
@@ -232,8 +245,11 @@ FAMILIES = (
         lora_targets=_JOY_LAYERS,
         references=5,
         call=Call(
-            calls.joy_pictures, calls.PATCHES, calls.by_bucket("image_processor"),
-            negative=True, encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
+            calls.joy_pictures,
+            calls.PATCHES,
+            calls.by_bucket("image_processor"),
+            negative=True,
+            encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
         ),
     ),
-)  # fmt: skip
+)

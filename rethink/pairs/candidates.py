@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,8 +155,8 @@ class Drawer:
     store: PairStore
     pipeline: Any
     clip: Clip
-    recipe: Recipe = Recipe()
-    selection: Selection = Selection()
+    recipe: Recipe = field(default_factory=Recipe)
+    selection: Selection = field(default_factory=Selection)
     seed: int = 0
 
     def __call__(self, triple: Triple, on_step: Callable[[int, int], None] = lambda step, total: None) -> Drawn:
@@ -175,7 +175,9 @@ class Drawer:
         try:
             chosen, tally = self._choose(triple, step)
         except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemory(f"p2p: out of memory with {self.selection.batch} candidates at once; lower batch.") from error
+            raise OutOfMemory(
+                f"p2p: out of memory with {self.selection.batch} candidates at once; lower batch."
+            ) from error
         except Exception as error:  # a run of days must not end by one caption
             if stopped:
                 raise
@@ -209,7 +211,7 @@ class Drawer:
             batches = _batches(going, self.selection.batch)
             for count, batch in enumerate(batches):
 
-                def step(done: int, total: int) -> None:
+                def step(done: int, total: int, count: int = count) -> None:
                     here = passes[number] * (count + done / total) / len(batches)
                     on_step(round(sum(passes[:number]) + here), sum(passes))
 
@@ -235,9 +237,17 @@ class Drawer:
             self.store.write_image(path, pixels)
         parameters = {"method": self.recipe.method, **found}
         return EditPair(
-            id, *paths, triple.edit, operation="prompt_to_prompt", parameters=parameters, seed=seed, number=number,
-            source=group, input_caption=triple.input, target_caption=triple.output,
-        )  # fmt: skip
+            id,
+            *paths,
+            triple.edit,
+            operation="prompt_to_prompt",
+            parameters=parameters,
+            seed=seed,
+            number=number,
+            source=group,
+            input_caption=triple.input,
+            target_caption=triple.output,
+        )
 
 
 def lost_drawing(draw: Drawer, triple: Triple, why: str) -> Drawn:
@@ -260,9 +270,11 @@ def _batches(seeds: list[int], size: int) -> list[list[int]]:
 def _candidate(made: Candidates, i: int, scores: dict[str, float]) -> tuple[dict, np.ndarray, np.ndarray]:
     """What the released code writes of a candidate, under its names, and its pictures."""
     found = {
-        "seed": made.seeds[i], "p2p_threshold": round(made.thresholds[i], 5), "cfg_scale": round(made.guidances[i], 5),
+        "seed": made.seeds[i],
+        "p2p_threshold": round(made.thresholds[i], 5),
+        "cfg_scale": round(made.guidances[i], 5),
         **scores,
-    }  # fmt: skip
+    }
     return found, to_pixels(made.before[i]), to_pixels(made.after[i])
 
 

@@ -74,7 +74,9 @@ def read_triples(path: str | Path) -> list[Triple]:
         try:
             triples.append(Triple(record.get("input") or record["caption"], record["edit"], record["output"]))
         except (KeyError, AttributeError, RethinkError) as error:
-            raise RethinkError(f'triples: line {number} of {path} needs "input", "edit" and "output": {error}') from error
+            raise RethinkError(
+                f'triples: line {number} of {path} needs "input", "edit" and "output": {error}'
+            ) from error
     if not triples:
         raise RethinkError(f"triples: {path} is empty.")
     return triples
@@ -137,7 +139,9 @@ def _plain(text: str) -> str:
 def edit_ledgers(output: Path) -> tuple[Ledger, Ledger]:
     """The files of edits, and of the captions that were rejected."""
     rejected = output.with_name(f"{output.name}.rejected")
-    return Ledger(output, fields_are(caption=str, edit=str, output=str)), Ledger(rejected, fields_are(caption=str, why=str))
+    return Ledger(output, fields_are(caption=str, edit=str, output=str)), Ledger(
+        rejected, fields_are(caption=str, why=str)
+    )
 
 
 def captions_to_edits(

@@ -51,9 +51,11 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
     options = {"address": address} if address else {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(
-            **options, runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}},
-            log_to_driver=False, logging_level=logging.ERROR,
-        )  # fmt: skip
+            **options,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}},
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RethinkError(f"address: cannot join the Ray cluster {address!r}: {error}") from error
     try:
@@ -62,7 +64,9 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-def spread_over_cluster(open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()) -> Spread:
+def spread_over_cluster(
+    open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()
+) -> Spread:
     """jobs → results in any order, inside `with cluster():`.
 
     open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of
@@ -106,7 +110,9 @@ def _check_room(ray, share: Share) -> None:
     for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)):
         most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)
         if need > most:
-            raise RethinkError(f"share: a worker wants {need:g} {kind}s, but the largest machine of the cluster has {most:g}.")
+            raise RethinkError(
+                f"share: a worker wants {need:g} {kind}s, but the largest machine of the cluster has {most:g}."
+            )
 
 
 def _deaths(ray) -> tuple[type[Exception], ...]:
@@ -117,7 +123,9 @@ def _deaths(ray) -> tuple[type[Exception], ...]:
 def _workers(ray, share: Share) -> int:
     """How many workers of this share the cluster has room for now; machines may come and go."""
     room = ray.cluster_resources()
-    return max(1, int(min(room.get(kind, 0) / need for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)) if need)))
+    return max(
+        1, int(min(room.get(kind, 0) / need for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)) if need))
+    )
 
 
 def _work(opener: bytes, shard: list) -> list:

@@ -80,24 +80,47 @@ def _flags(name: str, value) -> list[str]:
 def _add_synthesize(commands) -> None:
     from .drafts import FREE
 
-    parser = _command(commands, "synthesize", "pairs by damaging real pictures: the damage is what is learnt to undo", stages.run_synthesize)
+    parser = _command(
+        commands,
+        "synthesize",
+        "pairs by damaging real pictures: the damage is what is learnt to undo",
+        stages.run_synthesize,
+    )
     parser.add_argument("images", type=Path, help="folder of pictures, with its subfolders")
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
-    parser.add_argument("--operations", nargs="+", default=list(FREE), metavar="NAME", help="default: all that need no mask")
-    parser.add_argument("--set", nargs="+", default=[], metavar="OP.NAME=VALUES", help="cover.fill=black,white blur.strength=0.1,0.2")
+    parser.add_argument(
+        "--operations", nargs="+", default=list(FREE), metavar="NAME", help="default: all that need no mask"
+    )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="OP.NAME=VALUES", help="cover.fill=black,white blur.strength=0.1,0.2"
+    )
     parser.add_argument("--pairs", type=int, default=1, help="of every picture")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest-side", type=int, default=2048, help="larger pictures are scaled down; 0: never")
-    parser.add_argument("--area", nargs=2, type=float, default=[0.03, 0.2], help="share of the picture that is worked on")
-    parser.add_argument("--masks", type=Path, help="folder with the same file names, any image ending; white, or opaque in a cut-out, where the subject is")
-    parser.add_argument("--boxes", type=Path, help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, shares of 0…1; names as under images, in any spelling')
+    parser.add_argument(
+        "--area", nargs=2, type=float, default=[0.03, 0.2], help="share of the picture that is worked on"
+    )
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        help="folder with the same file names, any image ending; white, or opaque in a cut-out, where the subject is",
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, shares of 0…1; names as under images, in any spelling',
+    )
     parser.add_argument("--find", metavar="WHAT", help='the thinker names the places to work on, e.g. "faces"')
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     _add_engine(parser, "damage (or edit) and describe")
-    parser.add_argument("--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file")
+    parser.add_argument(
+        "--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file"
+    )
     parser.add_argument("--inverse", help='the easy instruction, e.g. "remove the hat"')
-    parser.add_argument("--place", default="", help="what the place is called, for every pair, e.g. \"the man's face\"")
-    parser.add_argument("--hidden", default="", help='what undoing it brings back, for every pair, e.g. "A red woollen hat."')
+    parser.add_argument("--place", default="", help='what the place is called, for every pair, e.g. "the man\'s face"')
+    parser.add_argument(
+        "--hidden", default="", help='what undoing it brings back, for every pair, e.g. "A red woollen hat."'
+    )
     parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     _add_thinker(parser)
     _add_switch(parser, "--paraphrase", "the thinker rewords every instruction")
@@ -128,29 +151,43 @@ def _add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
     parser.add_argument("--thinker", help=f"{role}{kinds}")
     parser.add_argument("--model", default="", help="the model's name on the server")
     parser.add_argument(
-        "--key-variable", default="",
+        "--key-variable",
+        default="",
         help="NAME of the environment variable that holds the server's key, which is sent to that server alone",
-    )  # fmt: skip
+    )
     parser.add_argument("--concurrency", type=int, default=4, help="questions to the server at once")
     parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
 def _add_engine(parser: argparse.ArgumentParser, names: str) -> None:
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes on this machine (default: one a core)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: over a Ray cluster (pip install ray)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes on this machine (default: one a core)"
+    )
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="ray: over a Ray cluster (pip install ray)"
+    )
     parser.add_argument("--address", default="", help="of the Ray cluster, or auto; default: one is started here")
     parser.add_argument(
-        "--share", nargs="+", default=[], metavar="STAGE=CPUS[:GPUS[:JOBS]]",
+        "--share",
+        nargs="+",
+        default=[],
+        metavar="STAGE=CPUS[:GPUS[:JOBS]]",
         help=f"what a worker of a stage takes of its machine, and jobs it claims at once; the stages: {names}",
-    )  # fmt: skip
+    )
 
 
 def _add_caption_edits(commands) -> None:
-    parser = _command(commands, "caption-edits", "captions to instructions and edited captions", stages.run_caption_edits)
+    parser = _command(
+        commands, "caption-edits", "captions to instructions and edited captions", stages.run_caption_edits
+    )
     parser.add_argument("captions", type=Path, help='a caption a line, or .jsonl with "caption" and "url"')
     parser.add_argument("output", type=Path, help="JSON lines caption, edit, output, url; new or begun")
-    parser.add_argument("--triples", type=Path, help='examples as JSON lines "input", "edit", "output" (default: built in)')
-    parser.add_argument("--fine-tuning", type=Path, help="only write --triples as a fine-tuning file in the paper's format")
+    parser.add_argument(
+        "--triples", type=Path, help='examples as JSON lines "input", "edit", "output" (default: built in)'
+    )
+    parser.add_argument(
+        "--fine-tuning", type=Path, help="only write --triples as a fine-tuning file in the paper's format"
+    )
     parser.add_argument("--seed", type=int, default=0)
     _add_engine(parser, "invent")
     _add_thinker(parser)
@@ -162,7 +199,9 @@ def _add_p2p(commands) -> None:
     from .prompt_to_prompt import METHODS, Recipe
 
     recipe, selection = Recipe(), Selection()
-    parser = _command(commands, "p2p", "pairs drawn from two captions each, the best of many candidates", stages.run_p2p)
+    parser = _command(
+        commands, "p2p", "pairs drawn from two captions each, the best of many candidates", stages.run_p2p
+    )
     parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
     parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
@@ -170,21 +209,30 @@ def _add_p2p(commands) -> None:
     parser.add_argument("--method", choices=METHODS, default=recipe.method)
     parser.add_argument("--steps", type=int, default=recipe.steps)
     parser.add_argument("--sampler", default=recipe.sampler)
-    parser.add_argument("--threshold", nargs=2, type=float, default=list(recipe.threshold), help="share of the steps that share attention")
+    parser.add_argument(
+        "--threshold",
+        nargs=2,
+        type=float,
+        default=list(recipe.threshold),
+        help="share of the steps that share attention",
+    )
     parser.add_argument("--guidance", nargs=2, type=float, default=list(recipe.guidance))
     told = {
-        "candidates": "Drawn for every pair of captions.", "batch": "Candidates drawn at once.",
+        "candidates": "Drawn for every pair of captions.",
+        "batch": "Candidates drawn at once.",
         **{name: MEANING[name] for name in ("image", "caption", "direction", "best")},
         "audited": "Share of the candidates given up early that is drawn all the same, to see how often that errs.",
-    }  # fmt: skip
+    }
     for name, what in told.items():
         default = getattr(selection, name)
         parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{what} Default: {default}")
     parser.add_argument(
-        "--looks", nargs="*", metavar="STEPS:IMAGE:CAPTION:DIRECTION",
+        "--looks",
+        nargs="*",
+        metavar="STEPS:IMAGE:CAPTION:DIRECTION",
         help="sketch the candidates in so many steps first, and drop those of which a score misses its threshold by more "
         "than this, e.g. 10:0.15:0.04:0.15; none: draw all to the end",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0)
     _add_engine(parser, "draw")
     parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")

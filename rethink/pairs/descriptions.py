@@ -28,7 +28,9 @@ from .wording import WORDING
 # {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
 Chat = Callable[..., str]
 Each = Callable[[Callable, Iterable], Iterable]  # each(do, jobs) → do(job) of each, in their order, as `map` gives them
-Look = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
+Look = Callable[
+    [], tuple[np.ndarray, np.ndarray, np.ndarray]
+]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3
 TEMPERATURE = 0.7
@@ -36,11 +38,43 @@ GIVE_UP = 20  # failures in a row
 MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
 REFUSALS = (
-    "i'm sorry", "i am sorry", "sorry,", "unfortunately", "i cannot", "i can't", "i'm unable", "i am unable", "i won't",
+    "i'm sorry",
+    "i am sorry",
+    "sorry,",
+    "unfortunately",
+    "i cannot",
+    "i can't",
+    "i'm unable",
+    "i am unable",
+    "i won't",
     "as an ai",
-)  # fmt: skip
-NOTHING = frozenset(("", "none", "null", "nil", "nan", "n/a", "na", "undefined", "unknown", "nothing", "not applicable", "no place"))
-DETERMINERS = frozenset("the a an this that these those his her its their my your our some both two three four".split())
+)
+NOTHING = frozenset(
+    ("", "none", "null", "nil", "nan", "n/a", "na", "undefined", "unknown", "nothing", "not applicable", "no place")
+)
+DETERMINERS = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "these",
+        "those",
+        "his",
+        "her",
+        "its",
+        "their",
+        "my",
+        "your",
+        "our",
+        "some",
+        "both",
+        "two",
+        "three",
+        "four",
+    ]
+)
 
 DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
 The second shows the original of that part. Say what the user cannot see any more: {hidden}.
@@ -63,6 +97,9 @@ class Description:
     hidden: str = ""
 
 
+UNDESCRIBED = Description()
+
+
 @dataclass(frozen=True)
 class Writer:
     """Writes the instruction of a pair.
@@ -75,11 +112,13 @@ class Writer:
     chat: Chat | None = None
     paraphrase: bool = False
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    said: Description = Description()
+    said: Description = UNDESCRIBED
 
     def __post_init__(self):
         for id, templates in self.templates.items():
-            known = set().union(*(_names(t) for key, group in WORDING.items() if key.split("/")[0] == id for t in group))
+            known = set().union(
+                *(_names(t) for key, group in WORDING.items() if key.split("/")[0] == id for t in group)
+            )
             if not known and not any(key.split("/")[0] == id for key in WORDING):
                 raise RethinkError(f"templates: there is no operation {id!r}.")
             if not templates or isinstance(templates, str):
@@ -113,6 +152,9 @@ class Writer:
         return instruction, told
 
 
+TEMPLATES_ALONE = Writer()
+
+
 def templates_of(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
     """The built-in templates of an operation, or of the variant of it that the words name."""
     variant = f"{operation_id}/{words.get('variant', '')}"
@@ -128,7 +170,9 @@ def compose(templates: Sequence[str], words: Mapping[str, str], told: Descriptio
     if told.place:
         fitting = [t for t in fitting if "place" in _names(t)] or fitting
     if not fitting:
-        raise RethinkError(f"templates: none of {list(templates)} fits; this pair knows {', '.join(known) or 'no word'}.")
+        raise RethinkError(
+            f"templates: none of {list(templates)} fits; this pair knows {', '.join(known) or 'no word'}."
+        )
     core = fitting[int(rng.integers(len(fitting)))].format_map(known)
     if told.hidden:
         return f"{core} {_sentence(told.hidden)}"
@@ -137,9 +181,16 @@ def compose(templates: Sequence[str], words: Mapping[str, str], told: Descriptio
 
 
 def describe(
-    chat: Chat, damaged: np.ndarray, original: np.ndarray, touched: np.ndarray, hidden: str, seed: int, *,
-    damage: str = "", latin: bool = True,
-) -> Description:  # fmt: skip
+    chat: Chat,
+    damaged: np.ndarray,
+    original: np.ndarray,
+    touched: np.ndarray,
+    hidden: str,
+    seed: int,
+    *,
+    damage: str = "",
+    latin: bool = True,
+) -> Description:
     """Ask the chat what was hidden: it sees the damaged picture, and the original crop of the touched place.
 
     damage: what lies there now; who speaks of that has not said what is hidden. latin: the script of the instruction.

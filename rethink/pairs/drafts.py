@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import RethinkError, reason_of
 from ..image_files import read_file
-from .descriptions import Description
+from .descriptions import UNDESCRIBED, Description
 from .ledger import DiskFull
 from .measures import visibly_differ
 from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
@@ -180,16 +180,29 @@ def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
         place, told = _place(chosen, opened, source, recipe, rng)
         made = damage(chosen, opened.picture, place, values, rng)
         draft = Draft(
-            id, number, source.name, seed, operation=chosen.id, hides=chosen.hides, parameters=values,
-            words=made.words, place=told.place, hidden=told.hidden,
-        )  # fmt: skip
+            id,
+            number,
+            source.name,
+            seed,
+            operation=chosen.id,
+            hides=chosen.hides,
+            parameters=values,
+            words=made.words,
+            place=told.place,
+            hidden=told.hidden,
+        )
         return _written(store, opened, made, draft)
 
     return Maker(recipe.key(), store, recipe.longest_side, one)
 
 
 def make_edited(
-    store: PairStore, recipe: Recipe, editor: Editor, inverse: str, settings: Settings, what: Description = Description()
+    store: PairStore,
+    recipe: Recipe,
+    editor: Editor,
+    inverse: str,
+    settings: Settings,
+    what: Description = UNDESCRIBED,
 ) -> Maker:
     """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back,
     where the source's own box does not.
@@ -218,10 +231,17 @@ def make_edited(
         pixels = np.where(touched[..., None], to_pixels(kept.image), opened.picture)
         made = Damaged(pixels, touched, {"inverse": inverse.rstrip(".")})
         draft = Draft(
-            id, number, source.name, seed, operation="editor", hides="what the edit took away",
-            parameters={"inverse": inverse, "editor": editor.name}, words=made.words, place=told.place or what.place,
+            id,
+            number,
+            source.name,
+            seed,
+            operation="editor",
+            hides="what the edit took away",
+            parameters={"inverse": inverse, "editor": editor.name},
+            words=made.words,
+            place=told.place or what.place,
             hidden=told.hidden or what.hidden,
-        )  # fmt: skip
+        )
         return _written(store, opened, made, draft)
 
     return Maker(key, store, recipe.longest_side, one)

@@ -86,19 +86,43 @@ Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
 RULES: tuple[Reject, ...] = (
     ("same_size", lambda s, p, t: not s["same_size"], "input and target differ in size"),
     ("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "too few pixels ({height}×{width})"),
-    ("height", lambda s, p, t: max(s["height"], s["width"]) > t.aspect * min(s["height"], s["width"]), "too long and thin"),
+    (
+        "height",
+        lambda s, p, t: max(s["height"], s["width"]) > t.aspect * min(s["height"], s["width"]),
+        "too long and thin",
+    ),
     ("changed", lambda s, p, t: s["changed"] < t.changed, "too little changed ({changed:.2%} of the pixels)"),
     ("outside", lambda s, p, t: s["outside"] > t.outside, "what should be equal is not ({outside:.2%})"),
-    ("shift", lambda s, p, t: s["shift"] > t.shift and p.operation != "distort", "moved against each other ({shift:.1%} of the side)"),
+    (
+        "shift",
+        lambda s, p, t: s["shift"] > t.shift and p.operation != "distort",
+        "moved against each other ({shift:.1%} of the side)",
+    ),
     ("region", lambda s, p, t: s["region"] < t.smallest_region, "the region is too small ({region:.2%})"),
     ("region", lambda s, p, t: s["region"] > t.largest_region, "the region is too large ({region:.0%})"),
     ("border", lambda s, p, t: s["border"] and not t.border, "the region touches the border"),
-    ("clip_sim_image", lambda s, p, t: s["clip_sim_image"] < t.image, "the pictures are too unlike ({clip_sim_image:.2f})"),
-    ("clip_sim_0", lambda s, p, t: s["clip_sim_0"] < t.caption, "the input is not what its caption says ({clip_sim_0:.2f})"),
-    ("clip_sim_1", lambda s, p, t: s["clip_sim_1"] < t.caption, "the target is not what its caption says ({clip_sim_1:.2f})"),
-    ("clip_sim_dir", lambda s, p, t: s["clip_sim_dir"] < t.direction, "not the change that was asked for ({clip_sim_dir:.2f})"),
+    (
+        "clip_sim_image",
+        lambda s, p, t: s["clip_sim_image"] < t.image,
+        "the pictures are too unlike ({clip_sim_image:.2f})",
+    ),
+    (
+        "clip_sim_0",
+        lambda s, p, t: s["clip_sim_0"] < t.caption,
+        "the input is not what its caption says ({clip_sim_0:.2f})",
+    ),
+    (
+        "clip_sim_1",
+        lambda s, p, t: s["clip_sim_1"] < t.caption,
+        "the target is not what its caption says ({clip_sim_1:.2f})",
+    ),
+    (
+        "clip_sim_dir",
+        lambda s, p, t: s["clip_sim_dir"] < t.direction,
+        "not the change that was asked for ({clip_sim_dir:.2f})",
+    ),
     ("critic", lambda s, p, t: s["critic"] < t.critic, "the critic does not approve ({critic:g} of 10: {critic_why})"),
-)  # fmt: skip
+)
 
 
 def score(
@@ -167,7 +191,9 @@ def _add_similarities(readable: list[tuple], clip: Clip) -> None:
     for (_, record, *_), found in zip(readable, similarities(images, None)):
         record.update(found, clip=clip.name)
     if captioned:
-        captions = [readable[i][0].input_caption for i in captioned] + [readable[i][0].target_caption for i in captioned]
+        captions = [readable[i][0].input_caption for i in captioned] + [
+            readable[i][0].target_caption for i in captioned
+        ]
         texts = clip.texts(captions).unflatten(0, (2, -1))
         for i, found in zip(captioned, similarities(images[:, captioned], texts)):
             readable[i][1].update(found)
@@ -201,7 +227,9 @@ def why_not(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str
     if "broken" in scores:
         return [scores["broken"]]
     return [
-        sentence.format(**scores) for name, fails, sentence in RULES if name in scores and fails(scores, pair, thresholds)
+        sentence.format(**scores)
+        for name, fails, sentence in RULES
+        if name in scores and fails(scores, pair, thresholds)
     ]
 
 
@@ -234,7 +262,9 @@ class Twins:
 
 def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
     """Write the verdicts that changed to the store held for writing. Returns (accepted, rejected)."""
-    old = {verdict["id"]: (verdict["accepted"], verdict["why"]) for verdict in store.verdicts if verdict["by"] == "filter"}
+    old = {
+        verdict["id"]: (verdict["accepted"], verdict["why"]) for verdict in store.verdicts if verdict["by"] == "filter"
+    }
     counts = [0, 0]
     for verdict in decide(store, thresholds):
         counts[not verdict["accepted"]] += 1

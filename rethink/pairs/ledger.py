@@ -76,7 +76,9 @@ class Ledger:
 
     def damage(self) -> list[str]:
         """A sentence for every line that is left out."""
-        return [f"{self._damage(at, why)}, and left out." for at, _, why in self._lines(0) if isinstance(why, RethinkError)]
+        return [
+            f"{self._damage(at, why)}, and left out." for at, _, why in self._lines(0) if isinstance(why, RethinkError)
+        ]
 
     def _lines(self, place: int) -> Iterator[tuple[int, int, dict | RethinkError]]:
         if not self.path.exists():
@@ -124,7 +126,9 @@ class Ledger:
         with open(self.path, "rb+") as file:
             end, position = file.seek(0, os.SEEK_END), self._end_of_lines(file)
             file.seek(position)
-            tail = file.read(min(LONGEST, end - position)).rstrip(b"\0 \t\r")  # a machine that lost its power leaves zeros
+            tail = file.read(min(LONGEST, end - position)).rstrip(
+                b"\0 \t\r"
+            )  # a machine that lost its power leaves zeros
             if tail and not isinstance(self._record(tail), RethinkError):
                 file.truncate(position + len(tail))
                 file.seek(0, os.SEEK_END)
@@ -144,7 +148,9 @@ class Ledger:
         return damaged
 
     def _stranger(self) -> RethinkError:
-        return RethinkError(f"{self.path} holds what was not written by Rethink, and is left alone; choose another place.")
+        return RethinkError(
+            f"{self.path} holds what was not written by Rethink, and is left alone; choose another place."
+        )
 
     @staticmethod
     def _end_of_lines(file) -> int:
@@ -191,7 +197,8 @@ class Last:
 
     def read_on(self) -> None:
         """Take in what was appended since."""
-        for start, self._end, record in self.ledger.since(self._end):
+        for start, end, record in self.ledger.since(self._end):
+            self._end = end
             self._places[record["id"]] = start
 
     def __contains__(self, id: str) -> bool:
@@ -202,15 +209,13 @@ class Last:
 
     def of(self, ids: Iterable[str]) -> Iterator[dict]:
         """The records of some ids, in their order."""
-        lines = None
-        try:
-            for id in ids:
-                lines = lines or open(self.ledger.path, "rb")
-                lines.seek(self._places[id])
+        places = [self._places[id] for id in ids]
+        if not places:
+            return  # there may be no file yet
+        with open(self.ledger.path, "rb") as lines:
+            for place in places:
+                lines.seek(place)
                 yield json.loads(lines.readline())
-        finally:
-            if lines:
-                lines.close()
 
 
 @contextmanager

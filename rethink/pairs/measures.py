@@ -25,9 +25,11 @@ def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) ->
     """
     height, width = after.shape[:2]
     scores = {
-        "height": height, "width": width, "same_size": before.shape == after.shape,
+        "height": height,
+        "width": width,
+        "same_size": before.shape == after.shape,
         "hash_target": difference_hash(after),
-    }  # fmt: skip
+    }
     if not scores["same_size"]:
         return scores
     apart = np.abs(before.astype(np.int16) - after).max(-1)

@@ -55,7 +55,9 @@ def require_own(folder: Path, input: str) -> None:
     others = [name for name in files if Path(name).name not in DROPPINGS and not _is_own(folder, name, known)]
     others += [f"{name}/" for name in folders if name not in homes]
     if others:
-        shown = ", ".join(map(show_name, others[:SHOWN])) + (f" and {len(others) - SHOWN} more" if others[SHOWN:] else "")
+        shown = ", ".join(map(show_name, others[:SHOWN])) + (
+            f" and {len(others) - SHOWN} more" if others[SHOWN:] else ""
+        )
         raise RethinkError(
             f"{input}: {folder} holds what Rethink did not write, or what was changed since: {shown}. All is left as it is; "
             "move that away, or choose another name."

@@ -8,9 +8,10 @@ share attention, then its guidance.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -126,13 +127,15 @@ def sketch(
 def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: int) -> Tensor:
     """The fresh noise of the steps index…following for [first, second] × pairs, as one of unit variance."""
     times = [(signal / spread) ** 2 for signal, spread in map(schedule.levels, range(index, following + 1))]
-    weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in zip(times, times[1:])]
+    weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in itertools.pairwise(times)]
     rows = [sum(w * torch.randn(draw.noise.shape, generator=draw.generators[0]) for w in weights) for draw in draws]
     return torch.cat(rows).repeat(2, 1, 1, 1)
 
 
 @contextmanager
-def _painting(pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: Recipe) -> Iterator[tuple]:
+def _painting(
+    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: Recipe
+) -> Iterator[tuple]:
     """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
         raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
@@ -178,9 +181,12 @@ def _guided(unet: Any, model_input: Tensor, timestep: Tensor, conditions: dict, 
     rows = {name: value.repeat_interleave(len(draws), 0) for name, value in conditions.items()}
     text = rows.pop("text")
     output = unet(
-        model_input.repeat(2, 1, 1, 1).to(unet.dtype), timestep, encoder_hidden_states=text, added_cond_kwargs=rows,
+        model_input.repeat(2, 1, 1, 1).to(unet.dtype),
+        timestep,
+        encoder_hidden_states=text,
+        added_cond_kwargs=rows,
         return_dict=False,
-    )[0]  # fmt: skip
+    )[0]
     null, told = output.float().chunk(2)
     scale = torch.tensor([draw.guidance for draw in draws], device=null.device).repeat(2)
     return null + scale[:, None, None, None] * (told - null)
@@ -197,15 +203,22 @@ def _conditions(pipeline: Any, captions: list[str]) -> dict[str, Tensor]:
         return {"text": text}
     size = pipeline.unet.config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
     sizes = torch.tensor([[size, size, 0, 0, size, size]], dtype=text.dtype, device=text.device)
-    return {"text": text, "text_embeds": torch.cat([pooled[1], pooled[0]]).to(text.dtype), "time_ids": sizes.repeat(4, 1)}
+    return {
+        "text": text,
+        "text_embeds": torch.cat([pooled[1], pooled[0]]).to(text.dtype),
+        "time_ids": sizes.repeat(4, 1),
+    }
 
 
 def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
     before, after = _decode(vae, latents).chunk(2)
     return Candidates(
-        tuple(draw.seed for draw in draws), tuple(draw.threshold for draw in draws),
-        tuple(draw.guidance for draw in draws), before, after,
-    )  # fmt: skip
+        tuple(draw.seed for draw in draws),
+        tuple(draw.threshold for draw in draws),
+        tuple(draw.guidance for draw in draws),
+        before,
+        after,
+    )
 
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:
@@ -234,7 +247,7 @@ class _Sharing:
     self_attention: bool
     cross: tuple[Tensor, Tensor] | None
     weights: Tensor | None
-    rows: Tensor = torch.zeros(0, dtype=torch.bool)
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, **_):
         crossing = encoder_hidden_states is not None

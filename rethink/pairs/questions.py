@@ -11,8 +11,17 @@ from ..errors import RethinkError
 from ..thinkers.answer_text import is_quoted
 from ..thinkers.parsing import read_score
 from .descriptions import (
-    Chat, Each, Patience, ThinkerFailed, ask, called, json_values, message, one_line, without_thoughts,
-)  # fmt: skip
+    Chat,
+    Each,
+    Patience,
+    ThinkerFailed,
+    ask,
+    called,
+    json_values,
+    message,
+    one_line,
+    without_thoughts,
+)
 from .filters import with_scores
 from .ledger import Last, Ledger
 from .pictures import from_pixels, read_picture
@@ -164,9 +173,13 @@ class Found:
 
 
 def criticise(
-    store: PairStore, chat: Chat, name: str = "", on_progress: Callable[[int, int], None] = lambda done, total: None,
-    *, each: Each = map,
-) -> int:  # fmt: skip
+    store: PairStore,
+    chat: Chat,
+    name: str = "",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    each: Each = map,
+) -> int:
     """Let the critic of this name mark every measured pair that has no mark of his yet, in the store held for writing:
     {"critic", "critic_why", "critic_name"}.
 

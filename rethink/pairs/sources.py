@@ -107,7 +107,9 @@ class Folder:
             if folder is not None and not folder.is_dir():
                 raise RethinkError(f"{name}: there is no folder {folder}.")
         if self.masks is not None and self.masks.samefile(self.root):
-            raise RethinkError(f"masks: {self.masks} is the folder of the pictures themselves; choose one of masks alone.")
+            raise RethinkError(
+                f"masks: {self.masks} is the folder of the pictures themselves; choose one of masks alone."
+            )
         if next(iter(self), None) is None:
             raise RethinkError(f"images: {self.root} holds no picture; put some into it, or choose another folder.")
 
@@ -137,7 +139,9 @@ class Folder:
             return replace(found, unused_boxes=self._boxes[1])
         used = {os.path.realpath(source.mask) for source in self if isinstance(source, Source) and source.mask}
         unused = (path for path in _walk(self.masks, _is_image) if os.path.realpath(path) not in used)
-        return replace(found, unused_masks=tuple(_relative(path, self.masks) for path in unused), unused_boxes=self._boxes[1])
+        return replace(
+            found, unused_masks=tuple(_relative(path, self.masks) for path in unused), unused_boxes=self._boxes[1]
+        )
 
     def _images(self) -> Iterator[str | tuple[str, str]]:
         """The paths of what may be read; and (name, reason) for what may not."""
@@ -154,7 +158,9 @@ class Folder:
                 path = os.path.join(folder, file)
                 if file.startswith(".") or not _is_image(file):
                     continue
-                why = _unfit(path, self.root) or (is_unread_image_name(file) and "its format is not read here; save it as a PNG")
+                why = _unfit(path, self.root) or (
+                    is_unread_image_name(file) and "its format is not read here; save it as a PNG"
+                )
                 yield (_relative(path, self.root), why) if why else path
         for error in unlisted:
             yield _relative(error.filename, self.root), f"the folder cannot be looked into: {error.strerror}"
@@ -201,7 +207,10 @@ class MaskFolder:
         exact = [path for path in fitting if os.path.splitext(os.path.basename(path))[0] == stem]
         fitting = exact or fitting
         if len({os.path.splitext(path)[0] for path in fitting}) > 1:
-            return "", f"{' and '.join(os.path.basename(path) for path in fitting)} differ in spelling alone; which is it?"
+            return (
+                "",
+                f"{' and '.join(os.path.basename(path) for path in fitting)} differ in spelling alone; which is it?",
+            )
         fitting.sort(key=lambda path: _rank(path, file))
         return (fitting[0] if fitting else ""), ""
 
@@ -308,14 +317,18 @@ def _spot(spot: dict, where: str) -> Spot:
         raise RethinkError(f"{where}: {error}.") from error
     edges = _edges(box)
     if len(edges) != 4:
-        raise RethinkError(f"{where}: expected a box of four numbers, [left, top, right, bottom], got {show_name(repr(box))}.")
+        raise RethinkError(
+            f"{where}: expected a box of four numbers, [left, top, right, bottom], got {show_name(repr(box))}."
+        )
     if max(edges) > MOST_OUTSIDE:
         raise RethinkError(
             f"{where}: {box} seems to be in pixels; divide left and right by the picture's width, top and bottom by its height."
         )
     left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in edges)
     if not (left < right and top < bottom):
-        raise RethinkError(f"{where}: {box} is no box within the picture; expected left < right and top < bottom, shares of 0…1.")
+        raise RethinkError(
+            f"{where}: {box} is no box within the picture; expected left < right and top < bottom, shares of 0…1."
+        )
     return Spot((left, top, right, bottom), *words)
 
 

@@ -88,9 +88,16 @@ def run_synthesize(options) -> int:
             describe = over("describe", open_describer, _undescribed)
         writer = Writer(None if describe else chat(), options.paraphrase and not describe, templates, said)
         done = synthesize(
-            store, sources, make, recipe.pairs, writer, spread=spread, describe=describe, each=each,
+            store,
+            sources,
+            make,
+            recipe.pairs,
+            writer,
+            spread=spread,
+            describe=describe,
+            each=each,
             on_progress=Line(pairs_line),
-        )  # fmt: skip
+        )
         describe_store(store)
     say(f"{done.made} pairs made, {done.skipped} skipped, {clock(done.seconds)} → {options.store}")
     if done.skipped:
@@ -102,9 +109,14 @@ def _recipe(options, templates: dict):
     from .drafts import Recipe
 
     return Recipe(
-        tuple(options.operations), _ranges(options.set), options.pairs, options.seed, options.longest_side,
-        tuple(options.area), _wording(options, templates),
-    )  # fmt: skip
+        tuple(options.operations),
+        _ranges(options.set),
+        options.pairs,
+        options.seed,
+        options.longest_side,
+        tuple(options.area),
+        _wording(options, templates),
+    )
 
 
 def _sources(options):
@@ -135,7 +147,9 @@ def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device:
     from .store import PairStore
 
     path = _model(editor, "EDITOR_FOLDER")
-    opened = load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
+    opened = (
+        load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
+    )
     return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), said)
 
 
@@ -251,9 +265,15 @@ def run_caption_edits(options) -> int:
         spread = over("invent", partial(_open_inventing, open_chat, triples, options.seed), _not_invented)
         chat = None if spread else open_chat()
         done = captions_to_edits(
-            chat, read_captions(options.captions), options.output, triples, options.seed, Line(line), spread=spread,
+            chat,
+            read_captions(options.captions),
+            options.output,
+            triples,
+            options.seed,
+            Line(line),
+            spread=spread,
             each=_each(options),
-        )  # fmt: skip
+        )
     say(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
     if done.rejected:
         print(f"Why: {options.output}.rejected")
@@ -282,11 +302,20 @@ def run_p2p(options) -> int:
     recipe = Recipe(options.method, options.steps, options.sampler, tuple(options.threshold), tuple(options.guidance))
     looks = Selection().looks if options.looks is None else _looks(options.looks)
     selection = Selection(
-        options.candidates, options.batch, options.image, options.caption, options.direction, options.best, looks, options.audited
-    )  # fmt: skip
+        options.candidates,
+        options.batch,
+        options.image,
+        options.caption,
+        options.direction,
+        options.best,
+        looks,
+        options.audited,
+    )
     triples = read_triples(options.triples)
     folder = options.store.absolute()
-    open_drawer = partial(_open_drawer, folder, options.sd, options.clip, options.device, recipe, selection, options.seed)
+    open_drawer = partial(
+        _open_drawer, folder, options.sd, options.clip, options.device, recipe, selection, options.seed
+    )
 
     def line(tally) -> str:
         rate = tally.kept / tally.seconds if tally.seconds else 0
@@ -302,8 +331,12 @@ def run_p2p(options) -> int:
         drawer = drawer if spread else open_drawer(store)
         done = draw_pairs(store, triples, drawer, spread=spread, on_progress=Line(line))
         describe_store(store)
-    say(f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}")
-    say(f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}")
+    say(
+        f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, {clock(done.seconds)} → {options.store}"
+    )
+    say(
+        f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; good ones lost: {done.lost:.1%}"
+    )
     return 0
 
 
@@ -325,7 +358,9 @@ def _looks(texts: list[str]) -> tuple:
         raise
     except (ValueError, TypeError) as error:
         given = " ".join(texts)
-        raise RethinkError(f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {given}.") from error
+        raise RethinkError(
+            f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {given}."
+        ) from error
 
 
 def run_filter(options) -> int:
@@ -382,7 +417,9 @@ def run_import(options) -> int:
 
     with PairStore(options.store).writing() as store:
         why: list[str] = []
-        imported, skipped = import_dataset(store, options.format, options.folder, lambda name, reason: why.append(reason))
+        imported, skipped = import_dataset(
+            store, options.format, options.folder, lambda name, reason: why.append(reason)
+        )
         describe_store(store)
     say(f"{imported} pairs imported, {skipped} skipped → {options.store}")
     print_counts("skipped because", why)

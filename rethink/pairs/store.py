@@ -134,7 +134,8 @@ class Verdicts(dict[str, dict]):
 
     def read_on(self) -> None:
         """Take in what was appended since."""
-        for _, self._end, verdict in self.ledger.since(self._end):
+        for _, end, verdict in self.ledger.since(self._end):
+            self._end = end
             id = verdict["id"]
             if verdict["by"] == "filter":
                 self._by_filter[id] = verdict
@@ -299,5 +300,3 @@ def is_store(folder: str | Path) -> bool:
     """Whether somebody writes pairs into a folder, or has."""
     manifest, lock, images = (os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, LOCK, "images"))
     return manifest or (lock and images)
-
-

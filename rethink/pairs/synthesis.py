@@ -16,7 +16,7 @@ from itertools import chain
 import numpy as np
 
 from ..errors import RethinkError
-from .descriptions import Description, Each, Patience, ThinkerFailed, Writer, leaks
+from .descriptions import TEMPLATES_ALONE, Description, Each, Patience, ThinkerFailed, Writer, leaks
 from .drafts import Draft, Maker, pair_id
 from .pictures import read_mask
 from .sources import Source
@@ -56,7 +56,7 @@ def synthesize(
     sources: Collection[Source | tuple[str, str]],
     make: Maker,
     pairs: int,
-    writer: Writer = Writer(),
+    writer: Writer = TEMPLATES_ALONE,
     *,
     spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
     describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
@@ -133,9 +133,15 @@ class _Run:
     def progress(self) -> Progress:
         with self._lock:
             return Progress(
-                self._seen, self._total, self._done, self._total * self._pairs, self._idle, self._made,
-                len(self._skipped), time.monotonic() - self._started,
-            )  # fmt: skip
+                self._seen,
+                self._total,
+                self._done,
+                self._total * self._pairs,
+                self._idle,
+                self._made,
+                len(self._skipped),
+                time.monotonic() - self._started,
+            )
 
     def _skip(self, source: str, number: int, why: str) -> None:
         """Count it, and report it unless an earlier run did."""
@@ -167,6 +173,15 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
             (store.folder / path).unlink(missing_ok=True)
         return replace(draft, skipped=str(error), failed=isinstance(error, ThinkerFailed))
     return EditPair(
-        draft.id, draft.input, draft.target, instruction, draft.region, draft.operation,
-        {**draft.parameters, **draft.words}, draft.seed, draft.source, draft.number, told.hidden,
-    )  # fmt: skip
+        draft.id,
+        draft.input,
+        draft.target,
+        instruction,
+        draft.region,
+        draft.operation,
+        {**draft.parameters, **draft.words},
+        draft.seed,
+        draft.source,
+        draft.number,
+        told.hidden,
+    )

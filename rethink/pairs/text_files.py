@@ -256,9 +256,10 @@ def _within_depth(value: object) -> object:
     for _ in range(DEEPEST):
         level = [
             inner
-            for outer in level if isinstance(outer, (dict, list))
+            for outer in level
+            if isinstance(outer, (dict, list))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]  # fmt: skip
+        ]
         if not level:
             return value
     raise RecursionError

@@ -187,4 +187,4 @@ WORDING: dict[str, tuple[str, ...]] = {
         "Take this edit back: {inverse}.",
         "Make the picture what it was before this edit: {inverse}.",
     ),
-}  # fmt: skip
+}

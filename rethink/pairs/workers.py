@@ -130,7 +130,9 @@ class _Crew:
     def __init__(self, workers: list[Worker], jobs: Iterator[Job], key: str):
         self._workers, self._jobs, self._key = workers, jobs, key
         self._taking, self._over = threading.Lock(), threading.Event()
-        self._made = queue.Queue(4 * len(workers))  # lists of drafts; None: a worker has no more jobs; or what was raised
+        self._made = queue.Queue(
+            4 * len(workers)
+        )  # lists of drafts; None: a worker has no more jobs; or what was raised
         self._threads = [threading.Thread(target=self._serve, args=[worker], daemon=True) for worker in workers]
 
     def drafts(self) -> Iterator[list[Draft]]:
@@ -173,7 +175,8 @@ class _Crew:
     def _put(self, made: list[Draft] | BaseException | None) -> None:
         while not self._over.is_set():
             try:
-                return self._made.put(made, timeout=0.2)
+                self._made.put(made, timeout=0.2)
+                return
             except queue.Full:
                 continue
 

@@ -20,7 +20,9 @@ LONGEST_SCORE = 2_000
 _UNCLOSED = "reasoning not closed (cut off at max_tokens?)"
 _NUMBER = r"(10(?:\.0+)?|[0-9](?:\.[0-9]+)?)(?: ?/ ?10| out of 10)?"  # 0…10, nothing like 11, -1, 08 or 1e1
 _PAIR = re.compile(rf'\[\s*"?{_NUMBER}"?\s*,\s*"?{_NUMBER}"?\s*\]')
-_FIELD = re.compile(rf'["\']?\b(semantic|quality)\b["\']?\s*[:=：]\s*["\']?{_NUMBER}["\']?\s*(?=[,;，；\n}}]|$)', re.IGNORECASE)
+_FIELD = re.compile(
+    rf'["\']?\b(semantic|quality)\b["\']?\s*[:=：]\s*["\']?{_NUMBER}["\']?\s*(?=[,;，；\n}}]|$)', re.IGNORECASE
+)
 _WORD = re.compile(r"\w")
 _COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|score|answer|checklist)>", re.IGNORECASE)
@@ -86,9 +88,7 @@ def write(critique: Critique) -> str:
     lines = "\n".join(f"{number}: {marks[demand.met]}" for number, demand in enumerate(critique.checklist, 1))
     checklist = f"<checklist>\n{lines}\n</checklist>\n" if lines else ""
     scores = json.dumps({"semantic": critique.semantic, "quality": critique.quality})
-    return (
-        f"<think>{critique.reasoning}</think>\n{checklist}<score>{scores}</score>\n<answer>{critique.next_prompt}</answer>"
-    )
+    return f"<think>{critique.reasoning}</think>\n{checklist}<score>{scores}</score>\n<answer>{critique.next_prompt}</answer>"
 
 
 def parse_text(answer: str) -> str:

@@ -113,9 +113,13 @@ class ServerChat:
         key = os.environ.get(self._key_variable, "") if self._key_variable else ""
         if self._key_variable and not key.strip():
             # The name is not repeated: it may be a key that was pasted into the wrong field.
-            raise RethinkError("key_variable: no environment variable of that name is set; set it, or leave this empty.")
+            raise RethinkError(
+                "key_variable: no environment variable of that name is set; set it, or leave this empty."
+            )
         if not (key.strip().isascii() and key.strip().isprintable()):
-            raise RethinkError("key_variable: what it names holds a character that is in no key; copy the key once more.")
+            raise RethinkError(
+                "key_variable: what it names holds a character that is in no key; copy the key once more."
+            )
         return key.strip()
 
     def _answer(
@@ -267,5 +271,7 @@ def _with_pictures(request: Request) -> list[dict[str, Any]]:
 def _checked_variable(name: str) -> str:
     name = name.strip()
     if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise RethinkError("key_variable: give the NAME of an environment variable, such as OPENAI_API_KEY, not the key.")
+        raise RethinkError(
+            "key_variable: give the NAME of an environment variable, such as OPENAI_API_KEY, not the key."
+        )
     return name

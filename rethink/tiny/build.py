@@ -25,7 +25,19 @@ from ..training import autoencoder, clip, instruct_pix2pix
 from ..training.loop import Plan, optimise, write_json
 from ..training.thinker_sft import Recipe
 from . import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER, make_thinker
-from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, encode, render, render_arrays, sample_scene, split_cells
+from .scene import (
+    BACKGROUNDS,
+    COLORS,
+    PLACES,
+    SHAPES,
+    SIZE,
+    SIZES,
+    encode,
+    render,
+    render_arrays,
+    sample_scene,
+    split_cells,
+)
 from .tasks import sample_task
 from .wordings import HELD_OUT_WORDINGS, WORDINGS
 
@@ -130,11 +142,18 @@ def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
 
 def text_config(tokenizer, width: int, layers: int) -> dict:
     return {
-        "vocab_size": len(tokenizer), "hidden_size": width, "intermediate_size": 4 * width, "projection_dim": width,
-        "num_hidden_layers": layers, "num_attention_heads": 4, "max_position_embeddings": tokenizer.model_max_length,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id, "hidden_act": "gelu",
-    }  # fmt: skip
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "projection_dim": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "hidden_act": "gelu",
+    }
 
 
 def make_vae():
@@ -143,38 +162,63 @@ def make_vae():
     from diffusers import AutoencoderTiny
 
     return AutoencoderTiny(
-        latent_channels=LATENT_CHANNELS, encoder_block_out_channels=(WIDTH,) * 5, decoder_block_out_channels=(WIDTH,) * 5,
-        num_encoder_blocks=(0, 1, 1, 2, 2), num_decoder_blocks=(3, 2, 1, 1, 0),
-    )  # fmt: skip
+        latent_channels=LATENT_CHANNELS,
+        encoder_block_out_channels=(WIDTH,) * 5,
+        decoder_block_out_channels=(WIDTH,) * 5,
+        num_encoder_blocks=(0, 1, 1, 2, 2),
+        num_decoder_blocks=(3, 2, 1, 1, 0),
+    )
 
 
 def make_unet(text_width: int = 128):
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
-        sample_size=SIZE // 16, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, block_out_channels=(88, 128),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1, attention_head_dim=4, norm_num_groups=8, cross_attention_dim=text_width,
-        resnet_time_scale_shift="scale_shift", addition_embed_type="text", addition_embed_type_num_heads=4,
-    )  # fmt: skip
+        sample_size=SIZE // 16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(88, 128),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        cross_attention_dim=text_width,
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+    )
 
 
 def make_scheduler():
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="sample", clip_sample=False,
-        rescale_betas_zero_snr=True, timestep_spacing="trailing", set_alpha_to_one=True, steps_offset=0,
-    )  # fmt: skip
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="sample",
+        clip_sample=False,
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        set_alpha_to_one=True,
+        steps_offset=0,
+    )
 
 
 def make_clip(tokenizer):
     from transformers import CLIPConfig, CLIPModel
 
     vision = {
-        "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 5, "num_attention_heads": 4,
-        "image_size": SIZE, "patch_size": 16, "projection_dim": 128, "hidden_act": "gelu",
-    }  # fmt: skip
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+        "image_size": SIZE,
+        "patch_size": 16,
+        "projection_dim": 128,
+        "hidden_act": "gelu",
+    }
     return CLIPModel(CLIPConfig(text_config=text_config(tokenizer, 128, 3), vision_config=vision, projection_dim=128))
 
 
@@ -196,14 +240,17 @@ def build_autoencoder(work: Path, plan: Plan, device: str, report):
 def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "tokenizer", TEXT_TOKENS)
     parts = SimpleNamespace(
-        vae=vae, unet=make_unet().to(device), text_encoder=make_text_encoder(tokenizer).to(device),
-        tokenizer=tokenizer, scheduler=make_scheduler(),
-    )  # fmt: skip
+        vae=vae,
+        unet=make_unet().to(device),
+        text_encoder=make_text_encoder(tokenizer).to(device),
+        tokenizer=tokenizer,
+        scheduler=make_scheduler(),
+    )
     objective = instruct_pix2pix.Objective(edit_weight=4, last_timestep=0.5, train_text=True)
     plan = replace(plan, batch=max(1, plan.batch // REUSE))
     instruct_pix2pix.train(
         parts, Edits(2), objective, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
-    )  # fmt: skip
+    )
 
 
 class Redraw(instruct_pix2pix.Denoiser):
@@ -239,9 +286,13 @@ def polish_decoder(work: Path, plan: Plan, device: str, report) -> None:
 
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
     optimise(
-        Redraw(pipe), Edits(4, settled=True), plan, work / "decoder",
-        collate=instruct_pix2pix.collate_with(pipe.tokenizer), report=report,
-    )  # fmt: skip
+        Redraw(pipe),
+        Edits(4, settled=True),
+        plan,
+        work / "decoder",
+        collate=instruct_pix2pix.collate_with(pipe.tokenizer),
+        report=report,
+    )
     with main_process_first() as first:
         if first:
             pipe.vae.save_pretrained(work / "editor" / "vae")
@@ -251,8 +302,16 @@ def build_clip(work: Path, plan: Plan, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
     clip.train(
-        model, tokenizer, Edits(3), plan, work / "clip", render=render_arrays, mean=CLIP_MEAN, std=CLIP_STD, report=report
-    )  # fmt: skip
+        model,
+        tokenizer,
+        Edits(3),
+        plan,
+        work / "clip",
+        render=render_arrays,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        report=report,
+    )
     with main_process_first() as first:
         if first:
             model.save_pretrained(work / "clip")
@@ -302,11 +361,22 @@ def publish(work: Path, out: Path) -> None:
         CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
         for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
             shutil.copy(work / "clip" / name, clip_folder / name)
-        write_json(clip_folder / "preprocessor_config.json", {
-            "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"height": SIZE, "width": SIZE},
-            "do_center_crop": False, "do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255,
-            "do_normalize": True, "image_mean": CLIP_MEAN, "image_std": CLIP_STD, "resample": 3,
-        })  # fmt: skip
+        write_json(
+            clip_folder / "preprocessor_config.json",
+            {
+                "image_processor_type": "CLIPImageProcessor",
+                "do_resize": True,
+                "size": {"height": SIZE, "width": SIZE},
+                "do_center_crop": False,
+                "do_convert_rgb": True,
+                "do_rescale": True,
+                "rescale_factor": 1 / 255,
+                "do_normalize": True,
+                "image_mean": CLIP_MEAN,
+                "image_std": CLIP_STD,
+                "resample": 3,
+            },
+        )
 
 
 def forget_origin(folder: Path) -> None:
@@ -320,7 +390,9 @@ def forget_origin(folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
-    parser.add_argument("--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)")
+    parser.add_argument(
+        "--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)"
+    )
     stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", "thinker", "publish")
     parser.add_argument("--only", choices=stages, help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -333,9 +405,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     def plan(steps: int, rate: float, **more) -> Plan:
         return Plan(
-            steps=max(1, int(steps * options.scale)), batch=options.batch, learning_rate=rate, minutes=options.minutes,
-            workers=options.workers, precision=options.precision, **more,
-        )  # fmt: skip
+            steps=max(1, int(steps * options.scale)),
+            batch=options.batch,
+            learning_rate=rate,
+            minutes=options.minutes,
+            workers=options.workers,
+            precision=options.precision,
+            **more,
+        )
 
     def wanted(stage: str) -> bool:
         return options.only in (None, stage)
@@ -352,7 +429,9 @@ def main(arguments: list[str] | None = None) -> int:
             options.work, plan(12_000, 2e-3, warmup=200, decay_from=0.4, ema=0.998), options.device, report
         )
     if wanted("editor"):
-        build_editor(options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report)
+        build_editor(
+            options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report
+        )
     if wanted("decoder"):
         polish_decoder(options.work, plan(10_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("clip"):
@@ -361,10 +440,18 @@ def main(arguments: list[str] | None = None) -> int:
         make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
     if wanted("thinker"):
         recipe = Recipe(
-            batch=max(1, options.batch // WORDY), accumulate=1, learning_rate=1e-3, warmup=0.02, see=True,
-            checkpointing=False, minutes=options.minutes, precision=options.precision, workers=options.workers,
-            save_every=250, log_every=50,
-        )  # fmt: skip
+            batch=max(1, options.batch // WORDY),
+            accumulate=1,
+            learning_rate=1e-3,
+            warmup=0.02,
+            see=True,
+            checkpointing=False,
+            minutes=options.minutes,
+            precision=options.precision,
+            workers=options.workers,
+            save_every=250,
+            log_every=50,
+        )
         make_thinker.train(options.work, recipe, max(1, int(30_000 * options.scale)))
     if wanted("publish"):
         publish(options.work, options.out)

@@ -33,24 +33,82 @@ TURNS = 4  # of the trajectories that are learnt from
 GAPS, GAP = 0.3, 0.25  # share of lessons whose instruction lacks words, and of the words in `LIGHT` that it lacks
 REAL_EDITS = 0.2  # share of lessons that come from them
 SPECIAL = {
-    "pad": "<|pad|>", "start": "<|im_start|>", "end": "<|im_end|>", "vision_start": "<|vision_start|>",
-    "vision_end": "<|vision_end|>", "image": "<|image_pad|>", "video": "<|video_pad|>",
-}  # fmt: skip
+    "pad": "<|pad|>",
+    "start": "<|im_start|>",
+    "end": "<|im_end|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+    "image": "<|image_pad|>",
+    "video": "<|video_pad|>",
+}
 EXTRA_TOKENS = {
-    "image_token": "image", "video_token": "video", "vision_bos_token": "vision_start", "vision_eos_token": "vision_end"
-}  # fmt: skip
+    "image_token": "image",
+    "video_token": "video",
+    "vision_bos_token": "vision_start",
+    "vision_eos_token": "vision_end",
+}
 # What every answer repeats is one token each; they are ordinary text, not special.
 FORMS = (
-    "<think>", "</think>\n", '<score>{"semantic": ', ', "quality": ', "}</score>\n", "<answer>", "</answer>",
-    "<checklist>\n", "</checklist>", *(f" {place}" for place in PLACES), "Source: ", ". Asked: ", ". Expected: ",
-    ". Edited: ", ". Done: ", ". Else kept: ",
-    *(f"\n{number}. " for number in range(2, 8)), *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
-)  # fmt: skip
-# Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
-LIGHT = set(
-    "make turn change paint color draw put place set move shift bring take give let go show insert "
-    "i'd i like see want should would how about be become to into at in of it is so that".split()
+    "<think>",
+    "</think>\n",
+    '<score>{"semantic": ',
+    ', "quality": ',
+    "}</score>\n",
+    "<answer>",
+    "</answer>",
+    "<checklist>\n",
+    "</checklist>",
+    *(f" {place}" for place in PLACES),
+    "Source: ",
+    ". Asked: ",
+    ". Expected: ",
+    ". Edited: ",
+    ". Done: ",
+    ". Else kept: ",
+    *(f"\n{number}. " for number in range(2, 8)),
+    *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
 )
+# Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
+LIGHT = {
+    "make",
+    "turn",
+    "change",
+    "paint",
+    "color",
+    "draw",
+    "put",
+    "place",
+    "set",
+    "move",
+    "shift",
+    "bring",
+    "take",
+    "give",
+    "let",
+    "go",
+    "show",
+    "insert",
+    "i'd",
+    "i",
+    "like",
+    "see",
+    "want",
+    "should",
+    "would",
+    "how",
+    "about",
+    "be",
+    "become",
+    "to",
+    "into",
+    "at",
+    "in",
+    "of",
+    "it",
+    "is",
+    "so",
+    "that",
+}
 TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
 CHAT_TEMPLATE = """\
 {%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}\
@@ -108,9 +166,14 @@ def write_folder(folder: Path) -> None:
     Qwen3VLConfig(**model_config(tokenizer)).save_pretrained(folder)
     mean = [0.5, 0.5, 0.5]
     pictures = {
-        "size": {"shortest_edge": SIZE * SIZE, "longest_edge": SIZE * SIZE}, "patch_size": PATCH, "temporal_patch_size": 2,
-        "merge_size": MERGE, "image_mean": mean, "image_std": mean, "do_convert_rgb": True,
-    }  # fmt: skip
+        "size": {"shortest_edge": SIZE * SIZE, "longest_edge": SIZE * SIZE},
+        "patch_size": PATCH,
+        "temporal_patch_size": 2,
+        "merge_size": MERGE,
+        "image_mean": mean,
+        "image_std": mean,
+        "do_convert_rgb": True,
+    }
     write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **pictures})
     write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **pictures})
     write_json(folder / "processor_config.json", {"processor_class": "Qwen3VLProcessor"})
@@ -133,16 +196,27 @@ def model_config(tokenizer) -> dict:
     """The arguments of Qwen3VLConfig: a model of a few million weights for the tokens of `make_tokenizer`."""
     ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(SPECIAL[name]) for name in SPECIAL}
     text = TEXT | {
-        "vocab_size": len(tokenizer), "num_key_value_heads": TEXT["num_attention_heads"], "max_position_embeddings": 4096,
+        "vocab_size": len(tokenizer),
+        "num_key_value_heads": TEXT["num_attention_heads"],
+        "max_position_embeddings": 4096,
         "rope_parameters": {
-            "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_section": [6, 5, 5],
+            "mrope_interleaved": True,
         },
-        "tie_word_embeddings": True, "pad_token_id": ids["pad_token_id"], "eos_token_id": ids["end_token_id"],
-    }  # fmt: skip
+        "tie_word_embeddings": True,
+        "pad_token_id": ids["pad_token_id"],
+        "eos_token_id": ids["end_token_id"],
+    }
     vision = VISION | {
-        "patch_size": PATCH, "spatial_merge_size": MERGE, "temporal_patch_size": 2, "out_hidden_size": TEXT["hidden_size"],
-        "num_position_embeddings": (SIZE // PATCH) ** 2, "deepstack_visual_indexes": [1],
-    }  # fmt: skip
+        "patch_size": PATCH,
+        "spatial_merge_size": MERGE,
+        "temporal_patch_size": 2,
+        "out_hidden_size": TEXT["hidden_size"],
+        "num_position_embeddings": (SIZE // PATCH) ** 2,
+        "deepstack_visual_indexes": [1],
+    }
     seeing = {name: ids[name] for name in ids if name.split("_")[0] in ("vision", "image", "video")}
     return {"text_config": text, "vision_config": vision, "tie_word_embeddings": True, **seeing}
 
@@ -173,10 +247,14 @@ def make_tokenizer():
     learner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL.values()])
     learner.add_tokens([AddedToken(text, normalized=False) for text in (*FORMS, *fixed_texts())])
     return PreTrainedTokenizerFast(
-        tokenizer_object=learner, eos_token=SPECIAL["end"], pad_token=SPECIAL["pad"], chat_template=CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False, model_max_length=4096,
+        tokenizer_object=learner,
+        eos_token=SPECIAL["end"],
+        pad_token=SPECIAL["pad"],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=4096,
         extra_special_tokens={name: SPECIAL[kind] for name, kind in EXTRA_TOKENS.items()},
-    )  # fmt: skip
+    )
 
 
 def fixed_texts() -> list[str]:
@@ -193,7 +271,14 @@ def fixed_texts() -> list[str]:
 
 def _corpus():
     """The words of the world, most often those of answers and plain wordings, so that each becomes one token."""
-    answers = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, "bigger smaller black nothing something unclear anywhere", TEMPLATE_WORDS]
+    answers = [
+        *COLORS,
+        *BACKGROUNDS,
+        *SHAPES,
+        *SIZES,
+        "bigger smaller black nothing something unclear anywhere",
+        TEMPLATE_WORDS,
+    ]
     tables = [table for level in TABLES.values() for table in level.values()]
     lines = [line for table in tables for lines in table.values() for line in lines]
     lines += [*SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
@@ -220,7 +305,9 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
         task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
         source, rules = render([task.source]), {"turns": TURNS, "seed": seed}
         begun = new_trajectory(folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"})
-        for _ in record(begun, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)):
+        for _ in record(
+            begun, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)
+        ):
             pass
         if seed // step % 100 == 0:
             report(f"trajectory {seed}")

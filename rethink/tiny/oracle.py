@@ -8,8 +8,18 @@ from itertools import product
 import torch
 
 from .scene import (
-    BACKGROUNDS, COLORS, SHAPES, SIZES, Scene, Thing, draw_cells, encode_thing, render, render_background, split_cells,
-)  # fmt: skip
+    BACKGROUNDS,
+    COLORS,
+    SHAPES,
+    SIZES,
+    Scene,
+    Thing,
+    draw_cells,
+    encode_thing,
+    render,
+    render_background,
+    split_cells,
+)
 from .tasks import Task
 
 CELL_RMS = 0.07  # a cell further than this from what it should show is smeared or shifted, whatever it resembles most

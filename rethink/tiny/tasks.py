@@ -12,12 +12,28 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from .scene import (
-    BACKGROUNDS, COLORS, HELD_OUT_LOOKS, LOOKS, PLACES, SHAPES, SIZES, Scene, Thing,
-    has_held_out_look, is_test_scene, sample_scene,
-)  # fmt: skip
+    BACKGROUNDS,
+    COLORS,
+    HELD_OUT_LOOKS,
+    LOOKS,
+    PLACES,
+    SHAPES,
+    SIZES,
+    Scene,
+    Thing,
+    has_held_out_look,
+    is_test_scene,
+    sample_scene,
+)
 from .wordings import (
-    HELD_OUT_REASONING, HELD_OUT_UNUSUAL, HELD_OUT_WORDINGS, REASONING_WORDINGS, SYNONYMS, UNUSUAL_WORDINGS, WORDINGS,
-)  # fmt: skip
+    HELD_OUT_REASONING,
+    HELD_OUT_UNUSUAL,
+    HELD_OUT_WORDINGS,
+    REASONING_WORDINGS,
+    SYNONYMS,
+    UNUSUAL_WORDINGS,
+    WORDINGS,
+)
 
 KINDS = ("recolor", "reshape", "resize", "move", "add", "remove", "background", "cover", "uncover")
 LEVELS = ("plain", "unusual", "reasoning")
@@ -211,9 +227,16 @@ def _uncover(rng, source, looks):
 
 
 _EDITS = {
-    "recolor": _recolor, "reshape": _reshape, "resize": _resize, "move": _move, "add": _add, "remove": _remove,
-    "background": _background, "cover": _cover, "uncover": _uncover,
-}  # fmt: skip
+    "recolor": _recolor,
+    "reshape": _reshape,
+    "resize": _resize,
+    "move": _move,
+    "add": _add,
+    "remove": _remove,
+    "background": _background,
+    "cover": _cover,
+    "uncover": _uncover,
+}
 
 
 # --- reasoning: rules (rng, scene) → (kind, words, accepted scene) or None --------------------------------------------
@@ -303,11 +326,18 @@ def _odd_one_out(rng, scene):
 
 
 _RULES = {
-    "small_like_large": _small_like_large, "remove_smallest": _remove_smallest, "remove_largest": _remove_largest,
-    "remove_diagonal": _remove_diagonal, "same_color": _same_color, "same_shape_beside": _same_shape_beside,
-    "same_shape_above": _same_shape_above, "same_shape_below": _same_shape_below, "fill_the_gap": _fill_the_gap,
-    "move_to_gap": _move_to_gap, "odd_one_out": _odd_one_out,
-}  # fmt: skip
+    "small_like_large": _small_like_large,
+    "remove_smallest": _remove_smallest,
+    "remove_largest": _remove_largest,
+    "remove_diagonal": _remove_diagonal,
+    "same_color": _same_color,
+    "same_shape_beside": _same_shape_beside,
+    "same_shape_above": _same_shape_above,
+    "same_shape_below": _same_shape_below,
+    "fill_the_gap": _fill_the_gap,
+    "move_to_gap": _move_to_gap,
+    "odd_one_out": _odd_one_out,
+}
 
 
 def _reasoning_task(rng: Random, scene: Scene, wordings: dict[str, list[str]]) -> Task | None:

@@ -33,9 +33,13 @@ def criticize(task: Task, sight: Sight, prompt: str, demands: bool = False) -> C
     found, requests = verdict(sight, task), plain_requests(task)
     going_on = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
     return Critique(
-        "ok", semantic_score(found, sight, task), quality_score(sight), reasoning(task, sight),
-        prompt if found.success else going_on, verified(task, sight) if demands else (),
-    )  # fmt: skip
+        "ok",
+        semantic_score(found, sight, task),
+        quality_score(sight),
+        reasoning(task, sight),
+        prompt if found.success else going_on,
+        verified(task, sight) if demands else (),
+    )
 
 
 def answer(lesson: Lesson, with_demands: bool = False) -> str:
@@ -58,14 +62,14 @@ def reasoning(task: Task, sight: Sight) -> str:
     """What the source shows, what is asked, what should be there, what is there, and what follows from it."""
     meddled = " and ".join(wrong_parts(sight, task)[1])
     kept = "yes" if verdict(sight, task).kept else f"no, {meddled or 'a little off all over'}"
-    return (
-        f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
-    )
+    return f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
 
 
 def _understood(task: Task) -> str:
     source = f"{_listed(task.source.at(cell) for cell in range(4))}, on {task.source.background}"
-    meant = "".join(f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things)
+    meant = "".join(
+        f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things
+    )
     return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {meant}{', '.join(_expected(task))}."
 
 
@@ -224,7 +228,9 @@ class Lesson:
 def draw_lesson(seed: int, split: str = "train") -> Lesson:
     """A task of any level with an edit that was never made: drawn right, wrong, or right and too much."""
     rng = Random(f"lesson-{split}-{seed}")
-    task = sample_task(rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out")
+    task = sample_task(
+        rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out"
+    )
     prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
     scene = attempt(rng, task)
     other = other_task(rng, task) if rng.random() < MISTAKEN else None

@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable
 
 import torch
 from torch import nn
@@ -50,7 +50,9 @@ def widen_conv_in(unet: nn.Module, latent_channels: int) -> None:
     if unet.config.in_channels == 2 * latent_channels:
         return
     if unet.config.in_channels != latent_channels:
-        raise RethinkError(f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is needed.")
+        raise RethinkError(
+            f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is needed."
+        )
     old = unet.conv_in
     new = nn.Conv2d(2 * latent_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
     nn.init.zeros_(new.weight)
@@ -69,7 +71,7 @@ class Denoiser(nn.Module):
 
     def __init__(
         self, pipe, objective: Objective, render: Callable[[torch.Tensor], torch.Tensor] | None = None, reuse: int = 1
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.unet, self.vae, self.text_encoder = pipe.unet, pipe.vae, pipe.text_encoder
         self.noise, self.objective, self.render = pipe.scheduler, objective, render
@@ -219,9 +221,15 @@ def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=
 def save(pipe, out: Path) -> None:
     diffusers = require("diffusers")
     editor = diffusers.StableDiffusionInstructPix2PixPipeline(
-        vae=pipe.vae, text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer, unet=pipe.unet,
-        scheduler=pipe.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=pipe.vae,
+        text_encoder=pipe.text_encoder,
+        tokenizer=pipe.tokenizer,
+        unet=pipe.unet,
+        scheduler=pipe.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     editor.save_pretrained(out, safe_serialization=True)
     add_old_prefix(out)
 

@@ -97,7 +97,9 @@ def _last_checkpoint(work: Path, recipe: Recipe) -> Path | None:
     found = work / "trained.json"
     whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
     if whole and found.is_file() and (before := json.loads(found.read_text(encoding="utf-8"))) != trained:
-        raise RethinkError(f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder.")
+        raise RethinkError(
+            f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder."
+        )
     work.mkdir(parents=True, exist_ok=True)
     found.write_text(json.dumps(trained), encoding="utf-8")
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
@@ -228,7 +230,9 @@ def _adapted(model: nn.Module, recipe: Recipe) -> nn.Module:
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
     targets = [name for name in linear if recipe.see or ".language_model." in name]
-    return peft.get_peft_model(model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets))
+    return peft.get_peft_model(
+        model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets)
+    )
 
 
 def _lazy(conversations, length: int):
@@ -279,7 +283,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct")
+    parser.add_argument(
+        "thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct"
+    )
     parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
     parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
     parser.add_argument("--template", type=Path, help="text file with another wording of the critique")

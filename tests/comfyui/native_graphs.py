@@ -6,11 +6,16 @@ STEPS = 2
 INSTRUCTION = "make it snow"
 KIND = {"qwen_image_edit": "Qwen-Image-Edit"}  # all others are told by their models
 VAE_OF = {
-    "instruct_pix2pix": "miniature_sd.safetensors", "instruct_pix2pix_xl": "miniature_sd.safetensors",
-    "flux_kontext": "miniature_flux.safetensors", "qwen_image_edit_plus": "miniature_qwen.safetensors",
-    "qwen_image_edit": "miniature_qwen.safetensors", "flux2": "taef2", "flux2_klein": "taef2",
-    "longcat_image_edit": "miniature_flux.safetensors", "omnigen2": "miniature_flux.safetensors",
-}  # fmt: skip
+    "instruct_pix2pix": "miniature_sd.safetensors",
+    "instruct_pix2pix_xl": "miniature_sd.safetensors",
+    "flux_kontext": "miniature_flux.safetensors",
+    "qwen_image_edit_plus": "miniature_qwen.safetensors",
+    "qwen_image_edit": "miniature_qwen.safetensors",
+    "flux2": "taef2",
+    "flux2_klein": "taef2",
+    "longcat_image_edit": "miniature_flux.safetensors",
+    "omnigen2": "miniature_flux.safetensors",
+}
 FAMILIES = list(VAE_OF)
 
 
@@ -95,22 +100,35 @@ def sampled(guider, scheduler, latent, sampler="euler"):
         "sigmas": scheduler,
         "empty": latent,
         "samples": node(
-            "SamplerCustomAdvanced", noise=["noise", 0], guider=["guider", 0], sampler=["sampler", 0],
-            sigmas=["sigmas", 0], latent_image=["empty", 0],
+            "SamplerCustomAdvanced",
+            noise=["noise", 0],
+            guider=["guider", 0],
+            sampler=["sampler", 0],
+            sigmas=["sigmas", 0],
+            latent_image=["empty", 0],
         ),
         "core": node("VAEDecode", samples=["samples", 0], vae=["vae", 0]),
-    }  # fmt: skip
+    }
 
 
 def ksampled(negative, cfg, sampler="euler", model="model"):
     return {
         "empty": node("EmptySD3LatentImage", width=SIDE, height=SIDE, batch_size=1),
         "samples": node(
-            "KSampler", model=[model, 0], seed=7, steps=STEPS, cfg=cfg, sampler_name=sampler, scheduler="simple",
-            positive=["shown", 0], negative=[negative, 0], latent_image=["empty", 0], denoise=1.0,
+            "KSampler",
+            model=[model, 0],
+            seed=7,
+            steps=STEPS,
+            cfg=cfg,
+            sampler_name=sampler,
+            scheduler="simple",
+            positive=["shown", 0],
+            negative=[negative, 0],
+            latent_image=["empty", 0],
+            denoise=1.0,
         ),
         "core": node("VAEDecode", samples=["samples", 0], vae=["vae", 0]),
-    }  # fmt: skip
+    }
 
 
 def three_passes(positive, middle, negative, text, image):

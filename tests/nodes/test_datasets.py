@@ -13,9 +13,18 @@ from PIL import Image
 @pytest.fixture
 def synthesized(classes, models, results):
     photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
-    return lambda seed: classes["RethinkInverseEditSynthesizer"].execute(
-        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, image=[photo], dataset=["pairs"], pairs=[12], seed=[seed]
-    ).result[0]  # fmt: skip
+    return lambda seed: (
+        classes["RethinkInverseEditSynthesizer"]
+        .execute(
+            {"operation": ["any"]},
+            {"pictures": ["connected pictures"]},
+            image=[photo],
+            dataset=["pairs"],
+            pairs=[12],
+            seed=[seed],
+        )
+        .result[0]
+    )
 
 
 @pytest.fixture
@@ -103,7 +112,9 @@ def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs, part):
     assert len(ids(filtered(critic=2.0, changed=0.0).result[0])) == 12
 
 
-@pytest.mark.parametrize(("inputs", "sentence"), [({"image": 2.0}, "image: expected"), ({"clip": "../x"}, "clip: there is no")])
+@pytest.mark.parametrize(
+    ("inputs", "sentence"), [({"image": 2.0}, "image: expected"), ({"clip": "../x"}, "clip: there is no")]
+)
 def test_a_wrong_filter_is_one_sentence(filtered, RethinkError, inputs, sentence):
     with pytest.raises(RethinkError, match=f"^{sentence}"):
         filtered(**inputs)
@@ -153,7 +164,12 @@ def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, m
 def test_a_folder_that_was_made_anew_is_read_anew(synthesized, review):
     review.verdict(review.publish(synthesized(3)), min(ids(synthesized(3))), False)
     shutil.rmtree(synthesized(3).folder)
-    assert review.listing(review.publish(synthesized(5)))["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
+    assert review.listing(review.publish(synthesized(5)))["counts"] == {
+        "all": 12,
+        "accepted": 12,
+        "rejected": 0,
+        "open": 12,
+    }
 
 
 def test_a_verdict_is_kept_with_the_pairs_and_stands_over_the_filter(filtered, pairs, review, classes):
@@ -191,7 +207,9 @@ def test_pictures_are_shown_at_the_size_asked_for_and_real_pixels_without_loss(p
         assert (np.asarray(real) == pairs.read_image(pair.target)).all()
 
 
-@pytest.mark.parametrize("path", ["../manifest.jsonl", "manifest.jsonl", "/etc/passwd", "images/../../x", "images/none.png", ""])
+@pytest.mark.parametrize(
+    "path", ["../manifest.jsonl", "manifest.jsonl", "/etc/passwd", "images/../../x", "images/none.png", ""]
+)
 def test_nothing_but_the_pictures_of_published_pairs_is_shown(pairs, review, RethinkError, path):
     with pytest.raises(RethinkError):
         review.picture(review.publish(pairs), path, "64")
@@ -274,8 +292,26 @@ def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, p
     assert (models.datasets / "mine" / "diary.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", " ", "a/../../b", "c:\\x", ".hidden", "a\nb", "..", "x/../..",
-                                  "CON", "a/nul.txt", "pairs.", "com1 .x", "é" * 101])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x",
+        "/tmp/x",
+        "",
+        " ",
+        "a/../../b",
+        "c:\\x",
+        ".hidden",
+        "a\nb",
+        "..",
+        "x/../..",
+        "CON",
+        "a/nul.txt",
+        "pairs.",
+        "com1 .x",
+        "é" * 101,
+    ],
+)
 def test_a_name_never_leads_out_of_the_folder_for_datasets(classes, pairs, RethinkError, name):
     with pytest.raises(RethinkError, match="^name: .* is no name for a folder"):
         saved(classes, pairs, "imagefolder", name, replace=False)
@@ -305,7 +341,9 @@ def test_what_was_put_into_an_export_by_hand_is_never_replaced(classes, pairs, m
         (models.datasets / file).write_text("dear")
     with pytest.raises(RethinkError, match=r"^format\.replace: .*diary.txt"):
         saved(classes, pairs, "imagefolder", replace=True)
-    assert (models.datasets / "out/diary.txt").read_text() == "dear" and (models.datasets / "out/metadata.jsonl").exists()
+    assert (models.datasets / "out/diary.txt").read_text() == "dear" and (
+        models.datasets / "out/metadata.jsonl"
+    ).exists()
     (models.datasets / "out/diary.txt").unlink()
     assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("12 pairs")
     assert (models.datasets / ".out.old/mine.txt").read_text() == "dear"
@@ -336,7 +374,9 @@ def dataset(models, *entries):
 
 
 def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models, results):
-    dataset(models, ("good", b"make it red"), ("<img src=x onerror=alert(1)>", None), ("[a](b)", None), ("c", b"se\xf1or"))
+    dataset(
+        models, ("good", b"make it red"), ("<img src=x onerror=alert(1)>", None), ("[a](b)", None), ("c", b"se\xf1or")
+    )
     choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
     for _ in range(2):  # the second time nothing is new, and nothing said twice
         loaded, report = classes["RethinkLoadEditDataset"].execute(choice).result
@@ -348,7 +388,9 @@ def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models
 def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, models, results, RethinkError):
     dataset(models, ("a", None), ("b", None))
     choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
-    with pytest.raises(RethinkError, match=r"^format\.dataset: no pair of .*theirs could be read: 2 × it has no instruction"):
+    with pytest.raises(
+        RethinkError, match=r"^format\.dataset: no pair of .*theirs could be read: 2 × it has no instruction"
+    ):
         classes["RethinkLoadEditDataset"].execute(choice)
     with pytest.raises(RethinkError, match=r"^format\.dataset: .*theirs has no metadata.*it holds control, target"):
         classes["RethinkLoadEditDataset"].execute(choice | {"format": "imagefolder"})

@@ -21,9 +21,8 @@ with locked(Path(sys.argv[1])):
 
 
 def test_a_lock_is_held_once_and_let_go_of(tmp_path):
-    with locked(tmp_path / "lock"):
-        with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
-            pass
+    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+        pass
     with locked(tmp_path / "lock"):
         pass
     with pytest.raises(OSError), locked(tmp_path / "missing" / "lock"):

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+from collections import deque
 from dataclasses import replace
 
 import psutil
@@ -73,7 +74,7 @@ def test_nothing_changed_is_a_failure_whatever_the_critic_says():
 
 
 def test_where_nothing_has_a_score_a_change_is_better_than_none():
-    steps, end = think(thinker("no verdict"), instruction="nothing", turns=2)
+    steps, _end = think(thinker("no verdict"), instruction="nothing", turns=2)
     assert [step.score for step in steps] == [None, None] and best_of(steps) == 0
     changed, _ = think(thinker("no verdict"), turns=1)
     assert best_of([steps[0], *changed]) == 1
@@ -174,16 +175,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
     run = think_while_edit(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
     partial = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
     halfway = killed * candidates + candidates // 2  # in the middle of a turn, where it has one
-    for partial in itertools.islice(record(partial, run), halfway):
-        pass
+    deque(itertools.islice(record(partial, run), halfway), maxlen=0)
     del run
 
     trajectory, done = load_trajectory(tmp_path / "run").going_on(candidates)
     assert len(done) == killed * candidates
     editor = Painter()
     rest = think_while_edit(editor, Thinker(Looks()), SOURCE, "make it red", done=done, **rules)
-    for trajectory in record(trajectory, rest):
-        pass
+    *_, trajectory = record(trajectory, rest)
     assert len(editor.calls) == 8 - killed and trajectory.stopped == end.reason
     again = load_trajectory(tmp_path / "run")
     assert [facts(step) for step in again.steps] == [facts(step) for step in whole] and again.best == best_of(whole)
@@ -197,14 +196,14 @@ def test_a_checklist_survives_a_kill():
     done = [next(run)]
     steps, end = think(thinker(answers[1]), checklist=True, done=done)
     assert end == Stop("accepted") and [d.text for d in steps[0].critique.checklist] == [
-        "the star is red", "the sky is as it was",
-    ]  # fmt: skip
+        "the star is red",
+        "the sky is as it was",
+    ]
 
 
 def test_a_turn_without_an_answer_is_made_again(tmp_path):
     run = think_while_edit(Painter(), thinker(said(4, 4, "b"), gone()), SOURCE, "make it red")
-    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run):
-        pass
+    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and len(trajectory.steps) == 2
     trajectory, done = trajectory.going_on(1)
     assert len(done) == 1 and trajectory.stopped == "" and len(load_trajectory(tmp_path / "run").steps) == 1
@@ -318,7 +317,9 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
     ):
         with pytest.raises(RethinkError, match="another choice"):
             check_same_run(run, SOURCE, "make it red", other)
-    judged = new_trajectory(tmp_path / "judged", SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, critic))
+    judged = new_trajectory(
+        tmp_path / "judged", SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, critic)
+    )
     with pytest.raises(RethinkError, match="another choice of judge_temperature"):
         warm = replace(critic, temperature=0.5)
         check_same_run(judged, SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, warm))

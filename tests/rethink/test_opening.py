@@ -130,7 +130,9 @@ def test_nothing_opens_with_random_weights(folders, tmp_path, who):
         weights = load_file(file)
         lost = sorted(weights)[-1]
         save_file({key: value for key, value in weights.items() if key != lost}, file, {"format": "pt"})
-        with pytest.raises(RethinkError, match=f"^(editor|model|clip|thinker): .*{file.parent.name} is no whole .* lacks"):
+        with pytest.raises(
+            RethinkError, match=f"^(editor|model|clip|thinker): .*{file.parent.name} is no whole .* lacks"
+        ):
             opens(folder)
         save_file(weights | {"surprise": torch.zeros(1)}, file, {"format": "pt"})
         with pytest.raises(RethinkError, match="holds surprise, which has no place there"):

@@ -60,7 +60,7 @@ def test_a_pipe_is_no_record(tmp_path):
 
 
 def test_a_strangers_words_are_no_markup():
-    shown = harmless('<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)')
+    shown = harmless("<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)")
     assert not set("<>") & set(shown) and "[[" not in shown and "](" not in shown
     assert harmless("3 pairs · a → b") == "3 pairs · a → b"
 

@@ -53,14 +53,18 @@ def test_training_never_sees_what_is_held_out():
         held_out = sample_task(seed, looks="held_out")
         assert {t.look for t in {*held_out.source.things} ^ {*held_out.target.things}} & HELD_OUT_LOOKS
     for tables in TABLES.values():
-        known, held_out = ({line for lines in tables[name].values() for line in lines} for name in ("known", "held_out"))
+        known, held_out = (
+            {line for lines in tables[name].values() for line in lines} for name in ("known", "held_out")
+        )
         assert tables["known"].keys() == tables["held_out"].keys() and not known & held_out
 
 
 def test_held_out_wordings_use_known_words_only():
     for tables in TABLES.values():
-        known, held_out = ({word for lines in tables[name].values() for line in lines for word in re.findall(r"[\w'-]+", line)}
-                           for name in ("known", "held_out"))  # fmt: skip
+        known, held_out = (
+            {word for lines in tables[name].values() for line in lines for word in re.findall(r"[\w'-]+", line)}
+            for name in ("known", "held_out")
+        )
         assert held_out <= known, held_out - known
 
 

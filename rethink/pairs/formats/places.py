@@ -38,7 +38,9 @@ class Names:
         for found, spell in zip(self._spellings, (_composed, _folded), strict=True):
             if fitting := found.get(spell(name)):
                 if len(fitting) > 1:
-                    raise RethinkError(f"“{show_name(name)}” may be any of {len(fitting)} files that differ in capitals alone")
+                    raise RethinkError(
+                        f"“{show_name(name)}” may be any of {len(fitting)} files that differ in capitals alone"
+                    )
                 return next(iter(fitting))
         return ""
 

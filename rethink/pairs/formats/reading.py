@@ -82,7 +82,11 @@ def read_instruct_pix2pix(folder: Path) -> Iterator[Found | Skipped]:
             yield Skipped(place.name, "it has a prompt.json, but no image whose name ends in _0 or _1")
         for seed in seeds:
             before, after = (images.get(f"{seed}_{side}", "") for side in (0, 1))
-            yield Found(f"{place.name}/{after or before}", *map(dataset.image, (before, after)), partial(_prompt, dataset, prompt))
+            yield Found(
+                f"{place.name}/{after or before}",
+                *map(dataset.image, (before, after)),
+                partial(_prompt, dataset, prompt),
+            )
 
 
 def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:

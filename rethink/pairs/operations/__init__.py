@@ -12,9 +12,20 @@ from .tone import TONE
 from .weather import WEATHER
 
 __all__ = [
-    "OPERATIONS", "PARAMETERS", "operation", "Between", "Box", "Damaged", "OneOf", "Operation", "Place", "box_of",
-    "damage", "draw_place", "whole",
-]  # fmt: skip
+    "OPERATIONS",
+    "PARAMETERS",
+    "Between",
+    "Box",
+    "Damaged",
+    "OneOf",
+    "Operation",
+    "Place",
+    "box_of",
+    "damage",
+    "draw_place",
+    "operation",
+    "whole",
+]
 
 OPERATIONS: dict[str, Operation] = {op.id: op for op in (*LOCAL, *TONE, *WEATHER, *LAYOUT, *OVERLAY, *FILL)}
 

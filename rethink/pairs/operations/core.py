@@ -135,7 +135,9 @@ class Operation:
     def narrowed(self, narrower: Mapping[str, Any]) -> dict[str, Between | OneOf]:
         """Every range, or what narrower ones leave of it. Raises RethinkError as `draw` does."""
         if unknown := sorted(set(narrower) - set(self.ranges)):
-            raise RethinkError(f"{self.id} has no {', '.join(unknown)}; it has {', '.join(self.ranges) or 'no parameter'}.")
+            raise RethinkError(
+                f"{self.id} has no {', '.join(unknown)}; it has {', '.join(self.ranges) or 'no parameter'}."
+            )
         return {
             name: span.narrowed(f"{self.id}.{name}", narrower[name]) if name in narrower else span
             for name, span in self.ranges.items()

@@ -34,7 +34,9 @@ def fill(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
         patch = picture[top + dy : bottom + dy, left + dx : right + dx].astype(np.float32)
     missing = spread(picture[window] - patch, known)
     out = picture.copy()
-    out[window] = np.where(known[..., None], picture[window], np.clip(np.rint(patch + missing), 0, 255)).astype(np.uint8)
+    out[window] = np.where(known[..., None], picture[window], np.clip(np.rint(patch + missing), 0, 255)).astype(
+        np.uint8
+    )
     return out
 
 
@@ -115,11 +117,15 @@ def spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     coarse = spread(halved(padded) / np.maximum(count, 1), count[..., 0] > 0)
     up = np.stack(
         [
-            np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize((width + width % 2, height + height % 2), Image.Resampling.BILINEAR))
+            np.asarray(
+                Image.fromarray(np.ascontiguousarray(channel)).resize(
+                    (width + width % 2, height + height % 2), Image.Resampling.BILINEAR
+                )
+            )
             for channel in np.moveaxis(coarse, -1, 0).astype(np.float32)
         ],
         -1,
-    )  # fmt: skip
+    )
     return np.where(known[..., None], values, up[:height, :width])
 
 
@@ -151,13 +157,28 @@ def flat_background(picture: np.ndarray, place: Place, values, rng) -> Damaged:
 
 
 FILL = (
-    Operation("remove_object", "Object removal", "given", "the object that was taken away", {"margin": Between(0.01, 0.12)}, remove_object),
     Operation(
-        "text_erase", "Text erase", "given", "the text that was erased, letter for letter",
-        {"fill": OneOf(("surroundings", "flat"))}, text_erase,
+        "remove_object",
+        "Object removal",
+        "given",
+        "the object that was taken away",
+        {"margin": Between(0.01, 0.12)},
+        remove_object,
     ),
     Operation(
-        "flat_background", "Flat background", "subject", "the background that the flat colour has replaced",
-        {"fill": OneOf(("white", "black", "grey", "colour"))}, flat_background,
+        "text_erase",
+        "Text erase",
+        "given",
+        "the text that was erased, letter for letter",
+        {"fill": OneOf(("surroundings", "flat"))},
+        text_erase,
     ),
-)  # fmt: skip
+    Operation(
+        "flat_background",
+        "Flat background",
+        "subject",
+        "the background that the flat colour has replaced",
+        {"fill": OneOf(("white", "black", "grey", "colour"))},
+        flat_background,
+    ),
+)

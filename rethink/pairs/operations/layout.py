@@ -9,9 +9,14 @@ from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, blurred, 
 from .local import PLAIN
 
 SIDES = {
-    "left": (1, 0, 0, 0), "right": (0, 0, 1, 0), "top": (0, 1, 0, 0), "bottom": (0, 0, 0, 1),
-    "left and right": (1, 0, 1, 0), "top and bottom": (0, 1, 0, 1), "all": (1, 1, 1, 1),
-}  # fmt: skip
+    "left": (1, 0, 0, 0),
+    "right": (0, 0, 1, 0),
+    "top": (0, 1, 0, 0),
+    "bottom": (0, 0, 0, 1),
+    "left and right": (1, 0, 1, 0),
+    "top and bottom": (0, 1, 0, 1),
+    "all": (1, 1, 1, 1),
+}
 MOST_CUT = 0.8  # of the width or height
 
 
@@ -59,7 +64,11 @@ def _slant(picture: np.ndarray, values, rng) -> Damaged:
         known += [u, v]
     projection = np.linalg.solve(np.array(rows), np.array(known))
     image = Image.fromarray(picture).transform(
-        (width, height), Image.Transform.PERSPECTIVE, projection.tolist(), Image.Resampling.BICUBIC, fillcolor=_corners(rng)
+        (width, height),
+        Image.Transform.PERSPECTIVE,
+        projection.tolist(),
+        Image.Resampling.BICUBIC,
+        fillcolor=_corners(rng),
     )
     return Damaged(np.asarray(image), np.ones((height, width), bool), {"variant": "slanted"})
 
@@ -106,18 +115,32 @@ def line_art(picture: np.ndarray, place: Place, values, rng) -> Damaged:
 
 LAYOUT = (
     Operation(
-        "crop_pad", "Crop and pad (outpaint)", "own", "what lies outside the part that is left",
-        {"sides": OneOf(tuple(SIDES)), "cut": Between(0.15, 0.4), "fill": OneOf(("white", "black", "grey"))}, crop_pad,
+        "crop_pad",
+        "Crop and pad (outpaint)",
+        "own",
+        "what lies outside the part that is left",
+        {"sides": OneOf(tuple(SIDES)), "cut": Between(0.15, 0.4), "fill": OneOf(("white", "black", "grey"))},
+        crop_pad,
     ),
     Operation(
-        "distort", "Rotate, perspective, tile shuffle", "own", "",
+        "distort",
+        "Rotate, perspective, tile shuffle",
+        "own",
+        "",
         {
-            "kind": OneOf(("rotate", "perspective", "shuffle")), "angle": Between(4.0, 35.0),
-            "slant": Between(0.12, 0.3), "tiles": Between(2, 4),
-        }, distort,
+            "kind": OneOf(("rotate", "perspective", "shuffle")),
+            "angle": Between(4.0, 35.0),
+            "slant": Between(0.12, 0.3),
+            "tiles": Between(2, 4),
+        },
+        distort,
     ),
     Operation(
-        "line_art", "Edges and line art", "picture", "the colours, the materials and the light",
-        {"kind": OneOf(("pencil", "ink", "edges")), "width": Between(0.8, 2.0)}, line_art,
+        "line_art",
+        "Edges and line art",
+        "picture",
+        "the colours, the materials and the light",
+        {"kind": OneOf(("pencil", "ink", "edges")), "width": Between(0.8, 2.0)},
+        line_art,
     ),
-)  # fmt: skip
+)

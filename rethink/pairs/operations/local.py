@@ -8,9 +8,15 @@ from PIL import Image, ImageDraw
 from .core import Between, Damaged, OneOf, Operation, Place, blurred, box_mask
 
 COLOURS = {
-    "red": (214, 40, 40), "green": (34, 139, 58), "blue": (38, 84, 214), "yellow": (248, 212, 32),
-    "orange": (245, 130, 32), "purple": (130, 60, 170), "pink": (244, 120, 170), "turquoise": (40, 190, 190),
-}  # fmt: skip
+    "red": (214, 40, 40),
+    "green": (34, 139, 58),
+    "blue": (38, 84, 214),
+    "yellow": (248, 212, 32),
+    "orange": (245, 130, 32),
+    "purple": (130, 60, 170),
+    "pink": (244, 120, 170),
+    "turquoise": (40, 190, 190),
+}
 PLAIN = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 
 
@@ -104,11 +110,15 @@ def _within(picture: np.ndarray, place: Place, change) -> Damaged:
 
 LOCAL = (
     Operation(
-        "cover", "Cover", "place", "everything under the {thing}",
-        {"shape": OneOf(("square", "ellipse", "scribble")), "fill": OneOf(("black", "white", "colour", "noise"))}, cover,
+        "cover",
+        "Cover",
+        "place",
+        "everything under the {thing}",
+        {"shape": OneOf(("square", "ellipse", "scribble")), "fill": OneOf(("black", "white", "colour", "noise"))},
+        cover,
     ),
     Operation("blur", "Blur", "place", "the details that the blur has taken", {"strength": Between(0.04, 0.16)}, blur),
     Operation(
         "pixelate", "Pixelate", "place", "the details that the mosaic has taken", {"blocks": Between(5, 16)}, pixelate
     ),
-)  # fmt: skip
+)

@@ -8,10 +8,30 @@ from PIL import Image, ImageDraw, ImageFont
 from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, cloud
 
 TEXTS = (
-    "SAMPLE", "PREVIEW", "DRAFT", "PROOF", "COPYRIGHT", "DO NOT COPY", "STOCK PHOTO", "© studio", "www.example.com",
-    "CONFIDENTIAL", "ARCHIVE", "VOID", "APPROVED", "PAID", "For review only", "Not for sale",
-)  # fmt: skip
-INKS = {"red": (196, 30, 40), "blue": (34, 62, 160), "green": (24, 120, 70), "black": (30, 30, 34), "white": (244, 244, 240)}
+    "SAMPLE",
+    "PREVIEW",
+    "DRAFT",
+    "PROOF",
+    "COPYRIGHT",
+    "DO NOT COPY",
+    "STOCK PHOTO",
+    "© studio",
+    "www.example.com",
+    "CONFIDENTIAL",
+    "ARCHIVE",
+    "VOID",
+    "APPROVED",
+    "PAID",
+    "For review only",
+    "Not for sale",
+)
+INKS = {
+    "red": (196, 30, 40),
+    "blue": (34, 62, 160),
+    "green": (24, 120, 70),
+    "black": (30, 30, 34),
+    "white": (244, 244, 240),
+}
 MARKS = {"white": (255, 255, 255), "black": (20, 20, 20)}
 
 
@@ -93,7 +113,11 @@ def _stamp(shape, text: str, rng) -> np.ndarray:
 
 OVERLAY = (
     Operation(
-        "watermark", "Watermark or stamp", "own", "",
-        {"kind": OneOf(("text", "tiled", "stamp")), "opacity": Between(0.3, 0.6)}, watermark,
+        "watermark",
+        "Watermark or stamp",
+        "own",
+        "",
+        {"kind": OneOf(("text", "tiled", "stamp")), "opacity": Between(0.3, 0.6)},
+        watermark,
     ),
-)  # fmt: skip
+)

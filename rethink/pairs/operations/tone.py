@@ -24,7 +24,9 @@ def exposure(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     kind, stops, cast = values["kind"], values["stops"], values["cast"]
     gain = np.full(3, 2.0 ** {"dark": -stops, "bright": stops, "cast": 0.0}[kind], np.float32)
     words = {"variant": kind}
-    tint = {"warm": (1, 0.1, -1), "cold": (-1, 0, 1), "green": (-0.5, 1, -0.5), "magenta": (0.6, -1, 0.6)}[values["tint"]]
+    tint = {"warm": (1, 0.1, -1), "cold": (-1, 0, 1), "green": (-0.5, 1, -0.5), "magenta": (0.6, -1, 0.6)}[
+        values["tint"]
+    ]
     if kind == "cast":
         words["tint"] = values["tint"]
         gain *= np.exp(cast * np.array(tint, np.float32))
@@ -120,25 +122,45 @@ def _to_srgb(linear: np.ndarray) -> np.ndarray:
 TONE = (
     Operation("greyscale", "Greyscale", "picture", "the colours", {}, greyscale),
     Operation(
-        "exposure", "Exposure and colour cast", "picture", "",
+        "exposure",
+        "Exposure and colour cast",
+        "picture",
+        "",
         {
-            "kind": OneOf(("dark", "bright", "cast")), "stops": Between(0.8, 2.0), "cast": Between(0.3, 0.7),
+            "kind": OneOf(("dark", "bright", "cast")),
+            "stops": Between(0.8, 2.0),
+            "cast": Between(0.3, 0.7),
             "tint": OneOf(("warm", "cold", "green", "magenta")),
-        }, exposure,
+        },
+        exposure,
     ),
     Operation(
-        "relight", "Relight", "picture", "where the light comes from, its colour and its mood",
-        {"kind": OneOf(("flat", "dark")), "strength": Between(0.55, 0.8)}, relight,
+        "relight",
+        "Relight",
+        "picture",
+        "where the light comes from, its colour and its mood",
+        {"kind": OneOf(("flat", "dark")), "strength": Between(0.55, 0.8)},
+        relight,
     ),
     Operation(
-        "old_photo", "Old photo", "picture", "the colours",
+        "old_photo",
+        "Old photo",
+        "picture",
+        "the colours",
         {
-            "sepia": Between(0.5, 1.0), "fade": Between(0.2, 0.7), "grain": Between(4.0, 14.0),
+            "sepia": Between(0.5, 1.0),
+            "fade": Between(0.2, 0.7),
+            "grain": Between(4.0, 14.0),
             "scratches": Between(4, 18),
-        }, old_photo,
+        },
+        old_photo,
     ),
     Operation(
-        "compress", "Downscale and JPEG", "picture", "",
-        {"factor": Between(1.5, 4.5), "quality": Between(8, 40), "enlarged": OneOf(("smooth", "blocky"))}, compress,
+        "compress",
+        "Downscale and JPEG",
+        "picture",
+        "",
+        {"factor": Between(1.5, 4.5), "quality": Between(8, 40), "enlarged": OneOf(("smooth", "blocky"))},
+        compress,
     ),
-)  # fmt: skip
+)

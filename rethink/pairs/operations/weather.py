@@ -71,7 +71,11 @@ _KINDS = {"rain": _rain, "snow": _snow, "haze": _haze}
 
 WEATHER = (
     Operation(
-        "weather", "Weather", "picture", "",
-        {"kind": OneOf(("rain", "snow", "haze")), "strength": Between(0.4, 1.0)}, weather,
+        "weather",
+        "Weather",
+        "picture",
+        "",
+        {"kind": OneOf(("rain", "snow", "haze")), "strength": Between(0.4, 1.0)},
+        weather,
     ),
-)  # fmt: skip
+)

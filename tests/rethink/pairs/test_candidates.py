@@ -50,7 +50,10 @@ def test_the_best_of_all_that_pass_are_kept_whatever_the_batch(pipeline, tmp_pat
         directions = [pair.parameters["clip_sim_dir"] for pair in group]
         assert directions == sorted(directions, reverse=True)
     first = pairs[0]
-    assert first.instruction == "make it blue" and (first.input_caption, first.target_caption) == ("the red make", "the blue make")
+    assert first.instruction == "make it blue" and (first.input_caption, first.target_caption) == (
+        "the red make",
+        "the blue make",
+    )
     assert 0 <= first.seed < 2**32 and 0.1 <= first.parameters["p2p_threshold"] <= 0.9
     many, _ = draw(tmp_path / "many", pipeline, Selection(6, 4, best=3, looks=(), **EVERYTHING))
     assert [pair.seed for pair in many] == [pair.seed for pair in pairs]
@@ -68,7 +71,7 @@ def test_thresholds_reject_and_the_tally_adds_up(pipeline, tmp_path):
 
 
 def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_errs(pipeline, tmp_path):
-    rule = dict(image=0.3, caption=-1, direction=-1, best=12)
+    rule = {"image": 0.3, "caption": -1, "direction": -1, "best": 12}
     whole, all_of_them = draw(tmp_path / "whole", pipeline, Selection(12, 6, looks=(), **rule), TRIPLES[:1])
     blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=HALF, audited=0, **rule), TRIPLES[:1])
     seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=HALF, audited=1, **rule), TRIPLES[:1])
@@ -123,13 +126,14 @@ def test_the_interrupt_of_the_host_is_no_reason_to_skip(pipeline, tmp_path):
     def cancel(step, total):
         raise Cancelled
 
-    with PairStore(tmp_path).writing() as store:
-        with pytest.raises(Cancelled):
-            Drawer(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
+    with PairStore(tmp_path).writing() as store, pytest.raises(Cancelled):
+        Drawer(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
 
 
 def test_seeds_are_32_bits_all_different_and_more_begin_with_the_same(pipeline, tmp_path):
-    few, many = (Drawer(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0]) for n in (10, 500))
+    few, many = (
+        Drawer(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0]) for n in (10, 500)
+    )
     assert many[:10] == few and len(set(many)) == 500 and all(0 <= seed < 2**32 for seed in many)
     assert max(many) > 2**31
 
@@ -141,9 +145,8 @@ def test_a_tally_estimates_what_was_lost():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"candidates": 0}, "candidates"), 
-     ({"audited": 2}, "audited"), ({"image": 3}, "image")],
-)  # fmt: skip
+    [({"candidates": 0}, "candidates"), ({"audited": 2}, "audited"), ({"image": 3}, "image")],
+)
 def test_a_wrong_selection_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
         Selection(**options)
@@ -161,9 +164,19 @@ def test_sketches_that_are_half_the_work_are_not_made(pipeline, tmp_path):
 
 
 def test_every_score_has_its_slack():
-    rule, scores = Selection(image=0.5, caption=0.5, direction=0.5), dict.fromkeys(("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir"), 1.0)
-    for name, slack in (("clip_sim_image", (0.2, 0, 0)), ("clip_sim_0", (0, 0.2, 0)), ("clip_sim_1", (0, 0.2, 0)), ("clip_sim_dir", (0, 0, 0.2))):
-        assert not rule.misses({**scores, name: 0.31}, Look(10, *slack)) and rule.misses({**scores, name: 0.29}, Look(10, *slack))
+    rule, scores = (
+        Selection(image=0.5, caption=0.5, direction=0.5),
+        dict.fromkeys(("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir"), 1.0),
+    )
+    for name, slack in (
+        ("clip_sim_image", (0.2, 0, 0)),
+        ("clip_sim_0", (0, 0.2, 0)),
+        ("clip_sim_1", (0, 0.2, 0)),
+        ("clip_sim_dir", (0, 0, 0.2)),
+    ):
+        assert not rule.misses({**scores, name: 0.31}, Look(10, *slack)) and rule.misses(
+            {**scores, name: 0.29}, Look(10, *slack)
+        )
         assert rule.misses({**scores, name: 0.49})
 
 
@@ -172,7 +185,7 @@ def test_progress_only_grows_and_ends_full(pipeline, tmp_path):
     with PairStore(tmp_path).writing() as store:
         Drawer(store, pipeline, Eye(), RECIPE, Selection(5, 2, looks=HALF, **EVERYTHING))(
             TRIPLES[0], lambda done, total: seen.append(done / total)
-        )  # fmt: skip
+        )
     assert seen == sorted(seen) and seen[-1] == 1
 
 

@@ -83,8 +83,10 @@ def test_describing_and_measuring_are_stages_too(folder, tmp_path):
         score(store)
     with PairStore(tmp_path / "there").writing() as store:
         describe = spread_over_cluster(
-            partial(_open_describing, store.folder, partial(says, chat), False, {}, Description()), _undescribed, Share(jobs=2)
-        )  # fmt: skip
+            partial(_open_describing, store.folder, partial(says, chat), False, {}, Description()),
+            _undescribed,
+            Share(jobs=2),
+        )
         assert synthesize(store, Folder(folder), make_damaged(store, recipe), 1, describe=describe).made == 6
         measure = spread_over_cluster(partial(_open_measuring, store.folder, None, "cpu"), None, Share(jobs=1))
         assert score(store, spread=measure) == 6

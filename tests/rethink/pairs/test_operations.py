@@ -64,7 +64,14 @@ def test_odd_sizes(id, size):
 @pytest.mark.parametrize(
     ("id", "choices"),
     [
-        ("cover", [{"shape": shape, "fill": fill} for shape in ("square", "ellipse", "scribble") for fill in ("black", "white", "colour", "noise")]),
+        (
+            "cover",
+            [
+                {"shape": shape, "fill": fill}
+                for shape in ("square", "ellipse", "scribble")
+                for fill in ("black", "white", "colour", "noise")
+            ],
+        ),
         ("weather", [{"kind": kind} for kind in ("rain", "snow", "haze")]),
         ("distort", [{"kind": kind} for kind in ("rotate", "perspective", "shuffle")]),
         ("exposure", [{"kind": kind} for kind in ("dark", "bright", "cast")]),
@@ -72,7 +79,7 @@ def test_odd_sizes(id, size):
         ("line_art", [{"kind": kind} for kind in ("pencil", "ink", "edges")]),
         ("watermark", [{"kind": kind} for kind in ("text", "tiled", "stamp")]),
     ],
-)  # fmt: skip
+)
 def test_every_kind_does_something_of_its_own(id, choices):
     results = [apply(id, drawn(), 1, narrower).picture.tobytes() for narrower in choices]
     assert len(set(results)) == len(choices)
@@ -137,14 +144,21 @@ def test_ranges_can_be_narrowed_and_nothing_else():
     values = [op.draw(np.random.default_rng(seed), {"strength": [0.05, 0.06]})["strength"] for seed in range(20)]
     assert all(0.05 <= value <= 0.06 for value in values)
     assert operation("cover").draw(np.random.default_rng(0), {"fill": "white"})["fill"] == "white"
-    for id, wrong in (("blur", {"radius": 3}), ("blur", {"strength": [3, 1]}), ("cover", {"fill": ["plaid"]}), ("blur", {"strength": "much"})):
+    for id, wrong in (
+        ("blur", {"radius": 3}),
+        ("blur", {"strength": [3, 1]}),
+        ("cover", {"fill": ["plaid"]}),
+        ("blur", {"strength": "much"}),
+    ):
         with pytest.raises(RethinkError, match=id):
             operation(id).draw(np.random.default_rng(0), wrong)
     with pytest.raises(RethinkError, match="cover"):
         operation("explode")
 
 
-@pytest.mark.parametrize(("id", "narrower"), [("compress", {"quality": 500}), ("compress", {"factor": [0, 2]}), ("distort", {"tiles": 1})])
+@pytest.mark.parametrize(
+    ("id", "narrower"), [("compress", {"quality": 500}), ("compress", {"factor": [0, 2]}), ("distort", {"tiles": 1})]
+)
 def test_what_makes_no_sense_is_refused(id, narrower):
     with pytest.raises(RethinkError, match="expected a number"):
         operation(id).narrowed(narrower)

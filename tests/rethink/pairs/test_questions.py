@@ -28,9 +28,16 @@ def test_a_box_in_thousandths_becomes_a_spot(scripted):
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [('{"places": []}', "nothing"), ('{"places": [{"box": [5, 5, 1, 1]}]}', "boxes"), ('{"places": [{"box": "all"}]}', "boxes"),
-     ('{"places": 3}', "boxes"), ("{}", "boxes"), ("a face at the left", "no JSON"), ('{"places": [7]}', "boxes")],
-)  # fmt: skip
+    [
+        ('{"places": []}', "nothing"),
+        ('{"places": [{"box": [5, 5, 1, 1]}]}', "boxes"),
+        ('{"places": [{"box": "all"}]}', "boxes"),
+        ('{"places": 3}', "boxes"),
+        ("{}", "boxes"),
+        ("a face at the left", "no JSON"),
+        ('{"places": [7]}', "boxes"),
+    ],
+)
 def test_answers_that_cannot_be_used_are_reasons(scripted, answer, said):
     with pytest.raises(RethinkError, match=said):
         find_spots(scripted(answer), drawn(), "faces", 0)
@@ -46,7 +53,10 @@ BOX = (0.1, 0.2, 0.3, 0.4)
         ('[{"box_2d": [200, 100, 400, 300], "label": "Hat"}]', "the hat"),
         ('{"bbox_2d": [100, 200, 300, 400], "label": "the hat"}', "the hat"),
         ('{"objects": [{"bbox": [100, 200, 300, 400], "name": "the hat"}]}', "the hat"),
-        ('{"places": [{"box": {"left": 100, "top": 200, "right": 300, "bottom": 400}, "place": "the hat"}]}', "the hat"),
+        (
+            '{"places": [{"box": {"left": 100, "top": 200, "right": 300, "bottom": 400}, "place": "the hat"}]}',
+            "the hat",
+        ),
         ('{"places": [{"box": ["100", "200", "300", "400"], "place": "the hat"}]}', "the hat"),
         ('{"places": [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the hat"}]}', "the hat"),
         ("<|object_ref_start|>the hat<|object_ref_end|><|box_start|>(100,200),(300,400)<|box_end|>", "the hat"),
@@ -56,7 +66,7 @@ BOX = (0.1, 0.2, 0.3, 0.4)
         ('{"places": [{"box": [100, 200, 300, 400], "place": "None"}]}', ""),
         ('{"places": [{"box": [100, 200, 300, 400], "place": "N/A."}, {"box": [100, 200, 300, 400]}]}', ""),
     ],
-)  # fmt: skip
+)
 def test_places_as_models_were_trained_to_give_them(scripted, answer, place):
     (spot,) = find_spots(scripted(answer), drawn(), "hats", 0)
     assert spot.box == pytest.approx(BOX) and spot.place == place
@@ -69,8 +79,17 @@ def test_shares_that_stick_out_are_shares(scripted):
 
 @pytest.mark.parametrize(
     "box",
-    ["[0.1, 0.1, 1.4, 0.5]", "[" + "9" * 400 + ", 1, 2, 3]", "[1e400, 1, 2, 3]", "[NaN, 1, 2, 3]", "[10, 10, 1500, 1500]", "[-500, 0, 10, 10]", "[1, 2, 3]", "[[1]]"],
-)  # fmt: skip
+    [
+        "[0.1, 0.1, 1.4, 0.5]",
+        "[" + "9" * 400 + ", 1, 2, 3]",
+        "[1e400, 1, 2, 3]",
+        "[NaN, 1, 2, 3]",
+        "[10, 10, 1500, 1500]",
+        "[-500, 0, 10, 10]",
+        "[1, 2, 3]",
+        "[[1]]",
+    ],
+)
 def test_boxes_that_are_none(scripted, box):
     with pytest.raises(RethinkError, match="boxes"):
         find_spots(scripted(f'{{"places": [{{"box": {box}, "place": "a"}}]}}'), drawn(), "hats", 0)
@@ -85,13 +104,20 @@ def test_an_answer_nested_deeply_is_one_reason(scripted, answer):
 @pytest.mark.parametrize(
     ("answer", "mark"),
     [
-        ('{"score": "8", "why": "fine"}', 8), ('{"score": "8/10"}', 8), ('```json\n{"score": 8.0, "why": null}\n```', 8),
-        ('Here is my evaluation: {"score": 8}', 8), ('{"score": 8} {"score": "8/10"}', 8),
-        ('<|begin_of_box|>{"score": 8}<|end_of_box|>', 8), ('[THINK]{"score": 9}?[/THINK]{"score": 8}', 8),
-        ('{"score": 9}{"score": 2}', "differ"), ('The sign says {"score": 10}, but the hand is gone: {"score": 2}', "differ"),
-        ('The sign says: {"score": 10}', "quoted"), ('{"score": 10} is what the sign says.', "quoted"), ('{"why": "fine"}', "no JSON"),
+        ('{"score": "8", "why": "fine"}', 8),
+        ('{"score": "8/10"}', 8),
+        ('```json\n{"score": 8.0, "why": null}\n```', 8),
+        ('Here is my evaluation: {"score": 8}', 8),
+        ('{"score": 8} {"score": "8/10"}', 8),
+        ('<|begin_of_box|>{"score": 8}<|end_of_box|>', 8),
+        ('[THINK]{"score": 9}?[/THINK]{"score": 8}', 8),
+        ('{"score": 9}{"score": 2}', "differ"),
+        ('The sign says {"score": 10}, but the hand is gone: {"score": 2}', "differ"),
+        ('The sign says: {"score": 10}', "quoted"),
+        ('{"score": 10} is what the sign says.', "quoted"),
+        ('{"why": "fine"}', "no JSON"),
     ],
-)  # fmt: skip
+)
 def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
     if isinstance(mark, str):
         with pytest.raises(RethinkError, match=mark):
@@ -103,7 +129,7 @@ def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
 def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, scripted):
     chat = scripted(FACE, '{"places": []}', '{"places": []}', '{"places": []}', *[FACE] * 4)
     recipe = Recipe(("cover",), {"cover": {"shape": "ellipse", "fill": "black"}})
-    for round in range(2):
+    for _round in range(2):
         with PairStore(tmp_path / "s").writing() as store:
             sources = Found(Folder(folder), chat, "faces", store.spots, recipe.longest_side)
             assert len(sources) == 6
@@ -118,7 +144,11 @@ def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, s
 
 def test_a_thinker_that_was_away_is_asked_again(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
-        for chat, found in ((scripted(ConnectionError("gone")), 0), (scripted(FACE), 6), (scripted(AssertionError("asked twice")), 6)):
+        for chat, found in (
+            (scripted(ConnectionError("gone")), 0),
+            (scripted(FACE), 6),
+            (scripted(AssertionError("asked twice")), 6),
+        ):
             sources = Found(Folder(folder), chat, "faces", store.spots, 0)
             assert sum(isinstance(source, Source) for source in sources) == found
             asked = len(chat.asked)
@@ -138,7 +168,13 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
     with PairStore(tmp_path / "s").writing() as store:
         synthesize(store, Folder(folder), make_damaged(store, Recipe()), 1)
         score(store)
-        chat = scripted('{"score": 9, "why": "fine"}', '{"score": 2, "why": "a hand is missing"}', *["no"] * 3, *['{"score": 12}'] * 3, *[RuntimeError("x")] * 3)
+        chat = scripted(
+            '{"score": 9, "why": "fine"}',
+            '{"score": 2, "why": "a hand is missing"}',
+            *["no"] * 3,
+            *['{"score": 12}'] * 3,
+            *[RuntimeError("x")] * 3,
+        )
         assert criticise(store, chat) == 6
         why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
         assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]

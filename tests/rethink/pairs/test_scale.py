@@ -43,10 +43,17 @@ def store(tmp_path_factory):
             store.write_image(f"images/00/{i}.png", drawn(64, 64, i))
         jobs = [(source, number) for source in Photos() for number in (0, 1)]
         pairs = [
-            EditPair(pair_id(key, source, number), f"images/00/{i % 8}.png", f"images/00/{(i + 1) % 8}.png", f"Do {i}.",
-                     operation="cover", source=source.name, number=number)
+            EditPair(
+                pair_id(key, source, number),
+                f"images/00/{i % 8}.png",
+                f"images/00/{(i + 1) % 8}.png",
+                f"Do {i}.",
+                operation="cover",
+                source=source.name,
+                number=number,
+            )
             for i, (source, number) in enumerate(jobs)
-        ]  # fmt: skip
+        ]
         store.manifest.append(*(pair.to_json() for pair in pairs))
         same = {"same_size": True, "height": 512, "width": 512, "hash_edit": FLAT}
         scores = (

@@ -62,14 +62,12 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
 
 def test_one_run_at_a_time_in_one_process_and_in_two(tmp_path):
     other = (
-        "import sys; from rethink.pairs.store import PairStore\n"
-        "with PairStore(sys.argv[1]).writing(): print('got it')"
+        "import sys; from rethink.pairs.store import PairStore\nwith PairStore(sys.argv[1]).writing(): print('got it')"
     )
     command = [sys.executable, "-c", other, str(tmp_path)]
     with PairStore(tmp_path).writing():
-        with pytest.raises(RethinkError, match="another run"):
-            with PairStore(tmp_path).writing():
-                pass
+        with pytest.raises(RethinkError, match="another run"), PairStore(tmp_path).writing():
+            pass
         blocked = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True)
         assert "another run" in blocked.stderr and "got it" not in blocked.stdout
     assert "got it" in subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True).stdout
@@ -101,16 +99,19 @@ def test_mistakes_are_one_sentence(tmp_path):
     with pytest.raises(RethinkError, match="manifest"):
         PairStore.existing(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RethinkError, match="cannot write"):
-        with PairStore(tmp_path / "file").writing():
-            pass
+    with pytest.raises(RethinkError, match="cannot write"), PairStore(tmp_path / "file").writing():
+        pass
     (tmp_path / "manifest.jsonl").write_text('{"schema": 99}\n')
     with pytest.raises(RethinkError, match="newer"):
         list(PairStore(tmp_path))
-    with pytest.raises(RethinkError, match="newer"):
-        with PairStore(tmp_path).writing():
-            pass
-    for text, said in (("{nonsense}\n", "line 1"), ("[1]\n", "line 1"), ('{"a": 1}\n', "no pair"), ('{"schema": "x"}\n', "no pair")):
+    with pytest.raises(RethinkError, match="newer"), PairStore(tmp_path).writing():
+        pass
+    for text, said in (
+        ("{nonsense}\n", "line 1"),
+        ("[1]\n", "line 1"),
+        ('{"a": 1}\n', "no pair"),
+        ('{"schema": "x"}\n', "no pair"),
+    ):
         (tmp_path / "manifest.jsonl").write_text(text)
         with pytest.raises(RethinkError, match=said):
             list(PairStore(tmp_path))
@@ -164,7 +165,9 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
     store.judge(pair(2).id, True)
     with PairStore(tmp_path / "b").writing() as other:
         assert other.take_over(store) == 1 and other.take_over(store) == 0
-    assert [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
+    assert (
+        [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
+    )
     assert (other.folder / pair(2).input).read_bytes() == b"picture"
     store.judge(pair(2).id, False)
     with other.writing():
@@ -194,11 +197,19 @@ def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_pa
 
 
 BAD = [
-    "{nonsense}", "[1]", '{"a": 1}', '{"a":' * 3000 + "1" + "}" * 3000, json.dumps({**pair(9).to_json(), "seed": 1}).replace('"seed": 1', '"seed": 1e400'),
-    json.dumps({**pair(9).to_json(), "instruction": "\ud83d"}), json.dumps({**pair(9).to_json(), "instruction": 7}),
-    json.dumps({**pair(9).to_json(), "input": "../x.png"}), json.dumps({**pair(9).to_json(), "target": 'a"><img src=x>.png'}),
-    json.dumps({**pair(9).to_json(), "id": "<b>"}), json.dumps({**pair(9).to_json(), "parameters": float("nan")}), "\x00" * 40,
-]  # fmt: skip
+    "{nonsense}",
+    "[1]",
+    '{"a": 1}',
+    '{"a":' * 3000 + "1" + "}" * 3000,
+    json.dumps({**pair(9).to_json(), "seed": 1}).replace('"seed": 1', '"seed": 1e400'),
+    json.dumps({**pair(9).to_json(), "instruction": "\ud83d"}),
+    json.dumps({**pair(9).to_json(), "instruction": 7}),
+    json.dumps({**pair(9).to_json(), "input": "../x.png"}),
+    json.dumps({**pair(9).to_json(), "target": 'a"><img src=x>.png'}),
+    json.dumps({**pair(9).to_json(), "id": "<b>"}),
+    json.dumps({**pair(9).to_json(), "parameters": float("nan")}),
+    "\x00" * 40,
+]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
@@ -211,7 +222,9 @@ def test_one_damaged_line_is_left_out_and_named_and_all_others_are_used(tmp_path
     store = PairStore(tmp_path)
     for _ in range(2):
         assert [p.id for p in store] == [p.id for p in store.accepted()] == [pair(number).id for number in (1, 2, 3)]
-    assert "line 2 is damaged" in caplog.text and "delete" not in caplog.text and len(caplog.records) == 1, "it is said once"
+    assert "line 2 is damaged" in caplog.text and "delete" not in caplog.text and len(caplog.records) == 1, (
+        "it is said once"
+    )
     (damage,) = store.manifest.damage()
     assert "line 2 is damaged" in damage
     with store.writing():
@@ -258,10 +271,16 @@ def test_damaged_scores_are_left_out(tmp_path, bad):
     assert [record["changed"] for record in store.scores] == [0.5]
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("scores.jsonl", '{"id": "mine"}\n'), ("manifest.jsonl", '{"file": "mine"}\n'), ("manifest.jsonl", '{"file": "mine"}'),
-    ("skipped.jsonl", "my notes"), ("verdicts.jsonl", '{"id": "x"}\n{"id'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("scores.jsonl", '{"id": "mine"}\n'),
+        ("manifest.jsonl", '{"file": "mine"}\n'),
+        ("manifest.jsonl", '{"file": "mine"}'),
+        ("skipped.jsonl", "my notes"),
+        ("verdicts.jsonl", '{"id": "x"}\n{"id'),
+    ],
+)
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_users_file_of_a_name_of_ours_is_never_written_to(tmp_path, name, text, begun):
     if begun:

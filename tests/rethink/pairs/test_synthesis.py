@@ -1,5 +1,6 @@
 """Whole runs: the real picture is the target, a killed run goes on, bad pictures are skipped with their reason."""
 
+import itertools
 import json
 import os
 import random
@@ -18,14 +19,14 @@ from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.pairs import workers
 from rethink.pairs.captions import built_in_triples, captions_to_edits
-from rethink.pairs.descriptions import Description, Writer
+from rethink.pairs.descriptions import TEMPLATES_ALONE, Description, Writer
 from rethink.pairs.drafts import Recipe, make_damaged, make_edited
 from rethink.pairs.filters import score
+from rethink.pairs.ledger import DiskFull
 from rethink.pairs.operations import OPERATIONS
 from rethink.pairs.pictures import read_mask, read_picture
 from rethink.pairs.questions import Found, criticise
 from rethink.pairs.sources import Folder, Source, Spot, read_spots
-from rethink.pairs.ledger import DiskFull
 from rethink.pairs.store import PairStore
 from rethink.pairs.synthesis import synthesize
 from rethink.pairs.workers import spread_over
@@ -34,7 +35,7 @@ from tests.hosts import PACK_ROOT
 from .conftest import drawn
 
 
-def run(store_folder, sources, recipe, writer=Writer(), processes=0):
+def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):
     with PairStore(store_folder).writing() as store:
         spread = spread_over(processes, store, recipe) if processes else None
         return store, synthesize(store, sources, make_damaged(store, recipe), recipe.pairs, writer, spread=spread)
@@ -57,7 +58,9 @@ def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(f
     for pair in pairs:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
         assert (after == read_picture(folder / pair.source)).all()
-        region = read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
+        region = (
+            read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
+        )
         assert (before[~region] == after[~region]).all() and (before != after).any()
         assert pair.instruction
     assert len(list(store.folder.rglob("*-target.png"))) == 6, "a target is stored once, however many pairs share it"
@@ -83,9 +86,11 @@ def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
     recipe, seen = Recipe(("cover", "greyscale"), pairs=50), []
     with PairStore(tmp_path / "s").writing() as store:
         spread = spread_over(processes, store, recipe) if processes else None
-        done = synthesize(store, Folder(folder), make_damaged(store, recipe), 50, spread=spread, on_progress=seen.append)
+        done = synthesize(
+            store, Folder(folder), make_damaged(store, recipe), 50, spread=spread, on_progress=seen.append
+        )
     assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
-    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in zip(seen, seen[1:]))
+    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in itertools.pairwise(seen))
     assert len({pair.number for pair in store}) == 50
 
 
@@ -169,17 +174,36 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     os.mkfifo(folder / "pipe.png")
     Image.fromarray(drawn()).save(folder / "line\nbreak ünï ✓.png")
     Image.fromarray(drawn()).save(folder / "of another tongue.png")
-    os.rename(folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png")  # no text in any encoding of today
+    os.rename(
+        folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png"
+    )  # no text in any encoding of today
     recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
-    store, done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
+    store, _done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
     assert set(reasons) == {
-        "tiny.png", "torn.jpg", "link.png", "flat black.png", "dangling.png", "pipe.png", "loop",
-    }  # fmt: skip
-    for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("link", "leads out"), ("flat", "changed nothing"),
-                       ("dangling", "no file"), ("pipe", "no file")):  # fmt: skip
+        "tiny.png",
+        "torn.jpg",
+        "link.png",
+        "flat black.png",
+        "dangling.png",
+        "pipe.png",
+        "loop",
+    }
+    for name, said in (
+        ("tiny", "too few"),
+        ("torn", "cannot be read"),
+        ("link", "leads out"),
+        ("flat", "changed nothing"),
+        ("dangling", "no file"),
+        ("pipe", "no file"),
+    ):
         assert said in next(why for source, why in reasons.items() if source.startswith(name))
-    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {"inside.png", "moving.gif", "line\nbreak ünï ✓.png", "\udcff\udcfe.png"}
+    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {
+        "inside.png",
+        "moving.gif",
+        "line\nbreak ünï ✓.png",
+        "\udcff\udcfe.png",
+    }
     lines = store.skipped.path.read_text()
     run(tmp_path / "s", Folder(folder), recipe, processes=2)
     assert store.skipped.path.read_text() == lines, "a second run does not report the same again"
@@ -212,11 +236,19 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[50:70, 70:90].any() and region[:30].all()
     reasons = {record["source"]: record["why"] for record in store.skipped}
-    assert "empty" in reasons["photo 1.png"] and "mask" in reasons["photo 2.png"] and "need a mask" in reasons["photo 3.png"]
+    assert (
+        "empty" in reasons["photo 1.png"]
+        and "mask" in reasons["photo 2.png"]
+        and "need a mask" in reasons["photo 3.png"]
+    )
     assert "leads out" in reasons["photo 4.png"]
 
     boxes = tmp_path / "boxes.json"
-    boxes.write_text(json.dumps({"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}))
+    boxes.write_text(
+        json.dumps(
+            {"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}
+        )
+    )
     recipe = Recipe(("cover",), {"cover": {"shape": "ellipse"}})
     store, _ = run(tmp_path / "b", Folder(folder, spots=read_spots(boxes)), recipe)
     pair = next(pair for pair in store if pair.source == "photo 0.png")
@@ -225,7 +257,9 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     assert "the cat's ear" in pair.instruction and pair.instruction.endswith("It is torn.")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"a": [{"box": [0, 0, 2, 1]}]}', '{"a": [{"box": [0, 0]}]}', '{"a": [{}]}', '{"a": 3}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"a": [{"box": [0, 0, 2, 1]}]}', '{"a": [{"box": [0, 0]}]}', '{"a": [{}]}', '{"a": 3}']
+)
 def test_a_wrong_file_of_boxes_is_named(tmp_path, text):
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(RethinkError, match="boxes"):
@@ -248,7 +282,9 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
     Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), ((0, 80), (0, 120)))).save(masks / "photo 0.png")
     recipe = Recipe()
     with PairStore(tmp_path / "s").writing() as store:
-        make = make_edited(store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat."))
+        make = make_edited(
+            store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat.")
+        )
         assert synthesize(store, Folder(folder, masks), make, 1).made == 6
     for pair in store:
         assert pair.instruction.endswith("A red hat.") and pair.parameters["inverse"] == "remove the hat"
@@ -267,7 +303,11 @@ def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
         assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
     for pair in store:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
-        assert (before[60:] == after[60:]).all() and (before[:, 80:] == after[:, 80:]).all() and (before[:60, :80] < after[:60, :80]).mean() > 0.5
+        assert (
+            (before[60:] == after[60:]).all()
+            and (before[:, 80:] == after[:, 80:]).all()
+            and (before[:60, :80] < after[:60, :80]).mean() > 0.5
+        )
         assert "the sign" in pair.instruction and pair.instruction.endswith("It says STOP.")
 
 
@@ -297,17 +337,25 @@ def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder
     store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(chat))
     assert done.made == 0 and done.skipped == 6
     assert not list(store.folder.rglob("*-input.png"))
-    _, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"place": "the wall", "description": "It is green."}')))
+    _, done = run(
+        tmp_path / "s",
+        Folder(folder),
+        Recipe(("cover",)),
+        Writer(scripted('{"place": "the wall", "description": "It is green."}')),
+    )
     assert done.made == 6
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"operations": ()}, "operation"), ({"operations": ("explode",)}, "explode"), ({"area": (0.5, 0.1)}, "area"),
-        ({"pairs": 0}, "pairs"), ({"ranges": {"blur": {"radius": 1}}}, "radius"),
+        ({"operations": ()}, "operation"),
+        ({"operations": ("explode",)}, "explode"),
+        ({"area": (0.5, 0.1)}, "area"),
+        ({"pairs": 0}, "pairs"),
+        ({"ranges": {"blur": {"radius": 1}}}, "radius"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_recipe_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
         Recipe(**options)
@@ -389,7 +437,9 @@ def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scr
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
         run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted(*answers)))
     assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
-    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"description": "It is red."}')))
+    store, done = run(
+        tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"description": "It is red."}'))
+    )
     assert (done.made, len(list(store))) == (5, 6)
     with PairStore(tmp_path / "s").writing() as store:
         score(store)
@@ -397,7 +447,9 @@ def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scr
         for work in (
             lambda: list(Found(Folder(folder), away, "a face", store.spots, 0)),
             lambda: criticise(store, away),
-            lambda: captions_to_edits(away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()),
+            lambda: captions_to_edits(
+                away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()
+            ),
         ):
             with pytest.raises(RethinkError, match="3 times in a row"):
                 work()

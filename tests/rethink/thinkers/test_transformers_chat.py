@@ -230,7 +230,9 @@ def test_ribbons_and_specks_are_looked_at(chat, size):
     assert isinstance(answer, str)
 
 
-@pytest.mark.parametrize("name", ["Qwen2VLImageProcessor", "Glm4vImageProcessor", "PixtralImageProcessor", "Idefics3ImageProcessor"])
+@pytest.mark.parametrize(
+    "name", ["Qwen2VLImageProcessor", "Glm4vImageProcessor", "PixtralImageProcessor", "Idefics3ImageProcessor"]
+)
 def test_what_is_shown_fits_the_processors_of_real_models(name):
     import transformers
 

@@ -46,8 +46,11 @@ def served(tmp_path_factory):
     log = base / "log.txt"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [str(word) for word in command], stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-        )  # fmt: skip
+            [str(word) for word in command],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
     try:
         wait_for(f"http://127.0.0.1:{port}/health", process, log)
         yield f"http://127.0.0.1:{port}/v1", str(model)

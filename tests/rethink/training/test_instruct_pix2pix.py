@@ -10,8 +10,15 @@ from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
 from rethink.images import save_image
 from rethink.training.instruct_pix2pix import (
-    Denoiser, Objective, PairFolder, Pool, collate_with, main, train, widen_conv_in,
-)  # fmt: skip
+    Denoiser,
+    Objective,
+    PairFolder,
+    Pool,
+    collate_with,
+    main,
+    train,
+    widen_conv_in,
+)
 from rethink.training.loop import Plan, rate
 from tests.miniatures import write_folder
 

@@ -113,7 +113,9 @@ def test_the_teacher_says_what_the_oracle_sees():
         assert (said.semantic >= 4) == truth.done
         assert parse(teacher.answer(lesson)).status == "ok"
         requests = teacher.plain_requests(lesson.task)
-        assert said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
+        assert (
+            said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
+        )
 
 
 def test_a_lesson_never_shows_a_held_out_look():
@@ -200,9 +202,16 @@ def chat(folder):
 
 
 RECIPE = Recipe(
-    batch=4, accumulate=1, learning_rate=3e-3, see=True, checkpointing=False, precision="no", workers=0, save_every=2,
+    batch=4,
+    accumulate=1,
+    learning_rate=3e-3,
+    see=True,
+    checkpointing=False,
+    precision="no",
+    workers=0,
+    save_every=2,
     log_every=1,
-)  # fmt: skip
+)
 
 
 def rows(count):
@@ -211,7 +220,9 @@ def rows(count):
 
 
 def test_whole_questions_and_known_words_are_few_tokens(chat):
-    long_ago = question(TEMPLATE, instruction="dye the red star cobalt", prompt="make the red star blue", demands=("nothing",))
+    long_ago = question(
+        TEMPLATE, instruction="dye the red star cobalt", prompt="make the red star blue", demands=("nothing",)
+    )
     pictures = [torch.zeros(1, 128, 128, 3)] * 2
     assert len(chat.reader(long_ago, pictures).tokens) < 80
     for seed in range(20):
@@ -249,7 +260,11 @@ def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path, caps
     lessons = [row["conversation"] for row in rows(4)] * 4
     train(chat, lessons, RECIPE, tmp_path / "whole")
     assert (tmp_path / "whole" / "checkpoint-4").is_dir()
-    losses = [float(line.split("'loss': '")[1].split("'")[0]) for line in capsys.readouterr().out.splitlines() if "'loss'" in line]
+    losses = [
+        float(line.split("'loss': '")[1].split("'")[0])
+        for line in capsys.readouterr().out.splitlines()
+        if "'loss'" in line
+    ]
     assert len(losses) == 4 and losses[-1] < losses[0]
     (tmp_path / "cut").mkdir()
     (tmp_path / "whole" / "checkpoint-2").rename(tmp_path / "cut" / "checkpoint-2")
@@ -267,9 +282,10 @@ def test_the_command_trains_a_folder_that_opens(folder, tmp_path, lora):
     assert main([str(argument) for argument in arguments]) == 0
     before, after = (load_thinker(path, dtype="fp32") for path in (folder, tmp_path / "out"))
     changed = {
-        name for (name, old), new in zip(before.module.named_parameters(), after.module.parameters(), strict=True)
+        name
+        for (name, old), new in zip(before.module.named_parameters(), after.module.parameters(), strict=True)
         if not torch.equal(old, new)
-    }  # fmt: skip
+    }
     assert changed and not any("visual" in name for name in changed)
     source = torch.rand(1, 128, 128, 3)
     said = critique(Thinker(after, max_tokens=8), source, [source], "make it red", ["make it red"], [0])
