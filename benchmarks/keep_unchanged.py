@@ -26,8 +26,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from rethink.keep.changes import find_changes
-from rethink.keep.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
+from rethink.alignment.changes import find_changes
+from rethink.alignment.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
 
 SKIMAGE = (
     "astronaut",

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from rethink.editors.quantizing import QUANTIZERS
+from rethink.editors.quantization import QUANTIZERS
 
 CARDS = (8, 12, 16, 24)  # GB
 WORK = 2.5  # GB that one picture of a megapixel takes on its way through the denoiser or the VAE

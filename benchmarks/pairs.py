@@ -34,18 +34,18 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
+from rethink.evaluation.clip_similarity import Clip, similarities
 from rethink.images import to_pixels
-from rethink.pairs.candidates import SCORES, Drawer, Look, Selection, Tally, made_fast
-from rethink.pairs.captions import Triple
-from rethink.pairs.clip import Clip, similarities
-from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.pictures import encode_png
-from rethink.pairs.prompt_to_prompt import Recipe as DrawingRecipe
-from rethink.pairs.prompt_to_prompt import generate, sketch
-from rethink.pairs.sources import Folder
+from rethink.pairs.from_captions.caption_edits import Triple
+from rethink.pairs.from_captions.prompt_to_prompt import Recipe as DrawingRecipe
+from rethink.pairs.from_captions.prompt_to_prompt import generate, sketch
+from rethink.pairs.from_captions.selection import SCORES, Drawer, Look, Selection, Tally, made_fast
+from rethink.pairs.inverse.drafts import Recipe, make_damaged
+from rethink.pairs.inverse.processes import spread_over
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.pixels import encode_png
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.workers import spread_over
 from rethink.tiny import CLIP_FOLDER, EDITOR_FOLDER, judge, render, sample_task
 from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS

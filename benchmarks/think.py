@@ -25,7 +25,7 @@ import torch
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import RECOMMENDED
-from rethink.loop import Next, Rules, Stop, eight_bits, is_accepted, think_while_edit
+from rethink.think_loop import Next, Rules, Stop, eight_bits, is_accepted, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, judge, render, sample_task

@@ -12,17 +12,24 @@ from comfy_api.latest import io
 
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.candidates import Drawer, Drawn, Selection, Tally, draw_pairs
-from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits, edit_ledgers, write_fine_tuning_file
-from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.prompt_to_prompt import Recipe
+from ..rethink.pairs.from_captions.caption_edits import (
+    Triple,
+    built_in_triples,
+    captions_to_edits,
+    edit_ledgers,
+    write_fine_tuning_file,
+)
+from ..rethink.pairs.from_captions.prompt_to_prompt import Recipe
+from ..rethink.pairs.from_captions.selection import Drawer, Drawn, Selection, Tally, draw_pairs
+from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import PairStore
-from . import folders, host, sockets
+from . import host, sockets
 from .boundary import refusal
+from .comfy import folders
 from .datasets import LaterClip
-from .editor import seed_input, single
+from .edit import seed_input, single
 from .thinker import asked, each_of
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"

@@ -11,17 +11,18 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.contact_sheet import contact_sheet
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
 from ..rethink.pairs.formats.exporting import finish_exports
-from ..rethink.pairs.ledger import Last
-from ..rethink.pairs.pictures import from_pixels
+from ..rethink.pairs.jsonl_log import Last
+from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.questions import criticise
-from ..rethink.pairs.sheet import contact_sheet
+from ..rethink.pairs.review.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.text_files import show_name
-from . import folders, host, review, sockets
+from . import host, pairs_api, sockets
 from .boundary import AnyOf, refusal
+from .comfy import folders
 from .thinker import asked, each_of
 
 STORE = "pair store"
@@ -108,7 +109,7 @@ class FilterEditPairs(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
-        return review.judged()  # what a person said stands over every threshold
+        return pairs_api.judged()  # what a person said stands over every threshold
 
     @classmethod
     def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
@@ -137,7 +138,7 @@ class FilterEditPairs(io.ComfyNode):
         reasons = kinds_of(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
         lines = [f"{len(kept)} of {len(kept) + len(others)} pairs kept."]
         lines += [f"{count} × {reason}" for reason, count in reasons]
-        shown = {"key": review.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}
+        shown = {"key": pairs_api.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}
         stores = (PairStore(pairs.folder, ids) for ids in (kept, others))
         return io.NodeOutput(*stores, "\n".join(lines), ui={"rethink_filter": [shown]})
 
@@ -166,7 +167,7 @@ class PreviewPairs(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
-        return review.judged()
+        return pairs_api.judged()
 
     @classmethod
     def execute(cls, pairs, count: int) -> io.NodeOutput:
@@ -178,8 +179,8 @@ class PreviewPairs(io.ComfyNode):
         accepted = PairStore(pairs.folder, (pair.id for pair in pairs.accepted()))
         few = PairStore(pairs.folder, some)
         shown = {
-            "key": review.publish(pairs),
-            "sheet": review.publish(few),
+            "key": pairs_api.publish(pairs),
+            "sheet": pairs_api.publish(few),
             "name": pairs.folder.name,
             "count": len(ids),
         }
@@ -236,7 +237,7 @@ class SaveEditDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
-        return review.judged()
+        return pairs_api.judged()
 
     @classmethod
     def execute(cls, pairs, name: str, format: dict) -> io.NodeOutput:
@@ -371,7 +372,7 @@ class LaterClip:
 
     @cached_property
     def _clip(self):
-        from ..rethink.pairs.clip import Clip
+        from ..rethink.evaluation.clip_similarity import Clip
 
         return Clip(self._folder, str(host.device()))
 

@@ -25,9 +25,9 @@ from torch import Tensor
 
 from ..rethink.errors import OutOfMemory, RethinkError, reason_of
 from ..rethink.images import to_pil
-from ..rethink.opening import model_files
+from ..rethink.model_files import model_files
 from ..rethink.records import harmless, parse_json
-from .model_folders import find_folders
+from .comfy.model_folders import find_folders
 
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")

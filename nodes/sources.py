@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, to_pixels
-from ..rethink.pairs.descriptions import called
-from ..rethink.pairs.pictures import encode_png, write_whole
-from ..rethink.pairs.sources import Folder, Source, Spot
-from . import folders, host
+from ..rethink.pairs.inverse.instructions import called
+from ..rethink.pairs.inverse.sources import Folder, Source, Spot
+from ..rethink.pairs.pixels import encode_png, write_whole
+from . import host
 from .boundary import AnyOf
-from .editor import areas_of, repeated, single
+from .comfy import folders
+from .edit import areas_of, repeated, single
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with

@@ -12,21 +12,22 @@ from torch import Tensor
 
 from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.descriptions import Description, Writer
-from ..rethink.pairs.drafts import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id
-from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
-from ..rethink.pairs.pictures import from_pixels
+from ..rethink.pairs.inverse.drafts import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id
+from ..rethink.pairs.inverse.instructions import Description, Writer
+from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Between, Operation
+from ..rethink.pairs.inverse.processes import spread_over
+from ..rethink.pairs.inverse.sources import Coverage, Folder, Source, coverage_of
+from ..rethink.pairs.inverse.synthesis import synthesize
+from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.questions import Found
+from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
-from ..rethink.pairs.sources import Coverage, Folder, Source, coverage_of
 from ..rethink.pairs.store import EditPair, PairStore
-from ..rethink.pairs.synthesis import synthesize
-from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
-from . import folders, host, sockets
-from .editor import seed_input, single
+from . import host, sockets
+from .comfy import folders
+from .edit import seed_input, single
 from .sources import pictures_inputs, sources_of, stamp_of
 from .thinker import asked, each_of
 

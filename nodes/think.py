@@ -8,11 +8,11 @@ from comfy_api.latest import io
 from ..rethink.editors.protocol import Settings
 from ..rethink.editors.used import used_settings
 from ..rethink.images import as_edit_mask
-from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
+from ..rethink.think_loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
-from .editor import NOTES, seed_input, settings_inputs
-from .live import Live, begin, failures, follow
+from .edit import NOTES, seed_input, settings_inputs
+from .run_monitor import Live, begin, failures, follow
 from .thinker import accept_inputs
 from .trajectory import results, shown
 

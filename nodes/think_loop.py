@@ -18,7 +18,8 @@ from torch import Tensor
 from ..rethink.editors.protocol import RECOMMENDED
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.loop import (
+from ..rethink.records import whole_text
+from ..rethink.think_loop import (
     Next,
     Rules,
     Stop,
@@ -34,13 +35,13 @@ from ..rethink.loop import (
     save_edits,
     steered,
 )
-from ..rethink.records import whole_text
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
-from . import folders, host, sockets
-from .editor import seed_input, singles
-from .live import Ended, Live, begin, failures, in_memory, live_of
+from . import host, sockets
+from .comfy import folders
+from .edit import seed_input, singles
+from .run_monitor import Ended, Live, begin, failures, in_memory, live_of
 from .think import (
     PREFIX,
     instruction_input,

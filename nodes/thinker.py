@@ -8,16 +8,16 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.loop import Next, Rules, checked_source, is_accepted, look
-from ..rethink.pairs.descriptions import Each
-from ..rethink.pairs.workers import at_once
+from ..rethink.pairs.inverse.instructions import Each
+from ..rethink.pairs.inverse.processes import at_once
+from ..rethink.think_loop import Next, Rules, checked_source, is_accepted, look
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from ..rethink.trajectory import Step
 from . import host, hosts, sockets
 from .boundary import AnyOf
-from .editor import seed_input
-from .native_thinker import NativeChat
+from .edit import seed_input
+from .native.chat import NativeChat
 
 OWN = "Rethink's own"  # the wording of the critique
 
@@ -105,7 +105,7 @@ class LoadThinker(io.ComfyNode):
 def _server_chat(base_url: str, **settings: Any):
     """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent images."""
     from ..rethink.thinkers.address import parse_address
-    from ..rethink.thinkers.server import ServerChat
+    from ..rethink.thinkers.openai_chat import ServerChat
 
     origin, _ = parse_address(base_url)
     chat = ServerChat(base_url, **settings, trust=hosts.read_settings().with_host(origin))

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .atomic import appearing, check_target
 from .errors import RethinkError
-from .files import appearing, check_target
 from .image_files import read_rgb, read_selection
 
 if TYPE_CHECKING:

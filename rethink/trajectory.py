@@ -20,8 +20,8 @@ from typing import Any, get_args, get_type_hints
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from .atomic import appearing, check_target, locked
 from .errors import RethinkError
-from .files import appearing, check_target, locked
 from .images import load_image, to_pil
 from .records import json_text, read_json_file
 

@@ -10,8 +10,8 @@ import re
 from os import PathLike
 from pathlib import Path
 
+from .atomic import appearing
 from .errors import RethinkError
-from .files import appearing
 from .names import make_portable
 from .records import json_text, whole_text
 from .trajectory import SOURCE, Trajectory, is_own_image

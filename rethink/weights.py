@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .errors import RethinkError, require
-from .opening import check_files, listed_weights, refuse_pickles, tensor_names
+from .model_files import check_files, listed_weights, refuse_pickles, tensor_names
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # what each library calls its weights
 PREFERRED = ("", "fp32", "fp16", "bf16", "ema", "non_ema")  # of several variants; the plain one first

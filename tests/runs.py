@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rethink.editors.protocol import Settings
 from rethink.evaluation.preservation import measure
-from rethink.loop import Rules, options_of, score_of
+from rethink.think_loop import Rules, options_of, score_of
 from rethink.thinkers.critique import Thinker
 from rethink.tiny import render, sample_task
 from rethink.trajectory import Critique, Demand, Step, Trajectory, new_trajectory

@@ -7,7 +7,7 @@ import torch
 
 from rethink.editors.protocol import RECOMMENDED, Settings
 from rethink.thinkers.critique import Thinker
-from rethink.thinkers.parsing import write
+from rethink.thinkers.critique_format import write
 from rethink.thinkers.protocol import ThinkerError
 from rethink.trajectory import Critique
 

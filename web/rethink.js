@@ -261,7 +261,7 @@ async function choose(node) {
   node.setDirtyCanvas(true);
 }
 
-/** A run goes on: {node, run, record, next, waiting, …}, see `Live.state` of nodes/live.py. */
+/** A run goes on: {node, run, record, next, waiting, …}, see `Live.state` of nodes/run_monitor.py. */
 function began({ node, run: reference, record, next, workflow, prompt, waiting, phase, images, preview }) {
   if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
   const run = runOf(reference);

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RethinkError, require
-from ..opening import check_weights
+from ..model_files import check_weights
 from .lora_adapters import (
     Adapter,
     Additive,

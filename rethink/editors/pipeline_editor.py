@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import Fit, as_edit_mask, as_image, fit, from_pil, plan_within, to_pil, unfit
-from .calls import Call, Seen
-from .encoded_once import Memory, encoded_once
+from .common import LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory
+from .encoder_cache import Memory, encoded_once
 from .families import Family
 from .lora import Lora, applied, read_lora
+from .pipeline_adapters import Call, Seen
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory
 from .samplers import solver_like
 from .sampling import latents_to_rgb
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
+from .common import LastSource, drawn_settings, free_latents, keep_outside, within_memory
 from .families import Family
 from .lora import Lora, applied, read_lora
 from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, drawn_settings, free_latents, keep_outside, within_memory
 from .samplers import Schedule
 from .sampling import denoise, guided, latents_to_rgb
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ..atomic import appearing
 from ..errors import RethinkError
-from ..files import appearing
 from .text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
 LIST = ".rethink-files.json"  # hidden, so that no trainer takes it for one of its own

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import RethinkError
 from ..thinkers.answer_text import is_quoted
-from ..thinkers.parsing import read_score
-from .descriptions import (
+from ..thinkers.critique_format import read_score
+from .inverse.instructions import (
     Chat,
     Each,
     Patience,
@@ -22,10 +22,10 @@ from .descriptions import (
     one_line,
     without_thoughts,
 )
-from .filters import with_scores
-from .ledger import Last, Ledger
-from .pictures import from_pixels, read_picture
-from .sources import Folder, Source, Spot
+from .inverse.sources import Folder, Source, Spot
+from .jsonl_log import Last, Ledger
+from .pixels import from_pixels, read_picture
+from .review.filters import with_scores
 from .store import EditPair, PairStore
 
 MOST_SPOTS = 8

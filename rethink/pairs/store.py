@@ -28,8 +28,8 @@ import numpy as np
 
 from ..errors import RethinkError
 from ..names import is_within
-from .ledger import Ledger, NewerVersion, fields_are, locked, room_in
-from .pictures import encode_png, read_picture, write_whole
+from .jsonl_log import Ledger, NewerVersion, fields_are, locked, room_in
+from .pixels import encode_png, read_picture, write_whole
 from .text_files import show_name
 
 SCHEMA = 1

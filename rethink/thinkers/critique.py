@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..trajectory import Critique
 from .answer_text import clean_answer
-from .parsing import parse, parse_list, parse_text
+from .critique_format import parse, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, shown
 
 # Fixed text, source and instruction first, what changes from turn to turn last: a prefix cache serves the rest.

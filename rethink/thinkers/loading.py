@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
-from ..opening import check_data, known_device, model_name, read_json, snapshot_of
+from ..model_files import check_data, known_device, model_name, read_json, snapshot_of
 from ..weights import open_model, shortened
 from .templates import check_template, find_template
 from .transformers_chat import GridReader, ProcessorReader, TransformersChat

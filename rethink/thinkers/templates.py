@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import RethinkError, require
-from ..opening import read_json
+from ..model_files import read_json
 from ..weights import shortened
 from .protocol import Messages, ThinkerError
 

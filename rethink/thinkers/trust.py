@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..atomic import appearing
 from ..errors import RethinkError
-from ..files import appearing
 from .address import Origin, parse_origin
 
 VARIABLE = "RETHINK_SERVERS"  # names another settings file

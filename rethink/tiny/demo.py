@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..editors.loading import load_editor
 from ..editors.protocol import RECOMMENDED
-from ..loop import Rules, checked_source, options_of, think_while_edit
+from ..think_loop import Rules, checked_source, options_of, think_while_edit
 from ..thinkers.critique import Thinker
 from ..thinkers.loading import load_thinker
 from ..trajectory import Trajectory, new_trajectory, record

@@ -11,6 +11,15 @@ import re
 from dataclasses import dataclass, replace
 from random import Random
 
+from .phrasings import (
+    HELD_OUT_REASONING,
+    HELD_OUT_UNUSUAL,
+    HELD_OUT_WORDINGS,
+    REASONING_WORDINGS,
+    SYNONYMS,
+    UNUSUAL_WORDINGS,
+    WORDINGS,
+)
 from .scene import (
     BACKGROUNDS,
     COLORS,
@@ -24,15 +33,6 @@ from .scene import (
     has_held_out_look,
     is_test_scene,
     sample_scene,
-)
-from .wordings import (
-    HELD_OUT_REASONING,
-    HELD_OUT_UNUSUAL,
-    HELD_OUT_WORDINGS,
-    REASONING_WORDINGS,
-    SYNONYMS,
-    UNUSUAL_WORDINGS,
-    WORDINGS,
 )
 
 KINDS = ("recolor", "reshape", "resize", "move", "add", "remove", "background", "cover", "uncover")

@@ -12,12 +12,12 @@ from random import Random
 import torch
 
 from ..thinkers.critique import Thinker
-from ..thinkers.parsing import write
+from ..thinkers.critique_format import write
 from ..trajectory import Critique, Demand
 from .oracle import CELL_RMS, Sight, Verdict, nearest_thing, read, shown, verdict
+from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, Thing, has_held_out_look, render
 from .tasks import LEVELS, Task, other_task, sample_task
-from .wordings import WORDINGS
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
 RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import load_image
 from ..thinkers.critique import TEMPLATE, pictures_in, question
-from ..thinkers.parsing import write
+from ..thinkers.critique_format import write
 from ..thinkers.protocol import Messages
 from ..trajectory import FILE, SOURCE, Critique, Step, Trajectory, load_trajectory
 

@@ -22,8 +22,8 @@ from torch import nn
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, require
 from ..images import load_image
-from ..opening import snapshot_of
-from .loop import Plan, add_plan_arguments, optimise, plan_from, write_json
+from ..model_files import snapshot_of
+from .train_loop import Plan, add_plan_arguments, optimise, plan_from, write_json
 
 STARTS = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline")
 

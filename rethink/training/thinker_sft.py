@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RethinkError, require
-from ..opening import snapshot_of
+from ..model_files import snapshot_of
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
-from .loop import agreed
+from .train_loop import agreed
 
 IGNORED = -100  # labels of what is not to be learnt
 

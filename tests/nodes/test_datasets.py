@@ -35,7 +35,7 @@ def pairs(synthesized):
 
 @pytest.fixture
 def review(part):
-    return part("nodes.review")
+    return part("nodes.pairs_api")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
 
 def test_a_moved_threshold_measures_nothing_again(filtered, part, monkeypatch):
     strict = filtered(changed=0.9).result
-    monkeypatch.setattr(part("rethink.pairs.filters"), "measure", None)
+    monkeypatch.setattr(part("rethink.pairs.review.filters"), "measure", None)
     loose = filtered(changed=0.0).result
     assert ids(strict[0]) < ids(loose[0]) and len(ids(loose[0])) == 12
 
@@ -75,7 +75,7 @@ def test_the_widgets_are_the_thresholds(classes, part, models, results):
     from dataclasses import asdict
 
     described = classes["RethinkFilterEditPairs"].describe()["input"]["required"]
-    defaults = asdict(part("rethink.pairs.filters").Thresholds())
+    defaults = asdict(part("rethink.pairs.review.filters").Thresholds())
     assert {name: described[name][1]["default"] for name in defaults} == defaults
 
 
@@ -135,7 +135,7 @@ def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, rev
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (12, 3)])
 def test_the_sheet_shows_few_pairs_in_few_columns_and_small_pictures_enlarged(classes, pairs, part, count, columns):
-    thumb = part("rethink.pairs.sheet").THUMB
+    thumb = part("rethink.pairs.contact_sheet").THUMB
     height, width = pairs.read_image(next(iter(pairs)).target).shape[:2]
     assert width < thumb
     _, tall, wide, _ = classes["RethinkPreviewPairs"].execute(pairs, count).result[0].shape

@@ -180,7 +180,7 @@ def test_room_is_made_for_an_editor_that_moves_itself(host, fake):
 
 @pytest.fixture
 def folders(part):
-    return part("nodes.folders")
+    return part("nodes.comfy.folders")
 
 
 @pytest.mark.parametrize(

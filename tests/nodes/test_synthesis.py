@@ -144,7 +144,7 @@ def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
     described = classes["RethinkInverseEditSynthesizer"].describe()["input"]["required"]["operation"][1]["options"]
     shown = {option["key"]: option["inputs"].get("optional", {}) for option in described}
-    operations = part("rethink.pairs.operations").OPERATIONS
+    operations = part("rethink.pairs.inverse.operations").OPERATIONS
     assert set(shown) == {"any", "editor", *operations} and len(operations) >= 16
     for id, operation in operations.items():
         for name in operation.ranges:

@@ -83,7 +83,7 @@ def given(thing, io_type="*"):
 
 @pytest.fixture
 def live(part):
-    return part("nodes.live")
+    return part("nodes.run_monitor")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink.__main__ import main
+from rethink.cli.main import main
 from rethink.images import load_image, save_image
 from rethink.tiny import EDITOR_FOLDER, render, sample_task
 from rethink.trajectory import load_trajectory, writing
@@ -243,7 +243,7 @@ FULL = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from rethink.__main__ import main
+from rethink.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 

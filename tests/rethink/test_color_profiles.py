@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from rethink.color_profiles import coded_profile, convert_to_srgb, gray_curve, measured_profile
 from rethink.images import load_image
-from rethink.pairs.pictures import read_picture
+from rethink.pairs.pixels import read_picture
 
 from .test_image_files import photograph, png_with, saved
 

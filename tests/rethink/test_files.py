@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from rethink import files
-from rethink.files import locked
+from rethink import atomic
+from rethink.atomic import locked
 from tests.hosts import PACK_ROOT
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from rethink.files import locked
+from rethink.atomic import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -49,6 +49,6 @@ def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path, monkeypatc
     def none(file):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(files, "_lock", none)
+    monkeypatch.setattr(atomic, "_lock", none)
     with locked(tmp_path / "lock"):
         pass

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from rethink.errors import RethinkError
 from rethink.image_files import is_image_name, is_unread_image_name, read_rgb, read_selection
 from rethink.images import load_image, load_mask
-from rethink.pairs.pictures import read_picture
+from rethink.pairs.pixels import read_picture
 
 TURNS = [
     None,

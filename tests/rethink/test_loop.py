@@ -12,7 +12,7 @@ import torch
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import RECOMMENDED, Settings
 from rethink.errors import RethinkError
-from rethink.loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
+from rethink.think_loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.opening import check_data, model_name, read_json, snapshot_of
+from rethink.model_files import check_data, model_name, read_json, snapshot_of
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_clip, write_folder
 
@@ -87,8 +87,8 @@ def folders(tmp_path_factory):
 
 def _openers():
     from rethink.editors.loading import load_editor
-    from rethink.pairs.candidates import load_text_to_image
-    from rethink.pairs.clip import Clip
+    from rethink.evaluation.clip_similarity import Clip
+    from rethink.pairs.from_captions.selection import load_text_to_image
     from rethink.thinkers.loading import load_thinker
     from rethink.training.instruct_pix2pix import open_model
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from rethink.cli.pairs import with_config
 from rethink.errors import RethinkError
-from rethink.opening import read_json
-from rethink.pairs.commands import with_config
+from rethink.model_files import read_json
 from rethink.records import harmless, json_text, parse_json, read_json_file, whole_text
 
 DEEP = "[" * 1000 + "]" * 1000

@@ -3,7 +3,7 @@
 import pytest
 
 from rethink.editors.loading import load_editor
-from rethink.loop import think_while_edit
+from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import Thinker, critique, polish
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, render, sample_task

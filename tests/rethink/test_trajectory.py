@@ -14,7 +14,7 @@ from rethink import trajectory
 from rethink.editors.protocol import RECOMMENDED
 from rethink.errors import RethinkError
 from rethink.images import load_image
-from rethink.loop import Rules, options_of, think_while_edit
+from rethink.think_loop import Rules, options_of, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import (
     Critique,

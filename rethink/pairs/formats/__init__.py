@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import RethinkError, reason_of
-from ..descriptions import one_line
-from ..ledger import room_in
+from ..contact_sheet import contact_sheet
+from ..inverse.instructions import one_line
+from ..jsonl_log import room_in
 from ..own_files import write_own
-from ..pictures import read_picture
-from ..sheet import contact_sheet
+from ..pixels import read_picture
 from ..store import EditPair, PairStore
 from ..text_files import show_name
 from . import archives, reading, writing

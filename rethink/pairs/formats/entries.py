@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import RethinkError
-from ..pictures import ENDINGS
+from ..pixels import ENDINGS
 from ..text_files import check_text
 
 MOST_IMAGE = 2**29  # bytes of an image's file

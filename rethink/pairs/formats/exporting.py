@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..ledger import locked
+from ..jsonl_log import locked
 from ..own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, require_own, stamps
 from ..store import LOCK, is_store
 

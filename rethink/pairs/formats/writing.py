@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..pictures import read_picture
+from ..pixels import read_picture
 from ..store import EditPair, PairStore
 
 SHARD = 1000  # pairs a WebDataset shard

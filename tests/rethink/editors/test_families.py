@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rethink.editors.encoded_once import KEPT
+from rethink.editors.encoder_cache import KEPT
 from rethink.editors.families import FAMILIES
 from rethink.editors.loading import load_editor
 from rethink.editors.pipeline_editor import PipelineEditor

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rethink.errors import OutOfMemory, RethinkError
-from rethink.pairs.candidates import Drawer, Look, Selection, Tally, draw_pairs, load_text_to_image
-from rethink.pairs.captions import Triple
-from rethink.pairs.prompt_to_prompt import Recipe
+from rethink.pairs.from_captions.caption_edits import Triple
+from rethink.pairs.from_captions.prompt_to_prompt import Recipe
+from rethink.pairs.from_captions.selection import Drawer, Look, Selection, Tally, draw_pairs, load_text_to_image
 from rethink.pairs.store import PairStore
 from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
@@ -114,7 +114,7 @@ def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_p
     def full(*args, **kwargs):
         raise torch.cuda.OutOfMemoryError
 
-    monkeypatch.setattr("rethink.pairs.candidates.generate", full)
+    monkeypatch.setattr("rethink.pairs.from_captions.selection.generate", full)
     with pytest.raises(OutOfMemory, match="batch"):
         draw(tmp_path / "t", pipeline, Selection(2, 2, looks=()))
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.captions import (
+from rethink.pairs.from_captions.caption_edits import (
     Triple,
     built_in_triples,
     caption_to_edit,

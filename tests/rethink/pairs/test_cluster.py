@@ -7,16 +7,16 @@ from functools import partial
 
 import pytest
 
-from rethink.__main__ import main
+from rethink.cli.main import main
+from rethink.cli.pair_stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
 from rethink.errors import RethinkError
-from rethink.pairs.cluster import Share, cluster, spread_over_cluster
-from rethink.pairs.descriptions import Description, Writer
-from rethink.pairs.drafts import Recipe, lost_drafts, make_damaged
-from rethink.pairs.filters import score
-from rethink.pairs.sources import Folder
-from rethink.pairs.stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
+from rethink.pairs.inverse.drafts import Recipe, lost_drafts, make_damaged
+from rethink.pairs.inverse.instructions import Description, Writer
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.ray_cluster import Share, cluster, spread_over_cluster
+from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
 
 from .test_synthesis import content
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from rethink.__main__ import main
-from rethink.pairs import stages, telling
+from rethink.cli import pair_stages, progress
+from rethink.cli.main import main
+from rethink.pairs.inverse.synthesis import Progress
 from rethink.pairs.store import Ledger, PairStore
-from rethink.pairs.synthesis import Progress
 from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
@@ -181,7 +181,7 @@ def test_who_finds_and_describes_is_opened_once(folder, tmp_path, monkeypatch):
         opened.append(1)
         return lambda messages, images, **_: answers["Find " not in messages[0]["content"][-1]["text"]]
 
-    monkeypatch.setattr(stages, "_chat", open_once)
+    monkeypatch.setattr(pair_stages, "_chat", open_once)
     flags = "--operations", "cover", "--find", "signs", "--thinker", "x", "--workers", 1
     assert rethink("synthesize", folder, tmp_path / "s", *flags) == 0 and len(opened) == 1
     assert all(
@@ -300,7 +300,7 @@ def test_what_is_given_goes_before_the_config_also_where_it_is_the_default(folde
 def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(
     folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(telling, "EVERY", 0)
+    monkeypatch.setattr(progress, "EVERY", 0)
     flags = "synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1
     (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
     (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing}"]}))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.descriptions import (
+from rethink.pairs.inverse.drafts import Recipe, make_damaged
+from rethink.pairs.inverse.instructions import (
     DESCRIBE,
     Description,
     Writer,
@@ -19,12 +20,11 @@ from rethink.pairs.descriptions import (
     templates_of,
     without_thoughts,
 )
-from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.operations import OPERATIONS, Place, damage, draw_place, operation, whole
-from rethink.pairs.sources import Folder, Spot
+from rethink.pairs.inverse.operations import OPERATIONS, Place, damage, draw_place, operation, whole
+from rethink.pairs.inverse.sources import Folder, Spot
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.inverse.templates import WORDING
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.wording import WORDING
 
 from .conftest import drawn
 

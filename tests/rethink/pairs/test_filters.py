@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.clip import Clip, similarities
-from rethink.pairs.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
-from rethink.pairs.measures import NearDuplicates, difference_hash, measure, shift
+from rethink.evaluation.clip_similarity import Clip, similarities
+from rethink.evaluation.pixel_metrics import NearDuplicates, difference_hash, measure, shift
+from rethink.pairs.review.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import CLIP_FOLDER, render, sample_task
 from tests.miniatures import TOKENS, write_clip

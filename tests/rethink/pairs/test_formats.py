@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.descriptions import Writer
-from rethink.pairs.drafts import Recipe, make_damaged
 from rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
-from rethink.pairs.sources import Folder
+from rethink.pairs.inverse.drafts import Recipe, make_damaged
+from rethink.pairs.inverse.instructions import Writer
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.store import EditPair, PairStore
-from rethink.pairs.synthesis import synthesize
 
 from .conftest import drawn
 

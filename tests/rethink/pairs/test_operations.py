@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.descriptions import templates_of
-from rethink.pairs.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
-from rethink.pairs.operations.fill import fill
+from rethink.pairs.inverse.instructions import templates_of
+from rethink.pairs.inverse.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
+from rethink.pairs.inverse.operations.fill import fill
 
 from .conftest import drawn, photographs
 

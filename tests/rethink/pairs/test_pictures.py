@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.pictures import encode_png, read_mask, read_picture, write_whole
+from rethink.pairs.pixels import encode_png, read_mask, read_picture, write_whole
 
 from .conftest import drawn
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.prompt_to_prompt import Recipe, _shared_attention, _Sharing, align, generate, sketch
+from rethink.pairs.from_captions.prompt_to_prompt import Recipe, _shared_attention, _Sharing, align, generate, sketch
 from tests.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
 
 CAPTIONS = ("the red make", "the blue make")

@@ -6,13 +6,13 @@ import time
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.filters import Thresholds, decide, score
+from rethink.pairs.inverse.drafts import Recipe, make_damaged
+from rethink.pairs.inverse.processes import at_once
+from rethink.pairs.inverse.sources import Folder, Source
+from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.questions import Found, _read_mark, criticise, find_spots
-from rethink.pairs.sources import Folder, Source
+from rethink.pairs.review.filters import Thresholds, decide, score
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.workers import at_once
 
 from .conftest import drawn
 

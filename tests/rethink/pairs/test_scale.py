@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from rethink.__main__ import main
-from rethink.pairs.drafts import Recipe, make_damaged, pair_id
-from rethink.pairs.filters import Thresholds, filter_pairs
+from rethink.cli.main import main
 from rethink.pairs.formats import describe_store
-from rethink.pairs.sources import Source
+from rethink.pairs.inverse.drafts import Recipe, make_damaged, pair_id
+from rethink.pairs.inverse.sources import Source
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.review.filters import Thresholds, filter_pairs
 from rethink.pairs.store import EditPair, PairStore
-from rethink.pairs.synthesis import synthesize
 
 from .conftest import drawn
 

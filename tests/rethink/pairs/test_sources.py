@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.inverse.sources import Folder, Source, Spot, read_spots
 
 from .conftest import drawn
 
@@ -181,9 +181,9 @@ def test_a_large_folder_is_told_in_one_line(tmp_path):
 
 def test_a_mask_is_white_where_it_selects(tmp_path):
     """The way of a mask through a run: a cut-out under another ending and spelling holds the damage."""
-    from rethink.pairs.drafts import Recipe, make_damaged
+    from rethink.pairs.inverse.drafts import Recipe, make_damaged
+    from rethink.pairs.inverse.synthesis import synthesize
     from rethink.pairs.store import PairStore
-    from rethink.pairs.synthesis import synthesize
 
     photos, masks = tmp_path / "photos", tmp_path / "masks"
     for folder in (photos, masks):

@@ -11,7 +11,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.formats import export
-from rethink.pairs.ledger import DiskFull, Last, Ledger
+from rethink.pairs.jsonl_log import DiskFull, Last, Ledger
 from rethink.pairs.store import EditPair, PairStore, stays_inside
 from tests.hosts import PACK_ROOT
 

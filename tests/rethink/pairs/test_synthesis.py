@@ -17,19 +17,19 @@ from PIL import Image
 
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
-from rethink.pairs import workers
-from rethink.pairs.captions import built_in_triples, captions_to_edits
-from rethink.pairs.descriptions import TEMPLATES_ALONE, Description, Writer
-from rethink.pairs.drafts import Recipe, make_damaged, make_edited
-from rethink.pairs.filters import score
-from rethink.pairs.ledger import DiskFull
-from rethink.pairs.operations import OPERATIONS
-from rethink.pairs.pictures import read_mask, read_picture
+from rethink.pairs.from_captions.caption_edits import built_in_triples, captions_to_edits
+from rethink.pairs.inverse import processes
+from rethink.pairs.inverse.drafts import Recipe, make_damaged, make_edited
+from rethink.pairs.inverse.instructions import TEMPLATES_ALONE, Description, Writer
+from rethink.pairs.inverse.operations import OPERATIONS
+from rethink.pairs.inverse.processes import spread_over
+from rethink.pairs.inverse.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.jsonl_log import DiskFull
+from rethink.pairs.pixels import read_mask, read_picture
 from rethink.pairs.questions import Found, criticise
-from rethink.pairs.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.workers import spread_over
 from tests.hosts import PACK_ROOT
 
 from .conftest import drawn
@@ -145,7 +145,7 @@ def _whole_pairs(folder):
 def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, monkeypatch):
     killer = tmp_path / "killer.py"
     killer.write_text(
-        "import os, signal, rethink.pairs.drafts as s\n"
+        "import os, signal, rethink.pairs.inverse.drafts as s\n"
         "opened = s.Opened.__init__\n"
         "def die(self, store, source, side):\n"
         "    if source.name == 'photo 3.png': os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -153,7 +153,7 @@ def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, mon
         "s.Opened.__init__ = die\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
-    monkeypatch.setattr("rethink.pairs.workers.START", "import killer; " + workers.START)
+    monkeypatch.setattr("rethink.pairs.inverse.processes.START", "import killer; " + processes.START)
     store, done = run(tmp_path / "s", Folder(folder), Recipe(pairs=2), processes=2)
     assert done.made == 10 and done.skipped == 2
     assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}
@@ -432,7 +432,7 @@ def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
 
 
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
-    monkeypatch.setattr("rethink.pairs.descriptions.GIVE_UP", 3)
+    monkeypatch.setattr("rethink.pairs.inverse.instructions.GIVE_UP", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
         run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted(*answers)))

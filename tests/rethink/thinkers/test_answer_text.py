@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from rethink.thinkers.answer_text import clean_answer, is_quoted, prompt_words
-from rethink.thinkers.parsing import parse
+from rethink.thinkers.critique_format import parse
 
 WORDS = "make the red star blue"
 

@@ -17,8 +17,8 @@ import pytest
 from rethink.errors import RethinkError
 from rethink.thinkers import exchange as module
 from rethink.thinkers.address import parse_address
+from rethink.thinkers.openai_chat import ServerChat
 from rethink.thinkers.protocol import ThinkerError
-from rethink.thinkers.server import ServerChat
 from tests.servers import completion, drip, openai_server, zeros_packed
 from tests.thinking import SOURCE
 
@@ -34,7 +34,7 @@ def server():
 @pytest.fixture
 def pauses(monkeypatch):
     rests = []
-    monkeypatch.setattr("rethink.thinkers.server._rest", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.openai_chat._rest", lambda seconds, over: rests.append(seconds))
     return rests
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rethink.thinkers.parsing import LONGEST_ANSWER, parse, parse_list, parse_text, read_score, write
+from rethink.thinkers.critique_format import LONGEST_ANSWER, parse, parse_list, parse_text, read_score, write
 from rethink.trajectory import Critique, Demand
 
 GOOD = '<think>The star is still red.</think><score>{"semantic": 3, "quality": 9}</score><answer>make the star blue</answer>'

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.loop import think_while_edit
+from rethink.think_loop import think_while_edit
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
+from rethink.thinkers.openai_chat import ServerChat
 from rethink.thinkers.protocol import Request, ThinkerError
-from rethink.thinkers.server import ServerChat
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record
 from tests.servers import completion, openai_server
@@ -39,7 +39,7 @@ def server():
 def pauses(monkeypatch):
     """The seconds that were waited before other tries, in no time."""
     rests = []
-    monkeypatch.setattr("rethink.thinkers.server._rest", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.openai_chat._rest", lambda seconds, over: rests.append(seconds))
     return rests
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from rethink.images import save_image
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
+from rethink.thinkers.critique_format import parse
 from rethink.thinkers.loading import load_thinker
-from rethink.thinkers.parsing import parse
+from rethink.thinkers.openai_chat import ServerChat
 from rethink.thinkers.protocol import Request, chat_all
-from rethink.thinkers.server import ServerChat
 from rethink.tiny import THINKER_FOLDER, render, sample_task
 from rethink.tiny.teacher import draw_lesson
 from rethink.trajectory import load_trajectory

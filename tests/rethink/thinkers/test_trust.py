@@ -7,7 +7,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.address import Origin, parse_address
-from rethink.thinkers.server import ServerChat, open_typed_chat
+from rethink.thinkers.openai_chat import ServerChat, open_typed_chat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from tests.servers import openai_server
 

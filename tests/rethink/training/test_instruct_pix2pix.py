@@ -19,7 +19,7 @@ from rethink.training.instruct_pix2pix import (
     train,
     widen_conv_in,
 )
-from rethink.training.loop import Plan, rate
+from rethink.training.train_loop import Plan, rate
 from tests.miniatures import write_folder
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from rethink.training.loop import Plan, optimise
+from rethink.training.train_loop import Plan, optimise
 
 rank, clock = int(os.environ["RANK"]), time.monotonic
 time.monotonic = lambda: clock() * (1 + 2 * rank)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.loop import think_while_edit
+from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
+from rethink.thinkers.critique_format import parse
 from rethink.thinkers.loading import load_thinker
-from rethink.thinkers.parsing import parse
-from rethink.tiny import judge, make_thinker, render, sample_task, teacher
+from rethink.tiny import build_thinker, judge, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
 from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
@@ -169,15 +169,15 @@ def test_the_teacher_leads_an_editor_that_knows_plain_words_only():
 
 def test_trajectories_of_an_editor_become_lessons(tmp_path, monkeypatch):
     tasks = []
-    monkeypatch.setattr(make_thinker, "sample_task", lambda *a, **k: tasks.append(sample_task(*a, **k)) or tasks[-1])
+    monkeypatch.setattr(build_thinker, "sample_task", lambda *a, **k: tasks.append(sample_task(*a, **k)) or tasks[-1])
     editor = SimpleNamespace(
         prepare=lambda images: images, edit=lambda *arguments, **k: DrawingEditor(tasks[-1]).edit(*arguments, **k)
     )
-    make_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
+    build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
     made = data.from_folders([tmp_path])
-    lessons = make_thinker.Lessons(tuple(made), share=1.0)
+    lessons = build_thinker.Lessons(tuple(made), share=1.0)
     assert made and lessons[3] in made and {c.group[0].split()[0] for c in made} <= {"plain", "unusual", "reasoning"}
-    make_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again
+    build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again
 
 
 # --- the model and its training --------------------------------------------------------------------------------------
@@ -189,10 +189,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("thinker")
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(make_thinker, "TEXT", make_thinker.TEXT | small)
-        patch.setattr(make_thinker, "VISION", {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2})
-        make_thinker.write_folder(folder)
-        make_thinker.make_model(folder).save_pretrained(folder)
+        patch.setattr(build_thinker, "TEXT", build_thinker.TEXT | small)
+        patch.setattr(build_thinker, "VISION", {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2})
+        build_thinker.write_folder(folder)
+        build_thinker.make_model(folder).save_pretrained(folder)
     return folder
 
 
@@ -215,7 +215,7 @@ RECIPE = Recipe(
 
 
 def rows(count):
-    lessons = make_thinker.Lessons()
+    lessons = build_thinker.Lessons()
     return [{"conversation": lessons[index]} for index in range(count)]
 
 
