@@ -7,7 +7,7 @@ Pillow with the same operations and files, as Pillow packs PNGs by itself, and t
 Prompt-to-Prompt: accepted pairs a second, ours in batches with hopeless candidates dropped by their sketches against one
 candidate at a time and a filter after it, same seeds, same thresholds (that one candidate in six reaches), the paper's
 100 Euler ancestral steps. The text-to-image model is the built-in editor without its picture: plain as diffusers opens
-it, ours as `made_fast` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
+it, ours as `optimize_pipeline` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
 Filter: the built-in world's exact oracle says which pairs are right; the thresholds are fitted to one half of the pairs
 and judged on the other.
 Prints tables for people, then one JSON object as its last line.
@@ -36,12 +36,18 @@ from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
 from rethink.evaluation.clip_similarity import Clip, similarities
 from rethink.images import to_pixels
-from rethink.pairs.from_captions.caption_edits import Triple
-from rethink.pairs.from_captions.prompt_to_prompt import Recipe as DrawingRecipe
-from rethink.pairs.from_captions.prompt_to_prompt import generate, sketch
-from rethink.pairs.from_captions.selection import SCORES, Drawer, Look, Selection, Tally, made_fast
-from rethink.pairs.inverse.drafts import Recipe, make_damaged
-from rethink.pairs.inverse.processes import spread_over
+from rethink.pairs.from_captions.caption_edits import CaptionEdit
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, generate, sketch
+from rethink.pairs.from_captions.selection import (
+    SCORES,
+    CandidateSampler,
+    EarlyStop,
+    Selection,
+    SelectionStats,
+    optimize_pipeline,
+)
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.processes import process_executor
 from rethink.pairs.inverse.sources import Folder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.pixels import encode_png
@@ -55,7 +61,7 @@ LOOKS = {10: 0.2}  # steps of a sketch: the share of the good candidates it may 
 CALIBRATING = 8  # pairs of captions that thresholds and slacks are fitted to; none of them is timed
 ACCEPTED = 1 / 6
 ALONE = 3  # candidates of every pair of captions that the plain way draws in our precision too, for its time
-DRAWING = DrawingRecipe(guidance=(1.0, 4.0))
+DRAWING = P2PConfig(guidance=(1.0, 4.0))
 
 
 # --- procedural ------------------------------------------------------------------------------------------------------
@@ -134,10 +140,10 @@ def plain_run(photos, out, operation, **packing):
 
 
 def our_run(photos, out, operation, processes):
-    recipe = Recipe((operation,))
+    recipe = SynthesisConfig((operation,))
     with PairStore(out).writing() as store:
-        spread = spread_over(processes, store, recipe) if processes > 1 else None
-        synthesize(store, Folder(photos), make_damaged(store, recipe), 1, spread=spread)
+        spread = process_executor(processes, store, recipe) if processes > 1 else None
+        synthesize(store, Folder(photos), operation_maker(store, recipe), 1, spread=spread)
 
 
 def procedural(count):
@@ -238,7 +244,7 @@ def some_triples(count):
     for _ in range(count):
         place, ((color, shape), (other_color, other_shape)) = rng.choice(PLACES), rng.sample(TRAIN_LOOKS, 2)
         before, after = f"a {color} {shape} at the {place}", f"a {other_color} {other_shape} at the {place}"
-        triples.append(Triple(before, f"make it a {other_color} {other_shape}", after))
+        triples.append(CaptionEdit(before, f"make it a {other_color} {other_shape}", after))
     return triples
 
 
@@ -267,7 +273,7 @@ def fitted(painter, clip, triples, candidates):
         key=lambda least: abs((final >= least).all(1).mean() - ACCEPTED),
     )
     good, (image, caption, _, direction) = (final >= least).all(1), least.tolist()
-    looks = tuple(Look(steps, *slacks(estimates[steps], least, good, loss)) for steps, loss in LOOKS.items())
+    looks = tuple(EarlyStop(steps, *slacks(estimates[steps], least, good, loss)) for steps, loss in LOOKS.items())
     return Selection(candidates, image=image, caption=caption, direction=direction, looks=looks, best=candidates)
 
 
@@ -298,16 +304,16 @@ def plain_pairs(painter, clip, texts, triple, seeds, rule, file):
 
 
 def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
-    painter, plain = Painter(made_fast(open_pipeline(editor_folder))), Painter(open_pipeline(editor_folder))
+    painter, plain = Painter(optimize_pipeline(open_pipeline(editor_folder))), Painter(open_pipeline(editor_folder))
     clip = Clip(clip_folder)
     triples = some_triples(CALIBRATING + captions)
     rule = replace(fitted(painter, clip, triples[:CALIBRATING], candidates), batch=batch, audited=0.05)
     print(
         f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}"
     )
-    seconds, tally, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, Tally(), {"plain": [], "ours": []}
+    seconds, tally, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, SelectionStats(), {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
-        drawer, file = Drawer(PairStore(folder), painter, clip, DRAWING, rule), Path(folder, "plain.png")
+        drawer, file = CandidateSampler(PairStore(folder), painter, clip, DRAWING, rule), Path(folder, "plain.png")
         for triple in triples[CALIBRATING:]:
             start = time.perf_counter()
             drawn = drawer(triple)

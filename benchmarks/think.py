@@ -24,8 +24,8 @@ import itertools
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import RECOMMENDED
-from rethink.think_loop import Next, Rules, Stop, eight_bits, is_accepted, think_while_edit
+from rethink.editors.protocol import DEFAULT_SETTINGS
+from rethink.think_loop import LoopConfig, Next, Stop, is_accepted, quantize_to_8bit, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, judge, render, sample_task
@@ -50,7 +50,7 @@ class Remembering:
     def __getattr__(self, name):
         return getattr(self.editor, name)
 
-    def edit(self, prepared, instructions, seeds, settings=RECOMMENDED, **options):
+    def edit(self, prepared, instructions, seeds, settings=DEFAULT_SETTINGS, **options):
         keys = [(prepared.images.numpy().tobytes(), *row) for row in zip(instructions, seeds)]
         missing = [key for key in dict.fromkeys(keys) if key not in self.made]
         if missing:
@@ -84,7 +84,7 @@ class Case:
     def __init__(self, editor, chat, task, seed):
         self.task, self.seed = task, 1000 * seed
         self.editor, self.thinker = Remembering(editor), Thinker(RememberingChat(chat), max_tokens=TOKENS)
-        self.source = eight_bits(render([task.source]))
+        self.source = quantize_to_8bit(render([task.source]))
 
     def run(self, thinker=None, steer=None, **rules):
         """[(step, success)] of a run of the loop."""
@@ -149,7 +149,7 @@ class Case:
         comes back, and the last image, which nobody looks at, is the result."""
         images, prompt, prepared = [], self.task.instruction, self.editor.prepare(self.source)
         while len(images) < BUDGET:
-            images.append(eight_bits(self.editor.edit(prepared, [prompt], [self.seed])))
+            images.append(quantize_to_8bit(self.editor.edit(prepared, [prompt], [self.seed])))
             found = critique(self.thinker, self.source, images[-1:], self.task.instruction, [prompt], [self.seed])[0]
             good = found.overall is not None and min(found.semantic, found.quality) >= 8
             if good or found.next_prompt in ("", prompt):
@@ -164,9 +164,9 @@ class Case:
     def seen(self):
         """(semantic score, done, kept, whether the next prompt is plain where one was needed) of the raw instruction's edit."""
         step = self.thinking[0][0]
-        image = eight_bits(self.editor.made[next(iter(self.editor.made))])
+        image = quantize_to_8bit(self.editor.made[next(iter(self.editor.made))])
         truth = judge(image, self.task)
-        plain = None if is_accepted(step, Rules()) else step.critique.next_prompt in plain_requests(self.task)
+        plain = None if is_accepted(step, LoopConfig()) else step.critique.next_prompt in plain_requests(self.task)
         return step.critique.semantic, truth.done, truth.kept, plain
 
 
@@ -336,7 +336,7 @@ def main():
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER)
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
     options = parser.parse_args()
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+    with multiprocessing.get_context("spawn").LatentReplayBuffer(options.workers) as pool:
         parts = pool.map(measure, [(options, part) for part in range(options.workers)])
     rows = [row for part in parts for row in part]
     editor, chat = load(options)

@@ -14,33 +14,39 @@ from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.formats import describe_store
 from ..rethink.pairs.from_captions.caption_edits import (
-    Triple,
+    CaptionEdit,
     built_in_triples,
     captions_to_edits,
     edit_ledgers,
     write_fine_tuning_file,
 )
-from ..rethink.pairs.from_captions.prompt_to_prompt import Recipe
-from ..rethink.pairs.from_captions.selection import Drawer, Drawn, Selection, Tally, draw_pairs
+from ..rethink.pairs.from_captions.prompt_to_prompt import P2PConfig
+from ..rethink.pairs.from_captions.selection import (
+    CandidateSampler,
+    SampledPairs,
+    Selection,
+    SelectionStats,
+    draw_pairs,
+)
 from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import PairStore
 from . import host, sockets
 from .boundary import refusal
 from .comfy import folders
-from .datasets import LaterClip
+from .datasets import LazyClip
 from .edit import seed_input, single
-from .thinker import asked, each_of
+from .thinker import asked, map_fn_for
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
 METHODS = {"self-attention": "self", "replace": "replace", "refine": "refine"}
 DEFAULTS = {
-    "steps": Recipe.steps,
-    "sampler": Recipe.sampler,
-    "lowest_sharing": Recipe.threshold[0],
-    "highest_sharing": Recipe.threshold[1],
-    "lowest_guidance": Recipe.guidance[0],
-    "highest_guidance": Recipe.guidance[1],
+    "steps": P2PConfig.steps,
+    "sampler": P2PConfig.sampler,
+    "lowest_sharing": P2PConfig.threshold[0],
+    "highest_sharing": P2PConfig.threshold[1],
+    "lowest_guidance": P2PConfig.guidance[0],
+    "highest_guidance": P2PConfig.guidance[1],
     "image": Selection.image,
     "caption_fit": Selection.caption,
     "direction": Selection.direction,
@@ -117,7 +123,7 @@ class CaptionToEdit(io.ComfyNode):
         own = _triples(examples)
         jobs = ((text, "") for text in wanted)
         with asked(thinker) as chat:
-            captions_to_edits(chat, jobs, records, own or built_in_triples(), seed, progress, each=each_of(thinker))
+            captions_to_edits(chat, jobs, records, own or built_in_triples(), seed, progress, each=map_fn_for(thinker))
         if own:
             write_fine_tuning_file(own, records.with_name(FINE_TUNING))
         made, rejected = edit_ledgers(records)
@@ -217,17 +223,19 @@ class PromptToPromptPairs(io.ComfyNode):
                     "was stopped; another one draws others beside its pairs.",
                     "fixed",
                 ),
-                io.Int.Input("steps", optional=True, default=Recipe.steps, min=1, max=1000, tooltip="Denoising steps."),
+                io.Int.Input(
+                    "steps", optional=True, default=P2PConfig.steps, min=1, max=1000, tooltip="Denoising steps."
+                ),
                 io.Combo.Input(
                     "sampler",
                     optional=True,
                     options=list(SAMPLERS),
-                    default=Recipe.sampler,
+                    default=P2PConfig.sampler,
                     tooltip="How the steps are taken. The paper's is euler_ancestral.",
                     advanced=True,
                 ),
-                *_range("sharing", Recipe.threshold, 1.0, "Share of the steps in which attention is shared"),
-                *_range("guidance", Recipe.guidance, 100.0, "How strongly the captions are followed"),
+                *_range("sharing", P2PConfig.threshold, 1.0, "Share of the steps in which attention is shared"),
+                *_range("guidance", P2PConfig.guidance, 100.0, "How strongly the captions are followed"),
                 _least("image", "Input and target of a kept pair are at least this alike, by CLIP."),
                 _least("caption_fit", "Both pictures of a kept pair fit their captions at least this well, by CLIP."),
                 _least("direction", "The pictures change at least this far along the change of the captions, by CLIP."),
@@ -255,7 +263,7 @@ class PromptToPromptPairs(io.ComfyNode):
     def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
         triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
         given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
-        recipe = Recipe(
+        recipe = P2PConfig(
             METHODS[single("method", method["method"])],
             given["steps"],
             given["sampler"],
@@ -268,10 +276,10 @@ class PromptToPromptPairs(io.ComfyNode):
         selection = Selection(**chosen, caption=given["caption_fit"], looks=looks)
         folder = folders.dataset_path(given["dataset"], "dataset")
         with _text_to_image(editor) as pipeline, PairStore(folder).writing() as store:
-            draw = WatchedDrawer(
+            draw = PreviewingSampler(
                 store,
                 pipeline,
-                LaterClip(given["clip"]),
+                LazyClip(given["clip"]),
                 recipe,
                 selection,
                 given["seed"],
@@ -295,14 +303,14 @@ class PromptToPromptPairs(io.ComfyNode):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchedDrawer(Drawer):
+class PreviewingSampler(CandidateSampler):
     """A drawer whose steps are counted over all pairs of captions, and that can be cancelled.
 
     model: who draws; with another one, or another LoRA over it, the same captions are drawn for anew.
     """
 
     model: str
-    triples: Sequence[Triple]
+    triples: Sequence[CaptionEdit]
     count: Callable[..., None]
 
     @property
@@ -314,16 +322,16 @@ class WatchedDrawer(Drawer):
     def groups(self) -> set[str]:
         return {self.id(triple) for triple in self.triples}
 
-    def id(self, triple: Triple) -> str:
+    def id(self, triple: CaptionEdit) -> str:
         return sha256(f"{self.model} {super().id(triple)}".encode()).hexdigest()[:16]
 
-    def __call__(self, triple: Triple) -> Drawn:
+    def __call__(self, triple: CaptionEdit) -> SampledPairs:
         number, of = self.triples.index(triple), len(self.triples)
         line = f"{number + 1} of {of} pairs of captions · {triple.edit}"
         return super().__call__(triple, lambda step, total: self.count(number * total + step, of * total, line))
 
 
-def _told(tally: Tally, skipped: list[str]) -> str:
+def _told(tally: SelectionStats, skipped: list[str]) -> str:
     lines = [f"{tally.kept} pairs kept now, of {tally.drawn} candidates; {tally.dropped} were given up early."]
     if tally.audited:
         lines.append(f"Of the good candidates about {tally.lost:.0%} were lost by that.")
@@ -343,17 +351,17 @@ def _text_to_image(editor) -> Iterator[Any]:
         yield pipeline
 
 
-def _zipped(captions, instructions, edited) -> list[Triple]:
+def _zipped(captions, instructions, edited) -> list[CaptionEdit]:
     lists = {"caption": captions, "instruction": instructions, "edited_caption": edited}
     for name, values in lists.items():
         if len(values) != len(captions):
             raise RethinkError(f"{name}: {len(captions)} captions need as many, got {len(values)}.")
         if not all(text.strip() for text in values):
             raise RethinkError(f"{name}: is empty.")
-    return [Triple(*(text.strip() for text in texts)) for texts in zip(captions, instructions, edited)]
+    return [CaptionEdit(*(text.strip() for text in texts)) for texts in zip(captions, instructions, edited)]
 
 
-def _triples(text: str) -> list[Triple]:
+def _triples(text: str) -> list[CaptionEdit]:
     triples = []
     for line in filter(str.strip, text.splitlines()):
         parts = [part.strip() for part in line.split("|")]
@@ -361,7 +369,7 @@ def _triples(text: str) -> list[Triple]:
             raise RethinkError(
                 f"examples: expected caption | instruction | edited caption in a line, got “{line.strip()}”."
             )
-        triples.append(Triple(*parts))
+        triples.append(CaptionEdit(*parts))
     return triples
 
 

@@ -16,14 +16,14 @@ from ..rethink.pairs.formats import FORMATS, describe_store, export, import_data
 from ..rethink.pairs.formats.exporting import finish_exports
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import from_pixels
-from ..rethink.pairs.questions import criticise
-from ..rethink.pairs.review.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.questions import grade_pairs
+from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.text_files import show_name
 from . import host, pairs_api, sockets
 from .boundary import AnyOf, refusal
 from .comfy import folders
-from .thinker import asked, each_of
+from .thinker import asked, map_fn_for
 
 STORE = "pair store"
 BINS = 48
@@ -118,23 +118,23 @@ class FilterEditPairs(io.ComfyNode):
             count = host.on_count()
             score(
                 store,
-                None if clip == folders.NONE else LaterClip(clip),
+                None if clip == folders.NONE else LazyClip(clip),
                 lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
             )
             if thinker is not None:
                 marked = host.on_count()
                 with asked(thinker) as chat:
-                    criticise(
+                    grade_pairs(
                         store,
                         chat,
                         thinker.chat.name,
                         lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
-                        each=each_of(thinker),
+                        each=map_fn_for(thinker),
                     )
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept
-        verdicts = pairs.last_verdicts()
+        verdicts = pairs.current_verdicts()
         reasons = kinds_of(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
         lines = [f"{len(kept)} of {len(kept) + len(others)} pairs kept."]
         lines += [f"{count} × {reason}" for reason, count in reasons]
@@ -244,7 +244,7 @@ class SaveEditDataset(io.ComfyNode):
         folder, chosen = folders.dataset_path(name, "name"), format["format"]
         if chosen == STORE:
             with PairStore(folder).writing() as store:
-                new = store.take_over(pairs)
+                new = store.merge_from(pairs)
                 describe_store(store)
             report = f"{new} new pairs in {folder}."
         else:
@@ -345,7 +345,7 @@ def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:
 
 def _threshold_input(field) -> io.Input:
     least, most, step, advanced = LIMITS[field.name]
-    options = {"default": field.default, "tooltip": MEANING[field.name], "advanced": advanced}
+    options = {"default": field.default, "tooltip": THRESHOLD_HELP[field.name], "advanced": advanced}
     if isinstance(field.default, bool):
         return io.Boolean.Input(field.name, **options)
     if isinstance(field.default, int):
@@ -364,7 +364,7 @@ def _dataset_input(holding: str) -> io.Input:
     )
 
 
-class LaterClip:
+class LazyClip:
     """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
 
     def __init__(self, name: str):

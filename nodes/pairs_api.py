@@ -20,7 +20,7 @@ from ..rethink.names import is_within
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import read_picture
 from ..rethink.pairs.review.filters import Thresholds, decide, kinds_of
-from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, stays_inside
+from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_safe_relative_path
 from . import host
 
 KEPT = 32  # published stores; each holds the ids of its pairs
@@ -34,7 +34,7 @@ _reading = threading.Lock()  # requests come on many threads
 _judged = 0
 
 
-class Known:
+class StoreIndex:
     """Where the lines stand that tell about the pairs of a folder, for all that was published of it. What was appended
     since is read on, nothing is read twice."""
 
@@ -49,13 +49,13 @@ class Known:
 
 
 @lru_cache(FOLDERS)
-def _opened(folder: Path, born: int) -> Known:
+def _opened(folder: Path, born: int) -> StoreIndex:
     """born: when the folder became a store; one that was deleted and made again is another."""
-    return Known(folder)
+    return StoreIndex(folder)
 
 
 @contextmanager
-def _known(store: PairStore) -> Iterator[Known]:
+def _known(store: PairStore) -> Iterator[StoreIndex]:
     """What is known of a store now; nobody else reads it meanwhile."""
     with _reading:
         known = _opened(store.folder, _born(store))
@@ -131,7 +131,7 @@ def picture(key: str, path: str, side: str) -> bytes:
     from PIL import Image
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], _whole("side", side)))
-    plain = isinstance(path, str) and path.isprintable() and len(path) <= LONGEST_PATH and stays_inside(path)
+    plain = isinstance(path, str) and path.isprintable() and len(path) <= LONGEST_PATH and is_safe_relative_path(path)
     file = store.folder / path if plain else None
     if file is None or not is_within(file, store.folder / "images") or not file.is_file():
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")

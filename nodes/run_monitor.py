@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.think_loop import Next, Stop, check_same_run, proposed
+from ..rethink.think_loop import Next, Stop, proposed, require_same_run
 from ..rethink.trajectory import (
     FILE,
     RunningError,
@@ -38,7 +38,7 @@ _running: dict[str, "Live"] = {}  # where its record lies → loop
 _failures: dict[str, int] = {}  # node → how often its run failed
 
 
-class Ended(Exception):
+class RunStopped(Exception):
     """A person ended the run in the middle of a turn."""
 
     def __init__(self, stop: Stop):
@@ -146,7 +146,7 @@ class Live:
         """Tell that the loop is "editing" or "thinking" now, and end the run where a person wants that."""
         host.stop_if_cancelled()
         if isinstance(self._order, Stop):
-            raise Ended(self._order)
+            raise RunStopped(self._order)
         if self._phase != (phase, self.turn):
             self._phase = phase, self.turn
             self._preview = b""
@@ -244,7 +244,7 @@ def _cut_off(
 
 def _goes_on(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> bool:
     """Whether the run was cut off. Raises RethinkError where it is another."""
-    check_same_run(trajectory, source, instruction, options)
+    require_same_run(trajectory, source, instruction, options)
     return trajectory.stopped in ("", "failed")
 
 
@@ -255,7 +255,7 @@ def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
             if len(trajectory.steps) > len(live.trajectory.steps):
                 live.stepped(trajectory)
             live.trajectory = trajectory
-    except Ended as end:
+    except RunStopped as end:
         live.trajectory = live.trajectory.stopped_by(end.stop.reason, end.stop.message, end.stop.chosen)
     finally:
         live.ended(live.trajectory)

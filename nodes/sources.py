@@ -9,7 +9,7 @@ from torch import Tensor
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, to_pixels
 from ..rethink.pairs.inverse.instructions import called
-from ..rethink.pairs.inverse.sources import Folder, Source, Spot
+from ..rethink.pairs.inverse.sources import Folder, NamedBox, Source
 from ..rethink.pairs.pixels import encode_png, write_whole
 from . import host
 from .boundary import AnyOf
@@ -57,7 +57,7 @@ def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) 
     return list(sources.values())
 
 
-def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
+def _spots(boxes, batch: Tensor) -> list[tuple[NamedBox, ...]]:
     """Boxes in pixels {"x", "y", "width", "height", "label"}, one, a list, or a list a picture, as Spots a picture."""
     boxes = [boxes] if isinstance(boxes, dict) else boxes or []
     frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
@@ -65,7 +65,7 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
         raise RethinkError(f"boxes: are of {len(frames)} pictures, but there are {len(batch)}.")
     height, width = batch.shape[1:3]
 
-    def spot(box) -> Spot:
+    def spot(box) -> NamedBox:
         try:
             left, top = box["x"] / width, box["y"] / height
             right, bottom = left + box["width"] / width, top + box["height"] / height
@@ -74,12 +74,14 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
             raise RethinkError(
                 "boxes: expected x, y, width and height in pixels; check the node that made them."
             ) from error
-        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " ")))
+        return NamedBox(
+            (max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " "))
+        )
 
     return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
 
 
-def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
+def _written(picture: Tensor, mask: Tensor | None, spots: tuple[NamedBox, ...]) -> Source:
     """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
     pixels = to_pixels(picture)
     white = None if mask is None else (mask > 0.5).cpu().numpy()

@@ -13,14 +13,22 @@ from torch import Tensor
 from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.inverse.drafts import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id
+from ..rethink.pairs.inverse.drafts import (
+    MASK_FREE,
+    Draft,
+    Maker,
+    SynthesisConfig,
+    editor_maker,
+    operation_maker,
+    pair_id,
+)
 from ..rethink.pairs.inverse.instructions import Description, Writer
-from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Between, Operation
-from ..rethink.pairs.inverse.processes import spread_over
+from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Operation, Range
+from ..rethink.pairs.inverse.processes import process_executor
 from ..rethink.pairs.inverse.sources import Coverage, Folder, Source, coverage_of
 from ..rethink.pairs.inverse.synthesis import synthesize
 from ..rethink.pairs.pixels import from_pixels
-from ..rethink.pairs.questions import Found
+from ..rethink.pairs.questions import LocatedSources
 from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import EditPair, PairStore
@@ -29,7 +37,7 @@ from . import host, sockets
 from .comfy import folders
 from .edit import seed_input, single
 from .sources import pictures_inputs, sources_of, stamp_of
-from .thinker import asked, each_of
+from .thinker import asked, map_fn_for
 
 ANY = "any"
 EDITOR = "editor"
@@ -40,9 +48,9 @@ DEFAULTS = {
     "description": "",
     "paraphrase": False,
     "templates": "",
-    "smallest": Recipe.area[0],
-    "largest": Recipe.area[1],
-    "longest_side": Recipe.longest_side,
+    "smallest": SynthesisConfig.area[0],
+    "largest": SynthesisConfig.area[1],
+    "longest_side": SynthesisConfig.longest_side,
 }
 
 
@@ -174,20 +182,23 @@ class InverseEditSynthesizer(io.ComfyNode):
         recipe = _recipe(chosen, parameters, given, _wording(said, given["paraphrase"], lines, wanted, thinker))
         sources = sources_of(pictures, image, mask, boxes)
         several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
-        folder, each = folders.dataset_path(given["dataset"], "dataset"), each_of(thinker)
+        folder, each = folders.dataset_path(given["dataset"], "dataset"), map_fn_for(thinker)
         with PairStore(folder).writing() as store, asked(thinker) as chat:
             writer = Writer(chat, given["paraphrase"], {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
-                editor, inverse = host.Hosted(_required("editor", parameters)), _instruction(parameters["inverse"])
-                make_by = partial(make_edited, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
+                editor, inverse = (
+                    host.ManagedEditor(_required("editor", parameters)),
+                    _instruction(parameters["inverse"]),
+                )
+                make_by = partial(editor_maker, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
             else:
-                make_by = partial(make_damaged, store)
+                make_by = partial(operation_maker, store)
             make = make_by(recipe)
             earlier = earlier_seeds(store, make_by(replace(recipe, seed=0)).key, recipe.seed)
             if wanted:
-                sources = Found(sources, chat, wanted, store.spots, recipe.longest_side, each)
-            spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
-            view = Watched(store, spread)
+                sources = LocatedSources(sources, chat, wanted, store.spots, recipe.longest_side, each)
+            spread = process_executor(several, store, recipe) if several > 1 else partial(_here, make)
+            view = PreviewingExecutor(store, spread)
             done = synthesize(
                 store, sources, make, recipe.pairs, writer, spread=view, each=each, on_progress=view.report
             )
@@ -201,7 +212,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         return io.NodeOutput(made, report, ui=host.show_text(report))
 
 
-class Watched:
+class PreviewingExecutor:
     """Hands drafts on, and shows the newest of them with the progress of the run."""
 
     def __init__(self, store: PairStore, spread):
@@ -235,7 +246,7 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
     """The widgets of an operation: a list of choices, or the lowest and the highest value."""
     inputs = []
     for name, span in operation.ranges.items():
-        if not isinstance(span, Between):
+        if not isinstance(span, Range):
             tip = "Which kind; any: another one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
@@ -293,9 +304,9 @@ def _share_inputs() -> list[io.Input]:
     ]
 
 
-def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], wording: str) -> Recipe:
-    return Recipe(
-        FREE if chosen in (ANY, EDITOR) else (chosen,),
+def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], wording: str) -> SynthesisConfig:
+    return SynthesisConfig(
+        MASK_FREE if chosen in (ANY, EDITOR) else (chosen,),
         {chosen: _ranges(OPERATIONS[chosen], parameters)} if chosen in OPERATIONS else {},
         given["pairs"],
         given["seed"],
@@ -306,10 +317,10 @@ def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], word
 
 
 def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
-    """What the widgets of an operation say, as a Recipe has it: {parameter: [lowest, highest] or choice}."""
+    """What the widgets of an operation say, as a SynthesisConfig has it: {parameter: [lowest, highest] or choice}."""
     ranges = {}
     for name, span in operation.ranges.items():
-        if isinstance(span, Between):
+        if isinstance(span, Range):
             low, high = given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)
             if low > high:
                 raise RethinkError(
@@ -356,7 +367,7 @@ def _reasons(store: PairStore, sources) -> list[str]:
 
 def _coverage(sources) -> Coverage | None:
     """Which pictures had a mask or boxes; None where none were given."""
-    if isinstance(sources, Found):
+    if isinstance(sources, LocatedSources):
         sources = sources.folder
     if isinstance(sources, Folder):
         return sources.coverage()

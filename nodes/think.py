@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..rethink.editors.protocol import Settings
 from ..rethink.editors.used import used_settings
 from ..rethink.images import as_edit_mask
-from ..rethink.think_loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
+from ..rethink.think_loop import BASES, STARTS, LoopConfig, options_of, think_while_edit, validate_source
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
 from .edit import NOTES, seed_input, settings_inputs
@@ -89,7 +89,7 @@ class ThinkWhileEdit(io.ComfyNode):
     ) -> io.NodeOutput:
         rules = rules_of(inputs, seed=seed, candidates=candidates)
         settings = Settings(**inputs)
-        source = checked_source(image, instruction)
+        source = validate_source(image, instruction)
         area = as_edit_mask(mask, source)
         how = options_of(rules, settings, editor.name, thinker, judge, area)
         used = used_settings(editor, settings)
@@ -104,7 +104,7 @@ class ThinkWhileEdit(io.ComfyNode):
             bar(live.turn)(step, total, preview)
 
         run = think_while_edit(
-            host.Hosted(editor),
+            host.ManagedEditor(editor),
             thinker,
             source,
             instruction,
@@ -232,12 +232,12 @@ def run_outputs() -> list[io.Output]:
     ]
 
 
-def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
+def rules_of(inputs: dict[str, Any], **more: Any) -> LoopConfig:
     """The Rules in a node's inputs, which are taken out of them."""
     names = ("turns", "patience", "start", "base", "checklist", "preserve")
     given = {name: inputs.pop(name) for name in names if name in inputs}
     accept = inputs.pop("accept_semantic", 8.0), inputs.pop("accept_quality", 8.0)
-    return Rules(accept=accept, **given, **more)
+    return LoopConfig(accept=accept, **given, **more)
 
 
 def outputs_of(trajectory: Trajectory) -> io.NodeOutput:

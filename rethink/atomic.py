@@ -15,7 +15,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.E
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Where to write what shall stand at `path`: it is moved there in the end, and taken away if anything is raised.
 
     Raises OSError where it cannot be written. On Windows nothing takes the place of a file that is being read, by a

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .atomic import appearing, check_target
+from .atomic import atomic_write, check_target
 from .errors import RethinkError
 from .image_files import read_rgb, read_selection
 
@@ -210,7 +210,7 @@ def save_image(image: Tensor, path: str | PathLike) -> None:
     check_image_target(path, pictures[0].height, pictures[0].width, "image")
     kind = _FORMATS[path.suffix.lower()]
     try:
-        with appearing(path) as passing:
+        with atomic_write(path) as passing:
             pictures[0].save(passing, format=kind, **_OPTIONS.get(kind, {}))
     except OSError as error:
         raise RethinkError(f"image: {path} cannot be written: {error.strerror or error}.") from error

@@ -63,7 +63,7 @@ def tensor_names(name: str, file: Path) -> set[str]:
         raise RethinkError(f"{name}: {file} is damaged or incomplete ({error}); download it again.") from error
 
 
-def listed_weights(name: str, index: Path) -> dict[Path, set[str]]:
+def shard_files(name: str, index: Path) -> dict[Path, set[str]]:
     """The files that share out a model's weights, as its *.index.json lists them, each with the tensors that should be in
     it. Raises RethinkError where it lists none."""
     places = read_json(name, index).get("weight_map")
@@ -183,7 +183,7 @@ def read_json(name: str, file: Path) -> dict[str, Any]:
     return content
 
 
-def known_device(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """The device with its index. Raises RethinkError for one that torch does not have here."""
     try:
         return torch.empty(0, device=device).device

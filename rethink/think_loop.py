@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .editors.protocol import RECOMMENDED, Editor, OnStep, Settings, effective_settings
+from .editors.protocol import DEFAULT_SETTINGS, Editor, OnStep, Settings, effective_settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
@@ -29,7 +29,7 @@ BASES = ("source", "previous")
 
 
 @dataclass(frozen=True)
-class Rules:
+class LoopConfig:
     """How a run goes.
 
     turns: at most so many. candidates: seeds a turn, edited and critiqued as one batch; the best goes on.
@@ -86,7 +86,7 @@ class Stop:
 
 
 # Asked after every turn that another may follow: (the steps so far, what would come next) → what comes next.
-Steer = Callable[[Sequence[Step], Next | Stop], Next | Stop]
+SteeringCallback = Callable[[Sequence[Step], Next | Stop], Next | Stop]
 
 # Given the edits of a turn before anybody judges them: (turn, IMAGE [candidates, H, W, 3], how each was made, as
 # `trajectory.note_of` has it) → the names of the files they are in now. `Trajectory.save_edits` is one.
@@ -99,11 +99,11 @@ def think_while_edit(
     source: Tensor,
     instruction: str,
     *,
-    settings: Settings = RECOMMENDED,
+    settings: Settings = DEFAULT_SETTINGS,
     mask: Tensor | None = None,
     judge: Thinker | None = None,
     done: Sequence[Step] = (),
-    steer: Steer | None = None,
+    steer: SteeringCallback | None = None,
     on_step: OnStep | None = None,
     on_edits: OnEdits | None = None,
     on_token: OnToken | None = None,
@@ -112,17 +112,17 @@ def think_while_edit(
     """Yields every Step as it is made, a turn's candidates together; returns why it stopped.
 
     source: IMAGE [1, H, W, 3]. settings, mask: of every edit. judge: another thinker, whose scores then count while
-    `thinker` goes on reasoning and rewriting. rules: fields of `Rules` (turns, candidates, accept, patience, …).
+    `thinker` goes on reasoning and rewriting. rules: fields of `LoopConfig` (turns, candidates, accept, patience, …).
     done: the whole turns of a run that was cut off, made with the same arguments (`Trajectory.going_on`); it goes on
         after them, and nothing that was yielded then is yielded again.
-    steer, on_step, on_edits, on_token: see `Steer`, `OnEdits`, and the protocols of editor and thinker. What they raise
+    steer, on_step, on_edits, on_token: see `SteeringCallback`, `OnEdits`, and the protocols of editor and thinker. What they raise
         ends the run.
     Pictures are rounded to 8 bits as they are made, so that what was judged is what a file holds.
     A thinker that does not answer ends the run as "failed"; its last steps have no score.
     Raises RethinkError for whatever the user can mend, and what the editor raises.
     """
-    rules = Rules(**rules)
-    source, instruction = checked_source(source, instruction), whole_text(instruction)
+    rules = LoopConfig(**rules)
+    source, instruction = validate_source(source, instruction), whole_text(instruction)
     mask = as_edit_mask(mask, source)
     steps = list(done)
     if len(steps) % rules.candidates:
@@ -130,7 +130,7 @@ def think_while_edit(
             f"candidates: the run to go on with does not have {rules.candidates} a turn; keep its number."
         )
     try:
-        demands = demands_of(steps, judge or thinker, source, instruction, rules, on_token)
+        demands = checklist_for(steps, judge or thinker, source, instruction, rules, on_token)
         following = (
             decide(steps, rules, demands) if steps else first_prompt(thinker, source, instruction, rules, on_token)
         )
@@ -138,16 +138,16 @@ def think_while_edit(
         return Stop("failed", str(error))
     while True:
         if steps and steer is not None:
-            following = steered(steer, steps, following, rules)
+            following = apply_steering(steer, steps, following, rules)
         if isinstance(following, Stop):
             return following
         turn = steps[-1].turn + 1 if steps else 1
-        base = source if rules.base == "source" or not steps else last_best(steps).image
-        seeds = seeds_of(turn, rules)
+        base = source if rules.base == "source" or not steps else best_of_last_turn(steps).image
+        seeds = turn_seeds(turn, rules)
         started = time.perf_counter()
         prepared = editor.prepare(base)
         edited = editor.edit(prepared, [following.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step)
-        edited, seconds = eight_bits(as_image(edited)), time.perf_counter() - started
+        edited, seconds = quantize_to_8bit(as_image(edited)), time.perf_counter() - started
         used = effective_settings(editor, prepared, seeds, settings)
         files = save_edits(on_edits, turn, edited, following, seeds, used)
         made = look(
@@ -187,14 +187,14 @@ def save_edits(
     return on_edits(turn, edited, notes)
 
 
-def checked_source(source: Tensor, instruction: str) -> Tensor:
+def validate_source(source: Tensor, instruction: str) -> Tensor:
     """The source as it is edited and recorded, [1, H, W, 3] of 8 bits; RethinkError where a run cannot begin."""
     source = as_image(source, "source")
     if len(source) != 1:
         raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}; make it a list.")
     if not instruction.strip():
         raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
-    return eight_bits(source)
+    return quantize_to_8bit(source)
 
 
 def look(
@@ -205,7 +205,7 @@ def look(
     prompt: Next,
     turn: int,
     seeds: Sequence[int],
-    rules: Rules,
+    rules: LoopConfig,
     *,
     edit_seconds: float = 0.0,
     mask: Tensor | None = None,
@@ -250,14 +250,14 @@ def look(
     ]
 
 
-def score_of(verdict: Critique, preserved: Preservation, rules: Rules) -> float | None:
+def score_of(verdict: Critique, preserved: Preservation, rules: LoopConfig) -> float | None:
     """What a step is ranked by, 0…10: None without scores, 0 when nothing has changed, whatever the critic says."""
     if verdict.overall is None:
         return None
     return 0.0 if preserved.unchanged else max(0.0, verdict.overall - rules.preserve * preserved.changed)
 
 
-def is_accepted(step: Step, rules: Rules, demands: Sequence[str] = ()) -> bool:
+def is_accepted(step: Step, rules: LoopConfig, demands: Sequence[str] = ()) -> bool:
     """Whether a step is good enough to stop at: both scores, every demand, and something has changed."""
     verdict = step.judge or step.critique
     if verdict.semantic is None or step.preservation.unchanged:
@@ -266,7 +266,7 @@ def is_accepted(step: Step, rules: Rules, demands: Sequence[str] = ()) -> bool:
     return verified and verdict.semantic >= rules.accept[0] and verdict.quality >= rules.accept[1]
 
 
-def decide(steps: Sequence[Step], rules: Rules, demands: Sequence[str] = ()) -> Next | Stop:
+def decide(steps: Sequence[Step], rules: LoopConfig, demands: Sequence[str] = ()) -> Next | Stop:
     """What comes after these steps, of which there is at least one whole turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
@@ -284,32 +284,34 @@ def decide(steps: Sequence[Step], rules: Rules, demands: Sequence[str] = ()) -> 
 
 def proposed(steps: Sequence[Step]) -> Next:
     """What the thinker would have tried next, whether or not the run goes on."""
-    best = last_best(steps)
+    best = best_of_last_turn(steps)
     if best.critique.next_prompt:
         return Next(best.critique.next_prompt, "thinker")
     return Next(best.prompt, best.prompt_by)  # nothing better was said: the same words, with another seed
 
 
-def steered(steer: Steer, steps: Sequence[Step], following: Next | Stop, rules: Rules) -> Next | Stop:
+def apply_steering(
+    steer: SteeringCallback, steps: Sequence[Step], following: Next | Stop, rules: LoopConfig
+) -> Next | Stop:
     """What comes next where a person may step in: not after the last turn, nor where the thinker has failed."""
     failed = isinstance(following, Stop) and following.reason == "failed"
     return following if failed or steps[-1].turn >= rules.turns else steer(tuple(steps), following)
 
 
-def seeds_of(turn: int, rules: Rules) -> list[int]:
+def turn_seeds(turn: int, rules: LoopConfig) -> list[int]:
     """The seeds of a turn's candidates, 64 bits each; no two steps of a run share one."""
     first = rules.seed + (turn - 1) * rules.candidates
     return [(first + candidate) % 2**64 for candidate in range(rules.candidates)]
 
 
-def eight_bits(image: Tensor) -> Tensor:
+def quantize_to_8bit(image: Tensor) -> Tensor:
     """An IMAGE as its PNG would hold it; a picture that came from one is given back itself, bit for bit."""
     rounded = (image * 255).round().to(torch.uint8).float() / 255
     return image if torch.equal(rounded, image) else rounded  # whoever keeps both keeps one
 
 
 def options_of(
-    rules: Rules,
+    rules: LoopConfig,
     settings: Settings,
     editor: str,
     thinker: Thinker,
@@ -341,12 +343,12 @@ def fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> None:
+def require_same_run(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> None:
     """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ.
 
     A choice that an older record does not hold is taken to be the same.
     """
-    if instruction != trajectory.instruction or not torch.equal(eight_bits(source), trajectory.source):
+    if instruction != trajectory.instruction or not torch.equal(quantize_to_8bit(source), trajectory.source):
         raise RethinkError(f"trajectory: {trajectory.folder} is the run of another picture or instruction.")
     when = dict.fromkeys(("turns", "patience", "accept"))
     ours, theirs = ({**each, "rules": {**each.get("rules", {}), **when}} for each in (options, trajectory.options))
@@ -355,14 +357,14 @@ def check_same_run(trajectory: Trajectory, source: Tensor, instruction: str, opt
         raise RethinkError(f"trajectory: {trajectory.folder} was run with another choice of {', '.join(other)}.")
 
 
-def last_best(steps: Sequence[Step]) -> Step:
+def best_of_last_turn(steps: Sequence[Step]) -> Step:
     """The best candidate of the last turn: the one that goes on."""
     last = [step for step in steps if step.turn == steps[-1].turn]
     return last[best_of(last)]
 
 
 def first_prompt(
-    thinker: Thinker, source: Tensor, instruction: str, rules: Rules, on_token: OnToken | None = None
+    thinker: Thinker, source: Tensor, instruction: str, rules: LoopConfig, on_token: OnToken | None = None
 ) -> Next:
     """What turn 1 is told. Raises ThinkerError when the thinker shall word it and does not answer."""
     if rules.start == "instruction":
@@ -370,12 +372,12 @@ def first_prompt(
     return Next(polish(thinker, source, instruction, rules.seed, on_token), "thinker")
 
 
-def demands_of(
+def checklist_for(
     steps: Sequence[Step],
     thinker: Thinker,
     source: Tensor,
     instruction: str,
-    rules: Rules,
+    rules: LoopConfig,
     on_token: OnToken | None = None,
 ) -> tuple[str, ...]:
     """What a checklist verifies: what the steps so far verified, or the instruction split by `thinker`.

@@ -20,7 +20,7 @@ from typing import Any, get_args, get_type_hints
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from .atomic import appearing, check_target, locked
+from .atomic import atomic_write, check_target, locked
 from .errors import RethinkError
 from .images import load_image, to_pil
 from .records import json_text, read_json_file
@@ -296,7 +296,7 @@ class Trajectory:
         text = json_text(after.record, (",", ":")).replace(
             '{"turn"', '\n{"turn"'
         )  # a line a step, for people and for diff
-        with _writable(after.folder), appearing(after.folder / FILE) as part:
+        with _writable(after.folder), atomic_write(after.folder / FILE) as part:
             part.write_text(text + "\n", encoding="utf-8")
         return after
 
@@ -496,5 +496,5 @@ def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -
     if note is not None:
         info.add_text(NOTE, json_text(note))
     # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
-    with appearing(path) as part:
+    with atomic_write(path) as part:
         to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

@@ -10,7 +10,7 @@ import re
 from os import PathLike
 from pathlib import Path
 
-from .atomic import appearing
+from .atomic import atomic_write
 from .errors import RethinkError
 from .names import make_portable
 from .records import json_text, whole_text
@@ -55,7 +55,7 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
         record=_in_script(trajectory.record),
     )
     try:
-        with appearing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(head)
             for name in (
                 SOURCE,

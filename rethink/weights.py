@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .errors import RethinkError, require
-from .model_files import check_files, listed_weights, refuse_pickles, tensor_names
+from .model_files import check_files, refuse_pickles, shard_files, tensor_names
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # what each library calls its weights
 PREFERRED = ("", "fp32", "fp16", "bf16", "ema", "non_ema")  # of several variants; the plain one first
@@ -70,7 +70,7 @@ class Weights:
 
     def files(self, name: str) -> dict[Path, set[str]]:
         """The .safetensors files, each with the tensors that an index says are in it."""
-        return listed_weights(name, self.file) if self.is_index else {self.file: set()}
+        return shard_files(name, self.file) if self.is_index else {self.file: set()}
 
 
 def find_weights(name: str, folder: Path, library: str) -> Weights:

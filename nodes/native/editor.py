@@ -11,9 +11,16 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ...rethink.editors.common import LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory
+from ...rethink.editors.common import (
+    SourceCache,
+    composite_masked,
+    drawn_settings,
+    guidances,
+    latent_edit_mask,
+    run_with_oom_guard,
+)
 from ...rethink.editors.protocol import (
-    RECOMMENDED,
+    DEFAULT_SETTINGS,
     LoraReport,
     OnStep,
     Prepared,
@@ -75,7 +82,7 @@ class NativeEditor:
         self.module = nn.ModuleDict({"model": model.model, "clip": clip.cond_stage_model, "vae": vae.first_stage_model})
         self._model, self._clip, self._vae = model, clip, vae
         self._sampling = sampling
-        self._last_source = LastSource()
+        self._last_source = SourceCache()
         self._texts: dict[str, list] = {}
 
     @property
@@ -93,7 +100,7 @@ class NativeEditor:
         prepared: Prepared,
         instructions: Sequence[str],
         seeds: Sequence[int],
-        settings: Settings = RECOMMENDED,
+        settings: Settings = DEFAULT_SETTINGS,
         *,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
@@ -109,7 +116,7 @@ class NativeEditor:
         )
         if not torch.isfinite(pixels).all():
             raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
-        return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded[0].plan), prepared.images, masks)
+        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded[0].plan), prepared.images, masks)
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
@@ -152,12 +159,12 @@ class NativeEditor:
         of the three models is moved to where it computes only once."""
         sources = [source for source in sources for _ in range(per_image)]
         guiders = [self._guider(*row, settings) for row in zip(sources, instructions, seeds)]
-        board = _Board(sources, self._model)
+        board = _PreviewGrid(sources, self._model)
         latents = []
         for row, (source, guider, seed) in enumerate(zip(sources, guiders, seeds)):
             free = None
             if masks is not None:
-                free = free_latents(masks[row // per_image][None], source.plan, source.latents.shape[-2:]).float()
+                free = latent_edit_mask(masks[row // per_image][None], source.plan, source.latents.shape[-2:]).float()
             callback = None if on_step is None else board.callback(row, on_step)
             latents.append(self._denoise(guider, source, seed, settings, free, callback))
         pixels = [self._vae.decode(each) for each in latents]
@@ -216,10 +223,12 @@ class NativeEditor:
         complaint = (
             f"editor: {self.name} ran out of memory on {self.device}; lower megapixels, or load smaller weights."
         )
-        return within_memory(work, lambda: None, complaint)  # what the run took, ComfyUI's guider gives back itself
+        return run_with_oom_guard(
+            work, lambda: None, complaint
+        )  # what the run took, ComfyUI's guider gives back itself
 
 
-class _Board:
+class _PreviewGrid:
     """The previews of all rows side by side: those that are done or under way, the others as their source is."""
 
     def __init__(self, sources: list[Source], model: Any):

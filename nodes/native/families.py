@@ -26,12 +26,12 @@ def read(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
     return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
 
-def read_looking(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
+def encode_text_with_image(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
     # No VAE: the node would scale the picture once more, to a size that is not the result's.
     return _extra("qwen").TextEncodeQwenImageEdit.execute(clip, text, None, pictures[0])[0]
 
 
-def read_looking_at_all(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
+def encode_text_with_images(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
     return _extra("qwen").TextEncodeQwenImageEditPlus.execute(clip, text, None, *pictures)[0]
 
 
@@ -72,20 +72,20 @@ class Conditionings:
     nothing: Callable[[], list]
 
 
-def weigh_three(model: Any, shown: Conditionings, text: float, image: float) -> Any:
+def dual_cfg_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
     """InstructPix2Pix (arXiv 2211.09800), section 3.2.1, equation 3; OmniGen2 (arXiv 2506.18871) has the same."""
     guider = _extra("custom_sampler").DualCFGGuider
     return guider.execute(model, shown.edit, shown.source_only(), shown.nothing(), text, image, "regular")[0]
 
 
-def weigh_two(model: Any, shown: Conditionings, text: float, image: float) -> Any:
+def cfg_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
     """Classifier-free guidance (arXiv 2207.12598); the source is in both passes."""
     if text == 1:  # the other pass would weigh nothing
         return _extra("custom_sampler").BasicGuider.execute(model, shown.edit)[0]
     return _extra("custom_sampler").CFGGuider.execute(model, shown.edit, shown.source_only(), text)[0]
 
 
-def tell_the_model(model: Any, shown: Conditionings, text: float, image: float) -> Any:
+def distilled_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
     """One pass: the model was distilled with the scale as an input."""
     told = _extra("flux").FluxGuidance.execute(shown.edit, text)[0]
     return _extra("custom_sampler").BasicGuider.execute(model, told)[0]
@@ -94,7 +94,7 @@ def tell_the_model(model: Any, shown: Conditionings, text: float, image: float) 
 # What is patched onto the MODEL before anything else
 
 
-def as_it_is(model: Any) -> Any:
+def identity(model: Any) -> Any:
     return model
 
 
@@ -152,7 +152,7 @@ class NativeFamily:
     references: int = 0
     config: Mapping[str, tuple] = field(default_factory=dict)
     text_width: str = "context_in_dim"
-    tune: Callable[[Any], Any] = as_it_is
+    tune: Callable[[Any], Any] = identity
     sampler: str = "euler"
     schedule: Schedule = SIMPLE
     area: int = 1024 * 1024
@@ -161,7 +161,7 @@ class NativeFamily:
     @property
     def guides_by_image(self) -> bool:
         """Whether image guidance plays a part."""
-        return self.weigh is weigh_three
+        return self.weigh is dual_cfg_guider
 
 
 _QWEN = {"use_additional_t_cond": (None, False)}  # those with it take pictures apart into layers
@@ -175,9 +175,9 @@ _QWEN_PLUS = NativeFamily(
     text_encoder=_QWEN_ENCODER,
     text_width="joint_attention_dim",
     defaults=Settings(steps=40, text_guidance=4.0),
-    weigh=weigh_two,
+    weigh=cfg_guider,
     tune=tuned_for_qwen,
-    read=read_looking_at_all,
+    read=encode_text_with_images,
     looks=True,
     references=2,
 )
@@ -192,7 +192,7 @@ NATIVE_FAMILIES = (
         text_encoder="CLIP-L, from the same checkpoint",
         text_width="context_dim",
         defaults=Settings(steps=20, text_guidance=7.5, image_guidance=1.5),
-        weigh=weigh_three,
+        weigh=dual_cfg_guider,
         show=as_input_channels,
         schedule=named_schedule("normal"),
         area=512 * 512,
@@ -206,7 +206,7 @@ NATIVE_FAMILIES = (
         text_encoder="CLIP-L and CLIP-G, from the same checkpoint",
         text_width="context_dim",
         defaults=Settings(steps=20, text_guidance=7.0, image_guidance=1.5),
-        weigh=weigh_three,
+        weigh=dual_cfg_guider,
         show=as_input_channels,
         schedule=named_schedule("normal"),
         multiple=32,
@@ -219,7 +219,7 @@ NATIVE_FAMILIES = (
         tokenizers=("FluxTokenizer",),
         text_encoder="CLIP-L and T5-XXL, by DualCLIPLoader with type flux",
         defaults=Settings(steps=20, text_guidance=2.5),
-        weigh=tell_the_model,
+        weigh=distilled_guider,
         negative=False,
         references=3,
     ),
@@ -239,9 +239,9 @@ NATIVE_FAMILIES = (
         text_encoder=_QWEN_ENCODER,
         text_width="joint_attention_dim",
         defaults=Settings(steps=40, text_guidance=4.0),
-        weigh=weigh_two,
+        weigh=cfg_guider,
         tune=tuned_for_qwen,
-        read=read_looking,
+        read=encode_text_with_image,
         looks=True,
     ),
     NativeFamily(
@@ -252,7 +252,7 @@ NATIVE_FAMILIES = (
         tokenizers=("Flux2Tokenizer",),
         text_encoder="Mistral Small 3, by Load CLIP with type flux2",
         defaults=Settings(steps=20, text_guidance=4.0),
-        weigh=tell_the_model,
+        weigh=distilled_guider,
         negative=False,
         schedule=flux2_schedule,
         references=9,
@@ -265,7 +265,7 @@ NATIVE_FAMILIES = (
         tokenizers=("KleinTokenizer", "KleinTokenizer8B"),
         text_encoder="Qwen3 of the model's size, by Load CLIP with type flux2",
         defaults=Settings(steps=4, text_guidance=1.0),
-        weigh=weigh_two,
+        weigh=cfg_guider,
         schedule=flux2_schedule,
         references=9,
     ),
@@ -276,9 +276,9 @@ NATIVE_FAMILIES = (
         tokenizers=("LongCatImageTokenizer",),
         text_encoder="Qwen2.5-VL 7B, by Load CLIP with type longcat_image",
         defaults=Settings(steps=50, text_guidance=4.5),
-        weigh=weigh_two,
+        weigh=cfg_guider,
         show=partial(as_references, method="index"),
-        read=read_looking,
+        read=encode_text_with_image,
         looks=True,
     ),
     NativeFamily(
@@ -289,7 +289,7 @@ NATIVE_FAMILIES = (
         text_encoder="Qwen2.5-VL 3B, by Load CLIP with type omnigen2",
         text_width="text_feat_dim",
         defaults=Settings(steps=20, text_guidance=5.0, image_guidance=2.0),
-        weigh=weigh_three,
+        weigh=dual_cfg_guider,
         references=4,
     ),
 )

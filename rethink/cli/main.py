@@ -215,7 +215,7 @@ def run_edit(options) -> int:
 def run_think(options) -> int:
     from ..atomic import check_target
     from ..images import load_image
-    from ..think_loop import Rules, check_same_run, checked_source, options_of, think_while_edit
+    from ..think_loop import LoopConfig, options_of, require_same_run, think_while_edit, validate_source
     from ..trajectory import check_new_folder, load_trajectory, new_trajectory, record, writing
     from ..trajectory_html import write_html
 
@@ -235,15 +235,15 @@ def run_think(options) -> int:
     settings, editor = _settings(options), _load(options)
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
-    how = options_of(Rules(**rules), settings, editor.name, thinker, judge, mask)
+    how = options_of(LoopConfig(**rules), settings, editor.name, thinker, judge, mask)
     if options.resume:
         load_trajectory(folder)  # there is one
     else:
-        new_trajectory(folder, checked_source(image, options.instruction), options.instruction, how)
+        new_trajectory(folder, validate_source(image, options.instruction), options.instruction, how)
     with writing(folder):
         trajectory, done = load_trajectory(folder), ()
         if options.resume:
-            check_same_run(trajectory, image, options.instruction, how)
+            require_same_run(trajectory, image, options.instruction, how)
             trajectory, done = trajectory.with_options(how).going_on(options.candidates)
         run = think_while_edit(
             editor,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from ..atomic import check_target
 from ..errors import RethinkError
 from ..pairs.text_files import read_json
-from .progress import Line, clock, paced, pairs_line, print_counts, say, time_left
+from .progress import Line, clock, eta, pairs_line, print_counts, progress_with_eta, say
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
 SERVER = ("http://", "https://")
@@ -30,9 +30,7 @@ def _engine(options) -> Iterator[Callable]:
         return
     shares = _shares(options.share)
     with ray_cluster.cluster(options.address, options.workers):
-        yield lambda stage, open, lost: ray_cluster.spread_over_cluster(
-            open, lost, shares.get(stage, ray_cluster.Share())
-        )
+        yield lambda stage, open, lost: ray_cluster.ray_executor(open, lost, shares.get(stage, ray_cluster.Share()))
 
 
 def _shares(texts: list[str]) -> dict:
@@ -54,11 +52,11 @@ def _shares(texts: list[str]) -> dict:
 
 def run_synthesize(options) -> int:
     from ..pairs.formats import describe_store
-    from ..pairs.inverse.drafts import lost_drafts
+    from ..pairs.inverse.drafts import failed_drafts
     from ..pairs.inverse.instructions import Description, Writer
-    from ..pairs.inverse.processes import spread_over
+    from ..pairs.inverse.processes import process_executor
     from ..pairs.inverse.synthesis import synthesize
-    from ..pairs.questions import Found
+    from ..pairs.questions import LocatedSources
     from ..pairs.store import PairStore
 
     if bool(options.editor) != bool(options.inverse):
@@ -79,11 +77,11 @@ def run_synthesize(options) -> int:
     with _engine(options) as over, PairStore(folder).writing() as store:
         make = open_maker(store, here=options.engine == "local")
         if options.find:
-            sources = Found(sources, chat(), options.find, store.spots, recipe.longest_side, each)
-        lost = partial(lost_drafts, make.key)
+            sources = LocatedSources(sources, chat(), options.find, store.spots, recipe.longest_side, each)
+        lost = partial(failed_drafts, make.key)
         spread = over("edit" if options.editor else "damage", partial(_by_job, open_maker), lost)
         if options.engine == "local" and options.workers > 1 and not options.editor:
-            spread = spread_over(options.workers, store, recipe)
+            spread = process_executor(options.workers, store, recipe)
         describe = None
         if options.thinker:
             open_describer = partial(_open_describing, folder, open_chat, options.paraphrase, templates, said)
@@ -108,9 +106,9 @@ def run_synthesize(options) -> int:
 
 
 def _recipe(options, templates: dict):
-    from ..pairs.inverse.drafts import Recipe
+    from ..pairs.inverse.drafts import SynthesisConfig
 
-    return Recipe(
+    return SynthesisConfig(
         tuple(options.operations),
         _ranges(options.set),
         options.pairs,
@@ -135,24 +133,24 @@ def _wording(options, templates: dict) -> str:
 
 
 def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
-    from ..pairs.inverse.drafts import make_damaged
+    from ..pairs.inverse.drafts import operation_maker
     from ..pairs.store import PairStore
 
-    return make_damaged(store or PairStore(folder), recipe)
+    return operation_maker(store or PairStore(folder), recipe)
 
 
 def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device: str, store=None, here: bool = True):
     """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
     from ..editors.protocol import Settings
-    from ..pairs.inverse.drafts import make_edited
+    from ..pairs.inverse.drafts import editor_maker
     from ..pairs.store import PairStore
 
     path = _model(editor, "EDITOR_FOLDER")
     opened = (
         load_editor(path, device=device) if here else SimpleNamespace(name=path.name if path.is_dir() else path.stem)
     )
-    return make_edited(store or PairStore(folder), recipe, opened, inverse, Settings(), said)
+    return editor_maker(store or PairStore(folder), recipe, opened, inverse, Settings(), said)
 
 
 def _by_job(open_maker: Callable) -> Callable:
@@ -217,9 +215,9 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str, by_ow
     if not thinker:
         return None
     if thinker.startswith(SERVER):
-        from ..thinkers.openai_chat import ServerChat, open_typed_chat
+        from ..thinkers.openai_chat import OpenAIChat, open_typed_chat
 
-        return (open_typed_chat if by_owner else ServerChat)(thinker, model, key_variable).chat
+        return (open_typed_chat if by_owner else OpenAIChat)(thinker, model, key_variable).chat
     from ..thinkers.loading import load_thinker
 
     return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat
@@ -227,12 +225,12 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str, by_ow
 
 def _each(options) -> Callable:
     """`map`, or what asks a server several times at once; a model of this machine answers one by one."""
-    from ..pairs.inverse.processes import at_once
+    from ..pairs.inverse.processes import thread_map
 
     thinker = options.thinker or ""
     if thinker and not 1 <= options.concurrency <= 64:
         raise RethinkError(f"--concurrency must be 1 to 64, not {options.concurrency}.")
-    return at_once(options.concurrency if thinker.startswith(SERVER) else 1)
+    return thread_map(options.concurrency if thinker.startswith(SERVER) else 1)
 
 
 def _model(given: str, built_in: str) -> Path:
@@ -262,7 +260,7 @@ def run_caption_edits(options) -> int:
 
     def line(progress) -> str:
         rate = progress.made / progress.seconds if progress.seconds else 0
-        left = time_left(progress.made + progress.rejected, total - progress.seen, progress.seconds)
+        left = eta(progress.made + progress.rejected, total - progress.seen, progress.seconds)
         return (
             f"{progress.seen}/{total} captions · {progress.made} edits · {progress.rejected} rejected · "
             f"{rate:.2f} edits/s · {left} left"
@@ -301,13 +299,15 @@ def _not_invented(job: tuple[str, str], why: str) -> dict:
 def run_p2p(options) -> int:
     from ..pairs.formats import describe_store
     from ..pairs.from_captions.caption_edits import read_triples
-    from ..pairs.from_captions.prompt_to_prompt import Recipe
-    from ..pairs.from_captions.selection import Drawer, Selection, draw_pairs, lost_drawing
+    from ..pairs.from_captions.prompt_to_prompt import P2PConfig
+    from ..pairs.from_captions.selection import CandidateSampler, Selection, draw_pairs, lost_drawing
     from ..pairs.store import PairStore
 
     if not (options.sd and options.clip):
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
-    recipe = Recipe(options.method, options.steps, options.sampler, tuple(options.threshold), tuple(options.guidance))
+    recipe = P2PConfig(
+        options.method, options.steps, options.sampler, tuple(options.threshold), tuple(options.guidance)
+    )
     looks = Selection().looks if options.looks is None else _looks(options.looks)
     selection = Selection(
         options.candidates,
@@ -328,11 +328,11 @@ def run_p2p(options) -> int:
     def line(tally) -> str:
         rate = tally.kept / tally.seconds if tally.seconds else 0
         seen = tally.captions + before
-        left = time_left(tally.captions, len(triples) - seen, tally.seconds)
+        left = eta(tally.captions, len(triples) - seen, tally.seconds)
         return f"{seen}/{len(triples)} captions · {tally.kept} pairs · {rate:.2f} pairs/s · {left} left"
 
     with _engine(options) as over, PairStore(folder).writing() as store:
-        drawer = Drawer(store, None, None, recipe, selection, options.seed)
+        drawer = CandidateSampler(store, None, None, recipe, selection, options.seed)
         known = {record["id"] for record in store.drawn}
         before = sum(drawer.id(triple) in known for triple in triples)
         spread = over("draw", open_drawer, partial(lost_drawing, drawer))
@@ -349,19 +349,19 @@ def run_p2p(options) -> int:
 
 
 def _open_drawer(folder: Path, sd: Path, clip: str, device: str, recipe, selection, seed: int, store=None):
-    from ..pairs.from_captions.selection import Drawer, load_text_to_image
+    from ..pairs.from_captions.selection import CandidateSampler, load_text_to_image
     from ..pairs.store import PairStore
 
     pipeline = load_text_to_image(sd, device)
-    return Drawer(store or PairStore(folder), pipeline, _open_clip(clip, device), recipe, selection, seed)
+    return CandidateSampler(store or PairStore(folder), pipeline, _open_clip(clip, device), recipe, selection, seed)
 
 
 def _looks(texts: list[str]) -> tuple:
-    from ..pairs.from_captions.selection import Look
+    from ..pairs.from_captions.selection import EarlyStop
 
     try:
         parts = [text.split(":") for text in texts]
-        return tuple(Look(int(steps), *map(float, slacks)) for steps, *slacks in parts)
+        return tuple(EarlyStop(int(steps), *map(float, slacks)) for steps, *slacks in parts)
     except RethinkError:
         raise
     except (ValueError, TypeError) as error:
@@ -372,7 +372,7 @@ def _looks(texts: list[str]) -> tuple:
 
 
 def run_filter(options) -> int:
-    from ..pairs.questions import criticise
+    from ..pairs.questions import grade_pairs
     from ..pairs.review.filters import Thresholds, filter_pairs, score
     from ..pairs.store import PairStore
 
@@ -382,13 +382,13 @@ def run_filter(options) -> int:
     with _engine(options) as over, store.writing():
         spread = over("measure", partial(_open_measuring, store.folder, options.clip, options.device), _not_measured)
         clip = _open_clip(options.clip, "cpu" if spread else options.device)
-        score(store, clip, paced("pairs measured"), spread=spread)
+        score(store, clip, progress_with_eta("pairs measured"), spread=spread)
         if chat:
             name = options.model or Path(options.thinker).name
-            criticise(store, chat, name, paced("pairs marked"), each=_each(options))
+            grade_pairs(store, chat, name, progress_with_eta("pairs marked"), each=_each(options))
         accepted, rejected = filter_pairs(store, thresholds)
     say(f"{accepted} pairs accepted, {rejected} rejected")
-    print_counts("rejected because", (why for verdict in store.last_verdicts().values() for why in verdict["why"]))
+    print_counts("rejected because", (why for verdict in store.current_verdicts().values() for why in verdict["why"]))
     return 0
 
 
@@ -414,7 +414,9 @@ def run_export(options) -> int:
     from ..pairs.formats import FORMATS, export
     from ..pairs.store import PairStore
 
-    count = export(PairStore.existing(options.store), options.format, options.folder, paced("pairs written"))
+    count = export(
+        PairStore.existing(options.store), options.format, options.folder, progress_with_eta("pairs written")
+    )
     say(f"{count} pairs → {options.folder}\nWhich is the target: {FORMATS[options.format].target}")
     return 0
 

@@ -78,7 +78,7 @@ def _flags(name: str, value) -> list[str]:
 
 
 def _add_synthesize(commands) -> None:
-    from ..pairs.inverse.drafts import FREE
+    from ..pairs.inverse.drafts import MASK_FREE
 
     parser = _command(
         commands,
@@ -89,7 +89,7 @@ def _add_synthesize(commands) -> None:
     parser.add_argument("images", type=Path, help="folder of pictures, with its subfolders")
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
     parser.add_argument(
-        "--operations", nargs="+", default=list(FREE), metavar="NAME", help="default: all that need no mask"
+        "--operations", nargs="+", default=list(MASK_FREE), metavar="NAME", help="default: all that need no mask"
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="OP.NAME=VALUES", help="cover.fill=black,white blur.strength=0.1,0.2"
@@ -133,10 +133,10 @@ def _add_switch(parser: argparse.ArgumentParser, flag: str, what: str, default: 
 
 def _operations() -> str:
     """What there is to choose among with --operations and --set."""
-    from ..pairs.inverse.operations import OPERATIONS, Between
+    from ..pairs.inverse.operations import OPERATIONS, Range
 
     def values(span) -> str:
-        return f"{span.low},{span.high}" if isinstance(span, Between) else ",".join(span.choices)
+        return f"{span.low},{span.high}" if isinstance(span, Range) else ",".join(span.choices)
 
     needs = {"given": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
     lines = [
@@ -194,11 +194,11 @@ def _add_caption_edits(commands) -> None:
 
 
 def _add_p2p(commands) -> None:
-    from ..pairs.from_captions.prompt_to_prompt import METHODS, Recipe
+    from ..pairs.from_captions.prompt_to_prompt import METHODS, P2PConfig
     from ..pairs.from_captions.selection import Selection
-    from ..pairs.review.filters import MEANING
+    from ..pairs.review.filters import THRESHOLD_HELP
 
-    recipe, selection = Recipe(), Selection()
+    recipe, selection = P2PConfig(), Selection()
     parser = _command(
         commands, "p2p", "pairs drawn from two captions each, the best of many candidates", pair_stages.run_p2p
     )
@@ -220,7 +220,7 @@ def _add_p2p(commands) -> None:
     told = {
         "candidates": "Drawn for every pair of captions.",
         "batch": "Candidates drawn at once.",
-        **{name: MEANING[name] for name in ("image", "caption", "direction", "best")},
+        **{name: THRESHOLD_HELP[name] for name in ("image", "caption", "direction", "best")},
         "audited": "Share of the candidates given up early that is drawn all the same, to see how often that errs.",
     }
     for name, what in told.items():
@@ -239,7 +239,7 @@ def _add_p2p(commands) -> None:
 
 
 def _add_filter(commands) -> None:
-    from ..pairs.review.filters import MEANING, Thresholds
+    from ..pairs.review.filters import THRESHOLD_HELP, Thresholds
 
     parser = _command(commands, "filter", "measure pairs, and accept or reject them; say why", pair_stages.run_filter)
     parser.add_argument("store", type=Path)
@@ -247,7 +247,7 @@ def _add_filter(commands) -> None:
     _add_thinker(parser, "asked to mark every pair with 0 to 10: ")
     _add_engine(parser, "measure")
     for field in fields(Thresholds):
-        flag, told = "--" + field.name.replace("_", "-"), f"{MEANING[field.name]} Default: {field.default}"
+        flag, told = "--" + field.name.replace("_", "-"), f"{THRESHOLD_HELP[field.name]} Default: {field.default}"
         if isinstance(field.default, bool):
             _add_switch(parser, flag, told, field.default)
         else:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from ..errors import RethinkError
 
-REDRAWN, EVERY = 0.2, 30  # seconds between lines of progress: on a terminal, and where nobody watches
+TTY_INTERVAL, LOG_INTERVAL = 0.2, 30  # seconds between lines of progress: on a terminal, and where nobody watches
 TO_THE_END = "\x1b[K"  # clears the rest of a terminal's line
 
 
@@ -17,7 +17,7 @@ def run_inspect(options) -> int:
     from ..pairs.store import PairStore
 
     store = PairStore.existing(options.store)
-    verdicts, count = store.last_verdicts(), sum(1 for _ in store)
+    verdicts, count = store.current_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
     print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
     print_counts("operation", (pair.operation or "other" for pair in store))
@@ -66,13 +66,13 @@ def print_counts(title: str, values) -> None:
         print(f"  {count:7d}  {value}")
 
 
-def paced(what: str) -> Line:
+def progress_with_eta(what: str) -> Line:
     """Progress (done, total) from now on, with its rate and how long it will take."""
     started = time.monotonic()
 
     def line(done: int, total: int) -> str:
         seconds = max(time.monotonic() - started, 1e-3)
-        return f"{done}/{total} {what} · {done / seconds:.1f}/s · {time_left(done, total - done, seconds)} left"
+        return f"{done}/{total} {what} · {done / seconds:.1f}/s · {eta(done, total - done, seconds)} left"
 
     return Line(line)
 
@@ -85,7 +85,7 @@ class Line:
 
     def __call__(self, *progress) -> None:
         now = time.monotonic()
-        if now - self.last < (REDRAWN if self.terminal else EVERY):
+        if now - self.last < (TTY_INTERVAL if self.terminal else LOG_INTERVAL):
             return
         self.last, text = now, self.text(*progress)
         sys.stderr.write(f"\r{text}{TO_THE_END}" if self.terminal else f"{text}\n")
@@ -100,7 +100,7 @@ def say(text: str) -> None:
     print(text)
 
 
-def time_left(done: int, rest: int, seconds: float) -> str:
+def eta(done: int, rest: int, seconds: float) -> str:
     """How long the rest will take at the pace so far, as `clock` says it."""
     return clock(seconds / done * max(0, rest)) if done else "?"
 

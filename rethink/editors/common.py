@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import OutOfMemory
+from ..errors import OutOfMemoryError
 from ..images import Fit, fit
 from .protocol import Settings
 
 
-class LastSource:
+class SourceCache:
     """What was made of the last source, found again by the very tensors it was made of; it keeps none of them alive."""
 
     def __init__(self):
@@ -35,7 +35,7 @@ class LastSource:
         return self._made
 
 
-def within_memory(work: Callable[[], Any], release: Callable[[], None], complaint: str) -> Any:
+def run_with_oom_guard(work: Callable[[], Any], release: Callable[[], None], complaint: str) -> Any:
     """What `work` returns; out of memory becomes OutOfMemory with `complaint`, and what was taken is given back first.
 
     release: called in any case, when the work is over.
@@ -51,10 +51,10 @@ def within_memory(work: Callable[[], Any], release: Callable[[], None], complain
     # The error has gone by here, and with its traceback the tensors it held.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    raise OutOfMemory(complaint)
+    raise OutOfMemoryError(complaint)
 
 
-def keep_outside(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
+def composite_masked(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
     """Edits [rows, H, W, 3] with the source's own pixels where the mask [B or 1, H, W] is 0; rows grouped by image."""
     if mask is None:
         return edited
@@ -64,7 +64,7 @@ def keep_outside(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
     return mask * edited + (1 - mask) * source
 
 
-def free_latents(mask: Tensor, plan: Fit, size: tuple[int, int]) -> Tensor:
+def latent_edit_mask(mask: Tensor, plan: Fit, size: tuple[int, int]) -> Tensor:
     """Masks [B, H, W] of the source → bool [B, 1, h, w] of latents of `size`: those that touch what may change."""
     fitted = fit(mask[..., None], plan).movedim(-1, 1)
     return F.adaptive_max_pool2d(fitted, size) > 0.01  # resizing leaves specks

@@ -33,7 +33,7 @@ class Memory:
 
 
 @contextmanager
-def encoded_once(
+def cached_encoders(
     pipeline: Any, encoders: Sequence[str], memory: Memory, on_result: Callable[[str, Any], None]
 ) -> Iterator[None]:
     """Within it the methods `encoders` of a pipeline, given by their path from it, look into `memory` first.
@@ -47,7 +47,7 @@ def encoded_once(
             owner = reduce(getattr, owners, pipeline)
             original = getattr(owner, method)
             shadowed.append((owner, method, vars(owner).get(method, _MISSING)))
-            vars(owner)[method] = _remembering(path, original, memory, on_result)
+            vars(owner)[method] = _memoized(path, original, memory, on_result)
         yield
     finally:
         for owner, method, before in reversed(shadowed):
@@ -57,7 +57,7 @@ def encoded_once(
                 vars(owner)[method] = before
 
 
-def _remembering(path: str, original: Callable, memory: Memory, on_result: Callable[[str, Any], None]) -> Callable:
+def _memoized(path: str, original: Callable, memory: Memory, on_result: Callable[[str, Any], None]) -> Callable:
     def encode(*args: Any, **options: Any) -> Any:
         key = _digest(path, args, sorted(options.items()))
         result = memory.get(key, lambda: original(*args, **options))

@@ -133,7 +133,7 @@ FAMILIES = (
         call=Call(
             adapters.one_picture_sized,
             adapters.CHANNELS,
-            adapters.by_area,
+            adapters.size_by_area,
             image_scale="image_guidance_scale",
             negative=True,
         ),
@@ -146,7 +146,7 @@ FAMILIES = (
         defaults=Settings(steps=30, text_guidance=6.0, image_guidance=1.0, strength=0.6),
         lora_targets=_ATTENTION,
         half="fp16",
-        call=Call(adapters.one_picture, adapters.CHANNELS, adapters.by_area, negative=True),
+        call=Call(adapters.one_picture, adapters.CHANNELS, adapters.size_by_area, negative=True),
     ),
     Family(
         id="sdedit_flux",
@@ -155,7 +155,7 @@ FAMILIES = (
         opened_as="FluxImg2ImgPipeline",
         defaults=Settings(steps=28, text_guidance=3.5, image_guidance=1.0, strength=0.8),
         lora_targets=_FLUX_LAYERS,
-        call=Call(adapters.one_picture_sized, adapters.NOISED_TOKENS, adapters.by_area),
+        call=Call(adapters.one_picture_sized, adapters.NOISED_TOKENS, adapters.size_by_area),
     ),
     Family(
         id="flux_kontext",
@@ -163,7 +163,7 @@ FAMILIES = (
         pipelines=("FluxKontextPipeline",),
         defaults=Settings(steps=28, text_guidance=2.5, image_guidance=1.0),
         lora_targets=_FLUX_LAYERS,
-        call=Call(adapters.kontext_picture, adapters.TOKENS, adapters.trained_sizes),
+        call=Call(adapters.kontext_picture, adapters.TOKENS, adapters.nearest_trained_size),
     ),
     Family(
         id="qwen_image_edit",
@@ -174,11 +174,11 @@ FAMILIES = (
         call=Call(
             adapters.one_picture_sized,
             adapters.TOKENS,
-            adapters.by_own_rule,
+            adapters.size_by_pipeline,
             text_scale="true_cfg_scale",
             negative=True,
             blank=" ",
-            encoders=(*adapters.ENCODERS, adapters.SIGHT),
+            encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -191,11 +191,11 @@ FAMILIES = (
         call=Call(
             adapters.all_pictures_sized,
             adapters.TOKENS,
-            adapters.by_own_rule,
+            adapters.size_by_pipeline,
             text_scale="true_cfg_scale",
             negative=True,
             blank=" ",
-            encoders=(*adapters.ENCODERS, adapters.SIGHT),
+            encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -207,9 +207,9 @@ FAMILIES = (
         call=Call(
             adapters.one_picture,
             adapters.TOKENS,
-            adapters.by_own_rule,
+            adapters.size_by_pipeline,
             negative=True,
-            encoders=(*adapters.ENCODERS, adapters.SIGHT),
+            encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -219,7 +219,7 @@ FAMILIES = (
         defaults=Settings(steps=28, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_FLUX2_LAYERS,
         references=9,
-        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.by_area),
+        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.size_by_area),
     ),
     Family(
         id="flux2_klein",
@@ -229,7 +229,7 @@ FAMILIES = (
         variants=(Variant("is_distilled", True, Settings(steps=4, text_guidance=1.0, image_guidance=1.0)),),
         lora_targets=_FLUX2_LAYERS,
         references=3,
-        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.by_area),
+        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.size_by_area),
     ),
     Family(
         id="joyimage_edit",
@@ -240,9 +240,9 @@ FAMILIES = (
         call=Call(
             adapters.one_picture,
             adapters.SLOTS,
-            adapters.by_bucket("vae_image_processor"),
+            adapters.size_by_bucket("vae_image_processor"),
             negative=True,
-            encoders=("vae.encode", "encode_prompt_multiple_images", adapters.SIGHT),
+            encoders=("vae.encode", "encode_prompt_multiple_images", adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -255,9 +255,9 @@ FAMILIES = (
         call=Call(
             adapters.joy_pictures,
             adapters.PATCHES,
-            adapters.by_bucket("image_processor"),
+            adapters.size_by_bucket("image_processor"),
             negative=True,
-            encoders=("vae.encode", "encode_prompt_multiple_images", adapters.SIGHT),
+            encoders=("vae.encode", "encode_prompt_multiple_images", adapters.VISION_TOWER),
         ),
     ),
 )

@@ -15,7 +15,7 @@ Size = tuple[int, int]  # (height, width)
 
 # What is computed once for a picture and a text: methods of the pipeline, by their path from it.
 ENCODERS = ("vae.encode", "encode_prompt")
-SIGHT = "text_encoder.model.visual.forward"  # of a vision-language model, so that a new text only costs the text
+VISION_TOWER = "text_encoder.model.visual.forward"  # of a vision-language model, so that a new text only costs the text
 
 
 # ── where the latents are ────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +89,7 @@ PATCHES = Layout(
 SizeRule = Callable[[Any, int, int], Size]
 
 
-def by_area(pipeline: Any, height: int, width: int) -> Size:
+def size_by_area(pipeline: Any, height: int, width: int) -> Size:
     """The aspect of the source at the area the model was trained on, rounded down to whole patches."""
     latents = pipeline.unet.config.sample_size if hasattr(pipeline, "unet") else pipeline.default_sample_size
     side = latents * pipeline.vae_scale_factor
@@ -97,7 +97,7 @@ def by_area(pipeline: Any, height: int, width: int) -> Size:
     return tuple(int(side * ratio**0.5) // patch * patch for ratio in (height / width, width / height))
 
 
-def by_own_rule(pipeline: Any, height: int, width: int) -> Size:
+def size_by_pipeline(pipeline: Any, height: int, width: int) -> Size:
     """The size that the pipeline itself would resize the source to, and would leave as it is."""
     rule = sys.modules[type(pipeline).__module__].calculate_dimensions
     size = height, width
@@ -109,13 +109,13 @@ def by_own_rule(pipeline: Any, height: int, width: int) -> Size:
     return size
 
 
-def trained_sizes(pipeline: Any, height: int, width: int) -> Size:
+def nearest_trained_size(pipeline: Any, height: int, width: int) -> Size:
     """Of the sizes that the model was trained on, the one whose aspect is nearest."""
     sizes = sys.modules[type(pipeline).__module__].PREFERRED_KONTEXT_RESOLUTIONS
     return min(((h, w) for w, h in sizes), key=lambda size: abs(size[1] / size[0] - width / height))
 
 
-def by_bucket(processor: str) -> SizeRule:
+def size_by_bucket(processor: str) -> SizeRule:
     """The bucket that the image processor of that name puts such a picture into."""
     return lambda pipeline, height, width: getattr(pipeline, processor).get_default_height_width(None, height, width)
 

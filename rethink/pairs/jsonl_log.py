@@ -29,7 +29,7 @@ class NewerVersion(RethinkError):
 
 
 @contextmanager
-def room_in(folder: Path) -> Iterator[None]:
+def disk_full_as_error(folder: Path) -> Iterator[None]:
     """Within it, that there is none left is a DiskFull."""
     try:
         yield
@@ -50,7 +50,7 @@ def fields_are(**kinds: type | tuple[type, ...]) -> Callable[[dict], None]:
     return check
 
 
-class Ledger:
+class JsonlLog:
     """A file of JSON lines that is only ever appended. A line torn by a kill is cut off when it is opened to write.
 
     check: raises RethinkError with the reason for a record that is none of this file's. A damaged line is left out, and said
@@ -169,7 +169,7 @@ class Ledger:
         if not records:
             return
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
-        with room_in(self.path.parent):
+        with disk_full_as_error(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             try:
@@ -191,7 +191,7 @@ def _is_json(line: bytes) -> bool:
 class Last:
     """The last line of every id in a ledger. Only where it stands is held, not what it says: there may be millions."""
 
-    def __init__(self, ledger: Ledger):
+    def __init__(self, ledger: JsonlLog):
         self.ledger, self._places, self._end = ledger, {}, 0
         self.read_on()
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..atomic import appearing
+from ..atomic import atomic_write
 from ..errors import RethinkError
 from .text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
@@ -34,7 +34,7 @@ def write_own(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     digests = {name: [hashlib.sha256(data).hexdigest()] for name, data in ours.items()}
     _write_list(folder, known | {name: known.get(name, []) + digest for name, digest in digests.items()})
     for name, data in ours.items():
-        with appearing(folder / name) as passing:
+        with atomic_write(folder / name) as passing:
             passing.write_bytes(data)
     _write_list(folder, known | digests)
     return theirs
@@ -124,5 +124,5 @@ def _read_list(folder: Path) -> dict[str, list[str]]:
 
 
 def _write_list(folder: Path, files: Mapping[str, list[str]]) -> None:
-    with appearing(folder / LIST) as passing:
+    with atomic_write(folder / LIST) as passing:
         passing.write_text(json.dumps({"files": files}), encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from ..atomic import appearing
+from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..image_files import ENDINGS as ENDINGS
 from ..image_files import read_rgb, read_selection
@@ -86,7 +86,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file, whose name says what is in it, so that it is never seen torn: under another name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with appearing(path) as passing:
+        with atomic_write(path) as passing:
             passing.write_bytes(data)
     except PermissionError:  # somebody reads what is there, which is the same
         if not path.exists():

@@ -21,7 +21,7 @@ from ..errors import RethinkError, require
 from .inverse.drafts import DIED
 
 PACKAGE = Path(__file__).resolve().parents[1]
-AHEAD = 2  # shards a worker that are handed out before they are needed
+PREFETCH = 2  # shards a worker that are handed out before they are needed
 DEATHS = 2  # of the workers that had one job
 
 Spread = Callable[[Iterator[Any]], Iterator[Any]]
@@ -64,9 +64,7 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-def spread_over_cluster(
-    open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()
-) -> Spread:
+def ray_executor(open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()) -> Spread:
     """jobs → results in any order, inside `with cluster():`.
 
     open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of
@@ -81,7 +79,7 @@ def spread_over_cluster(
         running: dict[Any, list] = {}
         try:
             while True:
-                while len(running) < AHEAD * _workers(ray, share) and (shard := list(islice(jobs, share.jobs))):
+                while len(running) < PREFETCH * _workers(ray, share) and (shard := list(islice(jobs, share.jobs))):
                     running[work.remote(opener, shard)] = shard
                 if not running:
                     return
@@ -91,7 +89,7 @@ def spread_over_cluster(
                     yield from ray.get(ready)
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
-                except _deaths(ray):
+                except _worker_crash_errors(ray):
                     if len(shard) == 1:
                         yield lost(shard[0], DIED)
                     else:
@@ -115,7 +113,7 @@ def _check_room(ray, share: Share) -> None:
             )
 
 
-def _deaths(ray) -> tuple[type[Exception], ...]:
+def _worker_crash_errors(ray) -> tuple[type[Exception], ...]:
     """How Ray says that a worker is no more: killed, out of memory, or its machine gone."""
     return ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
 

@@ -36,7 +36,7 @@ _REFUSED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": 
 _MARK = re.compile(r"</?think>", re.IGNORECASE)
 
 
-class ServerChat:
+class OpenAIChat:
     """See `protocol.Chat`.
 
     base_url: up to and with "/v1" or what the server has instead. key_variable: the NAME of the environment variable
@@ -189,11 +189,11 @@ class ServerChat:
         return f"; it has {', '.join(near)}"
 
 
-def open_typed_chat(base_url: str, model: str, key_variable: str) -> ServerChat:
+def open_typed_chat(base_url: str, model: str, key_variable: str) -> OpenAIChat:
     """The server that the owner of this machine has just named on the command line: what they type themselves they allow,
     the server and that it gets the key."""
     origin, _ = parse_address(base_url)
-    return ServerChat(base_url, model, key_variable, trust=trust_command_line(origin, key_variable))
+    return OpenAIChat(base_url, model, key_variable, trust=trust_command_line(origin, key_variable))
 
 
 def _rest(seconds: float, over: threading.Event) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .oracle import Verdict, judge
-from .scene import Scene, Thing, render
+from .scene import Scene, SceneObject, render
 from .tasks import KINDS, LEVELS, Task, sample_task
 
 EDITOR_FOLDER = Path(__file__).parent / "editor"  # a StableDiffusionInstructPix2PixPipeline
@@ -17,8 +17,8 @@ __all__ = [
     "LEVELS",
     "THINKER_FOLDER",
     "Scene",
+    "SceneObject",
     "Task",
-    "Thing",
     "Verdict",
     "judge",
     "render",

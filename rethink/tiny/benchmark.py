@@ -6,7 +6,7 @@ import json
 import warnings
 
 from ..editors.loading import load_editor
-from ..editors.protocol import RECOMMENDED, Settings
+from ..editors.protocol import DEFAULT_SETTINGS, Settings
 from . import EDITOR_FOLDER
 from .oracle import Verdict, judge
 from .phrasings import HELD_OUT_WORDINGS
@@ -14,7 +14,7 @@ from .scene import render
 from .tasks import KINDS, LEVELS, Task, sample_task
 
 BATCH = 25
-OPEN_SETTINGS = (RECOMMENDED, Settings(steps=16, sampler="euler_ancestral"))
+OPEN_SETTINGS = (DEFAULT_SETTINGS, Settings(steps=16, sampler="euler_ancestral"))
 
 
 def run(cases: int, report=print) -> int:

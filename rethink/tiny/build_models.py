@@ -22,8 +22,8 @@ import torch
 from ..editors.loading import load_editor
 from ..thinkers.loading import load_thinker
 from ..training import instruct_pix2pix
-from ..training.thinker_sft import Recipe
-from ..training.train_loop import Plan, optimise, write_json
+from ..training.thinker_sft import SFTConfig
+from ..training.train_loop import TrainConfig, train_loop, write_json
 from . import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER, build_thinker, train_autoencoder, train_clip
 from .phrasings import HELD_OUT_WORDINGS, WORDINGS
 from .scene import (
@@ -222,7 +222,7 @@ def make_clip(tokenizer):
     return CLIPModel(CLIPConfig(text_config=text_config(tokenizer, 128, 3), vision_config=vision, projection_dim=128))
 
 
-def build_autoencoder(work: Path, plan: Plan, device: str, report):
+def build_autoencoder(work: Path, plan: TrainConfig, device: str, report):
     from diffusers import AutoencoderTiny
 
     done = work / "autoencoder" / "model"
@@ -237,7 +237,7 @@ def build_autoencoder(work: Path, plan: Plan, device: str, report):
     return AutoencoderTiny.from_pretrained(done).to(device)
 
 
-def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
+def build_editor(work: Path, vae, plan: TrainConfig, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "tokenizer", TEXT_TOKENS)
     parts = SimpleNamespace(
         vae=vae,
@@ -246,19 +246,19 @@ def build_editor(work: Path, vae, plan: Plan, device: str, report) -> None:
         tokenizer=tokenizer,
         scheduler=make_scheduler(),
     )
-    objective = instruct_pix2pix.Objective(edit_weight=4, last_timestep=0.5, train_text=True)
+    objective = instruct_pix2pix.LossConfig(edit_weight=4, last_timestep=0.5, train_text=True)
     plan = replace(plan, batch=max(1, plan.batch // REUSE))
     instruct_pix2pix.train(
         parts, Edits(2), objective, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
     )
 
 
-class Redraw(instruct_pix2pix.Denoiser):
+class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
     """`forward(batch)` trains the decoder alone, on latents that the U-Net predicts: it learns to draw crisply what the
     editor means. Half of the latents stay true ones."""
 
     def __init__(self, pipe):
-        super().__init__(pipe, instruct_pix2pix.Objective(), render_arrays)
+        super().__init__(pipe, instruct_pix2pix.LossConfig(), render_arrays)
         self.requires_grad_(False)
         self.vae.decoder.requires_grad_(True)
 
@@ -281,16 +281,16 @@ class Redraw(instruct_pix2pix.Denoiser):
         return clean
 
 
-def polish_decoder(work: Path, plan: Plan, device: str, report) -> None:
+def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
-    optimise(
-        Redraw(pipe),
+    train_loop(
+        DecoderFinetuneLoss(pipe),
         Edits(4, settled=True),
         plan,
         work / "decoder",
-        collate=instruct_pix2pix.collate_with(pipe.tokenizer),
+        collate=instruct_pix2pix.make_collate_fn(pipe.tokenizer),
         report=report,
     )
     with main_process_first() as first:
@@ -298,7 +298,7 @@ def polish_decoder(work: Path, plan: Plan, device: str, report) -> None:
             pipe.vae.save_pretrained(work / "editor" / "vae")
 
 
-def build_clip(work: Path, plan: Plan, device: str, report) -> None:
+def build_clip(work: Path, plan: TrainConfig, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
     train_clip.train(
@@ -347,7 +347,7 @@ def publish(work: Path, out: Path) -> None:
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
         instruct_pix2pix.add_old_prefix(editor)
-        forget_origin(editor)
+        strip_local_paths(editor)
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)
@@ -379,7 +379,7 @@ def publish(work: Path, out: Path) -> None:
         )
 
 
-def forget_origin(folder: Path) -> None:
+def strip_local_paths(folder: Path) -> None:
     """Takes out of diffusers' configs where on this machine the model was read from."""
     for file in folder.rglob("*.json"):
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -403,8 +403,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
     options = parser.parse_args(arguments)
 
-    def plan(steps: int, rate: float, **more) -> Plan:
-        return Plan(
+    def plan(steps: int, rate: float, **more) -> TrainConfig:
+        return TrainConfig(
             steps=max(1, int(steps * options.scale)),
             batch=options.batch,
             learning_rate=rate,
@@ -439,7 +439,7 @@ def main(arguments: list[str] | None = None) -> int:
     if wanted("trajectories"):
         make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
     if wanted("thinker"):
-        recipe = Recipe(
+        recipe = SFTConfig(
             batch=max(1, options.batch // WORDY),
             accumulate=1,
             learning_rate=1e-3,

@@ -16,7 +16,7 @@ from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, question
 from ..thinkers.loading import load_thinker
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders
-from ..training.thinker_sft import Recipe
+from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import write_json
 from ..trajectory import new_trajectory, record
 from . import teacher
@@ -133,7 +133,7 @@ class Lessons:
         return conversation(teacher.draw_lesson(index), rng)
 
 
-def conversation(lesson: teacher.Lesson, rng: Random) -> Conversation:
+def conversation(lesson: teacher.CritiqueExample, rng: Random) -> Conversation:
     """A lesson as what is asked and what is to be answered: mostly a critique."""
     task, draw = lesson.task, rng.random()
     if rng.random() < GAPS:
@@ -148,7 +148,7 @@ def conversation(lesson: teacher.Lesson, rng: Random) -> Conversation:
     return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(demands)))
 
 
-def _with_gaps(lesson: teacher.Lesson, rng: Random) -> teacher.Lesson:
+def _with_gaps(lesson: teacher.CritiqueExample, rng: Random) -> teacher.CritiqueExample:
     """The lesson with words left out of its instruction, and of a prompt that repeats it."""
     before = lesson.task.instruction
     words = [word for word in before.split() if word.lower() not in LIGHT or rng.random() >= GAP]
@@ -313,7 +313,7 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
             report(f"trajectory {seed}")
 
 
-def train(work: Path, recipe: Recipe, steps: int) -> None:
+def train(work: Path, recipe: SFTConfig, steps: int) -> None:
     """Trains work/thinker from nothing, on lessons and, where there are any, on work/trajectories."""
     from accelerate import PartialState
 

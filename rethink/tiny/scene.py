@@ -56,7 +56,7 @@ LOOKS = tuple((color, shape) for color in COLORS for shape in SHAPES)
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """One shape in a cell (0…3, in reading order); `covered` hides it behind a black square."""
 
     cell: int
@@ -82,12 +82,12 @@ class Scene:
 
     background: str
     gradient: bool
-    things: tuple[Thing, ...]
+    things: tuple[SceneObject, ...]
 
-    def at(self, cell: int) -> Thing | None:
+    def at(self, cell: int) -> SceneObject | None:
         return next((thing for thing in self.things if thing.cell == cell), None)
 
-    def with_thing(self, cell: int, thing: Thing | None) -> Scene:
+    def with_thing(self, cell: int, thing: SceneObject | None) -> Scene:
         """The scene with the content of one cell replaced (by nothing, if `thing` is None)."""
         others = tuple(t for t in self.things if t.cell != cell)
         things = others if thing is None else (*others, replace(thing, cell=cell))
@@ -118,7 +118,7 @@ def sample_scene(rng: Random, *, looks: tuple[tuple[str, str], ...] = LOOKS, cou
     """A random scene of `count` (else 1…4) things whose colour-shape pairs differ from each other."""
     count = count or rng.choices((1, 2, 3, 4), (2, 4, 4, 1))[0]
     things = tuple(
-        Thing(cell, shape, color, rng.randrange(3), rng.choice(JITTER), rng.choice(JITTER))
+        SceneObject(cell, shape, color, rng.randrange(3), rng.choice(JITTER), rng.choice(JITTER))
         for cell, (color, shape) in zip(sorted(rng.sample(range(4), count)), rng.sample(looks, count))
     )
     return Scene(rng.choice(tuple(BACKGROUNDS)), rng.random() < 0.5, things)
@@ -141,7 +141,7 @@ def encode(scene: Scene) -> np.ndarray:
     return array
 
 
-def encode_thing(thing: Thing | None) -> tuple[int, ...]:
+def encode_thing(thing: SceneObject | None) -> tuple[int, ...]:
     if thing is None:
         return (-1,) * _FIELDS
     look = SHAPES.index(thing.shape), list(COLORS).index(thing.color)

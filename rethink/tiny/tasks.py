@@ -29,7 +29,7 @@ from .scene import (
     SHAPES,
     SIZES,
     Scene,
-    Thing,
+    SceneObject,
     has_held_out_look,
     is_test_scene,
     sample_scene,
@@ -136,7 +136,7 @@ def _with_articles(text: str) -> str:
     return re.sub(r"\ba (?=(orange|emerald|ivory|enormous|ash)\b)", "an ", text)
 
 
-def _refer(rng: Random, scene: Scene, thing: Thing) -> str:
+def _refer(rng: Random, scene: Scene, thing: SceneObject) -> str:
     """A name of the thing that is unambiguous in the scene."""
     only_shape = sum(t.shape == thing.shape and not t.covered for t in scene.things) == 1
     draw = rng.random()
@@ -150,7 +150,7 @@ def _refer(rng: Random, scene: Scene, thing: Thing) -> str:
 # --- plain edits: (rng, source, looks allowed for results) → (source, words, accepted scenes) or None ----------------
 
 
-def _pick(rng: Random, source: Scene) -> Thing:
+def _pick(rng: Random, source: Scene) -> SceneObject:
     return rng.choice(source.things)
 
 
@@ -199,7 +199,7 @@ def _add(rng, source, looks):
     if free_color:  # the sampled colour comes first: it is what training shows
         colors += [c for c in COLORS if c != color]
     new = " ".join(filter(None, ["a", size is not None and SIZES[size], not free_color and color, shape]))
-    thing = Thing(0, shape, color, 1 if size is None else size)
+    thing = SceneObject(0, shape, color, 1 if size is None else size)
     accepted = tuple(source.with_thing(cell, replace(thing, color=c)) for c in colors for cell in cells)
     return source, {"new": new, "at": at}, accepted
 
@@ -242,7 +242,7 @@ _EDITS = {
 # --- reasoning: rules (rng, scene) → (kind, words, accepted scene) or None --------------------------------------------
 
 
-def _extreme(scene: Scene, sign: int) -> Thing | None:
+def _extreme(scene: Scene, sign: int) -> SceneObject | None:
     """The one smallest (sign -1) or largest (+1) thing, if it is the only one of its size."""
     size = max(scene.things, key=lambda t: sign * t.size).size
     found = [t for t in scene.things if t.size == size]

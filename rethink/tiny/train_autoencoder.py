@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..training.train_loop import Plan, optimise
+from ..training.train_loop import TrainConfig, train_loop
 
 
 class Reconstruction(nn.Module):
@@ -37,9 +37,9 @@ def detail(image: torch.Tensor) -> torch.Tensor:
     return nn.functional.max_pool2d(edge, 7, 1, 3)
 
 
-def train(vae, dataset, plan: Plan, out: Path, *, report=print) -> None:
+def train(vae, dataset, plan: TrainConfig, out: Path, *, report=print) -> None:
     """Trains `vae` on a dataset of {"image"}, and sets its scaling factor so that latents have unit variance."""
-    optimise(Reconstruction(vae), dataset, plan, out, report=report)
+    train_loop(Reconstruction(vae), dataset, plan, out, report=report)
     loader = torch.utils.data.DataLoader(dataset, 256)
     with torch.no_grad():
         image = next(iter(loader))["image"].to(vae.device).permute(0, 3, 1, 2) * 2 - 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..training.train_loop import Plan, optimise
+from ..training.train_loop import TrainConfig, train_loop
 
 
 class Contrast(nn.Module):
@@ -32,7 +32,7 @@ class Contrast(nn.Module):
         return (nn.functional.cross_entropy(logits, match) + nn.functional.cross_entropy(logits.T, match)) / 2
 
 
-def collate_with(tokenizer) -> Callable[[list[dict]], dict]:
+def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
     """Stacks samples {"source", "edited", "captions": (source's, edited's)}; tokens become [2, B, L]."""
 
     def collate(samples: list[dict]) -> dict:
@@ -46,6 +46,6 @@ def collate_with(tokenizer) -> Callable[[list[dict]], dict]:
     return collate
 
 
-def train(clip, tokenizer, dataset, plan: Plan, out: Path, *, render, mean, std, report=print) -> None:
+def train(clip, tokenizer, dataset, plan: TrainConfig, out: Path, *, render, mean, std, report=print) -> None:
     """Trains `clip` on a dataset of edits with captions."""
-    optimise(Contrast(clip, render, mean, std), dataset, plan, out, collate=collate_with(tokenizer), report=report)
+    train_loop(Contrast(clip, render, mean, std), dataset, plan, out, collate=make_collate_fn(tokenizer), report=report)

@@ -21,7 +21,7 @@ from ..errors import RethinkError, require
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """How to optimise. `steps` are optimiser steps; `batch` is pictures a step and process."""
 
     steps: int = 15_000
@@ -39,23 +39,23 @@ class Plan:
     minutes: float = 0.0  # > 0: `steps` is an upper bound, and the schedule runs over this much time
 
 
-def add_plan_arguments(parser: argparse.ArgumentParser, defaults: Plan) -> None:
-    """One option for every field of `Plan`."""
+def add_plan_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
+    """One option for every field of `TrainConfig`."""
     group = parser.add_argument_group("optimisation")
-    for field in fields(Plan):
+    for field in fields(TrainConfig):
         value = getattr(defaults, field.name)
         group.add_argument(f"--{field.name.replace('_', '-')}", type=type(value), default=value, metavar=str(value))
 
 
-def plan_from(arguments: argparse.Namespace) -> Plan:
+def plan_from(arguments: argparse.Namespace) -> TrainConfig:
     """The Plan in the options of `add_plan_arguments`."""
-    return Plan(**{field.name: getattr(arguments, field.name) for field in fields(Plan)})
+    return TrainConfig(**{field.name: getattr(arguments, field.name) for field in fields(TrainConfig)})
 
 
-def optimise(
+def train_loop(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
-    plan: Plan,
+    plan: TrainConfig,
     folder: Path,
     *,
     collate: Callable | None = None,
@@ -71,7 +71,7 @@ def optimise(
     optimizer = torch.optim.AdamW(weights, plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     model, optimizer, loader = accelerator.prepare(model, optimizer, _loader(dataset, plan, collate))
     average = MovingAverage(weights, plan.ema)
-    progress = Progress()
+    progress = TrainState()
     accelerator.register_for_checkpointing(average, progress)
     checkpoint = folder / "checkpoint"
     if (checkpoint / "complete").exists():
@@ -80,7 +80,7 @@ def optimise(
     log = Log(plan, accelerator.num_processes, report if accelerator.is_main_process else _silent)
     started = time.monotonic() - progress.seconds
     for batch in endless(loader):
-        done = agreed(accelerator, share_done(progress, plan))
+        done = mean_across_processes(accelerator, fraction_done(progress, plan))
         if done >= 1:
             break
         for group in optimizer.param_groups:
@@ -104,7 +104,7 @@ def optimise(
     average.copy_to(weights)
 
 
-def _accelerator(plan: Plan):
+def _accelerator(plan: TrainConfig):
     accelerate = require("accelerate")
     accelerator = accelerate.Accelerator(
         mixed_precision=plan.precision,
@@ -116,7 +116,9 @@ def _accelerator(plan: Plan):
     return accelerator
 
 
-def _loader(dataset: torch.utils.data.Dataset, plan: Plan, collate: Callable | None) -> torch.utils.data.DataLoader:
+def _loader(
+    dataset: torch.utils.data.Dataset, plan: TrainConfig, collate: Callable | None
+) -> torch.utils.data.DataLoader:
     return torch.utils.data.DataLoader(
         dataset,
         plan.batch,
@@ -131,7 +133,7 @@ def _loader(dataset: torch.utils.data.Dataset, plan: Plan, collate: Callable | N
 class Log:
     """Says every so many steps how large the loss was on average, and how fast it goes."""
 
-    def __init__(self, plan: Plan, processes: int, report: Callable[[str], None]) -> None:
+    def __init__(self, plan: TrainConfig, processes: int, report: Callable[[str], None]) -> None:
         self.every, self.pictures = plan.log_every, plan.log_every * plan.batch * plan.accumulate * processes
         self.report, self.since, self.losses = report, time.monotonic(), []
 
@@ -148,19 +150,19 @@ class Log:
         self.since, self.losses = time.monotonic(), []
 
 
-def share_done(progress: Progress, plan: Plan) -> float:
+def fraction_done(progress: TrainState, plan: TrainConfig) -> float:
     """How much of the run is behind, 0…1 and beyond, by steps or by the clock."""
     return max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
 
 
-def agreed(accelerator, value: float) -> float:
+def mean_across_processes(accelerator, value: float) -> float:
     """The mean over all processes: their clocks differ, and one that ended a step early would leave the others waiting."""
     if accelerator.num_processes == 1:
         return value
     return accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean").item()
 
 
-def rate(step: int, done: float, plan: Plan) -> float:
+def rate(step: int, done: float, plan: TrainConfig) -> float:
     """The factor on the learning rate: up over `warmup` steps, level, then linearly down to 1%."""
     down = max(0.0, (done - plan.decay_from) / (1 - plan.decay_from)) if plan.decay_from < 1 else 0.0
     return min(1.0, (step + 1) / max(1, plan.warmup)) * (1 - 0.99 * down)
@@ -184,7 +186,7 @@ def save_checkpoint(accelerator, folder: Path) -> None:
     accelerator.wait_for_everyone()
 
 
-class Progress:
+class TrainState:
     """How far a run has come."""
 
     def __init__(self) -> None:

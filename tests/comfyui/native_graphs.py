@@ -83,11 +83,11 @@ def read_plainly(text):
     return node("CLIPTextEncode", clip=["clip", 0], text=text)
 
 
-def read_looking(text):
+def encode_text_with_image(text):
     return node("TextEncodeQwenImageEdit", clip=["clip", 0], prompt=text, image=["image", 0])
 
 
-def read_looking_at_all(text):
+def encode_text_with_images(text):
     return node("TextEncodeQwenImageEditPlus", clip=["clip", 0], prompt=text, image1=["image", 0])
 
 
@@ -215,10 +215,10 @@ CORE = {
     "instruct_pix2pix": lambda: core_instruct_pix2pix(7.5),
     "instruct_pix2pix_xl": lambda: core_instruct_pix2pix(7.0),
     "flux_kontext": core_kontext,
-    "qwen_image_edit_plus": lambda: core_qwen(read_looking_at_all),
-    "qwen_image_edit": lambda: core_qwen(read_looking),
+    "qwen_image_edit_plus": lambda: core_qwen(encode_text_with_images),
+    "qwen_image_edit": lambda: core_qwen(encode_text_with_image),
     "flux2": core_flux2,
     "flux2_klein": core_klein,
-    "longcat_image_edit": lambda: {**referenced(read_looking, method="index"), **ksampled("blank", 4.5)},
+    "longcat_image_edit": lambda: {**referenced(encode_text_with_image, method="index"), **ksampled("blank", 4.5)},
     "omnigen2": core_omnigen2,
 }

@@ -57,7 +57,7 @@ def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
     accepted, rejected, report = filtered(changed=0.2).result
     assert ids(accepted) and ids(rejected)
     assert ids(accepted) | ids(rejected) == ids(pairs) and ids(accepted).isdisjoint(ids(rejected))
-    verdicts = pairs.last_verdicts()
+    verdicts = pairs.current_verdicts()
     assert all(verdicts[id]["why"] for id in ids(rejected))
     kept, _, rest = report.partition("\n")
     assert kept == f"{len(ids(accepted))} of 12 pairs kept."
@@ -152,9 +152,9 @@ def test_pairs_are_listed_page_by_page(pairs, review):
 
 def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, monkeypatch):
     key, (first, *_), read = review.publish(pairs), list(pairs), []
-    since = part("rethink.pairs.store").Ledger.since
+    since = part("rethink.pairs.store").JsonlLog.since
     lines = lambda self, place: (read.append(line) or line for line in since(self, place))  # noqa: E731
-    monkeypatch.setattr(part("rethink.pairs.store").Ledger, "since", lines)
+    monkeypatch.setattr(part("rethink.pairs.store").JsonlLog, "since", lines)
     review.verdict(key, first.id, False)
     assert len(read) == 1 and review.listing(key, count="1")["pairs"][0]["state"] == "rejected"
     review.verdict(key, first.id, None)
@@ -270,7 +270,7 @@ def test_a_store_is_added_to_with_scores_and_verdicts(classes, pairs, filtered):
     assert saved(classes, pairs, "pair store")[1].startswith("0 new pairs")  # the others are rejected
     loaded, _ = classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "out"}).result
     assert ids(loaded) == ids(accepted)
-    assert {record["id"] for record in loaded.scores} == set(loaded.last_verdicts()) == ids(accepted)
+    assert {record["id"] for record in loaded.scores} == set(loaded.current_verdicts()) == ids(accepted)
 
 
 def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, pairs, models, RethinkError, review):

@@ -901,9 +901,9 @@ def test_a_running_loop_holds_its_run(think, make_thinker, part, results, Rethin
 @BOTH
 @pytest.mark.parametrize("trouble", ["full", "gone"])
 def test_a_disk_that_fails_costs_no_picture(think, make_thinker, part, results, monkeypatch, loop, trouble):
-    trajectory, real = part("rethink.trajectory"), part("rethink.trajectory").appearing
+    trajectory, real = part("rethink.trajectory"), part("rethink.trajectory").atomic_write
 
-    def appearing(path):
+    def atomic_write(path):
         if path.name == "turn-0003-00.png":
             if trouble == "full":
                 raise OSError(28, "No space left on device")
@@ -911,7 +911,7 @@ def test_a_disk_that_fails_costs_no_picture(think, make_thinker, part, results, 
         return real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory, "appearing", appearing)
+        patch.setattr(trajectory, "atomic_write", atomic_write)
         done = think(make_thinker(said(2, 2, "b"), said(6, 6, "c"), said(4, 4, "d")), loop, turns=5)
     assert done.trajectory.stopped == "failed" and "cannot be written" in done.trajectory.message
     assert done.prompt == "b" and torch.equal(done.image, done.trajectory.image(done.trajectory.steps[1]))

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import RECOMMENDED, Settings
+from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.errors import RethinkError
-from rethink.think_loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
+from rethink.think_loop import LoopConfig, Next, Stop, options_of, require_same_run, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
@@ -296,33 +296,35 @@ def test_mistakes_are_one_sentence(options, sentence):
 
 
 def test_a_record_from_before_a_choice_was_recorded_can_be_gone_on_with(tmp_path):
-    how = options_of(Rules(), RECOMMENDED, "painter", thinker(""))
+    how = options_of(LoopConfig(), DEFAULT_SETTINGS, "painter", thinker(""))
     older = {name: choice for name, choice in how.items() if name not in ("template", "max_tokens", "temperature")}
-    check_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
+    require_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
 
 
 def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
     critic = thinker("")
-    how = options_of(Rules(), Settings(), "painter", critic)
+    how = options_of(LoopConfig(), Settings(), "painter", critic)
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
-    check_same_run(run, SOURCE, "make it red", options_of(Rules(turns=9, patience=3), Settings(), "painter", critic))
+    require_same_run(
+        run, SOURCE, "make it red", options_of(LoopConfig(turns=9, patience=3), Settings(), "painter", critic)
+    )
     for other in (
-        options_of(Rules(seed=1), Settings(), "painter", critic),
-        options_of(Rules(), Settings(steps=9), "painter", critic),
-        options_of(Rules(), Settings(), "painter", critic, judge=critic),
-        options_of(Rules(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
-        options_of(Rules(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
-        options_of(Rules(), Settings(), "painter", replace(critic, max_tokens=9)),
-        options_of(Rules(), Settings(), "painter", replace(critic, temperature=0.5)),
+        options_of(LoopConfig(seed=1), Settings(), "painter", critic),
+        options_of(LoopConfig(), Settings(steps=9), "painter", critic),
+        options_of(LoopConfig(), Settings(), "painter", critic, judge=critic),
+        options_of(LoopConfig(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
+        options_of(LoopConfig(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
+        options_of(LoopConfig(), Settings(), "painter", replace(critic, max_tokens=9)),
+        options_of(LoopConfig(), Settings(), "painter", replace(critic, temperature=0.5)),
     ):
         with pytest.raises(RethinkError, match="another choice"):
-            check_same_run(run, SOURCE, "make it red", other)
+            require_same_run(run, SOURCE, "make it red", other)
     judged = new_trajectory(
-        tmp_path / "judged", SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, critic)
+        tmp_path / "judged", SOURCE, "make it red", options_of(LoopConfig(), Settings(), "", critic, critic)
     )
     with pytest.raises(RethinkError, match="another choice of judge_temperature"):
         warm = replace(critic, temperature=0.5)
-        check_same_run(judged, SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, warm))
+        require_same_run(judged, SOURCE, "make it red", options_of(LoopConfig(), Settings(), "", critic, warm))
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
         with pytest.raises(RethinkError, match="another picture or instruction"):
-            check_same_run(run, source, instruction, how)
+            require_same_run(run, source, instruction, how)

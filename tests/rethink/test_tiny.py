@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rethink.tiny import KINDS, LEVELS, judge, render, sample_task
-from rethink.tiny.scene import HELD_OUT_LOOKS, Scene, Thing, has_held_out_look, is_test_scene
+from rethink.tiny.scene import HELD_OUT_LOOKS, Scene, SceneObject, has_held_out_look, is_test_scene
 from rethink.tiny.tasks import TABLES, Task
 
 
@@ -85,7 +85,7 @@ def test_an_open_instruction_accepts_every_answer():
 
 def test_a_small_pale_thing_that_was_not_removed_is_seen():
     """White on mint differs so little from an empty cell that a thing looked for in its middle would be missed."""
-    thing = Thing(1, "square", "white", 0, dx=4, dy=2)
+    thing = SceneObject(1, "square", "white", 0, dx=4, dy=2)
     source = Scene("mint", True, (thing,))
     task = Task(source, "remove the white square", (source.with_thing(1, None),), "remove", "plain")
     assert not judge(render([source]), task).done

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from rethink import trajectory
-from rethink.editors.protocol import RECOMMENDED
+from rethink.editors.protocol import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
-from rethink.think_loop import Rules, options_of, think_while_edit
+from rethink.think_loop import LoopConfig, options_of, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import (
     Critique,
@@ -295,7 +295,7 @@ def dying(tmp_path, candidates=1, turns=4):
     """(the trajectory, its run) of a loop that goes on for `turns` turns."""
     critic = Thinker(Looks())
     rules = {"turns": turns, "candidates": candidates, "seed": 3}
-    options = options_of(Rules(**rules), RECOMMENDED, "painter", critic)
+    options = options_of(LoopConfig(**rules), DEFAULT_SETTINGS, "painter", critic)
     begun = new_trajectory(tmp_path / "run", SOURCE, "make it red", options)
     return begun, think_while_edit(Painter(), critic, SOURCE, "make it red", **rules)
 
@@ -303,15 +303,15 @@ def dying(tmp_path, candidates=1, turns=4):
 def fail(monkeypatch, number, after):
     """Every file from the one number `after` on cannot be written."""
     left = [None] * after
-    real = trajectory.appearing
+    real = trajectory.atomic_write
 
-    def appearing(path):
+    def atomic_write(path):
         if not left:
             raise OSError(number, os.strerror(number))
         left.pop()
         return real(path)
 
-    monkeypatch.setattr(trajectory, "appearing", appearing)
+    monkeypatch.setattr(trajectory, "atomic_write", atomic_write)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ...errors import RethinkError, reason_of
+from ...errors import RethinkError, describe_error
 from ..contact_sheet import contact_sheet
 from ..inverse.instructions import one_line
-from ..jsonl_log import room_in
+from ..jsonl_log import disk_full_as_error
 from ..own_files import write_own
 from ..pixels import read_picture
 from ..store import EditPair, PairStore
 from ..text_files import show_name
 from . import archives, reading, writing
-from .entries import Found, Skipped
+from .entries import ImportedPair, Skipped
 from .exporting import whole_folder
 from .places import Dataset
 
@@ -37,7 +37,7 @@ class Format:
     target: str
     use: str
     write: Callable[[Iterable[writing.Example], Path, Path], int]
-    read: Callable[[Path], Iterator[Found | Skipped]]
+    read: Callable[[Path], Iterator[ImportedPair | Skipped]]
 
 
 FORMATS = {
@@ -167,7 +167,7 @@ def describe_store(store: PairStore) -> None:
         "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
         f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
     )
-    with room_in(store.folder):
+    with disk_full_as_error(store.folder):
         theirs = write_own(store.folder, files)
     if theirs:
         _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(theirs))
@@ -225,7 +225,7 @@ def import_dataset(
             try:
                 pair, pictures = _imported(store, entry)
             except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
-                why = reason_of(error)
+                why = describe_error(error)
                 if (entry.name, why) not in reported:
                     store.skipped.append({"source": entry.name, "number": 0, "why": why})
                 on_skip(entry.name, why)
@@ -246,7 +246,7 @@ def import_dataset(
     return imported, skipped
 
 
-def _imported(store: PairStore, entry: Found | Skipped) -> tuple[EditPair, dict]:
+def _imported(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPair, dict]:
     if isinstance(entry, Skipped):
         raise RethinkError(entry.why)
     instruction, *captions = map(one_line, entry.texts())

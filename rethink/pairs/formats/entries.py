@@ -16,7 +16,7 @@ Reader = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedPair:
     """A pair as another tool left it. name: where it was found. input, target: read its files. texts: read the instruction
     and both captions, "" for those it has none of. Each raises RethinkError with the reason for what cannot be read."""
 

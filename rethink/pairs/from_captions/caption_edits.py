@@ -19,9 +19,18 @@ import numpy as np
 
 from ...errors import RethinkError
 from ...thinkers.answer_text import prompt_words, strip_fence
-from ..inverse.instructions import Chat, Each, Patience, ThinkerFailed, ask, message, refuses, without_thoughts
-from ..jsonl_log import Ledger, fields_are, locked
-from ..text_files import check_text, good_lines, json_lines
+from ..inverse.instructions import (
+    Chat,
+    Each,
+    FailureStreak,
+    ThinkerUnavailable,
+    ask,
+    is_refusal,
+    message,
+    strip_reasoning,
+)
+from ..jsonl_log import JsonlLog, fields_are, locked
+from ..text_files import check_text, good_lines, read_jsonl
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
 EXAMPLES = 12
@@ -36,7 +45,7 @@ Answer with exactly this, and nothing else: the instruction, a line with {BETWEE
 
 
 @dataclass(frozen=True)
-class Triple:
+class CaptionEdit:
     """A caption, an instruction in the imperative, and the caption after the edit."""
 
     input: str
@@ -50,7 +59,7 @@ class Triple:
 
 
 @dataclass(frozen=True)
-class Progress:
+class CaptionProgress:
     """Captions seen, records written in this run, captions rejected in this run, seconds since its start."""
 
     seen: int
@@ -59,20 +68,20 @@ class Progress:
     seconds: float
 
 
-def built_in_triples() -> list[Triple]:
+def built_in_triples() -> list[CaptionEdit]:
     """The examples that a thinker is shown where the user gives none."""
     return read_triples(Path(__file__).with_name("example_edits.jsonl"))
 
 
-def read_triples(path: str | Path) -> list[Triple]:
+def read_triples(path: str | Path) -> list[CaptionEdit]:
     """JSON lines {"input", "edit", "output"}, or what `captions_to_edits` writes, which says "caption" for "input".
 
     Raises RethinkError naming the line for what is none.
     """
     triples = []
-    for number, record in enumerate(json_lines(path, "triples"), 1):
+    for number, record in enumerate(read_jsonl(path, "triples"), 1):
         try:
-            triples.append(Triple(record.get("input") or record["caption"], record["edit"], record["output"]))
+            triples.append(CaptionEdit(record.get("input") or record["caption"], record["edit"], record["output"]))
         except (KeyError, AttributeError, RethinkError) as error:
             raise RethinkError(
                 f'triples: line {number} of {path} needs "input", "edit" and "output": {error}'
@@ -85,7 +94,7 @@ def read_triples(path: str | Path) -> list[Triple]:
 def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
     """(caption, url): a text file with a caption a line, or JSON lines {"caption", "url"}."""
     if str(path).endswith(".jsonl"):
-        for record in json_lines(path, "captions"):
+        for record in read_jsonl(path, "captions"):
             if not isinstance(record.get("caption"), str):
                 raise RethinkError(f'captions: a line of {path} has no "caption".')
             yield check_text(record["caption"], f"captions: a caption of {path}"), str(record.get("url") or "")
@@ -95,7 +104,7 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
             yield line.strip(), ""
 
 
-def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: int) -> Triple:
+def caption_to_edit(chat: Chat, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
     """Ask the chat for an edit of a caption, with `EXAMPLES` of the examples drawn by the seed before it.
 
     Raises RethinkError with the reason when `TRIES` answers were rejected.
@@ -103,7 +112,7 @@ def caption_to_edit(chat: Chat, caption: str, examples: Sequence[Triple], seed: 
     return ask(chat, _messages(caption, examples, seed), [], seed, partial(read_answer, caption), TRIES)
 
 
-def _messages(caption: str, examples: Sequence[Triple], seed: int) -> list[dict]:
+def _messages(caption: str, examples: Sequence[CaptionEdit], seed: int) -> list[dict]:
     rng = np.random.default_rng(seed)
     shown = [examples[i] for i in rng.permutation(len(examples))[:EXAMPLES]]
     messages = [message("system", TASK)]
@@ -112,11 +121,11 @@ def _messages(caption: str, examples: Sequence[Triple], seed: int) -> list[dict]
     return [*messages, message("user", caption)]
 
 
-def read_answer(caption: str, answer: str) -> Triple:
+def read_answer(caption: str, answer: str) -> CaptionEdit:
     """The triple in an answer. Raises RethinkError with the paper's reasons to reject, and for a refusal."""
-    answer = strip_fence(without_thoughts(answer)).strip().removesuffix("END").strip()
+    answer = strip_fence(strip_reasoning(answer)).strip().removesuffix("END").strip()
     parts = [part.strip() for part in answer.split(BETWEEN.strip())]
-    if refuses(answer):
+    if is_refusal(answer):
         raise RethinkError("the thinker refused")
     if len(parts) != 2:
         raise RethinkError(f"not exactly one {BETWEEN.strip()} in the answer")
@@ -129,17 +138,17 @@ def read_answer(caption: str, answer: str) -> Triple:
         raise RethinkError("the edited caption is the caption")
     if _plain(parts[0]) == _plain(parts[1]):
         raise RethinkError("the instruction is the caption")
-    return Triple(caption, *parts)
+    return CaptionEdit(caption, *parts)
 
 
 def _plain(text: str) -> str:
     return " ".join(text.strip().strip(".!?").lower().split())
 
 
-def edit_ledgers(output: Path) -> tuple[Ledger, Ledger]:
+def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
     """The files of edits, and of the captions that were rejected."""
     rejected = output.with_name(f"{output.name}.rejected")
-    return Ledger(output, fields_are(caption=str, edit=str, output=str)), Ledger(
+    return JsonlLog(output, fields_are(caption=str, edit=str, output=str)), JsonlLog(
         rejected, fields_are(caption=str, why=str)
     )
 
@@ -148,13 +157,13 @@ def captions_to_edits(
     chat: Chat,
     captions: Iterable[tuple[str, str]],
     output: str | Path,
-    examples: Sequence[Triple],
+    examples: Sequence[CaptionEdit],
     seed: int = 0,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[CaptionProgress], None] = lambda progress: None,
     *,
     spread: Callable[[Iterator[tuple[str, str]]], Iterator[dict]] | None = None,
     each: Each = map,
-) -> Progress:
+) -> CaptionProgress:
     """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
 
     Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
@@ -177,35 +186,35 @@ def captions_to_edits(
                     known.add(_plain(caption))
                     yield caption, url
 
-        patience = Patience()
+        patience = FailureStreak()
         records = spread(new()) if spread else (r for r in each(partial(edit_record, chat, examples, seed), new()))
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)
                 counts["rejected" if "why" in record else "made"] += 1
                 patience.after(record.get("failed", False), record.get("why", ""))
-                on_progress(Progress(seconds=time.monotonic() - started, **counts))
-    return Progress(seconds=time.monotonic() - started, **counts)
+                on_progress(CaptionProgress(seconds=time.monotonic() - started, **counts))
+    return CaptionProgress(seconds=time.monotonic() - started, **counts)
 
 
-def edit_record(chat: Chat, examples: Sequence[Triple], seed: int, job: tuple[str, str]) -> dict:
+def edit_record(chat: Chat, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
     """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
     (failed: the thinker did not answer)."""
     caption, url = job
     try:
         triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
     except RethinkError as error:
-        return {"caption": caption, "why": str(error), "failed": isinstance(error, ThinkerFailed), "url": url}
+        return {"caption": caption, "why": str(error), "failed": isinstance(error, ThinkerUnavailable), "url": url}
     return {"caption": caption, "edit": triple.edit, "output": triple.output, "url": url}
 
 
-def write_fine_tuning_file(triples: Iterable[Triple], path: str | Path) -> int:
+def write_fine_tuning_file(triples: Iterable[CaptionEdit], path: str | Path) -> int:
     """The paper's fine-tuning file: JSON lines {"prompt", "completion"} with its delimiters. Returns their number."""
     lines = [
         json.dumps({"prompt": t.input + AFTER_CAPTION, "completion": t.edit + BETWEEN + t.output + STOP}) + "\n"
         for t in triples
     ]
-    if Path(path).is_file() and not set(next(json_lines(path, "fine-tuning"), RECORD)) >= RECORD:
+    if Path(path).is_file() and not set(next(read_jsonl(path, "fine-tuning"), RECORD)) >= RECORD:
         raise RethinkError(f"fine-tuning: {path} holds something else, and is left alone; choose another file.")
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")

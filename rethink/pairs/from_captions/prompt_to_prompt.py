@@ -26,7 +26,7 @@ METHODS = ("self", "replace", "refine")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class P2PConfig:
     """How candidates are made. Defaults are InstructPix2Pix's.
 
     method: what the second picture takes from the first: "self" (who attends to whom among pixels), "replace" (where
@@ -67,7 +67,7 @@ def generate(
     caption: str,
     edited_caption: str,
     seeds: Sequence[int],
-    recipe: Recipe = Recipe(),
+    recipe: P2PConfig = P2PConfig(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
 ) -> Candidates:
     """Draws one pair of pictures a seed, all as one batch.
@@ -94,7 +94,7 @@ def sketch(
     edited_caption: str,
     seeds: Sequence[int],
     steps: int,
-    recipe: Recipe = Recipe(),
+    recipe: P2PConfig = P2PConfig(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
 ) -> Candidates:
     """What `generate` will draw, roughly, in so many steps instead of the recipe's.
@@ -134,7 +134,7 @@ def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: 
 
 @contextmanager
 def _painting(
-    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: Recipe
+    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: P2PConfig
 ) -> Iterator[tuple]:
     """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
@@ -167,7 +167,7 @@ class _Draw:
     generators: tuple[torch.Generator, torch.Generator]  # for ancestral steps; both pictures get the same noise
 
 
-def _draw(seed: int, shape: tuple[int, ...], recipe: Recipe) -> _Draw:
+def _draw(seed: int, shape: tuple[int, ...], recipe: P2PConfig) -> _Draw:
     generator, other = torch.Generator().manual_seed(seed % 2**32), torch.Generator()
     noise = torch.randn(shape, generator=generator)
     (low, high), (weak, strong) = recipe.threshold, recipe.guidance
@@ -294,7 +294,7 @@ def _shared_attention(unet: Any, sharing: _Sharing) -> Iterator[None]:
         unet.set_attn_processor(own)
 
 
-def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: Recipe, device: torch.device) -> _Sharing:
+def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: P2PConfig, device: torch.device) -> _Sharing:
     tokens = [_tokens(tokenizer, text) for text in (caption, edited_caption)]
     cross = None
     if recipe.method != "self":

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...editors.pipeline_folder import open_pipeline, read_index
-from ...errors import OutOfMemory, RethinkError, reason_of, require
+from ...errors import OutOfMemoryError, RethinkError, describe_error, require
 from ...images import to_pixels
 from ...model_files import snapshot_of
 from ..review.filters import Thresholds
 from ..store import EditPair, PairStore
-from .caption_edits import Triple
-from .prompt_to_prompt import Candidates, Recipe, generate, sketch
+from .caption_edits import CaptionEdit
+from .prompt_to_prompt import Candidates, P2PConfig, generate, sketch
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
@@ -32,7 +32,7 @@ SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
 
 @dataclass(frozen=True)
-class Look:
+class EarlyStop:
     """Candidates are first sketched in so many steps; those whose sketch misses a threshold by more than the slack of
     that score are dropped. With fewer than about ten steps a sketch tells little."""
 
@@ -63,7 +63,7 @@ class Selection:
     caption: float = 0.2
     direction: float = 0.2
     best: int = 4
-    looks: tuple[Look, ...] = (Look(10, 0.15, 0.04, 0.15),)
+    looks: tuple[EarlyStop, ...] = (EarlyStop(10, 0.15, 0.04, 0.15),)
     audited: float = 0.05
 
     def __post_init__(self):
@@ -74,14 +74,14 @@ class Selection:
         if not 0 <= self.audited <= 1:
             raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
 
-    def misses(self, scores: dict[str, float], slack: Look = Look(1, 0, 0, 0)) -> bool:
+    def misses(self, scores: dict[str, float], slack: EarlyStop = EarlyStop(1, 0, 0, 0)) -> bool:
         """Whether a threshold is missed by more than its slack."""
         least = (self.image - slack.image, *[self.caption - slack.caption] * 2, self.direction - slack.direction)
         return any(scores[name] < bound for name, bound in zip(SCORES, least))
 
 
 @dataclass(frozen=True)
-class Tally:
+class SelectionStats:
     """What became of candidates: drawn in all; given up early; given up, but drawn to the end to see (audited), and of
     those reaching every threshold after all (erred); reaching every threshold (passed); kept. seconds: since the start.
     """
@@ -96,8 +96,8 @@ class Tally:
     skipped: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: SelectionStats) -> SelectionStats:
+        return SelectionStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
     def lost(self) -> float:
@@ -107,12 +107,12 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledPairs:
     """The kept pairs of one pair of captions, best first, their pictures written; or why there are none."""
 
     id: str
     pairs: tuple[EditPair, ...] = ()
-    tally: Tally = Tally()
+    tally: SelectionStats = SelectionStats()
     skipped: str = ""
 
 
@@ -129,10 +129,10 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
     if name not in PIPELINES:
         raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
     pipeline = open_pipeline("model", folder, index, getattr(require("diffusers"), name), torch.float32)
-    return made_fast(pipeline, device)
+    return optimize_pipeline(pipeline, device)
 
 
-def made_fast(pipeline: Any, device: str = "cpu") -> Any:
+def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
     """The pipeline on its device in the precision that is quick there: fp16 off the CPU; on it fp32, with the U-Net in
     bf16 where the processor multiplies that. Its convolutions are in their own order of memory, as in `load_editor`."""
     import torch
@@ -148,18 +148,20 @@ def made_fast(pipeline: Any, device: str = "cpu") -> Any:
 
 
 @dataclass(frozen=True)
-class Drawer:
+class CandidateSampler:
     """Draws the candidates of a pair of captions and writes the pictures of those that are kept. It holds no state: all
     follows from the captions, the seed, and the two recipes."""
 
     store: PairStore
     pipeline: Any
     clip: Clip
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: P2PConfig = field(default_factory=P2PConfig)
     selection: Selection = field(default_factory=Selection)
     seed: int = 0
 
-    def __call__(self, triple: Triple, on_step: Callable[[int, int], None] = lambda step, total: None) -> Drawn:
+    def __call__(
+        self, triple: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
+    ) -> SampledPairs:
         """Raises what `on_step` raises, and OutOfMemory; any other trouble with these captions is the reason to skip."""
         import torch
 
@@ -175,22 +177,24 @@ class Drawer:
         try:
             chosen, tally = self._choose(triple, step)
         except (torch.cuda.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemory(
+            raise OutOfMemoryError(
                 f"p2p: out of memory with {self.selection.batch} candidates at once; lower batch."
             ) from error
         except Exception as error:  # a run of days must not end by one caption
             if stopped:
                 raise
-            return Drawn(id, tally=Tally(captions=1, skipped=1), skipped=reason_of(error))
+            return SampledPairs(id, tally=SelectionStats(captions=1, skipped=1), skipped=describe_error(error))
         pairs = tuple(self._written(id, triple, number, *choice) for number, choice in enumerate(chosen))
-        return Drawn(id, pairs, tally + Tally(captions=1, kept=len(pairs), seconds=time.monotonic() - started))
+        return SampledPairs(
+            id, pairs, tally + SelectionStats(captions=1, kept=len(pairs), seconds=time.monotonic() - started)
+        )
 
-    def id(self, triple: Triple) -> str:
+    def id(self, triple: CaptionEdit) -> str:
         """16 hexadecimal digits for all that the pairs of a triple follow from."""
         recipes = json.dumps([asdict(self.recipe), asdict(self.selection), self.seed, asdict(triple)])
         return hashlib.sha256(recipes.encode()).hexdigest()[:16]
 
-    def seeds(self, triple: Triple) -> list[int]:
+    def seeds(self, triple: CaptionEdit) -> list[int]:
         """The 32-bit seeds of the candidates, all different. More candidates begin with the same ones."""
         text = json.dumps([self.seed, triple.input, triple.output])
         rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
@@ -199,11 +203,11 @@ class Drawer:
             seeds[int(rng.integers(2**32))] = None
         return list(seeds)
 
-    def _choose(self, triple: Triple, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], Tally]:
+    def _choose(self, triple: CaptionEdit, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
         """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
         texts = self.clip.texts([triple.input, triple.output])
         seeds = self.seeds(triple)
-        best, tally, going, given_up = [], Tally(drawn=len(seeds)), seeds, set()
+        best, tally, going, given_up = [], SelectionStats(drawn=len(seeds)), seeds, set()
         looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
         passes = [*(look.steps for look in looks), self.recipe.steps]
 
@@ -224,12 +228,12 @@ class Drawer:
             going = [seed for seed in going if seed not in given_up or _is_audited(seed, self.selection.audited)]
         for made, scores in draw(len(looks), generate):
             passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
-            tally += Tally(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
+            tally += SelectionStats(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
             best += [_candidate(made, i, scores[i]) for i in passed]
             best = sorted(best, key=lambda choice: -choice[0]["clip_sim_dir"])[: self.selection.best]
-        return best, tally + Tally(dropped=len(given_up), audited=len(given_up.intersection(going)))
+        return best, tally + SelectionStats(dropped=len(given_up), audited=len(given_up.intersection(going)))
 
-    def _written(self, group: str, triple: Triple, number: int, found: dict, before, after) -> EditPair:
+    def _written(self, group: str, triple: CaptionEdit, number: int, found: dict, before, after) -> EditPair:
         seed = found.pop("seed")
         id = hashlib.sha256(f"{group} {seed}".encode()).hexdigest()[:16]
         paths = self.store.image_path(id, "input"), self.store.image_path(id, "target")
@@ -250,9 +254,9 @@ class Drawer:
         )
 
 
-def lost_drawing(draw: Drawer, triple: Triple, why: str) -> Drawn:
+def lost_drawing(draw: CandidateSampler, triple: CaptionEdit, why: str) -> SampledPairs:
     """What is said of captions over which the process died."""
-    return Drawn(draw.id(triple), tally=Tally(captions=1, skipped=1), skipped=why)
+    return SampledPairs(draw.id(triple), tally=SelectionStats(captions=1, skipped=1), skipped=why)
 
 
 def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
@@ -285,18 +289,18 @@ def _is_audited(seed: int, share: float) -> bool:
 
 def draw_pairs(
     store: PairStore,
-    triples: Iterable[Triple],
-    draw: Drawer,
+    triples: Iterable[CaptionEdit],
+    draw: CandidateSampler,
     *,
-    spread: Callable[[Iterator[Triple]], Iterator[Drawn]] | None = None,
-    on_progress: Callable[[Tally], None] = lambda tally: None,
-) -> Tally:
+    spread: Callable[[Iterator[CaptionEdit]], Iterator[SampledPairs]] | None = None,
+    on_progress: Callable[[SelectionStats], None] = lambda tally: None,
+) -> SelectionStats:
     """The best candidates of every triple that was not drawn for yet, into the store, which is held for writing.
 
     `spread` takes the triples to other processes and gives what they drew, in any order; None: all here.
     A run that is killed goes on with the captions that it had not finished, and makes the same pairs.
     """
-    total, started = Tally(), time.monotonic()
+    total, started = SelectionStats(), time.monotonic()
     todo = _not_drawn(store, triples, draw)
     results = spread(todo) if spread else (draw(triple) for triple in todo)
     with closing(results):
@@ -306,12 +310,12 @@ def draw_pairs(
             if drawn.skipped:
                 store.skipped.append({"source": drawn.id, "number": 0, "why": drawn.skipped})
             store.drawn.append({"id": drawn.id, **asdict(drawn.tally)})
-            total += Tally(**{**asdict(drawn.tally), "seconds": 0.0})
-            on_progress(Tally(**{**asdict(total), "seconds": time.monotonic() - started}))
-    return Tally(**{**asdict(total), "seconds": time.monotonic() - started})
+            total += SelectionStats(**{**asdict(drawn.tally), "seconds": 0.0})
+            on_progress(SelectionStats(**{**asdict(total), "seconds": time.monotonic() - started}))
+    return SelectionStats(**{**asdict(total), "seconds": time.monotonic() - started})
 
 
-def _not_drawn(store: PairStore, triples: Iterable[Triple], draw: Drawer) -> Iterator[Triple]:
+def _not_drawn(store: PairStore, triples: Iterable[CaptionEdit], draw: CandidateSampler) -> Iterator[CaptionEdit]:
     """The triples that were not drawn for yet, each once however often it comes."""
     known = {record["id"] for record in store.drawn}
     for triple in triples:

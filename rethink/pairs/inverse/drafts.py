@@ -15,26 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import RethinkError, reason_of
+from ...errors import RethinkError, describe_error
 from ...evaluation.pixel_metrics import visibly_differ
 from ...image_files import read_file
 from ..jsonl_log import DiskFull
 from ..pixels import from_pixels, read_mask, read_picture
 from ..store import PairStore
 from .instructions import UNDESCRIBED, Description
-from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, draw_place, operation, whole
-from .sources import Source, Spot
+from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, operation, sample_region, whole
+from .sources import NamedBox, Source
 
 if TYPE_CHECKING:
     from ...editors.protocol import Editor, Settings
 
-FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own"))  # they need no mask or box
+MASK_FREE = tuple(
+    id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own")
+)  # they need no mask or box
 DIED = "the process that worked on it died"
 SHORTEST = 16  # pixels a side; of less nothing can be hidden
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SynthesisConfig:
     """What is made of every picture.
 
     operations: ids of `OPERATIONS`, each as likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
@@ -43,7 +45,7 @@ class Recipe:
     pairs apart that differ in it alone.
     """
 
-    operations: tuple[str, ...] = FREE
+    operations: tuple[str, ...] = MASK_FREE
     ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pairs: int = 1
     seed: int = 0
@@ -107,7 +109,7 @@ class Draft:
     hidden: str = ""
 
 
-class Opened:
+class LoadedSource:
     """A source that was read: its picture, its mask, and the place of its target in the store."""
 
     def __init__(self, store: PairStore, source: Source, longest_side: int):
@@ -129,7 +131,7 @@ class Opened:
         content = hashlib.sha256(data + str(longest_side).encode()).hexdigest()[:16]
         self.target = store.image_path(content, "target")
 
-    def place(self, spot: Spot) -> Place:
+    def place(self, spot: NamedBox) -> Place:
         """The pixels of a spot, at least one."""
         height, width = self.picture.shape[:2]
         left, top = int(spot.box[0] * width), int(spot.box[1] * height)
@@ -145,15 +147,15 @@ class Maker:
     key: str
     store: PairStore
     longest_side: int
-    one: Callable[[Opened, Source, int, str], Draft]
+    one: Callable[[LoadedSource, Source, int, str], Draft]
 
     def __call__(self, source: Source, numbers: Sequence[int]) -> Iterator[Draft]:
         """One draft a number. What is wrong with the picture as a whole is said of number 0, each time."""
         try:
-            opened = Opened(self.store, source, self.longest_side)
+            opened = LoadedSource(self.store, source, self.longest_side)
         except Exception as error:  # whatever a decoder raises
             for number in numbers:
-                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=reason_of(error))
+                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=describe_error(error))
             return
         for number in numbers:
             id = pair_id(self.key, source, number)
@@ -162,14 +164,14 @@ class Maker:
             except DiskFull:
                 raise
             except Exception as error:  # whatever an editor raises
-                draft = Draft(id, number, source.name, skipped=reason_of(error))
+                draft = Draft(id, number, source.name, skipped=describe_error(error))
             yield draft
 
 
-def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
+def operation_maker(store: PairStore, recipe: SynthesisConfig) -> Maker:
     """The maker of the procedural operations."""
 
-    def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
+    def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
         fitting = [id for id in recipe.operations if _fits(operation(id), source)]
         if not fitting:
             raise RethinkError(f"{' and '.join(recipe.operations)} need a mask or a box of it")
@@ -196,9 +198,9 @@ def make_damaged(store: PairStore, recipe: Recipe) -> Maker:
     return Maker(recipe.key(), store, recipe.longest_side, one)
 
 
-def make_edited(
+def editor_maker(
     store: PairStore,
-    recipe: Recipe,
+    recipe: SynthesisConfig,
     editor: Editor,
     inverse: str,
     settings: Settings,
@@ -212,7 +214,7 @@ def make_edited(
     """
     key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
 
-    def one(opened: Opened, source: Source, number: int, id: str) -> Draft:
+    def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
         import torch
 
         from ...alignment.compositing import keep_unchanged
@@ -253,23 +255,25 @@ def _fits(chosen: Operation, source: Source) -> bool:
     return chosen.where != "given" or bool(source.mask or source.spots)
 
 
-def _place(chosen: Operation, opened: Opened, source: Source, recipe: Recipe, rng) -> tuple[Place, Description]:
+def _place(
+    chosen: Operation, opened: LoadedSource, source: Source, recipe: SynthesisConfig, rng
+) -> tuple[Place, Description]:
     if chosen.where in ("place", "given") and source.spots:
         return _named(opened, source, rng)
     if opened.mask is not None and chosen.where != "own":
         return Place(box_of(opened.mask), opened.mask), Description()
     if chosen.where == "place":
-        return draw_place(opened.picture, rng, recipe.area), Description()
+        return sample_region(opened.picture, rng, recipe.area), Description()
     return whole(opened.picture), Description()
 
 
-def _named(opened: Opened, source: Source, rng) -> tuple[Place, Description]:
+def _named(opened: LoadedSource, source: Source, rng) -> tuple[Place, Description]:
     """One of the places that somebody named in a source, and what is said of it."""
     spot = source.spots[int(rng.integers(len(source.spots)))]
     return opened.place(spot), Description(spot.place, spot.hidden)
 
 
-def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> Draft:
+def _written(store: PairStore, opened: LoadedSource, made: Damaged, draft: Draft) -> Draft:
     """The draft with its images on disk."""
     if not visibly_differ(made.picture, opened.picture):
         raise RethinkError(f"{draft.operation} changed nothing in it that can be seen")
@@ -283,7 +287,7 @@ def _written(store: PairStore, opened: Opened, made: Damaged, draft: Draft) -> D
     return replace(draft, **paths)
 
 
-def lost_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
+def failed_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
     """What is said of a job over which the process died."""
     source, numbers = job
     return [Draft(pair_id(key, source, number), number, source.name, skipped=why) for number in numbers]

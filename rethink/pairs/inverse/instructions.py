@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import RethinkError, reason_of
+from ...errors import RethinkError, describe_error
 from ...thinkers.answer_text import clean_answer, prompt_words
 from ..pixels import from_pixels
 from .operations import Box, box_of
@@ -28,13 +28,13 @@ from .templates import WORDING
 # {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
 Chat = Callable[..., str]
 Each = Callable[[Callable, Iterable], Iterable]  # each(do, jobs) → do(job) of each, in their order, as `map` gives them
-Look = Callable[
+LoadImages = Callable[
     [], tuple[np.ndarray, np.ndarray, np.ndarray]
 ]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
 
 TRIES = 3
 TEMPERATURE = 0.7
-GIVE_UP = 20  # failures in a row
+MAX_CONSECUTIVE_FAILURES = 20  # failures in a row
 MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
 LONGEST = 400  # letters; a describer that goes on longer babbles
 REFUSALS = (
@@ -132,7 +132,7 @@ class Writer:
             raise RethinkError("paraphrase: needs a thinker.")
 
     def write(
-        self, operation_id: str, hides: str, words: Mapping[str, str], look: Look, given: Description, seed: int
+        self, operation_id: str, hides: str, words: Mapping[str, str], look: LoadImages, given: Description, seed: int
     ) -> tuple[str, Description]:
         """(instruction, description). What the user gave goes before what the chat says; `look` is called for the chat.
 
@@ -143,7 +143,7 @@ class Writer:
         templates = self.templates.get(operation_id) or templates_of(operation_id, words)
         if hides and self.chat and not given.hidden:
             damage = next((words[name] for name in ("thing", "drawing") if name in words), "")
-            latin = not other_script(" ".join(templates))
+            latin = not is_non_latin(" ".join(templates))
             seen = describe(self.chat, *look(), hides.format(**words), seed, damage=damage, latin=latin)
             told = Description(given.place or seen.place, seen.hidden)
         instruction = compose(templates, words, told, seed)
@@ -205,7 +205,7 @@ def describe(
         told = _read_description(answer)
         if damage and damage in f"{told.place} {told.hidden}".lower():
             raise RethinkError("the describer tells of the damage, not of what is hidden")
-        if latin and other_script(told.place + told.hidden):
+        if latin and is_non_latin(told.place + told.hidden):
             raise RethinkError("the describer answers in another language than the instruction's")
         return told
 
@@ -219,7 +219,7 @@ def _read_description(answer: str) -> Description:
         raise RethinkError("the describer's answer has no description")
     if len(place) > 60 or len(hidden) > LONGEST:
         raise RethinkError("the describer's answer is too long to go into an instruction")
-    if refuses(hidden):
+    if is_refusal(hidden):
         raise RethinkError("the describer refused")
     return Description(called(place), unmarked(hidden))
 
@@ -229,18 +229,18 @@ def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
     messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
     def read(answer: str) -> str:
-        answer = without_thoughts(answer)
+        answer = strip_reasoning(answer)
         line = prompt_words(answer)
         if not line or len(line) > 2 * len(instruction) + 60 or "\n" in answer:
             raise RethinkError("the paraphrase is empty, more than a line, or babbles")
-        if refuses(line):
+        if is_refusal(line):
             raise RethinkError("the thinker refused to paraphrase")
         return line
 
     return ask(chat, messages, [], seed, read)
 
 
-def refuses(text: str) -> bool:
+def is_refusal(text: str) -> bool:
     """Whether an answer begins as models begin when they will not do what they are asked."""
     return text.replace("’", "'").lstrip().lower().startswith(REFUSALS)
 
@@ -266,7 +266,7 @@ def unmarked(text: str) -> str:
     return one_line(re.sub(r"\*\*|__|`|^\s*[-*#>]+\s", "", text, flags=re.M))
 
 
-def other_script(text: str) -> bool:
+def is_non_latin(text: str) -> bool:
     """Whether most letters are not Latin; what is quoted off a sign does not count."""
     letters = [letter for letter in re.sub(r"[“\"‘「].*?[”\"’」]", "", text) if letter.isalpha()]
     return sum("LATIN" in unicodedata.name(letter, "") for letter in letters) < len(letters) / 2
@@ -277,11 +277,11 @@ def message(role: str, text: str, pictures: int = 0) -> dict:
     return {"role": role, "content": [{"type": "image"}] * pictures + [{"type": "text", "text": text}]}
 
 
-class ThinkerFailed(RethinkError):
+class ThinkerUnavailable(RethinkError):
     """The last of the tries gave no answer at all; another time it may."""
 
 
-class Patience:
+class FailureStreak:
     """Ends a run with a RethinkError when the thinker has failed so often in a row that the rest would be skipped too."""
 
     def __init__(self):
@@ -290,20 +290,22 @@ class Patience:
     def after(self, failed: bool, why: str) -> None:
         """Take note of one question: whether nobody answered it, and why."""
         self.failures = self.failures + 1 if failed else 0
-        if self.failures == GIVE_UP:
-            raise RethinkError(f"{why} ({GIVE_UP} times in a row); run again when it answers, it goes on.")
+        if self.failures == MAX_CONSECUTIVE_FAILURES:
+            raise RethinkError(
+                f"{why} ({MAX_CONSECUTIVE_FAILURES} times in a row); run again when it answers, it goes on."
+            )
 
 
 def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tries: int = TRIES) -> Any:
     """What `read` makes of the first answer that it does not refuse with a RethinkError; every try has its own seed.
 
-    Raises RethinkError with the last reason; ThinkerFailed where that was an error of the chat.
+    Raises RethinkError with the last reason; ThinkerUnavailable where that was an error of the chat.
     """
     for attempt in range(tries):
         try:
             answer = chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)
         except Exception as error:  # a backend may raise anything; a run of days must not end by it
-            reason = ThinkerFailed(f"the thinker failed: {reason_of(error)}")
+            reason = ThinkerUnavailable(f"the thinker failed: {describe_error(error)}")
             continue
         try:
             return read(clean_answer(answer))
@@ -314,7 +316,7 @@ def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tri
 
 def read_json(answer: str) -> dict:
     """The first JSON object in an answer, whatever is written around it. Raises RethinkError where there is none."""
-    for value, _, _ in json_values(without_thoughts(answer), "{"):
+    for value, _, _ in json_values(strip_reasoning(answer), "{"):
         if isinstance(value, dict):
             return value
     raise RethinkError(f"the thinker's answer holds no JSON object ({one_line(answer)[:80]!r})")
@@ -337,14 +339,14 @@ def json_values(text: str, opening: str) -> Iterator[tuple[Any, int, int]]:
         yield value, found.start(), at
 
 
-def without_thoughts(answer: str) -> str:
+def strip_reasoning(answer: str) -> str:
     """An answer without what a reasoning model thought aloud, also where the thinking was never opened or closed, and
     without the marks of its tokenizer."""
     answer = clean_answer(answer)
     return re.sub(r"<think>.*?(</think>|$)", "", re.sub(r"^.*?</think>", "", answer, flags=re.S), flags=re.S).strip()
 
 
-def leaks(instruction: str, source: str) -> bool:
+def leaks_filename(instruction: str, source: str) -> bool:
     """Whether an instruction gives away the name of the file that the picture came from."""
     stem = PurePath(source.replace("\\", "/")).stem.casefold()
     telling = len(stem) >= 5 and (re.search(r"\d", stem) or re.search(r"[_\-]", stem))

@@ -26,9 +26,9 @@ from ...errors import RethinkError
 from ...threads import Threads
 from ..jsonl_log import DiskFull
 from ..store import PairStore
-from .drafts import DIED, Draft, Recipe, lost_drafts, make_damaged
+from .drafts import DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
 from .instructions import Each
-from .sources import Source, Spot
+from .sources import NamedBox, Source
 
 PACKAGE = Path(__file__).resolve().parents[1]
 START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"
@@ -38,7 +38,7 @@ POLL, PARTING = 0.2, 0.5  # seconds between two looks for a result, and for what
 Job = tuple[Source, Sequence[int]]
 
 
-def at_once(count: int) -> Each:
+def thread_map(count: int) -> Each:
     """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server.
 
     When it ends early, by an error, Cancel or Ctrl-C, what still waits for an answer is left a moment and no more.
@@ -110,12 +110,14 @@ class Worker:
             self.process = None
 
 
-def spread_over(count: int, store: PairStore, recipe: Recipe) -> Callable[[Iterator[Job]], Iterator[list[Draft]]]:
+def process_executor(
+    count: int, store: PairStore, recipe: SynthesisConfig
+) -> Callable[[Iterator[Job]], Iterator[list[Draft]]]:
     """For `synthesize`: jobs to drafts over `count` processes, a few jobs ahead of who consumes them."""
     setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
 
     def spread(jobs: Iterator[Job]) -> Iterator[list[Draft]]:
-        crew = _Crew([Worker(setup) for _ in range(count)], jobs, recipe.key())
+        crew = _ProcessPool([Worker(setup) for _ in range(count)], jobs, recipe.key())
         try:
             yield from crew.drafts()
         finally:
@@ -124,7 +126,7 @@ def spread_over(count: int, store: PairStore, recipe: Recipe) -> Callable[[Itera
     return spread
 
 
-class _Crew:
+class _ProcessPool:
     """Workers, each with a thread that brings it jobs and puts what it made into one queue."""
 
     def __init__(self, workers: list[Worker], jobs: Iterator[Job], key: str):
@@ -196,7 +198,7 @@ def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[D
         if "wrong" in answer:
             raise RethinkError(answer["wrong"])
         return [Draft(**draft) for draft in answer["drafts"]]
-    return lost_drafts(key, job, DIED)
+    return failed_drafts(key, job, DIED)
 
 
 def serve() -> None:
@@ -205,7 +207,7 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints goes to the error stream
     setup = json.loads(sys.stdin.buffer.readline())
-    make = make_damaged(PairStore(setup["store"]), _recipe(setup["recipe"]))
+    make = operation_maker(PairStore(setup["store"]), _recipe(setup["recipe"]))
     for line in sys.stdin.buffer:
         job = json.loads(line)
         try:
@@ -218,12 +220,12 @@ def serve() -> None:
         answers.write(_line(answer))
 
 
-def _recipe(record: dict) -> Recipe:
-    return Recipe(**{**record, "operations": tuple(record["operations"]), "area": tuple(record["area"])})
+def _recipe(record: dict) -> SynthesisConfig:
+    return SynthesisConfig(**{**record, "operations": tuple(record["operations"]), "area": tuple(record["area"])})
 
 
 def _source(record: dict) -> Source:
-    return Source(**{**record, "spots": tuple(Spot(**{**s, "box": tuple(s["box"])}) for s in record["spots"])})
+    return Source(**{**record, "spots": tuple(NamedBox(**{**s, "box": tuple(s["box"])}) for s in record["spots"])})
 
 
 def _line(record: dict) -> bytes:

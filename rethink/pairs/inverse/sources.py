@@ -23,7 +23,7 @@ MOST_OUTSIDE = 1.5  # as a share of the picture; larger edges are no shares
 
 
 @dataclass(frozen=True)
-class Spot:
+class NamedBox:
     """A place that somebody named: left, top, right, bottom as shares of width and height; what it is called ("the
     man's face"); what is to be seen there ("He has brown hair and round glasses.")."""
 
@@ -44,7 +44,7 @@ class Source:
     name: str
     path: str
     mask: str = ""
-    spots: tuple[Spot, ...] = ()
+    spots: tuple[NamedBox, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Folder:
 
     root: Path
     masks: Path | None = None
-    spots: Mapping[str, tuple[Spot, ...]] | None = None
+    spots: Mapping[str, tuple[NamedBox, ...]] | None = None
 
     def __post_init__(self):
         for name, folder in (("images", self.root), ("masks", self.masks)):
@@ -169,7 +169,7 @@ class Folder:
         return self.masks is not None and name == self.masks.name and self.masks.samefile(os.path.join(folder, name))
 
     @cached_property
-    def _boxes(self) -> tuple[dict[str, tuple[Spot, ...]], tuple[str, ...]]:
+    def _boxes(self) -> tuple[dict[str, tuple[NamedBox, ...]], tuple[str, ...]]:
         """({name of a picture: its spots}, names in the boxes file that are of no picture, or of several)."""
         if not self.spots:
             return {}, ()
@@ -278,7 +278,7 @@ def _unfit(path: str, root: Path) -> str:
     return ""
 
 
-def read_spots(path: str | Path) -> dict[str, tuple[Spot, ...]]:
+def read_spots(path: str | Path) -> dict[str, tuple[NamedBox, ...]]:
     """A JSON file {file name: [{"box": [left, top, right, bottom], "place": …, "hidden": …}, …]}, boxes as in Spot; what
     sticks out of the picture is cut off.
 
@@ -301,13 +301,13 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict:
     return record
 
 
-def _spots_of(spots, where: str) -> tuple[Spot, ...]:
+def _spots_of(spots, where: str) -> tuple[NamedBox, ...]:
     if not isinstance(spots, list) or not all(isinstance(spot, dict) for spot in spots):
         raise RethinkError(f'{where}: expected a list of boxes, [{{"box": [left, top, right, bottom]}}, …].')
     return tuple(_spot(spot, where) for spot in spots)
 
 
-def _spot(spot: dict, where: str) -> Spot:
+def _spot(spot: dict, where: str) -> NamedBox:
     box, words = spot.get("box"), [spot.get(key) or "" for key in ("place", "hidden")]
     if not all(isinstance(word, str) for word in words):
         raise RethinkError(f"{where}: place and hidden are words, got {show_name(words)}.")
@@ -329,7 +329,7 @@ def _spot(spot: dict, where: str) -> Spot:
         raise RethinkError(
             f"{where}: {box} is no box within the picture; expected left < right and top < bottom, shares of 0…1."
         )
-    return Spot((left, top, right, bottom), *words)
+    return NamedBox((left, top, right, bottom), *words)
 
 
 def _edges(box) -> list[float]:

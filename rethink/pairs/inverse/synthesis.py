@@ -15,19 +15,19 @@ from itertools import chain
 
 import numpy as np
 
-from ...cli.progress import time_left
+from ...cli.progress import eta
 from ...errors import RethinkError
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
 from .drafts import Draft, Maker, pair_id
-from .instructions import TEMPLATES_ALONE, Description, Each, Patience, ThinkerFailed, Writer, leaks
+from .instructions import TEMPLATES_ALONE, Description, Each, FailureStreak, ThinkerUnavailable, Writer, leaks_filename
 from .sources import Source
 
 SHARE = 16  # pairs of one picture that one job is to make, at most
 
 
 @dataclass(frozen=True)
-class Progress:
+class SynthesisProgress:
     """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed
     no work; pairs made in this run; pictures or pairs skipped; seconds since start."""
 
@@ -47,8 +47,8 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """How long the rest will take, as `time_left` says it."""
-        return time_left(self.done - self.idle, self.wanted - self.done, self.seconds)
+        """How long the rest will take, as `eta` says it."""
+        return eta(self.done - self.idle, self.wanted - self.done, self.seconds)
 
 
 def synthesize(
@@ -61,8 +61,8 @@ def synthesize(
     spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
     describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
     each: Each = map,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
+    on_progress: Callable[[SynthesisProgress], None] = lambda progress: None,
+) -> SynthesisProgress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
 
     sources: pictures, and (name, reason) for what cannot be one. `spread` takes jobs (source, numbers) to other processes
@@ -91,7 +91,7 @@ class _Run:
     def __init__(self, store: PairStore, sources: Collection[Source | tuple[str, str]], key: str, pairs: int):
         self._store, self._sources, self._key, self._pairs = store, sources, key, pairs
         self._total, self._started = len(sources), time.monotonic()
-        self._patience = Patience()
+        self._patience = FailureStreak()
         self._told = {(record["source"], record["number"], record["why"]) for record in store.skipped}
         self._lock = threading.Lock()  # of all that follows
         self._skipped: set[tuple[str, int, str]] = set()  # in this run
@@ -130,9 +130,9 @@ class _Run:
         failed = not made and result.failed
         self._patience.after(failed, result.skipped if failed else "")
 
-    def progress(self) -> Progress:
+    def progress(self) -> SynthesisProgress:
         with self._lock:
-            return Progress(
+            return SynthesisProgress(
                 self._seen,
                 self._total,
                 self._done,
@@ -166,12 +166,12 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
     try:
         given = Description(draft.place, draft.hidden)
         instruction, told = writer.write(draft.operation, draft.hides, draft.words, look, given, draft.seed)
-        if leaks(instruction, draft.source):
+        if leaks_filename(instruction, draft.source):
             raise RethinkError("the instruction gave away the file's name")
     except RethinkError as error:
         for path in filter(None, (draft.input, draft.region)):
             (store.folder / path).unlink(missing_ok=True)
-        return replace(draft, skipped=str(error), failed=isinstance(error, ThinkerFailed))
+        return replace(draft, skipped=str(error), failed=isinstance(error, ThinkerUnavailable))
     return EditPair(
         draft.id,
         draft.input,

@@ -30,7 +30,7 @@ class Thresholds:
 
     image, direction, caption: CLIP cosines, input to target, change to change, each picture to its caption; the
         released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
-    critic: marks of 0…10 that a thinker gave the pair (see `criticise`).
+    critic: marks of 0…10 that a thinker gave the pair (see `grade_pairs`).
     best: keep so many of the pairs from one source and one instruction's captions, by direction (0: all; theirs: 4).
     changed: at least this share of the pixels visibly differs. outside: at most this share of the pixels outside the
         region differs. shift: at most so far moved, as a share of the side, where no region says what may change.
@@ -63,7 +63,7 @@ class Thresholds:
 
 
 # What each threshold asks for, as a user reads it.
-MEANING = {
+THRESHOLD_HELP = {
     "image": "Input and target are at least this alike, by CLIP. The paper's text says 0.75.",
     "direction": "The change of the picture goes at least this far along the change of its caption, by CLIP.",
     "caption": "Both pictures fit their captions at least this well, by CLIP.",
@@ -201,11 +201,11 @@ def _add_similarities(readable: list[tuple], clip: Clip) -> None:
 
 def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict]:
     """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone. A pair without is no verdict."""
-    twins, groups, reasons = Twins(thresholds.duplicates), defaultdict(list), {}
+    twins, groups, reasons = DuplicateFinder(thresholds.duplicates), defaultdict(list), {}
     known = Last(store.scores)
     pairs = (pair for pair in store if pair.id in known)
     for pair, scores in with_scores(pairs, known):
-        reasons[pair.id] = why = why_not(scores, pair, thresholds) or twins.why_not(scores, pair)
+        reasons[pair.id] = why = reject_reasons(scores, pair, thresholds) or twins.reject_reasons(scores, pair)
         if thresholds.best and not why and "clip_sim_dir" in scores:
             group = pair.source, pair.input_caption, pair.target_caption
             groups[group].append((-scores["clip_sim_dir"], pair.id))
@@ -222,7 +222,7 @@ def with_scores(pairs: Iterable[EditPair], known: Last) -> Iterator[tuple[EditPa
     return zip(behind, known.of(pair.id for pair in ahead))
 
 
-def why_not(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str]:
+def reject_reasons(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str]:
     """Every reason to reject a pair by its own scores; empty: none."""
     if "broken" in scores:
         return [scores["broken"]]
@@ -233,7 +233,7 @@ def why_not(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str
     ]
 
 
-class Twins:
+class DuplicateFinder:
     """Finds, among the pairs that it is shown one after another, those whose target another source has too, or that are
     as good as another pair of the same target, operation and instruction.
 
@@ -244,7 +244,7 @@ class Twins:
         self.distance = distance
         self.targets, self.known, self.edits = NearDuplicates(distance), set(), defaultdict(list)
 
-    def why_not(self, scores: Mapping, pair: EditPair) -> list[str]:
+    def reject_reasons(self, scores: Mapping, pair: EditPair) -> list[str]:
         """The reason to reject a pair; empty: none, and it is remembered."""
         if self.distance < 0:
             return []

@@ -7,16 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from rethink.errors import OutOfMemory, RethinkError
-from rethink.pairs.from_captions.caption_edits import Triple
-from rethink.pairs.from_captions.prompt_to_prompt import Recipe
-from rethink.pairs.from_captions.selection import Drawer, Look, Selection, Tally, draw_pairs, load_text_to_image
+from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.pairs.from_captions.caption_edits import CaptionEdit
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig
+from rethink.pairs.from_captions.selection import (
+    CandidateSampler,
+    EarlyStop,
+    Selection,
+    SelectionStats,
+    draw_pairs,
+    load_text_to_image,
+)
 from rethink.pairs.store import PairStore
 from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
-TRIPLES = [Triple("the red make", "make it blue", "the blue make"), Triple("a cat", "make it a dog", "a dog")]
-RECIPE = Recipe(steps=4, sampler="ddim")
-HALF = (Look(2, 0, 0, 0),)  # sketched in half of the steps
+TRIPLES = [CaptionEdit("the red make", "make it blue", "the blue make"), CaptionEdit("a cat", "make it a dog", "a dog")]
+RECIPE = P2PConfig(steps=4, sampler="ddim")
+HALF = (EarlyStop(2, 0, 0, 0),)  # sketched in half of the steps
 EVERYTHING = {"image": -1, "caption": -1, "direction": -1}
 
 
@@ -38,7 +45,7 @@ def pipeline(tmp_path_factory):
 
 def draw(folder, pipeline, selection, triples=TRIPLES, recipe=RECIPE, **options):
     with PairStore(folder).writing() as store:
-        tally = draw_pairs(store, triples, Drawer(store, pipeline, Eye(), recipe, selection, 3), **options)
+        tally = draw_pairs(store, triples, CandidateSampler(store, pipeline, Eye(), recipe, selection, 3), **options)
     return store, tally
 
 
@@ -90,7 +97,7 @@ def test_a_killed_run_goes_on_and_makes_the_same(pipeline, tmp_path):
 
     whole, _ = draw(tmp_path / "whole", pipeline, selection)
     with PairStore(tmp_path / "cut").writing() as store:
-        drawer = Drawer(store, pipeline, Eye(), RECIPE, selection, 3)
+        drawer = CandidateSampler(store, pipeline, Eye(), RECIPE, selection, 3)
         draw_pairs(store, TRIPLES[:1], drawer)
         with pytest.raises(KeyboardInterrupt):
             drawer(TRIPLES[1], stop)
@@ -107,7 +114,7 @@ def test_captions_that_come_twice_are_drawn_for_once(pipeline, tmp_path):
 
 
 def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_path, monkeypatch):
-    same = Triple("a cat", "keep it", "a cat")
+    same = CaptionEdit("a cat", "keep it", "a cat")
     store, tally = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])
     assert tally.skipped == 1 and tally.captions == 2 and "different" in next(iter(store.skipped))["why"]
 
@@ -115,7 +122,7 @@ def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_p
         raise torch.cuda.OutOfMemoryError
 
     monkeypatch.setattr("rethink.pairs.from_captions.selection.generate", full)
-    with pytest.raises(OutOfMemory, match="batch"):
+    with pytest.raises(OutOfMemoryError, match="batch"):
         draw(tmp_path / "t", pipeline, Selection(2, 2, looks=()))
 
 
@@ -127,20 +134,21 @@ def test_the_interrupt_of_the_host_is_no_reason_to_skip(pipeline, tmp_path):
         raise Cancelled
 
     with PairStore(tmp_path).writing() as store, pytest.raises(Cancelled):
-        Drawer(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
+        CandidateSampler(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
 
 
 def test_seeds_are_32_bits_all_different_and_more_begin_with_the_same(pipeline, tmp_path):
     few, many = (
-        Drawer(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0]) for n in (10, 500)
+        CandidateSampler(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0])
+        for n in (10, 500)
     )
     assert many[:10] == few and len(set(many)) == 500 and all(0 <= seed < 2**32 for seed in many)
     assert max(many) > 2**31
 
 
 def test_a_tally_estimates_what_was_lost():
-    assert Tally(dropped=100, audited=10, erred=1, passed=90).lost == pytest.approx(0.1)
-    assert Tally(dropped=100, passed=3).lost == 0.0
+    assert SelectionStats(dropped=100, audited=10, erred=1, passed=90).lost == pytest.approx(0.1)
+    assert SelectionStats(dropped=100, passed=3).lost == 0.0
 
 
 @pytest.mark.parametrize(
@@ -154,11 +162,11 @@ def test_a_wrong_selection_is_refused(options, said):
 
 def test_a_look_needs_a_step():
     with pytest.raises(RethinkError, match="looks"):
-        Look(0, 0, 0, 0)
+        EarlyStop(0, 0, 0, 0)
 
 
 def test_sketches_that_are_half_the_work_are_not_made(pipeline, tmp_path):
-    hopeless = Selection(4, 2, image=1, looks=(Look(3, 0, 0, 0),))
+    hopeless = Selection(4, 2, image=1, looks=(EarlyStop(3, 0, 0, 0),))
     assert draw(tmp_path / "three", pipeline, hopeless)[1].dropped == 0
     assert draw(tmp_path / "two", pipeline, replace(hopeless, looks=HALF))[1].dropped > 0
 
@@ -174,8 +182,8 @@ def test_every_score_has_its_slack():
         ("clip_sim_1", (0, 0.2, 0)),
         ("clip_sim_dir", (0, 0, 0.2)),
     ):
-        assert not rule.misses({**scores, name: 0.31}, Look(10, *slack)) and rule.misses(
-            {**scores, name: 0.29}, Look(10, *slack)
+        assert not rule.misses({**scores, name: 0.31}, EarlyStop(10, *slack)) and rule.misses(
+            {**scores, name: 0.29}, EarlyStop(10, *slack)
         )
         assert rule.misses({**scores, name: 0.49})
 
@@ -183,7 +191,7 @@ def test_every_score_has_its_slack():
 def test_progress_only_grows_and_ends_full(pipeline, tmp_path):
     seen = []
     with PairStore(tmp_path).writing() as store:
-        Drawer(store, pipeline, Eye(), RECIPE, Selection(5, 2, looks=HALF, **EVERYTHING))(
+        CandidateSampler(store, pipeline, Eye(), RECIPE, Selection(5, 2, looks=HALF, **EVERYTHING))(
             TRIPLES[0], lambda done, total: seen.append(done / total)
         )
     assert seen == sorted(seen) and seen[-1] == 1

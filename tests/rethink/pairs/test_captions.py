@@ -6,7 +6,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import (
-    Triple,
+    CaptionEdit,
     built_in_triples,
     caption_to_edit,
     captions_to_edits,
@@ -36,7 +36,7 @@ def test_the_built_in_triples_are_many_and_diverse():
 
 def test_a_caption_becomes_an_edit(scripted):
     chat = scripted(GOOD)
-    assert caption_to_edit(chat, CAPTION, built_in_triples(), 0) == Triple(
+    assert caption_to_edit(chat, CAPTION, built_in_triples(), 0) == CaptionEdit(
         CAPTION, "paint the car blue", "a blue car by the sea"
     )
     ((messages, images, _),) = chat.asked
@@ -149,10 +149,10 @@ def test_a_users_file_is_neither_appended_to_nor_written_over(tmp_path):
             captions_to_edits(None, [("a cat", "")], tmp_path / "mine.jsonl", [])
         assert (tmp_path / "mine.jsonl").read_text() == text
         with pytest.raises(RethinkError, match="fine-tuning"):
-            write_fine_tuning_file([Triple("a", "b", "c")], tmp_path / "mine.jsonl")
+            write_fine_tuning_file([CaptionEdit("a", "b", "c")], tmp_path / "mine.jsonl")
         assert (tmp_path / "mine.jsonl").read_text() == text
     for _ in range(2):
-        assert write_fine_tuning_file([Triple("a", "b", "c")], tmp_path / "new.jsonl") == 1
+        assert write_fine_tuning_file([CaptionEdit("a", "b", "c")], tmp_path / "new.jsonl") == 1
 
 
 def test_captions_in_any_encoding(tmp_path):

@@ -12,8 +12,8 @@ from PIL import Image
 
 from rethink.cli import pair_stages, progress
 from rethink.cli.main import main
-from rethink.pairs.inverse.synthesis import Progress
-from rethink.pairs.store import Ledger, PairStore
+from rethink.pairs.inverse.synthesis import SynthesisProgress
+from rethink.pairs.store import JsonlLog, PairStore
 from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
@@ -216,7 +216,7 @@ def test_a_server_is_asked_several_times_at_once_and_the_same_comes_of_it(folder
                 assert rethink(*command, "--thinker", server.url, "--model", "m", "--concurrency", count) == 0
                 most.append(server.most_at_once)
         assert all(found > 1 if count > 1 else found == 1 for found in most)
-        ledgers = PairStore(store).manifest, PairStore(store).spots, PairStore(store).scores, Ledger(edits)
+        ledgers = PairStore(store).manifest, PairStore(store).spots, PairStore(store).scores, JsonlLog(edits)
         made[count] = [sorted(map(json.dumps, ledger)) for ledger in ledgers]
     assert made[1] == made[3] and [len(lines) for lines in made[1]] == [12, 6, 24, 6]
 
@@ -300,7 +300,7 @@ def test_what_is_given_goes_before_the_config_also_where_it_is_the_default(folde
 def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(
     folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(progress, "EVERY", 0)
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0)
     flags = "synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1
     (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
     (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing}"]}))
@@ -317,7 +317,7 @@ def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_l
 
 
 def test_the_time_left_is_that_of_the_work_alone():
-    half = Progress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
+    half = SynthesisProgress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
     assert half.left == "0:49:00" and replace(half, done=50).left == "?"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.inverse.drafts import Recipe, make_damaged
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.instructions import (
     DESCRIBE,
     Description,
@@ -15,13 +15,13 @@ from rethink.pairs.inverse.instructions import (
     called,
     compose,
     describe,
-    leaks,
+    leaks_filename,
     read_json,
+    strip_reasoning,
     templates_of,
-    without_thoughts,
 )
-from rethink.pairs.inverse.operations import OPERATIONS, Place, damage, draw_place, operation, whole
-from rethink.pairs.inverse.sources import Folder, Spot
+from rethink.pairs.inverse.operations import OPERATIONS, Place, damage, operation, sample_region, whole
+from rethink.pairs.inverse.sources import Folder, NamedBox
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.inverse.templates import WORDING
 from rethink.pairs.store import PairStore
@@ -47,11 +47,11 @@ def look():
 )
 def test_the_missions_own_example_comes_out(folder, tmp_path, scripted, fill, place, hidden):
     """A square on a face, or on anything else; a thinker that sees what is under it."""
-    spots = {f"photo {i}.png": (Spot((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
-    recipe = Recipe(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
+    spots = {f"photo {i}.png": (NamedBox((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
+    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
     chat = scripted(json.dumps({"place": place, "description": hidden}))
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder, spots=spots), make_damaged(store, recipe), recipe.pairs, Writer(chat))
+        synthesize(store, Folder(folder, spots=spots), operation_maker(store, recipe), recipe.pairs, Writer(chat))
     instructions = {pair.instruction for pair in store}
     assert f"Remove the {fill} square from {place}. {hidden}" in instructions
     assert len(instructions) > 2 and all(said.endswith(f" {hidden}") for said in instructions)
@@ -85,7 +85,7 @@ def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
             place = {
                 "given": Place((40, 30, 90, 80)),
                 "subject": Place((40, 30, 90, 80), mask),
-                "place": draw_place(picture, rng),
+                "place": sample_region(picture, rng),
             }
             made = damage(op, picture, place.get(op.where, whole(picture)), op.draw(rng, {}), rng)
             assert all(name in made.words for _, name, _, _ in string.Formatter().parse(op.hides) if name)
@@ -251,16 +251,16 @@ def test_paraphrase_needs_a_thinker():
 
 
 def test_no_instruction_gives_away_a_file_name():
-    assert leaks("Remove the square from IMG_2041.", "holiday/IMG_2041.jpg")
-    assert leaks("Show 0001-portrait", "a\\0001-portrait.png")
-    assert not leaks("Remove the square from the cat.", "cat.jpg")
-    assert not leaks("Remove the square.", "IMG_2041.jpg")
+    assert leaks_filename("Remove the square from IMG_2041.", "holiday/IMG_2041.jpg")
+    assert leaks_filename("Show 0001-portrait", "a\\0001-portrait.png")
+    assert not leaks_filename("Remove the square from the cat.", "cat.jpg")
+    assert not leaks_filename("Remove the square.", "IMG_2041.jpg")
 
 
 def test_json_and_thoughts():
     assert read_json('x {"no": } y {"a": {"b": "}"}} z') == {"a": {"b": "}"}}
-    assert without_thoughts("<think>a</think>b") == without_thoughts("a</think>b") == "b"
-    assert without_thoughts("<think>never ends") == ""
+    assert strip_reasoning("<think>a</think>b") == strip_reasoning("a</think>b") == "b"
+    assert strip_reasoning("<think>never ends") == ""
     assert DESCRIBE.format(where="", hidden="x").count("{") == 1
 
 

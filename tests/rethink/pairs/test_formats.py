@@ -13,7 +13,7 @@ from PIL import Image
 
 from rethink.errors import RethinkError
 from rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
-from rethink.pairs.inverse.drafts import Recipe, make_damaged
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.instructions import Writer
 from rethink.pairs.inverse.sources import Folder
 from rethink.pairs.inverse.synthesis import synthesize
@@ -36,7 +36,11 @@ def store(tmp_path_factory):
     templates = {"weather": ['Say "no", to {weather}; it\'s #1: über ✓']}
     with PairStore(root / "my store ü").writing() as store:
         synthesize(
-            store, Folder(root / "photos"), make_damaged(store, Recipe(("weather",))), 1, Writer(templates=templates)
+            store,
+            Folder(root / "photos"),
+            operation_maker(store, SynthesisConfig(("weather",))),
+            1,
+            Writer(templates=templates),
         )
         told = next(iter(store))
         captions = {"input_caption": "a red cat", "target_caption": "a blue cat"}

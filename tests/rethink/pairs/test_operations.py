@@ -5,7 +5,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.instructions import templates_of
-from rethink.pairs.inverse.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
+from rethink.pairs.inverse.operations import OPERATIONS, Place, box_of, damage, operation, sample_region, whole
 from rethink.pairs.inverse.operations.fill import fill
 
 from .conftest import drawn, photographs
@@ -20,7 +20,7 @@ def somewhere(op, picture, rng):
         y, x = np.ogrid[:height, :width]
         mask = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(height, width) / 4) ** 2
         return Place(box_of(mask), mask)
-    return {"given": Place(box), "place": draw_place(picture, rng)}.get(op.where, whole(picture))
+    return {"given": Place(box), "place": sample_region(picture, rng)}.get(op.where, whole(picture))
 
 
 def apply(id, picture, seed=0, narrower=None, place=None):
@@ -167,7 +167,7 @@ def test_what_makes_no_sense_is_refused(id, narrower):
 def test_places_by_rule_keep_their_share_and_stay_inside():
     picture = drawn(90, 240)
     for seed in range(50):
-        left, top, right, bottom = draw_place(picture, np.random.default_rng(seed), (0.05, 0.1)).box
+        left, top, right, bottom = sample_region(picture, np.random.default_rng(seed), (0.05, 0.1)).box
         assert 0 <= left < right <= 240 and 0 <= top < bottom <= 90
         assert 0.03 < (right - left) * (bottom - top) / (90 * 240) < 0.11
 

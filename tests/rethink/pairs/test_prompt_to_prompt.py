@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.from_captions.prompt_to_prompt import Recipe, _shared_attention, _Sharing, align, generate, sketch
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, _shared_attention, _Sharing, align, generate, sketch
 from tests.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
 
 CAPTIONS = ("the red make", "the blue make")
@@ -59,7 +59,7 @@ def pipeline(request):
 
 
 def recipe(p, **options):
-    return Recipe(**{"steps": 4, "sampler": "ddim", "threshold": (p, p), "guidance": (5, 5), **options})
+    return P2PConfig(**{"steps": 4, "sampler": "ddim", "threshold": (p, p), "guidance": (5, 5), **options})
 
 
 def test_without_sharing_both_are_what_the_plain_pipeline_draws(pipeline):
@@ -84,7 +84,7 @@ def test_sharing_changes_the_second_picture_alone(pipeline, method):
 
 
 def test_a_candidate_follows_from_its_seed_alone(pipeline):
-    options = Recipe(steps=3)
+    options = P2PConfig(steps=3)
     together, single = (generate(pipeline, *CAPTIONS, seeds, options) for seeds in ([3, 2**32 - 1, 5], [2**32 - 1]))
     assert together.thresholds[1] == single.thresholds[0] and together.guidances[1] == single.guidances[0]
     assert torch.allclose(together.before[1], single.before[0], atol=1e-4)
@@ -195,7 +195,7 @@ def test_an_offloaded_pipeline_gives_its_memory_back_after_a_cancel(stable_diffu
 )
 def test_a_wrong_recipe_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
-        Recipe(**options)
+        P2PConfig(**options)
 
 
 def test_equal_captions_are_refused(stable_diffusion):

@@ -6,11 +6,11 @@ import time
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.inverse.drafts import Recipe, make_damaged
-from rethink.pairs.inverse.processes import at_once
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.processes import thread_map
 from rethink.pairs.inverse.sources import Folder, Source
 from rethink.pairs.inverse.synthesis import synthesize
-from rethink.pairs.questions import Found, _read_mark, criticise, find_spots
+from rethink.pairs.questions import LocatedSources, _read_mark, find_spots, grade_pairs
 from rethink.pairs.review.filters import Thresholds, decide, score
 from rethink.pairs.store import PairStore
 
@@ -128,12 +128,12 @@ def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
 
 def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, scripted):
     chat = scripted(FACE, '{"places": []}', '{"places": []}', '{"places": []}', *[FACE] * 4)
-    recipe = Recipe(("cover",), {"cover": {"shape": "ellipse", "fill": "black"}})
+    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse", "fill": "black"}})
     for _round in range(2):
         with PairStore(tmp_path / "s").writing() as store:
-            sources = Found(Folder(folder), chat, "faces", store.spots, recipe.longest_side)
+            sources = LocatedSources(Folder(folder), chat, "faces", store.spots, recipe.longest_side)
             assert len(sources) == 6
-            synthesize(store, sources, make_damaged(store, recipe), 1)
+            synthesize(store, sources, operation_maker(store, recipe), 1)
         assert len(chat.asked) == 8  # six pictures, one of them three times
     assert len(list(store)) == 5 and all("the man's face" in pair.instruction for pair in store)
     assert ["nothing" in record["why"] for record in store.skipped] == [True]
@@ -149,7 +149,7 @@ def test_a_thinker_that_was_away_is_asked_again(folder, tmp_path, scripted):
             (scripted(FACE), 6),
             (scripted(AssertionError("asked twice")), 6),
         ):
-            sources = Found(Folder(folder), chat, "faces", store.spots, 0)
+            sources = LocatedSources(Folder(folder), chat, "faces", store.spots, 0)
             assert sum(isinstance(source, Source) for source in sources) == found
             asked = len(chat.asked)
             assert len(list(sources)) == 6 and len(chat.asked) == asked, "who goes through them again asks nothing"
@@ -160,13 +160,13 @@ def test_a_picture_that_was_mended_is_looked_at(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
         for data, found in ((b"torn", 5), (whole, 6)):
             (folder / "photo 0.png").write_bytes(data)
-            sources = list(Found(Folder(folder), scripted(FACE), "faces", store.spots, 0))
+            sources = list(LocatedSources(Folder(folder), scripted(FACE), "faces", store.spots, 0))
             assert sum(isinstance(source, Source) for source in sources) == found
 
 
 def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder), make_damaged(store, Recipe()), 1)
+        synthesize(store, Folder(folder), operation_maker(store, SynthesisConfig()), 1)
         score(store)
         chat = scripted(
             '{"score": 9, "why": "fine"}',
@@ -175,17 +175,19 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
             *['{"score": 12}'] * 3,
             *[RuntimeError("x")] * 3,
         )
-        assert criticise(store, chat) == 6
+        assert grade_pairs(store, chat) == 6
         why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
         assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
         failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
         assert len(failed) == 2 and "no JSON" in failed[0] and "0…10" in failed[1]
         again = scripted('{"score": 7}')
-        assert criticise(store, again) == 1 and criticise(store, again) == 0, "who did not answer is asked again, once"
+        assert grade_pairs(store, again) == 1 and grade_pairs(store, again) == 0, (
+            "who did not answer is asked again, once"
+        )
         assert score(store) == 0
         assert not any(v["why"] for v in decide(store, Thresholds(duplicates=-1, changed=0, critic=0)))
         other = scripted('{"score": 10}')
-        assert criticise(store, other, "another") == 6 and criticise(store, other, "another") == 0
+        assert grade_pairs(store, other, "another") == 6 and grade_pairs(store, other, "another") == 0
         marks = {record["id"]: record for record in store.scores}.values()
         assert all(record["critic"] == 10 and "critic_failed" not in record for record in marks)
 
@@ -202,10 +204,10 @@ def test_a_cancel_ends_the_questions_to_the_critic(folder, tmp_path):
         raise KeyboardInterrupt
 
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder), make_damaged(store, Recipe()), 2)
+        synthesize(store, Folder(folder), operation_maker(store, SynthesisConfig()), 2)
         score(store)
         with pytest.raises(KeyboardInterrupt) as raised:
-            criticise(store, chat, on_progress=cancel, each=at_once(2))
+            grade_pairs(store, chat, on_progress=cancel, each=thread_map(2))
     before = len(asked)
     time.sleep(0.2)
     assert len(asked) == before < 12, "an error that somebody holds on to keeps no question alive"

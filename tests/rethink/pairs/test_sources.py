@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.inverse.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
 
 from .conftest import drawn
 
 BOX = [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the sign"}]
-SPOT = (Spot((0.1, 0.2, 0.3, 0.4), "the sign"),)
+SPOT = (NamedBox((0.1, 0.2, 0.3, 0.4), "the sign"),)
 
 
 def put(place, *names):
@@ -181,7 +181,7 @@ def test_a_large_folder_is_told_in_one_line(tmp_path):
 
 def test_a_mask_is_white_where_it_selects(tmp_path):
     """The way of a mask through a run: a cut-out under another ending and spelling holds the damage."""
-    from rethink.pairs.inverse.drafts import Recipe, make_damaged
+    from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
     from rethink.pairs.inverse.synthesis import synthesize
     from rethink.pairs.store import PairStore
 
@@ -193,7 +193,7 @@ def test_a_mask_is_white_where_it_selects(tmp_path):
     cut[10:50, 10:50] = 255
     Image.fromarray(cut).save(masks / "photo.TIFF")
     with PairStore(tmp_path / "store").writing() as store:
-        synthesize(store, Folder(photos, masks), make_damaged(store, Recipe(("blur",))), 1)
+        synthesize(store, Folder(photos, masks), operation_maker(store, SynthesisConfig(("blur",))), 1)
     (pair,) = store
     region = store.read_image(pair.region)[..., 0] > 127
     assert region.any() and not region[52:].any() and not region[:, 52:].any()

@@ -11,8 +11,8 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.formats import export
-from rethink.pairs.jsonl_log import DiskFull, Last, Ledger
-from rethink.pairs.store import EditPair, PairStore, stays_inside
+from rethink.pairs.jsonl_log import DiskFull, JsonlLog, Last
+from rethink.pairs.store import EditPair, PairStore, is_safe_relative_path
 from tests.hosts import PACK_ROOT
 
 
@@ -42,7 +42,7 @@ def test_a_torn_line_is_cut_off_and_its_pair_can_be_made_again(tmp_path, torn):
 
 
 def test_repair_finds_the_last_newline_of_a_long_torn_line(tmp_path):
-    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger = JsonlLog(tmp_path / "l.jsonl")
     ledger.append({"a": 1})
     with open(ledger.path, "a") as file:
         file.write('{"long": "' + "x" * 200_000)
@@ -51,7 +51,7 @@ def test_repair_finds_the_last_newline_of_a_long_torn_line(tmp_path):
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
-    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger = JsonlLog(tmp_path / "l.jsonl")
     ledger.append({"a": 1})
     real = os.write
     monkeypatch.setattr("os.write", lambda file, data: real(file, data[: len(data) // 2]))
@@ -87,12 +87,12 @@ def test_a_persons_verdict_stands_over_a_filters(tmp_path):
 
 def test_paths_that_lead_out_are_refused(tmp_path):
     for path in ("../x.png", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "\\\\server\\x"):
-        assert not stays_inside(path)
+        assert not is_safe_relative_path(path)
         record = {**pair(1).to_json(), "input": path}
         (tmp_path / "manifest.jsonl").write_text(json.dumps(record) + "\n")
         with pytest.raises(RethinkError, match="leads out"):
             list(PairStore(tmp_path))
-    assert stays_inside("images/ab/x..y.png")
+    assert is_safe_relative_path("images/ab/x..y.png")
 
 
 def test_mistakes_are_one_sentence(tmp_path):
@@ -139,7 +139,7 @@ def test_a_verdict_that_is_taken_back_leaves_the_filters(tmp_path):
     store.judge(pair(1).id, True)
     assert [p.id for p in store.accepted()] == [pair(1).id]
     store.judge(pair(1).id, None)
-    assert list(store.accepted()) == [] and store.last_verdicts()[pair(1).id]["by"] == "filter"
+    assert list(store.accepted()) == [] and store.current_verdicts()[pair(1).id]["by"] == "filter"
 
 
 def test_a_narrowed_store_shows_its_pairs_alone_and_is_written_as_a_whole(tmp_path):
@@ -164,18 +164,21 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
     store.judge(pair(1).id, False)
     store.judge(pair(2).id, True)
     with PairStore(tmp_path / "b").writing() as other:
-        assert other.take_over(store) == 1 and other.take_over(store) == 0
+        assert other.merge_from(store) == 1 and other.merge_from(store) == 0
     assert (
-        [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
+        [p.id for p in other]
+        == [record["id"] for record in other.scores]
+        == [*other.current_verdicts()]
+        == [pair(2).id]
     )
     assert (other.folder / pair(2).input).read_bytes() == b"picture"
     store.judge(pair(2).id, False)
     with other.writing():
-        assert other.take_over(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
+        assert other.merge_from(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
     with PairStore(tmp_path / "c").writing() as third, pytest.raises(RethinkError, match="cannot read"):
         store.judge(pair(2).id, True)
         (store.folder / pair(2).target).unlink()
-        third.take_over(store)
+        third.merge_from(store)
 
 
 def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_path, monkeypatch):

@@ -19,15 +19,15 @@ from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import built_in_triples, captions_to_edits
 from rethink.pairs.inverse import processes
-from rethink.pairs.inverse.drafts import Recipe, make_damaged, make_edited
+from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker, operation_maker
 from rethink.pairs.inverse.instructions import TEMPLATES_ALONE, Description, Writer
 from rethink.pairs.inverse.operations import OPERATIONS
-from rethink.pairs.inverse.processes import spread_over
-from rethink.pairs.inverse.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.inverse.processes import process_executor
+from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.jsonl_log import DiskFull
 from rethink.pairs.pixels import read_mask, read_picture
-from rethink.pairs.questions import Found, criticise
+from rethink.pairs.questions import LocatedSources, grade_pairs
 from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
 from tests.hosts import PACK_ROOT
@@ -37,8 +37,8 @@ from .conftest import drawn
 
 def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):
     with PairStore(store_folder).writing() as store:
-        spread = spread_over(processes, store, recipe) if processes else None
-        return store, synthesize(store, sources, make_damaged(store, recipe), recipe.pairs, writer, spread=spread)
+        spread = process_executor(processes, store, recipe) if processes else None
+        return store, synthesize(store, sources, operation_maker(store, recipe), recipe.pairs, writer, spread=spread)
 
 
 def content(folder):
@@ -50,8 +50,8 @@ def content(folder):
 
 def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(folder, tmp_path):
     operations = tuple(id for id, op in OPERATIONS.items() if op.where != "subject")
-    spots = {f"photo {i}.png": (Spot((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
-    store, done = run(tmp_path / "s", Folder(folder, spots=spots), Recipe(operations, pairs=8))
+    spots = {f"photo {i}.png": (NamedBox((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
+    store, done = run(tmp_path / "s", Folder(folder, spots=spots), SynthesisConfig(operations, pairs=8))
     pairs = list(store)
     assert done.made == len(pairs) == 48 and done.skipped == 0
     assert len({pair.operation for pair in pairs}) > 10 and len({pair.id for pair in pairs}) == 48
@@ -67,13 +67,13 @@ def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(f
 
 
 def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
-    few, many = Recipe(pairs=1, seed=5), Recipe(pairs=3, seed=5)
+    few, many = SynthesisConfig(pairs=1, seed=5), SynthesisConfig(pairs=3, seed=5)
     run(tmp_path / "here", Folder(folder), many)
     run(tmp_path / "spread", Folder(folder), few, processes=2)
     _, done = run(tmp_path / "spread", Folder(folder), many, processes=2)
     assert done.made == 12
     assert content(tmp_path / "here") == content(tmp_path / "spread")
-    other, _ = run(tmp_path / "other", Folder(folder), Recipe(pairs=3, seed=6))
+    other, _ = run(tmp_path / "other", Folder(folder), SynthesisConfig(pairs=3, seed=6))
     assert {pair.id for pair in other}.isdisjoint(pair.id for pair in PairStore(tmp_path / "here"))
 
 
@@ -83,11 +83,11 @@ def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
     for photo in list(folder.iterdir())[1:]:
         photo.unlink()
     (folder / "torn.png").write_bytes(b"torn")
-    recipe, seen = Recipe(("cover", "greyscale"), pairs=50), []
+    recipe, seen = SynthesisConfig(("cover", "greyscale"), pairs=50), []
     with PairStore(tmp_path / "s").writing() as store:
-        spread = spread_over(processes, store, recipe) if processes else None
+        spread = process_executor(processes, store, recipe) if processes else None
         done = synthesize(
-            store, Folder(folder), make_damaged(store, recipe), 50, spread=spread, on_progress=seen.append
+            store, Folder(folder), operation_maker(store, recipe), 50, spread=spread, on_progress=seen.append
         )
     assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
     assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in itertools.pairwise(seen))
@@ -100,7 +100,7 @@ def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(
     for index in range(100):
         Image.fromarray(drawn(seed=index)).save(photos / f"{index}.png")
     (photos / "broken.png").write_bytes(b"no picture")
-    recipe, killed, chance = Recipe(pairs=4), tmp_path / "killed", random.Random(1)
+    recipe, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
     started = time.process_time()
     run(tmp_path / "whole", Folder(photos), recipe)
     share = (time.process_time() - started) / 20  # of the work: so that something is left for the last of them
@@ -129,8 +129,8 @@ def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path
     process.kill()
     process.wait()
     assert _whole_pairs(killed) > 0
-    run(killed, Folder(folder), Recipe(pairs=30))
-    run(tmp_path / "whole", Folder(folder), Recipe(pairs=30))
+    run(killed, Folder(folder), SynthesisConfig(pairs=30))
+    run(tmp_path / "whole", Folder(folder), SynthesisConfig(pairs=30))
     assert content(killed) == content(tmp_path / "whole")
 
 
@@ -154,7 +154,7 @@ def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, mon
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
     monkeypatch.setattr("rethink.pairs.inverse.processes.START", "import killer; " + processes.START)
-    store, done = run(tmp_path / "s", Folder(folder), Recipe(pairs=2), processes=2)
+    store, done = run(tmp_path / "s", Folder(folder), SynthesisConfig(pairs=2), processes=2)
     assert done.made == 10 and done.skipped == 2
     assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}
 
@@ -177,7 +177,7 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     os.rename(
         folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png"
     )  # no text in any encoding of today
-    recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
+    recipe = SynthesisConfig(("cover",), {"cover": {"fill": "black"}}, pairs=2)
     store, _done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
     assert set(reasons) == {
@@ -231,7 +231,7 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     Image.fromarray(mask * 0).save(masks / "photo 1.png")
     (masks / "photo 2.png").write_text("no mask")
     os.symlink(folder / "photo 4.png", masks / "photo 4.png")
-    store, _ = run(tmp_path / "m", Folder(folder, masks), Recipe(("flat_background",)))
+    store, _ = run(tmp_path / "m", Folder(folder, masks), SynthesisConfig(("flat_background",)))
     (pair,) = store
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[50:70, 70:90].any() and region[:30].all()
@@ -249,7 +249,7 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
             {"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}
         )
     )
-    recipe = Recipe(("cover",), {"cover": {"shape": "ellipse"}})
+    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse"}})
     store, _ = run(tmp_path / "b", Folder(folder, spots=read_spots(boxes)), recipe)
     pair = next(pair for pair in store if pair.source == "photo 0.png")
     region = read_mask(store.folder / pair.region, (120, 160))
@@ -280,9 +280,9 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
     Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), ((0, 80), (0, 120)))).save(masks / "photo 0.png")
-    recipe = Recipe()
+    recipe = SynthesisConfig()
     with PairStore(tmp_path / "s").writing() as store:
-        make = make_edited(
+        make = editor_maker(
             store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat.")
         )
         assert synthesize(store, Folder(folder, masks), make, 1).made == 6
@@ -297,9 +297,9 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
 
 def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
     editor = SimpleNamespace(name="e", prepare=lambda image: image, edit=lambda image, *_, mask=None: image * 0.2)
-    spots = {f"photo {i}.png": (Spot((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
+    spots = {f"photo {i}.png": (NamedBox((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
     with PairStore(tmp_path / "s").writing() as store:
-        make = make_edited(store, Recipe(), editor, "x", Settings(), Description("the wall", "It is red."))
+        make = editor_maker(store, SynthesisConfig(), editor, "x", Settings(), Description("the wall", "It is red."))
         assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
     for pair in store:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
@@ -317,7 +317,7 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
 
     editor = SimpleNamespace(name="e", prepare=explode, edit=explode)
     with PairStore(tmp_path / "s").writing() as store:
-        done = synthesize(store, Folder(folder), make_edited(store, Recipe(), editor, "x", Settings()), 1)
+        done = synthesize(store, Folder(folder), editor_maker(store, SynthesisConfig(), editor, "x", Settings()), 1)
     assert done.made == 0 and done.skipped == 6 and "boom" in next(iter(store.skipped))["why"]
 
     def full(path, data):
@@ -326,21 +326,21 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
     for what in ("rethink.pairs.store.write_whole", "os.write"):  # the pictures, the manifest
         monkeypatch.setattr(what, full)
         with pytest.raises(DiskFull, match="no room"):
-            run(tmp_path / "t", Folder(folder), Recipe())
+            run(tmp_path / "t", Folder(folder), SynthesisConfig())
         monkeypatch.undo()
-    _, done = run(tmp_path / "t", Folder(folder), Recipe())
+    _, done = run(tmp_path / "t", Folder(folder), SynthesisConfig())
     assert done.made == 6
 
 
 def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder, tmp_path, scripted):
     chat = scripted("I'm sorry, I cannot help with that.", RuntimeError("timeout"), "blah " * 300)
-    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(chat))
+    store, done = run(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(chat))
     assert done.made == 0 and done.skipped == 6
     assert not list(store.folder.rglob("*-input.png"))
     _, done = run(
         tmp_path / "s",
         Folder(folder),
-        Recipe(("cover",)),
+        SynthesisConfig(("cover",)),
         Writer(scripted('{"place": "the wall", "description": "It is green."}')),
     )
     assert done.made == 6
@@ -358,7 +358,7 @@ def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder
 )
 def test_a_wrong_recipe_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
-        Recipe(**options)
+        SynthesisConfig(**options)
 
 
 def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_held(tmp_path):
@@ -396,7 +396,9 @@ def edited_by(editor, tmp_path):
     Image.fromarray(drawn(240, 320)).save(photos / "a.png")
     with PairStore(tmp_path / "s").writing() as store:
         what = Description("the face", "He has brown hair.")
-        synthesize(store, Folder(photos), make_edited(store, Recipe(), editor, "cover the face", Settings(), what), 1)
+        synthesize(
+            store, Folder(photos), editor_maker(store, SynthesisConfig(), editor, "cover the face", Settings(), what), 1
+        )
     return store
 
 
@@ -418,35 +420,35 @@ def test_a_change_that_nobody_sees_is_none(tmp_path):
     grey = np.repeat(drawn()[..., :1], 3, 2)
     grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
     Image.fromarray(grey).save(tmp_path / "a.png")
-    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], Recipe(("greyscale",)))
+    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], SynthesisConfig(("greyscale",)))
     assert done.made == 0 and "can be seen" in next(iter(store.skipped))["why"]
 
 
 def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
     (folder / "linked").symlink_to(tmp_path)
     (folder / ".lock").write_text("of somebody else")
-    store, done = run(folder / "pairs", Folder(folder), Recipe(("cover",)))
-    again, _ = run(folder / "pairs", Folder(folder), Recipe(("cover",), pairs=2))
+    store, done = run(folder / "pairs", Folder(folder), SynthesisConfig(("cover",)))
+    again, _ = run(folder / "pairs", Folder(folder), SynthesisConfig(("cover",), pairs=2))
     assert done.made == 6 and len(list(again)) == 12
     assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
 
 
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
-    monkeypatch.setattr("rethink.pairs.inverse.instructions.GIVE_UP", 3)
+    monkeypatch.setattr("rethink.pairs.inverse.instructions.MAX_CONSECUTIVE_FAILURES", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
-        run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted(*answers)))
+        run(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted(*answers)))
     assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
     store, done = run(
-        tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"description": "It is red."}'))
+        tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted('{"description": "It is red."}'))
     )
     assert (done.made, len(list(store))) == (5, 6)
     with PairStore(tmp_path / "s").writing() as store:
         score(store)
         away = scripted(ConnectionError("gone"))
         for work in (
-            lambda: list(Found(Folder(folder), away, "a face", store.spots, 0)),
-            lambda: criticise(store, away),
+            lambda: list(LocatedSources(Folder(folder), away, "a face", store.spots, 0)),
+            lambda: grade_pairs(store, away),
             lambda: captions_to_edits(
                 away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()
             ),

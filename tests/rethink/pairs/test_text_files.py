@@ -12,9 +12,9 @@ from rethink.pairs.text_files import (
     MOST_LINE,
     check_text,
     decode_text,
-    json_lines,
     parse_json,
     read_bytes,
+    read_jsonl,
     show_name,
     text_lines,
 )
@@ -213,7 +213,7 @@ def test_good_json_is_read():
 def test_a_line_of_json_that_is_none_is_named(tmp_path):
     (tmp_path / "t").write_text('{"a": 1}\n{"a": 1e999}\n')
     with pytest.raises(RethinkError, match="^x: line 2 of .*1e999 is too large"):
-        list(json_lines(tmp_path / "t", "x"))
+        list(read_jsonl(tmp_path / "t", "x"))
 
 
 def test_a_strangers_name_in_a_sentence_is_no_markup():

@@ -17,7 +17,7 @@ import pytest
 from rethink.errors import RethinkError
 from rethink.thinkers import exchange as module
 from rethink.thinkers.address import parse_address
-from rethink.thinkers.openai_chat import ServerChat
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
 from tests.servers import completion, drip, openai_server, zeros_packed
 from tests.thinking import SOURCE
@@ -40,7 +40,7 @@ def pauses(monkeypatch):
 
 def talk(address, **options):
     options = {"timeout": 5.0, "retries": 0} | options
-    return ServerChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
+    return OpenAIChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
 
 
 @contextmanager
@@ -233,10 +233,10 @@ def test_a_proxy_that_cannot_be_used_is_said_before_anything_is_edited(proxies, 
     allow(owner, "http://llm.test")
     proxies(all_proxy=proxy)
     with pytest.raises(RethinkError, match="through the proxy that all_proxy names; use one") as told:
-        ServerChat("http://llm.test/v1", "m")
+        OpenAIChat("http://llm.test/v1", "m")
     assert "secret" not in str(told.value)
     proxies(no_proxy="llm.test")
-    ServerChat("http://llm.test/v1", "m")
+    OpenAIChat("http://llm.test/v1", "m")
 
 
 def test_a_proxy_forwards(server, proxies, owner):
@@ -373,7 +373,7 @@ def test_why_a_request_is_too_large_is_heard_though_it_was_not_read(pauses):
 
     with listening(refuse) as port, pytest.raises(ThinkerError, match="error 413: too large!"):
         messages = [{"role": "user", "content": [{"type": "text", "text": "x" * 9_000_000}]}]
-        ServerChat(f"http://127.0.0.1:{port}/v1", "m", retries=0).chat(
+        OpenAIChat(f"http://127.0.0.1:{port}/v1", "m", retries=0).chat(
             messages, [SOURCE], max_tokens=9, seed=0, temperature=0
         )
 

@@ -18,7 +18,7 @@ from rethink.errors import RethinkError
 from rethink.think_loop import think_while_edit
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
-from rethink.thinkers.openai_chat import ServerChat
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, ThinkerError
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record
@@ -47,7 +47,7 @@ def pauses(monkeypatch):
 def talk(server, pauses):
     def talk(**options):
         options = {"base_url": server.url, "model": "m", "timeout": 5.0} | options
-        return ServerChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
+        return OpenAIChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
 
     return talk
 
@@ -242,7 +242,7 @@ def with_key(server, **options):
     """A chat that may send the key."""
     origin, _ = parse_address(server.url)
     trust = Trust(Path("servers.json")).with_pair("RETHINK_TEST_KEY", origin)
-    return ServerChat(server.url, "m", "RETHINK_TEST_KEY", trust=trust, **options)
+    return OpenAIChat(server.url, "m", "RETHINK_TEST_KEY", trust=trust, **options)
 
 
 def gemini(delay, message="You exceeded your current quota."):
@@ -374,10 +374,10 @@ def test_the_address_may_be_the_one_of_the_manual(server, talk, ending):
 
 def test_a_key_that_is_missing_or_damaged_is_missed_before_anything_is_edited(server, monkeypatch):
     with pytest.raises(RethinkError, match="key_variable: no environment variable"):
-        ServerChat(server.url, "m", "RETHINK_UNSET")
+        OpenAIChat(server.url, "m", "RETHINK_UNSET")
     monkeypatch.setenv("RETHINK_TEST_KEY", f"{KEY}\u200b")  # as web pages give it
     with pytest.raises(RethinkError, match="key_variable: what it names holds a character") as told:
-        ServerChat(server.url, "m", "RETHINK_TEST_KEY")
+        OpenAIChat(server.url, "m", "RETHINK_TEST_KEY")
     assert KEY not in str(told.value)
 
 
@@ -388,7 +388,7 @@ def test_several_at_once_and_one_that_fails_takes_no_other_with_it(server):
         return (400, "{}", {}) if seed == 2 else (200, completion(f"answer {seed}"), {})
 
     server.replies = [slow]
-    chat = ServerChat(server.url, "m", concurrency=3)
+    chat = OpenAIChat(server.url, "m", concurrency=3)
     answers = chat.chat_all([Request(MESSAGES, [SOURCE], seed) for seed in range(6)], max_tokens=9, temperature=0)
     assert [a for i, a in enumerate(answers) if i != 2] == [f"answer {i}" for i in (0, 1, 3, 4, 5)]
     assert isinstance(answers[2], ThinkerError) and server.most_at_once == 3
@@ -404,7 +404,7 @@ def test_cancel_does_not_wait_for_the_server(server):
     server.replies = [lambda body: time.sleep(3) or (200, completion("late"), {})]
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        ServerChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
+        OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
     assert time.monotonic() - started < 1.5
 
 
@@ -417,7 +417,7 @@ def test_nothing_is_left_waiting_for_another_try_after_a_cancel(server):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ServerChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
+        OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
     asking = [t for t in set(threading.enumerate()) - before if t.name == "rethink-thread"]
     for thread in asking:
         thread.join(5)
@@ -479,7 +479,7 @@ def test_an_error_keeps_nothing_of_the_key_behind_it(server, pauses, monkeypatch
 
 def test_everything_made_before_the_server_went_is_kept(server, tmp_path):
     server.replies = [(200, completion(said(4, 4, "b")), {}), (200, completion(said(6, 6, "c")), {}), (500, "gone", {})]
-    chat = ServerChat(server.url, "m", retries=0)
+    chat = OpenAIChat(server.url, "m", retries=0)
     run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=5)
     *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and "error 500: gone" in trajectory.message

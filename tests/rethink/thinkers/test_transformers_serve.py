@@ -17,7 +17,7 @@ from rethink.images import save_image
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
 from rethink.thinkers.critique_format import parse
 from rethink.thinkers.loading import load_thinker
-from rethink.thinkers.openai_chat import ServerChat
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, chat_all
 from rethink.tiny import THINKER_FOLDER, render, sample_task
 from rethink.tiny.teacher import draw_lesson
@@ -75,7 +75,7 @@ def local():
 
 
 def test_it_says_there_what_it_says_here(served, local):
-    far = ServerChat(*served, retries=0)
+    far = OpenAIChat(*served, retries=0)
     requests = []
     for seed in range(2):
         lesson = draw_lesson(seed, split="test")

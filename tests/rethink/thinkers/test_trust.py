@@ -7,7 +7,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.address import Origin, parse_address
-from rethink.thinkers.openai_chat import ServerChat, open_typed_chat
+from rethink.thinkers.openai_chat import OpenAIChat, open_typed_chat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from tests.servers import openai_server
 
@@ -192,12 +192,12 @@ def server():
 def test_without_a_word_of_the_owner_no_key_is_sent_and_the_line_to_add_works(server, owner, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
     with pytest.raises(RethinkError, match="^key_variable: MY_SECRET is not paired with http://127.0.0.1:") as refused:
-        ServerChat(server.url, "m", "MY_SECRET")
+        OpenAIChat(server.url, "m", "MY_SECRET")
     assert "planted" not in str(refused.value) and not server.requests
     line, file = str(refused.value).removesuffix(".").split("add ")[1].split(" to ")
     assert Path(file) == owner
     write(owner, line)
-    chat = ServerChat(server.url, "m", "MY_SECRET")
+    chat = OpenAIChat(server.url, "m", "MY_SECRET")
     chat.chat(
         [{"role": "user", "content": [{"type": "text", "text": "hello"}]}], [], max_tokens=9, seed=0, temperature=0
     )
@@ -207,16 +207,16 @@ def test_without_a_word_of_the_owner_no_key_is_sent_and_the_line_to_add_works(se
 def test_without_a_word_of_the_owner_no_picture_is_sent_and_the_line_to_add_works(owner):
     for address in ("http://192.0.2.1:8000/v1", "https://api.openai.com/v1"):
         with pytest.raises(RethinkError, match="^base_url: http.* is not this machine") as refused:
-            ServerChat(address, "m")
+            OpenAIChat(address, "m")
         line, file = str(refused.value).removesuffix(".").split("add ")[1].split(" to ")
         assert Path(file) == owner
         write(owner, line)
-        ServerChat(address, "m")
+        OpenAIChat(address, "m")
 
 
 def test_what_the_owner_types_they_allow(owner, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
     open_typed_chat("http://192.0.2.1:8000/v1", "m", " MY_SECRET ")
     with pytest.raises(RethinkError, match="is not paired"):
-        ServerChat("http://192.0.2.1:8000/v1", "m", "MY_SECRET")
+        OpenAIChat("http://192.0.2.1:8000/v1", "m", "MY_SECRET")
     assert not owner.exists()

@@ -17,7 +17,7 @@ from rethink.tiny import build_thinker, judge, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
 from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
-from rethink.training.thinker_sft import IGNORED, Clock, Collate, Recipe, main, train
+from rethink.training.thinker_sft import IGNORED, Clock, DataCollator, SFTConfig, main, train
 from rethink.trajectory import Critique, Preservation, Step, new_trajectory
 from tests.miniature_thinkers import write_thinker
 
@@ -201,7 +201,7 @@ def chat(folder):
     return load_thinker(folder, dtype="fp32")
 
 
-RECIPE = Recipe(
+RECIPE = SFTConfig(
     batch=4,
     accumulate=1,
     learning_rate=3e-3,
@@ -235,7 +235,7 @@ def test_whole_questions_and_known_words_are_few_tokens(chat):
 
 def test_what_is_learnt_is_the_answer_after_the_question_as_it_is_asked(chat):
     row = rows(1)[0]["conversation"]
-    encoded = Collate(chat, pack=False).encode(row)
+    encoded = DataCollator(chat, pack=False).encode(row)
     tokens, labels = encoded.along["input_ids"], encoded.along["labels"]
     asked = chat.reader(row.messages, data.load_images(row)).tokens
     assert torch.equal(tokens[: len(asked)], asked) and (labels[: len(asked)] == IGNORED).all()
@@ -247,10 +247,10 @@ def test_a_packed_row_is_worth_its_conversations(chat):
     """What stands before a conversation in its row must not be seen by it."""
     batch = rows(3)
     with torch.no_grad():
-        packed = chat.module(**Collate(chat, pack=True)(batch), use_cache=False).logits[0]
+        packed = chat.module(**DataCollator(chat, pack=True)(batch), use_cache=False).logits[0]
         start = 0
         for row in batch:
-            alone = chat.module(**Collate(chat, pack=False)([row])).logits[0]
+            alone = chat.module(**DataCollator(chat, pack=False)([row])).logits[0]
             torch.testing.assert_close(packed[start : start + len(alone)], alone, rtol=1e-3, atol=1e-4)
             start += len(alone)
     assert start == len(packed)

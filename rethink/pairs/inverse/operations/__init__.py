@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....errors import RethinkError
-from .core import PARAMETERS, Between, Box, Damaged, OneOf, Operation, Place, box_of, damage, draw_place, whole
+from .core import PARAMETERS, Box, Choice, Damaged, Operation, Place, Range, box_of, damage, sample_region, whole
 from .fill import FILL
 from .layout import LAYOUT
 from .obscure import LOCAL
@@ -14,16 +14,16 @@ from .weather import WEATHER
 __all__ = [
     "OPERATIONS",
     "PARAMETERS",
-    "Between",
     "Box",
+    "Choice",
     "Damaged",
-    "OneOf",
     "Operation",
     "Place",
+    "Range",
     "box_of",
     "damage",
-    "draw_place",
     "operation",
+    "sample_region",
     "whole",
 ]
 

@@ -37,7 +37,7 @@ PARAMETERS: dict[str, tuple[float, float, str]] = {
 
 
 @dataclass(frozen=True)
-class Between:
+class Range:
     """Drawn uniformly; a whole number where both ends are whole numbers."""
 
     low: float
@@ -48,18 +48,18 @@ class Between:
             return int(rng.integers(self.low, self.high + 1))
         return round(float(rng.uniform(self.low, self.high)), 4)
 
-    def narrowed(self, name: str, value: Any) -> Between:
+    def narrowed(self, name: str, value: Any) -> Range:
         """This range as the user narrows it: a number or [lowest, highest], within `PARAMETERS`. Raises RethinkError."""
         low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         least, most, _ = PARAMETERS[name.partition(".")[2]]
         if not numbers or not least <= low <= high <= most:
             raise RethinkError(f"{name}: expected a number or [lowest, highest] in {least:g}…{most:g}, got {value!r}.")
-        return Between(low, high) if isinstance(self.low, int) else Between(float(low), float(high))
+        return Range(low, high) if isinstance(self.low, int) else Range(float(low), float(high))
 
 
 @dataclass(frozen=True)
-class OneOf:
+class Choice:
     """Drawn from a list, each as likely."""
 
     choices: tuple[str, ...]
@@ -67,12 +67,12 @@ class OneOf:
     def draw(self, rng: np.random.Generator) -> str:
         return self.choices[int(rng.integers(len(self.choices)))]
 
-    def narrowed(self, name: str, value: Any) -> OneOf:
+    def narrowed(self, name: str, value: Any) -> Choice:
         """These choices as the user narrows them: one, or a list. Raises RethinkError."""
         chosen = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         if not chosen or any(choice not in self.choices for choice in chosen):
             raise RethinkError(f"{name}: expected any of {', '.join(self.choices)}, got {value!r}.")
-        return OneOf(chosen)
+        return Choice(chosen)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Operation:
     title: str
     where: str
     hides: str
-    ranges: Mapping[str, Between | OneOf]
+    ranges: Mapping[str, Range | Choice]
     apply: Apply
 
     def draw(self, rng: np.random.Generator, narrower: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Operation:
         ranges = self.narrowed(narrower)
         return {name: ranges[name].draw(rng) for name in ranges}
 
-    def narrowed(self, narrower: Mapping[str, Any]) -> dict[str, Between | OneOf]:
+    def narrowed(self, narrower: Mapping[str, Any]) -> dict[str, Range | Choice]:
         """Every range, or what narrower ones leave of it. Raises RethinkError as `draw` does."""
         if unknown := sorted(set(narrower) - set(self.ranges)):
             raise RethinkError(
@@ -173,7 +173,7 @@ def whole(picture: np.ndarray) -> Place:
     return Place((0, 0, picture.shape[1], picture.shape[0]))
 
 
-def draw_place(picture: np.ndarray, rng: np.random.Generator, area=(0.03, 0.2), aspect=(0.6, 1.7)) -> Place:
+def sample_region(picture: np.ndarray, rng: np.random.Generator, area=(0.03, 0.2), aspect=(0.6, 1.7)) -> Place:
     """A box by rule: a share of the picture's area, a width-to-height ratio, and of eight such boxes the one with the
     most detail in it, so that what is hidden is worth restoring."""
     height, width = picture.shape[:2]
@@ -211,7 +211,7 @@ def blurred(picture: np.ndarray, radius: float) -> np.ndarray:
     return np.asarray(small.resize(image.size, Image.Resampling.BICUBIC))
 
 
-def cloud(shape: tuple[int, int], rng: np.random.Generator, cells: int = 4, octaves: int = 4) -> np.ndarray:
+def fractal_noise(shape: tuple[int, int], rng: np.random.Generator, cells: int = 4, octaves: int = 4) -> np.ndarray:
     """Smooth random float32 [H, W] in 0…1: a few grids of noise, each twice as fine and half as strong."""
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):

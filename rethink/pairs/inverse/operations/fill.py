@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .core import Between, Damaged, OneOf, Operation, Place, box_of
+from .core import Choice, Damaged, Operation, Place, Range, box_of
 from .obscure import COLOURS, PLAIN
 
 GRID = 14  # places a side that are tried as the filling
@@ -162,7 +162,7 @@ FILL = (
         "Object removal",
         "given",
         "the object that was taken away",
-        {"margin": Between(0.01, 0.12)},
+        {"margin": Range(0.01, 0.12)},
         remove_object,
     ),
     Operation(
@@ -170,7 +170,7 @@ FILL = (
         "Text erase",
         "given",
         "the text that was erased, letter for letter",
-        {"fill": OneOf(("surroundings", "flat"))},
+        {"fill": Choice(("surroundings", "flat"))},
         text_erase,
     ),
     Operation(
@@ -178,7 +178,7 @@ FILL = (
         "Flat background",
         "subject",
         "the background that the flat colour has replaced",
-        {"fill": OneOf(("white", "black", "grey", "colour"))},
+        {"fill": Choice(("white", "black", "grey", "colour"))},
         flat_background,
     ),
 )

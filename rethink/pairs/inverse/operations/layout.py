@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, blurred, box_mask, luminance
+from .core import Choice, Damaged, Operation, Place, Range, as_bytes, blurred, box_mask, luminance
 from .obscure import PLAIN
 
 SIDES = {
@@ -119,7 +119,7 @@ LAYOUT = (
         "Crop and pad (outpaint)",
         "own",
         "what lies outside the part that is left",
-        {"sides": OneOf(tuple(SIDES)), "cut": Between(0.15, 0.4), "fill": OneOf(("white", "black", "grey"))},
+        {"sides": Choice(tuple(SIDES)), "cut": Range(0.15, 0.4), "fill": Choice(("white", "black", "grey"))},
         crop_pad,
     ),
     Operation(
@@ -128,10 +128,10 @@ LAYOUT = (
         "own",
         "",
         {
-            "kind": OneOf(("rotate", "perspective", "shuffle")),
-            "angle": Between(4.0, 35.0),
-            "slant": Between(0.12, 0.3),
-            "tiles": Between(2, 4),
+            "kind": Choice(("rotate", "perspective", "shuffle")),
+            "angle": Range(4.0, 35.0),
+            "slant": Range(0.12, 0.3),
+            "tiles": Range(2, 4),
         },
         distort,
     ),
@@ -140,7 +140,7 @@ LAYOUT = (
         "Edges and line art",
         "picture",
         "the colours, the materials and the light",
-        {"kind": OneOf(("pencil", "ink", "edges")), "width": Between(0.8, 2.0)},
+        {"kind": Choice(("pencil", "ink", "edges")), "width": Range(0.8, 2.0)},
         line_art,
     ),
 )

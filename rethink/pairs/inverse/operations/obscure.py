@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .core import Between, Damaged, OneOf, Operation, Place, blurred, box_mask
+from .core import Choice, Damaged, Operation, Place, Range, blurred, box_mask
 
 COLOURS = {
     "red": (214, 40, 40),
@@ -114,11 +114,11 @@ LOCAL = (
         "Cover",
         "place",
         "everything under the {thing}",
-        {"shape": OneOf(("square", "ellipse", "scribble")), "fill": OneOf(("black", "white", "colour", "noise"))},
+        {"shape": Choice(("square", "ellipse", "scribble")), "fill": Choice(("black", "white", "colour", "noise"))},
         cover,
     ),
-    Operation("blur", "Blur", "place", "the details that the blur has taken", {"strength": Between(0.04, 0.16)}, blur),
+    Operation("blur", "Blur", "place", "the details that the blur has taken", {"strength": Range(0.04, 0.16)}, blur),
     Operation(
-        "pixelate", "Pixelate", "place", "the details that the mosaic has taken", {"blocks": Between(5, 16)}, pixelate
+        "pixelate", "Pixelate", "place", "the details that the mosaic has taken", {"blocks": Range(5, 16)}, pixelate
     ),
 )

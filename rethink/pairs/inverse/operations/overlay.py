@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, cloud
+from .core import Choice, Damaged, Operation, Place, Range, as_bytes, fractal_noise
 
 TEXTS = (
     "SAMPLE",
@@ -41,7 +41,7 @@ def watermark(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     if values["kind"] == "stamp":
         ink = _stamp(picture.shape[:2], text.upper(), rng)
         name = _readable(INKS, picture, ink, rng)
-        ink = ink * (0.35 + 0.65 * cloud(picture.shape[:2], rng, 24, 2)) * min(1, values["opacity"] * 1.8)
+        ink = ink * (0.35 + 0.65 * fractal_noise(picture.shape[:2], rng, 24, 2)) * min(1, values["opacity"] * 1.8)
         colour, words = INKS[name], {"mark": f"{name} stamp", "text": text.upper()}
     else:
         rows = values["kind"] == "tiled"
@@ -117,7 +117,7 @@ OVERLAY = (
         "Watermark or stamp",
         "own",
         "",
-        {"kind": OneOf(("text", "tiled", "stamp")), "opacity": Between(0.3, 0.6)},
+        {"kind": Choice(("text", "tiled", "stamp")), "opacity": Range(0.3, 0.6)},
         watermark,
     ),
 )

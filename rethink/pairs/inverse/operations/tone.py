@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, blurred, cloud, luminance
+from .core import Choice, Damaged, Operation, Place, Range, as_bytes, blurred, fractal_noise, luminance
 
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]], np.float32)
 
@@ -59,7 +59,7 @@ def old_photo(picture: np.ndarray, place: Place, values, rng) -> Damaged:
     toned = (luminance(picture)[..., None] / 255) ** 1.05 * (SEPIA.sum(1) * 255)
     out += values["sepia"] * (toned - out)
     out = 255 * (values["fade"] * 0.45 + (1 - values["fade"] * 0.6) * out / 255)
-    stains = (cloud(shape, rng, 3) - 0.55).clip(0)[..., None] * np.array([30, 60, 90], np.float32)
+    stains = (fractal_noise(shape, rng, 3) - 0.55).clip(0)[..., None] * np.array([30, 60, 90], np.float32)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     out = out - stains + ((x * x + y * y)[..., None] - 0.5).clip(0) * 28
     out += rng.normal(0, values["grain"], shape).astype(np.float32)[..., None]
@@ -127,10 +127,10 @@ TONE = (
         "picture",
         "",
         {
-            "kind": OneOf(("dark", "bright", "cast")),
-            "stops": Between(0.8, 2.0),
-            "cast": Between(0.3, 0.7),
-            "tint": OneOf(("warm", "cold", "green", "magenta")),
+            "kind": Choice(("dark", "bright", "cast")),
+            "stops": Range(0.8, 2.0),
+            "cast": Range(0.3, 0.7),
+            "tint": Choice(("warm", "cold", "green", "magenta")),
         },
         exposure,
     ),
@@ -139,7 +139,7 @@ TONE = (
         "Relight",
         "picture",
         "where the light comes from, its colour and its mood",
-        {"kind": OneOf(("flat", "dark")), "strength": Between(0.55, 0.8)},
+        {"kind": Choice(("flat", "dark")), "strength": Range(0.55, 0.8)},
         relight,
     ),
     Operation(
@@ -148,10 +148,10 @@ TONE = (
         "picture",
         "the colours",
         {
-            "sepia": Between(0.5, 1.0),
-            "fade": Between(0.2, 0.7),
-            "grain": Between(4.0, 14.0),
-            "scratches": Between(4, 18),
+            "sepia": Range(0.5, 1.0),
+            "fade": Range(0.2, 0.7),
+            "grain": Range(4.0, 14.0),
+            "scratches": Range(4, 18),
         },
         old_photo,
     ),
@@ -160,7 +160,7 @@ TONE = (
         "Downscale and JPEG",
         "picture",
         "",
-        {"factor": Between(1.5, 4.5), "quality": Between(8, 40), "enlarged": OneOf(("smooth", "blocky"))},
+        {"factor": Range(1.5, 4.5), "quality": Range(8, 40), "enlarged": Choice(("smooth", "blocky"))},
         compress,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .core import Between, Damaged, OneOf, Operation, Place, as_bytes, cloud, luminance
+from .core import Choice, Damaged, Operation, Place, Range, as_bytes, fractal_noise, luminance
 
 
 def weather(picture: np.ndarray, place: Place, values, rng) -> Damaged:
@@ -18,7 +18,7 @@ def weather(picture: np.ndarray, place: Place, values, rng) -> Damaged:
 def _haze(picture: np.ndarray, strength: float, rng) -> np.ndarray:
     """Koschmieder's law, with the depth guessed: the farther the higher in the picture, and uneven as fog is."""
     height, width = picture.shape[:2]
-    depth = np.linspace(1.3, 0.5, height, dtype=np.float32)[:, None] + 0.5 * (cloud((height, width), rng) - 0.5)
+    depth = np.linspace(1.3, 0.5, height, dtype=np.float32)[:, None] + 0.5 * (fractal_noise((height, width), rng) - 0.5)
     seen = np.exp(-1.7 * strength * depth)[..., None]
     air = np.array([226, 230, 234], np.float32) * rng.uniform(0.9, 1.0)
     return picture * seen + air * (1 - seen)
@@ -75,7 +75,7 @@ WEATHER = (
         "Weather",
         "picture",
         "",
-        {"kind": OneOf(("rain", "snow", "haze")), "strength": Between(0.4, 1.0)},
+        {"kind": Choice(("rain", "snow", "haze")), "strength": Range(0.4, 1.0)},
         weather,
     ),
 )
