@@ -11,7 +11,9 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-JOBS = {"demo": ["-m", "rethink", "demo"], "test": ["-m", "pytest"]}
+# The tests share the cores: each process starts what it needs, takes a stretch of them, and helps the others at the end.
+PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
+JOBS = {"demo": ["-m", "rethink", "demo"], "test": ["-m", "pytest", *PARALLEL]}
 # A version that was tested, for this environment alone; ComfyUI brings its own torch, which nothing here touches.
 TORCH = "torch==2.13.0"
 
@@ -26,7 +28,8 @@ def main() -> int:
         install(python, "PyTorch", TORCH)
     install(python, "the requirements", "-r", str(HERE / "requirements.txt"))
     if job == "test":
-        install(python, "what the tests need", "pytest", "playwright", "trl", "transformers[serving]")
+        install(python, "what the tests need", "pytest", "pytest-xdist", "playwright", "trl", "transformers[serving]")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process a core already
     return subprocess.run([python, *JOBS[job], *options], cwd=HERE).returncode
 
 
