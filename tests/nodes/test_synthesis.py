@@ -9,7 +9,7 @@ import torch
 from comfy import model_management
 
 from tests.nodes.conftest import picture
-from tests.support.servers import completion, openai_server
+from tests.support.servers import SOON, completion, openai_server
 
 CONNECTED = "connected pictures"
 
@@ -90,7 +90,7 @@ def test_a_server_is_asked_as_often_at_once_as_its_node_says_and_cancel_ends_all
         time.sleep(0.2)
         if len(server.requests) > 12:
             model_management.interrupt_current_processing()
-            time.sleep(2)
+            time.sleep(60)
         return 200, completion(FACE), {}
 
     with openai_server() as server:
@@ -102,7 +102,7 @@ def test_a_server_is_asked_as_often_at_once_as_its_node_says_and_cancel_ends_all
         started = time.monotonic()
         with pytest.raises(model_management.InterruptProcessingException):
             synthesize(thinker=thinker, pairs=20)
-        assert time.monotonic() - started < 1.9, "no answer was waited for"
+        assert time.monotonic() - started < SOON, "no answer was waited for"
 
 
 def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(
