@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.comfyui.conftest import KEY, read_run
+from tests.support.comfyui_server import KEY, read_run
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import said
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.browsers import needs_chromium, shoot
-from tests.comfyui.conftest import read_run
+from tests.support.comfyui_server import read_run
 from tests.support.runs import PROMPTS, made_up_run
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import said
