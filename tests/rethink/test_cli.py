@@ -24,9 +24,21 @@ from tests.support.miniature_thinkers import write_thinker
 from tests.support.servers import SOON, completion, openai_server
 
 
-def rethink(*arguments):
+def in_a_process(*arguments):
     command = [sys.executable, "-m", "rethink", *map(str, arguments)]
-    return subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def rethink(capfd):
+    """rethink(*arguments): what `in_a_process` returns, without the seconds that a process takes to load torch."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +53,17 @@ def photo(tmp_path):
 
 
 def test_help_teaches():
-    told = rethink("edit", "--help")
+    told = in_a_process("edit", "--help")
     assert told.returncode == 0 and "examples:" in told.stdout and "exit codes" in told.stdout
 
 
 def test_edits_a_file_at_its_own_size(editor, photo):
-    ran = rethink("edit", photo, "make it red", "--editor", editor, "--steps", 2)
+    ran = in_a_process("edit", photo, "make it red", "--editor", editor, "--steps", 2)
     assert ran.returncode == 0, ran.stderr
     assert load_image(photo.with_name("my photo-edited.png")).shape == (1, 50, 70, 3)
 
 
-def test_variations_and_chains_number_their_files(editor, photo, tmp_path):
+def test_variations_and_chains_number_their_files(rethink, editor, photo, tmp_path):
     out = tmp_path / "out.png"
     assert rethink("edit", photo, "a", "--editor", editor, "--steps", 1, "--variations", 3, "-o", out).returncode == 0
     assert sorted(p.name for p in tmp_path.glob("out-*.png")) == ["out-1.png", "out-2.png", "out-3.png"]
@@ -60,7 +72,7 @@ def test_variations_and_chains_number_their_files(editor, photo, tmp_path):
     assert len(list(tmp_path.glob("chain-*.png"))) == 2
 
 
-def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(editor, photo, tmp_path):
+def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(rethink, editor, photo, tmp_path):
     out = tmp_path / "new" / "folder" / "out.jpg"
     ran = rethink("edit", photo, "make it red", "--editor", editor, "--steps", 1, "-o", out)
     assert ran.returncode == 0 and Image.open(out).format == "JPEG"
@@ -108,7 +120,7 @@ def main_says(capsys, *arguments):
         (["PHOTO", "a", "--variations", "0"], "--variations"),
     ],
 )
-def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, editor, photo):
+def test_a_users_mistake_is_one_sentence_and_exit_2(rethink, arguments, said, editor, photo):
     arguments = [photo if a == "PHOTO" else a for a in arguments]
     if "--editor" not in arguments:
         arguments += ["--editor", editor]
@@ -117,7 +129,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, editor, pho
     assert said in ran.stderr
 
 
-def test_the_demo_thinks_and_shows_it(tmp_path):
+def test_the_demo_thinks_and_shows_it(rethink, tmp_path):
     page = tmp_path / "my demo.html"
     ran = rethink("demo", "-o", page)
     assert ran.returncode == 0, ran.stderr
@@ -132,7 +144,7 @@ def thinker(tmp_path_factory):
     return write_thinker(tmp_path_factory.mktemp("models") / "thinker")
 
 
-def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
+def test_thinks_and_goes_on_where_it_was_cut_off(rethink, editor, thinker, photo):
     how = ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 2, "--max-tokens", 8]
     ran = rethink(*how, "--turns", 2)
     assert ran.returncode == 0, ran.stderr
@@ -153,7 +165,7 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
     assert other.returncode == 2 and "another choice of rules" in other.stderr
 
 
-def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, photo):
+def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(rethink, editor, photo):
     how = ["think", photo, "make it red", "--editor", editor, "--steps", 2, "--model", "m"]
     with openai_server() as critic:
         critic.replies = [(400, "it is gone", {})]
@@ -164,7 +176,7 @@ def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, 
     assert [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"], "no path that a program takes for a result"
 
 
-def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(rethink, editor, photo):
     ran = rethink(
         "think",
         photo,
@@ -263,7 +275,7 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
 
 
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
-def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(photo, tmp_path):
+def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(rethink, photo, tmp_path):
     strange = rethink("edit", photo, "make it red", "--steps", 1)
     assert (
         strange.returncode == 0 and "The built-in editor knows the pictures of Built-in Scene alone" in strange.stderr
