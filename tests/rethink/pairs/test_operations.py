@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from rethink.pairs.inverse.operations.inpainting import inpaint
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.instructions import templates_of
-from rethink.pairs.inverse.operations import OPERATIONS, Place, box_of, damage, operation, sample_region, whole
-from rethink.pairs.inverse.operations.fill import fill
+from rethink.pairs.inverse.operations import OPERATIONS, Region, bounding_box, apply_operation, get_operation, sample_region, whole_image
 
 from .conftest import drawn, photographs
 
@@ -19,15 +19,15 @@ def somewhere(op, picture, rng):
     if op.where == "subject":
         y, x = np.ogrid[:height, :width]
         mask = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(height, width) / 4) ** 2
-        return Place(box_of(mask), mask)
-    return {"given": Place(box), "place": sample_region(picture, rng)}.get(op.where, whole(picture))
+        return Region(bounding_box(mask), mask)
+    return {"selection": Region(box), "region": sample_region(picture, rng)}.get(op.where, whole_image(picture))
 
 
 def apply(id, picture, seed=0, narrower=None, place=None):
     rng = np.random.default_rng(seed)
-    op = operation(id)
+    op = get_operation(id)
     values = op.draw(rng, narrower or {})
-    return damage(op, picture, place or somewhere(op, picture, rng), values, rng)
+    return apply_operation(op, picture, place or somewhere(op, picture, rng), values, rng)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -37,10 +37,10 @@ def test_pixels_outside_are_bit_identical_and_inside_something_changes(id, name)
     before = picture.copy()
     for seed in range(3):
         made = apply(id, picture, seed)
-        assert made.picture.dtype == np.uint8 and made.picture.shape == picture.shape
-        assert made.touched.shape == picture.shape[:2] and made.touched.any()
-        assert (made.picture[~made.touched] == picture[~made.touched]).all()
-        assert (made.picture != picture).any()
+        assert made.image.dtype == np.uint8 and made.image.shape == picture.shape
+        assert made.mask.shape == picture.shape[:2] and made.mask.any()
+        assert (made.image[~made.mask] == picture[~made.mask]).all()
+        assert (made.image != picture).any()
     assert (picture == before).all(), "the original was written to"
 
 
@@ -48,8 +48,8 @@ def test_pixels_outside_are_bit_identical_and_inside_something_changes(id, name)
 def test_a_seed_says_everything(id):
     picture = drawn()
     assert (apply(id, picture, 7).picture == apply(id, picture, 7).picture).all()
-    parameters = [operation(id).draw(np.random.default_rng(seed), {}) for seed in range(8)]
-    if operation(id).ranges:
+    parameters = [get_operation(id).draw(np.random.default_rng(seed), {}) for seed in range(8)]
+    if get_operation(id).ranges:
         assert any(values != parameters[0] for values in parameters)
 
 
@@ -86,9 +86,9 @@ def test_every_kind_does_something_of_its_own(id, choices):
 
 
 def test_a_cover_is_flat_and_named():
-    made = apply("cover", drawn(), 3, {"shape": "square", "fill": "black"}, Place((20, 20, 60, 60)))
-    assert made.words["thing"] == "black square"
-    assert (made.picture[made.touched] == 0).all() and made.touched.sum() == 1600
+    made = apply("cover", drawn(), 3, {"shape": "square", "fill": "black"}, Region((20, 20, 60, 60)))
+    assert made.template_vars["thing"] == "black square"
+    assert (made.image[made.mask] == 0).all() and made.mask.sum() == 1600
 
 
 def test_a_mask_limits_what_is_done_to_the_whole_picture():
@@ -96,8 +96,8 @@ def test_a_mask_limits_what_is_done_to_the_whole_picture():
     mask = np.zeros(picture.shape[:2], bool)
     mask[10:30, 10:50] = True
     for id in ("greyscale", "weather", "old_photo", "compress", "relight", "exposure", "line_art"):
-        made = apply(id, picture, 2, place=Place(box_of(mask), mask))
-        assert (made.touched == mask).all() and (made.picture[~mask] == picture[~mask]).all()
+        made = apply(id, picture, 2, place=Region(bounding_box(mask), mask))
+        assert (made.mask == mask).all() and (made.image[~mask] == picture[~mask]).all()
 
 
 def test_a_hole_in_a_pattern_is_filled_with_the_pattern():
@@ -107,7 +107,7 @@ def test_a_hole_in_a_pattern_is_filled_with_the_pattern():
     hole[48:72, 48:72] = True
     damaged = picture.copy()
     damaged[hole] = 0
-    mended = fill(damaged, hole)
+    mended = inpaint(damaged, hole)
     assert np.abs(mended[hole].astype(int) - picture[hole]).mean() < 40  # a flat fill is off by 100
     assert (mended[~hole] == picture[~hole]).all()
 
@@ -120,15 +120,15 @@ def test_a_hole_that_nothing_fits_is_not_filled_with_another_thing():
     hole = np.zeros((140, 200), bool)
     hole[50:90, 30:70] = True
     picture[np.roll(hole, (3, 92), (0, 1))] = (240, 220, 30)
-    filled = fill(picture, hole)[hole].astype(int)
+    filled = inpaint(picture, hole)[hole].astype(int)
     assert np.abs(filled[:, 0] - filled[:, 2]).max() < 10, "it has turned yellow"
 
 
 def test_more_than_the_object_is_taken_away():
     hole = np.zeros((120, 160), bool)
     hole[50:100, 40:75] = True
-    made = operation("remove_object").apply(drawn(), Place(box_of(hole), hole), {"margin": 0.1}, None)
-    assert box_of(made.touched) == (36, 46, 79, 104)
+    made = get_operation("remove_object").apply(drawn(), Region(bounding_box(hole), hole), {"margin": 0.1}, None)
+    assert bounding_box(made.mask) == (36, 46, 79, 104)
 
 
 def test_a_mark_can_be_read_on_black_and_on_white():
@@ -136,14 +136,14 @@ def test_a_mark_can_be_read_on_black_and_on_white():
         picture = np.full((100, 160, 3), level, np.uint8)
         for name in ("text", "tiled", "stamp"):
             made = apply("watermark", picture, 1, {"kind": name})
-            assert (kind * (made.picture.astype(int) - picture)).max() > 60
+            assert (kind * (made.image.astype(int) - picture)).max() > 60
 
 
 def test_ranges_can_be_narrowed_and_nothing_else():
-    op = operation("blur")
+    op = get_operation("blur")
     values = [op.draw(np.random.default_rng(seed), {"strength": [0.05, 0.06]})["strength"] for seed in range(20)]
     assert all(0.05 <= value <= 0.06 for value in values)
-    assert operation("cover").draw(np.random.default_rng(0), {"fill": "white"})["fill"] == "white"
+    assert get_operation("cover").draw(np.random.default_rng(0), {"fill": "white"})["fill"] == "white"
     for id, wrong in (
         ("blur", {"radius": 3}),
         ("blur", {"strength": [3, 1]}),
@@ -151,9 +151,9 @@ def test_ranges_can_be_narrowed_and_nothing_else():
         ("blur", {"strength": "much"}),
     ):
         with pytest.raises(RethinkError, match=id):
-            operation(id).draw(np.random.default_rng(0), wrong)
+            get_operation(id).draw(np.random.default_rng(0), wrong)
     with pytest.raises(RethinkError, match="cover"):
-        operation("explode")
+        get_operation("explode")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_ranges_can_be_narrowed_and_nothing_else():
 )
 def test_what_makes_no_sense_is_refused(id, narrower):
     with pytest.raises(RethinkError, match="expected a number"):
-        operation(id).narrowed(narrower)
+        get_operation(id).narrow(narrower)
 
 
 def test_places_by_rule_keep_their_share_and_stay_inside():
@@ -175,7 +175,7 @@ def test_places_by_rule_keep_their_share_and_stay_inside():
 @pytest.mark.parametrize("sides", ["left and right", "top and bottom", "all"])
 def test_however_much_is_cut_something_is_left(sides):
     made = apply("crop_pad", drawn(), 3, {"sides": sides, "cut": 0.8})
-    assert 0.03 < (~made.touched).mean() < 0.25
+    assert 0.03 < (~made.mask).mean() < 0.25
 
 
 def test_nobody_is_asked_to_colour_what_never_had_colours():
