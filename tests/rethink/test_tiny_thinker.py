@@ -9,7 +9,7 @@ from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import draw_lesson, plain_requests
-from tests.thinking import drained
+from tests.support.thinking import drained
 
 
 @pytest.fixture(scope="module")
