@@ -20,13 +20,19 @@ from rethink.pairs.inverse.instructions import (
     strip_reasoning,
     templates_of,
 )
-from rethink.pairs.inverse.operations import OPERATIONS, Region, apply_operation, get_operation, sample_region, whole_image
+from rethink.pairs.inverse.operations import (
+    OPERATIONS,
+    Region,
+    apply_operation,
+    get_operation,
+    sample_region,
+    whole_image,
+)
 from rethink.pairs.inverse.sources import Folder, NamedBox
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.inverse.templates import TEMPLATES
 from rethink.pairs.store import PairStore
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
 NOTHING = Description()
@@ -117,8 +123,8 @@ def test_people_write_carelessly_now_and_then():
         (['{"place": "x", "description": "' + "bla " * 200 + '"}'], "too long"),
         (["{" * 50], "no JSON"),
         (['{"place": "", "description": "I’m sorry, I can’t identify people."}'], "refused"),
-        (['{"place": "", "description": "A black square covers his face."}'], "apply_operation"),
-        (['{"place": "the black square", "description": "His face."}'], "apply_operation"),
+        (['{"place": "", "description": "A black square covers his face."}'], "damage"),
+        (['{"place": "the black square", "description": "His face."}'], "damage"),
         (['{"place": "", "description": "** "}'], "no description"),
         (['{"place": "男人的脸", "description": "他有棕色的头发，戴着圆形眼镜。"}'], "another language"),
     ],
