@@ -108,7 +108,7 @@ class LiveRun:
         self._lock.close()
 
     def steer(self, steps: Sequence[Step], following: Continue | Stop) -> Continue | Stop:
-        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run.
+        """What people want instead of what would come next (`think_loop.SteeringCallback`); waits while they hold the run.
 
         A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
         opinion, or have not been asked for theirs yet.

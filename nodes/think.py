@@ -149,7 +149,7 @@ def instruction_input() -> io.Input:
 
 
 def rules_inputs() -> list[io.Input]:
-    """One input a field of Rules, of the same name, but for the two scores of `accept`, seed and candidates."""
+    """One input a field of LoopConfig, of the same name, but for the two scores of `accept`, seed and candidates."""
     return [
         io.Int.Input("turns", optional=True, default=5, min=1, max=1000, tooltip="At most this many turns."),
         *accept_inputs(),
@@ -233,7 +233,7 @@ def run_outputs() -> list[io.Output]:
 
 
 def rules_of(inputs: dict[str, Any], **more: Any) -> LoopConfig:
-    """The Rules in a node's inputs, which are taken out of them."""
+    """The LoopConfig in a node's inputs, which are taken out of them."""
     names = ("turns", "patience", "start", "base", "checklist", "preserve")
     given = {name: inputs.pop(name) for name in names if name in inputs}
     accept = inputs.pop("accept_semantic", 8.0), inputs.pop("accept_quality", 8.0)
