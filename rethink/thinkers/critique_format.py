@@ -85,7 +85,7 @@ def read_score(value: object) -> float | None:
 def format_critique(critique: Critique) -> str:
     """A scored critique as the answer that `parse` reads it from: what a thinker is taught to say."""
     marks = {True: "yes", False: "no", None: "unknown"}
-    lines = "\n".join(f"{number}: {marks[demand.met]}" for number, demand in enumerate(critique.checklist, 1))
+    lines = "\n".join(f"{number}: {marks[item.passed]}" for number, item in enumerate(critique.checklist, 1))
     checklist = f"<checklist>\n{lines}\n</checklist>\n" if lines else ""
     scores = json.dumps({"semantic": critique.semantic, "quality": critique.quality})
     return f"<think>{critique.reasoning}</think>\n{checklist}<score>{scores}</score>\n<answer>{critique.next_prompt}</answer>"
