@@ -10,6 +10,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...rethink.builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ...rethink.errors import RethinkError
 from ...rethink.model_files import model_files, model_name, snapshot_of
 
@@ -27,8 +28,6 @@ def editor_names() -> list[str]:
 def editor_path(name: str) -> Path:
     """Where an editor of `editor_names` lies. Raises RethinkError for any other name."""
     if name == BUILT_IN:
-        from ...rethink.tiny import EDITOR_FOLDER
-
         return EDITOR_FOLDER
     # Looked up among what is there, so that no name climbs out with ".." or is a path of its own.
     path = find_folders("diffusers", "model_index.json").get(name) or _safetensors("checkpoints").get(name)
@@ -48,8 +47,6 @@ def thinker_names() -> list[str]:
 def thinker_path(name: str) -> Path:
     """Where a thinker of `thinker_names` lies, or the built-in one; RethinkError as from `editor_path`."""
     if name == BUILT_IN:
-        from ...rethink.tiny import THINKER_FOLDER
-
         return THINKER_FOLDER
     path = find_folders("LLM", "config.json").get(name)
     if path is None:
@@ -100,8 +97,6 @@ def clip_names() -> list[str]:
 def clip_path(name: str) -> Path:
     """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
     if name == BUILT_IN:
-        from ...rethink.tiny import CLIP_FOLDER
-
         return CLIP_FOLDER
     if name not in (folders := _clip_folders()):
         raise RethinkError(

@@ -306,8 +306,8 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
 
         chat = open_typed_chat(where, model, key_variable)
     else:
+        from ..builtin import THINKER_FOLDER
         from ..thinkers.loading import load_thinker
-        from ..tiny import THINKER_FOLDER
 
         path = THINKER_FOLDER if where == "built-in" else where
         chat = load_thinker(path, dtype=options.dtype, device=options.device)
@@ -326,8 +326,8 @@ def _settings(options):
 
 
 def _load(options):
+    from ..builtin import EDITOR_FOLDER
     from ..editors.loading import load_editor
-    from ..tiny import EDITOR_FOLDER
 
     path = EDITOR_FOLDER if options.editor == "built-in" else Path(options.editor)
     return load_editor(

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ..builtin import EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
 from ..editors.protocol import DEFAULT_SETTINGS
 from ..think_loop import LoopConfig, options_of, think_while_edit, validate_source
@@ -13,7 +14,6 @@ from ..thinkers.critique import Thinker
 from ..thinkers.loading import load_thinker
 from ..trajectory import Trajectory, new_trajectory, record
 from ..trajectory_html import write_html
-from . import EDITOR_FOLDER, THINKER_FOLDER
 from .oracle import Verdict, judge
 from .scene import render
 from .tasks import sample_task

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def train_loop(
 
 
 def _accelerator(plan: TrainConfig):
-    accelerate = require("accelerate")
+    accelerate = lazy_import("accelerate")
     accelerator = accelerate.Accelerator(
         mixed_precision=plan.precision,
         gradient_accumulation_steps=plan.accumulate,

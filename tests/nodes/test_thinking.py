@@ -22,7 +22,7 @@ from PIL import Image
 
 from rethink.thinkers.protocol import shown
 from tests.standin.executor import run, validate
-from tests.thinking import SOURCE, Looks, Painter, Says, said
+from tests.support.thinking import SOURCE, Looks, Painter, Says, said
 
 
 class Given(io.ComfyNode):

@@ -16,9 +16,9 @@ from rethink.think_loop import LoopConfig, Next, Stop, options_of, require_same_
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
-from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
-from tests.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
+from tests.support.miniature_thinkers import write_thinker
+from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
 
 
 def think(thinker, instruction="make it red", editor=None, source=SOURCE, **options):

@@ -2,14 +2,15 @@
 
 import pytest
 
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import Thinker, critique, polish
 from rethink.thinkers.loading import load_thinker
-from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, render, sample_task
+from rethink.tiny import LEVELS, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import draw_lesson, plain_requests
-from tests.thinking import drained
+from tests.support.thinking import drained
 
 
 @pytest.fixture(scope="module")

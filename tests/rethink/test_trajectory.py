@@ -26,7 +26,7 @@ from rethink.trajectory import (
     record,
     writing,
 )
-from tests.thinking import SOURCE, Looks, Painter, said, thinker
+from tests.support.thinking import SOURCE, Looks, Painter, said, thinker
 
 SEEN = Critique(
     "repaired", 3.5, 9, "Still red. “Ünïcode” 🔵", "make it blue", (Demand("blue", False), Demand("sky")), "Why."

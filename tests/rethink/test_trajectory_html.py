@@ -14,7 +14,7 @@ from rethink.errors import RethinkError
 from rethink.trajectory import Trajectory, load_trajectory
 from rethink.trajectory_html import VIEWER, page_name, write_html
 from tests.browsers import needs_chromium, shoot
-from tests.runs import PROMPTS, made_up_run
+from tests.support.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
 

@@ -6,7 +6,7 @@ import torch
 from rethink.errors import RethinkError
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, polish, question, split
 from rethink.thinkers.protocol import PIXELS, chat_all, shown
-from tests.thinking import SOURCE, Looks, Says, gone, said, thinker
+from tests.support.thinking import SOURCE, Looks, Says, gone, said, thinker
 
 EDITED = [torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16, 3)]
 

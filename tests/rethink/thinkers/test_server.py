@@ -22,8 +22,8 @@ from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, ThinkerError
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record
-from tests.servers import completion, openai_server
-from tests.thinking import SOURCE, Painter, said
+from tests.support.servers import completion, openai_server
+from tests.support.thinking import SOURCE, Painter, said
 
 KEY = "sk-planted-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image"}]}]

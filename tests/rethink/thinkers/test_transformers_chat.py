@@ -11,7 +11,7 @@ from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.thinkers.critique import TEMPLATE, question
 from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.protocol import Request, ThinkerError
-from tests.miniature_thinkers import write_thinker
+from tests.support.miniature_thinkers import write_thinker
 
 FAMILIES = ["Qwen3VL", "Qwen2_5_VL"]
 

@@ -13,13 +13,14 @@ import urllib.request
 
 import pytest
 
+from rethink.builtin import THINKER_FOLDER
 from rethink.images import save_image
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
 from rethink.thinkers.critique_format import parse
 from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, chat_all
-from rethink.tiny import THINKER_FOLDER, render, sample_task
+from rethink.tiny import render, sample_task
 from rethink.tiny.teacher import draw_lesson
 from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT

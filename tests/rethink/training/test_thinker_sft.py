@@ -19,7 +19,7 @@ from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, Clock, DataCollator, SFTConfig, main, train
 from rethink.trajectory import Critique, Preservation, Step, new_trajectory
-from tests.miniature_thinkers import write_thinker
+from tests.support.miniature_thinkers import write_thinker
 
 PRESERVED = Preservation(0.1, 40.0, False)
 
