@@ -10,7 +10,7 @@ from typing import Any
 
 from ..rethink.errors import RethinkError
 from ..rethink.thinkers.address import Origin, parse_address
-from ..rethink.thinkers.trust import FILE, Trust, allow_images, read_trust, settings_file
+from ..rethink.thinkers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
 from .comfy import folders, progress, server
 
 PATIENCE = 600.0  # seconds in which a question can be answered
@@ -35,7 +35,7 @@ class Question:
 
 def read_settings() -> Trust:
     """What the owner of this machine allows: in a folder of ComfyUI's that no page can write to."""
-    return read_trust(settings_file(folders.system_user_folder("rethink") / FILE))
+    return read_trust(settings_file(folders.system_user_folder("rethink") / SETTINGS_FILE))
 
 
 def stamp(base_url: str, key_variable: str) -> str | float:

@@ -162,7 +162,7 @@ class CandidateSampler:
     def __call__(
         self, triple: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
     ) -> SampledPairs:
-        """Raises what `on_step` raises, and OutOfMemory; any other trouble with these captions is the reason to skip."""
+        """Raises what `on_step` raises, and OutOfMemoryError; any other trouble with these captions is the reason to skip."""
         import torch
 
         id, started, stopped = self.id(triple), time.monotonic(), []
