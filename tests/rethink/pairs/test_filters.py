@@ -14,7 +14,7 @@ from rethink.pairs.review.duplicates import NearDuplicates
 from rethink.pairs.review.filters import Thresholds, count_reasons, decide, filter_pairs, histogram, score
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import render, sample_task
-from tests.miniatures import TOKENS, write_clip
+from tests.support.miniatures import TOKENS, write_clip
 from tests.support.pairs import draw_image as drawn
 
 
