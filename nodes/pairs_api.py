@@ -19,9 +19,9 @@ from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import read_picture
-from ..rethink.pairs.review.filters import Thresholds, decide, kinds_of
+from ..rethink.pairs.review.filters import Thresholds, count_reasons, decide
 from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_safe_relative_path
-from . import host
+from .comfy import server
 
 KEPT = 32  # published stores; each holds the ids of its pairs
 FOLDERS = 4  # of them whose lines are known
@@ -169,7 +169,7 @@ def tried(key: str, **thresholds) -> dict:
     given = [by_person.get(made["id"], made) for made in decide(store, limits)]
     rejected = [made for made in given if not made["accepted"]]
     reasons = (why for made in rejected for why in (made["why"] or ["rejected by hand"]))
-    return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": kinds_of(reasons)[:8]}
+    return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": count_reasons(reasons)[:8]}
 
 
 def _whole(name: str, value: str | int) -> int:
@@ -199,8 +199,8 @@ def _store(key: str) -> PairStore:
 
 def serve() -> None:
     """Let the front end ask about published pairs, and judge them on a page that no other site can show."""
-    host.guard("pairs/review.html")
-    host.serve("GET", "/rethink/pairs/{key}", listing)
-    host.serve("GET", "/rethink/pairs/{key}/picture", picture)
-    host.serve("POST", "/rethink/pairs/{key}/verdict", verdict)
-    host.serve("POST", "/rethink/pairs/{key}/tried", tried)
+    server.forbid_framing("pairs/review.html")
+    server.add_route("GET", "/rethink/pairs/{key}", listing)
+    server.add_route("GET", "/rethink/pairs/{key}/picture", picture)
+    server.add_route("POST", "/rethink/pairs/{key}/verdict", verdict)
+    server.add_route("POST", "/rethink/pairs/{key}/tried", tried)

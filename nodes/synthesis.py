@@ -23,19 +23,19 @@ from ..rethink.pairs.inverse.drafts import (
     pair_id,
 )
 from ..rethink.pairs.inverse.instructions import Description, Writer
-from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Operation, Range
+from ..rethink.pairs.inverse.locate import LocatedSources
+from ..rethink.pairs.inverse.operations import OPERATIONS, Operation, Range
 from ..rethink.pairs.inverse.processes import process_executor
 from ..rethink.pairs.inverse.sources import Coverage, Folder, Source, coverage_of
 from ..rethink.pairs.inverse.synthesis import synthesize
 from ..rethink.pairs.pixels import from_pixels
-from ..rethink.pairs.questions import LocatedSources
-from ..rethink.pairs.review.filters import kinds_of
+from ..rethink.pairs.review.filters import count_reasons
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import EditPair, PairStore
 from ..rethink.thinkers.critique import Thinker
-from . import host, sockets
-from .comfy import folders
-from .edit import seed_input, single
+from . import feedback, sockets
+from .comfy import folders, memory, progress
+from .inputs import seed_input, single_value
 from .sources import pictures_inputs, sources_of, stamp_of
 from .thinker import asked, map_fn_for
 
@@ -169,9 +169,9 @@ class InverseEditSynthesizer(io.ComfyNode):
 
     @classmethod
     def execute(cls, operation, pictures, image=(), mask=(None,), boxes=(None,), **inputs) -> io.NodeOutput:
-        parameters = {name: single(name, values) for name, values in operation.items() if values is not None}
+        parameters = {name: single_value(name, values) for name, values in operation.items() if values is not None}
         chosen = parameters.pop("operation")
-        given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
+        given = DEFAULTS | {name: single_value(name, values) for name, values in inputs.items()}
         said = Description(given["place"].strip(), given["description"].strip())
         thinker, wanted = given["thinker"], given["find"].strip()
         lines = [line.strip() for line in given["templates"].splitlines() if line.strip()]
@@ -187,7 +187,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             writer = Writer(chat, given["paraphrase"], {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
                 editor, inverse = (
-                    host.ManagedEditor(_required("editor", parameters)),
+                    memory.ManagedEditor(_required("editor", parameters)),
                     _instruction(parameters["inverse"]),
                 )
                 make_by = partial(editor_maker, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
@@ -209,7 +209,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         if not made.only:
             raise RethinkError("\n".join(["pictures: not one pair could be made.", *_reasons(made, sources)]))
         report = "\n".join([_summary(made, sources, done), *others, *(_reasons(made, sources) if done.skipped else ())])
-        return io.NodeOutput(made, report, ui=host.show_text(report))
+        return io.NodeOutput(made, report, ui=feedback.show_text(report))
 
 
 class PreviewingExecutor:
@@ -217,7 +217,7 @@ class PreviewingExecutor:
 
     def __init__(self, store: PairStore, spread):
         self.store, self.spread, self.newest = store, spread, None
-        self.count = host.on_count()
+        self.count = progress.count_progress()
 
     def __call__(self, jobs) -> Iterator[Iterator[Draft]]:
         for drafts in self.spread(jobs):
@@ -250,20 +250,19 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = "Which kind; any: another one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
-        least, most, what = PARAMETERS[name]
         whole = isinstance(span.low, int)
         for end, default in (("lowest", span.low), ("highest", span.high)):
             number = io.Int if whole else io.Float
             options = {} if whole else {"step": 0.01, "round": 0.0001}
-            tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
+            tip = f"{span.help}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
                     f"{end}_{name}",
                     optional=True,
                     display_name=f"{end} {name}",
                     default=default,
-                    min=least,
-                    max=most,
+                    min=span.least,
+                    max=span.most,
                     tooltip=tip,
                     advanced=True,
                     **options,
@@ -361,7 +360,7 @@ def _summary(store: PairStore, sources, done) -> str:
 
 def _reasons(store: PairStore, sources) -> list[str]:
     names = {source.name if isinstance(source, Source) else source[0] for source in sources}
-    reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
+    reasons = count_reasons(record["why"] for record in store.skipped if record["source"] in names)
     return [f"{count} × {reason}" for reason, count in reasons[:12]]
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from rethink.editors.loading import load_editor
 from tests.comfyui.native_graphs import FAMILIES
-from tests.editor_miniatures import as_diffusers, factors, write_lora
-from tests.hosts import comfyui_python, find_comfyui
-from tests.miniatures import write_clip, write_folder
 from tests.support.comfyui_server import LORA, install_pack, running_comfyui
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
+from tests.support.hosts import comfyui_python, find_comfyui
+from tests.support.miniatures import write_clip, write_folder
 
 
 @pytest.fixture(scope="session")

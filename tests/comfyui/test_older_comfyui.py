@@ -6,8 +6,8 @@ import pytest
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.comfyui.native_graphs import run
-from tests.hosts import PACK_ROOT, comfyui_python, comfyui_version, find_comfyuis, self_contained
 from tests.support.comfyui_server import install_pack, running_comfyui
+from tests.support.hosts import PACK_ROOT, comfyui_python, comfyui_version, find_comfyuis, self_contained
 
 OLDER = [root for root in find_comfyuis()[1:] if comfyui_python(root)]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tests.hosts import PACK_ROOT, comfyui_python
+from tests.support.hosts import PACK_ROOT, comfyui_python
 
 LORA = "miniature.safetensors"  # for the editor of the name “miniature”
 KEY = "sk-planted-0123456789abcdef"

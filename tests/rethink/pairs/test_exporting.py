@@ -16,9 +16,8 @@ from rethink.pairs.formats import describe_store, export, exporting
 from rethink.pairs.formats.exporting import finish_exports
 from rethink.pairs.own_files import REPLACED, UNFINISHED
 from rethink.pairs.store import EditPair, PairStore
-from tests.hosts import PACK_ROOT
-
-from .conftest import drawn
+from tests.support.hosts import PACK_ROOT
+from tests.support.pairs import draw_image as drawn
 
 
 @pytest.fixture(scope="module")
