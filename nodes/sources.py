@@ -83,7 +83,8 @@ def _written(picture: Tensor, mask: Tensor | None, spots: tuple[NamedBox, ...]) 
     """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
     pixels = to_pixels(picture)
     white = None if mask is None else (mask > 0.5).cpu().numpy()
-    where = repr(spots).encode() + (b"" if white is None else white.tobytes())
+    named = repr(spots).replace(f"{NamedBox.__name__}(", "Spot(")  # the names in stores stay
+    where = named.encode() + (b"" if white is None else white.tobytes())
     name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + (
         "-" + _digest(where) if mask is not None or spots else ""
     )

@@ -107,7 +107,9 @@ class Scene:
 
 def is_test_scene(scene: Scene) -> bool:
     """True for the tenth of all scenes, chosen by hash, that training never shows as a source."""
-    return hashlib.blake2b(repr(scene).encode(), digest_size=2).digest()[0] % 10 == 0
+    # What stands here names the scenes that the built-in models were not trained on: it must never change.
+    text = repr(scene).replace(f"{SceneObject.__name__}(", "Thing(")
+    return hashlib.blake2b(text.encode(), digest_size=2).digest()[0] % 10 == 0
 
 
 def has_held_out_look(scene: Scene) -> bool:

@@ -44,6 +44,15 @@ def test_smear_and_noise_are_no_success():
     assert judge((right + 0.01 * torch.randn(right.shape)).clamp(0, 1), task).success
 
 
+def test_tasks_and_the_split_are_those_that_the_built_in_models_were_trained_for():
+    asked = [sample_task(seed, "reasoning", wording="held_out").instruction for seed in range(3)]
+    assert asked == [
+        "the star should have the same color as the circle",
+        "the smallest shape should take over the color that the largest has",
+        "delete whatever is diagonally opposite the blue cross",
+    ]
+
+
 def test_training_never_sees_what_is_held_out():
     for seed in range(300):
         task = sample_task(seed, split="train")
