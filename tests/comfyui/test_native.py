@@ -216,12 +216,12 @@ def test_models_may_throw_each_other_out_during_an_edit(server, kind):
 
 
 def test_two_editors_alternate_without_a_leak(server):
-    """Fifty prompts, after each of which the models are thrown out; what is loaded once is there after ten."""
+    """Thirty prompts, after each of which the models are thrown out; what is loaded once is there after ten."""
     graph = {"image": noise()}
     for name, kind in (("_a", "flux_kontext"), ("_b", "instruct_pix2pix")):
         graph |= {**loaders(kind, name), **editor(kind, name, name)}
     sizes = []
-    for prompt in range(50):
+    for prompt in range(30):
         graph["edit"] = edit(editor=["editor_" + "ab"[prompt % 2], 0], seed=prompt, instruction=f"make it {prompt}")
         found = run(server, {**graph, "end": node("TestPressure", image=["edit", 0])})
         assert found["end"]["thrown_out"][0] >= 3

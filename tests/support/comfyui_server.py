@@ -58,7 +58,7 @@ class Server:
             history = self.json(f"/history/{prompt_id}")
             if prompt_id in history and history[prompt_id]["status"]:
                 return history[prompt_id]
-            time.sleep(0.1)
+            time.sleep(0.05)
         raise TimeoutError(self.log.read_text(errors="replace")[-3000:])
 
     def view(self, image: dict) -> bytes:
