@@ -43,7 +43,7 @@ LESSONS = range(50_000, 50_500)  # drawn edits on which seeing is measured
 
 
 class Remembering:
-    """An editor that makes the edit of a picture by a prompt with a seed only once."""
+    """An editor that makes the edit of an image by a prompt with a seed only once."""
 
     def __init__(self, editor):
         self.editor, self.made = editor, {}
@@ -61,7 +61,7 @@ class Remembering:
 
 
 class RememberingChat:
-    """A Chat that answers the same question about the same pictures only once; it counts good for temperature 0."""
+    """A Chat that answers the same question about the same images only once; it counts good for temperature 0."""
 
     def __init__(self, chat):
         self.chat_within, self.said, self.name = chat, {}, chat.name
@@ -273,20 +273,20 @@ def loop_overhead(editor, chat, runs=20):
     return 1 - sum(watch.seconds for watch in watches) / total.seconds
 
 
-def prefill_ratio(chat, pictures=20):
+def prefill_ratio(chat, images=20):
     """Seconds to read a critique's question from turn 2 on, with the remembered prefix over without. Answers must agree."""
     thinker, seconds = Thinker(chat, max_tokens=TOKENS), {True: [], False: []}
-    for seed in range(pictures):
+    for seed in range(images):
         lessons = [draw_lesson(seed, split="test")] * 2
         edited = [lessons[0].edited, render([lessons[0].task.target])]
         for remember in (True, False):
             chat.forget()
             answers = []
-            for lesson, picture in zip(lessons, edited):
+            for lesson, image in zip(lessons, edited):
                 if not remember:
                     chat.forget()
                 chat._prefill = watch = Stopwatch(type(chat)._prefill.__get__(chat))
-                answers += critique(thinker, lesson.source, [picture], lesson.task.instruction, [lesson.prompt], [0])
+                answers += critique(thinker, lesson.source, [image], lesson.task.instruction, [lesson.prompt], [0])
             seconds[remember].append(watch.seconds)  # of the second one
             if remember:
                 remembered = answers

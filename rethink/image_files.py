@@ -1,6 +1,6 @@
 """The one reader of image files: what may be opened at all, and how its pixels become RGB.
 
-No torch at import: the processes that damage pictures start in a fraction of a second and stay small.
+No torch at import: the processes that damage images start in a fraction of a second and stay small.
 """
 
 from __future__ import annotations
@@ -202,9 +202,9 @@ def _reading() -> Iterator[None]:
     except RethinkError:
         raise
     except UnidentifiedImageError as error:  # its own words name an address in memory
-        raise RethinkError("cannot be read as a picture: it is in no format that is known here") from error
+        raise RethinkError("cannot be read as an image: it is in no format that is known here") from error
     except Exception as error:
-        raise RethinkError(f"cannot be read as a picture: {str(error) or type(error).__name__}") from error
+        raise RethinkError(f"cannot be read as an image: {str(error) or type(error).__name__}") from error
 
 
 def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tuple[Image, bytes]:
@@ -244,7 +244,7 @@ def _format_of(data: bytes) -> str:
     head = data[:32].lstrip(b"\xef\xbb\xbf \r\n\t")
     for signature, what in _OTHERS.items():
         if head.startswith(signature):
-            raise RethinkError(f"cannot be read as a picture: it is {what}; save it as a PNG first")
+            raise RethinkError(f"cannot be read as an image: it is {what}; save it as a PNG first")
     name = next((name for signature, name in _SIGNATURES.items() if data.startswith(signature)), "")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         name = "WEBP"
@@ -358,7 +358,7 @@ def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:
 
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
-        raise RethinkError("cannot be read as a picture: it holds values that are no numbers")
+        raise RethinkError("cannot be read as an image: it holds values that are no numbers")
     values = (values if image.mode == "F" else values / 65535).clip(0, 1)
     if profile:
         values = np.interp(values, np.linspace(0, 1, 256), gray_curve(profile)).astype(np.float32)

@@ -56,5 +56,5 @@ def whole_text(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text for people in which a stranger's words can be neither markup nor pictures, wherever it is shown."""
+    """A text for people in which a stranger's words can be neither markup nor images, wherever it is shown."""
     return text.replace("<", "‹").replace(">", "›").replace("](", "] (").replace("[[", "[ [")

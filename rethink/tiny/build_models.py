@@ -46,8 +46,8 @@ LATENT_CHANNELS = 16
 WIDTH = 40  # channels of the autoencoder
 TEXT_TOKENS = 32
 CLIP_TOKENS = 56
-REUSE = 8  # visits to each encoded pair: drawing and encoding two pictures takes longer than the U-Net
-WORDY = 8  # a conversation takes the room of so many pictures
+REUSE = 8  # visits to each encoded pair: drawing and encoding two images takes longer than the U-Net
+WORDY = 8  # a conversation takes the room of so many images
 CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
 DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured: see README.md
 
@@ -77,8 +77,8 @@ class Edits(torch.utils.data.IterableDataset):
             yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
 
 
-class Pictures(Edits):
-    """Pictures {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
+class SceneImages(Edits):
+    """Images {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
 
     def __iter__(self):
         rng = self.random()
@@ -90,12 +90,12 @@ class Pictures(Edits):
             yield {"image": render([scene])[0]}
 
 
-class Cells(Pictures):
-    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbours."""
+class Cells(SceneImages):
+    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbors."""
 
     def __iter__(self):
-        for picture in super().__iter__():
-            for cell in split_cells(picture["image"][None])[0]:
+        for image in super().__iter__():
+            for cell in split_cells(image["image"][None])[0]:
                 yield {"image": cell}
 
 
@@ -158,8 +158,8 @@ def text_config(tokenizer, width: int, layers: int) -> dict:
 
 
 def make_vae():
-    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalisation layers, an AutoencoderTiny
-    treats every place alike: it learns from single cells what it needs for whole pictures."""
+    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalization layers, an AutoencoderTiny
+    treats every place alike: it learns from single cells what it needs for whole images."""
     from diffusers import AutoencoderTiny
 
     return AutoencoderTiny(
@@ -231,7 +231,7 @@ def build_autoencoder(work: Path, plan: TrainConfig, device: str, report):
         vae = make_vae().to(device)
         train_autoencoder.train(vae, Cells(1), plan, work / "autoencoder" / "cells", report=report)
         whole = replace(plan, batch=max(1, plan.batch // 4), learning_rate=plan.learning_rate / 2)
-        train_autoencoder.train(vae, Pictures(1), whole, work / "autoencoder" / "pictures", report=report)
+        train_autoencoder.train(vae, SceneImages(1), whole, work / "autoencoder" / "pictures", report=report)
         with main_process_first() as first:
             if first:
                 vae.save_pretrained(done)
@@ -399,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
-    parser.add_argument("--batch", type=int, default=1024, help="pictures a step and process")
+    parser.add_argument("--batch", type=int, default=1024, help="images a step and process")
     parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this time")
     parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
     options = parser.parse_args(arguments)

@@ -24,12 +24,12 @@ from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
 from .tasks import LEVELS, TABLES, sample_task
 
-PATCH, MERGE = 16, 2  # 16 tokens a picture
+PATCH, MERGE = 16, 2  # 16 tokens an image
 VOCABULARY = 2048
 TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
 POLISHED, SPLIT_UP, WITH_DEMANDS = 0.04, 0.02, 0.05  # shares of lessons that are not plain critiques
-TURNS = 4  # of the trajectories that are learnt from
+TURNS = 4  # of the trajectories that are learned from
 GAPS, GAP = 0.3, 0.25  # share of lessons whose instruction lacks words, and of the words in `LIGHT` that it lacks
 REAL_EDITS = 0.2  # share of lessons that come from them
 SPECIAL = {
@@ -161,7 +161,7 @@ def _with_gaps(lesson: teacher.CritiqueExample, rng: Random) -> teacher.Critique
 
 
 def write_folder(folder: Path) -> None:
-    """Everything of the thinker's folder but the weights: configuration, tokens, how pictures and questions are put."""
+    """Everything of the thinker's folder but the weights: configuration, tokens, how images and questions are put."""
     from transformers import Qwen3VLConfig
 
     tokenizer = make_tokenizer()
@@ -169,7 +169,7 @@ def write_folder(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     Qwen3VLConfig(**model_config(tokenizer)).save_pretrained(folder)
     mean = [0.5, 0.5, 0.5]
-    pictures = {
+    images = {
         "size": {"shortest_edge": SIZE * SIZE, "longest_edge": SIZE * SIZE},
         "patch_size": PATCH,
         "temporal_patch_size": 2,
@@ -178,8 +178,8 @@ def write_folder(folder: Path) -> None:
         "image_std": mean,
         "do_convert_rgb": True,
     }
-    write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **pictures})
-    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **pictures})
+    write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **images})
+    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **images})
     write_json(folder / "processor_config.json", {"processor_class": "Qwen3VLProcessor"})
     add_old_names(folder)
 
@@ -236,7 +236,7 @@ def make_model(folder: Path):
 
 
 def make_tokenizer():
-    """Byte-level tokens: every word of the built-in world is one, and any other text can be spelt."""
+    """Byte-level tokens: every word of the built-in world is one, and any other text can be spelled."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -29,7 +29,7 @@ OUTSIDE_PSNR = 27.0  # dB against the source, outside the edited region
 @dataclass(frozen=True)
 class Verdict:
     """done: what was asked is there. kept: everything else is as it was, object by object and by PSNR (dB) outside
-    the edited region. answer: which of the task's accepted scenes the picture was measured against."""
+    the edited region. answer: which of the task's accepted scenes the image was measured against."""
 
     done: bool
     kept: bool
@@ -43,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a picture shows, as far as a task asks: for each of four cells and for the background what it resembles most,
+    """What an image shows, as far as a task asks: for each of four cells and for the background what it resembles most,
     and how far it is from it (RMS). answer: the nearest of the task's accepted scenes."""
 
     things: tuple[SceneObject | None, ...]
@@ -54,7 +54,7 @@ class Observation:
 
 
 def judge(image: torch.Tensor, task: Task) -> Verdict:
-    """Compares one picture (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
+    """Compares one image (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
 
     Of the accepted scenes the nearest counts. Each cell must resemble what that scene has there more than any other
     of the 148 things it could show, and closely (`CELL_RMS`); the background must be nearest to the right one of
@@ -83,8 +83,8 @@ def verdict(sight: Observation, task: Task) -> Verdict:
 def read(image: torch.Tensor, task: Task) -> Observation:
     """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for on the background that is there,
     where one should be; in a cell that should be empty, where the source had one."""
-    pictures = render([task.source, *task.accepted])
-    source, answers = pictures[:1], pictures[1:]
+    images = render([task.source, *task.accepted])
+    source, answers = images[:1], images[1:]
     answer = int((answers - image).square().mean((1, 2, 3)).argmin())
     scene = task.accepted[answer]
     background, error = _nearest_background(image, [task.source, scene])
@@ -115,7 +115,7 @@ _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] +
 
 
 def shown(thing: SceneObject | None) -> SceneObject | None:
-    """What a viewer sees: behind a black square, shape and colour do not count."""
+    """What a viewer sees: behind a black square, shape and color do not count."""
     if thing is None or not thing.covered:
         return thing
     return SceneObject(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)

@@ -102,7 +102,7 @@ def split(task: Task) -> list[str]:
 
 
 def verified(task: Task, sight: Observation) -> tuple[ChecklistItem, ...]:
-    """The statements of `split`, and whether they are true of what a picture shows."""
+    """The statements of `split`, and whether they are true of what an image shows."""
     wrong = [part for parts in wrong_parts(sight, task) for part in parts]
     changed = changed_parts(task)
     expected = [part not in wrong for part in changed]
@@ -151,7 +151,7 @@ def _plain_words(task: Task) -> dict[str, str]:
 
 
 def _left_open(task: Task) -> tuple[bool, bool]:
-    """Whether any colour, and whether any place, will do for the thing to be added."""
+    """Whether any color, and whether any place, will do for the thing to be added."""
     added = [next(t for t in scene.things if t not in task.source.things) for scene in task.accepted]
     return len({t.color for t in added}) > 1, len({t.cell for t in added}) > 1
 
@@ -293,7 +293,7 @@ def _changed(rng: Random, thing: SceneObject | None, cell: int) -> SceneObject |
 
 
 def _sight_of(scene: Scene, task: Task) -> Observation:
-    """What a clean picture of `scene` shows."""
+    """What a clean image of `scene` shows."""
     wrong = [sum(scene.at(c) != answer.at(c) for c in range(4)) for answer in task.accepted]
     things = tuple(shown(scene.at(cell)) for cell in range(4))
     return Observation(things, (scene.background, scene.gradient), (0.0,) * 5, 99.0, wrong.index(min(wrong)))

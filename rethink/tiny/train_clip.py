@@ -1,6 +1,6 @@
 """Trains a small CLIPModel contrastively (Radford et al. 2021, arXiv 2103.00020, section 2.3).
 
-A batch holds both pictures of every edit and the captions of both, so that the hardest negatives are always there:
+A batch holds both images of every edit and the captions of both, so that the hardest negatives are always there:
 the same scene with one thing changed.
 """
 
@@ -40,8 +40,8 @@ def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
         tokens = tokenizer(
             words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
         )
-        pictures = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
-        return {**pictures, "tokens": tokens.input_ids.unflatten(0, (2, -1))}
+        images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
+        return {**images, "tokens": tokens.input_ids.unflatten(0, (2, -1))}
 
     return collate
 

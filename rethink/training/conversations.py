@@ -24,7 +24,7 @@ SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """One question and the answer to learn. images: an IMAGE [1, H, W, 3] or a picture's file for each image part."""
+    """One question and the answer to learn. images: an IMAGE [1, H, W, 3] or an image file for each image part."""
 
     messages: Messages
     images: tuple[Tensor | Path, ...]
@@ -33,7 +33,7 @@ class Conversation:
 
 
 def load_images(conversation: Conversation) -> list[Tensor]:
-    """Its pictures, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is none."""
+    """Its images, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is none."""
     return [image if isinstance(image, Tensor) else load_image(image) for image in conversation.images]
 
 
@@ -46,13 +46,13 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
     calm, _ = by_variance([trajectory for trajectory in map(load_trajectory, found) if is_kept(trajectory)])
     conversations = balance([c for trajectory in calm for c in unroll(trajectory, template)], Random(seed))
     if not conversations:
-        raise RethinkError(f"data: none of the {len(found)} trajectories there can be learnt from; make more of them.")
+        raise RethinkError(f"data: none of the {len(found)} trajectories there can be learned from; make more of them.")
     return conversations
 
 
 def is_kept(trajectory: Trajectory) -> bool:
     """Thinking helped, or at least did no harm: the best later turn is no worse than the first. One that was good at once
-    is kept too, since when to stop is to be learnt as well."""
+    is kept too, since when to stop is to be learned as well."""
     scores = [score_of(step) for step in scored(trajectory)]
     if len(scores) < 2:
         return bool(scores) and trajectory.stopped == "accepted"
@@ -108,12 +108,12 @@ def _overlooks(step: Step) -> bool:
 
 
 def verdict_of(step: Step) -> Critique:
-    """The scores to be learnt: those of the separate scorer, where there was one."""
+    """The scores to be learned: those of the separate scorer, where there was one."""
     return step.judge or step.critique
 
 
 def score_of(step: Step) -> float:
-    """The overall score to be learnt, 0…10, of a step that has one."""
+    """The overall score to be learned, 0…10, of a step that has one."""
     return verdict_of(step).overall
 
 
@@ -122,8 +122,8 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
     checklist = [demand.text for demand in critique.checklist]
     messages = critique_messages(template, instruction=trajectory.instruction, prompt=step.prompt, checklist=checklist)
-    pictures = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
+    images = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
     group = str(trajectory.options.get("kind", "")), round(verdict.overall)
     return Conversation(
-        messages, tuple(pictures[slot] for slot in pictures_in(template)), format_critique(critique), group
+        messages, tuple(images[slot] for slot in pictures_in(template)), format_critique(critique), group
     )

@@ -100,9 +100,9 @@ class InstructPix2PixLoss(nn.Module):
         fresh = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
         return self.pool.exchange(fresh) if self.pool else fresh
 
-    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
         """The mode of the latents, unscaled, as the image condition wants them."""
-        image = self.render(pictures) if self.render else pictures
+        image = self.render(images) if self.render else images
         image = image.permute(0, 3, 1, 2) * 2 - 1
         encoded = self.vae.encode(image.to(self.vae.dtype))
         return (encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()).float()
@@ -150,13 +150,13 @@ class LatentReplayBuffer:
 
 
 def changed(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
-    """Which latents differ: [B, 1, h, w] of 0 and 1, relative to the spread of the picture's own latents."""
+    """Which latents differ: [B, 1, h, w] of 0 and 1, relative to the spread of the image's own latents."""
     difference = (source - edited).abs().mean(1, keepdim=True)
     return (difference > 0.1 * source.std((1, 2, 3), keepdim=True)).float()
 
 
 class PairFolder(torch.utils.data.Dataset):
-    """Pairs of a folder with `metadata.jsonl`, cropped and flipped alike in both pictures (section 3.2)."""
+    """Pairs of a folder with `metadata.jsonl`, cropped and flipped alike in both images (section 3.2)."""
 
     def __init__(self, folder: Path, resolution: int):
         manifest = folder / "metadata.jsonl"
@@ -200,8 +200,8 @@ def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
         tokens = tokenizer(
             words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
         )
-        pictures = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
-        return {**pictures, "tokens": tokens.input_ids}
+        images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
+        return {**images, "tokens": tokens.input_ids}
 
     return collate
 

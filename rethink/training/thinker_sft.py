@@ -28,7 +28,7 @@ from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
 from .train_loop import mean_across_processes
 
-IGNORED = -100  # labels of what is not to be learnt
+IGNORED = -100  # labels of what is not to be learned
 
 
 @dataclass(frozen=True)
@@ -136,25 +136,25 @@ class DataCollator:
         answer = torch.tensor(answer.input_ids)
         tokens = torch.cat([asked.tokens, answer])
         along = {"input_ids": tokens, "labels": torch.cat([torch.full_like(asked.tokens, IGNORED), answer])}
-        pictures = {}
+        images = {}
         for name, value in asked.inputs.items():
-            if value.shape == (1, len(asked.tokens)):  # one value a token; the answer has no pictures
+            if value.shape == (1, len(asked.tokens)):  # one value a token; the answer has no images
                 along[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
             else:
-                pictures[name] = value
-        if "image_grid_thw" in pictures:
-            along["position_ids"] = positions(self.chat.module.model, tokens[None], pictures["image_grid_thw"])[0][:, 0]
+                images[name] = value
+        if "image_grid_thw" in images:
+            along["position_ids"] = positions(self.chat.module.model, tokens[None], images["image_grid_thw"])[0][:, 0]
         elif self.pack:
             raise RethinkError("pack: is for models of Qwen-VL's kind; leave --pack out.")
-        return Row(along, pictures)
+        return Row(along, images)
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One conversation. along: tensors [n] or [3, n] that go along the tokens; pictures: of the images, by name."""
+    """One conversation. along: tensors [n] or [3, n] that go along the tokens; images: of the images, by name."""
 
     along: dict[str, Tensor]
-    pictures: dict[str, Tensor]
+    images: dict[str, Tensor]
 
 
 def _padded(rows: list[Row], pad: int) -> dict[str, Tensor]:
@@ -167,7 +167,7 @@ def _padded(rows: list[Row], pad: int) -> dict[str, Tensor]:
         values = [nn.functional.pad(v, (0, longest - v.shape[-1]), value=fill.get(name, 0)) for v in values]
         batch[name] = torch.stack(values, -2)
     lengths = torch.tensor([len(row.along["input_ids"]) for row in rows])
-    return batch | _pictures(rows) | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
+    return batch | _image_tensors(rows) | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
 
 
 def _packed(rows: list[Row]) -> dict[str, Tensor]:
@@ -179,12 +179,12 @@ def _packed(rows: list[Row]) -> dict[str, Tensor]:
     batch["position_ids"] = torch.cat([count[None, None], batch["position_ids"]])
     for start in (count == 0).nonzero().flatten().tolist()[1:]:
         batch["labels"][0, start] = IGNORED  # nothing foretells how the next one begins
-    return batch | _pictures(rows)
+    return batch | _image_tensors(rows)
 
 
-def _pictures(rows: list[Row]) -> dict[str, Tensor]:
-    names = {name: None for row in rows for name in row.pictures}
-    return {name: torch.cat([row.pictures[name] for row in rows if name in row.pictures]) for name in names}
+def _image_tensors(rows: list[Row]) -> dict[str, Tensor]:
+    names = {name: None for row in rows for name in row.images}
+    return {name: torch.cat([row.images[name] for row in rows if name in row.images]) for name in names}
 
 
 class Clock:

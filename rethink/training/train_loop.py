@@ -1,4 +1,4 @@
-"""The optimisation loop that every trainer here shares: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
+"""The optimization loop that every trainer here shares: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
 
 A trainer brings a module whose `forward(batch)` returns the loss, and a dataset. Everything else (several GPUs,
 gradient accumulation, precision) is accelerate's.
@@ -22,7 +22,7 @@ from ..errors import RethinkError, lazy_import
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. `steps` are optimizer steps; `batch` is pictures a step and process."""
+    """How to train. `steps` are optimizer steps; `batch` is images a step and process."""
 
     steps: int = 15_000
     batch: int = 16
@@ -41,7 +41,7 @@ class TrainConfig:
 
 def add_plan_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
     """One option for every field of `TrainConfig`."""
-    group = parser.add_argument_group("optimisation")
+    group = parser.add_argument_group("optimization")
     for field in fields(TrainConfig):
         value = getattr(defaults, field.name)
         group.add_argument(f"--{field.name.replace('_', '-')}", type=type(value), default=value, metavar=str(value))
@@ -134,7 +134,7 @@ class Log:
     """Says every so many steps how large the loss was on average, and how fast it goes."""
 
     def __init__(self, plan: TrainConfig, processes: int, report: Callable[[str], None]) -> None:
-        self.every, self.pictures = plan.log_every, plan.log_every * plan.batch * plan.accumulate * processes
+        self.every, self.images = plan.log_every, plan.log_every * plan.batch * plan.accumulate * processes
         self.report, self.since, self.losses = report, time.monotonic(), []
 
     def step(self, step: int, done: float, loss: torch.Tensor) -> None:
@@ -145,8 +145,8 @@ class Log:
         mean = torch.stack(self.losses).mean().item()
         if mean != mean:
             raise RethinkError(f"The loss is not a number at step {step}: lower --learning-rate or use bf16.")
-        speed = self.pictures / (time.monotonic() - self.since)
-        self.report(f"step {step} ({done:.0%}) loss {mean:.5f} {speed:.0f} pictures/s")
+        speed = self.images / (time.monotonic() - self.since)
+        self.report(f"step {step} ({done:.0%}) loss {mean:.5f} {speed:.0f} images/s")
         self.since, self.losses = time.monotonic(), []
 
 

@@ -58,7 +58,7 @@ def test_values_outside_the_range_are_clamped():
         (torch.zeros(2, 2), "expected"),
         (torch.zeros(2, 2, 2), "channels"),
         (torch.zeros(2, 2, 3, dtype=torch.int64), "int64"),
-        ("a picture", "str"),
+        ("an image", "str"),
         (None, "NoneType"),
     ],
 )
@@ -126,13 +126,13 @@ def test_pil_and_back_is_exact():
     assert torch.equal(from_pil(to_pil(pixels)), pixels[None])
     with pytest.raises(RethinkError, match="one size"):
         from_pil([Image.new("RGB", (2, 2)), Image.new("RGB", (2, 3))])
-    with pytest.raises(RethinkError, match="no picture"):
+    with pytest.raises(RethinkError, match="no image"):
         from_pil([])
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "F"])
 def test_files_of_every_mode(tmp_path, mode):
-    file = tmp_path / ("picture.tif" if mode in ("CMYK", "F") else "picture.png")
+    file = tmp_path / ("image.tif" if mode in ("CMYK", "F") else "image.png")
     if mode == "I;16":
         Image.fromarray(np.full((4, 6), 32768, dtype=np.uint16)).save(file)
     else:
@@ -154,7 +154,7 @@ def test_unreadable_files(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray((picture(64, 64) * 255).byte().numpy()).save(buffer, format="PNG")
     (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:300])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     for name in ("cut.png", "text.png", "missing.png"):
         with pytest.raises(RethinkError, match=f"image: cannot read .*{name}"):
             load_image(tmp_path / name)

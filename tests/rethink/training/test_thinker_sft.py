@@ -72,7 +72,7 @@ def test_there_is_a_picture_for_every_place_that_shows_one(tmp_path):
     assert sum(part["type"] == "image" for part in step.messages[0]["content"]) == len(step.images)
 
 
-def test_praise_for_an_edit_that_changed_nothing_is_not_learnt(tmp_path, monkeypatch):
+def test_praise_for_an_edit_that_changed_nothing_is_not_learned(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "PRESERVED", Preservation(0.0, 99.0, True))
     assert data.unroll(trajectory(tmp_path / "run", (2, 9)))[-1].images[1].name == "turn-0001-00.png"
     assert not data.is_kept(trajectory(tmp_path / "liked", (9,), "accepted"))
@@ -119,7 +119,7 @@ def test_the_teacher_says_what_the_oracle_sees():
 
 
 def test_a_lesson_never_shows_a_held_out_look():
-    """Where any colour will do, some of the right answers are held out."""
+    """Where any color will do, some of the right answers are held out."""
     tasks = (sample_task(seed, kind="add", split="train") for seed in range(400))
     open_ones = [task for task in tasks if any(map(has_held_out_look, task.accepted))]
     assert open_ones
@@ -233,7 +233,7 @@ def test_whole_questions_and_known_words_are_few_tokens(chat):
     assert chat.tokenizer.decode(chat.tokenizer(odd).input_ids) == odd
 
 
-def test_what_is_learnt_is_the_answer_after_the_question_as_it_is_asked(chat):
+def test_what_is_learned_is_the_answer_after_the_question_as_it_is_asked(chat):
     row = rows(1)[0]["conversation"]
     encoded = DataCollator(chat, pack=False).encode(row)
     tokens, labels = encoded.along["input_ids"], encoded.along["labels"]

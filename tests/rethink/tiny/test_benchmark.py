@@ -3,7 +3,7 @@
 import torch
 
 from rethink.tiny import render, sample_task
-from rethink.tiny.benchmark import by_wording, evaluate, summarise
+from rethink.tiny.benchmark import by_wording, evaluate, summarize
 from rethink.tiny.tasks import HELD_OUT_WORDINGS
 
 
@@ -25,7 +25,7 @@ def test_half_right_is_half():
     tasks = [sample_task(seed) for seed in range(40)]  # more than one batch
     instructions = {task.instruction for task in tasks}
     tasks = [next(t for t in tasks if t.instruction == instruction) for instruction in sorted(instructions)][:30]
-    figures = summarise(evaluate(Scripted(tasks[::2]), tasks))
+    figures = summarize(evaluate(Scripted(tasks[::2]), tasks))
     assert figures["success"] == figures["done"] == 0.5
     assert figures["psnr_outside"] > 60
 
