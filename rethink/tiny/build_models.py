@@ -22,7 +22,7 @@ import torch
 from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
 from ..thinkers.loading import load_thinker
-from ..training import instruct_pix2pix
+from ..training import instruct_pix2pix, pair_dataset
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, train_loop, write_json
 from . import build_thinker, train_autoencoder, train_clip
@@ -247,10 +247,10 @@ def build_editor(work: Path, vae, plan: TrainConfig, device: str, report) -> Non
         tokenizer=tokenizer,
         scheduler=make_scheduler(),
     )
-    objective = instruct_pix2pix.LossConfig(edit_weight=4, last_timestep=0.5, train_text=True)
+    loss_config = instruct_pix2pix.LossConfig(edit_weight=4, last_timestep=0.5, train_text=True)
     plan = replace(plan, batch=max(1, plan.batch // REUSE))
     instruct_pix2pix.train(
-        parts, Edits(2), objective, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
+        parts, Edits(2), loss_config, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
     )
 
 
@@ -291,7 +291,7 @@ def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
         Edits(4, settled=True),
         plan,
         work / "decoder",
-        collate=instruct_pix2pix.make_collate_fn(pipe.tokenizer),
+        collate=pair_dataset.make_collate_fn(pipe.tokenizer),
         report=report,
     )
     with main_process_first() as first:
@@ -302,17 +302,8 @@ def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
 def build_clip(work: Path, plan: TrainConfig, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
-    train_clip.train(
-        model,
-        tokenizer,
-        Edits(3),
-        plan,
-        work / "clip",
-        render=render_arrays,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
-        report=report,
-    )
+    contrast = train_clip.Contrast(model, render_arrays, CLIP_MEAN, CLIP_STD)
+    train_clip.train(contrast, tokenizer, Edits(3), plan, work / "clip", report=report)
     with main_process_first() as first:
         if first:
             model.save_pretrained(work / "clip")
@@ -445,7 +436,7 @@ def main(arguments: list[str] | None = None) -> int:
             accumulate=1,
             learning_rate=1e-3,
             warmup=0.02,
-            see=True,
+            train_vision=True,
             checkpointing=False,
             minutes=options.minutes,
             precision=options.precision,

@@ -18,6 +18,9 @@ from ..training.train_loop import TrainConfig, train_loop
 class Contrast(nn.Module):
     """`forward(batch)`: the symmetric cross-entropy over a batch {"source", "edited", "tokens": [2·B, L], sources first}."""
 
+    mean: torch.Tensor  # [3, 1, 1], as std: of the colors that CLIP is shown
+    std: torch.Tensor
+
     def __init__(self, clip, render: Callable[[torch.Tensor], torch.Tensor], mean: list[float], std: list[float]):
         super().__init__()
         self.clip, self.render = clip, render
@@ -46,6 +49,6 @@ def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
     return collate
 
 
-def train(clip, tokenizer, dataset, plan: TrainConfig, out: Path, *, render, mean, std, report=print) -> None:
-    """Trains `clip` on a dataset of edits with captions."""
-    train_loop(Contrast(clip, render, mean, std), dataset, plan, out, collate=make_collate_fn(tokenizer), report=report)
+def train(model: Contrast, tokenizer, dataset, config: TrainConfig, out: Path, *, report=print) -> None:
+    """Trains the CLIP in `model` on a dataset of edits with captions."""
+    train_loop(model, dataset, config, out, collate=make_collate_fn(tokenizer), report=report)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink.errors import RethinkError, lazy_import
+from rethink.errors import RethinkError
 from rethink.images import (
     as_edit_mask,
     as_image,
@@ -220,9 +220,3 @@ def test_a_mask_that_selects_nothing_is_no_mask_for_an_edit():
     one = torch.zeros(2, 8, 8)
     one[1, 3, 3] = 1
     assert torch.equal(as_edit_mask(one, image), one)  # the other image is left alone
-
-
-def test_a_missing_package_is_named():
-    assert lazy_import("json").dumps({}) == "{}"
-    with pytest.raises(RethinkError, match="pip install some-package"):
-        lazy_import("rethink_no_such_module", "some-package")
