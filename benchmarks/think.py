@@ -31,7 +31,7 @@ from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import verdict
-from rethink.tiny.teacher import Teacher, draw_lesson, plain_requests
+from rethink.tiny.teacher import Teacher, draw_example, plain_requests
 from rethink.trajectory import best_of
 
 TURNS = 5
@@ -237,10 +237,10 @@ def drawn(thinker):
     """Rows as `Case.seen` gives them, of held-out edits that were drawn, not made."""
     found = []
     for seed in LESSONS:
-        lesson = draw_lesson(seed, split="test")
-        said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
-        truth = verdict(lesson.sight, lesson.task)
-        plain = None if truth.success else said.next_prompt in plain_requests(lesson.task)
+        example = draw_example(seed, split="test")
+        said = critique(thinker, example.source, [example.edited], example.task.instruction, [example.prompt], [0])[0]
+        truth = verdict(example.observation, example.task)
+        plain = None if truth.success else said.next_prompt in plain_requests(example.task)
         found.append((said.semantic, truth.done, truth.kept, plain))
     return found
 
@@ -277,16 +277,16 @@ def prefill_ratio(chat, images=20):
     """Seconds to read a critique's question from turn 2 on, with the remembered prefix over without. Answers must agree."""
     thinker, seconds = Thinker(chat, max_tokens=TOKENS), {True: [], False: []}
     for seed in range(images):
-        lessons = [draw_lesson(seed, split="test")] * 2
-        edited = [lessons[0].edited, render([lessons[0].task.target])]
+        examples = [draw_example(seed, split="test")] * 2
+        edited = [examples[0].edited, render([examples[0].task.target])]
         for remember in (True, False):
             chat.forget()
             answers = []
-            for lesson, image in zip(lessons, edited):
+            for example, image in zip(examples, edited):
                 if not remember:
                     chat.forget()
                 chat._prefill = watch = Stopwatch(type(chat)._prefill.__get__(chat))
-                answers += critique(thinker, lesson.source, [image], lesson.task.instruction, [lesson.prompt], [0])
+                answers += critique(thinker, example.source, [image], example.task.instruction, [example.prompt], [0])
             seconds[remember].append(watch.seconds)  # of the second one
             if remember:
                 remembered = answers

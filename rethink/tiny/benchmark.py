@@ -27,7 +27,7 @@ def run(cases: int, report=print) -> int:
         figures[name] = summarize(evaluate(editor, tasks))
         success, done, kept, psnr = figures[name].values()
         report(f"{name:<22}{success:>9.1%}{done:>9.1%}{kept:>9.1%}{psnr:>11.1f} dB")
-    figures["wordings"] = by_wording(editor, cases // 2, report)
+    figures["wordings"] = success_by_wording(editor, cases // 2, report)
     report("Different right answers of 8 seeds, where the instruction leaves the place or the color open:")
     figures["seeds_differ"] = {}
     for settings in OPEN_SETTINGS:
@@ -44,7 +44,7 @@ def rows() -> list[tuple[str, dict]]:
     return levels + held_out + [(kind, {"kind": kind}) for kind in KINDS]
 
 
-def by_wording(editor, cases: int, report) -> dict[str, float]:
+def success_by_wording(editor, cases: int, report) -> dict[str, float]:
     """The success of every held-out wording, of `cases` tasks for each kind of edit."""
     rates = {}
     for kind in KINDS:

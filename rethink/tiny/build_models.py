@@ -55,11 +55,11 @@ DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured
 class Edits(torch.utils.data.IterableDataset):
     """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others.
 
-    settled: leave out tasks that accept several answers.
+    unambiguous: leave out tasks that accept several answers.
     """
 
-    def __init__(self, seed: int, settled: bool = False):
-        self.seed, self.settled = seed, settled
+    def __init__(self, seed: int, unambiguous: bool = False):
+        self.seed, self.unambiguous = seed, unambiguous
 
     def random(self) -> Random:
         """The clock is in it, so that a build that goes on does not see the same tasks again."""
@@ -70,7 +70,7 @@ class Edits(torch.utils.data.IterableDataset):
         rng = self.random()
         while True:
             task = sample_task(rng.getrandbits(60), split="train")
-            if self.settled and len(task.accepted) > 1:
+            if self.unambiguous and len(task.accepted) > 1:
                 continue
             source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
             captions = task.source.caption, task.target.caption
@@ -288,7 +288,7 @@ def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
     pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
     train_loop(
         DecoderFinetuneLoss(pipe),
-        Edits(4, settled=True),
+        Edits(4, unambiguous=True),
         plan,
         work / "decoder",
         collate=pair_dataset.make_collate_fn(pipe.tokenizer),

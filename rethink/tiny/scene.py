@@ -148,11 +148,11 @@ def encode(scene: Scene) -> np.ndarray:
     array[:2] = list(BACKGROUNDS).index(scene.background), scene.gradient
     for t in scene.things:
         start = 2 + t.cell * _FIELDS
-        array[start : start + _FIELDS] = encode_thing(t)
+        array[start : start + _FIELDS] = encode_object(t)
     return array
 
 
-def encode_thing(thing: SceneObject | None) -> tuple[int, ...]:
+def encode_object(thing: SceneObject | None) -> tuple[int, ...]:
     if thing is None:
         return (-1,) * _FIELDS
     look = SHAPES.index(thing.shape), list(COLORS).index(thing.color)

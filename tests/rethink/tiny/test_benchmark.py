@@ -3,7 +3,7 @@
 import torch
 
 from rethink.tiny import render, sample_task
-from rethink.tiny.benchmark import by_wording, evaluate, summarize
+from rethink.tiny.benchmark import evaluate, success_by_wording, summarize
 from rethink.tiny.tasks import HELD_OUT_WORDINGS
 
 
@@ -32,7 +32,7 @@ def test_half_right_is_half():
 
 def test_every_held_out_wording_has_its_row():
     lines = []
-    rates = by_wording(Scripted([]), 3, lines.append)
+    rates = success_by_wording(Scripted([]), 3, lines.append)
     wordings = [wording for kind in HELD_OUT_WORDINGS.values() for wording in kind]
     assert list(rates) == wordings and len(lines) == len(wordings)
     assert not any(rates.values())

@@ -1,4 +1,4 @@
-"""The built-in thinker: its lessons from the editor's runs, and the one that ships, which is small and sees."""
+"""The built-in thinker: its examples from the editor's runs, and the one that ships, which is small and sees."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from rethink.thinkers.critique import Thinker, critique, polish_instruction
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import LEVELS, build_thinker, render, sample_task
 from rethink.tiny.oracle import verdict
-from rethink.tiny.teacher import draw_lesson, plain_requests
+from rethink.tiny.teacher import draw_example, plain_requests
 from rethink.training import conversations as data
 from tests.support.scenes import DrawingEditor
 from tests.support.thinking import drained
@@ -30,9 +30,9 @@ def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinke
     """By chance, a third of the verdicts would be right."""
     right, cases = 0, 24
     for seed in range(cases):
-        lesson = draw_lesson(seed, split="test")
-        said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
-        truth = verdict(lesson.sight, lesson.task)
+        example = draw_example(seed, split="test")
+        said = critique(thinker, example.source, [example.edited], example.task.instruction, [example.prompt], [0])[0]
+        truth = verdict(example.observation, example.task)
         assert said.status == "ok" and said.reasoning.startswith("Source: ")
         right += (said.semantic >= 4, said.semantic == 10) == (truth.done, truth.success)
     assert right >= 0.75 * cases
@@ -73,6 +73,6 @@ def test_trajectories_of_an_editor_become_lessons(tmp_path, monkeypatch):
     )
     build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
     made = data.from_folders([tmp_path])
-    lessons = build_thinker.Lessons(tuple(made), share=1.0)
-    assert made and lessons[3] in made and {c.group[0].split()[0] for c in made} <= {"plain", "unusual", "reasoning"}
+    examples = build_thinker.CritiqueExamples(tuple(made), share=1.0)
+    assert made and examples[3] in made and {c.group[0].split()[0] for c in made} <= {"plain", "unusual", "reasoning"}
     build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again

@@ -5,21 +5,26 @@ from random import Random
 from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique_format import parse_critique
 from rethink.tiny import judge, render, sample_task, teacher
-from rethink.tiny.oracle import read, verdict
+from rethink.tiny.oracle import observe, verdict
 from rethink.tiny.scene import has_held_out_look
 from tests.support.scenes import DrawingEditor
 
 
 def test_the_teacher_says_what_the_oracle_sees():
     for seed in range(25):
-        lesson = teacher.draw_lesson(seed)
-        truth, said = verdict(lesson.sight, lesson.task), teacher.criticize(lesson.task, lesson.sight, lesson.prompt)
+        example = teacher.draw_example(seed)
+        truth, said = (
+            verdict(example.observation, example.task),
+            teacher.criticize(example.task, example.observation, example.prompt),
+        )
         assert (said.semantic == 10) == truth.success
         assert (said.semantic >= 4) == truth.done
-        assert parse_critique(teacher.answer(lesson)).status == "ok"
-        requests = teacher.plain_requests(lesson.task)
+        assert parse_critique(teacher.write_critique(example)).status == "ok"
+        requests = teacher.plain_requests(example.task)
         assert (
-            said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
+            said.next_prompt == example.prompt
+            if truth.success
+            else said.next_prompt in set(requests) - {example.prompt}
         )
 
 
@@ -35,15 +40,17 @@ def test_a_lesson_never_shows_a_held_out_look():
 def test_what_is_read_off_a_drawn_picture_is_what_was_drawn():
     for seed in range(12):
         task = sample_task(seed, "unusual", split="train")
-        sight = read(render([task.target]), task)
-        assert verdict(sight, task).success and teacher.wrong_parts(sight, task) == ([], [])
-        undone = teacher.reasoning(task, read(render([task.source]), task)).split("Done: ")[1]
+        observation = observe(render([task.target]), task)
+        assert verdict(observation, task).success and teacher.wrong_parts(observation, task) == ([], [])
+        undone = teacher.reasoning(task, observe(render([task.source]), task)).split("Done: ")[1]
         assert " no" in undone and " yes," not in undone and undone.endswith("Else kept: yes.")
 
 
 def test_statements_are_verified_one_by_one():
     task = sample_task(4, "plain", kind="recolor")
-    before, after = (teacher.verified(task, read(render([scene]), task)) for scene in (task.source, task.target))
+    before, after = (
+        teacher.verify_checklist(task, observe(render([scene]), task)) for scene in (task.source, task.target)
+    )
     assert [demand.passed for demand in before] == [False] + [True] * (len(before) - 1)
     assert all(demand.passed for demand in after) and [d.text for d in after] == teacher.split(task)
 

@@ -46,8 +46,8 @@ CONFIG = SFTConfig(
 
 
 def rows(count):
-    lessons = build_thinker.Lessons()
-    return [{"conversation": lessons[index]} for index in range(count)]
+    examples = build_thinker.CritiqueExamples()
+    return [{"conversation": examples[index]} for index in range(count)]
 
 
 def test_whole_questions_and_known_words_are_few_tokens(chat):
@@ -57,7 +57,7 @@ def test_whole_questions_and_known_words_are_few_tokens(chat):
     images = [torch.zeros(1, 128, 128, 3)] * 2
     assert len(chat.reader(long_ago, images).tokens) < 80
     for seed in range(20):
-        answer = teacher.answer(teacher.draw_lesson(seed))
+        answer = teacher.write_critique(teacher.draw_example(seed))
         tokens = chat.tokenizer(answer).input_ids
         assert chat.tokenizer.decode(tokens) == answer and len(tokens) < 160
     odd = "ångström 草 🙂"
@@ -88,8 +88,8 @@ def test_a_packed_row_is_worth_its_conversations(chat):
 
 
 def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path, capsys):
-    lessons = [row["conversation"] for row in rows(4)] * 4
-    train(chat, lessons, CONFIG, tmp_path / "whole")
+    examples = [row["conversation"] for row in rows(4)] * 4
+    train(chat, examples, CONFIG, tmp_path / "whole")
     assert (tmp_path / "whole" / "checkpoint-4").is_dir()
     losses = [
         float(line.split("'loss': '")[1].split("'")[0])
@@ -100,7 +100,7 @@ def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path, caps
     (tmp_path / "cut").mkdir()
     (tmp_path / "whole" / "checkpoint-2").rename(tmp_path / "cut" / "checkpoint-2")
     again = load_thinker(folder, dtype="fp32")
-    train(again, lessons, CONFIG, tmp_path / "cut")
+    train(again, examples, CONFIG, tmp_path / "cut")
     for ours, theirs in zip(again.module.parameters(), chat.module.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
 
