@@ -44,11 +44,11 @@ class Verdict:
 @dataclass(frozen=True)
 class Observation:
     """What an image shows, as far as a task asks: for each of four cells and for the background what it resembles most,
-    and how far it is from it (RMS). answer: the nearest of the task's accepted scenes."""
+    and how far it is from it (RMS, the background's last). answer: the nearest of the task's accepted scenes."""
 
     things: tuple[SceneObject | None, ...]
     background: tuple[str, bool]
-    errors: tuple[float, float, float, float, float]
+    errors: tuple[float, ...]
     psnr_outside: float
     answer: int
 

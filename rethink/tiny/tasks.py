@@ -198,7 +198,7 @@ def _add(rng, source, looks):
     free_color = rng.random() < 0.1
     if free_color:  # the sampled color comes first: it is what training shows
         colors += [c for c in COLORS if c != color]
-    new = " ".join(filter(None, ["a", size is not None and SIZES[size], not free_color and color, shape]))
+    new = " ".join(["a", *([] if size is None else [SIZES[size]]), *([] if free_color else [color]), shape])
     thing = SceneObject(0, shape, color, 1 if size is None else size)
     accepted = tuple(source.with_thing(cell, replace(thing, color=c)) for c in colors for cell in cells)
     return source, {"new": new, "at": at}, accepted

@@ -29,7 +29,7 @@ SMEARED_SHARE = 0.15  # share of drawn edits with a cell that is neither one thi
 
 
 def criticize(task: Task, observation: Observation, prompt: str, checklist: bool = False) -> Critique:
-    """What is to be said of an edit that shows `observation`, made with `prompt`. demands: with a checklist."""
+    """What is to be said of an edit that shows `observation`, made with `prompt`. checklist: with the items verified."""
     found, requests = verdict(observation, task), plain_requests(task)
     next_wording = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
     return Critique(
@@ -145,9 +145,9 @@ def _plain_words(task: Task) -> dict[str, str]:
     words = {"x": f"the {old.name}" if old else "", "place": PLACES[new.cell] if new else ""}
     if new:
         words |= {"color": new.color, "shape": new.shape, "new": f"a {new.name}"}
-    if task.kind == "resize":
+    if task.kind == "resize" and old and new:
         words["size"] = "bigger" if new.size > old.size else "smaller"
-    if task.kind == "add":
+    if task.kind == "add" and new:
         any_color, any_place = _left_open(task)
         words["new"] = f"a {_looks(new, any_color)}"
         words["at"] = "" if any_place else f" at the {PLACES[new.cell]}"

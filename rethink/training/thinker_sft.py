@@ -110,8 +110,8 @@ def _last_checkpoint(work: Path, config: SFTConfig) -> Path | None:
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
-def freeze_vision(model: nn.Module) -> None:
-    """Leaves only the language model to be trained: neither the vision tower nor what joins the two."""
+def freeze_vision(model: Any) -> None:
+    """Leaves only the language model of a transformers model to be trained: neither the vision tower nor what joins the two."""
     language = getattr(getattr(model, "model", None), "language_model", None)
     if language is None:
         raise RethinkError(
@@ -284,7 +284,7 @@ def _arguments(trl, config: SFTConfig, work: Path):
     )
 
 
-def save(model: nn.Module, like: Path, out: Path) -> None:
+def save(model: Any, like: Path, out: Path) -> None:
     """A folder that Load Thinker opens: the weights, and everything else as in the folder that was trained."""
     model.save_pretrained(out)
     for file in snapshot_of(Path(like)).iterdir():

@@ -209,7 +209,9 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, weights: list[nn.Parameter], step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.values, [w.detach().float() for w in weights], 1 - decay)
+        fresh = [w.detach().float() for w in weights]
+        # One kernel for all weights: torch has no public name for it.
+        torch._foreach_lerp_(self.values, fresh, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def copy_to(self, weights: list[nn.Parameter]) -> None:

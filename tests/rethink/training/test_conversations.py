@@ -24,7 +24,7 @@ from tests.support.trajectories import write_trajectory
     ],
 )
 def test_a_trajectory_is_kept_when_thinking_did_no_harm(tmp_path, scores, stopped, kept):
-    assert data.is_kept(write_trajectory(tmp_path / "run", scores, stopped)) is kept
+    assert data.did_no_harm(write_trajectory(tmp_path / "run", scores, stopped)) is kept
 
 
 def test_it_is_cut_at_the_best_turn_and_unrolled_into_steps(tmp_path):
@@ -49,7 +49,7 @@ def test_praise_for_an_edit_that_changed_nothing_is_not_learned(tmp_path):
     assert (
         data.unroll(write_trajectory(tmp_path / "run", (2, 9), preserved=same))[-1].images[1].name == "turn-0001-00.png"
     )
-    assert not data.is_kept(write_trajectory(tmp_path / "liked", (9,), "accepted", preserved=same))
+    assert not data.did_no_harm(write_trajectory(tmp_path / "liked", (9,), "accepted", preserved=same))
 
 
 def test_the_separate_scorer_has_the_last_word(tmp_path):
@@ -59,7 +59,7 @@ def test_the_separate_scorer_has_the_last_word(tmp_path):
 
 def test_the_calmest_are_for_supervised_learning(tmp_path):
     runs = [write_trajectory(tmp_path / str(number), (0, number)) for number in range(10)]
-    calm, volatile = data.by_variance(runs[::-1])
+    calm, volatile = data.split_by_variance(runs[::-1])
     assert [run.folder.name for run in calm] == [*"01234567"] and len(volatile) == 2
 
 
