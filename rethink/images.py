@@ -210,8 +210,8 @@ def save_image(image: Tensor, path: str | PathLike) -> None:
     check_image_target(path, images[0].height, images[0].width, "image")
     kind = _FORMATS[path.suffix.lower()]
     try:
-        with atomic_write(path) as passing:
-            images[0].save(passing, format=kind, **_OPTIONS.get(kind, {}))
+        with atomic_write(path) as temporary:
+            images[0].save(temporary, format=kind, **_OPTIONS.get(kind, {}))
     except OSError as error:
         raise RethinkError(f"image: {path} cannot be written: {error.strerror or error}.") from error
 

@@ -117,7 +117,9 @@ def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
     reach = max(40.0, abs(end[0] - begin[0]) / 2)
     points = (begin, (begin[0] + reach, begin[1]), (end[0] - reach, end[1]), end)
     weights = [((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3) for t in (i / 24 for i in range(25))]
-    return [(sum(w * x for w, (x, _) in zip(row, points)), sum(w * y for w, (_, y) in zip(row, points))) for row in weights]
+    return [
+        (sum(w * x for w, (x, _) in zip(row, points)), sum(w * y for w, (_, y) in zip(row, points))) for row in weights
+    ]
 
 
 def main() -> None:

@@ -61,7 +61,9 @@ def did_no_harm(trajectory: Trajectory) -> bool:
 
 def split_by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
     """Those whose scores vary least over their turns, for supervised learning; the others, for reinforcement learning."""
-    ordered = sorted(trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored_steps(trajectory)]))
+    ordered = sorted(
+        trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored_steps(trajectory)])
+    )
     count = round(SFT_SHARE * len(ordered)) if len(ordered) > 1 else 1
     return ordered[:count], ordered[count:]
 

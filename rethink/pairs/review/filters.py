@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import RethinkError
 from ...evaluation.pixel_metrics import CHANGED, NearDuplicates, apart, measure
-from ...records import harmless
+from ...records import defuse_markup
 from ..jsonl_log import Last
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
@@ -278,7 +278,7 @@ def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
 
     Names of a stranger's files in them are no markup, wherever they are shown.
     """
-    return Counter(harmless(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
+    return Counter(defuse_markup(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:
