@@ -225,7 +225,7 @@ def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
     """All of a file, at a path or opened in binary mode. Raises RethinkError for what is no file or has absurdly many bytes,
     and OSError."""
     too_large = RethinkError(f"it has more than {MOST_BYTES >> 30} GiB")
-    if hasattr(source, "read"):
+    if not isinstance(source, (str, os.PathLike)):
         data = source.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise too_large
@@ -300,11 +300,13 @@ def _open_tiff(data: bytes) -> Image:
 
 def _read_notes(image: Image) -> Notes:
     """What Pillow's readers hand on of the notes."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
     info = image.info
     profile = info.get("icc_profile") or b""
     if not profile and (stated := info.get("nclx_profile")):
         profile = coded_profile(int(stated["color_primaries"]), int(stated["transfer_characteristics"]))
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         found = image.tag_v2.get(0x0112)
         return Notes(found if isinstance(found, int) and 1 <= found <= 8 else 1, profile)
     if exif := info.get("exif"):
@@ -347,9 +349,10 @@ def _rgba(image: Image) -> Image:
 def _from_lab(image: Image) -> Image:
     from PIL import ImageCms
 
-    return ImageCms.profileToProfile(
-        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    assert converted is not None  # it is only where an image is transformed in place
+    return converted
 
 
 def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:

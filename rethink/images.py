@@ -188,7 +188,7 @@ def check_image_target(path: str | PathLike, height: int, width: int, name: str)
 
     path = Path(path)
     kind = _FORMATS.get(path.suffix.lower())
-    codec = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind)
+    codec = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind or "")
     if kind is None or (codec and not features.check(codec)):
         known = ", ".join(ending for ending in _FORMATS if ending)
         raise RethinkError(f"{name}: {path} has an ending that no image can be written for here; choose among {known}.")
@@ -232,16 +232,16 @@ def plan_fit(height: int, width: int, *, area: int, multiple: int) -> Fit:
     Where one side comes out below `multiple`, the padded strip has the area, so that no ribbon costs more than a square.
     """
     scale = min((area / (height * width)) ** 0.5, area / multiple / max(height, width))
-    scaled = tuple(max(1, round(side * scale)) for side in (height, width))
-    padded = tuple(-(-side // multiple) * multiple for side in scaled)
+    scaled = max(1, round(height * scale)), max(1, round(width * scale))
+    padded = -(-scaled[0] // multiple) * multiple, -(-scaled[1] // multiple) * multiple
     return Fit((height, width), scaled, padded)
 
 
 def plan_within(height: int, width: int, size: tuple[int, int]) -> Fit:
     """For editors that work at a few sizes: as large as goes into `size` (height, width), padded up to it."""
     scale = min(size[0] / height, size[1] / width)
-    scaled = tuple(max(1, min(limit, round(side * scale))) for side, limit in zip((height, width), size))
-    return Fit((height, width), scaled, tuple(size))
+    scaled = max(1, min(size[0], round(height * scale))), max(1, min(size[1], round(width * scale)))
+    return Fit((height, width), scaled, (size[0], size[1]))
 
 
 def fit(image: Tensor, plan: Fit) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registration import blur, downscale
+from .registration import blur, downscale, size_of
 
 WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a change beside it; is a change by itself
 BINS = 12  # of texture, with equally many cells in each
@@ -29,7 +29,7 @@ def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -
 
     Only `visible` rows and columns of pixels are compared; beyond them cells go with the nearest one that was.
     """
-    cell = cell_size(source.shape[1:])
+    cell = cell_size(size_of(source))
     texture = _texture(source, cell)
     rows, columns = compared = _cells_within(visible, cell, texture.shape)
     difference = placed - source

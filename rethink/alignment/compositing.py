@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import as_edit_mask, as_image
 from .changes import cell_size, dilate, find_changes, surviving_detail
-from .registration import DRIFT, ColorTransform, Registration, place, register
+from .registration import DRIFT, ColorTransform, Registration, place, register, size_of
 
 ALIKE = 0.22  # less agreement of the edges than this: two images that have nothing to do with each other
 LEFT = 0.07  # when less than this share of the source's detail is found again, the edit is of everything
@@ -81,7 +81,7 @@ def keep_unchanged(
 
 def _restore(source: Tensor, edit: Tensor, mask: Tensor | None) -> RestoredEdit:
     ours, theirs = source.movedim(-1, 0), edit.movedim(-1, 0).to(source.device)
-    size = ours.shape[1:]
+    size = size_of(ours)
     trusted = _trusted_pixels(ours, mask)
     registration = register(ours, theirs, trusted)
     placement, colors = registration.placement, registration.colors

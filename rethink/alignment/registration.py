@@ -91,10 +91,10 @@ class Registration:
 
 def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     """Where the source [3, H, W] lies in the edit [3, h, w], looking where `trusted` [1, H, W] is 1 and not 0."""
-    levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(source.shape[1:])]]
-    start = _search(*levels[0], _fitting_spans(source.shape[1:], edit.shape[1:]))
+    levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(size_of(source))]]
+    start = _search(*levels[0], _fitting_spans(size_of(source), size_of(edit)))
     placement, colors = _refine(levels, start)
-    placement = _snap_to_rest(placement, source.shape[1:])
+    placement = _snap_to_rest(placement, size_of(source))
     agreement, by_search = (_measure_agreement(*levels[0], found) for found in (placement, start))
     if agreement < max(by_search - 0.1, UNSURE):  # too much was edited for the pixels to agree on anything
         placement, agreement = start, by_search
@@ -108,7 +108,7 @@ def _refine(levels: list[tuple[Tensor, Tensor, Tensor]], placement: Placement) -
     """Gauss-Newton steps from coarse to fine."""
     colors = ColorTransform.identity(levels[0][0])
     for (source, edit, trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
-        trusted = trusted * downscale(_edge_similarity(*levels[0][:2], placement), list(source.shape[1:]))
+        trusted = trusted * downscale(_edge_similarity(*levels[0][:2], placement), list(size_of(source)))
         for _ in range(steps):
             placement, colors = _step(source, edit, trusted, placement, colors, cutoff)
     return placement, colors
@@ -120,6 +120,11 @@ def _match_colors(source: Tensor, edit: Tensor, trusted: Tensor, placement: Plac
     for _ in range(STEPS[0]):
         _, _, colors = _compare(source, edit, trusted, placement, colors, CUTOFFS[0])
     return colors
+
+
+def size_of(image: Tensor) -> tuple[int, int]:
+    """(height, width) of [C, H, W]."""
+    return image.shape[1], image.shape[2]
 
 
 def place(edit: Tensor, placement: Placement, size: tuple[int, int]) -> Tensor:
@@ -139,7 +144,7 @@ def _resample(image: Tensor, axis: int, span: float, offset: float, count: int) 
     width = max(1.0, span * side / count)
     first = (centers - 2 * width).floor().long() + 1
     shape = [-1 if a == axis else 1 for a in range(image.ndim)]
-    total, weights = 0, 0
+    total, weights = image.new_zeros(()), torch.zeros((), device=image.device)
     for tap in range(math.ceil(4 * width)):
         index = first + tap
         weight = _cubic((index - centers) / width)
@@ -164,9 +169,9 @@ def _needed_levels(size: tuple[int, int]) -> int:
 
 def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """Copies whose longer side is `side` at most, slightly blurred: noise and JPEG blocks matter less."""
-    factor = min(1.0, side / max(source.shape[1:]))
-    size = [max(1, round(length * factor)) for length in source.shape[1:]]
-    edit_size = [min(length, ours) for length, ours in zip(edit.shape[1:], size)]
+    factor = min(1.0, side / max(size_of(source)))
+    size = [max(1, round(length * factor)) for length in size_of(source)]
+    edit_size = [min(length, ours) for length, ours in zip(size_of(edit), size)]
     source, edit, trusted = downscale(source, size), downscale(edit, edit_size), downscale(trusted, size)
     return blur(source), blur(edit), trusted
 
@@ -204,13 +209,13 @@ def _fitting_spans(size: tuple[int, int], edit_size: tuple[int, int]) -> list[tu
     per_pixel = [edit_side / side for side, edit_side in zip(size, edit_size)]
     ways = [(1.0, 1.0)]
     if max(per_pixel) / min(per_pixel) > 1.002:
-        ways += [tuple(scale / own for own in per_pixel) for scale in (max(per_pixel), min(per_pixel))]
+        ways += [(scale / per_pixel[0], scale / per_pixel[1]) for scale in (max(per_pixel), min(per_pixel))]
     return ways
 
 
 def _search(source: Tensor, edit: Tensor, trusted: Tensor, ways: list[tuple[float, float]]) -> Placement:
     """The best of all zooms and whole-pixel shifts, by correlation of edge directions."""
-    size = source.shape[1:]
+    size = size_of(source)
     candidates = [Placement(way, (way[0] * zoom, way[1] * zoom)) for way in ways for zoom in ZOOMS]
     edges = torch.stack([_edges(place(edit, candidate, size)) for candidate in candidates])
     room = [side + side // 2 for side in size]
@@ -239,7 +244,7 @@ def _edges(image: Tensor) -> Tensor:
 
 def _edge_similarity(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
     """How alike the edges around each pixel run, 0…1 [1, H, W]; where there are none, little is certain."""
-    ours, theirs = _edges(source), _edges(place(edit, placement, source.shape[1:]))
+    ours, theirs = _edges(source), _edges(place(edit, placement, size_of(source)))
     products = torch.stack([(ours.conj() * theirs).real, ours.abs().square(), theirs.abs().square()])
     both, own, other = F.avg_pool2d(products[None], 13, stride=1, padding=6, count_include_pad=False)[0]
     return ((both + 0.003) / ((own * other).sqrt() + 0.01)).clamp(0, 1).square()[None]
@@ -247,7 +252,7 @@ def _edge_similarity(source: Tensor, edit: Tensor, placement: Placement) -> Tens
 
 def _measure_agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
     """How alike the edges run where both are seen, as a share of all edges of the source: seeing little proves little."""
-    size = source.shape[1:]
+    size = size_of(source)
     rows, columns = placement.visible(size)
     ours = _edges(source) * trusted[0]
     theirs = (_edges(place(edit, placement, size)) * trusted[0])[rows, columns]
@@ -260,9 +265,9 @@ def _compare(
     source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colors: ColorTransform, cutoff: float
 ) -> tuple[Tensor, Tensor, ColorTransform]:
     """(the placed edit, how much each pixel counts [1, H, W], the colors fitted anew) by one robust step."""
-    placed = place(edit, placement, source.shape[1:])
+    placed = place(edit, placement, size_of(source))
     visible = torch.zeros_like(trusted)
-    rows, columns = placement.visible(source.shape[1:])
+    rows, columns = placement.visible(size_of(source))
     visible[:, rows, columns] = trusted[:, rows, columns]
     expected = colors.clip(source)
     weights = _tukey_weights(colors.undo(placed) - expected, visible, cutoff)

@@ -16,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
 from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
+from ..errors import lazy_import
 from ..thinkers.loading import load_thinker
 from ..training import instruct_pix2pix, pair_dataset
 from ..training.thinker_sft import SFTConfig
@@ -135,7 +137,7 @@ def write_tokenizer(folder: Path, length: int) -> None:
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length})
 
 
-def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
+def make_text_encoder(tokenizer, width: int = 128, layers: int = 2) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(CLIPTextConfig(**text_config(tokenizer, width, layers)))
@@ -160,9 +162,7 @@ def text_config(tokenizer, width: int, layers: int) -> dict:
 def make_vae():
     """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalization layers, an AutoencoderTiny
     treats every place alike: it learns from single cells what it needs for whole images."""
-    from diffusers import AutoencoderTiny
-
-    return AutoencoderTiny(
+    return lazy_import("diffusers").AutoencoderTiny(
         latent_channels=LATENT_CHANNELS,
         encoder_block_out_channels=(WIDTH,) * 5,
         decoder_block_out_channels=(WIDTH,) * 5,
@@ -172,9 +172,7 @@ def make_vae():
 
 
 def make_unet(text_width: int = 128):
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel(
+    return lazy_import("diffusers").UNet2DConditionModel(
         sample_size=SIZE // 16,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -192,9 +190,7 @@ def make_unet(text_width: int = 128):
 
 
 def make_scheduler():
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler(
+    return lazy_import("diffusers").DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
         beta_end=0.012,
@@ -207,7 +203,7 @@ def make_scheduler():
     )
 
 
-def make_clip(tokenizer):
+def make_clip(tokenizer) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     vision = {
@@ -224,8 +220,6 @@ def make_clip(tokenizer):
 
 
 def build_autoencoder(work: Path, plan: TrainConfig, device: str, report):
-    from diffusers import AutoencoderTiny
-
     done = work / "autoencoder" / "model"
     if not done.exists():
         vae = make_vae().to(device)
@@ -235,12 +229,12 @@ def build_autoencoder(work: Path, plan: TrainConfig, device: str, report):
         with main_process_first() as first:
             if first:
                 vae.save_pretrained(done)
-    return AutoencoderTiny.from_pretrained(done).to(device)
+    return lazy_import("diffusers").AutoencoderTiny.from_pretrained(done).to(device)
 
 
 def build_editor(work: Path, vae, plan: TrainConfig, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "tokenizer", TEXT_TOKENS)
-    parts = SimpleNamespace(
+    parts: Any = SimpleNamespace(
         vae=vae,
         unet=make_unet().to(device),
         text_encoder=make_text_encoder(tokenizer).to(device),
@@ -283,9 +277,7 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
 
 
 def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
-    from diffusers import StableDiffusionInstructPix2PixPipeline
-
-    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
+    pipe = lazy_import("diffusers").StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
     train_loop(
         DecoderFinetuneLoss(pipe),
         Edits(4, unambiguous=True),
@@ -330,12 +322,13 @@ def main_process_first():
 
 def publish(work: Path, out: Path) -> None:
     """Copies what was trained to where it ships, in float16."""
-    from diffusers import StableDiffusionInstructPix2PixPipeline
     from transformers import CLIPModel
 
     editor, clip_folder = out / EDITOR_FOLDER.name, out / CLIP_FOLDER.name
     if (work / "editor" / "model_index.json").exists():
-        pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
+        pipe = lazy_import("diffusers").StableDiffusionInstructPix2PixPipeline.from_pretrained(
+            work / "editor", torch_dtype=torch.float16
+        )
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
         instruct_pix2pix.add_old_prefix(editor)

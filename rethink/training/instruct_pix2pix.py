@@ -71,7 +71,8 @@ def widen_conv_in(unet: Any, latent_channels: int) -> None:
     nn.init.zeros_(new.weight)
     with torch.no_grad():
         new.weight[:, :latent_channels].copy_(old.weight)
-        new.bias.copy_(old.bias)
+        if new.bias is not None:
+            new.bias.copy_(old.bias)
     unet.conv_in = new
     unet.register_to_config(in_channels=2 * latent_channels)
 

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -148,12 +148,14 @@ class DataCollator:
             else:
                 images[name] = value
         if "image_grid_thw" in images:
-            token_inputs["position_ids"] = positions(self.chat.module.model, tokens[None], images["image_grid_thw"])[0][
-                :, 0
-            ]
+            token_inputs["position_ids"] = self._positions(tokens, images["image_grid_thw"])
         elif self.pack:
             raise RethinkError("pack: is for models of Qwen-VL's kind; leave --pack out.")
         return EncodedConversation(token_inputs, images)
+
+    def _positions(self, tokens: Tensor, grid: Tensor) -> Tensor:
+        """[3, n], of tokens [n] and images of `grid`."""
+        return positions(cast(Any, self.chat.module).model, tokens[None], grid)[0][:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,9 +308,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
     for option in fields(SFTConfig):
         flag = option.metadata.get("flag", f"--{option.name.replace('_', '-')}")
-        kind = {"action": argparse.BooleanOptionalAction}
-        if not isinstance(option.default, bool):
-            kind = {"type": type(option.default), "metavar": str(option.default)}
+        kind: dict[str, Any] = {"type": type(option.default), "metavar": str(option.default)}
+        if isinstance(option.default, bool):
+            kind = {"action": argparse.BooleanOptionalAction}
         parser.add_argument(flag, dest=option.name, default=option.default, **kind)
     options = parser.parse_args(arguments)
     config = SFTConfig(**{option.name: getattr(options, option.name) for option in fields(SFTConfig)})
