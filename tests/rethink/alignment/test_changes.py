@@ -40,7 +40,7 @@ def test_detail_survives_in_a_copy_and_not_in_another_image():
     source, other = channels_first(make_photograph()), channels_first(make_photograph(7))
     none = torch.zeros(*(-(-side // cell_size((240, 320))) for side in (240, 320)), dtype=torch.bool)
     trusted = torch.ones(1, 240, 320)
-    assert surviving_detail(source, source, none, trusted) > 0.95
+    assert surviving_detail(source, source, none, trusted) > 0.8
     assert surviving_detail(source, other, none, trusted) < 0.3
     assert surviving_detail(source, source, ~none, trusted) == 0
 
