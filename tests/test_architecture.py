@@ -12,15 +12,16 @@ from tests.support.hosts import PACK_ROOT
 
 # What a module may import: whatever stands in a row above its own, and its own room. The longest name that fits counts.
 ROWS = (
-    "errors names records threads builtin color_profiles",
-    "atomic image_notes model_files",
+    "errors names records threads builtin color_profiles text_encodings progress",
+    "atomic image_notes model_files options steps text_files",
     "image_files weights",
     "images",
     "trajectory",
     "trajectory_html",
     # of evaluation only what measures images and runs nothing; a benchmark that runs the loop gets a place further down
     "editors thinkers alignment evaluation",
-    "think_loop",
+    "think_loop edit_job",
+    "think_job steering",
     "pairs training",
     "tiny",
     "cli",
