@@ -79,8 +79,8 @@ def _changes_nothing(transform: ImageCmsTransform) -> bool:
 
     levels = np.linspace(0, 255, 18).astype(np.uint8)
     colors = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
-    found = np.asarray(ImageCms.applyTransform(Image.fromarray(colors), transform))
-    return bool(np.abs(found.astype(int) - colors).max() <= ALIKE)
+    converted = np.asarray(ImageCms.applyTransform(Image.fromarray(colors), transform))
+    return bool(np.abs(converted.astype(int) - colors).max() <= ALIKE)
 
 
 def coded_profile(primaries: int, curve: int) -> bytes:

@@ -150,9 +150,9 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
     def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Two steps: from noise to clean latents, noised again half-way, and clean again."""
         noisy, last = torch.randn_like(source), len(self.alphas) - 1
-        for now, following in ((last, last // 2), (last // 2, 0)):
+        for now, next_step in ((last, last // 2), (last // 2, 0)):
             clean = self.unet(torch.cat([noisy, source], 1), now, encoder_hidden_states=text).sample.float()
-            alpha = self.alphas[following]
+            alpha = self.alphas[next_step]
             noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
         return clean
 
