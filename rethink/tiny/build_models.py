@@ -144,7 +144,7 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
             clean = edited * self.vae.config.scaling_factor
             answer = self.answer(source, self.text_encoder(tokens)[0])
             latents = torch.where(torch.rand(len(clean), 1, 1, 1, device=clean.device) < 0.5, answer, clean)
-            image = self.render(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
+            image = render_arrays(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
         return train_autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
 
     def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
