@@ -18,7 +18,7 @@ from ..errors import RethinkError
 from .text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
 LIST = ".rethink-files.json"  # hidden, so that no trainer takes it for one of its own
-UNFINISHED, REPLACED = ".rethink-unfinished", ".rethink-replaced"  # see formats/exporting.py
+UNFINISHED, REPLACED = ".rethink-unfinished", ".rethink-replaced"  # see whole_folder.py
 DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of the system that shows a folder; it makes them anew
 SHOWN = 3  # names in a sentence
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.formats import describe_store, export, exporting
-from rethink.pairs.formats.exporting import finish_exports
+from rethink.pairs import whole_folder
+from rethink.pairs.exporting import describe_store, export
 from rethink.pairs.own_files import REPLACED, UNFINISHED
 from rethink.pairs.store import EditPair, PairStore
+from rethink.pairs.whole_folder import finish_exports
 from tests.support.hosts import PACK_ROOT
 from tests.support.pairs import draw_image as drawn
 
@@ -168,7 +169,7 @@ def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tm
 
         with monkeypatch.context() as patched:
             for name in steps:
-                patched.setattr(exporting.Path, name, dying(getattr(exporting.Path, name)))
+                patched.setattr(whole_folder.Path, name, dying(getattr(whole_folder.Path, name)))
             patched.setattr(shutil, "rmtree", lambda *arguments, **options: None)
             try:
                 export(store, "ai-toolkit", root / "out", replace=True)
@@ -193,7 +194,7 @@ def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tm
 def test_kills_at_random_moments_of_replacements_lose_nothing(store, tmp_path):
     """A process that replaces an export for ever, as two layouts in turn, is killed again and again."""
     program = (
-        "import sys; from rethink.pairs.formats import export; from rethink.pairs.store import PairStore\n"
+        "import sys; from rethink.pairs.exporting import export; from rethink.pairs.store import PairStore\n"
         "store = PairStore(sys.argv[1])\n"
         "for n in range(10 ** 6):\n"
         "    export(store, ('imagefolder', 'ai-toolkit')[n % 2], sys.argv[2], replace=True)\n"

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
+from rethink.pairs.exporting import describe_store, export
+from rethink.pairs.formats import FORMATS
+from rethink.pairs.importing import import_dataset
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.instructions import Writer
 from rethink.pairs.inverse.sources import Folder

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs import formats
-from rethink.pairs.formats import import_dataset
+from rethink.pairs import importing
+from rethink.pairs.formats import fal_zip
+from rethink.pairs.importing import import_dataset
 from rethink.pairs.store import PairStore
 from tests.support.hosts import PACK_ROOT
 from tests.support.pairs import draw_image as drawn
@@ -123,12 +124,12 @@ def test_an_image_that_makes_its_reader_fail_in_any_way_is_skipped(tmp_path, mon
     errors = [TypeError, AttributeError, ZeroDivisionError, MemoryError, RecursionError, Image.DecompressionBombError]
     data = folders(tmp_path / "d", *"abcdefg")
 
-    def read(file, real=formats.read_picture):
+    def read(file, real=importing.read_picture):
         if errors:
             raise errors.pop()("odd")
         return real(file)
 
-    monkeypatch.setattr(formats, "read_picture", read)
+    monkeypatch.setattr(importing, "read_picture", read)
     said, why = imported("ai-toolkit", data, tmp_path)
     assert said == ["make it red"] and len(why) == 6
 
@@ -422,7 +423,7 @@ def test_a_zip_from_a_mac_is_read(tmp_path):
 
 
 def test_entries_of_a_zip_that_are_too_large_by_their_word_or_in_truth_are_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats.archives, "MOST_IMAGE", 100_000)
+    monkeypatch.setattr(fal_zip, "MAX_IMAGE_BYTES", 100_000)
     flat = b"\0" * 300_000
     entries = {
         f"{key}_{side}.png": flat if (key, side) in {("a", "start"), ("b", "end")} else GOOD[1]
@@ -496,7 +497,7 @@ def test_a_tar_with_a_hole_costs_nothing(tmp_path):
         hole("b.input.png", 4 * 2**30) + hole("b.target.png", 4 * 2**30) + hole("b.txt", 2**30) + good,
     )
     program = (
-        "import sys; from rethink.pairs.formats import import_dataset; from rethink.pairs.store import PairStore\n"
+        "import sys; from rethink.pairs.importing import import_dataset; from rethink.pairs.store import PairStore\n"
         "with PairStore(sys.argv[2]).writing() as store:\n"
         "    print(import_dataset(store, 'webdataset', sys.argv[1]))"
     )

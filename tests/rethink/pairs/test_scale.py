@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rethink.cli.main import main
-from rethink.pairs.formats import describe_store
+from rethink.pairs.exporting import describe_store
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker, pair_id
 from rethink.pairs.inverse.sources import Source
 from rethink.pairs.inverse.synthesis import synthesize

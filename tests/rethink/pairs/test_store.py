@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.formats import export
+from rethink.pairs.exporting import export
 from rethink.pairs.jsonl_log import DiskFull, JsonlLog, Last
 from rethink.pairs.store import EditPair, PairStore, is_safe_relative_path
 from tests.support.hosts import PACK_ROOT

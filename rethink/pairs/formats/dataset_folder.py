@@ -14,7 +14,7 @@ from ...errors import RethinkError
 from ...names import is_within
 from ..store import is_safe_relative_path
 from ..text_files import MOST_BYTES, decode_text, read_bytes, show_name
-from .entries import MOST_IMAGE, Reader, is_image, missing
+from .core import MAX_IMAGE_BYTES, Reader, is_image, raise_missing
 
 
 class Names:
@@ -87,7 +87,7 @@ class Dataset:
 
     def image(self, path: str) -> Reader:
         """Reads the image that lies there; "": there is none."""
-        return partial(self._read, path, MOST_IMAGE) if path else missing
+        return partial(self._read, path, MAX_IMAGE_BYTES) if path else raise_missing
 
     def text(self, path: str) -> str:
         """What a text says; "" where there is none. Raises RethinkError for one that cannot be read."""

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import RethinkError
-from ..jsonl_log import locked
-from ..own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, require_own, stamps
-from ..store import LOCK, is_store
+from ..errors import RethinkError
+from .jsonl_log import locked
+from .own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, require_own, stamps
+from .store import LOCK, is_store
 
 _log = logging.getLogger(__name__)
 _moving = threading.Lock()  # ComfyUI lists its datasets on other threads than it runs
