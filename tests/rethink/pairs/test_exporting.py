@@ -18,7 +18,7 @@ from rethink.pairs.own_files import REPLACED, UNFINISHED
 from rethink.pairs.store import EditPair, PairStore
 from rethink.pairs.whole_folder import finish_exports
 from tests.support.hosts import PACK_ROOT
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def store(tmp_path_factory):
         for number in (1, 2):
             paths = [f"images/00/{number}-{role}.png" for role in ("input", "target")]
             for seed, path in enumerate(paths):
-                store.write_image(path, drawn(48, 64, 2 * number + seed))
+                store.write_image(path, draw_image(48, 64, 2 * number + seed))
             store.add(EditPair(f"{number:016x}", *paths, f"Do {number}."))
     return store
 
@@ -246,9 +246,6 @@ def test_a_strangers_dataset_cannot_have_another_taken_away(store, tmp_path):
     assert is_whole(tmp_path / "mine")
 
 
-# The store's own README
-
-
 @pytest.mark.parametrize("name", ["README.md", "contact-sheet.jpg"])
 def test_a_users_readme_and_sheet_in_the_folder_of_a_store_stay(tmp_path, name, caplog):
     (tmp_path / name).write_bytes(b"mine")
@@ -295,3 +292,18 @@ def test_a_kill_while_a_readme_is_brought_along_leaves_it_ours(tmp_path, monkeyp
             store.add(EditPair(f"{moment + 2:016x}", "images/00/a.png", "images/00/a.png", "x"))
         describe_store(store)
         assert f"{moment + 2} edit pairs" in (tmp_path / "README.md").read_text()
+
+
+def test_the_store_describes_itself(store):
+    describe_store(store)
+    assert "2 edit pairs" in (store.folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_export_of_nothing_or_of_missing_pictures_is_refused(tmp_path):
+    with PairStore(tmp_path / "s").writing() as store:
+        store.manifest.append()
+        with pytest.raises(RethinkError, match="no accepted pair"):
+            export(store, "imagefolder", tmp_path / "out")
+        store.add(EditPair("1" * 16, "images/11/a.png", "images/11/b.png", "x"))
+        with pytest.raises(RethinkError, match="missing"):
+            export(store, "imagefolder", tmp_path / "out")

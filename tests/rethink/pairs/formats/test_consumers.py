@@ -27,8 +27,6 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from .test_formats import exported, store  # noqa: F401 (fixtures)
-
 CONSUMERS = os.environ.get("RETHINK_CONSUMERS")
 pytestmark = pytest.mark.skipif(not CONSUMERS, reason="RETHINK_CONSUMERS names no checkouts of trainers")
 
@@ -79,7 +77,7 @@ def trainer(monkeypatch):
 
 
 @pytest.fixture
-def known(store):  # noqa: F811
+def known(store):
     """known(instruction, input, target): whether such a pair was exported; its pictures may be scaled and cut."""
     pairs = [
         (p.instruction, mean(store.read_image(p.input)), mean(store.read_image(p.target))) for p in store.accepted()
@@ -102,7 +100,7 @@ def mean(picture):
     return (pixels if pixels.max() > 1 else (pixels + 1) * 127.5).reshape(-1, 3).mean(0)
 
 
-def test_instruct_pix2pix(trainer, exported, known):  # noqa: F811
+def test_instruct_pix2pix(trainer, exported, known):
     module = trainer("instruct-pix2pix")("edit_dataset")
     read = module.EditDataset(str(exported["instruct-pix2pix"]), splits=(1.0, 0.0, 0.0))
     assert len(read) == 6
@@ -112,7 +110,7 @@ def test_instruct_pix2pix(trainer, exported, known):  # noqa: F811
 
 
 @pytest.mark.parametrize("architecture", ["ARCHITECTURE_QWEN_IMAGE_EDIT", "ARCHITECTURE_FLUX_KONTEXT"])
-def test_musubi_tuner(trainer, exported, known, architecture):  # noqa: F811
+def test_musubi_tuner(trainer, exported, known, architecture):
     load = trainer("musubi-tuner", "src")
     config, kinds = load("musubi_tuner.dataset.config_utils"), load("musubi_tuner.dataset.architectures")
     given = config.load_user_config(str(exported["musubi-tuner"] / "dataset.toml"))
@@ -126,7 +124,7 @@ def test_musubi_tuner(trainer, exported, known, architecture):  # noqa: F811
 
 
 @pytest.mark.parametrize("column", ["edit_image", "kontext_images"])
-def test_diffsynth_studio(trainer, exported, known, column):  # noqa: F811
+def test_diffsynth_studio(trainer, exported, known, column):
     load = trainer("DiffSynth-Studio", "", ["diffsynth", "diffsynth.core"])
     Dataset, folder = load("diffsynth.core.data").UnifiedDataset, str(exported["diffsynth"])
     read = Dataset(
@@ -139,7 +137,7 @@ def test_diffsynth_studio(trainer, exported, known, column):  # noqa: F811
     assert all(known(item["prompt"], item[column], item["image"]) for item in (read[index] for index in range(6)))
 
 
-def test_ai_toolkit(trainer, exported, known):  # noqa: F811
+def test_ai_toolkit(trainer, exported, known):
     load = trainer(
         "ai-toolkit",
         hollow=[
@@ -182,7 +180,7 @@ def test_ai_toolkit(trainer, exported, known):  # noqa: F811
             assert known(instruction, item.control_tensor * 2 - 1, item.tensor)
 
 
-def test_simpletuner(trainer, exported):  # noqa: F811
+def test_simpletuner(trainer, exported):
     load = trainer(
         "SimpleTuner",
         "",

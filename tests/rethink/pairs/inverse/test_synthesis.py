@@ -32,20 +32,13 @@ from rethink.pairs.review.filters import score
 from rethink.pairs.review.grading import grade_pairs
 from rethink.pairs.store import PairStore
 from tests.support.hosts import PACK_ROOT
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image, read_store
 
 
 def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):
     with PairStore(store_folder).writing() as store:
         spread = process_executor(processes, store, recipe) if processes else None
         return store, synthesize(store, sources, operation_maker(store, recipe), recipe.pairs, writer, spread=spread)
-
-
-def content(folder):
-    """{file: bytes} of a store, with the lines of its ledgers in order: runs may end their jobs in any."""
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    files.pop(".lock", None)
-    return {name: sorted(data.splitlines()) if name.endswith(".jsonl") else data for name, data in files.items()}
 
 
 def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(folder, tmp_path):
@@ -72,7 +65,7 @@ def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
     run(tmp_path / "spread", Folder(folder), few, processes=2)
     _, done = run(tmp_path / "spread", Folder(folder), many, processes=2)
     assert done.made == 12
-    assert content(tmp_path / "here") == content(tmp_path / "spread")
+    assert read_store(tmp_path / "here") == read_store(tmp_path / "spread")
     other, _ = run(tmp_path / "other", Folder(folder), SynthesisConfig(pairs=3, seed=6))
     assert {pair.id for pair in other}.isdisjoint(pair.id for pair in PairStore(tmp_path / "here"))
 
@@ -98,7 +91,7 @@ def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(100):
-        Image.fromarray(drawn(seed=index)).save(photos / f"{index}.png")
+        Image.fromarray(draw_image(seed=index)).save(photos / f"{index}.png")
     (photos / "broken.png").write_bytes(b"no picture")
     recipe, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
     started = time.process_time()
@@ -116,7 +109,7 @@ def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(
         counts.append(_whole_pairs(killed))
     assert len(set(counts)) > 5 and counts == sorted(counts), counts
     run(killed, Folder(photos), recipe)
-    assert content(killed) == content(tmp_path / "whole")
+    assert read_store(killed) == read_store(tmp_path / "whole")
 
 
 def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path):
@@ -131,7 +124,7 @@ def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path
     assert _whole_pairs(killed) > 0
     run(killed, Folder(folder), SynthesisConfig(pairs=30))
     run(tmp_path / "whole", Folder(folder), SynthesisConfig(pairs=30))
-    assert content(killed) == content(tmp_path / "whole")
+    assert read_store(killed) == read_store(tmp_path / "whole")
 
 
 def _whole_pairs(folder):
@@ -160,11 +153,11 @@ def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, mon
 
 
 def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder, tmp_path):
-    Image.fromarray(drawn()[:8, :8]).save(folder / "tiny.png")
+    Image.fromarray(draw_image()[:8, :8]).save(folder / "tiny.png")
     (folder / "torn.jpg").write_bytes((folder / "photo 0.png").read_bytes()[:500])
-    frames = [Image.fromarray(drawn(seed=i)) for i in range(2)]
+    frames = [Image.fromarray(draw_image(seed=i)) for i in range(2)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
-    Image.fromarray(drawn()).save(tmp_path / "secret.png")
+    Image.fromarray(draw_image()).save(tmp_path / "secret.png")
     os.symlink(tmp_path / "secret.png", folder / "link.png")
     os.symlink(folder / "photo 1.png", folder / "inside.png")
     os.symlink(folder, folder / "loop")
@@ -172,8 +165,8 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     Image.new("RGB", (64, 64)).save(folder / "flat black.png")
     os.symlink(folder / "gone.png", folder / "dangling.png")
     os.mkfifo(folder / "pipe.png")
-    Image.fromarray(drawn()).save(folder / "line\nbreak ünï ✓.png")
-    Image.fromarray(drawn()).save(folder / "of another tongue.png")
+    Image.fromarray(draw_image()).save(folder / "line\nbreak ünï ✓.png")
+    Image.fromarray(draw_image()).save(folder / "of another tongue.png")
     os.rename(
         folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png"
     )  # no text in any encoding of today
@@ -393,7 +386,7 @@ class Coding:
 def edited_by(editor, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    Image.fromarray(drawn(240, 320)).save(photos / "a.png")
+    Image.fromarray(draw_image(240, 320)).save(photos / "a.png")
     with PairStore(tmp_path / "s").writing() as store:
         what = Description("the face", "He has brown hair.")
         synthesize(
@@ -417,7 +410,7 @@ def test_an_editor_that_only_codes_has_done_nothing(tmp_path):
 
 
 def test_a_change_that_nobody_sees_is_none(tmp_path):
-    grey = np.repeat(drawn()[..., :1], 3, 2)
+    grey = np.repeat(draw_image()[..., :1], 3, 2)
     grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
     Image.fromarray(grey).save(tmp_path / "a.png")
     store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], SynthesisConfig(("greyscale",)))

@@ -32,14 +32,14 @@ from rethink.pairs.inverse.sources import Folder, NamedBox
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.inverse.templates import TEMPLATES
 from rethink.pairs.store import PairStore
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image
 
 FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
 NOTHING = Description()
 
 
 def look():
-    picture, touched = drawn(), np.zeros((120, 160), bool)
+    picture, touched = draw_image(), np.zeros((120, 160), bool)
     touched[10:50, 100:150] = True
     return np.where(touched[..., None], 0, picture).astype(np.uint8), picture, touched
 
@@ -81,7 +81,7 @@ def test_the_thinker_sees_the_damaged_picture_the_hidden_part_and_where_it_sits(
 
 
 def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
-    picture = drawn()
+    picture = draw_image()
     for id, op in OPERATIONS.items():
         seen = set()
         for seed in range(40):

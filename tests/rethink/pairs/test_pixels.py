@@ -8,7 +8,7 @@ from PIL import Image
 
 from rethink.errors import RethinkError
 from rethink.pairs.pixels import encode_png, read_mask, read_picture, write_whole
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image
 
 
 def test_a_png_comes_back_bit_for_bit(tmp_path):
@@ -19,14 +19,14 @@ def test_a_png_comes_back_bit_for_bit(tmp_path):
         image.verify()
         assert (read_picture(tmp_path / "a.png") == picture).all()
         assert (np.asarray(Image.open(tmp_path / "a.png")) == picture).all()
-    mask = drawn()[..., 0] > 100
+    mask = draw_image()[..., 0] > 100
     write_whole(tmp_path / "m.png", encode_png(mask))
     assert (read_mask(tmp_path / "m.png", mask.shape) == mask).all()
     assert not list(tmp_path.glob(".*.part"))
 
 
 def test_modes_become_upright_rgb(tmp_path):
-    picture = Image.fromarray(drawn(60, 90))
+    picture = Image.fromarray(draw_image(60, 90))
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right
     picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
@@ -47,13 +47,13 @@ def test_modes_become_upright_rgb(tmp_path):
 
 
 def test_large_pictures_are_scaled_and_never_stretched(tmp_path):
-    Image.fromarray(drawn(400, 600)).save(tmp_path / "large.jpg")
+    Image.fromarray(draw_image(400, 600)).save(tmp_path / "large.jpg")
     assert read_picture(tmp_path / "large.jpg", 150).shape == (100, 150, 3)
     assert read_picture(tmp_path / "large.jpg").shape == (400, 600, 3)
 
 
 def test_what_cannot_be_read_says_why(tmp_path):
-    Image.fromarray(drawn()).save(tmp_path / "whole.png")
+    Image.fromarray(draw_image()).save(tmp_path / "whole.png")
     data = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.png").write_text("not a picture")

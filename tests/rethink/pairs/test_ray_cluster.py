@@ -17,8 +17,7 @@ from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.ray_cluster import Share, cluster, ray_executor
 from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
-
-from .test_synthesis import content
+from tests.support.pairs import read_store
 
 ray = pytest.importorskip("ray", reason="the extra `distributed` is not installed")
 
@@ -62,7 +61,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(folder, tmp_path):
         synthesize(store, Folder(folder), operation_maker(store, recipe), recipe.pairs)
     _, done = run(tmp_path / "there", folder, recipe, "photo 3", str(tmp_path / "once"))
     assert (tmp_path / "once").exists() and done.made == 12 and done.skipped == 0
-    assert content(tmp_path / "there") == content(tmp_path / "here")
+    assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
 
 
 def test_a_picture_that_kills_whoever_touches_it_takes_no_other_with_it(folder, tmp_path):
@@ -90,7 +89,7 @@ def test_describing_and_measuring_are_stages_too(folder, tmp_path):
         assert synthesize(store, Folder(folder), operation_maker(store, recipe), 1, describe=describe).made == 6
         measure = ray_executor(partial(_open_measuring, store.folder, None, "cpu"), None, Share(jobs=1))
         assert score(store, spread=measure) == 6
-    assert content(tmp_path / "there") == content(tmp_path / "here")
+    assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
 
 
 def test_a_users_mistake_in_a_worker_ends_the_run_with_its_sentence():

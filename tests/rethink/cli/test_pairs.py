@@ -18,10 +18,8 @@ from rethink.pairs.store import JsonlLog, PairStore
 from tests.support.hosts import PACK_ROOT
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import PLAIN, write_folder
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image
 from tests.support.servers import completion, openai_server
-
-from .test_filters import clip_folder  # noqa: F401 (a fixture)
 
 
 def rethink(*arguments):
@@ -74,7 +72,7 @@ def test_masks_and_boxes_that_were_not_used_are_named_before_the_work(folder, tm
     masks, boxes = tmp_path / "masks", tmp_path / "boxes.json"
     masks.mkdir()
     for name in ("PHOTO 0.jpeg", "photo 9.png"):
-        Image.fromarray(drawn()).save(masks / name)
+        Image.fromarray(draw_image()).save(masks / name)
     boxes.write_text(json.dumps({"photo 1": [{"box": [0, 0, 0.5, 0.5]}], "foto 2.png": [{"box": [0, 0, 0.5, 0.5]}]}))
     options = ["--masks", masks, "--boxes", boxes, "--operations", "blur", "--workers", 1]
     assert rethink("synthesize", folder, tmp_path / "store", *options) == 0
@@ -117,7 +115,7 @@ def test_own_words_for_every_pair(folder, tmp_path):
     )
 
 
-def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
+def test_captions_to_pairs(tmp_path, capsys, clip_folder):
     (tmp_path / "captions.txt").write_text("the red\nthe make\n")
     edits = "caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl"
     with openai_server() as server:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image
 
 BOX = [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the sign"}]
 SPOT = (NamedBox((0.1, 0.2, 0.3, 0.4), "the sign"),)
@@ -20,7 +20,9 @@ def put(place, *names):
     for index, name in enumerate(names):
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn(24, 32, index)).save(path, Image.registered_extensions().get(path.suffix.lower(), "JPEG"))
+        Image.fromarray(draw_image(24, 32, index)).save(
+            path, Image.registered_extensions().get(path.suffix.lower(), "JPEG")
+        )
     return place
 
 
@@ -187,7 +189,7 @@ def test_a_mask_is_white_where_it_selects(tmp_path):
     photos, masks = tmp_path / "photos", tmp_path / "masks"
     for folder in (photos, masks):
         folder.mkdir()
-    Image.fromarray(drawn()).save(photos / "Photo.jpeg", quality=95)
+    Image.fromarray(draw_image()).save(photos / "Photo.jpeg", quality=95)
     cut = np.zeros((120, 160, 4), np.uint8)
     cut[10:50, 10:50] = 255
     Image.fromarray(cut).save(masks / "photo.TIFF")
