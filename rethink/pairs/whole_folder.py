@@ -1,9 +1,9 @@
-"""A folder that appears whole, in the place of an earlier one where that is wanted, and after a kill at any moment.
+"""A folder that appears complete or not at all, also in the place of an earlier one, and after a kill at any moment.
 
 .NAME.part/              while it is written; `UNFINISHED` in it says so
 .NAME.part/              finished, until it is moved to NAME
 .NAME.part/REPLACED/     what was NAME, between the two renames of a replacement
-NAME/REPLACED/           until it is taken away
+NAME/REPLACED/           until it is removed
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ from .own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, requi
 from .store import LOCK, is_store
 
 _log = logging.getLogger(__name__)
-_moving = threading.Lock()  # ComfyUI lists its datasets on other threads than it runs
+_move_lock = threading.Lock()  # ComfyUI lists its datasets on other threads than it runs
 
 
 @contextmanager
 def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """Where to write what shall be at `folder`: it is moved there in the end, and taken away if anything is raised.
+    """A folder to write in, which is moved to `folder` in the end, and removed if anything is raised.
 
-    replace: it takes the place of an earlier one of ours. Raises RethinkError where something else is there.
+    replace: it may take the place of an earlier one of ours. Raises RethinkError where something else is there.
     """
     finish_export(folder)
-    there = _require_free(folder, replace)
-    before = stamps(folder) if there else {}
-    passing = _part_of(folder)
-    _claim(passing)
+    replacing = _require_free(folder, replace)
+    before = stamps(folder) if replacing else {}
+    temporary = _temporary_for(folder)
+    _claim(temporary)
     held = False
     try:
-        with locked(passing / LOCK, folder):
+        with locked(temporary / LOCK, folder):
             held = True
-            _clear(passing)
-            yield passing
-            list_files(passing, LOCK)
-            if there and stamps(folder) != before:
+            _clear(temporary)
+            yield temporary
+            list_files(temporary, LOCK)
+            if replacing and stamps(folder) != before:
                 raise RethinkError(f"replace: {folder} has changed meanwhile, and is left as it is; run again.")
-        (passing / LOCK).unlink()
-        with _moving:
-            (passing / UNFINISHED).unlink()  # from here on it is finished, whoever moves it
-            _move(passing, folder, there)
-        _take_away(folder / REPLACED)
+        (temporary / LOCK).unlink()
+        with _move_lock:
+            (temporary / UNFINISHED).unlink()  # from here on it is finished, whoever moves it
+            _move(temporary, folder, replacing)
+        _remove_replaced(folder / REPLACED)
     finally:
-        if held and not (passing / REPLACED).exists():
-            shutil.rmtree(passing, ignore_errors=True)
+        if held and not (temporary / REPLACED).exists():
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def finish_export(folder: Path) -> None:
-    """Bring to its end what a kill has left of an export to `folder`, and say so."""
-    passing = _part_of(folder)
-    with _moving:
-        if (passing / LIST).is_file() and not (passing / UNFINISHED).exists():
+    """Finish what a kill has left of an export to `folder`, with a warning."""
+    temporary = _temporary_for(folder)
+    with _move_lock:
+        if (temporary / LIST).is_file() and not (temporary / UNFINISHED).exists():
             if not os.path.lexists(folder):
-                passing.rename(folder)
+                temporary.rename(folder)
                 _log.warning("%s is whole again: the run that wrote it was killed just before the end.", folder)
-            elif (passing / REPLACED).exists():
+            elif (temporary / REPLACED).exists():
                 raise RethinkError(
-                    f"export: an earlier run was killed, and {passing / REPLACED} holds what was to be replaced; move it away."
+                    f"export: an earlier run was killed, and {temporary / REPLACED} holds what was to be replaced; move it away."
                 )
             else:
-                remove_own(passing)
-    _take_away(folder / REPLACED)
+                remove_own(temporary)
+    _remove_replaced(folder / REPLACED)
 
 
 def finish_exports(root: Path) -> None:
@@ -83,7 +83,7 @@ def finish_exports(root: Path) -> None:
                 _log.warning("%s", error)
 
 
-def _part_of(folder: Path) -> Path:
+def _temporary_for(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.part")
 
 
@@ -99,41 +99,41 @@ def _require_free(folder: Path, replace: bool) -> bool:
     return True
 
 
-def _claim(passing: Path) -> None:
+def _claim(temporary: Path) -> None:
     """Take the folder to write in. Raises RethinkError where it holds what was not left by an export that was killed."""
-    if passing.is_symlink():
-        raise RethinkError(f"export: {passing} is in the way, a link; move it away, or choose another name.")
-    passing.mkdir(parents=True, exist_ok=True)
-    names = set(os.listdir(passing)) - {LOCK}
+    if temporary.is_symlink():
+        raise RethinkError(f"export: {temporary} is in the way, a link; move it away, or choose another name.")
+    temporary.mkdir(parents=True, exist_ok=True)
+    names = set(os.listdir(temporary)) - {LOCK}
     if names and UNFINISHED not in names:
         raise RethinkError(
-            f"export: {passing} is in the way, and not by Rethink; move it away, or choose another name."
+            f"export: {temporary} is in the way, and not by Rethink; move it away, or choose another name."
         )
-    (passing / UNFINISHED).touch()
+    (temporary / UNFINISHED).touch()
 
 
-def _clear(passing: Path) -> None:
-    for left in passing.iterdir():
+def _clear(temporary: Path) -> None:
+    for left in temporary.iterdir():
         if left.name not in (LOCK, UNFINISHED):
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
-def _move(passing: Path, folder: Path, there: bool) -> None:
-    if not there:
+def _move(temporary: Path, folder: Path, replacing: bool) -> None:
+    if not replacing:
         if folder.exists():
             folder.rmdir()  # which is empty
-        passing.rename(folder)
+        temporary.rename(folder)
         return
-    folder.rename(passing / REPLACED)
+    folder.rename(temporary / REPLACED)
     try:
-        passing.rename(folder)
+        temporary.rename(folder)
     except OSError:
-        (passing / REPLACED).rename(folder)
+        (temporary / REPLACED).rename(folder)
         raise
 
 
-def _take_away(replaced: Path) -> None:
-    """Only what somebody put there in the moment of the move is kept."""
+def _remove_replaced(replaced: Path) -> None:
+    """Only what somebody put there at the moment of the move is kept."""
     try:
         if replaced.is_dir() and not replaced.is_symlink() and not remove_own(replaced):
             _log.warning("%s holds what Rethink did not write; it is kept there.", replaced)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...errors import RethinkError
-from ..pixels import ENDINGS
+from ...image_files import ENDINGS
 from ..store import EditPair
 from ..text_files import check_text
 

@@ -1,4 +1,4 @@
-"""Where the files lie that somebody's dataset names: other spellings of a name, other systems' paths, nothing outside it."""
+"""Finds the files that a dataset names: under other spellings and other systems' paths, and never outside its folder."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Names:
     def _spellings(self) -> tuple[dict[str, set[str]], ...]:
         spellings = defaultdict(set), defaultdict(set)
         for name in self._names:
-            for found, spell in zip(spellings, (_composed, _folded), strict=True):
-                found[spell(name)].add(name)
+            for by_spelling, spell in zip(spellings, (_composed, _folded), strict=True):
+                by_spelling[spell(name)].add(name)
         return spellings
 
     def find(self, name: str) -> str:
         """The name as it is there; "" where there is none. Raises RethinkError where several fit."""
         if name in self._names:
             return name
-        for found, spell in zip(self._spellings, (_composed, _folded), strict=True):
-            if fitting := found.get(spell(name)):
-                if len(fitting) > 1:
+        for by_spelling, spell in zip(self._spellings, (_composed, _folded), strict=True):
+            if matches := by_spelling.get(spell(name)):
+                if len(matches) > 1:
                     raise RethinkError(
-                        f"“{show_name(name)}” may be any of {len(fitting)} files that differ in capitals alone"
+                        f"“{show_name(name)}” may be any of {len(matches)} files that differ in capitals alone"
                     )
-                return next(iter(fitting))
+                return next(iter(matches))
         return ""
 
     def __iter__(self) -> Iterator[str]:
@@ -80,20 +80,20 @@ class Dataset:
         return [name for name in self.names(folder) if is_image(name)]
 
     def contents(self) -> str:
-        """What lies in it, for who looks for something else."""
-        shown = [show_name(name, 40) for name in self.names()]
-        more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
-        return f"it holds {', '.join(shown[:6])}{more}" if shown else "it is empty"
+        """What lies in it, for a message to somebody who expected something else."""
+        listed = [show_name(name, 40) for name in self.names()]
+        more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
+        return f"it holds {', '.join(listed[:6])}{more}" if listed else "it is empty"
 
     def image(self, path: str) -> Reader:
-        """Reads the image that lies there; "": there is none."""
+        """Reads the image at a path; "" for one that is missing."""
         return partial(self._read, path, MAX_IMAGE_BYTES) if path else raise_missing
 
     def text(self, path: str) -> str:
-        """What a text says; "" where there is none. Raises RethinkError for one that cannot be read."""
+        """The contents of a text file; "" where there is none. Raises RethinkError for one that cannot be read."""
         folder, _, name = path.rpartition("/")
         found = self.names(folder).find(name)
-        return decode_text(self._read(_joined(folder, found), MOST_BYTES), "its text") if found else ""
+        return decode_text(self._read(_join(folder, found), MOST_BYTES), "its text") if found else ""
 
     def _read(self, path: str, most: int) -> bytes:
         if not is_safe_relative_path(path) or not is_within(self.folder / path, self.folder):
@@ -105,18 +105,18 @@ class Dataset:
 
     def locate(self, path: str) -> str:
         """The file that somebody's path means: as it stands, written on Windows or for an address, on a disk where the
-        dataset lay before, or in another spelling. As it was given where there is none."""
+        dataset lay before, or in another spelling. The path itself where there is none."""
         if path.startswith(("http://", "https://")):
             raise RethinkError("its image is an address on the web; download it into the dataset first")
         plain = path.replace("\\", "/")
         for spelling in dict.fromkeys((path, plain, unquote(plain.removeprefix("file://")))):
             inner = spelling.removeprefix("./")
             for inside in [inner] if is_safe_relative_path(inner) else _tails(inner):
-                if found := self._spelled(inside):
+                if found := self._resolve_spelling(inside):
                     return found
         return path
 
-    def _spelled(self, path: str) -> str:
+    def _resolve_spelling(self, path: str) -> str:
         """The path as its folders and its file are written here; "": there is none."""
         if os.path.isfile(self.folder / path):
             return path
@@ -125,11 +125,11 @@ class Dataset:
             name = self.names(found).find(part)
             if not name:
                 return ""
-            found = _joined(found, name)
+            found = _join(found, name)
         return found
 
 
-def _joined(folder: str, name: str) -> str:
+def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
