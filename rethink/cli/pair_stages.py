@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from ..atomic import check_target
 from ..errors import RethinkError
-from ..pairs.text_files import read_json
+from ..text_files import read_json
 from .progress import Line, clock, eta, pairs_line, print_counts, progress_with_eta, say
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}

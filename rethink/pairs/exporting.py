@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import RethinkError
+from ..text_files import show_name
 from .contact_sheet import contact_sheet
 from .formats import FORMATS, get_format
 from .formats.core import Example
 from .jsonl_log import disk_full_as_error
 from .own_files import write_own
 from .store import EditPair, PairStore
-from .text_files import show_name
 from .whole_folder import whole_folder
 
 SHEET = 12  # pairs on the contact sheet

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..atomic import atomic_write
 from ..errors import RethinkError
-from .text_files import MOST_TABLE, parse_record, read_bytes, show_name
+from ..text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
 LIST = ".rethink-files.json"  # hidden, so that no trainer takes it for one of its own
 UNFINISHED, REPLACED = ".rethink-unfinished", ".rethink-replaced"  # see whole_folder.py

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from ...errors import RethinkError
 from ...image_files import ENDINGS
+from ...text_files import check_text
 from ..store import EditPair
-from ..text_files import check_text
 
 MAX_IMAGE_BYTES = 2**29  # of an image's file
 

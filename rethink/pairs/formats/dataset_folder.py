@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 from ...errors import RethinkError
 from ...names import is_within
+from ...text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from ..store import is_safe_relative_path
-from ..text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from .core import MAX_IMAGE_BYTES, Reader, is_image, raise_missing
 
 

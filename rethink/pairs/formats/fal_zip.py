@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..text_files import MOST_BYTES, decode_text, open_file, read_at_most, show_name, show_size
+from ...text_files import MOST_BYTES, decode_text, open_file, read_at_most, show_name, show_size
 from .core import (
     MAX_IMAGE_BYTES,
     Example,

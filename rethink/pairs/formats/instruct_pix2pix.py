@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
+from ...text_files import parse_record
 from ..pixels import read_picture
-from ..text_files import parse_record
 from .core import Example, Format, ImportedPair, Skipped, is_image, read_text, write_json
 from .dataset_folder import Dataset
 

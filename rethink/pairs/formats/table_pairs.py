@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..text_files import parse_json, show_name
+from ...text_files import parse_json, show_name
 from .core import ImportedPair, Skipped, raise_several, read_text
 from .dataset_folder import Dataset
 from .tables import read_table

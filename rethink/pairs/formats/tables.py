@@ -10,7 +10,7 @@ from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..text_files import (
+from ...text_files import (
     MOST_TABLE,
     decode_text,
     parse_json,

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..text_files import MOST_BYTES, decode_text, open_file, parse_record, read_at_most, show_name, show_size
+from ...text_files import MOST_BYTES, decode_text, open_file, parse_record, read_at_most, show_name, show_size
 from .core import MAX_IMAGE_BYTES, Example, Format, ImportedPair, Reader, Skipped, is_image, raise_missing, read_text
 
 SHARD = 1000  # pairs a WebDataset shard

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import RethinkError
-from .encodings import CONTROL, certain, possible
+from .errors import RethinkError
+from .text_encodings import CONTROL, certain, possible
 
 MOST_BYTES = 2**20  # of a caption or record of its own
 MOST_TABLE = 2**28  # bytes of a table that is held in memory as a whole

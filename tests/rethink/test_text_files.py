@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.text_files import (
+from rethink.text_files import (
     MOST_BYTES,
     MOST_LINE,
     check_text,
