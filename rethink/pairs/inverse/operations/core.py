@@ -119,7 +119,6 @@ class Operation:
     """
 
     id: str
-    title: str
     where: Where
     hidden_what: str
     ranges: Mapping[str, Range | Choice]

@@ -75,7 +75,6 @@ _SHAPES = {"square": lambda box, shape, rng: box_mask(box, shape), "ellipse": _e
 
 OPERATION = Operation(
     id="cover",
-    title="Cover",
     where="region",
     hidden_what="everything under the {thing}",
     ranges={

@@ -39,7 +39,6 @@ def crop_pad(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Ope
 
 OPERATION = Operation(
     id="crop_pad",
-    title="Crop and pad (outpaint)",
     where="own",
     hidden_what="what lies outside the part that is left",
     ranges={

@@ -118,7 +118,6 @@ def _stamp(shape, text: str, rng: Rng) -> np.ndarray:
 
 OPERATION = Operation(
     id="watermark",
-    title="Watermark or stamp",
     where="own",
     hidden_what="",
     ranges={
