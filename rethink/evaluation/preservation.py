@@ -1,7 +1,7 @@
 """What an edit left alone, measured without knowing what it was asked to change.
 
 The image is compared cell by cell, so that grain and an autoencoder's softness do not count as a change but a new
-colour, a new thing, or one that is gone does. The cells that changed are the edit; the rest is what should be as it was
+color, a new thing, or one that is gone does. The cells that changed are the edit; the rest is what should be as it was
 (the idea of CoCoEdit: similarity of the region that should not change).
 """
 
@@ -14,7 +14,7 @@ from ..trajectory import Preservation
 
 CELLS = 64  # along the longer side
 SMALLEST = 4  # pixels a cell: below, one pixel of grain is a change
-CELL_MOVED = 0.06  # of a cell's mean colour: about 15 of 255
+CELL_MOVED = 0.06  # of a cell's mean color: about 15 of 255
 ALL_MOVED = 0.015  # of the mean over all cells: about 4 of 255, a whole image a little brighter or warmer
 TOP = 99.0  # dB, for two equal images
 

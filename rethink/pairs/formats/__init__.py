@@ -1,6 +1,6 @@
 """The layouts that other tools read: one file each, with its description, its writer and its reader.
 
-A module of this folder that defines FORMAT is a format; nothing else has to be told of it.
+Every module of this folder that defines FORMAT is found by that: a new one is listed nowhere else.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ FORMAT = Format(
         "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
         "what the model is given."
     ),
-    use=("copy `dataset.yaml` into `datasets:` of the config."),
+    use="copy `dataset.yaml` into `datasets:` of the config.",
     write=write_ai_toolkit,
     read=read_folders,
 )

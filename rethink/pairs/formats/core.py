@@ -65,8 +65,8 @@ Read = Callable[[Path], Iterator[ImportedPair | Skipped]]
 class Format:
     """A layout that another tool reads.
 
-    name: what users choose it by. title: whose layout. target: in plain words, where the wanted result is. use: how its
-    trainer is told of a dataset.
+    name: what users choose it by; it never changes. title: whose layout. target: in plain words, which image is the
+        target. use: what a user tells its trainer.
     write(examples, folder, home): writes a dataset into an empty folder that lies at `home` in the end; returns how many
         pairs. Each was checked against the loading code of its trainer.
     read(path): the pairs in a dataset. Nothing outside of it is ever opened.

@@ -38,7 +38,7 @@ def read_diffsynth(folder: Path) -> Iterator[ImportedPair | Skipped]:
 FORMAT = Format(
     name="diffsynth",
     title="DiffSynth-Studio",
-    target=("column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model is given."),
+    target="column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model is given.",
     use=(
         "`--dataset_base_path FOLDER --dataset_metadata_path FOLDER/metadata.csv --data_file_keys image,edit_image "
         "--extra_inputs edit_image`; for Kontext `kontext_images` in place of `edit_image`."

@@ -100,8 +100,8 @@ def _zip_bytes(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 FORMAT = Format(
     name="fal-zip",
     title="fal and Replicate",
-    target=("in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given."),
-    use=("upload `pairs.zip`."),
+    target="in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
+    use="upload `pairs.zip`.",
     write=write_fal_zip,
     read=read_fal_zip,
 )

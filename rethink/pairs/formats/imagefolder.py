@@ -38,7 +38,7 @@ def read_imagefolder(folder: Path) -> Iterator[ImportedPair | Skipped]:
 FORMAT = Format(
     name="imagefolder",
     title="HF imagefolder, for diffusers' training scripts and for Rethink's own",
-    target=("`edited/` holds the TARGET (what the model learns to make), `input/` what it is given."),
+    target="`edited/` holds the TARGET (what the model learns to make), `input/` what it is given.",
     use=(
         "`train_instruct_pix2pix.py --train_data_dir FOLDER` (its default columns), or `train_dreambooth_lora_flux_kontext.py "
         "--dataset_name FOLDER --image_column edited_image --cond_image_column input_image --caption_column edit_prompt`."

@@ -78,8 +78,8 @@ def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:
 FORMAT = Format(
     name="instruct-pix2pix",
     title="the original InstructPix2Pix",
-    target=("`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model is given."),
-    use=("`data.params.train.params.path: FOLDER` in its config. These are JPEGs: equal pixels are only nearly equal."),
+    target="`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model is given.",
+    use="`data.params.train.params.path: FOLDER` in its config. These are JPEGs: equal pixels are only nearly equal.",
     write=write_instruct_pix2pix,
     read=read_instruct_pix2pix,
 )

@@ -28,7 +28,7 @@ FORMAT = Format(
         "`target/` (image_directory) holds the TARGET with the instruction beside it, `control/` "
         "(control_directory) what the model is given."
     ),
-    use=("`--dataset_config dataset.toml`."),
+    use="`--dataset_config dataset.toml`.",
     write=write_musubi_tuner,
     read=read_folders,
 )

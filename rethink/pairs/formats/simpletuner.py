@@ -53,7 +53,7 @@ FORMAT = Format(
         "`target/` (id `edited`) holds the TARGET with the instruction beside it, `control/` (id `source`) "
         "what the model is given."
     ),
-    use=("`--data_backend_config=multidatabackend.json`."),
+    use="`--data_backend_config=multidatabackend.json`.",
     write=write_simpletuner,
     read=read_folders,
 )

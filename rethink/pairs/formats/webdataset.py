@@ -101,8 +101,8 @@ def _tar_bytes(archive: tarfile.TarFile, entry: tarfile.TarInfo, most: int) -> b
 FORMAT = Format(
     name="webdataset",
     title="WebDataset shards",
-    target=("`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given."),
-    use=('`webdataset.WebDataset("pairs-{000000..N}.tar")`.'),
+    target="`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
+    use='`webdataset.WebDataset("pairs-{000000..N}.tar")`.',
     write=write_webdataset,
     read=read_webdataset,
 )
