@@ -111,3 +111,12 @@ def test_a_histogram_counts_everything():
 def test_a_strangers_name_in_a_reason_is_no_markup():
     reasons = ["<img src=x onerror=alert(1)> is no picture", "too small (31 pixels)", "too small (8 pixels)"]
     assert count_reasons(reasons) == [("too small", 2), ("‹img src=x onerror=alert(1)› is no picture", 1)]
+
+
+def test_what_an_operation_is_meant_to_move_is_no_fault(store):
+    image = draw_image(seed=4)
+    for name, operation in (("meant", "distort"), ("fault", "blur"), ("unknown", "")):
+        add_pair(store, name, np.roll(image, 20, 1), image, operation=operation)
+    score(store)
+    why = reject_reasons(store, duplicates=-1)
+    assert why["meant"] == [] and "moved against" in why["fault"][0] and "moved against" in why["unknown"][0]
