@@ -105,7 +105,7 @@ Apply = Callable[[np.ndarray, Region, Values, Rng], OperationResult]
 class Operation:
     """An easy change of an image, whose undoing is the edit to be learned.
 
-    id: also the name of its module, since that is how it is found.
+    id: also the name of its module. It stands in stores and workflows, so it never changes.
     where: "region" works on a place that the user names, else on one drawn by rule; "image" on all of it, or within the
         user's mask; "selection" only on a user's mask or box; "subject" needs a mask of what stays; "own" chooses its
         place itself.

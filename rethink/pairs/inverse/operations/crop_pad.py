@@ -16,8 +16,6 @@ SIDES = {
     "top and bottom": (0, 1, 0, 1),
     "all": (1, 1, 1, 1),
 }
-
-
 MOST_CUT = 0.8  # of the width or height
 
 

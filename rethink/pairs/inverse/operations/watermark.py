@@ -26,8 +26,6 @@ TEXTS = (
     "For review only",
     "Not for sale",
 )
-
-
 INKS = {
     "red": (196, 30, 40),
     "blue": (34, 62, 160),
@@ -35,8 +33,6 @@ INKS = {
     "black": (30, 30, 34),
     "white": (244, 244, 240),
 }
-
-
 MARKS = {"white": (255, 255, 255), "black": (20, 20, 20)}
 
 
