@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +27,13 @@ class Clip:
         transformers, folder = lazy_import("transformers"), snapshot_of(Path(folder))
         self.name = model_name(folder)
         _check_folder(folder)
-        self.model = open_model("clip", folder, "transformers", transformers.CLIPModel)
+        self.model: Any = open_model("clip", folder, "transformers", transformers.CLIPModel)
         try:
             self.tokenizer = transformers.CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             images = transformers.CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # what a damaged folder makes of the libraries can be anything
             raise RethinkError(f"clip: {folder} is no CLIPModel folder: {shortened(error)}") from error
-        self.model.eval().to(device)
+        self.model.eval().to(device)  # Any: what a Module's attributes are, torch's types do not say
         if torch.device(device).type == "cpu":
             self.model.float()  # which emulates half precision, eight times slower
         self.mean = torch.tensor(images.image_mean, device=device)[:, None, None]

@@ -68,5 +68,7 @@ def _read_pair(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPai
     id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     input, target = store.image_path(id, "input"), store.image_path(id, "target")
     images = {input: read_picture(io.BytesIO(before)), target: read_picture(io.BytesIO(after))}
-    captions = {"input_caption": input_caption, "target_caption": target_caption}
-    return EditPair(id, input, target, instruction, source=entry.name, **captions), images
+    pair = EditPair(
+        *(id, input, target, instruction), source=entry.name, input_caption=input_caption, target_caption=target_caption
+    )
+    return pair, images

@@ -39,11 +39,11 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     resized where it has another size. Raises RethinkError for one that lies on its side, too."""
     from PIL import Image
 
-    selected = Image.fromarray(read_selection(path))
-    if _lies_on_its_side(selected.size, shape[::-1]):
+    selected, size = Image.fromarray(read_selection(path)), (shape[1], shape[0])
+    if _lies_on_its_side(selected.size, size):
         sizes = f"{selected.width}×{selected.height} pixels for {shape[1]}×{shape[0]}"
         raise RethinkError(f"lies on its side: {sizes}; turn it as the image is")
-    return np.asarray(selected.resize(shape[::-1], Image.Resampling.BILINEAR)) > 0.5
+    return np.asarray(selected.resize(size, Image.Resampling.BILINEAR)) > 0.5
 
 
 def _lies_on_its_side(size: tuple[int, int], expected: tuple[int, int]) -> bool:
@@ -74,7 +74,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    data = packer.compress(rows) + packer.flush()
+    data = packer.compress(rows.data) + packer.flush()
     return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 

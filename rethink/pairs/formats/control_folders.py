@@ -43,8 +43,8 @@ def read_folders(folder: Path) -> Iterator[ImportedPair | Skipped]:
             yield Skipped(f"target/{target}", str(error))
             continue
         before = names[0] and f"control/{names[0]}"
-        texts = partial(_caption, dataset, f"target/{stem}.txt")
-        yield ImportedPair(f"target/{target}", *map(dataset.image, (before, f"target/{target}")), texts)
+        place, texts = f"target/{target}", partial(_caption, dataset, f"target/{stem}.txt")
+        yield ImportedPair(place, dataset.image(before), dataset.image(place), texts)
     for stem in set(controls) - paired:
         yield Skipped(f"control/{controls[stem][0]}", "target has no image of this name")
 

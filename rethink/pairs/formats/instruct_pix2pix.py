@@ -57,11 +57,8 @@ def read_instruct_pix2pix(folder: Path) -> Iterator[ImportedPair | Skipped]:
             yield Skipped(place.name, "it has a prompt.json, but no image whose name ends in _0 or _1")
         for seed in seeds:
             before, after = (images.get(f"{seed}_{side}", "") for side in (0, 1))
-            yield ImportedPair(
-                f"{place.name}/{after or before}",
-                *map(dataset.image, (before, after)),
-                partial(_prompt, dataset, prompt),
-            )
+            name, texts = f"{place.name}/{after or before}", partial(_prompt, dataset, prompt)
+            yield ImportedPair(name, dataset.image(before), dataset.image(after), texts)
 
 
 def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:
@@ -71,8 +68,8 @@ def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:
         record = parse_record(dataset.text(name))
     except RethinkError as error:
         raise RethinkError(f"its prompt.json cannot be read: {error}") from error
-    captions = record.get("caption") or record.get("input"), record.get("output")
-    return read_text(record.get("edit"), "instruction"), *(read_text(caption, "caption") for caption in captions)
+    caption = read_text(record.get("caption") or record.get("input"), "caption")
+    return read_text(record.get("edit"), "instruction"), caption, read_text(record.get("output"), "caption")
 
 
 FORMAT = Format(

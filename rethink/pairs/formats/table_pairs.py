@@ -31,8 +31,8 @@ def read_table_pairs(
         except RethinkError as error:
             yield Skipped(f"{table}, {where}", str(error))
             continue
-        images = map(dataset.image, (before, after))
-        yield ImportedPair(after or before or f"{table}, {where}", *images, partial(_instruction, prompt))
+        name = after or before or f"{table}, {where}"
+        yield ImportedPair(name, dataset.image(before), dataset.image(after), partial(_instruction, prompt))
 
 
 def _path_of(value: object) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice, takewhile
 from pathlib import Path
+from typing import Any
 
 from ...errors import RethinkError
 from ...text_files import (
@@ -28,7 +29,7 @@ MOST_TORN = 1000  # places in which a table is repaired by looking ahead, which 
 REST = RethinkError(f"the table is torn in more than {MOST_TORN:,} places, and was read no further")
 NEXT_RECORD = re.compile(r"[\r\n][ \t]*\{")
 
-Row = tuple[str, "dict | RethinkError"]
+Row = tuple[str, dict[str, Any] | RethinkError]
 
 
 def read_table(path: Path, *columns: tuple[str, ...]) -> Iterator[Row]:
@@ -139,7 +140,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
         yield f"line {number}", line
 
 
-def _or_reason(parse, text: str):
+def _or_reason(parse: Callable[[str], Any], text: str) -> Any:
     try:
         return parse(text)
     except RethinkError as error:
@@ -158,6 +159,7 @@ def _json_list(text: str) -> Iterator[Row]:
 def _json_pieces(text: str) -> Iterator[Row]:
     """The records of a torn list, one after another; behind a torn one it goes on where a line begins with one."""
     torn, line, counted, place = 0, 1, 0, text.find("{")
+    record: Any
     while place >= 0:
         line, counted = line + text.count("\n", counted, place), place
         try:

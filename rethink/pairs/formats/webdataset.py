@@ -21,10 +21,11 @@ SHARD = 1000  # pairs a WebDataset shard
 def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
     """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.target.png, KEY.txt and KEY.json, side by side."""
     count = 0
+    shard = None
     with ExitStack() as stack:
         for item in items:
             count += 1
-            if item.number % SHARD == 0:
+            if shard is None or item.number % SHARD == 0:
                 stack.close()
                 shard = stack.enter_context(tarfile.open(folder / f"pairs-{item.number // SHARD:06d}.tar", "w"))
             parts = {
@@ -47,17 +48,18 @@ def read_webdataset(folder: Path) -> Iterator[ImportedPair | Skipped]:
             with open_file(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for key, parts in _by_key(archive):
                     sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
-                    files = (_tar_reader(archive, sides.get(side)) for side in ("input", "target"))
-                    yield ImportedPair(f"{shard.name}/{key}", *files, partial(_tar_texts, archive, parts))
+                    before, after = (_tar_reader(archive, sides.get(side)) for side in ("input", "target"))
+                    yield ImportedPair(f"{shard.name}/{key}", before, after, partial(_tar_texts, archive, parts))
         except Exception as error:  # whatever tarfile raises of headers that are none
             yield Skipped(shard.name, f"the rest of the tar cannot be read: {show_name(error)}")
 
 
 def _by_key(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Neighbours that share the name up to its first dot, as WebDataset groups them."""
+    """Neighbors that share the name up to its first dot, as WebDataset groups them."""
     key, parts = "", {}
     while entry := archive.next():
-        archive.members.clear()  # else all that it has passed is held in memory
+        # Else all that it has passed is held in memory. pyright's stubs do not know the list.
+        archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         head, _, ending = os.path.basename(entry.name).partition(".")
         if not entry.isfile() or not head:  # a link, a device, a Mac's twin
             continue
@@ -76,8 +78,12 @@ def _tar_reader(archive: tarfile.TarFile, entry: tarfile.TarInfo | None) -> Read
 def _tar_texts(archive: tarfile.TarFile, parts: dict[str, tarfile.TarInfo]) -> tuple[str, str, str]:
     text = decode_text(_tar_bytes(archive, parts["txt"], MOST_BYTES), "its caption") if "txt" in parts else ""
     notes = _notes(archive, parts.get("json"))
-    captions = (notes.get(name) for name in ("input_caption", "target_caption"))
-    return read_text(text, "caption"), *(caption if isinstance(caption, str) else "" for caption in captions)
+    before, after = (notes.get(name) for name in ("input_caption", "target_caption"))
+    return (
+        read_text(text, "caption"),
+        before if isinstance(before, str) else "",
+        after if isinstance(after, str) else "",
+    )
 
 
 def _notes(archive: tarfile.TarFile, entry: tarfile.TarInfo | None) -> dict:

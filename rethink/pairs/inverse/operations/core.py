@@ -37,6 +37,8 @@ class Range:
 
     def narrow(self, name: str, value: Any) -> Range:
         """This range as the user narrows it: a number or [lowest, highest], within the limits. Raises RethinkError."""
+        low: Any
+        high: Any
         low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         if not numbers or not self.least <= low <= high <= self.most:
