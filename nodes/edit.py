@@ -7,9 +7,9 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..rethink.editors.protocol import OnStep, Settings
+from ..rethink.editors.protocol import OnStep
 from ..rethink.editors.quantization import QUANTIZERS
-from ..rethink.editors.used import summarize, used_settings
+from ..rethink.editors.settings import Settings, summarize_settings, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_edit_mask, as_image, selects_anything
 from ..rethink.tiny import LEVELS, render, sample_task
@@ -180,7 +180,7 @@ class SampleEdit(io.ComfyNode):
         strange = next(
             filter(None, (feedback.warn_if_unfamiliar("editor", editor.name, picture) for picture in images)), ""
         )
-        return io.NodeOutput(edited, ui=feedback.show_text(strange, summarize(used)))
+        return io.NodeOutput(edited, ui=feedback.show_text(strange, summarize_settings(used)))
 
 
 class EditChain(io.ComfyNode):
@@ -223,7 +223,7 @@ class EditChain(io.ComfyNode):
         lines = [line.strip() for line in instructions.splitlines() if line.strip()]
         if not lines:
             raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
-        settings = Settings(**settings)
+        settings = Settings.from_inputs(settings)
         steps = [as_image(image)]
         area = as_edit_mask(mask, steps[0])
         for index, line in enumerate(lines):
@@ -232,7 +232,9 @@ class EditChain(io.ComfyNode):
         shown, used = torch.cat(steps), used_settings(editor, settings)
         seeds = [_seeds(seed + index, 1)[0] for index in range(len(lines))]
         feedback.annotate_images(cls.hidden, used | {"instructions": lines, "seeds": seeds})
-        said = feedback.show_text(feedback.warn_if_unfamiliar("editor", editor.name, steps[0]), summarize(used))
+        said = feedback.show_text(
+            feedback.warn_if_unfamiliar("editor", editor.name, steps[0]), summarize_settings(used)
+        )
         return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
 
 
@@ -271,7 +273,7 @@ def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Set
     """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
     values = single_values(inputs, "only image, instruction and mask may")
-    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
+    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings.from_inputs(values)
 
 
 def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:

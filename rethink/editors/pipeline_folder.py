@@ -46,7 +46,7 @@ def open_pipeline(
 ) -> Any:
     """The pipeline of a folder whose `read_index` is `index`, in `dtype`.
 
-    quantize: a key of quantizing.QUANTIZERS. options: further ones of the pipeline.
+    quantize: a key of quantization.QUANTIZERS. options: further ones of the pipeline.
     Raises RethinkError for parts that are missing, damaged, of no use together, or not filled by their weights.
     """
     parts = _parts(name, folder, index, pipeline_class)

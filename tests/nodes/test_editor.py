@@ -99,7 +99,7 @@ def test_rgba_and_greyscale_pictures_are_taken(sample, fake):
 def test_settings_and_mask_reach_the_editor(sample, fake):
     sample(steps=3, sampler="euler", negative="rain", randomize_guidance=True, mask=torch.ones(8, 8))
     call = fake.calls[0]
-    assert (call.settings.steps, call.settings.sampler, call.settings.negative) == (3, "euler", "rain")
+    assert (call.settings.steps, call.settings.sampler, call.settings.negative_prompt) == (3, "euler", "rain")
     assert call.settings.randomize_guidance
     assert call.mask.shape == (1, 4, 4)
 

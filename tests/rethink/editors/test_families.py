@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from rethink.editors.encoder_cache import KEPT
+from rethink.editors.encoder_cache import MAX_ENTRIES
 from rethink.editors.families import FAMILIES
 from rethink.editors.loading import load_editor
+from rethink.editors.pipeline_adapters import PipelineAdapter
 from rethink.editors.pipeline_editor import PipelineEditor
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.images import to_pil
 from tests.support import editor_miniatures as miniatures
@@ -67,7 +68,9 @@ def edit(editor, images, instruction="make it red", seed=1, settings=FEW, refere
 def test_every_row_that_a_pipeline_samples_has_its_miniature():
     built = {class_name for _, class_name in MINIATURES.values()}
     for family in FAMILIES:
-        assert family.call is None or built & {*family.pipelines, family.opened_as}, family.id
+        assert not isinstance(family.engine, PipelineAdapter) or built & {*family.pipelines, family.opened_as}, (
+            family.id
+        )
         assert family.defaults.steps and family.lora_targets
 
 
@@ -77,15 +80,15 @@ def test_every_row_that_a_pipeline_samples_has_its_miniature():
 @pytest.mark.parametrize("instruction, seed", [("make it red", 3), ("别动", 2**63 + 1)])
 def test_equals_the_plain_pipeline_bit_for_bit(editor, kind, root, instruction, seed):
     plain = opened(kind, root)._pipeline
-    scale = {"text_guidance": 3.0} | ({"image_guidance": 1.5} if editor.family.call.image_scale else {})
+    scale = {"text_guidance": 3.0} | ({"image_guidance": 1.5} if editor.family.engine.image_scale else {})
     source = pictures(1, SIDE, SIDE)
-    call = editor.family.call
-    arguments = {**call.pictures(to_pil(source), (SIDE, SIDE)), call.text_scale: 3.0}
+    call = editor.family.engine
+    arguments = {**call.image_arguments(to_pil(source), (SIDE, SIDE)), call.text_scale: 3.0}
     if call.image_scale:
         arguments[call.image_scale] = 1.5
     if editor.defaults.strength:
         arguments["strength"] = 0.7
-    if call.negative:
+    if call.takes_negative_prompt:
         arguments["negative_prompt"] = "blue"
     torch.manual_seed(seed % 2**64)
     expected = plain(
@@ -97,7 +100,9 @@ def test_equals_the_plain_pipeline_bit_for_bit(editor, kind, root, instruction, 
         **arguments,
     )[0].movedim(1, -1)
     strength = 0.7 if editor.defaults.strength else 0.0
-    settings = Settings(steps=4, strength=strength, negative="blue" if call.negative else "", **scale)
+    settings = Settings(
+        steps=4, strength=strength, negative_prompt="blue" if call.takes_negative_prompt else "", **scale
+    )
     ours = edit(editor, source, instruction, seed, settings)
     assert torch.equal(ours, expected)
     assert ours.std() > 0.01
@@ -108,11 +113,11 @@ def test_the_guidances_and_the_negative_arrive(editor, kind):
     before = edit(editor, source)
     if kind != "flux2_klein_distilled":  # which has no guidance
         assert not torch.equal(before, edit(editor, source, settings=Settings(steps=3, text_guidance=9.0)))
-    if editor.family.call.image_scale:
+    if editor.family.engine.image_scale:
         assert not torch.equal(before, edit(editor, source, settings=Settings(steps=3, image_guidance=3.0)))
     randomized = [edit(editor, source, settings=Settings(steps=3, randomize_guidance=True)) for _ in range(2)]
     assert torch.equal(*randomized)
-    negative = Settings(steps=3, negative="blue")
+    negative = Settings(steps=3, negative_prompt="blue")
     if kind in NO_NEGATIVE:
         with pytest.raises(RethinkError, match="^negative: .* takes no negative"):
             edit(editor, source, settings=negative)
@@ -142,7 +147,7 @@ def test_the_source_size_comes_back(editor, size):
 @pytest.mark.parametrize("size", [(64, 64), (100, 100), (77, 133), (133, 77), (1000, 30), (30, 1000), (1, 1)])
 def test_the_working_size_is_left_alone_by_the_pipeline_and_nothing_is_stretched(editor, kind, size):
     plan = editor.prepare(pictures(1, *size)).encoded.plan
-    assert editor.family.call.size(editor._pipeline, *plan.padded) == plan.padded
+    assert editor.family.engine.size(editor._pipeline, *plan.padded) == plan.padded
     across, down = plan.scaled[1] / size[1], plan.scaled[0] / size[0]
     assert min(size) * min(across, down) < 4 or across == pytest.approx(down, rel=0.05)
     assert plan.padded[0] * plan.padded[1] <= 1.6 * SIDE * SIDE
@@ -162,7 +167,7 @@ def test_real_working_sizes(monkeypatch, root):
             continue
         pipeline = miniatures.make(kind, root)
         for source, expected in sizes.items():
-            assert family.call.size(pipeline, *source) == expected, (kind, source)
+            assert family.engine.size(pipeline, *source) == expected, (kind, source)
 
 
 # ── encoded once ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,9 +193,9 @@ def test_later_instructions_skip_the_encoders(editor, monkeypatch):
 @pytest.mark.parametrize("kind", ["sdedit_flux"])
 def test_what_is_remembered_is_bounded(editor):
     source = pictures(1, SIDE, SIDE)
-    for number in range(KEPT + 3):
+    for number in range(MAX_ENTRIES + 3):
         edit(editor, source, f"number {number}", settings=Settings(steps=1, strength=1.0))
-    assert len(editor._memory._results) <= KEPT
+    assert len(editor._encoder_cache._results) <= MAX_ENTRIES
 
 
 def test_the_picture_may_be_freed(editor):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.editors.single_file import text_config, unet_config, vae_config
 from rethink.errors import RethinkError
 from tests.support import miniatures

@@ -5,10 +5,10 @@ import warnings
 import pytest
 import torch
 
-from rethink.editors.families import FAMILIES, dual_guidance
+from rethink.editors.families import FAMILIES, dual_cfg_passes
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import Settings
 from rethink.editors.samplers import SAMPLERS
+from rethink.editors.settings import Settings
 from rethink.editors.stable_diffusion import StableDiffusionEditor
 from rethink.errors import RethinkError
 from tests.support import miniatures
@@ -77,7 +77,7 @@ def test_equals_the_plain_instruct_pix2pix_pipeline(folders, instruct):
             generator=torch.Generator().manual_seed(3),
             output_type="pt",
         ).images.movedim(1, -1)
-        settings = Settings(steps=steps, text_guidance=text, image_guidance=image, negative=negative or "")
+        settings = Settings(steps=steps, text_guidance=text, image_guidance=image, negative_prompt=negative or "")
         ours = edit(instruct, pictures(32, 32), "make the sky red", 3, settings)
         assert torch.allclose(ours, expected, atol=2e-5)
 
@@ -152,7 +152,7 @@ def test_equals_the_plain_image_to_image_pipeline(folders, scheduler):
 
 def test_the_passes_are_the_papers_formula():
     text, image = torch.tensor([7.5, 2.0]), torch.tensor([1.5, 1.0])
-    null, seen, both = (p.weight for p in dual_guidance(text, image))
+    null, seen, both = (p.weight for p in dual_cfg_passes(text, image))
     e00, ei0, eit = torch.randn(3, 2)
     paper = e00 + image * (ei0 - e00) + text * (eit - ei0)
     assert torch.allclose(null * e00 + seen * ei0 + both * eit, paper, atol=1e-5)
@@ -343,7 +343,7 @@ def test_every_solver_finds_what_the_model_knows(predicting, monkeypatch, sample
         schedule = Schedule(sampler, editor._pipeline.scheduler, steps)
 
         def predict(model_input, timestep, schedule=schedule):
-            signal, noise = schedule.levels(schedule.timesteps.tolist().index(float(timestep)))
+            signal, noise = schedule.alpha_sigma(schedule.timesteps.tolist().index(float(timestep)))
             if kind[0] == "sample":
                 return wanted
             if kind[0] == "v_prediction":
@@ -351,7 +351,7 @@ def test_every_solver_finds_what_the_model_knows(predicting, monkeypatch, sample
             return (model_input - signal * wanted) / noise
 
         generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-        latents, first = schedule.begin(torch.cat([torch.randn(1, 4, 16, 16, generator=g) for g in generators]))
+        latents, first = schedule.init_latents(torch.cat([torch.randn(1, 4, 16, 16, generator=g) for g in generators]))
         guesses = []
         result = denoise(
             predict,
