@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import RethinkError, lazy_import
 from ..model_files import check_data
-from ..weights import CHECKPOINT, needless, shortened, some_of
+from ..weights import CHECKPOINT, check_filled, needless, shortened, some_of
 from .families import FAMILIES, DenoisingLoop, Family
 
 _UNET = "model.diffusion_model."
