@@ -93,7 +93,9 @@ class ThinkWhileEdit(io.ComfyNode):
         area = as_edit_mask(mask, source)
         how = run_config(rules, settings, editor.name, thinker, judge, area)
         used = used_settings(editor, settings)
-        feedback.annotate_images(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
+        feedback.annotate_images(
+            cls.hidden, {"editor": editor.name, **used, "instructions": [instruction], "seeds": [seed]}
+        )
         strange = feedback.warn_if_unfamiliar("editor", editor.name, source)
         trajectory, done, lock = start_or_resume(prefix, source, instruction, how, rules.candidates, resume)
         live = LiveRun(server.display_id(cls.hidden), trajectory, lock, pause=pause)

@@ -1,4 +1,4 @@
-"""ComfyUI's folders for pictures, data sets, CLIPs and results, and names that cannot lead out of them."""
+"""ComfyUI's folders for images, data sets, CLIPs and results, and names that cannot lead out of them."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ ECHO = 80  # characters of a name that is refused
 
 
 def image_folders() -> list[str]:
-    """Folders whose pictures can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
+    """Folders whose images can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
     return list(_image_folders())
 
 

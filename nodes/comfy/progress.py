@@ -36,26 +36,26 @@ def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[in
     def report(step: int, total: int, preview: Callable[[], Tensor]) -> None:
         nonlocal shown
         stop_if_cancelled()
-        picture = None
+        image = None
         if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
-            picture = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
+            image = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
             shown = time.monotonic()
-        bar.update_absolute(run * total + step, runs * total, picture)
+        bar.update_absolute(run * total + step, runs * total, image)
 
     return report
 
 
 def preview_bytes(images: Tensor) -> bytes:
-    """IMAGE [B, H, W, 3] as one small WebP picture."""
-    picture = to_pil(_sheet(images))[0]
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    """IMAGE [B, H, W, 3] as one small WebP image."""
+    image = to_pil(_sheet(images))[0]
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     stream = BytesIO()
-    picture.save(stream, "WEBP", quality=80, method=0)
+    image.save(stream, "WEBP", quality=80, method=0)
     return stream.getvalue()
 
 
 def count_progress() -> Callable[..., None]:
-    """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
+    """The callback of a run that counts: (done, total, a line to show on the node, an image of what was just made)."""
     bar = comfy.utils.ProgressBar(1)
     shown = -math.inf
 
@@ -64,11 +64,11 @@ def count_progress() -> Callable[..., None]:
         stop_if_cancelled()
         if done < total and time.monotonic() - shown < LINE_SECONDS:
             return
-        picture = preview()
+        image = preview()
         shown = time.monotonic()
-        if picture is not None:
-            picture = ("JPEG", to_pil(picture)[0], comfy.cli_args.args.preview_size)
-        bar.update_absolute(done, total, picture)
+        if image is not None:
+            image = ("JPEG", to_pil(image)[0], comfy.cli_args.args.preview_size)
+        bar.update_absolute(done, total, image)
         show_status(line)
 
     return report
@@ -83,7 +83,7 @@ def show_status(line: str) -> None:
 
 
 def _sheet(images: Tensor) -> Tensor:
-    """[B, h, w, 3] laid out as one picture [1, rows·h, columns·w, 3], as near to a square as it gets."""
+    """[B, h, w, 3] laid out as one image [1, rows·h, columns·w, 3], as near to a square as it gets."""
     count, height, width, _ = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

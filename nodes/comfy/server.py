@@ -64,7 +64,7 @@ class TooLarge(RethinkError):
 
 def add_route(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
     """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
-    the JSON body, by name): a record as JSON, bytes as a WebP picture that never changes.
+    the JSON body, by name): a record as JSON, bytes as a WebP image that never changes.
 
     It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so is
     whatever else goes wrong, since none of it is ever more than an answer that there is not.

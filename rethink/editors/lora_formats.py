@@ -146,7 +146,7 @@ def lora_file(weights: Mapping[str, Tensor], metadata: Mapping[str, str], parts:
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a tensor is a learnt word, which trainers put into the same file."""
+    """Whether a tensor is a learned word, which trainers put into the same file."""
     return _EMBEDDINGS.match(name) is not None
 
 

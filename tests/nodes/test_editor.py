@@ -130,7 +130,7 @@ def test_references_are_a_batch_or_a_list_and_the_same_for_every_picture(sample,
 
 def test_forty_references_are_refused(sample, part, miniature, RethinkError):
     editor = part("rethink.editors.loading").load_editor(miniature)
-    with pytest.raises(RethinkError, match=r"^references: got 40 pictures, but InstructPix2Pix takes none\.$"):
+    with pytest.raises(RethinkError, match=r"^references: got 40 images, but InstructPix2Pix takes none\.$"):
         sample(editor=editor, references=picture(batch=40))
 
 
@@ -219,7 +219,7 @@ def noted(classes, node_id, prompt=None, notes=None, **inputs):
 
 
 SAMPLED = {"image": [picture()], "instruction": ["blue"], "seed": [7], "variations": [2]}
-USED = {"editor": "fake", "steps": 4, "text_guidance": 7.5, "image_guidance": 1.5}
+USED = {"editor": "fake", "steps": 4, "sampler": "default", "text_guidance": 7.5, "image_guidance": 1.5}
 
 
 def test_the_steps_and_guidances_that_were_used_are_said_and_stand_in_every_picture_saved(classes, fake):

@@ -223,7 +223,7 @@ def test_references_are_seen(kind, root, monkeypatch):
 
 
 def test_too_many_references(editor):
-    with pytest.raises(RethinkError, match=rf"^references: got 40 pictures, but {editor.family.title} takes"):
+    with pytest.raises(RethinkError, match=rf"^references: got 40 images, but {editor.family.title} takes"):
         editor.prepare(pictures(1, SIDE, SIDE), [pictures(1, 8, 8)] * 40)
 
 
