@@ -31,15 +31,15 @@ def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[in
     A node that shows its result on itself asks for no previews: the front end would go on showing the last of them.
     """
     bar = comfy.utils.ProgressBar(runs)
-    shown = -math.inf
+    last_shown = -math.inf
 
     def report(step: int, total: int, preview: Callable[[], Tensor]) -> None:
-        nonlocal shown
+        nonlocal last_shown
         stop_if_cancelled()
         image = None
-        if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
+        if previews and time.monotonic() - last_shown >= PREVIEW_SECONDS:
             image = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
-            shown = time.monotonic()
+            last_shown = time.monotonic()
         bar.update_absolute(run * total + step, runs * total, image)
 
     return report
@@ -57,15 +57,15 @@ def preview_bytes(images: Tensor) -> bytes:
 def count_progress() -> Callable[..., None]:
     """The callback of a run that counts: (done, total, a line to show on the node, an image of what was just made)."""
     bar = comfy.utils.ProgressBar(1)
-    shown = -math.inf
+    last_shown = -math.inf
 
     def report(done: int, total: int, line: str, preview: Callable[[], Tensor | None] = lambda: None) -> None:
-        nonlocal shown
+        nonlocal last_shown
         stop_if_cancelled()
-        if done < total and time.monotonic() - shown < LINE_SECONDS:
+        if done < total and time.monotonic() - last_shown < LINE_SECONDS:
             return
         image = preview()
-        shown = time.monotonic()
+        last_shown = time.monotonic()
         if image is not None:
             image = ("JPEG", to_pil(image)[0], comfy.cli_args.args.preview_size)
         bar.update_absolute(done, total, image)

@@ -197,10 +197,10 @@ class NativeEditor:
                 del source.texts[old]
         return comfy_module("node_helpers").conditioning_set_values(source.texts[text], values)
 
-    def _sampler_name(self, chosen: str) -> str:
+    def _sampler_name(self, name: str) -> str:
         """The sampling node's choice comes before this editor's own, and that before the family's."""
         known = comfy_module("comfy.samplers").SAMPLER_NAMES
-        name = next(n for n in (chosen, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
+        name = next(n for n in (name, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
         name = _SAMPLERS.get(name, name)
         if name not in known:
             raise RethinkError(f"sampler: ComfyUI has no “{name}”; choose one of {', '.join(known)}.")

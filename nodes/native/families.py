@@ -322,10 +322,10 @@ def detect(model: Any, clip: Any, vae: Any, title: str = AUTO) -> NativeFamily:
 
 def check_width(conditioning: list, model: Any, family: NativeFamily) -> None:
     """Raises RethinkError where the embeddings do not fit into the model: a text encoder of another size."""
-    found, wanted = conditioning[0][0].shape[-1], model.model.model_config.unet_config.get(family.text_width)
-    if wanted is not None and found != wanted:
+    width, expected = conditioning[0][0].shape[-1], model.model.model_config.unet_config.get(family.text_width)
+    if expected is not None and width != expected:
         raise RethinkError(
-            f"clip: its embeddings are {found} wide, but this {family.title} takes {wanted}; wire {family.text_encoder}."
+            f"clip: its embeddings are {width} wide, but this {family.title} takes {expected}; wire {family.text_encoder}."
         )
 
 
@@ -356,13 +356,13 @@ def _check_text_encoder(clip: Any, family: NativeFamily) -> None:
 def _check_vae(vae: Any, latent_format: Any, family: NativeFamily) -> None:
     if getattr(vae, "first_stage_model", None) is None:
         raise RethinkError(f"vae: the loader found none; wire {family.title}'s own with Load VAE.")
-    found, wanted = (
+    found, expected = (
         (vae.latent_channels, vae.latent_dim),
         (latent_format.latent_channels, latent_format.latent_dimensions),
     )
-    if found != wanted:
+    if found != expected:
         raise RethinkError(
-            f"vae: makes latents of {_latents(found)}, but {family.title} takes {_latents(wanted)}; it belongs to another "
+            f"vae: makes latents of {_latents(found)}, but {family.title} takes {_latents(expected)}; it belongs to another "
             "model, so wire this one's own."
         )
 
