@@ -142,7 +142,7 @@ def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
 def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device: str, store=None, here: bool = True):
     """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
-    from ..editors.protocol import Settings
+    from ..editors.settings import Settings
     from ..pairs.inverse.drafts import editor_maker
     from ..pairs.store import PairStore
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import built_in_triples, captions_to_edits
 from rethink.pairs.inverse import processes

@@ -99,7 +99,7 @@ def test_rgba_and_greyscale_pictures_are_taken(sample, fake):
 def test_settings_and_mask_reach_the_editor(sample, fake):
     sample(steps=3, sampler="euler", negative="rain", randomize_guidance=True, mask=torch.ones(8, 8))
     call = fake.calls[0]
-    assert (call.settings.steps, call.settings.sampler, call.settings.negative) == (3, "euler", "rain")
+    assert (call.settings.steps, call.settings.sampler, call.settings.negative_prompt) == (3, "euler", "rain")
     assert call.settings.randomize_guidance
     assert call.mask.shape == (1, 4, 4)
 
@@ -130,7 +130,7 @@ def test_references_are_a_batch_or_a_list_and_the_same_for_every_picture(sample,
 
 def test_forty_references_are_refused(sample, part, miniature, RethinkError):
     editor = part("rethink.editors.loading").load_editor(miniature)
-    with pytest.raises(RethinkError, match=r"^references: got 40 pictures, but InstructPix2Pix takes none\.$"):
+    with pytest.raises(RethinkError, match=r"^references: got 40 images, but InstructPix2Pix takes none\.$"):
         sample(editor=editor, references=picture(batch=40))
 
 
@@ -219,7 +219,7 @@ def noted(classes, node_id, prompt=None, notes=None, **inputs):
 
 
 SAMPLED = {"image": [picture()], "instruction": ["blue"], "seed": [7], "variations": [2]}
-USED = {"editor": "fake", "steps": 4, "text_guidance": 7.5, "image_guidance": 1.5}
+USED = {"editor": "fake", "steps": 4, "sampler": "default", "text_guidance": 7.5, "image_guidance": 1.5}
 
 
 def test_the_steps_and_guidances_that_were_used_are_said_and_stand_in_every_picture_saved(classes, fake):
