@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..rethink.editors.settings import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.formats import describe_store
+from ..rethink.pairs.exporting import describe_store
 from ..rethink.pairs.inverse.drafts import (
     MASK_FREE,
     Draft,
