@@ -26,13 +26,13 @@ import torch
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import DEFAULT_SETTINGS
+from rethink.steps import best_of
 from rethink.think_loop import Continue, LoopConfig, Stop, is_accepted, quantize_to_8bit, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
-from rethink.thinkers.loading import load_thinker
+from rethink.thinkers.backends.transformers_folder import load_thinker
 from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import Teacher, draw_lesson, plain_requests
-from rethink.trajectory import best_of
 
 TURNS = 5
 BUDGET = 8  # editor calls of the curve

@@ -187,7 +187,7 @@ def with_lora(editor, name: str, strength: float) -> tuple:
 
 def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
     """The Chat of the thinker in the model folder `name`, loaded once however many nodes ask for it."""
-    from ..rethink.thinkers.loading import load_thinker
+    from ..rethink.thinkers.backends.transformers_folder import load_thinker
 
     path = thinker_path(name)
     device = memory.get_torch_device()

@@ -16,16 +16,15 @@ from typing import Any
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
+from ..rethink.steps import Step, step_record
 from ..rethink.think_loop import Continue, Stop, proposed_prompt, require_same_run
 from ..rethink.trajectory import (
     RECORD_FILE,
     RunningError,
-    Step,
     Trajectory,
     load_trajectory,
     new_trajectory,
     record_run,
-    step_record,
     writing,
 )
 from . import host

@@ -10,10 +10,10 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.inverse.instructions import Each
 from ..rethink.pairs.inverse.processes import thread_map
+from ..rethink.steps import Step
 from ..rethink.think_loop import Continue, LoopConfig, critique_turn, is_accepted, validate_source
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
-from ..rethink.trajectory import Step
 from . import host, hosts, sockets
 from .boundary import AnyOf
 from .edit import seed_input

@@ -307,7 +307,7 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
         chat = open_typed_chat(where, model, key_variable)
     else:
         from ..builtin import THINKER_FOLDER
-        from ..thinkers.loading import load_thinker
+        from ..thinkers.backends.transformers_folder import load_thinker
 
         path = THINKER_FOLDER if where == "built-in" else where
         chat = load_thinker(path, dtype=options.dtype, device=options.device)

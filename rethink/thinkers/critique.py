@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..errors import RethinkError
-from ..trajectory import Critique
+from ..steps import Critique
 from .answer_text import clean_answer
 from .critique_format import parse_critique, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, resize_for_vlm

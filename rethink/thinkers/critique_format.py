@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..trajectory import ChecklistItem, Critique
+from ..steps import ChecklistItem, Critique
 from .answer_text import clean_answer, is_quoted, load_json, prompt_words, reports_words, strip_emphasis
 
 LONGEST_ANSWER = 200_000  # characters that are looked at

@@ -23,10 +23,10 @@ from ..threads import Threads
 from .address import parse_address
 from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
 from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
-from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
+from .protocol import Messages, OnToken, Placement, Request, ThinkerError, resize_for_vlm
 from .proxies import find_proxy
 from .redaction import redact
-from .trust import Trust, read_trust, trust_command_line
+from .trust import Trust, read_trust
 
 POLL = 0.1  # seconds between two looks whether the user has cancelled
 NAMED = 5  # models of a server that are named to a user who asked for another
@@ -44,6 +44,8 @@ class OpenAIChat:
     the last byte. retries: after the first try, for faults that may pass. concurrency: how many requests at once. trust:
     which servers may be sent images and keys; by default what the owner of this machine says in their settings file.
     """
+
+    placement: Placement = "elsewhere"
 
     def __init__(
         self,
@@ -187,13 +189,6 @@ class OpenAIChat:
             return ""
         near = difflib.get_close_matches(self.name, [redact(key, name)[:100] for name in names[:1000]], NAMED, 0)
         return f"; it has {', '.join(near)}"
-
-
-def open_typed_chat(base_url: str, model: str, key_variable: str) -> OpenAIChat:
-    """The server that the owner of this machine has just named on the command line: what they type themselves they allow,
-    the server and that it gets the key."""
-    origin, _ = parse_address(base_url)
-    return OpenAIChat(base_url, model, key_variable, trust=trust_command_line(origin, key_variable))
 
 
 def _rest(seconds: float, over: threading.Event) -> bool:

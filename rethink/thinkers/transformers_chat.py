@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError
 from ..images import to_pil
-from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
+from .protocol import Messages, OnToken, Placement, Request, ThinkerError, resize_for_vlm
 from .templates import as_text
 
 
@@ -39,8 +39,16 @@ class TransformersChat:
     """See `protocol.Chat`. `module` holds the weights; moving it moves the thinker. `reader` makes (messages, images) an
     Encoded."""
 
-    def __init__(self, model: nn.Module, reader: "QwenVLEncoder | ProcessorEncoder", tokenizer: Any, name: str):
+    def __init__(
+        self,
+        model: nn.Module,
+        reader: "QwenVLEncoder | ProcessorEncoder",
+        tokenizer: Any,
+        name: str,
+        placement: Placement = "movable",
+    ):
         self.name = name
+        self.placement = placement
         self.module = model
         self.reader = reader
         self.tokenizer = tokenizer

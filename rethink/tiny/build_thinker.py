@@ -12,8 +12,8 @@ from random import Random
 import torch
 
 from ..think_loop import think_while_edit
+from ..thinkers.backends.transformers_folder import load_thinker
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
-from ..thinkers.loading import load_thinker
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders
 from ..training.thinker_sft import SFTConfig

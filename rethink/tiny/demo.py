@@ -10,8 +10,8 @@ from ..builtin import EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
 from ..editors.protocol import DEFAULT_SETTINGS
 from ..think_loop import LoopConfig, run_config, think_while_edit, validate_source
+from ..thinkers.backends.transformers_folder import load_thinker
 from ..thinkers.critique import Thinker
-from ..thinkers.loading import load_thinker
 from ..trajectory import Trajectory, new_trajectory, record_run
 from ..trajectory_html import write_html
 from .oracle import Verdict, judge

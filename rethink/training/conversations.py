@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
+from ..steps import Critique, Step
 from ..thinkers.critique import TEMPLATE, critique_messages, pictures_in
 from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
-from ..trajectory import RECORD_FILE, SOURCE_FILE, Critique, Step, Trajectory, load_trajectory
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 

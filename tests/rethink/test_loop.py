@@ -12,10 +12,11 @@ import torch
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.errors import RethinkError
+from rethink.steps import best_of
 from rethink.think_loop import Continue, LoopConfig, Stop, require_same_run, run_config, think_while_edit
 from rethink.thinkers.critique import Thinker
-from rethink.thinkers.loading import load_thinker
-from rethink.trajectory import best_of, load_trajectory, new_trajectory, record_run
+from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.trajectory import load_trajectory, new_trajectory, record_run
 from tests.miniatures import write_folder
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker

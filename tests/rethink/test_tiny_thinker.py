@@ -6,7 +6,7 @@ from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import Thinker, critique, polish_instruction
-from rethink.thinkers.loading import load_thinker
+from rethink.thinkers.backends.transformers_folder import load_thinker
 from rethink.tiny import LEVELS, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import draw_lesson, plain_requests

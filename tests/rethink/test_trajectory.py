@@ -14,18 +14,10 @@ from rethink import trajectory
 from rethink.editors.protocol import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
+from rethink.steps import ChecklistItem, Critique, Preservation, Step
 from rethink.think_loop import LoopConfig, run_config, think_while_edit
 from rethink.thinkers.critique import Thinker
-from rethink.trajectory import (
-    ChecklistItem,
-    Critique,
-    Preservation,
-    Step,
-    load_trajectory,
-    new_trajectory,
-    record_run,
-    writing,
-)
+from rethink.trajectory import load_trajectory, new_trajectory, record_run, writing
 from tests.support.thinking import SOURCE, Looks, Painter, said, thinker
 
 SEEN = Critique(

@@ -6,10 +6,11 @@ from torch import Tensor
 
 from rethink.editors.protocol import Settings
 from rethink.evaluation.preservation import measure
+from rethink.steps import ChecklistItem, Critique, Step
 from rethink.think_loop import LoopConfig, run_config, score_of
 from rethink.thinkers.critique import Thinker
 from rethink.tiny import render, sample_task
-from rethink.trajectory import ChecklistItem, Critique, Step, Trajectory, new_trajectory
+from rethink.trajectory import Trajectory, new_trajectory
 
 PROMPTS = (
     "make the smallest shape the colour of the largest",

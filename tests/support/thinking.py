@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import torch
 
 from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
+from rethink.steps import Critique
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError
-from rethink.trajectory import Critique
 
 SOURCE = torch.full((1, 16, 16, 3), 0.5)
 

@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
+from rethink.steps import Critique, Preservation, Step
 from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.thinkers.critique_format import parse_critique
-from rethink.thinkers.loading import load_thinker
+from rethink.thinkers.backends.transformers_folder import load_thinker
 from rethink.tiny import build_thinker, judge, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
 from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, Clock, DataCollator, SFTConfig, main, train
-from rethink.trajectory import Critique, Preservation, Step, new_trajectory
+from rethink.trajectory import new_trajectory
 from tests.support.miniature_thinkers import write_thinker
 
 PRESERVED = Preservation(0.1, 40.0, False)
