@@ -6,7 +6,7 @@ A record may come from a stranger: every value is checked as it is read.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -197,7 +197,7 @@ def build_checked(kind: type, values: dict[str, Any]) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, UnionType):
+    if get_origin(hint) in (Union, UnionType):
         return any(_fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:
         return isinstance(value, str) and value in get_args(hint)

@@ -83,6 +83,11 @@ def chat_all(
     return answers
 
 
+def clear_cache(chat: Chat) -> None:
+    """Give back what a chat remembers of conversations, where it does."""
+    getattr(chat, "clear_cache", lambda: None)()
+
+
 def resize_for_vlm(image: Tensor) -> Tensor:
     """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, no side below MIN_SIDE, its aspect kept. One that
     is longer than MAX_ASPECT times its width is made as much wider, so that places in it stay the same shares of it."""

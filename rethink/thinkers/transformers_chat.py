@@ -58,7 +58,7 @@ class TransformersChat:
     def device(self) -> torch.device:
         return self.module.device
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Give back the memory that the prefix takes."""
         self._remembered = None
 
@@ -92,7 +92,7 @@ class TransformersChat:
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-        self.forget()  # the error has gone by here, and with its traceback the tensors it held
+        self.clear_cache()  # the error has gone by here, and with its traceback the tensors it held
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         raise OutOfMemoryError(

@@ -88,7 +88,9 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
         elif node["class_type"] == "RethinkCaptionToEdit":
-            monkeypatch.setattr(part("nodes.host").ManagedChat, "chat", lambda self, messages, images, **options: EDIT)
+            monkeypatch.setattr(
+                part("nodes.comfy.memory").ManagedChat, "chat", lambda self, messages, images, **options: EDIT
+            )
         elif node["class_type"] == "RethinkLoadThinker" and not (
             inputs["backend"] == "built-in" and builtin.THINKER_FOLDER.exists()
         ):

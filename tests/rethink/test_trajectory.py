@@ -11,14 +11,13 @@ import torch
 from PIL import Image
 
 from rethink import trajectory
-from rethink.editors.protocol import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
 from rethink.steps import ChecklistItem, Critique, Preservation, Step
-from rethink.think_loop import LoopConfig, run_config, think_while_edit
+from rethink.think_loop import LoopConfig, ThinkTask, run_config
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import load_trajectory, new_trajectory, record_run, writing
-from tests.support.thinking import SOURCE, Looks, Painter, said, thinker
+from tests.support.thinking import SOURCE, Looks, Painter, said, start_thinking, thinker
 
 SEEN = Critique(
     "repaired",
@@ -285,7 +284,7 @@ def test_half_a_character_is_written_and_read_back(tmp_path):
 
 def test_an_instruction_with_half_a_character_is_carried_out(tmp_path):
     painter = Painter()
-    run = think_while_edit(painter, thinker(said(9, 9)), SOURCE, "make \ud83d it red")
+    run = start_thinking(painter, thinker(said(9, 9)), SOURCE, "make \ud83d it red")
     (last,) = list(record_run(new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {}), run))[-1:]
     assert last.stopped == "accepted" and painter.calls[0].prompts == ["make � it red"]
 
@@ -297,9 +296,10 @@ def dying(tmp_path, candidates=1, turns=4):
     """(the trajectory, its run) of a loop that goes on for `turns` turns."""
     critic = Thinker(Looks())
     rules = {"turns": turns, "candidates": candidates, "seed": 3}
-    options = run_config(LoopConfig(**rules), DEFAULT_SETTINGS, "painter", critic)
+    task = ThinkTask(SOURCE, "make it red", critic, config=LoopConfig(**rules))
+    options = run_config(task, "painter")
     begun = new_trajectory(tmp_path / "run", SOURCE, "make it red", options)
-    return begun, think_while_edit(Painter(), critic, SOURCE, "make it red", **rules)
+    return begun, start_thinking(Painter(), critic, SOURCE, "make it red", **rules)
 
 
 def fail(monkeypatch, number, after):

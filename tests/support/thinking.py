@@ -7,6 +7,7 @@ import torch
 
 from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.steps import Critique
+from rethink.think_loop import LoopConfig, RunCallbacks, ThinkTask, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError
@@ -95,6 +96,19 @@ def thinker(*answers):
 
 def gone():
     return ThinkerError("thinker: says is gone.")
+
+
+def start_thinking(editor, critic, source, instruction, *, settings=DEFAULT_SETTINGS, resume_steps=(), **options):
+    """`think_while_edit` by the fields of its task, its callbacks and its LoopConfig."""
+    task = {name: options.pop(name) for name in ("judge", "mask") if name in options}
+    callbacks = {name: options.pop(name) for name in ("steer", "on_step", "on_edits", "on_token") if name in options}
+    return think_while_edit(
+        editor,
+        ThinkTask(source, instruction, critic, config=LoopConfig(**options), **task),
+        settings,
+        resume_steps=resume_steps,
+        callbacks=RunCallbacks(**callbacks),
+    )
 
 
 def drained(run):

@@ -10,10 +10,9 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.steps import Critique, Preservation, Step
-from rethink.think_loop import think_while_edit
+from rethink.thinkers.backends.transformers_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.thinkers.critique_format import parse_critique
-from rethink.thinkers.backends.transformers_folder import load_thinker
 from rethink.tiny import build_thinker, judge, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
 from rethink.tiny.scene import has_held_out_look
@@ -21,6 +20,7 @@ from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, Clock, DataCollator, SFTConfig, main, train
 from rethink.trajectory import new_trajectory
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.thinking import start_thinking
 
 PRESERVED = Preservation(0.1, 40.0, False)
 
@@ -164,7 +164,7 @@ def test_the_teacher_leads_an_editor_that_knows_plain_words_only():
     for seed, level in enumerate(("unusual", "reasoning")):
         task = sample_task(seed, level, split="train")
         source = render([task.source])
-        steps = list(think_while_edit(DrawingEditor(task), teacher.Teacher(task).thinker(), source, task.instruction))
+        steps = list(start_thinking(DrawingEditor(task), teacher.Teacher(task).thinker(), source, task.instruction))
         assert [judge(step.image, task).success for step in steps] == [False, True]
 
 
