@@ -17,8 +17,8 @@ from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_sa
 from rethink.thinkers.backends.transformers_folder import load_thinker
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import load_trajectory, new_trajectory, record_run
-from tests.miniatures import write_folder
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.miniatures import write_folder
 from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, start_thinking, thinker
 
 
