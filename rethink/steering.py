@@ -146,7 +146,5 @@ def _step_index(place: str, steps: Sequence[Step]) -> int:
         if turn in ("", str(step.turn)) and candidate in ("", str(step.candidate))
     ]
     if not found:
-        raise RethinkError(
-            f"accept: there is no edit {place.strip()} yet; give a turn, or turn.candidate.".replace("  ", " ")
-        )
+        raise RethinkError(f"accept: there is no edit “{place}” yet; give a turn, or turn.candidate.")
     return found[best_of([steps[index] for index in found])]
