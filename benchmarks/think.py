@@ -37,7 +37,7 @@ from rethink.think_loop import (
     quantize_to_8bit,
     think_while_edit,
 )
-from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique
 from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import verdict

@@ -104,10 +104,11 @@ class Location:
 class Backend:
     """A row of the table: one way to run a vision-language model.
 
-    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one; None: it takes what
-    no other does. open: makes the Chat; `Trust` says which servers may be sent images and keys, and only a backend that is
-    `remote` is given one. options: the fields of `ThinkerConfig` that it reads beside `where`.
-    has_templates: whether its models may bring a wording of their own.
+    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one, the first row that
+    does; None: it takes what no other does. open: makes the Chat; the `Trust` says which servers may be sent images and
+    keys, and is None for backends that are not `remote`, which send nothing. location: None where there is only one.
+    options: the fields of `ThinkerConfig` that it reads beside `where`. has_templates: whether its models may bring a
+    wording of their own.
     """
 
     name: str
@@ -142,7 +143,12 @@ def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
     """
     if not config.where.strip():
         raise RethinkError("thinker: is empty; give built-in, a transformers folder, or the address of a server.")
-    return find_backend(config.where).open(config, trust)
+    row = find_backend(config.where)
+    if row.remote and trust is None:
+        from .trust import read_trust
+
+        trust = read_trust()
+    return row.open(config, trust)
 
 
 def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = None) -> Thinker:

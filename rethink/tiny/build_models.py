@@ -21,7 +21,7 @@ import torch
 
 from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
-from ..thinkers.backends.transformers_folder import load_thinker
+from ..thinkers.backends.local_folder import load_thinker
 from ..training import instruct_pix2pix
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, train_loop, write_json

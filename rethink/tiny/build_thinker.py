@@ -13,7 +13,7 @@ import torch
 
 from ..think_job import ThinkJob, start_run
 from ..think_loop import LoopConfig, ThinkTask
-from ..thinkers.backends.transformers_folder import load_thinker
+from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
-from ..thinkers.backends.transformers_folder import load_thinker
+from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images

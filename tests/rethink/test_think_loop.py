@@ -14,7 +14,7 @@ from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.steps import best_of
 from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_same_run, run_config
-from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import load_trajectory, new_trajectory, record_run
 from tests.support.miniature_thinkers import write_thinker

@@ -4,7 +4,7 @@ import pytest
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique, polish_instruction
 from rethink.tiny import LEVELS, render, sample_task
 from rethink.tiny.oracle import verdict

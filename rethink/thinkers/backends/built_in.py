@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...builtin import THINKER_FOLDER
 from ..loading import BUILT_IN, Backend, ThinkerConfig
-from .transformers_folder import open_folder
+from .local_folder import open_folder
 
 if TYPE_CHECKING:
     from ..transformers_chat import TransformersChat

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rethink.errors import OutOfMemoryError, RethinkError
-from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.protocol import Request, ThinkerError
 from tests.support.miniature_thinkers import write_thinker

@@ -15,7 +15,7 @@ import pytest
 
 from rethink.builtin import THINKER_FOLDER
 from rethink.images import save_image
-from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.thinkers.critique_format import parse_critique
 from rethink.thinkers.openai_chat import OpenAIChat

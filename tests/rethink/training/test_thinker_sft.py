@@ -10,7 +10,7 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.steps import Critique, Preservation, Step
-from rethink.thinkers.backends.transformers_folder import load_thinker
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.thinkers.critique_format import parse_critique
 from rethink.tiny import build_thinker, judge, render, sample_task, teacher
