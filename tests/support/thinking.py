@@ -16,7 +16,7 @@ SOURCE = torch.full((1, 16, 16, 3), 0.5)
 
 
 class Painter:
-    """Paints a quarter of the picture in a colour of prompt and seed; “nothing” paints nothing. Two steps."""
+    """Paints a quarter of the picture in a color of prompt and seed; “nothing” paints nothing. Two steps."""
 
     name = "painter"
     defaults = Settings(steps=2, text_guidance=7.5)
@@ -37,11 +37,11 @@ class Painter:
         painted = prepared.images.repeat(len(seeds), 1, 1, 1)
         for row, (prompt, seed) in enumerate(zip(instructions, seeds)):
             if prompt != "nothing":
-                painted[row, :8, :8] = colour(prompt, seed)
+                painted[row, :8, :8] = color(prompt, seed)
         return painted
 
 
-def colour(prompt, seed):
+def color(prompt, seed):
     digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
     return torch.tensor([0.9, digest[0] / 255, digest[1] / 255])
 
