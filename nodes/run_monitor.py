@@ -139,7 +139,7 @@ class LiveRun:
         self._send("preview", turn=self.turn, preview=self._previews, step=step, total=total)
 
     def preview(self) -> bytes:
-        """The edit under way as a WebP picture; RethinkError where there is none to show."""
+        """The edit under way as a WebP image; RethinkError where there is none to show."""
         if not self._preview:
             raise RethinkError("run: no edit is under way.")
         return self._preview

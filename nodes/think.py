@@ -17,7 +17,7 @@ from .comfy import memory, progress, server
 from .inputs import field_input, seed_input, settings_inputs
 from .run_monitor import LiveRun, failures, run_live, start_or_resume
 from .thinker import accept_inputs
-from .trajectory import results, shown
+from .trajectory import results, run_ui
 
 PREFIX = "rethink/thinking"
 
@@ -68,7 +68,7 @@ class ThinkWhileEdit(io.ComfyNode):
         return failures(cls.hidden.unique_id)
 
     @classmethod
-    def execute(
+    def execute(  # more than eight: ComfyUI passes every input by its name
         cls,
         editor,
         thinker,
@@ -189,4 +189,4 @@ def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
     Raises RethinkError where the thinker failed before it had judged anything.
     """
     trajectory.check_judged()
-    return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory))
+    return io.NodeOutput(*results(trajectory), trajectory, ui=run_ui(trajectory))

@@ -1,8 +1,8 @@
 """The record of a thinking run, in memory and in a folder.
 
-A folder holds `trajectory.json`, `source.png` and one picture a step. Every file appears whole or not at all, a step's
-picture before the line that names it, so that a run that is killed anywhere goes on at its next turn. A record may come
-from a stranger: it is checked as it is read, and names nothing but pictures in its own folder.
+A folder holds `trajectory.json`, `source.png` and one image a step. Every file appears whole or not at all, a step's
+image before the line that names it, so that a run that is killed anywhere goes on at its next turn. A record may come
+from a stranger: it is checked as it is read, and names nothing but images in its own folder.
 """
 
 import errno
@@ -29,7 +29,7 @@ SCHEMA = 1
 RECORD_FILE = "trajectory.json"
 SOURCE_FILE = "source.png"
 LOCK = ".lock"
-IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a picture, in a record
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a image, in a record
 NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as JSON
 
 
@@ -113,7 +113,7 @@ class Trajectory:
         return names
 
     def append_step(self, step: Step) -> "Trajectory":
-        """Write a step, its picture first where that is not there yet. What comes back holds the pixels of the best step
+        """Write a step, its image first where that is not there yet. What comes back holds the pixels of the best step
         alone, so that a run has its result whatever becomes of the disk.
 
         When it cannot be written, that ends the run: the step is in what comes back, with its pixels, and the reason.
@@ -135,7 +135,7 @@ class Trajectory:
 
     def finish(self, reason: StopReason, message: str = "", chosen: int | None = None) -> "Trajectory":
         """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
-        if self.is_unwritten:  # it has ended, and no record names a picture that is not there
+        if self.is_unwritten:  # it has ended, and no record names a image that is not there
             return replace(self, chosen=chosen)
         try:
             return self._written(stopped=reason, message=message, chosen=chosen)
@@ -157,7 +157,7 @@ class Trajectory:
 
     def copy_to(self, folder: Path) -> "Trajectory":
         """The same run in another folder, which must not be there yet. Raises RethinkError when it cannot be written, or
-        when a picture of this one is gone."""
+        when a image of this one is gone."""
         steps = tuple(replace(step, file=_name_of(step)) for step in self.steps)
         with _writable(folder):
             folder.mkdir(parents=True)
@@ -167,9 +167,7 @@ class Trajectory:
                 elif image is not None:
                     _save_image(image, folder / name)
                 else:
-                    raise RethinkError(
-                        f"trajectory: the picture {self.folder / name} is gone; the run cannot be copied."
-                    )
+                    raise RethinkError(f"trajectory: the image {self.folder / name} is gone; the run cannot be copied.")
         return self._written(folder=folder, steps=steps)
 
     def save_options(self, options: dict[str, Any]) -> "Trajectory":
@@ -268,7 +266,7 @@ def check_new_folder(folder: Path) -> None:
 def load_trajectory(folder: str | PathLike) -> Trajectory:
     """Read a run back, finished or not.
 
-    Raises RethinkError when there is none, when it is damaged or newer than this version, or when a picture is missing.
+    Raises RethinkError when there is none, when it is damaged or newer than this version, or when a image is missing.
     """
     folder = Path(folder)
     try:
@@ -291,7 +289,7 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
     for name in (SOURCE_FILE, *(step.file for step in steps)):
         if not is_own_image(folder, name):
             raise RethinkError(
-                f"trajectory: {folder} names a picture {name!r:.80}, which is missing or no PNG file of its own; copy the "
+                f"trajectory: {folder} names a image {name!r:.80}, which is missing or no PNG file of its own; copy the "
                 "whole folder."
             )
     if trajectory.chosen is not None and trajectory.chosen not in range(len(steps)):
@@ -300,7 +298,7 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
 
 
 def is_own_image(folder: Path, name: str) -> bool:
-    """Whether a name in a record is that of a picture in its folder: a file, and no link to one elsewhere."""
+    """Whether a name in a record is that of a image in its folder: a file, and no link to one elsewhere."""
     file = folder / name if IMAGE_NAME.fullmatch(name) else None
     return (
         file is not None and file.is_file() and os.path.realpath(file.parent) == os.path.dirname(os.path.realpath(file))
@@ -340,6 +338,6 @@ def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -
     info = PngInfo()
     if note is not None:
         info.add_text(NOTE, json_text(note))
-    # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
+    # The lightest compression: a large image would otherwise take as long to pack as some editors to make it.
     with atomic_write(path) as part:
         to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

@@ -1,4 +1,4 @@
-"""What every backend promises: messages and pictures in, text out."""
+"""What every backend promises: messages and images in, text out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..errors import RethinkError
 from ..images import as_image
 
 # [{"role": "user", "content": [{"type": "text", "text": "…"}, {"type": "image"}, …]}, …]: the n-th image part stands for
-# the n-th picture. What stays the same from one chat to the next comes first: backends remember it.
+# the n-th image. What stays the same from one chat to the next comes first: backends remember it.
 Messages = list[dict[str, Any]]
 
 # (tokens so far, at most). What it raises ends the chat; the backend stays usable.

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import load_image
 from ..steps import Critique, Step
-from ..thinkers.critique import TEMPLATE, critique_messages, pictures_in
+from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
@@ -126,5 +126,5 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     pictures = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
     group = str(trajectory.options.get("kind", "")), round(verdict.overall)
     return Conversation(
-        messages, tuple(pictures[slot] for slot in pictures_in(template)), format_critique(critique), group
+        messages, tuple(pictures[slot] for slot in image_slots(template)), format_critique(critique), group
     )
