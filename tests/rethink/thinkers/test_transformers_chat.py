@@ -220,7 +220,7 @@ def test_a_template_that_shows_no_pictures_is_refused(copy):
     for file in ("chat_template.jinja", "chat_template.json"):
         (copy / file).unlink(missing_ok=True)
     (copy / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages[0].role }}"}))
-    with pytest.raises(ThinkerError, match="does not take several pictures"):
+    with pytest.raises(ThinkerError, match="does not take several images"):
         answers(load_thinker(copy), ask(picture(1)))
 
 
