@@ -55,7 +55,7 @@ def test_model_folders_may_be_missing(model_folders, models):
 
 
 def test_links_and_hub_folders_are_listed_and_open(
-    model_folders, memory, models, miniature, vision_folder, tmp_path, link
+    model_folders, memory, part, models, miniature, vision_folder, tmp_path, link
 ):
     cached = write_cache(tmp_path / "cache", miniature)
     shutil.copytree(cached, models.diffusers / cached.name, symlinks=True)
@@ -72,7 +72,8 @@ def test_links_and_hub_folders_are_listed_and_open(
         with torch.inference_mode(), memory.editor_on_device(editor, image, 1):
             assert editor.edit(editor.prepare(image), ["blue"], [0]).shape == image.shape
     for name in model_folders.thinker_names():
-        assert memory.load_chat(name).name == name
+        path = model_folders.thinker_path(name)
+        assert memory.load_chat(part("rethink.thinkers.loading").ThinkerConfig(str(path)), name, path).name == name
 
 
 def test_linked_files_open_and_broken_links_are_not_offered(model_folders, models, tmp_path, link, RethinkError):
