@@ -104,27 +104,6 @@ def test_the_record_is_plain_json_that_a_person_can_read(run):
     assert "image" not in run.as_dict()["steps"][0]
 
 
-def test_scores_go_with_their_status():
-    for status, semantic, quality in (
-        ("ok", None, None),
-        ("ok", 3, None),
-        ("failed", 3, 3),
-        ("unparsed", 0, 0),
-        ("x", 1, 1),
-    ):
-        with pytest.raises(ValueError, match="cannot score"):
-            Critique(status, semantic, quality)
-
-
-def test_overall_is_bounded_by_the_demands_that_are_met():
-    assert Critique("ok", 9, 4).overall == 6
-    assert Critique(
-        "ok", 9, 4, checklist=(ChecklistItem("a", True), ChecklistItem("b", False))
-    ).overall == pytest.approx(20**0.5)
-    assert Critique("ok", 9, 4, checklist=(ChecklistItem("a"), ChecklistItem("b"))).overall == 6
-    assert Critique("unparsed").overall is None
-
-
 @pytest.mark.parametrize("dies_at", ["picture", "record"])
 def test_a_kill_while_writing_leaves_the_record_as_it_was(run, monkeypatch, dies_at):
     run = run.append_step(step())
