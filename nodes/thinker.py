@@ -96,10 +96,11 @@ def _where(row: Backend, inputs: dict[str, Any]) -> str:
 
 
 def _model_path(row: Backend, inputs: dict[str, Any]) -> Path | None:
-    """Where the model lies, if it is one of the model folders or built in."""
-    if row.location is not None and row.location.kind != "model folder":
-        return None
-    return model_folders.thinker_path(_where(row, inputs))
+    """Where the files of the model lie, if there are any."""
+    if row.location is None:
+        return row.folder
+    is_folder = row.location.kind == "model folder"
+    return model_folders.thinker_path(_where(row, inputs)) if is_folder else None
 
 
 def _backend_input() -> io.Input:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import RethinkError
@@ -106,7 +107,8 @@ class Backend:
 
     name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one, the first row that
     does; None: it takes what no other does. open: makes the Chat; the `Trust` says which servers may be sent images and
-    keys, and is None for backends that are not `remote`, which send nothing. location: None where there is only one.
+    keys, and is None for backends that are not `remote`, which send nothing. location: None where there is only one
+    model, whose files lie in `folder`, if anywhere.
     options: the fields of `ThinkerConfig` that it reads beside `where`. has_templates: whether its models may bring a
     wording of their own.
     """
@@ -116,6 +118,7 @@ class Backend:
     recognizes: Callable[[str], bool] | None
     open: Callable[[ThinkerConfig, Trust | None], Chat]
     location: Location | None = None
+    folder: Path | None = None
     options: tuple[str, ...] = ()
     has_templates: bool = False
     remote: bool = False

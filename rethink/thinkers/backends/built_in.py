@@ -25,4 +25,5 @@ BACKEND = Backend(
     help="a small one, for the images of Built-in Scene",
     recognizes=lambda where: where == BUILT_IN,
     open=_open,
+    folder=THINKER_FOLDER,
 )
