@@ -79,7 +79,8 @@ class LoadThinker(io.ComfyNode):
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        chat = permissions.open_remote(config) if row.remote else memory.load_chat(config, _where(row, backend), path)
+        name = _where(row, backend)
+        chat = permissions.open_remote(row, config) if row.remote else memory.load_chat(row, config, name, path)
         return io.NodeOutput(Thinker(chat, config.template, max_tokens, temperature))
 
 
@@ -92,7 +93,8 @@ def _where(row: Backend, inputs: dict[str, Any]) -> str:
     """What people have chosen: a name among the model folders, an address, or the backend itself."""
     if row.location is None:
         return row.name
-    return inputs.get(row.location.name) or row.location.default
+    chosen = inputs.get(row.location.name)
+    return row.location.default if chosen is None else chosen
 
 
 def _model_path(row: Backend, inputs: dict[str, Any]) -> Path | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...rethink.errors import OutOfMemoryError
 from ...rethink.thinkers.critique import Thinker
-from ...rethink.thinkers.loading import ThinkerConfig, open_chat
+from ...rethink.thinkers.loading import Backend, ThinkerConfig
 from ...rethink.thinkers.protocol import Chat, Placement, chat_all, clear_cache
 from .model_folders import editor_path, files_fingerprint, lora_path
 from .progress import stop_if_cancelled
@@ -74,7 +74,7 @@ def add_lora(editor, name: str, strength: float) -> tuple:
     return changed, report
 
 
-def load_chat(config: ThinkerConfig, name: str, path: Path | None = None) -> Chat:
+def load_chat(backend: Backend, config: ThinkerConfig, name: str, path: Path | None = None) -> Chat:
     """The Chat of a thinker on this machine, loaded once however many nodes ask for it, where ComfyUI has it compute.
 
     name: as it was chosen. path: the files of the model, where they are known.
@@ -86,10 +86,10 @@ def load_chat(config: ThinkerConfig, name: str, path: Path | None = None) -> Cha
     # Quantized layers stay where they were made.
     config = replace(config, device=str(home if config.quantization == "none" else device))
     weights = path and (path.resolve(), files_fingerprint(path))
-    key = (config.where, weights, config.dtype, config.quantization, str(device))
+    key = (backend.name, config.where, weights, config.dtype, config.quantization, str(device))
     chat = _thinkers.get(key)
     if chat is None:
-        chat = _manage(open_chat(config), name, device, home)
+        chat = _manage(backend.open(config, None), name, device, home)
         _thinkers[key] = chat
     return chat
 

@@ -126,7 +126,7 @@ def test_room_is_made_for_an_editor_that_moves_itself(memory, fake):
 
 
 @pytest.mark.parametrize("placement", ["movable", "fixed", "elsewhere"])
-def test_a_chat_is_placed_as_it_says(memory, part, monkeypatch, placement):
+def test_a_chat_is_placed_as_it_says(memory, part, placement):
     class Chat:
         name, module = "a folder", torch.nn.Linear(4, 4)
 
@@ -139,11 +139,11 @@ def test_a_chat_is_placed_as_it_says(memory, part, monkeypatch, placement):
         def clear_cache(self):
             self.cached = False
 
-    opened = []
-    monkeypatch.setattr(memory, "open_chat", lambda config: opened.append(Chat()) or opened[-1])
-    config = part("rethink.thinkers.loading").ThinkerConfig("models/LLM/a")
-    chat = memory.load_chat(config, "a")
-    assert memory.load_chat(config, "a") is chat and len(opened) == 1
+    opened, loading = [], part("rethink.thinkers.loading")
+    backend = loading.Backend("mine", "", None, lambda config, trust: opened.append(Chat()) or opened[-1])
+    config = loading.ThinkerConfig("models/LLM/a")
+    chat = memory.load_chat(backend, config, "a")
+    assert memory.load_chat(backend, config, "a") is chat and len(opened) == 1
     assert (chat is opened[0]) == (placement == "elsewhere") and (chat in memory._patchers) == (placement == "movable")
     assert chat.chat([], []) == "hello"
     memory.release_caches(part("rethink.thinkers.critique").Thinker(chat), None)

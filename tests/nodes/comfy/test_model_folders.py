@@ -71,9 +71,11 @@ def test_links_and_hub_folders_are_listed_and_open(
         assert editor.name == name
         with torch.inference_mode(), memory.editor_on_device(editor, image, 1):
             assert editor.edit(editor.prepare(image), ["blue"], [0]).shape == image.shape
+    loading = part("rethink.thinkers.loading")
     for name in model_folders.thinker_names():
         path = model_folders.thinker_path(name)
-        assert memory.load_chat(part("rethink.thinkers.loading").ThinkerConfig(str(path)), name, path).name == name
+        config = loading.ThinkerConfig(str(path))
+        assert memory.load_chat(loading.find_backend(config.where), config, name, path).name == name
 
 
 def test_linked_files_open_and_broken_links_are_not_offered(model_folders, models, tmp_path, link, RethinkError):
