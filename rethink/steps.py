@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
-from .records import whole_text
+from .records import replace_surrogates
 
 Status = Literal["ok", "repaired", "unparsed", "failed"]
 PromptBy = Literal["user", "thinker", "human"]
@@ -25,7 +25,7 @@ class Continue:
     prompt_by: PromptBy
 
     def __post_init__(self):
-        object.__setattr__(self, "prompt", whole_text(self.prompt))  # no editor takes half a character
+        object.__setattr__(self, "prompt", replace_surrogates(self.prompt))  # no editor takes half a character
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
 from .options import MAX_SEED, check_limits, option
-from .records import whole_text
+from .records import replace_surrogates
 from .steps import Continue, Critique, Preservation, Step, Stop, best_of, note_of
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
 from .thinkers.protocol import OnToken, ThinkerError
@@ -97,7 +97,7 @@ class ThinkTask:
     def __post_init__(self):
         source = validate_source(self.source, self.instruction)
         object.__setattr__(self, "source", source)
-        object.__setattr__(self, "instruction", whole_text(self.instruction))
+        object.__setattr__(self, "instruction", replace_surrogates(self.instruction))
         object.__setattr__(self, "mask", as_edit_mask(self.mask, source))
 
 
