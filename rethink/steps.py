@@ -192,7 +192,7 @@ def build_checked(kind: type, values: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
     for name in hints.keys() & values.keys():
         if not _fits(values[name], hints[name]):
-            raise TypeError(f"{name} is {values[name]!r:.40}")
+            raise TypeError(f"{name} is {type(values[name]).__name__} {values[name]!r:.40}")
     return kind(**values)
 
 
