@@ -61,7 +61,8 @@ class LoadThinker(io.ComfyNode):
         if row is None:
             return None
         if row.remote:
-            return permissions.stamp(_where(row, backend), backend.get("key_variable", ""))
+            known = backend.get(row.location.name, "") if row.location else ""  # nothing where it comes by a link
+            return permissions.stamp(known, backend.get("key_variable", ""))
         path = _model_path(row, backend)
         return path and model_folders.files_fingerprint(path)  # a replaced file is loaded anew
 
