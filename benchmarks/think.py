@@ -25,7 +25,7 @@ import torch
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import DEFAULT_SETTINGS
+from rethink.editors.settings import DEFAULT_SETTINGS
 from rethink.steps import best_of
 from rethink.think_loop import (
     Continue,

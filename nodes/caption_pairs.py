@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.formats import describe_store
+from ..rethink.pairs.exporting import describe_store
 from ..rethink.pairs.from_captions.caption_edits import (
     CaptionEdit,
     built_in_triples,

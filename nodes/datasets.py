@@ -12,14 +12,16 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.contact_sheet import contact_sheet
-from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
-from ..rethink.pairs.formats.exporting import finish_exports
+from ..rethink.pairs.exporting import describe_store, export
+from ..rethink.pairs.formats import FORMATS
+from ..rethink.pairs.importing import import_dataset
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, count_reasons, filter_pairs, histogram, score
 from ..rethink.pairs.review.grading import grade_pairs
 from ..rethink.pairs.store import MANIFEST, PairStore
-from ..rethink.pairs.text_files import show_name
+from ..rethink.pairs.whole_folder import finish_exports
+from ..rethink.text_files import show_name
 from . import feedback, pairs_api, sockets
 from .comfy import folders, memory, model_folders, progress
 from .inputs import NONE, AnyOption, validate_with

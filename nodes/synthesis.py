@@ -10,9 +10,9 @@ import numpy as np
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rethink.editors.protocol import Settings
+from ..rethink.editors.settings import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.formats import describe_store
+from ..rethink.pairs.exporting import describe_store
 from ..rethink.pairs.inverse.drafts import (
     MASK_FREE,
     Draft,

@@ -6,8 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..rethink.editors.protocol import Settings
-from ..rethink.editors.used import used_settings
+from ..rethink.editors.settings import Settings, used_settings
 from ..rethink.options import option_of
 from ..rethink.think_job import ThinkJob
 from ..rethink.think_loop import ACCEPT, LoopConfig, RunCallbacks, ThinkTask
@@ -84,11 +83,13 @@ class ThinkWhileEdit(io.ComfyNode):
         **inputs,
     ) -> io.NodeOutput:
         config = config_from(inputs, seed=seed, candidates=candidates)
-        settings = Settings(**inputs)
+        settings = Settings.from_inputs(inputs)
         task = ThinkTask(image, instruction, thinker, judge, mask, config)
         job = ThinkJob(task, memory.ManagedEditor(editor), settings)
         used = used_settings(editor, settings)
-        feedback.annotate_images(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
+        feedback.annotate_images(
+            cls.hidden, {"editor": editor.name, **used, "instructions": [instruction], "seeds": [seed]}
+        )
         warning = feedback.warn_if_unfamiliar("editor", editor.name, task.source)
         run = start_or_resume(prefix, task, job.options, resume)
         live = LiveRun(server.display_id(cls.hidden), run, pause=pause)

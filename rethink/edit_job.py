@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .editors.protocol import DEFAULT_SETTINGS, OnStep, Settings
+from .editors.protocol import OnStep
+from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .images import selects_anything
 from .options import MAX_SEED, check_limits, option

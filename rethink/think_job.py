@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .editors.protocol import DEFAULT_SETTINGS, Settings
+from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .steps import Step
 from .think_loop import NO_CALLBACKS, RunCallbacks, ThinkTask, require_same_run, run_config, think_while_edit

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .editors.protocol import DEFAULT_SETTINGS, Editor, OnStep, Settings, effective_settings
+from .editors.protocol import Editor, OnStep, used_settings_by_row
+from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
@@ -196,7 +197,7 @@ def edit_turn(
     prepared = editor.prepare(base)
     edited = editor.edit(prepared, [prompt.prompt] * len(seeds), seeds, settings, mask=task.mask, on_step=on_step)
     edited, seconds = quantize_to_8bit(as_image(edited)), time.perf_counter() - started
-    return TurnEdits(turn, prompt, seeds, edited, seconds, effective_settings(editor, prepared, seeds, settings))
+    return TurnEdits(turn, prompt, seeds, edited, seconds, used_settings_by_row(editor, prepared, seeds, settings))
 
 
 def save_edits(edits: TurnEdits, on_edits: OnEdits | None) -> TurnEdits:
@@ -327,7 +328,7 @@ def run_config(task: ThinkTask, editor: str, settings: Settings = DEFAULT_SETTIN
     judge = task.judge
     return {
         "rules": {**asdict(task.config), "accept": list(task.config.accept)},
-        "settings": asdict(settings),
+        "settings": settings.as_inputs(),
         "editor": editor,
         "thinker": task.thinker.chat.name,
         "judge": judge.chat.name if judge else "",

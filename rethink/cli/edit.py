@@ -16,7 +16,8 @@ from .arguments import add_field
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..editors.protocol import Editor, Settings
+    from ..editors.protocol import Editor
+    from ..editors.settings import Settings
 
 BUILT_IN = "built-in"
 EXAMPLES = """examples:
@@ -163,10 +164,10 @@ def parse_lora(text: str) -> tuple[Path, float]:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """How every edit is sampled."""
-    from ..editors.protocol import Settings
+    from ..editors.settings import Settings
 
     names = ("steps", "sampler", "text_guidance", "image_guidance", "strength", "negative", "randomize_guidance")
-    return Settings(**{name: getattr(options, name) for name in names})
+    return Settings.from_inputs({name: getattr(options, name) for name in names})
 
 
 def load_edit_mask(options: argparse.Namespace, image: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from ..atomic import check_target
 from ..errors import RethinkError
-from ..pairs.text_files import read_json
+from ..text_files import read_json
 from .progress import Line, clock, eta, pairs_line, print_counts, progress_with_eta, say
 
 STAGES = {"damage", "edit", "describe", "invent", "draw", "measure"}
@@ -51,7 +51,7 @@ def _shares(texts: list[str]) -> dict:
 
 
 def run_synthesize(options) -> int:
-    from ..pairs.formats import describe_store
+    from ..pairs.exporting import describe_store
     from ..pairs.inverse.drafts import failed_drafts
     from ..pairs.inverse.instructions import Description, Writer
     from ..pairs.inverse.locate import LocatedSources
@@ -142,7 +142,7 @@ def _open_damaging(folder: Path, recipe, store=None, here: bool = True):
 def _open_editing(folder: Path, recipe, editor: str, inverse: str, said, device: str, store=None, here: bool = True):
     """here: False where only the pairs' ids are asked for, and others do the work."""
     from ..editors.loading import load_editor
-    from ..editors.protocol import Settings
+    from ..editors.settings import Settings
     from ..pairs.inverse.drafts import editor_maker
     from ..pairs.store import PairStore
 
@@ -294,7 +294,7 @@ def _not_invented(job: tuple[str, str], why: str) -> dict:
 
 
 def run_p2p(options) -> int:
-    from ..pairs.formats import describe_store
+    from ..pairs.exporting import describe_store
     from ..pairs.from_captions.caption_edits import read_triples
     from ..pairs.from_captions.prompt_to_prompt import P2PConfig
     from ..pairs.from_captions.selection import CandidateSampler, Selection, draw_pairs, lost_drawing
@@ -408,7 +408,8 @@ def _not_measured(pairs: list, why: str) -> list[dict]:
 
 
 def run_export(options) -> int:
-    from ..pairs.formats import FORMATS, export
+    from ..pairs.exporting import export
+    from ..pairs.formats import FORMATS
     from ..pairs.store import PairStore
 
     count = export(
@@ -419,7 +420,8 @@ def run_export(options) -> int:
 
 
 def run_import(options) -> int:
-    from ..pairs.formats import describe_store, import_dataset
+    from ..pairs.exporting import describe_store
+    from ..pairs.importing import import_dataset
     from ..pairs.store import PairStore
 
     with PairStore(options.store).writing() as store:

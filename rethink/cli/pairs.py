@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..errors import RethinkError
-from ..pairs.text_files import read_json
+from ..text_files import read_json
 from . import pair_stages, progress
 
 EXAMPLES = """examples:

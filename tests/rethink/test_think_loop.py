@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.steps import best_of
 from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_same_run, run_config

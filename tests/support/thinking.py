@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
+from rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from rethink.steps import Critique
 from rethink.think_loop import LoopConfig, RunCallbacks, ThinkTask, think_while_edit
 from rethink.thinkers.critique import Thinker
