@@ -88,3 +88,8 @@ def test_one_broken_entry_of_an_archive_is_skipped_alone(store, tmp_path):
     with PairStore(tmp_path / "s").writing() as read:
         assert import_dataset(read, "fal-zip", tmp_path / "out") == (len(list(store.accepted())) - 1, 1)
     assert "00000000_start.png" in next(iter(read.skipped))["why"]
+
+
+def test_the_files_of_a_pair_have_the_endings_that_the_trainer_knows(exported):
+    names = zipfile.ZipFile(exported["fal-zip"] / "pairs.zip").namelist()
+    assert sorted(name[8:] for name in names[:3]) == [".txt", "_end.png", "_start.png"]

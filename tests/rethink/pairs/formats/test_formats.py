@@ -1,7 +1,6 @@
 """Every layout out and in again, and read by those of its consumers that are installed."""
 
 import contextlib
-import csv
 import json
 import zipfile
 
@@ -46,35 +45,6 @@ def test_a_readme_says_which_is_the_target_and_a_sheet_shows_it(exported, name):
     text = (exported[name] / "README.md").read_text(encoding="utf-8")
     assert "TARGET" in text and "6 edit pairs" in text and "weather" in text
     assert Image.open(exported[name] / "contact-sheet.jpg").width > 400
-
-
-def test_configs_name_the_folders_where_they_now_are(exported):
-    tomllib = pytest.importorskip("tomllib")
-    musubi = tomllib.loads((exported["musubi-tuner"] / "dataset.toml").read_text(encoding="utf-8"))["datasets"][0]
-    assert musubi["image_directory"] == str(exported["musubi-tuner"] / "target")
-    assert musubi["control_directory"] == str(exported["musubi-tuner"] / "control")
-    target, control, texts = json.loads((exported["simpletuner"] / "multidatabackend.json").read_text(encoding="utf-8"))
-    assert target["conditioning_data"] == [control["id"]] and control["instance_data_dir"].endswith("control")
-    assert texts["dataset_type"] == "text_embeds"
-    yaml = pytest.importorskip("yaml")
-    (entry,) = yaml.safe_load((exported["ai-toolkit"] / "dataset.yaml").read_text(encoding="utf-8"))
-    assert entry["folder_path"] == str(exported["ai-toolkit"] / "target")
-
-
-def test_stems_agree_where_trainers_pair_by_them(exported):
-    for name in ("ai-toolkit", "musubi-tuner", "simpletuner"):
-        stems = [{path.stem for path in (exported[name] / side).glob("*.png")} for side in ("target", "control")]
-        texts = {path.stem for path in (exported[name] / "target").glob("*.txt")}
-        assert stems[0] == stems[1] == texts and len(texts) == 6
-    with open(exported["diffsynth"] / "metadata.csv", newline="", encoding="utf-8") as table:
-        rows = list(csv.DictReader(table))
-    assert all(
-        (exported["diffsynth"] / row[column]).is_file()
-        for row in rows
-        for column in ("image", "edit_image", "kontext_images")
-    )
-    names = zipfile.ZipFile(exported["fal-zip"] / "pairs.zip").namelist()
-    assert sorted(name[8:] for name in names[:3]) == [".txt", "_end.png", "_start.png"]
 
 
 def test_an_export_writes_over_nothing_and_appears_whole(store, tmp_path, monkeypatch):
