@@ -54,9 +54,9 @@ BESIDE_THE_DOOR: tuple[str, ...] = ()
 TOO_MANY_PARAMETERS: tuple[str, ...] = ("rethink/pairs/inverse/synthesis.py",)
 WITHOUT_TESTS: tuple[str, ...] = (
     *("nodes/", "rethink/cli/", "rethink/editors/", "rethink/evaluation/", "rethink/pairs/", "rethink/thinkers/"),
-    "rethink/tiny/demo.py",
+    *("rethink/tiny/demo.py", "rethink/text_encodings.py"),
 )
-HELPERS_FROM_TESTS: tuple[str, ...] = ("tests/",)
+HELPERS_FROM_TESTS: tuple[str, ...] = ("tests/nodes/", "tests/comfyui/")
 BRITISH_IN: tuple[str, ...] = (
     *("nodes/", "rethink/cli/", "rethink/editors/", "rethink/evaluation/", "rethink/pairs/", "tests/", "web/"),
 )

@@ -149,9 +149,9 @@ def conversation(example: teacher.CritiqueExample, rng: Random) -> Conversation:
             critique_messages(SPLIT, instruction=task.instruction), (example.source,), teacher.write_checklist(task)
         )
     checklist = teacher.split(task) if draw > 1 - WITH_CHECKLIST else ()
-    asked = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt, checklist=checklist)
+    question = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt, checklist=checklist)
     return Conversation(
-        asked, (example.source, example.edited), teacher.write_critique(example, with_checklist=bool(checklist))
+        question, (example.source, example.edited), teacher.write_critique(example, with_checklist=bool(checklist))
     )
 
 
@@ -271,8 +271,8 @@ def fixed_texts() -> list[str]:
     """
     gap, texts = "\0", {}
     for template, checklist in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
-        asked = critique_messages(template, instruction=gap, prompt=gap, checklist=checklist)
-        texts |= {t: None for part in asked[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
+        question = critique_messages(template, instruction=gap, prompt=gap, checklist=checklist)
+        texts |= {t: None for part in question[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
     return list(texts)
 
 
