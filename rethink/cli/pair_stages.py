@@ -214,13 +214,10 @@ def _chat(thinker: str | None, model: str, key_variable: str, device: str, by_ow
     address, and the name of its key."""
     if not thinker:
         return None
-    if thinker.startswith(SERVER):
-        from ..thinkers.openai_chat import OpenAIChat, open_typed_chat
+    from ..thinkers.loading import ThinkerConfig, open_chat, typed_trust
 
-        return (open_typed_chat if by_owner else OpenAIChat)(thinker, model, key_variable).chat
-    from ..thinkers.loading import load_thinker
-
-    return load_thinker(_model(thinker, "THINKER_FOLDER"), device=device).chat
+    config = ThinkerConfig(thinker, model, key_variable, device=device)
+    return open_chat(config, typed_trust(config) if by_owner else None).chat
 
 
 def _each(options) -> Callable:

@@ -116,3 +116,9 @@ def pairs_line(progress) -> str:
         f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
         f"{progress.rate:.1f} pairs/s · {progress.left} left"
     )
+
+
+def complain(why: object) -> None:
+    """What is wrong, in place of the line of progress."""
+    over = f"\r{TO_THE_END}" if sys.stderr.isatty() else ""
+    print(f"{over}rethink: {why}", file=sys.stderr)

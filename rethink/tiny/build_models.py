@@ -22,7 +22,7 @@ import torch
 from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
 from ..errors import lazy_import
-from ..thinkers.loading import load_thinker
+from ..thinkers.backends.local_folder import load_thinker
 from ..training import instruct_pix2pix, pair_dataset
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, main_process_first, train_loop, write_json

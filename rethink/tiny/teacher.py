@@ -11,9 +11,9 @@ from random import Random
 
 import torch
 
+from ..steps import ChecklistItem, Critique
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import format_critique
-from ..trajectory import ChecklistItem, Critique
 from .oracle import CELL_RMS, Observation, Verdict, nearest_object, observe, verdict, visible_object
 from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
-from ..thinkers.critique import TEMPLATE, critique_messages, pictures_in
+from ..steps import Critique, Step
+from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
-from ..trajectory import RECORD_FILE, SOURCE_FILE, Critique, Step, Trajectory, load_trajectory
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
@@ -133,5 +134,5 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     images = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
     group = str(trajectory.options.get("kind", "")), round(score_of(step))
     return Conversation(
-        messages, tuple(images[slot] for slot in pictures_in(template)), format_critique(critique), group
+        messages, tuple(images[slot] for slot in image_slots(template)), format_critique(critique), group
     )

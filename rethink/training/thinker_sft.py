@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
+from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE
-from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
 from .train_loop import mean_across_processes
