@@ -199,7 +199,7 @@ def test_a_store_from_before_knows_a_connected_image_with_a_box_by_its_name(part
     sources = part("nodes.sources")
     image = picture()
     boxes = [{"x": 0, "y": 0, "width": image.shape[2] // 2, "height": image.shape[1] // 2, "label": "cup"}]
-    written = sources._written(image, None, sources._spots(boxes, image)[0])
+    written = sources._written(image[0], None, sources._spots(boxes, image)[0])
     where = "(Spot(box=(0.0, 0.0, 0.5, 0.5), place='the cup', hidden=''),)"
     assert written.name.endswith("-" + hashlib.sha256(where.encode()).hexdigest()[:12])
 
