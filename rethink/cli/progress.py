@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from ..errors import RethinkError
@@ -14,15 +14,16 @@ TO_THE_END = "\x1b[K"  # clears the rest of a terminal's line
 
 
 def run_inspect(options) -> int:
+    from ..pairs.review.filters import kinds_of
     from ..pairs.store import PairStore
 
     store = PairStore.existing(options.store)
     verdicts, count = store.current_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
     print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
-    print_counts("operation", (pair.operation or "other" for pair in store))
-    print_counts("rejected because", (why for verdict in verdicts.values() for why in verdict["why"]))
-    print_counts("skipped because", (record["why"] for record in store.skipped))
+    print_counts("operation", kinds_of(pair.operation or "other" for pair in store))
+    print_counts("rejected because", kinds_of(why for verdict in verdicts.values() for why in verdict["why"]))
+    print_counts("skipped because", kinds_of(record["why"] for record in store.skipped))
     for line in store.manifest.damage():
         print(line, file=sys.stderr)
     for pair in islice(store, 0, None, max(1, -(-count // 5))):
@@ -56,28 +57,15 @@ def _unreadable(store):
             yield path
 
 
-def print_counts(title: str, values) -> None:
-    """The twelve commonest of some texts, with how often each comes."""
-    from ..pairs.review.filters import kinds_of
-
-    if counts := kinds_of(values)[:12]:
+def print_counts(title: str, counts: Sequence[tuple[str, int]]) -> None:
+    """The twelve commonest of some texts, with how often each comes: (text, count), the commonest first."""
+    if counts:
         print(f"{title}:")
-    for value, count in counts:
+    for value, count in counts[:12]:
         print(f"  {count:7d}  {value}")
 
 
-def progress_with_eta(what: str) -> Line:
-    """Progress (done, total) from now on, with its rate and how long it will take."""
-    started = time.monotonic()
-
-    def line(done: int, total: int) -> str:
-        seconds = max(time.monotonic() - started, 1e-3)
-        return f"{done}/{total} {what} · {done / seconds:.1f}/s · {eta(done, total - done, seconds)} left"
-
-    return Line(line)
-
-
-class Line:
+class ProgressLine:
     """Progress on the error stream: one line that is rewritten on a terminal, else a line now and then."""
 
     def __init__(self, text: Callable[..., str]):
@@ -92,27 +80,9 @@ class Line:
         sys.stderr.flush()
 
 
-def say(text: str) -> None:
+def print_result(*lines: str) -> None:
     """What came of a run, in place of its line of progress."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{TO_THE_END}")
         sys.stderr.flush()
-    print(text)
-
-
-def eta(done: int, rest: int, seconds: float) -> str:
-    """How long the rest will take at the pace so far, as `clock` says it."""
-    return clock(seconds / done * max(0, rest)) if done else "?"
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
-
-
-def pairs_line(progress) -> str:
-    """A synthesis's Progress as a line."""
-    return (
-        f"{progress.seen}/{progress.total} pictures · {progress.made} pairs · {progress.skipped} skipped · "
-        f"{progress.rate:.1f} pairs/s · {progress.left} left"
-    )
+    print("\n".join(lines))

@@ -173,6 +173,14 @@ def describe_store(store: PairStore) -> None:
         _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(theirs))
 
 
+def add_to_store(pairs: PairStore, folder: Path) -> int:
+    """Add the accepted pairs, and all verdicts, to the pair store in a folder, new or begun. Returns how many are new."""
+    with PairStore(folder).writing() as store:
+        new = store.merge_from(pairs)
+        describe_store(store)
+    return new
+
+
 def _description(
     store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str
 ) -> dict[str, bytes]:

@@ -1,0 +1,91 @@
+"""What a user may set of a job, said once beside its field: default, limits, help. Nodes make their inputs of it, and the
+command line its options.
+
+    @dataclass(frozen=True)
+    class Job:
+        pairs: int = option(1, "How many of every image.", low=1, high=1000)
+
+        def __post_init__(self):
+            check_limits(self)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from .errors import RethinkError
+
+MAX_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field that a user may set, as `option` describes it."""
+
+    name: str
+    default: Any
+    help: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+    advanced: bool = False
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    choices: tuple[str, ...] = (),
+    advanced: bool = False,
+) -> Any:
+    """A field of a dataclass that a user may set: a number, a text, a switch, or a pair of numbers for a range.
+
+    help: one or two sentences, as a tooltip and as the command line's help. low, high: limits of a number, both allowed.
+    step: by how much a widget moves it. choices: all that a text may be. advanced: whether few need it.
+    """
+    described = {"help": help, "low": low, "high": high, "step": step, "choices": choices, "advanced": advanced}
+    return field(default=default, metadata={"option": described})
+
+
+def option_of(job: type, name: str) -> Option:
+    """The option that the field `name` of a dataclass is."""
+    return next(found for found in options_of(job) if found.name == name)
+
+
+def options_of(job: type) -> Iterator[Option]:
+    """All options of a dataclass, in the order of its fields."""
+    return (Option(each.name, each.default, **each.metadata["option"]) for each in fields(job) if _is_option(each))
+
+
+def _is_option(each: Field) -> bool:
+    return "option" in each.metadata
+
+
+def check_limits(job: Any) -> None:
+    """Raise RethinkError naming the first field of a dataclass's instance that is beyond its limits, or no choice of its."""
+    for each in options_of(type(job)):
+        value = getattr(job, each.name)
+        if each.choices and value not in each.choices:
+            raise RethinkError(f"{each.name}: “{value}” is unknown; choose one of {', '.join(each.choices)}.")
+        if each.low is None and each.high is None:
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        low, high = (-math.inf if each.low is None else each.low), (math.inf if each.high is None else each.high)
+        if not all(low <= number <= high for number in numbers) or list(numbers) != sorted(numbers):
+            raise RethinkError(f"{each.name}: {_expected(each)}, got {_listed(numbers)}.")
+
+
+def _expected(each: Option) -> str:
+    limits = f"expected {each.low:g} or more" if each.high is None else f"expected {each.low:g} to {each.high:g}"
+    return f"{limits}, the lower one first" if isinstance(each.default, tuple) else limits
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return " and ".join(f"{number:g}" for number in numbers)
