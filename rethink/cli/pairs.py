@@ -564,6 +564,6 @@ def _name(given: str | Path) -> str:
 
 
 def _path(given: str, built_in: str) -> Path:
-    from .. import tiny
+    from .. import builtin
 
-    return getattr(tiny, built_in) if given == BUILT_IN else Path(given)
+    return getattr(builtin, built_in) if given == BUILT_IN else Path(given)

@@ -34,7 +34,7 @@ def classes(pack):
 
 @pytest.fixture(scope="session")
 def part(pack):
-    """part("nodes.host") is that module of the pack."""
+    """part("nodes.edit") is that module of the pack."""
     return lambda name: importlib.import_module(f"{pack.__name__}.{name}")
 
 
