@@ -9,6 +9,7 @@ from torch import Tensor
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_mask, empty_mask_error, selects_anything
+from ..rethink.options import Option, option_of
 
 MAX_SEED = 2**64 - 1
 NONE = "none"  # the option that chooses nothing
@@ -136,3 +137,43 @@ def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
 def broadcast(values: Sequence, count: int) -> Sequence:
     """A value for each of `count`, of as many or of one for all."""
     return values * count if len(values) == 1 else values
+
+
+def field_input(job: type, name: str, id: str = "", **more: Any) -> io.Input:
+    """The input of a field of a job, with the field's default, limits and help. id: where it is called otherwise here."""
+    found = option_of(job, name)
+    options: dict[str, Any] = {"default": found.default, "tooltip": found.help, **more}
+    if found.advanced:
+        options["advanced"] = True
+    if found.choices:
+        return io.Combo.Input(id or name, options=list(found.choices), **options)
+    if isinstance(found.default, bool):
+        return io.Boolean.Input(id or name, **options)
+    if isinstance(found.default, str):
+        return io.String.Input(id or name, **options)
+    return _number_input(id or name, found, isinstance(found.default, int), **options)
+
+
+def range_inputs(job: type, name: str, ids: tuple[str, str], labels: tuple[str, str]) -> list[io.Input]:
+    """Two inputs of a field of a job that is a range: its lowest and its highest value."""
+    found = option_of(job, name)
+    return [
+        _number_input(
+            id,
+            found,
+            whole=False,
+            optional=True,
+            display_name=label,
+            default=default,
+            tooltip=f"{found.help} {end}",
+            advanced=found.advanced,
+        )
+        for id, label, default, end in zip(ids, labels, found.default, ("Not below this.", "Not above this."))
+    ]
+
+
+def _number_input(id: str, found: Option, whole: bool, **options: Any) -> io.Input:
+    limits = {"min": found.low, "max": found.high}
+    if whole:
+        return io.Int.Input(id, **limits, **options)
+    return io.Float.Input(id, **limits, step=found.step or 0.01, round=0.0001, **options)

@@ -38,7 +38,7 @@ class P2PConfig:
 
     method: str = option(
         "self",
-        "What the second image takes from the first. self: which pixels belong together, as InstructPix2Pix did. replace: "
+        "What the second image takes from the first. self(-attention): which pixels belong together, as InstructPix2Pix did. replace: "
         "where words act, for exchanged words. refine: the same, for added words.",
         choices=METHODS,
     )
