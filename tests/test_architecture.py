@@ -13,7 +13,7 @@ from tests.hosts import PACK_ROOT
 # What a module may import: whatever stands in a row above its own, and its own room. The longest name that fits counts.
 ROWS = (
     "errors names records threads builtin color_profiles",
-    "atomic image_notes model_files",
+    "atomic image_notes model_files options progress",
     "image_files weights",
     "images",
     "trajectory",
