@@ -9,7 +9,7 @@ import pytest
 import torch
 from comfy import model_management
 
-from tests.editor_miniatures import as_diffusers, factors, write_lora
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import server as host_server
 from comfy import model_management
 
 from tests.browsers import needs_chromium
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import SOURCE, said
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from tests.rethink.test_opening import write_cache
+from tests.support.miniatures import write_cache
 
 
 @pytest.fixture
