@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.inverse.drafts import MASK_FREE, SynthesisConfig
 from ..rethink.pairs.inverse.job import SynthesisJob
-from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Operation, Range
+from ..rethink.pairs.inverse.operations import OPERATIONS, Operation, Range
 from ..rethink.pairs.models import ModelSource, model_id
 from . import feedback, sockets
 from .comfy import folders, memory
@@ -153,20 +153,19 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = "Which kind; any: another one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
-        least, most, what = PARAMETERS[name]
         whole = isinstance(span.low, int)
         for end, default in (("lowest", span.low), ("highest", span.high)):
             number = io.Int if whole else io.Float
             options = {} if whole else {"step": 0.01, "round": 0.0001}
-            tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
+            tip = f"{span.help}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
                     f"{end}_{name}",
                     optional=True,
                     display_name=f"{end} {name}",
                     default=default,
-                    min=least,
-                    max=most,
+                    min=span.least,
+                    max=span.most,
                     tooltip=tip,
                     advanced=True,
                     **options,

@@ -147,7 +147,7 @@ def _operations() -> str:
     def values(span) -> str:
         return f"{span.low},{span.high}" if isinstance(span, Range) else ",".join(span.choices)
 
-    needs = {"given": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
+    needs = {"selection": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
     lines = [
         f"  {id:16}{'  '.join(f'{name}={values(span)}' for name, span in op.ranges.items())}{needs.get(op.where, '')}"
         for id, op in OPERATIONS.items()
@@ -430,7 +430,7 @@ def run_export(options) -> int:
 def run_import(options) -> int:
     """Read a dataset in another layout into a store."""
     from ..pairs.formats import describe_store, import_dataset
-    from ..pairs.review.filters import kinds_of
+    from ..pairs.review.filters import count_reasons
     from ..pairs.store import PairStore
 
     with PairStore(options.store).writing() as store:
@@ -440,7 +440,7 @@ def run_import(options) -> int:
         )
         describe_store(store)
     print_result(f"{imported} pairs imported, {skipped} skipped → {options.store}")
-    print_counts("skipped because", kinds_of(why))
+    print_counts("skipped because", count_reasons(why))
     return 0
 
 

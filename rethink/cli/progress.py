@@ -14,16 +14,16 @@ TO_THE_END = "\x1b[K"  # clears the rest of a terminal's line
 
 
 def run_inspect(options) -> int:
-    from ..pairs.review.filters import kinds_of
+    from ..pairs.review.filters import count_reasons
     from ..pairs.store import PairStore
 
     store = PairStore.existing(options.store)
     verdicts, count = store.current_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
     print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
-    print_counts("operation", kinds_of(pair.operation or "other" for pair in store))
-    print_counts("rejected because", kinds_of(why for verdict in verdicts.values() for why in verdict["why"]))
-    print_counts("skipped because", kinds_of(record["why"] for record in store.skipped))
+    print_counts("operation", count_reasons(pair.operation or "other" for pair in store))
+    print_counts("rejected because", count_reasons(why for verdict in verdicts.values() for why in verdict["why"]))
+    print_counts("skipped because", count_reasons(record["why"] for record in store.skipped))
     for line in store.manifest.damage():
         print(line, file=sys.stderr)
     for pair in islice(store, 0, None, max(1, -(-count // 5))):

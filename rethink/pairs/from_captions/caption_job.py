@@ -14,7 +14,7 @@ from ..engine import LOCAL, Engine
 from ..inverse.instructions import Chat
 from ..inverse.processes import thread_map
 from ..models import ModelSource
-from ..review.filters import kinds_of
+from ..review.filters import count_reasons
 from .caption_edits import (
     CaptionEdit,
     CaptionProgress,
@@ -97,7 +97,7 @@ class CaptionReport:
         wanted, found = set(self.job.captions_once()), {edit.input for edit in self.edits()}
         rejected = edit_ledgers(self.job.output)[1]
         whys = {record["caption"]: record["why"] for record in rejected if record["caption"] in wanted - found}
-        lines = [f"{count} × {why}" for why, count in kinds_of(whys.values())]
+        lines = [f"{count} × {why}" for why, count in count_reasons(whys.values())]
         return "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *lines])
 
 

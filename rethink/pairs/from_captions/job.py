@@ -16,7 +16,7 @@ from ...progress import JobProgress, OnProgress, eta, ignore_progress
 from ..engine import LOCAL, Engine
 from ..formats import describe_store
 from ..models import ModelSource
-from ..review.filters import kinds_of
+from ..review.filters import count_reasons
 from ..seeds import earlier_seeds, strays
 from ..store import PairStore
 from .caption_edits import CaptionEdit
@@ -111,7 +111,9 @@ class PromptToPromptReport:
         lines = [f"{stats.kept} pairs kept now, of {stats.drawn} candidates; {stats.dropped} were given up early."]
         if stats.audited:
             lines.append(f"Of the good candidates about {stats.lost:.0%} were lost by that.")
-        return "\n".join([*lines, *(f"{count} × {why}" for why, count in kinds_of(self.skipped)), *self.stray_seeds])
+        return "\n".join(
+            [*lines, *(f"{count} × {why}" for why, count in count_reasons(self.skipped)), *self.stray_seeds]
+        )
 
 
 class _Watch:

@@ -17,12 +17,12 @@ from ..engine import LOCAL, Engine, ExecutorFor
 from ..formats import describe_store
 from ..models import ModelSource
 from ..pixels import from_pixels
-from ..questions import LocatedSources
-from ..review.filters import kinds_of
+from ..review.filters import count_reasons
 from ..seeds import earlier_seeds, strays
 from ..store import EditPair, PairStore
 from .drafts import Draft, Maker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
 from .instructions import Chat, Description, Each, Writer
+from .locate import LocatedSources
 from .processes import process_executor, thread_map
 from .sources import Coverage, Folder, Source, coverage_of
 from .synthesis import SynthesisProgress, finished, synthesize
@@ -187,7 +187,7 @@ class SynthesisReport:
     @property
     def reasons(self) -> list[str]:
         """Why images or pairs were skipped, the commonest first."""
-        return [f"{count} × {reason}" for reason, count in kinds_of(self.progress.reasons)[:REASONS]]
+        return [f"{count} × {reason}" for reason, count in count_reasons(self.progress.reasons)[:REASONS]]
 
     def __str__(self) -> str:
         done = self.progress

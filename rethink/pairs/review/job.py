@@ -13,9 +13,9 @@ from ..engine import LOCAL, Engine
 from ..inverse.instructions import Chat
 from ..inverse.processes import thread_map
 from ..models import LazyClip, ModelSource
-from ..questions import grade_pairs
 from ..store import EditPair, PairStore
-from .filters import Thresholds, filter_pairs, kinds_of, score, scored
+from .filters import Thresholds, count_reasons, filter_pairs, score, score_batch
+from .grading import grade_pairs
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
@@ -66,13 +66,13 @@ def _report(pairs: PairStore) -> FilterReport:
     kept = {pair.id for pair in pairs.accepted()}
     others = {pair.id for pair in pairs} - kept
     verdicts = pairs.current_verdicts()
-    reasons = kinds_of(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
+    reasons = count_reasons(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
     return FilterReport(PairStore(pairs.folder, kept), PairStore(pairs.folder, others), tuple(reasons))
 
 
 def _open_scorer(job: FilterJob, folder: Path) -> Callable[[list[EditPair]], list[dict[str, Any]]]:
     store, clip = PairStore(folder), LazyClip(job.clip) if job.clip else None
-    return lambda pairs: scored(store, pairs, clip)
+    return lambda pairs: score_batch(store, pairs, clip)
 
 
 def _not_scored(pairs: list[EditPair], why: str) -> list[dict[str, Any]]:
