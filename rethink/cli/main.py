@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import RethinkError
-from .pairs import add_commands, find_typed, with_config
+from .arguments import find_typed, with_config
+from .pairs import add_commands
 
 EXAMPLES = """examples:
   python -m rethink demo

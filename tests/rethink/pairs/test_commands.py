@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from rethink.cli import pairs, progress
+from rethink.cli import pair_options, progress
 from rethink.cli.main import main
 from rethink.pairs.inverse.synthesis import SynthesisProgress
 from rethink.pairs.store import JsonlLog, PairStore
@@ -180,7 +180,7 @@ def test_who_finds_and_describes_is_opened_once(folder, tmp_path, monkeypatch):
         opened.append(1)
         return lambda messages, images, **_: answers["Find " not in messages[0]["content"][-1]["text"]]
 
-    monkeypatch.setattr(pairs, "_open_chat", open_once)
+    monkeypatch.setattr(pair_options, "open_chat", open_once)
     flags = "--operations", "cover", "--find", "signs", "--thinker", "x", "--workers", 1
     assert rethink("synthesize", folder, tmp_path / "s", *flags) == 0 and len(opened) == 1
     assert all(
