@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import RethinkError
 from ..progress import progress_with_eta
 from .arguments import add_command, add_switch
-from .progress import ProgressLine, line_of, print_counts, print_result
+from .progress import ProgressLine, print_counts, print_result
 
 PAIR_STORE = "pair-store"  # among the formats: Rethink's own
 
@@ -40,7 +40,7 @@ def run_export(options) -> int:
     if options.format == PAIR_STORE:
         print_result(f"{add_to_store(pairs, options.folder)} new pairs → {options.folder}")
         return 0
-    written = progress_with_eta("pairs written", ProgressLine(line_of))
+    written = progress_with_eta("pairs written", ProgressLine())
     count = export(pairs, options.format, options.folder, written, options.replace)
     print_result(f"{count} pairs → {options.folder}", f"Which is the target: {FORMATS[options.format].target}")
     return 0

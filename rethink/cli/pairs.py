@@ -15,7 +15,7 @@ from ..progress import format_duration
 from .arguments import EXAMPLES, add_command, add_field
 from .datasets import add_export, add_inspect
 from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, name_model, thinker_from
-from .progress import ProgressLine, line_of, print_counts, print_result
+from .progress import ProgressLine, print_counts, print_result
 
 if TYPE_CHECKING:
     from ..pairs.from_captions.selection import EarlyStop
@@ -119,7 +119,7 @@ def run_synthesize(options) -> int:
     engine = engine_from(options)
     if job.coverage:
         print(job.coverage, flush=True)
-    report = job.run(ProgressLine(line_of), engine)
+    report = job.run(ProgressLine(), engine)
     done = report.progress
     print_result(
         f"{done.made} pairs made, {done.skipped} skipped, {format_duration(done.seconds)} → {options.store}",
@@ -196,7 +196,7 @@ def run_caption_edits(options) -> int:
         raise RethinkError("caption-edits needs --thinker: a model folder, or the URL of a server with --model.")
     check_target(options.output, "output")
     job = CaptionJob(options.captions, options.output, thinker, examples, options.seed)
-    done = job.run(ProgressLine(line_of), engine_from(options)).progress
+    done = job.run(ProgressLine(), engine_from(options)).progress
     print_result(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
     if done.rejected:
         print(f"Why: {options.output}.rejected")
@@ -269,7 +269,7 @@ def run_p2p(options) -> int:
         Selection(**chosen, looks=looks),
         options.seed,
     )
-    report = job.run(ProgressLine(line_of), engine_from(options))
+    report = job.run(ProgressLine(), engine_from(options))
     done = report.stats
     print_result(
         f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, "
@@ -319,7 +319,7 @@ def run_filter(options) -> int:
 
     thresholds = Thresholds(**{each.name: getattr(options, each.name) for each in fields(Thresholds)})
     job = FilterJob(PairStore.existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options))
-    report = job.run(ProgressLine(line_of), engine_from(options))
+    report = job.run(ProgressLine(), engine_from(options))
     print_result(f"{len(report.accepted.only)} pairs accepted, {len(report.rejected.only)} rejected")
     print_counts("rejected because", report.reasons)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..progress import JobProgress
 
@@ -23,14 +23,14 @@ def print_counts(title: str, counts: Sequence[tuple[str, int]]) -> None:
 class ProgressLine:
     """Progress on the error stream: one line that is rewritten on a terminal, else a line now and then."""
 
-    def __init__(self, text: Callable[..., str]):
-        self.text, self.last, self.terminal = text, 0.0, sys.stderr.isatty()
+    def __init__(self):
+        self.last, self.terminal = 0.0, sys.stderr.isatty()
 
-    def __call__(self, *progress) -> None:
+    def __call__(self, progress: JobProgress) -> None:
         now = time.monotonic()
         if now - self.last < (TTY_INTERVAL if self.terminal else LOG_INTERVAL):
             return
-        self.last, text = now, self.text(*progress)
+        self.last, text = now, progress.line
         sys.stderr.write(f"\r{text}{TO_THE_END}" if self.terminal else f"{text}\n")
         sys.stderr.flush()
 
@@ -41,8 +41,3 @@ def print_result(*lines: str) -> None:
         sys.stderr.write(f"\r{TO_THE_END}")
         sys.stderr.flush()
     print("\n".join(lines))
-
-
-def line_of(progress: JobProgress) -> str:
-    """The line of a job's progress."""
-    return progress.line
