@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import pytest
 import torch
 
-from rethink.editors.protocol import Settings
+from rethink.editors.families import DenoisingLoop
+from rethink.editors.settings import Settings
 from rethink.images import to_pil
 from tests.support import editor_miniatures
 from tests.support.editor_miniatures import MINIATURES, NEED_TORCHVISION, OWN, SIDE, count_encodes, opened
@@ -28,8 +29,9 @@ EDITS = {"first": ("make it red", 1), "another seed": ("make it red", 2), "anoth
 
 
 def plain_edit(editor, image, instruction, seed):
-    call = editor.family.call
-    arguments = {"image": to_pil(image)[0]} if call is None else call.images(to_pil(image), (SIDE, SIDE))
+    engine, images = editor.family.engine, to_pil(image)
+    ours = isinstance(engine, DenoisingLoop)
+    arguments = {"image": images[0]} if ours else engine.image_arguments(images, (SIDE, SIDE))
     editor._pipeline(
         prompt=instruction,
         num_inference_steps=STEPS,

@@ -33,7 +33,7 @@ from pairs_procedural import procedural
 
 from rethink.builtin import CLIP_FOLDER, EDITOR_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.evaluation.clip_similarity import Clip, similarities
 from rethink.images import to_pixels
 from rethink.pairs.from_captions.caption_edits import CaptionEdit

@@ -21,7 +21,7 @@ import torch
 
 from rethink.builtin import EDITOR_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.tiny import judge, render, sample_task
 
 BATCH = 20

@@ -25,7 +25,7 @@ import torch
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import DEFAULT_SETTINGS
+from rethink.editors.settings import DEFAULT_SETTINGS
 from rethink.think_loop import Continue, LoopConfig, Stop, is_accepted, quantize_to_8bit, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker

@@ -12,16 +12,18 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.contact_sheet import contact_sheet
-from ..rethink.pairs.formats import FORMATS, add_to_store, describe_store, export, import_dataset
-from ..rethink.pairs.formats.exporting import finish_exports
+from ..rethink.pairs.exporting import add_to_store, describe_store, export
+from ..rethink.pairs.formats import FORMATS
+from ..rethink.pairs.importing import import_dataset
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import Thresholds, histogram
 from ..rethink.pairs.review.job import FilterJob
 from ..rethink.pairs.store import MANIFEST, PairStore
-from ..rethink.pairs.text_files import show_name
+from ..rethink.pairs.whole_folder import finish_exports
 from ..rethink.progress import progress_with_eta
+from ..rethink.text_files import show_name
 from . import feedback, pairs_api, sockets
 from .comfy import folders, memory, model_folders, progress
 from .inputs import NONE, AnyOption, field_input, validate_with

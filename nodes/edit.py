@@ -1,4 +1,4 @@
-"""The nodes that edit: load an editor, sample with it, chain edits, and a sample picture to try them on."""
+"""The nodes that edit: load an editor, sample with it, chain edits, and a sample image to try them on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,9 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..rethink.editors.protocol import OnStep, Settings
+from ..rethink.editors.protocol import Editor, OnStep
 from ..rethink.editors.quantization import QUANTIZERS
-from ..rethink.editors.used import summarize, used_settings
+from ..rethink.editors.settings import Settings, summarize_settings, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_edit_mask, as_image, selects_anything
 from ..rethink.tiny import LEVELS, render, sample_task
@@ -27,7 +27,7 @@ class LoadEditor(io.ComfyNode):
             node_id="RethinkLoadEditor",
             display_name="Load Editor",
             category="Rethink/Edit",
-            description="Loads a model that edits pictures by instruction, from ComfyUI's model folders.",
+            description="Loads a model that edits images by instruction, from ComfyUI's model folders.",
             search_aliases=[
                 "instructpix2pix",
                 "ip2p",
@@ -50,7 +50,7 @@ class LoadEditor(io.ComfyNode):
                     "editor",
                     options=model_folders.editor_names(),
                     default=model_folders.BUILT_IN,
-                    tooltip="The built-in editor (a small one, for the pictures of Built-in Scene), a diffusers folder "
+                    tooltip="The built-in editor (a small one, for the images of Built-in Scene), a diffusers folder "
                     "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX "
                     "models that were not made for editing work too, by SDEdit.",
                 ),
@@ -102,7 +102,7 @@ class SampleEdit(io.ComfyNode):
             node_id="RethinkSampleEdit",
             display_name="Instruction Editor Sampler",
             category="Rethink/Edit",
-            description="Edits a picture as an instruction says. Lists of pictures or instructions make lists.",
+            description="Edits an image as an instruction says. Lists of images or instructions make lists.",
             search_aliases=[
                 "edit image",
                 "image edit",
@@ -119,13 +119,13 @@ class SampleEdit(io.ComfyNode):
             hidden=feedback.METADATA_INPUTS,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
-                io.Image.Input("image", tooltip="What to edit: a picture, a batch, or a list."),
+                io.Image.Input("image", tooltip="What to edit: an image, a batch, or a list."),
                 io.String.Input(
                     "instruction",
                     multiline=True,
                     placeholder="make it snow",
                     default="",
-                    tooltip="What to change, as you would tell a person. A list of instructions edits the same picture "
+                    tooltip="What to change, as you would tell a person. A list of instructions edits the same image "
                     "in as many ways, all as one batch.",
                 ),
                 seed_input("The same seed gives the same edit. Another seed gives another one."),
@@ -135,19 +135,19 @@ class SampleEdit(io.ComfyNode):
                     default=1,
                     min=1,
                     max=MAX_VARIATIONS,
-                    tooltip="How many edits of each picture, with the seeds seed, seed + 1, … Stable Diffusion makes "
+                    tooltip="How many edits of each image, with the seeds seed, seed + 1, … Stable Diffusion makes "
                     "them as one batch; lower this if memory runs out.",
                 ),
                 *settings_inputs(),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the picture may change. Everything outside stays exactly as it is.",
+                    tooltip="Where the image may change. Everything outside stays exactly as it is.",
                 ),
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="Further pictures for the instruction to speak of, a batch or a list, for editors that take "
+                    tooltip="Further images for the instruction to speak of, a batch or a list, for editors that take "
                     "several: Qwen-Image-Edit-Plus, FLUX.2, JoyImage-Edit-Plus; with Editor From Model also FLUX.1 Kontext "
                     "and OmniGen2.",
                 ),
@@ -157,7 +157,7 @@ class SampleEdit(io.ComfyNode):
                     "edited",
                     display_name="image",
                     is_output_list=True,
-                    tooltip="The edits at the size of the source: by picture, then by seed. Lists make a list.",
+                    tooltip="The edits at the size of the source: by image, then by seed. Lists make a list.",
                 )
             ],
         )
@@ -167,20 +167,19 @@ class SampleEdit(io.ComfyNode):
         cls, editor, image, instruction, seed, variations=(1,), mask=(None,), references=(), **settings
     ) -> io.NodeOutput:
         editor, seed, variations, settings = _single(editor=editor, seed=seed, variations=variations, **settings)
-        images = [as_image(picture) for picture in image]
+        images = [as_image(batch) for batch in image]
         runs = _runs(images, instruction, list(mask))
         seeds = _seeds(seed, variations)
         others = [one for batch in references for one in as_image(batch, "references").split(1)]
         edited = []
-        for index, (picture, instructions, area) in enumerate(runs):
-            on_step = progress.edit_progress(index, len(runs))
-            edited += _edit(editor, picture, instructions, seeds, settings, area, on_step, others)
+        for index, run in enumerate(runs):
+            edited += _edit(editor, run, seeds, settings, progress.edit_progress(index, len(runs)), others)
         used = used_settings(editor, settings)
-        feedback.annotate_images(cls.hidden, used | {"instructions": list(instruction), "seeds": seeds})
-        strange = next(
-            filter(None, (feedback.warn_if_unfamiliar("editor", editor.name, picture) for picture in images)), ""
-        )
-        return io.NodeOutput(edited, ui=feedback.show_text(strange, summarize(used)))
+        note = {"editor": editor.name, **used, "instructions": list(instruction), "seeds": seeds}
+        feedback.annotate_images(cls.hidden, note)
+        warnings = (feedback.warn_if_unfamiliar("editor", editor.name, batch) for batch in images)
+        warning = next(filter(None, warnings), "")
+        return io.NodeOutput(edited, ui=feedback.show_text(warning, summarize_settings(used)))
 
 
 class EditChain(io.ComfyNode):
@@ -190,13 +189,13 @@ class EditChain(io.ComfyNode):
             node_id="RethinkEditChain",
             display_name="Edit Chain",
             category="Rethink/Edit",
-            description="Edits a picture again and again: every instruction changes what the one before it made.",
+            description="Edits an image again and again: every instruction changes what the one before it made.",
             search_aliases=["edit sequence", "several edits", "composed edits", "multi turn edit"],
             is_output_node=True,
             hidden=feedback.METADATA_INPUTS,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
-                io.Image.Input("image", tooltip="The picture, or batch of pictures, to start from."),
+                io.Image.Input("image", tooltip="The image, or batch of images, to start from."),
                 io.String.Input(
                     "instructions",
                     multiline=True,
@@ -209,11 +208,11 @@ class EditChain(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the picture may change, for all instructions. Everything outside stays as it is.",
+                    tooltip="Where the image may change, for all instructions. Everything outside stays as it is.",
                 ),
             ],
             outputs=[
-                io.Image.Output("image_out", display_name="image", tooltip="The picture after the last instruction."),
+                io.Image.Output("image_out", display_name="image", tooltip="The image after the last instruction."),
                 io.Image.Output("steps_out", display_name="steps", tooltip="The source and every step, as one batch."),
             ],
         )
@@ -223,17 +222,18 @@ class EditChain(io.ComfyNode):
         lines = [line.strip() for line in instructions.splitlines() if line.strip()]
         if not lines:
             raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
-        settings = Settings(**settings)
+        settings = Settings.from_inputs(settings)
         steps = [as_image(image)]
         area = as_edit_mask(mask, steps[0])
         for index, line in enumerate(lines):
             on_step = progress.edit_progress(index, len(lines), previews=False)
-            steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
-        shown, used = torch.cat(steps), used_settings(editor, settings)
+            steps += _edit(editor, (steps[-1], [line], area), _seeds(seed + index, 1), settings, on_step)
+        all_steps, used = torch.cat(steps), used_settings(editor, settings)
         seeds = [_seeds(seed + index, 1)[0] for index in range(len(lines))]
-        feedback.annotate_images(cls.hidden, used | {"instructions": lines, "seeds": seeds})
-        said = feedback.show_text(feedback.warn_if_unfamiliar("editor", editor.name, steps[0]), summarize(used))
-        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
+        feedback.annotate_images(cls.hidden, {"editor": editor.name, **used, "instructions": lines, "seeds": seeds})
+        warning = feedback.warn_if_unfamiliar("editor", editor.name, steps[0])
+        text = feedback.show_text(warning, summarize_settings(used))
+        return io.NodeOutput(steps[-1], all_steps, ui=ui.PreviewImage(all_steps, cls=cls).as_dict() | text)
 
 
 class Scene(io.ComfyNode):
@@ -243,20 +243,20 @@ class Scene(io.ComfyNode):
             node_id="RethinkScene",
             display_name="Built-in Scene",
             category="Rethink/Examples",
-            description="A picture of the built-in world and an instruction that fits it: something to edit at once.",
+            description="An image of the built-in world and an instruction that fits it: something to edit at once.",
             search_aliases=["sample image", "example", "demo", "test picture"],
             inputs=[
-                seed_input("Another seed gives another picture and instruction."),
+                seed_input("Another seed gives another image and instruction."),
                 io.Combo.Input(
                     "level",
                     options=list(LEVELS),
                     default=LEVELS[0],
                     tooltip="How the instruction is worded: plain, in unusual words, or so that one has to look and "
-                    "think first (“make the smallest shape the colour of the largest”).",
+                    "think first (“make the smallest shape the color of the largest”).",
                 ),
             ],
             outputs=[
-                io.Image.Output("image", tooltip="The picture, 128 by 128 pixels."),
+                io.Image.Output("image", tooltip="The image, 128 by 128 pixels."),
                 io.String.Output("instruction", tooltip="What to change in it."),
             ],
         )
@@ -271,21 +271,21 @@ def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Set
     """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
     values = single_values(inputs, "only image, instruction and mask may")
-    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
+    return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings.from_inputs(values)
 
 
 def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:
-    """What is edited together: (picture, its instructions, its mask). One picture takes all instructions at once."""
+    """What is edited together: (image, its instructions, its mask). One image takes all instructions at once."""
     for name, values in (("image", images), ("instruction", instructions)):
         if not values:
             raise RethinkError(f"{name}: is an empty list; check the node that made it.")
     count = len(images)
     if len(instructions) not in (1, count) and count != 1:
         raise RethinkError(
-            f"instruction: a list of {count} pictures needs 1 or {count} instructions, got {len(instructions)}."
+            f"instruction: a list of {count} images needs 1 or {count} instructions, got {len(instructions)}."
         )
     if len(masks) not in (1, count):
-        raise RethinkError(f"mask: a list of {count} picture(s) needs 1 or {count} masks, got {len(masks)}.")
+        raise RethinkError(f"mask: a list of {count} image(s) needs 1 or {count} masks, got {len(masks)}.")
     shared = [instructions] if count == 1 else [[text] for text in broadcast(instructions, count)]
     return list(zip(images, shared, masks_for(images, masks)))
 
@@ -297,22 +297,24 @@ def _seeds(seed: int, variations: int) -> list[int]:
 
 
 def _edit(
-    editor,
-    image: Tensor,
-    instructions: Sequence[str],
+    editor: Editor,
+    prompts: tuple[Tensor, Sequence[str], Tensor | None],
     seeds: list[int],
     settings: Settings,
-    mask: Tensor | None,
     on_step: OnStep,
     references: Sequence[Tensor] = (),
 ) -> list[Tensor]:
-    """All instructions and seeds on one batch of pictures at once → one batch an instruction, by picture, then seed."""
+    """All instructions and seeds on one batch of images at once → one batch per instruction, by image, then seed.
+
+    prompts: (images, their instructions, their mask).
+    """
+    image, instructions, mask = prompts
     if mask is not None and not selects_anything(mask):
         return [image.repeat_interleave(len(seeds), 0)] * len(instructions)
     texts = [text for text in instructions for _ in seeds] * len(image)
-    seeds_of_rows = seeds * (len(instructions) * len(image))
+    row_seeds = seeds * (len(instructions) * len(image))
     with memory.editor_on_device(editor, image, len(texts)):
         prepared = editor.prepare(image, references)
-        rows = editor.edit(prepared, texts, seeds_of_rows, settings, mask=mask, on_step=on_step)
+        rows = editor.edit(prepared, texts, row_seeds, settings, mask=mask, on_step=on_step)
     by_instruction = rows.unflatten(0, (len(image), len(instructions), len(seeds))).transpose(0, 1)
     return [batch.flatten(0, 1) for batch in by_instruction]

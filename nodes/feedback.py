@@ -30,7 +30,7 @@ def annotate_images(hidden, used: Any) -> None:
 
 
 def warn_if_unfamiliar(kind: str, name: str, images: Tensor) -> str:
-    """What to say before a model works on pictures that it does not know; "" where there is nothing to say.
+    """What to say before a model works on images that it does not know; "" where there is nothing to say.
 
     kind: "editor" or "thinker". name: the model's, as it was chosen. Only the built-in ones know so little.
     """

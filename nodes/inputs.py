@@ -124,7 +124,7 @@ def single_values(inputs: dict[str, list], advice: str) -> dict[str, Any]:
 
 
 def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
-    """The mask of every picture at its size, None where it has none. One that is empty among several leaves its picture
+    """The mask of every image at its size, None where it has none. One that is empty among several leaves its image
     alone; RethinkError when all are."""
     areas = [
         None if mask is None else as_mask(mask, image) for mask, image in zip(broadcast(masks, len(images)), images)

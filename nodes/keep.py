@@ -13,7 +13,7 @@ class KeepUnchangedPixels(io.ComfyNode):
             node_id="RethinkKeepUnchangedPixels",
             display_name="Keep Unchanged Pixels",
             category="Rethink/Edit",
-            description="Undoes the shift, zoom and colour drift of an edit, and puts the source's own pixels back "
+            description="Undoes the shift, zoom and color drift of an edit, and puts the source's own pixels back "
             "wherever the edit changed nothing. For the edits of any editor.",
             search_aliases=[
                 "pixel shift",
@@ -29,13 +29,13 @@ class KeepUnchangedPixels(io.ComfyNode):
                 # The edit comes first: bypassed, ComfyUI passes the first input of an output's type on.
                 io.Image.Input(
                     "edited",
-                    tooltip="The picture after the edit, of any size. Several edits of one source may come as a batch.",
+                    tooltip="The image after the edit, of any size. Several edits of one source may come as a batch.",
                 ),
-                io.Image.Input("source", tooltip="The picture before the edit: one, or a batch."),
+                io.Image.Input("source", tooltip="The image before the edit: one, or a batch."),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the picture may change. Everything outside becomes the source's, and only there the "
+                    tooltip="Where the image may change. Everything outside becomes the source's, and only there the "
                     "two are compared to find the shift. Leave it out to have the changes found everywhere.",
                 ),
             ],

@@ -35,7 +35,7 @@ class EditLoraLoader(io.ComfyNode):
                     max=20.0,
                     step=0.05,
                     round=0.001,
-                    tooltip="How strongly it acts. 0 is off; a negative strength does the opposite of what it learnt.",
+                    tooltip="How strongly it acts. 0 is off; a negative strength does the opposite of what it learned.",
                 ),
             ],
             outputs=[

@@ -5,8 +5,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..rethink.editors.protocol import Settings
-from ..rethink.editors.used import used_settings
+from ..rethink.editors.settings import Settings, used_settings
 from ..rethink.images import as_edit_mask
 from ..rethink.think_loop import BASES, STARTS, LoopConfig, run_config, think_while_edit, validate_source
 from ..rethink.trajectory import Trajectory
@@ -89,12 +88,14 @@ class ThinkWhileEdit(io.ComfyNode):
         **inputs,
     ) -> io.NodeOutput:
         rules = rules_of(inputs, seed=seed, candidates=candidates)
-        settings = Settings(**inputs)
+        settings = Settings.from_inputs(inputs)
         source = validate_source(image, instruction)
         area = as_edit_mask(mask, source)
         how = run_config(rules, settings, editor.name, thinker, judge, area)
         used = used_settings(editor, settings)
-        feedback.annotate_images(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
+        feedback.annotate_images(
+            cls.hidden, {"editor": editor.name, **used, "instructions": [instruction], "seeds": [seed]}
+        )
         strange = feedback.warn_if_unfamiliar("editor", editor.name, source)
         trajectory, done, lock = start_or_resume(prefix, source, instruction, how, rules.candidates, resume)
         live = LiveRun(server.display_id(cls.hidden), trajectory, lock, pause=pause)

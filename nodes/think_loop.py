@@ -14,7 +14,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rethink.editors.protocol import DEFAULT_SETTINGS
+from ..rethink.editors.settings import DEFAULT_SETTINGS
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.records import replace_surrogates

@@ -12,6 +12,18 @@ class OutOfMemoryError(RethinkError):
     """The device is out of memory; what was taken has been freed. The sentence says what to lower."""
 
 
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+)  # of GPUs and the CPU, as torch says it
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch's or Python's says that memory has run out. torch has no class for that of the CPU."""
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
+
+
 def describe_error(error: Exception) -> str:
     """An error in one line, for the record of a run that goes on: our own sentence, or the kind and words of any other."""
     return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"

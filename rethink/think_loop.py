@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .editors.protocol import DEFAULT_SETTINGS, Editor, OnStep, Settings, effective_settings
+from .editors.protocol import Editor, OnStep, used_settings_by_row
+from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
@@ -150,7 +151,7 @@ def think_while_edit(
         prepared = editor.prepare(base)
         edited = editor.edit(prepared, [following.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step)
         edited, seconds = quantize_to_8bit(as_image(edited)), time.perf_counter() - started
-        used = effective_settings(editor, prepared, seeds, settings)
+        used = used_settings_by_row(editor, prepared, seeds, settings)
         files = save_edits(on_edits, turn, edited, following, seeds, used)
         made = critique_turn(
             thinker,
@@ -323,7 +324,7 @@ def run_config(
     """How a run is run, as a Trajectory's options: plain JSON values. Mask and templates leave their fingerprints."""
     return {
         "rules": {**asdict(rules), "accept": list(rules.accept)},
-        "settings": asdict(settings),
+        "settings": settings.as_inputs(),
         "editor": editor,
         "thinker": thinker.chat.name,
         "judge": judge.chat.name if judge else "",

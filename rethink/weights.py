@@ -95,8 +95,8 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
             f"{stem}.safetensors."
         )
     if len(whole) > 1 and known[0]:
-        said = "%s: %s has its weights in the variants %s; %s is taken."
-        logging.getLogger(__name__).warning(said, name, folder, ", ".join(sorted(whole)), known[0])
+        message = "%s: %s has its weights in the variants %s; %s is taken."
+        logging.getLogger(__name__).warning(message, name, folder, ", ".join(sorted(whole)), known[0])
     weights = whole[known[0]]
     check_files(name, *weights.files(name))
     for file, tensors in weights.files(name).items():
@@ -179,8 +179,8 @@ def _as_named_today(name: str, folder: Path, weights: Weights, stem: str) -> Ite
     if not weights.is_index or not weights.variant or weights.file.name == today:
         yield folder, weights.variant or None
         return
-    with tempfile.TemporaryDirectory(prefix="rethink-") as passing:
-        place = Path(passing)
+    with tempfile.TemporaryDirectory(prefix="rethink-") as temporary:
+        place = Path(temporary)
         configs = [file for name in ("config.json", "generation_config.json") if (file := folder / name).is_file()]
         try:
             for file in (*configs, *weights.files(name)):

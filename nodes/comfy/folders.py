@@ -1,4 +1,4 @@
-"""ComfyUI's folders for pictures, data sets, CLIPs and results, and names that cannot lead out of them."""
+"""ComfyUI's folders for images, data sets, CLIPs and results, and names that cannot lead out of them."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ import folder_paths
 from ...rethink.errors import RethinkError
 from ...rethink.names import is_within, path_parts, portable_parts
 
-ECHO = 80  # characters of a name that is refused
+MAX_ECHO = 80  # characters of a name that is refused
 
 
 def image_folders() -> list[str]:
-    """Folders whose pictures can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
+    """Folders whose images can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
     return list(_image_folders())
 
 
@@ -60,7 +60,7 @@ def dataset_path(name: str, input: str) -> Path:
     places = [place for root, place in zip(roots, places) if is_within(place, root)]
     if not places:
         raise RethinkError(
-            f"{input}: “{_shown(name)}” is no name for a folder in {roots[0]}; use for example my-pairs."
+            f"{input}: “{_shorten(name)}” is no name for a folder in {roots[0]}; use for example my-pairs."
         )
     return next((place for place in places if place.exists()), places[0])
 
@@ -73,8 +73,8 @@ def _datasets() -> dict[str, Path]:
     return found
 
 
-def _shown(name: str) -> str:
-    return " ".join(name.split())[:ECHO]
+def _shorten(name: str) -> str:
+    return " ".join(name.split())[:MAX_ECHO]
 
 
 def _folders_in(base: Path) -> dict[str, Path]:
@@ -110,17 +110,17 @@ def next_output_folder(prefix: str) -> Path:
 
     Raises RethinkError for a prefix that leads out of the output folder, and for one that is no name everywhere.
     """
-    output, parts, shown = folder_paths.get_output_directory(), path_parts(prefix), f"prefix: “{_shown(prefix)}”"
+    output, parts, quoted = folder_paths.get_output_directory(), path_parts(prefix), f"prefix: “{_shorten(prefix)}”"
     if ".." in parts or parts[:1] == ("/",):
-        raise RethinkError(f"{shown} leads out of ComfyUI's output folder; name a folder within it.")
+        raise RethinkError(f"{quoted} leads out of ComfyUI's output folder; name a folder within it.")
     if not portable_parts(prefix):
-        raise RethinkError(f"{shown} is no name for a folder on every system; use for example rethink/run.")
+        raise RethinkError(f"{quoted} is no name for a folder on every system; use for example rethink/run.")
     if not is_within(os.path.join(output, *parts[:-1]), output):
-        raise RethinkError(f"{shown} is a link that leads out of ComfyUI's output folder; name a folder within it.")
+        raise RethinkError(f"{quoted} is a link that leads out of ComfyUI's output folder; name a folder within it.")
     try:
         base, name, number, _, _ = folder_paths.get_save_image_path("/".join(parts), output)
     except OSError as error:
-        raise RethinkError(f"{shown} cannot be made in ComfyUI's output folder: {error.strerror}.") from error
+        raise RethinkError(f"{quoted} cannot be made in ComfyUI's output folder: {error.strerror}.") from error
     return Path(base) / f"{name}_{number:05}_"
 
 
@@ -146,7 +146,7 @@ def from_view_params(params: dict[str, str]) -> Path:
     file = Path(base or "", subfolder, filename)
     inside = base is not None and all(is_within(path, base) for path in (file.parent, file))
     if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
-        raise RethinkError(f"trajectory: {_shown(str(file))} is not in ComfyUI's folders.")
+        raise RethinkError(f"trajectory: {_shorten(str(file))} is not in ComfyUI's folders.")
     return file
 
 

@@ -18,7 +18,7 @@ OFFLOADS = ("none", "model", "sequential")
 BYTES_PER_PIXEL = (
     1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
 )
-KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
+KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large images take
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
 _thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
@@ -124,7 +124,7 @@ def release_caches(*thinkers) -> None:
 
 
 def editor_on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
-    """Within it the editor can edit `rows` pictures of the size of `images`. See `loaded_on_device`."""
+    """Within it the editor can edit `rows` images of the size of `images`. See `loaded_on_device`."""
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_PER_PIXEL  # larger ones are scaled down to edit
     return loaded_on_device(editor, room)
 

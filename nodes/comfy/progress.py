@@ -32,44 +32,44 @@ def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[in
     A node that shows its result on itself asks for no previews: the front end would go on showing the last of them.
     """
     bar = comfy.utils.ProgressBar(runs)
-    shown = -math.inf
+    last_shown = -math.inf
 
     def report(step: int, total: int, preview: Callable[[], Tensor]) -> None:
-        nonlocal shown
+        nonlocal last_shown
         stop_if_cancelled()
-        picture = None
-        if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
-            picture = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
-            shown = time.monotonic()
-        bar.update_absolute(run * total + step, runs * total, picture)
+        image = None
+        if previews and time.monotonic() - last_shown >= PREVIEW_SECONDS:
+            image = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
+            last_shown = time.monotonic()
+        bar.update_absolute(run * total + step, runs * total, image)
 
     return report
 
 
 def preview_bytes(images: Tensor) -> bytes:
-    """IMAGE [B, H, W, 3] as one small WebP picture."""
-    picture = to_pil(_sheet(images))[0]
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    """IMAGE [B, H, W, 3] as one small WebP image."""
+    image = to_pil(_sheet(images))[0]
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     stream = BytesIO()
-    picture.save(stream, "WEBP", quality=80, method=0)
+    image.save(stream, "WEBP", quality=80, method=0)
     return stream.getvalue()
 
 
 def count_progress() -> Callable[..., None]:
-    """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
+    """The callback of a run that counts: (done, total, a line to show on the node, an image of what was just made)."""
     bar = comfy.utils.ProgressBar(1)
-    shown = -math.inf
+    last_shown = -math.inf
 
     def report(done: int, total: int, line: str, preview: Callable[[], Tensor | None] = lambda: None) -> None:
-        nonlocal shown
+        nonlocal last_shown
         stop_if_cancelled()
-        if done < total and time.monotonic() - shown < LINE_SECONDS:
+        if done < total and time.monotonic() - last_shown < LINE_SECONDS:
             return
-        picture = preview()
-        shown = time.monotonic()
-        if picture is not None:
-            picture = ("JPEG", to_pil(picture)[0], comfy.cli_args.args.preview_size)
-        bar.update_absolute(done, total, picture)
+        image = preview()
+        last_shown = time.monotonic()
+        if image is not None:
+            image = ("JPEG", to_pil(image)[0], comfy.cli_args.args.preview_size)
+        bar.update_absolute(done, total, image)
         show_status(line)
 
     return report
@@ -90,7 +90,7 @@ def show_status(line: str) -> None:
 
 
 def _sheet(images: Tensor) -> Tensor:
-    """[B, h, w, 3] laid out as one picture [1, rows·h, columns·w, 3], as near to a square as it gets."""
+    """[B, h, w, 3] laid out as one image [1, rows·h, columns·w, 3], as near to a square as it gets."""
     count, height, width, _ = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)

@@ -21,8 +21,8 @@ def send_event(event: str, data: dict, client: str | None, workflow: str) -> Non
 
     A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
     """
-    everyone = workflow and not is_connected(client)
-    PromptServer.instance.send_sync(event, data, None if everyone else client)
+    to_everyone = workflow and not is_connected(client)
+    PromptServer.instance.send_sync(event, data, None if to_everyone else client)
 
 
 def client_id() -> str | None:
@@ -64,7 +64,7 @@ class TooLarge(RethinkError):
 
 def add_route(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
     """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
-    the JSON body, by name): a record as JSON, bytes as a WebP picture that never changes.
+    the JSON body, by name): a record as JSON, bytes as a WebP image that never changes.
 
     It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so is
     whatever else goes wrong, since none of it is ever more than an answer that there is not.
@@ -74,13 +74,13 @@ def add_route(method: str, path: str, reply: Callable[..., dict | bytes]) -> Non
         from aiohttp import web  # ComfyUI's server is made of it
 
         try:
-            given = {**request.query, **await _body(request), **request.match_info}
-            _check_names(reply, given)
-            found = await asyncio.to_thread(reply, **given)
-            if isinstance(found, bytes):
-                kept = {"Cache-Control": "private, max-age=86400, immutable"}
-                return web.Response(body=found, content_type="image/webp", headers=kept)
-            return web.json_response(found)
+            params = {**request.query, **await _body(request), **request.match_info}
+            _check_names(reply, params)
+            answer = await asyncio.to_thread(reply, **params)
+            if isinstance(answer, bytes):
+                headers = {"Cache-Control": "private, max-age=86400, immutable"}
+                return web.Response(body=answer, content_type="image/webp", headers=headers)
+            return web.json_response(answer)
         except TooLarge as error:
             return web.json_response({"error": str(error)}, status=413)
         except RethinkError as error:
@@ -116,9 +116,9 @@ async def _body(request) -> dict:
     return body
 
 
-def _check_names(reply: Callable, given: dict) -> None:
+def _check_names(reply: Callable, params: dict) -> None:
     try:
-        inspect.signature(reply).bind(**given)
+        inspect.signature(reply).bind(**params)
     except TypeError as error:
         raise RethinkError(f"request: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""ComfyUI's own vision-language models as a Chat: whatever a CLIP loader opens that sees pictures and writes."""
+"""ComfyUI's own vision-language models as a Chat: whatever a CLIP loader opens that sees images and writes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,41 +13,41 @@ from ...rethink.thinkers.protocol import Messages, OnToken, resize_for_vlm
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """How a kind of model is spoken to.
+class PromptFormat:
+    """The prompt that a kind of model expects.
 
     turn: the user's turn and the beginning of the answer around {}, so that ComfyUI puts no template of its own around
-    it. picture: what stands for a picture. handed: the pictures as arguments of `clip.tokenize`.
+    it. image: what stands for an image. image_kwargs: the images as arguments of `clip.tokenize`.
     """
 
     turn: str
-    picture: str
-    handed: Callable[[list[Tensor]], dict[str, Any]]
+    image: str
+    image_kwargs: Callable[[list[Tensor]], dict[str, Any]]
 
 
-def _one_by_one(pictures: list[Tensor]) -> dict[str, Any]:
-    return {"images": pictures}
+def _one_by_one(images: list[Tensor]) -> dict[str, Any]:
+    return {"images": images}
 
 
-def _as_batch(pictures: list[Tensor]) -> dict[str, Any]:
+def _as_batch(images: list[Tensor]) -> dict[str, Any]:
     """All at the size of the first, as a batch has to be."""
-    size = pictures[0].shape[1:3]
-    same = [F.interpolate(p.movedim(-1, 1), size, mode="area").movedim(1, -1) for p in pictures]
+    size = images[0].shape[1:3]
+    same = [F.interpolate(p.movedim(-1, 1), size, mode="area").movedim(1, -1) for p in images]
     return {"image": torch.cat(same)}
 
 
-QWEN = Dialect(
+QWEN = PromptFormat(
     "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
     "<|vision_start|><|image_pad|><|vision_end|>",
     _one_by_one,
 )
-GEMMA = Dialect("<|turn>user\n{}<turn|>\n<|turn>model\n", "<|image><|image|><image|>", _as_batch)
+GEMMA = PromptFormat("<|turn>user\n{}<turn|>\n<|turn>model\n", "<|image><|image|><image|>", _as_batch)
 
 # By the class of the language model within the text encoder; subclasses count.
-DIALECTS = {"Qwen3VL": QWEN, "Qwen35": QWEN, "Gemma4Base": GEMMA}
-REFUSED = {
-    "Qwen25_7BVLI": "Qwen-Image's Qwen2.5-VL is wired in ComfyUI to encode prompts, not to answer about pictures",
-    "Gemma3_12B": "Gemma 3 takes one picture at a time in ComfyUI, and a thinker compares two",
+PROMPT_FORMATS = {"Qwen3VL": QWEN, "Qwen35": QWEN, "Gemma4Base": GEMMA}
+UNSUPPORTED = {
+    "Qwen25_7BVLI": "Qwen-Image's Qwen2.5-VL is wired in ComfyUI to encode prompts, not to answer about images",
+    "Gemma3_12B": "Gemma 3 takes one image at a time in ComfyUI, and a thinker compares two",
 }
 
 
@@ -56,13 +56,13 @@ class NativeChat:
 
     def __init__(self, clip: Any, name: str = "ComfyUI model"):
         kinds = {base.__name__ for module in clip.cond_stage_model.modules() for base in type(module).__mro__}
-        dialects = [dialect for kind, dialect in DIALECTS.items() if kind in kinds]
-        if not dialects:
+        formats = [prompt_format for kind, prompt_format in PROMPT_FORMATS.items() if kind in kinds]
+        if not formats:
             reason = next(
-                (said for kind, said in REFUSED.items() if kind in kinds), "this text encoder sees no pictures"
+                (why for kind, why in UNSUPPORTED.items() if kind in kinds), "this text encoder sees no images"
             )
             raise RethinkError(f"clip: cannot think: {reason}; load Qwen3-VL, Qwen3.5 or Gemma 4.")
-        self._clip, self._dialect = clip, dialects[0]
+        self._clip, self._format = clip, formats[0]
         self.name = name
 
     def chat(
@@ -76,11 +76,11 @@ class NativeChat:
         on_token: OnToken | None = None,
     ) -> str:
         parts = [part for message in messages for part in message["content"]]
-        text = "".join(_plain(p["text"]) if p["type"] == "text" else self._dialect.picture for p in parts)
-        pictures = self._dialect.handed([resize_for_vlm(image) for image in images])
+        text = "".join(_plain(p["text"]) if p["type"] == "text" else self._format.image for p in parts)
+        image_kwargs = self._format.image_kwargs([resize_for_vlm(image) for image in images])
         if on_token is not None:
             on_token(0, max_tokens)  # ComfyUI itself looks for Cancel after every token
-        tokens = self._clip.tokenize(self._dialect.turn.format(text), **pictures)
+        tokens = self._clip.tokenize(self._format.turn.format(text), **image_kwargs)
         answer = self._clip.generate(
             tokens,
             do_sample=temperature > 0,

@@ -12,33 +12,29 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ...rethink.editors.common import (
+    EditBatch,
+    Remedies,
     SourceCache,
-    composite_masked,
-    drawn_settings,
-    guidances,
+    guidance_scales,
     latent_edit_mask,
+    run_edit,
     run_with_oom_guard,
+    settings_by_row,
 )
-from ...rethink.editors.protocol import (
-    DEFAULT_SETTINGS,
-    LoraReport,
-    OnStep,
-    Prepared,
-    Settings,
-    check_references,
-    check_rows,
-)
+from ...rethink.editors.protocol import LoraReport, OnStep, Prepared, check_references
 from ...rethink.editors.sampling import latents_to_rgb
+from ...rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from ...rethink.errors import RethinkError
-from ...rethink.images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
+from ...rethink.images import Fit, as_image, fit, plan_fit
 from .. import sockets
 from ..comfy.modules import comfy_module
 from .families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, detect, named_schedule
-from .lora import patched
+from .lora import apply_lora
 
 DEFAULT = "default"
-_TEXTS_KEPT = 64
+_MAX_TEXTS = 64
 _SAMPLERS = {"unipc": "uni_pc"}  # what the sampling nodes call differently
+_LESS_MEMORY = "lower megapixels, or load smaller weights"
 
 
 @dataclass(frozen=True)
@@ -55,14 +51,14 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One picture as the model is shown it.
+    """One image as the model sees it.
 
-    pictures: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source came to its.
-    latents: the source's, as the VAE gives them; values: what a conditioning says to show the pictures to the model.
+    images: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source was fitted to its.
+    latents: the source's, as the VAE gives them; values: what a conditioning holds for the model to see the images.
     texts: instruction → conditioning, without `values`.
     """
 
-    pictures: tuple[Tensor, ...]
+    images: tuple[Tensor, ...]
     plan: Fit
     latents: Tensor
     values: dict[str, Any]
@@ -93,8 +89,7 @@ class NativeEditor:
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         others = check_references(references, self.family)
         batch = as_image(images)
-        encode = partial(self._within_memory, lambda: self._show(batch, others))
-        return Prepared(batch, self._last_source.get((images, *references), encode))
+        return Prepared(batch, self._last_source.get((images, *references), partial(self._encode, batch, others)))
 
     def edit(
         self,
@@ -106,91 +101,86 @@ class NativeEditor:
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        per_image = check_rows(prepared, instructions, seeds)
-        settings = settings.resolved(self.defaults)
-        if settings.negative and not self.family.negative:
-            raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
-        masks = as_edit_mask(mask, prepared.images)
-        masks = None if masks is None else masks.expand(len(prepared), -1, -1).cpu()
-        pixels = self._within_memory(
-            lambda: self._sample(prepared.encoded, per_image, instructions, seeds, settings, masks, on_step)
+        return run_edit(
+            self,
+            EditBatch(prepared, instructions, seeds, settings, mask, on_step),
+            prepared.encoded[0].plan,
+            self._sample,
+            Remedies(out_of_memory=_LESS_MEMORY, nan="; load the model with another weight_dtype"),
+            _release_nothing,
         )
-        if not torch.isfinite(pixels).all():
-            raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
-        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded[0].plan), prepared.images, masks)
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
         settings = replace(settings, sampler=self._sampler_name(settings.sampler))
-        return drawn_settings(settings, [guidances(settings, seed) for seed in seeds])
+        return settings_by_row(settings, [guidance_scales(settings, seed) for seed in seeds])
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
         """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
         again for the one without."""
-        model, clip, report = patched(self._model, self._clip, path, strength, self.family.title)
+        model, clip, report = apply_lora(self._model, self._clip, path, strength, self.family.title)
         return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
 
-    def _show(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
-        area = self._sampling.area or self.family.area
+    def _encode(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
+        return run_with_oom_guard(lambda: self._encode_images(batch, references), _release_nothing, self, _LESS_MEMORY)
 
-        def fitted(picture: Tensor) -> Tensor:
-            return fit(picture, plan_fit(*picture.shape[1:3], area=area, multiple=self.family.multiple))
-
+    def _encode_images(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
         once = SimpleNamespace(encode=cache(self._vae.encode))  # tensors are known by identity: a reference stays one
-        plan = plan_fit(*batch.shape[1:3], area=area, multiple=self.family.multiple)
-        others = [fitted(reference) for reference in references]
+        plan = self._plan(batch)
+        others = [fit(reference, self._plan(reference)) for reference in references]
         sources = []
-        for picture in batch:
-            pictures = (fit(picture[None], plan), *others)
-            latents, values = self.family.show(once, pictures)
-            sources.append(Source(pictures, plan, latents, values, {} if self.family.looks else self._texts))
+        for image in batch:
+            images = (fit(image[None], plan), *others)
+            latents, values = self.family.encode_images(once, images)
+            texts = {} if self.family.text_sees_images else self._texts
+            sources.append(Source(images, plan, latents, values, texts))
         return sources
 
-    def _sample(
-        self,
-        sources: list[Source],
-        per_image: int,
-        instructions: Sequence[str],
-        seeds: Sequence[int],
-        settings: Settings,
-        masks: Tensor | None,
-        on_step: OnStep | None,
-    ) -> Tensor:
-        """Edits [rows, h, w, 3] at the working size. All texts are read, then all rows sampled, then all decoded: so each
-        of the three models is moved to where it computes only once."""
-        sources = [source for source in sources for _ in range(per_image)]
-        guiders = [self._guider(*row, settings) for row in zip(sources, instructions, seeds)]
-        board = _PreviewGrid(sources, self._model)
+    def _plan(self, image: Tensor) -> Fit:
+        area = self._sampling.area or self.family.area
+        return plan_fit(*image.shape[1:3], area=area, multiple=self.family.multiple)
+
+    def _sample(self, batch: EditBatch) -> Tensor:
+        """Edits [rows, h, w, 3] at the working size. All texts are encoded, then all rows sampled, then all decoded: so
+        each of the three models is moved to where it computes only once."""
+        sources = [batch.prepared.encoded[batch.image_of(row)] for row in range(len(batch.seeds))]
+        guiders = [self._guider(*row, batch.settings) for row in zip(sources, batch.instructions, batch.seeds)]
+        previews = _PreviewGrid(sources, self._model)
         latents = []
-        for row, (source, guider, seed) in enumerate(zip(sources, guiders, seeds)):
-            free = None
-            if masks is not None:
-                free = latent_edit_mask(masks[row // per_image][None], source.plan, source.latents.shape[-2:]).float()
-            callback = None if on_step is None else board.callback(row, on_step)
-            latents.append(self._denoise(guider, source, seed, settings, free, callback))
+        for row, (source, guider) in enumerate(zip(sources, guiders)):
+            callback = None if batch.on_step is None else previews.callback(row, batch.on_step)
+            editable = self._editable_latents(batch, row, source)
+            latents.append(self._denoise(guider, source, batch.seeds[row], batch.settings, editable, callback))
         pixels = [self._vae.decode(each) for each in latents]
-        return torch.cat([picture.reshape(-1, *picture.shape[-3:]).float().cpu() for picture in pixels])
+        return torch.cat([image.reshape(-1, *image.shape[-3:]).float().cpu() for image in pixels])
+
+    def _editable_latents(self, batch: EditBatch, row: int, source: Source) -> Tensor | None:
+        """[1, 1, h, w]: 1 where the latents of a row may differ from the source's; None: everywhere."""
+        if batch.mask is None:
+            return None
+        height, width = source.latents.shape[-2:]
+        return latent_edit_mask(batch.mask[batch.image_of(row)][None], source.plan, (height, width)).float()
 
     def _guider(self, source: Source, instruction: str, seed: int, settings: Settings) -> Any:
-        shown = Conditionings(
+        conditionings = Conditionings(
             edit=self._conditioning(source, instruction, source.values),
-            source_only=lambda: self._conditioning(source, settings.negative, source.values),
-            nothing=lambda: self._conditioning(source, settings.negative, {}),
+            source_only=lambda: self._conditioning(source, settings.negative_prompt, source.values),
+            nothing=lambda: self._conditioning(source, settings.negative_prompt, {}),
         )
-        return self.family.weigh(self._model, shown, *guidances(settings, seed))
+        return self.family.make_guider(self._model, conditionings, *guidance_scales(settings, seed))
 
     def _denoise(
-        self, guider: Any, source: Source, seed: int, settings: Settings, free: Tensor | None, callback: Any
+        self, guider: Any, source: Source, seed: int, settings: Settings, editable: Tensor | None, callback: Any
     ) -> Tensor:
-        """The latents of one edit, from noise. `free` [1, 1, h, w]: 1 where they may differ from the source's."""
+        """The latents of one edit, from noise. editable: see `_editable_latents`."""
         name = self._sampler_name(settings.sampler)
         empty = comfy_module("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
         latents = guider.sample(
             comfy_module("comfy.sample").prepare_noise(empty, seed),
-            empty if free is None else source.latents,
+            empty if editable is None else source.latents,
             comfy_module("comfy.samplers").sampler_object(name),
             self._schedule()(self._model, name, settings.steps, source.plan.padded),
-            denoise_mask=free,
+            denoise_mask=editable,
             callback=callback,
             disable_pbar=not comfy_module("comfy.utils").PROGRESS_BAR_ENABLED,
             seed=seed,
@@ -198,19 +188,19 @@ class NativeEditor:
         return latents.to(comfy_module("comfy.model_management").intermediate_device())
 
     def _conditioning(self, source: Source, text: str, values: dict[str, Any]) -> list:
-        """The text's conditioning with `values` added, the text read once for all that it is read with."""
+        """The text's conditioning with `values` added; the text is encoded once for all that the encoder sees with it."""
         if text not in source.texts:
-            conditioning = self.family.read(self._clip, text, source.pictures)
+            conditioning = self.family.encode_text(self._clip, text, source.images)
             check_width(conditioning, self._model, self.family)
             source.texts[text] = conditioning
-            for old in list(source.texts)[:-_TEXTS_KEPT]:
+            for old in list(source.texts)[:-_MAX_TEXTS]:
                 del source.texts[old]
         return comfy_module("node_helpers").conditioning_set_values(source.texts[text], values)
 
-    def _sampler_name(self, chosen: str) -> str:
+    def _sampler_name(self, name: str) -> str:
         """The sampling node's choice comes before this editor's own, and that before the family's."""
         known = comfy_module("comfy.samplers").SAMPLER_NAMES
-        name = next(n for n in (chosen, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
+        name = next(n for n in (name, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
         name = _SAMPLERS.get(name, name)
         if name not in known:
             raise RethinkError(f"sampler: ComfyUI has no “{name}”; choose one of {', '.join(known)}.")
@@ -220,13 +210,9 @@ class NativeEditor:
         scheduler = self._sampling.scheduler
         return self.family.schedule if scheduler == DEFAULT else named_schedule(scheduler)
 
-    def _within_memory(self, work: Callable[[], Any]) -> Any:
-        complaint = (
-            f"editor: {self.name} ran out of memory on {self.device}; lower megapixels, or load smaller weights."
-        )
-        return run_with_oom_guard(
-            work, lambda: None, complaint
-        )  # what the run took, ComfyUI's guider gives back itself
+
+def _release_nothing() -> None:
+    """What a run took, ComfyUI's guider gives back itself."""
 
 
 class _PreviewGrid:
@@ -253,7 +239,7 @@ class _PreviewGrid:
     def _row(self, row: int, source: Source) -> Tensor:
         latents = _flat(self._model.model.process_latent_in(source.latents.float().cpu()))
         if source not in self._to_rgb:
-            self._to_rgb[source] = latents_to_rgb(latents, source.pictures[0].cpu())
+            self._to_rgb[source] = latents_to_rgb(latents, source.images[0].cpu())
         preview = self._to_rgb[source](_flat(self._latest[row]) if row in self._latest else latents)
         height, width = (
             -(-scaled * side // padded)
@@ -325,8 +311,8 @@ class EditorFromModel(io.ComfyNode):
                     "kind",
                     options=[AUTO, *(family.title for family in NATIVE_FAMILIES)],
                     default=AUTO,
-                    tooltip="auto: told by the model. To be named: Qwen-Image-Edit (the first one), whose weights look "
-                    "like those of Plus (2509), and Plus 2511, where auto gives drifting pictures.",
+                    tooltip="auto: recognized from the model. Choose it yourself for Qwen-Image-Edit (the first one), whose "
+                    "weights look like those of Plus (2509), and for Plus 2511, whose images drift under auto.",
                     advanced=True,
                 ),
             ],
@@ -338,7 +324,7 @@ class EditorFromModel(io.ComfyNode):
         comfy_module("comfy.sample")
         family = detect(model, clip, vae, kind)
         sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))
-        return io.NodeOutput(NativeEditor(family.tune(model), clip, vae, family, sampling))
+        return io.NodeOutput(NativeEditor(family.patch_model(model), clip, vae, family, sampling))
 
 
 def _names() -> tuple[list[str], list[str]]:

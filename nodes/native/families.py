@@ -11,45 +11,45 @@ from typing import Any
 
 from torch import Tensor
 
-from ...rethink.editors.protocol import Settings
+from ...rethink.editors.settings import Settings
 from ...rethink.errors import RethinkError
 from ..comfy.modules import comfy_extra, comfy_module
 
 AUTO = "auto"
-_BLANK = [[None, {}]]  # a conditioning for a node to write its values into
+_EMPTY = [[None, {}]]  # a conditioning for a node to write its values into
 
 
-# What an instruction becomes: (CLIP, text, pictures that the encoder may look at) → conditioning
+# What an instruction becomes: (CLIP, text, images that the encoder may look at) → conditioning
 
 
-def read(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
+def encode_text(clip: Any, text: str, images: Sequence[Tensor]) -> list:
     return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
 
-def encode_text_with_image(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
-    # No VAE: the node would scale the picture once more, to a size that is not the result's.
-    return comfy_extra("qwen").TextEncodeQwenImageEdit.execute(clip, text, None, pictures[0])[0]
+def encode_text_with_image(clip: Any, text: str, images: Sequence[Tensor]) -> list:
+    # No VAE: the node would scale the image once more, to a size that is not the result's.
+    return comfy_extra("qwen").TextEncodeQwenImageEdit.execute(clip, text, None, images[0])[0]
 
 
-def encode_text_with_images(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
-    return comfy_extra("qwen").TextEncodeQwenImageEditPlus.execute(clip, text, None, *pictures)[0]
+def encode_text_with_images(clip: Any, text: str, images: Sequence[Tensor]) -> list:
+    return comfy_extra("qwen").TextEncodeQwenImageEditPlus.execute(clip, text, None, *images)[0]
 
 
-# How the model is shown the pictures: (VAE, pictures [1, h, w, 3]) → (latents of the first, values for conditionings)
+# How the model sees the images: (VAE, images [1, h, w, 3]) → (latents of the first, values for conditionings)
 
-Shown = tuple[Tensor, dict[str, Any]]
+EncodedImages = tuple[Tensor, dict[str, Any]]
 
 
-def as_input_channels(vae: Any, pictures: Sequence[Tensor]) -> Shown:
-    values = comfy_extra("ip2p").InstructPixToPixConditioning.execute(_BLANK, [], pixels=pictures[0], vae=vae)[0][0][1]
+def as_input_channels(vae: Any, images: Sequence[Tensor]) -> EncodedImages:
+    values = comfy_extra("ip2p").InstructPixToPixConditioning.execute(_EMPTY, [], pixels=images[0], vae=vae)[0][0][1]
     return values["concat_latent_image"], values
 
 
-def as_references(vae: Any, pictures: Sequence[Tensor], method: str = "") -> Shown:
-    """method: where the model was taught to see the pictures, if not where ComfyUI by itself puts them."""
-    conditioning = _BLANK
-    for picture in pictures:
-        latent = {"samples": vae.encode(picture)}
+def as_references(vae: Any, images: Sequence[Tensor], method: str = "") -> EncodedImages:
+    """method: where the model was trained to see the images, if not where ComfyUI puts them by itself."""
+    conditioning = _EMPTY
+    for image in images:
+        latent = {"samples": vae.encode(image)}
         conditioning = comfy_extra("edit_model").ReferenceLatent.execute(conditioning, latent)[0]
     if method:
         conditioning = comfy_extra("flux").FluxKontextMultiReferenceLatentMethod.execute(conditioning, method)[0]
@@ -57,12 +57,12 @@ def as_references(vae: Any, pictures: Sequence[Tensor], method: str = "") -> Sho
     return values["reference_latents"][0], values
 
 
-# How the passes are weighed
+# The guiders, which weigh the passes of a step
 
 
 @dataclass(frozen=True, eq=False)
 class Conditionings:
-    """What the passes of one edit may be shown: the instruction, or what stands for none, each with the source or not.
+    """What the passes of one edit may see: the instruction, or what stands for none, each with the source or not.
 
     The two without an instruction are functions: not every kind of guidance needs them.
     """
@@ -72,23 +72,27 @@ class Conditionings:
     nothing: Callable[[], list]
 
 
-def dual_cfg_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
+def dual_cfg_guider(model: Any, conditionings: Conditionings, text: float, image: float) -> Any:
     """InstructPix2Pix (arXiv 2211.09800), section 3.2.1, equation 3; OmniGen2 (arXiv 2506.18871) has the same."""
     guider = comfy_extra("custom_sampler").DualCFGGuider
-    return guider.execute(model, shown.edit, shown.source_only(), shown.nothing(), text, image, "regular")[0]
+    return guider.execute(
+        model, conditionings.edit, conditionings.source_only(), conditionings.nothing(), text, image, "regular"
+    )[0]
 
 
-def cfg_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
+def cfg_guider(model: Any, conditionings: Conditionings, text: float, image: float) -> Any:
     """Classifier-free guidance (arXiv 2207.12598); the source is in both passes."""
     if text == 1:  # the other pass would weigh nothing
-        return comfy_extra("custom_sampler").BasicGuider.execute(model, shown.edit)[0]
-    return comfy_extra("custom_sampler").CFGGuider.execute(model, shown.edit, shown.source_only(), text)[0]
+        return comfy_extra("custom_sampler").BasicGuider.execute(model, conditionings.edit)[0]
+    return comfy_extra("custom_sampler").CFGGuider.execute(
+        model, conditionings.edit, conditionings.source_only(), text
+    )[0]
 
 
-def distilled_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
+def distilled_guider(model: Any, conditionings: Conditionings, text: float, image: float) -> Any:
     """One pass: the model was distilled with the scale as an input."""
-    told = comfy_extra("flux").FluxGuidance.execute(shown.edit, text)[0]
-    return comfy_extra("custom_sampler").BasicGuider.execute(model, told)[0]
+    guided = comfy_extra("flux").FluxGuidance.execute(conditionings.edit, text)[0]
+    return comfy_extra("custom_sampler").BasicGuider.execute(model, guided)[0]
 
 
 # What is patched onto the MODEL before anything else
@@ -98,7 +102,7 @@ def identity(model: Any) -> Any:
     return model
 
 
-def tuned_for_qwen(model: Any) -> Any:
+def patch_qwen(model: Any) -> Any:
     """As ComfyUI's templates for Qwen-Image-Edit do, unless the user has patched the sampling: that choice stays."""
     if "model_sampling" in model.object_patches:
         return model
@@ -133,8 +137,9 @@ class NativeFamily:
     model: the class of comfy.supported_models; config: what its unet_config must say, as the values that may stand.
     tokenizers: the classes that its text encoder may come with; text_encoder: the same in words.
     text_width: where unet_config says how wide the embeddings must be.
-    read, show, weigh, tune, schedule: see above; looks: `read` looks at the pictures.
-    negative: it takes a negative prompt; references: how many further pictures it can look at.
+    encode_text, encode_images, make_guider, patch_model, schedule: see above; text_sees_images: `encode_text` looks at the
+        images.
+    takes_negative_prompt: it takes a negative prompt; references: how many further images it can look at.
     area: pixels it works on; multiple: of its sides.
     """
 
@@ -144,15 +149,15 @@ class NativeFamily:
     tokenizers: tuple[str, ...]
     text_encoder: str
     defaults: Settings
-    weigh: Callable[[Any, Conditionings, float, float], Any]
-    show: Callable[[Any, Sequence[Tensor]], Shown] = as_references
-    read: Callable[[Any, str, Sequence[Tensor]], list] = read
-    looks: bool = False
-    negative: bool = True
+    make_guider: Callable[[Any, Conditionings, float, float], Any]
+    encode_images: Callable[[Any, Sequence[Tensor]], EncodedImages] = as_references
+    encode_text: Callable[[Any, str, Sequence[Tensor]], list] = encode_text
+    text_sees_images: bool = False
+    takes_negative_prompt: bool = True
     references: int = 0
     config: Mapping[str, tuple] = field(default_factory=dict)
     text_width: str = "context_in_dim"
-    tune: Callable[[Any], Any] = identity
+    patch_model: Callable[[Any], Any] = identity
     sampler: str = "euler"
     schedule: Schedule = SIMPLE
     area: int = 1024 * 1024
@@ -161,10 +166,10 @@ class NativeFamily:
     @property
     def guides_by_image(self) -> bool:
         """Whether image guidance plays a part."""
-        return self.weigh is dual_cfg_guider
+        return self.make_guider is dual_cfg_guider
 
 
-_QWEN = {"use_additional_t_cond": (None, False)}  # those with it take pictures apart into layers
+_QWEN = {"use_additional_t_cond": (None, False)}  # those with it take images apart into layers
 _QWEN_ENCODER = "Qwen2.5-VL 7B, by Load CLIP with type qwen_image"
 _QWEN_PLUS = NativeFamily(
     id="qwen_image_edit_plus",
@@ -175,10 +180,10 @@ _QWEN_PLUS = NativeFamily(
     text_encoder=_QWEN_ENCODER,
     text_width="joint_attention_dim",
     defaults=Settings(steps=40, text_guidance=4.0),
-    weigh=cfg_guider,
-    tune=tuned_for_qwen,
-    read=encode_text_with_images,
-    looks=True,
+    make_guider=cfg_guider,
+    patch_model=patch_qwen,
+    encode_text=encode_text_with_images,
+    text_sees_images=True,
     references=2,
 )
 
@@ -192,8 +197,8 @@ NATIVE_FAMILIES = (
         text_encoder="CLIP-L, from the same checkpoint",
         text_width="context_dim",
         defaults=Settings(steps=20, text_guidance=7.5, image_guidance=1.5),
-        weigh=dual_cfg_guider,
-        show=as_input_channels,
+        make_guider=dual_cfg_guider,
+        encode_images=as_input_channels,
         schedule=named_schedule("normal"),
         area=512 * 512,
         multiple=64,
@@ -206,8 +211,8 @@ NATIVE_FAMILIES = (
         text_encoder="CLIP-L and CLIP-G, from the same checkpoint",
         text_width="context_dim",
         defaults=Settings(steps=20, text_guidance=7.0, image_guidance=1.5),
-        weigh=dual_cfg_guider,
-        show=as_input_channels,
+        make_guider=dual_cfg_guider,
+        encode_images=as_input_channels,
         schedule=named_schedule("normal"),
         multiple=32,
     ),
@@ -219,8 +224,8 @@ NATIVE_FAMILIES = (
         tokenizers=("FluxTokenizer",),
         text_encoder="CLIP-L and T5-XXL, by DualCLIPLoader with type flux",
         defaults=Settings(steps=20, text_guidance=2.5),
-        weigh=distilled_guider,
-        negative=False,
+        make_guider=distilled_guider,
+        takes_negative_prompt=False,
         references=3,
     ),
     _QWEN_PLUS,
@@ -228,7 +233,7 @@ NATIVE_FAMILIES = (
         _QWEN_PLUS,
         id="qwen_image_edit_2511",
         title="Qwen-Image-Edit-Plus 2511",
-        show=partial(as_references, method="index_timestep_zero"),
+        encode_images=partial(as_references, method="index_timestep_zero"),
     ),
     NativeFamily(
         id="qwen_image_edit",
@@ -239,10 +244,10 @@ NATIVE_FAMILIES = (
         text_encoder=_QWEN_ENCODER,
         text_width="joint_attention_dim",
         defaults=Settings(steps=40, text_guidance=4.0),
-        weigh=cfg_guider,
-        tune=tuned_for_qwen,
-        read=encode_text_with_image,
-        looks=True,
+        make_guider=cfg_guider,
+        patch_model=patch_qwen,
+        encode_text=encode_text_with_image,
+        text_sees_images=True,
     ),
     NativeFamily(
         id="flux2",
@@ -252,8 +257,8 @@ NATIVE_FAMILIES = (
         tokenizers=("Flux2Tokenizer",),
         text_encoder="Mistral Small 3, by Load CLIP with type flux2",
         defaults=Settings(steps=20, text_guidance=4.0),
-        weigh=distilled_guider,
-        negative=False,
+        make_guider=distilled_guider,
+        takes_negative_prompt=False,
         schedule=flux2_schedule,
         references=9,
     ),
@@ -265,7 +270,7 @@ NATIVE_FAMILIES = (
         tokenizers=("KleinTokenizer", "KleinTokenizer8B"),
         text_encoder="Qwen3 of the model's size, by Load CLIP with type flux2",
         defaults=Settings(steps=4, text_guidance=1.0),
-        weigh=cfg_guider,
+        make_guider=cfg_guider,
         schedule=flux2_schedule,
         references=9,
     ),
@@ -276,10 +281,10 @@ NATIVE_FAMILIES = (
         tokenizers=("LongCatImageTokenizer",),
         text_encoder="Qwen2.5-VL 7B, by Load CLIP with type longcat_image",
         defaults=Settings(steps=50, text_guidance=4.5),
-        weigh=cfg_guider,
-        show=partial(as_references, method="index"),
-        read=encode_text_with_image,
-        looks=True,
+        make_guider=cfg_guider,
+        encode_images=partial(as_references, method="index"),
+        encode_text=encode_text_with_image,
+        text_sees_images=True,
     ),
     NativeFamily(
         id="omnigen2",
@@ -289,7 +294,7 @@ NATIVE_FAMILIES = (
         text_encoder="Qwen2.5-VL 3B, by Load CLIP with type omnigen2",
         text_width="text_feat_dim",
         defaults=Settings(steps=20, text_guidance=5.0, image_guidance=2.0),
-        weigh=dual_cfg_guider,
+        make_guider=dual_cfg_guider,
         references=4,
     ),
 )
@@ -317,10 +322,10 @@ def detect(model: Any, clip: Any, vae: Any, title: str = AUTO) -> NativeFamily:
 
 def check_width(conditioning: list, model: Any, family: NativeFamily) -> None:
     """Raises RethinkError where the embeddings do not fit into the model: a text encoder of another size."""
-    found, wanted = conditioning[0][0].shape[-1], model.model.model_config.unet_config.get(family.text_width)
-    if wanted is not None and found != wanted:
+    width, expected = conditioning[0][0].shape[-1], model.model.model_config.unet_config.get(family.text_width)
+    if expected is not None and width != expected:
         raise RethinkError(
-            f"clip: its embeddings are {found} wide, but this {family.title} takes {wanted}; wire {family.text_encoder}."
+            f"clip: its embeddings are {width} wide, but this {family.title} takes {expected}; wire {family.text_encoder}."
         )
 
 
@@ -351,13 +356,13 @@ def _check_text_encoder(clip: Any, family: NativeFamily) -> None:
 def _check_vae(vae: Any, latent_format: Any, family: NativeFamily) -> None:
     if getattr(vae, "first_stage_model", None) is None:
         raise RethinkError(f"vae: the loader found none; wire {family.title}'s own with Load VAE.")
-    found, wanted = (
+    found, expected = (
         (vae.latent_channels, vae.latent_dim),
         (latent_format.latent_channels, latent_format.latent_dimensions),
     )
-    if found != wanted:
+    if found != expected:
         raise RethinkError(
-            f"vae: makes latents of {_latents(found)}, but {family.title} takes {_latents(wanted)}; it belongs to another "
+            f"vae: makes latents of {_latents(found)}, but {family.title} takes {_latents(expected)}; it belongs to another "
             "model, so wire this one's own."
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...rethink.editors.lora import LIMIT, MOST
+from ...rethink.editors.lora import MAX_STRENGTH, MIN_MATCHED
 from ...rethink.editors.lora_formats import LoraFile, Misfit, Strengths, change_of, is_embedding, kinds_of, lora_file
 from ...rethink.editors.protocol import LoraReport
 from ...rethink.errors import RethinkError
@@ -20,21 +20,21 @@ from ..comfy.modules import comfy_module
 PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
-def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
+def apply_lora(model: Any, clip: Any, path: str | PathLike, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
     """Clones of MODEL and CLIP with the LoRA on them, and the report. Nothing is patched unless all of it can be.
 
     Raises RethinkError naming `lora` for an unreadable file, NaN, what was made for another model than `title`, and
     kinds that ComfyUI's loader would read in part.
     """
     path = Path(path)
-    if not (math.isfinite(strength) and abs(strength) <= LIMIT):
-        raise RethinkError(f"strength: expected a number from {-LIMIT:g} to {LIMIT:g}, got {strength}.")
+    if not (math.isfinite(strength) and abs(strength) <= MAX_STRENGTH):
+        raise RethinkError(f"strength: expected a number from {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}, got {strength}.")
     tensors, metadata = _read(path)
     tensors = comfy_module("comfy.lora_convert").convert_lora(tensors)
     file = lora_file(tensors, metadata, PARTS, path)
     lora = comfy_module("comfy.lora")
     targets = lora.model_lora_keys_clip(clip.cond_stage_model, lora.model_lora_keys_unet(model.model, {}))
-    unmatched = _strangers(file, targets, path, title)
+    unmatched = _find_unmatched(file, targets, path, title)
     alphas, unused = {}, []
     overridden = _overridden(file, targets)
     for stem, slots in file.layers.items():
@@ -63,21 +63,21 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata or {}
 
 
-def _strangers(file: LoraFile, targets: Mapping[str, Any], path: Path, title: str) -> list[str]:
+def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, title: str) -> list[str]:
     """What of the file has no place in the model. Raises RethinkError where that is most of it.
 
     targets: what a layer may be called in a LoRA → the weight it is.
     """
     unmatched = [stem for stem in file.layers if stem not in targets]
     others = [name for name in file.others if name.removesuffix(".set_weight") not in targets]
-    strangers = [*unmatched, *(name for name in others if not is_embedding(name))]
-    total = len(file.layers) + len(strangers) - len(unmatched)
+    foreign = [*unmatched, *(name for name in others if not is_embedding(name))]
+    total = len(file.layers) + len(foreign) - len(unmatched)
     if not total:
         raise RethinkError(f"lora: {path} is empty.")
-    if total - len(strangers) < MOST * total:
+    if total - len(foreign) < MIN_MATCHED * total:
         raise RethinkError(
-            f"lora: {total - len(strangers)} of {total} layers of {path} fit {title}; it was made for another model "
-            f"(this {kinds_of(file.layers)} has for example {strangers[0]})."
+            f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for another model "
+            f"(this {kinds_of(file.layers)} has for example {foreign[0]})."
         )
     return [*unmatched, *others]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import RethinkError
 from ..options import Option, option_of
-from ..pairs.text_files import read_json
+from ..text_files import read_json
 
 EXAMPLES = """examples:
   python -m rethink synthesize photos my-pairs --pairs 4

@@ -33,7 +33,8 @@ def add_export(commands) -> None:
 
 def run_export(options) -> int:
     """Write the accepted pairs in another layout, or into another store."""
-    from ..pairs.formats import FORMATS, add_to_store, export
+    from ..pairs.exporting import add_to_store, export
+    from ..pairs.formats import FORMATS
     from ..pairs.store import PairStore
 
     pairs = PairStore.existing(options.store)
@@ -48,7 +49,8 @@ def run_export(options) -> int:
 
 def run_import(options) -> int:
     """Read a dataset in another layout into a store."""
-    from ..pairs.formats import describe_store, import_dataset
+    from ..pairs.exporting import describe_store
+    from ..pairs.importing import import_dataset
     from ..pairs.review.filters import count_reasons
     from ..pairs.store import PairStore
 

@@ -320,10 +320,10 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
 
 
 def _settings(options):
-    from ..editors.protocol import Settings
+    from ..editors.settings import Settings
 
     names = ("steps", "sampler", "text_guidance", "image_guidance", "strength", "negative", "randomize_guidance")
-    return Settings(**{name: getattr(options, name) for name in names})
+    return Settings.from_inputs({name: getattr(options, name) for name in names})
 
 
 def _load(options):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..atomic import check_target
 from ..errors import RethinkError
-from ..pairs.text_files import read_json
 from ..progress import format_duration
+from ..text_files import read_json
 from .arguments import EXAMPLES, add_command, add_field
 from .datasets import add_export, add_inspect
 from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, name_model, thinker_from

@@ -1,1 +1,1 @@
-"""Editors: a picture and an instruction in, the edited picture out, whatever the model behind."""
+"""Editors: an image and an instruction in, the edited image out, whatever the model behind."""

@@ -1,42 +1,125 @@
-"""What every editor does around its sampling: remember the source, mend memory, read the mask and the guidances."""
+"""What every editor does around its sampling: check the request, remember the source, survive a lack of memory, put the
+source's pixels back outside the mask."""
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import OutOfMemoryError
-from ..images import Fit, fit
-from .protocol import Settings
+from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory
+from ..images import Fit, as_edit_mask, fit, unfit
+from .protocol import EditorFamily, OnStep, Prepared
+from .settings import Settings
+
+T = TypeVar("T")
 
 
-class SourceCache:
-    """What was made of the last source, found again by the very tensors it was made of; it keeps none of them alive."""
+@dataclass(frozen=True, eq=False)
+class EditBatch:
+    """The arguments of one `Editor.edit`, rows grouped by image.
 
-    def __init__(self):
-        self._tensors: tuple[tuple[weakref.ref, int], ...] = ()
-        self._made: Any = None
+    settings: nothing of them is left open once `run_edit` has checked them; mask: then [len(prepared), H, W] on the CPU.
+    """
 
-    def get(self, tensors: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """What `make` returned for these tensors if they were the last ones and nobody has written to them since."""
-        if not all(isinstance(t, Tensor) for t in tensors):
-            return make()
-        known = len(tensors) == len(self._tensors) and all(
-            ref() is tensor and version == _version(tensor) for (ref, version), tensor in zip(self._tensors, tensors)
+    prepared: Prepared
+    instructions: Sequence[str]
+    seeds: Sequence[int]
+    settings: Settings
+    mask: Tensor | None = None
+    on_step: OnStep | None = None
+
+    @property
+    def rows_per_image(self) -> int:
+        return len(self.instructions) // len(self.prepared)
+
+    def image_of(self, row: int) -> int:
+        """The index of the image that a row edits."""
+        return row // self.rows_per_image
+
+
+class _SamplingEditor(Protocol):
+    """What `run_edit` needs to know of an editor."""
+
+    name: str
+    defaults: Settings
+
+    @property
+    def family(self) -> EditorFamily: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """What to do about the two ways in which sampling fails, as the end of a sentence.
+
+    out_of_memory: after “… ran out of memory on cuda:0;”. nan: after “… produced NaN”.
+    """
+
+    out_of_memory: str
+    nan: str
+
+
+def run_edit(
+    editor: _SamplingEditor,
+    batch: EditBatch,
+    plan: Fit,
+    sample: Callable[[EditBatch], Tensor],
+    remedies: Remedies,
+    release: Callable[[], None],
+) -> Tensor:
+    """`Editor.edit` around an editor's own sampling.
+
+    Args:
+        plan: How the source was fitted to the working size.
+        sample: The checked batch → pixels [rows, h, w, 3] at the working size, on the CPU.
+        release: Gives back what sampling took; called in any case.
+
+    Returns:
+        IMAGE [rows, H, W, 3] at the source's size, the source's own pixels where the mask is 0.
+
+    Raises:
+        RethinkError: For whatever the user can mend, among it OutOfMemoryError.
+    """
+    batch = _check_batch(editor, batch)
+    pixels = run_with_oom_guard(lambda: sample(batch), release, editor, remedies.out_of_memory)
+    if not torch.isfinite(pixels).all():
+        raise RethinkError(f"editor: {editor.name} produced NaN{remedies.nan}.")
+    return composite_masked(unfit(pixels.clamp(0, 1), plan), batch.prepared.images, batch.mask)
+
+
+def _check_batch(editor: _SamplingEditor, batch: EditBatch) -> EditBatch:
+    """The batch with settings resolved and the mask on the CPU. Raises RethinkError for what the editor cannot do."""
+    _check_rows(len(batch.prepared), batch.instructions, batch.seeds)
+    settings = batch.settings.resolved(editor.defaults)
+    if settings.negative_prompt and not editor.family.takes_negative_prompt:
+        raise RethinkError(f"negative: {editor.family.title} takes no negative prompt; leave it empty.")
+    mask = as_edit_mask(batch.mask, batch.prepared.images)
+    if mask is not None:
+        mask = mask.expand(len(batch.prepared), -1, -1).cpu()
+    return replace(batch, settings=settings, mask=mask)
+
+
+def _check_rows(images: int, instructions: Sequence[str], seeds: Sequence[int]) -> None:
+    rows = len(instructions)
+    if rows == 0 or any(not instruction.strip() for instruction in instructions):
+        raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
+    if len(seeds) != rows:
+        raise RethinkError(f"instruction: {rows} instruction(s) but {len(seeds)} seed(s); give one seed for each.")
+    if rows % images:
+        raise RethinkError(
+            f"instruction: {rows} instruction(s) cannot be shared out evenly among {images} images; "
+            "give the same number for every image."
         )
-        if not known:
-            self._tensors = ()  # whatever happens in `make`, the old is gone
-            self._made = make()
-            self._tensors = tuple((weakref.ref(tensor), _version(tensor)) for tensor in tensors)
-        return self._made
 
 
-def run_with_oom_guard(work: Callable[[], Any], release: Callable[[], None], complaint: str) -> Any:
-    """What `work` returns; out of memory becomes OutOfMemoryError with `complaint`, and what was taken is given back first.
+def run_with_oom_guard(work: Callable[[], T], release: Callable[[], None], editor: _SamplingEditor, remedy: str) -> T:
+    """What `work` returns; out of memory becomes OutOfMemoryError with `remedy`, and what was taken is given back first.
 
     release: called in any case, when the work is over.
     """
@@ -44,14 +127,40 @@ def run_with_oom_guard(work: Callable[[], Any], release: Callable[[], None], com
         with torch.inference_mode():
             return work()
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     finally:
         release()
     # The error has gone by here, and with its traceback the tensors it held.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    raise OutOfMemoryError(complaint)
+    raise OutOfMemoryError(f"editor: {editor.name} ran out of memory on {editor.device}; {remedy}.")
+
+
+class SourceCache:
+    """What was computed of the last source, found again by the very tensors it came from; it keeps none of them alive."""
+
+    def __init__(self):
+        self._tensors: tuple[tuple[weakref.ref, int], ...] = ()
+        self._value: Any = None
+
+    def get(self, tensors: Sequence[Any], compute: Callable[[], T]) -> T:
+        """What `compute` returned for these tensors if they were the last ones and nobody has written to them since."""
+        if not all(isinstance(t, Tensor) for t in tensors):
+            return compute()
+        known = len(tensors) == len(self._tensors) and all(
+            ref() is tensor and version == _version(tensor) for (ref, version), tensor in zip(self._tensors, tensors)
+        )
+        if not known:
+            self._tensors = ()  # whatever happens in `compute`, the old is gone
+            self._value = compute()
+            self._tensors = tuple((weakref.ref(tensor), _version(tensor)) for tensor in tensors)
+        return self._value
+
+
+def _version(tensor: Tensor) -> int:
+    """Changes when the tensor is written to; inference tensors keep no count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def composite_masked(edited: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
@@ -70,26 +179,17 @@ def latent_edit_mask(mask: Tensor, plan: Fit, size: tuple[int, int]) -> Tensor:
     return F.adaptive_max_pool2d(fitted, size) > 0.01  # resizing leaves specks
 
 
-def guidances(settings: Settings, seed: int) -> tuple[float, float]:
+def guidance_scales(settings: Settings, seed: int) -> tuple[float, float]:
     """Text and image guidance of the row with this seed."""
     scales = torch.tensor([settings.text_guidance, settings.image_guidance], dtype=torch.float64)
     if settings.randomize_guidance:
         scales *= torch.rand(2, generator=torch.Generator().manual_seed(seed % 2**64)) * 0.4 + 0.8
-    return tuple(scales.tolist())
+    text, image = scales.tolist()
+    return text, image
 
 
-def drawn_settings(settings: Settings, scales: Sequence[tuple[float, float]]) -> list[Settings]:
-    """Resolved settings with each row's own text and image guidance."""
-    return [replace(settings, text_guidance=text, image_guidance=image) for text, image in scales]
-
-
-def _version(tensor: Tensor) -> int:
-    """Changes when the tensor is written to; inference tensors keep no count."""
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator has no error class of its own.
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(
-        phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
-    )
+def settings_by_row(settings: Settings, scales: Sequence[tuple[float, float]]) -> list[Settings]:
+    """Resolved settings with each row's own text and image guidance, as drawn."""
+    return [
+        replace(settings, text_guidance=text, image_guidance=image, randomize_guidance=False) for text, image in scales
+    ]

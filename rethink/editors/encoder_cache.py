@@ -1,4 +1,4 @@
-"""Encoders that remember: whatever a pipeline encodes again, the same texts and pictures, it gets back at once."""
+"""Encoders that remember: whatever a pipeline encodes again, the same texts and images, it gets back at once."""
 
 import hashlib
 from collections import OrderedDict
@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KEPT = 32  # results: texts, pictures
+MAX_ENTRIES = 32  # results: of texts and images
 
 _MISSING = object()
 
 
-class Memory:
-    """Results of encoders by what went into them, the last `KEPT` of them; given out as copies, which may be rearranged
+class EncoderCache:
+    """Results of encoders by what went into them, the last `MAX_ENTRIES` of them; given out as copies, which may be rearranged
     but share the tensors."""
 
     def __init__(self):
@@ -27,18 +27,18 @@ class Memory:
         if key not in self._results:
             self._results[key] = copy(compute())
         self._results.move_to_end(key)
-        while len(self._results) > KEPT:
+        while len(self._results) > MAX_ENTRIES:
             self._results.popitem(last=False)
         return copy(self._results[key])
 
 
 @contextmanager
 def cached_encoders(
-    pipeline: Any, encoders: Sequence[str], memory: Memory, on_result: Callable[[str, Any], None]
+    pipeline: Any, encoders: Sequence[str], cache: EncoderCache, on_result: Callable[[str, Any], None]
 ) -> Iterator[None]:
-    """Within it the methods `encoders` of a pipeline, given by their path from it, look into `memory` first.
+    """Within it the methods `encoders` of a pipeline, given by their path from it, look into `cache` first.
 
-    on_result: called with an encoder's path and what it returned, remembered or not.
+    on_result: called with an encoder's path and what it returned, from the cache or not.
     """
     shadowed = []
     try:
@@ -47,7 +47,7 @@ def cached_encoders(
             owner = reduce(getattr, owners, pipeline)
             original = getattr(owner, method)
             shadowed.append((owner, method, vars(owner).get(method, _MISSING)))
-            vars(owner)[method] = _memoized(path, original, memory, on_result)
+            vars(owner)[method] = _memoized(path, original, cache, on_result)
         yield
     finally:
         for owner, method, before in reversed(shadowed):
@@ -57,10 +57,10 @@ def cached_encoders(
                 vars(owner)[method] = before
 
 
-def _memoized(path: str, original: Callable, memory: Memory, on_result: Callable[[str, Any], None]) -> Callable:
+def _memoized(path: str, original: Callable, cache: EncoderCache, on_result: Callable[[str, Any], None]) -> Callable:
     def encode(*args: Any, **options: Any) -> Any:
         key = _digest(path, args, sorted(options.items()))
-        result = memory.get(key, lambda: original(*args, **options))
+        result = cache.get(key, lambda: original(*args, **options))
         on_result(path, result)
         return result
 
@@ -78,7 +78,7 @@ def _digest(*values: Any) -> bytes:
             digest.update(f"({len(value)}".encode())
             for item in value:
                 feed(item)
-        elif hasattr(value, "tobytes"):  # a picture
+        elif hasattr(value, "tobytes"):  # an image
             feed((value.mode, value.size))
             digest.update(value.tobytes())
         else:

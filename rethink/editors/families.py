@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from . import pipeline_adapters as adapters
-from .pipeline_adapters import Call
-from .protocol import Settings
+from .pipeline_adapters import PipelineAdapter
+from .settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One run of the model in a step: its weight for each row [rows], and what it is shown."""
+    """One run of the model in a step: its weight for each row [rows], and what it sees."""
 
     weight: Tensor
     sees_image: bool
@@ -24,7 +24,7 @@ class Pass:
 Guidance = Callable[[Tensor, Tensor], tuple[Pass, ...]]
 
 
-def dual_guidance(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
+def dual_cfg_passes(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
     """InstructPix2Pix (arXiv 2211.09800), section 3.2.1, equation 3, sorted by pass.
 
     ε(∅,∅) + s_I [ε(I,∅) − ε(∅,∅)] + s_T [ε(I,T) − ε(I,∅)] = (1 − s_I) ε(∅,∅) + (s_I − s_T) ε(I,∅) + s_T ε(I,T):
@@ -37,9 +37,31 @@ def dual_guidance(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
     )
 
 
-def text_guidance(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
+def cfg_passes(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
     """Classifier-free guidance (arXiv 2207.12598): (1 − s_T) ε(∅) + s_T ε(T). There is no image scale."""
     return (Pass(1 - text, sees_image=False, sees_text=False), Pass(text, sees_image=False, sees_text=True))
+
+
+@dataclass(frozen=True)
+class DenoisingLoop:
+    """The engine of Stable Diffusion: our own loop over its modules (sampling.py).
+
+    Attributes:
+        guidance: The passes of a step.
+        source_channels: The model takes the source's latents as further input channels; otherwise it starts from them.
+    """
+
+    guidance: Guidance
+    source_channels: bool = False
+    takes_negative_prompt: bool = True
+
+    @property
+    def guides_by_image(self) -> bool:
+        return self.guidance is dual_cfg_passes
+
+    def input_channels(self, latent_channels: int) -> int:
+        """How many channels the UNet takes."""
+        return latent_channels * (2 if self.source_channels else 1)
 
 
 @dataclass(frozen=True)
@@ -56,36 +78,38 @@ class Variant:
 class Family:
     """A kind of editor.
 
-    pipelines: the diffusers classes whose folders hold it.
-    lora_targets: the names of the layers that an edit LoRA adapts.
-    references: how many further pictures it can look at.
-    half: the half-precision format it was trained in, which it does not overflow.
-    variants: folders of the family that are special.
-    opened_as: the pipeline that edits, where it is not the folder's own class but works with the same parts.
-
-    Stable Diffusion is sampled by our own loop (samplers.py), which these two describe:
-    guidance: the passes of a step. source_channels: the model takes the source's latents as further input channels;
-        otherwise it starts from them.
-    All others are run by their diffusers pipeline, called as `call` says.
+    Attributes:
+        id: Its name in records.
+        title: Its name for people.
+        pipelines: The diffusers classes whose folders hold it.
+        defaults: What it recommends.
+        engine: What runs it: our own loop, or its diffusers pipeline, called as the adapter says.
+        lora_targets: The names of the layers that an edit LoRA adapts.
+        references: How many further images it can look at.
+        half: The half-precision format it was trained in, which it does not overflow.
+        variants: Folders of the family that are special.
+        opened_as: The pipeline that edits, where it is not the folder's own class but works with the same parts.
     """
 
     id: str
     title: str
     pipelines: tuple[str, ...]
     defaults: Settings
+    engine: DenoisingLoop | PipelineAdapter
     lora_targets: tuple[str, ...]
     references: int = 0
-    half: str = "bf16"
+    half: Literal["fp16", "bf16"] = "bf16"
     variants: tuple[Variant, ...] = ()
     opened_as: str = ""
-    guidance: Guidance | None = None
-    source_channels: bool = False
-    call: Call | None = None
+
+    @property
+    def takes_negative_prompt(self) -> bool:
+        return self.engine.takes_negative_prompt
 
     @property
     def guides_by_image(self) -> bool:
         """Whether image guidance plays a part."""
-        return self.guidance is dual_guidance or bool(self.call and self.call.image_scale)
+        return self.engine.guides_by_image
 
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -101,8 +125,7 @@ FAMILIES = (
         title="InstructPix2Pix",
         pipelines=("StableDiffusionInstructPix2PixPipeline",),
         defaults=Settings(steps=20, text_guidance=7.5, image_guidance=1.5),
-        guidance=dual_guidance,
-        source_channels=True,
+        engine=DenoisingLoop(dual_cfg_passes, source_channels=True),
         lora_targets=_ATTENTION,
         half="fp16",
     ),
@@ -111,7 +134,7 @@ FAMILIES = (
         title="SDEdit",
         pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
         defaults=Settings(steps=30, text_guidance=7.5, image_guidance=1.0, strength=0.6),
-        guidance=text_guidance,
+        engine=DenoisingLoop(cfg_passes),
         lora_targets=_ATTENTION,
         half="fp16",
     ),
@@ -130,12 +153,12 @@ FAMILIES = (
         ),
         lora_targets=_ATTENTION,
         half="fp16",
-        call=Call(
-            adapters.one_picture_sized,
+        engine=PipelineAdapter(
+            adapters.one_image_sized,
             adapters.CHANNELS,
             adapters.size_by_area,
             image_scale="image_guidance_scale",
-            negative=True,
+            takes_negative_prompt=True,
         ),
     ),
     Family(
@@ -146,7 +169,9 @@ FAMILIES = (
         defaults=Settings(steps=30, text_guidance=6.0, image_guidance=1.0, strength=0.6),
         lora_targets=_ATTENTION,
         half="fp16",
-        call=Call(adapters.one_picture, adapters.CHANNELS, adapters.size_by_area, negative=True),
+        engine=PipelineAdapter(
+            adapters.one_image, adapters.CHANNELS, adapters.size_by_area, takes_negative_prompt=True
+        ),
     ),
     Family(
         id="sdedit_flux",
@@ -155,7 +180,7 @@ FAMILIES = (
         opened_as="FluxImg2ImgPipeline",
         defaults=Settings(steps=28, text_guidance=3.5, image_guidance=1.0, strength=0.8),
         lora_targets=_FLUX_LAYERS,
-        call=Call(adapters.one_picture_sized, adapters.NOISED_TOKENS, adapters.size_by_area),
+        engine=PipelineAdapter(adapters.one_image_sized, adapters.NOISED_TOKENS, adapters.size_by_area),
     ),
     Family(
         id="flux_kontext",
@@ -163,7 +188,7 @@ FAMILIES = (
         pipelines=("FluxKontextPipeline",),
         defaults=Settings(steps=28, text_guidance=2.5, image_guidance=1.0),
         lora_targets=_FLUX_LAYERS,
-        call=Call(adapters.kontext_picture, adapters.TOKENS, adapters.nearest_trained_size),
+        engine=PipelineAdapter(adapters.kontext_image, adapters.TOKENS, adapters.nearest_trained_size),
     ),
     Family(
         id="qwen_image_edit",
@@ -171,13 +196,13 @@ FAMILIES = (
         pipelines=("QwenImageEditPipeline",),
         defaults=Settings(steps=50, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_QWEN_LAYERS,
-        call=Call(
-            adapters.one_picture_sized,
+        engine=PipelineAdapter(
+            adapters.one_image_sized,
             adapters.TOKENS,
             adapters.size_by_pipeline,
             text_scale="true_cfg_scale",
-            negative=True,
-            blank=" ",
+            takes_negative_prompt=True,
+            empty_negative=" ",
             encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
@@ -188,13 +213,13 @@ FAMILIES = (
         defaults=Settings(steps=40, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_QWEN_LAYERS,
         references=2,
-        call=Call(
-            adapters.all_pictures_sized,
+        engine=PipelineAdapter(
+            adapters.all_images_sized,
             adapters.TOKENS,
             adapters.size_by_pipeline,
             text_scale="true_cfg_scale",
-            negative=True,
-            blank=" ",
+            takes_negative_prompt=True,
+            empty_negative=" ",
             encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
@@ -204,11 +229,11 @@ FAMILIES = (
         pipelines=("LongCatImageEditPipeline",),
         defaults=Settings(steps=50, text_guidance=4.5, image_guidance=1.0),
         lora_targets=_FLUX_LAYERS,
-        call=Call(
-            adapters.one_picture,
+        engine=PipelineAdapter(
+            adapters.one_image,
             adapters.TOKENS,
             adapters.size_by_pipeline,
-            negative=True,
+            takes_negative_prompt=True,
             encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
@@ -219,7 +244,7 @@ FAMILIES = (
         defaults=Settings(steps=28, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_FLUX2_LAYERS,
         references=9,
-        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.size_by_area),
+        engine=PipelineAdapter(adapters.all_images_sized, adapters.TOKENS, adapters.size_by_area),
     ),
     Family(
         id="flux2_klein",
@@ -229,7 +254,7 @@ FAMILIES = (
         variants=(Variant("is_distilled", True, Settings(steps=4, text_guidance=1.0, image_guidance=1.0)),),
         lora_targets=_FLUX2_LAYERS,
         references=3,
-        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.size_by_area),
+        engine=PipelineAdapter(adapters.all_images_sized, adapters.TOKENS, adapters.size_by_area),
     ),
     Family(
         id="joyimage_edit",
@@ -237,11 +262,11 @@ FAMILIES = (
         pipelines=("JoyImageEditPipeline",),
         defaults=Settings(steps=40, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_JOY_LAYERS,
-        call=Call(
-            adapters.one_picture,
+        engine=PipelineAdapter(
+            adapters.one_image,
             adapters.SLOTS,
             adapters.size_by_bucket("vae_image_processor"),
-            negative=True,
+            takes_negative_prompt=True,
             encoders=("vae.encode", "encode_prompt_multiple_images", adapters.VISION_TOWER),
         ),
     ),
@@ -252,11 +277,11 @@ FAMILIES = (
         defaults=Settings(steps=30, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_JOY_LAYERS,
         references=5,
-        call=Call(
-            adapters.joy_pictures,
+        engine=PipelineAdapter(
+            adapters.joy_images,
             adapters.PATCHES,
             adapters.size_by_bucket("image_processor"),
-            negative=True,
+            takes_negative_prompt=True,
             encoders=("vae.encode", "encode_prompt_multiple_images", adapters.VISION_TOWER),
         ),
     ),

@@ -8,17 +8,24 @@ import torch
 
 from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_weights, model_name, read_json, resolve_device, snapshot_of
-from .families import FAMILIES, Family
+from .families import FAMILIES, DenoisingLoop, Family
+from .pipeline_adapters import PipelineAdapter
 from .pipeline_editor import PipelineEditor
 from .pipeline_folder import open_pipeline, read_index
-from .protocol import Editor, Settings
+from .protocol import Editor
 from .quantization import QUANTIZERS
+from .settings import Settings
 from .single_file import open_checkpoint
 from .stable_diffusion import StableDiffusionEditor
 
 # "half" is what the family was trained in.
 DTYPES = {"auto": None, "half": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 OFFLOADS = ("none", "model", "sequential")
+# What runs a family of each kind of engine.
+ENGINES: dict[type, type[StableDiffusionEditor] | type[PipelineEditor]] = {
+    DenoisingLoop: StableDiffusionEditor,
+    PipelineAdapter: PipelineEditor,
+}
 
 
 def load_editor(
@@ -35,7 +42,7 @@ def load_editor(
     dtype: a key of DTYPES; "auto" is fp32 on the CPU and "half" elsewhere.
     device: where it computes. offload: "model" and "sequential" keep the weights in main memory and bring them to
         `device` part by part or layer by layer (diffusers' own; needs accelerate; nothing to do on the CPU).
-    quantize: a key of quantizing.QUANTIZERS: the large parts are brought to 8 or 4 bits while they load.
+    quantize: a key of quantization.QUANTIZERS: the large parts are brought to 8 or 4 bits while they load.
     tokenizer: a folder with CLIP's vocab.json and merges.txt, for single files, which have none.
     The family follows from the folder's pipeline class or the checkpoint's input channels. A file `rethink.json` in
     the folder ({"steps": 4, …}, fields of Settings) holds the defaults that its maker recommends.
@@ -64,18 +71,18 @@ def load_editor(
         check_weights("editor", path)
         pipeline, family = open_checkpoint(path, DTYPES[dtype] or torch.float16, tokenizer)
         defaults = family.defaults
-    if family.call is None:
-        _check_channels(pipeline, family, path)
+    if isinstance(family.engine, DenoisingLoop):
+        _check_channels(pipeline, family.engine, path, family.title)
     if hasattr(pipeline, "unet"):
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)  # the convolutions' own order: measured, 2 to 40% less time
     pipeline.set_progress_bar_config(disable=True)
 
     name = model_name(path) if path.is_dir() else path.stem
-    make = StableDiffusionEditor if family.call is None else PipelineEditor
+    editor_class = ENGINES[type(family.engine)]
     if device.type == "cpu" or offload == "none":
         pipeline.to(device)
-        return make(pipeline, family, defaults, name)
+        return editor_class(pipeline, family, defaults, name)
     lazy_import("accelerate")
     try:
         if offload == "model":
@@ -84,7 +91,7 @@ def load_editor(
             pipeline.enable_sequential_cpu_offload(device=device)
     except (ValueError, RuntimeError, NotImplementedError) as error:  # not everything quantized can be moved
         raise RethinkError(f"offload: {path} does not take “{offload}”: {error}") from error
-    return make(pipeline, family, defaults, name, device)
+    return editor_class(pipeline, family, defaults, name, device)
 
 
 def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, Settings]:
@@ -108,16 +115,15 @@ def _recommended(file: Path) -> Settings:
     if not file.is_file():
         return Settings()
     try:
-        return Settings(**read_json("editor", file))
+        return Settings.from_inputs(read_json("editor", file))
     except TypeError as error:
         raise RethinkError(f"editor: {file} should hold fields of Settings: {error}") from error
 
 
-def _check_channels(pipeline: Any, family: Family, path: Path) -> None:
-    latents = pipeline.vae.config.latent_channels
-    expected = latents * 2 if family.source_channels else latents
+def _check_channels(pipeline: Any, engine: DenoisingLoop, path: Path, title: str) -> None:
+    expected = engine.input_channels(pipeline.vae.config.latent_channels)
     found = pipeline.unet.config.in_channels
     if found != expected:
         raise RethinkError(
-            f"editor: the UNet of {path} takes {found} channels, but {family.title} with this VAE needs {expected}."
+            f"editor: the UNet of {path} takes {found} channels, but {title} with this VAE needs {expected}."
         )

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from ..errors import RethinkError
 from .lora_adapters import CONVOLUTIONS, Additive, Inseparable
 from .lora_formats import Change, LoraFile, Misfit, change_of, is_embedding, kinds_of, read_file
-from .lora_names import DENOISERS, Piece, find, is_own, names, shape_of
+from .lora_names import DENOISERS, Piece, has_diffusers_name, module_aliases, resolve_layer, shape_of
 from .protocol import LoraReport
 
-MOST = 0.9  # of a file's layers must fit: less is a LoRA of another family with a few names in common
-LIMIT = 100.0  # of a strength
+MIN_MATCHED = 0.9  # of a file's layers must fit: less is a LoRA of another family with a few names in common
+MAX_STRENGTH = 100.0  # of a strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,32 +36,33 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
     Raises RethinkError for a file that is no LoRA, is broken, has NaN or wrong shapes, or fits another family.
     """
     path = Path(path)
-    if not (math.isfinite(strength) and abs(strength) <= LIMIT):
-        raise RethinkError(f"strength: expected a number from {-LIMIT:g} to {LIMIT:g}, got {strength}.")
+    if not (math.isfinite(strength) and abs(strength) <= MAX_STRENGTH):
+        raise RethinkError(f"strength: expected a number from {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}, got {strength}.")
     file = read_file(path, sorted(module, key=lambda part: part not in DENOISERS))
     if not file.layers:
         raise RethinkError(f"lora: {path} has no LoRA layers (pairs of lora_A and lora_B, or of down and up).")
     modules = _modules(module)
-    known = names(modules)
-    places = {name: find(name, known) for name in file.layers}
-    unmatched = [name for name, pieces in places.items() if pieces is None]
-    strangers = [*unmatched, *(name for name in file.others if not is_embedding(name))]
-    total = len(file.layers) + len(strangers) - len(unmatched)
-    if total - len(strangers) < MOST * total:
+    known = module_aliases(modules)
+    layers = {name: resolve_layer(name, known) for name in file.layers}
+    unmatched = [name for name, pieces in layers.items() if pieces is None]
+    foreign = [*unmatched, *(name for name in file.others if not is_embedding(name))]
+    total = len(file.layers) + len(foreign) - len(unmatched)
+    if total - len(foreign) < MIN_MATCHED * total:
         raise RethinkError(
-            f"lora: {total - len(strangers)} of {total} layers of {path} fit {title}; it was made for another model "
-            f"(this {kinds_of(file.layers)} has for example {strangers[0]})."
+            f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for another model "
+            f"(this {kinds_of(file.layers)} has for example {foreign[0]})."
         )
-    layers, unused = _changes(file, {name: found for name, found in places.items() if found}, modules, path, title)
-    if not layers:
+    matched = {name: pieces for name, pieces in layers.items() if pieces}
+    changes, unused = _changes(file, matched, modules, path, title)
+    if not changes:
         raise RethinkError(f"lora: {path} changes nothing: it has only {', '.join(unused[:3])}.")
-    _check_weights(layers, modules, path)
-    return Lora(layers, strength), LoraReport(path.stem, len(layers), (*unmatched, *file.others, *unused))
+    _check_weights(changes, modules, path)
+    return Lora(changes, strength), LoraReport(path.stem, len(changes), (*unmatched, *file.others, *unused))
 
 
 @contextmanager
-def applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
-    """Within it the layers of `module` compute with the LoRAs over them, one after the other as they were laid.
+def lora_applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
+    """Within it the layers of `module` compute with the LoRAs over them, one after the other in their order.
 
     What adds to a layer's output is added there; what depends on its weight takes the weight's place for as long as the
     layer computes, so that no second copy of a model is kept.
@@ -74,24 +75,24 @@ def applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
     with ExitStack() as stack:
         for place, stacked in changes.items():
             layer = modules[place]
-            over = _lora_hook if all(_is_additive(layer, change) for change, _ in stacked) else _replaces
-            for handle in over(layer, stacked):
+            hooks = _output_hook if all(_is_additive(layer, change) for change, _ in stacked) else _replace_hooks
+            for handle in hooks(layer, stacked):
                 stack.callback(handle.remove)
         yield
 
 
-def _lora_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
+def _output_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
     adapters = [change.weight.scaled(strength) for change, strength in stacked if change.weight is not None]
     bias = _sum_of_biases(stacked)
-    here: tuple[torch.device, torch.dtype] | None = None
+    placement: tuple[torch.device, torch.dtype] | None = None
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        nonlocal adapters, bias, here
+        nonlocal adapters, bias, placement
         x = inputs[0]
-        if here != (x.device, x.dtype):  # once a run: the hook goes with it
-            here = x.device, x.dtype
-            adapters = [adapter.to(*here) for adapter in adapters]
-            bias = None if bias is None else bias.to(*here)
+        if placement != (x.device, x.dtype):  # once a run: the hook goes with it
+            placement = x.device, x.dtype
+            adapters = [adapter.to(*placement) for adapter in adapters]
+            bias = None if bias is None else bias.to(*placement)
         for adapter in adapters:
             output = output + adapter.output(layer, x)
         return output if bias is None else _shifted(layer, output, bias)
@@ -99,30 +100,30 @@ def _lora_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> lis
     return [layer.register_forward_hook(add)]
 
 
-def _replaces(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
+def _replace_hooks(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
     adapters = [(change.weight, strength) for change, strength in stacked if change.weight is not None]
     bias = _sum_of_biases(stacked)
-    own: Tensor | None = None
-    where: torch.device | None = None
+    original: Tensor | None = None
+    device: torch.device | None = None
 
-    def put(layer: nn.Module, inputs: Any) -> None:
-        nonlocal own, where, adapters
-        own = layer.weight
-        if where != own.device:
-            where = own.device
-            adapters = [(adapter.to(where, torch.float32), strength) for adapter, strength in adapters]
-        weight = own.detach().float()
+    def replace(layer: nn.Module, inputs: Any) -> None:
+        nonlocal original, device, adapters
+        original = layer.weight
+        if device != original.device:
+            device = original.device
+            adapters = [(adapter.to(device, torch.float32), strength) for adapter, strength in adapters]
+        weight = original.detach().float()
         for adapter, strength in adapters:
             weight = adapter.merged(weight, strength)
-        layer._parameters["weight"] = nn.Parameter(weight.to(own.dtype), requires_grad=False)
+        layer._parameters["weight"] = nn.Parameter(weight.to(original.dtype), requires_grad=False)
 
-    def put_back(layer: nn.Module, inputs: Any, output: Tensor | None) -> Tensor | None:  # None: after an error
-        nonlocal own
-        if own is not None:
-            layer._parameters["weight"], own = own, None
+    def restore(layer: nn.Module, inputs: Any, output: Tensor | None) -> Tensor | None:  # None: after an error
+        nonlocal original
+        if original is not None:
+            layer._parameters["weight"], original = original, None
         return output if bias is None or output is None else _shifted(layer, output, bias.to(output))
 
-    return [layer.register_forward_pre_hook(put), layer.register_forward_hook(put_back, always_call=True)]
+    return [layer.register_forward_pre_hook(replace), layer.register_forward_hook(restore, always_call=True)]
 
 
 def _sum_of_biases(stacked: Sequence[tuple[Change, float]]) -> Tensor | None:
@@ -141,7 +142,9 @@ def _changes(
     """(what changes by the names of the modules, names of tensors and layers that have no use)."""
     found: dict[str, Change] = {}
     unused: list[str] = []
-    for stem in sorted(places, key=lambda stem: not is_own(stem, places[stem])):  # where a layer is named twice
+    for stem in sorted(
+        places, key=lambda stem: not has_diffusers_name(stem, places[stem])
+    ):  # where a layer is named twice
         pieces = places[stem]
         try:
             change, left = change_of(file.layers[stem], _shape(pieces, modules), pieces[0].place, file.strengths)

@@ -101,11 +101,13 @@ class Strengths:
         settings = self.parts.get(part)
         if not settings:
             return 1.0
-        said = _number(_for_layer(settings, "rank_pattern", name, settings.get("r", rank)), "r")
-        alpha = _for_layer(settings, "alpha_pattern", name, settings.get("lora_alpha", settings.get("alpha", said)))
-        if said <= 0 or rank not in (None, said):
-            raise Misfit(f"rank {rank}, but {said:g} in the file's metadata")
-        return _number(alpha, "lora_alpha") / (math.sqrt(said) if settings.get("use_rslora") else said)
+        stated_rank = _number(_for_layer(settings, "rank_pattern", name, settings.get("r", rank)), "r")
+        alpha = _for_layer(
+            settings, "alpha_pattern", name, settings.get("lora_alpha", settings.get("alpha", stated_rank))
+        )
+        if stated_rank <= 0 or rank not in (None, stated_rank):
+            raise Misfit(f"rank {rank}, but {stated_rank:g} in the file's metadata")
+        return _number(alpha, "lora_alpha") / (math.sqrt(stated_rank) if settings.get("use_rslora") else stated_rank)
 
 
 class Misfit(Exception):
@@ -146,7 +148,7 @@ def lora_file(weights: Mapping[str, Tensor], metadata: Mapping[str, str], parts:
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a tensor is a learnt word, which trainers put into the same file."""
+    """Whether a tensor is a learned word, which trainers put into the same file."""
     return _EMBEDDINGS.match(name) is not None
 
 
@@ -359,15 +361,15 @@ def _strengths(metadata: Mapping[str, str], parts: Sequence[str], path: Path) ->
     if not raw:
         return Strengths()
     try:
-        said = json.loads(raw)
+        config = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise RethinkError(
             f"lora: the metadata of {path} cannot be read ({error}); take the file from its source."
         ) from error
-    if not isinstance(said, dict):
+    if not isinstance(config, dict):
         raise RethinkError(f"lora: the metadata of {path} should be a JSON object with r and lora_alpha.")
     found: dict[str, dict[str, Any]] = {}
-    for key, value in said.items():
+    for key, value in config.items():
         part = next((part for part in parts if key.startswith(f"{part}.")), None)
         found.setdefault(part or parts[0], {})[key.removeprefix(f"{part}.")] = value
     return Strengths(found)

@@ -39,8 +39,8 @@ class Piece:
     rows: Tensor | None = None
 
 
-def find(stem: str, known: Mapping[str, Mapping[str, tuple[Piece, ...]]]) -> tuple[Piece, ...] | None:
-    """The pieces that the layer `stem` of a file is made of; `known` comes from `names`."""
+def resolve_layer(stem: str, known: Mapping[str, Mapping[str, tuple[Piece, ...]]]) -> tuple[Piece, ...] | None:
+    """The pieces that the layer `stem` of a file is made of; `known` comes from `module_aliases`."""
     parts, rest = _split(stem)
     rest = _plain(rest.replace(".processor.", "."))
     for part in parts:
@@ -50,18 +50,18 @@ def find(stem: str, known: Mapping[str, Mapping[str, tuple[Piece, ...]]]) -> tup
     return None
 
 
-def is_own(stem: str, pieces: Sequence[Piece]) -> bool:
+def has_diffusers_name(stem: str, pieces: Sequence[Piece]) -> bool:
     """Whether a file calls the layer by diffusers' own name for it."""
     return len(pieces) == 1 and _plain(_split(stem)[1]) == _plain(pieces[0].place.partition(".")[2])
 
 
-def names(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[Piece, ...]]]:
+def module_aliases(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[Piece, ...]]]:
     """By part of the pipeline, every name of its layers → what it is made of. modules: by their full names."""
     parts: dict[str, dict[str, nn.Module]] = {}
     for place, layer in modules.items():
         part, _, name = place.partition(".")
         parts.setdefault(part, {})[name] = layer
-    return {part: _names_within(part, layers) for part, layers in parts.items()}
+    return {part: _aliases_within(part, layers) for part, layers in parts.items()}
 
 
 def shape_of(layer: nn.Module) -> tuple[int, ...] | None:
@@ -88,9 +88,9 @@ def _split(stem: str) -> tuple[Sequence[str], str]:
         seen, parts, stem = True, prefix[1], stem[prefix[0].end() :]
 
 
-def _names_within(part: str, layers: Mapping[str, nn.Module]) -> dict[str, tuple[Piece, ...]]:
+def _aliases_within(part: str, layers: Mapping[str, nn.Module]) -> dict[str, tuple[Piece, ...]]:
     found: dict[str, tuple[Piece, ...]] = {}
-    for name, own in _others(part, layers):
+    for name, own in _name_variants(part, layers):
         if all(one in layers for one in own):
             found.setdefault(_plain(name), _pieces(part, own, layers))
     if "norm_out.linear" in layers:
@@ -98,7 +98,7 @@ def _names_within(part: str, layers: Mapping[str, nn.Module]) -> dict[str, tuple
     return found | {_plain(name): (Piece(f"{part}.{name}"),) for name in layers}
 
 
-def _others(part: str, layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _name_variants(part: str, layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(another name, the layers that it is made of)."""
     if part in _ENCODERS:
         for name in layers:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]  # (height, width)
 
-# What is computed once for a picture and a text: methods of the pipeline, by their path from it.
+# What is computed once for an image and a text: methods of the pipeline, by their path from it.
 ENCODERS = ("vae.encode", "encode_prompt")
 VISION_TOWER = "text_encoder.model.visual.forward"  # of a vision-language model, so that a new text only costs the text
 
@@ -22,8 +22,8 @@ VISION_TOWER = "text_encoder.model.visual.forward"  # of a vision-language model
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What passed by in a step: the solver's latents, the denoiser's input, the source's VAE latents unscaled."""
+class StepInputs:
+    """What a step worked on: the solver's latents, the denoiser's input, the source's VAE latents unscaled."""
 
     sample: Tensor
     model_input: Tensor
@@ -33,16 +33,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Layout:
-    """The picture in a pipeline's latents as a grid [1, c, h, w].
+    """Where the image is in a pipeline's latents as a grid [1, c, h, w].
 
     target: (latents of the solver, (h, w)) → a view of those of the result.
-    source: what passed by → the clean latents of the source in the same form.
-    cell: pipeline → the side of one cell of the grid in pixels.
+    source: what the step worked on → the clean latents of the source in the same form.
+    patch_size: pipeline → the side of one cell of the grid in pixels.
     """
 
-    cell: Callable[[Any], int]
+    patch_size: Callable[[Any], int]
     target: Callable[[Tensor, Size], Tensor]
-    source: Callable[[Seen, Size], Tensor]
+    source: Callable[[StepInputs, Size], Tensor]
 
 
 def _latent(pipeline: Any) -> int:
@@ -58,34 +58,34 @@ def _grid(tokens: Tensor, size: Size) -> Tensor:
     return tokens[:, : size[0] * size[1]].unflatten(1, size).flatten(3).permute(0, 3, 1, 2)
 
 
-def _scaled(seen: Seen) -> Tensor:
-    shift = seen.vae_config.get("shift_factor") or 0.0
-    return (seen.encoded - shift) * seen.vae_config.scaling_factor
+def _scaled(inputs: StepInputs) -> Tensor:
+    shift = inputs.vae_config.get("shift_factor") or 0.0
+    return (inputs.encoded - shift) * inputs.vae_config.scaling_factor
 
 
 # Latents as the VAE makes them.
-CHANNELS = Layout(_latent, lambda latents, size: latents, lambda seen, size: _scaled(seen))
+CHANNELS = Layout(_latent, lambda latents, size: latents, lambda inputs, size: _scaled(inputs))
 # Patches in a row; the denoiser sees the source's after those of the result.
-TOKENS = Layout(_patch, _grid, lambda seen, size: _grid(seen.model_input[:1, size[0] * size[1] :], size))
+TOKENS = Layout(_patch, _grid, lambda inputs, size: _grid(inputs.model_input[:1, size[0] * size[1] :], size))
 # Patches of 2 × 2 in a row, begun from the source.
-NOISED_TOKENS = Layout(_patch, _grid, lambda seen, size: F.pixel_unshuffle(_scaled(seen), 2))
-# [1, pictures, c, 1, h, w], the source first, the result last.
+NOISED_TOKENS = Layout(_patch, _grid, lambda inputs, size: F.pixel_unshuffle(_scaled(inputs), 2))
+# [1, images, c, 1, h, w], the source first, the result last.
 SLOTS = Layout(
     lambda p: p.vae_scale_factor_spatial,
     lambda latents, size: latents[:, -1, :, 0],
-    lambda seen, size: seen.sample[:, 0, :, 0],
+    lambda inputs, size: inputs.sample[:, 0, :, 0],
 )
 # Patches in a row, those of the result first, then the source's.
 PATCHES = Layout(
     lambda p: p.vae_scale_factor_spatial * p.transformer.config.patch_size[1],
     _grid,
-    lambda seen, size: _grid(seen.sample[:, size[0] * size[1] :], size),
+    lambda inputs, size: _grid(inputs.sample[:, size[0] * size[1] :], size),
 )
 
 
 # ── how large it works ───────────────────────────────────────────────────────────────────────────────────────────────
 
-# (pipeline, height, width of the source) → the size the pipeline works at for such a picture
+# (pipeline, height, width of the source) → the size the pipeline works at for such an image
 SizeRule = Callable[[Any, int, int], Size]
 
 
@@ -116,50 +116,57 @@ def nearest_trained_size(pipeline: Any, height: int, width: int) -> Size:
 
 
 def size_by_bucket(processor: str) -> SizeRule:
-    """The bucket that the image processor of that name puts such a picture into."""
+    """The bucket that the image processor of that name puts such an image into."""
     return lambda pipeline, height, width: getattr(pipeline, processor).get_default_height_width(None, height, width)
 
 
-# ── what it is given ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what it is called with ───────────────────────────────────────────────────────────────────────────────────────────
 
-# (pictures, the source first; working size) → arguments
-Pictures = Callable[[list["Image"], Size], Mapping[str, Any]]
-
-
-def one_picture(pictures: list["Image"], size: Size) -> Mapping[str, Any]:
-    return {"image": pictures[0]}
+# (images, the source first; working size) → arguments
+ImageArguments = Callable[[list["Image"], Size], Mapping[str, Any]]
 
 
-def one_picture_sized(pictures: list["Image"], size: Size) -> Mapping[str, Any]:
-    return {"image": pictures[0], "height": size[0], "width": size[1]}
+def one_image(images: list["Image"], size: Size) -> Mapping[str, Any]:
+    return {"image": images[0]}
 
 
-def all_pictures_sized(pictures: list["Image"], size: Size) -> Mapping[str, Any]:
-    return {"image": pictures, "height": size[0], "width": size[1]}
+def one_image_sized(images: list["Image"], size: Size) -> Mapping[str, Any]:
+    return {"image": images[0], "height": size[0], "width": size[1]}
 
 
-def kontext_picture(pictures: list["Image"], size: Size) -> Mapping[str, Any]:
-    return {**one_picture_sized(pictures, size), "max_area": size[0] * size[1]}
+def all_images_sized(images: list["Image"], size: Size) -> Mapping[str, Any]:
+    return {"image": images, "height": size[0], "width": size[1]}
 
 
-def joy_pictures(pictures: list["Image"], size: Size) -> Mapping[str, Any]:
-    return {"images": [pictures], "height": size[0], "width": size[1]}
+def kontext_image(images: list["Image"], size: Size) -> Mapping[str, Any]:
+    return {**one_image_sized(images, size), "max_area": size[0] * size[1]}
+
+
+def joy_images(images: list["Image"], size: Size) -> Mapping[str, Any]:
+    return {"images": [images], "height": size[0], "width": size[1]}
 
 
 @dataclass(frozen=True)
-class Call:
-    """pictures, layout, size: see above.
+class PipelineAdapter:
+    """How a diffusers pipeline is driven from outside.
 
-    text_scale, image_scale: the arguments that the two guidances are; "" is none.
-    negative: whether it takes a negative prompt; blank: what it wants for none.
-    encoders: what need not be computed twice.
+    Attributes:
+        image_arguments, layout, size: See above.
+        text_scale, image_scale: The names of the arguments for the two guidances; "" is none.
+        takes_negative_prompt: Whether it takes one.
+        empty_negative: What it wants for an empty one.
+        encoders: What need not be computed twice.
     """
 
-    pictures: Pictures
+    image_arguments: ImageArguments
     layout: Layout
     size: SizeRule
     text_scale: str = "guidance_scale"
     image_scale: str = ""
-    negative: bool = False
-    blank: str = ""
+    takes_negative_prompt: bool = False
+    empty_negative: str = ""
     encoders: tuple[str, ...] = ENCODERS
+
+    @property
+    def guides_by_image(self) -> bool:
+        return bool(self.image_scale)

@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RethinkError
-from ..images import Fit, as_edit_mask, as_image, fit, from_pil, plan_within, to_pil, unfit
-from .common import SourceCache, composite_masked, drawn_settings, guidances, latent_edit_mask, run_with_oom_guard
-from .encoder_cache import Memory, cached_encoders
+from ..images import Fit, as_image, fit, from_pil, plan_within, to_pil
+from .common import (
+    EditBatch,
+    Remedies,
+    SourceCache,
+    guidance_scales,
+    latent_edit_mask,
+    run_edit,
+    settings_by_row,
+)
+from .encoder_cache import EncoderCache, cached_encoders
 from .families import Family
-from .lora import Lora, applied, read_lora
-from .pipeline_adapters import Call, Seen
-from .protocol import DEFAULT_SETTINGS, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .samplers import scheduler_like
+from .lora import Lora, lora_applied, read_lora
+from .pipeline_adapters import PipelineAdapter, StepInputs
+from .protocol import LoraReport, OnStep, Prepared, check_references
+from .samplers import make_scheduler
 from .sampling import latents_to_rgb
+from .settings import DEFAULT_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,22 +37,25 @@ _WIDEST = 4  # aspect of a working size: no model knows ribbons, they are padded
 
 # (latents after a step, the clean ones they lead to, index of the step among the solver's timesteps), both
 # [1, c, h, w], the first to be written to
-AfterStep = Callable[[Tensor, Tensor, int], None]
+OnSolverStep = Callable[[Tensor, Tensor, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class FittedImages:
     """Sources fitted to the working size, each with the references after it. Their latents are found by content."""
 
-    pictures: list[list["Image"]]
+    images: list[list["Image"]]
     plan: Fit
 
 
 @dataclass(eq=False)
 class EditState:
-    """One edit under way and what passed by so far: the source encoded, the denoiser's input, the source's latents."""
+    """One edit under way and what has been seen of it: the source encoded, the denoiser's input, the source's latents.
 
-    generator: torch.Generator
+    noise_seed: of the noise that holds the source outside a mask.
+    """
+
+    noise_seed: int
     encoded: Tensor | None = None
     model_input: Tensor | None = None
     source: Tensor | None = None
@@ -52,10 +63,15 @@ class EditState:
     step: int = 0
     steps: int = 0
 
+    @property
+    def source_latents(self) -> Tensor:
+        """The source's latents [1, c, h, w], known since the first step."""
+        assert self.source is not None, "no step has been taken"
+        return self.source
+
     @cached_property
     def noise(self) -> Tensor:
-        """What the source is held with outside a mask."""
-        return torch.randn(self.source.shape, generator=self.generator)
+        return torch.randn(self.source_latents.shape, generator=_generator(self.noise_seed))
 
 
 class PipelineEditor:
@@ -69,15 +85,17 @@ class PipelineEditor:
     def __init__(
         self, pipeline: Any, family: Family, defaults: Settings, name: str, device: torch.device | None = None
     ):
+        assert isinstance(family.engine, PipelineAdapter)
         self.name = name
         self.family = family
         self.defaults = defaults
         self.module = nn.ModuleDict({k: part for k, part in pipeline.components.items() if isinstance(part, nn.Module)})
+        self._adapter = family.engine
         self._pipeline = pipeline
         self._denoiser = "transformer" if "transformer" in self.module else "unet"
         self._offloaded_to = device
         self._last_source = SourceCache()
-        self._memory = Memory()
+        self._encoder_cache = EncoderCache()
         self._loras: tuple[Lora, ...] = ()
 
     @property
@@ -99,159 +117,137 @@ class PipelineEditor:
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        per_image = check_rows(prepared, instructions, seeds)
-        settings = settings.resolved(self.defaults)
-        if settings.negative and not self.family.call.negative:
-            raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
-        mask = as_edit_mask(mask, prepared.images)
-        mask = None if mask is None else mask.cpu()
-        complaint = f"editor: {self.name} ran out of memory on {self.device}; load it with offload or quantized."
-        with self._solver(settings.sampler), applied(self.module, self._loras):
-            pixels = run_with_oom_guard(
-                lambda: self._rows(prepared, per_image, instructions, seeds, settings, mask, on_step),
-                self._pipeline.maybe_free_model_hooks,
-                complaint,
-            )
-        if not torch.isfinite(pixels).all():
-            raise RethinkError(
-                f"editor: {self.name} produced NaN in {self.module[self._denoiser].dtype}; load it with another dtype."
-            )
-        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
+        return run_edit(
+            self,
+            EditBatch(prepared, instructions, seeds, settings, mask, on_step),
+            prepared.encoded.plan,
+            self._sample,
+            Remedies(
+                out_of_memory="load it with offload or quantized",
+                nan=f" in {self.module[self._denoiser].dtype}; load it with another dtype",
+            ),
+            self._pipeline.maybe_free_model_hooks,
+        )
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
-        return drawn_settings(settings, [guidances(settings, seed) for seed in seeds])
+        return settings_by_row(settings, [guidance_scales(settings, seed) for seed in seeds])
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["PipelineEditor", LoraReport]:
         lora, report = read_lora(path, strength, self.module, self.family.title)
         view = copy(self)
         view._loras = (*self._loras, lora)
         if any(not layer.startswith(f"{self._denoiser}.") for layer in lora.layers):
-            view._memory = Memory()  # what the encoders said without it
+            view._encoder_cache = EncoderCache()  # the encoders say something else now
         return view, report
 
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
-        """Within it: the diffusers pipeline whose modules these are, the LoRAs over them, for who draws with it himself."""
-        with applied(self.module, self._loras):
+        """Within it: the diffusers pipeline of these modules, the LoRAs over them, for callers that sample themselves."""
+        with lora_applied(self.module, self._loras):
             yield self._pipeline
 
-    def _fit(self, source: Tensor, references: Sequence[Tensor]) -> Pictures:
+    def _fit(self, source: Tensor, references: Sequence[Tensor]) -> FittedImages:
         plan = self._plan(source)
-        others = [to_pil(fit(picture, self._plan(picture)))[0] for picture in references]
-        return Pictures([[picture, *others] for picture in to_pil(fit(source, plan))], plan)
+        others = [to_pil(fit(image, self._plan(image)))[0] for image in references]
+        return FittedImages([[image, *others] for image in to_pil(fit(source, plan))], plan)
 
     def _plan(self, image: Tensor) -> Fit:
         height, width = image.shape[1:3]
-        size = self.family.call.size(self._pipeline, max(height, width // _WIDEST), max(width, height // _WIDEST))
+        size = self._adapter.size(self._pipeline, max(height, width // _WIDEST), max(width, height // _WIDEST))
         return plan_within(height, width, size)
 
-    def _rows(
-        self,
-        prepared: Prepared,
-        per_image: int,
-        instructions: Sequence[str],
-        seeds: Sequence[int],
-        settings: Settings,
-        mask: Tensor | None,
-        on_step: OnStep | None,
-    ) -> Tensor:
-        done: list[Tensor] = []
-        for index, (instruction, seed) in enumerate(zip(instructions, seeds)):
-            image = index // per_image
-            row = EditState(torch.Generator().manual_seed(seed % 2**64))
-            free = None if mask is None else mask[min(image, len(mask) - 1)]
+    def _sample(self, batch: EditBatch) -> Tensor:
+        """Pixels [rows, h, w, 3] at the working size, on the CPU."""
+        with self._scheduler(batch.settings.sampler), lora_applied(self.module, self._loras):
+            return torch.cat([self._edit_row(batch, row) for row in range(len(batch.seeds))])
 
-            def after(latents: Tensor, clean: Tensor, index: int, row=row, free=free, image=image) -> None:
-                if free is not None:
-                    self._restore_unmasked(row, latents, free, prepared.encoded.plan, index)
-                if on_step is not None:
-                    row.step += 1
-                    now, total = len(done) * row.steps + row.step, len(seeds) * row.steps
-                    on_step(now, total, lambda: self._preview(row, clean, prepared.encoded, image))
+    def _edit_row(self, batch: EditBatch, row: int) -> Tensor:
+        image, encoded = batch.image_of(row), batch.prepared.encoded
+        state = EditState(batch.seeds[row])
 
-            pictures = prepared.encoded.pictures[image]
-            done.append(self._row(row, pictures, prepared.encoded.plan, instruction, seed, settings, after))
-        return torch.cat(done)
+        def on_solver_step(latents: Tensor, clean: Tensor, index: int) -> None:
+            if batch.mask is not None:
+                self._restore_unmasked(state, latents, batch.mask[image], encoded.plan, index)
+            if batch.on_step is not None:
+                state.step += 1
+                step, total = row * state.steps + state.step, len(batch.seeds) * state.steps
+                batch.on_step(step, total, lambda: self._preview(state, clean, encoded, image))
 
-    def _row(
-        self,
-        row: EditState,
-        pictures: list["Image"],
-        plan: Fit,
-        instruction: str,
-        seed: int,
-        settings: Settings,
-        after: AfterStep,
-    ) -> Tensor:
-        """One edit by the pipeline's own call → pixels [1, h, w, 3] at the working size, on the CPU."""
-        call = self.family.call
-        generator = torch.Generator().manual_seed(seed % 2**64)  # on the CPU: the same noise on every machine
-        arguments = {**call.pictures(pictures, plan.padded), **_guidances(call, settings, seed)}
-        if self.family.defaults.strength:
-            arguments["strength"] = max(settings.strength, 1 / settings.steps)  # of the steps one at least
-        if call.negative and (settings.negative or call.blank):
-            arguments["negative_prompt"] = settings.negative or call.blank
+        def on_encoder_result(path: str, result: Any) -> None:
+            if path == "vae.encode" and state.encoded is None:  # the source comes before the references
+                state.encoded = result.latent_dist.mode() if hasattr(result, "latent_dist") else result.latents
 
-        def on_encoded(path: str, result: Any) -> None:
-            if path == "vae.encode" and row.encoded is None:  # the source comes before the references
-                row.encoded = result.latent_dist.mode() if hasattr(result, "latent_dist") else result.latents
-
+        seed = batch.seeds[row]
         with (
-            cached_encoders(self._pipeline, call.encoders, self._memory, on_encoded),
-            self._hooked_scheduler(row, plan, after),
+            cached_encoders(self._pipeline, self._adapter.encoders, self._encoder_cache, on_encoder_result),
+            self._hooked_scheduler(state, encoded.plan, on_solver_step),
             torch.random.fork_rng(devices=[]),  # some pipelines draw from the global generator too
         ):
             torch.manual_seed(seed % 2**64)
             result = self._pipeline(
-                prompt=instruction,
-                num_inference_steps=settings.steps,
-                generator=generator,
+                prompt=batch.instructions[row],
+                num_inference_steps=batch.settings.steps,
+                generator=_generator(seed),
                 output_type="pt",
                 return_dict=False,
-                **arguments,
+                **self._adapter.image_arguments(encoded.images[image], encoded.plan.padded),
+                **self._arguments(batch.settings, seed),
             )
         return result[0].float().movedim(1, -1).cpu()
 
+    def _arguments(self, settings: Settings, seed: int) -> dict[str, Any]:
+        """The settings of a row by the names of the pipeline's arguments."""
+        adapter = self._adapter
+        names = (adapter.text_scale, adapter.image_scale)
+        arguments: dict[str, Any] = {name: scale for name, scale in zip(names, guidance_scales(settings, seed)) if name}
+        if self.family.defaults.strength:
+            arguments["strength"] = max(settings.strength, 1 / settings.steps)  # of the steps one at least
+        negative = settings.negative_prompt or adapter.empty_negative
+        if adapter.takes_negative_prompt and negative:
+            arguments["negative_prompt"] = negative
+        return arguments
+
     @contextmanager
-    def _solver(self, name: str) -> Iterator[None]:
-        own = self._pipeline.scheduler
-        self._pipeline.scheduler = scheduler_like(name, own)
+    def _scheduler(self, name: str) -> Iterator[None]:
+        model_scheduler = self._pipeline.scheduler
+        self._pipeline.scheduler = make_scheduler(name, model_scheduler)
         try:
             yield
         finally:
-            self._pipeline.scheduler = own
+            self._pipeline.scheduler = model_scheduler
 
     @contextmanager
-    def _hooked_scheduler(self, row: EditState, plan: Fit, after: AfterStep) -> Iterator[None]:
-        """Within it every step of the solver calls `after`, and `row` learns what passes by.
+    def _hooked_scheduler(self, state: EditState, plan: Fit, on_solver_step: OnSolverStep) -> Iterator[None]:
+        """Within it every step of the solver calls `on_solver_step`, and `state` is filled.
 
         The pipelines' own callbacks differ, and not all of them have one; all of them call their solver's `step`.
         """
-        scheduler, layout = self._pipeline.scheduler, self.family.call.layout
+        scheduler, layout = self._pipeline.scheduler, self._adapter.layout
         original = scheduler.step
-        cell = layout.cell(self._pipeline)
-        grid = plan.padded[0] // cell, plan.padded[1] // cell
-        indices = None
+        patch_size = layout.patch_size(self._pipeline)
+        grid = plan.padded[0] // patch_size, plan.padded[1] // patch_size
+        indices: Iterator[int] | None = None
 
         def step(output: Tensor, timestep: Tensor, sample: Tensor, *args: Any, **options: Any) -> tuple[Tensor]:
             nonlocal indices
             if indices is None:
-                indices = iter(range(int((scheduler.timesteps == timestep).nonzero()[0]), len(scheduler.timesteps)))
-                row.steps = indices.__length_hint__()
-                seen = Seen(sample, row.model_input, row.encoded, self._pipeline.vae.config)
-                row.source = layout.source(seen, grid).float()
+                first = int((scheduler.timesteps == timestep).nonzero()[0])
+                indices = iter(range(first, len(scheduler.timesteps)))
+                state.steps = len(scheduler.timesteps) - first
+                inputs = StepInputs(sample, state.model_input, state.encoded, self._pipeline.vae.config)
+                state.source = layout.source(inputs, grid).float()
             index = next(indices)
             solved = original(output, timestep, sample, *args, **{**options, "return_dict": True})
-            clean = layout.target(_clean(scheduler, solved, sample, output, index), grid)
-            after(layout.target(solved.prev_sample, grid), clean, index)
+            clean = layout.target(_predict_x0(scheduler, solved, sample, output, index), grid)
+            on_solver_step(layout.target(solved.prev_sample, grid), clean, index)
             return (solved.prev_sample,)
 
-        def see(module: nn.Module, args: tuple, options: dict) -> None:
-            if row.model_input is None:
-                row.model_input = options["hidden_states"] if "hidden_states" in options else args[0]
+        def keep_input(module: nn.Module, args: tuple, options: dict) -> None:
+            if state.model_input is None:
+                state.model_input = options["hidden_states"] if "hidden_states" in options else args[0]
 
-        hook = self.module[self._denoiser].register_forward_pre_hook(see, with_kwargs=True)
+        hook = self.module[self._denoiser].register_forward_pre_hook(keep_input, with_kwargs=True)
         scheduler.step = step
         try:
             yield
@@ -259,34 +255,34 @@ class PipelineEditor:
             del scheduler.step
             hook.remove()
 
-    def _restore_unmasked(self, row: EditState, latents: Tensor, free: Tensor, plan: Fit, index: int) -> None:
+    def _restore_unmasked(self, state: EditState, latents: Tensor, mask: Tensor, plan: Fit, index: int) -> None:
         """Outside the mask [H, W] the latents become the source's again, as noisy as they are after step `index`."""
-        touched = latent_edit_mask(free[None], plan, latents.shape[-2:]).to(latents.device)
-        held = _noised(self._pipeline.scheduler, row.source, row.noise.to(row.source.device), index + 1)
-        latents.copy_(torch.where(touched, latents, held.to(latents.dtype)))
+        editable = latent_edit_mask(mask[None], plan, (latents.shape[-2], latents.shape[-1])).to(latents.device)
+        source = state.source_latents
+        noisy = _add_noise(self._pipeline.scheduler, source, state.noise.to(source.device), index + 1)
+        latents.copy_(torch.where(editable, latents, noisy.to(latents.dtype)))
 
-    def _preview(self, row: EditState, clean: Tensor, encoded: Pictures, image: int) -> Tensor:
-        if row.to_rgb is None:
-            row.to_rgb = latents_to_rgb(row.source, from_pil(encoded.pictures[image][:1]))
-        colours = row.to_rgb(clean)
+    def _preview(self, state: EditState, clean: Tensor, encoded: FittedImages, image: int) -> Tensor:
+        if state.to_rgb is None:
+            state.to_rgb = latents_to_rgb(state.source_latents, from_pil(encoded.images[image][:1]))
+        colors = state.to_rgb(clean)
         height, width = (
             max(1, side * cells // padded)
-            for side, cells, padded in zip(encoded.plan.scaled, colours.shape[1:3], encoded.plan.padded)
+            for side, cells, padded in zip(encoded.plan.scaled, colors.shape[1:3], encoded.plan.padded)
         )
-        return colours[:, :height, :width]
+        return colors[:, :height, :width]
 
 
-def _guidances(call: Call, settings: Settings, seed: int) -> dict[str, float]:
-    """The two scales by the names of the pipeline's arguments."""
-    names = (call.text_scale, call.image_scale)
-    return {name: scale for name, scale in zip(names, guidances(settings, seed)) if name}
+def _generator(seed: int) -> torch.Generator:
+    """On the CPU, where a seed means the same noise on every machine."""
+    return torch.Generator().manual_seed(seed % 2**64)
 
 
 def _is_flow(scheduler: Any) -> bool:
     return scheduler.config.get("prediction_type", "flow_prediction") == "flow_prediction"
 
 
-def _clean(scheduler: Any, solved: Any, sample: Tensor, output: Tensor, index: int) -> Tensor:
+def _predict_x0(scheduler: Any, solved: Any, sample: Tensor, output: Tensor, index: int) -> Tensor:
     """What the solver takes for the clean latents; where it does not say, what the velocity of the flow points at."""
     if getattr(solved, "pred_original_sample", None) is not None:
         return solved.pred_original_sample
@@ -295,7 +291,7 @@ def _clean(scheduler: Any, solved: Any, sample: Tensor, output: Tensor, index: i
     return sample - scheduler.sigmas[index].to(sample.device) * output
 
 
-def _noised(scheduler: Any, source: Tensor, noise: Tensor, index: int) -> Tensor:
+def _add_noise(scheduler: Any, source: Tensor, noise: Tensor, index: int) -> Tensor:
     """Clean latents as they are at the timestep `index`; past the last one they are clean."""
     if index >= len(scheduler.timesteps):
         return source

@@ -27,10 +27,10 @@ def read_index(name: str, folder: Path) -> dict[str, Any]:
     index = read_json(name, folder / "model_index.json")
     check_data(name, folder)
     for part, entry in index.items():
-        wanted = entry[0] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
-        if isinstance(wanted, str) and wanted not in (*_LIBRARIES, *([_SAFETY] if part in _UNUSED_PARTS else [])):
+        library = entry[0] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
+        if isinstance(library, str) and library not in (*_LIBRARIES, *([_SAFETY] if part in _UNUSED_PARTS else [])):
             raise RethinkError(
-                f"{name}: {folder / 'model_index.json'} wants code of its own for {part} ({wanted}), which is not run."
+                f"{name}: {folder / 'model_index.json'} wants code of its own for {part} ({library}), which is not run."
             )
     return index
 
@@ -46,7 +46,7 @@ def open_pipeline(
 ) -> Any:
     """The pipeline of a folder whose `read_index` is `index`, in `dtype`.
 
-    quantize: a key of quantizing.QUANTIZERS. options: further ones of the pipeline.
+    quantize: a key of quantization.QUANTIZERS. options: further ones of the pipeline.
     Raises RethinkError for parts that are missing, damaged, of no use together, or not filled by their weights.
     """
     parts = _parts(name, folder, index, pipeline_class)
@@ -61,7 +61,7 @@ def open_pipeline(
     takes = inspect.signature(pipeline_class.__init__).parameters
     unused = {part: value for part, value in _without().items() if part in takes}
     configs = quantization(quantize, {part: parts[part][0] for part in models}, dtype)
-    opened = {
+    components = {
         part: open_model(
             name, folder / part, parts[part][0], kind, dtype, weights=weights[part], **configs.get(part, {})
         )
@@ -72,7 +72,7 @@ def open_pipeline(
             str(folder),
             local_files_only=True,
             use_safetensors=True,
-            **(unused | dict(options or {}) | opened),
+            **(unused | dict(options or {}) | components),
             **dtype_argument("diffusers", dtype),
         )
     except Exception as error:  # what a damaged folder makes of the libraries can be anything

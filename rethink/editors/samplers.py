@@ -1,4 +1,4 @@
-"""Solvers by name: each is a diffusers scheduler made from the configuration of the model's own."""
+"""Solvers by name: each is a diffusers scheduler made from the configuration of the model's model_scheduler."""
 
 import inspect
 from dataclasses import dataclass, field
@@ -40,25 +40,27 @@ _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 class Schedule:
     """One run of a solver: its timesteps, its noise levels, and the steps it takes.
 
-    name: a key of SAMPLERS; own: the model's scheduler, left untouched; steps: how many.
+    name: a key of SAMPLERS; model_scheduler: the model's scheduler, left untouched; steps: how many.
     Raises RethinkError for an unknown sampler and for more steps than the model was trained with.
     """
 
-    def __init__(self, name: str, own: Any, steps: int):
+    def __init__(self, name: str, model_scheduler: Any, steps: int):
         if name not in SAMPLERS:
             raise RethinkError(f"sampler: “{name}” is unknown; choose one of {', '.join(SAMPLERS)}.")
-        if steps > own.config.num_train_timesteps:
-            raise RethinkError(f"steps: this model takes at most {own.config.num_train_timesteps}, got {steps}.")
-        self._model_predicts = getattr(own.config, "prediction_type", "epsilon")
+        if steps > model_scheduler.config.num_train_timesteps:
+            raise RethinkError(
+                f"steps: this model takes at most {model_scheduler.config.num_train_timesteps}, got {steps}."
+            )
+        self._model_predicts = getattr(model_scheduler.config, "prediction_type", "epsilon")
         if self._model_predicts not in _PREDICTIONS:
             raise RethinkError(f"editor: models with prediction type “{self._model_predicts}” are not supported.")
-        self._solver = _solver(SAMPLERS[name], own, self._model_predicts)
+        self._solver = _make_solver(SAMPLERS[name], model_scheduler, self._model_predicts)
         self._solver.set_timesteps(steps)
         self.steps = steps
         self.timesteps: Tensor = self._solver.timesteps  # on the CPU, so that no step waits for the GPU
         self._step_options = inspect.signature(self._solver.step).parameters.keys() & {"generator"}
 
-    def begin(self, noise: Tensor, source: Tensor | None = None, strength: float = 1.0) -> tuple[Tensor, int]:
+    def init_latents(self, noise: Tensor, source: Tensor | None = None, strength: float = 1.0) -> tuple[Tensor, int]:
         """The first latents [rows, c, h, w] and the index of the timestep they are at.
 
         Without `source`: pure noise. With it: the source noised so far that `strength` of the steps remain (SDEdit).
@@ -71,9 +73,9 @@ class Schedule:
             self._solver.set_begin_index(first)
         if source is None:
             return noise * self._solver.init_noise_sigma, first
-        return self.noised(source, noise, first), first
+        return self.add_noise(source, noise, first), first
 
-    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
+    def add_noise(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """`clean` latents as they are at the timestep `index`; past the last one they are clean."""
         if index >= len(self.timesteps):
             return clean
@@ -83,9 +85,9 @@ class Schedule:
         """The latents as the model wants to see them at the timestep `index`: at unit variance."""
         return self._solver.scale_model_input(latents, self.timesteps[index])
 
-    def clean(self, output: Tensor, model_input: Tensor, index: int) -> Tensor:
+    def predict_x0(self, output: Tensor, model_input: Tensor, index: int) -> Tensor:
         """The clean latents that the model's output stands for (DDPM and progressive distillation's definitions)."""
-        signal, noise = self.levels(index)
+        signal, noise = self.alpha_sigma(index)
         if self._model_predicts == "sample":
             return output
         if self._model_predicts == "v_prediction":
@@ -97,7 +99,7 @@ class Schedule:
     ) -> Tensor:
         """The latents at the next timestep. Solvers with fresh noise take row r's from `generators[r]`."""
         if self._solver.config.prediction_type != self._model_predicts:
-            signal, noise = self.levels(index)
+            signal, noise = self.alpha_sigma(index)
             output = (signal * model_input - output) / noise
         options = {"generator": generators} if self._step_options else {}
         return self._solver.step(output, self.timesteps[index], latents, return_dict=False, **options)[0]
@@ -107,7 +109,7 @@ class Schedule:
         """Whether every step adds fresh noise, as much of it as DDPM's posterior has."""
         return "Ancestral" in type(self._solver).__name__ or "sde" in self._solver.config.get("algorithm_type", "")
 
-    def levels(self, index: int) -> tuple[float, float]:
+    def alpha_sigma(self, index: int) -> tuple[float, float]:
         """(α, σ) at the timestep `index`: the model sees α · clean + σ · noise, with α² + σ² = 1."""
         if hasattr(self._solver, "sigmas"):  # there they are σ / α
             signal_power = 1 / (1 + float(self._solver.sigmas[index]) ** 2)
@@ -116,27 +118,27 @@ class Schedule:
         return signal_power**0.5, (1 - signal_power) ** 0.5
 
 
-def scheduler_like(name: str, own: Any) -> Any:
-    """The solver called `name` for a diffusers pipeline whose own is `own`; "default" is that one itself.
+def make_scheduler(name: str, model_scheduler: Any) -> Any:
+    """The solver called `name` for a diffusers pipeline whose own is `model_scheduler`; "default" is that one itself.
 
     Raises RethinkError for models that only their own solver fits: rectified flows and EDM's.
     """
     if name not in SAMPLERS:
         raise RethinkError(f"sampler: “{name}” is unknown; choose one of {', '.join(SAMPLERS)}.")
     if SAMPLERS[name] is None:
-        return own
-    predicts = own.config.get("prediction_type", "flow_prediction")
-    if predicts not in ("epsilon", "v_prediction") or "sigma_data" in own.config:
+        return model_scheduler
+    predicts = model_scheduler.config.get("prediction_type", "flow_prediction")
+    if predicts not in ("epsilon", "v_prediction") or "sigma_data" in model_scheduler.config:
         raise RethinkError(f"sampler: this model works with its own solver only, not with “{name}”; choose default.")
-    return _solver(SAMPLERS[name], own, predicts)
+    return _make_solver(SAMPLERS[name], model_scheduler, predicts)
 
 
-def _solver(sampler: Sampler | None, own: Any, model_predicts: str) -> Any:
+def _make_solver(sampler: Sampler | None, model_scheduler: Any, model_predicts: str) -> Any:
     if sampler is None:
-        return type(own).from_config(own.config)
+        return type(model_scheduler).from_config(model_scheduler.config)
     scheduler = getattr(lazy_import("diffusers"), sampler.scheduler)
     known = inspect.signature(scheduler.__init__).parameters
     options = {name: value for name, value in _ENDS.items() if name in known} | sampler.options
     if model_predicts == "sample" and not sampler.supports_sample_prediction:
         options["prediction_type"] = "v_prediction"  # Schedule.step converts
-    return scheduler.from_config(own.config, **options)
+    return scheduler.from_config(model_scheduler.config, **options)

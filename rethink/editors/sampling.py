@@ -1,4 +1,4 @@
-"""The sampling loop and its two helpers, as pure functions: guided prediction, denoising, preview."""
+"""The sampling loop as pure functions: guided prediction, denoising, preview."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,9 @@ from .samplers import Schedule
 Predict = Callable[[Tensor, Tensor], Tensor]
 
 
-def guided(unet: nn.Module, passes: Sequence[Pass], text: Tensor, null: Tensor, source: Tensor | None) -> Predict:
+def make_cfg_predictor(
+    unet: nn.Module, passes: Sequence[Pass], text: Tensor, null: Tensor, source: Tensor | None
+) -> Predict:
     """The weighted sum of the passes, all run as one batch. A pass that weighs nothing in every row is left out.
 
     text, null: embeddings of the instructions and of what stands for none, each [rows, tokens, width].
@@ -23,14 +25,14 @@ def guided(unet: nn.Module, passes: Sequence[Pass], text: Tensor, null: Tensor, 
     dtype = unet.dtype
     embeddings = torch.cat([text if p.sees_text else null for p in passes]).to(dtype)
     weights = [p.weight.to(text.device).view(-1, 1, 1, 1) for p in passes]
-    beside = None
+    extra_channels = None
     if source is not None:
-        beside = torch.cat([source if p.sees_image else torch.zeros_like(source) for p in passes]).to(dtype)
+        extra_channels = torch.cat([source if p.sees_image else torch.zeros_like(source) for p in passes]).to(dtype)
 
     def predict(model_input: Tensor, timestep: Tensor) -> Tensor:
         batch = model_input.to(dtype).repeat(len(passes), 1, 1, 1)
-        if beside is not None:
-            batch = torch.cat([batch, beside], dim=1)
+        if extra_channels is not None:
+            batch = torch.cat([batch, extra_channels], dim=1)
         outputs = unet(batch, timestep, encoder_hidden_states=embeddings, return_dict=False)[0]
         return sum(weight * output for weight, output in zip(weights, outputs.float().chunk(len(passes))))
 
@@ -44,34 +46,34 @@ def denoise(
     first: int,
     generators: list[torch.Generator],
     *,
-    keep: Callable[[Tensor, int], Tensor] = lambda latents, index: latents,
+    constrain: Callable[[Tensor, int], Tensor] = lambda latents, index: latents,
     after_step: Callable[[int, int, Callable[[], Tensor]], None] = lambda step, total, clean: None,
 ) -> Tensor:
     """Noisy latents [rows, c, h, w] at the timestep `first` → clean latents, always in float32.
 
-    keep: (latents, index of their timestep) → latents, applied after every step.
+    constrain: (latents, index of their timestep) → latents, applied after every step.
     after_step: (step 1…total, total, lazy estimate of the clean latents), called after every step.
     """
     total = len(schedule.timesteps) - first
     for index in range(first, first + total):
         model_input = schedule.model_input(latents, index)
         output = predict(model_input, schedule.timesteps[index])
-        latents = keep(schedule.step(output, model_input, latents, index, generators), index + 1)
-        after_step(index + 1 - first, total, lambda o=output, x=model_input, i=index: schedule.clean(o, x, i))
+        latents = constrain(schedule.step(output, model_input, latents, index, generators), index + 1)
+        after_step(index + 1 - first, total, lambda o=output, x=model_input, i=index: schedule.predict_x0(o, x, i))
     return latents
 
 
 def latents_to_rgb(latents: Tensor, images: Tensor) -> Callable[[Tensor], Tensor]:
-    """The linear map from latents to colours that fits one pair of them best (ridge regression), as a function.
+    """The linear map from latents to colors that fits one pair of them best (ridge regression), as a function.
 
     latents [B, c, h, w] are those of images [B, H, W, 3]. The map takes [rows, c, h, w] to an IMAGE [rows, h, w, 3]
     of the latents' size: a preview that costs next to nothing and needs no constants for any model.
     """
-    colours = F.interpolate(images.movedim(-1, 1), size=latents.shape[-2:], mode="area").movedim(1, -1).reshape(-1, 3)
+    colors = F.interpolate(images.movedim(-1, 1), size=latents.shape[-2:], mode="area").movedim(1, -1).reshape(-1, 3)
     known = _with_ones(latents.float().cpu()).flatten(0, 2)
     gram = known.T @ known
     ridge = 1e-3 * gram.diagonal().mean() * torch.eye(len(gram))
-    weights = torch.linalg.solve(gram + ridge, known.T @ colours.float().cpu())
+    weights = torch.linalg.solve(gram + ridge, known.T @ colors.float().cpu())
     return lambda latents: (_with_ones(latents.float().cpu()) @ weights).clamp(0, 1)
 
 

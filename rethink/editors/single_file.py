@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import RethinkError, lazy_import
 from ..model_files import check_data
 from ..weights import CHECKPOINT, check_filled, needless, shortened, some_of
-from .families import FAMILIES, Family
+from .families import FAMILIES, DenoisingLoop, Family
 
 _UNET = "model.diffusion_model."
 _VAE = "first_stage_model."
@@ -62,7 +62,8 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
         (
             f
             for f in FAMILIES
-            if f.call is None and unet["in_channels"] == vae["latent_channels"] * (2 if f.source_channels else 1)
+            if isinstance(f.engine, DenoisingLoop)
+            and unet["in_channels"] == f.engine.input_channels(vae["latent_channels"])
         ),
         None,
     )
@@ -77,9 +78,9 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     with torch.device("meta"):  # no memory and no time for weights that are replaced at once
         empty_unet, empty_vae = diffusers.UNet2DConditionModel(**unet), diffusers.AutoencoderKL(**vae)
     pipeline = getattr(diffusers, family.pipelines[0])(
-        unet=_filled(empty_unet, unet_weights, dtype, path),
-        vae=_filled(empty_vae, vae_weights, dtype, path),
-        text_encoder=_filled(text_encoder, text_weights, dtype, path),
+        unet=_fill(empty_unet, unet_weights, dtype, path),
+        vae=_fill(empty_vae, vae_weights, dtype, path),
+        text_encoder=_fill(text_encoder, text_weights, dtype, path),
         tokenizer=_open_tokenizer(tokenizer),
         # The best of the general solvers at few steps.
         scheduler=diffusers.DPMSolverMultistepScheduler(**_BETAS, timestep_spacing="trailing"),
@@ -170,7 +171,7 @@ def _what_is_wrong(names: list[str], part: str) -> str:
     return f"has no {part}; single files must be complete Stable Diffusion 1 checkpoints."
 
 
-def _filled(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype, path: Path) -> torch.nn.Module:
+def _fill(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype, path: Path) -> torch.nn.Module:
     try:
         missing, unused = model.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:  # of another shape

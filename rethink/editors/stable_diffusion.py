@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RethinkError
-from ..images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
-from .common import SourceCache, composite_masked, drawn_settings, latent_edit_mask, run_with_oom_guard
-from .families import Family
-from .lora import Lora, applied, read_lora
-from .protocol import DEFAULT_SETTINGS, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
+from ..images import Fit, as_image, fit, plan_fit
+from .common import EditBatch, Remedies, SourceCache, latent_edit_mask, run_edit, run_with_oom_guard, settings_by_row
+from .families import DenoisingLoop, Family
+from .lora import Lora, lora_applied, read_lora
+from .protocol import LoraReport, OnStep, Prepared, check_references
 from .samplers import Schedule
-from .sampling import denoise, guided, latents_to_rgb
+from .sampling import denoise, latents_to_rgb, make_cfg_predictor
+from .settings import DEFAULT_SETTINGS, Settings
 
-_PIXELS_AT_ONCE = 2**20  # of the VAE, whose activations are the peak of memory
-_TEXTS_KEPT = 64
+_VAE_PIXELS = 2**20  # at once in the VAE, whose activations are the peak of memory
+_MAX_TEXTS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +42,18 @@ class StableDiffusionEditor:
     def __init__(
         self, pipeline: Any, family: Family, defaults: Settings, name: str, device: torch.device | None = None
     ):
+        assert isinstance(family.engine, DenoisingLoop)
         self.name = name
         self.family = family
         self.defaults = defaults
         self.module = nn.ModuleDict({part: getattr(pipeline, part) for part in ("text_encoder", "vae", "unet")})
+        self._loop = family.engine
         self._pipeline = pipeline
         self._offloaded_to = device
         self._last_source = SourceCache()
         self._loras: tuple[Lora, ...] = ()
         self._texts: dict[str, Tensor] = {}
-        self._shrinks = 2 ** (len(self.module["vae"].config.block_out_channels) - 1)
+        self._vae_scale_factor = 2 ** (len(self.module["vae"].config.block_out_channels) - 1)
         self._scaling = self.module["vae"].config.scaling_factor
 
     @property
@@ -61,8 +63,7 @@ class StableDiffusionEditor:
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         check_references(references, self.family)
         source = as_image(images)
-        encode = partial(self._within_memory, lambda: self._encode(source), "use a smaller batch of images")
-        return Prepared(source, self._last_source.get((images,), encode))
+        return Prepared(source, self._last_source.get((images,), partial(self._encode_within_memory, source)))
 
     def edit(
         self,
@@ -74,47 +75,44 @@ class StableDiffusionEditor:
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        per_image = check_rows(prepared, instructions, seeds)
-        settings = settings.resolved(self.defaults)
-        mask = as_edit_mask(mask, prepared.images)
-        mask = None if mask is None else mask.cpu()
-        with applied(self.module, self._loras):
-            pixels = self._within_memory(
-                lambda: self._sample(prepared, per_image, instructions, seeds, settings, mask, on_step),
-                "edit fewer images or variations at once, or load the editor with fp16 or with offload",
-            )
-        if not torch.isfinite(pixels).all():
-            raise RethinkError(
-                f"editor: {self.name} produced NaN in {self.module['unet'].dtype}; load it with another dtype (fp32)."
-            )
-        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
+        return run_edit(
+            self,
+            EditBatch(prepared, instructions, seeds, settings, mask, on_step),
+            prepared.encoded.plan,
+            self._sample,
+            Remedies(
+                out_of_memory="edit fewer images or variations at once, or load the editor with fp16 or with offload",
+                nan=f" in {self.module['unet'].dtype}; load it with another dtype (fp32)",
+            ),
+            self._pipeline.maybe_free_model_hooks,
+        )
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
-        generators, _ = _noise(seeds, prepared.encoded.latents.shape[1:])  # the scales are drawn behind the noise
-        return drawn_settings(settings, list(zip(*(scale.tolist() for scale in _scales(settings, generators)))))
+        generators, _ = _draw_noise(seeds, prepared.encoded.latents.shape[1:])  # the scales are drawn after the noise
+        return settings_by_row(settings, list(zip(*(scale.tolist() for scale in _draw_scales(settings, generators)))))
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["StableDiffusionEditor", LoraReport]:
         lora, report = read_lora(path, strength, self.module, self.family.title)
         view = copy(self)
         view._loras = (*self._loras, lora)
-        view._texts = {}  # a LoRA may change what the text encoder says
+        view._texts = {}  # the text encoder may say something else now
         return view, report
 
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
-        """Within it: the diffusers pipeline whose modules these are, the LoRAs over them, for who draws with it himself."""
-        with applied(self.module, self._loras):
+        """Within it: the diffusers pipeline of these modules, the LoRAs over them, for callers that sample themselves."""
+        with lora_applied(self.module, self._loras):
             yield self._pipeline
 
-    def _within_memory(self, work: Callable[[], Any], remedy: str) -> Any:
-        complaint = f"editor: {self.name} ran out of memory on {self.device}; {remedy}."
-        return run_with_oom_guard(work, self._pipeline.maybe_free_model_hooks, complaint)
+    def _encode_within_memory(self, images: Tensor) -> Encoded:
+        release = self._pipeline.maybe_free_model_hooks
+        return run_with_oom_guard(lambda: self._encode(images), release, self, "use a smaller batch of images")
 
     def _encode(self, images: Tensor) -> Encoded:
         plan = self._plan(images)
         latents = []
-        for part in fit(images, plan).split(_rows_at_once(plan)):
+        for part in fit(images, plan).split(_vae_batch_size(plan)):
             pixels = (part.movedim(-1, 1) * 2 - 1).to(self.device, self.module["vae"].dtype)
             encoded = self.module["vae"].encode(pixels)
             # AutoencoderTiny has no distribution, only latents.
@@ -122,11 +120,11 @@ class StableDiffusionEditor:
         return Encoded(torch.cat(latents).float(), plan)
 
     def _decode(self, latents: Tensor, plan: Fit) -> Tensor:
-        pictures = []
-        for part in (latents / self._scaling).to(self.module["vae"].dtype).split(_rows_at_once(plan)):
+        images = []
+        for part in (latents / self._scaling).to(self.module["vae"].dtype).split(_vae_batch_size(plan)):
             pixels = self.module["vae"].decode(part, return_dict=False)[0]
-            pictures.append((pixels.float() / 2 + 0.5).movedim(1, -1).cpu())
-        return torch.cat(pictures)
+            images.append((pixels.float() / 2 + 0.5).movedim(1, -1).cpu())
+        return torch.cat(images)
 
     def _plan(self, images: Tensor) -> Fit:
         unet = self.module["unet"].config
@@ -134,55 +132,54 @@ class StableDiffusionEditor:
         sizes = size if isinstance(size, (list, tuple)) else (size, size)
         return plan_fit(
             *images.shape[1:3],
-            area=sizes[0] * sizes[1] * self._shrinks**2,
-            multiple=self._shrinks * 2 ** (len(unet.down_block_types) - 1),
+            area=sizes[0] * sizes[1] * self._vae_scale_factor**2,
+            multiple=self._vae_scale_factor * 2 ** (len(unet.down_block_types) - 1),
         )
 
-    def _sample(
-        self,
-        prepared: Prepared,
-        per_image: int,
-        instructions: Sequence[str],
-        seeds: Sequence[int],
-        settings: Settings,
-        mask: Tensor | None,
-        on_step: OnStep | None,
-    ) -> Tensor:
-        plan = prepared.encoded.plan
-        source = prepared.encoded.latents.to(self.device).repeat_interleave(per_image, 0)
+    def _sample(self, batch: EditBatch) -> Tensor:
+        """Pixels [rows, h, w, 3] at the working size, on the CPU."""
+        with lora_applied(self.module, self._loras):
+            return self._decode(self._denoise(batch), batch.prepared.encoded.plan)
+
+    def _denoise(self, batch: EditBatch) -> Tensor:
+        """Clean latents [rows, c, h, w]."""
+        settings, encoded = batch.settings, batch.prepared.encoded
+        source = encoded.latents.to(self.device).repeat_interleave(batch.rows_per_image, 0)
         schedule = Schedule(settings.sampler, self._pipeline.scheduler, settings.steps)
-        generators, noise = _noise(seeds, source.shape[1:])
+        generators, noise = _draw_noise(batch.seeds, source.shape[1:])
         noise = noise.to(self.device)
-        passes = self.family.guidance(*_scales(settings, generators))
-        embeddings = self._embed([*instructions, *[settings.negative] * len(seeds)])
+        passes = self._loop.guidance(*_draw_scales(settings, generators))
+        embeddings = self._embed([*batch.instructions, *[settings.negative_prompt] * len(batch.seeds)])
         text, null = embeddings.chunk(2)
 
-        if self.family.source_channels:
-            predict = guided(self.module["unet"], passes, text, null, source)
-            latents, first = schedule.begin(noise)
+        if self._loop.source_channels:
+            predict = make_cfg_predictor(self.module["unet"], passes, text, null, source)
+            latents, first = schedule.init_latents(noise)
         else:
-            predict = guided(self.module["unet"], passes, text, null, None)
-            latents, first = schedule.begin(noise, source * self._scaling, settings.strength)
+            predict = make_cfg_predictor(self.module["unet"], passes, text, null, None)
+            latents, first = schedule.init_latents(noise, source * self._scaling, settings.strength)
 
-        hooks = {}
-        if mask is not None:
-            free = self._free_latents(mask, plan, len(prepared), per_image)
-            hooks["keep"] = lambda x, i: torch.where(free, x, schedule.noised(source * self._scaling, noise, i))
-        if on_step is not None:
-            preview = self._preview(prepared)
+        hooks: dict[str, Any] = {}
+        if batch.mask is not None:
+            editable = self._editable_latents(batch.mask, encoded.plan, batch.rows_per_image)
+            hooks["constrain"] = lambda x, i: torch.where(
+                editable, x, schedule.add_noise(source * self._scaling, noise, i)
+            )
+        if batch.on_step is not None:
+            on_step, preview = batch.on_step, self._preview(batch.prepared)
             hooks["after_step"] = lambda step, total, clean: on_step(step, total, lambda: preview(clean()))
-        return self._decode(denoise(predict, schedule, latents, first, generators, **hooks), plan)
+        return denoise(predict, schedule, latents, first, generators, **hooks)
 
-    def _free_latents(self, mask: Tensor, plan: Fit, images: int, per_image: int) -> Tensor:
-        """Mask [B or 1, H, W] → bool [rows, 1, h, w]: the latents that touch a pixel that may change."""
-        touched = latent_edit_mask(mask, plan, tuple(side // self._shrinks for side in plan.padded))
-        return touched.to(self.device).expand(images, -1, -1, -1).repeat_interleave(per_image, 0)
+    def _editable_latents(self, mask: Tensor, plan: Fit, rows_per_image: int) -> Tensor:
+        """Mask [B, H, W] → bool [rows, 1, h, w]: the latents that touch a pixel that may change."""
+        height, width = (side // self._vae_scale_factor for side in plan.padded)
+        return latent_edit_mask(mask, plan, (height, width)).to(self.device).repeat_interleave(rows_per_image, 0)
 
     def _preview(self, prepared: Prepared) -> Callable[[Tensor], Tensor]:
         plan = prepared.encoded.plan
         if type(self.module["vae"]).__name__ == "AutoencoderTiny":  # made for previews: decoding costs next to nothing
             return lambda clean: self._decode(clean, plan)[:, : plan.scaled[0], : plan.scaled[1]].clamp(0, 1)
-        height, width = (-(-side // self._shrinks) for side in plan.scaled)
+        height, width = (-(-side // self._vae_scale_factor) for side in plan.scaled)
         to_rgb = None
 
         def preview(clean: Tensor) -> Tensor:
@@ -193,12 +190,12 @@ class StableDiffusionEditor:
         return preview
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings [len(texts), tokens, width], each text computed once, and not again while it is remembered."""
+        """Embeddings [len(texts), tokens, width], each text computed once, and not again while it is in the cache."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if missing:
             self._texts.update(zip(missing, self._encode_texts(missing)))
         embeddings = torch.stack([self._texts[text] for text in texts]).to(self.device)
-        for text in list(self._texts)[:-_TEXTS_KEPT]:
+        for text in list(self._texts)[:-_MAX_TEXTS]:
             del self._texts[text]
         return embeddings
 
@@ -217,7 +214,7 @@ class StableDiffusionEditor:
         return encoder(tokens.input_ids.to(self.device), attention_mask=attention)[0]
 
 
-def _noise(seeds: Sequence[int], shape: torch.Size) -> tuple[list[torch.Generator], Tensor]:
+def _draw_noise(seeds: Sequence[int], shape: torch.Size) -> tuple[list[torch.Generator], Tensor]:
     """The generator of every row and the noise [rows, c, h, w] that was drawn from it first.
 
     On the CPU, where a seed means the same noise on every machine.
@@ -226,7 +223,7 @@ def _noise(seeds: Sequence[int], shape: torch.Size) -> tuple[list[torch.Generato
     return generators, torch.cat([torch.randn((1, *shape), generator=g) for g in generators])
 
 
-def _scales(settings: Settings, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
+def _draw_scales(settings: Settings, generators: list[torch.Generator]) -> tuple[Tensor, Tensor]:
     """Text and image guidance of every row, each [rows]."""
     text, image = (torch.full((len(generators),), s) for s in (settings.text_guidance, settings.image_guidance))
     if settings.randomize_guidance:
@@ -235,8 +232,8 @@ def _scales(settings: Settings, generators: list[torch.Generator]) -> tuple[Tens
     return text, image
 
 
-def _rows_at_once(plan: Fit) -> int:
-    return max(1, _PIXELS_AT_ONCE // (plan.padded[0] * plan.padded[1]))
+def _vae_batch_size(plan: Fit) -> int:
+    return max(1, _VAE_PIXELS // (plan.padded[0] * plan.padded[1]))
 
 
 def _uses_attention_mask(encoder: nn.Module) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ..weights import open_model, shortened
 
 
 class Clip:
-    """Embeds pictures and captions on the unit sphere.
+    """Embeds images and captions on the unit sphere.
 
     folder: config, safetensors, tokenizer and preprocessor_config.json, as `save_pretrained` writes them.
     Raises RethinkError naming the folder when it is no CLIPModel.
@@ -26,13 +27,13 @@ class Clip:
         transformers, folder = lazy_import("transformers"), snapshot_of(Path(folder))
         self.name = model_name(folder)
         _check_folder(folder)
-        self.model = open_model("clip", folder, "transformers", transformers.CLIPModel)
+        self.model: Any = open_model("clip", folder, "transformers", transformers.CLIPModel)
         try:
             self.tokenizer = transformers.CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             images = transformers.CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # what a damaged folder makes of the libraries can be anything
             raise RethinkError(f"clip: {folder} is no CLIPModel folder: {shortened(error)}") from error
-        self.model.eval().to(device)
+        self.model.eval().to(device)  # Any: what a Module's attributes are, torch's types do not say
         if torch.device(device).type == "cpu":
             self.model.float()  # which emulates half precision, eight times slower
         self.mean = torch.tensor(images.image_mean, device=device)[:, None, None]
@@ -42,15 +43,15 @@ class Clip:
         self.device = device
 
     @torch.inference_mode()
-    def images(self, pictures: Sequence[np.ndarray]) -> Tensor:
-        """uint8 [H, W, 3] each → [len(pictures), D]. The whole picture is scaled to CLIP's square, not a crop of it, so
+    def images(self, images: Sequence[np.ndarray]) -> Tensor:
+        """uint8 [H, W, 3] each → [len(images), D]. The whole image is scaled to CLIP's square, not a crop of it, so
         that an edit at the border counts."""
-        pixels = torch.stack([self._square(picture) for picture in pictures])
+        pixels = torch.stack([self._square(image) for image in images])
         pooled = self.model.vision_model(pixel_values=(pixels - self.mean) / self.std).pooler_output
         return F.normalize(self.model.visual_projection(pooled).float(), dim=-1)
 
-    def _square(self, picture: np.ndarray) -> Tensor:
-        channels = torch.from_numpy(np.ascontiguousarray(picture)).to(self.device).permute(2, 0, 1)[None].float() / 255
+    def _square(self, image: np.ndarray) -> Tensor:
+        channels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
         scaled = F.interpolate(channels, size=(self.side, self.side), mode="bicubic", antialias=True)
         return scaled[0].clamp(0, 1)
 

@@ -1,7 +1,7 @@
 """What an edit left alone, measured without knowing what it was asked to change.
 
-The picture is compared cell by cell, so that grain and an autoencoder's softness do not count as a change but a new
-colour, a new thing, or one that is gone does. The cells that changed are the edit; the rest is what should be as it was
+The image is compared cell by cell, so that grain and an autoencoder's softness do not count as a change but a new
+color, a new thing, or one that is gone does. The cells that changed are the edit; the rest is what should be as it was
 (the idea of CoCoEdit: similarity of the region that should not change).
 """
 
@@ -14,22 +14,22 @@ from ..trajectory import Preservation
 
 CELLS = 64  # along the longer side
 SMALLEST = 4  # pixels a cell: below, one pixel of grain is a change
-CELL_MOVED = 0.06  # of a cell's mean colour: about 15 of 255
-ALL_MOVED = 0.015  # of the mean over all cells: about 4 of 255, a whole picture a little brighter or warmer
-TOP = 99.0  # dB, for two equal pictures
+CELL_MOVED = 0.06  # of a cell's mean color: about 15 of 255
+ALL_MOVED = 0.015  # of the mean over all cells: about 4 of 255, a whole image a little brighter or warmer
+TOP = 99.0  # dB, for two equal images
 
 
 def measure(source: Tensor, edited: Tensor, mask: Tensor | None = None) -> list[Preservation]:
-    """How `edited` [B, H, W, 3] compares with `source` [1, H, W, 3], one Preservation a picture.
+    """How `edited` [B, H, W, 3] compares with `source` [1, H, W, 3], one Preservation an image.
 
     mask [1, H, W]: 1 may change. With it, outside is what it leaves out; without it, every cell that did not change.
-    Pictures of another size than the source's are compared at the source's size.
+    Images of another size than the source's are compared at the source's size.
     """
     height, width = source.shape[1:3]
     if edited.shape[1:3] != (height, width):
         edited = F.interpolate(edited.movedim(-1, 1), (height, width), mode="bilinear", antialias=True).movedim(1, -1)
     free = None if mask is None else as_mask(mask, source)[0] > 0
-    return [_measure(source[0], picture, free) for picture in edited.to(source.device)]
+    return [_measure(source[0], image, free) for image in edited.to(source.device)]
 
 
 def _measure(source: Tensor, edited: Tensor, free: Tensor | None) -> Preservation:

@@ -1,4 +1,4 @@
-"""A contact sheet: input, target and instruction of some pairs, to be looked at before anything is trained."""
+"""A contact sheet: input, target and instruction of some pairs, to look at before anything is trained."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMB, GAP, TEXT, COLUMNS = 224, 8, 44, 3
-PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # of a grey on which white padding shows
+PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # of a gray on which white padding shows
 
 
 def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
-    """`pairs` in up to three columns, each input → target with the instruction under it. What cannot be read stays grey."""
+    """`pairs` in up to three columns, each input → target with the instruction under it. What cannot be read stays gray."""
     from PIL import Image, ImageDraw, ImageFont
 
-    cells = [([_thumb(store, path) for path in (pair.input, pair.target)], pair.instruction) for pair in pairs]
+    cells = [([_thumbnail(store, path) for path in (pair.input, pair.target)], pair.instruction) for pair in pairs]
     columns = min(COLUMNS, math.ceil(len(cells) ** 0.5)) or 1
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(thumb.height for thumbs, _ in row for thumb in thumbs) for row in rows]
@@ -45,12 +45,12 @@ def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
     return sheet
 
 
-def _thumb(store: PairStore, path: str) -> Image:
+def _thumbnail(store: PairStore, path: str) -> Image:
     from PIL import Image
 
     try:
-        picture = Image.fromarray(store.read_image(path))
+        image = Image.fromarray(store.read_image(path))
     except RethinkError:
-        return Image.new("RGB", (THUMB, THUMB), "grey")
-    scale = THUMB / max(picture.size)  # small ones are enlarged
-    return picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
+        return Image.new("RGB", (THUMB, THUMB), "gray")
+    scale = THUMB / max(image.size)  # small ones are enlarged
+    return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)

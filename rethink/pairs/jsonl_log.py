@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import atomic
 from ..errors import RethinkError
-from .text_files import parse_record
+from ..text_files import parse_record
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 LONGEST = 2**24  # bytes of a line of ours

@@ -1,4 +1,4 @@
-"""Which files of a folder Rethink has made, so that nothing else is ever written over or taken away.
+"""Which files of a folder are Rethink's own, so that nothing else is ever overwritten or removed.
 
 A list beside them holds the digest of each: one that was changed by hand since is no longer ours.
 """
@@ -15,33 +15,33 @@ from pathlib import Path
 
 from ..atomic import atomic_write
 from ..errors import RethinkError
-from .text_files import MOST_TABLE, parse_record, read_bytes, show_name
+from ..text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
 LIST = ".rethink-files.json"  # hidden, so that no trainer takes it for one of its own
-UNFINISHED, REPLACED = ".rethink-unfinished", ".rethink-replaced"  # see formats/exporting.py
-DROPPINGS = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of the system that shows a folder; it makes them anew
-SHOWN = 3  # names in a sentence
+UNFINISHED, REPLACED = ".rethink-unfinished", ".rethink-replaced"  # see whole_folder.py
+SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of the system that shows a folder; it makes them anew
+MAX_LISTED = 3  # names in a sentence
 
 
 def write_own(folder: Path, files: Mapping[str, bytes]) -> list[str]:
-    """Write files into a folder that may hold others. Returns the names of those that are somebody else's, and were left.
+    """Write files into a folder that may hold others. Returns the names of those that are not ours, and were left alone.
 
     Meanwhile the list holds the old digest and the new one, so that either is known after a kill.
     """
     known = _read_list(folder)
-    theirs = [name for name in files if os.path.lexists(folder / name) and not _is_own(folder, name, known)]
-    ours = {name: data for name, data in files.items() if name not in theirs}
+    foreign = [name for name in files if os.path.lexists(folder / name) and not _is_own(folder, name, known)]
+    ours = {name: data for name, data in files.items() if name not in foreign}
     digests = {name: [hashlib.sha256(data).hexdigest()] for name, data in ours.items()}
     _write_list(folder, known | {name: known.get(name, []) + digest for name, digest in digests.items()})
     for name, data in ours.items():
-        with atomic_write(folder / name) as passing:
-            passing.write_bytes(data)
+        with atomic_write(folder / name) as temporary:
+            temporary.write_bytes(data)
     _write_list(folder, known | digests)
-    return theirs
+    return foreign
 
 
 def list_files(folder: Path, *without: str) -> None:
-    """Note all files that are in a folder, except some, as ours."""
+    """Record all files in a folder, except some, as ours."""
     _write_list(folder, {name: [_digest(folder / name)] for name in _contents(folder)[0] if name not in without})
 
 
@@ -52,24 +52,24 @@ def require_own(folder: Path, input: str) -> None:
     known = _read_list(folder)
     files, folders = _contents(folder)
     homes = {parent.as_posix() for name in known for parent in Path(name).parents}
-    others = [name for name in files if Path(name).name not in DROPPINGS and not _is_own(folder, name, known)]
+    others = [name for name in files if Path(name).name not in SYSTEM_FILES and not _is_own(folder, name, known)]
     others += [f"{name}/" for name in folders if name not in homes]
     if others:
-        shown = ", ".join(map(show_name, others[:SHOWN])) + (
-            f" and {len(others) - SHOWN} more" if others[SHOWN:] else ""
+        listed = ", ".join(map(show_name, others[:MAX_LISTED])) + (
+            f" and {len(others) - MAX_LISTED} more" if others[MAX_LISTED:] else ""
         )
         raise RethinkError(
-            f"{input}: {folder} holds what Rethink did not write, or what was changed since: {shown}. All is left as it is; "
+            f"{input}: {folder} holds what Rethink did not write, or what was changed since: {listed}. All is left as it is; "
             "move that away, or choose another name."
         )
 
 
 def remove_own(folder: Path) -> bool:
-    """Take away what is ours in a folder, and the folder where nothing else is left. Returns whether nothing is."""
+    """Remove what is ours in a folder, and the folder itself where nothing else is left. Returns whether it is gone."""
     known = _read_list(folder)
     files, folders = _contents(folder)
     for name in files:
-        if Path(name).name in DROPPINGS or _is_own(folder, name, known):
+        if Path(name).name in SYSTEM_FILES or _is_own(folder, name, known):
             (folder / name).unlink(missing_ok=True)
     for name in reversed(folders):
         with suppress(OSError):  # which is not empty
@@ -82,14 +82,14 @@ def remove_own(folder: Path) -> bool:
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """{name of a file: (bytes, when it was changed)}: what shows that nobody has touched a folder meanwhile."""
+    """{name of a file: (its size in bytes, when it was changed)}, by which a change to a folder is seen."""
     found = {name: os.lstat(folder / name) for name in _contents(folder)[0]}
     return {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}
 
 
 def _contents(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the files, links among them, and of the folders within a folder, the inner ones later; without those that
-    tell how it stands with the folder."""
+    """Names of the files, links among them, and of the folders within a folder, the inner ones later; without our own
+    marks."""
     files, folders = [], []
     for place, inner, names in os.walk(folder):
         base = Path(place).relative_to(folder)
@@ -124,5 +124,5 @@ def _read_list(folder: Path) -> dict[str, list[str]]:
 
 
 def _write_list(folder: Path, files: Mapping[str, list[str]]) -> None:
-    with atomic_write(folder / LIST) as passing:
-        passing.write_text(json.dumps({"files": files}), encoding="utf-8")
+    with atomic_write(folder / LIST) as temporary:
+        temporary.write_text(json.dumps({"files": files}), encoding="utf-8")

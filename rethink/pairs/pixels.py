@@ -1,6 +1,6 @@
-"""Pictures as the pairs hold them: uint8 arrays [H, W, 3], because that is what the files keep, bit for bit.
+"""Images as the pairs hold them: uint8 arrays [H, W, 3], because that is what the files keep, bit for bit.
 
-No torch at import: the processes that damage pictures start in a fraction of a second and stay small.
+No torch at import: the processes that apply operations start in a fraction of a second and stay small.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ UP = 2  # PNG filter: every byte minus the byte above it
 
 
 def read_picture(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarray:
-    """A picture file, at a path or opened in binary mode, as uint8 [H, W, 3], as `image_files.read_rgb` reads it, at most
+    """An image file, at a path or opened in binary mode, as uint8 [H, W, 3], as `image_files.read_rgb` reads it, at most
     `longest_side` pixels long (0: as is).
 
-    Raises RethinkError naming the reason for what is no readable picture: broken, in another format, or absurdly large.
+    Raises RethinkError naming the reason for what is no readable image: broken, in another format, or absurdly large.
     """
     pixels = read_rgb(path, longest_side)
     return pixels if pixels.ndim == 3 else np.repeat((pixels * 255).round().astype(np.uint8)[..., None], 3, -1)
@@ -39,23 +39,23 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     resized where it has another size. Raises RethinkError for one that lies on its side, too."""
     from PIL import Image
 
-    selected = Image.fromarray(read_selection(path))
-    if _lies_on_its_side(selected.size, shape[::-1]):
+    selected, size = Image.fromarray(read_selection(path)), (shape[1], shape[0])
+    if _lies_on_its_side(selected.size, size):
         sizes = f"{selected.width}×{selected.height} pixels for {shape[1]}×{shape[0]}"
-        raise RethinkError(f"lies on its side: {sizes}; turn it as the picture is")
-    return np.asarray(selected.resize(shape[::-1], Image.Resampling.BILINEAR)) > 0.5
+        raise RethinkError(f"lies on its side: {sizes}; turn it as the image is")
+    return np.asarray(selected.resize(size, Image.Resampling.BILINEAR)) > 0.5
 
 
-def _lies_on_its_side(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    aspect, turned, right = size[0] / size[1], size[1] / size[0], wanted[0] / wanted[1]
+def _lies_on_its_side(size: tuple[int, int], expected: tuple[int, int]) -> bool:
+    aspect, turned, right = size[0] / size[1], size[1] / size[0], expected[0] / expected[1]
     return abs(turned / right - 1) < 0.02 < 0.1 < abs(aspect / right - 1)
 
 
-def from_pixels(picture: np.ndarray) -> Tensor:
+def from_pixels(pixels: np.ndarray) -> Tensor:
     """uint8 [H, W, 3] as IMAGE [1, H, W, 3]."""
     from ..images import as_image
 
-    return as_image(picture.copy())  # Pillow's own memory is read-only
+    return as_image(pixels.copy())  # Pillow's own memory is read-only
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -74,7 +74,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    data = packer.compress(rows) + packer.flush()
+    data = packer.compress(rows.data) + packer.flush()
     return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
@@ -83,11 +83,11 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whose name says what is in it, so that it is never seen torn: under another name, then renamed."""
+    """Write a file whose name says what is in it, so that it is never seen half written: under another name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with atomic_write(path) as passing:
-            passing.write_bytes(data)
-    except PermissionError:  # somebody reads what is there, which is the same
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
+    except PermissionError:  # it is open elsewhere, with the same contents
         if not path.exists():
             raise

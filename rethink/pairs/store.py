@@ -28,9 +28,9 @@ import numpy as np
 
 from ..errors import RethinkError
 from ..names import is_within
+from ..text_files import show_name
 from .jsonl_log import JsonlLog, NewerVersion, disk_full_as_error, fields_are, locked
 from .pixels import encode_png, read_picture, write_whole
-from .text_files import show_name
 
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"

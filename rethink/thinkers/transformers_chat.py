@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import OutOfMemoryError
+from ..errors import OutOfMemoryError, is_out_of_memory
 from ..images import to_pil
 from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
 from .templates import as_text
@@ -82,7 +82,7 @@ class TransformersChat:
                         answers[row] = text
             return answers
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         self.forget()  # the error has gone by here, and with its traceback the tensors it held
         if torch.cuda.is_available():
@@ -262,7 +262,3 @@ def positions(model: nn.Module, tokens: Tensor, grid: Tensor) -> tuple[Tensor, T
     if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
         arguments["mm_token_type_ids"] = (tokens == model.config.image_token_id).int()
     return model.get_rope_index(**arguments)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -7,7 +7,7 @@ import warnings
 
 from ..builtin import EDITOR_FOLDER
 from ..editors.loading import load_editor
-from ..editors.protocol import DEFAULT_SETTINGS, Settings
+from ..editors.settings import DEFAULT_SETTINGS, Settings
 from .oracle import Verdict, judge
 from .phrasings import HELD_OUT_WORDINGS
 from .scene import render

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..builtin import EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
-from ..editors.protocol import DEFAULT_SETTINGS
+from ..editors.settings import DEFAULT_SETTINGS
 from ..think_loop import LoopConfig, run_config, think_while_edit, validate_source
 from ..thinkers.critique import Thinker
 from ..thinkers.loading import load_thinker

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rethink.editors.lora import applied, read_lora
+from rethink.editors.lora import lora_applied, read_lora
 from tests.support.hosts import comfyui_python, find_comfyui
 
 IN, OUT, RANK = 12, 24, 3
@@ -171,7 +171,7 @@ def test_it_changes_a_layer_as_comfyui_does(merged, module, kind, strength):
     is_conv = isinstance(layer, nn.Conv2d)
     x = torch.randn(2, IN, 7, 7) if is_conv else torch.randn(2, 5, IN)
     with torch.no_grad():
-        with applied(module, [lora]):
+        with lora_applied(module, [lora]):
             ours = layer(x)
         expected = layer._conv_forward(x, theirs, layer.bias) if is_conv else x @ theirs.T + layer.bias
     assert torch.allclose(ours, expected, atol=5e-5)

@@ -16,7 +16,8 @@ import folder_paths
 import server
 from comfy import model_management, utils
 
-from rethink.editors.protocol import Prepared, Settings
+from rethink.editors.protocol import Prepared
+from rethink.editors.settings import Settings
 from tests.standin.executor import load_pack, node_classes
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import INSTRUCT, write_folder

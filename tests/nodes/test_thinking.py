@@ -341,7 +341,7 @@ def test_answers_without_scores_leave_a_result_that_says_it_was_not_judged(think
 
 
 def test_what_an_edit_was_really_made_with_stands_in_the_record_and_in_its_picture(think, make_thinker, part):
-    settings = part("rethink.editors.protocol").Settings
+    settings = part("rethink.editors.settings").Settings
 
     class Says20(Painter):
         defaults = settings(steps=20, text_guidance=7.5)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
+from rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from rethink.errors import RethinkError
 from rethink.think_loop import Continue, LoopConfig, Stop, require_same_run, run_config, think_while_edit
 from rethink.thinkers.critique import Thinker

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from rethink import trajectory
-from rethink.editors.protocol import DEFAULT_SETTINGS
+from rethink.editors.settings import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
 from rethink.think_loop import LoopConfig, run_config, think_while_edit

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from rethink.editors.settings import Settings
+
 TOKENS = 24
 INSTRUCT = "StableDiffusionInstructPix2PixPipeline"
 PLAIN = "StableDiffusionPipeline"
@@ -225,3 +227,9 @@ def write_cache(root, model, commit="0123456789abcdef"):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(cached / "blobs" / str(number), link.parent))
     return cached
+
+
+def quick_edit(editor):
+    """The same two steps on the same noise, whatever editor: to see whether two are one."""
+    image = torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    return editor.edit(editor.prepare(image), ["make it red"], [1], Settings(steps=2, sampler="ddim"))

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from rethink.pairs.store import EditPair
+
 
 class ScriptedChat:
     """A Chat that gives its answers in turn, over and over, and remembers what it was asked."""
@@ -44,3 +46,8 @@ def read_store(folder):
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     files.pop(".lock", None)
     return {name: sorted(data.splitlines()) if name.endswith(".jsonl") else data for name, data in files.items()}
+
+
+def make_pair(number, **more):
+    """A pair with the id of a number; its images are not there."""
+    return EditPair(f"{number:016x}", f"images/00/{number}-input.png", "images/00/t.png", "Do it.", **more)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.evaluation.preservation import measure
 from rethink.think_loop import LoopConfig, run_config, score_of
 from rethink.thinkers.critique import Thinker

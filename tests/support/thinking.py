@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import torch
 
-from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
+from rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError

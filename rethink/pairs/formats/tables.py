@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice, takewhile
 from pathlib import Path
+from typing import Any
 
 from ...errors import RethinkError
-from ..text_files import (
+from ...text_files import (
     MOST_TABLE,
     decode_text,
     parse_json,
@@ -24,24 +25,25 @@ from ..text_files import (
 SEPARATORS = ",;\t|"
 MOST_LINES = 50  # that one row of a CSV may have: a quotation mark that is never closed would swallow all that follow
 SAMPLE = 20  # records that show which columns a table has
-MOST_TORN = 1000  # places in which a table is mended by looking ahead, which takes time
+MOST_TORN = 1000  # places in which a table is repaired by looking ahead, which takes time
 REST = RethinkError(f"the table is torn in more than {MOST_TORN:,} places, and was read no further")
 NEXT_RECORD = re.compile(r"[\r\n][ \t]*\{")
 
-Row = tuple[str, "dict | RethinkError"]
+Row = tuple[str, dict[str, Any] | RethinkError]
 
 
 def read_table(path: Path, *columns: tuple[str, ...]) -> Iterator[Row]:
-    """(where it stands, record or why there is none) of every row. `columns`: those that are needed, each with its other
-    names; they are found in capitals and with blanks around as well.
+    """(where it stands, record or why there is none) of every row.
+
+    columns: those that are needed, each with its other names; they are also found in capitals and with blanks around.
 
     Raises RethinkError for a file that is no table, or lacks a column.
     """
     known = {name for names in columns for name in names}
     try:
         rows = _csv_rows(path, known) if path.suffix.lower() == ".csv" else _json_rows(path)
-        named = ((where, _with_plain_names(record)) for where, record in rows)
-        sample = list(islice(named, SAMPLE))
+        plain = ((where, _with_plain_names(record)) for where, record in rows)
+        sample = list(islice(plain, SAMPLE))
     except RethinkError as error:
         raise RethinkError(f"import: cannot read {path}: {error}.") from error
     records = [record for _, record in sample if isinstance(record, dict)]
@@ -49,7 +51,7 @@ def read_table(path: Path, *columns: tuple[str, ...]) -> Iterator[Row]:
         if records and not any(name in record for record in records for name in names):
             there = ", ".join(dict.fromkeys(show_name(name, 40) for record in records for name in record)) or "none"
             raise RethinkError(f"import: {path} has no column “{names[0]}”; it has: {there[:300]}.")
-    return chain(sample, named)
+    return chain(sample, plain)
 
 
 def _with_plain_names(record: dict | RethinkError) -> dict | RethinkError:
@@ -62,8 +64,8 @@ def _csv_rows(path: Path, known: set[str]) -> Iterator[Row]:
     source = text_lines(path)
     lines = deque(islice(source, MOST_LINES))
     first = next((line for _, line in lines if isinstance(line, str) and line.strip()), "")
-    if chosen := re.fullmatch(r'"?sep=(.)"?\s*', first):  # as Excel writes it
-        separator = chosen[1]
+    if declared := re.fullmatch(r'"?sep=(.)"?\s*', first):  # as Excel writes it
+        separator = declared[1]
         while lines and lines.popleft()[1] is not first:
             pass
     else:
@@ -138,7 +140,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
         yield f"line {number}", line
 
 
-def _or_reason(parse, text: str):
+def _or_reason(parse: Callable[[str], Any], text: str) -> Any:
     try:
         return parse(text)
     except RethinkError as error:
@@ -157,6 +159,7 @@ def _json_list(text: str) -> Iterator[Row]:
 def _json_pieces(text: str) -> Iterator[Row]:
     """The records of a torn list, one after another; behind a torn one it goes on where a line begins with one."""
     torn, line, counted, place = 0, 1, 0, text.find("{")
+    record: Any
     while place >= 0:
         line, counted = line + text.count("\n", counted, place), place
         try:
@@ -164,8 +167,8 @@ def _json_pieces(text: str) -> Iterator[Row]:
             place = text.find("{", end)
         except RethinkError as error:
             torn += 1
-            record, following = error, NEXT_RECORD.search(text, place)
-            place = following.end() - 1 if following else -1
+            record, behind = error, NEXT_RECORD.search(text, place)
+            place = behind.end() - 1 if behind else -1
             if torn > MOST_TORN:
                 record, place = REST, -1
         yield f"line {line}", record

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import RethinkError
+from ...text_files import check_text, good_lines, read_jsonl
 from ...thinkers.answer_text import prompt_words, strip_fence
 from ..inverse.instructions import (
     Chat,
@@ -30,7 +31,6 @@ from ..inverse.instructions import (
     strip_reasoning,
 )
 from ..jsonl_log import JsonlLog, fields_are, locked
-from ..text_files import check_text, good_lines, read_jsonl
 
 AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
 EXAMPLES = 12

@@ -14,7 +14,7 @@ from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
 from ...progress import JobProgress, OnProgress, eta, ignore_progress
 from ..engine import LOCAL, Engine
-from ..formats import describe_store
+from ..exporting import describe_store
 from ..models import ModelSource
 from ..review.filters import count_reasons
 from ..seeds import earlier_seeds, strays

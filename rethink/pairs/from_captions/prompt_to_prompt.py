@@ -112,7 +112,7 @@ def generate(
     A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that cannot be paired.
     """
     with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
-        latents, first = schedule.begin(noise)
+        latents, first = schedule.init_latents(noise)
         total = len(schedule.timesteps)
         generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
         for index in range(first, total):
@@ -144,12 +144,12 @@ def sketch(
         stops = sorted({round(i * total / steps) for i in range(min(steps, total))})
         latents = noise
         for done, index in enumerate(stops, 1):
-            signal, spread = schedule.levels(index)
-            clean = schedule.clean(predict(latents, index), latents, index)
+            signal, spread = schedule.alpha_sigma(index)
+            clean = schedule.predict_x0(predict(latents, index), latents, index)
             on_step(done, len(stops))
             if done < len(stops):
                 following = stops[done]
-                next_signal, next_spread = schedule.levels(following)
+                next_signal, next_spread = schedule.alpha_sigma(following)
                 direction = (latents - signal * clean) / spread
                 if schedule.stochastic:
                     kept = next_spread * signal / (next_signal * spread)
@@ -161,7 +161,7 @@ def sketch(
 
 def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: int) -> Tensor:
     """The fresh noise of the steps index…following for [first, second] × pairs, as one of unit variance."""
-    times = [(signal / spread) ** 2 for signal, spread in map(schedule.levels, range(index, following + 1))]
+    times = [(signal / spread) ** 2 for signal, spread in map(schedule.alpha_sigma, range(index, following + 1))]
     weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in itertools.pairwise(times)]
     rows = [sum(w * torch.randn(draw.noise.shape, generator=draw.generators[0]) for w in weights) for draw in draws]
     return torch.cat(rows).repeat(2, 1, 1, 1)

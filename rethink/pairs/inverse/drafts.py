@@ -39,7 +39,8 @@ from .operations import (
 from .sources import NamedBox, Source
 
 if TYPE_CHECKING:
-    from ...editors.protocol import Editor, Settings
+    from ...editors.protocol import Editor
+    from ...editors.settings import Settings
 
 MASK_FREE = tuple(
     id for id, op in OPERATIONS.items() if op.where in ("region", "image", "own")

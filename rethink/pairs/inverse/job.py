@@ -14,7 +14,7 @@ from ...errors import RethinkError
 from ...options import check_limits, option
 from ...progress import JobProgress, OnProgress, ignore_progress
 from ..engine import LOCAL, Engine, ExecutorFor
-from ..formats import describe_store
+from ..exporting import describe_store
 from ..models import ModelSource
 from ..pixels import from_pixels
 from ..review.filters import count_reasons
@@ -138,7 +138,7 @@ class SynthesisJob:
         config = self._config if seed is None else replace(self._config, seed=seed)
         if self.editor is None:
             return operation_maker(store, config)
-        from ...editors.protocol import Settings
+        from ...editors.settings import Settings
 
         return editor_maker(store, config, self.editor, self.inverse, Settings(), self._description)
 

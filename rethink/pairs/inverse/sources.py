@@ -15,8 +15,8 @@ from pathlib import Path
 from ...errors import RethinkError
 from ...image_files import is_image_name, is_unsupported_image_name
 from ...names import is_within
+from ...text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_name
 from ..store import is_store
-from ..text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_name
 
 LISTED = 20  # names in one sentence
 MOST_OUTSIDE = 1.5  # as a share of the picture; larger edges are no shares

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import torch
 
-from rethink.editors.protocol import Settings
+from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from tests.support import editor_miniatures
 from tests.support.editor_miniatures import (

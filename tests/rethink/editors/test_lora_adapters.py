@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rethink.editors.lora import applied, read_lora
+from rethink.editors.lora import lora_applied, read_lora
 from rethink.errors import RethinkError
 from tests.support.editor_miniatures import write_lora
 
@@ -59,7 +59,7 @@ def read(module, tensors, folder, strength=1.0, name="lora"):
 
 def weight_of(module, name, *loras):
     layer = module.get_submodule(name)
-    with torch.no_grad(), applied(module, loras):
+    with torch.no_grad(), lora_applied(module, loras):
         return (layer(torch.eye(layer.in_features)) - layer.bias).T
 
 
@@ -143,7 +143,7 @@ def test_tucker_form_of_a_lokr(module, tmp_path):
     right = torch.einsum("ijkl,jr,ip->prkl", core, down, up).contiguous()
     conv = module["transformer"].conv
     x = random(1, W, 5, 5)
-    with torch.no_grad(), applied(module, [lora]):
+    with torch.no_grad(), lora_applied(module, [lora]):
         ours = conv(x)
     expected = torch.nn.functional.conv2d(
         x, conv.weight + torch.kron(left[:, :, None, None], right), conv.bias, padding=1
@@ -175,7 +175,7 @@ def test_norms_and_biases_change_too(module, tmp_path):
             layers = (transformer.norm, transformer.groups, query, transformer.conv, module.get_submodule(QKV[1]))
             return [layer(picture if x else flat) for layer, x in zip(layers, (0, 1, 0, 1, 0))]
 
-    with applied(module, [lora]):
+    with lora_applied(module, [lora]):
         ours = outputs()
     before = outputs()
     with torch.no_grad():
@@ -212,7 +212,7 @@ def test_an_error_while_a_layer_computes_leaves_its_weight_in_place(module, tmp_
     weight = layer.weight
     dora = {f"{name}.lora_down.weight": random(RANK, W), f"{name}.lora_up.weight": random(W, RANK)}
     lora, _ = read(module, {**dora, f"{name}.dora_scale": random(W, 1)}, tmp_path)
-    with pytest.raises(RuntimeError, match="shapes"), applied(module, [lora]):
+    with pytest.raises(RuntimeError, match="shapes"), lora_applied(module, [lora]):
         layer(torch.zeros(1, W + 1))
     assert layer.weight is weight and not layer._forward_hooks and not layer._forward_pre_hooks
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rethink.editors.lora import applied, read_lora
+from rethink.editors.lora import lora_applied, read_lora
 from rethink.errors import RethinkError
 from tests.support.editor_miniatures import RANK, denoiser, opened, write_lora
 
@@ -71,7 +71,7 @@ def acts(layer):
 def ours(editor, lora):
     """What the layers of a LoRA act with while it is in force."""
     modules = dict(editor.module.named_modules())
-    with applied(editor.module, [lora]):
+    with lora_applied(editor.module, [lora]):
         return {name: acts(modules[name]) for name in lora.layers}
 
 
@@ -426,7 +426,7 @@ def assert_original_names_fit(module, tmp_path, form):
         deltas |= {f"transformer.{own}": part for (own, _), part in zip(parts, delta.split(rows))}
     lora, report = read_lora(write_lora(weights, tmp_path), 1.0, module, "the test")
     assert not report.unmatched and lora.layers.keys() == deltas.keys()
-    with applied(module, [lora]):
+    with lora_applied(module, [lora]):
         found = {name: acts(module.get_submodule(name))[0] for name in deltas}
     for name, delta in deltas.items():
         assert torch.allclose(found[name] - module.get_submodule(name).weight, delta, atol=3e-5), name

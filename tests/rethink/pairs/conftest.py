@@ -1,21 +1,18 @@
-"""A folder of images, a chat that says what it is told to, and a miniature CLIP."""
+"""A small store, for tests that only read it."""
 
 import pytest
-from PIL import Image
 
-from tests.support.pairs import ScriptedChat, draw_image
-
-
-@pytest.fixture
-def scripted():
-    return ScriptedChat
+from rethink.pairs.store import EditPair, PairStore
+from tests.support.pairs import draw_image
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Six images in a folder."""
-    root = tmp_path / "photos"
-    root.mkdir()
-    for index in range(6):
-        Image.fromarray(draw_image(seed=index)).save(root / f"photo {index}.png")
-    return root
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """Two pairs of images of 48×64 pixels."""
+    with PairStore(tmp_path_factory.mktemp("exporting")).writing() as store:
+        for number in (1, 2):
+            paths = [f"images/00/{number}-{role}.png" for role in ("input", "target")]
+            for seed, path in enumerate(paths):
+                store.write_image(path, draw_image(48, 64, 2 * number + seed))
+            store.add(EditPair(f"{number:016x}", *paths, f"Do {number}."))
+    return store

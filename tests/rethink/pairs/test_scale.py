@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from rethink.cli.main import main
-from rethink.pairs.formats import describe_store
+from rethink.pairs.exporting import describe_store
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker, pair_id
 from rethink.pairs.inverse.sources import Source
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.review.filters import Thresholds, filter_pairs
 from rethink.pairs.store import EditPair, PairStore
-from tests.support.pairs import draw_image as drawn
+from tests.support.pairs import draw_image
 
 COUNT = 20_000
 RECIPE = SynthesisConfig(pairs=2)
@@ -39,7 +39,7 @@ def store(tmp_path_factory):
     rng, key = np.random.default_rng(0), operation_maker(store, RECIPE).key
     with store.writing():
         for i in range(8):
-            store.write_image(f"images/00/{i}.png", drawn(64, 64, i))
+            store.write_image(f"images/00/{i}.png", draw_image(64, 64, i))
         jobs = [(source, number) for source in Photos() for number in (0, 1)]
         pairs = [
             EditPair(

@@ -1,6 +1,6 @@
 """The easy operations whose undoing is the edit to be learned: one file each, with its parameters and its sentences.
 
-A module of this folder that defines OPERATION is an operation; nothing else has to be told of it.
+Every module of this folder that defines OPERATION is found by that: a new one is listed nowhere else.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ def blur(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Operati
 
 OPERATION = Operation(
     id="blur",
-    title="Blur",
     where="region",
     hidden_what="the details that the blur has taken",
     ranges={

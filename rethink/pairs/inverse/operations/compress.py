@@ -22,7 +22,6 @@ def compress(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Ope
 
 OPERATION = Operation(
     id="compress",
-    title="Downscale and JPEG",
     where="image",
     hidden_what="",
     ranges={

@@ -37,6 +37,8 @@ class Range:
 
     def narrow(self, name: str, value: Any) -> Range:
         """This range as the user narrows it: a number or [lowest, highest], within the limits. Raises RethinkError."""
+        low: Any
+        high: Any
         low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         if not numbers or not self.least <= low <= high <= self.most:
@@ -105,7 +107,7 @@ Apply = Callable[[np.ndarray, Region, Values, Rng], OperationResult]
 class Operation:
     """An easy change of an image, whose undoing is the edit to be learned.
 
-    id: also the name of its module, since that is how it is found.
+    id: also the name of its module. It stands in stores and workflows, so it never changes.
     where: "region" works on a place that the user names, else on one drawn by rule; "image" on all of it, or within the
         user's mask; "selection" only on a user's mask or box; "subject" needs a mask of what stays; "own" chooses its
         place itself.
@@ -119,7 +121,6 @@ class Operation:
     """
 
     id: str
-    title: str
     where: Where
     hidden_what: str
     ranges: Mapping[str, Range | Choice]

@@ -61,7 +61,7 @@ def _scribble(box: Box, shape: Shape, rng: Rng) -> np.ndarray:
     sway = np.abs(((along * turns) % 2) - 1)  # a zigzag
     x = left + wide * np.clip(sway + rng.normal(0, 0.04, along.size), 0, 1)
     y = top + pen / 2 + (high - pen) * np.clip(along + rng.normal(0, 0.03, along.size), 0, 1)
-    canvas = Image.new("1", shape[::-1])
+    canvas = Image.new("1", (shape[1], shape[0]))
     pencil = ImageDraw.Draw(canvas)
     points = list(zip(x.tolist(), y.tolist()))
     pencil.line(points, fill=1, width=pen, joint="curve")
@@ -75,7 +75,6 @@ _SHAPES = {"square": lambda box, shape, rng: box_mask(box, shape), "ellipse": _e
 
 OPERATION = Operation(
     id="cover",
-    title="Cover",
     where="region",
     hidden_what="everything under the {thing}",
     ranges={

@@ -16,8 +16,6 @@ SIDES = {
     "top and bottom": (0, 1, 0, 1),
     "all": (1, 1, 1, 1),
 }
-
-
 MOST_CUT = 0.8  # of the width or height
 
 
@@ -39,7 +37,6 @@ def crop_pad(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Ope
 
 OPERATION = Operation(
     id="crop_pad",
-    title="Crop and pad (outpaint)",
     where="own",
     hidden_what="what lies outside the part that is left",
     ranges={

@@ -68,7 +68,6 @@ _DISTORTIONS = {"rotate": _rotate, "perspective": _slant, "shuffle": _shuffle}
 
 OPERATION = Operation(
     id="distort",
-    title="Rotate, perspective, tile shuffle",
     where="own",
     hidden_what="",
     ranges={

@@ -31,7 +31,6 @@ def _look_up(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
 
 OPERATION = Operation(
     id="exposure",
-    title="Exposure and color cast",
     where="image",
     hidden_what="",
     ranges={

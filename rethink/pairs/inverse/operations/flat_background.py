@@ -18,7 +18,6 @@ def flat_background(image: np.ndarray, region: Region, values: Values, rng: Rng)
 
 OPERATION = Operation(
     id="flat_background",
-    title="Flat background",
     where="subject",
     hidden_what="the background that the flat color has replaced",
     ranges={

@@ -17,7 +17,6 @@ def greyscale(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Op
 
 OPERATION = Operation(
     id="greyscale",
-    title="Grayscale",
     where="image",
     hidden_what="the colors",
     ranges={},

@@ -13,14 +13,8 @@ from PIL import Image
 from .core import Box, bounding_box
 
 GRID = 14  # places a side that are tried as the filling
-
-
 FINALISTS = 5  # of them, which are moved about until they fit best
-
-
 SAMPLES = 1500  # pixels of the rim that are compared
-
-
 UNLIKE = 0.5  # of the rim's variance: a place that leaves more of it unexplained would be a thing in the wrong place
 
 

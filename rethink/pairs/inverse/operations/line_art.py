@@ -30,7 +30,6 @@ def line_art(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Ope
 
 OPERATION = Operation(
     id="line_art",
-    title="Edges and line art",
     where="image",
     hidden_what="the colors, the materials and the light",
     ranges={

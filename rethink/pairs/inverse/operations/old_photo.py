@@ -51,7 +51,6 @@ def _scratches(shape, number: int, rng: Rng):
 
 OPERATION = Operation(
     id="old_photo",
-    title="Old photo",
     where="image",
     hidden_what="the colors",
     ranges={

@@ -24,7 +24,7 @@ def fractal_noise(shape: tuple[int, int], rng: np.random.Generator, cells: int =
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
         grid = rng.random((cells << octave, cells << octave), np.float32)
-        image = Image.fromarray(grid).resize(shape[::-1], Image.Resampling.BICUBIC)
+        image = Image.fromarray(grid).resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
         total += np.asarray(image) / (1 << octave)
     low, high = total.min(), total.max()
     return (total - low) / max(high - low, 1e-6)

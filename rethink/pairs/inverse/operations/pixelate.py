@@ -23,7 +23,6 @@ def pixelate(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Ope
 
 OPERATION = Operation(
     id="pixelate",
-    title="Pixelate",
     where="region",
     hidden_what="the details that the mosaic has taken",
     ranges={

@@ -28,7 +28,6 @@ def relight(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Oper
 
 OPERATION = Operation(
     id="relight",
-    title="Relight",
     where="image",
     hidden_what="where the light comes from, its color and its mood",
     ranges={

@@ -17,7 +17,6 @@ def remove_object(image: np.ndarray, region: Region, values: Values, rng: Rng) -
 
 OPERATION = Operation(
     id="remove_object",
-    title="Object removal",
     where="selection",
     hidden_what="the object that was taken away",
     ranges={

@@ -21,7 +21,6 @@ def text_erase(image: np.ndarray, region: Region, values: Values, rng: Rng) -> O
 
 OPERATION = Operation(
     id="text_erase",
-    title="Text erase",
     where="selection",
     hidden_what="the text that was erased, letter for letter",
     ranges={

@@ -26,8 +26,6 @@ TEXTS = (
     "For review only",
     "Not for sale",
 )
-
-
 INKS = {
     "red": (196, 30, 40),
     "blue": (34, 62, 160),
@@ -35,8 +33,6 @@ INKS = {
     "black": (30, 30, 34),
     "white": (244, 244, 240),
 }
-
-
 MARKS = {"white": (255, 255, 255), "black": (20, 20, 20)}
 
 
@@ -118,7 +114,6 @@ def _stamp(shape, text: str, rng: Rng) -> np.ndarray:
 
 OPERATION = Operation(
     id="watermark",
-    title="Watermark or stamp",
     where="own",
     hidden_what="",
     ranges={

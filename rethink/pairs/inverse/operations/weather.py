@@ -73,7 +73,6 @@ _KINDS = {"rain": _rain, "snow": _snow, "haze": _haze}
 
 OPERATION = Operation(
     id="weather",
-    title="Weather",
     where="image",
     hidden_what="",
     ranges={

@@ -27,7 +27,7 @@ def test_a_new_file_is_a_new_operation_at_the_end_of_the_menu(monkeypatch, tmp_p
     for name in ("zoom", "aging"):
         (tmp_path / f"{name}.py").write_text(
             "from rethink.pairs.inverse.operations.core import Operation\n"
-            f"OPERATION = Operation({name!r}, 'New', 'image', '', {{}}, None, {{'': ('Undo it.',)}})\n"
+            f"OPERATION = Operation({name!r}, 'image', '', {{}}, None, {{'': ('Undo it.',)}})\n"
         )
     (tmp_path / "helpers.py").write_text("SHARED = 1\n")
     monkeypatch.setattr(operations, "__path__", [*operations.__path__, str(tmp_path)])

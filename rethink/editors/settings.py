@@ -1,0 +1,107 @@
+"""How to sample an edit: what the user chooses, what the editor recommends, and what an edit really used."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Protocol
+
+from ..errors import RethinkError
+
+_LIMITS = {"steps": 1000, "text_guidance": 100.0, "image_guidance": 100.0, "strength": 1.0}
+_INPUT_NAMES = {"negative_prompt": "negative"}  # in nodes, on the command line and in JSON, where it differs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample. Zero, "default" and "" mean: as the editor itself recommends.
+
+    Attributes:
+        steps: Denoising steps, 1…1000.
+        sampler: A name of `samplers.SAMPLERS` ("default": the solver that came with the model).
+        text_guidance: The scale s_T of InstructPix2Pix, section 3.2.1.
+        image_guidance: The scale s_I of the same.
+        strength: How much of the image SDEdit may redraw, in (0, 1]; other families do not use it.
+        negative_prompt: What the image should not be; it takes the place of the empty instruction.
+        randomize_guidance: Every row draws its own scales, ×U(0.8, 1.2), from its seed (7.5 and 1.5 become U(6, 9) and
+            U(1.2, 1.8), as in InstructPix2Pix's own interface).
+    """
+
+    steps: int = 0
+    sampler: str = "default"
+    text_guidance: float = 0.0
+    image_guidance: float = 0.0
+    strength: float = 0.0
+    negative_prompt: str = ""
+    randomize_guidance: bool = False
+
+    def __post_init__(self):
+        for name, limit in _LIMITS.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value <= limit):
+                raise RethinkError(f"{name}: expected 0 (the editor's own default) to {limit}, got {value}.")
+
+    @classmethod
+    def from_inputs(cls, values: Mapping[str, Any]) -> "Settings":
+        """Settings from values under the names that nodes, the command line and JSON files have for them.
+
+        Raises TypeError for a name that there is none of.
+        """
+        fields_of = {name: field for field, name in _INPUT_NAMES.items()}
+        return cls(**{fields_of.get(name, name): value for name, value in values.items()})
+
+    def as_inputs(self) -> dict[str, Any]:
+        """The values under those names, for JSON."""
+        return {_INPUT_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
+    def resolved(self, defaults: "Settings") -> "Settings":
+        """These settings with everything left open filled in from `defaults`."""
+        left_open = {f.name for f in fields(self) if getattr(self, f.name) == f.default}
+        return replace(self, **{name: getattr(defaults, name) for name in left_open})
+
+
+DEFAULT_SETTINGS = Settings()  # everything as the editor recommends
+
+
+class SettingsUser(Protocol):
+    """The part of an editor that says which settings play a part in its edits."""
+
+    @property
+    def defaults(self) -> Settings: ...
+
+    @property
+    def family(self) -> "_GuidedFamily": ...
+
+
+class _GuidedFamily(Protocol):
+    @property
+    def guides_by_image(self) -> bool: ...
+
+
+def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
+    """What an edit with these settings really uses, as JSON values under the names of the inputs.
+
+    Nothing is left open, and what plays no part in this editor's work is left out. With randomize_guidance every row
+    draws its two scales around the ones here.
+    """
+    values = settings.resolved(editor.defaults).as_inputs()
+    if not editor.family.guides_by_image:
+        del values["image_guidance"]
+    if not editor.defaults.strength:
+        del values["strength"]
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items() if value}
+
+
+def summarize_settings(used: Mapping[str, Any]) -> str:
+    """`used_settings` as a line for people: “20 steps · text guidance 7.5 · image guidance 1.5”."""
+    spread = " ± 20 % by seed" if used.get("randomize_guidance") else ""
+    parts = [f"{used['steps']} steps"]
+    parts += [
+        f"{name.replace('_', ' ')} {used[name]:g}{spread}"
+        for name in ("text_guidance", "image_guidance")
+        if name in used
+    ]
+    if "strength" in used:
+        parts.append(f"strength {used['strength']:g}")
+    if used.get("sampler", "default") != "default":
+        parts.append(f"sampler {used['sampler']}")
+    return " · ".join(parts)

@@ -1,0 +1,130 @@
+"""A store as a dataset that another tool reads, with a README and a contact sheet; and the same two for the store itself."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from ..errors import RethinkError
+from ..text_files import show_name
+from .contact_sheet import contact_sheet
+from .formats import FORMATS, get_format
+from .formats.core import Example
+from .jsonl_log import disk_full_as_error
+from .own_files import write_own
+from .store import EditPair, PairStore
+from .whole_folder import whole_folder
+
+SHEET = 12  # pairs on the contact sheet
+_log = logging.getLogger(__name__)
+
+
+def export(
+    store: PairStore,
+    name: str,
+    folder: str | Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    replace: bool = False,
+) -> int:
+    """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
+
+    The folder appears when it is complete; with `replace` in the place of an earlier export that nobody has changed. What
+    `on_progress(done, total)` raises ends the export. Raises RethinkError when something else is there, or there is no
+    pair to write.
+    """
+    format, folder = get_format(name), Path(os.path.abspath(folder))
+    try:
+        with whole_folder(folder, replace) as temporary:
+            total = _count_complete(store)
+            if not total:
+                raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
+            count = format.write(_examples(store, lambda done: on_progress(done, total)), temporary, folder)
+            files = _describe(store, store.accepted, format.title, format.target, format.use)
+            for file, data in files.items():
+                (temporary / file).write_bytes(data)
+    except OSError as error:
+        raise RethinkError(f"export: cannot write {folder}: {error.strerror or error}.") from error
+    return count
+
+
+def _count_complete(store: PairStore) -> int:
+    """How many pairs are accepted. Raises RethinkError for a missing image: a trainer would find it after hours."""
+    count = 0
+    for pair in store.accepted():
+        count += 1
+        for path in (pair.input, pair.target):
+            if not store.file(path).is_file():
+                raise RethinkError(
+                    f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it."
+                )
+    return count
+
+
+def _examples(store: PairStore, on_count: Callable[[int], None]) -> Iterator[Example]:
+    """The accepted pairs, numbered from 0; on_count hears how many were taken. Raises RethinkError for one that leads out
+    of the store."""
+    for number, pair in enumerate(store.accepted()):
+        yield Example(pair, number, store.file(pair.input), store.file(pair.target))
+        on_count(number + 1)
+
+
+def describe_store(store: PairStore) -> None:
+    """Write a README and a contact sheet into the store itself; a user's own of that name stay, with a warning."""
+    files = _describe(
+        store,
+        lambda: iter(store),
+        "Rethink's own pair store",
+        "`target` of a line in `manifest.jsonl` is the real image, the TARGET; `input` is what the model is given.",
+        f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
+    )
+    with disk_full_as_error(store.folder):
+        foreign = write_own(store.folder, files)
+    if foreign:
+        _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(foreign))
+
+
+def _describe(
+    store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str
+) -> dict[str, bytes]:
+    """{name: the file} of a README and, where there are pairs, a contact sheet. Each pairs() is a new iterator: a large store
+    is never held in memory."""
+    kinds = Counter(pair.operation or "other" for pair in pairs())
+    count = kinds.total()
+    lines = [
+        f"# {count} edit pairs",
+        "",
+        f"Layout: {title}.",
+        "",
+        f"**Which is the target:** {target}",
+        "",
+        f"Training: {use}",
+        "",
+        "![some of the pairs](contact-sheet.jpg)",
+        "",
+        "| operation | pairs |",
+        "|---|---|",
+        *(f"| {show_name(kind)} | {count} |" for kind, count in kinds.most_common()),
+        "",
+        "Made with Rethink.",
+        "",
+    ]
+    files = {"README.md": "\n".join(lines).encode()}
+    if count:
+        sheet = io.BytesIO()
+        spaced = islice(pairs(), 0, None, max(1, count // SHEET))
+        contact_sheet(store, islice(spaced, SHEET)).save(sheet, "JPEG", quality=88)
+        files["contact-sheet.jpg"] = sheet.getvalue()
+    return files
+
+
+def add_to_store(pairs: PairStore, folder: Path) -> int:
+    """Add the accepted pairs, and all verdicts, to the pair store in a folder, new or begun. Returns how many are new."""
+    with PairStore(folder).writing() as store:
+        new = store.merge_from(pairs)
+        describe_store(store)
+    return new

@@ -1,0 +1,35 @@
+"""ai-toolkit: targets with their captions, controls with the same stems, and a part of its config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from .control_folders import read_folders, write_folders
+from .core import Example, Format, quote_path
+
+
+def write_ai_toolkit(items: Iterable[Example], folder: Path, home: Path) -> int:
+    """The folders of `write_folders`, and `dataset.yaml` with where they will be in the end (`home`)."""
+    count = write_folders(items, folder)
+    (folder / "dataset.yaml").write_text(
+        "# one entry of `datasets:` in ai-toolkit's config\n"
+        f"- folder_path: {quote_path(home / 'target')}\n"
+        f"  control_path: {quote_path(home / 'control')}\n"
+        "  caption_ext: txt\n  cache_latents_to_disk: true\n  resolution: [512, 768, 1024]\n",
+        encoding="utf-8",
+    )
+    return count
+
+
+FORMAT = Format(
+    name="ai-toolkit",
+    title="ai-toolkit",
+    target=(
+        "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
+        "what the model is given."
+    ),
+    use="copy `dataset.yaml` into `datasets:` of the config.",
+    write=write_ai_toolkit,
+    read=read_folders,
+)

@@ -1,0 +1,74 @@
+"""A dataset of another tool, read into a store. Nothing outside the dataset's folder is ever opened."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import RethinkError, describe_error
+from .formats import get_format
+from .formats.core import ImportedPair, Skipped
+from .formats.dataset_folder import Dataset
+from .inverse.instructions import one_line
+from .pixels import read_picture
+from .store import EditPair, PairStore
+
+
+def import_dataset(
+    store: PairStore, name: str, path: str | Path, on_skip: Callable[[str, str], None] = lambda name, why: None
+) -> tuple[int, int]:
+    """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
+
+    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report and to
+    `on_skip(where, why)`. Raises RethinkError where there is nothing in this layout.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise RethinkError(f"import: there is no {path}.")
+    imported = skipped = known = 0
+    reported = {(record.get("source"), record.get("why")) for record in store.skipped}
+    try:
+        for entry in get_format(name).read(path):
+            try:
+                pair, images = _read_pair(store, entry)
+            except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
+                why = describe_error(error)
+                if (entry.name, why) not in reported:
+                    store.skipped.append({"source": entry.name, "number": 0, "why": why})
+                on_skip(entry.name, why)
+                skipped += 1
+                continue
+            if pair.id in store:
+                known += 1
+                continue
+            for relative, image in images.items():
+                store.write_image(relative, image)
+            store.add(pair)
+            imported += 1
+    except NotADirectoryError as error:
+        raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
+    if not (imported or skipped or known):
+        about = Dataset(path).contents() if path.is_dir() else "it is a file"
+        raise RethinkError(f"import: {path} holds no pair in the layout of {name}: {about}; choose its own layout.")
+    return imported, skipped
+
+
+def _read_pair(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPair, dict[str, np.ndarray]]:
+    """The pair, and {path in the store: its image}."""
+    if isinstance(entry, Skipped):
+        raise RethinkError(entry.why)
+    instruction, input_caption, target_caption = map(one_line, entry.texts())
+    if not instruction:
+        raise RethinkError("it has no instruction")
+    before, after = entry.input(), entry.target()
+    id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
+    input, target = store.image_path(id, "input"), store.image_path(id, "target")
+    images = {input: read_picture(io.BytesIO(before)), target: read_picture(io.BytesIO(after))}
+    pair = EditPair(
+        *(id, input, target, instruction), source=entry.name, input_caption=input_caption, target_caption=target_caption
+    )
+    return pair, images

@@ -1,0 +1,28 @@
+"""What tests of several rooms start with: a folder of images, a chat that says what it is told to, a miniature CLIP."""
+
+import pytest
+from PIL import Image
+
+from tests.support.miniatures import write_clip
+from tests.support.pairs import ScriptedChat, draw_image
+
+
+@pytest.fixture
+def scripted():
+    return ScriptedChat
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six images in a folder."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    for index in range(6):
+        Image.fromarray(draw_image(seed=index)).save(root / f"photo {index}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """A miniature CLIPModel with random weights."""
+    return write_clip(tmp_path_factory.mktemp("clip"))

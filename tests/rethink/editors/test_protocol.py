@@ -1,0 +1,35 @@
+"""References, and the settings of each row for a record."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rethink.editors.protocol import LoraReport, check_references, used_settings_by_row
+from rethink.editors.settings import Settings
+from rethink.errors import RethinkError
+
+FAMILY = SimpleNamespace(title="Tiny", references=2, guides_by_image=False)
+IMAGE = torch.zeros(1, 4, 6, 3)
+
+
+def test_references_are_counted_and_come_one_by_one():
+    assert len(check_references([IMAGE, IMAGE], FAMILY)) == 2
+    with pytest.raises(RethinkError, match=r"^references: got 3 images, but Tiny takes at most 2 beside the source\.$"):
+        check_references([IMAGE] * 3, FAMILY)
+    with pytest.raises(RethinkError, match="^references: give images one by one"):
+        check_references([IMAGE.repeat(2, 1, 1, 1)], FAMILY)
+
+
+def test_rows_are_told_with_what_they_drew_and_an_editor_that_cannot_tell_leaves_it_open():
+    rows = [Settings(steps=4, text_guidance=scale) for scale in (7.00004, 8.0)]
+    editor = SimpleNamespace(
+        family=FAMILY, defaults=Settings(steps=4, text_guidance=7.5), effective_settings=lambda *_: rows
+    )
+    told = used_settings_by_row(editor, None, [1, 2], Settings())
+    assert told == [{"steps": 4, "sampler": "default", "text_guidance": scale} for scale in (7.0, 8.0)]
+    assert used_settings_by_row(SimpleNamespace(), None, [1, 2], Settings()) == [None, None]
+
+
+def test_a_lora_report_names_what_did_not_fit():
+    assert str(LoraReport("style", 2, ("a.b",))) == "style: 2 of 3 layers fit.\n  not used: a.b"

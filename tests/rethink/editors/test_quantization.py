@@ -1,0 +1,61 @@
+"""Weights in fewer bits."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from rethink.editors.loading import load_editor
+from rethink.editors.settings import Settings
+from rethink.errors import RethinkError
+from tests.support import editor_miniatures as miniatures
+from tests.support.editor_miniatures import NEED_TORCHVISION, SIDE
+
+FEW = Settings(steps=3)
+
+
+def available(kind):
+    if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("the processor of its vision-language model needs torchvision")
+    return kind
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("families")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    miniatures.shrink(monkeypatch)
+
+
+def opened(kind, root, **options):
+    return miniatures.opened(available(kind), root, **options)
+
+
+def pictures(*shape, seed=7):
+    return (torch.rand(*shape, 3, generator=torch.Generator().manual_seed(seed)) * 255).round() / 255
+
+
+def edit(editor, images, instruction="make it red", seed=1, settings=FEW, references=(), **options):
+    prepared = editor.prepare(images, references)
+    return editor.edit(prepared, [instruction] * len(images), [seed] * len(images), settings, **options)
+
+
+@pytest.mark.parametrize("kind", ["flux_kontext", "instruct_pix2pix_xl"])
+def test_quantized(kind, root):
+    pytest.importorskip("optimum.quanto")
+    full, small = opened(kind, root), opened(kind, root, quantize="int8 (quanto)")
+    source = pictures(1, SIDE, SIDE)
+    difference = (edit(small, source) - edit(full, source)).abs().mean()
+    assert 0 < difference < 0.1
+
+
+def test_quantizing_what_cannot_be(root, tmp_path):
+    opened("flux_kontext", root)
+    with pytest.raises(RethinkError, match="^quantize: “q4” is unknown; choose one of none"):
+        load_editor(root / "flux_kontext", quantize="q4")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(RethinkError, match="pip install bitsandbytes"):
+            load_editor(root / "flux_kontext", quantize="nf4 (bitsandbytes)")

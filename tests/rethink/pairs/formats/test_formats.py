@@ -1,0 +1,141 @@
+"""Every layout out and in again, and read by those of its consumers that are installed."""
+
+import contextlib
+import json
+import zipfile
+
+import pytest
+from PIL import Image
+
+from rethink.errors import RethinkError
+from rethink.pairs.exporting import export
+from rethink.pairs.formats import FORMATS
+from rethink.pairs.importing import import_dataset
+from rethink.pairs.store import PairStore
+from tests.support.datasets import read_pairs
+from tests.support.pairs import draw_image
+
+LOSSY = {"instruct-pix2pix"}
+
+
+CAPTIONED = {"instruct-pix2pix", "webdataset"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_went_out_comes_in_again(store, exported, tmp_path, name):
+    with PairStore(tmp_path / "in").writing() as again:
+        assert import_dataset(again, name, exported[name]) == (6, 0)
+        assert import_dataset(again, name, exported[name])[0] == 0, "a second import doubles nothing"
+    pairs = list(again)
+    if name in LOSSY:
+        assert sorted(pair.instruction for pair in pairs) == sorted(pair.instruction for pair in store.accepted())
+        for pair in pairs:
+            assert again.read_image(pair.input).shape == (120, 160, 3)
+    else:
+        assert {
+            (pair.instruction, again.read_image(pair.input).tobytes(), again.read_image(pair.target).tobytes())
+            for pair in pairs
+        } == read_pairs(store)
+    if name in CAPTIONED:
+        assert ("a red cat", "a blue cat") in {(pair.input_caption, pair.target_caption) for pair in pairs}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_readme_says_which_is_the_target_and_a_sheet_shows_it(exported, name):
+    text = (exported[name] / "README.md").read_text(encoding="utf-8")
+    assert "TARGET" in text and "6 edit pairs" in text and "weather" in text
+    assert Image.open(exported[name] / "contact-sheet.jpg").width > 400
+
+
+def test_an_export_writes_over_nothing_and_appears_whole(store, tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/mine.txt").write_text("mine")
+    with pytest.raises(RethinkError, match="there already"):
+        export(store, "imagefolder", tmp_path / "there")
+    with pytest.raises(RethinkError, match="no 'zip'"):
+        export(store, "zip", tmp_path / "new")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(RethinkError, match="No space left"):
+        export(store, "imagefolder", tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_import_of_rubbish_is_one_sentence(tmp_path, name):
+    with PairStore(tmp_path / "s").writing() as store:
+        with pytest.raises(RethinkError, match="import"):
+            import_dataset(store, name, tmp_path / "missing")
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        for file in ("metadata.jsonl", "metadata.csv", "pairs.zip", "a.tar"):
+            (empty / file).write_bytes(b"\x00\xffrubbish")
+        with contextlib.suppress(RethinkError):
+            assert import_dataset(store, name, empty)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["[]", "7", '"text"', "null", "{", '{"image": 3, "edit_image": [], "prompt": null}'])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("imagefolder", "metadata.jsonl"),
+        ("diffsynth", "metadata.json"),
+        ("diffsynth", "metadata.jsonl"),
+        ("instruct-pix2pix", "0000000/prompt.json"),
+    ],
+)
+def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file, text):
+    (tmp_path / "data/0000000").mkdir(parents=True)
+    (tmp_path / "data/0000000/7_0.jpg").write_bytes(b"no picture")
+    (tmp_path / "data" / file).write_text(text)
+    with PairStore(tmp_path / "s").writing() as store:
+        try:
+            assert import_dataset(store, name, tmp_path / "data")[0] == 0
+        except RethinkError as error:
+            assert str(error).startswith("import: ") and (
+                file.rpartition("/")[2] in str(error) or "no pair" in str(error)
+            )
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "instruct-pix2pix", "ai-toolkit", "diffsynth", "webdataset"])
+def test_a_file_in_place_of_a_folder_and_another_layout_are_one_sentence(tmp_path, name):
+    Image.fromarray(draw_image()).save(tmp_path / "a.png")
+    with PairStore(tmp_path / "s").writing() as store:
+        for path in (tmp_path, tmp_path / "a.png"):
+            with pytest.raises(RethinkError, match="^import: "):
+                import_dataset(store, name, path)
+
+
+def test_texts_and_tables_as_windows_writes_them(tmp_path):
+    for side in ("target", "control"):
+        (tmp_path / side).mkdir()
+        Image.fromarray(draw_image()).save(tmp_path / side / "a.png")
+    (tmp_path / "target/a.txt").write_text("\ufeffmake it\r\n so", encoding="utf-8")
+    (tmp_path / "metadata.csv").write_text(
+        "\ufeffimage,prompt,edit_image\ntarget/a.png,make it so,control/a.png\n", encoding="utf-8"
+    )
+    for name in ("ai-toolkit", "diffsynth"):
+        with PairStore(tmp_path / name).writing() as store:
+            assert import_dataset(store, name, tmp_path) == (1, 0)
+        assert [pair.instruction for pair in store] == ["make it so"]
+
+
+def test_several_inputs_are_no_pair(tmp_path):
+    Image.fromarray(draw_image()).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "any name.zip", "w") as archive:
+        for name in ("x_start", "x_start2", "x_end", "y_start", "y_end"):
+            archive.write(tmp_path / "a.png", f"{name}.png")
+        for name in "xy":
+            archive.writestr(f"{name}.txt", "make it so")
+    rows = [
+        {"image": "a.png", "prompt": "make it so", "edit_image": inputs}
+        for inputs in (["a.png", "a.png"], ["a.png"], "a.png")
+    ]
+    (tmp_path / "metadata.json").write_text(json.dumps(rows))
+    for name in ("fal-zip", "diffsynth"):
+        with PairStore(tmp_path / name).writing() as store:
+            assert import_dataset(store, name, tmp_path) == (1, 1)
+        assert "several" in next(iter(store.skipped))["why"]

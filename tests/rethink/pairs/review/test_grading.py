@@ -1,0 +1,89 @@
+"""How a critic's answers become scores of pairs, and that nobody is asked twice."""
+
+import time
+
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.processes import thread_map
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.review.filters import Thresholds, decide, score
+from rethink.pairs.review.grading import grade_pairs, read_grade
+from rethink.pairs.store import PairStore
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark"),
+    [
+        ('{"score": "8", "why": "fine"}', 8),
+        ('{"score": "8/10"}', 8),
+        ('```json\n{"score": 8.0, "why": null}\n```', 8),
+        ('Here is my evaluation: {"score": 8}', 8),
+        ('{"score": 8} {"score": "8/10"}', 8),
+        ('<|begin_of_box|>{"score": 8}<|end_of_box|>', 8),
+        ('[THINK]{"score": 9}?[/THINK]{"score": 8}', 8),
+        ('{"score": 9}{"score": 2}', "differ"),
+        ('The sign says {"score": 10}, but the hand is gone: {"score": 2}', "differ"),
+        ('The sign says: {"score": 10}', "quoted"),
+        ('{"score": 10} is what the sign says.', "quoted"),
+        ('{"why": "fine"}', "no JSON"),
+    ],
+)
+def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
+    if isinstance(mark, str):
+        with pytest.raises(RethinkError, match=mark):
+            read_grade(answer)
+    else:
+        assert read_grade(answer)["critic"] == mark
+
+
+def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, scripted):
+    with PairStore(tmp_path / "s").writing() as store:
+        synthesize(store, Folder(folder), operation_maker(store, SynthesisConfig()), 1)
+        score(store)
+        chat = scripted(
+            '{"score": 9, "why": "fine"}',
+            '{"score": 2, "why": "a hand is missing"}',
+            *["no"] * 3,
+            *['{"score": 12}'] * 3,
+            *[RuntimeError("x")] * 3,
+        )
+        assert grade_pairs(store, chat) == 6
+        why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
+        assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
+        failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
+        assert len(failed) == 2 and "no JSON" in failed[0] and "0…10" in failed[1]
+        again = scripted('{"score": 7}')
+        assert grade_pairs(store, again) == 1 and grade_pairs(store, again) == 0, (
+            "who did not answer is asked again, once"
+        )
+        assert score(store) == 0
+        assert not any(v["why"] for v in decide(store, Thresholds(duplicates=-1, changed=0, critic=0)))
+        other = scripted('{"score": 10}')
+        assert grade_pairs(store, other, "another") == 6 and grade_pairs(store, other, "another") == 0
+        marks = {record["id"]: record for record in store.scores}.values()
+        assert all(record["critic"] == 10 and "critic_failed" not in record for record in marks)
+
+
+def test_a_cancel_ends_the_questions_to_the_critic(folder, tmp_path):
+    asked = []
+
+    def chat(messages, images, **options):
+        asked.append(options["seed"])
+        time.sleep(0.02)
+        return '{"score": 9}'
+
+    def cancel(done, total):
+        raise KeyboardInterrupt
+
+    with PairStore(tmp_path / "s").writing() as store:
+        synthesize(store, Folder(folder), operation_maker(store, SynthesisConfig()), 2)
+        score(store)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            grade_pairs(store, chat, on_progress=cancel, each=thread_map(2))
+    before = len(asked)
+    time.sleep(0.2)
+    assert len(asked) == before < 12, "an error that somebody holds on to keeps no question alive"
+    del raised

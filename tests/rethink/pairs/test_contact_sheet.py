@@ -1,0 +1,23 @@
+"""Pairs at a glance, also those that cannot be read."""
+
+import numpy as np
+
+from rethink.pairs.contact_sheet import THUMB, contact_sheet
+from rethink.pairs.store import EditPair
+from tests.support.pairs import make_pair
+
+
+def test_a_sheet_has_up_to_three_columns(store):
+    (pair, _) = store
+    widths = [contact_sheet(store, [pair] * count).width for count in (1, 2, 5, 12)]
+    assert widths == [widths[0] * columns for columns in (1, 2, 3, 3)]
+
+
+def test_an_image_is_shown_and_a_missing_one_is_gray(store):
+    pair, _ = store
+    missing = make_pair(7)
+    sheet = np.asarray(contact_sheet(store, [EditPair(pair.id, pair.input, missing.target, "Do it.")]))
+    left, right = sheet[: THUMB + 8, : THUMB + 16], sheet[: THUMB + 8, THUMB + 16 :]
+    assert (left.std((0, 1)) > 5).all()
+    inner = right[THUMB // 2 - 20 : THUMB // 2 + 20, 40:-40].reshape(-1, 3)
+    assert (inner == 128).all()
