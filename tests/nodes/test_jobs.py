@@ -8,8 +8,8 @@ from argparse import _SubParsersAction
 import pytest
 from PIL import Image
 
-from tests.rethink.pairs.conftest import drawn
 from tests.support.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
+from tests.support.pairs import draw_image
 from tests.support.servers import completion, openai_server
 
 ANSWERS = {  # by what is in the question
@@ -26,7 +26,7 @@ def photos(results):
     folder = results.input / "photos"
     folder.mkdir()
     for index in range(3):
-        Image.fromarray(drawn(seed=index)).save(folder / f"photo {index}.png")
+        Image.fromarray(draw_image(seed=index)).save(folder / f"photo {index}.png")
     return folder
 
 
