@@ -178,34 +178,34 @@ def everything(source, kind, rng):
     noise = cv2.GaussianBlur(rng.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 1.2)[..., None]
     match kind:
         case "night":
-            made = source**1.3 * [0.25, 0.3, 0.5]
+            edited = source**1.3 * [0.25, 0.3, 0.5]
         case "fog":
             depth = np.linspace(0.75, 0.35, height)[:, None, None]
-            made = source * (1 - depth) + 0.82 * depth
+            edited = source * (1 - depth) + 0.82 * depth
         case "snow":
-            made = np.where(noise > 0.35, 0.95, 0.55 * gray + 0.15 * source + 0.25)
+            edited = np.where(noise > 0.35, 0.95, 0.55 * gray + 0.15 * source + 0.25)
         case "sketch":
             blur = cv2.GaussianBlur(gray, (0, 0), 5)[..., None]
-            made = np.repeat((gray / (blur + 0.02)).clip(0, 1), 3, -1)
+            edited = np.repeat((gray / (blur + 0.02)).clip(0, 1), 3, -1)
         case "posterize":
-            made = np.floor(source * 3.999) / 3
+            edited = np.floor(source * 3.999) / 3
         case "sepia":
-            made = gray**0.8 * [1.0, 0.85, 0.62]
+            edited = gray**0.8 * [1.0, 0.85, 0.62]
         case "sunset":
-            made = source * np.linspace(1.15, 0.6, height)[:, None, None] * [1.2, 0.8, 0.55] + [0.12, 0.03, 0]
+            edited = source * np.linspace(1.15, 0.6, height)[:, None, None] * [1.2, 0.8, 0.55] + [0.12, 0.03, 0]
         case "oil":
-            made = cv2.medianBlur((source * 255).astype(np.uint8), 15).astype(np.float32) / 255
-            made = (made + 0.15 * noise).clip(0, 1) ** 0.8
+            edited = cv2.medianBlur((source * 255).astype(np.uint8), 15).astype(np.float32) / 255
+            edited = (edited + 0.15 * noise).clip(0, 1) ** 0.8
         case "pixels":
             small = cv2.resize(source, (width // 16, height // 16), interpolation=cv2.INTER_AREA)
-            made = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+            edited = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
         case "negative":
-            made = 1 - source
-    return made.clip(0, 1).astype(np.float32)
+            edited = 1 - source
+    return edited.clip(0, 1).astype(np.float32)
 
 
 def global_edits(photos, kind, rng):
-    """[(source, edit)]: every photograph edited as a whole, displace and degrade."""
+    """[(source, edit)]: every photograph edited as a whole, displaced and degraded."""
     pairs = []
     for source in photos:
         edit, _ = displace(everything(source, kind, rng), tuple(rng.uniform(-12, 12, 2)), 1 + rng.uniform(-0.03, 0.03))
@@ -311,9 +311,9 @@ def judged(cases, way):
     rows, seconds = [], 0.0
     for case in cases:
         source, edit = torch.from_numpy(case.source)[None], torch.from_numpy(case.edit)[None]
-        begun = time.perf_counter()
+        started = time.perf_counter()
         result = WAYS[way](source, edit)
-        seconds += time.perf_counter() - begun
+        seconds += time.perf_counter() - started
         rows.append(measured(case, result))
     return rows, seconds / len(cases)
 

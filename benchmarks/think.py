@@ -26,13 +26,22 @@ import torch
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.editors.settings import DEFAULT_SETTINGS
-from rethink.think_loop import Continue, LoopConfig, Stop, is_accepted, quantize_to_8bit, think_while_edit
+from rethink.steps import best_of
+from rethink.think_loop import (
+    Continue,
+    LoopConfig,
+    RunCallbacks,
+    Stop,
+    ThinkTask,
+    is_accepted,
+    quantize_to_8bit,
+    think_while_edit,
+)
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique
-from rethink.thinkers.loading import load_thinker
 from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import Teacher, draw_example, plain_requests
-from rethink.trajectory import best_of
 
 TURNS = 5
 BUDGET = 8  # editor calls of the curve
@@ -89,15 +98,9 @@ class Case:
 
     def run(self, thinker=None, steer=None, **rules):
         """[(step, success)] of a run of the loop."""
-        run = think_while_edit(
-            self.editor,
-            thinker or self.thinker,
-            self.source,
-            self.task.instruction,
-            steer=steer,
-            seed=self.seed,
-            **rules,
-        )
+        config = LoopConfig(seed=self.seed, **rules)
+        task = ThinkTask(self.source, self.task.instruction, thinker or self.thinker, config=config)
+        run = think_while_edit(self.editor, task, callbacks=RunCallbacks(steer=steer))
         return [(replace(step, image=None), judge(step.image, self.task).success) for step in run]
 
     @cached_property
@@ -266,9 +269,8 @@ def loop_overhead(editor, chat, runs=20):
     total = Stopwatch(lambda run: [None for _ in run])
     for seed in range(runs):
         task = sample_task(seed, LEVELS[seed % 3])
-        total(
-            think_while_edit(editor, Thinker(chat, max_tokens=TOKENS), render([task.source]), task.instruction, turns=3)
-        )
+        thinker, config = Thinker(chat, max_tokens=TOKENS), LoopConfig(turns=3)
+        total(think_while_edit(editor, ThinkTask(render([task.source]), task.instruction, thinker, config=config)))
     del editor.prepare, editor.edit, chat.chat_all
     return 1 - sum(watch.seconds for watch in watches) / total.seconds
 
@@ -280,11 +282,11 @@ def prefill_ratio(chat, images=20):
         examples = [draw_example(seed, split="test")] * 2
         edited = [examples[0].edited, render([examples[0].task.target])]
         for remember in (True, False):
-            chat.forget()
+            chat.clear_cache()
             answers = []
             for example, image in zip(examples, edited):
                 if not remember:
-                    chat.forget()
+                    chat.clear_cache()
                 chat._prefill = watch = Stopwatch(type(chat)._prefill.__get__(chat))
                 answers += critique(thinker, example.source, [image], example.task.instruction, [example.prompt], [0])
             seconds[remember].append(watch.seconds)  # of the second one

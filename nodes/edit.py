@@ -1,23 +1,22 @@
 """The nodes that edit: load an editor, sample with it, chain edits, and a sample image to try them on."""
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..rethink.editors.protocol import Editor, OnStep
+from ..rethink.edit_job import EditJob
+from ..rethink.editors.protocol import OnStep
 from ..rethink.editors.quantization import QUANTIZERS
 from ..rethink.editors.settings import Settings, summarize_settings, used_settings
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_edit_mask, as_image, selects_anything
+from ..rethink.images import as_edit_mask, as_image
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import feedback, sockets
 from .comfy import memory, model_folders, progress
-from .inputs import MAX_SEED, broadcast, masks_for, seed_input, settings_inputs, single_values, validate_with
-
-MAX_VARIATIONS = 64
+from .inputs import broadcast, field_input, masks_for, seed_input, settings_inputs, single_values, validate_with
 
 
 class LoadEditor(io.ComfyNode):
@@ -129,15 +128,7 @@ class SampleEdit(io.ComfyNode):
                     "in as many ways, all as one batch.",
                 ),
                 seed_input("The same seed gives the same edit. Another seed gives another one."),
-                io.Int.Input(
-                    "variations",
-                    optional=True,
-                    default=1,
-                    min=1,
-                    max=MAX_VARIATIONS,
-                    tooltip="How many edits of each image, with the seeds seed, seed + 1, … Stable Diffusion makes "
-                    "them as one batch; lower this if memory runs out.",
-                ),
+                field_input(EditJob, "variations", optional=True),
                 *settings_inputs(),
                 io.Mask.Input(
                     "mask",
@@ -169,11 +160,13 @@ class SampleEdit(io.ComfyNode):
         editor, seed, variations, settings = _single(editor=editor, seed=seed, variations=variations, **settings)
         images = [as_image(batch) for batch in image]
         runs = _runs(images, instruction, list(mask))
-        seeds = _seeds(seed, variations)
         others = [one for batch in references for one in as_image(batch, "references").split(1)]
-        edited = []
-        for index, run in enumerate(runs):
-            edited += _edit(editor, run, seeds, settings, progress.edit_progress(index, len(runs)), others)
+        edited, seeds = [], []
+        for index, (picture, instructions, area) in enumerate(runs):
+            job = EditJob(tuple(instructions), seed, variations, settings=settings)
+            on_edit = partial(_progress_of, index, len(runs))
+            edited += job.run(memory.ManagedEditor(editor), picture, on_edit, mask=area, references=others)
+            seeds = job.seeds()
         used = used_settings(editor, settings)
         note = {"editor": editor.name, **used, "instructions": list(instruction), "seeds": seeds}
         feedback.annotate_images(cls.hidden, note)
@@ -223,17 +216,17 @@ class EditChain(io.ComfyNode):
         if not lines:
             raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
         settings = Settings.from_inputs(settings)
-        steps = [as_image(image)]
-        area = as_edit_mask(mask, steps[0])
-        for index, line in enumerate(lines):
-            on_step = progress.edit_progress(index, len(lines), previews=False)
-            steps += _edit(editor, (steps[-1], [line], area), _seeds(seed + index, 1), settings, on_step)
-        all_steps, used = torch.cat(steps), used_settings(editor, settings)
-        seeds = [_seeds(seed + index, 1)[0] for index in range(len(lines))]
+        source = as_image(image)
+        job = EditJob(tuple(lines), seed, chain=True, settings=settings)
+        on_edit = partial(progress.edit_progress, previews=False)
+        steps = [source, *job.run(memory.ManagedEditor(editor), source, on_edit, mask=as_edit_mask(mask, source))]
+        shown, used = torch.cat(steps), used_settings(editor, settings)
+        seeds = [job.seeds(number)[0] for number in range(len(lines))]
         feedback.annotate_images(cls.hidden, {"editor": editor.name, **used, "instructions": lines, "seeds": seeds})
-        warning = feedback.warn_if_unfamiliar("editor", editor.name, steps[0])
-        text = feedback.show_text(warning, summarize_settings(used))
-        return io.NodeOutput(steps[-1], all_steps, ui=ui.PreviewImage(all_steps, cls=cls).as_dict() | text)
+        said = feedback.show_text(
+            feedback.warn_if_unfamiliar("editor", editor.name, steps[0]), summarize_settings(used)
+        )
+        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
 
 
 class Scene(io.ComfyNode):
@@ -267,6 +260,11 @@ class Scene(io.ComfyNode):
         return io.NodeOutput(render([task.source]), task.instruction)
 
 
+def _progress_of(index: int, count: int, *_: int) -> OnStep:
+    """The progress of one run of several, each of which is one batch."""
+    return progress.edit_progress(index, count)
+
+
 def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
     """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
@@ -288,33 +286,3 @@ def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tu
         raise RethinkError(f"mask: a list of {count} image(s) needs 1 or {count} masks, got {len(masks)}.")
     shared = [instructions] if count == 1 else [[text] for text in broadcast(instructions, count)]
     return list(zip(images, shared, masks_for(images, masks)))
-
-
-def _seeds(seed: int, variations: int) -> list[int]:
-    if not 1 <= variations <= MAX_VARIATIONS:  # the widget's limits do not hold for what comes by a link
-        raise RethinkError(f"variations: expected 1 to {MAX_VARIATIONS}, got {variations}.")
-    return [(seed + offset) % (MAX_SEED + 1) for offset in range(variations)]
-
-
-def _edit(
-    editor: Editor,
-    prompts: tuple[Tensor, Sequence[str], Tensor | None],
-    seeds: list[int],
-    settings: Settings,
-    on_step: OnStep,
-    references: Sequence[Tensor] = (),
-) -> list[Tensor]:
-    """All instructions and seeds on one batch of images at once → one batch per instruction, by image, then seed.
-
-    prompts: (images, their instructions, their mask).
-    """
-    image, instructions, mask = prompts
-    if mask is not None and not selects_anything(mask):
-        return [image.repeat_interleave(len(seeds), 0)] * len(instructions)
-    texts = [text for text in instructions for _ in seeds] * len(image)
-    row_seeds = seeds * (len(instructions) * len(image))
-    with memory.editor_on_device(editor, image, len(texts)):
-        prepared = editor.prepare(image, references)
-        rows = editor.edit(prepared, texts, row_seeds, settings, mask=mask, on_step=on_step)
-    by_instruction = rows.unflatten(0, (len(image), len(instructions), len(seeds))).transpose(0, 1)
-    return [batch.flatten(0, 1) for batch in by_instruction]

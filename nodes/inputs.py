@@ -136,7 +136,7 @@ def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
 
 def broadcast(values: Sequence, count: int) -> Sequence:
     """A value for each of `count`, of as many or of one for all."""
-    return values * count if len(values) == 1 else values
+    return list(values) * count if len(values) == 1 else values
 
 
 def field_input(job: type, name: str, id: str = "", **more: Any) -> io.Input:

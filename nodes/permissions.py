@@ -10,6 +10,8 @@ from typing import Any
 
 from ..rethink.errors import RethinkError
 from ..rethink.thinkers.address import Origin, parse_address
+from ..rethink.thinkers.loading import Backend, ThinkerConfig
+from ..rethink.thinkers.protocol import Chat
 from ..rethink.thinkers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
 from .comfy import folders, progress, server
 
@@ -48,6 +50,14 @@ def stamp(base_url: str, key_variable: str) -> str | float:
     except RethinkError:  # said when the node runs
         pass
     return float("nan")
+
+
+def open_remote(backend: Backend, config: ThinkerConfig) -> Chat:
+    """The chat of a server. Whatever else is wrong is said before anybody is asked whether it may be sent images."""
+    origin, _ = parse_address(config.where)
+    chat = backend.open(config, read_settings().with_host(origin))
+    check_images(config.where)
+    return chat
 
 
 def check_images(base_url: str) -> None:

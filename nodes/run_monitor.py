@@ -1,69 +1,53 @@
 """A running thinking loop and the people who watch it: what happens goes to the front end, what they want comes back.
 
 A run belongs to the page that queued it: that page alone is told, and where it is closed, whoever shows the same
-workflow. Messages are small and name pictures as ComfyUI's /view does; no pixels are sent. Whoever missed some (a page
-that was loaded again) reads the record, which is on disk before the message that speaks of it.
+workflow. Messages are small and name images as ComfyUI's /view does; no pixels are sent. A page that missed some (it was
+loaded again) reads the record, which is on disk before the message that speaks of it.
 """
 
 import glob
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.think_loop import Continue, Stop, proposed_prompt, require_same_run
-from ..rethink.trajectory import (
-    RECORD_FILE,
-    RunningError,
-    Step,
-    Trajectory,
-    load_trajectory,
-    new_trajectory,
-    record_run,
-    step_record,
-    writing,
-)
+from ..rethink.steering import Steering
+from ..rethink.steps import Continue, Step, Stop, step_record
+from ..rethink.think_job import OpenRun, ThinkJob, resume_interrupted, start_run
+from ..rethink.think_loop import RunCallbacks, ThinkTask
+from ..rethink.trajectory import RECORD_FILE, Trajectory, writing
 from .comfy import folders, progress, server
 
-POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
+Phase = Literal["editing", "thinking"]
+
 PREVIEW_SECONDS = 0.25  # between two previews, and before the first: what is done sooner needs none
 
 _running: dict[str, "LiveRun"] = {}  # where its record lies → loop
 _failures: dict[str, int] = {}  # node → how often its run failed
 
 
-class RunStopped(Exception):
-    """A person ended the run in the middle of a turn."""
-
-    def __init__(self, stop: Stop):
-        self.stop = stop
-
-
 class LiveRun:
     """One running loop.
 
-    node: the id of the node that people see run. pause: wait after every turn until somebody says how to go on.
-    lock: what is let go of when the loop ends, the right to write its record.
+    node: the id of the node that people see run. run: the record, and the right to write it, which the loop lets go of
+    when it ends. pause: wait after every turn until somebody says how to go on.
     """
 
-    def __init__(self, node: str, trajectory: Trajectory, lock: ExitStack, *, pause: bool = False):
-        self.trajectory, self._lock = trajectory, lock
-        self._node, self._pause, self._prompt = node, pause, server.prompt_id()
+    def __init__(self, node: str, run: OpenRun, *, pause: bool = False):
+        self.trajectory, self._open = run.trajectory, run
+        self._steering = Steering(pause=pause, poll=progress.stop_if_cancelled, on_decision=self._announce)
+        self._node, self._prompt = node, server.prompt_id()
         self._workflow, self._client = server.workflow_id(self._prompt), server.client_id()
-        self._run = folders.to_view_params(trajectory.folder / RECORD_FILE)
-        self._phase: tuple[str, int] | None = None
-        self._following: dict[str, Any] | None = None
+        self._run = folders.to_view_params(run.trajectory.folder / RECORD_FILE)
+        self._phase: tuple[Phase, int] | None = None
+        self._next: dict[str, Any] | None = None
+        self._waiting = False
         self._images: tuple[str, ...] = ()  # files of the turn that is made now, once they are there
         self._preview, self._previews, self._previewed = b"", 0, time.monotonic()
-        self._held = self._waiting = False
-        self._order: Continue | Stop | None = None
-        self._changed = threading.Condition()  # orders come by another thread
-        _forget_the_cut_off()
+        _forget_cancelled()
         _running[self._run["subfolder"]] = self
         self._send("began", **self.state())
 
@@ -75,7 +59,7 @@ class LiveRun:
             "prompt": self._prompt,
             "run": self._run,
             "record": self.trajectory.as_dict(),
-            "next": self._following,
+            "next": self._next,
             "waiting": self._waiting,
             "phase": self._phase[0] if self._phase else "editing",
             "images": list(self._images),
@@ -86,80 +70,68 @@ class LiveRun:
         """Whether the page of that id may show and steer the run: its own, or one that nobody else can."""
         return self._client == client or not server.is_connected(self._client)
 
-    def stepped(self, trajectory: Trajectory) -> None:
-        """Tell of the step that was written last."""
+    def on_record(self, trajectory: Trajectory) -> None:
+        """Tell of the step that was just written, if there is a new one (the progress of `ThinkJob.run`)."""
+        is_new = len(trajectory.steps) > len(self.trajectory.steps)
         self.trajectory = trajectory
-        self._images, self._previewed = (), time.monotonic()
-        index = len(trajectory.steps) - 1
-        self._send("step", index=index, step=step_record(trajectory.steps[-1]), best=trajectory.best)
+        if is_new:
+            self._images, self._previewed = (), time.monotonic()
+            index = len(trajectory.steps) - 1
+            self._send("step", index=index, step=step_record(trajectory.steps[-1]), best=trajectory.best)
 
-    def ended(self, trajectory: Trajectory) -> None:
+    def on_end(self, trajectory: Trajectory) -> None:
         """Tell why the run ended. No orders are taken from here on."""
         self.trajectory = trajectory
-        self.forget()
+        self.close()
         _failures[self._node] = failures(self._node) + (trajectory.stopped == "failed")
         names = ("best", "chosen", "stopped", "message")
         self._send("ended", **{name: getattr(trajectory, name) for name in names})
 
-    def forget(self) -> None:
+    def close(self) -> None:
         """Nobody looks at the loop any more, and others may go on with its run."""
         _running.pop(self._run["subfolder"], None)
-        self._lock.close()
+        self._open.close()
 
-    def steer(self, steps: Sequence[Step], following: Continue | Stop) -> Continue | Stop:
-        """What people want instead of what would come next (`think_loop.SteeringCallback`); waits while they hold the run.
+    def callbacks(self) -> RunCallbacks:
+        """What a run does, as it is shown and steered here."""
+        return RunCallbacks(self.steer, self.on_edit_step, self.save_edits, self.on_token)
 
-        A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
-        opinion, or have not been asked for theirs yet.
-        """
-        ends = following.reason if isinstance(following, Stop) else ""
-        with self._changed:
-            self._held |= self._pause and self._order is None
-            if ends and not self._held and not isinstance(self._order, Continue):
-                return self._order or following
-            following = proposed_prompt(steps) if ends else following
-            self._announce(steps, following, waiting=self._held, ends=ends)
-            while self._held and self._order is None:
-                progress.stop_if_cancelled()
-                self._changed.wait(POLL)
-            order, self._order, self._held = self._order, None, False
-        if isinstance(order, Stop):
-            return order
-        if order is not None and order.prompt != following.prompt:
-            following = order
-        if self._waiting or following is order:
-            self._announce(steps, following, waiting=False)
-        return following
+    def steer(self, steps: Sequence[Step], decision: Continue | Stop) -> Continue | Stop:
+        """What people want instead of what would come next (`think_loop.SteeringCallback`)."""
+        return self._steering.steer(steps, decision)
 
-    def _announce(self, steps: Sequence[Step], following: Continue, waiting: bool, ends: str = "") -> None:
+    def _announce(self, steps: Sequence[Step], proposal: Continue, waiting: bool, ends: str) -> None:
         self._waiting = waiting
-        self._following = {"turn": steps[-1].turn + 1, **vars(following), "ends": ends}
-        self._send("next", **self._following, waiting=waiting)
+        self._next = {"turn": steps[-1].turn + 1, **vars(proposal), "ends": ends}
+        self._send("next", **self._next, waiting=waiting)
 
     @property
     def turn(self) -> int:
         """The turn that is made now. Its steps are written when all of them are there."""
         return self.trajectory.steps[-1].turn + 1 if self.trajectory.steps else 1
 
-    def working(self, phase: str) -> None:
-        """Tell that the loop is "editing" or "thinking" now, and end the run where a person wants that."""
+    def on_phase(self, phase: Phase) -> None:
+        """Tell what the loop does now, and end the run where a person wants that."""
         progress.stop_if_cancelled()
-        if isinstance(self._order, Stop):
-            raise RunStopped(self._order)
+        self._steering.stop_if_ordered()
         if self._phase != (phase, self.turn):
             self._phase = phase, self.turn
             self._preview = b""
             self._send("phase", phase=phase, turn=self.turn, images=self._images)
 
+    def on_token(self, *_: int) -> None:
+        """Tell that the loop is thinking (`protocol.OnToken`)."""
+        self.on_phase("thinking")
+
     def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-        """Write what a turn has made and show it while the thinker looks (`loop.OnEdits`)."""
+        """Write what a turn has made and show it while the thinker looks (`think_loop.OnEdits`)."""
         self._images = self.trajectory.save_edits(turn, images, notes)
-        self.working("thinking")
+        self.on_phase("thinking")
         return self._images
 
-    def editing(self, step: int, total: int, preview: Callable[[], Tensor]) -> None:
+    def on_edit_step(self, step: int, total: int, preview: Callable[[], Tensor]) -> None:
         """Tell that the loop is editing, and show from time to time what comes of it (`protocol.OnStep`)."""
-        self.working("editing")
+        self.on_phase("editing")
         if time.monotonic() - self._previewed < PREVIEW_SECONDS:
             return
         self._preview, self._previews = progress.preview_bytes(preview()), self._previews + 1
@@ -167,36 +139,14 @@ class LiveRun:
         self._send("preview", turn=self.turn, preview=self._previews, step=step, total=total)
 
     def preview(self) -> bytes:
-        """The edit under way as a WebP picture; RethinkError where there is none to show."""
+        """The edit under way as a WebP image; RethinkError where there is none to show."""
         if not self._preview:
             raise RethinkError("run: no edit is under way.")
         return self._preview
 
-    def order(self, action: Any, prompt: Any = None, step: Any = None) -> None:
-        """Take what a person wants.
-
-        action: "hold" (wait before the next turn), "go_on", "prompt" (the next turn's, given by `prompt`), "accept" (end
-            the run, step number `step` of the record is the result), "stop" (end the run with the best so far).
-        Raises RethinkError for anything else.
-        """
-        if action == "prompt" and not (isinstance(prompt, str) and prompt.strip()):
-            raise RethinkError("prompt: is empty; say what the next turn should do.")
-        if action == "accept" and (type(step) is not int or step not in range(len(self.trajectory.steps))):
-            raise RethinkError(f"step: the run has no step {step}; give the index of one of its steps.")
-        with self._changed:
-            if action == "hold":
-                self._held = True
-            elif action == "go_on":
-                self._held = False
-            elif action == "prompt":
-                self._order = Continue(prompt.strip(), "human")
-            elif action == "accept":
-                self._order = Stop("human", chosen=step)
-            elif action == "stop":
-                self._order = Stop("human")
-            else:
-                raise RethinkError(f"action: “{action}” is unknown; use hold, go_on, prompt, accept, or stop.")
-            self._changed.notify_all()
+    def command(self, action: Any, prompt: Any = None, step: Any = None) -> None:
+        """Take what a person wants: see `Steering.command`."""
+        self._steering.command(action, prompt, step, len(self.trajectory.steps))
 
     def _send(self, event: str, **data: Any) -> None:
         server.send_event(
@@ -204,63 +154,27 @@ class LiveRun:
         )
 
 
-def start_or_resume(
-    prefix: str, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, resume: bool
-) -> tuple[Trajectory, tuple[Step, ...], ExitStack]:
-    """A new run in the output folder, or the newest of these very inputs that was cut off, with its whole turns; and the
-    right to write it, which is held until it is closed.
+def start_or_resume(prefix: str, task: ThinkTask, options: dict[str, Any], resume: bool) -> OpenRun:
+    """A new run in the output folder, or the newest of this very one that was cut off, where `resume` asks for that.
 
     Raises RethinkError where somebody else goes on with that run right now.
     """
-    _forget_the_cut_off()
-    folder, lock = folders.next_output_folder(prefix), ExitStack()
+    _forget_cancelled()
+    folder = folders.next_output_folder(prefix)
     if resume:
         name = folder.name.removesuffix("_").rstrip("0123456789")
-        for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
-            found = _cut_off(earlier, source, instruction, options, candidates, lock)
-            if found is not None:
-                return *found, lock
-    trajectory = new_trajectory(folder, source, instruction, options)
-    lock.enter_context(writing(folder))
-    return trajectory, (), lock
+        earlier = sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True)
+        if (run := resume_interrupted(earlier, task, options)) is not None:
+            return run
+    return start_run(folder, task, options)
 
 
-def _cut_off(
-    folder: Path, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, lock: ExitStack
-) -> tuple[Trajectory, tuple[Step, ...]] | None:
+def run_live(job: ThinkJob, run: OpenRun, live: LiveRun, callbacks: RunCallbacks) -> Trajectory:
+    """Think until the run ends, in front of the people who watch it."""
     try:
-        if not _goes_on(load_trajectory(folder), source, instruction, options):
-            return None
-        lock.enter_context(writing(folder))
-        trajectory = load_trajectory(folder)  # as whoever held it before has left it
-        if _goes_on(trajectory, source, instruction, options):
-            return trajectory.save_options(options).rewind_to_resume(candidates)
-    except RunningError:
-        raise
-    except RethinkError:  # damaged, or another run
-        pass
-    lock.close()
-    return None
-
-
-def _goes_on(trajectory: Trajectory, source: Tensor, instruction: str, options: dict[str, Any]) -> bool:
-    """Whether the run was cut off. Raises RethinkError where it is another."""
-    require_same_run(trajectory, source, instruction, options)
-    return trajectory.stopped in ("", "failed")
-
-
-def record_live(live: LiveRun, run: Generator[Step, None, Stop]) -> Trajectory:
-    """Write and tell every step of a run until it ends, or until a person ends it."""
-    try:
-        for trajectory in record_run(live.trajectory, run):
-            if len(trajectory.steps) > len(live.trajectory.steps):
-                live.stepped(trajectory)
-            live.trajectory = trajectory
-    except RunStopped as end:
-        live.trajectory = live.trajectory.finish(end.stop.reason, end.stop.message, end.stop.chosen)
+        return job.run(run, live.on_record, callbacks)
     finally:
-        live.ended(live.trajectory)
-    return live.trajectory
+        live.on_end(live.trajectory)
 
 
 def live_of(trajectory: Trajectory, node: str) -> LiveRun:
@@ -269,7 +183,7 @@ def live_of(trajectory: Trajectory, node: str) -> LiveRun:
     if live is None:
         lock = ExitStack()
         lock.enter_context(writing(trajectory.folder))
-        live = LiveRun(node, trajectory, lock)
+        live = LiveRun(node, OpenRun(trajectory, lock=lock))
     return live
 
 
@@ -289,32 +203,32 @@ def failures(node: str) -> int:
 
 def running(client: str | None = None) -> list[dict[str, Any]]:
     """The state of every loop that runs now, as in the event "began"; of those that a page may show, where it asks."""
-    _forget_the_cut_off()
+    _forget_cancelled()
     return [live.state() for live in list(_running.values()) if client is None or live.belongs_to(client)]
 
 
 def preview(run: str, number: str = "") -> bytes:
     """The edit under way of the loop in the subfolder `run`. number: tells one preview from the next, for caches."""
-    return _live(run).preview()
+    return _find(run).preview()
 
 
 def order(run: str, action: Any = None, prompt: Any = None, step: Any = None) -> None:
-    """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Live.order`."""
-    _live(run).order(action, prompt, step)
+    """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Steering.command`."""
+    _find(run).command(action, prompt, step)
 
 
-def _live(run: str) -> LiveRun:
+def _find(run: str) -> LiveRun:
     live = _running.get(run) if isinstance(run, str) else None
     if live is None:
         raise RethinkError(f"run: no loop is running in {run}; it may have just ended.")
     return live
 
 
-def _forget_the_cut_off() -> None:
+def _forget_cancelled() -> None:
     """A loop that is made of several nodes may be cancelled where it does not notice."""
     for live in list(_running.values()):
         if not server.is_running(live._prompt):
-            live.forget()  # two threads may find it out at once
+            live.close()  # two threads may find it out at once
 
 
 def serve() -> None:

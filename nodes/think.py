@@ -1,20 +1,22 @@
-"""Think While Edit, and what it has in common with the loop around any graph: rules, pauses, the record, outputs."""
+"""Think While Edit, and what it has in common with the loop around any graph: settings, pauses, the record, outputs."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..rethink.editors.settings import Settings, used_settings
-from ..rethink.images import as_edit_mask
-from ..rethink.think_loop import BASES, STARTS, LoopConfig, run_config, think_while_edit, validate_source
+from ..rethink.options import option_of
+from ..rethink.think_job import ThinkJob
+from ..rethink.think_loop import ACCEPT, LoopConfig, RunCallbacks, ThinkTask
 from ..rethink.trajectory import Trajectory
 from . import feedback, sockets
 from .comfy import memory, progress, server
-from .inputs import seed_input, settings_inputs
-from .run_monitor import LiveRun, failures, record_live, start_or_resume
+from .inputs import field_input, seed_input, settings_inputs
+from .run_monitor import LiveRun, failures, run_live, start_or_resume
 from .thinker import accept_inputs
-from .trajectory import results, shown
+from .trajectory import results, run_ui
 
 PREFIX = "rethink/thinking"
 
@@ -43,25 +45,18 @@ class ThinkWhileEdit(io.ComfyNode):
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor."),
                 thinker_input(),
-                io.Image.Input("image", tooltip="The picture to edit. A list of pictures makes a run of each."),
+                io.Image.Input("image", tooltip="The image to edit. A list of images makes a run of each."),
                 instruction_input(),
-                seed_input("Turn t, candidate c edits with seed + (t − 1) · candidates + c.", "fixed"),
-                *rules_inputs(),
-                io.Int.Input(
-                    "candidates",
-                    optional=True,
-                    default=1,
-                    min=1,
-                    max=64,
-                    tooltip="Edits a turn with as many seeds, made and criticized as one batch. The best goes on.",
-                ),
+                seed_input(option_of(LoopConfig, "seed").help, "fixed"),
+                *config_inputs(),
+                field_input(LoopConfig, "candidates", optional=True),
                 *pause_and_record_inputs(),
                 *settings_inputs(),
                 judge_input(),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the picture may change. Everything outside stays exactly as it is.",
+                    tooltip="Where the image may change. Everything outside stays exactly as it is.",
                 ),
             ],
             outputs=run_outputs(),
@@ -72,7 +67,7 @@ class ThinkWhileEdit(io.ComfyNode):
         return failures(cls.hidden.unique_id)
 
     @classmethod
-    def execute(
+    def execute(  # more than eight: ComfyUI passes every input by its name
         cls,
         editor,
         thinker,
@@ -87,47 +82,35 @@ class ThinkWhileEdit(io.ComfyNode):
         mask=None,
         **inputs,
     ) -> io.NodeOutput:
-        rules = rules_of(inputs, seed=seed, candidates=candidates)
+        config = config_from(inputs, seed=seed, candidates=candidates)
         settings = Settings.from_inputs(inputs)
-        source = validate_source(image, instruction)
-        area = as_edit_mask(mask, source)
-        how = run_config(rules, settings, editor.name, thinker, judge, area)
+        task = ThinkTask(image, instruction, thinker, judge, mask, config)
+        job = ThinkJob(task, memory.ManagedEditor(editor), settings)
         used = used_settings(editor, settings)
         feedback.annotate_images(
             cls.hidden, {"editor": editor.name, **used, "instructions": [instruction], "seeds": [seed]}
         )
-        strange = feedback.warn_if_unfamiliar("editor", editor.name, source)
-        trajectory, done, lock = start_or_resume(prefix, source, instruction, how, rules.candidates, resume)
-        live = LiveRun(server.display_id(cls.hidden), trajectory, lock, pause=pause)
-        bar = cache(lambda turn: progress.edit_progress(turn - 1, rules.turns, previews=False))
-
-        def on_step(step, total, preview):
-            live.editing(step, total, preview)
-            bar(live.turn)(step, total, preview)
-
-        run = think_while_edit(
-            memory.ManagedEditor(editor),
-            thinker,
-            source,
-            instruction,
-            settings=settings,
-            mask=area,
-            judge=judge,
-            done=done,
-            steer=live.steer,
-            on_step=on_step,
-            on_edits=live.save_edits,
-            on_token=lambda *_: live.working("thinking"),
-            **vars(rules),
-        )
+        warning = feedback.warn_if_unfamiliar("editor", editor.name, task.source)
+        run = start_or_resume(prefix, task, job.options, resume)
+        live = LiveRun(server.display_id(cls.hidden), run, pause=pause)
         try:
-            outputs = outputs_of(record_live(live, run))
-            outputs.ui |= feedback.show_text(
-                strange or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, source)
-            )
+            outputs = outputs_of(run_live(job, run, live, _with_progress_bar(live, config.turns)))
+            warning = warning or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, task.source)
+            outputs.ui |= feedback.show_text(warning)
             return outputs
         finally:
             memory.release_caches(thinker, judge)
+
+
+def _with_progress_bar(live: LiveRun, turns: int) -> RunCallbacks:
+    """The callbacks of a live run, with ComfyUI's own progress of the node besides."""
+    bar = cache(lambda turn: progress.edit_progress(turn - 1, turns, previews=False))
+
+    def on_step(step, total, preview):
+        live.on_edit_step(step, total, preview)
+        bar(live.turn)(step, total, preview)
+
+    return replace(live.callbacks(), on_step=on_step)
 
 
 def thinker_input() -> io.Input:
@@ -152,54 +135,11 @@ def instruction_input() -> io.Input:
     )
 
 
-def rules_inputs() -> list[io.Input]:
+def config_inputs() -> list[io.Input]:
     """One input a field of LoopConfig, of the same name, but for the two scores of `accept`, seed and candidates."""
-    return [
-        io.Int.Input("turns", optional=True, default=5, min=1, max=1000, tooltip="At most this many turns."),
-        *accept_inputs(),
-        io.Int.Input(
-            "patience",
-            optional=True,
-            default=0,
-            min=0,
-            max=1000,
-            tooltip="Stop after this many turns without a better edit. 0: never.",
-        ),
-        io.Combo.Input(
-            "start",
-            optional=True,
-            options=list(STARTS),
-            default=STARTS[0],
-            tooltip="The first prompt: your instruction as it is, or polished by the thinker, who looks at the picture.",
-        ),
-        io.Combo.Input(
-            "base",
-            optional=True,
-            options=list(BASES),
-            default=BASES[0],
-            tooltip="What every turn edits: the source again, so that errors do not add up, or the best picture of the "
-            "turn before.",
-            advanced=True,
-        ),
-        io.Boolean.Input(
-            "checklist",
-            optional=True,
-            default=False,
-            tooltip="Split the instruction into single demands first and have each verified. All must be met to accept.",
-        ),
-        io.Float.Input(
-            "preserve",
-            optional=True,
-            default=0.5,
-            min=0.0,
-            max=10.0,
-            step=0.1,
-            round=0.01,
-            tooltip="Points off for a picture that has changed all over, in proportion for less. Decides between edits "
-            "that the thinker likes equally.",
-            advanced=True,
-        ),
-    ]
+    names = ("patience", "start", "base", "checklist", "preserve")
+    others = [field_input(LoopConfig, name, optional=True) for name in names]
+    return [field_input(LoopConfig, "turns", optional=True), *accept_inputs(), *others]
 
 
 def pause_and_record_inputs() -> list[io.Input]:
@@ -236,12 +176,12 @@ def run_outputs() -> list[io.Output]:
     ]
 
 
-def rules_of(inputs: dict[str, Any], **more: Any) -> LoopConfig:
+def config_from(inputs: dict[str, Any], **more: Any) -> LoopConfig:
     """The LoopConfig in a node's inputs, which are taken out of them."""
     names = ("turns", "patience", "start", "base", "checklist", "preserve")
-    given = {name: inputs.pop(name) for name in names if name in inputs}
-    accept = inputs.pop("accept_semantic", 8.0), inputs.pop("accept_quality", 8.0)
-    return LoopConfig(accept=accept, **given, **more)
+    found = {name: inputs.pop(name) for name in names if name in inputs}
+    accept = inputs.pop("accept_semantic", ACCEPT), inputs.pop("accept_quality", ACCEPT)
+    return LoopConfig(accept=accept, **found, **more)
 
 
 def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
@@ -250,4 +190,4 @@ def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
     Raises RethinkError where the thinker failed before it had judged anything.
     """
     trajectory.check_judged()
-    return io.NodeOutput(*results(trajectory), trajectory, ui=shown(trajectory))
+    return io.NodeOutput(*results(trajectory), trajectory, ui=run_ui(trajectory))

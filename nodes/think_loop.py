@@ -14,14 +14,13 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rethink.editors.settings import DEFAULT_SETTINGS
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.records import replace_surrogates
+from ..rethink.steps import Continue, RunStopped, Stop
 from ..rethink.think_loop import (
-    Continue,
     LoopConfig,
-    Stop,
+    ThinkTask,
+    TurnEdits,
     apply_steering,
     best_of_last_turn,
     checklist_for,
@@ -32,7 +31,6 @@ from ..rethink.think_loop import (
     quantize_to_8bit,
     run_config,
     save_edits,
-    validate_source,
 )
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
@@ -41,15 +39,15 @@ from . import sockets
 from .comfy import folders, memory, progress, server
 from .comfy.graph import GraphBuilder, is_link
 from .inputs import seed_input, single_values
-from .run_monitor import LiveRun, RunStopped, failures, in_memory, live_of, start_or_resume
+from .run_monitor import LiveRun, failures, in_memory, live_of, start_or_resume
 from .think import (
     PREFIX,
+    config_from,
+    config_inputs,
     instruction_input,
     judge_input,
     outputs_of,
     pause_and_record_inputs,
-    rules_inputs,
-    rules_of,
     run_outputs,
     thinker_input,
 )
@@ -58,26 +56,38 @@ GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """What Close must know of its Open.
+class LoopInputs:
+    """The inputs of Open. The image is what came in: ComfyUI keeps what every pass gives out, and copies would add up."""
 
-    node: Open's id in the running graph. image: what Open was given. prompt: what the graph is told this time.
-    run: the record, None on the first pass. began: when this pass did, and asked_by the ComfyUI prompt it belongs to.
-    """
-
-    node: str
     image: Tensor
     instruction: str
     thinker: Thinker
     judge: Thinker | None
-    rules: LoopConfig
-    pause: bool
-    prefix: str
-    resume: bool
+    config: LoopConfig
+    pause: bool = False
+    prefix: str = PREFIX
+    resume: bool = True
+
+    def task(self, candidates: int = 1) -> ThinkTask:
+        """What the run is about, with so many edits a turn. Raises RethinkError where it cannot begin."""
+        config = replace(self.config, candidates=candidates)
+        return ThinkTask(self.image, self.instruction, self.thinker, self.judge, config=config)
+
+
+@dataclass(frozen=True, eq=False)
+class LoopState:
+    """What Close must know of its Open.
+
+    node: Open's id in the running graph. prompt: the graph's, this time. run: the record, None on the first pass.
+    started: when this pass did, by the clock of `time.perf_counter`, and prompt_id: the ComfyUI prompt it belongs to.
+    """
+
+    node: str
+    inputs: LoopInputs
     prompt: Continue
     run: Trajectory | None
-    began: float
-    asked_by: str
+    started: float
+    prompt_id: str
 
 
 class ThinkLoopOpen(io.ComfyNode):
@@ -98,21 +108,21 @@ class ThinkLoopOpen(io.ComfyNode):
                 "loop start",
             ],
             not_idempotent=True,
-            is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all pictures of a list
+            is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all images of a list
             accept_all_inputs=True,  # copies are given what goes from one pass to the next
             hidden=[io.Hidden.unique_id],
             inputs=[
                 thinker_input(),
-                io.Image.Input("image", tooltip="The picture to edit."),
+                io.Image.Input("image", tooltip="The image to edit."),
                 instruction_input(),
                 seed_input("Turn t gives out seed + t − 1.", "fixed"),
-                *rules_inputs(),
+                *config_inputs(),
                 *pause_and_record_inputs(),
                 judge_input(),
             ],
             outputs=[
                 sockets.Loop.Output("loop", tooltip="For Think Loop Close."),
-                io.Image.Output("base", display_name="image", tooltip="The picture to edit this turn."),
+                io.Image.Output("base", display_name="image", tooltip="The image to edit this turn."),
                 io.String.Output("prompt", tooltip="What to tell the editor this turn."),
                 io.Int.Output("turn_seed", display_name="seed", tooltip="Another seed every turn."),
                 io.Int.Output("turn", tooltip="The number of the turn, from 1."),
@@ -121,7 +131,7 @@ class ThinkLoopOpen(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
-        inputs = single_values(inputs, "Think While Edit makes a run of each picture of a list")
+        inputs = single_values(inputs, "Think While Edit makes a run of each image of a list")
         return cls._open(**inputs)
 
     @classmethod
@@ -131,40 +141,23 @@ class ThinkLoopOpen(io.ComfyNode):
         image,
         instruction,
         seed,
-        pause=False,
-        prefix=PREFIX,
-        resume=True,
         judge=None,
         carried=None,
         **inputs,
     ) -> io.NodeOutput:
-        rules, instruction = rules_of(inputs, seed=seed), replace_surrogates(instruction)
-        image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
+        config = config_from(inputs, seed=seed)
+        image = as_image(image, "source")
+        loop_inputs = LoopInputs(image, instruction, thinker, judge, config, **inputs)
         if carried is None:
-            source = validate_source(image, instruction)
             run, turn, base = None, 1, image
-            prompt = first_prompt(thinker, source, instruction, rules, lambda *_: progress.stop_if_cancelled())
+            prompt = first_prompt(loop_inputs.task(), lambda *_: progress.stop_if_cancelled())
         else:
             folder = folders.from_view_params(carried["run"]).parent
             run = in_memory(carried["run"]) or load_trajectory(folder)
             turn, prompt = run.steps[-1].turn + 1, Continue(carried["prompt"], carried["prompt_by"])
-            base = image if rules.base == "source" else run.image(best_of_last_turn(run.steps))
-        state = State(
-            cls.hidden.unique_id,
-            image,
-            instruction,
-            thinker,
-            judge,
-            rules,
-            pause,
-            prefix,
-            resume,
-            prompt,
-            run,
-            time.perf_counter(),
-            server.prompt_id(),
-        )
-        return io.NodeOutput(state, base, prompt.prompt, _seed(rules, turn), turn)
+            base = image if config.base == "source" else run.image(best_of_last_turn(run.steps))
+        state = LoopState(cls.hidden.unique_id, loop_inputs, prompt, run, time.perf_counter(), server.prompt_id())
+        return io.NodeOutput(state, base, prompt.prompt, _seed(config, turn), turn)
 
 
 class ThinkLoopClose(io.ComfyNode):
@@ -197,83 +190,66 @@ class ThinkLoopClose(io.ComfyNode):
         return failures(cls.hidden.unique_id)
 
     @classmethod
-    def execute(cls, loop: list[State], edited: list[Tensor]) -> io.NodeOutput:
-        (loop,) = loop
-        source, edited = quantize_to_8bit(loop.image), quantize_to_8bit(_candidates(edited))
-        rules = replace(loop.rules, candidates=len(edited))
+    def execute(cls, loop: list[LoopState], edited: list[Tensor]) -> io.NodeOutput:
+        (state,) = loop
+        images = quantize_to_8bit(_candidates(edited))
+        task = state.inputs.task(candidates=len(images))
         node = server.display_id(cls.hidden)
-        if loop.run is None:
-            how = run_config(rules, DEFAULT_SETTINGS, GRAPH, loop.thinker, loop.judge)
-            how[GRAPH] = graph_fingerprint(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
-            trajectory, _, lock = start_or_resume(
-                loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume
-            )
-            live = LiveRun(node, trajectory, lock, pause=loop.pause)
-            looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
+        if state.run is None:
+            options = run_config(task, GRAPH)
+            options[GRAPH] = graph_fingerprint(cls.hidden.dynprompt, state.node, cls.hidden.unique_id)
+            run = start_or_resume(state.inputs.prefix, task, options, state.inputs.resume)
+            live = LiveRun(node, run, pause=state.inputs.pause)
+            already_critiqued = bool(run.resume_steps)  # a run that was cut off: its first turns need no second look
         else:
-            live, looked_at = live_of(loop.run, node), False
+            live, already_critiqued = live_of(state.run, node), False
         try:
-            trajectory, following = _turn(loop, live, source, edited, rules, looked_at)
+            trajectory, decision = _turn(state, task, live, None if already_critiqued else images)
         except RunStopped as end:
-            trajectory, following = live.trajectory, end.stop
+            trajectory, decision = live.trajectory, end.stop
         except BaseException:
-            live.ended(live.trajectory)
+            live.on_end(live.trajectory)
             raise
-        if isinstance(following, Stop):
-            trajectory = trajectory.finish(following.reason, following.message, following.chosen)
-            live.ended(trajectory)
-            memory.release_caches(loop.thinker, loop.judge)
+        if isinstance(decision, Stop):
+            trajectory = trajectory.finish(decision.reason, decision.message, decision.chosen)
+            live.on_end(trajectory)
+            memory.release_caches(task.thinker, task.judge)
             return outputs_of(trajectory)
-        carried = {"run": folders.to_view_params(trajectory.folder / RECORD_FILE), **vars(following)}
-        copy, graph = expand_iteration(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
+        carried = {"run": folders.to_view_params(trajectory.folder / RECORD_FILE), **vars(decision)}
+        copy, graph = expand_iteration(cls.hidden.dynprompt, state.node, cls.hidden.unique_id, carried)
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
 
 
 def _turn(
-    loop: State, live: LiveRun, source: Tensor, edited: Tensor, rules: LoopConfig, looked_at: bool
+    state: LoopState, task: ThinkTask, live: LiveRun, images: Tensor | None
 ) -> tuple[Trajectory, Continue | Stop]:
-    """Look at what this pass has made, write it, and say what comes next."""
+    """Look at what this pass has made, write it, and say what comes next.
+
+    images: IMAGE [candidates, H, W, 3]; None where the turns of a run that was cut off stand for them.
+    """
     trajectory = live.trajectory
-    if trajectory.steps and len(edited) != trajectory.options["rules"]["candidates"]:
-        raise RethinkError(f"edited: every turn must have as many pictures as the first one, got {len(edited)}.")
-
-    def on_token(*_):
-        live.working("thinking")
-
-    seeds = [_seed(rules, live.turn)] * len(edited)
-    files = (
-        () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
-    )
-    try:
-        checklist = checklist_for(
-            trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token
+    if trajectory.steps and task.config.candidates != trajectory.candidates:
+        raise RethinkError(
+            f"edited: every turn must have as many images as the first one, got {task.config.candidates}."
         )
+    edits = None
+    if images is not None:
+        is_cached = state.prompt_id != server.prompt_id()
+        seconds = 0.0 if is_cached else time.perf_counter() - state.started
+        seeds = [_seed(task.config, live.turn)] * len(images)
+        edits = save_edits(TurnEdits(live.turn, state.prompt, seeds, images, seconds), live.save_edits)
+    try:
+        checklist = checklist_for(task, trajectory.steps, live.on_token)
     except ThinkerError as error:
         return trajectory, Stop("failed", str(error))
-    if not looked_at:
-        from_cache = loop.asked_by != server.prompt_id()
-        seconds = 0.0 if from_cache else time.perf_counter() - loop.began
-        for step in critique_turn(
-            loop.thinker,
-            source,
-            edited,
-            loop.instruction,
-            loop.prompt,
-            live.turn,
-            seeds,
-            rules,
-            edit_seconds=seconds,
-            judge=loop.judge,
-            checklist=checklist,
-            on_token=on_token,
-            files=files,
-        ):
+    if edits is not None:
+        for step in critique_turn(task, edits, checklist, live.on_token):
             trajectory = trajectory.append_step(step)
-            live.stepped(trajectory)
+            live.on_record(trajectory)
     if trajectory.stopped:  # it could not be written
         return trajectory, Stop(trajectory.stopped, trajectory.message)
-    following = next_action(trajectory.steps, rules, checklist)
-    return trajectory, apply_steering(live.steer, trajectory.steps, following, rules)
+    decision = next_action(trajectory.steps, task.config, checklist)
+    return trajectory, apply_steering(live.steer, trajectory.steps, decision, task.config)
 
 
 def expand_iteration(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:
@@ -338,14 +314,14 @@ def graph_fingerprint(dynprompt: Any, first: str, last: str) -> str:
 
 
 def _candidates(edited: list[Tensor]) -> Tensor:
-    """The pictures of a turn, which may come as a batch or as a list, as one IMAGE."""
+    """The images of a turn, which may come as a batch or as a list, as one IMAGE."""
     images = [as_image(image, "edited") for image in edited]
     if len({image.shape[1:] for image in images}) != 1:
         raise RethinkError(
-            "edited: the pictures of one turn must have the same size; scale them before Think Loop Close."
+            "edited: the images of one turn must have the same size; scale them before Think Loop Close."
         )
     return torch.cat(images) if len(images) > 1 else images[0]
 
 
-def _seed(rules: LoopConfig, turn: int) -> int:
-    return (rules.seed + turn - 1) % 2**64
+def _seed(config: LoopConfig, turn: int) -> int:
+    return (config.seed + turn - 1) % 2**64

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
@@ -9,16 +10,19 @@ from comfy_api.latest import io
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.models import ModelSource
-from ..rethink.think_loop import Continue, LoopConfig, critique_turn, is_accepted, validate_source
+from ..rethink.steps import Continue, Step
+from ..rethink.think_loop import ACCEPT, LoopConfig, ThinkTask, TurnEdits, critique_turn, is_accepted
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
-from ..rethink.thinkers.loading import BITS, DTYPES
-from ..rethink.trajectory import Step
+from ..rethink.thinkers.loading import Backend, ThinkerConfig, list_backends
 from . import feedback, permissions, sockets
 from .comfy import memory, model_folders, progress
-from .inputs import AnyOption, seed_input
+from .inputs import AnyOption, field_input, seed_input
 from .native.chat import NativeChat
 
 OWN = "Rethink's own"  # the wording of the critique
+COMFYUI_MODEL = "ComfyUI model"  # the one backend that is not the library's
+COMFYUIS_CHOICE = ("device",)  # of the options of a thinker: where it computes
+PLACEHOLDERS = {"model": "qwen3-vl", "key_variable": "OPENAI_API_KEY"}
 
 
 class LoadThinker(io.ComfyNode):
@@ -43,75 +47,71 @@ class LoadThinker(io.ComfyNode):
                 "load critic",
             ],
             inputs=[
-                io.DynamicCombo.Input(
-                    "backend",
-                    options=[
-                        io.DynamicCombo.Option("built-in", []),
-                        io.DynamicCombo.Option("ComfyUI model", [_clip_input()]),
-                        io.DynamicCombo.Option("local folder", _folder_inputs()),
-                        io.DynamicCombo.Option("server", _server_inputs()),
-                    ],
-                    tooltip="Where the model runs. built-in: a small one, for the pictures of Built-in Scene. ComfyUI "
-                    "model: from Load CLIP. local folder: a transformers folder in models/LLM. server: any address that "
-                    "speaks OpenAI's language, here or elsewhere.",
-                ),
-                io.Int.Input(
-                    "max_tokens",
-                    optional=True,
-                    default=2048,
-                    min=16,
-                    max=131072,
-                    tooltip="The longest answer. One that is cut off has no scores; models that reason at length need more.",
-                    advanced=True,
-                ),
-                io.Float.Input(
-                    "temperature",
-                    optional=True,
-                    default=0.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="0: the likeliest answer, the same every time. Higher: more varied prompts.",
-                    advanced=True,
-                ),
+                _backend_input(),
+                field_input(ThinkerConfig, "max_tokens", optional=True),
+                field_input(ThinkerConfig, "temperature", optional=True),
             ],
             outputs=[sockets.Thinker.Output("thinker", tooltip="For the nodes that think.")],
         )
 
     @classmethod
     def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
-        if backend["backend"] == "server":
-            return permissions.stamp(backend.get("base_url", ""), backend.get("key_variable", ""))
-        name = {"built-in": model_folders.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
-        return name and model_folders.files_fingerprint(
-            model_folders.thinker_path(name)
-        )  # a replaced file is loaded anew
+        row = _backend(backend["backend"])
+        if row is None:
+            return None
+        if row.remote:
+            known = backend.get(row.location.name, "") if row.location else ""  # nothing where it comes by a link
+            return permissions.stamp(known, backend.get("key_variable", ""))
+        path = _model_path(row, backend)
+        return path and model_folders.files_fingerprint(path)  # a replaced file is loaded anew
 
     @classmethod
     def execute(cls, backend: dict[str, Any], max_tokens: int = 2048, temperature: float = 0.0) -> io.NodeOutput:
-        settings = dict(backend)
-        kind = settings.pop("backend")
-        template = settings.pop("template", OWN)
-        if kind == "server":
-            chat = _server_chat(**settings)
-        elif kind == "ComfyUI model":
-            chat = NativeChat(settings["clip"])
-        else:
-            chat = memory.load_chat(settings.pop("folder", model_folders.BUILT_IN), **settings)
-        wording = TEMPLATE if template == OWN else model_folders.template_text(template)
-        return io.NodeOutput(Thinker(chat, wording, max_tokens, temperature))
+        row = _backend(backend["backend"])
+        if row is None:
+            return io.NodeOutput(Thinker(NativeChat(backend["clip"]), TEMPLATE, max_tokens, temperature))
+        template = backend.get("template", OWN)
+        path = _model_path(row, backend)
+        config = ThinkerConfig(
+            where=str(path) if row.location and path else _where(row, backend),
+            **{name: backend[name] for name in row.options if name in backend},
+            template=TEMPLATE if template == OWN else model_folders.template_text(template),
+            max_tokens=max_tokens,
+            temperature=temperature,
+        )
+        name = _where(row, backend)
+        chat = permissions.open_remote(row, config) if row.remote else memory.load_chat(row, config, name, path)
+        return io.NodeOutput(Thinker(chat, config.template, max_tokens, temperature))
 
 
-def _server_chat(base_url: str, **settings: Any):
-    """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent images."""
-    from ..rethink.thinkers.address import parse_address
-    from ..rethink.thinkers.openai_chat import OpenAIChat
+def _backend(name: str) -> Backend | None:
+    """The library's row of a choice in the menu; None for ComfyUI's own models."""
+    return next((row for row in list_backends() if row.name == name), None)
 
-    origin, _ = parse_address(base_url)
-    chat = OpenAIChat(base_url, **settings, trust=permissions.read_settings().with_host(origin))
-    permissions.check_images(base_url)
-    return chat
+
+def _where(row: Backend, inputs: dict[str, Any]) -> str:
+    """What people have chosen: a name among the model folders, an address, or the backend itself."""
+    if row.location is None:
+        return row.name
+    chosen = inputs.get(row.location.name)
+    return row.location.default if chosen is None else chosen
+
+
+def _model_path(row: Backend, inputs: dict[str, Any]) -> Path | None:
+    """Where the files of the model lie, if there are any."""
+    if row.location is None:
+        return row.folder
+    is_folder = row.location.kind == "model folder"
+    return model_folders.thinker_path(_where(row, inputs)) if is_folder else None
+
+
+def _backend_input() -> io.Input:
+    """The menu of backends, each with the inputs that it needs."""
+    options = [io.DynamicCombo.Option(row.name, _inputs_of(row)) for row in list_backends()]
+    options.insert(1, io.DynamicCombo.Option(COMFYUI_MODEL, [_clip_input()]))
+    meanings = [f"{row.name}: {row.help}" for row in list_backends()]
+    meanings.insert(1, f"{COMFYUI_MODEL}: from Load CLIP")
+    return io.DynamicCombo.Input("backend", options=options, tooltip=f"Where the model runs. {'. '.join(meanings)}.")
 
 
 def _clip_input() -> io.Input:
@@ -120,94 +120,40 @@ def _clip_input() -> io.Input:
     )
 
 
-def _folder_inputs() -> list[io.Input]:
-    names = model_folders.thinker_names()
-    return [
-        io.Combo.Input(
-            "folder",
-            optional=True,
-            options=AnyOption(names),
-            default=names[0] if names else None,
-            tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
-        ),
-        io.Combo.Input(
-            "dtype",
-            optional=True,
-            options=list(DTYPES),
-            default="auto",
-            tooltip="Number format of the weights. auto takes what this machine computes best.",
-            advanced=True,
-        ),
-        io.Combo.Input(
-            "quantization",
-            optional=True,
-            options=list(BITS),
-            default="none",
-            tooltip="Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
-            advanced=True,
-        ),
-        io.Combo.Input(
-            "template",
-            optional=True,
-            options=AnyOption([OWN, *model_folders.template_names()]),
-            default=OWN,
-            tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
-            "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
-            advanced=True,
-        ),
-    ]
+def _inputs_of(row: Backend) -> list[io.Input]:
+    inputs: list[io.Input] = []
+    if row.location is not None and row.location.kind == "model folder":
+        names = model_folders.thinker_names()
+        inputs.append(
+            io.Combo.Input(
+                row.location.name,
+                optional=True,
+                options=AnyOption(names),
+                default=names[0] if names else None,
+                tooltip=row.location.help,
+            )
+        )
+    elif row.location is not None:
+        inputs.append(
+            io.String.Input(row.location.name, optional=True, default=row.location.default, tooltip=row.location.help)
+        )
+    for name in row.options:
+        if name not in COMFYUIS_CHOICE:
+            hint = {"placeholder": PLACEHOLDERS[name]} if name in PLACEHOLDERS else {}
+            inputs.append(field_input(ThinkerConfig, name, optional=True, **hint))
+    return [*inputs, _template_input()] if row.has_templates else inputs
 
 
-def _server_inputs() -> list[io.Input]:
-    return [
-        io.String.Input(
-            "base_url",
-            optional=True,
-            default="http://127.0.0.1:8000/v1",
-            tooltip="Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
-            "https://generativelanguage.googleapis.com/v1beta/openai. Before your images go to another machine for the "
-            "first time, you are asked.",
-        ),
-        io.String.Input(
-            "model", optional=True, default="", placeholder="qwen3-vl", tooltip="Its name, as the server knows it."
-        ),
-        io.String.Input(
-            "key_variable",
-            optional=True,
-            default="",
-            placeholder="OPENAI_API_KEY",
-            tooltip="The NAME of the environment variable with the key, never the key itself: workflows are shared. "
-            "Empty for a server that wants none. A provider's own variable goes to that provider alone; the help page says "
-            "how to pair others.",
-        ),
-        io.Int.Input(
-            "timeout",
-            optional=True,
-            default=120,
-            min=1,
-            max=3600,
-            tooltip="Seconds for one answer, all in all.",
-            advanced=True,
-        ),
-        io.Int.Input(
-            "retries",
-            optional=True,
-            default=4,
-            min=0,
-            max=20,
-            tooltip="How often to try again, with growing pauses, when the server is busy or gone.",
-            advanced=True,
-        ),
-        io.Int.Input(
-            "concurrency",
-            optional=True,
-            default=4,
-            min=1,
-            max=64,
-            tooltip="How many questions it is asked at once: candidates of a turn, descriptions of pairs.",
-            advanced=True,
-        ),
-    ]
+def _template_input() -> io.Input:
+    return io.Combo.Input(
+        "template",
+        optional=True,
+        options=AnyOption([OWN, *model_folders.template_names()]),
+        default=OWN,
+        tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
+        "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
+        advanced=True,
+    )
 
 
 class CritiqueEdit(io.ComfyNode):
@@ -222,10 +168,8 @@ class CritiqueEdit(io.ComfyNode):
             has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
-                io.Image.Input("source", tooltip="The picture before the edit."),
-                io.Image.Input(
-                    "edited", tooltip="The picture after it. A batch is judged picture by picture, at once."
-                ),
+                io.Image.Input("source", tooltip="The image before the edit."),
+                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, at once."),
                 io.String.Input(
                     "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
                 ),
@@ -234,7 +178,7 @@ class CritiqueEdit(io.ComfyNode):
                     optional=True,
                     multiline=True,
                     default="",
-                    tooltip="What the editor was told, where that is not the instruction itself.",
+                    tooltip="The prompt of the edit, where that is not the instruction itself.",
                 ),
                 seed_input("For a thinker whose temperature is not 0. Another one asks again.", "fixed"),
                 *accept_inputs(),
@@ -256,13 +200,15 @@ class CritiqueEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=8.0, accept_quality=8.0
+        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=ACCEPT, accept_quality=ACCEPT
     ) -> io.NodeOutput:
-        source, edited = validate_source(source, instruction), as_image(edited, "edited")
-        rules = LoopConfig(accept=(accept_semantic, accept_quality))
-        told = Continue(prompt.strip() or instruction, "user")
-        seeds = [seed + row for row in range(len(edited))]
-        steps = critique_turn(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
+        config = LoopConfig(accept=(accept_semantic, accept_quality))
+        task = ThinkTask(source, instruction, thinker, config=config)
+        edited = as_image(edited, "edited")
+        edits = TurnEdits(
+            1, Continue(prompt.strip() or instruction, "user"), [seed + row for row in range(len(edited))], edited
+        )
+        steps = critique_turn(task, edits, on_token=_look_for_cancel)
         for step in steps:
             if step.critique.status == "failed":
                 raise RethinkError(step.critique.note)
@@ -274,18 +220,18 @@ class CritiqueEdit(io.ComfyNode):
             [critique.semantic for critique in critiques],
             [critique.quality for critique in critiques],
             [critique.reasoning for critique in critiques],
-            [critique.next_prompt or told.prompt for critique in critiques],
-            [is_accepted(step, rules) for step in steps],
+            [critique.next_prompt or edits.prompt.prompt for critique in critiques],
+            [is_accepted(step, config) for step in steps],
             ui=feedback.show_text(
-                feedback.warn_if_unfamiliar("thinker", thinker.chat.name, source), *_words_of(steps, rules)
+                feedback.warn_if_unfamiliar("thinker", thinker.chat.name, source), *_words_of(steps, config)
             ),
         )
 
 
-def _words_of(steps: list[Step], rules: LoopConfig) -> Iterator[str]:
+def _words_of(steps: list[Step], config: LoopConfig) -> Iterator[str]:
     """What the node shows of its verdicts, a paragraph an edit."""
     for number, step in enumerate(steps, 1):
-        critique, good = step.critique, "accepted" if is_accepted(step, rules) else "not accepted"
+        critique, good = step.critique, "accepted" if is_accepted(step, config) else "not accepted"
         head = (
             f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
         )
@@ -300,7 +246,7 @@ def _look_for_cancel(*_) -> None:
 
 def accept_inputs() -> list[io.Input]:
     """The two scores from which an edit is good enough."""
-    score = {"optional": True, "default": 8.0, "min": 0.0, "max": 10.0, "step": 0.5, "round": 0.01}
+    score = {"optional": True, "default": ACCEPT, "min": 0.0, "max": 10.0, "step": 0.5, "round": 0.01}
     return [
         io.Float.Input(
             "accept_semantic",

@@ -30,7 +30,7 @@ class TrajectoryViewer(io.ComfyNode):
 
     @classmethod
     def execute(cls, trajectory) -> io.NodeOutput:
-        return io.NodeOutput(ui=run_shown(trajectory))
+        return io.NodeOutput(ui=viewer_ui(trajectory))
 
 
 class SaveTrajectory(io.ComfyNode):
@@ -40,7 +40,7 @@ class SaveTrajectory(io.ComfyNode):
             node_id="RethinkSaveTrajectory",
             display_name="Save Trajectory",
             category="Rethink/Think",
-            description="Keeps a copy of a run under a name of its own: the record and every picture.",
+            description="Keeps a copy of a run under a name of its own: the record and every image.",
             search_aliases=["keep", "export run", "archive"],
             is_output_node=True,
             inputs=[
@@ -65,7 +65,7 @@ class SaveTrajectory(io.ComfyNode):
         saved = trajectory.copy_to(folders.next_output_folder(prefix))
         if html:
             write_html(saved, saved.folder / page_name(saved))
-        return io.NodeOutput(saved, ui=shown(saved))
+        return io.NodeOutput(saved, ui=run_ui(saved))
 
 
 class LoadTrajectory(io.ComfyNode):
@@ -91,7 +91,7 @@ class LoadTrajectory(io.ComfyNode):
                 sockets.Trajectory.Output("trajectory", tooltip="For the viewer, and to keep."),
                 io.Image.Output("best", display_name="image", tooltip="The best edit; the source where there is none."),
                 io.Image.Output("images", tooltip="Every edit, by turn, then by candidate, as one batch."),
-                io.Image.Output("source", tooltip="The picture before the edits."),
+                io.Image.Output("source", tooltip="The image before the edits."),
                 io.String.Output("instruction", tooltip="What was asked for."),
                 io.String.Output("prompt", tooltip="The prompt that made the best edit."),
             ],
@@ -110,14 +110,14 @@ class LoadTrajectory(io.ComfyNode):
         trajectory = load_trajectory(_folder(run))
         best, images, prompt = results(trajectory)
         return io.NodeOutput(
-            trajectory, best, images, trajectory.source, trajectory.instruction, prompt, ui=shown(trajectory)
+            trajectory, best, images, trajectory.source, trajectory.instruction, prompt, ui=run_ui(trajectory)
         )
 
 
 def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
 
-    A graph may make pictures of several sizes; in the batch all have the size of the best. Where the folder of the run is
+    A graph may make images of several sizes; in the batch all have the size of the best. Where the folder of the run is
     gone, those are in it that are left.
     """
     if not trajectory.steps:
@@ -127,20 +127,20 @@ def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     left = [other for other in trajectory.steps if trajectory.has_image(other)]
     images = best.new_empty(len(left), *best.shape[1:])
     for row, other in zip(images, left):  # one at a time: there may be hundreds
-        picture = trajectory.image(other).movedim(-1, 1)
-        if picture.shape[2:] != best.shape[1:3]:
-            picture = F.interpolate(picture, best.shape[1:3], mode="bilinear", antialias=True)
-        row.copy_(picture[0].movedim(0, -1))
+        image = trajectory.image(other).movedim(-1, 1)
+        if image.shape[2:] != best.shape[1:3]:
+            image = F.interpolate(image, best.shape[1:3], mode="bilinear", antialias=True)
+        row.copy_(image[0].movedim(0, -1))
     return best, images, step.prompt
 
 
-def shown(trajectory: Trajectory) -> dict:
+def run_ui(trajectory: Trajectory) -> dict:
     """What a node that makes or opens a run shows: the run, and its best edit for the queue and the assets."""
     best = [] if trajectory.best is None else [trajectory.folder / trajectory.steps[trajectory.best].file]
-    return {"images": [folders.to_view_params(file) for file in best if file.is_file()], **run_shown(trajectory)}
+    return {"images": [folders.to_view_params(file) for file in best if file.is_file()], **viewer_ui(trajectory)}
 
 
-def run_shown(trajectory: Trajectory) -> dict:
+def viewer_ui(trajectory: Trajectory) -> dict:
     """What the film strip on a node shows: the run, as Load Trajectory names it.
 
     A name alone: the front end lists whatever looks like a reference to a file among the assets.
@@ -156,7 +156,7 @@ def run_names() -> list[str]:
 
 
 def list_runs() -> list[dict]:
-    """What there is to choose from, as `run_names`: instruction, date (seconds since 1970), score and picture of each."""
+    """What there is to choose from, as `run_names`: instruction, date (seconds since 1970), score and image of each."""
     found = folders.folders_with(RECORD_FILE)
     return [_summary(name, found[name]) for name in run_names() if name in found]
 
@@ -176,10 +176,10 @@ def _summary(name: str, folder: Path) -> dict:
     except RethinkError as error:
         return {**about, "error": str(error)}
     best = None if trajectory.best is None else trajectory.steps[trajectory.best]
-    picture = folders.to_view_params(folder / (best.file if best else SOURCE_FILE))
+    thumbnail = folders.to_view_params(folder / (best.file if best else SOURCE_FILE))
     turns = trajectory.steps[-1].turn if trajectory.steps else 0
     score = best.score if best else None
-    return {**about, "instruction": trajectory.instruction, "turns": turns, "score": score, "picture": picture}
+    return {**about, "instruction": trajectory.instruction, "turns": turns, "score": score, "picture": thumbnail}
 
 
 def export(run: dict[str, str]) -> dict[str, str]:

@@ -11,25 +11,37 @@ if TYPE_CHECKING:
     from .errors import RethinkError
     from .images import load_image, save_image
     from .pairs.store import PairStore
-    from .think_loop import think_while_edit
+    from .think_job import ThinkJob
+    from .think_loop import LoopConfig, ThinkTask, think_while_edit
+    from .thinkers.loading import ThinkerConfig, open_thinker
     from .trajectory import load_trajectory
 
 __all__ = [
+    "LoopConfig",
     "PairStore",
     "RethinkError",
+    "ThinkJob",
+    "ThinkTask",
+    "ThinkerConfig",
     "load_editor",
     "load_image",
     "load_trajectory",
+    "open_thinker",
     "save_image",
     "think_while_edit",
 ]
 
 _MODULES = {
+    "LoopConfig": "think_loop",
     "PairStore": "pairs.store",
     "RethinkError": "errors",
+    "ThinkJob": "think_job",
+    "ThinkTask": "think_loop",
+    "ThinkerConfig": "thinkers.loading",
     "load_editor": "editors.loading",
     "load_image": "images",
     "load_trajectory": "trajectory",
+    "open_thinker": "thinkers.loading",
     "save_image": "images",
     "think_while_edit": "think_loop",
 }

@@ -9,7 +9,7 @@ import io
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,7 +66,8 @@ def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
         from PIL import ImageCms
 
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != SPACES.get(mode):
+        description: Any = source.profile  # Pillow types it as the file it may come from
+        if description.xcolor_space.strip() != SPACES.get(mode):
             return None
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         return None if mode == "RGB" and _changes_nothing(transform) else transform
@@ -79,8 +80,8 @@ def _changes_nothing(transform: ImageCmsTransform) -> bool:
 
     levels = np.linspace(0, 255, 18).astype(np.uint8)
     colors = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
-    found = np.asarray(ImageCms.applyTransform(Image.fromarray(colors), transform))
-    return bool(np.abs(found.astype(int) - colors).max() <= ALIKE)
+    converted = np.asarray(ImageCms.applyTransform(Image.fromarray(colors), transform))
+    return bool(np.abs(converted.astype(int) - colors).max() <= ALIKE)
 
 
 def coded_profile(primaries: int, curve: int) -> bytes:

@@ -307,8 +307,8 @@ def _read_notes(image: Image) -> Notes:
     if not profile and (stated := info.get("nclx_profile")):
         profile = coded_profile(int(stated["color_primaries"]), int(stated["transfer_characteristics"]))
     if isinstance(image, TiffImageFile):
-        found = image.tag_v2.get(0x0112)
-        return Notes(found if isinstance(found, int) and 1 <= found <= 8 else 1, profile)
+        orientation = image.tag_v2.get(0x0112)
+        return Notes(orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1, profile)
     if exif := info.get("exif"):
         return Notes(exif_orientation(exif), profile)
     return Notes(xmp_orientation(info.get("xmp") or b""), profile)

@@ -61,23 +61,23 @@ def exif_orientation(exif: bytes) -> int:
 
 def xmp_orientation(xmp: bytes) -> int:
     """The orientation 1…8 in an XMP packet, 1 without one."""
-    found = _XMP_ORIENTATION.search(xmp)
-    return int(found[1]) if found else 1
+    match = _XMP_ORIENTATION.search(xmp)
+    return int(match[1]) if match else 1
 
 
 def _split_png(data: bytes) -> tuple[bytes, Notes]:
     notes: dict[bytes, bytes] = {}
-    kept, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)  # where the chunks begin that are kept and not copied yet
+    parts, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)  # where the chunks begin that are kept and not copied yet
     for kind, at, end in _png_chunks(data):
         if kind[:1].isupper() or kind == b"tRNS":  # without which there is no image
             continue
-        kept.append(data[start:at])
+        parts.append(data[start:at])
         start, value = end, data[at + 8 : end - 4]
         if kind in _TEXTS:
             kind, _, value = value.partition(b"\0")
         notes.setdefault(kind, value)
-    kept.append(data[start:])
-    return b"".join(kept), Notes(_png_orientation(notes), _png_profile(notes))
+    parts.append(data[start:])
+    return b"".join(parts), Notes(_png_orientation(notes), _png_profile(notes))
 
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -133,7 +133,7 @@ def _unpack(packed: bytes) -> bytes:
 def _split_jpeg(data: bytes) -> tuple[bytes, Notes]:
     orientations: list[int] = []
     profile: dict[int, bytes] = {}
-    kept, start = [data[:2]], 2
+    parts, start = [data[:2]], 2
     for marker, at, end in _jpeg_segments(data):
         value = data[at + 4 : end]
         if marker == 0xE1 and value.startswith(b"Exif\0\0"):
@@ -144,11 +144,11 @@ def _split_jpeg(data: bytes) -> tuple[bytes, Notes]:
             profile.setdefault(value[12], value[14:])
         elif not _is_note(marker, value):
             continue
-        kept.append(data[start:at])
+        parts.append(data[start:at])
         start = end
-    kept.append(data[start:])
+    parts.append(data[start:])
     whole = b"".join(profile[part] for part in sorted(profile))
-    return b"".join(kept), Notes(orientations[0] if orientations else 1, whole)
+    return b"".join(parts), Notes(orientations[0] if orientations else 1, whole)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -1,8 +1,8 @@
 """The record of a thinking run, in memory and in a folder.
 
-A folder holds `trajectory.json`, `source.png` and one picture a step. Every file appears whole or not at all, a step's
-picture before the line that names it, so that a run that is killed anywhere goes on at its next turn. A record may come
-from a stranger: it is checked as it is read, and names nothing but pictures in its own folder.
+A folder holds `trajectory.json`, `source.png` and one image a step. Every file appears whole or not at all, a step's
+image before the line that names it, so that a run that is killed anywhere goes on at its next turn. A record may come
+from a stranger: it is checked as it is read, and names nothing but images in its own folder.
 """
 
 import errno
@@ -11,11 +11,10 @@ import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from types import GenericAlias, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal
 
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -24,117 +23,19 @@ from .atomic import atomic_write, check_target, locked
 from .errors import RethinkError
 from .images import load_image, to_pil
 from .records import json_text, read_json_file
+from .steps import RunStopped, Step, Stop, StopReason, best_of, build_checked, note_of, read_step, step_record
 
 SCHEMA = 1
 RECORD_FILE = "trajectory.json"
 SOURCE_FILE = "source.png"
 LOCK = ".lock"
-IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a picture, in a record
-STATUSES = ("ok", "repaired", "unparsed", "failed")
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a image, in a record
 NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as JSON
 
 
 @dataclass(frozen=True)
-class ChecklistItem:
-    """One atomic thing that the instruction asks for. passed: None where the critic did not say."""
-
-    text: str
-    passed: bool | None = None
-
-
-@dataclass(frozen=True)
-class Critique:
-    """What a thinker said of one edit.
-
-    status: ok; repaired (the answer was out of shape, but what is here was clearly said); unparsed (no scores could be
-        read); failed (there is no answer). Only the first two have scores.
-    semantic: instruction followed and the rest left alone; quality: natural, free of artifacts; 0…10, both or neither.
-    next_prompt: the instruction to try next, "" when none was given. note: what was repaired, or what went wrong.
-    """
-
-    status: str
-    semantic: float | None = None
-    quality: float | None = None
-    reasoning: str = ""
-    next_prompt: str = ""
-    checklist: tuple[ChecklistItem, ...] = ()
-    note: str = ""
-
-    def __post_init__(self):
-        scored = self.status in ("ok", "repaired")
-        if self.status not in STATUSES or any((score is not None) != scored for score in (self.semantic, self.quality)):
-            raise ValueError(f"a critique that is {self.status} cannot score {self.semantic}, {self.quality}")
-        if scored and not (0 <= self.semantic <= 10 and 0 <= self.quality <= 10):
-            raise ValueError("scores lie between 0 and 10")
-
-    @property
-    def overall(self) -> float | None:
-        """√(semantic · quality), as GEdit-Bench (arXiv 2504.17761) joins the two; None without scores.
-
-        A checklist bounds the semantic score by the share of its verified demands that are met.
-        """
-        if self.semantic is None:
-            return None
-        verified = [demand.passed for demand in self.checklist if demand.passed is not None]
-        bound = 10 * sum(verified) / len(verified) if verified else 10
-        return (min(self.semantic, bound) * self.quality) ** 0.5
-
-
-@dataclass(frozen=True)
-class Preservation:
-    """How much of the source an edit left alone (see `evaluation.preservation`).
-
-    changed: share of the picture that changed, 0…1. outside_psnr: dB of the rest against the source, at most 99.
-    unchanged: nothing that anyone would see has changed, so that the edit has failed whatever a critic says.
-    """
-
-    changed: float
-    outside_psnr: float
-    unchanged: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One edit that was made and looked at.
-
-    turn: 1…; candidate: 0… within its turn. prompt: what the editor was told, written by `prompt_by`: "user",
-    "thinker" or "human" (a person who stepped in). score: what steps are ranked by, None without one.
-    judge: the independent judge's critique, which the score then comes from. demands: what a checklist verified.
-    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is in a folder alone. file: its name
-    there, "" before it is written, and where it could not be. settings: the sampling that this edit really used, plain
-    JSON values; None where nobody knows.
-    """
-
-    turn: int
-    candidate: int
-    prompt: str
-    prompt_by: str
-    seed: int
-    critique: Critique
-    preservation: Preservation
-    score: float | None
-    edit_seconds: float
-    think_seconds: float
-    judge: Critique | None = None
-    image: Tensor | None = field(default=None, repr=False)
-    file: str = ""
-    settings: dict[str, Any] | None = None
-
-
-def best_of(steps: Sequence[Step]) -> int:
-    """The index of the best step: the argmax over all turns, ties to the earlier. There must be one.
-
-    Where nothing has a score, an edit that changed something comes before one that did not.
-    """
-    if not steps:
-        raise ValueError("no step, no best")
-    ranks = [(not s.preservation.unchanged, s.score is not None, s.score or 0.0) for s in steps]
-    return ranks.index(max(ranks))
-
-
-@dataclass(frozen=True)
 class Trajectory:
-    """A run in its folder. Pictures stay on disk until they are asked for.
+    """A run in its folder. Images stay on disk until they are needed.
 
     options: how it was run (rules, settings, the names of editor and thinker, how it was asked), plain JSON values.
     stopped: why it ended ("accepted", "turns", "plateau", "human", "failed"), "" while it runs or when it was killed.
@@ -146,7 +47,7 @@ class Trajectory:
     instruction: str
     options: dict[str, Any]
     steps: tuple[Step, ...] = ()
-    stopped: str = ""
+    stopped: StopReason | Literal[""] = ""
     message: str = ""
     chosen: int | None = None
 
@@ -160,7 +61,7 @@ class Trajectory:
     @property
     def best_judged(self) -> bool:
         """Whether the result has a score: what nobody judged is not known to be any good."""
-        return bool(self.steps) and self.steps[self.best].score is not None
+        return self.best is not None and self.steps[self.best].score is not None
 
     def check_judged(self) -> None:
         """Raise RethinkError where the thinker failed before any edit had a score: there is nothing to call a result."""
@@ -200,7 +101,7 @@ class Trajectory:
         """Write the edits of a turn before they are judged: whatever becomes of the thinker, they are kept.
 
         images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the files' names; none
-        where they cannot be written, which `with_step` then finds too.
+        where they cannot be written, which `append_step` then finds too.
         """
         names = tuple(f"turn-{turn:04d}-{candidate:02d}.png" for candidate in range(len(images)))
         try:
@@ -212,7 +113,7 @@ class Trajectory:
         return names
 
     def append_step(self, step: Step) -> "Trajectory":
-        """Write a step, its picture first where that is not there yet. What comes back holds the pixels of the best step
+        """Write a step, its image first where that is not there yet. What comes back holds the pixels of the best step
         alone, so that a run has its result whatever becomes of the disk.
 
         When it cannot be written, that ends the run: the step is in what comes back, with its pixels, and the reason.
@@ -232,9 +133,9 @@ class Trajectory:
         except WriteError as error:
             return replace(unwritten, stopped="failed", message=str(error))
 
-    def finish(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
+    def finish(self, reason: StopReason, message: str = "", chosen: int | None = None) -> "Trajectory":
         """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
-        if self.is_unwritten:  # it has ended, and no record names a picture that is not there
+        if self.is_unwritten:  # it has ended, and no record names a image that is not there
             return replace(self, chosen=chosen)
         try:
             return self._written(stopped=reason, message=message, chosen=chosen)
@@ -256,7 +157,7 @@ class Trajectory:
 
     def copy_to(self, folder: Path) -> "Trajectory":
         """The same run in another folder, which must not be there yet. Raises RethinkError when it cannot be written, or
-        when a picture of this one is gone."""
+        when a image of this one is gone."""
         steps = tuple(replace(step, file=_name_of(step)) for step in self.steps)
         with _writable(folder):
             folder.mkdir(parents=True)
@@ -266,9 +167,7 @@ class Trajectory:
                 elif image is not None:
                     _save_image(image, folder / name)
                 else:
-                    raise RethinkError(
-                        f"trajectory: the picture {self.folder / name} is gone; the run cannot be copied."
-                    )
+                    raise RethinkError(f"trajectory: the image {self.folder / name} is gone; the run cannot be copied.")
         return self._written(folder=folder, steps=steps)
 
     def save_options(self, options: dict[str, Any]) -> "Trajectory":
@@ -367,7 +266,7 @@ def check_new_folder(folder: Path) -> None:
 def load_trajectory(folder: str | PathLike) -> Trajectory:
     """Read a run back, finished or not.
 
-    Raises RethinkError when there is none, when it is damaged or newer than this version, or when a picture is missing.
+    Raises RethinkError when there is none, when it is damaged or newer than this version, or when a image is missing.
     """
     folder = Path(folder)
     try:
@@ -381,16 +280,16 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
             f"trajectory: {folder} was written by a newer Rethink (schema {data['schema']}); update to open it."
         )
     try:
-        steps = tuple(_step_of(step) for step in data["steps"])
+        steps = tuple(read_step(step) for step in data["steps"])
         keys = ("instruction", "options", "stopped", "message", "chosen")
-        trajectory = _built(Trajectory, {"folder": folder, "steps": steps, **{key: data[key] for key in keys}})
+        trajectory = build_checked(Trajectory, {"folder": folder, "steps": steps, **{key: data[key] for key in keys}})
         _check_rules(trajectory.options)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} is damaged ({error!r:.200}).") from error
     for name in (SOURCE_FILE, *(step.file for step in steps)):
         if not is_own_image(folder, name):
             raise RethinkError(
-                f"trajectory: {folder} names a picture {name!r:.80}, which is missing or no PNG file of its own; copy the "
+                f"trajectory: {folder} names a image {name!r:.80}, which is missing or no PNG file of its own; copy the "
                 "whole folder."
             )
     if trajectory.chosen is not None and trajectory.chosen not in range(len(steps)):
@@ -399,88 +298,30 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
 
 
 def is_own_image(folder: Path, name: str) -> bool:
-    """Whether a name in a record is that of a picture in its folder: a file, and no link to one elsewhere."""
+    """Whether a name in a record is that of a image in its folder: a file, and no link to one elsewhere."""
     file = folder / name if IMAGE_NAME.fullmatch(name) else None
     return (
         file is not None and file.is_file() and os.path.realpath(file.parent) == os.path.dirname(os.path.realpath(file))
     )
 
 
-def record_run(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[Trajectory]:
-    """Write every step of `run` (`loop.think_while_edit`) as it is made, and at the end why it stopped.
+def record_run(trajectory: Trajectory, run: Generator[Step, None, Stop]) -> Iterator[Trajectory]:
+    """Write every step of `run` (`think_loop.think_while_edit`) as it is made, and at the end why it stopped.
 
     Yields the Trajectory after each, the last one with its end: also where it cannot be written any more, after the turn
-    that was made last.
+    that was made last, and where somebody ended it in the middle of a turn (`RunStopped`).
     """
     while True:
         try:
             step = next(run)
-        except StopIteration as end:
-            yield trajectory.finish(end.value.reason, end.value.message, end.value.chosen)
+        except (StopIteration, RunStopped) as end:
+            stop: Stop = end.value if isinstance(end, StopIteration) else end.stop
+            yield trajectory.finish(stop.reason, stop.message, stop.chosen)
             return
         trajectory = trajectory.append_step(step)
         yield trajectory
         if trajectory.stopped and step.candidate + 1 >= trajectory.candidates:
             return
-
-
-def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str, Any]:
-    """How an edit was made, for the text chunk of its PNG."""
-    return {"prompt": prompt, "seed": seed, "settings": settings}
-
-
-def step_record(step: Step) -> dict[str, Any]:
-    """A step as trajectory.json holds it: its fields by their names, all but the image."""
-    values = asdict(replace(step, image=None))  # asdict would copy the pixels
-    del values["image"]
-    for critique in filter(None, (values["critique"], values["judge"])):
-        critique["checklist"] = [{"text": item["text"], "met": item["passed"]} for item in critique["checklist"]]
-    return values
-
-
-_RANGES = {
-    "turn": (1, 10**6),
-    "candidate": (0, 10**6),
-    "seed": (0, 2**64 - 1),
-    "score": (-100, 100),
-    "edit_seconds": (0, 10**9),
-    "think_seconds": (0, 10**9),
-}
-
-
-def _step_of(data: dict[str, Any]) -> Step:
-    judge = data["judge"]
-    nested = {
-        "critique": _critique_of(data["critique"]),
-        "judge": None if judge is None else _critique_of(judge),
-        "preservation": _built(Preservation, data["preservation"]),
-    }
-    step = _built(Step, data | nested)
-    for name, (low, high) in _RANGES.items():
-        if (value := getattr(step, name)) is not None and not low <= value <= high:
-            raise ValueError(f"{name} is out of range")
-    return step
-
-
-def _critique_of(data: dict[str, Any]) -> Critique:
-    items = ({"text": item["text"], "passed": item["met"]} for item in data["checklist"])
-    return _built(Critique, data | {"checklist": tuple(_built(ChecklistItem, item) for item in items)})
-
-
-def _built(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass of values; TypeError where one is not of its field's type."""
-    hints = get_type_hints(kind)
-    for name in hints.keys() & values.keys():
-        hint, value = hints[name], values[name]
-        kinds = [each.__origin__ if isinstance(each, GenericAlias) else each for each in _alternatives(hint)]
-        wrong = isinstance(value, bool) and bool not in kinds  # which Python takes for numbers
-        if wrong or not isinstance(value, (*kinds, *([int] if float in kinds else []))):
-            raise TypeError(f"{name} is {type(value).__name__}")
-    return kind(**values)
-
-
-def _alternatives(hint: Any) -> tuple:
-    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
 
 
 def _check_rules(options: dict[str, Any]) -> None:
@@ -497,6 +338,6 @@ def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -
     info = PngInfo()
     if note is not None:
         info.add_text(NOTE, json_text(note))
-    # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
+    # The lightest compression: a large image would otherwise take as long to pack as some editors to make it.
     with atomic_write(path) as part:
         to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

@@ -1,4 +1,4 @@
-"""A run as one HTML file: the viewer of `web/viewer`, its style and every picture inside; it opens anywhere, offline.
+"""A run as one HTML file: the viewer of `web/viewer`, its style and every image inside; it opens anywhere, offline.
 
 What a run says may come from a stranger: it stands in the page as data, and the page lets nothing run but our own script.
 """
@@ -35,7 +35,7 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>{style}</style>
 <body class="rt-page">
-<noscript>This page needs JavaScript to show its pictures.</noscript>
+<noscript>This page needs JavaScript to show its images.</noscript>
 <script type="application/json" id="trajectory">{record}</script>
 """
 
@@ -44,7 +44,7 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     """Write the view of `trajectory` to `path`, which appears whole or not at all.
 
     Pictures are stored as the folder has them, pixel for pixel, so the file is a third larger than the folder.
-    Raises RethinkError when a picture cannot be read or the file not be written.
+    Raises RethinkError when a image cannot be read or the file not be written.
     """
     path = Path(path)
     style, script = f"\n{_read('viewer.css')}", f"\n{_joined(ENTRY)}"
@@ -75,21 +75,19 @@ def page_name(trajectory: Trajectory) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """What the page may do: run this very script, use this very style, show the pictures within. Nothing else."""
+    """What the page may do: run this very script, use this very style, show the images within. Nothing else."""
     digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
     allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
     return "; ".join(["default-src 'none'", *allowed, "img-src data:", "base-uri 'none'", "form-action 'none'"])
 
 
 def _image_bytes(folder: Path, name: str) -> bytes:
-    """A picture of the run, which is a file of its folder: what a link leads to, and what is no PNG, goes into no page."""
+    """A image of the run, which is a file of its folder: what a link leads to, and what is no PNG, goes into no page."""
     if not is_own_image(folder, name):
-        raise RethinkError(
-            f"html: the picture {folder / name} is missing, or no file of its own; copy the whole folder."
-        )
+        raise RethinkError(f"html: the image {folder / name} is missing, or no file of its own; copy the whole folder.")
     data = (folder / name).read_bytes()
     if not data.startswith(PNG):
-        raise RethinkError(f"html: {folder / name} is no PNG picture; copy the whole folder anew.")
+        raise RethinkError(f"html: {folder / name} is no PNG image; copy the whole folder anew.")
     return data
 
 

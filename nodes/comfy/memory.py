@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
@@ -11,7 +13,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...rethink.errors import OutOfMemoryError
-from .model_folders import editor_path, files_fingerprint, lora_path, thinker_path
+from ...rethink.thinkers.critique import Thinker
+from ...rethink.thinkers.loading import Backend, ThinkerConfig
+from ...rethink.thinkers.protocol import Chat, Placement, chat_all, clear_cache
+from .model_folders import editor_path, files_fingerprint, lora_path
 from .progress import stop_if_cancelled
 
 OFFLOADS = ("none", "model", "sequential")
@@ -59,46 +64,55 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
 
 
 def add_lora(editor, name: str, strength: float) -> tuple:
-    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights.
+    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
+    from ...rethink.editors.loading import add_lora as add_lora_file
 
-    Its name says so: what was begun with the one is not taken for the other's.
-    """
-    changed, report = editor.with_lora(lora_path(name), strength)
-    changed.name = f"{editor.name} + {report.name} × {strength:g}"
+    changed, report = add_lora_file(editor, lora_path(name), strength)
     _base_editors[changed] = editor
     if editor in _patchers:
         _patchers[changed] = _patchers[editor]
     return changed, report
 
 
-def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
-    """The Chat of the thinker in the model folder `name`, loaded once however many nodes ask for it."""
-    from ...rethink.thinkers.loading import load_thinker
+def load_chat(backend: Backend, config: ThinkerConfig, name: str, path: Path | None = None) -> Chat:
+    """The Chat of a thinker on this machine, loaded once however many nodes ask for it, where ComfyUI has it compute.
 
-    path = thinker_path(name)
+    name: as it was chosen. path: the files of the model, where they are known.
+    """
     device = model_management.get_torch_device()
-    if dtype == "auto" and device.type != "cpu":  # where it will compute, not where it waits
-        dtype = "bf16" if model_management.should_use_bf16(device) else "fp16"
-    key = (path.resolve(), files_fingerprint(path), dtype, quantization, str(device))
+    if config.dtype == "auto" and device.type != "cpu":  # where it will compute, not where it waits
+        config = replace(config, dtype="bf16" if model_management.should_use_bf16(device) else "fp16")
+    home = model_management.text_encoder_offload_device()
+    # Quantized layers stay where they were made.
+    config = replace(config, device=str(home if config.quantization == "none" else device))
+    weights = path and (path.resolve(), files_fingerprint(path))
+    key = (backend.name, config.where, weights, config.dtype, config.quantization, str(device))
     chat = _thinkers.get(key)
     if chat is None:
-        managed = quantization == "none"  # quantized layers stay where they were made
-        home = model_management.text_encoder_offload_device() if managed else device
-        chat = ManagedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization), name)
+        chat = _manage(backend.open(config, None), name, device, home)
         _thinkers[key] = chat
-        if managed:
-            # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
-            within = torch.nn.ModuleList([chat.module])
-            _patchers[chat] = ModelPatcher(within, load_device=device, offload_device=home)
     return chat
+
+
+def _manage(chat: Chat, name: str, device: torch.device, home: torch.device) -> Chat:
+    """The Chat with its weights in ComfyUI's hands, as far as it says that they can be."""
+    if chat.placement == "elsewhere":
+        return chat
+    managed = ManagedChat(chat, name)
+    if chat.placement == "movable":
+        # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
+        within = torch.nn.ModuleList([managed.module])
+        _patchers[managed] = ModelPatcher(within, load_device=device, offload_device=home)
+    return managed
 
 
 class ManagedChat:
     """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen."""
 
-    def __init__(self, chat, name: str):
+    def __init__(self, chat: Any, name: str):
         self._chat, self.name = chat, name
-        self.module = chat.module
+        self.module: torch.nn.Module = chat.module
+        self.placement: Placement = chat.placement
 
     def chat(self, messages, images, **options) -> str:
         with self._loaded(1):
@@ -106,21 +120,21 @@ class ManagedChat:
 
     def chat_all(self, requests, **options) -> list:
         with self._loaded(len(requests)):
-            return self._chat.chat_all(requests, **options)
+            return chat_all(self._chat, requests, **options)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Give back what the device holds beside the weights."""
-        self._chat.forget()
+        clear_cache(self._chat)
 
     def _loaded(self, answers: int) -> AbstractContextManager[None]:
         return loaded_on_device(self, int(answers * model_management.module_size(self.module) * KV_CACHE_SHARE))
 
 
-def release_caches(*thinkers) -> None:
-    """Give back what the Chats of thinkers have remembered of a run that is over. None is no thinker."""
+def release_caches(*thinkers: Thinker | None) -> None:
+    """Give back what the Chats of thinkers have remembered of a run that is over."""
     for thinker in thinkers:
-        if isinstance(getattr(thinker, "chat", None), ManagedChat):
-            thinker.chat.forget()
+        if thinker is not None:
+            clear_cache(thinker.chat)
 
 
 def editor_on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:

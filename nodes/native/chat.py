@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...rethink.errors import RethinkError
-from ...rethink.thinkers.protocol import Messages, OnToken, resize_for_vlm
+from ...rethink.thinkers.protocol import Messages, OnToken, Placement, resize_for_vlm
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ UNSUPPORTED = {
 
 class NativeChat:
     """See `rethink.thinkers.protocol.Chat`. ComfyUI moves the weights itself, and answers one request at a time."""
+
+    placement: Placement = "elsewhere"
 
     def __init__(self, clip: Any, name: str = "ComfyUI model"):
         kinds = {base.__name__ for module in clip.cond_stage_model.modules() for base in type(module).__mro__}

@@ -95,7 +95,7 @@ def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     start = _search(*levels[0], _fitting_spans(size_of(source), size_of(edit)))
     placement, colors = _refine(levels, start)
     placement = _snap_to_rest(placement, size_of(source))
-    agreement, by_search = (_measure_agreement(*levels[0], found) for found in (placement, start))
+    agreement, by_search = (_measure_agreement(*levels[0], candidate) for candidate in (placement, start))
     if agreement < max(by_search - 0.1, UNSURE):  # too much was edited for the pixels to agree on anything
         placement, agreement = start, by_search
         colors = _match_colors(*levels[0], placement)
@@ -227,8 +227,8 @@ def _search(source: Tensor, edit: Tensor, trusted: Tensor, ways: list[tuple[floa
     if scores.flatten()[best] <= 1e-6:  # nothing to go by: a plain surface
         return candidates[ZOOMS.index(1.0)]
     moved = [(at if at < side else at - whole) / side for at, side, whole in zip((down, right), size, room)]
-    found = candidates[index]
-    return Placement(found.base, found.span, (moved[0] * found.span[0], moved[1] * found.span[1]))
+    candidate = candidates[index]
+    return Placement(candidate.base, candidate.span, (moved[0] * candidate.span[0], moved[1] * candidate.span[1]))
 
 
 def _edges(image: Tensor) -> Tensor:

@@ -45,12 +45,12 @@ def add_field(parser: argparse.ArgumentParser, job: type, name: str, flag: str =
     if isinstance(found.default, bool):
         add_switch(parser, flag, found.help, found.default)
         return
-    kinds: dict[str, Any] = {"type": type(found.default)}
+    kinds: dict[str, Any] = {"dest": name, "default": found.default, "help": _help(found), "type": type(found.default)}
     if isinstance(found.default, tuple):
-        kinds = {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
+        kinds |= {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
     if found.choices:
         kinds["choices"] = found.choices
-    parser.add_argument(flag, dest=name, default=found.default, help=_help(found), **{**kinds, **more})
+    parser.add_argument(flag, **kinds | more)
 
 
 def add_switch(parser: argparse.ArgumentParser, flag: str, help: str, default: bool = False) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ..pairs.inverse.instructions import Chat
     from ..pairs.models import ModelSource
     from ..pairs.ray_cluster import WorkerResources
+    from ..thinkers.loading import ThinkerConfig
 
 BUILT_IN = "built-in"
-SERVER = ("http://", "https://")
 
 
 def add_engine(parser: argparse.ArgumentParser, names: str) -> None:
@@ -74,29 +74,29 @@ def add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
 def thinker_from(options) -> ModelSource[Chat] | None:
     """The thinker that was asked for; it is opened later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
+    from ..thinkers.loading import ThinkerConfig, find_backend
 
-    thinker = options.thinker or ""
-    if not thinker:
+    if not options.thinker:
         return None
-    if not 1 <= options.concurrency <= 64:
-        raise RethinkError(f"--concurrency must be 1 to 64, not {options.concurrency}.")
+    config = ThinkerConfig(
+        options.thinker,
+        options.model,
+        options.key_variable,
+        concurrency=options.concurrency,
+        device=options.device,
+    )
     named = {"--thinker"} | ({"--key-variable"} if options.key_variable else set())
-    by_owner = options.config is None or named <= options.typed
-    load = partial(open_chat, thinker, options.model, options.key_variable, options.device, by_owner)
-    if thinker.startswith(SERVER):
+    load = partial(open_chat, config, options.config is None or named <= options.typed)
+    if find_backend(options.thinker).remote:
         return ModelSource(options.model, load, options.concurrency)
-    return ModelSource(name_model(thinker), load)
+    return ModelSource(name_model(options.thinker), load)
 
 
-def open_chat(thinker: str, model: str, key_variable: str, device: str, by_owner: bool) -> Chat:
+def open_chat(config: ThinkerConfig, by_owner: bool) -> Chat:
     """by_owner: who runs the command has typed the server's address, and the name of its key."""
-    if thinker.startswith(SERVER):
-        from ..thinkers.openai_chat import OpenAIChat, open_typed_chat
+    from ..thinkers import loading
 
-        return (open_typed_chat if by_owner else OpenAIChat)(thinker, model, key_variable).chat
-    from ..thinkers.loading import load_thinker
-
-    return load_thinker(_path(thinker, "THINKER_FOLDER"), device=device).chat
+    return loading.open_chat(config, loading.typed_trust(config) if by_owner else None).chat
 
 
 def editor_from(options) -> ModelSource[Editor] | None:

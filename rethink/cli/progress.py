@@ -41,3 +41,9 @@ def print_result(*lines: str) -> None:
         sys.stderr.write(f"\r{TO_THE_END}")
         sys.stderr.flush()
     print("\n".join(lines))
+
+
+def complain(why: object) -> None:
+    """What is wrong, in place of the line of progress."""
+    over = f"\r{TO_THE_END}" if sys.stderr.isatty() else ""
+    print(f"{over}rethink: {why}", file=sys.stderr)

@@ -12,7 +12,7 @@ from .families import FAMILIES, DenoisingLoop, Family
 from .pipeline_adapters import PipelineAdapter
 from .pipeline_editor import PipelineEditor
 from .pipeline_folder import open_pipeline, read_index
-from .protocol import Editor
+from .protocol import Editor, LoraReport
 from .quantization import QUANTIZERS
 from .settings import Settings
 from .single_file import open_checkpoint
@@ -92,6 +92,13 @@ def load_editor(
     except (ValueError, RuntimeError, NotImplementedError) as error:  # not everything quantized can be moved
         raise RethinkError(f"offload: {path} does not take “{offload}”: {error}") from error
     return editor_class(pipeline, family, defaults, name, device)
+
+
+def add_lora(editor: Editor, path: str | PathLike, strength: float) -> tuple[Editor, LoraReport]:
+    """`Editor.with_lora`, with a name that says so: what was begun with the one is not taken for the other's."""
+    changed, report = editor.with_lora(path, strength)
+    changed.name = f"{editor.name} + {report.name} × {strength:g}"
+    return changed, report
 
 
 def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, Settings]:

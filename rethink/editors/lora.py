@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,12 +103,12 @@ def _output_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> l
 def _replace_hooks(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
     adapters = [(change.weight, strength) for change, strength in stacked if change.weight is not None]
     bias = _sum_of_biases(stacked)
-    original: Tensor | None = None
+    original: nn.Parameter | None = None
     device: torch.device | None = None
 
     def replace(layer: nn.Module, inputs: Any) -> None:
         nonlocal original, device, adapters
-        original = layer.weight
+        original = cast(nn.Parameter, layer.weight)
         if device != original.device:
             device = original.device
             adapters = [(adapter.to(device, torch.float32), strength) for adapter, strength in adapters]
@@ -128,7 +128,7 @@ def _replace_hooks(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) ->
 
 def _sum_of_biases(stacked: Sequence[tuple[Change, float]]) -> Tensor | None:
     biases = [strength * change.bias.float() for change, strength in stacked if change.bias is not None]
-    return sum(biases) if biases else None
+    return cast(Tensor, sum(biases)) if biases else None
 
 
 def _shifted(layer: nn.Module, output: Tensor, bias: Tensor) -> Tensor:

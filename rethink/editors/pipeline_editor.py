@@ -100,7 +100,7 @@ class PipelineEditor:
 
     @property
     def device(self) -> torch.device:
-        return self._offloaded_to or self.module[self._denoiser].device
+        return self._offloaded_to or torch.device(self._pipeline.components[self._denoiser].device)
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         others = check_references(references, self.family)

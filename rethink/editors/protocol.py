@@ -74,7 +74,11 @@ class Editor(Protocol):
 
     name: str
     defaults: Settings
-    module: nn.Module  # holds all weights; moving it moves the editor
+
+    @property
+    def module(self) -> nn.Module:
+        """Holds all weights; moving it moves the editor."""
+        ...
 
     @property
     def family(self) -> EditorFamily: ...

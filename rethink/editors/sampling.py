@@ -1,10 +1,11 @@
 """The sampling loop as pure functions: guided prediction, denoising, preview."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .families import Pass
 from .samplers import Schedule
@@ -13,12 +14,10 @@ from .samplers import Schedule
 Predict = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_cfg_predictor(
-    unet: nn.Module, passes: Sequence[Pass], text: Tensor, null: Tensor, source: Tensor | None
-) -> Predict:
+def make_cfg_predictor(unet: Any, passes: Sequence[Pass], text: Tensor, null: Tensor, source: Tensor | None) -> Predict:
     """The weighted sum of the passes, all run as one batch. A pass that weighs nothing in every row is left out.
 
-    text, null: embeddings of the instructions and of what stands for none, each [rows, tokens, width].
+    unet: a diffusers UNet2DConditionModel. text, null: embeddings of the instructions and of what stands for none, each [rows, tokens, width].
     source: latents [rows, c, h, w] for the model's further input channels, zero where a pass does not see the image.
     """
     passes = [p for p in passes if p.weight.any()]
@@ -34,7 +33,7 @@ def make_cfg_predictor(
         if extra_channels is not None:
             batch = torch.cat([batch, extra_channels], dim=1)
         outputs = unet(batch, timestep, encoder_hidden_states=embeddings, return_dict=False)[0]
-        return sum(weight * output for weight, output in zip(weights, outputs.float().chunk(len(passes))))
+        return cast(Tensor, sum(weight * output for weight, output in zip(weights, outputs.float().chunk(len(passes)))))
 
     return predict
 

@@ -46,19 +46,20 @@ class StableDiffusionEditor:
         self.name = name
         self.family = family
         self.defaults = defaults
-        self.module = nn.ModuleDict({part: getattr(pipeline, part) for part in ("text_encoder", "vae", "unet")})
+        self._text_encoder, self._vae, self._unet = pipeline.text_encoder, pipeline.vae, pipeline.unet
+        self.module = nn.ModuleDict({"text_encoder": self._text_encoder, "vae": self._vae, "unet": self._unet})
         self._loop = family.engine
         self._pipeline = pipeline
         self._offloaded_to = device
         self._last_source = SourceCache()
         self._loras: tuple[Lora, ...] = ()
         self._texts: dict[str, Tensor] = {}
-        self._vae_scale_factor = 2 ** (len(self.module["vae"].config.block_out_channels) - 1)
-        self._scaling = self.module["vae"].config.scaling_factor
+        self._vae_scale_factor = 2 ** (len(self._vae.config.block_out_channels) - 1)
+        self._scaling = self._vae.config.scaling_factor
 
     @property
     def device(self) -> torch.device:
-        return self._offloaded_to or self.module["unet"].device
+        return self._offloaded_to or self._unet.device
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         check_references(references, self.family)
@@ -82,7 +83,7 @@ class StableDiffusionEditor:
             self._sample,
             Remedies(
                 out_of_memory="edit fewer images or variations at once, or load the editor with fp16 or with offload",
-                nan=f" in {self.module['unet'].dtype}; load it with another dtype (fp32)",
+                nan=f" in {self._unet.dtype}; load it with another dtype (fp32)",
             ),
             self._pipeline.maybe_free_model_hooks,
         )
@@ -113,21 +114,21 @@ class StableDiffusionEditor:
         plan = self._plan(images)
         latents = []
         for part in fit(images, plan).split(_vae_batch_size(plan)):
-            pixels = (part.movedim(-1, 1) * 2 - 1).to(self.device, self.module["vae"].dtype)
-            encoded = self.module["vae"].encode(pixels)
+            pixels = (part.movedim(-1, 1) * 2 - 1).to(self.device, self._vae.dtype)
+            encoded = self._vae.encode(pixels)
             # AutoencoderTiny has no distribution, only latents.
             latents.append(encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents)
         return Encoded(torch.cat(latents).float(), plan)
 
     def _decode(self, latents: Tensor, plan: Fit) -> Tensor:
         images = []
-        for part in (latents / self._scaling).to(self.module["vae"].dtype).split(_vae_batch_size(plan)):
-            pixels = self.module["vae"].decode(part, return_dict=False)[0]
+        for part in (latents / self._scaling).to(self._vae.dtype).split(_vae_batch_size(plan)):
+            pixels = self._vae.decode(part, return_dict=False)[0]
             images.append((pixels.float() / 2 + 0.5).movedim(1, -1).cpu())
         return torch.cat(images)
 
     def _plan(self, images: Tensor) -> Fit:
-        unet = self.module["unet"].config
+        unet = self._unet.config
         size = unet.sample_size or 64  # Stable Diffusion 1's, where a folder does not say
         sizes = size if isinstance(size, (list, tuple)) else (size, size)
         return plan_fit(
@@ -153,10 +154,10 @@ class StableDiffusionEditor:
         text, null = embeddings.chunk(2)
 
         if self._loop.source_channels:
-            predict = make_cfg_predictor(self.module["unet"], passes, text, null, source)
+            predict = make_cfg_predictor(self._unet, passes, text, null, source)
             latents, first = schedule.init_latents(noise)
         else:
-            predict = make_cfg_predictor(self.module["unet"], passes, text, null, None)
+            predict = make_cfg_predictor(self._unet, passes, text, null, None)
             latents, first = schedule.init_latents(noise, source * self._scaling, settings.strength)
 
         hooks: dict[str, Any] = {}
@@ -177,7 +178,7 @@ class StableDiffusionEditor:
 
     def _preview(self, prepared: Prepared) -> Callable[[Tensor], Tensor]:
         plan = prepared.encoded.plan
-        if type(self.module["vae"]).__name__ == "AutoencoderTiny":  # made for previews: decoding costs next to nothing
+        if type(self._vae).__name__ == "AutoencoderTiny":  # made for previews: decoding costs next to nothing
             return lambda clean: self._decode(clean, plan)[:, : plan.scaled[0], : plan.scaled[1]].clamp(0, 1)
         height, width = (-(-side // self._vae_scale_factor) for side in plan.scaled)
         to_rgb = None
@@ -200,7 +201,7 @@ class StableDiffusionEditor:
         return embeddings
 
     def _encode_texts(self, texts: list[str]) -> Tensor:
-        tokenizer, encoder = self._pipeline.tokenizer, self.module["text_encoder"]
+        tokenizer, encoder = self._pipeline.tokenizer, self._text_encoder
         limit = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
         for text in texts:
             length = len(tokenizer(text, verbose=False).input_ids)

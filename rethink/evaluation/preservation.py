@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..images import as_mask
-from ..trajectory import Preservation
+from ..steps import Preservation
 
 CELLS = 64  # along the longer side
 SMALLEST = 4  # pixels a cell: below, one pixel of grain is a change

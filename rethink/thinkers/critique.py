@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..errors import RethinkError
-from ..trajectory import Critique
+from ..steps import Critique
 from .answer_text import clean_answer
 from .critique_format import parse_critique, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, resize_for_vlm
@@ -85,10 +85,10 @@ The picture:
 What the user wants: {instruction}
 """
 
-MOST_DEMANDS = 12
+MAX_ITEMS = 12
 _OTHER_SEED = 0x2AAAAAAA  # differs in bits that are left of a seed however few a backend takes, 31 or 64
 _FORM = "<checklist>For every numbered statement a line with its number, a colon, and yes or no: is it true now?</checklist>\n"
-PICTURES = ("source", "edited")
+IMAGE_SLOTS = ("source", "edited")
 _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}")
 
 
@@ -96,7 +96,7 @@ _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}
 class Thinker:
     """A model and how it is asked.
 
-    template: the critique's wording, with {source}, {edited} where the pictures stand, {instruction} and {prompt}; other
+    template: the critique's wording, with {source}, {edited} where the images stand, {instruction} and {prompt}; other
     braces mean themselves. A model that was trained on a wording of its own is asked in that one.
     """
 
@@ -107,7 +107,7 @@ class Thinker:
 
     def __post_init__(self):
         slots = set(_SLOT.findall(self.template))
-        missing = [slot for slot in (*PICTURES, "instruction") if slot not in slots]
+        missing = [slot for slot in (*IMAGE_SLOTS, "instruction") if slot not in slots]
         if missing:
             named = ", ".join(f"{{{slot}}}" for slot in missing)
             raise RethinkError(f"template: does not say where {named} goes; put it there.")
@@ -128,7 +128,7 @@ def critique_messages(template: str, *, instruction: str, prompt: str = "", chec
     }
     parts: list[dict[str, str]] = []
     for index, piece in enumerate(_SLOT.split(template)):  # text and slot in turn
-        if index % 2 and piece in PICTURES:
+        if index % 2 and piece in IMAGE_SLOTS:
             parts.append({"type": "image"})
             continue
         text = texts[piece] if index % 2 else piece
@@ -139,9 +139,9 @@ def critique_messages(template: str, *, instruction: str, prompt: str = "", chec
     return [{"role": "user", "content": parts}]
 
 
-def pictures_in(template: str) -> list[str]:
-    """Which picture each image part of a `question` stands for, in order: "source" or "edited"."""
-    return [slot for slot in _SLOT.findall(template) if slot in PICTURES]
+def image_slots(template: str) -> list[str]:
+    """Which image each image part of `critique_messages` stands for, in order: "source" or "edited"."""
+    return [slot for slot in _SLOT.findall(template) if slot in IMAGE_SLOTS]
 
 
 def critique(
@@ -155,9 +155,9 @@ def critique(
     checklist: Sequence[str] = (),
     on_token: OnToken | None = None,
 ) -> list[Critique]:
-    """One Critique for every picture of `edited` (IMAGE [1, H, W, 3] each), held as one batch.
+    """One Critique for every image of `edited` (IMAGE [1, H, W, 3] each), held as one batch.
 
-    source: IMAGE [1, H, W, 3]. prompts, seeds: of each picture. An answer without scores is asked for once more with
+    source: IMAGE [1, H, W, 3]. prompts, seeds: of each image. Where an answer has no scores, it asks once more with
     another seed. Raises nothing of the thinker's: what it could not answer is a Critique that failed and says why.
     """
     if checklist and "demands" not in _SLOT.findall(thinker.template):
@@ -165,12 +165,12 @@ def critique(
             "checklist: the thinker's template has no {demands}; put it there, or switch the checklist off."
         )
     small = resize_for_vlm(source)
-    order = pictures_in(thinker.template)
+    order = image_slots(thinker.template)
     requests = []
-    for picture, prompt, seed in zip(edited, prompts, seeds, strict=True):
-        pictures = {"source": small, "edited": resize_for_vlm(picture)}
+    for image, prompt, seed in zip(edited, prompts, seeds, strict=True):
+        by_slot = {"source": small, "edited": resize_for_vlm(image)}
         messages = critique_messages(thinker.template, instruction=instruction, prompt=prompt, checklist=checklist)
-        requests.append(Request(messages, [pictures[slot] for slot in order], seed))
+        requests.append(Request(messages, [by_slot[slot] for slot in order], seed))
     found = _ask(thinker, requests, checklist, thinker.temperature, on_token)
     again = [index for index, first in enumerate(found) if first.status == "unparsed"]
     if again:
@@ -197,13 +197,11 @@ def polish_instruction(
 def split_instruction(
     thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None
 ) -> tuple[str, ...]:
-    """The instruction as atomic demands, each to be verified by looking; the instruction itself where none are written.
+    """The instruction as atomic statements, each to be verified by looking; the instruction itself where it writes none.
 
     Raises ThinkerError when it does not answer.
     """
-    return tuple(parse_list(_once(thinker, SPLIT, source, instruction, seed, on_token))[:MOST_DEMANDS]) or (
-        instruction,
-    )
+    return tuple(parse_list(_once(thinker, SPLIT, source, instruction, seed, on_token))[:MAX_ITEMS]) or (instruction,)
 
 
 def _ask(

@@ -1,6 +1,6 @@
-"""From a thinker's answer to what it clearly said. Nothing is guessed: a score that is not there is not there.
+"""From a thinker's answer to what it clearly means. Nothing is guessed: a score that is not there is not there.
 
-The shape asked for is EditThinker's (arXiv 2512.05965): `<think>reasoning</think><score>{"semantic": 0-10, "quality":
+The requested shape is EditThinker's (arXiv 2512.05965): `<think>reasoning</think><score>{"semantic": 0-10, "quality":
 0-10}</score><answer>next prompt</answer>`, with `<checklist>` before the score where demands are to be verified.
 Whatever the answer, reading it takes time linear in its length and raises nothing.
 """
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..trajectory import ChecklistItem, Critique
+from ..steps import ChecklistItem, Critique
 from .answer_text import clean_answer, is_quoted, load_json, prompt_words, reports_words, strip_emphasis
 
 LONGEST_ANSWER = 200_000  # characters that are looked at
@@ -31,23 +31,23 @@ _VERDICT = re.compile(r"^[ \t]{0,8}([0-9]{1,3})[ \t]{0,4}[.:)–-]?[ \t]{0,4}(ye
 
 
 @dataclass
-class _Notes:
+class _Repairs:
     """What was out of shape, in the order in which it was met."""
 
-    said: list[str] = field(default_factory=list)
+    items: list[str] = field(default_factory=list)
 
     def add(self, note: str) -> None:
-        if note not in self.said:
-            self.said.append(note)
+        if note not in self.items:
+            self.items.append(note)
 
 
 def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
-    """The Critique in an answer: ok, repaired, or unparsed. `demands`: what a checklist was asked to verify.
+    """The Critique in an answer: ok, repaired, or unparsed. checklist: the statements it was to verify.
 
     Repaired means that the shape was wrong and the meaning clear. Two scores that contradict each other, a score out of
     range, in words, cut off, or quoted in the reasoning is no score.
     """
-    notes = _Notes()
+    notes = _Repairs()
     if len(answer) > LONGEST_ANSWER:
         return Critique("unparsed", note=f"The answer has {len(answer)} characters.")
     thoughts, verdict = _split(clean_answer(answer), notes)
@@ -61,7 +61,7 @@ def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
     else:
         scores = _score_block(verdict, notes)
         prompt = _block(verdict, "answer", notes)
-        if (scores is not None or prompt) and _quoted(thoughts, verdict, closed=_UNCLOSED not in notes.said):
+        if (scores is not None or prompt) and _quoted(thoughts, verdict, closed=_UNCLOSED not in notes.items):
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores, prompt = None, ""
         reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # told in the open
@@ -70,7 +70,7 @@ def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
     prompt = _prompt(prompt, notes)
     if scores is None:
         return Critique("unparsed", None, None, reasoning, prompt, checklist, _sentence(notes))
-    status = "repaired" if notes.said else "ok"
+    status = "repaired" if notes.items else "ok"
     return Critique(status, *scores, reasoning, prompt, checklist, _sentence(notes))
 
 
@@ -94,20 +94,20 @@ def format_critique(critique: Critique) -> str:
 def parse_text(answer: str) -> str:
     """The prompt in an answer that holds no more than one, "" when there is none."""
     answer = clean_answer(answer[:LONGEST_ANSWER])
-    return _prompt(_block(_split(answer, _Notes())[1], "answer", _Notes()), _Notes())
+    return _prompt(_block(_split(answer, _Repairs())[1], "answer", _Repairs()), _Repairs())
 
 
 def parse_list(answer: str) -> list[str]:
     """The lines of an answer's `<checklist>`, without their numbers and bullets."""
     answer = clean_answer(answer[:LONGEST_ANSWER])
-    block = _block(_split(answer, _Notes())[1], "checklist", _Notes())
+    block = _block(_split(answer, _Repairs())[1], "checklist", _Repairs())
     lines = (
         strip_emphasis(re.sub(r"^\s*(?:[-*•]|\d{1,3}[.:)])\s*", "", line)).strip("` \t") for line in block.splitlines()
     )
     return [line for line in lines if line and len(line) <= LONGEST_PROMPT]
 
 
-def _split(answer: str, notes: _Notes) -> tuple[list[str], str]:
+def _split(answer: str, notes: _Repairs) -> tuple[list[str], str]:
     """(pieces of reasoning, everything that is not reasoning). A verdict within closed reasoning is a draft or a quotation."""
     lower = answer.lower() if len(answer.lower()) == len(answer) else answer  # a few letters grow when lowered
     reasoning, verdict, at = [], [], 0
@@ -162,9 +162,9 @@ def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
     tells."""
     tags = list(_VERDICT_TAG.finditer(verdict))
     before, after = verdict[: tags[0].start()], ""
-    for tag, following in zip(tags, [*tags[1:], None]):
+    for tag, next_tag in zip(tags, [*tags[1:], None]):
         if tag[1]:  # between the blocks, and after the last one
-            after += verdict[tag.end() : following.start() if following else len(verdict)]
+            after += verdict[tag.end() : next_tag.start() if next_tag else len(verdict)]
     if re.search(r"\w|[\"“„«「『>]", before):
         return is_quoted(before, after, reasoned=False)
     reasoning = "\n".join(thoughts)
@@ -176,7 +176,7 @@ def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
     return is_quoted(last, after, reasoned=closed and bool(last))
 
 
-def _block(text: str, tag: str, notes: _Notes) -> str:
+def _block(text: str, tag: str, notes: _Repairs) -> str:
     """What stands between a pair of tags; "" for none, for one that is cut off, and for two that differ."""
     blocks = [block.strip() for block in _blocks(text, tag)]
     if not blocks:
@@ -200,7 +200,7 @@ def _count(text: str, tag: str) -> tuple[int, int]:
     return lower.count(f"<{tag}>"), lower.count(f"</{tag}>")
 
 
-def _score_block(verdict: str, notes: _Notes) -> tuple[float, float] | None:
+def _score_block(verdict: str, notes: _Repairs) -> tuple[float, float] | None:
     """The scores in the verdict's `<score>` blocks, when all of them say the same."""
     pieces = [piece for piece in re.split("<score>", verdict, flags=re.IGNORECASE)[1:] if piece.strip()]
     if not 0 < len(pieces) < 10:
@@ -224,7 +224,7 @@ def _until_closed(piece: str) -> str:
     return piece[: min(ends, default=0)]
 
 
-def _scores(text: str, notes: _Notes) -> tuple[float, float] | None:
+def _scores(text: str, notes: _Repairs) -> tuple[float, float] | None:
     """(semantic, quality) out of what stands where the scores should, or None."""
     if len(text) > LONGEST_SCORE:
         notes.add("scores lost in text")
@@ -270,21 +270,23 @@ def _whole_json(verdict: str) -> dict | None:
     return whole if isinstance(whole, dict) and {"semantic", "quality"} <= set(whole) else None
 
 
-def _checklist(verdict: str, checklist: Sequence[str], notes: _Notes) -> tuple[ChecklistItem, ...]:
+def _checklist(verdict: str, checklist: Sequence[str], notes: _Repairs) -> tuple[ChecklistItem, ...]:
     if not checklist:
         return ()
-    said: dict[int, set[bool]] = {}
+    words_by_number: dict[int, set[bool]] = {}
     for number, word in _VERDICT.findall(_block(verdict, "checklist", notes).replace("**", "")):
-        said.setdefault(int(number), set()).add(word.lower() == "yes")
-    if set(said) != set(range(1, len(checklist) + 1)) or any(len(words) > 1 for words in said.values()):
+        words_by_number.setdefault(int(number), set()).add(word.lower() == "yes")
+    if set(words_by_number) != set(range(1, len(checklist) + 1)) or any(
+        len(words) > 1 for words in words_by_number.values()
+    ):
         notes.add("checklist incomplete")
-    words = [said.get(number, set()) for number in range(1, len(checklist) + 1)]
+    words = [words_by_number.get(number, set()) for number in range(1, len(checklist) + 1)]
     return tuple(
         ChecklistItem(text, word.copy().pop() if len(word) == 1 else None) for text, word in zip(checklist, words)
     )
 
 
-def _check_order(verdict: str, notes: _Notes) -> None:
+def _check_order(verdict: str, notes: _Repairs) -> None:
     tags = [tag.lower() for tag in _TAG.findall(verdict)]
     order = ["<checklist>", "</checklist>", "<score>", "</score>", "<answer>", "</answer>"]
     places = [order.index(tag) for tag in tags if tag in order]
@@ -292,7 +294,7 @@ def _check_order(verdict: str, notes: _Notes) -> None:
         notes.add("tags out of order")
 
 
-def _prompt(text: str, notes: _Notes) -> str:
+def _prompt(text: str, notes: _Repairs) -> str:
     prompt = prompt_words(text)
     if len(prompt) > LONGEST_PROMPT or _TAG.search(prompt):
         notes.add("next prompt unusable")
@@ -300,5 +302,5 @@ def _prompt(text: str, notes: _Notes) -> str:
     return prompt
 
 
-def _sentence(notes: _Notes) -> str:
-    return f"The answer: {'; '.join(notes.said)}." if notes.said else ""
+def _sentence(notes: _Repairs) -> str:
+    return f"The answer: {'; '.join(notes.items)}." if notes.items else ""

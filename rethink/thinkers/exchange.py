@@ -32,9 +32,9 @@ _MOVED = (301, 302, 307, 308)
 
 
 class ExchangeError(Exception):
-    """No reply came, and why. may_pass: another try makes sense."""
+    """No reply came, and why. retryable: another try makes sense."""
 
-    may_pass = True
+    retryable = True
 
 
 class TimeIsUp(ExchangeError):
@@ -44,7 +44,7 @@ class TimeIsUp(ExchangeError):
 class Unusable(ExchangeError):
     """There is a reply, and it is none that can be used."""
 
-    may_pass = False
+    retryable = False
 
 
 @dataclass(frozen=True)

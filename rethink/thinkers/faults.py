@@ -23,10 +23,10 @@ _ASKED = re.compile(rf"\b(?:retry|again|wait|resets?)\b[^.\d]{{0,40}}?({_SPAN})"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why there is no answer. may_pass: another try makes sense, after `wait` seconds where the server asks for that."""
+    """Why there is no answer. retryable: another try makes sense, after `wait` seconds where the server asks for that."""
 
     why: str
-    may_pass: bool = False
+    retryable: bool = False
     wait: float | None = None
 
 
@@ -44,13 +44,13 @@ def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool)
     record = read_json(data)
     error = _error_of(record)
     words = error if error is not None else record if record is not None else data.decode("utf-8", "replace")
-    said = make_excerpt(words)
+    content = make_excerpt(words)
     if status == 401:
         if has_key:
-            return Fault(f"refuses the key (401: {said}); check the environment variable that key_variable names")
-        return Fault(f"wants a key (401: {said}); name the environment variable that holds it in key_variable")
+            return Fault(f"refuses the key (401: {content}); check the environment variable that key_variable names")
+        return Fault(f"wants a key (401: {content}); name the environment variable that holds it in key_variable")
     wait = read_wait(headers, record, _words(words)) if status in _PASSING or status >= 500 else None
-    return Fault(f"error {status}: {said}", _may_pass(status, record, wait), wait)
+    return Fault(f"error {status}: {content}", _may_pass(status, record, wait), wait)
 
 
 def find_fault(record: Any, choice: Any) -> Fault | None:
@@ -84,50 +84,50 @@ def _refusal(choice: dict[str, Any]) -> Fault | None:
 def _block(record: Any) -> Fault | None:
     """Gemini gives no choice at all for what it blocks."""
     names = ("promptFeedback", "prompt_feedback", "prompt_filter_results")
-    said = next((record[name] for name in names if record.get(name)), None) if isinstance(record, dict) else None
-    return Fault(f"its filter stopped the question: {make_excerpt(said)}") if said else None
+    content = next((record[name] for name in names if record.get(name)), None) if isinstance(record, dict) else None
+    return Fault(f"its filter stopped the question: {make_excerpt(content)}") if content else None
 
 
 def _complaint(record: Any) -> Fault | None:
     """What stands in a record that is no answer, and says so under names of its own."""
     holder = record.get("base_resp", record) if isinstance(record, dict) else None  # as MiniMax says it
-    said = _message(holder, DEPTH) if isinstance(holder, dict) else ""
-    if not said:
+    content = _message(holder, DEPTH) if isinstance(holder, dict) else ""
+    if not content:
         return None
-    status, wait = _code(holder), read_wait({}, record, said)
+    status, wait = _code(holder), read_wait({}, record, content)
     return Fault(
-        f"error {status or ''}".rstrip() + f": {make_excerpt(said)}",
+        f"error {status or ''}".rstrip() + f": {make_excerpt(content)}",
         _may_pass(status, record, wait) or bool(wait),
         wait,
     )
 
 
-def make_excerpt(said: Any) -> str:
+def make_excerpt(content: Any) -> str:
     """What an error says, short and on one line, without markup."""
-    text = _words(said)
+    text = _words(content)
     return (text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT].rstrip() + " …") or "nothing said"
 
 
-def _words(said: Any) -> str:
-    text = _message(said, DEPTH)
+def _words(content: Any) -> str:
+    text = _message(content, DEPTH)
     if not text:
-        text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False) if said else ""
+        text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) if content else ""
     text = re.sub(r"<(script|style)\b.{0,5000}?</\1>|<[^<>]{0,200}>", " ", text[:5000], flags=re.DOTALL | re.IGNORECASE)
     return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
 
 
-def _message(said: Any, depth: int) -> str:
+def _message(content: Any, depth: int) -> str:
     """The words in an error's record, wherever this kind of server puts them."""
-    if isinstance(said, list) and said and depth:
-        return _message(said[0], depth - 1)
-    if not isinstance(said, dict) or not depth:
-        return said if isinstance(said, str) else ""
+    if isinstance(content, list) and content and depth:
+        return _message(content[0], depth - 1)
+    if not isinstance(content, dict) or not depth:
+        return content if isinstance(content, str) else ""
     words = (
-        _message(said.get(name), depth - 1)
+        _message(content.get(name), depth - 1)
         for name in ("message", "error", "detail", "msg", "status_msg", "title", "errors")
     )
     text = next(filter(None, words), "")
-    if isinstance(more := said.get("metadata"), dict):  # where OpenRouter says what its provider said
+    if isinstance(more := content.get("metadata"), dict):  # where OpenRouter says what its provider says
         raw = more.get("raw") or more.get("reasons")
         found = _message(read_json(raw.encode()) if isinstance(raw, str) and raw.startswith("{") else raw, depth - 1)
         text += f" ({found})" if found and found not in text else ""
@@ -165,21 +165,21 @@ def _may_pass(status: int, record: Any, wait: float | None) -> bool:
     return status in _PASSING or (status >= 500 and status not in _NEVER)
 
 
-def read_wait(headers: dict[str, str], record: Any, said: str) -> float | None:
-    """Seconds to wait before another try, at most LONGEST_PAUSE; None where nothing is told, or nothing that makes sense.
+def read_wait(headers: dict[str, str], record: Any, content: str) -> float | None:
+    """Seconds to wait before another try, at most LONGEST_PAUSE; None where they name none, or none that makes sense.
 
-    Of what headers and body say the longer one counts; when limits are reset, only where nothing else is told.
+    Of what headers and body say the longer one counts; when limits are reset, only where nothing else is named.
     """
-    told = [_milliseconds(headers.get("retry-after-ms", "")), _seconds(headers.get("retry-after", ""))]
-    told += [*map(parse_span, _delays(record)), *map(parse_span, (match[1] for match in _ASKED.finditer(said)))]
-    told = [seconds for seconds in told if seconds is not None]
-    if not told:
-        told = [seconds for seconds in map(parse_span, _resets(headers)) if seconds is not None]
-    return min(max(0.0, *told), LONGEST_PAUSE) if told else None
+    waits = [_milliseconds(headers.get("retry-after-ms", "")), _seconds(headers.get("retry-after", ""))]
+    waits += [*map(parse_span, _delays(record)), *map(parse_span, (match[1] for match in _ASKED.finditer(content)))]
+    waits = [seconds for seconds in waits if seconds is not None]
+    if not waits:
+        waits = [seconds for seconds in map(parse_span, _resets(headers)) if seconds is not None]
+    return min(max(0.0, *waits), LONGEST_PAUSE) if waits else None
 
 
 def _resets(headers: dict[str, str]) -> list[str]:
-    """When the limits that are used up are given back; those of all where none is said to be."""
+    """When the limits that are used up are given back; those of all where none is named."""
     names = [name for name in headers if name.startswith("x-ratelimit-reset")]
     used_up = [name for name in names if headers.get(name.replace("-reset", "-remaining"), "").strip() == "0"]
     return [headers[name] for name in used_up or names]

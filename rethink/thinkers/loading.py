@@ -1,88 +1,171 @@
-"""From a transformers folder to a Chat: what is there is checked first, and nothing is ever downloaded or run."""
+"""Opening a thinker: what may be set of one, and the table of backends, a row a module of `backends/`.
 
-from os import PathLike
+A new backend is a module there that defines `BACKEND`; the command line, the pairs and Load Thinker find it by that.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from ..errors import RethinkError
+from ..options import check_limits, option
+from . import backends
+from .critique import TEMPLATE, Thinker
 
-from ..errors import RethinkError, lazy_import
-from ..model_files import check_data, model_name, read_json, resolve_device, snapshot_of
-from ..weights import open_model, shortened
-from .templates import check_template, find_template
-from .transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
+if TYPE_CHECKING:
+    from .protocol import Chat
+    from .trust import Trust
 
-DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-BITS = ("none", "8bit", "4bit")
+BUILT_IN = "built-in"
 
 
-def load_thinker(
-    path: str | PathLike, *, dtype: str = "auto", device: str | torch.device = "cpu", quantization: str = "none"
-) -> TransformersChat:
-    """Open a folder with an image-text-to-text model: Qwen3-VL, Qwen2.5-VL, EditThinker-8B, Gemma, …
+@dataclass(frozen=True)
+class ThinkerConfig:
+    """Which thinker is opened, and how it is asked. Every backend reads the options that its row names.
 
-    dtype: a key of DTYPES; "auto" is fp32 on the CPU, elsewhere bf16 where the device has it and fp16 where not.
-    quantization: one of BITS; 8 and 4 bits need the package bitsandbytes.
-    Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
+    template: the wording of the critique itself, see `critique.Thinker`.
     """
-    folder = snapshot_of(Path(path))
-    for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
-        if value not in known:
-            raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
-    device = resolve_device(device)
-    kind = _check_folder(folder).get("model_type", "?")
-    transformers = lazy_import("transformers")
-    weights = DTYPES[dtype] or _best_dtype(device)
-    options: dict[str, Any] = {}
-    if quantization != "none":
-        lazy_import("bitsandbytes")
-        lazy_import("accelerate")
-        options["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{quantization}": True})
-        options["device_map"] = {"": device}
-    auto, what = transformers.AutoModelForImageTextToText, f"model that sees ({kind})"
-    model = open_model("thinker", folder, "transformers", auto, weights, what=what, **options).eval()
-    try:
-        reader, tokenizer = _reader(folder, model)
-    except RethinkError:
-        raise
-    except Exception as error:  # what a damaged folder makes of the libraries can be anything
-        raise RethinkError(f"thinker: {folder} cannot be opened as a {what}: {shortened(error)}") from error
-    if quantization == "none":
-        model.to(device)
-    return TransformersChat(model, reader, tokenizer, model_name(folder))
+
+    where: str = option(BUILT_IN, "built-in, a transformers folder, or the address of a server (…/v1).")
+    model: str = option("", "The model's name, as the server knows it.")
+    key_variable: str = option(
+        "",
+        "The NAME of the environment variable with the key, never the key itself. Empty for a server that wants none. A "
+        "provider's own variable goes to that provider alone; the help page says how to pair others.",
+    )
+    timeout: int = option(120, "Seconds for one answer, all in all.", low=1, high=3600, advanced=True)
+    retries: int = option(
+        4,
+        "How often to try again, with growing pauses, when the server is busy or gone.",
+        low=0,
+        high=20,
+        advanced=True,
+    )
+    concurrency: int = option(
+        4,
+        "How many questions it is asked at once: candidates of a turn, descriptions of pairs.",
+        low=1,
+        high=64,
+        advanced=True,
+    )
+    dtype: str = option(
+        "auto",
+        "Number format of the weights. auto takes what this machine computes best.",
+        choices=("auto", "fp32", "fp16", "bf16"),
+        advanced=True,
+    )
+    device: str = option("cpu", "Where the model computes: cpu, cuda, mps, …", advanced=True)
+    quantization: str = option(
+        "none",
+        "Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
+        choices=("none", "8bit", "4bit"),
+        advanced=True,
+    )
+    template: str = TEMPLATE
+    max_tokens: int = option(
+        2048,
+        "The longest answer. One that is cut off has no scores; models that reason at length need more.",
+        low=1,
+        high=2**17,
+        advanced=True,
+    )
+    temperature: float = option(
+        0.0,
+        "0: the likeliest answer, the same every time. Higher: more varied prompts.",
+        low=0.0,
+        high=2.0,
+        step=0.1,
+        advanced=True,
+    )
+
+    def __post_init__(self):
+        check_limits(self)
 
 
-def _reader(folder: Path, model: Any) -> tuple[QwenVLEncoder | ProcessorEncoder, Any]:
-    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+@dataclass(frozen=True)
+class Location:
+    """How people say where a thinker of a backend is, where that needs saying.
 
-    local = {"local_files_only": True, "trust_remote_code": False}
-    in_a_grid = hasattr(getattr(model, "model", None), "get_rope_index") and hasattr(model.config, "image_token_id")
-    if not in_a_grid:
-        processor = AutoProcessor.from_pretrained(str(folder), **local)
-        check_template(folder, processor.chat_template or processor.tokenizer.chat_template)
-        return ProcessorEncoder(processor), processor.tokenizer
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
-    template = find_template(folder, tokenizer)
-    check_template(folder, template)
-    images = AutoImageProcessor.from_pretrained(str(folder), **local)
-    return QwenVLEncoder(tokenizer, images, model.config.image_token_id, template), tokenizer
+    name, default, help: of the node's input. kind: a name among ComfyUI's model folders, or a text such as an address.
+    """
+
+    kind: Literal["model folder", "text"]
+    name: str
+    help: str
+    default: str = ""
 
 
-def _check_folder(folder: Path) -> dict[str, Any]:
-    """The folder's config.json, when everything that the model consists of is there and safe."""
-    if not folder.is_dir():
-        raise RethinkError(f"thinker: {folder} is no folder; choose a transformers folder with config.json in it.")
-    if not (folder / "config.json").is_file():
-        raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is no transformers folder.")
-    config = read_json("thinker", folder / "config.json")
-    check_data("thinker", folder)
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
-        raise RethinkError(f"thinker: {folder / 'tokenizer.json'} is missing; download it again.")
-    return config
+@dataclass(frozen=True)
+class Backend:
+    """A row of the table: one way to run a vision-language model.
+
+    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one, the first row that
+    does; None: it takes what no other does. open: makes the Chat; the `Trust` says which servers may be sent images and
+    keys, and is None for backends that are not `remote`, which send nothing. location: None where there is only one
+    model, whose files lie in `folder`, if anywhere.
+    options: the fields of `ThinkerConfig` that it reads beside `where`. has_templates: whether its models may bring a
+    wording of their own.
+    """
+
+    name: str
+    help: str
+    recognizes: Callable[[str], bool] | None
+    open: Callable[[ThinkerConfig, Trust | None], Chat]
+    location: Location | None = None
+    folder: Path | None = None
+    options: tuple[str, ...] = ()
+    has_templates: bool = False
+    remote: bool = False
 
 
-def _best_dtype(device: torch.device) -> torch.dtype:
-    if device.type == "cpu":
-        return torch.float32
-    has_bf16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if has_bf16 else torch.float16
+@cache
+def list_backends() -> tuple[Backend, ...]:
+    """All rows, by the names of their modules."""
+    names = sorted(module.name for module in pkgutil.iter_modules(backends.__path__))
+    return tuple(import_module(f"{backends.__name__}.{name}").BACKEND for name in names)
+
+
+def find_backend(where: str) -> Backend:
+    """The row that a `ThinkerConfig.where` means."""
+    rows = list_backends()
+    found = [row for row in rows if row.recognizes and row.recognizes(where)]
+    return (found or [row for row in rows if row.recognizes is None])[0]
+
+
+def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
+    """The model of a thinker, opened.
+
+    trust: which servers may be sent images and keys; by default what the owner of this machine says in their settings.
+    Raises RethinkError for everything that is missing, broken, unsafe, or not allowed.
+    """
+    if not config.where.strip():
+        raise RethinkError("thinker: is empty; give built-in, a transformers folder, or the address of a server.")
+    row = find_backend(config.where)
+    if row.remote and trust is None:
+        from .trust import read_trust
+
+        trust = read_trust()
+    return row.open(config, trust)
+
+
+def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = None) -> Thinker:
+    """A thinker, opened: `open_chat` and how it is asked."""
+    return Thinker(open_chat(config, trust), config.template, config.max_tokens, config.temperature)
+
+
+def typed_trust(config: ThinkerConfig) -> Trust | None:
+    """What is allowed to a thinker that the owner of this machine has typed themselves: the server they name, with the key
+    they name. None where nothing leaves the machine."""
+    if not find_backend(config.where).remote:
+        return None
+    from .address import parse_address
+    from .trust import trust_command_line
+
+    origin, _ = parse_address(config.where)
+    return trust_command_line(origin, config.key_variable)

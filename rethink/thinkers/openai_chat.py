@@ -23,16 +23,16 @@ from ..threads import DaemonThreads
 from .address import parse_address
 from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
 from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
-from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
+from .protocol import Messages, OnToken, Placement, Request, ThinkerError, resize_for_vlm
 from .proxies import find_proxy
 from .redaction import redact
-from .trust import Trust, read_trust, trust_command_line
+from .trust import Trust, read_trust
 
 POLL = 0.1  # seconds between two looks whether the user has cancelled
-NAMED = 5  # models of a server that are named to a user who asked for another
+MAX_SUGGESTIONS = 5  # models of a server that are named to a user whose choice it does not have
 FIRST_PAUSE = 1.0  # seconds before a retry, doubling from one to the next up to LONGEST_PAUSE
 # What some models refuse, and what they want instead.
-_REFUSED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
+_UNSUPPORTED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
 _MARK = re.compile(r"</?think>", re.IGNORECASE)
 
 
@@ -44,6 +44,8 @@ class OpenAIChat:
     the last byte. retries: after the first try, for faults that may pass. concurrency: how many requests at once. trust:
     which servers may be sent images and keys; by default what the owner of this machine says in their settings file.
     """
+
+    placement: Placement = "elsewhere"
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class OpenAIChat:
             if not low <= value <= high:
                 raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
         self._timeout, self._retries, self.concurrency = timeout, retries, concurrency
-        self._left_out: dict[str, str | None] = {}  # what this model has refused
+        self._param_overrides: dict[str, str | None] = {}  # what this model has refused
         # What is missing or not allowed is better said now than when the first edit has been made.
         self._key()
         trust = trust or read_trust()
@@ -126,41 +128,41 @@ class OpenAIChat:
         self, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
     ) -> str | ThinkerError:
         """over: nobody waits for the answer any more, so that no more tries are made."""
-        body = {"model": self.name, "messages": _with_pictures(request), "max_tokens": max_tokens}
+        body = {"model": self.name, "messages": _with_images(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
         tries = 1
-        while isinstance(said := self._try(key, body, over), Fault):
-            if not said.may_pass or tries > self._retries:
+        while isinstance(result := self._try(key, body, over), Fault):
+            if not result.retryable or tries > self._retries:
                 break
             growing = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
-            if _rest(growing if said.wait is None else said.wait, over):
+            if _sleep(growing if result.wait is None else result.wait, over):
                 break
             tries += 1
-        if not isinstance(said, Fault):
-            return redact(key, said)
-        why, after = redact(key, said.why).rstrip("."), f" (after {tries} tries)" if tries > 1 else ""
+        if not isinstance(result, Fault):
+            return redact(key, result)
+        why, after = redact(key, result.why).rstrip("."), f" (after {tries} tries)" if tries > 1 else ""
         return ThinkerError(f"thinker: {self.name} at {self._origin}{self._path}: {why}{after}.")
 
     def _try(self, key: str, body: dict[str, Any], over: threading.Event) -> str | Fault:
         """One try. What the model refuses is left out and asked again at once, which counts as none."""
         limit = Limit(self._timeout, over)
         while True:
-            sent = {self._left_out.get(name, name): value for name, value in body.items()}
+            sent = {self._param_overrides.get(name, name): value for name, value in body.items()}
             sent.pop(None, None)
             try:
                 reply = self._send("POST", "/chat/completions", key, sent, limit)
             except TimeIsUp:
-                return Fault(f"no answer within {self._timeout:g} s", may_pass=True)
+                return Fault(f"no answer within {self._timeout:g} s", retryable=True)
             except ExchangeError as error:
-                return Fault(str(error), error.may_pass)
+                return Fault(str(error), error.retryable)
             if reply.status == 200:
                 return _text_in(reply, body["max_tokens"])
             fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
-            refused = _refused(reply.status, fault.why, sent)
+            refused = _unsupported_param(reply.status, fault.why, sent)
             if refused is None:
                 hint = self._models(key, reply.status, limit) if reply.status in (400, 404) else ""
-                return Fault(fault.why + hint, fault.may_pass, fault.wait)
-            self._left_out[refused] = _REFUSED[refused]
+                return Fault(fault.why + hint, fault.retryable, fault.wait)
+            self._param_overrides[refused] = _UNSUPPORTED[refused]
 
     def _send(self, method: str, path: str, key: str, record: dict[str, Any] | None, limit: Limit) -> Reply:
         headers = {"Accept": "application/json", "User-Agent": "rethink"}
@@ -185,27 +187,22 @@ class OpenAIChat:
             return "; is the address right? Most end in /v1" if code == 404 else ""
         if not names or any(name == self.name or name.endswith(f"/{self.name}") for name in names):
             return ""
-        near = difflib.get_close_matches(self.name, [redact(key, name)[:100] for name in names[:1000]], NAMED, 0)
+        near = difflib.get_close_matches(
+            self.name, [redact(key, name)[:100] for name in names[:1000]], MAX_SUGGESTIONS, 0
+        )
         return f"; it has {', '.join(near)}"
 
 
-def open_typed_chat(base_url: str, model: str, key_variable: str) -> OpenAIChat:
-    """The server that the owner of this machine has just named on the command line: what they type themselves they allow,
-    the server and that it gets the key."""
-    origin, _ = parse_address(base_url)
-    return OpenAIChat(base_url, model, key_variable, trust=trust_command_line(origin, key_variable))
-
-
-def _rest(seconds: float, over: threading.Event) -> bool:
+def _sleep(seconds: float, over: threading.Event) -> bool:
     """Wait before another try; True, and at once, where nobody waits for the answer any more."""
     return over.wait(seconds)
 
 
-def _refused(status: int, said: str, sent: dict[str, Any]) -> str | None:
+def _unsupported_param(status: int, why: str, sent: dict[str, Any]) -> str | None:
     """Which of the parameters that were sent a model refuses, where that is what the error says."""
     if status not in (400, 422):
         return None
-    return next((name for name in _REFUSED if name in sent and re.search(rf"\b{name}\b", said)), None)
+    return next((name for name in _UNSUPPORTED if name in sent and re.search(rf"\b{name}\b", why)), None)
 
 
 def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
@@ -218,7 +215,7 @@ def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
     message = choice.get("message") if isinstance(choice, dict) else None
     content = _content_of(message) if isinstance(message, dict) else None
     if content is None:
-        return Fault("the answer is no chat completion (a web page, or cut off); check the address", may_pass=True)
+        return Fault("the answer is no chat completion (a web page, or cut off); check the address", retryable=True)
     if choice.get("finish_reason") == "length" and not content.strip():
         return Fault(f"reasoned until max_tokens ({max_tokens}) were used up; raise max_tokens")
     return _whole(_text_of(content, message))
@@ -253,15 +250,15 @@ def _whole(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _with_pictures(request: Request) -> list[dict[str, Any]]:
+def _with_images(request: Request) -> list[dict[str, Any]]:
     """The messages with every image part as a PNG in a data URL."""
-    pictures = iter(request.images)
+    images = iter(request.images)
 
     def part(content: dict[str, Any]) -> dict[str, Any]:
         if content["type"] != "image":
             return content
         file = io.BytesIO()
-        to_pil(resize_for_vlm(next(pictures)))[0].save(file, format="PNG")
+        to_pil(resize_for_vlm(next(images)))[0].save(file, format="PNG")
         url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
         return {"type": "image_url", "image_url": {"url": url}}
 

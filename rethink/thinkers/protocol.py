@@ -1,8 +1,8 @@
-"""What every backend promises: messages and pictures in, text out."""
+"""What every backend promises: messages and images in, text out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,16 +11,20 @@ from ..errors import RethinkError
 from ..images import as_image
 
 # [{"role": "user", "content": [{"type": "text", "text": "…"}, {"type": "image"}, …]}, …]: the n-th image part stands for
-# the n-th picture. What stays the same from one chat to the next comes first: backends remember it.
+# the n-th image. What stays the same from one chat to the next comes first: backends remember it.
 Messages = list[dict[str, Any]]
 
-OnToken = Callable[
-    [int, int], None
-]  # (tokens so far, at most). What it raises ends the chat; the backend stays usable.
+# (tokens so far, at most). What it raises ends the chat; the backend stays usable.
+OnToken = Callable[[int, int], None]
 
-MAX_PIXELS = 2**20  # of a picture that a thinker is shown, as EditThinker was trained (arXiv 2512.05965)
-RIBBON = 200  # times as long as wide: processors of Qwen-VL's kind refuse more
-SMALLEST = 32  # pixels a side: a cell of their grid, of which older ones refuse less
+# Where the weights of a chat are, for a host that shares the device with other models. movable: the chat has a `module`
+# that may be moved to where it computes and back; fixed: its `module` stays where it was loaded; elsewhere: nothing here
+# takes up the device, or something else already manages it.
+Placement = Literal["movable", "fixed", "elsewhere"]
+
+MAX_PIXELS = 2**20  # of an image as a thinker sees it, as EditThinker was trained (arXiv 2512.05965)
+MAX_ASPECT = 200  # times as long as wide: processors of Qwen-VL's kind refuse more
+MIN_SIDE = 32  # pixels: a cell of their grid, of which older ones refuse less
 
 
 class ThinkerError(RethinkError):
@@ -29,9 +33,10 @@ class ThinkerError(RethinkError):
 
 class Chat(Protocol):
     """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`; one that may
-    be asked from several threads has `concurrency`, how many."""
+    be asked from several threads has `concurrency`, how many; one that remembers conversations has `clear_cache`."""
 
     name: str
+    placement: Placement
 
     def chat(
         self,
@@ -78,9 +83,14 @@ def chat_all(
     return answers
 
 
+def clear_cache(chat: Chat) -> None:
+    """Give back what a chat remembers of conversations, where it does."""
+    getattr(chat, "clear_cache", lambda: None)()
+
+
 def resize_for_vlm(image: Tensor) -> Tensor:
-    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, no side below SMALLEST, its aspect kept. One that
-    is longer than RIBBON times its width is made as much wider, so that places in it stay the same shares of it."""
+    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, no side below MIN_SIDE, its aspect kept. One that
+    is longer than MAX_ASPECT times its width is made as much wider, so that places in it stay the same shares of it."""
     image = as_image(image)
     size = _shown_size(*image.shape[1:3])
     if size == image.shape[1:3]:
@@ -89,10 +99,10 @@ def resize_for_vlm(image: Tensor) -> Tensor:
 
 
 def _shown_size(height: int, width: int) -> tuple[int, int]:
-    least = -(-max(height, width) // RIBBON)
+    least = -(-max(height, width) // MAX_ASPECT)
     height, width = max(height, least), max(width, least)
-    scale = max(min(1.0, (MAX_PIXELS / (height * width)) ** 0.5), SMALLEST / min(height, width))
+    scale = max(min(1.0, (MAX_PIXELS / (height * width)) ** 0.5), MIN_SIDE / min(height, width))
     if scale == 1:
         return height, width
     sides = [max(1, int(side * scale + 1e-6)) for side in (height, width)]
-    return tuple(min(side, RIBBON * min(sides)) for side in sides)
+    return tuple(min(side, MAX_ASPECT * min(sides)) for side in sides)

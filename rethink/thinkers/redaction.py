@@ -99,9 +99,9 @@ def redact(key: str, text: str) -> str:
 
 def _holds(key: str, text: str) -> bool:
     """Whether there is any piece of the key: what is asked of every text, and so must be fast."""
-    said = _seen(_SPELLED.sub(_read, text))
-    plain = "".join(re.findall(r"[^\W_]+", said))
-    return any(piece in said or piece in plain for form, length in _forms(key) for piece in _pieces(form, length))
+    spelled = _seen(_SPELLED.sub(_read, text))
+    plain = "".join(re.findall(r"[^\W_]+", spelled))
+    return any(piece in spelled or piece in plain for form, length in _forms(key) for piece in _pieces(form, length))
 
 
 def is_secret(key: str) -> bool:
@@ -114,9 +114,9 @@ def is_secret(key: str) -> bool:
 
 def _hide(read: list[tuple[str, int, int]], form: str, length: int, hidden: bytearray) -> None:
     """Mark in `hidden` what of a text, read as (letter, start, end), is a piece of a form."""
-    said, pieces = "".join(letter for letter, _, _ in read), _pieces(form, length)
-    for at in range(len(said) - length + 1):
-        if said[at : at + length] in pieces:
+    spelled, pieces = "".join(letter for letter, _, _ in read), _pieces(form, length)
+    for at in range(len(spelled) - length + 1):
+        if spelled[at : at + length] in pieces:
             start, end = read[at][1], read[at + length - 1][2]
             hidden[start:end] = b"\1" * (end - start)
 
@@ -154,11 +154,11 @@ def _seen(text: str) -> str:
 
 def _read(piece: re.Match) -> str:
     """What a piece of a text says: "" for a tag, the letter that an escape stands for."""
-    kind, said = piece.lastgroup, piece[0]
+    kind, spelled = piece.lastgroup, piece[0]
     if kind in ("tag", "break"):
         return ""
     if kind == "url":
-        return chr(int(said[1:], 16))
+        return chr(int(spelled[1:], 16))
     if kind in ("json", "hex"):
-        return chr(int(said[2:], 16))
-    return html.unescape(said) if kind == "entity" else said
+        return chr(int(spelled[2:], 16))
+    return html.unescape(spelled) if kind == "entity" else spelled

@@ -1,7 +1,7 @@
 """A Chat over a local transformers folder, with one memory: the prefix of a conversation is computed once.
 
-Everything before the last picture of a conversation is its prefix: in a critique, the fixed text, the source picture and
-the instruction. Its keys and values serve every turn and every candidate; only the last picture and what follows it
+Everything before the last image of a conversation is its prefix: in a critique, the fixed text, the source image and
+the instruction. Its keys and values serve every turn and every candidate; only the last image and what follows it
 are computed for each. The split lies at the same place whether the prefix is remembered or not, so that a remembered
 one changes no answer.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..images import to_pil
-from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
+from .protocol import Messages, OnToken, Placement, Request, ThinkerError, resize_for_vlm
 from .templates import as_text
 
 
@@ -26,8 +26,8 @@ from .templates import as_text
 class Encoded:
     """A conversation as a model takes it.
 
-    tokens: int64 [n], a picture being as many placeholders as the model sees of it. prefix: how many come before the
-    last picture, 0 where nothing can be remembered. inputs: what belongs to the pictures, by the model's own names.
+    tokens: int64 [n], an image being as many placeholders as the model sees of it. prefix: how many come before the
+    last image, 0 where nothing can be remembered. inputs: what belongs to the images, by the model's own names.
     """
 
     tokens: Tensor
@@ -39,8 +39,16 @@ class TransformersChat:
     """See `protocol.Chat`. `module` holds the weights; moving it moves the thinker. `reader` makes (messages, images) an
     Encoded."""
 
-    def __init__(self, model: nn.Module, reader: "QwenVLEncoder | ProcessorEncoder", tokenizer: Any, name: str):
+    def __init__(
+        self,
+        model: nn.Module,
+        reader: "QwenVLEncoder | ProcessorEncoder",
+        tokenizer: Any,
+        name: str,
+        placement: Placement = "movable",
+    ):
         self.name = name
+        self.placement = placement
         self.module = model
         self.reader = reader
         self.tokenizer = tokenizer
@@ -50,7 +58,7 @@ class TransformersChat:
     def device(self) -> torch.device:
         return self.module.device
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Give back the memory that the prefix takes."""
         self._remembered = None
 
@@ -84,7 +92,7 @@ class TransformersChat:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        self.forget()  # the error has gone by here, and with its traceback the tensors it held
+        self.clear_cache()  # the error has gone by here, and with its traceback the tensors it held
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         raise OutOfMemoryError(
@@ -147,13 +155,13 @@ class TransformersChat:
         key = f"{self.device} {self.module.dtype} {key.hexdigest()}"
         if self._remembered is None or self._remembered[0] != key:
             self._remembered = None  # not two at a time
-            pictures = {"pixel_values": patches.to(self.device), "image_grid_thw": grid[:-1]} if len(grid) > 1 else {}
+            seen = {"pixel_values": patches.to(self.device), "image_grid_thw": grid[:-1]} if len(grid) > 1 else {}
             output = self.module.model(
                 input_ids=tokens,
                 attention_mask=torch.ones_like(tokens),
                 position_ids=where,
                 use_cache=True,
-                **pictures,
+                **seen,
             )
             self._remembered = key, output.past_key_values
         return self._remembered[1]
@@ -175,13 +183,13 @@ class QwenVLEncoder:
         tokens = self._tokenizer(text, add_special_tokens=False).input_ids
         if tokens.count(self._image_token) != len(images):
             raise ThinkerError(
-                f"thinker: the chat template shows {tokens.count(self._image_token)} picture(s) for {len(images)}; "
-                "this model does not take several pictures."
+                f"thinker: the chat template shows {tokens.count(self._image_token)} image(s) for {len(images)}; "
+                "this model does not take several images."
             )
         if not images:
             return Encoded(torch.tensor(tokens), 0, {})
         seen = [self._image_processor(images=to_pil(resize_for_vlm(image)), return_tensors="pt") for image in images]
-        inputs = {key: torch.cat([picture[key] for picture in seen]) for key in ("pixel_values", "image_grid_thw")}
+        inputs = {key: torch.cat([image[key] for image in seen]) for key in ("pixel_values", "image_grid_thw")}
         counts = iter((inputs["image_grid_thw"].prod(-1) // self._image_processor.merge_size**2).tolist())
         expanded, prefix = [], 0
         for token in tokens:
@@ -201,9 +209,9 @@ class ProcessorEncoder:
 
     def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
         text = as_text(self._processor, messages)
-        pictures = [picture for image in images for picture in to_pil(resize_for_vlm(image))]
+        pil_images = [pil for image in images for pil in to_pil(resize_for_vlm(image))]
         inputs = dict(
-            self._processor(text=[text], images=pictures or None, add_special_tokens=False, return_tensors="pt")
+            self._processor(text=[text], images=pil_images or None, add_special_tokens=False, return_tensors="pt")
         )
         inputs.pop("attention_mask", None)
         return Encoded(inputs.pop("input_ids")[0], 0, inputs)
@@ -251,9 +259,9 @@ def _same_prefix_pictures(a: Encoded, b: Encoded) -> bool:
     return torch.equal(a.inputs["pixel_values"][: _patches(a, -1)], b.inputs["pixel_values"][: _patches(b, -1)])
 
 
-def _patches(row: Encoded, pictures: int) -> int:
-    """How many patches the pictures before the last one have."""
-    return int(row.inputs["image_grid_thw"][:pictures].prod(-1).sum())
+def _patches(row: Encoded, images: int) -> int:
+    """How many patches the images before the last one have."""
+    return int(row.inputs["image_grid_thw"][:images].prod(-1).sum())
 
 
 def positions(model: nn.Module, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,8 +22,8 @@ def run(cases: int, report=print) -> int:
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
     editor, figures = load_editor(EDITOR_FOLDER), {}
     report(f"{'':<22}{'success':>9}{'done':>9}{'kept':>9}{'PSNR outside':>14}")
-    for name, asked in rows():
-        tasks = [sample_task(seed, **asked) for seed in range(cases)]
+    for name, options in rows():
+        tasks = [sample_task(seed, **options) for seed in range(cases)]
         figures[name] = summarize(evaluate(editor, tasks))
         success, done, kept, psnr = figures[name].values()
         report(f"{name:<22}{success:>9.1%}{done:>9.1%}{kept:>9.1%}{psnr:>11.1f} dB")
@@ -80,13 +80,13 @@ def summarize(verdicts: list[Verdict]) -> dict[str, float]:
 
 def different_answers(editor, settings: Settings, cases: int, seeds: int = 8) -> float:
     """How many different right answers eight seeds give on average, where an instruction allows at least three."""
-    found, seed = [], 0
-    while len(found) < cases:
+    counts, seed = [], 0
+    while len(counts) < cases:
         task, seed = sample_task(seed, kind="add"), seed + 1
         if len(task.accepted) < 3:
             continue
         prepared = editor.prepare(render([task.source]))
         images = editor.edit(prepared, [task.instruction] * seeds, list(range(seeds)), settings)
         verdicts = [judge(image[None], task) for image in images]
-        found.append(len({v.answer for v in verdicts if v.success}))
-    return sum(found) / max(1, len(found))
+        counts.append(len({v.answer for v in verdicts if v.success}))
+    return sum(counts) / max(1, len(counts))

@@ -22,7 +22,7 @@ import torch
 from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
 from ..errors import lazy_import
-from ..thinkers.loading import load_thinker
+from ..thinkers.backends.local_folder import load_thinker
 from ..training import instruct_pix2pix, pair_dataset
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, main_process_first, train_loop, write_json
@@ -144,15 +144,15 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
             clean = edited * self.vae.config.scaling_factor
             answer = self.answer(source, self.text_encoder(tokens)[0])
             latents = torch.where(torch.rand(len(clean), 1, 1, 1, device=clean.device) < 0.5, answer, clean)
-            image = self.render(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
+            image = render_arrays(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
         return train_autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
 
     def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Two steps: from noise to clean latents, noised again half-way, and clean again."""
         noisy, last = torch.randn_like(source), len(self.alphas) - 1
-        for now, following in ((last, last // 2), (last // 2, 0)):
+        for now, next_step in ((last, last // 2), (last // 2, 0)):
             clean = self.unet(torch.cat([noisy, source], 1), now, encoder_hidden_states=text).sample.float()
-            alpha = self.alphas[following]
+            alpha = self.alphas[next_step]
             noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
         return clean
 

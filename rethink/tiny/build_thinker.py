@@ -12,14 +12,14 @@ from typing import Any, cast
 
 import torch
 
-from ..think_loop import think_while_edit
+from ..think_job import ThinkJob, start_run
+from ..think_loop import LoopConfig, ThinkTask
+from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
-from ..thinkers.loading import load_thinker
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import write_json
-from ..trajectory import new_trajectory, record_run
 from . import teacher
 from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
@@ -149,9 +149,9 @@ def conversation(example: teacher.CritiqueExample, rng: Random) -> Conversation:
             critique_messages(SPLIT, instruction=task.instruction), (example.source,), teacher.write_checklist(task)
         )
     checklist = teacher.split(task) if draw > 1 - WITH_CHECKLIST else ()
-    asked = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt, checklist=checklist)
+    question = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt, checklist=checklist)
     return Conversation(
-        asked, (example.source, example.edited), teacher.write_critique(example, with_checklist=bool(checklist))
+        question, (example.source, example.edited), teacher.write_critique(example, with_checklist=bool(checklist))
     )
 
 
@@ -271,8 +271,8 @@ def fixed_texts() -> list[str]:
     """
     gap, texts = "\0", {}
     for template, checklist in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
-        asked = critique_messages(template, instruction=gap, prompt=gap, checklist=checklist)
-        texts |= {t: None for part in asked[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
+        question = critique_messages(template, instruction=gap, prompt=gap, checklist=checklist)
+        texts |= {t: None for part in question[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
     return list(texts)
 
 
@@ -310,14 +310,10 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
         if (folder / f"{seed:06d}").exists():
             continue
         task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
-        source, rules = render([task.source]), {"turns": TURNS, "seed": seed}
-        trajectory = new_trajectory(
-            folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"}
-        )
-        for _ in record_run(
-            trajectory, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)
-        ):
-            pass
+        config = LoopConfig(turns=TURNS, seed=seed)
+        thought = ThinkTask(render([task.source]), task.instruction, teacher.Teacher(task).thinker(), config=config)
+        with start_run(folder / f"{seed:06d}", thought, {"kind": f"{task.level} {task.kind}"}) as run:
+            ThinkJob(thought, editor).run(run, lambda trajectory: None)
         if seed // step % 100 == 0:
             report(f"trajectory {seed}")
 

@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..builtin import EDITOR_FOLDER, THINKER_FOLDER
+from ..builtin import EDITOR_FOLDER
 from ..editors.loading import load_editor
-from ..editors.settings import DEFAULT_SETTINGS
-from ..think_loop import LoopConfig, run_config, think_while_edit, validate_source
-from ..thinkers.critique import Thinker
-from ..thinkers.loading import load_thinker
-from ..trajectory import Trajectory, new_trajectory, record_run
+from ..think_job import ThinkJob, start_run
+from ..think_loop import LoopConfig, ThinkTask
+from ..thinkers.loading import BUILT_IN, open_thinker
+from ..trajectory import Trajectory
 from ..trajectory_html import write_html
 from .oracle import Verdict, judge
 from .scene import render
@@ -21,21 +20,18 @@ from .tasks import sample_task
 HARD = ("reasoning", "unusual")  # the levels, in turn
 
 
-def make_demo(page: Path, seed: int, tell: Callable[[Trajectory], None]) -> Verdict:
+def make_demo(page: Path, seed: int, progress: Callable[[Trajectory], None]) -> Verdict:
     """Thinks about the built-in task number `seed` and writes the run to `page`, every image within.
 
-    tell: called with the run so far after every step and at the end. Returns what the oracle says of the best image.
+    progress: called with the run so far after every step and at the end. Returns what the oracle finds of the best image.
     """
     task = sample_task(seed, HARD[seed % len(HARD)], wording="held_out")
-    editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(THINKER_FOLDER))
-    source = validate_source(render([task.source]), task.instruction)
-    options = run_config(LoopConfig(seed=seed), DEFAULT_SETTINGS, "", thinker) | {
-        "editor": "built-in",
-        "thinker": "built-in",
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        begun = new_trajectory(folder, source, task.instruction, options)
-        for trajectory in record_run(begun, think_while_edit(editor, thinker, source, task.instruction, seed=seed)):
-            tell(trajectory)
+    editor = load_editor(EDITOR_FOLDER)
+    editor.name = BUILT_IN
+    thought = ThinkTask(render([task.source]), task.instruction, open_thinker(), config=LoopConfig(seed=seed))
+    job = ThinkJob(thought, editor)
+    with tempfile.TemporaryDirectory() as folder, start_run(Path(folder), thought, job.options) as run:
+        trajectory = job.run(run, progress)
         write_html(trajectory, page)
+        assert trajectory.best is not None, "a run that ends has steps"
         return judge(trajectory.image(trajectory.steps[trajectory.best]), task)

@@ -107,8 +107,8 @@ def nearest_object(
         ),
     ]
     under = split_cells(render([Scene(*background, ())]))[0, cell]
-    drawn = draw_cells(torch.tensor([encode_object(t) for t in things]), under.expand(len(things), -1, -1, -1))
-    error = (drawn - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
+    patches = draw_cells(torch.tensor([encode_object(t) for t in things]), under.expand(len(things), -1, -1, -1))
+    error = (patches - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
     return things[int(error.argmin())], float(error.min())
 
 
@@ -134,9 +134,9 @@ def _nearest_background(image: torch.Tensor, scenes: list[Scene]) -> tuple[tuple
     return (tuple(BACKGROUNDS)[nearest // 2], bool(nearest % 2)), float(error[nearest])
 
 
-def _untouched(source: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _untouched(source: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     """Pixels [128, 128] more than three away from any that the edit should change."""
-    touched = ((source - wanted).abs().amax(-1, keepdim=True) > 1 / 255).float().permute(0, 3, 1, 2)
+    touched = ((source - expected).abs().amax(-1, keepdim=True) > 1 / 255).float().permute(0, 3, 1, 2)
     return torch.nn.functional.max_pool2d(touched, 7, 1, 3)[0, 0] == 0
 
 

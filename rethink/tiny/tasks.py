@@ -95,9 +95,9 @@ def other_task(rng: Random, task: Task) -> Task | None:
         return None
     while True:
         kind = rng.choice([kind for kind in KINDS if kind != "uncover"])
-        asked = _EDITS[kind](rng, task.source, TRAIN_LOOKS)
-        if asked and not has_held_out_look(asked[2][0]) and asked[2][0] not in task.accepted:
-            _, words, accepted = asked
+        edit = _EDITS[kind](rng, task.source, TRAIN_LOOKS)
+        if edit and not has_held_out_look(edit[2][0]) and edit[2][0] not in task.accepted:
+            _, words, accepted = edit
             return Task(task.source, WORDINGS[kind][0].format(**words), accepted, kind, "plain", WORDINGS[kind][0])
 
 
@@ -105,10 +105,10 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
     source = sample_scene(rng, looks=TRAIN_LOOKS if looks == "known" else LOOKS)
     if level == "reasoning":
         return _reasoning_task(rng, source, TABLES[level][wording])
-    asked = _EDITS[kind](rng, source, TRAIN_LOOKS if looks == "known" else tuple(HELD_OUT_LOOKS))
-    if asked is None:
+    edit = _EDITS[kind](rng, source, TRAIN_LOOKS if looks == "known" else tuple(HELD_OUT_LOOKS))
+    if edit is None:
         return None
-    source, words, accepted = asked
+    source, words, accepted = edit
     if looks == "known" and has_held_out_look(accepted[0]):
         return None
     if looks == "held_out" and not _held_out_change(source, accepted[0]):
@@ -245,8 +245,8 @@ _EDITS = {
 def _extreme(scene: Scene, sign: int) -> SceneObject | None:
     """The one smallest (sign -1) or largest (+1) thing, if it is the only one of its size."""
     size = max(scene.things, key=lambda t: sign * t.size).size
-    found = [t for t in scene.things if t.size == size]
-    return found[0] if len(found) == 1 and len(scene.things) > 1 else None
+    matching = [t for t in scene.things if t.size == size]
+    return matching[0] if len(matching) == 1 and len(scene.things) > 1 else None
 
 
 def _small_like_large(rng, scene):
@@ -342,9 +342,9 @@ _RULES = {
 
 def _reasoning_task(rng: Random, scene: Scene, wordings: dict[str, list[str]]) -> Task | None:
     name = rng.choice(tuple(_RULES))
-    asked = _RULES[name](rng, scene)
-    if not asked or has_held_out_look(asked[2]):
+    edit = _RULES[name](rng, scene)
+    if not edit or has_held_out_look(edit[2]):
         return None
-    kind, words, done = asked
+    kind, words, done = edit
     wording = rng.choice(wordings[name])
     return Task(scene, wording.format(**words), (done,), kind, "reasoning", wording)

@@ -11,9 +11,9 @@ from random import Random
 
 import torch
 
+from ..steps import ChecklistItem, Critique
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import format_critique
-from ..trajectory import ChecklistItem, Critique
 from .oracle import CELL_RMS, Observation, Verdict, nearest_object, observe, verdict, visible_object
 from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render
@@ -30,14 +30,14 @@ SMEARED_SHARE = 0.15  # share of drawn edits with a cell that is neither one thi
 
 def criticize(task: Task, observation: Observation, prompt: str, checklist: bool = False) -> Critique:
     """What is to be said of an edit that shows `observation`, made with `prompt`. checklist: with the items verified."""
-    found, requests = verdict(observation, task), plain_requests(task)
+    outcome, requests = verdict(observation, task), plain_requests(task)
     next_wording = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
     return Critique(
         "ok",
-        semantic_score(found, observation, task),
+        semantic_score(outcome, observation, task),
         quality_score(observation),
         reasoning(task, observation),
-        prompt if found.success else next_wording,
+        prompt if outcome.success else next_wording,
         verify_checklist(task, observation) if checklist else (),
     )
 
@@ -73,14 +73,14 @@ def _restate_task(task: Task) -> str:
     return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {meant}{', '.join(_expected(task))}."
 
 
-def semantic_score(found: Verdict, observation: Observation, task: Task) -> int:
+def semantic_score(outcome: Verdict, observation: Observation, task: Task) -> int:
     """10 for a success, 4 to 6 for over-editing, 0 to 3 for what is not done."""
-    if found.done:
-        return 10 if found.kept else max(4, 7 - max(1, len(wrong_parts(observation, task)[1])))
+    if outcome.done:
+        return 10 if outcome.kept else max(4, 7 - max(1, len(wrong_parts(observation, task)[1])))
     untouched = all(thing == visible_object(task.source.at(cell)) for cell, thing in enumerate(observation.things))
     if untouched and observation.background[0] == task.source.background:
         return 0
-    return 3 if found.kept else 1
+    return 3 if outcome.kept else 1
 
 
 def quality_score(observation: Observation) -> int:
@@ -311,8 +311,8 @@ def _smear(rng: Random, edited: torch.Tensor, observation: Observation, task: Ta
     cell = rng.randrange(4)
     known = task.accepted[observation.answer].at(cell) or task.source.at(cell)
     at = (slice(None), *(slice(start, start + CELL) for start in (cell // 2 * CELL, cell % 2 * CELL)))
-    drawn = Scene(*observation.background, tuple(thing for thing in observation.things if thing))
-    other = render([drawn.with_thing(cell, _change_object(rng, observation.things[cell], cell))])[at]
+    seen_scene = Scene(*observation.background, tuple(thing for thing in observation.things if thing))
+    other = render([seen_scene.with_thing(cell, _change_object(rng, observation.things[cell], cell))])[at]
     edited = edited.clone()
     edited[at] = torch.lerp(edited[at], other, rng.uniform(0.15, 0.85))
     if rng.random() < 0.5:

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
-from ..thinkers.critique import TEMPLATE, critique_messages, pictures_in
+from ..steps import Critique, Step
+from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
-from ..trajectory import RECORD_FILE, SOURCE_FILE, Critique, Step, Trajectory, load_trajectory
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
@@ -42,11 +43,15 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
 
     template: the critique's wording that the thinker will be asked in. Raises RethinkError where nothing is left.
     """
-    found = sorted({file.parent for folder in folders for file in Path(folder).rglob(RECORD_FILE)})
-    chosen, _ = split_by_variance([trajectory for trajectory in map(load_trajectory, found) if did_no_harm(trajectory)])
+    run_folders = sorted({file.parent for folder in folders for file in Path(folder).rglob(RECORD_FILE)})
+    chosen, _ = split_by_variance(
+        [trajectory for trajectory in map(load_trajectory, run_folders) if did_no_harm(trajectory)]
+    )
     conversations = balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
     if not conversations:
-        raise RethinkError(f"data: none of the {len(found)} trajectories there can be learned from; make more of them.")
+        raise RethinkError(
+            f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."
+        )
     return conversations
 
 
@@ -94,14 +99,14 @@ def scored_steps(trajectory: Trajectory) -> list[Step]:
     turns: dict[int, list[Step]] = defaultdict(list)
     for step in trajectory.steps:
         turns[step.turn].append(step)
-    found = []
+    kept_steps = []
     for turn in sorted(turns):
         steps = [step for step in turns[turn] if step.critique.reasoning and scores_to_learn(step).overall is not None]
         steps = [step for step in steps if not _overlooks(step)]
         if not steps:
             break
-        found.append(max(steps, key=score_of))
-    return found
+        kept_steps.append(max(steps, key=score_of))
+    return kept_steps
 
 
 def _overlooks(step: Step) -> bool:
@@ -129,5 +134,5 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     images = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
     group = str(trajectory.options.get("kind", "")), round(score_of(step))
     return Conversation(
-        messages, tuple(images[slot] for slot in pictures_in(template)), format_critique(critique), group
+        messages, tuple(images[slot] for slot in image_slots(template)), format_critique(critique), group
     )

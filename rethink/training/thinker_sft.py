@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
+from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE
-from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
 from .train_loop import mean_across_processes
@@ -99,14 +99,14 @@ def _last_checkpoint(work: Path, config: SFTConfig) -> Path | None:
         "lora": config.lora_rank,
         "see": config.train_vision,
     }  # other weights are trained where one of them differs
-    found = work / "trained.json"
+    marker = work / "trained.json"
     whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
-    if whole and found.is_file() and (before := json.loads(found.read_text(encoding="utf-8"))) != trained:
+    if whole and marker.is_file() and (before := json.loads(marker.read_text(encoding="utf-8"))) != trained:
         raise RethinkError(
             f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder."
         )
     work.mkdir(parents=True, exist_ok=True)
-    found.write_text(json.dumps(trained), encoding="utf-8")
+    marker.write_text(json.dumps(trained), encoding="utf-8")
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
@@ -136,14 +136,14 @@ class DataCollator:
 
     def encode(self, conversation: Conversation) -> EncodedConversation:
         """The question exactly as `TransformersChat` asks it, and the answer after it."""
-        asked = self.chat.reader(conversation.messages, load_images(conversation))
+        question = self.chat.reader(conversation.messages, load_images(conversation))
         answer = self.chat.tokenizer(conversation.answer + self.chat.tokenizer.eos_token, add_special_tokens=False)
         answer = torch.tensor(answer.input_ids)
-        tokens = torch.cat([asked.tokens, answer])
-        token_inputs = {"input_ids": tokens, "labels": torch.cat([torch.full_like(asked.tokens, IGNORED), answer])}
+        tokens = torch.cat([question.tokens, answer])
+        token_inputs = {"input_ids": tokens, "labels": torch.cat([torch.full_like(question.tokens, IGNORED), answer])}
         images = {}
-        for name, value in asked.inputs.items():
-            if value.shape == (1, len(asked.tokens)):  # one value a token; the answer has no images
+        for name, value in question.inputs.items():
+            if value.shape == (1, len(question.tokens)):  # one value a token; the answer has no images
                 token_inputs[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
             else:
                 images[name] = value

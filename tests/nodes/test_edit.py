@@ -67,7 +67,7 @@ def test_lists_go_together_as_usual(sample, fake):
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"image": [picture()] * 3, "instruction": ["a", "b"]}, "instruction: a list of 3 pictures needs 1 or 3"),
+        ({"image": [picture()] * 3, "instruction": ["a", "b"]}, "instruction: a list of 3 images needs 1 or 3"),
         ({"image": [picture()] * 3, "mask": [torch.ones(1, 4, 4)] * 2}, "mask: a list of 3"),
         ({"mask": [torch.ones(1, 4, 4)] * 2}, "mask: a list of 1"),
         ({"seed": [1, 2]}, "seed: takes one value, got a list of 2"),

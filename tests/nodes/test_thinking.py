@@ -597,7 +597,7 @@ def test_a_list_of_edits_is_as_many_candidates(think, make_thinker, monkeypatch,
     monkeypatch.setattr(Paint, "rows", [3])
     done = think(make_thinker(said(2, 2, "b")), loop=True, turns=2, extra=body(["5", 0]))
     assert [(step.turn, step.candidate) for step in done.trajectory.steps] == [(t, c) for t in (1, 2) for c in range(3)]
-    with pytest.raises(RethinkError, match="edited: the pictures of one turn must have the same size"):
+    with pytest.raises(RethinkError, match="edited: the images of one turn must have the same size"):
         part("nodes.think_loop")._candidates([SOURCE, SOURCE[:, 4:]])
 
 

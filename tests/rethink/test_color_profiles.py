@@ -10,8 +10,7 @@ from PIL import Image, ImageCms
 from rethink.color_profiles import coded_profile, convert_to_srgb, gray_curve, measured_profile
 from rethink.images import load_image
 from rethink.pairs.pixels import read_picture
-
-from .test_image_files import photograph, png_with, saved
+from tests.support.image_data import photograph, png_with, saved
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ADOBE = measured_profile(2.19921875, [0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06])

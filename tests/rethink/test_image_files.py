@@ -15,6 +15,7 @@ from rethink.errors import RethinkError
 from rethink.image_files import is_image_name, is_unsupported_image_name, read_rgb, read_selection
 from rethink.images import load_image, load_mask
 from rethink.pairs.pixels import read_picture
+from tests.support.image_data import exif, jpeg_with, photograph, png_with, saved
 
 TURNS = [
     None,
@@ -33,17 +34,6 @@ TURNS = [
 ]
 
 
-def photograph(width=64, height=48):
-    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def saved(image, format, **options):
-    data = io.BytesIO()
-    image.save(data, format, **options)
-    return data.getvalue()
-
-
 def read(data, **options):
     return read_picture(io.BytesIO(data), **options)
 
@@ -51,25 +41,6 @@ def read(data, **options):
 def apart(one, other):
     assert one.shape == other.shape
     return np.abs(one.astype(int) - other).mean()
-
-
-def png_with(kind, value, data=None):
-    """A PNG with a chunk more, after its header."""
-    data = data or saved(photograph(), "PNG")
-    chunk = struct.pack(">I", len(value)) + kind + value + struct.pack(">I", zlib.crc32(kind + value))
-    return data[:33] + chunk + data[33:]
-
-
-def jpeg_with(marker, value):
-    """A JPEG with a segment more, after its first."""
-    data = saved(photograph(), "JPEG", quality=95)
-    return data[:20] + struct.pack(">BBH", 0xFF, marker, len(value) + 2) + value + data[20:]
-
-
-def exif(orientation, *entries):
-    """EXIF of raw entries (tag, type, count, value), the orientation in its place among them."""
-    rows = sorted([(0x0112, 3, 1, orientation << 16), *entries])
-    return b"MM\0*" + struct.pack(">IH", 8, len(rows)) + b"".join(struct.pack(">HHII", *row) for row in rows) + bytes(4)
 
 
 @pytest.mark.parametrize(

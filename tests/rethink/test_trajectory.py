@@ -11,22 +11,13 @@ import torch
 from PIL import Image
 
 from rethink import trajectory
-from rethink.editors.settings import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
-from rethink.think_loop import LoopConfig, run_config, think_while_edit
+from rethink.steps import ChecklistItem, Critique, Preservation, Step
+from rethink.think_loop import LoopConfig, ThinkTask, run_config
 from rethink.thinkers.critique import Thinker
-from rethink.trajectory import (
-    ChecklistItem,
-    Critique,
-    Preservation,
-    Step,
-    load_trajectory,
-    new_trajectory,
-    record_run,
-    writing,
-)
-from tests.support.thinking import SOURCE, Looks, Painter, said, thinker
+from rethink.trajectory import load_trajectory, new_trajectory, record_run, writing
+from tests.support.thinking import SOURCE, Looks, Painter, said, start_thinking, thinker
 
 SEEN = Critique(
     "repaired",
@@ -111,27 +102,6 @@ def test_the_record_is_plain_json_that_a_person_can_read(run):
     )
     assert run.as_dict()["best"] == 1 and run.as_dict()["steps"][0]["file"] == "turn-0001-00.png"
     assert "image" not in run.as_dict()["steps"][0]
-
-
-def test_scores_go_with_their_status():
-    for status, semantic, quality in (
-        ("ok", None, None),
-        ("ok", 3, None),
-        ("failed", 3, 3),
-        ("unparsed", 0, 0),
-        ("x", 1, 1),
-    ):
-        with pytest.raises(ValueError, match="cannot score"):
-            Critique(status, semantic, quality)
-
-
-def test_overall_is_bounded_by_the_demands_that_are_met():
-    assert Critique("ok", 9, 4).overall == 6
-    assert Critique(
-        "ok", 9, 4, checklist=(ChecklistItem("a", True), ChecklistItem("b", False))
-    ).overall == pytest.approx(20**0.5)
-    assert Critique("ok", 9, 4, checklist=(ChecklistItem("a"), ChecklistItem("b"))).overall == 6
-    assert Critique("unparsed").overall is None
 
 
 @pytest.mark.parametrize("dies_at", ["picture", "record"])
@@ -293,7 +263,7 @@ def test_half_a_character_is_written_and_read_back(tmp_path):
 
 def test_an_instruction_with_half_a_character_is_carried_out(tmp_path):
     painter = Painter()
-    run = think_while_edit(painter, thinker(said(9, 9)), SOURCE, "make \ud83d it red")
+    run = start_thinking(painter, thinker(said(9, 9)), SOURCE, "make \ud83d it red")
     (last,) = list(record_run(new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {}), run))[-1:]
     assert last.stopped == "accepted" and painter.calls[0].prompts == ["make � it red"]
 
@@ -305,9 +275,10 @@ def dying(tmp_path, candidates=1, turns=4):
     """(the trajectory, its run) of a loop that goes on for `turns` turns."""
     critic = Thinker(Looks())
     rules = {"turns": turns, "candidates": candidates, "seed": 3}
-    options = run_config(LoopConfig(**rules), DEFAULT_SETTINGS, "painter", critic)
+    task = ThinkTask(SOURCE, "make it red", critic, config=LoopConfig(**rules))
+    options = run_config(task, "painter")
     begun = new_trajectory(tmp_path / "run", SOURCE, "make it red", options)
-    return begun, think_while_edit(Painter(), critic, SOURCE, "make it red", **rules)
+    return begun, start_thinking(Painter(), critic, SOURCE, "make it red", **rules)
 
 
 def fail(monkeypatch, number, after):

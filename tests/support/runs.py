@@ -4,12 +4,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rethink.editors.settings import Settings
 from rethink.evaluation.preservation import measure
-from rethink.think_loop import LoopConfig, run_config, score_of
+from rethink.steps import ChecklistItem, Critique, Step
+from rethink.think_loop import LoopConfig, ThinkTask, run_config, score_of
 from rethink.thinkers.critique import Thinker
 from rethink.tiny import render, sample_task
-from rethink.trajectory import ChecklistItem, Critique, Step, Trajectory, new_trajectory
+from rethink.trajectory import Trajectory, new_trajectory
 
 PROMPTS = (
     "make the smallest shape the colour of the largest",
@@ -23,13 +23,14 @@ def made_up_run(folder: Path, *, turns: int = 4, candidates: int = 1, stopped: s
     """`turns` turns that grow better up to the last but one."""
     task = sample_task(3, "reasoning")
     source, target = render([task.source]), render([task.target])
-    rules = LoopConfig(turns=max(turns, 8), candidates=candidates, checklist=True)
-    options = run_config(rules, Settings(), "built-in", Thinker(Named("built-in thinker")))
+    config = LoopConfig(turns=max(turns, 8), candidates=candidates, checklist=True)
+    task = ThinkTask(source, PROMPTS[0], Thinker(Named("built-in thinker")), config=config)
+    options = run_config(task, "built-in")
     trajectory = new_trajectory(folder, source, PROMPTS[0], options)
     for turn in range(1, turns + 1):
         for candidate in range(candidates):
             share = min(1.0, (turn - 1 + candidate / candidates) / max(1, turns - 2))
-            trajectory = trajectory.append_step(made_up_step(source, target, turn, candidate, share, rules))
+            trajectory = trajectory.append_step(made_up_step(source, target, turn, candidate, share, config))
     return trajectory.finish(stopped) if stopped else trajectory
 
 
@@ -38,7 +39,7 @@ class Named:
         self.name = name
 
 
-def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, share: float, rules: LoopConfig) -> Step:
+def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, share: float, config: LoopConfig) -> Step:
     """share: how much of the edit is done, 0…1."""
     image = ((1 - share) * source + share * target) * 255
     image = image.round() / 255
@@ -66,7 +67,7 @@ def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, shar
         turn * 10 + candidate,
         critique,
         preserved,
-        score_of(critique, preserved, rules),
+        score_of(critique, preserved, config),
         3.21,
         1.57,
         image=image,

@@ -6,16 +6,17 @@ from types import SimpleNamespace
 import torch
 
 from rethink.editors.settings import DEFAULT_SETTINGS, Settings
+from rethink.steps import Critique
+from rethink.think_loop import LoopConfig, RunCallbacks, ThinkTask, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError
-from rethink.trajectory import Critique
 
 SOURCE = torch.full((1, 16, 16, 3), 0.5)
 
 
 class Painter:
-    """Paints a quarter of the picture in a colour of prompt and seed; “nothing” paints nothing. Two steps."""
+    """Paints a quarter of the picture in a color of prompt and seed; “nothing” paints nothing. Two steps."""
 
     name = "painter"
     defaults = Settings(steps=2, text_guidance=7.5)
@@ -36,11 +37,11 @@ class Painter:
         painted = prepared.images.repeat(len(seeds), 1, 1, 1)
         for row, (prompt, seed) in enumerate(zip(instructions, seeds)):
             if prompt != "nothing":
-                painted[row, :8, :8] = colour(prompt, seed)
+                painted[row, :8, :8] = color(prompt, seed)
         return painted
 
 
-def colour(prompt, seed):
+def color(prompt, seed):
     digest = hashlib.sha256(f"{prompt} {seed}".encode()).digest()
     return torch.tensor([0.9, digest[0] / 255, digest[1] / 255])
 
@@ -95,6 +96,19 @@ def thinker(*answers):
 
 def gone():
     return ThinkerError("thinker: says is gone.")
+
+
+def start_thinking(editor, critic, source, instruction, *, settings=DEFAULT_SETTINGS, resume_steps=(), **options):
+    """`think_while_edit` by the fields of its task, its callbacks and its LoopConfig."""
+    task = {name: options.pop(name) for name in ("judge", "mask") if name in options}
+    callbacks = {name: options.pop(name) for name in ("steer", "on_step", "on_edits", "on_token") if name in options}
+    return think_while_edit(
+        editor,
+        ThinkTask(source, instruction, critic, config=LoopConfig(**options), **task),
+        settings,
+        resume_steps=resume_steps,
+        callbacks=RunCallbacks(**callbacks),
+    )
 
 
 def drained(run):

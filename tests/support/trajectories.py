@@ -2,7 +2,8 @@
 
 import torch
 
-from rethink.trajectory import Critique, Preservation, Step, new_trajectory
+from rethink.steps import Critique, Preservation, Step
+from rethink.trajectory import new_trajectory
 
 PRESERVED = Preservation(0.1, 40.0, False)
 

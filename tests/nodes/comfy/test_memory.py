@@ -123,3 +123,28 @@ def test_room_is_made_for_an_editor_that_moves_itself(memory, fake):
     before = model_management.cleared
     with memory.editor_on_device(fake, torch.rand(1, 8, 8, 3), 1):
         assert model_management.cleared == before + 1
+
+
+@pytest.mark.parametrize("placement", ["movable", "fixed", "elsewhere"])
+def test_a_chat_is_placed_as_it_says(memory, part, placement):
+    class Chat:
+        name, module = "a folder", torch.nn.Linear(4, 4)
+
+        def __init__(self):
+            self.placement, self.cached = placement, True
+
+        def chat(self, messages, images, **options):
+            return "hello"
+
+        def clear_cache(self):
+            self.cached = False
+
+    opened, loading = [], part("rethink.thinkers.loading")
+    backend = loading.Backend("mine", "", None, lambda config, trust: opened.append(Chat()) or opened[-1])
+    config = loading.ThinkerConfig("models/LLM/a")
+    chat = memory.load_chat(backend, config, "a")
+    assert memory.load_chat(backend, config, "a") is chat and len(opened) == 1
+    assert (chat is opened[0]) == (placement == "elsewhere") and (chat in memory._patchers) == (placement == "movable")
+    assert chat.chat([], []) == "hello"
+    memory.release_caches(part("rethink.thinkers.critique").Thinker(chat), None)
+    assert not opened[0].cached

@@ -55,7 +55,7 @@ def test_model_folders_may_be_missing(model_folders, models):
 
 
 def test_links_and_hub_folders_are_listed_and_open(
-    model_folders, memory, models, miniature, vision_folder, tmp_path, link
+    model_folders, memory, part, models, miniature, vision_folder, tmp_path, link
 ):
     cached = write_cache(tmp_path / "cache", miniature)
     shutil.copytree(cached, models.diffusers / cached.name, symlinks=True)
@@ -71,8 +71,11 @@ def test_links_and_hub_folders_are_listed_and_open(
         assert editor.name == name
         with torch.inference_mode(), memory.editor_on_device(editor, image, 1):
             assert editor.edit(editor.prepare(image), ["blue"], [0]).shape == image.shape
+    loading = part("rethink.thinkers.loading")
     for name in model_folders.thinker_names():
-        assert memory.load_chat(name).name == name
+        path = model_folders.thinker_path(name)
+        config = loading.ThinkerConfig(str(path))
+        assert memory.load_chat(loading.find_backend(config.where), config, name, path).name == name
 
 
 def test_linked_files_open_and_broken_links_are_not_offered(model_folders, models, tmp_path, link, RethinkError):

@@ -34,7 +34,7 @@ def server():
 @pytest.fixture
 def pauses(monkeypatch):
     rests = []
-    monkeypatch.setattr("rethink.thinkers.openai_chat._rest", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.openai_chat._sleep", lambda seconds, over: rests.append(seconds))
     return rests
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, critique_messages
-from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.protocol import Request, ThinkerError
 from tests.support.miniature_thinkers import write_thinker
 
@@ -64,9 +64,9 @@ def test_answers_are_token_identical_with_and_without_what_is_remembered(chat):
     turns = [ask(picture(i), f"prompt number {i}") for i in range(1, 5)]
     fresh = []
     for turn in turns:
-        chat.forget()
+        chat.clear_cache()
         fresh += answers(chat, turn)
-    chat.forget()
+    chat.clear_cache()
     assert [answers(chat, turn)[0] for turn in turns] == fresh
     assert [plain(chat, turn) for turn in turns] == fresh
     assert len(set(fresh)) > 2 and len({answers(chat, ask(picture(i)))[0] for i in range(1, 5)}) > 1  # they do look
@@ -82,7 +82,7 @@ def test_the_prefix_is_computed_once_for_all_turns_and_candidates(chat, monkeypa
         return forward(self, *arguments, **inputs)
 
     monkeypatch.setattr(type(chat.module.model), "forward", counted)
-    chat.forget()
+    chat.clear_cache()
     answers(chat, ask(picture(1), template=TEMPLATE), tokens=1)
     first = [length for length in lengths if length > 1]
     lengths.clear()
@@ -97,7 +97,7 @@ def test_a_changed_source_or_instruction_is_not_remembered(chat):
     (before,) = answers(chat, other)
     answers(chat, ask(picture(1)))
     assert answers(chat, other) == [before]
-    chat.forget()
+    chat.clear_cache()
     assert answers(chat, other) == [before]
 
 
@@ -220,7 +220,7 @@ def test_a_template_that_shows_no_pictures_is_refused(copy):
     for file in ("chat_template.jinja", "chat_template.json"):
         (copy / file).unlink(missing_ok=True)
     (copy / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "{{ messages[0].role }}"}))
-    with pytest.raises(ThinkerError, match="does not take several pictures"):
+    with pytest.raises(ThinkerError, match="does not take several images"):
         answers(load_thinker(copy), ask(picture(1)))
 
 

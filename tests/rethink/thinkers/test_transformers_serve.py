@@ -15,9 +15,9 @@ import pytest
 
 from rethink.builtin import THINKER_FOLDER
 from rethink.images import save_image
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.thinkers.critique_format import parse_critique
-from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, chat_all
 from rethink.tiny import render, sample_task

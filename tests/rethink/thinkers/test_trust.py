@@ -7,7 +7,8 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.address import Origin, parse_address
-from rethink.thinkers.openai_chat import OpenAIChat, open_typed_chat
+from rethink.thinkers.loading import ThinkerConfig, open_chat, typed_trust
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from tests.support.servers import openai_server
 
@@ -216,7 +217,8 @@ def test_without_a_word_of_the_owner_no_picture_is_sent_and_the_line_to_add_work
 
 def test_what_the_owner_types_they_allow(owner, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
-    open_typed_chat("http://192.0.2.1:8000/v1", "m", " MY_SECRET ")
+    config = ThinkerConfig("http://192.0.2.1:8000/v1", "m", " MY_SECRET ")
+    open_chat(config, typed_trust(config))
     with pytest.raises(RethinkError, match="is not paired"):
         OpenAIChat("http://192.0.2.1:8000/v1", "m", "MY_SECRET")
     assert not owner.exists()

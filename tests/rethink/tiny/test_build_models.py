@@ -3,8 +3,8 @@
 import torch
 
 from rethink.editors.loading import load_editor
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique
-from rethink.thinkers.loading import load_thinker
 from rethink.tiny import build_models, render, sample_task
 
 

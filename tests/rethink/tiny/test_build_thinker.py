@@ -6,15 +6,14 @@ import pytest
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.think_loop import think_while_edit
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique, polish_instruction
-from rethink.thinkers.loading import load_thinker
 from rethink.tiny import LEVELS, build_thinker, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import draw_example, plain_requests
 from rethink.training import conversations as data
 from tests.support.scenes import DrawingEditor
-from tests.support.thinking import drained
+from tests.support.thinking import drained, start_thinking
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_me
     for seed in range(4):
         task = sample_task(seed, LEVELS[seed % len(LEVELS)], wording="held_out")
         # Scores that any edit reaches: nothing but the demands is waited for.
-        run = think_while_edit(
+        run = start_thinking(
             editor, thinker, render([task.source]), task.instruction, turns=3, checklist=True, accept=(0, 0)
         )
         steps, end = drained(run)

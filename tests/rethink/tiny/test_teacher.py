@@ -2,12 +2,12 @@
 
 from random import Random
 
-from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique_format import parse_critique
 from rethink.tiny import judge, render, sample_task, teacher
 from rethink.tiny.oracle import observe, verdict
 from rethink.tiny.scene import has_held_out_look
 from tests.support.scenes import DrawingEditor
+from tests.support.thinking import start_thinking
 
 
 def test_the_teacher_says_what_the_oracle_sees():
@@ -59,5 +59,5 @@ def test_the_teacher_leads_an_editor_that_knows_plain_words_only():
     for seed, level in enumerate(("unusual", "reasoning")):
         task = sample_task(seed, level, split="train")
         source = render([task.source])
-        steps = list(think_while_edit(DrawingEditor(task), teacher.Teacher(task).thinker(), source, task.instruction))
+        steps = list(start_thinking(DrawingEditor(task), teacher.Teacher(task).thinker(), source, task.instruction))
         assert [judge(step.image, task).success for step in steps] == [False, True]

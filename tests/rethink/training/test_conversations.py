@@ -5,10 +5,10 @@ from random import Random
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.steps import Preservation
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.critique_format import parse_critique
 from rethink.training import conversations as data
-from rethink.trajectory import Preservation
 from tests.support.trajectories import write_trajectory
 
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
-from rethink.thinkers.loading import load_thinker
 from rethink.tiny import build_thinker, teacher
 from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, DataCollator, SFTConfig, TimeBudgetSchedule, main, train

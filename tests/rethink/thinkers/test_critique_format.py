@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from rethink.steps import ChecklistItem, Critique
 from rethink.thinkers.critique_format import (
     LONGEST_ANSWER,
     format_critique,
@@ -14,7 +15,6 @@ from rethink.thinkers.critique_format import (
     parse_text,
     read_score,
 )
-from rethink.trajectory import ChecklistItem, Critique
 
 GOOD = '<think>The star is still red.</think><score>{"semantic": 3, "quality": 9}</score><answer>make the star blue</answer>'
 DEMANDS = ("the star is blue", "the sky is as it was")

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.think_loop import think_while_edit
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.openai_chat import OpenAIChat
@@ -23,7 +22,7 @@ from rethink.thinkers.protocol import Request, ThinkerError
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record_run
 from tests.support.servers import completion, openai_server
-from tests.support.thinking import SOURCE, Painter, said
+from tests.support.thinking import SOURCE, Painter, said, start_thinking
 
 KEY = "sk-planted-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image"}]}]
@@ -39,7 +38,7 @@ def server():
 def pauses(monkeypatch):
     """The seconds that were waited before other tries, in no time."""
     rests = []
-    monkeypatch.setattr("rethink.thinkers.openai_chat._rest", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.openai_chat._sleep", lambda seconds, over: rests.append(seconds))
     return rests
 
 
@@ -460,7 +459,7 @@ def test_the_key_is_in_no_file_no_error_and_no_log(server, pauses, tmp_path, mon
     server.models = [f"model-{KEY}", f"model-{KEY[:9]}"]
     server.replies = [(200, completion(said(4, 4, "b")), {}), echoes(status)]
     chat = with_key(server, retries=1)
-    run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=3)
+    run = start_thinking(Painter(), Thinker(chat), SOURCE, "make it red", turns=3)
     *_, trajectory = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert trajectory.stopped == ("turns" if status == 200 else "failed") and trajectory.best == 0
@@ -480,7 +479,7 @@ def test_an_error_keeps_nothing_of_the_key_behind_it(server, pauses, monkeypatch
 def test_everything_made_before_the_server_went_is_kept(server, tmp_path):
     server.replies = [(200, completion(said(4, 4, "b")), {}), (200, completion(said(6, 6, "c")), {}), (500, "gone", {})]
     chat = OpenAIChat(server.url, "m", retries=0)
-    run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=5)
+    run = start_thinking(Painter(), Thinker(chat), SOURCE, "make it red", turns=5)
     *_, trajectory = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and "error 500: gone" in trajectory.message
     assert len(trajectory.steps) == 3 and trajectory.best == 1

@@ -10,19 +10,20 @@ import pytest
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.settings import DEFAULT_SETTINGS, Settings
+from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
-from rethink.think_loop import Continue, LoopConfig, Stop, require_same_run, run_config, think_while_edit
+from rethink.steps import best_of
+from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_same_run, run_config
+from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
-from rethink.thinkers.loading import load_thinker
-from rethink.trajectory import best_of, load_trajectory, new_trajectory, record_run
+from rethink.trajectory import load_trajectory, new_trajectory, record_run
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import write_folder
-from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
+from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, start_thinking, thinker
 
 
 def think(thinker, instruction="make it red", editor=None, source=SOURCE, **options):
-    return drained(think_while_edit(editor or Painter(), thinker, source, instruction, **options))
+    return drained(start_thinking(editor or Painter(), thinker, source, instruction, **options))
 
 
 def facts(step):
@@ -172,7 +173,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
     rules = {"turns": 8, "candidates": candidates, "base": base, "seed": 3}
     whole, end = think(Thinker(Looks()), **rules)
 
-    run = think_while_edit(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
+    run = start_thinking(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
     partial = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
     halfway = killed * candidates + candidates // 2  # in the middle of a turn, where it has one
     deque(itertools.islice(record_run(partial, run), halfway), maxlen=0)
@@ -181,7 +182,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
     trajectory, done = load_trajectory(tmp_path / "run").rewind_to_resume(candidates)
     assert len(done) == killed * candidates
     editor = Painter()
-    rest = think_while_edit(editor, Thinker(Looks()), SOURCE, "make it red", done=done, **rules)
+    rest = start_thinking(editor, Thinker(Looks()), SOURCE, "make it red", resume_steps=done, **rules)
     *_, trajectory = record_run(trajectory, rest)
     assert len(editor.calls) == 8 - killed and trajectory.stopped == end.reason
     again = load_trajectory(tmp_path / "run")
@@ -192,9 +193,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
 def test_a_checklist_survives_a_kill():
     answers = [checked("no", "yes", 3), checked("yes", "yes")]
     chat = Says(LIST, *answers)
-    run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", checklist=True)
+    run = start_thinking(Painter(), Thinker(chat), SOURCE, "make it red", checklist=True)
     done = [next(run)]
-    steps, end = think(thinker(answers[1]), checklist=True, done=done)
+    steps, end = think(thinker(answers[1]), checklist=True, resume_steps=done)
     assert end == Stop("accepted") and [d.text for d in steps[0].critique.checklist] == [
         "the star is red",
         "the sky is as it was",
@@ -202,7 +203,7 @@ def test_a_checklist_survives_a_kill():
 
 
 def test_a_turn_without_an_answer_is_made_again(tmp_path):
-    run = think_while_edit(Painter(), thinker(said(4, 4, "b"), gone()), SOURCE, "make it red")
+    run = start_thinking(Painter(), thinker(said(4, 4, "b"), gone()), SOURCE, "make it red")
     *_, trajectory = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and len(trajectory.steps) == 2
     trajectory, done = trajectory.rewind_to_resume(1)
@@ -264,7 +265,7 @@ def test_memory_is_flat_over_two_hundred_turns(tmp_path):
 
     editor = load_editor(write_folder(tmp_path / "editor", "StableDiffusionInstructPix2PixPipeline"))
     source = torch.rand(1, 96, 96, 3)
-    run = think_while_edit(editor, Thinker(NewWords()), source, "make it red", settings=Settings(steps=1), turns=200)
+    run = start_thinking(editor, Thinker(NewWords()), source, "make it red", settings=Settings(steps=1), turns=200)
     used = {}
     for trajectory in record_run(new_trajectory(tmp_path / "run", source, "make it red", {}), run):
         if len(trajectory.steps) in (20, 200):
@@ -295,36 +296,40 @@ def test_mistakes_are_one_sentence(options, sentence):
         think(thinker(said(2, 2)), **options)
 
 
+def task(thinker, source=SOURCE, instruction="make it red", *, judge=None, mask=None, **config):
+    return ThinkTask(source, instruction, thinker, judge, mask, LoopConfig(**config))
+
+
 def test_a_record_from_before_a_choice_was_recorded_can_be_gone_on_with(tmp_path):
-    how = run_config(LoopConfig(), DEFAULT_SETTINGS, "painter", thinker(""))
+    ours = task(thinker(""))
+    how = run_config(ours, "painter")
     older = {name: choice for name, choice in how.items() if name not in ("template", "max_tokens", "temperature")}
-    require_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
+    require_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), ours, how)
 
 
 def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
     critic = thinker("")
-    how = run_config(LoopConfig(), Settings(), "painter", critic)
+    ours = task(critic)
+    how = run_config(ours, "painter")
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
-    require_same_run(
-        run, SOURCE, "make it red", run_config(LoopConfig(turns=9, patience=3), Settings(), "painter", critic)
-    )
+    require_same_run(run, ours, run_config(task(critic, turns=9, patience=3), "painter"))
     for other in (
-        run_config(LoopConfig(seed=1), Settings(), "painter", critic),
-        run_config(LoopConfig(), Settings(steps=9), "painter", critic),
-        run_config(LoopConfig(), Settings(), "painter", critic, judge=critic),
-        run_config(LoopConfig(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
-        run_config(LoopConfig(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
-        run_config(LoopConfig(), Settings(), "painter", replace(critic, max_tokens=9)),
-        run_config(LoopConfig(), Settings(), "painter", replace(critic, temperature=0.5)),
+        run_config(task(critic, seed=1), "painter"),
+        run_config(ours, "painter", Settings(steps=9)),
+        run_config(ours, "another painter"),
+        run_config(task(critic, judge=critic), "painter"),
+        run_config(task(critic, mask=torch.ones(1, 16, 16)), "painter"),
+        run_config(task(replace(critic, template="{source} {edited} {instruction}")), "painter"),
+        run_config(task(replace(critic, max_tokens=9)), "painter"),
+        run_config(task(replace(critic, temperature=0.5)), "painter"),
     ):
         with pytest.raises(RethinkError, match="another choice"):
-            require_same_run(run, SOURCE, "make it red", other)
-    judged = new_trajectory(
-        tmp_path / "judged", SOURCE, "make it red", run_config(LoopConfig(), Settings(), "", critic, critic)
-    )
+            require_same_run(run, ours, other)
+    judged_task = task(critic, judge=critic)
+    judged = new_trajectory(tmp_path / "judged", SOURCE, "make it red", run_config(judged_task, ""))
     with pytest.raises(RethinkError, match="another choice of judge_temperature"):
         warm = replace(critic, temperature=0.5)
-        require_same_run(judged, SOURCE, "make it red", run_config(LoopConfig(), Settings(), "", critic, warm))
+        require_same_run(judged, judged_task, run_config(task(critic, judge=warm), ""))
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
-        with pytest.raises(RethinkError, match="another picture or instruction"):
-            require_same_run(run, source, instruction, how)
+        with pytest.raises(RethinkError, match="another image or instruction"):
+            require_same_run(run, task(critic, source, instruction), how)

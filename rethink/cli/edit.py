@@ -1,0 +1,194 @@
+"""`rethink edit`, and the options of everything that edits: editor, LoRAs, settings, mask."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..edit_job import EditJob
+from ..errors import RethinkError
+from .arguments import add_field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..editors.protocol import Editor
+    from ..editors.settings import Settings
+
+BUILT_IN = "built-in"
+EXAMPLES = """examples:
+  python -m rethink edit photo.png "make it winter" --editor models/diffusers/instruct-pix2pix -o winter.png
+  python -m rethink edit photo.png "make it winter" --editor ... --seed 7 --variations 4 --randomize-guidance
+  python -m rethink edit photo.png "make it winter" "add a fox" --editor ... --chain
+  python -m rethink edit photo.png "make it winter" --editor ... --lora snow.safetensors:0.8 --lora grain.safetensors
+  python -m rethink edit photo.png "put the hat on the man" --editor models/diffusers/qwen-edit-plus --references hat.png
+"""
+EXIT_CODES = "\nexit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"
+
+
+def add_edit_command(commands) -> None:
+    """Adds `edit` to the subparsers of `rethink`."""
+    parser = commands.add_parser(
+        "edit", help="edit an image", epilog=EXAMPLES + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("image", type=Path)
+    parser.add_argument("instruction", nargs="+", help="what to change; several only with --chain")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="default: IMAGE-edited.png; the ending says the format; several images get -1, -2, …",
+    )
+    parser.add_argument(
+        "--chain", action="store_true", help="apply the instructions one after another, keep every step"
+    )
+    add_field(parser, EditJob, "variations")
+    add_field(parser, EditJob, "seed")
+    add_editor_options(parser)
+    parser.add_argument(
+        "--references",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="IMAGE",
+        help="further images for the instruction to speak of, for editors that take several: Qwen-Image-Edit-Plus, "
+        "FLUX.2, JoyImage-Edit-Plus",
+    )
+    parser.set_defaults(run=run_edit)
+
+
+def add_editor_options(parser: argparse.ArgumentParser) -> None:
+    """Which editor, how it is loaded, and the settings of its edits."""
+    from ..editors.quantization import QUANTIZERS
+
+    parser.add_argument("--editor", default=BUILT_IN, help="built-in, a diffusers folder, or a .safetensors file")
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="a LoRA over the editor, strength 1 unless given; repeat it for several",
+    )
+    parser.add_argument("--steps", type=int, default=0, help="0: the editor's own")
+    parser.add_argument("--sampler", default="default")
+    parser.add_argument(
+        "--text-guidance", type=float, default=0.0, help="how closely the text is followed; 0: the editor's own"
+    )
+    parser.add_argument(
+        "--image-guidance", type=float, default=0.0, help="how closely the source is kept; 0: the editor's own"
+    )
+    parser.add_argument("--randomize-guidance", action="store_true", help="both guidances ± 20%%, by seed")
+    parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
+    parser.add_argument("--negative", default="", help="what to keep away from")
+    parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
+    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--offload", default="none", choices=("none", "model", "sequential"))
+    parser.add_argument(
+        "--quantize",
+        default="none",
+        choices=tuple(QUANTIZERS),
+        metavar="BITS",
+        help="brings the large parts to fewer bits while loading, by the package in brackets: " + ", ".join(QUANTIZERS),
+    )
+    parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
+
+
+def run_edit(options: argparse.Namespace) -> int:
+    """Edit an image as the arguments say; → the exit status."""
+    from ..images import check_image_target, load_image, save_image
+
+    if len(options.instruction) > 1 and not options.chain:
+        raise RethinkError("Several instructions were given: add --chain to apply them one after another.")
+    image = load_image(options.image)
+    warn_of_strangers("editor", options.editor, image)
+    job = EditJob(tuple(options.instruction), options.seed, options.variations, options.chain, settings_from(options))
+    mask, references = load_edit_mask(options, image), [load_image(path) for path in options.references]
+    target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
+    paths = _numbered(target, len(job.instructions) * job.variations)
+    for path in (target, *paths):
+        check_image_target(path, *image.shape[1:3], "-o")
+    editor = open_editor(options)
+    started = time.monotonic()
+    made = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
+    for path, edited in zip(paths, (edited for batch in made for edited in batch), strict=True):
+        save_image(edited, path)
+        print(path)
+    print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)
+    return 0
+
+
+def _numbered(target: Path, count: int) -> list[Path]:
+    """Where so many images go: one to `target` itself, several to files with a number behind its name."""
+    if count == 1:
+        return [target]
+    return [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
+
+
+def open_editor(options: argparse.Namespace) -> Editor:
+    """The editor of the arguments, with its LoRAs over it; what of them does not fit is said."""
+    from ..builtin import EDITOR_FOLDER
+    from ..editors.loading import add_lora, load_editor
+
+    loras = [parse_lora(text) for text in options.lora]
+    editor = load_editor(
+        EDITOR_FOLDER if options.editor == BUILT_IN else Path(options.editor),
+        dtype=options.dtype,
+        device=options.device,
+        offload=options.offload,
+        quantize=options.quantize,
+        tokenizer=options.tokenizer,
+    )
+    if options.editor == BUILT_IN:
+        editor.name = BUILT_IN  # as it was chosen, in records
+    for path, strength in loras:
+        editor, report = add_lora(editor, path, strength)
+        print(report, file=sys.stderr)
+    return editor
+
+
+def parse_lora(text: str) -> tuple[Path, float]:
+    """FILE or FILE:STRENGTH; a colon within the path is no strength."""
+    path, colon, strength = text.rpartition(":")
+    if not (colon and path):
+        return Path(text), 1.0
+    try:
+        return Path(path), float(strength)
+    except ValueError:
+        return Path(text), 1.0
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """How every edit is sampled."""
+    from ..editors.settings import Settings
+
+    names = ("steps", "sampler", "text_guidance", "image_guidance", "strength", "negative", "randomize_guidance")
+    return Settings.from_inputs({name: getattr(options, name) for name in names})
+
+
+def load_edit_mask(options: argparse.Namespace, image: Tensor) -> Tensor | None:
+    """The mask of the arguments; None without one. Raises RethinkError where it selects nothing."""
+    from ..images import as_edit_mask, load_mask
+
+    mask = load_mask(options.mask, "--mask") if options.mask else None
+    as_edit_mask(mask, image, "--mask")
+    return mask
+
+
+def warn_of_strangers(kind: str, model: str, image: Tensor) -> None:
+    """Say so where a built-in model does not know such images. kind: "editor" or "thinker"."""
+    if model == BUILT_IN:
+        from ..tiny.strangers import warn_of_strangers as warning_about
+
+        if warning := warning_about(kind, image):
+            print(f"rethink: {warning}", file=sys.stderr)
+
+
+def show_step(step: int, total: int, preview: Callable[[], Tensor]) -> None:
+    """The progress of one edit, on a terminal (`protocol.OnStep`)."""
+    if sys.stderr.isatty():
+        print(f"\rstep {step}/{total}", end="\n" if step == total else "", file=sys.stderr, flush=True)

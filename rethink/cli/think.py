@@ -1,0 +1,234 @@
+"""`rethink think`: a thinking run in a folder, begun or gone on with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RethinkError
+from ..options import option_of
+from ..think_loop import LoopConfig
+from ..thinkers.loading import ThinkerConfig
+from .arguments import add_field
+from .edit import (
+    EXIT_CODES,
+    add_editor_options,
+    load_edit_mask,
+    open_editor,
+    settings_from,
+    show_step,
+    warn_of_strangers,
+)
+from .progress import complain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..steering import Steering
+    from ..steps import Continue, Step
+    from ..thinkers.critique import Thinker
+    from ..trajectory import Trajectory
+
+EXAMPLES = """examples:
+  python -m rethink think photo.png "make it winter" --editor ... --thinker models/Qwen3-VL-8B-Instruct -o run
+  python -m rethink think photo.png "make it winter" --editor ... --thinker ... -o winter.html
+  python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
+  python -m rethink think photo.png "make it winter" --editor ... --thinker ... --pause --steer orders.txt
+
+steering: a line in the file of --steer is an order; of prompt, accept and stop, one is taken after every turn.
+  prompt THE NEXT PROMPT     what the next turn does
+  accept                     end the run with the best edit so far; accept 2: with the best of turn 2; accept 2.1: with its
+                             candidate 1 (from 0)
+  stop                       end the run
+  hold, go_on                wait before the next turn, and go on
+"""
+
+# The options of a thinker: those whose flag is their own name, and those that say whose they are; the judge's all do.
+_SHORT = ("model", "key_variable", "max_tokens", "temperature")
+_LONG = ("dtype", "device", "quantization", "timeout", "retries", "concurrency")
+_TWIN = {"max_tokens": "--max-tokens", "temperature": "--temperature", "dtype": "--dtype", "device": "--device"}
+
+
+def add_think_command(commands) -> None:
+    """Adds `think` to the subparsers of `rethink`."""
+    parser = commands.add_parser(
+        "think",
+        help="edit, criticize, rewrite the prompt, edit again",
+        description="Writes a trajectory folder: trajectory.json, the source, and an image a step.",
+        epilog=EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("image", type=Path)
+    parser.add_argument("instruction")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
+    parser.add_argument("--steer", type=Path, metavar="FILE", help="text file of orders, read between turns; see below")
+    parser.add_argument(
+        "--pause", action="store_true", help="wait after every turn for an order in the file of --steer"
+    )
+    for name in ("turns", "candidates", "patience", "start", "base", "checklist", "preserve", "seed"):
+        add_field(parser, LoopConfig, name)
+    parser.add_argument(
+        "--accept",
+        type=float,
+        nargs=2,
+        default=LoopConfig().accept,
+        metavar=("SEMANTIC", "QUALITY"),
+        help="an edit is good enough from these scores on, both of them. Default: 8 8",
+    )
+    _add_thinker_options(parser, "thinker", "criticizes and rewrites")
+    _add_thinker_options(parser, "judge", "scores in the thinker's place; optional")
+    add_editor_options(parser)
+    parser.set_defaults(run=run_think)
+
+
+def _add_thinker_options(parser: argparse.ArgumentParser, who: str, role: str) -> None:
+    """--thinker and its options, or --judge and its: where nothing is said of these, they are as the thinker's."""
+    group = parser.add_argument_group(who, role)
+    judged = who == "judge"
+    where = f"built-in, a transformers folder, or a server's address; {role}"
+    group.add_argument(f"--{who}", default=None if judged else ThinkerConfig().where, help=where)
+    for name in (*_SHORT, *_LONG):
+        own = name in _SHORT
+        flag = f"--{'' if own and not judged else who + '-'}{name.replace('_', '-')}"
+        other = _TWIN.get(name) if judged or not own else None  # what it is as, where it is not given
+        shared = {"default": None, "help": f"as {other} unless given"} if other else {}
+        plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
+        add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
+    group.add_argument(
+        "--judge-template" if judged else "--template",
+        dest=f"{who}_template",
+        type=Path,
+        help=f"text file with the {who}'s own wording of the critique",
+    )
+
+
+def run_think(options: argparse.Namespace) -> int:
+    """Think as the arguments say; → the exit status."""
+    from ..atomic import check_target
+    from ..images import load_image
+    from ..think_job import ThinkJob, resume_run, start_run
+    from ..think_loop import RunCallbacks, ThinkTask
+    from ..trajectory import check_new_folder, load_trajectory
+    from ..trajectory_html import write_html
+
+    if options.pause and not options.steer:
+        raise RethinkError("--pause needs --steer: the file that says how to go on.")
+    image = load_image(options.image)
+    mask = load_edit_mask(options, image)
+    target = options.output or options.image.with_name(f"{options.image.stem}-thinking")
+    page = target if target.suffix.lower() == ".html" else None
+    folder = target.with_suffix("") if page else target
+    if page:
+        check_target(page, "-o")
+    if options.resume:
+        load_trajectory(folder)  # there is one
+    else:
+        check_new_folder(folder)
+    for kind, model in (("editor", options.editor), ("thinker", options.thinker)):
+        warn_of_strangers(kind, model, image)
+    config = config_from(options)
+    editor, thinker = open_editor(options), open_thinker_of(options, "thinker")
+    judge = open_thinker_of(options, "judge") if options.judge else None
+    task = ThinkTask(image, options.instruction, thinker, judge, mask, config)
+    job = ThinkJob(task, editor, settings_from(options))
+    with (resume_run if options.resume else start_run)(folder, task, job.options) as run:
+        reporter = _Reporter(run.trajectory)
+        steering = _file_steering(options, reporter) if options.steer else None
+        callbacks = RunCallbacks(steer=steering.steer if steering else None, on_step=show_step)
+        trajectory = job.run(run, reporter.show, callbacks)
+    _report_end(trajectory)
+    if page and not trajectory.is_unwritten:
+        write_html(trajectory, page)
+        print(page)
+    return 1 if trajectory.stopped == "failed" else 0
+
+
+def config_from(options: argparse.Namespace) -> LoopConfig:
+    """How the run goes."""
+    names = ("turns", "candidates", "patience", "start", "base", "checklist", "preserve", "seed")
+    return LoopConfig(accept=tuple(options.accept), **{name: getattr(options, name) for name in names})
+
+
+def open_thinker_of(options: argparse.Namespace, who: str) -> Thinker:
+    """The thinker or the judge of the arguments, opened."""
+    from ..thinkers.loading import open_thinker, typed_trust
+
+    config = thinker_config_from(options, who)
+    return open_thinker(config, typed_trust(config))
+
+
+def thinker_config_from(options: argparse.Namespace, who: str) -> ThinkerConfig:
+    """Which thinker, or judge, and how it is asked."""
+    values = {name: getattr(options, f"{who}_{name}") for name in (*_SHORT, *_LONG)}
+    for name in ("max_tokens", "temperature"):
+        values[name] = getattr(options, f"thinker_{name}") if values[name] is None else values[name]
+    for name in ("dtype", "device"):
+        values[name] = values[name] or getattr(options, name)
+    path = getattr(options, f"{who}_template")
+    try:
+        template = {"template": path.read_text(encoding="utf-8")} if path else {}
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"--template: {path} cannot be read: {error}") from error
+    return ThinkerConfig(getattr(options, who), **values, **template)
+
+
+class _Reporter:
+    """Prints a line a step, and knows the run so far."""
+
+    def __init__(self, trajectory: Trajectory):
+        self.trajectory = trajectory
+
+    def show(self, trajectory: Trajectory) -> None:
+        self.trajectory = trajectory
+        print_step(trajectory)
+
+
+def print_step(trajectory: Trajectory) -> None:
+    """A line for the step that was just made; none for the end of a run."""
+    if trajectory.stopped:
+        return
+    step = trajectory.steps[-1]
+    verdict = step.judge or step.critique
+    scores = "no score" if verdict.semantic is None else f"{verdict.semantic:g} / {verdict.quality:g}"
+    print(f"turn {step.turn}  {scores:>9}  {step.prompt}" + (f"  ({verdict.note})" if verdict.note else ""), flush=True)
+
+
+def _file_steering(options: argparse.Namespace, reporter: _Reporter) -> Steering:
+    from ..steering import Steering, SteeringFile
+
+    file = SteeringFile(options.steer, complain)
+
+    def announce(steps: Sequence[Step], proposal: Continue, waits: bool, ends: str) -> None:
+        if waits:
+            why = f"the run would end ({ends}); " if ends else ""
+            print(f"waiting for {options.steer}: {why}next prompt: {proposal.prompt}", file=sys.stderr, flush=True)
+
+    steering = Steering(
+        pause=options.pause,
+        poll=lambda: file.poll(steering, reporter.trajectory.steps),
+        on_decision=announce,
+    )
+    return steering
+
+
+def _report_end(trajectory: Trajectory) -> None:
+    """The best edit's path, or why there is none."""
+    try:
+        trajectory.check_judged()
+    except RethinkError as error:
+        complain(error)
+        return
+    if trajectory.message:
+        complain(trajectory.message)
+    if not trajectory.best_judged:
+        complain("the result was not judged: the thinker's answers hold no scores")
+    if trajectory.best is not None and (best := trajectory.folder / trajectory.steps[trajectory.best].file).is_file():
+        print(best)

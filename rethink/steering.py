@@ -1,0 +1,150 @@
+"""What people order a running loop to do, from any thread or by a file: the same actions wherever they come from."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import RethinkError
+from .steps import Continue, RunStopped, Step, Stop, best_of
+from .think_loop import proposed_prompt
+
+ACTIONS = ("hold", "go_on", "prompt", "accept", "stop")
+POLL = 0.1  # seconds between two looks for an order, while the loop waits for a person
+
+# Told what comes next, whether the loop waits for a person to say so, and why it would end by itself ("" where not).
+OnDecision = Callable[[Sequence[Step], Continue, bool, str], None]
+
+
+class Steering:
+    """The orders of people to one run, of which the last one counts.
+
+    pause: wait after every turn until somebody says how to go on. poll: looks for orders elsewhere, and raises what ends
+    the run; called while the loop waits, too. on_decision: see OnDecision.
+    """
+
+    def __init__(
+        self,
+        *,
+        pause: bool = False,
+        poll: Callable[[], None] = lambda: None,
+        on_decision: OnDecision = lambda *_: None,
+    ):
+        self._pause, self._poll, self._on_decision = pause, poll, on_decision
+        self._held = False
+        self._order: Continue | Stop | None = None
+        self._changed = threading.Condition()  # orders come by another thread
+
+    def command(self, action: Any, prompt: Any = None, step: Any = None, steps: int = 0) -> None:
+        """Take what a person wants.
+
+        action: "hold" (wait before the next turn), "go_on", "prompt" (the next turn's, in `prompt`), "accept" (end the
+            run, step number `step` of its `steps` is the result), "stop" (end the run with the best so far).
+        Raises RethinkError for anything else.
+        """
+        if action not in ACTIONS:
+            raise RethinkError(f"action: “{action}” is unknown; use {', '.join(ACTIONS[:-1])}, or {ACTIONS[-1]}.")
+        if action == "prompt" and not (isinstance(prompt, str) and prompt.strip()):
+            raise RethinkError("prompt: is empty; say what the next turn should do.")
+        if action == "accept" and (type(step) is not int or step not in range(steps)):
+            raise RethinkError(f"step: the run has no step {step}; give the index of one of its steps.")
+        with self._changed:
+            if action in ("hold", "go_on"):
+                self._held = action == "hold"
+            elif action == "prompt":
+                self._order = Continue(prompt.strip(), "human")
+            else:
+                self._order = Stop("human", chosen=step if action == "accept" else None)
+            self._changed.notify_all()
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether an order waits to be carried out."""
+        return self._order is not None
+
+    def stop_if_ordered(self) -> None:
+        """Raise RunStopped where a person wants the run to end now, in the middle of a turn."""
+        if isinstance(self._order, Stop):
+            raise RunStopped(self._order)
+
+    def steer(self, steps: Sequence[Step], decision: Continue | Stop) -> Continue | Stop:
+        """What people want instead of what would come next (`think_loop.SteeringCallback`); waits while they hold the run.
+
+        A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
+        opinion, or have not been asked for theirs yet.
+        """
+        self._poll()
+        ends = decision.reason if isinstance(decision, Stop) else ""
+        with self._changed:
+            self._held |= self._pause and self._order is None
+            if isinstance(decision, Stop) and not self._held and not isinstance(self._order, Continue):
+                return self._order or decision
+            proposal = proposed_prompt(steps) if isinstance(decision, Stop) else decision
+            waits = self._held
+            self._on_decision(steps, proposal, waits, ends)
+            while self._held and self._order is None:
+                self._changed.wait(POLL)
+                self._poll()
+            order, self._order, self._held = self._order, None, False
+        if isinstance(order, Stop):
+            return order
+        changed = order is not None and order.prompt != proposal.prompt
+        proposal = order if changed else proposal
+        if waits or changed:
+            self._on_decision(steps, proposal, False, "")
+        return proposal
+
+
+class SteeringFile:
+    """Orders from a text file, one a line: a script that may be written beforehand or while the run goes on.
+
+    hold | go_on | prompt THE NEXT PROMPT | accept [TURN[.CANDIDATE]] | stop
+    accept alone takes the best edit so far, with a turn the best of that turn. Lines are taken in order, and of those that
+    decide (prompt, accept, stop) one a turn. complain: told of lines that cannot be done.
+    """
+
+    def __init__(self, path: Path, complain: Callable[[str], None]):
+        self._path, self._complain = path, complain
+        self._seen, self._lines = b"", deque[str]()
+
+    def poll(self, steering: Steering, steps: Sequence[Step]) -> None:
+        """Pass on the next lines, up to one that decides."""
+        self._read()
+        while self._lines and not steering.is_ordered:
+            action, _, rest = self._lines.popleft().strip().partition(" ")
+            if not action or action.startswith("#"):
+                continue
+            try:
+                step = _step_index(rest.strip(), steps) if action == "accept" else None
+                steering.command(action, rest if action == "prompt" else None, step, len(steps))
+            except RethinkError as error:
+                self._complain(f"--steer: {error}")
+
+    def _read(self) -> None:
+        """Take in the lines that are new, which count once they end."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RethinkError(f"--steer: {self._path} cannot be read: {error.strerror or error}") from error
+        data = data[: data.rfind(b"\n") + 1]
+        begun = len(self._seen) if data.startswith(self._seen) else 0  # else it was written anew
+        self._lines += data[begun:].decode("utf-8-sig", errors="replace").splitlines()
+        self._seen = data
+
+
+def _step_index(place: str, steps: Sequence[Step]) -> int:
+    """The index of the step at “TURN”, “TURN.CANDIDATE” or “”, the best there is."""
+    turn, _, candidate = place.partition(".")
+    found = [
+        index
+        for index, step in enumerate(steps)
+        if turn in ("", str(step.turn)) and candidate in ("", str(step.candidate))
+    ]
+    if not found:
+        raise RethinkError(f"accept: there is no edit “{place}” yet; give a turn, or turn.candidate.")
+    return found[best_of([steps[index] for index in found])]

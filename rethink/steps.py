@@ -1,0 +1,207 @@
+"""One edit of a run and what was found out about it, in memory and as trajectory.json holds it.
+
+A record may come from a stranger: every value is checked as it is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+from .records import replace_surrogates
+
+Status = Literal["ok", "repaired", "unparsed", "failed"]
+PromptBy = Literal["user", "thinker", "human"]
+StopReason = Literal["accepted", "turns", "plateau", "human", "failed"]
+
+
+@dataclass(frozen=True)
+class Continue:
+    """The loop goes on with this prompt."""
+
+    prompt: str
+    prompt_by: PromptBy
+
+    def __post_init__(self):
+        object.__setattr__(self, "prompt", replace_surrogates(self.prompt))  # no editor takes half a character
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The loop ends. chosen: the index of the step a person took."""
+
+    reason: StopReason
+    message: str = ""
+    chosen: int | None = None
+
+
+class RunStopped(Exception):
+    """A person ends the run in the middle of a turn: what a callback raises for that."""
+
+    def __init__(self, stop: Stop):
+        super().__init__(stop.reason)
+        self.stop = stop
+
+
+@dataclass(frozen=True)
+class ChecklistItem:
+    """One atomic thing that the instruction asks for. passed: None where the critic did not say."""
+
+    text: str
+    passed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Critique:
+    """What a thinker answered about one edit.
+
+    status: ok; repaired (the answer was out of shape, but what is here was clear); unparsed (no scores could be read);
+        failed (there is no answer). Only the first two have scores.
+    semantic: instruction followed and the rest left alone; quality: natural, free of artifacts; 0…10, both or neither.
+    next_prompt: the instruction to try next, "" for none. note: what was repaired, or what went wrong.
+    """
+
+    status: Status
+    semantic: float | None = None
+    quality: float | None = None
+    reasoning: str = ""
+    next_prompt: str = ""
+    checklist: tuple[ChecklistItem, ...] = ()
+    note: str = ""
+
+    def __post_init__(self):
+        scores, scored = (self.semantic, self.quality), self.status in ("ok", "repaired")
+        if self.status not in get_args(Status) or any((score is not None) != scored for score in scores):
+            raise ValueError(f"a critique that is {self.status} cannot score {self.semantic}, {self.quality}")
+        if not all(score is None or 0 <= score <= 10 for score in scores):
+            raise ValueError("scores lie between 0 and 10")
+
+    @property
+    def overall(self) -> float | None:
+        """√(semantic · quality), as GEdit-Bench (arXiv 2504.17761) joins the two; None without scores.
+
+        A checklist bounds the semantic score by the share of its verified items that passed.
+        """
+        if self.semantic is None or self.quality is None:
+            return None
+        verified = [item.passed for item in self.checklist if item.passed is not None]
+        bound = 10 * sum(verified) / len(verified) if verified else 10
+        return (min(self.semantic, bound) * self.quality) ** 0.5
+
+
+@dataclass(frozen=True)
+class Preservation:
+    """How much of the source an edit left alone (see `evaluation.preservation`).
+
+    changed: share of the image that changed, 0…1. outside_psnr: dB of the rest against the source, at most 99.
+    unchanged: nothing that anyone would see has changed, so that the edit has failed whatever a critic says.
+    """
+
+    changed: float
+    outside_psnr: float
+    unchanged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One edit and its critique.
+
+    turn: 1…; candidate: 0… within its turn. prompt: the editor's instruction, written by the user, the thinker, or a
+    human who stepped in. score: what steps are ranked by, None without one.
+    judge: the independent judge's critique, which the score then comes from.
+    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is in a folder alone. file: its name
+    there, "" before it is written, and where it could not be. settings: the sampling that this edit really used, plain
+    JSON values; None where nobody knows.
+    """
+
+    turn: int
+    candidate: int
+    prompt: str
+    prompt_by: PromptBy
+    seed: int
+    critique: Critique
+    preservation: Preservation
+    score: float | None
+    edit_seconds: float
+    think_seconds: float
+    judge: Critique | None = None
+    image: Tensor | None = field(default=None, repr=False)
+    file: str = ""
+    settings: dict[str, Any] | None = None
+
+
+def best_of(steps: Sequence[Step]) -> int:
+    """The index of the best step: the argmax over all turns, ties to the earlier. There must be one.
+
+    Where nothing has a score, an edit that changed something comes before one that did not.
+    """
+    if not steps:
+        raise ValueError("no step, no best")
+    ranks = [(not s.preservation.unchanged, s.score is not None, s.score or 0.0) for s in steps]
+    return ranks.index(max(ranks))
+
+
+def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """How an edit was made, for the text chunk of its PNG."""
+    return {"prompt": prompt, "seed": seed, "settings": settings}
+
+
+def step_record(step: Step) -> dict[str, Any]:
+    """A step as trajectory.json holds it: its fields by their names, all but the image."""
+    values = asdict(replace(step, image=None))  # asdict would copy the pixels
+    del values["image"]
+    for critique in filter(None, (values["critique"], values["judge"])):
+        critique["checklist"] = [{"text": item["text"], "met": item["passed"]} for item in critique["checklist"]]
+    return values
+
+
+_RANGES = {
+    "turn": (1, 10**6),
+    "candidate": (0, 10**6),
+    "seed": (0, 2**64 - 1),
+    "score": (-100, 100),
+    "edit_seconds": (0, 10**9),
+    "think_seconds": (0, 10**9),
+}
+
+
+def read_step(data: dict[str, Any]) -> Step:
+    """A step of trajectory.json. Raises KeyError, TypeError or ValueError for a damaged one."""
+    judge = data["judge"]
+    nested = {
+        "critique": _read_critique(data["critique"]),
+        "judge": None if judge is None else _read_critique(judge),
+        "preservation": build_checked(Preservation, data["preservation"]),
+    }
+    step = build_checked(Step, data | nested)
+    for name, (low, high) in _RANGES.items():
+        if (value := getattr(step, name)) is not None and not low <= value <= high:
+            raise ValueError(f"{name} is out of range")
+    return step
+
+
+def _read_critique(data: dict[str, Any]) -> Critique:
+    items = ({"text": item["text"], "passed": item["met"]} for item in data["checklist"])
+    return build_checked(Critique, data | {"checklist": tuple(build_checked(ChecklistItem, item) for item in items)})
+
+
+def build_checked(kind: type, values: dict[str, Any]) -> Any:
+    """A dataclass of values; TypeError where one is not of its field's type."""
+    hints = get_type_hints(kind)
+    for name in hints.keys() & values.keys():
+        if not _fits(values[name], hints[name]):
+            raise TypeError(f"{name} is {type(values[name]).__name__} {values[name]!r:.40}")
+    return kind(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    kind = get_origin(hint) or hint
+    if isinstance(value, bool):  # which Python takes for a number
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)

@@ -1,0 +1,124 @@
+"""A thinking run from its first file to its last: what Think While Edit, `rethink think` and the demo share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .editors.settings import DEFAULT_SETTINGS, Settings
+from .errors import RethinkError
+from .steps import Step
+from .think_loop import NO_CALLBACKS, RunCallbacks, ThinkTask, require_same_run, run_config, think_while_edit
+from .trajectory import RunningError, Trajectory, load_trajectory, new_trajectory, record_run, writing
+
+if TYPE_CHECKING:
+    from .editors.protocol import Editor
+
+
+@dataclass(frozen=True, eq=False)
+class OpenRun:
+    """A run that is begun or gone on with, and the right to write it, which is held until it is closed.
+
+    resume_steps: the whole turns that were there already. A context manager, which closes.
+    """
+
+    trajectory: Trajectory
+    resume_steps: tuple[Step, ...] = ()
+    lock: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        """Let others go on with the run."""
+        self.lock.close()
+
+    def __enter__(self) -> OpenRun:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, eq=False)
+class ThinkJob:
+    """An editor thinks about a task. settings: of every edit."""
+
+    task: ThinkTask
+    editor: Editor
+    settings: Settings = DEFAULT_SETTINGS
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How it is run, as its record says."""
+        return run_config(self.task, self.editor.name, self.settings)
+
+    def run(
+        self, run: OpenRun, progress: Callable[[Trajectory], None], callbacks: RunCallbacks = NO_CALLBACKS
+    ) -> Trajectory:
+        """Think until the run ends, and write every step as it is made.
+
+        run: from `start_run`, `resume_run` or `resume_interrupted`, by this job's task and options; it stays open.
+        progress: called with the run so far after every step and at the end. Returns the run with its end.
+        """
+        callbacks = replace(callbacks, on_edits=callbacks.on_edits or run.trajectory.save_edits)
+        steps = think_while_edit(
+            self.editor, self.task, self.settings, resume_steps=run.resume_steps, callbacks=callbacks
+        )
+        trajectory = run.trajectory
+        for trajectory in record_run(run.trajectory, steps):
+            progress(trajectory)
+        return trajectory
+
+
+def start_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun:
+    """A new run in a folder that is new or empty. Raises RethinkError where it holds something."""
+    trajectory = new_trajectory(folder, task.source, task.instruction, options)
+    lock = ExitStack()
+    lock.enter_context(writing(folder))
+    return OpenRun(trajectory, lock=lock)
+
+
+def resume_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun:
+    """The run in a folder after its last whole turn; one that has ended goes on where `options` let it.
+
+    Raises RethinkError where there is none or it is another one, RunningError where somebody goes on with it right now.
+    """
+    load_trajectory(folder)  # there is one: a lock would make a folder of it
+    with ExitStack() as lock:
+        lock.enter_context(writing(folder))
+        trajectory = load_trajectory(folder)
+        require_same_run(trajectory, task, options)
+        return _rewound(trajectory, task, options, lock)
+
+
+def resume_interrupted(folders: Iterable[Path], task: ThinkTask, options: dict[str, Any]) -> OpenRun | None:
+    """The first run among `folders` that is this very one and was cut off, after its last whole turn; or None.
+
+    Raises RunningError where somebody goes on with that run right now.
+    """
+    for folder in folders:
+        try:
+            if not _was_interrupted(load_trajectory(folder), task, options):
+                continue
+            with ExitStack() as lock:
+                lock.enter_context(writing(folder))
+                trajectory = load_trajectory(folder)  # as whoever held it before has left it
+                if _was_interrupted(trajectory, task, options):
+                    return _rewound(trajectory, task, options, lock)
+        except RunningError:
+            raise
+        except RethinkError:  # damaged, or another run
+            pass
+    return None
+
+
+def _was_interrupted(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any]) -> bool:
+    """Whether the run was cut off. Raises RethinkError where it is another."""
+    require_same_run(trajectory, task, options)
+    return trajectory.stopped in ("", "failed")
+
+
+def _rewound(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any], lock: ExitStack) -> OpenRun:
+    trajectory, steps = trajectory.save_options(options).rewind_to_resume(task.config.candidates)
+    return OpenRun(trajectory, steps, lock.pop_all())

@@ -1,0 +1,113 @@
+"""From a transformers folder to a Chat: what is there is checked first, and nothing is ever downloaded or run."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...errors import RethinkError, lazy_import
+from ...model_files import check_data, model_name, read_json, resolve_device, snapshot_of
+from ...weights import open_model, shortened
+from ..loading import Backend, Location, ThinkerConfig
+from ..templates import check_template, find_template
+from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
+
+if TYPE_CHECKING:
+    from ..trust import Trust
+
+DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+BITS = ("none", "8bit", "4bit")
+
+
+def load_thinker(
+    path: str | PathLike, *, dtype: str = "auto", device: str | torch.device = "cpu", quantization: str = "none"
+) -> TransformersChat:
+    """Open a folder with an image-text-to-text model: Qwen3-VL, Qwen2.5-VL, EditThinker-8B, Gemma, …
+
+    dtype: a key of DTYPES; "auto" is fp32 on the CPU, elsewhere bf16 where the device has it and fp16 where not.
+    quantization: one of BITS; 8 and 4 bits need the package bitsandbytes.
+    Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
+    """
+    folder = snapshot_of(Path(path))
+    for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
+        if value not in known:
+            raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
+    device = resolve_device(device)
+    kind = _check_folder(folder).get("model_type", "?")
+    transformers = lazy_import("transformers")
+    weights = DTYPES[dtype] or _best_dtype(device)
+    options: dict[str, Any] = {}
+    if quantization != "none":
+        lazy_import("bitsandbytes")
+        lazy_import("accelerate")
+        options["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{quantization}": True})
+        options["device_map"] = {"": device}
+    auto, what = transformers.AutoModelForImageTextToText, f"model that sees ({kind})"
+    model = open_model("thinker", folder, "transformers", auto, weights, what=what, **options).eval()
+    try:
+        reader, tokenizer = _reader(folder, model)
+    except RethinkError:
+        raise
+    except Exception as error:  # what a damaged folder makes of the libraries can be anything
+        raise RethinkError(f"thinker: {folder} cannot be opened as a {what}: {shortened(error)}") from error
+    if quantization == "none":
+        model.to(device)
+    placement = "movable" if quantization == "none" else "fixed"
+    return TransformersChat(model, reader, tokenizer, model_name(folder), placement)
+
+
+def _reader(folder: Path, model: Any) -> tuple[QwenVLEncoder | ProcessorEncoder, Any]:
+    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+    local = {"local_files_only": True, "trust_remote_code": False}
+    in_a_grid = hasattr(getattr(model, "model", None), "get_rope_index") and hasattr(model.config, "image_token_id")
+    if not in_a_grid:
+        processor = AutoProcessor.from_pretrained(str(folder), **local)
+        check_template(folder, processor.chat_template or processor.tokenizer.chat_template)
+        return ProcessorEncoder(processor), processor.tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
+    template = find_template(folder, tokenizer)
+    check_template(folder, template)
+    images = AutoImageProcessor.from_pretrained(str(folder), **local)
+    return QwenVLEncoder(tokenizer, images, model.config.image_token_id, template), tokenizer
+
+
+def _check_folder(folder: Path) -> dict[str, Any]:
+    """The folder's config.json, when everything that the model consists of is there and safe."""
+    if not folder.is_dir():
+        raise RethinkError(f"thinker: {folder} is no folder; choose a transformers folder with config.json in it.")
+    if not (folder / "config.json").is_file():
+        raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is no transformers folder.")
+    config = read_json("thinker", folder / "config.json")
+    check_data("thinker", folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        raise RethinkError(f"thinker: {folder / 'tokenizer.json'} is missing; download it again.")
+    return config
+
+
+def _best_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cpu":
+        return torch.float32
+    has_bf16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if has_bf16 else torch.float16
+
+
+def open_folder(config: ThinkerConfig, trust: Trust | None = None) -> TransformersChat:
+    """`load_thinker` by a ThinkerConfig."""
+    return load_thinker(config.where, dtype=config.dtype, device=config.device, quantization=config.quantization)
+
+
+BACKEND = Backend(
+    name="local folder",
+    help="a transformers folder in models/LLM",
+    recognizes=None,
+    open=open_folder,
+    location=Location(
+        "model folder", "folder", "A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another."
+    ),
+    options=("dtype", "device", "quantization"),
+    has_templates=True,
+)

@@ -1,0 +1,43 @@
+"""A server that speaks OpenAI's language, here or elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..loading import Backend, Location, ThinkerConfig
+
+if TYPE_CHECKING:
+    from ..openai_chat import OpenAIChat
+    from ..trust import Trust
+
+
+def _open(config: ThinkerConfig, trust: Trust | None) -> OpenAIChat:
+    from ..openai_chat import OpenAIChat
+
+    return OpenAIChat(
+        config.where,
+        config.model,
+        config.key_variable,
+        timeout=config.timeout,
+        retries=config.retries,
+        concurrency=config.concurrency,
+        trust=trust,
+    )
+
+
+BACKEND = Backend(
+    name="server",
+    help="any address that speaks OpenAI's language, here or elsewhere",
+    recognizes=lambda where: where.lower().startswith(("http://", "https://")),
+    open=_open,
+    location=Location(
+        "text",
+        "base_url",
+        "Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
+        "https://generativelanguage.googleapis.com/v1beta/openai. Before your images go to another machine for the first "
+        "time, you are asked.",
+        "http://127.0.0.1:8000/v1",
+    ),
+    options=("model", "key_variable", "timeout", "retries", "concurrency"),
+    remote=True,
+)

@@ -1,0 +1,88 @@
+"""What holds for every command: help, exit codes, where nothing can be written, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from rethink.images import save_image
+from tests.support.commands import rethink, run_here
+from tests.support.hosts import PACK_ROOT
+from tests.support.servers import completion, openai_server
+
+
+def test_help_teaches():
+    told = rethink("edit", "--help")
+    assert told.returncode == 0 and "examples:" in told.stdout and "exit codes" in told.stdout
+
+
+def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, tmp_path, capfd):
+    """The editor is not even looked for: what is wrong with it is not said."""
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    (busy / "a.txt").write_text("")
+    mask = tmp_path / "empty.png"
+    save_image(torch.zeros(1, 5, 7, 3), mask)
+    for command, options, why in (
+        ("edit", ["-o", tmp_path], "a folder"),
+        ("edit", ["-o", ".", "--variations", 2], "a folder"),
+        ("edit", ["-o", "out.xyz"], "ending"),
+        ("edit", ["-o", photo / "out.png"], "cannot be written"),
+        ("edit", ["--mask", mask], "--mask: is empty"),
+        ("edit", ["--variations", 2, "-o", busy / "x.psd"], "ending"),
+        ("think", ["-o", busy], "not empty"),
+        ("think", ["-o", photo], "is a file"),
+        ("think", ["-o", photo / "run.html"], "cannot be written"),
+        ("think", ["--mask", mask], "--mask: is empty"),
+    ):
+        code, _, (complaint,) = run_here(capfd, command, photo, "make it red", "--editor", "no/such/folder", *options)
+        assert code == 2 and why in complaint, complaint
+    for command in (["demo", "-o", tmp_path], ["caption-edits", photo, tmp_path, "--thinker", "no/such/folder"]):
+        code, _, (complaint,) = run_here(capfd, *command)
+        assert code == 2 and "is a folder" in complaint, complaint
+
+
+def test_the_demo_thinks_and_shows_it(tmp_path):
+    page = tmp_path / "my demo.html"
+    ran = rethink("demo", "-o", page)
+    assert ran.returncode == 0, ran.stderr
+    *turns, verdict, link = ran.stdout.splitlines()
+    assert [turn[:6] for turn in turns] == [f"turn {n}" for n in range(1, len(turns) + 1)] and len(turns) > 1
+    assert verdict == "The oracle says: done, and all else kept."
+    assert link.endswith(page.as_uri()) and page.read_text(encoding="utf-8").count("data:image/png") == 1 + len(turns)
+
+
+@pytest.fixture
+def hanging():
+    """A server that answers after a minute; `asked` once it was asked."""
+    with openai_server() as running:
+        running.asked = threading.Event()
+        running.replies = [lambda body: running.asked.set() or time.sleep(60) or (200, completion("late"), {})]
+        yield running
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its Ctrl-C goes to the tests too")
+@pytest.mark.parametrize("command", ["think", "caption-edits", "synthesize --find star --workers 2"])
+def test_ctrl_c_does_not_wait_for_a_server(hanging, photo, editor, tmp_path, command):
+    (tmp_path / "captions.txt").write_text("a dog\n" * 20)
+    command, *more = command.split()
+    inputs = {
+        "think": [photo, "make it red", "--editor", editor, "--steps", 1],
+        "caption-edits": [tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--workers", 1],
+        "synthesize": [photo.parent, tmp_path / "pairs", "--workers", 1],
+    }[command]
+    arguments = [command, *map(str, inputs), *more, "--thinker", hanging.url, "--model", "m"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "rethink", *arguments], cwd=PACK_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert hanging.asked.wait(100), running.communicate(timeout=9)
+    time.sleep(0.2)
+    started = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    told, _ = running.communicate(timeout=30)
+    assert time.monotonic() - started < 1.5 and running.returncode == 130 and b"interrupted" in told

@@ -1,0 +1,238 @@
+"""`rethink think`, run as its user runs it."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rethink.cli.main import make_parser
+from rethink.cli.think import thinker_config_from
+from rethink.images import load_image
+from rethink.thinkers.loading import ThinkerConfig
+from rethink.trajectory import load_trajectory, writing
+from tests.support.commands import rethink, run_here
+from tests.support.hosts import PACK_ROOT
+from tests.support.servers import completion, openai_server
+
+
+@pytest.fixture
+def how(editor, thinker, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 1, "--max-tokens", 8]
+    return [str(each) for each in how]
+
+
+def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 2, "--max-tokens", 8]
+    ran = rethink(*how, "--turns", 2)
+    assert ran.returncode == 0, ran.stderr
+    turns = ran.stdout.splitlines()
+    assert [line[:6] for line in turns[:2]] == ["turn 1", "turn 2"] and "no score" in turns[0]
+    best = photo.with_name("my photo-thinking") / "turn-0001-00.png"
+    assert turns[2] == str(best) and load_image(best).shape == (1, 50, 70, 3)
+    assert "the result was not judged" in ran.stderr
+    assert load_trajectory(best.parent).stopped == "turns"
+
+    again = rethink(*how, "--turns", 2)
+    assert again.returncode == 2 and "is not empty" in again.stderr  # nothing is written over
+    page = best.parent.with_suffix(".html")
+    more = rethink(*how, "--turns", 3, "--resume", "-o", page)
+    assert more.returncode == 0 and [line[:6] for line in more.stdout.splitlines()[:-2]] == ["turn 3"]
+    assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
+    other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
+    assert other.returncode == 2 and "another choice of rules" in other.stderr
+
+
+def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, photo):
+    how = ["think", photo, "make it red", "--editor", editor, "--steps", 2, "--model", "m"]
+    with openai_server() as critic:
+        critic.replies = [(400, "it is gone", {})]
+        ran = rethink(*how, "--thinker", critic.url, "-o", photo.with_name("run"))
+    folder = photo.with_name("run")
+    assert ran.returncode == 1 and f"No edit was judged; what was made is kept in {folder}." in ran.stderr
+    assert (folder / "turn-0001-00.png").is_file()
+    assert [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"], "no path that a program takes for a result"
+
+
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
+    ran = rethink(
+        "think",
+        photo,
+        "make it red",
+        "--editor",
+        editor,
+        "--steps",
+        2,
+        "--thinker",
+        "http://127.0.0.1:9/v1",
+        "--model",
+        "m",
+        "--key-variable",
+        "sk-planted-0123",
+        "-o",
+        photo.with_name("run"),
+    )
+    assert ran.returncode == 2 and "key_variable: give the NAME" in ran.stderr and "planted" not in ran.stderr
+
+
+# A disk that fails, and two at one run
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(how, photo, capfd):
+    code, _, (sentence,) = run_here(capfd, *how, "--turns", 1, "-o", photo / "run")
+    assert code == 2 and "cannot be written" in sentence and "Not a directory" in sentence
+
+
+def test_a_folder_that_is_taken_away_ends_the_run_in_one_sentence(how, photo, capfd, monkeypatch):
+    folder = photo.with_name("my photo-thinking")
+    monkeypatch.setattr("rethink.cli.think.print_step", lambda trajectory: shutil.rmtree(folder, ignore_errors=True))
+    code, lines, (sentence, *_) = run_here(capfd, *how, "--turns", 9)
+    assert code == 1 and not lines and "cannot be written (it is gone)" in sentence
+
+
+def test_a_run_is_gone_on_with_by_one_at_a_time(how, photo, capfd):
+    folder = photo.with_name("my photo-thinking")
+    assert run_here(capfd, *how, "--turns", 1)[0] == 0
+    before = (folder / "trajectory.json").read_bytes()
+    with writing(folder):
+        code, _, (sentence,) = run_here(capfd, *how, "--turns", 2, "--resume")
+        assert code == 2 and f"the run in {folder} is going on already" in sentence
+    assert (folder / "trajectory.json").read_bytes() == before
+    assert run_here(capfd, *how, "--turns", 2, "--resume")[0] == 0 and len(load_trajectory(folder).steps) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_output_that_cannot_be_written_costs_no_turn(how, photo):
+    command = [sys.executable, "-m", "rethink", *how, "--turns", "1"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(command, cwd=PACK_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "No space left" in ran.stderr.splitlines()[-1]
+    assert len(load_trajectory(photo.with_name("my photo-thinking")).steps) == 1
+
+
+# In a process of its own: no file that it writes grows beyond so many bytes, as on a disk that is full.
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from rethink.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
+    pytest.importorskip("resource")
+    how[2] = (
+        "make it red " * 200
+    )  # so that the record outgrows 12 kB, which a picture of 50 × 70 pixels does not, in four turns
+    command = [sys.executable, "-c", FULL, "12000", *how, "--turns", "99"]
+    ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr
+    kept = load_trajectory(photo.with_name("my photo-thinking"))
+    assert kept.stopped == "" and kept.steps and not list(kept.folder.glob(".*.part"))
+    assert ran.stdout.splitlines()[-1] == str(kept.folder / kept.steps[kept.best].file)
+
+
+# What it shares with the node
+
+
+def test_a_file_steers_it_between_turns(how, photo, capfd):
+    orders = photo.with_name("orders.txt")
+    orders.write_text("prompt paint it green\ndance\naccept 1\n")
+    code, lines, complaints = run_here(capfd, *how, "--turns", 9, "--steer", orders)
+    run = load_trajectory(photo.with_name("my photo-thinking"))
+    assert code == 0 and [step.prompt for step in run.steps] == ["make it red", "paint it green"]
+    assert (run.stopped, run.chosen, run.steps[1].prompt_by) == ("human", 0, "human")
+    assert lines[-1] == str(run.folder / run.steps[0].file) and "“dance” is unknown" in complaints[0]
+
+
+def test_it_waits_for_the_file_after_every_turn(how, photo, capfd):
+    orders = photo.with_name("orders.txt")
+    orders.write_text("go_on\n")  # nothing is held yet: it lets go of nothing
+
+    def stop_when_it_waits():
+        until = time.monotonic() + 60
+        while not list(photo.parent.glob("*/turn-0001-00.png")) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        orders.write_text("go_on\nstop\n")
+
+    running = threading.Thread(target=stop_when_it_waits)
+    running.start()
+    code, lines, _ = run_here(capfd, *how, "--turns", 9, "--steer", orders, "--pause")
+    running.join()
+    assert code == 0 and [line[:6] for line in lines[:-1]] == ["turn 1"]
+    assert load_trajectory(photo.with_name("my photo-thinking")).stopped == "human"
+
+
+def test_without_a_file_nobody_could_say_how_to_go_on(how, capfd):
+    code, _, (sentence,) = run_here(capfd, *how, "--pause")
+    assert code == 2 and "--pause needs --steer" in sentence
+
+
+def thinker_config(*arguments, who="judge"):
+    return thinker_config_from(make_parser().parse_args(["think", "a.png", "b", *arguments]), who)
+
+
+def test_a_judge_is_asked_as_the_thinker_is_unless_it_is_said(tmp_path):
+    template = tmp_path / "own.txt"
+    template.write_text("{source}{edited}{instruction}")
+    shared = [
+        "--judge",
+        "a/folder",
+        "--max-tokens",
+        "99",
+        "--temperature",
+        "0.5",
+        "--dtype",
+        "bf16",
+        "--device",
+        "cuda",
+    ]
+    assert thinker_config(*shared) == ThinkerConfig(
+        "a/folder", max_tokens=99, temperature=0.5, dtype="bf16", device="cuda"
+    )
+    own = ["--judge-max-tokens", "7", "--judge-temperature", "0", "--judge-dtype", "fp32", "--judge-device", "cpu"]
+    own += ["--judge-model", "m", "--judge-key-variable", "KEY", "--judge-quantization", "4bit"]
+    own += [
+        "--judge-timeout",
+        "9",
+        "--judge-retries",
+        "0",
+        "--judge-concurrency",
+        "2",
+        "--judge-template",
+        str(template),
+    ]
+    assert thinker_config(*shared, *own) == ThinkerConfig(
+        "a/folder",
+        model="m",
+        key_variable="KEY",
+        timeout=9,
+        retries=0,
+        concurrency=2,
+        dtype="fp32",
+        quantization="4bit",
+        template="{source}{edited}{instruction}",
+        max_tokens=7,
+    )
+    assert thinker_config(*shared, *own, who="thinker") == ThinkerConfig(
+        max_tokens=99, temperature=0.5, dtype="bf16", device="cuda"
+    )
+
+
+def test_a_judge_scores_in_the_thinkers_place(editor, photo):
+    verdict = '<think>.</think><score>{"semantic": %s, "quality": %s}</score><answer>paint it green</answer>'
+    with openai_server() as critic, openai_server() as judge:
+        critic.replies, judge.replies = ([(200, completion(verdict % scores), {})] for scores in ((2, 2), (9, 9)))
+        ran = rethink(
+            *("think", photo, "make it red", "--editor", editor, "--steps", 1, "-o", photo.with_name("run")),
+            *("--thinker", critic.url, "--model", "critic", "--judge", judge.url, "--judge-model", "judge"),
+        )
+    assert ran.returncode == 0, ran.stderr
+    run = load_trajectory(photo.with_name("run"))
+    assert run.stopped == "accepted" and run.options["judge"] == "judge" and ran.stdout.startswith("turn 1      9 / 9")
+    assert run.steps[0].critique.semantic == 2 and run.steps[0].judge.semantic == 9

@@ -1,0 +1,123 @@
+"""Opening a thinker: which backend an address or a folder means, and what a new one takes."""
+
+import sys
+
+import pytest
+
+from rethink.builtin import THINKER_FOLDER
+from rethink.errors import RethinkError
+from rethink.thinkers import backends
+from rethink.thinkers.critique import TEMPLATE, Thinker
+from rethink.thinkers.loading import (
+    ThinkerConfig,
+    find_backend,
+    list_backends,
+    open_chat,
+    open_thinker,
+    typed_trust,
+)
+from rethink.thinkers.openai_chat import OpenAIChat
+from tests.support.servers import completion, openai_server
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("built-in", "built-in"),
+        ("http://127.0.0.1:8000/v1", "server"),
+        ("https://api.openai.com/v1", "server"),
+        ("models/LLM/Qwen3-VL-8B-Instruct", "local folder"),
+        ("built-in-like", "local folder"),
+    ],
+)
+def test_what_is_given_says_which_backend(where, name):
+    assert find_backend(where).name == name
+
+
+def test_every_row_names_options_that_there_are():
+    for row in list_backends():
+        assert row.help and set(row.options) <= set(vars(ThinkerConfig()))
+        assert not row.location or (row.location.name and row.location.help)
+    assert len({row.name for row in list_backends()}) == len(list_backends())
+
+
+def test_a_server_is_opened_with_what_was_said_of_it():
+    with openai_server() as server:
+        server.replies = [(200, completion("hello"), {})]
+        thinker = open_thinker(
+            ThinkerConfig(server.url, "m", timeout=9, retries=0, concurrency=2, max_tokens=77, temperature=0.5)
+        )
+        chat = thinker.chat
+        assert isinstance(chat, OpenAIChat) and (chat.name, chat.concurrency) == ("m", 2)
+        assert (thinker.max_tokens, thinker.temperature, thinker.template) == (77, 0.5, TEMPLATE)
+        assert chat.chat([], [], max_tokens=5, seed=0, temperature=0) == "hello"
+
+
+def test_what_a_chat_needs_of_a_device_it_says_itself(tmp_path):
+    with openai_server() as server:
+        assert open_chat(ThinkerConfig(server.url, "m")).placement == "elsewhere"
+
+
+@pytest.mark.skipif(not THINKER_FOLDER.exists(), reason="the built-in thinker is not trained yet")
+def test_the_built_in_thinker_is_named_as_it_is_chosen():
+    thinker = open_thinker()
+    assert isinstance(thinker, Thinker) and thinker.chat.name == "built-in" and thinker.chat.placement == "movable"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"timeout": 0}, "timeout: expected 1 to 3600, got 0"),
+        ({"max_tokens": 0}, "max_tokens: expected 1 to 131072"),
+        ({"temperature": 2.5}, "temperature: expected 0 to 2"),
+        ({"dtype": "int8"}, "dtype: “int8” is unknown"),
+        ({"quantization": "2bit"}, "quantization: “2bit” is unknown"),
+    ],
+)
+def test_options_have_limits(options, sentence):
+    with pytest.raises(RethinkError, match=sentence):
+        ThinkerConfig(**options)
+
+
+def test_nothing_is_no_thinker():
+    with pytest.raises(RethinkError, match="^thinker: is empty"):
+        open_chat(ThinkerConfig(" "))
+
+
+def test_only_what_leaves_the_machine_needs_trust(owner):
+    assert typed_trust(ThinkerConfig("built-in")) is None and typed_trust(ThinkerConfig("a/folder")) is None
+    config = ThinkerConfig("http://192.0.2.1:8000/v1", "m")
+    with pytest.raises(RethinkError, match="is not this machine"):
+        open_chat(config)
+    open_chat(config, typed_trust(config))
+
+
+OWN = """
+from rethink.thinkers.loading import Backend
+
+
+class Parrot:
+    name, placement = "parrot", "elsewhere"
+
+    def chat(self, messages, images, **options):
+        return messages[0]["content"][0]["text"]
+
+
+BACKEND = Backend(
+    "parrot", "repeats", recognizes=lambda where: where.startswith("parrot:"), open=lambda config, trust: Parrot()
+)
+"""
+
+
+def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch):
+    (tmp_path / "a_parrot.py").write_text(OWN)
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
+    list_backends.cache_clear()
+    try:
+        thinker = open_thinker(ThinkerConfig("parrot:grey"))
+        message = {"role": "user", "content": [{"type": "text", "text": "hello"}]}
+        assert thinker.chat.chat([message], []) == "hello"
+        assert len(list_backends()) == 4
+    finally:
+        list_backends.cache_clear()
+        sys.modules.pop(f"{backends.__name__}.a_parrot", None)
