@@ -22,7 +22,8 @@ def write_source(folder: Path, image: Tensor, mask: Tensor | None, boxes: tuple[
     white = None if mask is None else (mask > 0.5).cpu().numpy()
     name = _digest(repr(pixels.shape).encode() + pixels.tobytes())
     if white is not None or boxes:
-        name += "-" + _digest(repr(boxes).encode() + (b"" if white is None else white.tobytes()))
+        named = repr(boxes).replace(f"{NamedBox.__name__}(", "Spot(")  # its name when the first stores were made
+        name += "-" + _digest(named.encode() + (b"" if white is None else white.tobytes()))
     path, mask_path = folder / f"{name}.png", folder / f"{name}-mask.png"
     write_whole(path, encode_png(pixels))
     if white is not None:
