@@ -109,8 +109,9 @@ def run_edit(options: argparse.Namespace) -> int:
     job = EditJob(tuple(options.instruction), options.seed, options.variations, options.chain, settings_from(options))
     mask, references = load_edit_mask(options, image), [load_image(path) for path in options.references]
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
+    check_image_target(target, *image.shape[1:3], "-o")
     paths = _numbered(target, len(job.instructions) * job.variations)
-    for path in (target, *paths):
+    for path in paths:
         check_image_target(path, *image.shape[1:3], "-o")
     editor = open_editor(options)
     started = time.monotonic()
