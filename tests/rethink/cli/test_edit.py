@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER
