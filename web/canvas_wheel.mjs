@@ -3,9 +3,11 @@
  * to the canvas, as from ComfyUI's own text fields; else a pinch would zoom the whole page. Nodes 2.0 does that by itself.
  */
 
-import { app } from "../../scripts/app.js";
+import { app } from "./comfyui.mjs";
 
+/** @param {HTMLElement} target */
 export function passWheelOn(target) {
+  /** @param {WheelEvent} event */
   const pass = (event) => {
     if (LiteGraph.vueNodesMode) return;
     event.preventDefault();

@@ -293,7 +293,7 @@ def test_text_of_a_record_stays_text(browser, tmp_path):
 @needs_chromium
 def test_words_that_changed(browser):
     page = browser.new_page()
-    module = (VIEWER / "words.mjs").read_text(encoding="utf-8").replace("export ", "")
+    module = (VIEWER / "word_diff.mjs").read_text(encoding="utf-8").replace("export ", "")
     page.add_script_tag(type="module", content=module + "\nwindow.wordDiff = wordDiff;")
     page.wait_for_function("!!window.wordDiff")
 
