@@ -1,0 +1,7 @@
+/** ComfyUI serves its scripts beside the pack's; here they are the stand-in. */
+
+const STAND_IN = new URL("./comfyui.mjs", import.meta.url).href;
+
+export function resolve(specifier, context, nextResolve) {
+  return nextResolve(/\/scripts\/(app|api)\.js$/.test(specifier) ? STAND_IN : specifier, context);
+}
