@@ -26,13 +26,21 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from rethink.keep.changes import find_changes
-from rethink.keep.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
+from rethink.alignment.changes import find_changes
+from rethink.alignment.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
 
 SKIMAGE = (
-    "astronaut", "camera", "chelsea", "coffee", "coins", "rocket", "retina", "hubble_deep_field", "brick",
+    "astronaut",
+    "camera",
+    "chelsea",
+    "coffee",
+    "coins",
+    "rocket",
+    "retina",
+    "hubble_deep_field",
+    "brick",
     "immunohistochemistry",
-)  # fmt: skip
+)
 HELD_OUT = ("moon", "grass", "gravel", "cell", "clock")  # no threshold was chosen on these
 GLOBAL = ("night", "fog", "snow", "sketch", "posterize", "sepia", "sunset", "oil", "pixels", "negative")
 EDITED, MARGIN = 8 / 255, 0.04

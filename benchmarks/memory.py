@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from rethink.editors.quantizing import QUANTIZERS
+from rethink.editors.quantization import QUANTIZERS
 
 CARDS = (8, 12, 16, 24)  # GB
 WORK = 2.5  # GB that one picture of a megapixel takes on its way through the denoiser or the VAE
@@ -42,9 +42,13 @@ def qwen_sees():  # Qwen2.5-VL 7B
     import transformers
 
     text = {
-        "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
-        "num_attention_heads": 28, "num_key_value_heads": 4,
-    }  # fmt: skip
+        "vocab_size": 152064,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+    }
     vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
     config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
@@ -54,9 +58,14 @@ def qwen3_sees():  # Qwen3-VL 8B
     import transformers
 
     text = {
-        "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36,
-        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-    }  # fmt: skip
+        "vocab_size": 151936,
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    }
     vision = {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "num_heads": 16, "out_hidden_size": 4096}
     config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
     return transformers.Qwen3VLForConditionalGeneration(config)
@@ -73,13 +82,25 @@ def mistral():  # Mistral Small 3 24B with its vision tower
     import transformers
 
     text = {
-        "model_type": "mistral", "vocab_size": 131072, "hidden_size": 5120, "intermediate_size": 32768,
-        "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-    }  # fmt: skip
+        "model_type": "mistral",
+        "vocab_size": 131072,
+        "hidden_size": 5120,
+        "intermediate_size": 32768,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    }
     vision = {
-        "model_type": "pixtral", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-        "num_attention_heads": 16, "patch_size": 14, "image_size": 1540, "head_dim": 64,
-    }  # fmt: skip
+        "model_type": "pixtral",
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+        "image_size": 1540,
+        "head_dim": 64,
+    }
     return transformers.Mistral3ForConditionalGeneration(
         transformers.Mistral3Config(text_config=text, vision_config=vision)
     )
@@ -96,18 +117,27 @@ def unet(**config):
 
 
 XL = {
-    "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": (1, 2, 10),
+    "block_out_channels": (320, 640, 1280),
+    "transformer_layers_per_block": (1, 2, 10),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "attention_head_dim": (5, 10, 20), "cross_attention_dim": 2048, "use_linear_projection": True, "in_channels": 8,
-    "addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
-}  # fmt: skip
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "in_channels": 8,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
 CLIP_L = clip(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
 CLIP_G = clip(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20)
 VAE = model(
-    "AutoencoderKL", block_out_channels=(128, 256, 512, 512), layers_per_block=2,
-    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-)  # fmt: skip
+    "AutoencoderKL",
+    block_out_channels=(128, 256, 512, 512),
+    layers_per_block=2,
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
+)
 VAE_2 = model("AutoencoderKLFlux2")
 QWEN_VAE = model("AutoencoderKLQwenImage")
 
@@ -115,26 +145,43 @@ EDITORS = {
     "InstructPix2Pix": (unet(in_channels=8, cross_attention_dim=768), CLIP_L, VAE),
     "InstructPix2Pix XL, CosXL-Edit": (unet(**XL), CLIP_L, CLIP_G, VAE),
     "FLUX.2 Klein 4B": (
-        model("Flux2Transformer2DModel", num_layers=5, num_single_layers=20, num_attention_heads=24,
-              joint_attention_dim=7680, guidance_embeds=False),
-        qwen3(hidden_size=2560, intermediate_size=9728, tie_word_embeddings=True), VAE_2,
+        model(
+            "Flux2Transformer2DModel",
+            num_layers=5,
+            num_single_layers=20,
+            num_attention_heads=24,
+            joint_attention_dim=7680,
+            guidance_embeds=False,
+        ),
+        qwen3(hidden_size=2560, intermediate_size=9728, tie_word_embeddings=True),
+        VAE_2,
     ),
     "FLUX.2 Klein 9B": (
-        model("Flux2Transformer2DModel", num_layers=8, num_single_layers=24, num_attention_heads=32,
-              joint_attention_dim=12288, guidance_embeds=False),
-        qwen3(hidden_size=4096, intermediate_size=12288, tie_word_embeddings=False), VAE_2,
+        model(
+            "Flux2Transformer2DModel",
+            num_layers=8,
+            num_single_layers=24,
+            num_attention_heads=32,
+            joint_attention_dim=12288,
+            guidance_embeds=False,
+        ),
+        qwen3(hidden_size=4096, intermediate_size=12288, tie_word_embeddings=False),
+        VAE_2,
     ),
     "LongCat-Image-Edit": (
-        model("LongCatImageTransformer2DModel", num_layers=10, num_single_layers=20), qwen_sees, VAE
+        model("LongCatImageTransformer2DModel", num_layers=10, num_single_layers=20),
+        qwen_sees,
+        VAE,
     ),
     "FLUX.1 Kontext": (model("FluxTransformer2DModel", guidance_embeds=True), t5, CLIP_L, VAE),
     "JoyImage-Edit, Plus": (
-        model("JoyImageEditTransformer3DModel", hidden_size=4096, num_attention_heads=32, num_layers=40), qwen3_sees,
+        model("JoyImageEditTransformer3DModel", hidden_size=4096, num_attention_heads=32, num_layers=40),
+        qwen3_sees,
         model("AutoencoderKLWan"),
     ),
     "Qwen-Image-Edit, Plus": (model("QwenImageTransformer2DModel"), qwen_sees, QWEN_VAE),
     "FLUX.2 dev": (model("Flux2Transformer2DModel"), mistral, VAE_2),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -150,9 +197,12 @@ class Choice:
 
 # From the fastest at full precision to the slowest.
 CHOICES = (
-    Choice("none", "bf16"), Choice("model", "bf16"), Choice("model", "int8"), Choice("model", "nf4"),
+    Choice("none", "bf16"),
+    Choice("model", "bf16"),
+    Choice("model", "int8"),
+    Choice("model", "nf4"),
     Choice("sequential", "bf16"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Pillow with the same operations and files, as Pillow packs PNGs by itself, and t
 Prompt-to-Prompt: accepted pairs a second, ours in batches with hopeless candidates dropped by their sketches against one
 candidate at a time and a filter after it, same seeds, same thresholds (that one candidate in six reaches), the paper's
 100 Euler ancestral steps. The text-to-image model is the built-in editor without its picture: plain as diffusers opens
-it, ours as `made_fast` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
+it, ours as `optimize_pipeline` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
 Filter: the built-in world's exact oracle says which pairs are right; the thresholds are fitted to one half of the pairs
 and judged on the other.
 Prints tables for people, then one JSON object as its last line.
@@ -34,18 +34,24 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
+from rethink.evaluation.clip_similarity import Clip, similarities
 from rethink.images import to_pixels
-from rethink.pairs.candidates import SCORES, Drawer, Look, Selection, Tally, made_fast
-from rethink.pairs.captions import Triple
-from rethink.pairs.clip import Clip, similarities
-from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.pictures import encode_png
-from rethink.pairs.prompt_to_prompt import Recipe as DrawingRecipe
-from rethink.pairs.prompt_to_prompt import generate, sketch
-from rethink.pairs.sources import Folder
+from rethink.pairs.from_captions.caption_edits import CaptionEdit
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, generate, sketch
+from rethink.pairs.from_captions.selection import (
+    SCORES,
+    CandidateSampler,
+    EarlyStop,
+    Selection,
+    SelectionStats,
+    optimize_pipeline,
+)
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.processes import process_executor
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.pixels import encode_png
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.workers import spread_over
 from rethink.tiny import CLIP_FOLDER, EDITOR_FOLDER, judge, render, sample_task
 from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS
@@ -55,7 +61,7 @@ LOOKS = {10: 0.2}  # steps of a sketch: the share of the good candidates it may 
 CALIBRATING = 8  # pairs of captions that thresholds and slacks are fitted to; none of them is timed
 ACCEPTED = 1 / 6
 ALONE = 3  # candidates of every pair of captions that the plain way draws in our precision too, for its time
-DRAWING = DrawingRecipe(guidance=(1.0, 4.0))
+DRAWING = P2PConfig(guidance=(1.0, 4.0))
 
 
 # --- procedural ------------------------------------------------------------------------------------------------------
@@ -117,9 +123,12 @@ def plain_compress(image, rng):
 
 
 PLAIN = {
-    "cover": plain_cover, "blur": plain_blur, "pixelate": plain_pixelate, "greyscale": plain_greyscale,
+    "cover": plain_cover,
+    "blur": plain_blur,
+    "pixelate": plain_pixelate,
+    "greyscale": plain_greyscale,
     "compress": plain_compress,
-}  # fmt: skip
+}
 
 
 def plain_run(photos, out, operation, **packing):
@@ -131,10 +140,10 @@ def plain_run(photos, out, operation, **packing):
 
 
 def our_run(photos, out, operation, processes):
-    recipe = Recipe((operation,))
+    recipe = SynthesisConfig((operation,))
     with PairStore(out).writing() as store:
-        spread = spread_over(processes, store, recipe) if processes > 1 else None
-        synthesize(store, Folder(photos), make_damaged(store, recipe), 1, spread=spread)
+        spread = process_executor(processes, store, recipe) if processes > 1 else None
+        synthesize(store, Folder(photos), operation_maker(store, recipe), 1, spread=spread)
 
 
 def procedural(count):
@@ -147,11 +156,11 @@ def procedural(count):
         write_photos(photos, count)
         for operation in PLAIN:
             some = sorted(photos.iterdir())[: count // 4]
-            runs = {"plain": lambda out: plain_run(some, out, operation)}
-            runs["light"] = lambda out: plain_run(some, out, operation, compress_level=1)
-            runs |= {n: lambda out, n=n: our_run(photos, out, operation, n) for n in (1, 2, 4)}
+            runs = {"plain": partial(plain_run, some, operation=operation)}
+            runs["light"] = partial(plain_run, some, operation=operation, compress_level=1)
+            runs |= {n: partial(our_run, photos, operation=operation, processes=n) for n in (1, 2, 4)}
             taken = {name: [] for name in runs}
-            for turn in range(ROUNDS):
+            for _turn in range(ROUNDS):
                 for name, work in runs.items():
                     with tempfile.TemporaryDirectory(dir=place) as out:
                         start = time.perf_counter()
@@ -160,19 +169,26 @@ def procedural(count):
                         taken[name].append(made / (time.perf_counter() - start))
             rates[operation] = {name: statistics.median(times) for name, times in taken.items()}
     print(f"Procedural: pairs a second, {count} photographs of 768×512, target, input and region written")
-    print(f"{'operation':>12} {'plain':>8} {'light':>8} {'ours, 1':>8} {'2':>8} {'4':>8} {'2/plain':>8} {'2/light':>8}"
-          f" {'2/1':>6} {'4/1':>6}")  # fmt: skip
+    print(
+        f"{'operation':>12} {'plain':>8} {'light':>8} {'ours, 1':>8} {'2':>8} {'4':>8} {'2/plain':>8} {'2/light':>8}"
+        f" {'2/1':>6} {'4/1':>6}"
+    )
     for operation, r in rates.items():
-        print(f"{operation:>12} {r['plain']:>8.1f} {r['light']:>8.1f} {r[1]:>8.1f} {r[2]:>8.1f} {r[4]:>8.1f} "
-              f"{r[2] / r['plain']:>8.2f} {r[2] / r['light']:>8.2f} {r[2] / r[1]:>6.2f} {r[4] / r[1]:>6.2f}")  # fmt: skip
+        print(
+            f"{operation:>12} {r['plain']:>8.1f} {r['light']:>8.1f} {r[1]:>8.1f} {r[2]:>8.1f} {r[4]:>8.1f} "
+            f"{r[2] / r['plain']:>8.2f} {r[2] / r['light']:>8.2f} {r[2] / r[1]:>6.2f} {r[4] / r[1]:>6.2f}"
+        )
 
     def mean(above, below):
         return statistics.geometric_mean(r[above] / r[below] for r in rates.values())
 
     return {
-        "procedural_speedup": mean(2, "plain"), "procedural_speedup_worst": min(r[2] / r["plain"] for r in rates.values()),
-        "procedural_speedup_light": mean(2, "light"), "procedural_scaling_2": mean(2, 1), "procedural_scaling_4": mean(4, 1),
-    }  # fmt: skip
+        "procedural_speedup": mean(2, "plain"),
+        "procedural_speedup_worst": min(r[2] / r["plain"] for r in rates.values()),
+        "procedural_speedup_light": mean(2, "light"),
+        "procedural_scaling_2": mean(2, 1),
+        "procedural_scaling_4": mean(4, 1),
+    }
 
 
 # --- Prompt-to-Prompt ------------------------------------------------------------------------------------------------
@@ -228,7 +244,7 @@ def some_triples(count):
     for _ in range(count):
         place, ((color, shape), (other_color, other_shape)) = rng.choice(PLACES), rng.sample(TRAIN_LOOKS, 2)
         before, after = f"a {color} {shape} at the {place}", f"a {other_color} {other_shape} at the {place}"
-        triples.append(Triple(before, f"make it a {other_color} {other_shape}", after))
+        triples.append(CaptionEdit(before, f"make it a {other_color} {other_shape}", after))
     return triples
 
 
@@ -247,15 +263,17 @@ def fitted(painter, clip, triples, candidates):
     final = estimates[DRAWING.steps]
 
     def thresholds(strictness):
-        image, first, second, direction = np.diag(np.quantile(final, strictness * np.array([0.2, 0.3, 0.3, 0.6]), axis=0))
+        image, first, second, direction = np.diag(
+            np.quantile(final, strictness * np.array([0.2, 0.3, 0.3, 0.6]), axis=0)
+        )
         return np.array([image, *[min(first, second)] * 2, direction])
 
     least = min(
         (thresholds(strictness) for strictness in np.linspace(0.1, 1.6, 151)),
         key=lambda least: abs((final >= least).all(1).mean() - ACCEPTED),
-    )  # fmt: skip
+    )
     good, (image, caption, _, direction) = (final >= least).all(1), least.tolist()
-    looks = tuple(Look(steps, *slacks(estimates[steps], least, good, loss)) for steps, loss in LOOKS.items())
+    looks = tuple(EarlyStop(steps, *slacks(estimates[steps], least, good, loss)) for steps, loss in LOOKS.items())
     return Selection(candidates, image=image, caption=caption, direction=direction, looks=looks, best=candidates)
 
 
@@ -286,14 +304,16 @@ def plain_pairs(painter, clip, texts, triple, seeds, rule, file):
 
 
 def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
-    painter, plain = Painter(made_fast(open_pipeline(editor_folder))), Painter(open_pipeline(editor_folder))
+    painter, plain = Painter(optimize_pipeline(open_pipeline(editor_folder))), Painter(open_pipeline(editor_folder))
     clip = Clip(clip_folder)
     triples = some_triples(CALIBRATING + captions)
     rule = replace(fitted(painter, clip, triples[:CALIBRATING], candidates), batch=batch, audited=0.05)
-    print(f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}")
-    seconds, tally, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, Tally(), {"plain": [], "ours": []}
+    print(
+        f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}"
+    )
+    seconds, tally, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, SelectionStats(), {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
-        drawer, file = Drawer(PairStore(folder), painter, clip, DRAWING, rule), Path(folder, "plain.png")
+        drawer, file = CandidateSampler(PairStore(folder), painter, clip, DRAWING, rule), Path(folder, "plain.png")
         for triple in triples[CALIBRATING:]:
             start = time.perf_counter()
             drawn = drawer(triple)
@@ -313,25 +333,40 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
         raise SystemExit("No candidate was good enough to compare anything; give more --captions or --candidates.")
     plain_rate, rate = len(accepted["plain"]) / seconds["plain"], tally.passed / seconds["ours"]
     lost = 1 - tally.passed / len(accepted["plain"])
-    apart = {name: distance(*([pair[name] for pair in pairs] for pairs in accepted.values())) for name in accepted["plain"][0]}
+    apart = {
+        name: distance(*([pair[name] for pair in pairs] for pairs in accepted.values()))
+        for name in accepted["plain"][0]
+    }
     print(f"{'':>8} {'accepted':>9} {'seconds':>9} {'a second':>9}")
     print(f"{'plain':>8} {len(accepted['plain']):>9} {seconds['plain']:>9.1f} {plain_rate:>9.3f}")
     print(f"{'ours':>8} {tally.passed:>9} {seconds['ours']:>9.1f} {rate:>9.3f}")
-    print(f"Dropped early: {tally.dropped} of {tally.drawn}; of {tally.audited} audited {tally.erred} were good; "
-          f"estimated loss {tally.lost:.1%}, true loss {lost:.1%}")  # fmt: skip
-    print("Accepted pairs, distance of the distributions: " + ", ".join(f"{name} {gap:.3f}" for name, gap in apart.items()))
+    print(
+        f"Dropped early: {tally.dropped} of {tally.drawn}; of {tally.audited} audited {tally.erred} were good; "
+        f"estimated loss {tally.lost:.1%}, true loss {lost:.1%}"
+    )
+    print(
+        "Accepted pairs, distance of the distributions: "
+        + ", ".join(f"{name} {gap:.3f}" for name, gap in apart.items())
+    )
     return {
-        "p2p_speedup": rate / plain_rate, "p2p_speedup_same_precision": rate / plain_rate * seconds["alone"] / seconds["plain"],
-        "p2p_accepted": tally.passed, "p2p_accepted_plain": len(accepted["plain"]), "p2p_dropped": tally.dropped / tally.drawn,
-        "p2p_lost": lost, "p2p_lost_estimate": tally.lost, "p2p_distance": max(apart.values()),
-    }  # fmt: skip
+        "p2p_speedup": rate / plain_rate,
+        "p2p_speedup_same_precision": rate / plain_rate * seconds["alone"] / seconds["plain"],
+        "p2p_accepted": tally.passed,
+        "p2p_accepted_plain": len(accepted["plain"]),
+        "p2p_dropped": tally.dropped / tally.drawn,
+        "p2p_lost": lost,
+        "p2p_lost_estimate": tally.lost,
+        "p2p_distance": max(apart.values()),
+    }
 
 
 def distance(a, b):
     """The largest gap between two cumulative distributions (Kolmogorov and Smirnov's)."""
     a, b = np.sort(a), np.sort(b)
     points = np.concatenate([a, b])
-    return float(np.abs(np.searchsorted(a, points, "right") / len(a) - np.searchsorted(b, points, "right") / len(b)).max())
+    return float(
+        np.abs(np.searchsorted(a, points, "right") / len(a) - np.searchsorted(b, points, "right") / len(b)).max()
+    )
 
 
 # --- filter ----------------------------------------------------------------------------------------------------------
@@ -343,7 +378,9 @@ def edited_pairs(editor_folder, clip, count):
     tasks = (task for task in map(sample_task, range(10**9)) if len(task.accepted) == 1)
     while len(pairs) < count:
         batch = [next(tasks) for _ in range(16)]
-        settings = Settings(steps=rng.choice((1, 2, 4)), text_guidance=rng.uniform(0.3, 4), image_guidance=rng.uniform(0.3, 2))
+        settings = Settings(
+            steps=rng.choice((1, 2, 4)), text_guidance=rng.uniform(0.3, 4), image_guidance=rng.uniform(0.3, 2)
+        )
         before = render([task.source for task in batch])
         seeds = [rng.getrandbits(32) for _ in batch]
         after = editor.edit(editor.prepare(before), [task.instruction for task in batch], seeds, settings)
@@ -363,16 +400,26 @@ def quality(editor_folder, clip_folder, count):
     before, after = statistics.mean(right for _, right in held), statistics.mean(kept)
     recall = sum(kept) / sum(right for _, right in held)
     area = auc(held, "clip_sim_dir")
-    print(f"\nFilter, {len(held)} held-out pairs: right unfiltered {before:.1%}, kept {len(kept)} of which right {after:.1%} "
-          f"({recall:.0%} of the right ones); AUC of the direction {area:.3f}, of the image similarity "
-          f"{auc(held, 'clip_sim_image'):.3f}, of the edited caption {auc(held, 'clip_sim_1'):.3f}")  # fmt: skip
+    print(
+        f"\nFilter, {len(held)} held-out pairs: right unfiltered {before:.1%}, kept {len(kept)} of which right {after:.1%} "
+        f"({recall:.0%} of the right ones); AUC of the direction {area:.3f}, of the image similarity "
+        f"{auc(held, 'clip_sim_image'):.3f}, of the edited caption {auc(held, 'clip_sim_1'):.3f}"
+    )
     print(f"Thresholds: image {rule.image:.3f}, caption {rule.caption:.3f}, direction {rule.direction:.3f}")
-    return {"filter_precision_gain": after - before, "filter_precision": after, "filter_recall": recall, "direction_auc": area}
+    return {
+        "filter_precision_gain": after - before,
+        "filter_precision": after,
+        "filter_recall": recall,
+        "direction_auc": area,
+    }
 
 
 def adapted(pairs):
     """The thresholds of the paper on this CLIP's scale: the most precise ones that keep half of the right pairs."""
-    columns = {name: np.array([scores[name] for scores, _ in pairs]) for name in ("clip_sim_image", "clip_sim_1", "clip_sim_dir")}
+    columns = {
+        name: np.array([scores[name] for scores, _ in pairs])
+        for name in ("clip_sim_image", "clip_sim_1", "clip_sim_dir")
+    }
     right = np.array([ok for _, ok in pairs])
     grids = [[-1.0, *np.quantile(column, np.linspace(0.05, 0.7, 14))] for column in columns.values()]
     best = (0.0, (-1.0, -1.0, -1.0))
@@ -416,7 +463,7 @@ def main():
         with torch.inference_mode():
             figures |= prompt_to_prompt(
                 arguments.editor, arguments.clip, arguments.captions, arguments.candidates, arguments.batch
-            )  # fmt: skip
+            )
     if "filter" in arguments.only:
         figures |= quality(arguments.editor, arguments.clip, arguments.edits)
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}))

@@ -124,7 +124,7 @@ def encodes(ours, task):
     original = vae.encode
     vae.encode = lambda *args, **options: calls.append(1) or original(*args, **options)
     picture = render([task.source])
-    for turn in range(3):
+    for _turn in range(3):
         ours(picture, [task.instruction, "make it red", "add a circle", "remove it"], list(range(4)), Settings(steps=1))
     vae.encode = original
     print(f"\nSource encoded {len(calls)} time(s) for 3 turns × 4 instructions and seeds")

@@ -19,11 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import itertools
+
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import RECOMMENDED
-from rethink.loop import Next, Rules, Stop, eight_bits, is_accepted, think_while_edit
+from rethink.editors.protocol import DEFAULT_SETTINGS
+from rethink.think_loop import LoopConfig, Next, Stop, is_accepted, quantize_to_8bit, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, judge, render, sample_task
@@ -48,7 +50,7 @@ class Remembering:
     def __getattr__(self, name):
         return getattr(self.editor, name)
 
-    def edit(self, prepared, instructions, seeds, settings=RECOMMENDED, **options):
+    def edit(self, prepared, instructions, seeds, settings=DEFAULT_SETTINGS, **options):
         keys = [(prepared.images.numpy().tobytes(), *row) for row in zip(instructions, seeds)]
         missing = [key for key in dict.fromkeys(keys) if key not in self.made]
         if missing:
@@ -64,7 +66,9 @@ class RememberingChat:
         self.chat_within, self.said, self.name = chat, {}, chat.name
 
     def chat_all(self, requests, **options):
-        keys = [(json.dumps(r.messages), options["temperature"], *(i.numpy().tobytes() for i in r.images)) for r in requests]
+        keys = [
+            (json.dumps(r.messages), options["temperature"], *(i.numpy().tobytes() for i in r.images)) for r in requests
+        ]
         missing = {key: request for key, request in zip(keys, requests) if key not in self.said}
         if missing:
             self.said |= zip(missing, self.chat_within.chat_all(list(missing.values()), **options))
@@ -80,13 +84,19 @@ class Case:
     def __init__(self, editor, chat, task, seed):
         self.task, self.seed = task, 1000 * seed
         self.editor, self.thinker = Remembering(editor), Thinker(RememberingChat(chat), max_tokens=TOKENS)
-        self.source = eight_bits(render([task.source]))
+        self.source = quantize_to_8bit(render([task.source]))
 
     def run(self, thinker=None, steer=None, **rules):
         """[(step, success)] of a run of the loop."""
         run = think_while_edit(
-            self.editor, thinker or self.thinker, self.source, self.task.instruction, steer=steer, seed=self.seed, **rules
-        )  # fmt: skip
+            self.editor,
+            thinker or self.thinker,
+            self.source,
+            self.task.instruction,
+            steer=steer,
+            seed=self.seed,
+            **rules,
+        )
         return [(replace(step, image=None), judge(step.image, self.task).success) for step in run]
 
     @cached_property
@@ -139,7 +149,7 @@ class Case:
         comes back, and the last image, which nobody looks at, is the result."""
         images, prompt, prepared = [], self.task.instruction, self.editor.prepare(self.source)
         while len(images) < BUDGET:
-            images.append(eight_bits(self.editor.edit(prepared, [prompt], [self.seed])))
+            images.append(quantize_to_8bit(self.editor.edit(prepared, [prompt], [self.seed])))
             found = critique(self.thinker, self.source, images[-1:], self.task.instruction, [prompt], [self.seed])[0]
             good = found.overall is not None and min(found.semantic, found.quality) >= 8
             if good or found.next_prompt in ("", prompt):
@@ -154,9 +164,9 @@ class Case:
     def seen(self):
         """(semantic score, done, kept, whether the next prompt is plain where one was needed) of the raw instruction's edit."""
         step = self.thinking[0][0]
-        image = eight_bits(self.editor.made[next(iter(self.editor.made))])
+        image = quantize_to_8bit(self.editor.made[next(iter(self.editor.made))])
         truth = judge(image, self.task)
-        plain = None if is_accepted(step, Rules()) else step.critique.next_prompt in plain_requests(self.task)
+        plain = None if is_accepted(step, LoopConfig()) else step.critique.next_prompt in plain_requests(self.task)
         return step.critique.semantic, truth.done, truth.kept, plain
 
 
@@ -255,7 +265,9 @@ def loop_overhead(editor, chat, runs=20):
     total = Stopwatch(lambda run: [None for _ in run])
     for seed in range(runs):
         task = sample_task(seed, LEVELS[seed % 3])
-        total(think_while_edit(editor, Thinker(chat, max_tokens=TOKENS), render([task.source]), task.instruction, turns=3))
+        total(
+            think_while_edit(editor, Thinker(chat, max_tokens=TOKENS), render([task.source]), task.instruction, turns=3)
+        )
     del editor.prepare, editor.edit, chat.chat_all
     return 1 - sum(watch.seconds for watch in watches) / total.seconds
 
@@ -302,9 +314,7 @@ def report(rows, seen):
 
 def curve(rows, rule):
     """[(editor calls made, success)] where at most 1, 2, … calls are allowed."""
-    return [
-        (statistics.mean(row[rule, n][1] for row in rows), success(rows, (rule, n))) for n in range(1, BUDGET + 1)
-    ]
+    return [(statistics.mean(row[rule, n][1] for row in rows), success(rows, (rule, n))) for n in range(1, BUDGET + 1)]
 
 
 def calls_ratio(rows, rule):
@@ -312,7 +322,7 @@ def calls_ratio(rows, rule):
     None: not fewer, or never as good."""
     *_, (calls, goal) = curve(rows, "reference")
     points = [(0.0, 0.0), *curve(rows, rule)]
-    for (before, less), (after, more) in zip(points, points[1:]):
+    for (before, less), (after, more) in itertools.pairwise(points):
         if more >= goal:
             return (before + (after - before) * (goal - less) / (more - less)) / calls
     return None
@@ -326,22 +336,33 @@ def main():
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER)
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
     options = parser.parse_args()
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+    with multiprocessing.get_context("spawn").LatentReplayBuffer(options.workers) as pool:
         parts = pool.map(measure, [(options, part) for part in range(options.workers)])
     rows = [row for part in parts for row in part]
     editor, chat = load(options)
     seen = {"drawn edits": drawn(Thinker(chat, max_tokens=TOKENS)), "the editor's": [row["seen"] for row in rows]}
     report(rows, seen)
     overhead, ratio = loop_overhead(editor, chat), prefill_ratio(chat)
-    print(f"\nThe loop itself takes {overhead:.1%}; a remembered prefix leaves {ratio:.0%} of the prefill from turn 2 on.")
+    print(
+        f"\nThe loop itself takes {overhead:.1%}; a remembered prefix leaves {ratio:.0%} of the prefill from turn 2 on."
+    )
     think = f"think, {TURNS} turns"
-    print(json.dumps({
-        "bench": "think", "tasks": options.tasks, "seeds": options.seeds,
-        "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
-        "points_over_best_of_n_hard": 100 * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
-        "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
-        "loop_overhead": overhead, "prefill_ratio": ratio, "seeing": {name: seeing(found) for name, found in seen.items()},
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "bench": "think",
+                "tasks": options.tasks,
+                "seeds": options.seeds,
+                "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
+                "points_over_best_of_n_hard": 100
+                * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
+                "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
+                "loop_overhead": overhead,
+                "prefill_ratio": ratio,
+                "seeing": {name: seeing(found) for name, found in seen.items()},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

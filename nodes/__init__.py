@@ -6,13 +6,13 @@ from importlib import import_module
 
 from comfy_api.latest import ComfyExtension
 
-from . import hosts, live, review, trajectory
+from . import hosts, pairs_api, run_monitor, trajectory
 from .boundary import adapt
 
 # Module → its nodes, in the order in which they are listed.
 ROOMS = {
-    "editor": ("LoadEditor", "SampleEdit", "EditChain", "Scene"),
-    "native_editor": ("EditorFromModel",),
+    "edit": ("LoadEditor", "SampleEdit", "EditChain", "Scene"),
+    "native.editor": ("EditorFromModel",),
     "lora": ("EditLoraLoader",),
     "keep": ("KeepUnchangedPixels",),
     "thinker": ("LoadThinker", "CritiqueEdit"),
@@ -37,7 +37,9 @@ def load_nodes() -> list[type]:
                 adapt(node)
                 node.define_schema()
         except Exception as error:
-            logging.warning("Rethink: without %s, which cannot be loaded here (is ComfyUI up to date?): %r", ", ".join(names), error)
+            logging.warning(
+                "Rethink: without %s, which cannot be loaded here (is ComfyUI up to date?): %r", ", ".join(names), error
+            )
             continue
         nodes += found
     return nodes
@@ -45,7 +47,7 @@ def load_nodes() -> list[type]:
 
 class RethinkExtension(ComfyExtension):
     async def on_load(self):
-        for room in (hosts, live, trajectory, review):
+        for room in (hosts, run_monitor, trajectory, pairs_api):
             room.serve()
 
     async def get_node_list(self):

@@ -17,19 +17,27 @@ from ..rethink.errors import RethinkError
 NAMES: dict[str, dict[str, str]] = {
     "RethinkEditChain": {"instruction": "instructions"},
     "RethinkLoadThinker": {"thinker": "folder"},
-    "RethinkThinkWhileEdit": {"source": "image", "trajectory": "prefix", "accept": "accept_semantic and accept_quality"},
+    "RethinkThinkWhileEdit": {
+        "source": "image",
+        "trajectory": "prefix",
+        "accept": "accept_semantic and accept_quality",
+    },
     "RethinkThinkLoopOpen": {"source": "image", "trajectory": "prefix", "accept": "accept_semantic and accept_quality"},
     "RethinkCritiqueEdit": {"accept": "accept_semantic and accept_quality"},
     "RethinkLoadTrajectory": {"trajectory": "run"},
     "RethinkInverseEditSynthesizer": {"area": "smallest and largest", "pairs": "dataset", "images": "folder"},
     "RethinkCaptionToEdit": {"pairs": "dataset", "triples": "examples", "fine-tuning": "dataset"},
     "RethinkPromptToPromptPairs": {
-        "threshold": "lowest_sharing and highest_sharing", "guidance": "lowest_guidance and highest_guidance",
-        "model": "editor", "pairs": "dataset", "looks": "drop_early", "p2p": "batch",
+        "threshold": "lowest_sharing and highest_sharing",
+        "guidance": "lowest_guidance and highest_guidance",
+        "model": "editor",
+        "pairs": "dataset",
+        "looks": "drop_early",
+        "p2p": "batch",
     },
     "RethinkSaveEditDataset": {"export": "name"},
     "RethinkLoadEditDataset": {"import": "dataset", "pairs": "dataset"},
-}  # fmt: skip
+}
 
 
 class NodeError(RethinkError):

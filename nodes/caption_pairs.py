@@ -12,27 +12,46 @@ from comfy_api.latest import io
 
 from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.candidates import Drawer, Drawn, Selection, Tally, draw_pairs
-from ..rethink.pairs.captions import Triple, built_in_triples, captions_to_edits, edit_ledgers, write_fine_tuning_file
-from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.prompt_to_prompt import Recipe
+from ..rethink.pairs.from_captions.caption_edits import (
+    CaptionEdit,
+    built_in_triples,
+    captions_to_edits,
+    edit_ledgers,
+    write_fine_tuning_file,
+)
+from ..rethink.pairs.from_captions.prompt_to_prompt import P2PConfig
+from ..rethink.pairs.from_captions.selection import (
+    CandidateSampler,
+    SampledPairs,
+    Selection,
+    SelectionStats,
+    draw_pairs,
+)
+from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import PairStore
-from . import folders, host, sockets
+from . import host, sockets
 from .boundary import refusal
-from .datasets import LaterClip
-from .editor import seed_input, single
-from .thinker import asked, each_of
+from .comfy import folders
+from .datasets import LazyClip
+from .edit import seed_input, single
+from .thinker import asked, map_fn_for
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
 METHODS = {"self-attention": "self", "replace": "replace", "refine": "refine"}
 DEFAULTS = {
-    "steps": Recipe.steps, "sampler": Recipe.sampler,
-    "lowest_sharing": Recipe.threshold[0], "highest_sharing": Recipe.threshold[1],
-    "lowest_guidance": Recipe.guidance[0], "highest_guidance": Recipe.guidance[1],
-    "image": Selection.image, "caption_fit": Selection.caption, "direction": Selection.direction, "drop_early": True,
-}  # fmt: skip
+    "steps": P2PConfig.steps,
+    "sampler": P2PConfig.sampler,
+    "lowest_sharing": P2PConfig.threshold[0],
+    "highest_sharing": P2PConfig.threshold[1],
+    "lowest_guidance": P2PConfig.guidance[0],
+    "highest_guidance": P2PConfig.guidance[1],
+    "image": Selection.image,
+    "caption_fit": Selection.caption,
+    "direction": Selection.direction,
+    "drop_early": True,
+}
 
 
 class CaptionToEdit(io.ComfyNode):
@@ -43,7 +62,13 @@ class CaptionToEdit(io.ComfyNode):
             display_name="Caption To Edit",
             category="Rethink/Teach",
             description="A thinker invents an edit for every caption: an instruction, and the caption after the edit.",
-            search_aliases=["instructpix2pix", "generate instructions", "triples", "caption to instruction", "training pairs"],
+            search_aliases=[
+                "instructpix2pix",
+                "generate instructions",
+                "triples",
+                "caption to instruction",
+                "training pairs",
+            ],
             has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="What writes; it needs no eyes."),
@@ -89,19 +114,25 @@ class CaptionToEdit(io.ComfyNode):
         count = host.on_count()
 
         def progress(run) -> None:
-            count(run.seen, len(wanted), f"{run.seen} of {len(wanted)} captions · {run.made} edits · {run.rejected} rejected")
+            count(
+                run.seen,
+                len(wanted),
+                f"{run.seen} of {len(wanted)} captions · {run.made} edits · {run.rejected} rejected",
+            )
 
         own = _triples(examples)
         jobs = ((text, "") for text in wanted)
         with asked(thinker) as chat:
-            captions_to_edits(chat, jobs, records, own or built_in_triples(), seed, progress, each=each_of(thinker))
+            captions_to_edits(chat, jobs, records, own or built_in_triples(), seed, progress, each=map_fn_for(thinker))
         if own:
             write_fine_tuning_file(own, records.with_name(FINE_TUNING))
         made, rejected = edit_ledgers(records)
         found = {record["caption"]: record for record in made if record["caption"] in set(wanted)}
         missing = set(wanted) - set(found)
         reasons = kinds_of({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
-        report = "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)])
+        report = "\n".join(
+            [f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)]
+        )
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")
         columns = ([r[name] for r in found.values()] for name in ("caption", "edit", "output"))
@@ -124,7 +155,14 @@ class PromptToPromptPairs(io.ComfyNode):
             display_name="Prompt-To-Prompt Pairs",
             category="Rethink/Teach",
             description="Draws pairs of pictures for pairs of captions, the same but for the edit, and keeps the best.",
-            search_aliases=["prompt2prompt", "p2p", "instructpix2pix", "paired images", "attention sharing", "training pairs"],
+            search_aliases=[
+                "prompt2prompt",
+                "p2p",
+                "instructpix2pix",
+                "paired images",
+                "attention sharing",
+                "training pairs",
+            ],
             is_input_list=True,
             has_intermediate_output=True,
             inputs=[
@@ -168,7 +206,10 @@ class PromptToPromptPairs(io.ComfyNode):
                     tooltip="This many are kept of every pair of captions, those of the best direction. The paper: 4.",
                 ),
                 io.Int.Input(
-                    "batch", default=Selection.batch, min=1, max=64,
+                    "batch",
+                    default=Selection.batch,
+                    min=1,
+                    max=64,
                     tooltip="Candidates drawn at once. Lower it if memory runs out.",
                 ),
                 io.String.Input(
@@ -182,17 +223,19 @@ class PromptToPromptPairs(io.ComfyNode):
                     "was stopped; another one draws others beside its pairs.",
                     "fixed",
                 ),
-                io.Int.Input("steps", optional=True, default=Recipe.steps, min=1, max=1000, tooltip="Denoising steps."),
+                io.Int.Input(
+                    "steps", optional=True, default=P2PConfig.steps, min=1, max=1000, tooltip="Denoising steps."
+                ),
                 io.Combo.Input(
                     "sampler",
                     optional=True,
                     options=list(SAMPLERS),
-                    default=Recipe.sampler,
+                    default=P2PConfig.sampler,
                     tooltip="How the steps are taken. The paper's is euler_ancestral.",
                     advanced=True,
                 ),
-                *_range("sharing", Recipe.threshold, 1.0, "Share of the steps in which attention is shared"),
-                *_range("guidance", Recipe.guidance, 100.0, "How strongly the captions are followed"),
+                *_range("sharing", P2PConfig.threshold, 1.0, "Share of the steps in which attention is shared"),
+                *_range("guidance", P2PConfig.guidance, 100.0, "How strongly the captions are followed"),
                 _least("image", "Input and target of a kept pair are at least this alike, by CLIP."),
                 _least("caption_fit", "Both pictures of a kept pair fit their captions at least this well, by CLIP."),
                 _least("direction", "The pictures change at least this far along the change of the captions, by CLIP."),
@@ -220,20 +263,30 @@ class PromptToPromptPairs(io.ComfyNode):
     def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
         triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
         given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
-        recipe = Recipe(
-            METHODS[single("method", method["method"])], given["steps"], given["sampler"],
-            (given["lowest_sharing"], given["highest_sharing"]), (given["lowest_guidance"], given["highest_guidance"]),
+        recipe = P2PConfig(
+            METHODS[single("method", method["method"])],
+            given["steps"],
+            given["sampler"],
+            (given["lowest_sharing"], given["highest_sharing"]),
+            (given["lowest_guidance"], given["highest_guidance"]),
             _weights(single("weights", method.get("weights") or [""])),
-        )  # fmt: skip
+        )
         chosen = {name: given[name] for name in ("candidates", "batch", "best", "image", "direction")}
         looks = Selection.looks if given["drop_early"] else ()
         selection = Selection(**chosen, caption=given["caption_fit"], looks=looks)
         folder = folders.dataset_path(given["dataset"], "dataset")
         with _text_to_image(editor) as pipeline, PairStore(folder).writing() as store:
-            draw = WatchedDrawer(
-                store, pipeline, LaterClip(given["clip"]), recipe, selection, given["seed"], model=editor.name,
-                triples=triples, count=host.on_count(),
-            )  # fmt: skip
+            draw = PreviewingSampler(
+                store,
+                pipeline,
+                LazyClip(given["clip"]),
+                recipe,
+                selection,
+                given["seed"],
+                model=editor.name,
+                triples=triples,
+                count=host.on_count(),
+            )
             side = pipeline.unet.config.sample_size * 8
             with host.on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
                 earlier = earlier_seeds(store, draw.recipes, draw.seed)
@@ -250,14 +303,14 @@ class PromptToPromptPairs(io.ComfyNode):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchedDrawer(Drawer):
+class PreviewingSampler(CandidateSampler):
     """A drawer whose steps are counted over all pairs of captions, and that can be cancelled.
 
     model: who draws; with another one, or another LoRA over it, the same captions are drawn for anew.
     """
 
     model: str
-    triples: Sequence[Triple]
+    triples: Sequence[CaptionEdit]
     count: Callable[..., None]
 
     @property
@@ -269,16 +322,16 @@ class WatchedDrawer(Drawer):
     def groups(self) -> set[str]:
         return {self.id(triple) for triple in self.triples}
 
-    def id(self, triple: Triple) -> str:
+    def id(self, triple: CaptionEdit) -> str:
         return sha256(f"{self.model} {super().id(triple)}".encode()).hexdigest()[:16]
 
-    def __call__(self, triple: Triple) -> Drawn:
+    def __call__(self, triple: CaptionEdit) -> SampledPairs:
         number, of = self.triples.index(triple), len(self.triples)
         line = f"{number + 1} of {of} pairs of captions · {triple.edit}"
         return super().__call__(triple, lambda step, total: self.count(number * total + step, of * total, line))
 
 
-def _told(tally: Tally, skipped: list[str]) -> str:
+def _told(tally: SelectionStats, skipped: list[str]) -> str:
     lines = [f"{tally.kept} pairs kept now, of {tally.drawn} candidates; {tally.dropped} were given up early."]
     if tally.audited:
         lines.append(f"Of the good candidates about {tally.lost:.0%} were lost by that.")
@@ -298,23 +351,25 @@ def _text_to_image(editor) -> Iterator[Any]:
         yield pipeline
 
 
-def _zipped(captions, instructions, edited) -> list[Triple]:
+def _zipped(captions, instructions, edited) -> list[CaptionEdit]:
     lists = {"caption": captions, "instruction": instructions, "edited_caption": edited}
     for name, values in lists.items():
         if len(values) != len(captions):
             raise RethinkError(f"{name}: {len(captions)} captions need as many, got {len(values)}.")
         if not all(text.strip() for text in values):
             raise RethinkError(f"{name}: is empty.")
-    return [Triple(*(text.strip() for text in texts)) for texts in zip(captions, instructions, edited)]
+    return [CaptionEdit(*(text.strip() for text in texts)) for texts in zip(captions, instructions, edited)]
 
 
-def _triples(text: str) -> list[Triple]:
+def _triples(text: str) -> list[CaptionEdit]:
     triples = []
     for line in filter(str.strip, text.splitlines()):
         parts = [part.strip() for part in line.split("|")]
         if len(parts) != 3 or not all(parts):
-            raise RethinkError(f"examples: expected caption | instruction | edited caption in a line, got “{line.strip()}”.")
-        triples.append(Triple(*parts))
+            raise RethinkError(
+                f"examples: expected caption | instruction | edited caption in a line, got “{line.strip()}”."
+            )
+        triples.append(CaptionEdit(*parts))
     return triples
 
 
@@ -332,12 +387,22 @@ def _weights(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _line(name: str, placeholder: str, tooltip: str) -> io.Input:
-    return io.String.Input(name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists go together.")
+    return io.String.Input(
+        name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists go together."
+    )
 
 
 def _least(name: str, tooltip: str) -> io.Input:
     return io.Float.Input(
-        name, optional=True, default=DEFAULTS[name], min=-1.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip, advanced=True
+        name,
+        optional=True,
+        default=DEFAULTS[name],
+        min=-1.0,
+        max=1.0,
+        step=0.01,
+        round=0.001,
+        tooltip=tooltip,
+        advanced=True,
     )
 
 

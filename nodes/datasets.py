@@ -11,18 +11,19 @@ import numpy as np
 from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.filters import MEANING, Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.contact_sheet import contact_sheet
 from ..rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
 from ..rethink.pairs.formats.exporting import finish_exports
-from ..rethink.pairs.ledger import Last
-from ..rethink.pairs.pictures import from_pixels
-from ..rethink.pairs.questions import criticise
-from ..rethink.pairs.sheet import contact_sheet
+from ..rethink.pairs.jsonl_log import Last
+from ..rethink.pairs.pixels import from_pixels
+from ..rethink.pairs.questions import grade_pairs
+from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.text_files import show_name
-from . import folders, host, review, sockets
+from . import host, pairs_api, sockets
 from .boundary import AnyOf, refusal
-from .thinker import asked, each_of
+from .comfy import folders
+from .thinker import asked, map_fn_for
 
 STORE = "pair store"
 BINS = 48
@@ -48,11 +49,18 @@ LIMITS: dict[str, tuple[float, float, float, bool]] = {
 
 # What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
 PLOTS = (
-    ("image", "clip_sim_image", True), ("direction", "clip_sim_dir", True), ("caption", "caption", True),
-    ("changed", "changed", True), ("outside", "outside", False), ("shift", "shift", False),
-    ("smallest_region", "region", True), ("largest_region", "region", False), ("side", "side", True),
-    ("aspect", "aspect", False), ("critic", "critic", True),
-)  # fmt: skip
+    ("image", "clip_sim_image", True),
+    ("direction", "clip_sim_dir", True),
+    ("caption", "caption", True),
+    ("changed", "changed", True),
+    ("outside", "outside", False),
+    ("shift", "shift", False),
+    ("smallest_region", "region", True),
+    ("largest_region", "region", False),
+    ("side", "side", True),
+    ("aspect", "aspect", False),
+    ("critic", "critic", True),
+)
 
 
 class FilterEditPairs(io.ComfyNode):
@@ -63,7 +71,14 @@ class FilterEditPairs(io.ComfyNode):
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
             description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
-            search_aliases=["clip filter", "directional similarity", "dataset cleaning", "deduplicate", "quality filter", "critic"],
+            search_aliases=[
+                "clip filter",
+                "directional similarity",
+                "dataset cleaning",
+                "deduplicate",
+                "quality filter",
+                "critic",
+            ],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
@@ -94,7 +109,7 @@ class FilterEditPairs(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
-        return review.judged()  # what a person said stands over every threshold
+        return pairs_api.judged()  # what a person said stands over every threshold
 
     @classmethod
     def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
@@ -102,24 +117,28 @@ class FilterEditPairs(io.ComfyNode):
         with pairs.writing() as store:
             count = host.on_count()
             score(
-                store, None if clip == folders.NONE else LaterClip(clip),
+                store,
+                None if clip == folders.NONE else LazyClip(clip),
                 lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
-            )  # fmt: skip
+            )
             if thinker is not None:
                 marked = host.on_count()
                 with asked(thinker) as chat:
-                    criticise(
-                        store, chat, thinker.chat.name,
-                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"), each=each_of(thinker),
-                    )  # fmt: skip
+                    grade_pairs(
+                        store,
+                        chat,
+                        thinker.chat.name,
+                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
+                        each=map_fn_for(thinker),
+                    )
             filter_pairs(store, limits)
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept
-        verdicts = pairs.last_verdicts()
+        verdicts = pairs.current_verdicts()
         reasons = kinds_of(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
         lines = [f"{len(kept)} of {len(kept) + len(others)} pairs kept."]
         lines += [f"{count} × {reason}" for reason, count in reasons]
-        shown = {"key": review.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}
+        shown = {"key": pairs_api.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}
         stores = (PairStore(pairs.folder, ids) for ids in (kept, others))
         return io.NodeOutput(*stores, "\n".join(lines), ui={"rethink_filter": [shown]})
 
@@ -139,14 +158,16 @@ class PreviewPairs(io.ComfyNode):
                 io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, taken evenly from all."),
             ],
             outputs=[
-                io.Image.Output("sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."),
+                io.Image.Output(
+                    "sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."
+                ),
                 sockets.Pairs.Output("accepted", tooltip="The pairs without those that were rejected."),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
-        return review.judged()
+        return pairs_api.judged()
 
     @classmethod
     def execute(cls, pairs, count: int) -> io.NodeOutput:
@@ -157,7 +178,12 @@ class PreviewPairs(io.ComfyNode):
         sheet = contact_sheet(pairs, (pair for pair in pairs if pair.id in some))
         accepted = PairStore(pairs.folder, (pair.id for pair in pairs.accepted()))
         few = PairStore(pairs.folder, some)
-        shown = {"key": review.publish(pairs), "sheet": review.publish(few), "name": pairs.folder.name, "count": len(ids)}
+        shown = {
+            "key": pairs_api.publish(pairs),
+            "sheet": pairs_api.publish(few),
+            "name": pairs.folder.name,
+            "count": len(ids),
+        }
         return io.NodeOutput(from_pixels(np.asarray(sheet)), accepted, ui={"rethink_pairs": [shown]})
 
 
@@ -177,13 +203,22 @@ class SaveEditDataset(io.ComfyNode):
             category="Rethink/Teach",
             description="Saves the accepted pairs in the layout of a trainer, with a README that says which is the target.",
             search_aliases=[
-                "export dataset", "dataset for lora", "training pairs", "ai-toolkit", "musubi", "diffsynth", "simpletuner",
-                "fal", "webdataset",
+                "export dataset",
+                "dataset for lora",
+                "training pairs",
+                "ai-toolkit",
+                "musubi",
+                "diffsynth",
+                "simpletuner",
+                "fal",
+                "webdataset",
             ],
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to save. Rejected ones are left out."),
-                io.String.Input("name", default="my-edits", tooltip="Name of the folder within ComfyUI's datasets folder."),
+                io.String.Input(
+                    "name", default="my-edits", tooltip="Name of the folder within ComfyUI's datasets folder."
+                ),
                 io.DynamicCombo.Input(
                     "format",
                     options=[
@@ -202,22 +237,25 @@ class SaveEditDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
-        return review.judged()
+        return pairs_api.judged()
 
     @classmethod
     def execute(cls, pairs, name: str, format: dict) -> io.NodeOutput:
         folder, chosen = folders.dataset_path(name, "name"), format["format"]
         if chosen == STORE:
             with PairStore(folder).writing() as store:
-                new = store.take_over(pairs)
+                new = store.merge_from(pairs)
                 describe_store(store)
             report = f"{new} new pairs in {folder}."
         else:
             written = host.on_count()
             count = export(
-                pairs, chosen, folder, lambda done, total: written(done, total, f"{done} of {total} pairs written"),
+                pairs,
+                chosen,
+                folder,
+                lambda done, total: written(done, total, f"{done} of {total} pairs written"),
                 bool(format.get("replace")),
-            )  # fmt: skip
+            )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         return io.NodeOutput(str(folder), report, ui=host.show_text(report))
 
@@ -272,8 +310,12 @@ def _opened(folder: Path) -> tuple[PairStore, str]:
     store = PairStore.existing(folder)
     count = sum(1 for _ in store)
     if not count:
-        raise RethinkError(f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}.")
-    return store, "\n".join([f"{count} pairs in {folder}.", *map(partial(show_name, longest=REASON), store.manifest.damage())])
+        raise RethinkError(
+            f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}."
+        )
+    return store, "\n".join(
+        [f"{count} pairs in {folder}.", *map(partial(show_name, longest=REASON), store.manifest.damage())]
+    )
 
 
 def _reasons(store: PairStore) -> list[tuple[str, str]]:
@@ -303,7 +345,7 @@ def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:
 
 def _threshold_input(field) -> io.Input:
     least, most, step, advanced = LIMITS[field.name]
-    options = {"default": field.default, "tooltip": MEANING[field.name], "advanced": advanced}
+    options = {"default": field.default, "tooltip": THRESHOLD_HELP[field.name], "advanced": advanced}
     if isinstance(field.default, bool):
         return io.Boolean.Input(field.name, **options)
     if isinstance(field.default, int):
@@ -322,7 +364,7 @@ def _dataset_input(holding: str) -> io.Input:
     )
 
 
-class LaterClip:
+class LazyClip:
     """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
 
     def __init__(self, name: str):
@@ -330,7 +372,7 @@ class LaterClip:
 
     @cached_property
     def _clip(self):
-        from ..rethink.pairs.clip import Clip
+        from ..rethink.evaluation.clip_similarity import Clip
 
         return Clip(self._folder, str(host.device()))
 

@@ -23,16 +23,16 @@ from comfy_execution.utils import get_executing_context
 from server import PromptServer
 from torch import Tensor
 
-from ..rethink.errors import OutOfMemory, RethinkError, reason_of
+from ..rethink.errors import OutOfMemoryError, RethinkError, describe_error
 from ..rethink.images import to_pil
-from ..rethink.opening import model_files
+from ..rethink.model_files import model_files
 from ..rethink.records import harmless, parse_json
-from .model_folders import find_folders
+from .comfy.model_folders import find_folders
 
 BUILT_IN = "built-in"
 OFFLOADS = ("none", "model", "sequential")
 BYTES_A_PIXEL = 1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
-ROOM_TO_THINK = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
+KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large pictures take
 PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
 LARGEST_BODY = 2**20  # bytes of a request
@@ -136,7 +136,9 @@ def _safetensors(kind: str) -> dict[str, Path]:
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
 _thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
-_beneath = WeakKeyDictionary()  # Editor with a LoRA → the one it lies over, which lives, and is found, as long as it
+_base_editors = (
+    WeakKeyDictionary()
+)  # Editor with a LoRA → the one it lies over, which lives, and is found, as long as it
 _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through which ComfyUI moves its weights
 
 
@@ -177,7 +179,7 @@ def with_lora(editor, name: str, strength: float) -> tuple:
     """
     changed, report = editor.with_lora(lora_path(name), strength)
     changed.name = f"{editor.name} + {report.name} × {strength:g}"
-    _beneath[changed] = editor
+    _base_editors[changed] = editor
     if editor in _patchers:
         _patchers[changed] = _patchers[editor]
     return changed, report
@@ -196,7 +198,7 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
     if chat is None:
         managed = quantization == "none"  # quantized layers stay where they were made
         home = memory.text_encoder_offload_device() if managed else device
-        chat = HostedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization), name)
+        chat = ManagedChat(load_thinker(path, dtype=dtype, device=home, quantization=quantization), name)
         _thinkers[key] = chat
         if managed:
             # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
@@ -205,7 +207,7 @@ def load_chat(name: str, dtype: str = "auto", quantization: str = "none"):
     return chat
 
 
-class HostedChat:
+class ManagedChat:
     """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen."""
 
     def __init__(self, chat, name: str):
@@ -225,13 +227,13 @@ class HostedChat:
         self._chat.forget()
 
     def _placed(self, answers: int) -> AbstractContextManager[None]:
-        return placed(self, int(answers * memory.module_size(self.module) * ROOM_TO_THINK))
+        return placed(self, int(answers * memory.module_size(self.module) * KV_CACHE_SHARE))
 
 
 def forget(*thinkers) -> None:
     """Give back what the Chats of thinkers have remembered of a run that is over. None is no thinker."""
     for thinker in thinkers:
-        if isinstance(getattr(thinker, "chat", None), HostedChat):
+        if isinstance(getattr(thinker, "chat", None), ManagedChat):
             thinker.chat.forget()
 
 
@@ -258,11 +260,11 @@ def placed(model, room: int) -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:  # models have sentences for their work: these are the weights alone
         memory.unload_all_models()
-        raise OutOfMemory(
+        raise OutOfMemoryError(
             f"{model.name} as a whole is larger than the video memory; choose an offload or a quantization where it is "
             "loaded. The help page of Load Editor has a table."
         ) from error
-    except OutOfMemory:  # the tensors are gone by now, but other models may still fill the device
+    except OutOfMemoryError:  # the tensors are gone by now, but other models may still fill the device
         memory.unload_all_models()
         raise
     finally:
@@ -270,7 +272,7 @@ def placed(model, room: int) -> Iterator[None]:
             memory.soft_empty_cache()
 
 
-class Hosted:
+class ManagedEditor:
     """An Editor whose weights are on the device while it works, and only then: for loops that also use other models.
 
     Cancel ends its edits, also those of who knows nothing of it.
@@ -485,7 +487,9 @@ def serve(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
             return web.json_response({"error": _cut(str(error))}, status=400)
         except Exception as error:
             logging.warning("Rethink could not answer %s %s.", method, path, exc_info=error)
-            return web.json_response({"error": _cut(f"request: cannot be answered ({reason_of(error)}).")}, status=400)
+            return web.json_response(
+                {"error": _cut(f"request: cannot be answered ({describe_error(error)}).")}, status=400
+            )
 
     if hasattr(PromptServer, "instance"):  # else the pack is looked at without a server, by some tool
         PromptServer.instance.routes.route(method, path)(handle)

@@ -66,7 +66,9 @@ def check_images(base_url: str) -> None:
     if answer == "always":
         allow_images(trust.file, origin)
     elif answer == "once":
-        _once.difference_update({allowed for allowed in _once if allowed[0] != prompt})  # those are over: one runs at a time
+        _once.difference_update(
+            {allowed for allowed in _once if allowed[0] != prompt}
+        )  # those are over: one runs at a time
         _once.add((prompt, origin))
     else:
         trust.check_images(origin)
@@ -86,7 +88,9 @@ def _ask(question: Question) -> str | None:
         return question.answer
     finally:
         _asked.pop(question.id, None)
-        host.send("rethink.host_answered", {"id": question.id}, None, question.workflow)  # a page that came later asks too
+        host.send(
+            "rethink.host_answered", {"id": question.id}, None, question.workflow
+        )  # a page that came later asks too
 
 
 def list_questions() -> list[dict[str, Any]]:

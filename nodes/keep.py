@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..rethink.keep.compositing import keep_unchanged
+from ..rethink.alignment.compositing import keep_unchanged
 from . import host
 
 

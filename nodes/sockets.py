@@ -6,4 +6,6 @@ Editor = io.Custom("RETHINK_EDITOR")  # carries a rethink.editors.protocol.Edito
 Thinker = io.Custom("RETHINK_THINKER")  # carries a rethink.thinkers.critique.Thinker
 Trajectory = io.Custom("RETHINK_TRAJECTORY")  # carries a rethink.trajectory.Trajectory
 Loop = io.Custom("RETHINK_LOOP")  # carries a think_loop.State
-Pairs = io.Custom("RETHINK_PAIRS")  # carries a rethink.pairs.store.PairStore, often narrowed to what a node made or kept
+Pairs = io.Custom(
+    "RETHINK_PAIRS"
+)  # carries a rethink.pairs.store.PairStore, often narrowed to what a node made or kept

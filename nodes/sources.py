@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image, to_pixels
-from ..rethink.pairs.descriptions import called
-from ..rethink.pairs.pictures import encode_png, write_whole
-from ..rethink.pairs.sources import Folder, Source, Spot
-from . import folders, host
+from ..rethink.pairs.inverse.instructions import called
+from ..rethink.pairs.inverse.sources import Folder, NamedBox, Source
+from ..rethink.pairs.pixels import encode_png, write_whole
+from . import host
 from .boundary import AnyOf
-from .editor import areas_of, repeated, single
+from .comfy import folders
+from .edit import areas_of, repeated, single
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
@@ -56,7 +57,7 @@ def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) 
     return list(sources.values())
 
 
-def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
+def _spots(boxes, batch: Tensor) -> list[tuple[NamedBox, ...]]:
     """Boxes in pixels {"x", "y", "width", "height", "label"}, one, a list, or a list a picture, as Spots a picture."""
     boxes = [boxes] if isinstance(boxes, dict) else boxes or []
     frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
@@ -64,24 +65,30 @@ def _spots(boxes, batch: Tensor) -> list[tuple[Spot, ...]]:
         raise RethinkError(f"boxes: are of {len(frames)} pictures, but there are {len(batch)}.")
     height, width = batch.shape[1:3]
 
-    def spot(box) -> Spot:
+    def spot(box) -> NamedBox:
         try:
             left, top = box["x"] / width, box["y"] / height
             right, bottom = left + box["width"] / width, top + box["height"] / height
             label = str(box.get("label") or "")
         except (TypeError, KeyError, AttributeError) as error:
-            raise RethinkError("boxes: expected x, y, width and height in pixels; check the node that made them.") from error
-        return Spot((max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " ")))
+            raise RethinkError(
+                "boxes: expected x, y, width and height in pixels; check the node that made them."
+            ) from error
+        return NamedBox(
+            (max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " "))
+        )
 
     return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
 
 
-def _written(picture: Tensor, mask: Tensor | None, spots: tuple[Spot, ...]) -> Source:
+def _written(picture: Tensor, mask: Tensor | None, spots: tuple[NamedBox, ...]) -> Source:
     """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
     pixels = to_pixels(picture)
     white = None if mask is None else (mask > 0.5).cpu().numpy()
     where = repr(spots).encode() + (b"" if white is None else white.tobytes())
-    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + ("-" + _digest(where) if mask is not None or spots else "")
+    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + (
+        "-" + _digest(where) if mask is not None or spots else ""
+    )
     path, masked = folders.temporary(f"rethink/{name}.png"), folders.temporary(f"rethink/{name}-mask.png")
     write_whole(path, encode_png(pixels))
     if white is not None:
@@ -95,9 +102,10 @@ def _digest(data: bytes) -> str:
 
 def stamp_of(pictures: dict[str, Any]) -> Any:
     """Changes when files of the folders do, which is new work."""
-    if first(pictures["pictures"]) == FOLDER:
-        chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
-        return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
+    if first(pictures["pictures"]) != FOLDER:
+        return None
+    chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
+    return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
 
 
 def _connected_inputs() -> list[io.Input]:

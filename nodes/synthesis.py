@@ -12,30 +12,46 @@ from torch import Tensor
 
 from ..rethink.editors.protocol import Settings
 from ..rethink.errors import RethinkError
-from ..rethink.pairs.descriptions import Description, Writer
-from ..rethink.pairs.drafts import FREE, Draft, Maker, Recipe, make_damaged, make_edited, pair_id
-from ..rethink.pairs.filters import kinds_of
 from ..rethink.pairs.formats import describe_store
-from ..rethink.pairs.operations import OPERATIONS, PARAMETERS, Between, Operation
-from ..rethink.pairs.pictures import from_pixels
-from ..rethink.pairs.questions import Found
+from ..rethink.pairs.inverse.drafts import (
+    MASK_FREE,
+    Draft,
+    Maker,
+    SynthesisConfig,
+    editor_maker,
+    operation_maker,
+    pair_id,
+)
+from ..rethink.pairs.inverse.instructions import Description, Writer
+from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Operation, Range
+from ..rethink.pairs.inverse.processes import process_executor
+from ..rethink.pairs.inverse.sources import Coverage, Folder, Source, coverage_of
+from ..rethink.pairs.inverse.synthesis import synthesize
+from ..rethink.pairs.pixels import from_pixels
+from ..rethink.pairs.questions import LocatedSources
+from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
-from ..rethink.pairs.sources import Coverage, Folder, Source, coverage_of
 from ..rethink.pairs.store import EditPair, PairStore
-from ..rethink.pairs.synthesis import synthesize
-from ..rethink.pairs.workers import spread_over
 from ..rethink.thinkers.critique import Thinker
-from . import folders, host, sockets
-from .editor import seed_input, single
+from . import host, sockets
+from .comfy import folders
+from .edit import seed_input, single
 from .sources import pictures_inputs, sources_of, stamp_of
-from .thinker import asked, each_of
+from .thinker import asked, map_fn_for
 
 ANY = "any"
 EDITOR = "editor"
 DEFAULTS = {
-    "thinker": None, "find": "", "place": "", "description": "", "paraphrase": False, "templates": "",
-    "smallest": Recipe.area[0], "largest": Recipe.area[1], "longest_side": Recipe.longest_side,
-}  # fmt: skip
+    "thinker": None,
+    "find": "",
+    "place": "",
+    "description": "",
+    "paraphrase": False,
+    "templates": "",
+    "smallest": SynthesisConfig.area[0],
+    "largest": SynthesisConfig.area[1],
+    "longest_side": SynthesisConfig.longest_side,
+}
 
 
 class InverseEditSynthesizer(io.ComfyNode):
@@ -48,8 +64,14 @@ class InverseEditSynthesizer(io.ComfyNode):
             description="Makes training pairs from real pictures: damages them the easy way, so that a model learns the "
             "hard way back. The real picture is always the target.",
             search_aliases=[
-                "training data", "training pairs", "synthetic data", "edit pairs", "dataset", "dataset for lora",
-                "inverse edit", "degrade",
+                "training data",
+                "training pairs",
+                "synthetic data",
+                "edit pairs",
+                "dataset",
+                "dataset for lora",
+                "inverse edit",
+                "degrade",
             ],
             is_input_list=True,
             has_intermediate_output=True,
@@ -134,7 +156,9 @@ class InverseEditSynthesizer(io.ComfyNode):
                 ),
             ],
             outputs=[
-                sockets.Pairs.Output("pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."),
+                sockets.Pairs.Output(
+                    "pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."
+                ),
                 io.String.Output("report", tooltip="How many were made, and what was skipped for which reason."),
             ],
         )
@@ -158,23 +182,26 @@ class InverseEditSynthesizer(io.ComfyNode):
         recipe = _recipe(chosen, parameters, given, _wording(said, given["paraphrase"], lines, wanted, thinker))
         sources = sources_of(pictures, image, mask, boxes)
         several = os.cpu_count() if isinstance(sources, Folder) and chosen != EDITOR else 1
-        folder, each = folders.dataset_path(given["dataset"], "dataset"), each_of(thinker)
+        folder, each = folders.dataset_path(given["dataset"], "dataset"), map_fn_for(thinker)
         with PairStore(folder).writing() as store, asked(thinker) as chat:
             writer = Writer(chat, given["paraphrase"], {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
-                editor, inverse = host.Hosted(_required("editor", parameters)), _instruction(parameters["inverse"])
-                make_by = partial(make_edited, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
+                editor, inverse = (
+                    host.ManagedEditor(_required("editor", parameters)),
+                    _instruction(parameters["inverse"]),
+                )
+                make_by = partial(editor_maker, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
             else:
-                make_by = partial(make_damaged, store)
+                make_by = partial(operation_maker, store)
             make = make_by(recipe)
             earlier = earlier_seeds(store, make_by(replace(recipe, seed=0)).key, recipe.seed)
             if wanted:
-                sources = Found(sources, chat, wanted, store.spots, recipe.longest_side, each)
-            spread = spread_over(several, store, recipe) if several > 1 else partial(_here, make)
-            view = Watched(store, spread)
+                sources = LocatedSources(sources, chat, wanted, store.spots, recipe.longest_side, each)
+            spread = process_executor(several, store, recipe) if several > 1 else partial(_here, make)
+            view = PreviewingExecutor(store, spread)
             done = synthesize(
                 store, sources, make, recipe.pairs, writer, spread=view, each=each, on_progress=view.report
-            )  # fmt: skip
+            )
             made = _made(store, sources, make, recipe.pairs)
             keys = {seed: make_by(replace(recipe, seed=seed)).key for seed in earlier}
             others = strays(store, earlier, _is_from(sources, keys) if earlier else None)
@@ -185,7 +212,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         return io.NodeOutput(made, report, ui=host.show_text(report))
 
 
-class Watched:
+class PreviewingExecutor:
     """Hands drafts on, and shows the newest of them with the progress of the run."""
 
     def __init__(self, store: PairStore, spread):
@@ -219,7 +246,7 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
     """The widgets of an operation: a list of choices, or the lowest and the highest value."""
     inputs = []
     for name, span in operation.ranges.items():
-        if not isinstance(span, Between):
+        if not isinstance(span, Range):
             tip = "Which kind; any: another one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
@@ -231,10 +258,17 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
-                    f"{end}_{name}", optional=True, display_name=f"{end} {name}", default=default, min=least, max=most,
-                    tooltip=tip, advanced=True, **options,
+                    f"{end}_{name}",
+                    optional=True,
+                    display_name=f"{end} {name}",
+                    default=default,
+                    min=least,
+                    max=most,
+                    tooltip=tip,
+                    advanced=True,
+                    **options,
                 )
-            )  # fmt: skip
+            )
     return inputs
 
 
@@ -270,22 +304,28 @@ def _share_inputs() -> list[io.Input]:
     ]
 
 
-def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], wording: str) -> Recipe:
-    return Recipe(
-        FREE if chosen in (ANY, EDITOR) else (chosen,),
+def _recipe(chosen: str, parameters: dict[str, Any], given: dict[str, Any], wording: str) -> SynthesisConfig:
+    return SynthesisConfig(
+        MASK_FREE if chosen in (ANY, EDITOR) else (chosen,),
         {chosen: _ranges(OPERATIONS[chosen], parameters)} if chosen in OPERATIONS else {},
-        given["pairs"], given["seed"], given["longest_side"], (given["smallest"], given["largest"]), wording,
-    )  # fmt: skip
+        given["pairs"],
+        given["seed"],
+        given["longest_side"],
+        (given["smallest"], given["largest"]),
+        wording,
+    )
 
 
 def _ranges(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
-    """What the widgets of an operation say, as a Recipe has it: {parameter: [lowest, highest] or choice}."""
+    """What the widgets of an operation say, as a SynthesisConfig has it: {parameter: [lowest, highest] or choice}."""
     ranges = {}
     for name, span in operation.ranges.items():
-        if isinstance(span, Between):
+        if isinstance(span, Range):
             low, high = given.get(f"lowest_{name}", span.low), given.get(f"highest_{name}", span.high)
             if low > high:
-                raise RethinkError(f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; exchange them.")
+                raise RethinkError(
+                    f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; exchange them."
+                )
             ranges[name] = [low, high]
         elif given.get(name, ANY) != ANY:
             ranges[name] = given[name]
@@ -327,7 +367,7 @@ def _reasons(store: PairStore, sources) -> list[str]:
 
 def _coverage(sources) -> Coverage | None:
     """Which pictures had a mask or boxes; None where none were given."""
-    if isinstance(sources, Found):
+    if isinstance(sources, LocatedSources):
         sources = sources.folder
     if isinstance(sources, Folder):
         return sources.coverage()
@@ -352,4 +392,3 @@ def _instruction(text: str) -> str:
     if not text.strip():
         raise RethinkError("inverse: is empty; say what the editor should take away, for example “remove the hat”.")
     return text.strip()
-

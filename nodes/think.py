@@ -8,11 +8,11 @@ from comfy_api.latest import io
 from ..rethink.editors.protocol import Settings
 from ..rethink.editors.used import used_settings
 from ..rethink.images import as_edit_mask
-from ..rethink.loop import BASES, STARTS, Rules, checked_source, options_of, think_while_edit
+from ..rethink.think_loop import BASES, STARTS, LoopConfig, options_of, think_while_edit, validate_source
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
-from .editor import NOTES, seed_input, settings_inputs
-from .live import Live, begin, failures, follow
+from .edit import NOTES, seed_input, settings_inputs
+from .run_monitor import Live, begin, failures, follow
 from .thinker import accept_inputs
 from .trajectory import results, shown
 
@@ -27,7 +27,17 @@ class ThinkWhileEdit(io.ComfyNode):
             display_name="Think While Edit",
             category="Rethink/Think",
             description="Edits, looks at the result, rewrites the prompt and edits again, until the edit is right.",
-            search_aliases=["editthinker", "critique", "critic", "judge", "refine", "reflection", "self correct", "agent", "edit loop"],
+            search_aliases=[
+                "editthinker",
+                "critique",
+                "critic",
+                "judge",
+                "refine",
+                "reflection",
+                "self correct",
+                "agent",
+                "edit loop",
+            ],
             is_output_node=True,
             hidden=[*NOTES, io.Hidden.dynprompt],
             inputs=[
@@ -63,12 +73,23 @@ class ThinkWhileEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, editor, thinker, image, instruction, seed, candidates=1, pause=False, prefix=PREFIX, resume=True,
-        judge=None, mask=None, **inputs,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        editor,
+        thinker,
+        image,
+        instruction,
+        seed,
+        candidates=1,
+        pause=False,
+        prefix=PREFIX,
+        resume=True,
+        judge=None,
+        mask=None,
+        **inputs,
+    ) -> io.NodeOutput:
         rules = rules_of(inputs, seed=seed, candidates=candidates)
         settings = Settings(**inputs)
-        source = checked_source(image, instruction)
+        source = validate_source(image, instruction)
         area = as_edit_mask(mask, source)
         how = options_of(rules, settings, editor.name, thinker, judge, area)
         used = used_settings(editor, settings)
@@ -83,10 +104,20 @@ class ThinkWhileEdit(io.ComfyNode):
             bar(live.turn)(step, total, preview)
 
         run = think_while_edit(
-            host.Hosted(editor), thinker, source, instruction, settings=settings, mask=area, judge=judge, done=done,
-            steer=live.steer, on_step=on_step, on_edits=live.save_edits,
-            on_token=lambda *_: live.working("thinking"), **vars(rules),
-        )  # fmt: skip
+            host.ManagedEditor(editor),
+            thinker,
+            source,
+            instruction,
+            settings=settings,
+            mask=area,
+            judge=judge,
+            done=done,
+            steer=live.steer,
+            on_step=on_step,
+            on_edits=live.save_edits,
+            on_token=lambda *_: live.working("thinking"),
+            **vars(rules),
+        )
         try:
             outputs = outputs_of(follow(live, run))
             outputs.ui |= host.show_text(strange or host.warn_of_strangers("thinker", thinker.chat.name, source))
@@ -201,12 +232,12 @@ def run_outputs() -> list[io.Output]:
     ]
 
 
-def rules_of(inputs: dict[str, Any], **more: Any) -> Rules:
+def rules_of(inputs: dict[str, Any], **more: Any) -> LoopConfig:
     """The Rules in a node's inputs, which are taken out of them."""
     names = ("turns", "patience", "start", "base", "checklist", "preserve")
     given = {name: inputs.pop(name) for name in names if name in inputs}
     accept = inputs.pop("accept_semantic", 8.0), inputs.pop("accept_quality", 8.0)
-    return Rules(accept=accept, **given, **more)
+    return LoopConfig(accept=accept, **given, **more)
 
 
 def outputs_of(trajectory: Trajectory) -> io.NodeOutput:

@@ -15,24 +15,44 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder, is_link
 from torch import Tensor
 
-from ..rethink.editors.protocol import RECOMMENDED
+from ..rethink.editors.protocol import DEFAULT_SETTINGS
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.loop import (
-    Next, Rules, Stop, checked_source, decide, demands_of, eight_bits, fingerprint, first_prompt, last_best, look,
-    options_of, save_edits, steered,
-)  # fmt: skip
 from ..rethink.records import whole_text
+from ..rethink.think_loop import (
+    LoopConfig,
+    Next,
+    Stop,
+    apply_steering,
+    best_of_last_turn,
+    checklist_for,
+    decide,
+    fingerprint,
+    first_prompt,
+    look,
+    options_of,
+    quantize_to_8bit,
+    save_edits,
+    validate_source,
+)
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
 from ..rethink.trajectory import FILE, Trajectory, load_trajectory
-from . import folders, host, sockets
-from .editor import seed_input, singles
-from .live import Ended, Live, begin, failures, in_memory, live_of
+from . import host, sockets
+from .comfy import folders
+from .edit import seed_input, singles
+from .run_monitor import Live, RunStopped, begin, failures, in_memory, live_of
 from .think import (
-    PREFIX, instruction_input, judge_input, outputs_of, pause_and_record_inputs, rules_inputs, rules_of, run_outputs,
+    PREFIX,
+    instruction_input,
+    judge_input,
+    outputs_of,
+    pause_and_record_inputs,
+    rules_inputs,
+    rules_of,
+    run_outputs,
     thinker_input,
-)  # fmt: skip
+)
 
 GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
@@ -50,7 +70,7 @@ class State:
     instruction: str
     thinker: Thinker
     judge: Thinker | None
-    rules: Rules
+    rules: LoopConfig
     pause: bool
     prefix: str
     resume: bool
@@ -68,7 +88,15 @@ class ThinkLoopOpen(io.ComfyNode):
             display_name="Think Loop Open",
             category="Rethink/Think",
             description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
-            search_aliases=["while loop", "agent", "editthinker", "refine", "refine any workflow", "reflection", "loop start"],
+            search_aliases=[
+                "while loop",
+                "agent",
+                "editthinker",
+                "refine",
+                "refine any workflow",
+                "reflection",
+                "loop start",
+            ],
             not_idempotent=True,
             is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all pictures of a list
             accept_all_inputs=True,  # copies are given what goes from one pass to the next
@@ -98,24 +126,44 @@ class ThinkLoopOpen(io.ComfyNode):
 
     @classmethod
     def _open(
-        cls, thinker, image, instruction, seed, pause=False, prefix=PREFIX, resume=True, judge=None, carried=None,
+        cls,
+        thinker,
+        image,
+        instruction,
+        seed,
+        pause=False,
+        prefix=PREFIX,
+        resume=True,
+        judge=None,
+        carried=None,
         **inputs,
-    ) -> io.NodeOutput:  # fmt: skip
+    ) -> io.NodeOutput:
         rules, instruction = rules_of(inputs, seed=seed), whole_text(instruction)
         image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
-            source = checked_source(image, instruction)
+            source = validate_source(image, instruction)
             run, turn, base = None, 1, image
             prompt = first_prompt(thinker, source, instruction, rules, lambda *_: host.stop_if_cancelled())
         else:
             folder = folders.referred(carried["run"]).parent
             run = in_memory(carried["run"]) or load_trajectory(folder)
             turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
-            base = image if rules.base == "source" else run.image(last_best(run.steps))
+            base = image if rules.base == "source" else run.image(best_of_last_turn(run.steps))
         state = State(
-            cls.hidden.unique_id, image, instruction, thinker, judge, rules, pause, prefix, resume, prompt, run,
-            time.perf_counter(), host.prompt_id(),
-        )  # fmt: skip
+            cls.hidden.unique_id,
+            image,
+            instruction,
+            thinker,
+            judge,
+            rules,
+            pause,
+            prefix,
+            resume,
+            prompt,
+            run,
+            time.perf_counter(),
+            host.prompt_id(),
+        )
         return io.NodeOutput(state, base, prompt.prompt, _seed(rules, turn), turn)
 
 
@@ -136,12 +184,13 @@ class ThinkLoopClose(io.ComfyNode):
             inputs=[
                 sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
                 io.Image.Input(
-                    "edited", tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
-                    "a list is as many candidates: the best goes on."
+                    "edited",
+                    tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
+                    "a list is as many candidates: the best goes on.",
                 ),
             ],
             outputs=run_outputs(),
-        )  # fmt: skip
+        )
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> int:
@@ -150,12 +199,12 @@ class ThinkLoopClose(io.ComfyNode):
     @classmethod
     def execute(cls, loop: list[State], edited: list[Tensor]) -> io.NodeOutput:
         (loop,) = loop
-        source, edited = eight_bits(loop.image), eight_bits(_candidates(edited))
+        source, edited = quantize_to_8bit(loop.image), quantize_to_8bit(_candidates(edited))
         rules = replace(loop.rules, candidates=len(edited))
         node = host.display_id(cls.hidden)
         if loop.run is None:
-            how = options_of(rules, RECOMMENDED, GRAPH, loop.thinker, loop.judge)
-            how[GRAPH] = in_between(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
+            how = options_of(rules, DEFAULT_SETTINGS, GRAPH, loop.thinker, loop.judge)
+            how[GRAPH] = graph_fingerprint(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
             trajectory, _, lock = begin(loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume)
             live = Live(node, trajectory, lock, pause=loop.pause)
             looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
@@ -163,7 +212,7 @@ class ThinkLoopClose(io.ComfyNode):
             live, looked_at = live_of(loop.run, node), False
         try:
             trajectory, following = _turn(loop, live, source, edited, rules, looked_at)
-        except Ended as end:
+        except RunStopped as end:
             trajectory, following = live.trajectory, end.stop
         except BaseException:
             live.ended(live.trajectory)
@@ -174,12 +223,12 @@ class ThinkLoopClose(io.ComfyNode):
             host.forget(loop.thinker, loop.judge)
             return outputs_of(trajectory)
         carried = {"run": folders.reference(trajectory.folder / FILE), **vars(following)}
-        copy, graph = once_more(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
+        copy, graph = expand_iteration(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
 
 
 def _turn(
-    loop: State, live: Live, source: Tensor, edited: Tensor, rules: Rules, looked_at: bool
+    loop: State, live: Live, source: Tensor, edited: Tensor, rules: LoopConfig, looked_at: bool
 ) -> tuple[Trajectory, Next | Stop]:
     """Look at what this pass has made, write it, and say what comes next."""
     trajectory = live.trajectory
@@ -190,27 +239,40 @@ def _turn(
         live.working("thinking")
 
     seeds = [_seed(rules, live.turn)] * len(edited)
-    files = () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
+    files = (
+        () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
+    )
     try:
-        demands = demands_of(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
+        demands = checklist_for(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
     except ThinkerError as error:
         return trajectory, Stop("failed", str(error))
     if not looked_at:
         from_cache = loop.asked_by != host.prompt_id()
         seconds = 0.0 if from_cache else time.perf_counter() - loop.began
         for step in look(
-            loop.thinker, source, edited, loop.instruction, loop.prompt, live.turn, seeds, rules, edit_seconds=seconds,
-            judge=loop.judge, demands=demands, on_token=on_token, files=files,
-        ):  # fmt: skip
+            loop.thinker,
+            source,
+            edited,
+            loop.instruction,
+            loop.prompt,
+            live.turn,
+            seeds,
+            rules,
+            edit_seconds=seconds,
+            judge=loop.judge,
+            demands=demands,
+            on_token=on_token,
+            files=files,
+        ):
             trajectory = trajectory.with_step(step)
             live.stepped(trajectory)
     if trajectory.stopped:  # it could not be written
         return trajectory, Stop(trajectory.stopped, trajectory.message)
     following = decide(trajectory.steps, rules, demands)
-    return trajectory, steered(live.steer, trajectory.steps, following, rules)
+    return trajectory, apply_steering(live.steer, trajectory.steps, following, rules)
 
 
-def once_more(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:
+def expand_iteration(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:
     """A copy of the graph from Open (node `first`) to Close (`last`), and Close's copy in it.
 
     Everything that goes into the copied part from outside goes into the copy too. Copies show on the nodes that people
@@ -253,7 +315,7 @@ def between(dynprompt: Any, first: str, last: str) -> list[str]:
     return list(part)
 
 
-def in_between(dynprompt: Any, first: str, last: str) -> str:
+def graph_fingerprint(dynprompt: Any, first: str, last: str) -> str:
     """The fingerprint of the graph that makes what Close (node `last`) is given out of what Open (`first`) gives out.
 
     The same for the same kinds of nodes with the same inputs and links, whatever their ids.
@@ -275,9 +337,11 @@ def _candidates(edited: list[Tensor]) -> Tensor:
     """The pictures of a turn, which may come as a batch or as a list, as one IMAGE."""
     images = [as_image(image, "edited") for image in edited]
     if len({image.shape[1:] for image in images}) != 1:
-        raise RethinkError("edited: the pictures of one turn must have the same size; scale them before Think Loop Close.")
+        raise RethinkError(
+            "edited: the pictures of one turn must have the same size; scale them before Think Loop Close."
+        )
     return torch.cat(images) if len(images) > 1 else images[0]
 
 
-def _seed(rules: Rules, turn: int) -> int:
+def _seed(rules: LoopConfig, turn: int) -> int:
     return (rules.seed + turn - 1) % 2**64

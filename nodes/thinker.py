@@ -8,16 +8,16 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.loop import Next, Rules, checked_source, is_accepted, look
-from ..rethink.pairs.descriptions import Each
-from ..rethink.pairs.workers import at_once
+from ..rethink.pairs.inverse.instructions import Each
+from ..rethink.pairs.inverse.processes import thread_map
+from ..rethink.think_loop import LoopConfig, Next, is_accepted, look, validate_source
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from ..rethink.trajectory import Step
 from . import host, hosts, sockets
 from .boundary import AnyOf
-from .editor import seed_input
-from .native_thinker import NativeChat
+from .edit import seed_input
+from .native.chat import NativeChat
 
 OWN = "Rethink's own"  # the wording of the critique
 
@@ -31,7 +31,16 @@ class LoadThinker(io.ComfyNode):
             category="Rethink/Think",
             description="A vision-language model that judges edits and writes better prompts.",
             search_aliases=[
-                "editthinker", "critic", "vlm", "load vlm", "vision model", "judge", "qwen3-vl", "ollama", "vllm", "openai",
+                "editthinker",
+                "critic",
+                "vlm",
+                "load vlm",
+                "vision model",
+                "judge",
+                "qwen3-vl",
+                "ollama",
+                "vllm",
+                "openai",
                 "load critic",
             ],
             inputs=[
@@ -96,10 +105,10 @@ class LoadThinker(io.ComfyNode):
 def _server_chat(base_url: str, **settings: Any):
     """A chat with a server. All else that is wrong is said before anybody is asked whether it may be sent images."""
     from ..rethink.thinkers.address import parse_address
-    from ..rethink.thinkers.server import ServerChat
+    from ..rethink.thinkers.openai_chat import OpenAIChat
 
     origin, _ = parse_address(base_url)
-    chat = ServerChat(base_url, **settings, trust=hosts.read_settings().with_host(origin))
+    chat = OpenAIChat(base_url, **settings, trust=hosts.read_settings().with_host(origin))
     hosts.check_images(base_url)
     return chat
 
@@ -248,8 +257,8 @@ class CritiqueEdit(io.ComfyNode):
     def execute(
         cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=8.0, accept_quality=8.0
     ) -> io.NodeOutput:
-        source, edited = checked_source(source, instruction), as_image(edited, "edited")
-        rules = Rules(accept=(accept_semantic, accept_quality))
+        source, edited = validate_source(source, instruction), as_image(edited, "edited")
+        rules = LoopConfig(accept=(accept_semantic, accept_quality))
         told = Next(prompt.strip() or instruction, "user")
         seeds = [seed + row for row in range(len(edited))]
         steps = look(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
@@ -270,12 +279,16 @@ class CritiqueEdit(io.ComfyNode):
         )
 
 
-def _words_of(steps: list[Step], rules: Rules) -> Iterator[str]:
+def _words_of(steps: list[Step], rules: LoopConfig) -> Iterator[str]:
     """What the node shows of its verdicts, a paragraph an edit."""
     for number, step in enumerate(steps, 1):
         critique, good = step.critique, "accepted" if is_accepted(step, rules) else "not accepted"
-        head = f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
-        yield "\n".join(filter(None, (head, critique.reasoning, f"Next: {critique.next_prompt}" * bool(critique.next_prompt))))
+        head = (
+            f"{number}: " * (len(steps) > 1) + f"semantic {critique.semantic:g} · quality {critique.quality:g} · {good}"
+        )
+        yield "\n".join(
+            filter(None, (head, critique.reasoning, f"Next: {critique.next_prompt}" * bool(critique.next_prompt)))
+        )
 
 
 def _look_for_cancel(*_) -> None:
@@ -327,6 +340,6 @@ def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
         host.forget(thinker)
 
 
-def each_of(thinker: Thinker | None) -> Each:
+def map_fn_for(thinker: Thinker | None) -> Each:
     """`map`, or what asks a server as often at once as its node says."""
-    return at_once(getattr(thinker.chat, "concurrency", 1) if thinker else 1)
+    return thread_map(getattr(thinker.chat, "concurrency", 1) if thinker else 1)

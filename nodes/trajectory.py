@@ -9,8 +9,9 @@ from torch import Tensor
 from ..rethink.errors import RethinkError
 from ..rethink.trajectory import FILE, SOURCE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import page_name, write_html
-from . import folders, host, sockets
+from . import host, sockets
 from .boundary import refusal
+from .comfy import folders
 
 
 class TrajectoryViewer(io.ComfyNode):

@@ -116,8 +116,15 @@ def _matrix_profile(places, exponent: float) -> bytes:
         table += struct.pack(">4sII", name, 128 + 4 + 12 * len(tags) + len(data), len(tag))
         data += tag
     head = struct.pack(
-        ">I4xI4s4s4s12x4s28x12s48x", 128 + len(table) + len(data), 0x04300000, b"mntr", b"RGB ", b"XYZ ", b"acsp", _fixed(*D50)
-    )  # fmt: skip
+        ">I4xI4s4s4s12x4s28x12s48x",
+        128 + len(table) + len(data),
+        0x04300000,
+        b"mntr",
+        b"RGB ",
+        b"XYZ ",
+        b"acsp",
+        _fixed(*D50),
+    )
     return head + table + data
 
 

@@ -8,11 +8,11 @@ class RethinkError(ValueError):
     """A user's mistake in one clear sentence: what is wrong, where (the input's name), what to do."""
 
 
-class OutOfMemory(RethinkError):
+class OutOfMemoryError(RethinkError):
     """The device is full; what was taken has been given back. The sentence says what to lower."""
 
 
-def reason_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What is noted of an error where a long run goes on: our own sentence, or the kind of any other and what it says."""
     return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 

@@ -22,30 +22,109 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ENDINGS = frozenset(
-    ".png .apng .jpg .jpeg .jpe .jfif .jif .mpo .webp .bmp .dib .gif .tif .tiff .tga .ppm .pgm .pbm .pnm .pfm .qoi "
-    ".jp2 .j2k .jpc .jpf .jpx .avif .avifs .heic .heif .hif .jxl".split()
+    [
+        ".png",
+        ".apng",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".jif",
+        ".mpo",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".tga",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".qoi",
+        ".jp2",
+        ".j2k",
+        ".jpc",
+        ".jpf",
+        ".jpx",
+        ".avif",
+        ".avifs",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jxl",
+    ]
 )
 UNREAD_ENDINGS = frozenset(  # of images, too, which nobody reads here
-    ".psd .psb .xcf .kra .svg .eps .ai .ico .cur .icns .exr .hdr .dds .pcx .wmf .emf .dng .cr2 .cr3 .nef .arw .orf .rw2 "
-    ".raf .pef .srw".split()
+    [
+        ".psd",
+        ".psb",
+        ".xcf",
+        ".kra",
+        ".svg",
+        ".eps",
+        ".ai",
+        ".ico",
+        ".cur",
+        ".icns",
+        ".exr",
+        ".hdr",
+        ".dds",
+        ".pcx",
+        ".wmf",
+        ".emf",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+    ]
 )
 MOST_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
 MOST_BYTES = 2**31  # of a file: more than so many pixels take, however they are stored
 
 _SIGNATURES = {  # of the formats that are opened, by Pillow's names
-    PNG_SIGNATURE: "PNG", JPEG_SIGNATURE: "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"qoif": "QOI",
-    b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
-    b"\0\0\0\x0cjP  ": "JPEG2000", b"\xff\x4f\xff\x51": "JPEG2000", b"\xff\x0a": "JXL", b"\0\0\0\x0cJXL ": "JXL",
-    b"\x28\0\0\0": "DIB", b"\x6c\0\0\0": "DIB", b"\x7c\0\0\0": "DIB",
-}  # fmt: skip
+    PNG_SIGNATURE: "PNG",
+    JPEG_SIGNATURE: "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"qoif": "QOI",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  ": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
+    b"\xff\x0a": "JXL",
+    b"\0\0\0\x0cJXL ": "JXL",
+    b"\x28\0\0\0": "DIB",
+    b"\x6c\0\0\0": "DIB",
+    b"\x7c\0\0\0": "DIB",
+}
 _OTHERS = {  # what people take for images, and what it is
-    b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "PostScript", b"%PDF": "a PDF", b"8BPS": "a Photoshop document",
-    b"\x76\x2f\x31\x01": "an OpenEXR image", b"#?RADIANCE": "a Radiance HDR image", b"\0\0\1\0": "an icon",
-    b"<svg": "an SVG drawing", b"<?xml": "a drawing or text in XML", b"<!DOCTYPE": "a web page", b"<html": "a web page",
-}  # fmt: skip
+    b"%!PS": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop document",
+    b"\x76\x2f\x31\x01": "an OpenEXR image",
+    b"#?RADIANCE": "a Radiance HDR image",
+    b"\0\0\1\0": "an icon",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "a drawing or text in XML",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}
 _BRANDS = {  # of files that begin with their kind, as videos do
-    "AVIF": (b"avif", b"avis"), "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-}  # fmt: skip
+    "AVIF": (b"avif", b"avis"),
+    "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+}
 _EXIF_ITEM = re.compile(rb"(infe.{8})Exif", re.DOTALL)
 
 
@@ -193,7 +272,9 @@ def _need(what: str, module: str, package: str):
     try:
         return require(module, package)
     except RethinkError as error:
-        raise RethinkError(f"it is in {what}, which is read with the package {package}: pip install {package}") from error
+        raise RethinkError(
+            f"it is in {what}, which is read with the package {package}: pip install {package}"
+        ) from error
 
 
 def _open_as(name: str, data: bytes) -> Image:
@@ -266,7 +347,9 @@ def _rgba(image: Image) -> Image:
 def _from_lab(image: Image) -> Image:
     from PIL import ImageCms
 
-    return ImageCms.profileToProfile(image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return ImageCms.profileToProfile(
+        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
 
 
 def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:

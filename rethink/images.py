@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .atomic import atomic_write, check_target
 from .errors import RethinkError
-from .files import appearing, check_target
 from .image_files import read_rgb, read_selection
 
 if TYPE_CHECKING:
@@ -160,9 +160,21 @@ def _read(reader: Callable, path: str | PathLike, name: str) -> "np.ndarray":
 
 
 _FORMATS = {  # ending → Pillow's name of the format
-    "": "PNG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP",
-    ".avif": "AVIF", ".jp2": "JPEG2000", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".tga": "TGA", ".ppm": "PPM",
-}  # fmt: skip
+    "": "PNG",
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".webp": "WEBP",
+    ".avif": "AVIF",
+    ".jp2": "JPEG2000",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".tga": "TGA",
+    ".ppm": "PPM",
+}
 _OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90}}
 _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65535}  # sides in pixels
 
@@ -181,7 +193,9 @@ def check_image_target(path: str | PathLike, height: int, width: int, name: str)
         known = ", ".join(ending for ending in _FORMATS if ending)
         raise RethinkError(f"{name}: {path} has an ending that no image can be written for here; choose among {known}.")
     if max(height, width) > _LONGEST.get(kind, 2**31):
-        raise RethinkError(f"{name}: {kind} has no room for {width}×{height} pixels; write {path.with_suffix('.png')} instead.")
+        raise RethinkError(
+            f"{name}: {kind} has no room for {width}×{height} pixels; write {path.with_suffix('.png')} instead."
+        )
     check_target(path, name)
 
 
@@ -196,7 +210,7 @@ def save_image(image: Tensor, path: str | PathLike) -> None:
     check_image_target(path, pictures[0].height, pictures[0].width, "image")
     kind = _FORMATS[path.suffix.lower()]
     try:
-        with appearing(path) as passing:
+        with atomic_write(path) as passing:
             pictures[0].save(passing, format=kind, **_OPTIONS.get(kind, {}))
     except OSError as error:
         raise RethinkError(f"image: {path} cannot be written: {error.strerror or error}.") from error

@@ -20,8 +20,8 @@ from typing import Any, get_args, get_type_hints
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from .atomic import atomic_write, check_target, locked
 from .errors import RethinkError
-from .files import appearing, check_target, locked
 from .images import load_image, to_pil
 from .records import json_text, read_json_file
 
@@ -166,7 +166,11 @@ class Trajectory:
         """Raise RethinkError where the thinker failed before any edit had a score: there is nothing to call a result."""
         if self.stopped != "failed" or self.is_unwritten or any(step.score is not None for step in self.steps):
             return
-        kept = f" No edit was judged; what was made is kept in {self.folder}." if any(self.folder.glob("turn-*.png")) else ""
+        kept = (
+            f" No edit was judged; what was made is kept in {self.folder}."
+            if any(self.folder.glob("turn-*.png"))
+            else ""
+        )
         raise RethinkError(self.message + kept)
 
     @property
@@ -262,7 +266,9 @@ class Trajectory:
                 elif image is not None:
                     _save_image(image, folder / name)
                 else:
-                    raise RethinkError(f"trajectory: the picture {self.folder / name} is gone; the run cannot be copied.")
+                    raise RethinkError(
+                        f"trajectory: the picture {self.folder / name} is gone; the run cannot be copied."
+                    )
         return self._written(folder=folder, steps=steps)
 
     def with_options(self, options: dict[str, Any]) -> "Trajectory":
@@ -287,8 +293,10 @@ class Trajectory:
 
     def _written(self, **changes) -> "Trajectory":
         after = replace(self, **changes)
-        text = json_text(after.record, (",", ":")).replace('{"turn"', '\n{"turn"')  # a line a step, for people and for diff
-        with _writable(after.folder), appearing(after.folder / FILE) as part:
+        text = json_text(after.record, (",", ":")).replace(
+            '{"turn"', '\n{"turn"'
+        )  # a line a step, for people and for diff
+        with _writable(after.folder), atomic_write(after.folder / FILE) as part:
             part.write_text(text + "\n", encoding="utf-8")
         return after
 
@@ -379,7 +387,7 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
         trajectory = _built(Trajectory, {"folder": folder, "steps": steps, **{key: record[key] for key in keys}})
         _check_rules(trajectory.options)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RethinkError(f"trajectory: {folder / FILE} is damaged ({repr(error):.200}).") from error
+        raise RethinkError(f"trajectory: {folder / FILE} is damaged ({error!r:.200}).") from error
     for name in (SOURCE, *(step.file for step in steps)):
         if not is_own_image(folder, name):
             raise RethinkError(
@@ -394,7 +402,9 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
 def is_own_image(folder: Path, name: str) -> bool:
     """Whether a name in a record is that of a picture in its folder: a file, and no link to one elsewhere."""
     file = folder / name if IMAGE_NAME.fullmatch(name) else None
-    return file is not None and file.is_file() and os.path.realpath(file.parent) == os.path.dirname(os.path.realpath(file))
+    return (
+        file is not None and file.is_file() and os.path.realpath(file.parent) == os.path.dirname(os.path.realpath(file))
+    )
 
 
 def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[Trajectory]:
@@ -428,9 +438,13 @@ def step_record(step: Step) -> dict[str, Any]:
 
 
 _RANGES = {
-    "turn": (1, 10**6), "candidate": (0, 10**6), "seed": (0, 2**64 - 1), "score": (-100, 100), "edit_seconds": (0, 10**9),
+    "turn": (1, 10**6),
+    "candidate": (0, 10**6),
+    "seed": (0, 2**64 - 1),
+    "score": (-100, 100),
+    "edit_seconds": (0, 10**9),
     "think_seconds": (0, 10**9),
-}  # fmt: skip
+}
 
 
 def _step_of(record: dict[str, Any]) -> Step:
@@ -482,5 +496,5 @@ def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -
     if note is not None:
         info.add_text(NOTE, json_text(note))
     # The lightest compression: a large picture would otherwise take as long to pack as some editors to make it.
-    with appearing(path) as part:
+    with atomic_write(path) as part:
         to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

@@ -10,14 +10,16 @@ import re
 from os import PathLike
 from pathlib import Path
 
+from .atomic import atomic_write
 from .errors import RethinkError
-from .files import appearing
 from .names import make_portable
 from .records import json_text, whole_text
 from .trajectory import SOURCE, Trajectory, is_own_image
 
 _HERE = Path(__file__).resolve().parent
-VIEWER = next((f for f in (_HERE / "viewer", _HERE.parent / "web" / "viewer") if f.is_dir()), _HERE)  # in a wheel, else here
+VIEWER = next(
+    (f for f in (_HERE / "viewer", _HERE.parent / "web" / "viewer") if f.is_dir()), _HERE
+)  # in a wheel, else here
 ENTRY = "page.mjs"
 LONGEST_NAME = 100  # bytes of a page's name before its ending
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -53,9 +55,12 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
         record=_in_script(trajectory.record),
     )
     try:
-        with appearing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(head)
-            for name in (SOURCE, *(step.file for step in trajectory.steps)):  # one by one: a run may be larger than memory
+            for name in (
+                SOURCE,
+                *(step.file for step in trajectory.steps),
+            ):  # one by one: a run may be larger than memory
                 data = base64.b64encode(_image_bytes(trajectory.folder, name)).decode()
                 file.write(f'<script type="text/plain" id="{name}">data:image/png;base64,{data}</script>\n')
             file.write(f'<script type="module">{script}</script>\n')
@@ -79,7 +84,9 @@ def _policy(style: str, script: str) -> str:
 def _image_bytes(folder: Path, name: str) -> bytes:
     """A picture of the run, which is a file of its folder: what a link leads to, and what is no PNG, goes into no page."""
     if not is_own_image(folder, name):
-        raise RethinkError(f"html: the picture {folder / name} is missing, or no file of its own; copy the whole folder.")
+        raise RethinkError(
+            f"html: the picture {folder / name} is missing, or no file of its own; copy the whole folder."
+        )
     data = (folder / name).read_bytes()
     if not data.startswith(PNG):
         raise RethinkError(f"html: {folder / name} is no PNG picture; copy the whole folder anew.")

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .errors import RethinkError, require
-from .opening import check_files, listed_weights, refuse_pickles, tensor_names
+from .model_files import check_files, refuse_pickles, shard_files, tensor_names
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # what each library calls its weights
 PREFERRED = ("", "fp32", "fp16", "bf16", "ema", "non_ema")  # of several variants; the plain one first
@@ -70,7 +70,7 @@ class Weights:
 
     def files(self, name: str) -> dict[Path, set[str]]:
         """The .safetensors files, each with the tensors that an index says are in it."""
-        return listed_weights(name, self.file) if self.is_index else {self.file: set()}
+        return shard_files(name, self.file) if self.is_index else {self.file: set()}
 
 
 def find_weights(name: str, folder: Path, library: str) -> Weights:
@@ -101,7 +101,9 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
     check_files(name, *weights.files(name))
     for file, tensors in weights.files(name).items():
         if lacking := tensors - tensor_names(name, file):
-            raise RethinkError(f"{name}: {file} lacks {some_of(lacking)}, which {weights.file.name} lists; download it again.")
+            raise RethinkError(
+                f"{name}: {file} lacks {some_of(lacking)}, which {weights.file.name} lists; download it again."
+            )
     return weights
 
 
@@ -155,7 +157,9 @@ def open_model(
     except RethinkError:
         raise
     except Exception as error:  # what a damaged folder makes of the libraries can be anything
-        raise RethinkError(f"{name}: {folder} cannot be opened as a {what or kind.__name__}: {shortened(error)}") from error
+        raise RethinkError(
+            f"{name}: {folder} cannot be opened as a {what or kind.__name__}: {shortened(error)}"
+        ) from error
     check_filled(name, folder, model, report["missing_keys"], report["unexpected_keys"])
     if dtype is not None and not hasattr(model, "hf_quantizer"):
         for parameter in model.parameters():
@@ -214,7 +218,9 @@ def check_filled(name: str, source: Path, model: nn.Module, missing: Iterable[st
 
 
 def _needless(key: str, model: nn.Module) -> bool:
-    return needless(key, type(model).__name__) or (hasattr(model, "hf_quantizer") and bool(re.search(_OF_QUANTIZATION, key)))
+    return needless(key, type(model).__name__) or (
+        hasattr(model, "hf_quantizer") and bool(re.search(_OF_QUANTIZATION, key))
+    )
 
 
 def needless(key: str, kind: str) -> bool:

@@ -31,10 +31,17 @@ def clip_text(tokenizer, projected=False):
     import transformers
 
     config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1,
-        max_position_embeddings=TOKENS, projection_dim=32, bos_token_id=len(tokenizer) - 2,
-        eos_token_id=len(tokenizer) - 1, pad_token_id=len(tokenizer) - 1,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        max_position_embeddings=TOKENS,
+        projection_dim=32,
+        bos_token_id=len(tokenizer) - 2,
+        eos_token_id=len(tokenizer) - 1,
+        pad_token_id=len(tokenizer) - 1,
+    )
     kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
     return kind(config).eval()
 
@@ -46,9 +53,13 @@ def byte_tokenizer():
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     letters = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
     tokenizer = transformers.Qwen2Tokenizer(
-        vocab={letter: i for i, letter in enumerate(letters)}, merges=[], unk_token="<|endoftext|>",
-        pad_token="<|endoftext|>", eos_token="<|im_end|>", additional_special_tokens=list(_WORDS),
-    )  # fmt: skip
+        vocab={letter: i for i, letter in enumerate(letters)},
+        merges=[],
+        unk_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=list(_WORDS),
+    )
     tokenizer.chat_template = _CHAT
     return tokenizer
 
@@ -85,18 +96,35 @@ def sight(kind):
         image_processor=images, tokenizer=tokenizer, video_processor=videos, chat_template=_CHAT
     )
     text = {
-        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16,
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
         "rope_scaling": {"type": "mrope", "rope_type": "default", "mrope_section": [2, 3, 3]},
-    }  # fmt: skip
+    }
     vision = {
-        "depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "patch_size": 8, "out_hidden_size": 32,
-        "fullatt_block_indexes": [0], "window_size": 32, "deepstack_visual_indexes": [], "num_position_embeddings": 16,
-    }  # fmt: skip
+        "depth": 1,
+        "hidden_size": 16,
+        "num_heads": 2,
+        "intermediate_size": 16,
+        "patch_size": 8,
+        "out_hidden_size": 32,
+        "fullatt_block_indexes": [0],
+        "window_size": 32,
+        "deepstack_visual_indexes": [],
+        "num_position_embeddings": 16,
+    }
     config = getattr(transformers, f"{kind}Config")(
-        text_config=text, vision_config=vision, image_token_id=ids["image_pad"], video_token_id=ids["video_pad"],
-        vision_start_token_id=ids["vision_start"], vision_end_token_id=ids["vision_end"],
-    )  # fmt: skip
+        text_config=text,
+        vision_config=vision,
+        image_token_id=ids["image_pad"],
+        video_token_id=ids["video_pad"],
+        vision_start_token_id=ids["vision_start"],
+        vision_end_token_id=ids["vision_end"],
+    )
     model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
     return tokenizer, processor, model
 
@@ -105,9 +133,15 @@ def flat_vae(kind="AutoencoderKL", channels=4, **options):
     import diffusers
 
     return getattr(diffusers, kind)(
-        block_out_channels=(32, 32), layers_per_block=1, latent_channels=channels, sample_size=SIDE,
-        down_block_types=_DOWN, up_block_types=_UP, norm_num_groups=8, **options,
-    ).eval()  # fmt: skip
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        latent_channels=channels,
+        sample_size=SIDE,
+        down_block_types=_DOWN,
+        up_block_types=_UP,
+        norm_num_groups=8,
+        **options,
+    ).eval()
 
 
 def deep_vae(kind):
@@ -137,16 +171,29 @@ def xl(class_name, folder):
 
     tokens = clip_tokenizer(folder)
     unet = diffusers.UNet2DConditionModel(
-        sample_size=SIDE // 2, in_channels=8 if "Instruct" in class_name else 4, block_out_channels=(32, 64),
-        layers_per_block=1, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), norm_num_groups=8,
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=64, attention_head_dim=8,
-        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=32 + 6 * 8,
-    )  # fmt: skip
+        sample_size=SIDE // 2,
+        in_channels=8 if "Instruct" in class_name else 4,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        norm_num_groups=8,
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=64,
+        attention_head_dim=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=32 + 6 * 8,
+    )
     return getattr(diffusers, class_name)(
-        vae=flat_vae(scaling_factor=0.13025), unet=unet, tokenizer=tokens, tokenizer_2=clip_tokenizer(folder),
-        text_encoder=clip_text(tokens), text_encoder_2=clip_text(tokens, projected=True), add_watermarker=False,
+        vae=flat_vae(scaling_factor=0.13025),
+        unet=unet,
+        tokenizer=tokens,
+        tokenizer_2=clip_tokenizer(folder),
+        text_encoder=clip_text(tokens),
+        text_encoder_2=clip_text(tokens, projected=True),
+        add_watermarker=False,
         scheduler=diffusers.EulerDiscreteScheduler(**SD_NOISE),
-    )  # fmt: skip
+    )
 
 
 def cosxl(class_name, folder):
@@ -174,9 +221,14 @@ def flux(class_name, folder):
         **_FLUX,
     )
     return getattr(diffusers, class_name)(
-        scheduler=flow(), vae=flat_vae(scaling_factor=0.36, shift_factor=0.11), text_encoder=clip_text(tokens),
-        tokenizer=tokens, text_encoder_2=text_2, tokenizer_2=tokenizer_2, transformer=transformer,
-    )  # fmt: skip
+        scheduler=flow(),
+        vae=flat_vae(scaling_factor=0.36, shift_factor=0.11),
+        text_encoder=clip_text(tokens),
+        tokenizer=tokens,
+        text_encoder_2=text_2,
+        tokenizer_2=tokenizer_2,
+        transformer=transformer,
+    )
 
 
 def qwen(class_name, folder):
@@ -184,13 +236,23 @@ def qwen(class_name, folder):
 
     tokenizer, processor, text = sight("Qwen2_5_VL")
     transformer = diffusers.QwenImageTransformer2DModel(
-        patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16, num_attention_heads=2,
-        joint_attention_dim=32, axes_dims_rope=(4, 6, 6),
-    )  # fmt: skip
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 6, 6),
+    )
     return getattr(diffusers, class_name)(
-        scheduler=flow(), vae=deep_vae("AutoencoderKLQwenImage"), text_encoder=text, tokenizer=tokenizer,
-        processor=processor, transformer=transformer,
-    )  # fmt: skip
+        scheduler=flow(),
+        vae=deep_vae("AutoencoderKLQwenImage"),
+        text_encoder=text,
+        tokenizer=tokenizer,
+        processor=processor,
+        transformer=transformer,
+    )
 
 
 def longcat(class_name, folder):
@@ -201,9 +263,13 @@ def longcat(class_name, folder):
         in_channels=64, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[4, 6, 6], **_FLUX
     )  # its pipeline counts on 16 latent channels
     return getattr(diffusers, class_name)(
-        scheduler=flow(), vae=flat_vae(channels=16, scaling_factor=0.36, shift_factor=0.11), text_encoder=text,
-        tokenizer=tokenizer, text_processor=processor, transformer=transformer,
-    )  # fmt: skip
+        scheduler=flow(),
+        vae=flat_vae(channels=16, scaling_factor=0.36, shift_factor=0.11),
+        text_encoder=text,
+        tokenizer=tokenizer,
+        text_processor=processor,
+        transformer=transformer,
+    )
 
 
 def _flux2_parts(width, guided):
@@ -224,20 +290,37 @@ def flux2(class_name, folder):
     tokenizer = byte_tokenizer()
     images = transformers.PixtralImageProcessor(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8})
     processor = transformers.PixtralProcessor(
-        image_processor=images, tokenizer=tokenizer, patch_size=8, chat_template=_CHAT, image_token="<|image_pad|>",
-        image_break_token="<|vision_start|>", image_end_token="<|vision_end|>",
-    )  # fmt: skip
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=8,
+        chat_template=_CHAT,
+        image_token="<|image_pad|>",
+        image_break_token="<|vision_start|>",
+        image_end_token="<|vision_end|>",
+    )
     config = transformers.Mistral3Config(
         text_config={
-            "model_type": "mistral", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,
-            "num_hidden_layers": 30, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
+            "model_type": "mistral",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
         },
         vision_config={
-            "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
-            "num_attention_heads": 2, "patch_size": 8, "image_size": 64, "head_dim": 8,
+            "model_type": "pixtral",
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "patch_size": 8,
+            "image_size": 64,
+            "head_dim": 8,
         },
         image_token_index=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
-    )  # fmt: skip
+    )
     text = transformers.Mistral3ForConditionalGeneration(config).eval()
     return getattr(diffusers, class_name)(text_encoder=text, tokenizer=processor, **_flux2_parts(16, True))
 
@@ -248,9 +331,14 @@ def klein(class_name, folder, is_distilled=False):
 
     tokenizer = byte_tokenizer()
     config = transformers.Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=28, num_attention_heads=2,
-        num_key_value_heads=2, head_dim=8,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=28,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+    )
     text = transformers.Qwen3ForCausalLM(config).eval()
     return getattr(diffusers, class_name)(
         text_encoder=text, tokenizer=tokenizer, is_distilled=is_distilled, **_flux2_parts(16, False)
@@ -269,9 +357,13 @@ def joy(class_name, folder):
         in_channels=4, hidden_size=32, num_attention_heads=2, text_dim=32, num_layers=2, rope_dim_list=[4, 6, 6]
     )
     return getattr(diffusers, class_name)(
-        scheduler=flow(use_dynamic_shifting=False, shift=1.5), vae=deep_vae("AutoencoderKLWan"), text_encoder=text,
-        tokenizer=tokenizer, processor=processor, transformer=transformer,
-    )  # fmt: skip
+        scheduler=flow(use_dynamic_shifting=False, shift=1.5),
+        vae=deep_vae("AutoencoderKLWan"),
+        text_encoder=text,
+        tokenizer=tokenizer,
+        processor=processor,
+        transformer=transformer,
+    )
 
 
 # What to build → (how, pipeline class, family)
@@ -292,8 +384,13 @@ MINIATURES = {
 }
 OWN = {"instruct_pix2pix": INSTRUCT, "sdedit": "StableDiffusionImg2ImgPipeline"}  # the two that our own loop samples
 NEED_TORCHVISION = {  # for the processors of their vision-language models
-    "qwen_image_edit", "qwen_image_edit_plus", "longcat_image_edit", "flux2", "joyimage_edit", "joyimage_edit_plus"
-}  # fmt: skip
+    "qwen_image_edit",
+    "qwen_image_edit_plus",
+    "longcat_image_edit",
+    "flux2",
+    "joyimage_edit",
+    "joyimage_edit_plus",
+}
 
 
 def make(kind: str, folder: Path):
@@ -374,10 +471,12 @@ def layers(editor, *parts):
 def factors(editor, *parts, scale=0.2):
     generator = torch.Generator().manual_seed(3)
     return {
-        name: (torch.randn(RANK, layer.in_features, generator=generator) * scale,
-               torch.randn(layer.out_features, RANK, generator=generator) * scale)
+        name: (
+            torch.randn(RANK, layer.in_features, generator=generator) * scale,
+            torch.randn(layer.out_features, RANK, generator=generator) * scale,
+        )
         for name, layer in layers(editor, *parts).items()
-    }  # fmt: skip
+    }
 
 
 def as_diffusers(pairs):

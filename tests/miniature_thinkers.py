@@ -30,9 +30,14 @@ def write_thinker(folder: Path, family: str = "Qwen3VL") -> Path:
     tokens = {mark: BYTES + index for index, mark in enumerate(MARKS)}
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     text = sizes | {
-        "num_key_value_heads": 1, "head_dim": 16, "vocab_size": BYTES + len(MARKS), "max_position_embeddings": 65536,
-        "bos_token_id": None, "eos_token_id": None, "pad_token_id": tokens["<|endoftext|>"],
-    }  # fmt: skip
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "vocab_size": BYTES + len(MARKS),
+        "max_position_embeddings": 65536,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": tokens["<|endoftext|>"],
+    }
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
     vision = {
         "depth": 2,
@@ -62,9 +67,15 @@ def write_thinker(folder: Path, family: str = "Qwen3VL") -> Path:
     model.save_pretrained(folder)
     write_byte_tokenizer(folder)
     processor = {
-        "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "temporal_patch_size": 2,
-        "min_pixels": 64, "max_pixels": 4096, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
-    }  # fmt: skip
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "patch_size": 4,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "min_pixels": 64,
+        "max_pixels": 4096,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return folder
 
@@ -79,7 +90,10 @@ def write_byte_tokenizer(folder: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in MARKS])
     fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", additional_special_tokens=MARKS[1:],
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=MARKS[1:],
         chat_template=TEMPLATE,
-    )  # fmt: skip
+    )
     fast.save_pretrained(folder)

@@ -45,26 +45,55 @@ def make_pipeline(class_name: str, tokenizer: Path, prediction: str = "epsilon",
     torch.manual_seed(0)
     tokens = transformers.CLIPTokenizer.from_pretrained(str(tokenizer))
     text = transformers.CLIPTextConfig(
-        vocab_size=len(tokens), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=1,
-        max_position_embeddings=TOKENS, projection_dim=32, bos_token_id=len(tokens) - 2,
-        eos_token_id=len(tokens) - 1, pad_token_id=len(tokens) - 1,
-    )  # fmt: skip
+        vocab_size=len(tokens),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        max_position_embeddings=TOKENS,
+        projection_dim=32,
+        bos_token_id=len(tokens) - 2,
+        eos_token_id=len(tokens) - 1,
+        pad_token_id=len(tokens) - 1,
+    )
     unet = diffusers.UNet2DConditionModel(
-        sample_size=16, in_channels=8 if class_name == INSTRUCT else 4, block_out_channels=(32, 64),
-        layers_per_block=1, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=32, attention_head_dim=8,
-    )  # fmt: skip
+        sample_size=16,
+        in_channels=8 if class_name == INSTRUCT else 4,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=8,
+    )
     vae = diffusers.AutoencoderKL(
-        block_out_channels=(32, 32), layers_per_block=1, latent_channels=4, sample_size=32, scaling_factor=0.18215,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
+        block_out_channels=(32, 32),
+        layers_per_block=1,
+        latent_channels=4,
+        sample_size=32,
+        scaling_factor=0.18215,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
     pipeline = getattr(diffusers, class_name)(
-        vae=vae, unet=unet, tokenizer=tokens, text_encoder=transformers.CLIPTextModel(text).eval(),
+        vae=vae,
+        unet=unet,
+        tokenizer=tokens,
+        text_encoder=transformers.CLIPTextModel(text).eval(),
         scheduler=diffusers.DDIMScheduler(
-            **{**SD_NOISE, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": prediction, **scheduler}
+            **{
+                **SD_NOISE,
+                "clip_sample": False,
+                "set_alpha_to_one": False,
+                "steps_offset": 1,
+                "prediction_type": prediction,
+                **scheduler,
+            }
         ),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -88,11 +117,13 @@ def write_clip(folder: Path) -> Path:
     import transformers
 
     tokenizer = transformers.CLIPTokenizer.from_pretrained(write_tokenizer(folder))
-    layers = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
-    text = dict(
-        vocab_size=len(tokenizer), max_position_embeddings=TOKENS, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+    layers = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": TOKENS,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
     torch.manual_seed(0)
     config = transformers.CLIPConfig(
         text_config={**layers, **text}, vision_config={**layers, "image_size": 32, "patch_size": 8}, projection_dim=16
@@ -126,11 +157,15 @@ def original_layout(pipeline) -> dict[str, torch.Tensor]:
 
 def _unet_key(key: str, layers: int, attends: set[int]) -> str:
     for new, old in {
-        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-        "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
-        "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
+        "time_embedding.linear_1": "time_embed.0",
+        "time_embedding.linear_2": "time_embed.2",
+        "conv_in": "input_blocks.0.0",
+        "conv_norm_out": "out.0",
+        "conv_out": "out.2",
+        "mid_block.resnets.0": "middle_block.0",
+        "mid_block.attentions.0": "middle_block.1",
         "mid_block.resnets.1": "middle_block.2",
-    }.items():  # fmt: skip
+    }.items():
         if key.startswith(new + "."):
             key = old + key.removeprefix(new)
     if match := re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)(.*)", key):
@@ -146,9 +181,13 @@ def _unet_key(key: str, layers: int, attends: set[int]) -> str:
     if "transformer_blocks" in key:
         return key
     for new, old in {
-        ".norm1.": ".in_layers.0.", ".conv1.": ".in_layers.2.", ".norm2.": ".out_layers.0.",
-        ".conv2.": ".out_layers.3.", ".time_emb_proj.": ".emb_layers.1.", ".conv_shortcut.": ".skip_connection.",
-    }.items():  # fmt: skip
+        ".norm1.": ".in_layers.0.",
+        ".conv1.": ".in_layers.2.",
+        ".norm2.": ".out_layers.0.",
+        ".conv2.": ".out_layers.3.",
+        ".time_emb_proj.": ".emb_layers.1.",
+        ".conv_shortcut.": ".skip_connection.",
+    }.items():
         key = key.replace(new, old)
     return key
 
@@ -157,9 +196,18 @@ def _vae_key(key: str, levels: int) -> str:
     key = re.sub(r"up_blocks\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}", key)
     key = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", key)
     for new, old in {
-        "down_blocks": "down", "resnets": "block", "downsamplers.0": "downsample", "upsamplers.0": "upsample",
-        "mid_block.attentions.0": "mid.attn_1", "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v",
-        "to_out.0": "proj_out", "conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut",
-    }.items():  # fmt: skip
+        "down_blocks": "down",
+        "resnets": "block",
+        "downsamplers.0": "downsample",
+        "upsamplers.0": "upsample",
+        "mid_block.attentions.0": "mid.attn_1",
+        "group_norm": "norm",
+        "to_q": "q",
+        "to_k": "k",
+        "to_v": "v",
+        "to_out.0": "proj_out",
+        "conv_norm_out": "norm_out",
+        "conv_shortcut": "nin_shortcut",
+    }.items():
         key = key.replace(new, old)
     return key

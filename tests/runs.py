@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rethink.evaluation.preservation import measure
-from rethink.loop import Rules, options_of, score_of
 from rethink.editors.protocol import Settings
+from rethink.evaluation.preservation import measure
+from rethink.think_loop import LoopConfig, options_of, score_of
 from rethink.thinkers.critique import Thinker
 from rethink.tiny import render, sample_task
 from rethink.trajectory import Critique, Demand, Step, Trajectory, new_trajectory
@@ -23,7 +23,7 @@ def made_up_run(folder: Path, *, turns: int = 4, candidates: int = 1, stopped: s
     """`turns` turns that grow better up to the last but one."""
     task = sample_task(3, "reasoning")
     source, target = render([task.source]), render([task.target])
-    rules = Rules(turns=max(turns, 8), candidates=candidates, checklist=True)
+    rules = LoopConfig(turns=max(turns, 8), candidates=candidates, checklist=True)
     options = options_of(rules, Settings(), "built-in", Thinker(Named("built-in thinker")))
     trajectory = new_trajectory(folder, source, PROMPTS[0], options)
     for turn in range(1, turns + 1):
@@ -38,7 +38,7 @@ class Named:
         self.name = name
 
 
-def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, share: float, rules: Rules) -> Step:
+def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, share: float, rules: LoopConfig) -> Step:
     """share: how much of the edit is done, 0…1."""
     image = ((1 - share) * source + share * target) * 255
     image = image.round() / 255
@@ -50,11 +50,24 @@ def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, shar
         "The square was not touched, and the background is as it was.\n\nThe editor seems not to know which shape is the "
         "smallest, so the next prompt names it by its form and its place.",
         PROMPTS[turn % len(PROMPTS)],
-        (Demand("the small circle has the square's colour", share > 0.9), Demand("the square is unchanged", True), Demand("no new shapes")),
+        (
+            Demand("the small circle has the square's colour", share > 0.9),
+            Demand("the square is unchanged", True),
+            Demand("no new shapes"),
+        ),
         note="The scores were written as words." if turn == 2 else "",
-    )  # fmt: skip
+    )
     preserved = measure(source, image)[0]
     return Step(
-        turn, candidate, PROMPTS[(turn - 1) % len(PROMPTS)], "user" if turn == 1 else "human" if turn == 3 else "thinker",
-        turn * 10 + candidate, critique, preserved, score_of(critique, preserved, rules), 3.21, 1.57, image=image,
-    )  # fmt: skip
+        turn,
+        candidate,
+        PROMPTS[(turn - 1) % len(PROMPTS)],
+        "user" if turn == 1 else "human" if turn == 3 else "thinker",
+        turn * 10 + candidate,
+        critique,
+        preserved,
+        score_of(critique, preserved, rules),
+        3.21,
+        1.57,
+        image=image,
+    )

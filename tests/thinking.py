@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import torch
 
-from rethink.editors.protocol import RECOMMENDED, Settings
+from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.thinkers.critique import Thinker
-from rethink.thinkers.parsing import write
+from rethink.thinkers.critique_format import write
 from rethink.thinkers.protocol import ThinkerError
 from rethink.trajectory import Critique
 
@@ -28,7 +28,7 @@ class Painter:
     def prepare(self, images, references=()):
         return SimpleNamespace(images=images)
 
-    def edit(self, prepared, instructions, seeds, settings=RECOMMENDED, *, mask=None, on_step=None):
+    def edit(self, prepared, instructions, seeds, settings=DEFAULT_SETTINGS, *, mask=None, on_step=None):
         self.calls.append(SimpleNamespace(base=prepared.images, prompts=list(instructions), seeds=list(seeds)))
         for step in (1, 2):
             if on_step is not None:

@@ -11,7 +11,7 @@ import { liveRun, liveRuns, Run } from "./runs.mjs";
 /** @typedef {import("./viewer/view.mjs").NextTurn} NextTurn */
 
 /**
- * A run that has started, or was going on when this page was loaded.
+ * A run that has started, or was going on when this page was loaded; see `state` in nodes/run_monitor.py.
  *
  * @typedef {object} StartEvent
  * @property {string} node path of the node that runs

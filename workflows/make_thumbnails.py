@@ -14,9 +14,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests" / "standin"), str(ROOT)]
 
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-
 import folder_paths  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 from rethink.images import to_pil  # noqa: E402
 from tests.standin.executor import load_pack, node_classes, run  # noqa: E402
@@ -50,9 +49,16 @@ SHOWN = {
 GAP, LINE, PAPER, INK = 14, 23, (246, 245, 242), (40, 42, 48)
 CANVAS, NODE, TITLE, ROW = "#202127", "#35373f", 30, 20  # of a drawn graph; the last two in units of the workflow
 WIRES = {
-    "IMAGE": "#64b5f6", "MASK": "#81c784", "MODEL": "#b39ddb", "CLIP": "#ffd54f", "VAE": "#ff6e6e",
-    "RETHINK_EDITOR": "#f2a65a", "RETHINK_THINKER": "#e57ab0", "RETHINK_TRAJECTORY": "#7fd1ae", "RETHINK_PAIRS": "#c6d36b",
-}  # fmt: skip
+    "IMAGE": "#64b5f6",
+    "MASK": "#81c784",
+    "MODEL": "#b39ddb",
+    "CLIP": "#ffd54f",
+    "VAE": "#ff6e6e",
+    "RETHINK_EDITOR": "#f2a65a",
+    "RETHINK_THINKER": "#e57ab0",
+    "RETHINK_TRAJECTORY": "#7fd1ae",
+    "RETHINK_PAIRS": "#c6d36b",
+}
 
 
 def draw(pictures: list[Image.Image], words: list[str]) -> Image.Image:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from . import calls
-from .calls import Call
+from . import pipeline_adapters as adapters
+from .pipeline_adapters import Call
 from .protocol import Settings
 
 
@@ -131,7 +131,11 @@ FAMILIES = (
         lora_targets=_ATTENTION,
         half="fp16",
         call=Call(
-            calls.one_picture_sized, calls.CHANNELS, calls.by_area, image_scale="image_guidance_scale", negative=True
+            adapters.one_picture_sized,
+            adapters.CHANNELS,
+            adapters.size_by_area,
+            image_scale="image_guidance_scale",
+            negative=True,
         ),
     ),
     Family(
@@ -142,7 +146,7 @@ FAMILIES = (
         defaults=Settings(steps=30, text_guidance=6.0, image_guidance=1.0, strength=0.6),
         lora_targets=_ATTENTION,
         half="fp16",
-        call=Call(calls.one_picture, calls.CHANNELS, calls.by_area, negative=True),
+        call=Call(adapters.one_picture, adapters.CHANNELS, adapters.size_by_area, negative=True),
     ),
     Family(
         id="sdedit_flux",
@@ -151,7 +155,7 @@ FAMILIES = (
         opened_as="FluxImg2ImgPipeline",
         defaults=Settings(steps=28, text_guidance=3.5, image_guidance=1.0, strength=0.8),
         lora_targets=_FLUX_LAYERS,
-        call=Call(calls.one_picture_sized, calls.NOISED_TOKENS, calls.by_area),
+        call=Call(adapters.one_picture_sized, adapters.NOISED_TOKENS, adapters.size_by_area),
     ),
     Family(
         id="flux_kontext",
@@ -159,7 +163,7 @@ FAMILIES = (
         pipelines=("FluxKontextPipeline",),
         defaults=Settings(steps=28, text_guidance=2.5, image_guidance=1.0),
         lora_targets=_FLUX_LAYERS,
-        call=Call(calls.kontext_picture, calls.TOKENS, calls.trained_sizes),
+        call=Call(adapters.kontext_picture, adapters.TOKENS, adapters.nearest_trained_size),
     ),
     Family(
         id="qwen_image_edit",
@@ -168,8 +172,13 @@ FAMILIES = (
         defaults=Settings(steps=50, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_QWEN_LAYERS,
         call=Call(
-            calls.one_picture_sized, calls.TOKENS, calls.by_own_rule,
-            text_scale="true_cfg_scale", negative=True, blank=" ", encoders=(*calls.ENCODERS, calls.SIGHT),
+            adapters.one_picture_sized,
+            adapters.TOKENS,
+            adapters.size_by_pipeline,
+            text_scale="true_cfg_scale",
+            negative=True,
+            blank=" ",
+            encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -180,8 +189,13 @@ FAMILIES = (
         lora_targets=_QWEN_LAYERS,
         references=2,
         call=Call(
-            calls.all_pictures_sized, calls.TOKENS, calls.by_own_rule,
-            text_scale="true_cfg_scale", negative=True, blank=" ", encoders=(*calls.ENCODERS, calls.SIGHT),
+            adapters.all_pictures_sized,
+            adapters.TOKENS,
+            adapters.size_by_pipeline,
+            text_scale="true_cfg_scale",
+            negative=True,
+            blank=" ",
+            encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -191,7 +205,11 @@ FAMILIES = (
         defaults=Settings(steps=50, text_guidance=4.5, image_guidance=1.0),
         lora_targets=_FLUX_LAYERS,
         call=Call(
-            calls.one_picture, calls.TOKENS, calls.by_own_rule, negative=True, encoders=(*calls.ENCODERS, calls.SIGHT)
+            adapters.one_picture,
+            adapters.TOKENS,
+            adapters.size_by_pipeline,
+            negative=True,
+            encoders=(*adapters.ENCODERS, adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -201,7 +219,7 @@ FAMILIES = (
         defaults=Settings(steps=28, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_FLUX2_LAYERS,
         references=9,
-        call=Call(calls.all_pictures_sized, calls.TOKENS, calls.by_area),
+        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.size_by_area),
     ),
     Family(
         id="flux2_klein",
@@ -211,7 +229,7 @@ FAMILIES = (
         variants=(Variant("is_distilled", True, Settings(steps=4, text_guidance=1.0, image_guidance=1.0)),),
         lora_targets=_FLUX2_LAYERS,
         references=3,
-        call=Call(calls.all_pictures_sized, calls.TOKENS, calls.by_area),
+        call=Call(adapters.all_pictures_sized, adapters.TOKENS, adapters.size_by_area),
     ),
     Family(
         id="joyimage_edit",
@@ -220,8 +238,11 @@ FAMILIES = (
         defaults=Settings(steps=40, text_guidance=4.0, image_guidance=1.0),
         lora_targets=_JOY_LAYERS,
         call=Call(
-            calls.one_picture, calls.SLOTS, calls.by_bucket("vae_image_processor"),
-            negative=True, encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
+            adapters.one_picture,
+            adapters.SLOTS,
+            adapters.size_by_bucket("vae_image_processor"),
+            negative=True,
+            encoders=("vae.encode", "encode_prompt_multiple_images", adapters.VISION_TOWER),
         ),
     ),
     Family(
@@ -232,8 +253,11 @@ FAMILIES = (
         lora_targets=_JOY_LAYERS,
         references=5,
         call=Call(
-            calls.joy_pictures, calls.PATCHES, calls.by_bucket("image_processor"),
-            negative=True, encoders=("vae.encode", "encode_prompt_multiple_images", calls.SIGHT),
+            adapters.joy_pictures,
+            adapters.PATCHES,
+            adapters.size_by_bucket("image_processor"),
+            negative=True,
+            encoders=("vae.encode", "encode_prompt_multiple_images", adapters.VISION_TOWER),
         ),
     ),
-)  # fmt: skip
+)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
-from ..opening import PICKLES, check_weights, known_device, model_name, read_json, snapshot_of
+from ..model_files import PICKLES, check_weights, model_name, read_json, resolve_device, snapshot_of
 from .families import FAMILIES, Family
 from .pipeline_editor import PipelineEditor
 from .pipeline_folder import open_pipeline, read_index
 from .protocol import Editor, Settings
-from .quantizing import QUANTIZERS
+from .quantization import QUANTIZERS
 from .single_file import open_checkpoint
 from .stable_diffusion import StableDiffusionEditor
 
@@ -42,7 +42,7 @@ def load_editor(
     Raises RethinkError for everything that is missing, broken, unsafe or unknown.
     """
     path = snapshot_of(Path(path))
-    device = known_device(device)
+    device = resolve_device(device)
     choices = (("dtype", dtype, DTYPES), ("offload", offload, OFFLOADS), ("quantize", quantize, QUANTIZERS))
     for option, value, known in choices:
         if value not in known:

@@ -74,13 +74,13 @@ def applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
     with ExitStack() as stack:
         for place, stacked in changes.items():
             layer = modules[place]
-            over = _adds if all(_is_additive(layer, change) for change, _ in stacked) else _replaces
+            over = _lora_hook if all(_is_additive(layer, change) for change, _ in stacked) else _replaces
             for handle in over(layer, stacked):
                 stack.callback(handle.remove)
         yield
 
 
-def _adds(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
+def _lora_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
     adapters = [change.weight.scaled(strength) for change, strength in stacked if change.weight is not None]
     bias = _sum_of_biases(stacked)
     here: tuple[torch.device, torch.dtype] | None = None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RethinkError, require
-from ..opening import check_weights
+from ..model_files import check_weights
 from .lora_adapters import (
     Adapter,
     Additive,
@@ -32,17 +32,26 @@ from .lora_adapters import (
 # diffusers before it, in kohya's and XLabs' trainers, and in LyCORIS.
 _PEFT_END = r"(?:\.(?!weight$|bias$)\w+)?"
 _ENDINGS = (
-    (rf"\.lora_A{_PEFT_END}(?:\.weight)?|[._]lora\.down\.weight|\.lora_down\.weight|\.lora_linear_layer\.down\.weight"
-     r"|(?<=_lora[12])\.down\.weight", "down"),
-    (rf"\.lora_B{_PEFT_END}(?:\.weight)?|[._]lora\.up\.weight|\.lora_up\.weight|\.lora_linear_layer\.up\.weight"
-     r"|(?<=_lora[12])\.up\.weight", "up"),
+    (
+        rf"\.lora_A{_PEFT_END}(?:\.weight)?|[._]lora\.down\.weight|\.lora_down\.weight|\.lora_linear_layer\.down\.weight"
+        r"|(?<=_lora[12])\.down\.weight",
+        "down",
+    ),
+    (
+        rf"\.lora_B{_PEFT_END}(?:\.weight)?|[._]lora\.up\.weight|\.lora_up\.weight|\.lora_linear_layer\.up\.weight"
+        r"|(?<=_lora[12])\.up\.weight",
+        "up",
+    ),
     (rf"\.lora_B{_PEFT_END}\.bias|\.lora_up\.bias", "up_bias"),
     (r"\.lora_mid\.weight", "mid"),
     (rf"\.lora_magnitude_vector{_PEFT_END}(?:\.weight)?", "magnitude"),
-    (r"\.(?P<plain>alpha|dora_scale|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|oft_blocks|rescale|diff|diff_b|"
-     r"w_norm|b_norm)", ""),
+    (
+        r"\.(?P<plain>alpha|dora_scale|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|oft_blocks|rescale|diff|diff_b|"
+        r"w_norm|b_norm)",
+        "",
+    ),
     (r"\.(?P<glora>[ab][12])\.weight", ""),
-)  # fmt: skip
+)
 _ENDING = re.compile("|".join(f"(?P<x{i}>{ending})$" for i, (ending, _) in enumerate(_ENDINGS)))
 
 # Kinds that nobody's loader brings to these models, by what their tensors are called.
@@ -145,9 +154,13 @@ def kinds_of(layers: Mapping[str, Mapping[str, Tensor]]) -> str:
     """What kind of file it is, for messages."""
     slots = {slot for tensors in layers.values() for slot in tensors}
     marks = (
-        ("lokr_", "LoKr"), ("hada_", "LoHa"), ("dora_scale", "DoRA"), ("magnitude", "DoRA"), ("oft_blocks", "OFT"),
+        ("lokr_", "LoKr"),
+        ("hada_", "LoHa"),
+        ("dora_scale", "DoRA"),
+        ("magnitude", "DoRA"),
+        ("oft_blocks", "OFT"),
         ("a1", "GLoRA"),
-    )  # fmt: skip
+    )
     return next((kind for mark, kind in marks if any(slot.startswith(mark) for slot in slots)), "LoRA")
 
 

@@ -222,10 +222,12 @@ _FLUX_OUTER = {
 } | {
     f"{original}.{layer}": tuple(f"{holder}.{own}.linear_{number}" for holder in _TIMES)
     for original, own in (
-        ("time_in", "timestep_embedder"), ("vector_in", "text_embedder"), ("guidance_in", "guidance_embedder")
+        ("time_in", "timestep_embedder"),
+        ("vector_in", "text_embedder"),
+        ("guidance_in", "guidance_embedder"),
     )
     for layer, number in (("in_layer", 1), ("out_layer", 2))
-}  # fmt: skip
+}
 
 
 def _flux_names(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, tuple[str, ...]]]:

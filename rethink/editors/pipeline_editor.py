@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import Fit, as_edit_mask, as_image, fit, from_pil, plan_within, to_pil, unfit
-from .calls import Call, Seen
-from .encoded_once import Memory, encoded_once
+from .common import SourceCache, composite_masked, drawn_settings, guidances, latent_edit_mask, run_with_oom_guard
+from .encoder_cache import Memory, cached_encoders
 from .families import Family
 from .lora import Lora, applied, read_lora
-from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, drawn_settings, free_latents, guidances, keep_outside, within_memory
-from .samplers import solver_like
+from .pipeline_adapters import Call, Seen
+from .protocol import DEFAULT_SETTINGS, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
+from .samplers import scheduler_like
 from .sampling import latents_to_rgb
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Pictures:
 
 
 @dataclass(eq=False)
-class Row:
+class EditState:
     """One edit under way and what passed by so far: the source encoded, the denoiser's input, the source's latents."""
 
     generator: torch.Generator
@@ -76,7 +76,7 @@ class PipelineEditor:
         self._pipeline = pipeline
         self._denoiser = "transformer" if "transformer" in self.module else "unet"
         self._offloaded_to = device
-        self._last_source = LastSource()
+        self._last_source = SourceCache()
         self._memory = Memory()
         self._loras: tuple[Lora, ...] = ()
 
@@ -94,7 +94,7 @@ class PipelineEditor:
         prepared: Prepared,
         instructions: Sequence[str],
         seeds: Sequence[int],
-        settings: Settings = RECOMMENDED,
+        settings: Settings = DEFAULT_SETTINGS,
         *,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
@@ -107,7 +107,7 @@ class PipelineEditor:
         mask = None if mask is None else mask.cpu()
         complaint = f"editor: {self.name} ran out of memory on {self.device}; load it with offload or quantized."
         with self._solver(settings.sampler), applied(self.module, self._loras):
-            pixels = within_memory(
+            pixels = run_with_oom_guard(
                 lambda: self._rows(prepared, per_image, instructions, seeds, settings, mask, on_step),
                 self._pipeline.maybe_free_model_hooks,
                 complaint,
@@ -116,7 +116,7 @@ class PipelineEditor:
             raise RethinkError(
                 f"editor: {self.name} produced NaN in {self.module[self._denoiser].dtype}; load it with another dtype."
             )
-        return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
+        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
@@ -159,12 +159,12 @@ class PipelineEditor:
         done: list[Tensor] = []
         for index, (instruction, seed) in enumerate(zip(instructions, seeds)):
             image = index // per_image
-            row = Row(torch.Generator().manual_seed(seed % 2**64))
+            row = EditState(torch.Generator().manual_seed(seed % 2**64))
             free = None if mask is None else mask[min(image, len(mask) - 1)]
 
             def after(latents: Tensor, clean: Tensor, index: int, row=row, free=free, image=image) -> None:
                 if free is not None:
-                    self._hold(row, latents, free, prepared.encoded.plan, index)
+                    self._restore_unmasked(row, latents, free, prepared.encoded.plan, index)
                 if on_step is not None:
                     row.step += 1
                     now, total = len(done) * row.steps + row.step, len(seeds) * row.steps
@@ -176,7 +176,7 @@ class PipelineEditor:
 
     def _row(
         self,
-        row: Row,
+        row: EditState,
         pictures: list["Image"],
         plan: Fit,
         instruction: str,
@@ -198,8 +198,8 @@ class PipelineEditor:
                 row.encoded = result.latent_dist.mode() if hasattr(result, "latent_dist") else result.latents
 
         with (
-            encoded_once(self._pipeline, call.encoders, self._memory, on_encoded),
-            self._watched(row, plan, after),
+            cached_encoders(self._pipeline, call.encoders, self._memory, on_encoded),
+            self._hooked_scheduler(row, plan, after),
             torch.random.fork_rng(devices=[]),  # some pipelines draw from the global generator too
         ):
             torch.manual_seed(seed % 2**64)
@@ -216,14 +216,14 @@ class PipelineEditor:
     @contextmanager
     def _solver(self, name: str) -> Iterator[None]:
         own = self._pipeline.scheduler
-        self._pipeline.scheduler = solver_like(name, own)
+        self._pipeline.scheduler = scheduler_like(name, own)
         try:
             yield
         finally:
             self._pipeline.scheduler = own
 
     @contextmanager
-    def _watched(self, row: Row, plan: Fit, after: AfterStep) -> Iterator[None]:
+    def _hooked_scheduler(self, row: EditState, plan: Fit, after: AfterStep) -> Iterator[None]:
         """Within it every step of the solver calls `after`, and `row` learns what passes by.
 
         The pipelines' own callbacks differ, and not all of them have one; all of them call their solver's `step`.
@@ -259,13 +259,13 @@ class PipelineEditor:
             del scheduler.step
             hook.remove()
 
-    def _hold(self, row: Row, latents: Tensor, free: Tensor, plan: Fit, index: int) -> None:
+    def _restore_unmasked(self, row: EditState, latents: Tensor, free: Tensor, plan: Fit, index: int) -> None:
         """Outside the mask [H, W] the latents become the source's again, as noisy as they are after step `index`."""
-        touched = free_latents(free[None], plan, latents.shape[-2:]).to(latents.device)
+        touched = latent_edit_mask(free[None], plan, latents.shape[-2:]).to(latents.device)
         held = _noised(self._pipeline.scheduler, row.source, row.noise.to(row.source.device), index + 1)
         latents.copy_(torch.where(touched, latents, held.to(latents.dtype)))
 
-    def _preview(self, row: Row, clean: Tensor, encoded: Pictures, image: int) -> Tensor:
+    def _preview(self, row: EditState, clean: Tensor, encoded: Pictures, image: int) -> Tensor:
         if row.to_rgb is None:
             row.to_rgb = latents_to_rgb(row.source, from_pil(encoded.pictures[image][:1]))
         colours = row.to_rgb(clean)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from ..errors import RethinkError, require
-from ..opening import PICKLES, check_data, check_files, read_json
+from ..model_files import PICKLES, check_data, check_files, read_json
 from ..weights import dtype_argument, find_weights, open_model, shortened
-from .quantizing import quantization
+from .quantization import quantization
 
 _UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # of pipelines, by editors
 _LIBRARIES = ("diffusers", "transformers")

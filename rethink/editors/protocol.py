@@ -55,7 +55,7 @@ class Settings:
         return replace(self, **{name: getattr(defaults, name) for name in left_open})
 
 
-RECOMMENDED = Settings()  # everything as the editor recommends
+DEFAULT_SETTINGS = Settings()  # everything as the editor recommends
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Editor(Protocol):
         prepared: Prepared,
         instructions: Sequence[str],
         seeds: Sequence[int],
-        settings: Settings = RECOMMENDED,
+        settings: Settings = DEFAULT_SETTINGS,
         *,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,

@@ -13,11 +13,11 @@ from ..errors import RethinkError, require
 @dataclass(frozen=True)
 class Sampler:
     """scheduler: the diffusers class; options: what to set beside the model's own configuration;
-    takes_sample: whether it can be used with models that predict the clean sample."""
+    supports_sample_prediction: whether it can be used with models that predict the clean sample."""
 
     scheduler: str
     options: dict[str, Any] = field(default_factory=dict)
-    takes_sample: bool = True
+    supports_sample_prediction: bool = True
 
 
 # "default" is the scheduler that came with the model, as it came.
@@ -25,7 +25,7 @@ SAMPLERS: dict[str, Sampler | None] = {
     "default": None,
     "ddim": Sampler("DDIMScheduler"),
     "euler": Sampler("EulerDiscreteScheduler"),
-    "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler", takes_sample=False),
+    "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler", supports_sample_prediction=False),
     "dpmpp_2m": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "dpmpp_2m_sde": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     "unipc": Sampler("UniPCMultistepScheduler"),
@@ -116,7 +116,7 @@ class Schedule:
         return signal_power**0.5, (1 - signal_power) ** 0.5
 
 
-def solver_like(name: str, own: Any) -> Any:
+def scheduler_like(name: str, own: Any) -> Any:
     """The solver called `name` for a diffusers pipeline whose own is `own`; "default" is that one itself.
 
     Raises RethinkError for models that only their own solver fits: rectified flows and EDM's.
@@ -137,6 +137,6 @@ def _solver(sampler: Sampler | None, own: Any, model_predicts: str) -> Any:
     scheduler = getattr(require("diffusers"), sampler.scheduler)
     known = inspect.signature(scheduler.__init__).parameters
     options = {name: value for name, value in _ENDS.items() if name in known} | sampler.options
-    if model_predicts == "sample" and not sampler.takes_sample:
+    if model_predicts == "sample" and not sampler.supports_sample_prediction:
         options["prediction_type"] = "v_prediction"  # Schedule.step converts
     return scheduler.from_config(own.config, **options)

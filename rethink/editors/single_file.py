@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RethinkError, require
-from ..opening import check_data
+from ..model_files import check_data
 from ..weights import CHECKPOINT, check_filled, needless, shortened, some_of
 from .families import FAMILIES, Family
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
+from .common import SourceCache, composite_masked, drawn_settings, latent_edit_mask, run_with_oom_guard
 from .families import Family
 from .lora import Lora, applied, read_lora
-from .protocol import RECOMMENDED, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
-from .running import LastSource, drawn_settings, free_latents, keep_outside, within_memory
+from .protocol import DEFAULT_SETTINGS, LoraReport, OnStep, Prepared, Settings, check_references, check_rows
 from .samplers import Schedule
 from .sampling import denoise, guided, latents_to_rgb
 
@@ -48,7 +48,7 @@ class StableDiffusionEditor:
         self.module = nn.ModuleDict({part: getattr(pipeline, part) for part in ("text_encoder", "vae", "unet")})
         self._pipeline = pipeline
         self._offloaded_to = device
-        self._last_source = LastSource()
+        self._last_source = SourceCache()
         self._loras: tuple[Lora, ...] = ()
         self._texts: dict[str, Tensor] = {}
         self._shrinks = 2 ** (len(self.module["vae"].config.block_out_channels) - 1)
@@ -69,7 +69,7 @@ class StableDiffusionEditor:
         prepared: Prepared,
         instructions: Sequence[str],
         seeds: Sequence[int],
-        settings: Settings = RECOMMENDED,
+        settings: Settings = DEFAULT_SETTINGS,
         *,
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
@@ -87,7 +87,7 @@ class StableDiffusionEditor:
             raise RethinkError(
                 f"editor: {self.name} produced NaN in {self.module['unet'].dtype}; load it with another dtype (fp32)."
             )
-        return keep_outside(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
+        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded.plan), prepared.images, mask)
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
@@ -109,7 +109,7 @@ class StableDiffusionEditor:
 
     def _within_memory(self, work: Callable[[], Any], remedy: str) -> Any:
         complaint = f"editor: {self.name} ran out of memory on {self.device}; {remedy}."
-        return within_memory(work, self._pipeline.maybe_free_model_hooks, complaint)
+        return run_with_oom_guard(work, self._pipeline.maybe_free_model_hooks, complaint)
 
     def _encode(self, images: Tensor) -> Encoded:
         plan = self._plan(images)
@@ -175,7 +175,7 @@ class StableDiffusionEditor:
 
     def _free_latents(self, mask: Tensor, plan: Fit, images: int, per_image: int) -> Tensor:
         """Mask [B or 1, H, W] → bool [rows, 1, h, w]: the latents that touch a pixel that may change."""
-        touched = free_latents(mask, plan, tuple(side // self._shrinks for side in plan.padded))
+        touched = latent_edit_mask(mask, plan, tuple(side // self._shrinks for side in plan.padded))
         return touched.to(self.device).expand(images, -1, -1, -1).repeat_interleave(per_image, 0)
 
     def _preview(self, prepared: Prepared) -> Callable[[Tensor], Tensor]:

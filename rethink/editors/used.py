@@ -27,6 +27,10 @@ def summarize(used: dict[str, Any]) -> str:
     """`used_settings` as a line for people: “20 steps · text guidance 7.5 · image guidance 1.5”."""
     spread = " ± 20 % by seed" if used.get("randomize_guidance") else ""
     parts = [f"{used['steps']} steps"]
-    parts += [f"{name.replace('_', ' ')} {used[name]:g}{spread}" for name in ("text_guidance", "image_guidance") if name in used]
+    parts += [
+        f"{name.replace('_', ' ')} {used[name]:g}{spread}"
+        for name in ("text_guidance", "image_guidance")
+        if name in used
+    ]
     parts += [f"{name} {used[name]}" for name in ("strength", "sampler") if name in used]
     return " · ".join(parts)

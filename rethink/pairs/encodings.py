@@ -13,12 +13,26 @@ from dataclasses import dataclass
 
 VOWELS = "áéíóú"
 WESTERN = (
-    "àâæçèéêëîïôœùûüÿ", "äöüßé", f"{VOWELS}üñªº", f"{VOWELS}àâãçêôõªº", "àèéìîòùº", "åäöé", "æøåé", f"{VOWELS}ðýþæö",
-    f"{VOWELS}èêëïöü", "àçèéíïòóúü",
-)  # fmt: skip # French, German, Spanish, Portuguese, Italian, Swedish, Danish, Icelandic, Dutch, Catalan
+    "àâæçèéêëîïôœùûüÿ",
+    "äöüßé",
+    f"{VOWELS}üñªº",
+    f"{VOWELS}àâãçêôõªº",
+    "àèéìîòùº",
+    "åäöé",
+    "æøåé",
+    f"{VOWELS}ðýþæö",
+    f"{VOWELS}èêëïöü",
+    "àçèéíïòóúü",
+)  # French, German, Spanish, Portuguese, Italian, Swedish, Danish, Icelandic, Dutch, Catalan
 CENTRAL = (
-    "ąćęłńóśźż", f"{VOWELS}čďěňřšťůýž", f"{VOWELS}äčďĺľňôŕšťýž", f"{VOWELS}öőüű", "ăâîşţ", "čćđšž", "äöüß",
-)  # fmt: skip # Polish, Czech, Slovak, Hungarian, Romanian, Croatian, German
+    "ąćęłńóśźż",
+    f"{VOWELS}čďěňřšťůýž",
+    f"{VOWELS}äčďĺľňôŕšťýž",
+    f"{VOWELS}öőüű",
+    "ăâîşţ",
+    "čćđšž",
+    "äöüß",
+)  # Polish, Czech, Slovak, Hungarian, Romanian, Croatian, German
 BALTIC = "āčēģīķļņšūž", "ąčęėįšųūž", "äõöüšž"  # Latvian, Lithuanian, Estonian
 TURKISH = ("çğıöşüâîû",)
 CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюяё", "абвгдежзийклмнопрстуфхцчшщьюяєіїґ"  # Russian, Ukrainian
@@ -27,7 +41,9 @@ HEBREW = ("אבגדהוזחטיךכלםמןנסעףפץצקרשת",)
 ARABIC = ("ءآأؤإئابةتثجحخدذرزسشصضطظعغفقكلمنهوىيپچژگ،؛؟",)
 THAI = ("กขคฆงจฉชซฌญฎฏฐฑฒณดตถทธนบปผฝพฟภมยรฤลวศษสหฬอฮฯะัาำิีึืุูเแโใไๆ็่้๊๋์",)
 
-KOREAN = frozenset("이가을를은는에의로고기요세해하다지어아서도니자사리게면한인라스나추바색변경시일주그만으대")  # in every sentence
+KOREAN = frozenset(
+    "이가을를은는에의로고기요세해하다지어아서도니자사리게면한인라스나추바색변경시일주그만으대"
+)  # in every sentence
 
 MARKS = frozenset("‘’“”„–—…•°©®™€£«»¿¡§№\u00a0")
 CJK_MARKS = frozenset("，。、；：？！“”‘’（）《》〈〉「」『』【】…～・ー々〜－％\u3000０１２３４５６７８９")
@@ -64,7 +80,9 @@ def _in(*alphabets: str) -> Callable[[str], bool]:
 
 
 def _is_word(letters: str) -> bool:
-    return (letters[1:] == letters[1:].lower() or letters == letters.upper()) and len({ord(c) < 0x250 for c in letters}) == 1
+    return (letters[1:] == letters[1:].lower() or letters == letters.upper()) and len(
+        {ord(c) < 0x250 for c in letters}
+    ) == 1
 
 
 def _common(codec: str, first: int, last: int, more: str = "") -> Callable[[str], bool]:
@@ -100,7 +118,11 @@ def _korean(text: str) -> bool:
 
 
 IN_KANJI = _common("shift_jis", 0x88, 0x98, "".join(map(chr, range(0x3041, 0x30FB))))
-IN_HANGUL, SIMPLIFIED, TRADITIONAL = _common("euc_kr", 0xB0, 0xC8), _common("gb2312", 0xB0, 0xD7), _common("big5", 0xA4, 0xC6)
+IN_HANGUL, SIMPLIFIED, TRADITIONAL = (
+    _common("euc_kr", 0xB0, 0xC8),
+    _common("gb2312", 0xB0, 0xD7),
+    _common("big5", 0xA4, 0xC6),
+)
 # In the order in which they are named where several are possible.
 ENCODINGS = (
     Encoding("cp1252", "Windows-1252", _in(*WESTERN)),

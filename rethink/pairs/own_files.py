@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ..atomic import atomic_write
 from ..errors import RethinkError
-from ..files import appearing
 from .text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
 LIST = ".rethink-files.json"  # hidden, so that no trainer takes it for one of its own
@@ -34,7 +34,7 @@ def write_own(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     digests = {name: [hashlib.sha256(data).hexdigest()] for name, data in ours.items()}
     _write_list(folder, known | {name: known.get(name, []) + digest for name, digest in digests.items()})
     for name, data in ours.items():
-        with appearing(folder / name) as passing:
+        with atomic_write(folder / name) as passing:
             passing.write_bytes(data)
     _write_list(folder, known | digests)
     return theirs
@@ -55,7 +55,9 @@ def require_own(folder: Path, input: str) -> None:
     others = [name for name in files if Path(name).name not in DROPPINGS and not _is_own(folder, name, known)]
     others += [f"{name}/" for name in folders if name not in homes]
     if others:
-        shown = ", ".join(map(show_name, others[:SHOWN])) + (f" and {len(others) - SHOWN} more" if others[SHOWN:] else "")
+        shown = ", ".join(map(show_name, others[:SHOWN])) + (
+            f" and {len(others) - SHOWN} more" if others[SHOWN:] else ""
+        )
         raise RethinkError(
             f"{input}: {folder} holds what Rethink did not write, or what was changed since: {shown}. All is left as it is; "
             "move that away, or choose another name."
@@ -122,5 +124,5 @@ def _read_list(folder: Path) -> dict[str, list[str]]:
 
 
 def _write_list(folder: Path, files: Mapping[str, list[str]]) -> None:
-    with appearing(folder / LIST) as passing:
+    with atomic_write(folder / LIST) as passing:
         passing.write_text(json.dumps({"files": files}), encoding="utf-8")

@@ -9,14 +9,23 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import RethinkError
 from ..thinkers.answer_text import is_quoted
-from ..thinkers.parsing import read_score
-from .descriptions import (
-    Chat, Each, Patience, ThinkerFailed, ask, called, json_values, message, one_line, without_thoughts,
-)  # fmt: skip
-from .filters import with_scores
-from .ledger import Last, Ledger
-from .pictures import from_pixels, read_picture
-from .sources import Folder, Source, Spot
+from ..thinkers.critique_format import read_score
+from .inverse.instructions import (
+    Chat,
+    Each,
+    FailureStreak,
+    ThinkerUnavailable,
+    ask,
+    called,
+    json_values,
+    message,
+    one_line,
+    strip_reasoning,
+)
+from .inverse.sources import Folder, NamedBox, Source
+from .jsonl_log import JsonlLog, Last
+from .pixels import from_pixels, read_picture
+from .review.filters import with_scores
 from .store import EditPair, PairStore
 
 MOST_SPOTS = 8
@@ -32,23 +41,23 @@ Is the second picture what a careful editor would make of the first? It should s
 nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "why": "one short sentence"}}"""
 
 
-def find_spots(chat: Chat, picture, what: str, seed: int) -> tuple[Spot, ...]:
+def find_spots(chat: Chat, picture, what: str, seed: int) -> tuple[NamedBox, ...]:
     """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
     return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(picture)], seed, read_spots)
 
 
-def read_spots(answer: str) -> tuple[Spot, ...]:
+def read_spots(answer: str) -> tuple[NamedBox, ...]:
     """The places in an answer, each once, at most MOST_SPOTS: {"places": […]} as asked for, or as models were trained to
     answer: a list of {"bbox_2d", "label"} (Qwen-VL), of {"box_2d", "label"} with top before left (Gemini), or
     label(left,top),(right,bottom) (Qwen2-VL). Boxes are in thousandths, or in shares of 0…1.
 
     A box that is none is left out. Raises RethinkError with the reason where none is left.
     """
-    spots: dict[tuple[float, ...], Spot] = {}
+    spots: dict[tuple[float, ...], NamedBox] = {}
     reason = "the thinker found nothing of what was asked for"
-    for place in _places(without_thoughts(answer)):
+    for place in _places(strip_reasoning(answer)):
         try:
-            spot = Spot(_shares(place), called(_name(place)[:60]))
+            spot = NamedBox(_shares(place), called(_name(place)[:60]))
             spots.setdefault(spot.box, spot)
         except (TypeError, KeyError, ValueError, OverflowError) as error:  # a RethinkError of Spot is a ValueError
             reason = f"the thinker's boxes cannot be used: {error}"
@@ -110,14 +119,14 @@ def _shares(place: dict) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class Found:
+class LocatedSources:
     """A folder's sources with the places that a chat finds in them; `seen` remembers its answers, so that nothing is
     asked twice; what came to nothing is asked again in another run. each: `map`, or what asks several times at once."""
 
     folder: Folder
     chat: Chat
     what: str
-    seen: Ledger
+    seen: JsonlLog
     longest_side: int
     each: Each = map
     _asked: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
@@ -127,7 +136,7 @@ class Found:
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         known = {r["source"]: r for r in self.seen if r["what"] == self.what and not r.get("failed")}
-        patience = Patience()
+        patience = FailureStreak()
 
         def looked(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
             asks = isinstance(source, Source) and not source.spots
@@ -139,7 +148,7 @@ class Found:
                 if "why" in record:
                     yield source.name, record["why"]
                     continue
-                spots = (Spot(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
+                spots = (NamedBox(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
                 source = replace(source, spots=tuple(spots))
             yield source
 
@@ -158,15 +167,19 @@ class Found:
             spots = find_spots(self.chat, picture, self.what, 0)
             record["spots"] = [{"box": list(spot.box), "place": spot.place} for spot in spots]
         except RethinkError as error:
-            record |= {"why": str(error), "failed": isinstance(error, ThinkerFailed)}
+            record |= {"why": str(error), "failed": isinstance(error, ThinkerUnavailable)}
         self.seen.append(record)
         return record
 
 
-def criticise(
-    store: PairStore, chat: Chat, name: str = "", on_progress: Callable[[int, int], None] = lambda done, total: None,
-    *, each: Each = map,
-) -> int:  # fmt: skip
+def grade_pairs(
+    store: PairStore,
+    chat: Chat,
+    name: str = "",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    each: Each = map,
+) -> int:
     """Let the critic of this name mark every measured pair that has no mark of his yet, in the store held for writing:
     {"critic", "critic_why", "critic_name"}.
 
@@ -175,12 +188,12 @@ def criticise(
     """
     scores = Last(store.scores)
     unmarked = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
-    total, patience = sum(pair.id in unmarked for pair in store), Patience()
+    total, patience = sum(pair.id in unmarked for pair in store), FailureStreak()
     pairs = (pair for pair in store if pair.id in unmarked)
 
     def marked(scored: tuple[EditPair, dict]) -> tuple[dict, dict]:
         pair, measured = scored
-        return measured, _mark(store, pair, chat)
+        return measured, _grade(store, pair, chat)
 
     # Bound to no name: whatever raises here lets go of it, and with it of the questions that are not asked yet.
     for done, (measured, mark) in enumerate(each(marked, with_scores(pairs, scores)), 1):
@@ -192,19 +205,19 @@ def criticise(
     return total
 
 
-def _mark(store: PairStore, pair: EditPair, chat: Chat) -> dict:
+def _grade(store: PairStore, pair: EditPair, chat: Chat) -> dict:
     try:
         images = [from_pixels(store.read_image(path)) for path in (pair.input, pair.target)]
         text = JUDGE.format(instruction=pair.instruction)
         return ask(chat, [message("user", text, pictures=2)], images, pair.seed, _read_mark)
-    except ThinkerFailed as error:
+    except ThinkerUnavailable as error:
         return {"critic_failed": str(error), "failed": True}
     except RethinkError as error:
         return {"critic_failed": str(error)}
 
 
 def _read_mark(answer: str) -> dict:
-    answer = without_thoughts(answer)
+    answer = strip_reasoning(answer)
     marks = [found for found in json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
     if not marks:
         raise RethinkError(f"the critic's answer holds no JSON object with a score ({one_line(answer)[:80]!r})")

@@ -28,8 +28,8 @@ import numpy as np
 
 from ..errors import RethinkError
 from ..names import is_within
-from .ledger import Ledger, NewerVersion, fields_are, locked, room_in
-from .pictures import encode_png, read_picture, write_whole
+from .jsonl_log import JsonlLog, NewerVersion, disk_full_as_error, fields_are, locked
+from .pixels import encode_png, read_picture, write_whole
 from .text_files import show_name
 
 SCHEMA = 1
@@ -117,7 +117,7 @@ def check_scores(record: dict) -> None:
             raise RethinkError(f"its “{name}” is no number")
 
 
-def stays_inside(path: str) -> bool:
+def is_safe_relative_path(path: str) -> bool:
     """Whether a relative path, in the notation of any system, stays in its folder."""
     path = path.replace("\\", "/")
     return not (path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"))
@@ -127,14 +127,15 @@ class Verdicts(dict[str, dict]):
     """id → {"id", "accepted", "why": [reasons], "by"}: the verdict on every pair that has one. A person's stands over a
     filter's, until it is taken back."""
 
-    def __init__(self, ledger: Ledger):
+    def __init__(self, ledger: JsonlLog):
         super().__init__()
         self.ledger, self._by_filter, self._end = ledger, {}, 0
         self.read_on()
 
     def read_on(self) -> None:
         """Take in what was appended since."""
-        for _, self._end, verdict in self.ledger.since(self._end):
+        for _, end, verdict in self.ledger.since(self._end):
+            self._end = end
             id = verdict["id"]
             if verdict["by"] == "filter":
                 self._by_filter[id] = verdict
@@ -157,14 +158,14 @@ class PairStore:
         self.folder = Path(folder)
         self.only = None if only is None else frozenset(only)
         named = fields_are(id=str)
-        self.manifest = Ledger(self.folder / MANIFEST, check_pair)
-        self.skipped = Ledger(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
-        self.spots = Ledger(self.folder / "spots.jsonl", fields_are(source=str, what=str))
-        self.drawn = Ledger(self.folder / "drawn.jsonl", named)
-        self.seeds = Ledger(self.folder / "seeds.jsonl", fields_are(recipe=str, seed=int))
-        self.scores = Ledger(self.folder / "scores.jsonl", check_scores)
+        self.manifest = JsonlLog(self.folder / MANIFEST, check_pair)
+        self.skipped = JsonlLog(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
+        self.spots = JsonlLog(self.folder / "spots.jsonl", fields_are(source=str, what=str))
+        self.drawn = JsonlLog(self.folder / "drawn.jsonl", named)
+        self.seeds = JsonlLog(self.folder / "seeds.jsonl", fields_are(recipe=str, seed=int))
+        self.scores = JsonlLog(self.folder / "scores.jsonl", check_scores)
         verdict = fields_are(id=str, accepted=(bool, type(None)), why=list, by=str)
-        self.verdicts = Ledger(self.folder / "verdicts.jsonl", verdict, needed=True)
+        self.verdicts = JsonlLog(self.folder / "verdicts.jsonl", verdict, needed=True)
         self._ids: set[str] = set()
 
     @classmethod
@@ -207,7 +208,7 @@ class PairStore:
             self._ids = {record["id"] for record in self.manifest}
             yield self
 
-    def _ledgers(self) -> tuple[Ledger, ...]:
+    def _ledgers(self) -> tuple[JsonlLog, ...]:
         return self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts
 
     def _refuse_strangers(self, begun: bool) -> None:
@@ -223,7 +224,7 @@ class PairStore:
             self.manifest.append(pair.to_json())
             self._ids.add(pair.id)
 
-    def take_over(self, other: PairStore) -> int:
+    def merge_from(self, other: PairStore) -> int:
         """Copy the accepted pairs of another store that are not here yet, with their scores, into this one, which is held
         for writing; and its verdicts on all that are here. Returns how many pairs are new.
 
@@ -240,7 +241,7 @@ class PairStore:
             new.add(pair.id)
         if new:
             self.scores.append(*(record for record in other.scores if record["id"] in new))
-        here, there = self.last_verdicts(), other.last_verdicts()
+        here, there = self.current_verdicts(), other.current_verdicts()
         self.verdicts.append(*(verdict for id, verdict in there.items() if id in self and verdict != here.get(id)))
         return len(new)
 
@@ -253,7 +254,7 @@ class PairStore:
         self._write(relative, encode_png(pixels))
 
     def _write(self, relative: str, data: bytes) -> None:
-        with room_in(self.folder):
+        with disk_full_as_error(self.folder):
             write_whole(self.folder / relative, data)
 
     def file(self, relative: str) -> Path:
@@ -282,7 +283,7 @@ class PairStore:
 
     def accepted(self) -> Iterator[EditPair]:
         """The pairs that no verdict rejects."""
-        rejected = {id for id, verdict in self.last_verdicts().items() if not verdict["accepted"]}
+        rejected = {id for id, verdict in self.current_verdicts().items() if not verdict["accepted"]}
         return (pair for pair in self if pair.id not in rejected)
 
     def judge(self, id: str, accepted: bool | None) -> None:
@@ -290,7 +291,7 @@ class PairStore:
         can look through the pairs while they are being made."""
         self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
 
-    def last_verdicts(self) -> Verdicts:
+    def current_verdicts(self) -> Verdicts:
         """The verdict that counts of every pair that has one."""
         return Verdicts(self.verdicts)
 
@@ -299,5 +300,3 @@ def is_store(folder: str | Path) -> bool:
     """Whether somebody writes pairs into a folder, or has."""
     manifest, lock, images = (os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, LOCK, "images"))
     return manifest or (lock and images)
-
-

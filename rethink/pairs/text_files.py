@@ -256,9 +256,10 @@ def _within_depth(value: object) -> object:
     for _ in range(DEEPEST):
         level = [
             inner
-            for outer in level if isinstance(outer, (dict, list))
+            for outer in level
+            if isinstance(outer, (dict, list))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]  # fmt: skip
+        ]
         if not level:
             return value
     raise RecursionError
@@ -294,7 +295,7 @@ def good_lines(path: str | Path, name: str) -> Iterator[tuple[int, str]]:
         raise RethinkError(f"{name}: cannot read {path}: {error}.") from error
 
 
-def json_lines(path: str | Path, name: str) -> Iterator[dict]:
+def read_jsonl(path: str | Path, name: str) -> Iterator[dict]:
     """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
     for number, line in good_lines(path, name):
         if line.strip():

@@ -183,7 +183,7 @@ def is_quoted(before: str, after: str, *, reasoned: bool) -> bool:
     labeled = bool(_OWN_LABEL.fullmatch(last))
     ended = lead.endswith((".", "!", "?", "…", "。", "！", "？", ")"))
     if reasoned:
-        return not labeled and _leads_in(last, ended) or bool(_REPORT.search(after)) or after[:1].islower()
+        return (not labeled and _leads_in(last, ended)) or bool(_REPORT.search(after)) or after[:1].islower()
     if re.search(r"\w", after) or lead[lead.rfind("\n") + 1 :].count('"') % 2:
         return True
     if not re.search(r"\w", lead):

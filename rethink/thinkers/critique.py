@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..trajectory import Critique
 from .answer_text import clean_answer
-from .parsing import parse, parse_list, parse_text
+from .critique_format import parse, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, shown
 
 # Fixed text, source and instruction first, what changes from turn to turn last: a prefix cache serves the rest.
@@ -161,7 +161,9 @@ def critique(
     another seed. Raises nothing of the thinker's: what it could not answer is a Critique that failed and says why.
     """
     if demands and "demands" not in _SLOT.findall(thinker.template):
-        raise RethinkError("checklist: the thinker's template has no {demands}; put it there, or switch the checklist off.")
+        raise RethinkError(
+            "checklist: the thinker's template has no {demands}; put it there, or switch the checklist off."
+        )
     small = shown(source)
     order = pictures_in(thinker.template)
     requests = []
@@ -197,7 +199,9 @@ def split(
 
     Raises ThinkerError when it does not answer.
     """
-    return tuple(parse_list(_once(thinker, SPLIT, source, instruction, seed, on_token))[:MOST_DEMANDS]) or (instruction,)
+    return tuple(parse_list(_once(thinker, SPLIT, source, instruction, seed, on_token))[:MOST_DEMANDS]) or (
+        instruction,
+    )
 
 
 def _ask(
@@ -205,14 +209,18 @@ def _ask(
 ) -> list[Critique]:
     answers = chat_all(
         thinker.chat, requests, max_tokens=thinker.max_tokens, temperature=temperature, on_token=on_token
-    )  # fmt: skip
+    )
     return [
-        Critique("failed", note=clean_answer(str(answer))) if isinstance(answer, ThinkerError) else parse(answer, demands)
+        Critique("failed", note=clean_answer(str(answer)))
+        if isinstance(answer, ThinkerError)
+        else parse(answer, demands)
         for answer in answers
     ]
 
 
-def _once(thinker: Thinker, template: str, source: Tensor, instruction: str, seed: int, on_token: OnToken | None) -> str:
+def _once(
+    thinker: Thinker, template: str, source: Tensor, instruction: str, seed: int, on_token: OnToken | None
+) -> str:
     messages = question(template, instruction=instruction)
     options = {"max_tokens": thinker.max_tokens, "temperature": thinker.temperature, "on_token": on_token}
     return thinker.chat.chat(messages, [shown(source)], seed=seed, **options)

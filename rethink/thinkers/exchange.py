@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -105,10 +106,9 @@ def _exchange(
     try:
         more = proxy.credentials() if forwarded else {}
         target = f"{origin}{path}" if forwarded else path
-        try:
+        # It may have said why before it stopped listening: an image that is too large.
+        with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, target, data, {**headers, **more, "Connection": "close"})
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it may have said why before it stopped listening: an image that is too large
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
         return Reply(response.status, names, _read(response, names.get("content-encoding", "")))
@@ -118,7 +118,9 @@ def _exchange(
         raise TimeIsUp from None
     except (OSError, http.client.HTTPException) as error:
         via = f"by the proxy of {proxy.variable}, " if proxy else ""
-        raise ExchangeError(f"cannot be reached ({via}{_words(error)}); start the server, or check the address") from None
+        raise ExchangeError(
+            f"cannot be reached ({via}{_words(error)}); start the server, or check the address"
+        ) from None
     except (ValueError, AttributeError) as error:  # http.client's for a reply that is no HTTP
         raise ExchangeError(f"does not answer as a web server does ({_words(error)})") from None
     finally:

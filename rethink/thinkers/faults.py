@@ -59,7 +59,9 @@ def find_fault(record: Any, choice: Any) -> Fault | None:
         error = _error_of(holder)
         if error is not None:
             status, wait = _code(error), read_wait({}, error, _words(error))
-            return Fault(f"error {status or ''}".rstrip() + f": {make_excerpt(error)}", _may_pass(status, error, wait), wait)
+            return Fault(
+                f"error {status or ''}".rstrip() + f": {make_excerpt(error)}", _may_pass(status, error, wait), wait
+            )
     if isinstance(choice, dict):
         return _refusal(choice)
     return _block(record) or _complaint(record)
@@ -73,7 +75,9 @@ def _refusal(choice: dict[str, Any]) -> Fault | None:
     reason = str(choice.get("finish_reason") or "")
     if re.match(r"content_filter|safety|prohibited|recitation|blocklist|spii", reason, re.IGNORECASE):
         more = refusal or choice.get("content_filter_results") or choice.get("native_finish_reason") or ""
-        return Fault(f"its filter stopped the answer ({make_excerpt(reason)})" + (f": {make_excerpt(more)}" if more else ""))
+        return Fault(
+            f"its filter stopped the answer ({make_excerpt(reason)})" + (f": {make_excerpt(more)}" if more else "")
+        )
     return None
 
 
@@ -91,7 +95,11 @@ def _complaint(record: Any) -> Fault | None:
     if not said:
         return None
     status, wait = _code(holder), read_wait({}, record, said)
-    return Fault(f"error {status or ''}".rstrip() + f": {make_excerpt(said)}", _may_pass(status, record, wait) or bool(wait), wait)
+    return Fault(
+        f"error {status or ''}".rstrip() + f": {make_excerpt(said)}",
+        _may_pass(status, record, wait) or bool(wait),
+        wait,
+    )
 
 
 def make_excerpt(said: Any) -> str:
@@ -114,7 +122,10 @@ def _message(said: Any, depth: int) -> str:
         return _message(said[0], depth - 1)
     if not isinstance(said, dict) or not depth:
         return said if isinstance(said, str) else ""
-    words = (_message(said.get(name), depth - 1) for name in ("message", "error", "detail", "msg", "status_msg", "title", "errors"))
+    words = (
+        _message(said.get(name), depth - 1)
+        for name in ("message", "error", "detail", "msg", "status_msg", "title", "errors")
+    )
     text = next(filter(None, words), "")
     if isinstance(more := said.get("metadata"), dict):  # where OpenRouter says what its provider said
         raw = more.get("raw") or more.get("reasons")
@@ -180,7 +191,14 @@ def _delays(record: Any, depth: int = DEPTH) -> Iterator[str]:
         return
     if isinstance(record, dict):
         for name, value in record.items():
-            if name in ("retryDelay", "retry_delay", "retry_after", "retryAfter", "retry_after_seconds", "estimated_time"):
+            if name in (
+                "retryDelay",
+                "retry_delay",
+                "retry_after",
+                "retryAfter",
+                "retry_after_seconds",
+                "estimated_time",
+            ):
                 yield f"{value.get('seconds', '')}" if isinstance(value, dict) else str(value)
             else:
                 yield from _delays(value, depth - 1)

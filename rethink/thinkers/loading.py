@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from ..errors import RethinkError, require
-from ..opening import check_data, known_device, model_name, read_json, snapshot_of
+from ..model_files import check_data, model_name, read_json, resolve_device, snapshot_of
 from ..weights import open_model, shortened
 from .templates import check_template, find_template
-from .transformers_chat import GridReader, ProcessorReader, TransformersChat
+from .transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
 
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 BITS = ("none", "8bit", "4bit")
@@ -29,7 +29,7 @@ def load_thinker(
     for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
         if value not in known:
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
-    device = known_device(device)
+    device = resolve_device(device)
     kind = _check_folder(folder).get("model_type", "?")
     transformers = require("transformers")
     weights = DTYPES[dtype] or _best_dtype(device)
@@ -52,7 +52,7 @@ def load_thinker(
     return TransformersChat(model, reader, tokenizer, model_name(folder))
 
 
-def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any]:
+def _reader(folder: Path, model: Any) -> tuple[QwenVLEncoder | ProcessorEncoder, Any]:
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
 
     local = {"local_files_only": True, "trust_remote_code": False}
@@ -60,12 +60,12 @@ def _reader(folder: Path, model: Any) -> tuple[GridReader | ProcessorReader, Any
     if not in_a_grid:
         processor = AutoProcessor.from_pretrained(str(folder), **local)
         check_template(folder, processor.chat_template or processor.tokenizer.chat_template)
-        return ProcessorReader(processor), processor.tokenizer
+        return ProcessorEncoder(processor), processor.tokenizer
     tokenizer = AutoTokenizer.from_pretrained(str(folder), **local)
     template = find_template(folder, tokenizer)
     check_template(folder, template)
     images = AutoImageProcessor.from_pretrained(str(folder), **local)
-    return GridReader(tokenizer, images, model.config.image_token_id, template), tokenizer
+    return QwenVLEncoder(tokenizer, images, model.config.image_token_id, template), tokenizer
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from ..images import as_image
 # the n-th picture. What stays the same from one chat to the next comes first: backends remember it.
 Messages = list[dict[str, Any]]
 
-OnToken = Callable[[int, int], None]  # (tokens so far, at most). What it raises ends the chat; the backend stays usable.
+OnToken = Callable[
+    [int, int], None
+]  # (tokens so far, at most). What it raises ends the chat; the backend stays usable.
 
 PIXELS = 2**20  # of a picture that a thinker is shown, as EditThinker was trained (arXiv 2512.05965)
 RIBBON = 200  # times as long as wide: processors of Qwen-VL's kind refuse more

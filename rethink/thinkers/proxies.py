@@ -95,9 +95,13 @@ def _connect(proxy: Proxy, origin: Origin, wire: Any) -> None:
 
 
 _REPLIES = {
-    1: "it failed", 2: "it does not allow that", 3: "the network cannot be reached", 4: "the host cannot be reached",
-    5: "the connection was refused", 6: "it took too long",
-}  # fmt: skip
+    1: "it failed",
+    2: "it does not allow that",
+    3: "the network cannot be reached",
+    4: "the host cannot be reached",
+    5: "the connection was refused",
+    6: "it took too long",
+}
 
 
 def _connect_socks5(proxy: Proxy, origin: Origin, wire: Any) -> None:

@@ -13,11 +13,61 @@ from functools import lru_cache
 
 LETTERS, BASE64, HEX = 6, 8, 12  # characters of each form that are a piece of the key: six letters are eight of base64
 # What manuals say to give to servers that want any key at all is no secret: those words are needed.
-_PLACEHOLDERS = set(
-    "a an api any anything apikey auth bearer changeme compatible default demo dummy empty example fake foo gpt here key "
-    "koboldcpp llama llamacpp lm lmstudio local localai localhost my na needed no none not null nokey ollama openai "
-    "placeholder required secret sk something studio test tgi token unused vllm x xx xxx your".split()
-)
+_PLACEHOLDERS = {
+    "a",
+    "an",
+    "api",
+    "any",
+    "anything",
+    "apikey",
+    "auth",
+    "bearer",
+    "changeme",
+    "compatible",
+    "default",
+    "demo",
+    "dummy",
+    "empty",
+    "example",
+    "fake",
+    "foo",
+    "gpt",
+    "here",
+    "key",
+    "koboldcpp",
+    "llama",
+    "llamacpp",
+    "lm",
+    "lmstudio",
+    "local",
+    "localai",
+    "localhost",
+    "my",
+    "na",
+    "needed",
+    "no",
+    "none",
+    "not",
+    "null",
+    "nokey",
+    "ollama",
+    "openai",
+    "placeholder",
+    "required",
+    "secret",
+    "sk",
+    "something",
+    "studio",
+    "test",
+    "tgi",
+    "token",
+    "unused",
+    "vllm",
+    "x",
+    "xx",
+    "xxx",
+    "your",
+}
 LONGEST = 200_000  # characters of a text out of which pieces are taken; of a longer one that holds any, nothing is kept
 _SPELLING = (
     r"(?P<tag><[^<>]{0,200}>)|(?P<url>%[0-9A-Fa-f]{2})|(?P<json>\\u[0-9A-Fa-f]{4})|(?P<hex>\\x[0-9A-Fa-f]{2})"
@@ -42,7 +92,9 @@ def redact(key: str, text: str) -> str:
     for form, length in _forms(key):
         _hide(read, form, length, hidden)
         _hide([piece for piece in read if piece[0].isalnum()], form, length, hidden)
-    return re.sub("\0+", "…", "".join("\0" if hide else letter for letter, hide in zip(text.replace("\0", " "), hidden)))
+    return re.sub(
+        "\0+", "…", "".join("\0" if hide else letter for letter, hide in zip(text.replace("\0", " "), hidden))
+    )
 
 
 def _holds(key: str, text: str) -> bool:
@@ -82,7 +134,9 @@ def _forms(key: str) -> list[tuple[str, int]]:
     forms = [(key.lower(), LETTERS), (key[::-1].lower(), LETTERS), (data.hex(), HEX)]
     for shift in range(3):  # where the key stands within what was encoded
         # The first letters and the last depend on what stands around the key.
-        inner = base64.b64encode(bytes(shift) + data)[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6].decode().lower()
+        inner = (
+            base64.b64encode(bytes(shift) + data)[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6].decode().lower()
+        )
         forms += [(inner, BASE64), (inner.replace("+", "-").replace("/", "_"), BASE64)]
     return forms
 

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import RethinkError, require
-from ..opening import read_json
+from ..model_files import read_json
 from ..weights import shortened
 from .protocol import Messages, ThinkerError
 
@@ -74,7 +74,9 @@ def as_text(reader: Any, messages: Messages, template: str | None = None) -> str
         with _within(SECONDS):
             text = reader.apply_chat_template(cleaned, tokenize=False, add_generation_prompt=True, **options)
     except Exception as error:  # a template can raise anything
-        raise ThinkerError(f"thinker: the model's chat template fails: {shortened(error)}; choose another model.") from error
+        raise ThinkerError(
+            f"thinker: the model's chat template fails: {shortened(error)}; choose another model."
+        ) from error
     if len(text) > LONGEST:
         raise ThinkerError(
             f"thinker: the model's chat template makes {len(text)} characters of a conversation; choose another model."

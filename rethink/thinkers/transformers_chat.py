@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import OutOfMemory
+from ..errors import OutOfMemoryError
 from ..images import to_pil
 from .protocol import Messages, OnToken, Request, ThinkerError, shown
 from .templates import as_text
@@ -39,7 +39,7 @@ class TransformersChat:
     """See `protocol.Chat`. `module` holds the weights; moving it moves the thinker. `reader` makes (messages, images) an
     Encoded."""
 
-    def __init__(self, model: nn.Module, reader: "GridReader | ProcessorReader", tokenizer: Any, name: str):
+    def __init__(self, model: nn.Module, reader: "QwenVLEncoder | ProcessorEncoder", tokenizer: Any, name: str):
         self.name = name
         self.module = model
         self.reader = reader
@@ -87,7 +87,7 @@ class TransformersChat:
         self.forget()  # the error has gone by here, and with its traceback the tensors it held
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise OutOfMemory(
+        raise OutOfMemoryError(
             f"thinker: {self.name} ran out of memory on {self.device}; use fewer candidates, "
             "or load it with fp16 or in 8 or 4 bits."
         )
@@ -114,7 +114,7 @@ class TransformersChat:
                 pad_token_id=self.tokenizer.pad_token_id or 0,
             ),
             logits_processor=[_Draw(seeds, temperature)] if temperature else [],
-            stopping_criteria=[_Report(length, max_tokens, on_token)] if on_token else [],
+            stopping_criteria=[_ProgressCriteria(length, max_tokens, on_token)] if on_token else [],
         )
         return self.tokenizer.batch_decode(generated[:, length:], skip_special_tokens=True)
 
@@ -159,7 +159,7 @@ class TransformersChat:
         return self._remembered[1]
 
 
-class GridReader:
+class QwenVLEncoder:
     """Reads conversations for the models of Qwen-VL's kind: patches in a grid, positions in three dimensions.
 
     Made of tokenizer and image processor alone: their joint processor also wants a video processor, and with it
@@ -193,7 +193,7 @@ class GridReader:
         return Encoded(torch.tensor(expanded), prefix, inputs)
 
 
-class ProcessorReader:
+class ProcessorEncoder:
     """Reads conversations for every other image-text-to-text model, by its own processor. Nothing is remembered."""
 
     def __init__(self, processor: Any):
@@ -224,7 +224,7 @@ class _Draw:
         return scores.float() / self._temperature - torch.log(-torch.log(uniform) + 1e-20).to(scores.device)
 
 
-class _Report:
+class _ProgressCriteria:
     """Tells after every token how many there are; what the listener raises ends the answer."""
 
     def __init__(self, length: int, most: int, on_token: OnToken):

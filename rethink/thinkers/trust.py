@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..atomic import atomic_write
 from ..errors import RethinkError
-from ..files import appearing
 from .address import Origin, parse_origin
 
 VARIABLE = "RETHINK_SERVERS"  # names another settings file
@@ -125,7 +125,7 @@ def allow_images(file: Path, origin: Origin) -> None:
             return
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with appearing(file) as passing:
+            with atomic_write(file) as passing:
                 text = json.dumps({**record, "hosts": [*hosts, str(origin)]}, indent=2, ensure_ascii=False)
                 passing.write_text(text + "\n", encoding="utf-8")
         except OSError as error:

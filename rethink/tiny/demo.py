@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..editors.loading import load_editor
-from ..editors.protocol import RECOMMENDED
-from ..loop import Rules, checked_source, options_of, think_while_edit
+from ..editors.protocol import DEFAULT_SETTINGS
+from ..think_loop import LoopConfig, options_of, think_while_edit, validate_source
 from ..thinkers.critique import Thinker
 from ..thinkers.loading import load_thinker
 from ..trajectory import Trajectory, new_trajectory, record
@@ -28,8 +28,11 @@ def make_demo(page: Path, seed: int, tell: Callable[[Trajectory], None]) -> Verd
     """
     task = sample_task(seed, HARD[seed % len(HARD)], wording="held_out")
     editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(THINKER_FOLDER))
-    source = checked_source(render([task.source]), task.instruction)
-    options = options_of(Rules(seed=seed), RECOMMENDED, "", thinker) | {"editor": "built-in", "thinker": "built-in"}
+    source = validate_source(render([task.source]), task.instruction)
+    options = options_of(LoopConfig(seed=seed), DEFAULT_SETTINGS, "", thinker) | {
+        "editor": "built-in",
+        "thinker": "built-in",
+    }
     with tempfile.TemporaryDirectory() as folder:
         begun = new_trajectory(folder, source, task.instruction, options)
         for trajectory in record(begun, think_while_edit(editor, thinker, source, task.instruction, seed=seed)):

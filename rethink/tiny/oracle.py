@@ -8,8 +8,18 @@ from itertools import product
 import torch
 
 from .scene import (
-    BACKGROUNDS, COLORS, SHAPES, SIZES, Scene, Thing, draw_cells, encode_thing, render, render_background, split_cells,
-)  # fmt: skip
+    BACKGROUNDS,
+    COLORS,
+    SHAPES,
+    SIZES,
+    Scene,
+    SceneObject,
+    draw_cells,
+    encode_thing,
+    render,
+    render_background,
+    split_cells,
+)
 from .tasks import Task
 
 CELL_RMS = 0.07  # a cell further than this from what it should show is smeared or shifted, whatever it resembles most
@@ -32,11 +42,11 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """What a picture shows, as far as a task asks: for each of four cells and for the background what it resembles most,
     and how far it is from it (RMS). answer: the nearest of the task's accepted scenes."""
 
-    things: tuple[Thing | None, ...]
+    things: tuple[SceneObject | None, ...]
     background: tuple[str, bool]
     errors: tuple[float, float, float, float, float]
     psnr_outside: float
@@ -53,7 +63,7 @@ def judge(image: torch.Tensor, task: Task) -> Verdict:
     return verdict(read(image, task), task)
 
 
-def verdict(sight: Sight, task: Task) -> Verdict:
+def verdict(sight: Observation, task: Task) -> Verdict:
     scene, source = task.accepted[sight.answer], task.source
     *cells, background = [error <= CELL_RMS for error in sight.errors]
     cells = [ok and sight.things[cell] == shown(scene.at(cell)) for cell, ok in enumerate(cells)]
@@ -70,7 +80,7 @@ def verdict(sight: Sight, task: Task) -> Verdict:
     )
 
 
-def read(image: torch.Tensor, task: Task) -> Sight:
+def read(image: torch.Tensor, task: Task) -> Observation:
     """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for on the background that is there,
     where one should be; in a cell that should be empty, where the source had one."""
     pictures = render([task.source, *task.accepted])
@@ -81,15 +91,18 @@ def read(image: torch.Tensor, task: Task) -> Sight:
     known = [scene.at(cell) or task.source.at(cell) for cell in range(4)]
     things, errors = zip(*(nearest_thing(image, background, cell, known[cell]) for cell in range(4)))
     psnr = _psnr(image, source, _untouched(source, answers[answer : answer + 1]))
-    return Sight(things, background, (*errors, error), psnr, answer)
+    return Observation(things, background, (*errors, error), psnr, answer)
 
 
 def nearest_thing(
-    image: torch.Tensor, background: tuple[str, bool], cell: int, known: Thing | None
-) -> tuple[Thing | None, float]:
+    image: torch.Tensor, background: tuple[str, bool], cell: int, known: SceneObject | None
+) -> tuple[SceneObject | None, float]:
     """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and how far it is (RMS)."""
     place = (known.dx, known.dy) if known else (0, 0)
-    things = [None, *(shown(Thing(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL)]
+    things = [
+        None,
+        *(shown(SceneObject(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL),
+    ]
     under = split_cells(render([Scene(*background, ())]))[0, cell]
     drawn = draw_cells(torch.tensor([encode_thing(t) for t in things]), under.expand(len(things), -1, -1, -1))
     error = (drawn - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
@@ -101,11 +114,11 @@ _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] +
 ]
 
 
-def shown(thing: Thing | None) -> Thing | None:
+def shown(thing: SceneObject | None) -> SceneObject | None:
     """What a viewer sees: behind a black square, shape and colour do not count."""
     if thing is None or not thing.covered:
         return thing
-    return Thing(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)
+    return SceneObject(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)
 
 
 def _nearest_background(image: torch.Tensor, scenes: list[Scene]) -> tuple[tuple[str, bool], float]:

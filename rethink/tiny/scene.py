@@ -42,15 +42,21 @@ BACKGROUNDS = {
 }
 BLACK = (20, 20, 22)
 # Never seen while training, neither before nor after an edit: each shape and seven of the eight colours stay known.
-HELD_OUT_LOOKS = frozenset({
-    ("pink", "circle"), ("yellow", "square"), ("blue", "triangle"),
-    ("purple", "star"), ("green", "heart"), ("orange", "cross"),
-})  # fmt: skip
+HELD_OUT_LOOKS = frozenset(
+    {
+        ("pink", "circle"),
+        ("yellow", "square"),
+        ("blue", "triangle"),
+        ("purple", "star"),
+        ("green", "heart"),
+        ("orange", "cross"),
+    }
+)
 LOOKS = tuple((color, shape) for color in COLORS for shape in SHAPES)
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """One shape in a cell (0…3, in reading order); `covered` hides it behind a black square."""
 
     cell: int
@@ -76,15 +82,15 @@ class Scene:
 
     background: str
     gradient: bool
-    things: tuple[Thing, ...]
+    things: tuple[SceneObject, ...]
 
-    def at(self, cell: int) -> Thing | None:
+    def at(self, cell: int) -> SceneObject | None:
         return next((thing for thing in self.things if thing.cell == cell), None)
 
-    def with_thing(self, cell: int, thing: Thing | None) -> Scene:
+    def with_thing(self, cell: int, thing: SceneObject | None) -> Scene:
         """The scene with the content of one cell replaced (by nothing, if `thing` is None)."""
         others = tuple(t for t in self.things if t.cell != cell)
-        things = others if thing is None else others + (replace(thing, cell=cell),)
+        things = others if thing is None else (*others, replace(thing, cell=cell))
         return replace(self, things=tuple(sorted(things, key=lambda t: t.cell)))
 
     @property
@@ -112,7 +118,7 @@ def sample_scene(rng: Random, *, looks: tuple[tuple[str, str], ...] = LOOKS, cou
     """A random scene of `count` (else 1…4) things whose colour-shape pairs differ from each other."""
     count = count or rng.choices((1, 2, 3, 4), (2, 4, 4, 1))[0]
     things = tuple(
-        Thing(cell, shape, color, rng.randrange(3), rng.choice(JITTER), rng.choice(JITTER))
+        SceneObject(cell, shape, color, rng.randrange(3), rng.choice(JITTER), rng.choice(JITTER))
         for cell, (color, shape) in zip(sorted(rng.sample(range(4), count)), rng.sample(looks, count))
     )
     return Scene(rng.choice(tuple(BACKGROUNDS)), rng.random() < 0.5, things)
@@ -135,7 +141,7 @@ def encode(scene: Scene) -> np.ndarray:
     return array
 
 
-def encode_thing(thing: Thing | None) -> tuple[int, ...]:
+def encode_thing(thing: SceneObject | None) -> tuple[int, ...]:
     if thing is None:
         return (-1,) * _FIELDS
     look = SHAPES.index(thing.shape), list(COLORS).index(thing.color)
@@ -210,9 +216,7 @@ def _draw_atlas() -> np.ndarray:
     patches = []
     for outline in [*map(_outline, SHAPES), None]:
         for radius in RADIUS:
-            for dx in JITTER:
-                for dy in JITTER:
-                    patches.append(_draw(outline, radius, x - dx, y - dy))
+            patches += [_draw(outline, radius, x - dx, y - dy) for dx in JITTER for dy in JITTER]
     patches.append(np.stack([np.zeros_like(x)] * 3 + [np.ones_like(x)]))
     return np.stack(patches).astype(np.float32)
 
@@ -240,7 +244,7 @@ def _outline(shape: str) -> np.ndarray:
         return np.array([[0, -0.98], [1.0, 0.8], [-1.0, 0.8]])
     if shape == "star":
         angle, reach = np.pi * np.arange(10) / 5 - np.pi / 2, np.where(np.arange(10) % 2, 0.45, 1.05)
-        return np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1) + [0, 0.06]
+        return [*np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1), 0, 0.06]
     if shape == "heart":
         across = 16 * np.sin(turn) ** 3
         up = 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)

@@ -11,13 +11,29 @@ import re
 from dataclasses import dataclass, replace
 from random import Random
 
+from .phrasings import (
+    HELD_OUT_REASONING,
+    HELD_OUT_UNUSUAL,
+    HELD_OUT_WORDINGS,
+    REASONING_WORDINGS,
+    SYNONYMS,
+    UNUSUAL_WORDINGS,
+    WORDINGS,
+)
 from .scene import (
-    BACKGROUNDS, COLORS, HELD_OUT_LOOKS, LOOKS, PLACES, SHAPES, SIZES, Scene, Thing,
-    has_held_out_look, is_test_scene, sample_scene,
-)  # fmt: skip
-from .wordings import (
-    HELD_OUT_REASONING, HELD_OUT_UNUSUAL, HELD_OUT_WORDINGS, REASONING_WORDINGS, SYNONYMS, UNUSUAL_WORDINGS, WORDINGS,
-)  # fmt: skip
+    BACKGROUNDS,
+    COLORS,
+    HELD_OUT_LOOKS,
+    LOOKS,
+    PLACES,
+    SHAPES,
+    SIZES,
+    Scene,
+    SceneObject,
+    has_held_out_look,
+    is_test_scene,
+    sample_scene,
+)
 
 KINDS = ("recolor", "reshape", "resize", "move", "add", "remove", "background", "cover", "uncover")
 LEVELS = ("plain", "unusual", "reasoning")
@@ -120,7 +136,7 @@ def _with_articles(text: str) -> str:
     return re.sub(r"\ba (?=(orange|emerald|ivory|enormous|ash)\b)", "an ", text)
 
 
-def _refer(rng: Random, scene: Scene, thing: Thing) -> str:
+def _refer(rng: Random, scene: Scene, thing: SceneObject) -> str:
     """A name of the thing that is unambiguous in the scene."""
     only_shape = sum(t.shape == thing.shape and not t.covered for t in scene.things) == 1
     draw = rng.random()
@@ -134,7 +150,7 @@ def _refer(rng: Random, scene: Scene, thing: Thing) -> str:
 # --- plain edits: (rng, source, looks allowed for results) → (source, words, accepted scenes) or None ----------------
 
 
-def _pick(rng: Random, source: Scene) -> Thing:
+def _pick(rng: Random, source: Scene) -> SceneObject:
     return rng.choice(source.things)
 
 
@@ -183,7 +199,7 @@ def _add(rng, source, looks):
     if free_color:  # the sampled colour comes first: it is what training shows
         colors += [c for c in COLORS if c != color]
     new = " ".join(filter(None, ["a", size is not None and SIZES[size], not free_color and color, shape]))
-    thing = Thing(0, shape, color, 1 if size is None else size)
+    thing = SceneObject(0, shape, color, 1 if size is None else size)
     accepted = tuple(source.with_thing(cell, replace(thing, color=c)) for c in colors for cell in cells)
     return source, {"new": new, "at": at}, accepted
 
@@ -211,15 +227,22 @@ def _uncover(rng, source, looks):
 
 
 _EDITS = {
-    "recolor": _recolor, "reshape": _reshape, "resize": _resize, "move": _move, "add": _add, "remove": _remove,
-    "background": _background, "cover": _cover, "uncover": _uncover,
-}  # fmt: skip
+    "recolor": _recolor,
+    "reshape": _reshape,
+    "resize": _resize,
+    "move": _move,
+    "add": _add,
+    "remove": _remove,
+    "background": _background,
+    "cover": _cover,
+    "uncover": _uncover,
+}
 
 
 # --- reasoning: rules (rng, scene) → (kind, words, accepted scene) or None --------------------------------------------
 
 
-def _extreme(scene: Scene, sign: int) -> Thing | None:
+def _extreme(scene: Scene, sign: int) -> SceneObject | None:
     """The one smallest (sign -1) or largest (+1) thing, if it is the only one of its size."""
     size = max(scene.things, key=lambda t: sign * t.size).size
     found = [t for t in scene.things if t.size == size]
@@ -303,11 +326,18 @@ def _odd_one_out(rng, scene):
 
 
 _RULES = {
-    "small_like_large": _small_like_large, "remove_smallest": _remove_smallest, "remove_largest": _remove_largest,
-    "remove_diagonal": _remove_diagonal, "same_color": _same_color, "same_shape_beside": _same_shape_beside,
-    "same_shape_above": _same_shape_above, "same_shape_below": _same_shape_below, "fill_the_gap": _fill_the_gap,
-    "move_to_gap": _move_to_gap, "odd_one_out": _odd_one_out,
-}  # fmt: skip
+    "small_like_large": _small_like_large,
+    "remove_smallest": _remove_smallest,
+    "remove_largest": _remove_largest,
+    "remove_diagonal": _remove_diagonal,
+    "same_color": _same_color,
+    "same_shape_beside": _same_shape_beside,
+    "same_shape_above": _same_shape_above,
+    "same_shape_below": _same_shape_below,
+    "fill_the_gap": _fill_the_gap,
+    "move_to_gap": _move_to_gap,
+    "odd_one_out": _odd_one_out,
+}
 
 
 def _reasoning_task(rng: Random, scene: Scene, wordings: dict[str, list[str]]) -> Task | None:

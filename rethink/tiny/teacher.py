@@ -12,12 +12,12 @@ from random import Random
 import torch
 
 from ..thinkers.critique import Thinker
-from ..thinkers.parsing import write
+from ..thinkers.critique_format import write
 from ..trajectory import Critique, Demand
-from .oracle import CELL_RMS, Sight, Verdict, nearest_thing, read, shown, verdict
-from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, Thing, has_held_out_look, render
+from .oracle import CELL_RMS, Observation, Verdict, nearest_thing, read, shown, verdict
+from .phrasings import WORDINGS
+from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render
 from .tasks import LEVELS, Task, other_task, sample_task
-from .wordings import WORDINGS
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
 RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
@@ -28,17 +28,21 @@ SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor
 # --- what is said ------------------------------------------------------------------------------------------------------
 
 
-def criticize(task: Task, sight: Sight, prompt: str, demands: bool = False) -> Critique:
+def criticize(task: Task, sight: Observation, prompt: str, demands: bool = False) -> Critique:
     """What is to be said of an edit that shows `sight`, made with `prompt`. demands: with a checklist."""
     found, requests = verdict(sight, task), plain_requests(task)
     going_on = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
     return Critique(
-        "ok", semantic_score(found, sight, task), quality_score(sight), reasoning(task, sight),
-        prompt if found.success else going_on, verified(task, sight) if demands else (),
-    )  # fmt: skip
+        "ok",
+        semantic_score(found, sight, task),
+        quality_score(sight),
+        reasoning(task, sight),
+        prompt if found.success else going_on,
+        verified(task, sight) if demands else (),
+    )
 
 
-def answer(lesson: Lesson, with_demands: bool = False) -> str:
+def answer(lesson: CritiqueExample, with_demands: bool = False) -> str:
     """The critique of a lesson, as a thinker writes it."""
     return write(criticize(lesson.task, lesson.sight, lesson.prompt, with_demands))
 
@@ -54,22 +58,22 @@ def split_up(task: Task) -> str:
     return f"<think>{_understood(task)}</think>\n<checklist>\n{lines}\n</checklist>"
 
 
-def reasoning(task: Task, sight: Sight) -> str:
+def reasoning(task: Task, sight: Observation) -> str:
     """What the source shows, what is asked, what should be there, what is there, and what follows from it."""
     meddled = " and ".join(wrong_parts(sight, task)[1])
     kept = "yes" if verdict(sight, task).kept else f"no, {meddled or 'a little off all over'}"
-    return (
-        f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
-    )
+    return f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
 
 
 def _understood(task: Task) -> str:
     source = f"{_listed(task.source.at(cell) for cell in range(4))}, on {task.source.background}"
-    meant = "".join(f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things)
+    meant = "".join(
+        f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things
+    )
     return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {meant}{', '.join(_expected(task))}."
 
 
-def semantic_score(found: Verdict, sight: Sight, task: Task) -> int:
+def semantic_score(found: Verdict, sight: Observation, task: Task) -> int:
     """10 for a success, 4 to 6 for over-editing, 0 to 3 for what is not done."""
     if found.done:
         return 10 if found.kept else max(4, 7 - max(1, len(wrong_parts(sight, task)[1])))
@@ -79,7 +83,7 @@ def semantic_score(found: Verdict, sight: Sight, task: Task) -> int:
     return 3 if found.kept else 1
 
 
-def quality_score(sight: Sight) -> int:
+def quality_score(sight: Observation) -> int:
     """By the part that is furthest from anything that could be drawn: at `CELL_RMS` 8."""
     worst = max(sight.errors)
     return max(0, round(10 - 2 * worst / CELL_RMS if worst <= CELL_RMS else 8 - 50 * (worst - CELL_RMS)))
@@ -97,7 +101,7 @@ def split(task: Task) -> list[str]:
     return [*_expected(task), *kept, *([f"on {task.source.background}"] if "background" not in changed else [])]
 
 
-def verified(task: Task, sight: Sight) -> tuple[Demand, ...]:
+def verified(task: Task, sight: Observation) -> tuple[Demand, ...]:
     """The statements of `split`, and whether they are true of what a picture shows."""
     wrong = [part for parts in wrong_parts(sight, task) for part in parts]
     changed = changed_parts(task)
@@ -116,7 +120,7 @@ def changed_parts(task: Task, answer: int = 0) -> list[str]:
     return places + ["background"] * (after.background != task.source.background)
 
 
-def wrong_parts(sight: Sight, task: Task) -> tuple[list[str], list[str]]:
+def wrong_parts(sight: Observation, task: Task) -> tuple[list[str], list[str]]:
     """The places (and "background") that do not show what they should: those that the task changes, and the others."""
     scene, changed = task.accepted[sight.answer], changed_parts(task, sight.answer)
     *cells, background = [error <= CELL_RMS for error in sight.errors]
@@ -164,7 +168,7 @@ def _expected(task: Task) -> list[str]:
     return [_phrase(task.target.at(PLACES.index(part)), part) for part in parts]
 
 
-def _compared(source: Scene, sight: Sight) -> str:
+def _compared(source: Scene, sight: Observation) -> str:
     """What is seen in every place that shows something or did, what was there, and whether that is the same."""
     seen, was, phrases = _seen(sight), [shown(source.at(cell)) for cell in range(4)], []
     for cell, place in enumerate(PLACES):
@@ -175,7 +179,7 @@ def _compared(source: Scene, sight: Sight) -> str:
     return ", ".join([*phrases, f"on {sight.background[0]} was {source.background} {same}"])
 
 
-def _fulfilled(task: Task, sight: Sight) -> str:
+def _fulfilled(task: Task, sight: Observation) -> str:
     """What should be there, of what the task changes, what is there, and whether that will do."""
     scene, seen, undone = task.accepted[sight.answer], _seen(sight), wrong_parts(sight, task)[0]
     phrases = []
@@ -189,7 +193,7 @@ def _fulfilled(task: Task, sight: Sight) -> str:
     return ", ".join(phrases)
 
 
-def _seen(sight: Sight) -> list[Thing | str | None]:
+def _seen(sight: Observation) -> list[SceneObject | str | None]:
     return [thing if error <= CELL_RMS else "something unclear" for thing, error in zip(sight.things, sight.errors)]
 
 
@@ -197,12 +201,12 @@ def _listed(things) -> str:
     return ", ".join(_phrase(thing, PLACES[cell]) for cell, thing in enumerate(things) if thing) or "nothing"
 
 
-def _phrase(thing: Thing | str | None, place: str) -> str:
+def _phrase(thing: SceneObject | str | None, place: str) -> str:
     return f"{_looks(thing)} {place}"
 
 
-def _looks(thing: Thing | str | None, any_color: bool = False) -> str:
-    if not isinstance(thing, Thing):
+def _looks(thing: SceneObject | str | None, any_color: bool = False) -> str:
+    if not isinstance(thing, SceneObject):
         return thing or "nothing"
     return f"{SIZES[thing.size]} {thing.shape if any_color else thing.name}"
 
@@ -211,20 +215,22 @@ def _looks(thing: Thing | str | None, any_color: bool = False) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class CritiqueExample:
     """An edit and what is to be said of it. source, edited: IMAGE [1, 128, 128, 3]."""
 
     task: Task
     source: torch.Tensor
     edited: torch.Tensor
     prompt: str
-    sight: Sight
+    sight: Observation
 
 
-def draw_lesson(seed: int, split: str = "train") -> Lesson:
+def draw_lesson(seed: int, split: str = "train") -> CritiqueExample:
     """A task of any level with an edit that was never made: drawn right, wrong, or right and too much."""
     rng = Random(f"lesson-{split}-{seed}")
-    task = sample_task(rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out")
+    task = sample_task(
+        rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out"
+    )
     prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
     scene = attempt(rng, task)
     other = other_task(rng, task) if rng.random() < MISTAKEN else None
@@ -235,7 +241,7 @@ def draw_lesson(seed: int, split: str = "train") -> Lesson:
     sight = _sight_of(scene, task)
     if rng.random() < SMEARED:
         edited, sight = _smear(rng, edited, sight, task)
-    return Lesson(task, source, _soften(rng, edited), prompt, sight)
+    return CritiqueExample(task, source, _soften(rng, edited), prompt, sight)
 
 
 def attempt(rng: Random, task: Task) -> Scene:
@@ -249,13 +255,13 @@ def attempt(rng: Random, task: Task) -> Scene:
     if draw < RIGHT + UNTOUCHED:
         return task.source
     if draw < RIGHT + UNTOUCHED + MEDDLED:
-        return _meddle(rng, right, untouched, rng.choice((1, 1, 2, 3)))
+        return _perturb(rng, right, untouched, rng.choice((1, 1, 2, 3)))
     if draw < RIGHT + UNTOUCHED + MEDDLED + WRONG:
-        return _meddle(rng, task.source, range(4)) if rng.random() < 0.5 else _meddle(rng, right, changed or range(4))
-    return _meddle(rng, rng.choice((right, task.source)), range(4), rng.choice((2, 3, 4)))
+        return _perturb(rng, task.source, range(4)) if rng.random() < 0.5 else _perturb(rng, right, changed or range(4))
+    return _perturb(rng, rng.choice((right, task.source)), range(4), rng.choice((2, 3, 4)))
 
 
-def _meddle(rng: Random, scene: Scene, cells, times: int = 1) -> Scene:
+def _perturb(rng: Random, scene: Scene, cells, times: int = 1) -> Scene:
     """The scene with things in `cells`, or the background, other than they were."""
     for _ in range(times):
         scene = _meddled(rng, scene, cells)
@@ -273,9 +279,9 @@ def _meddled(rng: Random, scene: Scene, cells) -> Scene:
             return other
 
 
-def _changed(rng: Random, thing: Thing | None, cell: int) -> Thing | None:
+def _changed(rng: Random, thing: SceneObject | None, cell: int) -> SceneObject | None:
     if thing is None:
-        return Thing(cell, rng.choice(SHAPES), rng.choice(tuple(COLORS)), rng.randrange(3))
+        return SceneObject(cell, rng.choice(SHAPES), rng.choice(tuple(COLORS)), rng.randrange(3))
     draw = rng.random()
     if draw < 0.3:
         return replace(thing, color=rng.choice(tuple(COLORS)))
@@ -286,14 +292,14 @@ def _changed(rng: Random, thing: Thing | None, cell: int) -> Thing | None:
     return None if draw < 0.92 else replace(thing, covered=True)
 
 
-def _sight_of(scene: Scene, task: Task) -> Sight:
+def _sight_of(scene: Scene, task: Task) -> Observation:
     """What a clean picture of `scene` shows."""
     wrong = [sum(scene.at(c) != answer.at(c) for c in range(4)) for answer in task.accepted]
     things = tuple(shown(scene.at(cell)) for cell in range(4))
-    return Sight(things, (scene.background, scene.gradient), (0.0,) * 5, 99.0, wrong.index(min(wrong)))
+    return Observation(things, (scene.background, scene.gradient), (0.0,) * 5, 99.0, wrong.index(min(wrong)))
 
 
-def _smear(rng: Random, edited: torch.Tensor, sight: Sight, task: Task) -> tuple[torch.Tensor, Sight]:
+def _smear(rng: Random, edited: torch.Tensor, sight: Observation, task: Task) -> tuple[torch.Tensor, Observation]:
     """One cell between two things, blurred, or faded, and read again."""
     cell = rng.randrange(4)
     known = task.accepted[sight.answer].at(cell) or task.source.at(cell)

@@ -15,11 +15,11 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import load_image
 from ..thinkers.critique import TEMPLATE, pictures_in, question
-from ..thinkers.parsing import write
+from ..thinkers.critique_format import write
 from ..thinkers.protocol import Messages
 from ..trajectory import FILE, SOURCE, Critique, Step, Trajectory, load_trajectory
 
-CALM = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
+SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def is_kept(trajectory: Trajectory) -> bool:
 def by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
     """Those whose scores vary least over their turns, for supervised learning; the others, for reinforcement learning."""
     ordered = sorted(trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored(trajectory)]))
-    calm = round(CALM * len(ordered)) if len(ordered) > 1 else 1
+    calm = round(SFT_SHARE * len(ordered)) if len(ordered) > 1 else 1
     return ordered[:calm], ordered[calm:]
 
 

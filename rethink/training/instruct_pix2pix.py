@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable
 
 import torch
 from torch import nn
@@ -22,14 +22,14 @@ from torch import nn
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, require
 from ..images import load_image
-from ..opening import snapshot_of
-from .loop import Plan, add_plan_arguments, optimise, plan_from, write_json
+from ..model_files import snapshot_of
+from .train_loop import TrainConfig, add_plan_arguments, plan_from, train_loop, write_json
 
 STARTS = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline")
 
 
 @dataclass(frozen=True)
-class Objective:
+class LossConfig:
     """What the loss is made of. Defaults are the paper's.
 
     drop: the shares of samples that lose the text, the image, or both (paper: 5% each).
@@ -50,7 +50,9 @@ def widen_conv_in(unet: nn.Module, latent_channels: int) -> None:
     if unet.config.in_channels == 2 * latent_channels:
         return
     if unet.config.in_channels != latent_channels:
-        raise RethinkError(f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is needed.")
+        raise RethinkError(
+            f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is needed."
+        )
     old = unet.conv_in
     new = nn.Conv2d(2 * latent_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
     nn.init.zeros_(new.weight)
@@ -61,19 +63,19 @@ def widen_conv_in(unet: nn.Module, latent_channels: int) -> None:
     unet.register_to_config(in_channels=2 * latent_channels)
 
 
-class Denoiser(nn.Module):
+class InstructPix2PixLoss(nn.Module):
     """The U-Net with all it is conditioned on; `forward(batch)` is the training loss.
 
     A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, L]}.
     """
 
     def __init__(
-        self, pipe, objective: Objective, render: Callable[[torch.Tensor], torch.Tensor] | None = None, reuse: int = 1
-    ):  # fmt: skip
+        self, pipe, objective: LossConfig, render: Callable[[torch.Tensor], torch.Tensor] | None = None, reuse: int = 1
+    ):
         super().__init__()
         self.unet, self.vae, self.text_encoder = pipe.unet, pipe.vae, pipe.text_encoder
         self.noise, self.objective, self.render = pipe.scheduler, objective, render
-        self.pool = Pool(reuse) if reuse > 1 else None
+        self.pool = LatentReplayBuffer(reuse) if reuse > 1 else None
         self.vae.requires_grad_(False)
         self.text_encoder.requires_grad_(objective.train_text)
         null = pipe.tokenizer("", padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt")
@@ -126,7 +128,7 @@ class Denoiser(nn.Module):
         return clean if kind == "sample" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
 
 
-class Pool:
+class LatentReplayBuffer:
     """Encoded pairs, each trained on `reuse` times in changing company and with fresh noise: for small U-Nets, where
     encoding a pair costs more than a step."""
 
@@ -190,8 +192,8 @@ def fill_square(images: torch.Tensor, side: int) -> torch.Tensor:
     return images[..., top : top + side, left : left + side]
 
 
-def collate_with(tokenizer) -> Callable[[list[dict]], dict]:
-    """Stacks samples {"source", "edited", "instruction"} into what `Denoiser` takes."""
+def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
+    """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes."""
 
     def collate(samples: list[dict]) -> dict:
         words = [sample["instruction"] for sample in samples]
@@ -204,14 +206,16 @@ def collate_with(tokenizer) -> Callable[[list[dict]], dict]:
     return collate
 
 
-def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=None, reuse=1, report=print) -> None:
+def train(
+    pipe, dataset, objective: LossConfig, plan: TrainConfig, out: Path, *, render=None, reuse=1, report=print
+) -> None:
     """Trains `pipe` (any object with unet, vae, text_encoder, tokenizer, scheduler) on a dataset of pairs and saves a
     StableDiffusionInstructPix2PixPipeline in `out`. reuse: visits to each encoded pair (a step sees batch × reuse)."""
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
-    model = Denoiser(pipe, objective, render, reuse)
+    model = InstructPix2PixLoss(pipe, objective, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "training.json", {"objective": asdict(objective), "plan": asdict(plan)})
-    optimise(model, dataset, plan, out, collate=collate_with(pipe.tokenizer), report=report)
+    train_loop(model, dataset, plan, out, collate=make_collate_fn(pipe.tokenizer), report=report)
     if require("accelerate").PartialState().is_main_process:
         save(pipe, out)
 
@@ -219,9 +223,15 @@ def train(pipe, dataset, objective: Objective, plan: Plan, out: Path, *, render=
 def save(pipe, out: Path) -> None:
     diffusers = require("diffusers")
     editor = diffusers.StableDiffusionInstructPix2PixPipeline(
-        vae=pipe.vae, text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer, unet=pipe.unet,
-        scheduler=pipe.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=pipe.vae,
+        text_encoder=pipe.text_encoder,
+        tokenizer=pipe.tokenizer,
+        unet=pipe.unet,
+        scheduler=pipe.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     editor.save_pretrained(out, safe_serialization=True)
     add_old_prefix(out)
 
@@ -258,12 +268,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for the editor; a run that was interrupted goes on")
     parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
     parser.add_argument("--train-text", action="store_true", help="train the text encoder too")
-    add_plan_arguments(parser, Plan())
+    add_plan_arguments(parser, TrainConfig())
     options = parser.parse_args(arguments)
     try:
         pipe = open_model(options.model)
         data = PairFolder(options.data, options.resolution)
-        train(pipe, data, Objective(train_text=options.train_text), plan_from(options), options.out)
+        train(pipe, data, LossConfig(train_text=options.train_text), plan_from(options), options.out)
     except RethinkError as error:
         print(error, file=sys.stderr)
         return 2

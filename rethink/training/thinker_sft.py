@@ -21,18 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RethinkError, require
-from ..opening import snapshot_of
+from ..model_files import snapshot_of
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.loading import load_thinker
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
-from .loop import agreed
+from .train_loop import mean_across_processes
 
 IGNORED = -100  # labels of what is not to be learnt
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SFTConfig:
     """How to train. `batch` is conversations a step and process; `accumulate` such batches make one step.
 
     minutes: > 0: `epochs` is an upper bound, and the schedule runs over this much time.
@@ -58,7 +58,9 @@ class Recipe:
     log_every: int = 10
 
 
-def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, length: int | None = None) -> nn.Module:
+def train(
+    chat: TransformersChat, conversations, recipe: SFTConfig, work: Path, *, length: int | None = None
+) -> nn.Module:
     """Trains the chat's model on a sequence of Conversations and returns it, adapters merged.
 
     conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
@@ -68,7 +70,7 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
     last = _last_checkpoint(work, recipe)
     model, length = chat.module, length or len(conversations)
     if not recipe.see:
-        freeze_eyes(model)
+        freeze_vision(model)
     if recipe.lora:
         model = _adapted(model, recipe)
     clock = Clock(recipe.minutes, recipe.warmup)
@@ -82,7 +84,7 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
         model=model,
         args=_arguments(trl, recipe, work),
         train_dataset=_lazy(conversations, length),
-        data_collator=Collate(chat, recipe.pack),
+        data_collator=DataCollator(chat, recipe.pack),
         processing_class=chat.tokenizer,
     )
     trainer.add_callback(_ending(clock, recipe, trainer.accelerator))
@@ -91,19 +93,21 @@ def train(chat: TransformersChat, conversations, recipe: Recipe, work: Path, *, 
     return trained.merge_and_unload() if recipe.lora else trained
 
 
-def _last_checkpoint(work: Path, recipe: Recipe) -> Path | None:
+def _last_checkpoint(work: Path, recipe: SFTConfig) -> Path | None:
     """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run."""
     trained = {"lora": recipe.lora, "see": recipe.see}  # other weights are trained where one of them differs
     found = work / "trained.json"
     whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
     if whole and found.is_file() and (before := json.loads(found.read_text(encoding="utf-8"))) != trained:
-        raise RethinkError(f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder.")
+        raise RethinkError(
+            f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder."
+        )
     work.mkdir(parents=True, exist_ok=True)
     found.write_text(json.dumps(trained), encoding="utf-8")
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
-def freeze_eyes(model: nn.Module) -> None:
+def freeze_vision(model: nn.Module) -> None:
     """Leaves only the language model to be trained: neither the vision tower nor what joins the two."""
     language = getattr(getattr(model, "model", None), "language_model", None)
     if language is None:
@@ -113,7 +117,7 @@ def freeze_eyes(model: nn.Module) -> None:
     model.get_output_embeddings().requires_grad_(True)
 
 
-class Collate:
+class DataCollator:
     """Batches of rows {"conversation": Conversation} as a model takes them, with the loss on the answers alone."""
 
     def __init__(self, chat: TransformersChat, pack: bool):
@@ -203,7 +207,7 @@ class Clock:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - self.warmup) / (1 - self.warmup))))
 
 
-def _ending(clock: Clock, recipe: Recipe, accelerator) -> Any:
+def _ending(clock: Clock, recipe: SFTConfig, accelerator) -> Any:
     """The callback that keeps the clock and stops when its time is over."""
     from transformers import TrainerCallback
 
@@ -214,7 +218,9 @@ def _ending(clock: Clock, recipe: Recipe, accelerator) -> Any:
 
         def on_optimizer_step(self, args, state, control, **kwargs):
             seconds, self.since = time.monotonic() - self.since, time.monotonic()
-            clock.tick((state.global_step + 1) / state.max_steps, agreed(accelerator, clock.seconds + seconds))
+            clock.tick(
+                (state.global_step + 1) / state.max_steps, mean_across_processes(accelerator, clock.seconds + seconds)
+            )
 
         def on_step_end(self, args, state, control, **kwargs):
             control.should_training_stop |= clock.done >= 1
@@ -222,13 +228,15 @@ def _ending(clock: Clock, recipe: Recipe, accelerator) -> Any:
     return Ending()
 
 
-def _adapted(model: nn.Module, recipe: Recipe) -> nn.Module:
+def _adapted(model: nn.Module, recipe: SFTConfig) -> nn.Module:
     """The model with adapters on every linear layer, of the language model alone where its eyes are frozen."""
     peft = require("peft")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
     targets = [name for name in linear if recipe.see or ".language_model." in name]
-    return peft.get_peft_model(model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets))
+    return peft.get_peft_model(
+        model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets)
+    )
 
 
 def _lazy(conversations, length: int):
@@ -239,7 +247,7 @@ def _lazy(conversations, length: int):
     return indices.with_transform(lambda rows: {"conversation": [conversations[index] for index in rows["index"]]})
 
 
-def _arguments(trl, recipe: Recipe, work: Path):
+def _arguments(trl, recipe: SFTConfig, work: Path):
     return trl.SFTConfig(
         output_dir=str(work),
         num_train_epochs=recipe.epochs,
@@ -279,18 +287,20 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct")
+    parser.add_argument(
+        "thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct"
+    )
     parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
     parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
     parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
-    for field in fields(Recipe):
+    for field in fields(SFTConfig):
         name = f"--{field.name.replace('_', '-')}"
         if isinstance(field.default, bool):
             parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default)
         else:
             parser.add_argument(name, type=type(field.default), default=field.default, metavar=str(field.default))
     options = parser.parse_args(arguments)
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in fields(Recipe)})
+    recipe = SFTConfig(**{field.name: getattr(options, field.name) for field in fields(SFTConfig)})
     try:
         conversations = from_folders(options.data, _template(options.template), seed=recipe.seed)
         print(f"{len(conversations)} conversations", flush=True)

@@ -6,11 +6,16 @@ STEPS = 2
 INSTRUCTION = "make it snow"
 KIND = {"qwen_image_edit": "Qwen-Image-Edit"}  # all others are told by their models
 VAE_OF = {
-    "instruct_pix2pix": "miniature_sd.safetensors", "instruct_pix2pix_xl": "miniature_sd.safetensors",
-    "flux_kontext": "miniature_flux.safetensors", "qwen_image_edit_plus": "miniature_qwen.safetensors",
-    "qwen_image_edit": "miniature_qwen.safetensors", "flux2": "taef2", "flux2_klein": "taef2",
-    "longcat_image_edit": "miniature_flux.safetensors", "omnigen2": "miniature_flux.safetensors",
-}  # fmt: skip
+    "instruct_pix2pix": "miniature_sd.safetensors",
+    "instruct_pix2pix_xl": "miniature_sd.safetensors",
+    "flux_kontext": "miniature_flux.safetensors",
+    "qwen_image_edit_plus": "miniature_qwen.safetensors",
+    "qwen_image_edit": "miniature_qwen.safetensors",
+    "flux2": "taef2",
+    "flux2_klein": "taef2",
+    "longcat_image_edit": "miniature_flux.safetensors",
+    "omnigen2": "miniature_flux.safetensors",
+}
 FAMILIES = list(VAE_OF)
 
 
@@ -78,11 +83,11 @@ def read_plainly(text):
     return node("CLIPTextEncode", clip=["clip", 0], text=text)
 
 
-def read_looking(text):
+def encode_text_with_image(text):
     return node("TextEncodeQwenImageEdit", clip=["clip", 0], prompt=text, image=["image", 0])
 
 
-def read_looking_at_all(text):
+def encode_text_with_images(text):
     return node("TextEncodeQwenImageEditPlus", clip=["clip", 0], prompt=text, image1=["image", 0])
 
 
@@ -95,22 +100,35 @@ def sampled(guider, scheduler, latent, sampler="euler"):
         "sigmas": scheduler,
         "empty": latent,
         "samples": node(
-            "SamplerCustomAdvanced", noise=["noise", 0], guider=["guider", 0], sampler=["sampler", 0],
-            sigmas=["sigmas", 0], latent_image=["empty", 0],
+            "SamplerCustomAdvanced",
+            noise=["noise", 0],
+            guider=["guider", 0],
+            sampler=["sampler", 0],
+            sigmas=["sigmas", 0],
+            latent_image=["empty", 0],
         ),
         "core": node("VAEDecode", samples=["samples", 0], vae=["vae", 0]),
-    }  # fmt: skip
+    }
 
 
 def ksampled(negative, cfg, sampler="euler", model="model"):
     return {
         "empty": node("EmptySD3LatentImage", width=SIDE, height=SIDE, batch_size=1),
         "samples": node(
-            "KSampler", model=[model, 0], seed=7, steps=STEPS, cfg=cfg, sampler_name=sampler, scheduler="simple",
-            positive=["shown", 0], negative=[negative, 0], latent_image=["empty", 0], denoise=1.0,
+            "KSampler",
+            model=[model, 0],
+            seed=7,
+            steps=STEPS,
+            cfg=cfg,
+            sampler_name=sampler,
+            scheduler="simple",
+            positive=["shown", 0],
+            negative=[negative, 0],
+            latent_image=["empty", 0],
+            denoise=1.0,
         ),
         "core": node("VAEDecode", samples=["samples", 0], vae=["vae", 0]),
-    }  # fmt: skip
+    }
 
 
 def three_passes(positive, middle, negative, text, image):
@@ -197,10 +215,10 @@ CORE = {
     "instruct_pix2pix": lambda: core_instruct_pix2pix(7.5),
     "instruct_pix2pix_xl": lambda: core_instruct_pix2pix(7.0),
     "flux_kontext": core_kontext,
-    "qwen_image_edit_plus": lambda: core_qwen(read_looking_at_all),
-    "qwen_image_edit": lambda: core_qwen(read_looking),
+    "qwen_image_edit_plus": lambda: core_qwen(encode_text_with_images),
+    "qwen_image_edit": lambda: core_qwen(encode_text_with_image),
     "flux2": core_flux2,
     "flux2_klein": core_klein,
-    "longcat_image_edit": lambda: {**referenced(read_looking, method="index"), **ksampled("blank", 4.5)},
+    "longcat_image_edit": lambda: {**referenced(encode_text_with_image, method="index"), **ksampled("blank", 4.5)},
     "omnigen2": core_omnigen2,
 }

@@ -24,7 +24,7 @@ pytestmark = [
 
 
 @pytest.fixture(params=["classic", "nodes-2.0"])
-def page(request, server, browser):  # noqa: F811
+def page(request, server, browser):
     server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
     server.post("/settings/Comfy.TutorialCompleted", True)
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
@@ -32,7 +32,9 @@ def page(request, server, browser):  # noqa: F811
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(server.address)
-    page.wait_for_function("!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=60_000)
+    page.wait_for_function(
+        "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=60_000
+    )
     yield page
     page.close()
 

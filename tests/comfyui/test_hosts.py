@@ -32,7 +32,9 @@ def test_the_page_that_queued_is_asked_and_one_answer_closes_the_question_everyw
     page.keyboard.press("Escape")
     assert "is not this machine" in why(server.wait(run, 60))
     for window in (page, later):
-        window.get_by_role("dialog", name="Send your images to another machine?").wait_for(state="detached", timeout=30_000)
+        window.get_by_role("dialog", name="Send your images to another machine?").wait_for(
+            state="detached", timeout=30_000
+        )
     assert json.loads(server.get("/rethink/hosts")) == []
     for window in (bystander, page, later):
         window.close()

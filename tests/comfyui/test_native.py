@@ -21,13 +21,13 @@ from tests.comfyui.native_graphs import (
     diffusion_model,
     edit,
     editor,
+    encode_text_with_image,
+    encode_text_with_images,
     error_of,
     loaders,
     native,
     node,
     noise,
-    read_looking,
-    read_looking_at_all,
     run,
     together,
 )
@@ -45,7 +45,7 @@ def test_a_model_of_2511_whose_file_does_not_say_so_is_named(server):
     graph = {**native("qwen_image_edit", kind="Qwen-Image-Edit-Plus 2511")}
     graph |= {**editor("qwen_image_edit", "_auto", kind="auto")}
     graph |= {"image": noise(), "edit": edit(), "auto": edit(editor=["editor_auto", 0])}
-    graph |= {**core_qwen(read_looking_at_all, "index_timestep_zero"), "same": difference("edit", "core")}
+    graph |= {**core_qwen(encode_text_with_images, "index_timestep_zero"), "same": difference("edit", "core")}
     found = run(server, {**graph, "seen": difference("edit", "auto")})
     assert found["same"]["difference"] == [0.0] and found["seen"]["difference"][0] > 1e-4
 
@@ -64,7 +64,7 @@ def test_the_sampler_and_scheduler_of_the_editor_node_are_used(server):
 
 
 def test_the_users_own_sampling_patch_stays(server):
-    graph = {**loaders("qwen_image_edit"), "image": noise(), "edit": edit(), **core_qwen(read_looking)}
+    graph = {**loaders("qwen_image_edit"), "image": noise(), "edit": edit(), **core_qwen(encode_text_with_image)}
     del graph["tuned"]
     graph["shifted"]["inputs"]["shift"] = 2.0
     graph["samples"]["inputs"]["model"] = ["shifted", 0]

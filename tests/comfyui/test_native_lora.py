@@ -174,7 +174,7 @@ def test_models_that_were_thrown_out_come_back(server, write_lora):
     graph["pressure"] = node("TestPressure", image=["last", 0])
     graph["copy"] = node("TestAfter", image=["image", 0], wait_for=["pressure", 0])
     graph |= {"second": edit(seed=11, image=["copy", 0]), "same": difference("first", "second")}
-    graph |= {"once_more": edit(seed=11, image=["copy", 0], editor=["adapted", 0])}
-    found = run(server, {**graph, "same_lora": difference("changed", "once_more")})
+    graph |= {"expand_iteration": edit(seed=11, image=["copy", 0], editor=["adapted", 0])}
+    found = run(server, {**graph, "same_lora": difference("changed", "expand_iteration")})
     assert found["pressure"]["thrown_out"][0] >= 3  # MODEL, CLIP and VAE
     assert found["same"]["difference"] == found["same_lora"]["difference"] == [0.0]

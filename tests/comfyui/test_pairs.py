@@ -9,8 +9,8 @@ import urllib.parse
 
 import pytest
 
-from tests.comfyui.native_graphs import error_of
 from tests.browsers import needs_chromium, shoot
+from tests.comfyui.native_graphs import error_of
 from tests.hosts import PACK_ROOT
 from tests.miniatures import QUICK
 
@@ -57,13 +57,18 @@ def test_every_choice_of_an_operation_is_understood(server):
 
 def test_an_editor_does_the_inverse_edit(server):
     prompt = workflow("inverse_edit_pairs")
-    names = server.json("/object_info/RethinkLoadEditor")["RethinkLoadEditor"]["input"]["required"]["editor"][1]["options"]
+    names = server.json("/object_info/RethinkLoadEditor")["RethinkLoadEditor"]["input"]["required"]["editor"][1][
+        "options"
+    ]
     loader = {"editor": next(name for name in names if "miniature" in name), "dtype": "auto", "offload": "none"}
     prompt["9"] = {"class_type": "RethinkLoadEditor", "inputs": loader}
     prompt["2"]["inputs"] |= {
-        "operation": "editor", "operation.editor": ["9", 0], "operation.inverse": "remove the star", "pairs": 1,
+        "operation": "editor",
+        "operation.editor": ["9", 0],
+        "operation.inverse": "remove the star",
+        "pairs": 1,
         "dataset": "by-an-editor",
-    }  # fmt: skip
+    }
     assert outputs(server, prompt)["3"]["rethink_pairs"][0]["count"] == 1
 
 
@@ -88,7 +93,11 @@ def test_the_routes_answer_for_published_pairs_alone(server, filtered):
     pair = listed["pairs"][0]
     picture = server.get(f"/rethink/pairs/{key}/picture?" + urllib.parse.urlencode({"path": pair["input"], "side": 64}))
     assert picture[:4] == b"RIFF"
-    for path in (f"/rethink/pairs/{key}/picture?path=../manifest.jsonl&side=64", "/rethink/pairs/unknown", f"/rethink/pairs/{key}?x=1"):
+    for path in (
+        f"/rethink/pairs/{key}/picture?path=../manifest.jsonl&side=64",
+        "/rethink/pairs/unknown",
+        f"/rethink/pairs/{key}?x=1",
+    ):
         with pytest.raises(urllib.error.HTTPError) as refused:
             server.get(path)
         assert refused.value.code == 400
@@ -99,7 +108,7 @@ def test_the_routes_answer_for_published_pairs_alone(server, filtered):
 
 @needs_chromium
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # noqa: F811
+def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):
     key, _ = filtered
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     problems = []
@@ -117,7 +126,9 @@ def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # no
         return found["state"], found["by"]
 
     page.keyboard.press("r")
-    page.wait_for_function("text => document.querySelector('#instruction').textContent === text", arg=pairs[1]["instruction"])
+    page.wait_for_function(
+        "text => document.querySelector('#instruction').textContent === text", arg=pairs[1]["instruction"]
+    )
     page.keyboard.press("a")
     page.wait_for_function("document.querySelector('#counts').textContent.startsWith('2 of 40')")
     assert (state(0), state(1)) == (("rejected", "person"), ("accepted", "person"))
@@ -128,7 +139,9 @@ def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # no
     assert page.inner_text("#verdict") == "✕ Rejected by you" and page.is_visible("#keys")
     page.keyboard.press("Escape")
     page.keyboard.down("Space")
-    assert page.inner_text("#side") == "Input" and page.get_attribute("#target", "src") == page.get_attribute("#input", "src")
+    assert page.inner_text("#side") == "Input" and page.get_attribute("#target", "src") == page.get_attribute(
+        "#input", "src"
+    )
     page.keyboard.up("Space")
     assert page.inner_text("#side") == "Target"
     page.keyboard.press("u")
@@ -143,17 +156,21 @@ def test_pairs_are_reviewed_by_keyboard(server, browser, filtered, theme):  # no
 
 
 @needs_chromium
-def test_u_takes_back_the_verdict_that_was_just_given_and_shows_its_pair(server, browser, filtered):  # noqa: F811
+def test_u_takes_back_the_verdict_that_was_just_given_and_shows_its_pair(server, browser, filtered):
     key, _ = filtered
     page = browser.new_page()
-    page.goto(f"{server.address}/extensions/rethink/pairs/review.html?{urllib.parse.urlencode({'pairs': key, 'api': '/api'})}")
+    page.goto(
+        f"{server.address}/extensions/rethink/pairs/review.html?{urllib.parse.urlencode({'pairs': key, 'api': '/api'})}"
+    )
     page.wait_for_selector("#strip button")
     assert page.is_disabled("#undo")
     texts = [pair["instruction"] for pair in server.json(f"/rethink/pairs/{key}?count=3")["pairs"]]
 
     def wait_for(index: int, judged: int) -> None:
         page.wait_for_function("text => document.querySelector('#instruction').textContent === text", arg=texts[index])
-        page.wait_for_function("n => document.querySelector('#counts').textContent.startsWith(`${n} of 40`)", arg=judged)
+        page.wait_for_function(
+            "n => document.querySelector('#counts').textContent.startsWith(`${n} of 40`)", arg=judged
+        )
 
     def verdicts() -> list[str]:
         return [pair["by"] for pair in server.json(f"/rethink/pairs/{key}?count=3")["pairs"]]
@@ -181,7 +198,7 @@ def test_u_takes_back_the_verdict_that_was_just_given_and_shows_its_pair(server,
 
 
 @needs_chromium
-def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, filtered):  # noqa: F811
+def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, filtered):
     key, _ = filtered
     page = browser.new_page()
     verdicts = []
@@ -192,7 +209,9 @@ def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, f
         route.continue_()
 
     page.route("**/verdict", slowly)
-    page.goto(f"{server.address}/extensions/rethink/pairs/review.html?{urllib.parse.urlencode({'pairs': key, 'api': '/api'})}")
+    page.goto(
+        f"{server.address}/extensions/rethink/pairs/review.html?{urllib.parse.urlencode({'pairs': key, 'api': '/api'})}"
+    )
     page.wait_for_selector("#strip button")
     second = server.json(f"/rethink/pairs/{key}?count=2")["pairs"][1]["instruction"]
     page.keyboard.press("r")
@@ -208,7 +227,7 @@ def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, f
 
 @needs_chromium
 @pytest.mark.parametrize(("canvas", "theme"), [("classic", "dark"), ("nodes-2.0", "light")])
-def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, theme):  # noqa: F811
+def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, theme):
     server.post("/settings/Comfy.VueNodes.Enabled", canvas == "nodes-2.0")
     server.post("/settings/Comfy.ColorPalette", theme)
     server.post("/settings/Comfy.TutorialCompleted", True)
@@ -244,8 +263,9 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     slider.evaluate("input => { input.value = input.max; input.dispatchEvent(new Event('input')); }")
     page.wait_for_function(
         "kept => document.querySelector('.rethink-note').textContent && document.querySelector('.rethink-note')"
-        ".parentElement.querySelector('.rethink-summary').textContent !== kept", arg=kept,
-    )  # fmt: skip
+        ".parentElement.querySelector('.rethink-summary').textContent !== kept",
+        arg=kept,
+    )
     node = "app.graph.nodes.find(node => node.type === 'RethinkFilterEditPairs')"
     assert page.evaluate(f"{node}.widgets.find(widget => widget.name === 'changed').value") > 0.9
     shoot(page, f"pairs-{canvas}-{theme}-moved")

@@ -13,15 +13,34 @@ from tests.runs import made_up_run
 
 DEEP = b"[" * 1000 + b"]" * 1000
 BODIES = [
-    DEEP, b'{"run":' * 100_000, b'{"run": ' + DEEP + b"}", b"", b"{", b"null", b"3", b"[]", b'"x"', b"\xff\xfe\x00", b"\0" * 100,
-    b'{"run": 1e400}', b'{"run": NaN}', b'{"run": ' + b"9" * 5000 + b"}", b'{"run": "\\ud83d"}', b'{"run": "a\\u0000b"}',
-    b'{"run": {"type": "output", "subfolder": "\\ud83d", "filename": "trajectory.json"}}', b'{"\\ud83d": 1}', b'{"self": 1}',
+    DEEP,
+    b'{"run":' * 100_000,
+    b'{"run": ' + DEEP + b"}",
+    b"",
+    b"{",
+    b"null",
+    b"3",
+    b"[]",
+    b'"x"',
+    b"\xff\xfe\x00",
+    b"\0" * 100,
+    b'{"run": 1e400}',
+    b'{"run": NaN}',
+    b'{"run": ' + b"9" * 5000 + b"}",
+    b'{"run": "\\ud83d"}',
+    b'{"run": "a\\u0000b"}',
+    b'{"run": {"type": "output", "subfolder": "\\ud83d", "filename": "trajectory.json"}}',
+    b'{"\\ud83d": 1}',
+    b'{"self": 1}',
     json.dumps({"run": {"type": "output", "subfolder": "/" * 4000, "filename": "trajectory.json"}}).encode(),
     json.dumps({"run": "/" * 4000, "action": "stop"}).encode(),
     json.dumps({"run": "x" * 500_000, "action": "x" * 500_000}).encode(),
-    json.dumps({"id": ["x"], "accepted": {"a": 1}}).encode(), b'{"id": "x", "accepted": 1}', b'{"changed": "a lot"}',
-    b'{"changed": ' + b"9" * 400 + b"}", b'{"duplicates": 1e300}',
-]  # fmt: skip
+    json.dumps({"id": ["x"], "accepted": {"a": 1}}).encode(),
+    b'{"id": "x", "accepted": 1}',
+    b'{"changed": "a lot"}',
+    b'{"changed": ' + b"9" * 400 + b"}",
+    b'{"duplicates": 1e300}',
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +57,9 @@ def run(server):
     return {"type": "output", "subfolder": folder.name, "filename": "trajectory.json"}
 
 
-def ask(server, method: str, path: str, body: bytes | None = None, headers=None) -> tuple[int, dict, http.client.HTTPMessage]:
+def ask(
+    server, method: str, path: str, body: bytes | None = None, headers=None
+) -> tuple[int, dict, http.client.HTTPMessage]:
     """(status, what is answered, headers); nothing hangs."""
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=30)
     try:
@@ -65,11 +86,17 @@ def test_a_body_that_makes_no_sense_is_answered_in_one_sentence(server, key, bod
     assert status == 200 or (status == 400 and is_a_sentence(answer)), (status, answer)
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=klingon", "text/plain; charset=utf-7", "multipart/form-data", "x", ""])
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=klingon", "text/plain; charset=utf-7", "multipart/form-data", "x", ""]
+)
 def test_a_body_is_json_whatever_it_is_called(server, run, kind):
     body = json.dumps({"run": run}).encode()
     status, answer, _ = ask(server, "POST", "/rethink/export", body, {"Content-Type": kind})
-    assert status == 200 and answer["filename"].startswith("shown_by_name make the smallest shape") and answer["filename"].endswith(".html")
+    assert (
+        status == 200
+        and answer["filename"].startswith("shown_by_name make the smallest shape")
+        and answer["filename"].endswith(".html")
+    )
     assert server.view(answer).startswith(b"<!doctype html>")
 
 
@@ -96,15 +123,31 @@ def test_a_large_body_in_parts_is_refused_when_it_is_too_large(server):
     connection.close()
 
 
-ODD = ["%00", "..", "..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "%ED%A0%BD", "%ff", "a" * 3000, "%2F" * 2000, "images%2F..%2F..%2F..%2Fsecret", "images", "%3Cscript%3E"]
+ODD = [
+    "%00",
+    "..",
+    "..%2F..%2Fetc%2Fpasswd",
+    "%2Fetc%2Fpasswd",
+    "%ED%A0%BD",
+    "%ff",
+    "a" * 3000,
+    "%2F" * 2000,
+    "images%2F..%2F..%2F..%2Fsecret",
+    "images",
+    "%3Cscript%3E",
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 def test_an_address_that_makes_no_sense_is_answered_in_one_sentence(server, key, odd):
     paths = [
-        f"/rethink/pairs/{key}/picture?side=64&path={odd}", f"/rethink/pairs/{key}/picture?path=x&side={odd}",
-        f"/rethink/pairs/{key}?count={odd}", f"/rethink/pairs/{key}?{odd}=1", f"/rethink/running?{odd}=1", f"/rethink/pairs/{key}/picture",
-    ]  # fmt: skip
+        f"/rethink/pairs/{key}/picture?side=64&path={odd}",
+        f"/rethink/pairs/{key}/picture?path=x&side={odd}",
+        f"/rethink/pairs/{key}?count={odd}",
+        f"/rethink/pairs/{key}?{odd}=1",
+        f"/rethink/running?{odd}=1",
+        f"/rethink/pairs/{key}/picture",
+    ]
     for path in paths:
         status, answer, _ = ask(server, "GET", path)
         assert status == 400 and is_a_sentence(answer), (path, status, answer)
@@ -112,10 +155,19 @@ def test_an_address_that_makes_no_sense_is_answered_in_one_sentence(server, key,
     assert status in (400, 404)
 
 
-@pytest.mark.parametrize("change", [
-    {"subfolder": ".."}, {"subfolder": "", "filename": "."}, {"filename": ".."}, {"subfolder": "../output/../"}, {"subfolder": "/etc"},
-    {"type": "models"}, {"filename": "passwd", "subfolder": "../../../../../../etc"}, {"subfolder": "a/" * 2000},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subfolder": ".."},
+        {"subfolder": "", "filename": "."},
+        {"filename": ".."},
+        {"subfolder": "../output/../"},
+        {"subfolder": "/etc"},
+        {"type": "models"},
+        {"filename": "passwd", "subfolder": "../../../../../../etc"},
+        {"subfolder": "a/" * 2000},
+    ],
+)
 def test_an_export_stays_in_comfyuis_folders(server, run, change):
     base = server.log.parent
     made_up = base / "trajectory.json"
@@ -131,7 +183,9 @@ def test_an_export_embeds_no_link(server, run):
     os.symlink("/etc/passwd", folder / "source.png")
     body = json.dumps({"run": run | {"subfolder": "linked"}}).encode()
     status, answer, _ = ask(server, "POST", "/rethink/export", body)
-    assert status == 400 and is_a_sentence(answer) and "source.png" in answer["error"] and not list(folder.glob("*.html"))
+    assert (
+        status == 400 and is_a_sentence(answer) and "source.png" in answer["error"] and not list(folder.glob("*.html"))
+    )
 
 
 def test_nothing_of_all_that_was_a_failure_of_the_server(server):
@@ -142,7 +196,11 @@ def test_nothing_of_all_that_was_a_failure_of_the_server(server):
 def test_no_other_site_shows_the_review_page_within_its_own(server, browser):
     address = "/extensions/rethink/pairs/review.html"
     status, _, headers = ask(server, "GET", address)
-    assert status == 200 and headers["X-Frame-Options"] == "DENY" and headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert (
+        status == 200
+        and headers["X-Frame-Options"] == "DENY"
+        and headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    )
     assert ask(server, "GET", "/extensions/rethink/pairs/review.mjs")[2]["X-Frame-Options"] is None
     page = browser.new_page()
     page.set_content(f'<iframe src="{server.address}{address}?pairs=x"></iframe>')

@@ -84,7 +84,9 @@ def opened(server, browser):
 
 
 def ready(page):
-    page.wait_for_function("!!(window.app?.graph && LiteGraph?.registered_node_types?.RethinkThinkWhileEdit)", timeout=LONG)
+    page.wait_for_function(
+        "!!(window.app?.graph && LiteGraph?.registered_node_types?.RethinkThinkWhileEdit)", timeout=LONG
+    )
     page.wait_for_timeout(1000)
 
 
@@ -246,7 +248,9 @@ def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, brows
     assert server.post("/rethink/order", orders)[0] == 200
     ended(server)
     page.wait_for_timeout(1000)
-    assert turn(page, 1).count() == 0 == turn(other, 1).count(), "the node of the same id in another graph learns nothing"
+    assert turn(page, 1).count() == 0 == turn(other, 1).count(), (
+        "the node of the same id in another graph learns nothing"
+    )
 
     command(page, "Workspace.PreviousOpenedWorkflow")
     page.get_by_text("Stopped by you").first.wait_for(timeout=30_000)
@@ -277,7 +281,9 @@ def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, p
     page.evaluate("document.querySelectorAll('.rt-frame-pending img').forEach((image) => { image.dataset.same = ''; })")
     slow_thinker.go.set()
     turn(page, 1).first.wait_for(timeout=LONG)
-    assert turn(page, 1).locator("img[data-same]").count() == 2, "the picture goes over to the turn and does not flicker"
+    assert turn(page, 1).locator("img[data-same]").count() == 2, (
+        "the picture goes over to the turn and does not flicker"
+    )
     ended(server)
 
 
@@ -307,7 +313,9 @@ def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
         ending = page.locator(".rt-ending[data-trouble]:visible")
         ending.first.wait_for(timeout=LONG)
         assert "The best edit that was judged is the result" in ending.first.inner_text()
-        red, green, blue = page.evaluate("getComputedStyle(document.querySelector('.rt-ending')).color.match(/\\d+/g).map(Number)")
+        red, green, blue = page.evaluate(
+            "getComputedStyle(document.querySelector('.rt-ending')).color.match(/\\d+/g).map(Number)"
+        )
         assert red > 1.5 * max(green, blue)
         assert turn(page, 1).first.locator(".rt-star").count() == 1
         assert "not judged" in turn(page, 2).first.inner_text()
@@ -386,7 +394,9 @@ def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(
 
     thumb = page.locator(".rt-node .rt-frame .rt-thumb").first
     small = thumb.evaluate("thumb => thumb.offsetWidth")
-    page.evaluate("const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;")
+    page.evaluate(
+        "const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;"
+    )
     page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=10_000)
     size = thumb.evaluate("thumb => [thumb.offsetWidth, thumb.offsetHeight]")
     assert min(size) > 400, size
@@ -450,8 +460,16 @@ def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(serve
         "edit": ["RethinkSampleEdit", [700, 0], {"steps": 300}],
         "close": ["RethinkThinkLoopClose", [1050, 0], {}],
     }
-    links = [["thinker", "thinker", "open", "thinker"], ["scene", "image", "open", "image"], ["open", "loop", "close", "loop"]]
-    links += [["open", "image", "edit", "image"], ["open", "prompt", "edit", "instruction"], ["edit", "image", "close", "edited"]]
+    links = [
+        ["thinker", "thinker", "open", "thinker"],
+        ["scene", "image", "open", "image"],
+        ["open", "loop", "close", "loop"],
+    ]
+    links += [
+        ["open", "image", "edit", "image"],
+        ["open", "prompt", "edit", "instruction"],
+        ["edit", "image", "close", "edited"],
+    ]
     build(page, thinker, loop, links)
     page.evaluate("app.queuePrompt(0)")
     page.locator(".rt-status:visible", has_text="Turn 2 of 5 · editing").wait_for(timeout=LONG)
@@ -507,7 +525,9 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
         "RethinkScene image Open image",
     ]
     assert links == sorted(" ".join(kinds.get(word, word) for word in line.split()) for line in expected)
-    instruction = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'instruction')"
+    instruction = (
+        "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets.find((w) => w.name === 'instruction')"
+    )
     assert page.evaluate(f"{instruction}.value") == "make the circle blue"
 
     widgets = "app.rootGraph.nodes.find((n) => n.type.endsWith('LoopOpen')).widgets"
@@ -569,13 +589,22 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     assert "SampleEdit image ThinkLoopClose edited" in page.evaluate(LINKS)
 
     native = {
-        "image": ["LoadImage", [0, 0], {}], "encode": ["VAEEncode", [300, 0], {}], "sample": ["KSampler", [600, 0], {}],
-        "do": ["CLIPTextEncode", [300, 200], {}], "not": ["CLIPTextEncode", [300, 400], {}], "decode": ["VAEDecode", [900, 0], {}],
-        "words": ["PrimitiveStringMultiline", [0, 200], {}], "no": ["PrimitiveStringMultiline", [0, 400], {}],
-    }  # fmt: skip
+        "image": ["LoadImage", [0, 0], {}],
+        "encode": ["VAEEncode", [300, 0], {}],
+        "sample": ["KSampler", [600, 0], {}],
+        "do": ["CLIPTextEncode", [300, 200], {}],
+        "not": ["CLIPTextEncode", [300, 400], {}],
+        "decode": ["VAEDecode", [900, 0], {}],
+        "words": ["PrimitiveStringMultiline", [0, 200], {}],
+        "no": ["PrimitiveStringMultiline", [0, 400], {}],
+    }
     wires = [["image", "IMAGE", "encode", "pixels"], ["encode", "LATENT", "sample", "latent_image"]]
     wires += [["do", "CONDITIONING", "sample", "positive"], ["not", "CONDITIONING", "sample", "negative"]]
-    wires += [["words", "STRING", "do", "text"], ["no", "STRING", "not", "text"], ["sample", "LATENT", "decode", "samples"]]
+    wires += [
+        ["words", "STRING", "do", "text"],
+        ["no", "STRING", "not", "text"],
+        ["sample", "LATENT", "decode", "samples"],
+    ]
     page.evaluate(BUILD, [native, wires])
     page.evaluate("""() => {
         const kinds = ['VAEEncode', 'KSampler', 'CLIPTextEncode', 'VAEDecode'];
@@ -584,15 +613,20 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     }""")
     told = [link for link in page.evaluate(LINKS) if "STRING" in link or "prompt" in link]
     assert told == [
-        "PrimitiveStringMultiline STRING CLIPTextEncode text", "PrimitiveStringMultiline STRING ThinkLoopOpen instruction",
+        "PrimitiveStringMultiline STRING CLIPTextEncode text",
+        "PrimitiveStringMultiline STRING ThinkLoopOpen instruction",
         "ThinkLoopOpen prompt CLIPTextEncode text",
-    ], "what shall not be seen stays as it is"  # fmt: skip
+    ], "what shall not be seen stays as it is"
 
     build(page, thinker, SAMPLE, links)
     page.evaluate(f"() => {{ {nodes} app.rootGraph.convertToSubgraph(new Set([edit])); }}")
-    page.evaluate("() => { const [node] = app.rootGraph.nodes.filter((n) => n.subgraph); app.canvas.openSubgraph(node.subgraph, node); }")
+    page.evaluate(
+        "() => { const [node] = app.rootGraph.nodes.filter((n) => n.subgraph); app.canvas.openSubgraph(node.subgraph, node); }"
+    )
     page.wait_for_timeout(500)
-    page.evaluate("() => { app.canvas.selectItems(app.canvas.graph.nodes); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }")
+    page.evaluate(
+        "() => { app.canvas.selectItems(app.canvas.graph.nodes); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }"
+    )
     assert page.evaluate(LINKS) == [
         "LoadThinker thinker ThinkLoopOpen thinker",
         "SampleEdit image ThinkLoopClose edited",

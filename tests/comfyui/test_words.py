@@ -69,11 +69,22 @@ def links_of(prompt: dict, class_type: str, name: str) -> set[str]:
         ("built_in_edit", ["RethinkSampleEdit"], "SaveImage", "images", "RethinkScene"),
         ("edit_chain", ["RethinkEditChain"], "SaveImage", "images", "RethinkScene"),
         ("built_in_think", ["RethinkThinkWhileEdit"], "SaveImage", "images", "RethinkScene"),
-        ("filter_and_save_pairs", ["RethinkFilterEditPairs", "RethinkPreviewPairs"], "RethinkSaveEditDataset", "pairs",
-         "RethinkInverseEditSynthesizer"),
-        ("think_any_graph", ["RethinkThinkLoopOpen", "RethinkThinkLoopClose"], "SaveImage", "images", "RethinkSampleEdit"),
+        (
+            "filter_and_save_pairs",
+            ["RethinkFilterEditPairs", "RethinkPreviewPairs"],
+            "RethinkSaveEditDataset",
+            "pairs",
+            "RethinkInverseEditSynthesizer",
+        ),
+        (
+            "think_any_graph",
+            ["RethinkThinkLoopOpen", "RethinkThinkLoopClose"],
+            "SaveImage",
+            "images",
+            "RethinkSampleEdit",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bypassed_node_passes_on_what_it_works_on(page, name, kinds, behind, input, origin):
     assert links_of(page.evaluate(BYPASSED, [workflow(name), kinds]), behind, input) == {origin}
 
@@ -98,7 +109,10 @@ def test_a_file_from_before_the_edit_came_first_is_wired_as_it_was(page):
 @needs_chromium
 def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(page, server):
     graph = workflow("built_in_edit")
-    thinker, critic = {"type": "RethinkLoadThinker", "pos": [1240, 0]}, {"type": "RethinkCritiqueEdit", "pos": [1240, 240]}
+    thinker, critic = (
+        {"type": "RethinkLoadThinker", "pos": [1240, 0]},
+        {"type": "RethinkCritiqueEdit", "pos": [1240, 240]},
+    )
     page.evaluate("graph => app.loadGraphData(graph)", graph)
     page.evaluate(
         """([thinker, critic]) => {
@@ -128,9 +142,13 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
     page.wait_for_timeout(800)
     shoot(page, f"words-{page.canvas_kind}")
     said = sorted(page.evaluate(TEXTS))
-    assert said[0].startswith("4 steps · text guidance") and said[1].startswith("semantic ") and " · quality " in said[1]
+    assert (
+        said[0].startswith("4 steps · text guidance") and said[1].startswith("semantic ") and " · quality " in said[1]
+    )
     entry = list(server.json("/history?max_items=1").values())[-1]
-    saved = next(image for output in entry["outputs"].values() for image in output.get("images", []) if image["type"] == "output")
+    saved = next(
+        image for output in entry["outputs"].values() for image in output.get("images", []) if image["type"] == "output"
+    )
     picture = Image.open(io.BytesIO(server.view(saved)))
     (notes,) = json.loads(picture.text["rethink"]).values()
     assert notes["editor"] == "built-in" and notes["steps"] == 4 and notes["text_guidance"] > 0
@@ -178,11 +196,17 @@ def test_a_program_need_not_send_what_has_a_default_and_is_told_names_as_it_send
         "1": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
         "2": {
             "class_type": "RethinkInverseEditSynthesizer",
-            "inputs": {"operation": "cover", "pictures": "connected pictures", "image": ["1", 0], "dataset": "few-words",
-                       "pairs": 1, "seed": 0},
+            "inputs": {
+                "operation": "cover",
+                "pictures": "connected pictures",
+                "image": ["1", 0],
+                "dataset": "few-words",
+                "pairs": 1,
+                "seed": 0,
+            },
         },
         "3": {"class_type": "RethinkPreviewPairs", "inputs": {"pairs": ["2", 0], "count": 1}},
-    }  # fmt: skip
+    }
     assert server.run(prompt)["status"]["status_str"] == "success"
     reversed_range = {"operation.lowest_strength": 0.12, "operation.highest_strength": 0.1}
     prompt["2"]["inputs"] |= {"operation": "blur", **reversed_range}
@@ -193,10 +217,16 @@ def test_a_program_need_not_send_what_has_a_default_and_is_told_names_as_it_send
 
 def test_a_missing_model_is_named_with_the_folder_that_it_belongs_into(server):
     prompt = {
-        "1": {"class_type": "RethinkLoadEditor", "inputs": {"editor": "gone.safetensors", "dtype": "auto", "offload": "none"}},
+        "1": {
+            "class_type": "RethinkLoadEditor",
+            "inputs": {"editor": "gone.safetensors", "dtype": "auto", "offload": "none"},
+        },
         "2": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
-        "3": {"class_type": "RethinkEditChain", "inputs": {"editor": ["1", 0], "image": ["2", 0], "instructions": "x", "seed": 0}},
-    }  # fmt: skip
+        "3": {
+            "class_type": "RethinkEditChain",
+            "inputs": {"editor": ["1", 0], "image": ["2", 0], "instructions": "x", "seed": 0},
+        },
+    }
     code, answer = server.post("/prompt", {"prompt": prompt})
     (error,) = answer["node_errors"]["1"]["errors"]
     assert code == 400 and error["type"] == "custom_validation_failed"
@@ -204,10 +234,12 @@ def test_a_missing_model_is_named_with_the_folder_that_it_belongs_into(server):
     think = {"1": {"class_type": "RethinkLoadThinker", "inputs": {"backend": "local folder", "backend.folder": "gone"}}}
     think |= {
         "2": prompt["2"],
-        "3": {"class_type": "RethinkCritiqueEdit", "inputs": {"thinker": ["1", 0], "source": ["2", 0], "edited": ["2", 0],
-                                                              "instruction": "x", "seed": 0}},
+        "3": {
+            "class_type": "RethinkCritiqueEdit",
+            "inputs": {"thinker": ["1", 0], "source": ["2", 0], "edited": ["2", 0], "instruction": "x", "seed": 0},
+        },
         "4": {"class_type": "PreviewAny", "inputs": {"source": ["3", 2]}},
-    }  # fmt: skip
+    }
     assert failure_of(server.run(think))["exception_message"].startswith("backend.folder: there is no “gone”")
 
 

@@ -12,14 +12,14 @@ from tests.hosts import PACK_ROOT, STANDIN
 
 sys.path.insert(0, str(STANDIN))
 
-import folder_paths  # noqa: E402
-import server  # noqa: E402
-from comfy import model_management, utils  # noqa: E402
+import folder_paths
+import server
+from comfy import model_management, utils
 
-from rethink.editors.protocol import Prepared, Settings  # noqa: E402
-from tests.miniature_thinkers import write_thinker  # noqa: E402
-from tests.miniatures import INSTRUCT, write_folder  # noqa: E402
-from tests.standin.executor import load_pack, node_classes  # noqa: E402
+from rethink.editors.protocol import Prepared, Settings
+from tests.miniature_thinkers import write_thinker
+from tests.miniatures import INSTRUCT, write_folder
+from tests.standin.executor import load_pack, node_classes
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,13 @@ import torch
 
 from tests.standin.executor import DYNAMIC, validate
 
-CHOICES = {"RethinkLoadThinker", "RethinkInverseEditSynthesizer", "RethinkPromptToPromptPairs", "RethinkSaveEditDataset",
-           "RethinkLoadEditDataset"}  # fmt: skip
+CHOICES = {
+    "RethinkLoadThinker",
+    "RethinkInverseEditSynthesizer",
+    "RethinkPromptToPromptPairs",
+    "RethinkSaveEditDataset",
+    "RethinkLoadEditDataset",
+}
 
 
 @pytest.fixture
@@ -43,7 +48,9 @@ def test_a_node_that_takes_lists_gets_its_defaults_in_lists(part, models):
 
 def test_a_choice_that_was_not_made_is_asked_for(classes, RethinkError):
     """ComfyUI hands over neither a missing choice nor an unknown one."""
-    with pytest.raises(RethinkError, match="^backend: is missing, or none of its choices; send one of built-in, ComfyUI model"):
+    with pytest.raises(
+        RethinkError, match="^backend: is missing, or none of its choices; send one of built-in, ComfyUI model"
+    ):
         classes["RethinkLoadThinker"].execute(max_tokens=16)
 
 
@@ -62,7 +69,7 @@ def test_an_error_names_the_input_of_a_choice_as_it_must_be_sent(classes, models
 
 
 def test_an_error_has_a_title_without_the_pack_s_folders(classes, models):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - of which sort is what is tested
+    with pytest.raises(ValueError) as caught:
         classes["RethinkLoadEditor"].execute("away", "auto", "none")
     kind = caught.type
     assert (kind.__module__, kind.__qualname__) == ("builtins", "RethinkError"), "ComfyUI shows both"
@@ -72,8 +79,14 @@ def test_an_error_has_a_title_without_the_pack_s_folders(classes, models):
 def test_every_name_in_an_error_is_of_an_input(part, described):
     for node_id, names in part("nodes.boundary").NAMES.items():
         known = {**described[node_id]["required"], **described[node_id].get("optional", {})}
-        inner = {name for _, options in known.values() for o in options.get("options", ()) if isinstance(o, dict)
-                 for group in o["inputs"].values() for name in group}  # fmt: skip
+        inner = {
+            name
+            for _, options in known.values()
+            for o in options.get("options", ())
+            if isinstance(o, dict)
+            for group in o["inputs"].values()
+            for name in group
+        }
         for library, ours in names.items():
             assert set(ours.split(" and ")) <= {*known, *inner} or ours in ("smallest and largest",), (node_id, ours)
             assert library not in known or node_id == "RethinkInverseEditSynthesizer", (node_id, library)

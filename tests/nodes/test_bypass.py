@@ -6,9 +6,16 @@ from tests.nodes.test_schema import inputs_of
 
 # Every output that has an input of its type, and the input that stands in for it; a widget without a link passes nothing.
 PASSED = {
-    "RethinkCaptionToEdit": {"caption": "captions", "instruction": "captions", "edited_caption": "dataset", "report": "captions"},
+    "RethinkCaptionToEdit": {
+        "caption": "captions",
+        "instruction": "captions",
+        "edited_caption": "dataset",
+        "report": "captions",
+    },
     "RethinkCritiqueEdit": {
-        "semantic": "accept_semantic", "quality": "accept_semantic", "reasoning": "instruction",
+        "semantic": "accept_semantic",
+        "quality": "accept_semantic",
+        "reasoning": "instruction",
         "next_prompt": "instruction",
     },
     "RethinkEditChain": {"image": "image", "steps": "image"},
@@ -24,7 +31,7 @@ PASSED = {
     "RethinkThinkLoopClose": {"image": "edited", "images": "edited"},
     "RethinkThinkLoopOpen": {"image": "image", "prompt": "instruction", "seed": "seed", "turn": "turns"},
     "RethinkThinkWhileEdit": {"image": "image", "images": "image", "prompt": "instruction"},
-}  # fmt: skip
+}
 
 
 def passed_on(node: dict) -> dict[str, str]:

@@ -85,9 +85,16 @@ def draw(classes, models, results, text_to_image):
 
     def call(method="self-attention", weights=None, **inputs):
         inputs = {
-            "editor": text_to_image, "caption": "the red make", "instruction": "make it blue",
-            "edited_caption": "the blue make", "clip": "clip", "dataset": "drawn", "seed": 5, **QUICK, **inputs,
-        }  # fmt: skip
+            "editor": text_to_image,
+            "caption": "the red make",
+            "instruction": "make it blue",
+            "edited_caption": "the blue make",
+            "clip": "clip",
+            "dataset": "drawn",
+            "seed": 5,
+            **QUICK,
+            **inputs,
+        }
         inputs["caption_fit"] = inputs.pop("caption_fit", -1.0)
         lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
         choice = {"method": [method], **({} if weights is None else {"weights": [weights]})}
@@ -97,7 +104,9 @@ def draw(classes, models, results, text_to_image):
 
 
 def test_the_best_candidates_become_pairs_with_captions(draw):
-    pairs, report = draw(caption=["the red make", "the make"], instruction=["a", "b"], edited_caption=["blue make", "red the"])
+    pairs, report = draw(
+        caption=["the red make", "the make"], instruction=["a", "b"], edited_caption=["blue make", "red the"]
+    )
     made = list(pairs)
     assert len(made) == 4 and {pair.input_caption for pair in made} == {"the red make", "the make"}
     assert pairs.read_image(made[0].input).shape == (32, 32, 3)

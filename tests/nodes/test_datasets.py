@@ -13,9 +13,18 @@ from PIL import Image
 @pytest.fixture
 def synthesized(classes, models, results):
     photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
-    return lambda seed: classes["RethinkInverseEditSynthesizer"].execute(
-        {"operation": ["any"]}, {"pictures": ["connected pictures"]}, image=[photo], dataset=["pairs"], pairs=[12], seed=[seed]
-    ).result[0]  # fmt: skip
+    return lambda seed: (
+        classes["RethinkInverseEditSynthesizer"]
+        .execute(
+            {"operation": ["any"]},
+            {"pictures": ["connected pictures"]},
+            image=[photo],
+            dataset=["pairs"],
+            pairs=[12],
+            seed=[seed],
+        )
+        .result[0]
+    )
 
 
 @pytest.fixture
@@ -26,7 +35,7 @@ def pairs(synthesized):
 
 @pytest.fixture
 def review(part):
-    return part("nodes.review")
+    return part("nodes.pairs_api")
 
 
 @pytest.fixture
@@ -48,7 +57,7 @@ def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
     accepted, rejected, report = filtered(changed=0.2).result
     assert ids(accepted) and ids(rejected)
     assert ids(accepted) | ids(rejected) == ids(pairs) and ids(accepted).isdisjoint(ids(rejected))
-    verdicts = pairs.last_verdicts()
+    verdicts = pairs.current_verdicts()
     assert all(verdicts[id]["why"] for id in ids(rejected))
     kept, _, rest = report.partition("\n")
     assert kept == f"{len(ids(accepted))} of 12 pairs kept."
@@ -57,7 +66,7 @@ def test_pairs_are_kept_or_rejected_with_reasons(filtered, pairs):
 
 def test_a_moved_threshold_measures_nothing_again(filtered, part, monkeypatch):
     strict = filtered(changed=0.9).result
-    monkeypatch.setattr(part("rethink.pairs.filters"), "measure", None)
+    monkeypatch.setattr(part("rethink.pairs.review.filters"), "measure", None)
     loose = filtered(changed=0.0).result
     assert ids(strict[0]) < ids(loose[0]) and len(ids(loose[0])) == 12
 
@@ -66,7 +75,7 @@ def test_the_widgets_are_the_thresholds(classes, part, models, results):
     from dataclasses import asdict
 
     described = classes["RethinkFilterEditPairs"].describe()["input"]["required"]
-    defaults = asdict(part("rethink.pairs.filters").Thresholds())
+    defaults = asdict(part("rethink.pairs.review.filters").Thresholds())
     assert {name: described[name][1]["default"] for name in defaults} == defaults
 
 
@@ -103,7 +112,9 @@ def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs, part):
     assert len(ids(filtered(critic=2.0, changed=0.0).result[0])) == 12
 
 
-@pytest.mark.parametrize(("inputs", "sentence"), [({"image": 2.0}, "image: expected"), ({"clip": "../x"}, "clip: there is no")])
+@pytest.mark.parametrize(
+    ("inputs", "sentence"), [({"image": 2.0}, "image: expected"), ({"clip": "../x"}, "clip: there is no")]
+)
 def test_a_wrong_filter_is_one_sentence(filtered, RethinkError, inputs, sentence):
     with pytest.raises(RethinkError, match=f"^{sentence}"):
         filtered(**inputs)
@@ -124,7 +135,7 @@ def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, rev
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (12, 3)])
 def test_the_sheet_shows_few_pairs_in_few_columns_and_small_pictures_enlarged(classes, pairs, part, count, columns):
-    thumb = part("rethink.pairs.sheet").THUMB
+    thumb = part("rethink.pairs.contact_sheet").THUMB
     height, width = pairs.read_image(next(iter(pairs)).target).shape[:2]
     assert width < thumb
     _, tall, wide, _ = classes["RethinkPreviewPairs"].execute(pairs, count).result[0].shape
@@ -141,9 +152,9 @@ def test_pairs_are_listed_page_by_page(pairs, review):
 
 def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, monkeypatch):
     key, (first, *_), read = review.publish(pairs), list(pairs), []
-    since = part("rethink.pairs.store").Ledger.since
+    since = part("rethink.pairs.store").JsonlLog.since
     lines = lambda self, place: (read.append(line) or line for line in since(self, place))  # noqa: E731
-    monkeypatch.setattr(part("rethink.pairs.store").Ledger, "since", lines)
+    monkeypatch.setattr(part("rethink.pairs.store").JsonlLog, "since", lines)
     review.verdict(key, first.id, False)
     assert len(read) == 1 and review.listing(key, count="1")["pairs"][0]["state"] == "rejected"
     review.verdict(key, first.id, None)
@@ -153,7 +164,12 @@ def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, m
 def test_a_folder_that_was_made_anew_is_read_anew(synthesized, review):
     review.verdict(review.publish(synthesized(3)), min(ids(synthesized(3))), False)
     shutil.rmtree(synthesized(3).folder)
-    assert review.listing(review.publish(synthesized(5)))["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
+    assert review.listing(review.publish(synthesized(5)))["counts"] == {
+        "all": 12,
+        "accepted": 12,
+        "rejected": 0,
+        "open": 12,
+    }
 
 
 def test_a_verdict_is_kept_with_the_pairs_and_stands_over_the_filter(filtered, pairs, review, classes):
@@ -191,7 +207,9 @@ def test_pictures_are_shown_at_the_size_asked_for_and_real_pixels_without_loss(p
         assert (np.asarray(real) == pairs.read_image(pair.target)).all()
 
 
-@pytest.mark.parametrize("path", ["../manifest.jsonl", "manifest.jsonl", "/etc/passwd", "images/../../x", "images/none.png", ""])
+@pytest.mark.parametrize(
+    "path", ["../manifest.jsonl", "manifest.jsonl", "/etc/passwd", "images/../../x", "images/none.png", ""]
+)
 def test_nothing_but_the_pictures_of_published_pairs_is_shown(pairs, review, RethinkError, path):
     with pytest.raises(RethinkError):
         review.picture(review.publish(pairs), path, "64")
@@ -252,7 +270,7 @@ def test_a_store_is_added_to_with_scores_and_verdicts(classes, pairs, filtered):
     assert saved(classes, pairs, "pair store")[1].startswith("0 new pairs")  # the others are rejected
     loaded, _ = classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "out"}).result
     assert ids(loaded) == ids(accepted)
-    assert {record["id"] for record in loaded.scores} == set(loaded.last_verdicts()) == ids(accepted)
+    assert {record["id"] for record in loaded.scores} == set(loaded.current_verdicts()) == ids(accepted)
 
 
 def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, pairs, models, RethinkError, review):
@@ -274,8 +292,26 @@ def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, p
     assert (models.datasets / "mine" / "diary.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", " ", "a/../../b", "c:\\x", ".hidden", "a\nb", "..", "x/../..",
-                                  "CON", "a/nul.txt", "pairs.", "com1 .x", "é" * 101])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x",
+        "/tmp/x",
+        "",
+        " ",
+        "a/../../b",
+        "c:\\x",
+        ".hidden",
+        "a\nb",
+        "..",
+        "x/../..",
+        "CON",
+        "a/nul.txt",
+        "pairs.",
+        "com1 .x",
+        "é" * 101,
+    ],
+)
 def test_a_name_never_leads_out_of_the_folder_for_datasets(classes, pairs, RethinkError, name):
     with pytest.raises(RethinkError, match="^name: .* is no name for a folder"):
         saved(classes, pairs, "imagefolder", name, replace=False)
@@ -305,7 +341,9 @@ def test_what_was_put_into_an_export_by_hand_is_never_replaced(classes, pairs, m
         (models.datasets / file).write_text("dear")
     with pytest.raises(RethinkError, match=r"^format\.replace: .*diary.txt"):
         saved(classes, pairs, "imagefolder", replace=True)
-    assert (models.datasets / "out/diary.txt").read_text() == "dear" and (models.datasets / "out/metadata.jsonl").exists()
+    assert (models.datasets / "out/diary.txt").read_text() == "dear" and (
+        models.datasets / "out/metadata.jsonl"
+    ).exists()
     (models.datasets / "out/diary.txt").unlink()
     assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("12 pairs")
     assert (models.datasets / ".out.old/mine.txt").read_text() == "dear"
@@ -336,7 +374,9 @@ def dataset(models, *entries):
 
 
 def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models, results):
-    dataset(models, ("good", b"make it red"), ("<img src=x onerror=alert(1)>", None), ("[a](b)", None), ("c", b"se\xf1or"))
+    dataset(
+        models, ("good", b"make it red"), ("<img src=x onerror=alert(1)>", None), ("[a](b)", None), ("c", b"se\xf1or")
+    )
     choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
     for _ in range(2):  # the second time nothing is new, and nothing said twice
         loaded, report = classes["RethinkLoadEditDataset"].execute(choice).result
@@ -348,7 +388,9 @@ def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models
 def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, models, results, RethinkError):
     dataset(models, ("a", None), ("b", None))
     choice = {"format": "ai-toolkit", "dataset": "theirs", "into": "mine"}
-    with pytest.raises(RethinkError, match=r"^format\.dataset: no pair of .*theirs could be read: 2 × it has no instruction"):
+    with pytest.raises(
+        RethinkError, match=r"^format\.dataset: no pair of .*theirs could be read: 2 × it has no instruction"
+    ):
         classes["RethinkLoadEditDataset"].execute(choice)
     with pytest.raises(RethinkError, match=r"^format\.dataset: .*theirs has no metadata.*it holds control, target"):
         classes["RethinkLoadEditDataset"].execute(choice | {"format": "imagefolder"})

@@ -262,4 +262,6 @@ def test_a_picture_that_the_built_in_editor_does_not_know_is_named_as_that(class
 
 
 def test_other_editors_take_any_picture(classes, fake):
-    assert noted(classes, "RethinkSampleEdit", editor=[fake], **SAMPLED | {"image": [photograph()]}).startswith("4 steps")
+    assert noted(classes, "RethinkSampleEdit", editor=[fake], **SAMPLED | {"image": [photograph()]}).startswith(
+        "4 steps"
+    )

@@ -47,10 +47,24 @@ def test_model_folders_may_be_missing(host, models):
 @pytest.mark.parametrize(
     "name",
     [
-        "", ".", "..", "../secret", "mini/../../../secret", "..\\secret", "/etc", "C:\\Windows", "mini/unet", "secret",
-        "../../secret.safetensors", "file:///secret", "stabilityai/stable-diffusion-2", "mini\0", None, 3,
+        "",
+        ".",
+        "..",
+        "../secret",
+        "mini/../../../secret",
+        "..\\secret",
+        "/etc",
+        "C:\\Windows",
+        "mini/unet",
+        "secret",
+        "../../secret.safetensors",
+        "file:///secret",
+        "stabilityai/stable-diffusion-2",
+        "mini\0",
+        None,
+        3,
     ],
-)  # fmt: skip
+)
 def test_no_name_leaves_the_model_folders(host, mini, miniature, tmp_path, RethinkError, name):
     shutil.copytree(miniature, tmp_path / "secret")
     (tmp_path / "secret.safetensors").write_bytes(b"")
@@ -166,10 +180,12 @@ def test_room_is_made_for_an_editor_that_moves_itself(host, fake):
 
 @pytest.fixture
 def folders(part):
-    return part("nodes.folders")
+    return part("nodes.comfy.folders")
 
 
-@pytest.mark.parametrize("prefix", ["rethink/run", "a\\b", " run ", "./run", "犬/🔵", "a" + "/" * 4000 + "b", "%year%/run", "run/"])
+@pytest.mark.parametrize(
+    "prefix", ["rethink/run", "a\\b", " run ", "./run", "犬/🔵", "a" + "/" * 4000 + "b", "%year%/run", "run/"]
+)
 def test_a_prefix_makes_a_folder_within_output_that_every_system_can_open(folders, results, prefix):
     folder = folders.new_folder(prefix)
     assert folder.is_relative_to(results.output) and folder.parent.is_dir() and not folder.exists()
@@ -179,14 +195,39 @@ def test_a_prefix_makes_a_folder_within_output_that_every_system_can_open(folder
 @pytest.mark.parametrize(
     "prefix",
     [
-        "", " ", ".", "/", "CON", "con/run", "a/nul.txt", "a:b", "C:\\run", "run.", "a./b", ".hidden", "a/.b", "a\0b", "a\nb",
-        "\ud83d", "x" * 300, "a/" * 2000 + "b", "a<b>", 'a"b', "a|b", "a?", "a\u202eb",
+        "",
+        " ",
+        ".",
+        "/",
+        "CON",
+        "con/run",
+        "a/nul.txt",
+        "a:b",
+        "C:\\run",
+        "run.",
+        "a./b",
+        ".hidden",
+        "a/.b",
+        "a\0b",
+        "a\nb",
+        "\ud83d",
+        "x" * 300,
+        "a/" * 2000 + "b",
+        "a<b>",
+        'a"b',
+        "a|b",
+        "a?",
+        "a\u202eb",
     ],
-)  # fmt: skip
+)
 def test_a_prefix_that_some_system_cannot_open_is_refused_and_leaves_nothing(folders, results, RethinkError, prefix):
     with pytest.raises(RethinkError, match="^prefix: “.*” (is no name for a folder|leads out)") as refused:
         folders.new_folder(prefix)
-    assert len(str(refused.value)) < 200 and len(str(refused.value).splitlines()) == 1 and not list(results.output.iterdir())
+    assert (
+        len(str(refused.value)) < 200
+        and len(str(refused.value).splitlines()) == 1
+        and not list(results.output.iterdir())
+    )
 
 
 @pytest.mark.parametrize("prefix", ["..", "../run", "a/../../run", "..\\run", "/tmp/run"])

@@ -21,7 +21,9 @@ def load(classes):
     """Load Thinker with a server."""
 
     def load(base_url, **backend):
-        return classes["RethinkLoadThinker"].execute({"backend": "server", "base_url": base_url, "model": "m", **backend})
+        return classes["RethinkLoadThinker"].execute(
+            {"backend": "server", "base_url": base_url, "model": "m", **backend}
+        )
 
     return load
 
@@ -141,12 +143,24 @@ def test_no_answer_is_no_and_cancel_ends_the_wait(load, hosts, monkeypatch, Reth
 def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, hosts, owner, monkeypatch, RethinkError):
     monkeypatch.setattr(hosts, "PATIENCE", 1.5)
     refused = []
-    thread = threading.Thread(target=lambda: pytest.raises(RethinkError, load, f"{FAR}/v1") and refused.append(1))
+
+    def refuse():
+        with pytest.raises(RethinkError):
+            load(f"{FAR}/v1")
+        refused.append(1)
+
+    thread = threading.Thread(target=refuse)
     host_server.sent.clear()
     thread.start()
     question = asked()
     assert hosts.list_questions() == [question] and len(question["id"]) > 20
-    for id, answer in (("", "always"), ("x", "always"), (FAR, "always"), (question["id"], "yes"), (question["id"], None)):
+    for id, answer in (
+        ("", "always"),
+        ("x", "always"),
+        (FAR, "always"),
+        (question["id"], "yes"),
+        (question["id"], None),
+    ):
         with pytest.raises(RethinkError):
             hosts.take_answer(id, answer)
     thread.join(20)
@@ -159,7 +173,9 @@ def test_a_stranger_s_workflow_gets_no_secret_and_nobody_is_asked_for_one(load, 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-0123456789")
     with openai_server() as server:
         for address in (server.url, f"{FAR}/v1", "https://api.openai.com/v1"):
-            with pytest.raises(RethinkError, match=r"^backend\.key_variable: AWS_SECRET_ACCESS_KEY is not paired with http"):
+            with pytest.raises(
+                RethinkError, match=r"^backend\.key_variable: AWS_SECRET_ACCESS_KEY is not paired with http"
+            ):
                 load(address, key_variable="AWS_SECRET_ACCESS_KEY")
         assert not server.requests and not questions()
 

@@ -57,7 +57,9 @@ assert roots == [Path(sys.argv[2]) / "datasets"], roots
 
 
 def test_a_node_whose_needs_an_older_comfyui_lacks_is_left_out_and_the_others_work(tmp_path):
-    done = subprocess.run([sys.executable, "-c", LACKING, str(PACK_ROOT), str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LACKING, str(PACK_ROOT), str(tmp_path)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "20"
     (line,) = [line for line in done.stderr.splitlines() if "Rethink: without" in line]

@@ -97,7 +97,7 @@ def test_a_file_behind_a_link_that_is_replaced_is_seen(host, models, miniature, 
 
 
 def test_clip_folders_behind_links_and_in_the_hubs_cache(part, models, tmp_path, link):
-    folders = part("nodes.folders")
+    folders = part("nodes.comfy.folders")
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text('{"architectures": ["CLIPModel"], "model_type": "clip"}')

@@ -31,7 +31,7 @@ def detect(part, kind, config, tokenizer, latents, title="auto", vae=None):
     channels, dimensions = vae or latents
     clip = SimpleNamespace(tokenizer=of_class(tokenizer))
     vae = SimpleNamespace(first_stage_model=object(), latent_channels=channels, latent_dim=dimensions)
-    return part("nodes.native_families").detect(model, clip, vae, title).title
+    return part("nodes.native.families").detect(model, clip, vae, title).title
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_it_says_that_it_needs_comfyui(classes, RethinkError):
 
 
 def test_every_kind_can_be_chosen_and_stands_in_the_help(classes, part):
-    titles = [family.title for family in part("nodes.native_families").NATIVE_FAMILIES]
+    titles = [family.title for family in part("nodes.native.families").NATIVE_FAMILIES]
     options = classes["RethinkEditorFromModel"].describe()["input"]["required"]["kind"][1]["options"]
     assert options == ["auto", *titles] and len(set(titles)) == len(titles)
     table = (PACK_ROOT / "web" / "docs" / "RethinkEditorFromModel.md").read_text(encoding="utf-8")

@@ -14,7 +14,14 @@ TYPES = {".html": "text/html", ".mjs": "text/javascript", ".css": "text/css"}
 
 
 def listing(name, count=2):
-    shown = {"input": "a", "target": "b", "operation": "cover", "source": "s", "input_caption": "", "target_caption": ""}
+    shown = {
+        "input": "a",
+        "target": "b",
+        "operation": "cover",
+        "source": "s",
+        "input_caption": "",
+        "target_caption": "",
+    }
     judged = {"state": "accepted", "by": "", "why": [], "scores": {}}
     pairs = [{"id": f"{name}{n}", "instruction": f"{name} {n}", **shown, **judged} for n in range(count)]
     return {"pairs": pairs, "counts": {"all": count, "accepted": count, "rejected": 0, "open": count}}
@@ -48,7 +55,15 @@ def test_a_page_that_comes_late_is_not_taken_for_the_choice_that_was_made_since(
     page.close()
 
 
-ELSEWHERE = ("//evil.test", "https://evil.test", "/\\evil.test", "../../..", "..", "/api/view?x=", "javascript:alert(1)")
+ELSEWHERE = (
+    "//evil.test",
+    "https://evil.test",
+    "/\\evil.test",
+    "../../..",
+    "..",
+    "/api/view?x=",
+    "javascript:alert(1)",
+)
 MARKUP = """</script><script>window.ran = 1</script><img src=x onerror="window.ran = 1"> " onfocus="window.ran = 1" autofocus x=\""""
 
 
@@ -72,7 +87,9 @@ def serve(page, pairs, root=""):
             return route.fulfill(body=file.read_bytes(), content_type=TYPES[file.suffix])
         if url.path.endswith("/picture"):
             return route.fulfill(body=b"", content_type="image/webp")
-        return route.fulfill(body=json.dumps(pairs), content_type="application/json", headers={"Access-Control-Allow-Origin": "*"})
+        return route.fulfill(
+            body=json.dumps(pairs), content_type="application/json", headers={"Access-Control-Allow-Origin": "*"}
+        )
 
     page.route("**/*", answer)
 
@@ -97,7 +114,9 @@ def test_its_address_cannot_have_it_ask_elsewhere(page, root, name):
 def test_nothing_that_pairs_say_runs(page):
     pairs = listing("pair")
     for pair in pairs["pairs"]:
-        pair |= dict.fromkeys(("id", "input", "target", "instruction", "operation", "input_caption", "target_caption"), MARKUP)
+        pair |= dict.fromkeys(
+            ("id", "input", "target", "instruction", "operation", "input_caption", "target_caption"), MARKUP
+        )
         pair |= {"why": [MARKUP], "by": "filter", "state": "rejected", "scores": {MARKUP: 1.0}}
     serve(page, pairs)
     page.goto(f"{HOST}/pairs/review.html?{urlencode({'pairs': 'key', 'name': MARKUP, 'theme': MARKUP})}")
@@ -105,7 +124,9 @@ def test_nothing_that_pairs_say_runs(page):
     for key in ("?", "z", "Tab", "Tab", "Enter", "a"):
         page.keyboard.press(key)
     page.wait_for_timeout(200)
-    assert page.evaluate("window.ran") is None and page.locator("[onfocus], [onerror]").count() == 0 and not page.problems
+    assert (
+        page.evaluate("window.ran") is None and page.locator("[onfocus], [onerror]").count() == 0 and not page.problems
+    )
 
 
 @needs_chromium

@@ -83,7 +83,12 @@ def test_every_input_has_a_tooltip_and_every_widget_a_default_within_its_limits(
 def test_no_socket_is_forced(described):
     """The front end takes a saved node with a forced socket and one widget of a choice more for one of long ago, and
     drops a value of it."""
-    assert not [name for node in described.values() for name, (_, options) in all_inputs_of(node).items() if "forceInput" in options]
+    assert not [
+        name
+        for node in described.values()
+        for name, (_, options) in all_inputs_of(node).items()
+        if "forceInput" in options
+    ]
 
 
 def test_execute_takes_exactly_the_inputs(described, classes):
@@ -110,9 +115,22 @@ def test_every_node_has_a_help_page_that_names_every_input(described):
 
 @pytest.mark.parametrize(
     "words",
-    ["kontext edit", "image edit", "inpaint by instruction", "variations", "load vlm", "vision model", "training pairs",
-     "dataset for lora", "color match", "refine", "critic", "judge", "reflection"],
-)  # fmt: skip
+    [
+        "kontext edit",
+        "image edit",
+        "inpaint by instruction",
+        "variations",
+        "load vlm",
+        "vision model",
+        "training pairs",
+        "dataset for lora",
+        "color match",
+        "refine",
+        "critic",
+        "judge",
+        "reflection",
+    ],
+)
 def test_a_search_for_what_people_call_it_finds_the_pack(described, words):
     assert any(words in alias.lower() for node in described.values() for alias in node["search_aliases"])
 

@@ -30,10 +30,14 @@ def synthesize(classes, models, results, photo, part):
             inputs["thinker"] = part("rethink.thinkers.critique").Thinker(inputs["thinker"])
         lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
         options = {name: [value] for name, value in (options or {}).items()}
-        pictures = {"pictures": ["folder"], "folder": [folder], "masks": ["none"]} if folder else {"pictures": [CONNECTED]}
-        return classes["RethinkInverseEditSynthesizer"].execute(
-            {"operation": [operation], **options}, pictures, **lists
-        ).result
+        pictures = (
+            {"pictures": ["folder"], "folder": [folder], "masks": ["none"]} if folder else {"pictures": [CONNECTED]}
+        )
+        return (
+            classes["RethinkInverseEditSynthesizer"]
+            .execute({"operation": [operation], **options}, pictures, **lists)
+            .result
+        )
 
     return call
 
@@ -107,7 +111,9 @@ def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(
     shutil.copytree(vision_folder, models.LLM / "mini")
     at = {"folder": "mini", "dtype": "auto", "quantization": "none", "template": "Rethink's own"}
     (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "local folder", **at}, max_tokens=16).result
-    with pytest.raises(RethinkError, match="(?s)not one pair could be made.*1 × the thinker's answer holds no JSON object$"):
+    with pytest.raises(
+        RethinkError, match="(?s)not one pair could be made.*1 × the thinker's answer holds no JSON object$"
+    ):
         synthesize(thinker=thinker, pairs=1)
 
 
@@ -138,7 +144,7 @@ def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
     described = classes["RethinkInverseEditSynthesizer"].describe()["input"]["required"]["operation"][1]["options"]
     shown = {option["key"]: option["inputs"].get("optional", {}) for option in described}
-    operations = part("rethink.pairs.operations").OPERATIONS
+    operations = part("rethink.pairs.inverse.operations").OPERATIONS
     assert set(shown) == {"any", "editor", *operations} and len(operations) >= 16
     for id, operation in operations.items():
         for name in operation.ranges:
@@ -199,9 +205,11 @@ def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, 
     for name in ("A.png", "c.png"):
         save(white, masks / name)
     pictures = {"pictures": ["folder"], "folder": ["input/photos"], "masks": ["input/masks"]}
-    _, report = classes["RethinkInverseEditSynthesizer"].execute(
-        {"operation": ["blur"]}, pictures, dataset=["pairs"], pairs=[1], seed=[7]
-    ).result
+    _, report = (
+        classes["RethinkInverseEditSynthesizer"]
+        .execute({"operation": ["blur"]}, pictures, dataset=["pairs"], pairs=[1], seed=[7])
+        .result
+    )
     assert "2 pictures: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
     assert "1 masks fit no picture: c.png." in report
 
@@ -239,7 +247,10 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
         ({"templates": "Take the {hat} off."}, "templates: "),
         ({"paraphrase": True}, "paraphrase: needs a thinker"),
         ({"find": "a face"}, "find: needs a thinker"),
-        ({"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}}, "operation.lowest_strength: is 0.5, above highest_strength"),
+        (
+            {"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}},
+            "operation.lowest_strength: is 0.5, above highest_strength",
+        ),
         ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
         ({"folder": "../.."}, "pictures.folder: there is no"),
@@ -277,7 +288,7 @@ def test_previews_are_input_and_target_side_by_side(synthesize, part, monkeypatc
 
     monkeypatch.setattr(part("nodes.host"), "LINE_SECONDS", 0)
     synthesize(pairs=1)
-    (kind, preview, _), = [report[2] for report in utils.reports if report[2]]
+    ((kind, preview, _),) = [report[2] for report in utils.reports if report[2]]
     assert kind == "JPEG" and np.asarray(preview).shape == (48, 128, 3)
 
 

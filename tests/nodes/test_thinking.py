@@ -1,9 +1,11 @@
 """The nodes that think, on the stand-in: runs, records, what the front end is told, and what a person may do."""
 
 import copy
+import functools
 import gc
 import io as io_module
 import json
+import operator
 import os
 import shutil
 import threading
@@ -60,7 +62,11 @@ class Spread(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
-            "Spread", "Spread", "test", inputs=[io.Image.Input("image")], outputs=[io.Image.Output("one", is_output_list=True)]
+            "Spread",
+            "Spread",
+            "test",
+            inputs=[io.Image.Input("image")],
+            outputs=[io.Image.Output("one", is_output_list=True)],
         )
 
     @classmethod
@@ -77,7 +83,7 @@ def given(thing, io_type="*"):
 
 @pytest.fixture
 def live(part):
-    return part("nodes.live")
+    return part("nodes.run_monitor")
 
 
 @pytest.fixture
@@ -110,7 +116,13 @@ def think(classes, results):
         prompt |= dict(extra)
         done = run(prompt, known)
         return SimpleNamespace(
-            **dict(zip(("image", "images", "prompt", "trajectory"), sum(done["outputs"]["6"], []))), **done
+            **dict(
+                zip(
+                    ("image", "images", "prompt", "trajectory"),
+                    functools.reduce(operator.iadd, done["outputs"]["6"], []),
+                )
+            ),
+            **done,
         )
 
     return think
@@ -136,8 +148,12 @@ def test_a_run_gives_the_best_edit_and_its_record(think, make_thinker, results, 
     folder = results.output / "rethink" / "thinking_00001_"
     assert done.trajectory.folder == folder and done.trajectory.stopped == "turns"
     assert {file.name for file in folder.iterdir()} - {".lock"} == {
-        "trajectory.json", "source.png", "turn-0001-00.png", "turn-0002-00.png", "turn-0003-00.png",
-    }  # fmt: skip
+        "trajectory.json",
+        "source.png",
+        "turn-0001-00.png",
+        "turn-0002-00.png",
+        "turn-0003-00.png",
+    }
     run = {"rethink_run": ["output/rethink/thinking_00001_"]}
     best = {"filename": "turn-0002-00.png", "subfolder": "rethink/thinking_00001_", "type": "output"}
     (made,) = [ui for node, ui in done.ui.items() if node.endswith("6") and ui]
@@ -161,8 +177,11 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
     assert all(data["images"] == [] for data in told("phase") if data["phase"] == "editing")
     assert [data["index"] for data in told("step")] == [0, 1] and told("step")[1]["step"]["prompt"] == "b"
     assert {k: told("next")[0][k] for k in ("turn", "prompt", "prompt_by", "waiting")} == {
-        "turn": 2, "prompt": "b", "prompt_by": "thinker", "waiting": False,
-    }  # fmt: skip
+        "turn": 2,
+        "prompt": "b",
+        "prompt_by": "thinker",
+        "waiting": False,
+    }
     assert told("ended")[0]["stopped"] == "accepted" and told("ended")[0]["best"] == 1
 
 
@@ -254,7 +273,9 @@ def test_a_thinker_that_is_asked_otherwise_does_not_go_on(think, make_thinker, l
     chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
     with pytest.raises(model_management.InterruptProcessingException):
         think(make_thinker(chat=chat), loop)
-    for number, how in enumerate(({"temperature": 0.5}, {"max_tokens": 99}, {"template": "{source}{instruction}{edited}"}), 2):
+    for number, how in enumerate(
+        ({"temperature": 0.5}, {"max_tokens": 99}, {"template": "{source}{instruction}{edited}"}), 2
+    ):
         done = think(replace(make_thinker(said(9, 9)), **how), loop)
         assert done.trajectory.folder.name == f"thinking_0000{number}_", how
 
@@ -262,7 +283,10 @@ def test_a_thinker_that_is_asked_otherwise_does_not_go_on(think, make_thinker, l
 def test_a_loop_goes_on_only_around_the_same_graph(think, make_thinker):
     def body(image, **more):
         paint = {"class_type": "Paint", "inputs": {"image": image, "prompt": ["4", 2], "seed": ["4", 3], **more}}
-        return {"10": paint, "6": {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["10", 0]}}}
+        return {
+            "10": paint,
+            "6": {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["10", 0]}},
+        }
 
     chat = Says(said(2, 2, "b"), model_management.InterruptProcessingException())
     with pytest.raises(model_management.InterruptProcessingException):
@@ -404,22 +428,29 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
         if event == "next" and data["waiting"]:
             assert live.running()[0]["waiting"]
             return {
-                2: {"action": "prompt", "prompt": " paint it blue "}, 3: {"action": "go_on"},
+                2: {"action": "prompt", "prompt": " paint it blue "},
+                3: {"action": "go_on"},
                 4: {"action": "accept", "step": 0},
-            }[data["turn"]]  # fmt: skip
+            }[data["turn"]]
 
     person = Person(live, do)
     person.start()
     done = think(make_thinker(said(2, 2, "b"), said(3, 3, "c"), said(4, 4, "d")), loop, pause=True, turns=9)
     person.join(5)
     assert [(s.prompt, s.prompt_by) for s in done.trajectory.steps] == [
-        ("make it red", "user"), ("paint it blue", "human"), ("c", "thinker"),
-    ]  # fmt: skip
+        ("make it red", "user"),
+        ("paint it blue", "human"),
+        ("c", "thinker"),
+    ]
     assert done.trajectory.stopped == "human" and done.trajectory.best == 0 and torch.equal(done.image, done.images[:1])
     assert live.running() == [] and not person.errors
     assert [(data["turn"], data["prompt"], data["waiting"]) for data in told("next")] == [
-        (2, "b", True), (2, "paint it blue", False), (3, "c", True), (3, "c", False), (4, "d", True),
-    ], "the viewer shows by which prompt a turn is made"  # fmt: skip
+        (2, "b", True),
+        (2, "paint it blue", False),
+        (3, "c", True),
+        (3, "c", False),
+        (4, "d", True),
+    ], "the viewer shows by which prompt a turn is made"
 
 
 @BOTH
@@ -573,8 +604,15 @@ def test_a_list_of_edits_is_as_many_candidates(think, make_thinker, monkeypatch,
 def test_a_loop_edits_one_picture_and_says_so(think, make_thinker, RethinkError):
     spread = {"3": {"class_type": "Spread", "inputs": {"image": ["10", 0]}}}
     many = given(SOURCE.repeat(2, 1, 1, 1), "IMAGE")
-    with pytest.raises(RethinkError, match="^image: takes one value, got a list of 2; Think While Edit makes a run of each"):
-        think(make_thinker(said(2, 2, "b")), loop=True, extra=spread | {"10": {"class_type": many.__name__, "inputs": {}}}, also=many)
+    with pytest.raises(
+        RethinkError, match="^image: takes one value, got a list of 2; Think While Edit makes a run of each"
+    ):
+        think(
+            make_thinker(said(2, 2, "b")),
+            loop=True,
+            extra=spread | {"10": {"class_type": many.__name__, "inputs": {}}},
+            also=many,
+        )
 
 
 def test_a_graph_may_make_pictures_of_other_sizes(think, make_thinker, monkeypatch):
@@ -641,7 +679,13 @@ def test_what_goes_around_a_loop_cannot_name_files_elsewhere(
     carried = {"run": {"filename": "trajectory.json", "subfolder": "../secret", "type": "output"}, "prompt": "p"}
     for reference in (carried, copy.deepcopy(carried) | {"run": carried["run"] | {"type": "models"}}):
         with pytest.raises(RethinkError, match="not in ComfyUI's folders"):
-            inputs = {"thinker": make_thinker(""), "image": SOURCE, "instruction": "do", "seed": 0, "carried": reference}
+            inputs = {
+                "thinker": make_thinker(""),
+                "image": SOURCE,
+                "instruction": "do",
+                "seed": 0,
+                "carried": reference,
+            }
             classes["RethinkThinkLoopOpen"].execute(**{name: [value] for name, value in inputs.items()})
 
 
@@ -795,7 +839,7 @@ def test_a_run_is_kept_and_opened_again(think, make_thinker, classes, results, p
     shutil.copytree(results.output / "keep" / "this_00001_", results.input / "brought")
     for run_name in ("output/keep/this_00001_", "input/brought", "output/rethink/thinking_00001_"):
         assert run_name in classes["RethinkLoadTrajectory"].describe()["input"]["required"]["run"][1]["options"]
-        trajectory, best, images, source, instruction, prompt = (
+        _trajectory, best, images, source, instruction, prompt = (
             classes["RethinkLoadTrajectory"].execute(run_name).result
         )
         assert torch.equal(best, done.image) and torch.equal(images, done.images) and prompt == "b"
@@ -857,9 +901,9 @@ def test_a_running_loop_holds_its_run(think, make_thinker, part, results, Rethin
 @BOTH
 @pytest.mark.parametrize("trouble", ["full", "gone"])
 def test_a_disk_that_fails_costs_no_picture(think, make_thinker, part, results, monkeypatch, loop, trouble):
-    trajectory, real = part("rethink.trajectory"), part("rethink.trajectory").appearing
+    trajectory, real = part("rethink.trajectory"), part("rethink.trajectory").atomic_write
 
-    def appearing(path):
+    def atomic_write(path):
         if path.name == "turn-0003-00.png":
             if trouble == "full":
                 raise OSError(28, "No space left on device")
@@ -867,7 +911,7 @@ def test_a_disk_that_fails_costs_no_picture(think, make_thinker, part, results, 
         return real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory, "appearing", appearing)
+        patch.setattr(trajectory, "atomic_write", atomic_write)
         done = think(make_thinker(said(2, 2, "b"), said(6, 6, "c"), said(4, 4, "d")), loop, turns=5)
     assert done.trajectory.stopped == "failed" and "cannot be written" in done.trajectory.message
     assert done.prompt == "b" and torch.equal(done.image, done.trajectory.image(done.trajectory.steps[1]))
@@ -887,7 +931,9 @@ def test_half_a_character_ends_no_run(think, make_thinker, results, part, loop):
 
 
 @BOTH
-@pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, '{"schema": 1, "options": {"rules": 5}}', '{"schema": 1e400}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["[" * 5000 + "]" * 5000, '{"schema": 1, "options": {"rules": 5}}', '{"schema": 1e400}', "\0"]
+)
 def test_a_strangers_record_among_the_runs_is_left_alone(think, make_thinker, results, loop, text):
     (results.output / "rethink" / "thinking_00001_").mkdir(parents=True)
     (results.output / "rethink" / "thinking_00001_" / "trajectory.json").write_text(text)
@@ -901,7 +947,12 @@ def test_an_export_reaches_no_folder_but_those_of_runs(think, make_thinker, part
     shutil.copytree(done.trajectory.folder, tmp_path / "above", dirs_exist_ok=True)
     for file in done.trajectory.folder.iterdir():
         shutil.copy(file, results.output.parent / file.name)  # a run one folder above
-    for wrong in ({"subfolder": ""}, {"filename": ".", "subfolder": ""}, {"subfolder": ".."}, {"subfolder": "../above"}):
+    for wrong in (
+        {"subfolder": ""},
+        {"filename": ".", "subfolder": ""},
+        {"subfolder": ".."},
+        {"subfolder": "../above"},
+    ):
         with pytest.raises(RethinkError, match="^trajectory: "):
             export(reference | wrong)
     assert not list(results.output.parent.glob("*.html")) and not list((tmp_path / "above").glob("*.html"))

@@ -88,25 +88,43 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
         elif node["class_type"] == "RethinkCaptionToEdit":
-            monkeypatch.setattr(part("nodes.host").HostedChat, "chat", lambda self, messages, images, **options: EDIT)
-        elif node["class_type"] == "RethinkLoadThinker":
-            if inputs["backend"] != "built-in" or not tiny.THINKER_FOLDER.exists():
-                folder = inputs.get("backend.folder", "miniature")
-                shutil.copytree(vision_folder, models.LLM / folder)
-                node["inputs"] = {
-                    "backend": "local folder", "backend.folder": folder, "backend.dtype": "auto",
-                    "backend.quantization": "none", "backend.template": "Rethink's own", "max_tokens": 16,
-                }  # fmt: skip
+            monkeypatch.setattr(part("nodes.host").ManagedChat, "chat", lambda self, messages, images, **options: EDIT)
+        elif node["class_type"] == "RethinkLoadThinker" and not (
+            inputs["backend"] == "built-in" and tiny.THINKER_FOLDER.exists()
+        ):
+            folder = inputs.get("backend.folder", "miniature")
+            shutil.copytree(vision_folder, models.LLM / folder)
+            node["inputs"] = {
+                "backend": "local folder",
+                "backend.folder": folder,
+                "backend.dtype": "auto",
+                "backend.quantization": "none",
+                "backend.template": "Rethink's own",
+                "max_tokens": 16,
+            }
     return prompt
 
 
 def test_there_are_workflows():
     assert {
-        "built_in_edit", "edit_chain", "variations", "flux_kontext", "qwen_image_edit", "lora_stack",
-        "keep_unchanged_pixels", "built_in_think", "think_any_graph", "kontext_think", "qwen_server_think",
-        "native_think", "inverse_edit_pairs", "inverse_edit_with_editor", "filter_and_save_pairs", "prompt_to_prompt_pairs",
+        "built_in_edit",
+        "edit_chain",
+        "variations",
+        "flux_kontext",
+        "qwen_image_edit",
+        "lora_stack",
+        "keep_unchanged_pixels",
+        "built_in_think",
+        "think_any_graph",
+        "kontext_think",
+        "qwen_server_think",
+        "native_think",
+        "inverse_edit_pairs",
+        "inverse_edit_with_editor",
+        "filter_and_save_pairs",
+        "prompt_to_prompt_pairs",
         "caption_edit_pairs",
-    } <= set(NAMES)  # fmt: skip
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)
@@ -158,7 +176,13 @@ def test_wrong_prompts_are_refused_node_by_node(classes, models):
     assert set(errors) == {"1", "4"} and len(errors["4"]) == 4
 
 
-PUBLIC = ("UNETLoader", "CLIPLoader", "DualCLIPLoader", "VAELoader", "RethinkEditLoraLoader")  # what loads a single file
+PUBLIC = (
+    "UNETLoader",
+    "CLIPLoader",
+    "DualCLIPLoader",
+    "VAELoader",
+    "RethinkEditLoraLoader",
+)  # what loads a single file
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,7 +3,7 @@
 import torch
 
 from rethink.tiny import render, sample_task
-from rethink.tiny.bench import by_wording, evaluate, summarise
+from rethink.tiny.benchmark import by_wording, evaluate, summarise
 from rethink.tiny.tasks import HELD_OUT_WORDINGS
 
 

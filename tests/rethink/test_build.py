@@ -5,16 +5,16 @@ import torch
 from rethink.editors.loading import load_editor
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
-from rethink.tiny import build, render, sample_task
+from rethink.tiny import build_models, render, sample_task
 
 
 def test_it_builds_models_that_load(tmp_path, capsys):
     arguments = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--device", "cpu"]
     arguments += ["--scale", "0.0001", "--batch", "8", "--workers", "0", "--precision", "no"]
-    assert build.main(arguments) == 0
+    assert build_models.main(arguments) == 0
 
     editor = load_editor(tmp_path / "out" / "editor")
-    assert editor.defaults.steps == build.DEFAULTS["steps"]
+    assert editor.defaults.steps == build_models.DEFAULTS["steps"]
     task = sample_task(0)
     source = render([task.source])
     image = editor.edit(editor.prepare(source), [task.instruction], [0])
@@ -37,12 +37,12 @@ def test_it_builds_models_that_load(tmp_path, capsys):
     assert not named, "what ships says where it was made"
 
     capsys.readouterr()
-    assert build.main(arguments) == 0  # every stage finds its checkpoint
+    assert build_models.main(arguments) == 0  # every stage finds its checkpoint
     assert "going on from step" in capsys.readouterr().out
 
 
 def test_its_tokenizer_knows_the_words_of_the_world_and_any_letter(tmp_path):
-    tokenizer = build.make_tokenizer(tmp_path, 32)
+    tokenizer = build_models.make_tokenizer(tmp_path, 32)
     known = tokenizer("change the color of the purple triangle").input_ids
     assert len(known) == 2 + 7  # a token a word, between start and end
     odd = tokenizer("ångström 草").input_ids

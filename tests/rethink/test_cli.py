@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink.__main__ import main
+from rethink.cli.main import main
 from rethink.images import load_image, save_image
 from rethink.tiny import EDITOR_FOLDER, render, sample_task
 from rethink.trajectory import load_trajectory, writing
@@ -73,12 +73,17 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, t
     mask = tmp_path / "empty.png"
     save_image(torch.zeros(1, 5, 7, 3), mask)
     for command, options, why in (
-        ("edit", ["-o", tmp_path], "a folder"), ("edit", ["-o", ".", "--variations", 2], "a folder"), ("edit", ["-o", "out.xyz"], "ending"),
-        ("edit", ["-o", photo / "out.png"], "cannot be written"), ("edit", ["--mask", mask], "--mask: is empty"),
+        ("edit", ["-o", tmp_path], "a folder"),
+        ("edit", ["-o", ".", "--variations", 2], "a folder"),
+        ("edit", ["-o", "out.xyz"], "ending"),
+        ("edit", ["-o", photo / "out.png"], "cannot be written"),
+        ("edit", ["--mask", mask], "--mask: is empty"),
         ("edit", ["--variations", 2, "-o", busy / "x.psd"], "ending"),
-        ("think", ["-o", busy], "not empty"), ("think", ["-o", photo], "is a file"),
-        ("think", ["-o", photo / "run.html"], "cannot be written"), ("think", ["--mask", mask], "--mask: is empty"),
-    ):  # fmt: skip
+        ("think", ["-o", busy], "not empty"),
+        ("think", ["-o", photo], "is a file"),
+        ("think", ["-o", photo / "run.html"], "cannot be written"),
+        ("think", ["--mask", mask], "--mask: is empty"),
+    ):
         code, complaint = main_says(capsys, command, photo, "make it red", "--editor", "no/such/folder", *options)
         assert code == 2 and why in complaint, complaint
     for command in (["demo", "-o", tmp_path], ["caption-edits", photo, tmp_path, "--thinker", "no/such/folder"]):
@@ -160,9 +165,22 @@ def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, 
 
 def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
     ran = rethink(
-        "think", photo, "make it red", "--editor", editor, "--steps", 2, "--thinker", "http://127.0.0.1:9/v1",
-        "--model", "m", "--key-variable", "sk-planted-0123", "-o", photo.with_name("run"),
-    )  # fmt: skip
+        "think",
+        photo,
+        "make it red",
+        "--editor",
+        editor,
+        "--steps",
+        2,
+        "--thinker",
+        "http://127.0.0.1:9/v1",
+        "--model",
+        "m",
+        "--key-variable",
+        "sk-planted-0123",
+        "-o",
+        photo.with_name("run"),
+    )
     assert ran.returncode == 2 and "key_variable: give the NAME" in ran.stderr and "planted" not in ran.stderr
 
 
@@ -225,14 +243,16 @@ FULL = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from rethink.__main__ import main
+from rethink.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 
 
 def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
     pytest.importorskip("resource")
-    how[2] = "make it red " * 200  # so that the record outgrows 12 kB, which a picture of 50 × 70 pixels does not, in four turns
+    how[2] = (
+        "make it red " * 200
+    )  # so that the record outgrows 12 kB, which a picture of 50 × 70 pixels does not, in four turns
     command = [sys.executable, "-c", FULL, "12000", *how, "--turns", "99"]
     ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr
@@ -244,7 +264,9 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
 def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(photo, tmp_path):
     strange = rethink("edit", photo, "make it red", "--steps", 1)
-    assert strange.returncode == 0 and "The built-in editor knows the pictures of Built-in Scene alone" in strange.stderr
+    assert (
+        strange.returncode == 0 and "The built-in editor knows the pictures of Built-in Scene alone" in strange.stderr
+    )
     task = sample_task(0)
     save_image(render([task.source]), tmp_path / "scene.png")
     known = rethink("edit", tmp_path / "scene.png", task.instruction)

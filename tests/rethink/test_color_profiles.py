@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from rethink.color_profiles import coded_profile, convert_to_srgb, gray_curve, measured_profile
 from rethink.images import load_image
-from rethink.pairs.pictures import read_picture
+from rethink.pairs.pixels import read_picture
 
 from .test_image_files import photograph, png_with, saved
 
@@ -48,7 +48,9 @@ def test_p3_and_prophoto():
     red = Image.new("RGB", (1, 1), (234, 51, 35))
     assert convert_to_srgb(red, P3).getpixel((0, 0)) == pytest.approx((255, 0, 0), abs=1)  # sRGB's red in P3
     gray = Image.new("RGB", (1, 1), (128, 128, 128))
-    assert convert_to_srgb(gray, WIDE).getpixel((0, 0)) == pytest.approx([encoded((128 / 255) ** 1.8) * 255] * 3, abs=1.5)
+    assert convert_to_srgb(gray, WIDE).getpixel((0, 0)) == pytest.approx(
+        [encoded((128 / 255) ** 1.8) * 255] * 3, abs=1.5
+    )
 
 
 @pytest.mark.parametrize("profile", [SRGB, coded_profile(1, 13), b"", b"no profile", SRGB[:200], bytes(4096)])
@@ -69,7 +71,10 @@ def test_without_littlecms_the_numbers_are_taken_as_they_are(monkeypatch):
 
 def test_a_profile_of_another_kind_of_image_is_left_aside():
     photo = photograph()
-    assert (read_picture(io.BytesIO(saved(photo.convert("CMYK"), "TIFF", icc_profile=ADOBE))) == np.asarray(photo.convert("CMYK").convert("RGB"))).all()
+    assert (
+        read_picture(io.BytesIO(saved(photo.convert("CMYK"), "TIFF", icc_profile=ADOBE)))
+        == np.asarray(photo.convert("CMYK").convert("RGB"))
+    ).all()
 
 
 def test_gray_with_a_profile_keeps_its_depth(tmp_path):

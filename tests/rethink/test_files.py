@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from rethink import files
-from rethink.files import locked
+from rethink import atomic
+from rethink.atomic import locked
 from tests.hosts import PACK_ROOT
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from rethink.files import locked
+from rethink.atomic import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -21,9 +21,8 @@ with locked(Path(sys.argv[1])):
 
 
 def test_a_lock_is_held_once_and_let_go_of(tmp_path):
-    with locked(tmp_path / "lock"):
-        with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
-            pass
+    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+        pass
     with locked(tmp_path / "lock"):
         pass
     with pytest.raises(OSError), locked(tmp_path / "missing" / "lock"):
@@ -50,6 +49,6 @@ def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path, monkeypatc
     def none(file):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(files, "_lock", none)
+    monkeypatch.setattr(atomic, "_lock", none)
     with locked(tmp_path / "lock"):
         pass

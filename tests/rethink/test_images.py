@@ -9,8 +9,18 @@ from PIL import Image
 
 from rethink.errors import RethinkError, require
 from rethink.images import (
-    as_edit_mask, as_image, as_mask, check_image_target, fit, from_pil, load_image, plan_fit, save_image, to_pil, unfit,
-)  # fmt: skip
+    as_edit_mask,
+    as_image,
+    as_mask,
+    check_image_target,
+    fit,
+    from_pil,
+    load_image,
+    plan_fit,
+    save_image,
+    to_pil,
+    unfit,
+)
 
 
 def picture(height=5, width=7, channels=3):
@@ -88,7 +98,7 @@ def test_the_size_rule(height, width):
     fitted = fit(image, plan)
     assert fitted.shape == (1, *plan.padded, 3)
     back = unfit(fitted, plan)
-    assert back.shape == image.shape and 0 <= back.min() and back.max() <= 1
+    assert back.shape == image.shape and back.min() >= 0 and back.max() <= 1
 
 
 def test_what_fits_already_is_not_touched():
@@ -160,9 +170,19 @@ def test_saving(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "format"),
-    [("a.png", "PNG"), ("a.JPG", "JPEG"), ("a.jfif", "JPEG"), ("a.webp", "WEBP"), ("a.tiff", "TIFF"), ("a.bmp", "BMP"),
-     ("a.avif", "AVIF"), ("a.jp2", "JPEG2000"), ("a.tga", "TGA"), ("a.ppm", "PPM")],
-)  # fmt: skip
+    [
+        ("a.png", "PNG"),
+        ("a.JPG", "JPEG"),
+        ("a.jfif", "JPEG"),
+        ("a.webp", "WEBP"),
+        ("a.tiff", "TIFF"),
+        ("a.bmp", "BMP"),
+        ("a.avif", "AVIF"),
+        ("a.jp2", "JPEG2000"),
+        ("a.tga", "TGA"),
+        ("a.ppm", "PPM"),
+    ],
+)
 def test_a_file_holds_what_its_ending_says(tmp_path, name, format):
     image = torch.linspace(0, 1, 32 * 48).reshape(1, 32, 48, 1).expand(-1, -1, -1, 3)
     save_image(image, tmp_path / "new" / name)
@@ -175,12 +195,16 @@ def test_where_no_image_can_be_written_is_said_before_it_is_made(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.png").mkdir()
     for path, size, why in (
-        (tmp_path / "a.psd", (8, 8), "ending"), (tmp_path / "a.gif", (8, 8), "ending"),
-        (tmp_path / "folder.png", (8, 8), "a folder"), (tmp_path / "file" / "a.png", (8, 8), "cannot be written"),
-        (tmp_path / f"{'a' * 300}.png", (8, 8), "cannot be written"), (tmp_path / "a\0.png", (8, 8), "no name"),
-        (tmp_path / "a.jpg", (1, 70000), "no room for 70000×1"), (tmp_path / "a.webp", (20000, 8), "no room"),
+        (tmp_path / "a.psd", (8, 8), "ending"),
+        (tmp_path / "a.gif", (8, 8), "ending"),
+        (tmp_path / "folder.png", (8, 8), "a folder"),
+        (tmp_path / "file" / "a.png", (8, 8), "cannot be written"),
+        (tmp_path / f"{'a' * 300}.png", (8, 8), "cannot be written"),
+        (tmp_path / "a\0.png", (8, 8), "no name"),
+        (tmp_path / "a.jpg", (1, 70000), "no room for 70000×1"),
+        (tmp_path / "a.webp", (20000, 8), "no room"),
         ("/dev/null", (8, 8), "no file"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(RethinkError, match=f"^-o: .*{why}"):
             check_image_target(path, *size, "-o")
     check_image_target(tmp_path / "new" / "a.png", 1, 70000, "-o")

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+from collections import deque
 from dataclasses import replace
 
 import psutil
@@ -9,9 +10,9 @@ import pytest
 import torch
 
 from rethink.editors.loading import load_editor
-from rethink.editors.protocol import RECOMMENDED, Settings
+from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.errors import RethinkError
-from rethink.loop import Next, Rules, Stop, check_same_run, options_of, think_while_edit
+from rethink.think_loop import LoopConfig, Next, Stop, options_of, require_same_run, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
@@ -73,7 +74,7 @@ def test_nothing_changed_is_a_failure_whatever_the_critic_says():
 
 
 def test_where_nothing_has_a_score_a_change_is_better_than_none():
-    steps, end = think(thinker("no verdict"), instruction="nothing", turns=2)
+    steps, _end = think(thinker("no verdict"), instruction="nothing", turns=2)
     assert [step.score for step in steps] == [None, None] and best_of(steps) == 0
     changed, _ = think(thinker("no verdict"), turns=1)
     assert best_of([steps[0], *changed]) == 1
@@ -174,16 +175,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
     run = think_while_edit(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
     partial = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
     halfway = killed * candidates + candidates // 2  # in the middle of a turn, where it has one
-    for partial in itertools.islice(record(partial, run), halfway):
-        pass
+    deque(itertools.islice(record(partial, run), halfway), maxlen=0)
     del run
 
     trajectory, done = load_trajectory(tmp_path / "run").going_on(candidates)
     assert len(done) == killed * candidates
     editor = Painter()
     rest = think_while_edit(editor, Thinker(Looks()), SOURCE, "make it red", done=done, **rules)
-    for trajectory in record(trajectory, rest):
-        pass
+    *_, trajectory = record(trajectory, rest)
     assert len(editor.calls) == 8 - killed and trajectory.stopped == end.reason
     again = load_trajectory(tmp_path / "run")
     assert [facts(step) for step in again.steps] == [facts(step) for step in whole] and again.best == best_of(whole)
@@ -197,14 +196,14 @@ def test_a_checklist_survives_a_kill():
     done = [next(run)]
     steps, end = think(thinker(answers[1]), checklist=True, done=done)
     assert end == Stop("accepted") and [d.text for d in steps[0].critique.checklist] == [
-        "the star is red", "the sky is as it was",
-    ]  # fmt: skip
+        "the star is red",
+        "the sky is as it was",
+    ]
 
 
 def test_a_turn_without_an_answer_is_made_again(tmp_path):
     run = think_while_edit(Painter(), thinker(said(4, 4, "b"), gone()), SOURCE, "make it red")
-    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run):
-        pass
+    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and len(trajectory.steps) == 2
     trajectory, done = trajectory.going_on(1)
     assert len(done) == 1 and trajectory.stopped == "" and len(load_trajectory(tmp_path / "run").steps) == 1
@@ -297,31 +296,35 @@ def test_mistakes_are_one_sentence(options, sentence):
 
 
 def test_a_record_from_before_a_choice_was_recorded_can_be_gone_on_with(tmp_path):
-    how = options_of(Rules(), RECOMMENDED, "painter", thinker(""))
+    how = options_of(LoopConfig(), DEFAULT_SETTINGS, "painter", thinker(""))
     older = {name: choice for name, choice in how.items() if name not in ("template", "max_tokens", "temperature")}
-    check_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
+    require_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
 
 
 def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
     critic = thinker("")
-    how = options_of(Rules(), Settings(), "painter", critic)
+    how = options_of(LoopConfig(), Settings(), "painter", critic)
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
-    check_same_run(run, SOURCE, "make it red", options_of(Rules(turns=9, patience=3), Settings(), "painter", critic))
+    require_same_run(
+        run, SOURCE, "make it red", options_of(LoopConfig(turns=9, patience=3), Settings(), "painter", critic)
+    )
     for other in (
-        options_of(Rules(seed=1), Settings(), "painter", critic),
-        options_of(Rules(), Settings(steps=9), "painter", critic),
-        options_of(Rules(), Settings(), "painter", critic, judge=critic),
-        options_of(Rules(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
-        options_of(Rules(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
-        options_of(Rules(), Settings(), "painter", replace(critic, max_tokens=9)),
-        options_of(Rules(), Settings(), "painter", replace(critic, temperature=0.5)),
+        options_of(LoopConfig(seed=1), Settings(), "painter", critic),
+        options_of(LoopConfig(), Settings(steps=9), "painter", critic),
+        options_of(LoopConfig(), Settings(), "painter", critic, judge=critic),
+        options_of(LoopConfig(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
+        options_of(LoopConfig(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
+        options_of(LoopConfig(), Settings(), "painter", replace(critic, max_tokens=9)),
+        options_of(LoopConfig(), Settings(), "painter", replace(critic, temperature=0.5)),
     ):
         with pytest.raises(RethinkError, match="another choice"):
-            check_same_run(run, SOURCE, "make it red", other)
-    judged = new_trajectory(tmp_path / "judged", SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, critic))
+            require_same_run(run, SOURCE, "make it red", other)
+    judged = new_trajectory(
+        tmp_path / "judged", SOURCE, "make it red", options_of(LoopConfig(), Settings(), "", critic, critic)
+    )
     with pytest.raises(RethinkError, match="another choice of judge_temperature"):
         warm = replace(critic, temperature=0.5)
-        check_same_run(judged, SOURCE, "make it red", options_of(Rules(), Settings(), "", critic, warm))
+        require_same_run(judged, SOURCE, "make it red", options_of(LoopConfig(), Settings(), "", critic, warm))
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
         with pytest.raises(RethinkError, match="another picture or instruction"):
-            check_same_run(run, source, instruction, how)
+            require_same_run(run, source, instruction, how)

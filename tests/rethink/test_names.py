@@ -4,12 +4,56 @@ import pytest
 
 from rethink.names import LONGEST, is_portable, make_portable, portable_parts
 
-GOOD = ["my-pairs", "rethink", "run 1", "ünïcode", "犬　猫", "🔵", "👨‍👩‍👧", "a.b", "x" * LONGEST, "console", "com", "100%", "a'b", "(1)"]
+GOOD = [
+    "my-pairs",
+    "rethink",
+    "run 1",
+    "ünïcode",
+    "犬　猫",
+    "🔵",
+    "👨‍👩‍👧",
+    "a.b",
+    "x" * LONGEST,
+    "console",
+    "com",
+    "100%",
+    "a'b",
+    "(1)",
+]
 BAD = [
-    "", ".", "..", ".hidden", "a.", "a ", " a", "a\t", "CON", "con", "nul.txt", "COM1", "lpt9.x", "COM¹", "CON .txt", "CONIN$",
-    "a:b", "a/b", "a\\b", "a<b", 'a"b', "a|b", "a?", "a*", "a\0b", "a\nb", "a\x7fb", "\ud83d", "a\u202egnp.exe", "a\u2028b",
-    "x" * (LONGEST + 1), "é" * (LONGEST // 2 + 1),
-]  # fmt: skip
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "a.",
+    "a ",
+    " a",
+    "a\t",
+    "CON",
+    "con",
+    "nul.txt",
+    "COM1",
+    "lpt9.x",
+    "COM¹",
+    "CON .txt",
+    "CONIN$",
+    "a:b",
+    "a/b",
+    "a\\b",
+    "a<b",
+    'a"b',
+    "a|b",
+    "a?",
+    "a*",
+    "a\0b",
+    "a\nb",
+    "a\x7fb",
+    "\ud83d",
+    "a\u202egnp.exe",
+    "a\u2028b",
+    "x" * (LONGEST + 1),
+    "é" * (LONGEST // 2 + 1),
+]
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -22,7 +66,9 @@ def test_names_that_some_system_cannot_open(name):
     assert not is_portable(name)
 
 
-@pytest.mark.parametrize("path", ["", ".", "/", "..", "../a", "a/../b", "/a", "C:\\a", "a/CON/b", "a/b./c", "a/" * 2000 + "a"])
+@pytest.mark.parametrize(
+    "path", ["", ".", "/", "..", "../a", "a/../b", "/a", "C:\\a", "a/CON/b", "a/b./c", "a/" * 2000 + "a"]
+)
 def test_paths_that_are_no_names_within_a_folder(path):
     assert portable_parts(path) == ()
 
@@ -32,7 +78,9 @@ def test_paths_in_the_notation_of_any_system():
     assert portable_parts("a" + "/" * 4000 + "b") == ("a", "b")
 
 
-@pytest.mark.parametrize("text", [*GOOD, *BAD, "make it <b>snow</b>", "../../etc/passwd", "a\nb", "é" * 500, "🔵" * 300])
+@pytest.mark.parametrize(
+    "text", [*GOOD, *BAD, "make it <b>snow</b>", "../../etc/passwd", "a\nb", "é" * 500, "🔵" * 300]
+)
 @pytest.mark.parametrize("longest", [LONGEST, 41])
 def test_whatever_is_written_becomes_a_name(text, longest):
     name = make_portable(text, "run", longest)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.opening import check_data, model_name, read_json, snapshot_of
+from rethink.model_files import check_data, model_name, read_json, snapshot_of
 from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_clip, write_folder
 
@@ -87,8 +87,8 @@ def folders(tmp_path_factory):
 
 def _openers():
     from rethink.editors.loading import load_editor
-    from rethink.pairs.candidates import load_text_to_image
-    from rethink.pairs.clip import Clip
+    from rethink.evaluation.clip_similarity import Clip
+    from rethink.pairs.from_captions.selection import load_text_to_image
     from rethink.thinkers.loading import load_thinker
     from rethink.training.instruct_pix2pix import open_model
 
@@ -130,7 +130,9 @@ def test_nothing_opens_with_random_weights(folders, tmp_path, who):
         weights = load_file(file)
         lost = sorted(weights)[-1]
         save_file({key: value for key, value in weights.items() if key != lost}, file, {"format": "pt"})
-        with pytest.raises(RethinkError, match=f"^(editor|model|clip|thinker): .*{file.parent.name} is no whole .* lacks"):
+        with pytest.raises(
+            RethinkError, match=f"^(editor|model|clip|thinker): .*{file.parent.name} is no whole .* lacks"
+        ):
             opens(folder)
         save_file(weights | {"surprise": torch.zeros(1)}, file, {"format": "pt"})
         with pytest.raises(RethinkError, match="holds surprise, which has no place there"):

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from rethink.cli.pairs import with_config
 from rethink.errors import RethinkError
-from rethink.opening import read_json
-from rethink.pairs.commands import with_config
+from rethink.model_files import read_json
 from rethink.records import harmless, json_text, parse_json, read_json_file, whole_text
 
 DEEP = "[" * 1000 + "]" * 1000
@@ -60,7 +60,7 @@ def test_a_pipe_is_no_record(tmp_path):
 
 
 def test_a_strangers_words_are_no_markup():
-    shown = harmless('<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)')
+    shown = harmless("<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)")
     assert not set("<>") & set(shown) and "[[" not in shown and "](" not in shown
     assert harmless("3 pairs · a → b") == "3 pairs · a → b"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rethink.tiny import KINDS, LEVELS, judge, render, sample_task
-from rethink.tiny.scene import HELD_OUT_LOOKS, Scene, Thing, has_held_out_look, is_test_scene
+from rethink.tiny.scene import HELD_OUT_LOOKS, Scene, SceneObject, has_held_out_look, is_test_scene
 from rethink.tiny.tasks import TABLES, Task
 
 
@@ -53,14 +53,18 @@ def test_training_never_sees_what_is_held_out():
         held_out = sample_task(seed, looks="held_out")
         assert {t.look for t in {*held_out.source.things} ^ {*held_out.target.things}} & HELD_OUT_LOOKS
     for tables in TABLES.values():
-        known, held_out = ({line for lines in tables[name].values() for line in lines} for name in ("known", "held_out"))
+        known, held_out = (
+            {line for lines in tables[name].values() for line in lines} for name in ("known", "held_out")
+        )
         assert tables["known"].keys() == tables["held_out"].keys() and not known & held_out
 
 
 def test_held_out_wordings_use_known_words_only():
     for tables in TABLES.values():
-        known, held_out = ({word for lines in tables[name].values() for line in lines for word in re.findall(r"[\w'-]+", line)}
-                           for name in ("known", "held_out"))  # fmt: skip
+        known, held_out = (
+            {word for lines in tables[name].values() for line in lines for word in re.findall(r"[\w'-]+", line)}
+            for name in ("known", "held_out")
+        )
         assert held_out <= known, held_out - known
 
 
@@ -81,7 +85,7 @@ def test_an_open_instruction_accepts_every_answer():
 
 def test_a_small_pale_thing_that_was_not_removed_is_seen():
     """White on mint differs so little from an empty cell that a thing looked for in its middle would be missed."""
-    thing = Thing(1, "square", "white", 0, dx=4, dy=2)
+    thing = SceneObject(1, "square", "white", 0, dx=4, dy=2)
     source = Scene("mint", True, (thing,))
     task = Task(source, "remove the white square", (source.with_thing(1, None),), "remove", "plain")
     assert not judge(render([source]), task).done

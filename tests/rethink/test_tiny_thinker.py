@@ -3,7 +3,7 @@
 import pytest
 
 from rethink.editors.loading import load_editor
-from rethink.loop import think_while_edit
+from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import Thinker, critique, polish
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, render, sample_task
@@ -46,13 +46,13 @@ def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_me
         # Scores that any edit reaches: nothing but the demands is waited for.
         run = think_while_edit(
             editor, thinker, render([task.source]), task.instruction, turns=3, checklist=True, accept=(0, 0)
-        )  # fmt: skip
+        )
         steps, end = drained(run)
         lists = [step.critique.checklist for step in steps]
         assert len(lists[0]) > 1 and len({tuple(demand.text for demand in demands) for demands in lists}) == 1
         *before, last = (
             all(d.met for d in step.critique.checklist) and not step.preservation.unchanged for step in steps
-        )  # fmt: skip
+        )
         assert not any(before) and last == (end.reason == "accepted")
         runs.append((len(steps), end.reason))
         verdicts += [demand.met for demands in lists for demand in demands]

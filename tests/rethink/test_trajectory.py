@@ -11,15 +11,22 @@ import torch
 from PIL import Image
 
 from rethink import trajectory
+from rethink.editors.protocol import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
-from rethink.loop import Rules, options_of, think_while_edit
-from rethink.editors.protocol import RECOMMENDED
-from rethink.trajectory import (
-    Critique, Demand, Preservation, Step, load_trajectory, new_trajectory, record, writing,
-)  # fmt: skip
-from tests.thinking import SOURCE, Looks, Painter, said, thinker
+from rethink.think_loop import LoopConfig, options_of, think_while_edit
 from rethink.thinkers.critique import Thinker
+from rethink.trajectory import (
+    Critique,
+    Demand,
+    Preservation,
+    Step,
+    load_trajectory,
+    new_trajectory,
+    record,
+    writing,
+)
+from tests.thinking import SOURCE, Looks, Painter, said, thinker
 
 SEEN = Critique(
     "repaired", 3.5, 9, "Still red. “Ünïcode” 🔵", "make it blue", (Demand("blue", False), Demand("sky")), "Why."
@@ -73,7 +80,9 @@ def test_a_result_that_nobody_judged_says_so(run):
     unjudged = step(score=None, critique=Critique("failed", note="gone"))
     failed = run.with_step(unjudged).stopped_by("failed", "thinker: it is gone.")
     assert failed.record["best"] == 0 and failed.record["best_judged"] is False
-    with pytest.raises(RethinkError, match=r"^thinker: it is gone\. No edit was judged; what was made is kept in .*run\.$"):
+    with pytest.raises(
+        RethinkError, match=r"^thinker: it is gone\. No edit was judged; what was made is kept in .*run\.$"
+    ):
         failed.check_judged()
     later = failed.with_step(step(2)).stopped_by("failed", "thinker: it is gone.")
     assert later.record["best"] == 1 and later.record["best_judged"] is True
@@ -197,7 +206,10 @@ def spoil(run, change):
         (lambda r: r["steps"][0].update(file="../../../etc/passwd"), "is missing"),
         (lambda r: r["steps"][0].update(file="gone.png"), "is missing"),
         (lambda r: r["steps"][0].update(file="<script>alert(1)</script>.png"), "is missing or no PNG"),
-        (lambda r: r["steps"][0].update(file='x" onfocus="alert(1)" autofocus tabindex="0.png'), "is missing or no PNG"),
+        (
+            lambda r: r["steps"][0].update(file='x" onfocus="alert(1)" autofocus tabindex="0.png'),
+            "is missing or no PNG",
+        ),
         (lambda r: r["steps"][0].update(file="trajectory.json"), "is missing or no PNG"),
         (lambda r: r["steps"][0].update(file="turn\0.png"), "is missing or no PNG"),
         (lambda r: r["steps"][0].update(file="\ud83d.png"), "is missing or no PNG"),
@@ -283,7 +295,7 @@ def dying(tmp_path, candidates=1, turns=4):
     """(the trajectory, its run) of a loop that goes on for `turns` turns."""
     critic = Thinker(Looks())
     rules = {"turns": turns, "candidates": candidates, "seed": 3}
-    options = options_of(Rules(**rules), RECOMMENDED, "painter", critic)
+    options = options_of(LoopConfig(**rules), DEFAULT_SETTINGS, "painter", critic)
     begun = new_trajectory(tmp_path / "run", SOURCE, "make it red", options)
     return begun, think_while_edit(Painter(), critic, SOURCE, "make it red", **rules)
 
@@ -291,15 +303,15 @@ def dying(tmp_path, candidates=1, turns=4):
 def fail(monkeypatch, number, after):
     """Every file from the one number `after` on cannot be written."""
     left = [None] * after
-    real = trajectory.appearing
+    real = trajectory.atomic_write
 
-    def appearing(path):
+    def atomic_write(path):
         if not left:
             raise OSError(number, os.strerror(number))
         left.pop()
         return real(path)
 
-    monkeypatch.setattr(trajectory, "appearing", appearing)
+    monkeypatch.setattr(trajectory, "atomic_write", atomic_write)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
@@ -315,7 +327,7 @@ def test_a_disk_that_fails_ends_the_run_with_all_that_was_made(tmp_path, monkeyp
     assert all(last.has_image(step) for step in last.steps) and last.image(last.steps[last.best]).shape == SOURCE.shape
     kept = load_trajectory(last.folder)
     assert len(kept.steps) == after // 2 and kept.stopped == "" and not list(last.folder.glob(".*.part"))
-    whole, done = kept.going_on(2)
+    _whole, done = kept.going_on(2)
     assert len(done) == len(kept.steps) // 2 * 2, "and can be gone on with"
 
 
@@ -353,15 +365,13 @@ def test_a_run_that_could_not_be_written_can_be_kept_elsewhere(tmp_path, monkeyp
 
 def test_a_run_is_written_by_one_at_a_time(run):
     with writing(run.folder):
-        with pytest.raises(RethinkError, match="is going on already, here or in another process"):
-            with writing(run.folder):
-                pass
+        with pytest.raises(RethinkError, match="is going on already, here or in another process"), writing(run.folder):
+            pass
         assert load_trajectory(run.folder).record == run.record, "and read by anybody"
     with writing(run.folder):
         pass
-    with pytest.raises(RethinkError, match="cannot be written"):
-        with writing(run.folder / "missing"):
-            pass
+    with pytest.raises(RethinkError, match="cannot be written"), writing(run.folder / "missing"):
+        pass
 
 
 def test_a_run_that_goes_on_has_its_best_picture_whatever_becomes_of_the_disk(tmp_path):

@@ -242,14 +242,16 @@ def test_a_strip_that_was_out_of_sight_comes_back_with_its_turn(browser, html):
     page.evaluate(show, "block")
     page.wait_for_timeout(200)
     box = page.locator(SELECTED).bounding_box()
-    assert 0 <= box["x"] and box["x"] + box["width"] <= 390
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     page.close()
 
 
 @needs_chromium
 def test_a_frame_says_all_there_is_to_say_of_it(browser, html, tmp_path):
     same = tmp_path / "same.html"
-    same.write_text(html.read_text(encoding="utf-8").replace('"unchanged": false', '"unchanged": true'), encoding="utf-8")
+    same.write_text(
+        html.read_text(encoding="utf-8").replace('"unchanged": false', '"unchanged": true'), encoding="utf-8"
+    )
     page = opened(browser, same)
     marks = page.locator("[role=option][aria-posinset='1'] .rt-chips span")
     assert marks.all_inner_texts() == ["nothing changed", "2 candidates"]
@@ -305,8 +307,9 @@ def test_words_that_changed(browser):
     assert diff("make it red", "make it red") == []
     assert diff("make it red", "make the star red") == [("gone", "it"), ("new", "the star")]
     assert diff("make the big one red", "turn the small star blue, please") == [
-        ("gone", "make the big one red"), ("new", "turn the small star blue, please")
-    ], "a word that stayed by chance is no thread to read along"  # fmt: skip
+        ("gone", "make the big one red"),
+        ("new", "turn the small star blue, please"),
+    ], "a word that stayed by chance is no thread to read along"
     assert diff("a b c", "a c") == [("gone", "b")]
     assert diff("", " add a  fox\n") == [("new", "add a  fox")]
     assert diff("把星星变红", "把月亮变红") == [("gone", "星星"), ("new", "月亮")]
@@ -321,7 +324,7 @@ MARKUP = (
     "</script><script>window.ran = 1</script>",
     "<!--<script>window.ran = 1",
     '" onfocus="window.ran = 1" autofocus tabindex="0" x="',
-    "<img src=x onerror=\"window.ran = 1\">",
+    '<img src=x onerror="window.ran = 1">',
     "<svg onload='window.ran = 1'></svg>",
     "javascript:window.ran=1//\u2028window.ran = 1;\u2029",
     "{{constructor.constructor('window.ran = 1')()}} ${window.ran = 1} `\\",
@@ -354,24 +357,35 @@ def test_nothing_that_a_run_says_runs(browser, hostile):
         page.keyboard.press(key)
     page.wait_for_timeout(300)
     assert page.evaluate("window.ran") is None
-    assert page.locator("h1").inner_text().startswith("</script>") and page.locator("svg[onload], img[onerror], [onfocus]").count() == 0
+    assert (
+        page.locator("h1").inner_text().startswith("</script>")
+        and page.locator("svg[onload], img[onerror], [onfocus]").count() == 0
+    )
     assert all(url.startswith(("file:", "data:")) for url in page.asked)
     page.close()
     assert page.problems == []
 
 
 @needs_chromium
-@pytest.mark.parametrize("foreign", [
-    "<script>window.ran = 1</script>", '<b tabindex="0" autofocus onfocus="window.ran = 1">x</b>',
-    '<img src="http://127.0.0.1:9/x.png" onerror="window.ran = 1">', "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
-    '<base href="http://127.0.0.1:9/"><link rel="stylesheet" href="x.css">', "<script type='module' src='data:text/javascript,window.ran=1'></script>",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "<script>window.ran = 1</script>",
+        '<b tabindex="0" autofocus onfocus="window.ran = 1">x</b>',
+        '<img src="http://127.0.0.1:9/x.png" onerror="window.ran = 1">',
+        "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
+        '<base href="http://127.0.0.1:9/"><link rel="stylesheet" href="x.css">',
+        "<script type='module' src='data:text/javascript,window.ran=1'></script>",
+    ],
+)
 def test_what_gets_into_a_page_all_the_same_neither_runs_nor_asks(browser, html, tmp_path, foreign):
     page = browser.new_page()
     refused, asked = [], []
     page.on("console", lambda message: refused.append(message.text))
     page.on("requestfinished", lambda request: asked.append(request.url))
-    (tmp_path / "page.html").write_text(html.read_text(encoding="utf-8").replace("<noscript>", f"{foreign}<noscript>"), encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        html.read_text(encoding="utf-8").replace("<noscript>", f"{foreign}<noscript>"), encoding="utf-8"
+    )
     page.goto((tmp_path / "page.html").as_uri())
     page.wait_for_selector(SELECTED)
     page.wait_for_timeout(200)
@@ -395,12 +409,15 @@ def test_a_link_to_a_file_elsewhere_goes_into_no_page(run, tmp_path):
     assert not (tmp_path / "run.html").exists()
 
 
-@pytest.mark.parametrize(("folder", "instruction", "name"), [
-    ("thinking_00001_", "make it snow", "thinking_00001 make it snow.html"),
-    ("run", "a/b: “c”\nd?", "run a b “c” d.html"),
-    ("run", "../../etc/passwd", "run … … etc passwd.html"),
-    ("run", "\ud83d\0", "run.html"),
-    ("run", "把它变成冬天 " * 40, f"run {('把它变成冬天 ' * 40)[:34].strip()}.html"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("folder", "instruction", "name"),
+    [
+        ("thinking_00001_", "make it snow", "thinking_00001 make it snow.html"),
+        ("run", "a/b: “c”\nd?", "run a b “c” d.html"),
+        ("run", "../../etc/passwd", "run … … etc passwd.html"),
+        ("run", "\ud83d\0", "run.html"),
+        ("run", "把它变成冬天 " * 40, f"run {('把它变成冬天 ' * 40)[:34].strip()}.html"),
+    ],
+)
 def test_a_page_is_named_after_its_run(tmp_path, folder, instruction, name):
     assert page_name(Trajectory(tmp_path / folder, instruction, {})) == name

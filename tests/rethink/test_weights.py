@@ -93,7 +93,11 @@ def test_no_tensor_may_be_left_over_but_harmless_ones(tmp_path, kind):
 def test_a_clip_in_the_place_of_its_text_encoder(tmp_path):
     """As people exchange them: the other half is not wanted."""
     wanted, library = write(tmp_path, "clip")
-    others = {"vision_model.encoder.weight": torch.ones(1), "logit_scale": torch.ones(1), "text_projection.weight": torch.ones(1)}
+    others = {
+        "vision_model.encoder.weight": torch.ones(1),
+        "logit_scale": torch.ones(1),
+        "text_projection.weight": torch.ones(1),
+    }
     rewrite(tmp_path, lambda weights: weights | others)
     open_model("editor", tmp_path, library, wanted)
 
@@ -150,7 +154,13 @@ def test_a_shard_that_has_less_than_its_index_says(tmp_path):
 
 def test_an_index_lists_only_safetensors_beside_it(tmp_path):
     wanted, library = write(tmp_path, "clip")
-    for place in ("../model.safetensors", "/model.safetensors", "..\\model.safetensors", "C:\\a.safetensors", "model.bin"):
+    for place in (
+        "../model.safetensors",
+        "/model.safetensors",
+        "..\\model.safetensors",
+        "C:\\a.safetensors",
+        "model.bin",
+    ):
         (tmp_path / "model.safetensors").unlink(missing_ok=True)
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": place}}))
         with pytest.raises(RethinkError, match="lists no files of weights beside it"):
@@ -170,7 +180,9 @@ def test_the_plain_weights_are_taken_before_their_variants_and_a_choice_is_told(
         (tmp_path / name).unlink()
     (tmp_path / "model.non_ema.safetensors").rename(tmp_path / "model.mine.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "model.yours.safetensors")
-    with pytest.raises(RethinkError, match="variants mine, yours; keep one, or name the one you mean model.safetensors"):
+    with pytest.raises(
+        RethinkError, match="variants mine, yours; keep one, or name the one you mean model.safetensors"
+    ):
         find_weights("editor", tmp_path, "transformers")
 
 

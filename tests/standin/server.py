@@ -29,7 +29,11 @@ def _route(method, path):
 _queue = SimpleNamespace(get_current_queue=lambda: ([(0, prompt, {}, workflow) for prompt in running], []))
 PromptServer = SimpleNamespace(
     instance=SimpleNamespace(
-        send_sync=send_sync, send_progress_text=send_progress_text, client_id="client", prompt_queue=_queue, sockets=sockets,
+        send_sync=send_sync,
+        send_progress_text=send_progress_text,
+        client_id="client",
+        prompt_queue=_queue,
+        sockets=sockets,
         routes=SimpleNamespace(route=_route),
     )
-)  # fmt: skip
+)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ...errors import RethinkError, reason_of
-from ..descriptions import one_line
-from ..ledger import room_in
+from ...errors import RethinkError, describe_error
+from ..contact_sheet import contact_sheet
+from ..inverse.instructions import one_line
+from ..jsonl_log import disk_full_as_error
 from ..own_files import write_own
-from ..pictures import read_picture
-from ..sheet import contact_sheet
+from ..pixels import read_picture
 from ..store import EditPair, PairStore
 from ..text_files import show_name
 from . import archives, reading, writing
-from .entries import Found, Skipped
+from .entries import ImportedPair, Skipped
 from .exporting import whole_folder
 from .places import Dataset
 
@@ -37,7 +37,7 @@ class Format:
     target: str
     use: str
     write: Callable[[Iterable[writing.Example], Path, Path], int]
-    read: Callable[[Path], Iterator[Found | Skipped]]
+    read: Callable[[Path], Iterator[ImportedPair | Skipped]]
 
 
 FORMATS = {
@@ -46,43 +46,63 @@ FORMATS = {
         "`edited/` holds the TARGET (what the model learns to make), `input/` what it is given.",
         "`train_instruct_pix2pix.py --train_data_dir FOLDER` (its default columns), or `train_dreambooth_lora_flux_kontext.py "
         "--dataset_name FOLDER --image_column edited_image --cond_image_column input_image --caption_column edit_prompt`.",
-        writing.write_imagefolder, reading.read_imagefolder,
+        writing.write_imagefolder,
+        reading.read_imagefolder,
     ),
     "instruct-pix2pix": Format(
-        "the original InstructPix2Pix", "`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model is given.",
+        "the original InstructPix2Pix",
+        "`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model is given.",
         "`data.params.train.params.path: FOLDER` in its config. These are JPEGs: equal pixels are only nearly equal.",
-        writing.write_instruct_pix2pix, reading.read_instruct_pix2pix,
+        writing.write_instruct_pix2pix,
+        reading.read_instruct_pix2pix,
     ),
     "ai-toolkit": Format(
-        "ai-toolkit", "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
-        "what the model is given.", "copy `dataset.yaml` into `datasets:` of the config.",
-        writing.write_ai_toolkit, reading.read_folders,
+        "ai-toolkit",
+        "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
+        "what the model is given.",
+        "copy `dataset.yaml` into `datasets:` of the config.",
+        writing.write_ai_toolkit,
+        reading.read_folders,
     ),
     "musubi-tuner": Format(
-        "musubi-tuner", "`target/` (image_directory) holds the TARGET with the instruction beside it, `control/` "
-        "(control_directory) what the model is given.", "`--dataset_config dataset.toml`.",
-        writing.write_musubi_tuner, reading.read_folders,
+        "musubi-tuner",
+        "`target/` (image_directory) holds the TARGET with the instruction beside it, `control/` "
+        "(control_directory) what the model is given.",
+        "`--dataset_config dataset.toml`.",
+        writing.write_musubi_tuner,
+        reading.read_folders,
     ),
     "diffsynth": Format(
-        "DiffSynth-Studio", "column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model is given.",
+        "DiffSynth-Studio",
+        "column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model is given.",
         "`--dataset_base_path FOLDER --dataset_metadata_path FOLDER/metadata.csv --data_file_keys image,edit_image "
         "--extra_inputs edit_image`; for Kontext `kontext_images` in place of `edit_image`.",
-        writing.write_diffsynth, reading.read_diffsynth,
+        writing.write_diffsynth,
+        reading.read_diffsynth,
     ),
     "simpletuner": Format(
-        "SimpleTuner", "`target/` (id `edited`) holds the TARGET with the instruction beside it, `control/` (id `source`) "
-        "what the model is given.", "`--data_backend_config=multidatabackend.json`.",
-        writing.write_simpletuner, reading.read_folders,
+        "SimpleTuner",
+        "`target/` (id `edited`) holds the TARGET with the instruction beside it, `control/` (id `source`) "
+        "what the model is given.",
+        "`--data_backend_config=multidatabackend.json`.",
+        writing.write_simpletuner,
+        reading.read_folders,
     ),
     "fal-zip": Format(
-        "fal and Replicate", "in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
-        "upload `pairs.zip`.", writing.write_fal_zip, archives.read_fal_zip,
+        "fal and Replicate",
+        "in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
+        "upload `pairs.zip`.",
+        writing.write_fal_zip,
+        archives.read_fal_zip,
     ),
     "webdataset": Format(
-        "WebDataset shards", "`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
-        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.', writing.write_webdataset, archives.read_webdataset,
+        "WebDataset shards",
+        "`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
+        '`webdataset.WebDataset("pairs-{000000..N}.tar")`.',
+        writing.write_webdataset,
+        archives.read_webdataset,
     ),
-}  # fmt: skip
+}
 
 
 def format_named(name: str) -> Format:
@@ -132,18 +152,22 @@ def _whole(store: PairStore) -> Iterator[EditPair]:
     for pair in store.accepted():
         for path in (pair.input, pair.target):
             if not store.file(path).is_file():
-                raise RethinkError(f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it.")
+                raise RethinkError(
+                    f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it."
+                )
         yield pair
 
 
 def describe_store(store: PairStore) -> None:
     """Write a README and a contact sheet into the store itself; those that are somebody else's stay, and that is said."""
     files = _description(
-        store, lambda: iter(store), "Rethink's own pair store",
+        store,
+        lambda: iter(store),
+        "Rethink's own pair store",
         "`target` of a line in `manifest.jsonl` is the real picture, the TARGET; `input` is what the model is given.",
         f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
-    )  # fmt: skip
-    with room_in(store.folder):
+    )
+    with disk_full_as_error(store.folder):
         theirs = write_own(store.folder, files)
     if theirs:
         _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(theirs))
@@ -157,10 +181,23 @@ def _description(
     kinds = Counter(pair.operation or "other" for pair in pairs())
     count = kinds.total()
     lines = [
-        f"# {count} edit pairs", "", f"Layout: {title}.", "", f"**Which is the target:** {target}", "",
-        f"Training: {use}", "", "![some of the pairs](contact-sheet.jpg)", "", "| operation | pairs |", "|---|---|",
-        *(f"| {show_name(kind)} | {count} |" for kind, count in kinds.most_common()), "", "Made with Rethink.", "",
-    ]  # fmt: skip
+        f"# {count} edit pairs",
+        "",
+        f"Layout: {title}.",
+        "",
+        f"**Which is the target:** {target}",
+        "",
+        f"Training: {use}",
+        "",
+        "![some of the pairs](contact-sheet.jpg)",
+        "",
+        "| operation | pairs |",
+        "|---|---|",
+        *(f"| {show_name(kind)} | {count} |" for kind, count in kinds.most_common()),
+        "",
+        "Made with Rethink.",
+        "",
+    ]
     files = {"README.md": "\n".join(lines).encode()}
     if count:
         sheet = io.BytesIO()
@@ -188,7 +225,7 @@ def import_dataset(
             try:
                 pair, pictures = _imported(store, entry)
             except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
-                why = reason_of(error)
+                why = describe_error(error)
                 if (entry.name, why) not in reported:
                     store.skipped.append({"source": entry.name, "number": 0, "why": why})
                 on_skip(entry.name, why)
@@ -209,7 +246,7 @@ def import_dataset(
     return imported, skipped
 
 
-def _imported(store: PairStore, entry: Found | Skipped) -> tuple[EditPair, dict]:
+def _imported(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPair, dict]:
     if isinstance(entry, Skipped):
         raise RethinkError(entry.why)
     instruction, *captions = map(one_line, entry.texts())
@@ -218,6 +255,9 @@ def _imported(store: PairStore, entry: Found | Skipped) -> tuple[EditPair, dict]
     before, after = entry.input(), entry.target()
     id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     pictures = {
-        store.image_path(id, role): read_picture(io.BytesIO(data)) for role, data in (("input", before), ("target", after))
+        store.image_path(id, role): read_picture(io.BytesIO(data))
+        for role, data in (("input", before), ("target", after))
     }
-    return EditPair(id, *pictures, instruction, source=entry.name, input_caption=captions[0], target_caption=captions[1]), pictures
+    return EditPair(
+        id, *pictures, instruction, source=entry.name, input_caption=captions[0], target_caption=captions[1]
+    ), pictures

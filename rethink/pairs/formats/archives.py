@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ..text_files import MOST_BYTES, decode_text, open_file, parse_record, read_at_most, show_name, show_size
-from .entries import MOST_IMAGE, Found, Reader, Skipped, is_image, missing, several, text_of
+from .entries import MOST_IMAGE, ImportedPair, Reader, Skipped, is_image, missing, several, text_of
 from .places import Names
 
 PLAIN = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack a few bytes to gigabytes at once
 SIDES = ("_start", "_end")
 
 
-def read_fal_zip(path: Path) -> Iterator[Found | Skipped]:
+def read_fal_zip(path: Path) -> Iterator[ImportedPair | Skipped]:
     """A zip, or a folder of them, of `ROOT_start`, `ROOT_end` and `ROOT.txt`."""
     for place in sorted(path.glob("*.[zZ][iI][pP]")) if path.is_dir() else [path]:
         try:
@@ -29,7 +29,7 @@ def read_fal_zip(path: Path) -> Iterator[Found | Skipped]:
             yield Skipped(place.name, f"the zip cannot be read: {show_name(error)}")
 
 
-def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[Found | Skipped]:
+def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[ImportedPair | Skipped]:
     entries = [name for name in archive.namelist() if not _is_hidden(name)]
     texts, images = Names(entries), {os.path.splitext(name)[0]: name for name in entries if is_image(name)}
     stems = Names(images)
@@ -46,7 +46,7 @@ def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[Found | Skipped]:
             continue
         if side == "_start" or not before:
             inputs = several if stems.find(f"{root}_start2") else _zip_reader(archive, before)
-            yield Found(root, inputs, _zip_reader(archive, after), partial(_zip_texts, archive, text))
+            yield ImportedPair(root, inputs, _zip_reader(archive, after), partial(_zip_texts, archive, text))
 
 
 def _is_hidden(name: str) -> bool:
@@ -76,7 +76,7 @@ def _zip_bytes(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         raise RethinkError(f"“{show_name(name)}” cannot be read: {show_name(error)}") from error
 
 
-def read_webdataset(folder: Path) -> Iterator[Found | Skipped]:
+def read_webdataset(folder: Path) -> Iterator[ImportedPair | Skipped]:
     """Shards of `KEY.input`, `KEY.target`, `KEY.txt` and `KEY.json`."""
     for shard in sorted(folder.glob("*.tar")):
         try:
@@ -84,7 +84,7 @@ def read_webdataset(folder: Path) -> Iterator[Found | Skipped]:
                 for key, parts in _by_key(archive):
                     sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
                     files = (_tar_reader(archive, sides.get(side)) for side in ("input", "target"))
-                    yield Found(f"{shard.name}/{key}", *files, partial(_tar_texts, archive, parts))
+                    yield ImportedPair(f"{shard.name}/{key}", *files, partial(_tar_texts, archive, parts))
         except Exception as error:  # whatever tarfile raises of headers that are none
             yield Skipped(shard.name, f"the rest of the tar cannot be read: {show_name(error)}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import RethinkError
-from ..pictures import ENDINGS
+from ..pixels import ENDINGS
 from ..text_files import check_text
 
 MOST_IMAGE = 2**29  # bytes of an image's file
@@ -16,7 +16,7 @@ Reader = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
-class Found:
+class ImportedPair:
     """A pair as another tool left it. name: where it was found. input, target: read its files. texts: read the instruction
     and both captions, "" for those it has none of. Each raises RethinkError with the reason for what cannot be read."""
 

@@ -1,9 +1,9 @@
 """A folder that appears whole, in the place of an earlier one where that is wanted, and after a kill at any moment.
 
-    .NAME.part/              while it is written; `UNFINISHED` in it says so
-    .NAME.part/              finished, until it is moved to NAME
-    .NAME.part/REPLACED/     what was NAME, between the two renames of a replacement
-    NAME/REPLACED/           until it is taken away
+.NAME.part/              while it is written; `UNFINISHED` in it says so
+.NAME.part/              finished, until it is moved to NAME
+.NAME.part/REPLACED/     what was NAME, between the two renames of a replacement
+NAME/REPLACED/           until it is taken away
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..ledger import locked
+from ..jsonl_log import locked
 from ..own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, require_own, stamps
 from ..store import LOCK, is_store
 
@@ -106,7 +106,9 @@ def _claim(passing: Path) -> None:
     passing.mkdir(parents=True, exist_ok=True)
     names = set(os.listdir(passing)) - {LOCK}
     if names and UNFINISHED not in names:
-        raise RethinkError(f"export: {passing} is in the way, and not by Rethink; move it away, or choose another name.")
+        raise RethinkError(
+            f"export: {passing} is in the way, and not by Rethink; move it away, or choose another name."
+        )
     (passing / UNFINISHED).touch()
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from ...errors import RethinkError
 from ...names import is_within
-from ..store import stays_inside
+from ..store import is_safe_relative_path
 from ..text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from .entries import MOST_IMAGE, Reader, is_image, missing
 
@@ -38,7 +38,9 @@ class Names:
         for found, spell in zip(self._spellings, (_composed, _folded), strict=True):
             if fitting := found.get(spell(name)):
                 if len(fitting) > 1:
-                    raise RethinkError(f"“{show_name(name)}” may be any of {len(fitting)} files that differ in capitals alone")
+                    raise RethinkError(
+                        f"“{show_name(name)}” may be any of {len(fitting)} files that differ in capitals alone"
+                    )
                 return next(iter(fitting))
         return ""
 
@@ -94,7 +96,7 @@ class Dataset:
         return decode_text(self._read(_joined(folder, found), MOST_BYTES), "its text") if found else ""
 
     def _read(self, path: str, most: int) -> bytes:
-        if not stays_inside(path) or not is_within(self.folder / path, self.folder):
+        if not is_safe_relative_path(path) or not is_within(self.folder / path, self.folder):
             raise RethinkError(f"“{show_name(path)}” leads out of the dataset")
         try:
             return read_bytes(self.folder / path, most)
@@ -109,7 +111,7 @@ class Dataset:
         plain = path.replace("\\", "/")
         for spelling in dict.fromkeys((path, plain, unquote(plain.removeprefix("file://")))):
             inner = spelling.removeprefix("./")
-            for inside in [inner] if stays_inside(inner) else _tails(inner):
+            for inside in [inner] if is_safe_relative_path(inner) else _tails(inner):
                 if found := self._spelled(inside):
                     return found
         return path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ..text_files import parse_json, parse_record, show_name
-from .entries import Found, Skipped, is_image, several, text_of
+from .entries import ImportedPair, Skipped, is_image, several, text_of
 from .places import Dataset, Names
 from .tables import read_table
 
@@ -18,18 +18,18 @@ TABLES = ("metadata.csv", "metadata.json", "metadata.jsonl")
 INPUTS, IMAGE, PROMPT = ("edit_image", "kontext_images"), ("image",), ("prompt",)  # DiffSynth's columns
 
 
-def read_imagefolder(folder: Path) -> Iterator[Found | Skipped]:
+def read_imagefolder(folder: Path) -> Iterator[ImportedPair | Skipped]:
     """A table with the columns that `write_imagefolder` writes."""
     before, after, prompt = "input_image_file_name", "edited_image_file_name", "edit_prompt"
     yield from _read_table(folder, TABLES[::-1], (before,), (after,), (prompt,))
 
 
-def read_diffsynth(folder: Path) -> Iterator[Found | Skipped]:
+def read_diffsynth(folder: Path) -> Iterator[ImportedPair | Skipped]:
     """A table of `image`, `prompt` and `edit_image` or `kontext_images`."""
     yield from _read_table(folder, TABLES, INPUTS, IMAGE, PROMPT)
 
 
-def _read_table(folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...]) -> Iterator[Found | Skipped]:
+def _read_table(folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...]) -> Iterator[ImportedPair | Skipped]:
     """The pairs of the first of the tables that is there. columns: of the input, the target and the instruction, each with
     its other names. Raises RethinkError where there is no table, or a column is missing."""
     dataset = Dataset(folder)
@@ -46,7 +46,7 @@ def _read_table(folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...]
             yield Skipped(f"{table}, {where}", str(error))
             continue
         images = map(dataset.image, (before, after))
-        yield Found(after or before or f"{table}, {where}", *images, partial(_instruction, prompt))
+        yield ImportedPair(after or before or f"{table}, {where}", *images, partial(_instruction, prompt))
 
 
 def _path_of(value: object) -> str:
@@ -71,7 +71,7 @@ def _instruction(prompt: object) -> tuple[str, str, str]:
     return text_of(prompt, "instruction"), "", ""
 
 
-def read_instruct_pix2pix(folder: Path) -> Iterator[Found | Skipped]:
+def read_instruct_pix2pix(folder: Path) -> Iterator[ImportedPair | Skipped]:
     """A folder a pair of captions, with `prompt.json` and any number of `SEED_0.jpg` and `SEED_1.jpg`."""
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         dataset = Dataset(place)
@@ -82,7 +82,11 @@ def read_instruct_pix2pix(folder: Path) -> Iterator[Found | Skipped]:
             yield Skipped(place.name, "it has a prompt.json, but no image whose name ends in _0 or _1")
         for seed in seeds:
             before, after = (images.get(f"{seed}_{side}", "") for side in (0, 1))
-            yield Found(f"{place.name}/{after or before}", *map(dataset.image, (before, after)), partial(_prompt, dataset, prompt))
+            yield ImportedPair(
+                f"{place.name}/{after or before}",
+                *map(dataset.image, (before, after)),
+                partial(_prompt, dataset, prompt),
+            )
 
 
 def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:
@@ -96,7 +100,7 @@ def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:
     return text_of(record.get("edit"), "instruction"), *(text_of(caption, "caption") for caption in captions)
 
 
-def read_folders(folder: Path) -> Iterator[Found | Skipped]:
+def read_folders(folder: Path) -> Iterator[ImportedPair | Skipped]:
     """`target` with a text an image, and `control` with the same stems."""
     dataset = Dataset(folder)
     targets, controls = dataset.images("target"), defaultdict(list)
@@ -114,7 +118,7 @@ def read_folders(folder: Path) -> Iterator[Found | Skipped]:
             continue
         before = names[0] and f"control/{names[0]}"
         texts = partial(_caption, dataset, f"target/{stem}.txt")
-        yield Found(f"target/{target}", *map(dataset.image, (before, f"target/{target}")), texts)
+        yield ImportedPair(f"target/{target}", *map(dataset.image, (before, f"target/{target}")), texts)
     for stem in set(controls) - paired:
         yield Skipped(f"control/{controls[stem][0]}", "target has no image of this name")
 

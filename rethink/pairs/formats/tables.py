@@ -10,7 +10,16 @@ from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from ...errors import RethinkError
-from ..text_files import MOST_TABLE, decode_text, parse_json, parse_piece, parse_record, read_bytes, show_name, text_lines
+from ..text_files import (
+    MOST_TABLE,
+    decode_text,
+    parse_json,
+    parse_piece,
+    parse_record,
+    read_bytes,
+    show_name,
+    text_lines,
+)
 
 SEPARATORS = ",;\t|"
 MOST_LINES = 50  # that one row of a CSV may have: a quotation mark that is never closed would swallow all that follow
@@ -99,7 +108,9 @@ def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tupl
 def _record(header: list[str], row: list[str], separator: str) -> dict | RethinkError:
     if any(row[len(header) :]):
         mark = {"\t": "tab", " ": "blank"}.get(separator, separator)
-        return RethinkError(f"it has {len(row)} columns, not {len(header)}: put a text with “{mark}” into quotation marks")
+        return RethinkError(
+            f"it has {len(row)} columns, not {len(header)}: put a text with “{mark}” into quotation marks"
+        )
     return dict(zip(header, row))
 
 

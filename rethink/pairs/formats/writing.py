@@ -9,10 +9,11 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..pictures import read_picture
+from ..pixels import read_picture
 from ..store import EditPair, PairStore
 
 SHARD = 1000  # pairs a WebDataset shard
@@ -47,7 +48,8 @@ def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int
     for side in ("input", "edited"):
         (folder / side).mkdir()
     with open(folder / "metadata.jsonl", "w", encoding="utf-8") as lines:
-        for count, item in enumerate(items, 1):
+        for item in items:
+            count += 1
             files = {"input": item.input, "edited": item.target}
             record = {f"{side}_image_file_name": _copied(file, folder, side, item.stem) for side, file in files.items()}
             lines.write(json.dumps({**record, "edit_prompt": item.pair.instruction}) + "\n")
@@ -91,11 +93,11 @@ def write_musubi_tuner(items: Iterable[Example], folder: Path, home: Path) -> in
     """The folders of `_write_folders`, and `dataset.toml` with where they will be in the end (`home`)."""
     count = _write_folders(items, folder)
     (folder / "dataset.toml").write_text(
-        "[general]\nresolution = [1024, 1024]\ncaption_extension = \".txt\"\nbatch_size = 1\nenable_bucket = true\n\n"
+        '[general]\nresolution = [1024, 1024]\ncaption_extension = ".txt"\nbatch_size = 1\nenable_bucket = true\n\n'
         f"[[datasets]]\nimage_directory = {_quoted(home / 'target')}\ncontrol_directory = {_quoted(home / 'control')}\n"
         f"cache_directory = {_quoted(home / 'cache')}\n",
         encoding="utf-8",
-    )  # fmt: skip
+    )
     return count
 
 
@@ -105,16 +107,33 @@ def write_simpletuner(items: Iterable[Example], folder: Path, home: Path) -> int
     size = {"resolution": 1024, "resolution_type": "pixel_area"}
     backends = [
         {
-            "id": "edited", "type": "local", "instance_data_dir": str(home / "target"), "caption_strategy": "textfile",
-            "cache_dir_vae": str(home / "cache/edited"), "conditioning_data": ["source"], **size,
+            "id": "edited",
+            "type": "local",
+            "instance_data_dir": str(home / "target"),
+            "caption_strategy": "textfile",
+            "cache_dir_vae": str(home / "cache/edited"),
+            "conditioning_data": ["source"],
+            **size,
         },
         {
-            "id": "source", "type": "local", "dataset_type": "conditioning", "conditioning_type": "reference_strict",
-            "source_dataset_id": "edited", "instance_data_dir": str(home / "control"), "caption_strategy": None,
-            "cache_dir_vae": str(home / "cache/source"), **size,
+            "id": "source",
+            "type": "local",
+            "dataset_type": "conditioning",
+            "conditioning_type": "reference_strict",
+            "source_dataset_id": "edited",
+            "instance_data_dir": str(home / "control"),
+            "caption_strategy": None,
+            "cache_dir_vae": str(home / "cache/source"),
+            **size,
         },
-        {"id": "text", "type": "local", "dataset_type": "text_embeds", "default": True, "cache_dir": str(home / "cache/text")},
-    ]  # fmt: skip
+        {
+            "id": "text",
+            "type": "local",
+            "dataset_type": "text_embeds",
+            "default": True,
+            "cache_dir": str(home / "cache/text"),
+        },
+    ]
     _dump(backends, folder / "multidatabackend.json", indent=2)
     return count
 
@@ -127,7 +146,8 @@ def write_diffsynth(items: Iterable[Example], folder: Path, home: Path) -> int:
     with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["image", "prompt", "edit_image", "kontext_images"])
-        for count, item in enumerate(items, 1):
+        for item in items:
+            count += 1
             control = _copied(item.input, folder, "control", item.stem)
             table.writerow([_copied(item.target, folder, "target", item.stem), item.pair.instruction, control, control])
     return count
@@ -137,7 +157,8 @@ def write_fal_zip(items: Iterable[Example], folder: Path, home: Path) -> int:
     """One zip of `ROOT_start.png`, `ROOT_end.png`, `ROOT.txt`."""
     count = 0
     with zipfile.ZipFile(folder / "pairs.zip", "w", strict_timestamps=False) as archive:
-        for count, item in enumerate(items, 1):
+        for item in items:
+            count += 1
             archive.write(item.input, f"{item.stem}_start{item.input.suffix}")
             archive.write(item.target, f"{item.stem}_end{item.target.suffix}")
             archive.writestr(f"{item.stem}.txt", item.pair.instruction)
@@ -146,13 +167,13 @@ def write_fal_zip(items: Iterable[Example], folder: Path, home: Path) -> int:
 
 def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
     """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.target.png, KEY.txt and KEY.json, side by side."""
-    count, shard = 0, None
-    try:
-        for count, item in enumerate(items, 1):
+    count = 0
+    with ExitStack() as stack:
+        for item in items:
+            count += 1
             if item.number % SHARD == 0:
-                if shard:
-                    shard.close()
-                shard = tarfile.open(folder / f"pairs-{item.number // SHARD:06d}.tar", "w")
+                stack.close()
+                shard = stack.enter_context(tarfile.open(folder / f"pairs-{item.number // SHARD:06d}.tar", "w"))
             parts = {
                 f"input{item.input.suffix}": item.input.read_bytes(),
                 f"target{item.target.suffix}": item.target.read_bytes(),
@@ -163,9 +184,6 @@ def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
                 entry = tarfile.TarInfo(f"{item.stem}.{ending}")
                 entry.size = len(data)
                 shard.addfile(entry, io.BytesIO(data))
-    finally:
-        if shard:
-            shard.close()
     return count
 
 
@@ -174,7 +192,8 @@ def _write_folders(items: Iterable[Example], folder: Path) -> int:
     count = 0
     for side in ("target", "control"):
         (folder / side).mkdir()
-    for count, item in enumerate(items, 1):
+    for item in items:
+        count += 1
         _copied(item.target, folder, "target", item.stem)
         _copied(item.input, folder, "control", item.stem)
         (folder / "target" / f"{item.stem}.txt").write_text(item.pair.instruction, encoding="utf-8")

@@ -264,5 +264,5 @@ NODE_CLASS_MAPPINGS = {
         Difference,
         Noise,
         Row,
-    )  # fmt: skip
+    )
 }

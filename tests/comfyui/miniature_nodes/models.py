@@ -50,31 +50,83 @@ def fill(module, seed=0):
 # Diffusion models
 
 _FLUX = {
-    "in_channels": 16, "out_channels": 16, "vec_in_dim": 64, "context_in_dim": 64, "hidden_size": WIDTH, "num_heads": 1,
-    "mlp_ratio": 4.0, "depth": 1, "depth_single_blocks": 1, "axes_dim": [16, 56, 56], "theta": 10000, "patch_size": 2,
-    "qkv_bias": True, "guidance_embed": True, "txt_ids_dims": [], "image_model": "flux",
-}  # fmt: skip
+    "in_channels": 16,
+    "out_channels": 16,
+    "vec_in_dim": 64,
+    "context_in_dim": 64,
+    "hidden_size": WIDTH,
+    "num_heads": 1,
+    "mlp_ratio": 4.0,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "axes_dim": [16, 56, 56],
+    "theta": 10000,
+    "patch_size": 2,
+    "qkv_bias": True,
+    "guidance_embed": True,
+    "txt_ids_dims": [],
+    "image_model": "flux",
+}
 _FLUX2 = _FLUX | {
-    "in_channels": 128, "out_channels": 128, "vec_in_dim": None, "context_in_dim": 96, "mlp_ratio": 3.0, "patch_size": 1,
-    "axes_dim": [32, 32, 32, 32], "theta": 2000, "qkv_bias": False, "ops_bias": False, "global_modulation": True,
-    "mlp_silu_act": True, "default_ref_method": "index", "ref_index_scale": 10.0, "txt_ids_dims": [3],
+    "in_channels": 128,
+    "out_channels": 128,
+    "vec_in_dim": None,
+    "context_in_dim": 96,
+    "mlp_ratio": 3.0,
+    "patch_size": 1,
+    "axes_dim": [32, 32, 32, 32],
+    "theta": 2000,
+    "qkv_bias": False,
+    "ops_bias": False,
+    "global_modulation": True,
+    "mlp_silu_act": True,
+    "default_ref_method": "index",
+    "ref_index_scale": 10.0,
+    "txt_ids_dims": [3],
     "image_model": "flux2",
-}  # fmt: skip
+}
 _UNET = {
-    "image_size": 32, "in_channels": 8, "out_channels": 4, "model_channels": 32, "num_res_blocks": [1, 1],
-    "channel_mult": [1, 2], "transformer_depth": [1, 1], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1, 1, 1, 1], "context_dim": 64, "num_heads": 2, "num_head_channels": -1,
-    "use_spatial_transformer": True, "legacy": False, "use_temporal_attention": False, "adm_in_channels": None,
+    "image_size": 32,
+    "in_channels": 8,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [1, 1],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1],
+    "context_dim": 64,
+    "num_heads": 2,
+    "num_head_channels": -1,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "use_temporal_attention": False,
+    "adm_in_channels": None,
     "use_linear_in_transformer": False,
-}  # fmt: skip
+}
 _XL = {"context_dim": 128, "adm_in_channels": 64 + 1536, "num_classes": "sequential", "use_linear_in_transformer": True}
-_QWEN = {"image_model": "qwen_image", "in_channels": 64, "num_layers": 1, "num_attention_heads": 1,
-         "joint_attention_dim": 64}  # fmt: skip
+_QWEN = {
+    "image_model": "qwen_image",
+    "in_channels": 64,
+    "num_layers": 1,
+    "num_attention_heads": 1,
+    "joint_attention_dim": 64,
+}
 _OMNIGEN2 = {
-    "image_model": "omnigen2", "axes_dim_rope": [40, 40, 40], "axes_lens": [1024, 1664, 1664], "hidden_size": 120,
-    "in_channels": 16, "num_attention_heads": 1, "num_kv_heads": 1, "num_layers": 1, "num_refiner_layers": 1,
-    "multiple_of": 64, "patch_size": 2, "text_feat_dim": 64, "timestep_scale": 1000.0,
-}  # fmt: skip
+    "image_model": "omnigen2",
+    "axes_dim_rope": [40, 40, 40],
+    "axes_lens": [1024, 1664, 1664],
+    "hidden_size": 120,
+    "in_channels": 16,
+    "num_attention_heads": 1,
+    "num_kv_heads": 1,
+    "num_layers": 1,
+    "num_refiner_layers": 1,
+    "multiple_of": 64,
+    "patch_size": 2,
+    "text_feat_dim": 64,
+    "timestep_scale": 1000.0,
+}
 
 # Family → what ComfyUI shall see in the file of its model
 MODELS = {
@@ -167,8 +219,13 @@ def save(weights, kind, name, metadata=None):
 
 # Text encoders
 
-_CLIP = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 3,
-         "projection_dim": 64}  # fmt: skip
+_CLIP = {
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 3,
+    "projection_dim": 64,
+}
 _T5 = {"d_model": 64, "d_ff": 64, "d_kv": 32, "num_heads": 2, "num_layers": 1}
 _LLAMA = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 1, "num_key_value_heads": 1}
 _LLAMA_OF_LAYERS = _LLAMA | {"hidden_size": 32}  # three of whose layers make one embedding
@@ -243,7 +300,10 @@ def _tekken():
     """A Mistral tokenizer of single bytes."""
     special = [{"rank": rank, "token_str": f"<s{rank}>", "is_control": True} for rank in range(20)]
     vocab = [{"rank": b, "token_bytes": base64.b64encode(bytes([b])).decode(), "token_str": None} for b in range(256)]
-    config = {"pattern": comfy.text_encoders.bpe_tokenizer._LLAMA_PATTERN, "default_num_special_tokens": 20,
-              "default_vocab_size": 276}  # fmt: skip
+    config = {
+        "pattern": comfy.text_encoders.bpe_tokenizer._LLAMA_PATTERN,
+        "default_num_special_tokens": 20,
+        "default_vocab_size": 276,
+    }
     data = json.dumps({"config": config, "vocab": vocab, "special_tokens": special}).encode()
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)

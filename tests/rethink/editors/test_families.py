@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rethink.editors.encoded_once import KEPT
+from rethink.editors.encoder_cache import KEPT
 from rethink.editors.families import FAMILIES
 from rethink.editors.loading import load_editor
 from rethink.editors.pipeline_editor import PipelineEditor
@@ -89,9 +89,13 @@ def test_equals_the_plain_pipeline_bit_for_bit(editor, kind, root, instruction, 
         arguments["negative_prompt"] = "blue"
     torch.manual_seed(seed % 2**64)
     expected = plain(
-        prompt=instruction, num_inference_steps=4, generator=torch.Generator().manual_seed(seed % 2**64),
-        output_type="pt", return_dict=False, **arguments,
-    )[0].movedim(1, -1)  # fmt: skip
+        prompt=instruction,
+        num_inference_steps=4,
+        generator=torch.Generator().manual_seed(seed % 2**64),
+        output_type="pt",
+        return_dict=False,
+        **arguments,
+    )[0].movedim(1, -1)
     strength = 0.7 if editor.defaults.strength else 0.0
     settings = Settings(steps=4, strength=strength, negative="blue" if call.negative else "", **scale)
     ours = edit(editor, source, instruction, seed, settings)
@@ -132,7 +136,7 @@ def test_a_row_does_not_depend_on_the_others(editor):
 def test_the_source_size_comes_back(editor, size):
     edited = edit(editor, pictures(1, *size))
     assert edited.shape == (1, *size, 3) and edited.dtype == torch.float32
-    assert 0 <= edited.min() and edited.max() <= 1
+    assert edited.min() >= 0 and edited.max() <= 1
 
 
 @pytest.mark.parametrize("size", [(64, 64), (100, 100), (77, 133), (133, 77), (1000, 30), (30, 1000), (1, 1)])
@@ -261,15 +265,18 @@ def test_outside_the_mask_the_latents_are_the_sources(editor, monkeypatch):
 def test_progress_and_preview(editor, size):
     steps = []
     editor.edit(
-        editor.prepare(pictures(1, *size)), ["red", "blue"], [1, 2], Settings(steps=4, strength=1.0),
+        editor.prepare(pictures(1, *size)),
+        ["red", "blue"],
+        [1, 2],
+        Settings(steps=4, strength=1.0),
         on_step=lambda *step: steps.append((*step[:2], step[2]())),
-    )  # fmt: skip
+    )
     assert [step[:2] for step in steps] == [(i + 1, 8) for i in range(8)]
     preview = steps[-1][2]
     assert preview.shape[0] == 1
     assert preview.ndim == 4 and preview.shape[-1] == 3 and max(preview.shape[1:3]) <= SIDE
     assert preview.shape[1] / preview.shape[2] == pytest.approx(size[0] / size[1], rel=0.35)
-    assert 0 <= preview.min() and preview.max() <= 1
+    assert preview.min() >= 0 and preview.max() <= 1
 
 
 class Interrupted(BaseException):

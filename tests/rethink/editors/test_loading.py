@@ -149,7 +149,12 @@ def test_code_in_the_folder_is_not_run(folder):
     with pytest.raises(RethinkError, match="unet/diffusers.py is code.*remove the .py files"):
         load_editor(folder)
     code.unlink()
-    wrong = {"unet": ["surprise", "U"], "extra": ["surprise", "E"], "vae": ["a/../b", "C"], "_class_name": ["mine", "C"]}
+    wrong = {
+        "unet": ["surprise", "U"],
+        "extra": ["surprise", "E"],
+        "vae": ["a/../b", "C"],
+        "_class_name": ["mine", "C"],
+    }
     for part, entry in wrong.items():
         (folder / "model_index.json").write_text(json.dumps({**index, part: entry}))
         with pytest.raises(RethinkError, match=f"code of its own for {part} "):
@@ -278,10 +283,12 @@ def test_a_checkpoint_of_full_depth(tokenizer, tmp_path):
             in_channels=8, sample_size=64, cross_attention_dim=32, block_out_channels=(32, 32, 64, 64)
         ),
         vae=diffusers.AutoencoderKL(
-            block_out_channels=(32, 32, 64, 64), layers_per_block=2,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(32, 32, 64, 64),
+            layers_per_block=2,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
         ),
-    )  # fmt: skip
+    )
     editor = load_editor(miniatures.write_checkpoint(tmp_path / "deep.safetensors", pipeline), tokenizer=tokenizer)
     for part in ("unet", "vae"):
         ours, theirs = editor.module[part].state_dict(), getattr(pipeline, part).state_dict()
@@ -329,13 +336,27 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
 def test_every_tensor_of_a_checkpoint_is_used_or_known_to_be_needless(checkpoint, tokenizer, tmp_path):
     weights, file = load_file(checkpoint[2]), tmp_path / "model.safetensors"
     needless = (
-        "model_ema.decay", "betas", "alphas_cumprod_prev", "sqrt_one_minus_alphas_cumprod", "posterior_variance",
-        "first_stage_model.loss.logvar", "cond_stage_model.transformer.text_model.embeddings.position_ids", "global_step",
-        "cond_stage_model.logit_scale", "optimizer.state.0", "sqrt_recipm1_alphas_cumprod",
-    )  # fmt: skip
+        "model_ema.decay",
+        "betas",
+        "alphas_cumprod_prev",
+        "sqrt_one_minus_alphas_cumprod",
+        "posterior_variance",
+        "first_stage_model.loss.logvar",
+        "cond_stage_model.transformer.text_model.embeddings.position_ids",
+        "global_step",
+        "cond_stage_model.logit_scale",
+        "optimizer.state.0",
+        "sqrt_recipm1_alphas_cumprod",
+    )
     save_file(weights | {key: torch.zeros(2) for key in needless}, file)
     assert edit(load_editor(file, tokenizer=tokenizer)).std() > 0
-    for prefix in ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "control_model.", ""):
+    for prefix in (
+        "model.diffusion_model.",
+        "first_stage_model.",
+        "cond_stage_model.transformer.",
+        "control_model.",
+        "",
+    ):
         save_file(weights | {f"{prefix}v_pred": torch.zeros(2)}, file)
         with pytest.raises(RethinkError, match="model.safetensors (holds|is no whole .* holds) .*v_pred"):
             load_editor(file, tokenizer=tokenizer)
@@ -353,9 +374,12 @@ def test_the_shapes_of_stable_diffusion_1_give_its_configuration(tokenizer):
             in_channels=8, sample_size=64, cross_attention_dim=768, down_block_types=kinds[0], up_block_types=kinds[1]
         )
         pipeline.vae = diffusers.AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        )  # fmt: skip
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            sample_size=512,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+        )
         pipeline.text_encoder = transformers.CLIPTextModel(
             transformers.CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12)
         )
@@ -365,20 +389,40 @@ def test_the_shapes_of_stable_diffusion_1_give_its_configuration(tokenizer):
         return {key.removeprefix(prefix): weight for key, weight in weights.items() if key.startswith(prefix)}
 
     assert unet_config(under("model.diffusion_model.")) == {
-        "sample_size": 64, "in_channels": 8, "out_channels": 4, "block_out_channels": (320, 640, 1280, 1280),
-        "layers_per_block": 2, "down_block_types": kinds[0], "up_block_types": kinds[1],
-        "cross_attention_dim": 768, "attention_head_dim": 8,
-    }  # fmt: skip
+        "sample_size": 64,
+        "in_channels": 8,
+        "out_channels": 4,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "layers_per_block": 2,
+        "down_block_types": kinds[0],
+        "up_block_types": kinds[1],
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+    }
     assert vae_config(under("first_stage_model.")) == {
-        "in_channels": 3, "out_channels": 3, "latent_channels": 4, "block_out_channels": (128, 256, 512, 512),
-        "layers_per_block": 2, "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4, "sample_size": 512, "scaling_factor": 0.18215,
-    }  # fmt: skip
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "layers_per_block": 2,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "sample_size": 512,
+        "scaling_factor": 0.18215,
+    }
     assert text_config(under("cond_stage_model.transformer.")) == {
-        "vocab_size": 49408, "hidden_size": 768, "projection_dim": 768, "intermediate_size": 3072,
-        "num_hidden_layers": 12, "num_attention_heads": 12, "max_position_embeddings": 77, "hidden_act": "quick_gelu",
-        "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407,
-    }  # fmt: skip
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "projection_dim": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+        "hidden_act": "quick_gelu",
+        "bos_token_id": 49406,
+        "eos_token_id": 49407,
+        "pad_token_id": 49407,
+    }
 
 
 def test_a_checkpoints_noise_schedule(checkpoint, tokenizer):

@@ -177,10 +177,12 @@ def test_what_diffusers_converts_fits_too(kontext, tmp_path):
     width, rank = 32, RANK
     weights = {}
     shapes = {
-        "double_blocks_0_img_attn_qkv": (width, 3 * width), "double_blocks_0_img_attn_proj": (width, width),
-        "double_blocks_0_img_mlp_0": (width, 4 * width), "double_blocks_0_img_mlp_2": (4 * width, width),
+        "double_blocks_0_img_attn_qkv": (width, 3 * width),
+        "double_blocks_0_img_attn_proj": (width, width),
+        "double_blocks_0_img_mlp_0": (width, 4 * width),
+        "double_blocks_0_img_mlp_2": (4 * width, width),
         "single_blocks_0_linear2": (5 * width, width),
-    }  # fmt: skip
+    }
     for name, (inputs, outputs) in shapes.items():
         weights[f"lora_unet_{name}.lora_down.weight"] = torch.randn(rank, inputs) * 0.1
         weights[f"lora_unet_{name}.lora_up.weight"] = torch.randn(outputs, rank) * 0.1
@@ -226,7 +228,9 @@ def test_wrong_ranks_and_shapes(editor, tmp_path):
     refused(editor, {**weights, name: weights[name][:2]}, tmp_path, "^lora: .* two factors .* ranks")
     without = {k: w for k, w in weights.items() if k != name.replace("_A", "_B")}
     refused(editor, without, tmp_path, "^lora: .* two factors that do not belong together")
-    refused(editor, {**weights, name: torch.zeros(RANK, 5)}, tmp_path, "^lora: .* does not fit .* 4 × 5 instead of 4 × ")
+    refused(
+        editor, {**weights, name: torch.zeros(RANK, 5)}, tmp_path, "^lora: .* does not fit .* 4 × 5 instead of 4 × "
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -156,11 +156,14 @@ def test_tucker_form_of_a_lokr(module, tmp_path):
 
 def test_norms_and_biases_change_too(module, tmp_path):
     changes = {
-        "lora_unet_norm.w_norm": random(W), "lora_unet_norm.b_norm": random(W),
-        "lora_unet_groups.w_norm": random(W), "lora_unet_groups.b_norm": random(W),
+        "lora_unet_norm.w_norm": random(W),
+        "lora_unet_norm.b_norm": random(W),
+        "lora_unet_groups.w_norm": random(W),
+        "lora_unet_groups.b_norm": random(W),
         "diffusion_model.single_blocks.0.norm.query_norm.diff": random(W),
-        "diffusion_model.conv.diff_b": random(W), "diffusion_model.double_blocks.0.img_attn.qkv.diff_b": random(24),
-    }  # fmt: skip
+        "diffusion_model.conv.diff_b": random(W),
+        "diffusion_model.double_blocks.0.img_attn.qkv.diff_b": random(24),
+    }
     lora, report = read(module, changes, tmp_path, 0.5)
     assert not report.unmatched and len(lora.layers) == 7
     flat, picture = random(3, W), random(2, W, 4, 4)

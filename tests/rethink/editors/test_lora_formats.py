@@ -232,18 +232,27 @@ def sgm(name):
         "conv_shortcut": "skip_connection",
     }
     blocks = {
-        "down_blocks.0.resnets.0": "input_blocks.1.0", "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
-        "down_blocks.1.resnets.0": "input_blocks.3.0", "down_blocks.1.attentions.0": "input_blocks.3.1",
-        "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
+        "down_blocks.0.resnets.0": "input_blocks.1.0",
+        "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
+        "down_blocks.1.resnets.0": "input_blocks.3.0",
+        "down_blocks.1.attentions.0": "input_blocks.3.1",
+        "mid_block.resnets.0": "middle_block.0",
+        "mid_block.attentions.0": "middle_block.1",
         "mid_block.resnets.1": "middle_block.2",
-        "up_blocks.0.resnets.0": "output_blocks.0.0", "up_blocks.0.attentions.0": "output_blocks.0.1",
-        "up_blocks.0.resnets.1": "output_blocks.1.0", "up_blocks.0.attentions.1": "output_blocks.1.1",
+        "up_blocks.0.resnets.0": "output_blocks.0.0",
+        "up_blocks.0.attentions.0": "output_blocks.0.1",
+        "up_blocks.0.resnets.1": "output_blocks.1.0",
+        "up_blocks.0.attentions.1": "output_blocks.1.1",
         "up_blocks.0.upsamplers.0.conv": "output_blocks.1.2.conv",
-        "up_blocks.1.resnets.0": "output_blocks.2.0", "up_blocks.1.resnets.1": "output_blocks.3.0",
-        "conv_in": "input_blocks.0.0", "conv_out": "out.2",
-        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-        "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
-    }  # fmt: skip
+        "up_blocks.1.resnets.0": "output_blocks.2.0",
+        "up_blocks.1.resnets.1": "output_blocks.3.0",
+        "conv_in": "input_blocks.0.0",
+        "conv_out": "out.2",
+        "time_embedding.linear_1": "time_embed.0",
+        "time_embedding.linear_2": "time_embed.2",
+        "add_embedding.linear_1": "label_emb.0.0",
+        "add_embedding.linear_2": "label_emb.0.2",
+    }
     own = max((block for block in blocks if name.startswith(block)), key=len)
     rest = name.removeprefix(own).removeprefix(".")
     return ".".join(part for part in (blocks[own], inner.get(rest, rest)) if part)
@@ -298,21 +307,39 @@ def test_sd15_by_kohyas_names_with_convolutions_as_in_diffusers(editor_of, tmp_p
 
 
 FLUX = {
-    "attn.to_q": "img_attn.qkv", "attn.to_k": "img_attn.qkv", "attn.to_v": "img_attn.qkv",
-    "attn.add_q_proj": "txt_attn.qkv", "attn.add_k_proj": "txt_attn.qkv", "attn.add_v_proj": "txt_attn.qkv",
-    "attn.to_out.0": "img_attn.proj", "attn.to_add_out": "txt_attn.proj",
-    "ff.net.0.proj": "img_mlp.0", "ff.net.2": "img_mlp.2",
-    "ff_context.net.0.proj": "txt_mlp.0", "ff_context.net.2": "txt_mlp.2",
-    "ff.linear_in": "img_mlp.0", "ff.linear_out": "img_mlp.2",
-    "ff_context.linear_in": "txt_mlp.0", "ff_context.linear_out": "txt_mlp.2",
-    "norm1.linear": "img_mod.lin", "norm1_context.linear": "txt_mod.lin",
-}  # fmt: skip
+    "attn.to_q": "img_attn.qkv",
+    "attn.to_k": "img_attn.qkv",
+    "attn.to_v": "img_attn.qkv",
+    "attn.add_q_proj": "txt_attn.qkv",
+    "attn.add_k_proj": "txt_attn.qkv",
+    "attn.add_v_proj": "txt_attn.qkv",
+    "attn.to_out.0": "img_attn.proj",
+    "attn.to_add_out": "txt_attn.proj",
+    "ff.net.0.proj": "img_mlp.0",
+    "ff.net.2": "img_mlp.2",
+    "ff_context.net.0.proj": "txt_mlp.0",
+    "ff_context.net.2": "txt_mlp.2",
+    "ff.linear_in": "img_mlp.0",
+    "ff.linear_out": "img_mlp.2",
+    "ff_context.linear_in": "txt_mlp.0",
+    "ff_context.linear_out": "txt_mlp.2",
+    "norm1.linear": "img_mod.lin",
+    "norm1_context.linear": "txt_mod.lin",
+}
 FLUX_SINGLE = {
-    "attn.to_q": "linear1", "attn.to_k": "linear1", "attn.to_v": "linear1", "proj_mlp": "linear1",
-    "attn.to_qkv_mlp_proj": "linear1", "proj_out": "linear2", "attn.to_out": "linear2", "norm.linear": "modulation.lin",
-}  # fmt: skip
+    "attn.to_q": "linear1",
+    "attn.to_k": "linear1",
+    "attn.to_v": "linear1",
+    "proj_mlp": "linear1",
+    "attn.to_qkv_mlp_proj": "linear1",
+    "proj_out": "linear2",
+    "attn.to_out": "linear2",
+    "norm.linear": "modulation.lin",
+}
 FLUX_OUTER = {
-    "x_embedder": "img_in", "context_embedder": "txt_in", "proj_out": "final_layer.linear",
+    "x_embedder": "img_in",
+    "context_embedder": "txt_in",
+    "proj_out": "final_layer.linear",
     "norm_out.linear": "final_layer.adaLN_modulation.1",
     "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
     "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
@@ -327,7 +354,7 @@ FLUX_OUTER = {
     "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
     "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
     "single_stream_modulation.linear": "single_stream_modulation.lin",
-}  # fmt: skip
+}
 
 
 def bfl(name):
@@ -371,9 +398,16 @@ def test_longcat_by_the_names_of_flux(tmp_path):
     """Its transformer alone: its pipeline needs more than there may be."""
     diffusers = pytest.importorskip("diffusers")
     transformer = diffusers.LongCatImageTransformer2DModel(
-        in_channels=64, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[4, 6, 6], patch_size=1,
-        num_layers=1, num_single_layers=1, num_attention_heads=2, attention_head_dim=16,
-    )  # fmt: skip
+        in_channels=64,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=[4, 6, 6],
+        patch_size=1,
+        num_layers=1,
+        num_single_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=16,
+    )
     assert_original_names_fit(nn.ModuleDict({"transformer": transformer}), tmp_path, "kohya")
 
 
@@ -421,10 +455,13 @@ def test_flux2_by_original_names_as_in_diffusers(editor_of, tmp_path):
 def test_xlabs_files_as_in_diffusers(editor_of, tmp_path):
     editor = editor_of("flux_kontext")
     sizes = {
-        "double_blocks.0.processor.qkv_lora1": (96, 32), "double_blocks.0.processor.proj_lora1": (32, 32),
-        "double_blocks.0.processor.qkv_lora2": (96, 32), "double_blocks.0.processor.proj_lora2": (32, 32),
-        "single_blocks.0.processor.qkv_lora": (96, 32), "single_blocks.0.processor.proj_lora": (32, 160),
-    }  # fmt: skip
+        "double_blocks.0.processor.qkv_lora1": (96, 32),
+        "double_blocks.0.processor.proj_lora1": (32, 32),
+        "double_blocks.0.processor.qkv_lora2": (96, 32),
+        "double_blocks.0.processor.proj_lora2": (32, 32),
+        "single_blocks.0.processor.qkv_lora": (96, 32),
+        "single_blocks.0.processor.proj_lora": (32, 160),
+    }
     weights = {}
     for name, (rows, columns) in sizes.items():
         weights |= {f"{name}.down.weight": random(RANK, columns), f"{name}.up.weight": random(rows, RANK)}

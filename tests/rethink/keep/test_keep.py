@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from rethink.alignment.compositing import EVERYTHING, KEPT, NOTHING, keep_unchanged, softened
 from rethink.errors import RethinkError
-from rethink.keep.compositing import EVERYTHING, KEPT, NOTHING, keep_unchanged, softened
 from tests.rethink.keep.pictures import disc, displaced, photograph, spoilt
 
 

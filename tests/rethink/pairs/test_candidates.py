@@ -7,16 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from rethink.errors import OutOfMemory, RethinkError
-from rethink.pairs.candidates import Drawer, Look, Selection, Tally, draw_pairs, load_text_to_image
-from rethink.pairs.captions import Triple
-from rethink.pairs.prompt_to_prompt import Recipe
+from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.pairs.from_captions.caption_edits import CaptionEdit
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig
+from rethink.pairs.from_captions.selection import (
+    CandidateSampler,
+    EarlyStop,
+    Selection,
+    SelectionStats,
+    draw_pairs,
+    load_text_to_image,
+)
 from rethink.pairs.store import PairStore
 from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
-TRIPLES = [Triple("the red make", "make it blue", "the blue make"), Triple("a cat", "make it a dog", "a dog")]
-RECIPE = Recipe(steps=4, sampler="ddim")
-HALF = (Look(2, 0, 0, 0),)  # sketched in half of the steps
+TRIPLES = [CaptionEdit("the red make", "make it blue", "the blue make"), CaptionEdit("a cat", "make it a dog", "a dog")]
+RECIPE = P2PConfig(steps=4, sampler="ddim")
+HALF = (EarlyStop(2, 0, 0, 0),)  # sketched in half of the steps
 EVERYTHING = {"image": -1, "caption": -1, "direction": -1}
 
 
@@ -38,7 +45,7 @@ def pipeline(tmp_path_factory):
 
 def draw(folder, pipeline, selection, triples=TRIPLES, recipe=RECIPE, **options):
     with PairStore(folder).writing() as store:
-        tally = draw_pairs(store, triples, Drawer(store, pipeline, Eye(), recipe, selection, 3), **options)
+        tally = draw_pairs(store, triples, CandidateSampler(store, pipeline, Eye(), recipe, selection, 3), **options)
     return store, tally
 
 
@@ -50,7 +57,10 @@ def test_the_best_of_all_that_pass_are_kept_whatever_the_batch(pipeline, tmp_pat
         directions = [pair.parameters["clip_sim_dir"] for pair in group]
         assert directions == sorted(directions, reverse=True)
     first = pairs[0]
-    assert first.instruction == "make it blue" and (first.input_caption, first.target_caption) == ("the red make", "the blue make")
+    assert first.instruction == "make it blue" and (first.input_caption, first.target_caption) == (
+        "the red make",
+        "the blue make",
+    )
     assert 0 <= first.seed < 2**32 and 0.1 <= first.parameters["p2p_threshold"] <= 0.9
     many, _ = draw(tmp_path / "many", pipeline, Selection(6, 4, best=3, looks=(), **EVERYTHING))
     assert [pair.seed for pair in many] == [pair.seed for pair in pairs]
@@ -68,7 +78,7 @@ def test_thresholds_reject_and_the_tally_adds_up(pipeline, tmp_path):
 
 
 def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_errs(pipeline, tmp_path):
-    rule = dict(image=0.3, caption=-1, direction=-1, best=12)
+    rule = {"image": 0.3, "caption": -1, "direction": -1, "best": 12}
     whole, all_of_them = draw(tmp_path / "whole", pipeline, Selection(12, 6, looks=(), **rule), TRIPLES[:1])
     blind, dropped = draw(tmp_path / "early", pipeline, Selection(12, 6, looks=HALF, audited=0, **rule), TRIPLES[:1])
     seen, audited = draw(tmp_path / "audited", pipeline, Selection(12, 6, looks=HALF, audited=1, **rule), TRIPLES[:1])
@@ -87,7 +97,7 @@ def test_a_killed_run_goes_on_and_makes_the_same(pipeline, tmp_path):
 
     whole, _ = draw(tmp_path / "whole", pipeline, selection)
     with PairStore(tmp_path / "cut").writing() as store:
-        drawer = Drawer(store, pipeline, Eye(), RECIPE, selection, 3)
+        drawer = CandidateSampler(store, pipeline, Eye(), RECIPE, selection, 3)
         draw_pairs(store, TRIPLES[:1], drawer)
         with pytest.raises(KeyboardInterrupt):
             drawer(TRIPLES[1], stop)
@@ -104,15 +114,15 @@ def test_captions_that_come_twice_are_drawn_for_once(pipeline, tmp_path):
 
 
 def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_path, monkeypatch):
-    same = Triple("a cat", "keep it", "a cat")
+    same = CaptionEdit("a cat", "keep it", "a cat")
     store, tally = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])
     assert tally.skipped == 1 and tally.captions == 2 and "different" in next(iter(store.skipped))["why"]
 
     def full(*args, **kwargs):
         raise torch.cuda.OutOfMemoryError
 
-    monkeypatch.setattr("rethink.pairs.candidates.generate", full)
-    with pytest.raises(OutOfMemory, match="batch"):
+    monkeypatch.setattr("rethink.pairs.from_captions.selection.generate", full)
+    with pytest.raises(OutOfMemoryError, match="batch"):
         draw(tmp_path / "t", pipeline, Selection(2, 2, looks=()))
 
 
@@ -123,27 +133,28 @@ def test_the_interrupt_of_the_host_is_no_reason_to_skip(pipeline, tmp_path):
     def cancel(step, total):
         raise Cancelled
 
-    with PairStore(tmp_path).writing() as store:
-        with pytest.raises(Cancelled):
-            Drawer(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
+    with PairStore(tmp_path).writing() as store, pytest.raises(Cancelled):
+        CandidateSampler(store, pipeline, Eye(), RECIPE, Selection(2, 2))(TRIPLES[0], cancel)
 
 
 def test_seeds_are_32_bits_all_different_and_more_begin_with_the_same(pipeline, tmp_path):
-    few, many = (Drawer(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0]) for n in (10, 500))
+    few, many = (
+        CandidateSampler(PairStore(tmp_path), pipeline, Eye(), RECIPE, Selection(n)).seeds(TRIPLES[0])
+        for n in (10, 500)
+    )
     assert many[:10] == few and len(set(many)) == 500 and all(0 <= seed < 2**32 for seed in many)
     assert max(many) > 2**31
 
 
 def test_a_tally_estimates_what_was_lost():
-    assert Tally(dropped=100, audited=10, erred=1, passed=90).lost == pytest.approx(0.1)
-    assert Tally(dropped=100, passed=3).lost == 0.0
+    assert SelectionStats(dropped=100, audited=10, erred=1, passed=90).lost == pytest.approx(0.1)
+    assert SelectionStats(dropped=100, passed=3).lost == 0.0
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"candidates": 0}, "candidates"), 
-     ({"audited": 2}, "audited"), ({"image": 3}, "image")],
-)  # fmt: skip
+    [({"candidates": 0}, "candidates"), ({"audited": 2}, "audited"), ({"image": 3}, "image")],
+)
 def test_a_wrong_selection_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
         Selection(**options)
@@ -151,28 +162,38 @@ def test_a_wrong_selection_is_refused(options, said):
 
 def test_a_look_needs_a_step():
     with pytest.raises(RethinkError, match="looks"):
-        Look(0, 0, 0, 0)
+        EarlyStop(0, 0, 0, 0)
 
 
 def test_sketches_that_are_half_the_work_are_not_made(pipeline, tmp_path):
-    hopeless = Selection(4, 2, image=1, looks=(Look(3, 0, 0, 0),))
+    hopeless = Selection(4, 2, image=1, looks=(EarlyStop(3, 0, 0, 0),))
     assert draw(tmp_path / "three", pipeline, hopeless)[1].dropped == 0
     assert draw(tmp_path / "two", pipeline, replace(hopeless, looks=HALF))[1].dropped > 0
 
 
 def test_every_score_has_its_slack():
-    rule, scores = Selection(image=0.5, caption=0.5, direction=0.5), dict.fromkeys(("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir"), 1.0)
-    for name, slack in (("clip_sim_image", (0.2, 0, 0)), ("clip_sim_0", (0, 0.2, 0)), ("clip_sim_1", (0, 0.2, 0)), ("clip_sim_dir", (0, 0, 0.2))):
-        assert not rule.misses({**scores, name: 0.31}, Look(10, *slack)) and rule.misses({**scores, name: 0.29}, Look(10, *slack))
+    rule, scores = (
+        Selection(image=0.5, caption=0.5, direction=0.5),
+        dict.fromkeys(("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir"), 1.0),
+    )
+    for name, slack in (
+        ("clip_sim_image", (0.2, 0, 0)),
+        ("clip_sim_0", (0, 0.2, 0)),
+        ("clip_sim_1", (0, 0.2, 0)),
+        ("clip_sim_dir", (0, 0, 0.2)),
+    ):
+        assert not rule.misses({**scores, name: 0.31}, EarlyStop(10, *slack)) and rule.misses(
+            {**scores, name: 0.29}, EarlyStop(10, *slack)
+        )
         assert rule.misses({**scores, name: 0.49})
 
 
 def test_progress_only_grows_and_ends_full(pipeline, tmp_path):
     seen = []
     with PairStore(tmp_path).writing() as store:
-        Drawer(store, pipeline, Eye(), RECIPE, Selection(5, 2, looks=HALF, **EVERYTHING))(
+        CandidateSampler(store, pipeline, Eye(), RECIPE, Selection(5, 2, looks=HALF, **EVERYTHING))(
             TRIPLES[0], lambda done, total: seen.append(done / total)
-        )  # fmt: skip
+        )
     assert seen == sorted(seen) and seen[-1] == 1
 
 

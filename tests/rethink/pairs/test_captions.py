@@ -5,10 +5,16 @@ import json
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.captions import (
-    Triple, built_in_triples, caption_to_edit, captions_to_edits, read_answer, read_captions, read_triples,
+from rethink.pairs.from_captions.caption_edits import (
+    CaptionEdit,
+    built_in_triples,
+    caption_to_edit,
+    captions_to_edits,
+    read_answer,
+    read_captions,
+    read_triples,
     write_fine_tuning_file,
-)  # fmt: skip
+)
 
 CAPTION = "a red car by the sea"
 GOOD = "paint the car blue\n%%\na blue car by the sea"
@@ -30,8 +36,10 @@ def test_the_built_in_triples_are_many_and_diverse():
 
 def test_a_caption_becomes_an_edit(scripted):
     chat = scripted(GOOD)
-    assert caption_to_edit(chat, CAPTION, built_in_triples(), 0) == Triple(CAPTION, "paint the car blue", "a blue car by the sea")
-    (messages, images, _), = chat.asked
+    assert caption_to_edit(chat, CAPTION, built_in_triples(), 0) == CaptionEdit(
+        CAPTION, "paint the car blue", "a blue car by the sea"
+    )
+    ((messages, images, _),) = chat.asked
     assert [m["role"] for m in messages] == ["system"] + ["user", "assistant"] * 12 + ["user"] and not images
     assert messages[-1]["content"][-1]["text"] == CAPTION
     other = scripted(GOOD)
@@ -42,11 +50,16 @@ def test_a_caption_becomes_an_edit(scripted):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ("paint the car blue", "exactly one"), ("a\n%%\nb\n%%\nc", "exactly one"), ("", "exactly one"),
-        ("paint it\n%%\nA red car by the sea.", "is the caption"), ("paint it\n%%\n", "one line"),
-        ("I'm sorry, but\n%%\nno", "refused"), ("a\nb\n%%\nc", "one line"), ("a blue car\n%%\nA blue car.", "instruction is"),
+        ("paint the car blue", "exactly one"),
+        ("a\n%%\nb\n%%\nc", "exactly one"),
+        ("", "exactly one"),
+        ("paint it\n%%\nA red car by the sea.", "is the caption"),
+        ("paint it\n%%\n", "one line"),
+        ("I'm sorry, but\n%%\nno", "refused"),
+        ("a\nb\n%%\nc", "one line"),
+        ("a blue car\n%%\nA blue car.", "instruction is"),
     ],
-)  # fmt: skip
+)
 def test_the_reasons_to_reject(answer, said):
     with pytest.raises(RethinkError, match=said):
         read_answer(CAPTION, answer)
@@ -58,7 +71,11 @@ def test_thoughts_and_the_papers_end_are_left_out():
 
 def test_an_edit_is_its_words_alone():
     instruction, edited = GOOD.split("\n%%\n")
-    for answer in (f"```\n{GOOD}\n```", f"**{instruction}**\n%%\n“{edited}”", f'Instruction: "{instruction}"\n%%\n{edited}'):
+    for answer in (
+        f"```\n{GOOD}\n```",
+        f"**{instruction}**\n%%\n“{edited}”",
+        f'Instruction: "{instruction}"\n%%\n{edited}',
+    ):
         assert read_answer(CAPTION, answer) == read_answer(CAPTION, GOOD)
 
 
@@ -82,7 +99,9 @@ def test_each_caption_once_rejected_ones_beside_and_a_torn_line_made_again(tmp_p
 
 
 def test_a_failing_thinker_is_a_reason_and_not_an_end(tmp_path, scripted):
-    done = captions_to_edits(scripted(OSError("gone")), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples())
+    done = captions_to_edits(
+        scripted(OSError("gone")), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples()
+    )
     assert done.rejected == 2 and "gone" in lines(tmp_path / "o.jsonl.rejected")[1]["why"]
     again = captions_to_edits(scripted(GOOD), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples())
     assert again.made == 2, "it was away, and is asked again"
@@ -90,7 +109,9 @@ def test_a_failing_thinker_is_a_reason_and_not_an_end(tmp_path, scripted):
 
 def test_captions_with_their_addresses(tmp_path):
     path = tmp_path / "c.jsonl"
-    path.write_text('{"caption": "a cat", "url": "u"}\n{"caption": "ünï"}\n{"caption": "x", "url": null}\n', encoding="utf-8")
+    path.write_text(
+        '{"caption": "a cat", "url": "u"}\n{"caption": "ünï"}\n{"caption": "x", "url": null}\n', encoding="utf-8"
+    )
     assert list(read_captions(path)) == [("a cat", "u"), ("ünï", ""), ("x", "")]
     path.write_text('{"text": "a cat"}\n')
     with pytest.raises(RethinkError, match="caption"):
@@ -108,7 +129,14 @@ def test_the_users_triples_and_the_fine_tuning_file(tmp_path):
     triples = read_triples(path)
     assert write_fine_tuning_file(triples, tmp_path / "f.jsonl") == 1
     assert lines(tmp_path / "f.jsonl") == [{"prompt": "a cat\n##\n", "completion": "make it a dog\n%%\na dog\nEND"}]
-    for wrong in ('{"input": "a"}\n', "[1]\n", '{"input": "a", "edit": " ", "output": "b"}\n', '{"input": 1, "edit": "a", "output": "b"}\n', "", "{"):
+    for wrong in (
+        '{"input": "a"}\n',
+        "[1]\n",
+        '{"input": "a", "edit": " ", "output": "b"}\n',
+        '{"input": 1, "edit": "a", "output": "b"}\n',
+        "",
+        "{",
+    ):
         path.write_text(wrong)
         with pytest.raises(RethinkError):
             read_triples(path)
@@ -121,10 +149,10 @@ def test_a_users_file_is_neither_appended_to_nor_written_over(tmp_path):
             captions_to_edits(None, [("a cat", "")], tmp_path / "mine.jsonl", [])
         assert (tmp_path / "mine.jsonl").read_text() == text
         with pytest.raises(RethinkError, match="fine-tuning"):
-            write_fine_tuning_file([Triple("a", "b", "c")], tmp_path / "mine.jsonl")
+            write_fine_tuning_file([CaptionEdit("a", "b", "c")], tmp_path / "mine.jsonl")
         assert (tmp_path / "mine.jsonl").read_text() == text
     for _ in range(2):
-        assert write_fine_tuning_file([Triple("a", "b", "c")], tmp_path / "new.jsonl") == 1
+        assert write_fine_tuning_file([CaptionEdit("a", "b", "c")], tmp_path / "new.jsonl") == 1
 
 
 def test_captions_in_any_encoding(tmp_path):

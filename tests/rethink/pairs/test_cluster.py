@@ -7,16 +7,16 @@ from functools import partial
 
 import pytest
 
-from rethink.__main__ import main
+from rethink.cli.main import main
+from rethink.cli.pair_stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
 from rethink.errors import RethinkError
-from rethink.pairs.cluster import Share, cluster, spread_over_cluster
-from rethink.pairs.descriptions import Description, Writer
-from rethink.pairs.drafts import Recipe, lost_drafts, make_damaged
-from rethink.pairs.filters import score
-from rethink.pairs.sources import Folder
-from rethink.pairs.stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
+from rethink.pairs.inverse.drafts import SynthesisConfig, failed_drafts, operation_maker
+from rethink.pairs.inverse.instructions import Description, Writer
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.ray_cluster import Share, cluster, ray_executor
+from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
 
 from .test_synthesis import content
 
@@ -50,23 +50,23 @@ def deadly(open, victim, once):
 
 def run(store_folder, photos, recipe, victim="nobody", once=""):
     with PairStore(store_folder).writing() as store:
-        make = make_damaged(store, recipe)
+        make = operation_maker(store, recipe)
         open = deadly(partial(_by_job, partial(_open_damaging, store.folder, recipe)), victim, once)
-        spread = spread_over_cluster(open, partial(lost_drafts, make.key), Share(jobs=2))
+        spread = ray_executor(open, partial(failed_drafts, make.key), Share(jobs=2))
         return store, synthesize(store, Folder(photos), make, recipe.pairs, spread=spread)
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(folder, tmp_path):
-    recipe = Recipe(pairs=2)
+    recipe = SynthesisConfig(pairs=2)
     with PairStore(tmp_path / "here").writing() as store:
-        synthesize(store, Folder(folder), make_damaged(store, recipe), recipe.pairs)
+        synthesize(store, Folder(folder), operation_maker(store, recipe), recipe.pairs)
     _, done = run(tmp_path / "there", folder, recipe, "photo 3", str(tmp_path / "once"))
     assert (tmp_path / "once").exists() and done.made == 12 and done.skipped == 0
     assert content(tmp_path / "there") == content(tmp_path / "here")
 
 
 def test_a_picture_that_kills_whoever_touches_it_takes_no_other_with_it(folder, tmp_path):
-    store, done = run(tmp_path, folder, Recipe(pairs=2), "photo 3")
+    store, done = run(tmp_path, folder, SynthesisConfig(pairs=2), "photo 3")
     assert done.made == 10 and {record["source"] for record in store.skipped} == {"photo 3.png"}
     assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}
 
@@ -76,17 +76,19 @@ def says(answer, *args, **options):
 
 
 def test_describing_and_measuring_are_stages_too(folder, tmp_path):
-    recipe, answer = Recipe(("cover",), pairs=1), '{"place": "the wall", "description": "It is green."}'
+    recipe, answer = SynthesisConfig(("cover",), pairs=1), '{"place": "the wall", "description": "It is green."}'
     chat = partial(says, answer)
     with PairStore(tmp_path / "here").writing() as store:
-        synthesize(store, Folder(folder), make_damaged(store, recipe), 1, Writer(chat))
+        synthesize(store, Folder(folder), operation_maker(store, recipe), 1, Writer(chat))
         score(store)
     with PairStore(tmp_path / "there").writing() as store:
-        describe = spread_over_cluster(
-            partial(_open_describing, store.folder, partial(says, chat), False, {}, Description()), _undescribed, Share(jobs=2)
-        )  # fmt: skip
-        assert synthesize(store, Folder(folder), make_damaged(store, recipe), 1, describe=describe).made == 6
-        measure = spread_over_cluster(partial(_open_measuring, store.folder, None, "cpu"), None, Share(jobs=1))
+        describe = ray_executor(
+            partial(_open_describing, store.folder, partial(says, chat), False, {}, Description()),
+            _undescribed,
+            Share(jobs=2),
+        )
+        assert synthesize(store, Folder(folder), operation_maker(store, recipe), 1, describe=describe).made == 6
+        measure = ray_executor(partial(_open_measuring, store.folder, None, "cpu"), None, Share(jobs=1))
         assert score(store, spread=measure) == 6
     assert content(tmp_path / "there") == content(tmp_path / "here")
 
@@ -96,12 +98,12 @@ def test_a_users_mistake_in_a_worker_ends_the_run_with_its_sentence():
         raise RethinkError("clip: no such folder.")
 
     with pytest.raises(RethinkError, match="no such folder"):
-        list(spread_over_cluster(open, None)(iter([1, 2, 3])))
+        list(ray_executor(open, None)(iter([1, 2, 3])))
 
 
 def test_more_than_the_cluster_has_is_refused():
     with pytest.raises(RethinkError, match="GPU"):
-        list(spread_over_cluster(lambda: str, None, Share(gpus=64))(iter([1])))
+        list(ray_executor(lambda: str, None, Share(gpus=64))(iter([1])))
 
 
 def test_the_command_hands_its_stages_to_the_cluster(folder, tmp_path, capsys, monkeypatch):

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from rethink.__main__ import main
-from rethink.pairs import stages, telling
-from rethink.pairs.store import Ledger, PairStore
-from rethink.pairs.synthesis import Progress
+from rethink.cli import pair_stages, progress
+from rethink.cli.main import main
+from rethink.pairs.inverse.synthesis import SynthesisProgress
+from rethink.pairs.store import JsonlLog, PairStore
 from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
 from tests.miniature_thinkers import write_thinker
@@ -53,8 +53,14 @@ def test_from_photographs_to_a_dataset(folder, tmp_path, capsys):
 def test_parameters_boxes_templates_and_a_config_file(folder, tmp_path, capsys):
     (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
     (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing} off {place}", "wipe {thing}"]}))
-    config = {"operations": ["cover"], "set": ["cover.fill=black", "cover.shape=ellipse,square"], "boxes": str(tmp_path / "boxes.json"),
-              "templates": str(tmp_path / "words.json"), "workers": 1, "seed": 4}  # fmt: skip
+    config = {
+        "operations": ["cover"],
+        "set": ["cover.fill=black", "cover.shape=ellipse,square"],
+        "boxes": str(tmp_path / "boxes.json"),
+        "templates": str(tmp_path / "words.json"),
+        "workers": 1,
+        "seed": 4,
+    }
     (tmp_path / "run.json").write_text(json.dumps(config))
     assert rethink("synthesize", folder, tmp_path / "s", "--config", tmp_path / "run.json", "--pairs", 3) == 0
     pairs = list(PairStore(tmp_path / "s"))
@@ -82,14 +88,33 @@ def test_an_editor_does_the_inverse(folder, tmp_path):
     (editor / "rethink.json").write_text('{"steps": 1}')
     for photo in list(folder.iterdir())[2:]:
         photo.unlink()
-    assert rethink("synthesize", folder, tmp_path / "s", "--editor", editor, "--inverse", "remove the hat", "--hidden", "A red hat") == 0
-    assert all(pair.instruction.endswith("A red hat.") for pair in PairStore(tmp_path / "s")) and len(list(PairStore(tmp_path / "s"))) == 2
+    assert (
+        rethink(
+            "synthesize",
+            folder,
+            tmp_path / "s",
+            "--editor",
+            editor,
+            "--inverse",
+            "remove the hat",
+            "--hidden",
+            "A red hat",
+        )
+        == 0
+    )
+    assert (
+        all(pair.instruction.endswith("A red hat.") for pair in PairStore(tmp_path / "s"))
+        and len(list(PairStore(tmp_path / "s"))) == 2
+    )
 
 
 def test_own_words_for_every_pair(folder, tmp_path):
     words = "--place", "the man's face", "--hidden", "He has brown hair"
     assert rethink("synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1, *words) == 0
-    assert all("the man's face" in p.instruction and p.instruction.endswith(" He has brown hair.") for p in PairStore(tmp_path / "s"))
+    assert all(
+        "the man's face" in p.instruction and p.instruction.endswith(" He has brown hair.")
+        for p in PairStore(tmp_path / "s")
+    )
 
 
 def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
@@ -100,8 +125,30 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):  # noqa: F811
         assert rethink(*edits, "--thinker", server.url, "--model", "m", "--workers", 1, "--concurrency", 1) == 0
     assert "1 edits made, 1 rejected" in capsys.readouterr().out
     sd = write_folder(tmp_path / "sd", PLAIN)
-    flags = ["--sd", sd, "--clip", clip_folder, "--steps", 2, "--candidates", 3, "--batch", 2, "--image", -1, "--caption", -1,
-             "--direction", -1, "--best", 2, "--sampler", "ddim", "--looks", "1:0.1:0.1:0.1"]  # fmt: skip
+    flags = [
+        "--sd",
+        sd,
+        "--clip",
+        clip_folder,
+        "--steps",
+        2,
+        "--candidates",
+        3,
+        "--batch",
+        2,
+        "--image",
+        -1,
+        "--caption",
+        -1,
+        "--direction",
+        -1,
+        "--best",
+        2,
+        "--sampler",
+        "ddim",
+        "--looks",
+        "1:0.1:0.1:0.1",
+    ]
     assert rethink("p2p", tmp_path / "edits.jsonl", tmp_path / "s", *flags) == 0
     told = capsys.readouterr().out
     assert "2 pairs of 3 candidates" in told and "good ones lost" in told
@@ -125,24 +172,30 @@ def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(folder, tmp_pat
 
 
 def test_who_finds_and_describes_is_opened_once(folder, tmp_path, monkeypatch):
-    opened, answers = [], ('{"places": [{"box": [100, 100, 500, 500]}]}', '{"place": "sign", "description": "It says STOP."}')
+    opened, answers = (
+        [],
+        ('{"places": [{"box": [100, 100, 500, 500]}]}', '{"place": "sign", "description": "It says STOP."}'),
+    )
 
     def open_once(*_):
         opened.append(1)
         return lambda messages, images, **_: answers["Find " not in messages[0]["content"][-1]["text"]]
 
-    monkeypatch.setattr(stages, "_chat", open_once)
+    monkeypatch.setattr(pair_stages, "_chat", open_once)
     flags = "--operations", "cover", "--find", "signs", "--thinker", "x", "--workers", 1
     assert rethink("synthesize", folder, tmp_path / "s", *flags) == 0 and len(opened) == 1
-    assert all("the sign" in p.instruction and p.instruction.endswith("It says STOP.") for p in PairStore(tmp_path / "s"))
+    assert all(
+        "the sign" in p.instruction and p.instruction.endswith("It says STOP.") for p in PairStore(tmp_path / "s")
+    )
 
 
 def test_a_server_is_asked_several_times_at_once_and_the_same_comes_of_it(folder, tmp_path):
     answers = {  # by what is in the question
         "Find signs": '{"places": [{"box": [100, 100, 500, 500], "place": "a sign"}]}',
         "original of that part": '{"place": "the sign", "description": "It says STOP."}',
-        "careful editor": '{"score": 9}', "%%": "make it so\n%%\nanother thing",
-    }  # fmt: skip
+        "careful editor": '{"score": 9}',
+        "%%": "make it so\n%%\nanother thing",
+    }
 
     def answer(body):
         time.sleep(0.1)
@@ -163,14 +216,17 @@ def test_a_server_is_asked_several_times_at_once_and_the_same_comes_of_it(folder
                 assert rethink(*command, "--thinker", server.url, "--model", "m", "--concurrency", count) == 0
                 most.append(server.most_at_once)
         assert all(found > 1 if count > 1 else found == 1 for found in most)
-        ledgers = PairStore(store).manifest, PairStore(store).spots, PairStore(store).scores, Ledger(edits)
+        ledgers = PairStore(store).manifest, PairStore(store).spots, PairStore(store).scores, JsonlLog(edits)
         made[count] = [sorted(map(json.dumps, ledger)) for ledger in ledgers]
     assert made[1] == made[3] and [len(lines) for lines in made[1]] == [12, 6, 24, 6]
 
 
 def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
     (tmp_path / "t.jsonl").write_text('{"caption": "a cat", "edit": "make it a dog", "output": "a dog"}\n')
-    assert rethink("caption-edits", "-", "-", "--triples", tmp_path / "t.jsonl", "--fine-tuning", tmp_path / "f.jsonl") == 0
+    assert (
+        rethink("caption-edits", "-", "-", "--triples", tmp_path / "t.jsonl", "--fine-tuning", tmp_path / "f.jsonl")
+        == 0
+    )
     assert "1 records" in capsys.readouterr().out
 
 
@@ -203,7 +259,12 @@ def test_a_fine_tuning_file_from_the_users_triples(tmp_path, capsys):
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, folder, tmp_path, capsys):
-    places = {"PHOTOS": folder, "S": tmp_path / "s", "OUT": tmp_path / "out", "PHOTOS/photo 0.png": folder / "photo 0.png"}
+    places = {
+        "PHOTOS": folder,
+        "S": tmp_path / "s",
+        "OUT": tmp_path / "out",
+        "PHOTOS/photo 0.png": folder / "photo 0.png",
+    }
     assert rethink(*(places.get(argument, argument) for argument in arguments)) == 2
     told = capsys.readouterr().err
     assert said in told and "Traceback" not in told and len(told.strip().splitlines()) == 1
@@ -211,7 +272,13 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, folder, tmp
 
 @pytest.mark.parametrize(
     ("config", "said"),
-    [('{"pears": 4}', "pears"), ('{"pairs": "many"}', "--pairs"), ('{"engine": "Ray"}', "--engine"), ("[1]", "no options"), ("{", "cannot read")],
+    [
+        ('{"pears": 4}', "pears"),
+        ('{"pairs": "many"}', "--pairs"),
+        ('{"engine": "Ray"}', "--engine"),
+        ("[1]", "no options"),
+        ("{", "cannot read"),
+    ],
 )
 def test_a_config_is_read_and_refused_as_options_are(folder, tmp_path, capsys, config, said):
     (tmp_path / "run.json").write_text(config)
@@ -230,12 +297,19 @@ def test_what_is_given_goes_before_the_config_also_where_it_is_the_default(folde
     assert len(list(PairStore(tmp_path / "s"))) == 6
 
 
-def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(telling, "EVERY", 0)
+def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_long(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0)
     flags = "synthesize", folder, tmp_path / "s", "--operations", "cover", "--workers", 1
     (tmp_path / "boxes.json").write_text(json.dumps({"photo 0.png": [{"box": [0, 0, 0.5, 0.5], "place": "the sky"}]}))
     (tmp_path / "words.json").write_text(json.dumps({"cover": ["wipe {thing}"]}))
-    for more, made in (([], 6), (["--boxes", tmp_path / "boxes.json"], 1), (["--templates", tmp_path / "words.json"], 6), ([], 0)):
+    for more, made in (
+        ([], 6),
+        (["--boxes", tmp_path / "boxes.json"], 1),
+        (["--templates", tmp_path / "words.json"], 6),
+        ([], 0),
+    ):
         assert rethink(*flags, *more) == 0
         assert f"{made} pairs made" in capsys.readouterr().out
     assert rethink("export", tmp_path / "s", "ai-toolkit", tmp_path / "out") == 0
@@ -243,16 +317,23 @@ def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_l
 
 
 def test_the_time_left_is_that_of_the_work_alone():
-    half = Progress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
+    half = SynthesisProgress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
     assert half.left == "0:49:00" and replace(half, done=50).left == "?"
 
 
 def test_help_teaches_and_needs_no_torch():
     ran = subprocess.run(
-        [sys.executable, "-c", "import sys; from rethink.pairs import commands, workers; sys.exit('torch' in sys.modules)"], cwd=PACK_ROOT
+        [
+            sys.executable,
+            "-c",
+            "import sys; from rethink.pairs import commands, workers; sys.exit('torch' in sys.modules)",
+        ],
+        cwd=PACK_ROOT,
     )
     assert ran.returncode == 0
-    told = subprocess.run([sys.executable, "-m", "rethink", "p2p", "--help"], cwd=PACK_ROOT, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-m", "rethink", "p2p", "--help"], cwd=PACK_ROOT, capture_output=True, text=True
+    )
     assert "examples:" in told.stdout and "--engine" in told.stdout
 
 
@@ -283,7 +364,9 @@ def test_a_server_that_is_typed_is_allowed_and_one_that_a_config_file_names_is_f
         return capsys.readouterr().err
 
     with openai_server() as server:
-        assert "MY_SECRET is not paired with http://127.0.0.1" in refused(thinker=server.url, model="m", key_variable="MY_SECRET")
+        assert "MY_SECRET is not paired with http://127.0.0.1" in refused(
+            thinker=server.url, model="m", key_variable="MY_SECRET"
+        )
         short = {"thin": server.url, "model": "m", "key-var": "MY_SECRET"}  # as argparse takes it
         assert "MY_SECRET is not paired with http://127.0.0.1" in refused(**short)
         said = refused(thinker="http://192.0.2.1/v1", model="m")

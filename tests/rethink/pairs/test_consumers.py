@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not CONSUMERS, reason="RETHINK_CONSUMERS names n
 class Nothing(types.ModuleType):
     """A module in which everything is there, and is nothing."""
 
-    __path__ = []
+    __path__ = ()
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -81,12 +81,15 @@ def trainer(monkeypatch):
 @pytest.fixture
 def known(store):  # noqa: F811
     """known(instruction, input, target): whether such a pair was exported; its pictures may be scaled and cut."""
-    pairs = [(p.instruction, mean(store.read_image(p.input)), mean(store.read_image(p.target))) for p in store.accepted()]
+    pairs = [
+        (p.instruction, mean(store.read_image(p.input)), mean(store.read_image(p.target))) for p in store.accepted()
+    ]
 
     def call(instruction, *sides):
         found = [mean(side) for side in sides]
         return any(
-            instruction == told and all(np.abs(a - b).max() < 4 for a, b in zip(found, pixels)) for told, *pixels in pairs
+            instruction == told and all(np.abs(a - b).max() < 4 for a, b in zip(found, pixels))
+            for told, *pixels in pairs
         )
 
     return call
@@ -127,18 +130,32 @@ def test_diffsynth_studio(trainer, exported, known, column):  # noqa: F811
     load = trainer("DiffSynth-Studio", "", ["diffsynth", "diffsynth.core"])
     Dataset, folder = load("diffsynth.core.data").UnifiedDataset, str(exported["diffsynth"])
     read = Dataset(
-        base_path=folder, metadata_path=f"{folder}/metadata.csv", data_file_keys=["image", column],
+        base_path=folder,
+        metadata_path=f"{folder}/metadata.csv",
+        data_file_keys=["image", column],
         main_data_operator=Dataset.default_image_operator(base_path=folder, max_pixels=2**20),
-    )  # fmt: skip
+    )
     assert len(read) == 6
     assert all(known(item["prompt"], item[column], item["image"]) for item in (read[index] for index in range(6)))
 
 
 def test_ai_toolkit(trainer, exported, known):  # noqa: F811
-    load = trainer("ai-toolkit", hollow=[
-        "albumentations", "torchaudio", "torchao", "av", "toolkit.audio", "toolkit.control_generator", "toolkit.models",
-        "toolkit.train_tools", "toolkit.metadata", "toolkit.accelerator", "toolkit.prompt_utils",
-    ])  # fmt: skip
+    load = trainer(
+        "ai-toolkit",
+        hollow=[
+            "albumentations",
+            "torchaudio",
+            "torchao",
+            "av",
+            "toolkit.audio",
+            "toolkit.control_generator",
+            "toolkit.models",
+            "toolkit.train_tools",
+            "toolkit.metadata",
+            "toolkit.accelerator",
+            "toolkit.prompt_utils",
+        ],
+    )
     yaml, mixins = load("yaml"), load("toolkit.dataloader_mixins")
     mixins.inject_trigger_into_prompt = lambda prompt, *_, **__: prompt
     config, loader = load("toolkit.config_modules"), load("toolkit.data_loader")
@@ -146,9 +163,15 @@ def test_ai_toolkit(trainer, exported, known):  # noqa: F811
     given[0]["cache_latents_to_disk"] = False  # needs a VAE
     plain = types.SimpleNamespace(config=types.SimpleNamespace())
     model = MagicMock(
-        get_bucket_divisibility=lambda: 32, is_audio_model=False, vae=plain, unet=plain, adapter=None,
-        use_raw_control_images=False, has_multiple_control_images=False, encode_control_in_text_embeddings=False,
-    )  # fmt: skip
+        get_bucket_divisibility=lambda: 32,
+        is_audio_model=False,
+        vae=plain,
+        unet=plain,
+        adapter=None,
+        use_raw_control_images=False,
+        has_multiple_control_images=False,
+        encode_control_in_text_embeddings=False,
+    )
     for entry in config.preprocess_dataset_raw_config(given):
         read = loader.AiToolkitDataset(config.DatasetConfig(**entry), batch_size=1, sd=model)
         read.setup_epoch()
@@ -161,14 +184,27 @@ def test_ai_toolkit(trainer, exported, known):  # noqa: F811
 
 def test_simpletuner(trainer, exported):  # noqa: F811
     load = trainer(
-        "SimpleTuner", "", ["simpletuner", "simpletuner.helpers", "simpletuner.helpers.data_backend", "simpletuner.helpers.training"],
-        ["simpletuner.helpers.training.state_tracker", "simpletuner.helpers.training.multi_process", "simpletuner.helpers.models"],
-    )  # fmt: skip
+        "SimpleTuner",
+        "",
+        ["simpletuner", "simpletuner.helpers", "simpletuner.helpers.data_backend", "simpletuner.helpers.training"],
+        [
+            "simpletuner.helpers.training.state_tracker",
+            "simpletuner.helpers.training.multi_process",
+            "simpletuner.helpers.models",
+        ],
+    )
     create = load("simpletuner.helpers.data_backend.config").create_backend_config
     given = {
-        "model_type": "lora", "model_family": "qwen_image", "model_flavour": "edit-v1", "resolution": 1024, "controlnet": False,
-        "resolution_type": "pixel_area", "minimum_image_size": 0, "caption_strategy": "textfile", "compress_disk_cache": False,
-    }  # fmt: skip
+        "model_type": "lora",
+        "model_family": "qwen_image",
+        "model_flavour": "edit-v1",
+        "resolution": 1024,
+        "controlnet": False,
+        "resolution_type": "pixel_area",
+        "minimum_image_size": 0,
+        "caption_strategy": "textfile",
+        "compress_disk_cache": False,
+    }
     kinds = []
     for backend in json.loads((exported["simpletuner"] / "multidatabackend.json").read_text(encoding="utf-8")):
         config = create(backend, given)

@@ -7,15 +7,24 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.descriptions import (
-    DESCRIBE, Description, Writer, called, compose, describe, leaks, read_json, templates_of, without_thoughts,
-)  # fmt: skip
-from rethink.pairs.drafts import Recipe, make_damaged
-from rethink.pairs.operations import OPERATIONS, Place, damage, draw_place, operation, whole
-from rethink.pairs.sources import Folder, Spot
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.instructions import (
+    DESCRIBE,
+    Description,
+    Writer,
+    called,
+    compose,
+    describe,
+    leaks_filename,
+    read_json,
+    strip_reasoning,
+    templates_of,
+)
+from rethink.pairs.inverse.operations import OPERATIONS, Place, damage, operation, sample_region, whole
+from rethink.pairs.inverse.sources import Folder, NamedBox
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.inverse.templates import WORDING
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.wording import WORDING
 
 from .conftest import drawn
 
@@ -38,11 +47,11 @@ def look():
 )
 def test_the_missions_own_example_comes_out(folder, tmp_path, scripted, fill, place, hidden):
     """A square on a face, or on anything else; a thinker that sees what is under it."""
-    spots = {f"photo {i}.png": (Spot((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
-    recipe = Recipe(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
+    spots = {f"photo {i}.png": (NamedBox((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
+    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
     chat = scripted(json.dumps({"place": place, "description": hidden}))
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder, spots=spots), make_damaged(store, recipe), recipe.pairs, Writer(chat))
+        synthesize(store, Folder(folder, spots=spots), operation_maker(store, recipe), recipe.pairs, Writer(chat))
     instructions = {pair.instruction for pair in store}
     assert f"Remove the {fill} square from {place}. {hidden}" in instructions
     assert len(instructions) > 2 and all(said.endswith(f" {hidden}") for said in instructions)
@@ -57,7 +66,7 @@ def test_the_thinker_sees_the_damaged_picture_the_hidden_part_and_where_it_sits(
     assert describe(chat, damaged, original, touched, "everything under the square", 0) == Description(
         "the man's face", "He has brown hair and round glasses."
     )
-    (messages, images, _), = chat.asked
+    ((messages, images, _),) = chat.asked
     text = messages[0]["content"][-1]["text"]
     assert "at the top right" in text and "everything under the square" in text
     assert [part["type"] for part in messages[0]["content"]] == ["image", "image", "text"]
@@ -73,7 +82,11 @@ def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
             rng = np.random.default_rng(seed)
             mask = np.zeros(picture.shape[:2], bool)
             mask[30:80, 40:90] = True
-            place = {"given": Place((40, 30, 90, 80)), "subject": Place((40, 30, 90, 80), mask), "place": draw_place(picture, rng)}
+            place = {
+                "given": Place((40, 30, 90, 80)),
+                "subject": Place((40, 30, 90, 80), mask),
+                "place": sample_region(picture, rng),
+            }
             made = damage(op, picture, place.get(op.where, whole(picture)), op.draw(rng, {}), rng)
             assert all(name in made.words for _, name, _, _ in string.Formatter().parse(op.hides) if name)
             seen.add(compose(templates_of(id, made.words), made.words, NOTHING, seed))
@@ -89,7 +102,9 @@ def test_a_named_place_is_used_and_a_pair_without_one_never_speaks_of_it():
 
 def test_people_write_carelessly_now_and_then():
     texts = [compose(WORDING["weather"], {"weather": "rain"}, NOTHING, seed) for seed in range(60)]
-    assert any(text[0].islower() and not text.endswith(".") for text in texts) and any(text.endswith(".") for text in texts)
+    assert any(text[0].islower() and not text.endswith(".") for text in texts) and any(
+        text.endswith(".") for text in texts
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,26 +131,44 @@ def test_a_thinker_that_refuses_babbles_or_fails_gives_a_reason(scripted, answer
 
 
 def test_a_thinker_that_comes_round_is_heard(scripted):
-    chat = scripted("no", "<think>hm {\"a\": 1}</think>Sure!\n```json\n" + FACE + "\n```")
+    chat = scripted("no", '<think>hm {"a": 1}</think>Sure!\n```json\n' + FACE + "\n```")
     text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
     assert told.place == "the man's face" and text.endswith("He has brown hair and round glasses.")
 
 
 def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobody(scripted):
     chat = scripted(FACE)
-    text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, Description("the sign", "It says STOP."), 0)
+    text, _told = Writer(chat).write(
+        "cover", "all", {"thing": "black square"}, look, Description("the sign", "It says STOP."), 0
+    )
     assert "the sign" in text and text.endswith("It says STOP.") and not chat.asked
     Writer(chat).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
     assert not chat.asked
-    own = Writer(templates={"weather": ["Take the {weather} off {place}."]}, said=Description("the street", "It is wide."))
-    assert own.write("weather", "", {"weather": "rain"}, look, NOTHING, 0)[0].lower().startswith("take the rain off the street")
+    own = Writer(
+        templates={"weather": ["Take the {weather} off {place}."]}, said=Description("the street", "It is wide.")
+    )
+    assert (
+        own.write("weather", "", {"weather": "rain"}, look, NOTHING, 0)[0]
+        .lower()
+        .startswith("take the rain off the street")
+    )
 
 
 @pytest.mark.parametrize(
     ("place", "sentence"),
-    [("Face.", "the face"), ("The man's face", "the man's face"), ("the eyes", "the eyes"), ("Peter's hat", "Peter's hat"),
-     ("**an** old `sign`", "an old sign"), ("Big Ben", "Big Ben"), ("man's face", "the man's face"), ("Shop window", "the shop window"), ("", ""), ("左边", "左边")],
-)  # fmt: skip
+    [
+        ("Face.", "the face"),
+        ("The man's face", "the man's face"),
+        ("the eyes", "the eyes"),
+        ("Peter's hat", "Peter's hat"),
+        ("**an** old `sign`", "an old sign"),
+        ("Big Ben", "Big Ben"),
+        ("man's face", "the man's face"),
+        ("Shop window", "the shop window"),
+        ("", ""),
+        ("左边", "左边"),
+    ],
+)
 def test_a_place_can_stand_in_a_sentence(place, sentence):
     assert called(place) == sentence
 
@@ -143,13 +176,19 @@ def test_a_place_can_stand_in_a_sentence(place, sentence):
 def test_marks_of_markdown_and_half_characters_come_into_no_instruction(scripted):
     chat = scripted('{"place": "**Sign**", "description": "- It says `A_B`\\n**in red** \\ud83d"}')
     text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
-    assert told == Description("the sign", "It says A_B in red") and text.endswith(" It says A_B in red.") and "  " not in text
+    assert (
+        told == Description("the sign", "It says A_B in red")
+        and text.endswith(" It says A_B in red.")
+        and "  " not in text
+    )
 
 
 @pytest.mark.parametrize("nothing", [None, "null", "None.", "N/A", "unknown", "-"])
 def test_a_place_without_a_name_has_none(scripted, nothing):
     chat = scripted(json.dumps({"place": nothing, "description": "He smiles."}))
-    _, told = Writer(chat).write("cover", "what {thing} hides", {"thing": "black square", "color": "black", "shape": "square"}, look, NOTHING, 0)
+    _, told = Writer(chat).write(
+        "cover", "what {thing} hides", {"thing": "black square", "color": "black", "shape": "square"}, look, NOTHING, 0
+    )
     assert told.place == "" and called(nothing or "") == ""
 
 
@@ -165,7 +204,9 @@ def test_an_answer_nested_deeply_is_one_reason(scripted):
 
 def test_own_templates_in_another_script_take_descriptions_in_it(scripted):
     chat = scripted('{"place": "男人的脸", "description": "他戴着圆形眼镜。"}')
-    text, _ = Writer(chat, templates={"cover": ["去掉遮挡{place}的方块。"]}).write("cover", "all", {"thing": "x"}, look, NOTHING, 0)
+    text, _ = Writer(chat, templates={"cover": ["去掉遮挡{place}的方块。"]}).write(
+        "cover", "all", {"thing": "x"}, look, NOTHING, 0
+    )
     assert text.startswith("去掉遮挡男人的脸的方块。")
 
 
@@ -192,10 +233,13 @@ def test_the_users_own_templates_take_the_place_of_ours():
 @pytest.mark.parametrize(
     ("templates", "said"),
     [
-        ({"explode": ["x"]}, "explode"), ({"cover": []}, "at least one"), ({"cover": "Remove it"}, "list"),
-        ({"cover": ["Remove the {object}."]}, "object"), ({"cover": ["Remove the {thing."]}, "braces"),
+        ({"explode": ["x"]}, "explode"),
+        ({"cover": []}, "at least one"),
+        ({"cover": "Remove it"}, "list"),
+        ({"cover": ["Remove the {object}."]}, "object"),
+        ({"cover": ["Remove the {thing."]}, "braces"),
     ],
-)  # fmt: skip
+)
 def test_wrong_templates_are_refused_before_any_work(templates, said):
     with pytest.raises(RethinkError, match=said):
         Writer(templates=templates)
@@ -207,16 +251,16 @@ def test_paraphrase_needs_a_thinker():
 
 
 def test_no_instruction_gives_away_a_file_name():
-    assert leaks("Remove the square from IMG_2041.", "holiday/IMG_2041.jpg")
-    assert leaks("Show 0001-portrait", "a\\0001-portrait.png")
-    assert not leaks("Remove the square from the cat.", "cat.jpg")
-    assert not leaks("Remove the square.", "IMG_2041.jpg")
+    assert leaks_filename("Remove the square from IMG_2041.", "holiday/IMG_2041.jpg")
+    assert leaks_filename("Show 0001-portrait", "a\\0001-portrait.png")
+    assert not leaks_filename("Remove the square from the cat.", "cat.jpg")
+    assert not leaks_filename("Remove the square.", "IMG_2041.jpg")
 
 
 def test_json_and_thoughts():
     assert read_json('x {"no": } y {"a": {"b": "}"}} z') == {"a": {"b": "}"}}
-    assert without_thoughts("<think>a</think>b") == without_thoughts("a</think>b") == "b"
-    assert without_thoughts("<think>never ends") == ""
+    assert strip_reasoning("<think>a</think>b") == strip_reasoning("a</think>b") == "b"
+    assert strip_reasoning("<think>never ends") == ""
     assert DESCRIBE.format(where="", hidden="x").count("{") == 1
 
 

@@ -129,10 +129,20 @@ def is_whole(folder):
     """Whether it is one of the two exports, and nothing else."""
     names = {name for name in tree(folder) if not name.startswith(".")}
     return names in [
-        {"README.md", "contact-sheet.jpg", "metadata.jsonl", *(f"{side}/0000000{n}.png" for side in ("input", "edited") for n in (0, 1))},
-        {"README.md", "contact-sheet.jpg", "dataset.yaml", *(f"target/0000000{n}.{e}" for n in (0, 1) for e in ("png", "txt")),
-         *(f"control/0000000{n}.png" for n in (0, 1))},
-    ]  # fmt: skip
+        {
+            "README.md",
+            "contact-sheet.jpg",
+            "metadata.jsonl",
+            *(f"{side}/0000000{n}.png" for side in ("input", "edited") for n in (0, 1)),
+        },
+        {
+            "README.md",
+            "contact-sheet.jpg",
+            "dataset.yaml",
+            *(f"target/0000000{n}.{e}" for n in (0, 1) for e in ("png", "txt")),
+            *(f"control/0000000{n}.png" for n in (0, 1)),
+        },
+    ]
 
 
 class Killed(BaseException):
@@ -148,12 +158,12 @@ def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tm
         export(store, "imagefolder", root / "out")
         left = [moment]
 
-        def dying(real):
-            def step(path, *arguments, **options):
+        def dying(real, left=left):
+            def step(file, *arguments, **options):
                 if not left[0]:
                     raise Killed
                 left[0] -= 1
-                return real(path, *arguments, **options)
+                return real(file, *arguments, **options)
 
             return step
 
@@ -195,8 +205,11 @@ def test_kills_at_random_moments_of_replacements_lose_nothing(store, tmp_path):
     for _ in range(6):
         run = subprocess.Popen(
             [sys.executable, "-c", program, str(store.folder), str(tmp_path / "out")],
-            cwd=PACK_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=PACK_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert run.stdout.readline() == "0\n", run.stderr.read()
         time.sleep(pause.uniform(0, 0.2))
         os.kill(run.pid, signal.SIGKILL)

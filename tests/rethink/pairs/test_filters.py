@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.clip import Clip, similarities
-from rethink.pairs.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
-from rethink.pairs.measures import NearDuplicates, difference_hash, measure, shift
+from rethink.evaluation.clip_similarity import Clip, similarities
+from rethink.evaluation.pixel_metrics import NearDuplicates, difference_hash, measure, shift
+from rethink.pairs.review.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import CLIP_FOLDER, render, sample_task
 from tests.miniatures import TOKENS, write_clip
@@ -29,7 +29,9 @@ def add(store, name, before, after, region=None, **more):
     store.write_image(paths["target"], after)
     if region is not None:
         store.write_image(paths["region"], region)
-    pair = EditPair(f"{name:>016}", paths["input"], paths["target"], "Do it.", paths["region"] if region is not None else "", **more)
+    pair = EditPair(
+        f"{name:>016}", paths["input"], paths["target"], "Do it.", paths["region"] if region is not None else "", **more
+    )
     store.add(pair)
     return pair
 
@@ -60,11 +62,21 @@ def test_every_rule_says_why(store):
     add(store, "huge", 255 - drawn(seed=10), drawn(seed=10), np.ones((120, 160), bool))
     broken = add(store, "broken", before, after, region)
     (store.folder / broken.input).write_bytes(b"torn")
-    assert score(store) == 9 and score(store) == 1 and len(list(store.scores)) == 9, "what is broken is tried again, and said once"
+    assert score(store) == 9 and score(store) == 1 and len(list(store.scores)) == 9, (
+        "what is broken is tried again, and said once"
+    )
     why = verdicts(store, largest_region=0.9, border=False)
     assert why["good"] == []
-    for name, said in (("same", "too little changed"), ("leak", "should be equal"), ("moved", "moved against"), ("small", "too few"),
-                       ("long", "too long"), ("sizes", "differ in size"), ("huge", "too large"), ("broken", "cannot be read")):  # fmt: skip
+    for name, said in (
+        ("same", "too little changed"),
+        ("leak", "should be equal"),
+        ("moved", "moved against"),
+        ("small", "too few"),
+        ("long", "too long"),
+        ("sizes", "differ in size"),
+        ("huge", "too large"),
+        ("broken", "cannot be read"),
+    ):
         assert any(said in reason for reason in why[name]), (name, why[name])
     assert any("border" in reason for reason in why["huge"])
     assert verdicts(store, smallest_region=0.5)["good"] and not verdicts(store)["good"]
@@ -100,7 +112,14 @@ def test_another_edit_of_the_same_picture_is_no_duplicate(store):
     before, after, region = edited()
     other_before, _, other_region = edited(box=(70, 110))
     first = add(store, "first", before, after, region, operation="cover")
-    second = EditPair("5" * 16, store.image_path("5" * 16, "input"), first.target, "Other.", store.image_path("5" * 16, "region"), "cover")
+    second = EditPair(
+        "5" * 16,
+        store.image_path("5" * 16, "input"),
+        first.target,
+        "Other.",
+        store.image_path("5" * 16, "region"),
+        "cover",
+    )
     store.write_image(second.input, other_before)
     store.write_image(second.region, other_region)
     store.add(second)
@@ -164,7 +183,11 @@ def test_clip_scores_are_added_to_what_was_measured_without(store, clip_folder):
     score(store)
     assert score(store, Clip(clip_folder)) == 2 and score(store, Clip(clip_folder)) == 0
     scores = {record["id"].lstrip("0"): record for record in store.scores}
-    assert "clip_sim_dir" in scores["told"] and "clip_sim_dir" not in scores["plain"] and "clip_sim_image" in scores["plain"]
+    assert (
+        "clip_sim_dir" in scores["told"]
+        and "clip_sim_dir" not in scores["plain"]
+        and "clip_sim_image" in scores["plain"]
+    )
     assert any("asked for" in why for why in verdicts(store, direction=1.0)["told"])
 
 
@@ -198,7 +221,9 @@ def test_the_built_in_clip_tells_done_edits_from_undone_and_from_others():
     assert mean(right) > mean(wrong) + 0.15
 
 
-@pytest.mark.parametrize(("options", "said"), [({"image": 2}, "image"), ({"duplicates": 9}, "duplicates"), ({"best": -1}, "best")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"image": 2}, "image"), ({"duplicates": 9}, "duplicates"), ({"best": -1}, "best")]
+)
 def test_wrong_thresholds_are_refused(options, said):
     with pytest.raises(RethinkError, match=said):
         Thresholds(**options)

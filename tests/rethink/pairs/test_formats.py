@@ -1,5 +1,6 @@
 """Every layout out and in again, and read by those of its consumers that are installed."""
 
+import contextlib
 import csv
 import json
 import os
@@ -11,12 +12,12 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.descriptions import Writer
-from rethink.pairs.drafts import Recipe, make_damaged
 from rethink.pairs.formats import FORMATS, describe_store, export, import_dataset
-from rethink.pairs.sources import Folder
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.instructions import Writer
+from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.store import EditPair, PairStore
-from rethink.pairs.synthesis import synthesize
 
 from .conftest import drawn
 
@@ -33,11 +34,21 @@ def store(tmp_path_factory):
     for index in range(6):
         Image.fromarray(drawn(seed=index)).save(root / "photos" / f"photo {index}.png")
     templates = {"weather": ['Say "no", to {weather}; it\'s #1: über ✓']}
-    with PairStore(root / "my store ü") .writing() as store:
-        synthesize(store, Folder(root / "photos"), make_damaged(store, Recipe(("weather",))), 1, Writer(templates=templates))
+    with PairStore(root / "my store ü").writing() as store:
+        synthesize(
+            store,
+            Folder(root / "photos"),
+            operation_maker(store, SynthesisConfig(("weather",))),
+            1,
+            Writer(templates=templates),
+        )
         told = next(iter(store))
         captions = {"input_caption": "a red cat", "target_caption": "a blue cat"}
-        store.add(EditPair("f" * 16, told.input, told.target, "from captions", parameters=DRAWN | {"method": "self"}, **captions))
+        store.add(
+            EditPair(
+                "f" * 16, told.input, told.target, "from captions", parameters=DRAWN | {"method": "self"}, **captions
+            )
+        )
         store.verdicts.append({"id": told.id, "accepted": False, "why": ["ugly"], "by": "person"})
     return store
 
@@ -70,7 +81,8 @@ def test_what_went_out_comes_in_again(store, exported, tmp_path, name):
             assert again.read_image(pair.input).shape == (120, 160, 3)
     else:
         assert {
-            (pair.instruction, again.read_image(pair.input).tobytes(), again.read_image(pair.target).tobytes()) for pair in pairs
+            (pair.instruction, again.read_image(pair.input).tobytes(), again.read_image(pair.target).tobytes())
+            for pair in pairs
         } == expected(store)
     if name in CAPTIONED:
         assert ("a red cat", "a blue cat") in {(pair.input_caption, pair.target_caption) for pair in pairs}
@@ -100,7 +112,11 @@ def test_hf_datasets_reads_the_imagefolder_as_the_training_scripts_of_diffusers_
     assert by_name["train"].column_names == loaded.column_names and len(by_name["train"]) == len(loaded) == 6
     assert set(loaded.column_names) >= {"input_image", "edited_image", "edit_prompt"}
     read = {
-        (row["edit_prompt"], np.asarray(row["input_image"].convert("RGB")).tobytes(), np.asarray(row["edited_image"].convert("RGB")).tobytes())
+        (
+            row["edit_prompt"],
+            np.asarray(row["input_image"].convert("RGB")).tobytes(),
+            np.asarray(row["edited_image"].convert("RGB")).tobytes(),
+        )
         for row in loaded
     }
     assert read == expected(store)
@@ -147,7 +163,11 @@ def test_stems_agree_where_trainers_pair_by_them(exported):
         assert stems[0] == stems[1] == texts and len(texts) == 6
     with open(exported["diffsynth"] / "metadata.csv", newline="", encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
-    assert all((exported["diffsynth"] / row[column]).is_file() for row in rows for column in ("image", "edit_image", "kontext_images"))
+    assert all(
+        (exported["diffsynth"] / row[column]).is_file()
+        for row in rows
+        for column in ("image", "edit_image", "kontext_images")
+    )
     names = zipfile.ZipFile(exported["fal-zip"] / "pairs.zip").namelist()
     assert sorted(name[8:] for name in names[:3]) == [".txt", "_end.png", "_start.png"]
 
@@ -194,7 +214,10 @@ def test_an_import_never_leaves_the_dataset(tmp_path):
     with PairStore(tmp_path / "s").writing() as store:
         assert import_dataset(store, "imagefolder", data) == (0, 6)
     reasons = [record["why"] for record in store.skipped]
-    assert sum("leads out" in why for why in reasons) == 3 and sum("missing" in why or "cannot be read" in why for why in reasons) == 2
+    assert (
+        sum("leads out" in why for why in reasons) == 3
+        and sum("missing" in why or "cannot be read" in why for why in reasons) == 2
+    )
     assert "no instruction" in reasons[-1]
 
 
@@ -207,20 +230,20 @@ def test_an_import_of_rubbish_is_one_sentence(tmp_path, name):
         empty.mkdir()
         for file in ("metadata.jsonl", "metadata.csv", "pairs.zip", "a.tar"):
             (empty / file).write_bytes(b"\x00\xffrubbish")
-        try:
+        with contextlib.suppress(RethinkError):
             assert import_dataset(store, name, empty)[0] == 0
-        except RethinkError:
-            pass
 
 
 @pytest.mark.parametrize("text", ["[]", "7", '"text"', "null", "{", '{"image": 3, "edit_image": [], "prompt": null}'])
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("imagefolder", "metadata.jsonl"), ("diffsynth", "metadata.json"), ("diffsynth", "metadata.jsonl"),
+        ("imagefolder", "metadata.jsonl"),
+        ("diffsynth", "metadata.json"),
+        ("diffsynth", "metadata.jsonl"),
         ("instruct-pix2pix", "0000000/prompt.json"),
     ],
-)  # fmt: skip
+)
 def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file, text):
     (tmp_path / "data/0000000").mkdir(parents=True)
     (tmp_path / "data/0000000/7_0.jpg").write_bytes(b"no picture")
@@ -229,7 +252,9 @@ def test_a_table_of_other_things_is_one_sentence_or_skipped(tmp_path, name, file
         try:
             assert import_dataset(store, name, tmp_path / "data")[0] == 0
         except RethinkError as error:
-            assert str(error).startswith("import: ") and (file.rpartition("/")[2] in str(error) or "no pair" in str(error))
+            assert str(error).startswith("import: ") and (
+                file.rpartition("/")[2] in str(error) or "no pair" in str(error)
+            )
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path):
@@ -269,7 +294,9 @@ def test_texts_and_tables_as_windows_writes_them(tmp_path):
         (tmp_path / side).mkdir()
         Image.fromarray(drawn()).save(tmp_path / side / "a.png")
     (tmp_path / "target/a.txt").write_text("\ufeffmake it\r\n so", encoding="utf-8")
-    (tmp_path / "metadata.csv").write_text("\ufeffimage,prompt,edit_image\ntarget/a.png,make it so,control/a.png\n", encoding="utf-8")
+    (tmp_path / "metadata.csv").write_text(
+        "\ufeffimage,prompt,edit_image\ntarget/a.png,make it so,control/a.png\n", encoding="utf-8"
+    )
     for name in ("ai-toolkit", "diffsynth"):
         with PairStore(tmp_path / name).writing() as store:
             assert import_dataset(store, name, tmp_path) == (1, 0)
@@ -283,7 +310,10 @@ def test_several_inputs_are_no_pair(tmp_path):
             archive.write(tmp_path / "a.png", f"{name}.png")
         for name in "xy":
             archive.writestr(f"{name}.txt", "make it so")
-    rows = [{"image": "a.png", "prompt": "make it so", "edit_image": inputs} for inputs in (["a.png", "a.png"], ["a.png"], "a.png")]
+    rows = [
+        {"image": "a.png", "prompt": "make it so", "edit_image": inputs}
+        for inputs in (["a.png", "a.png"], ["a.png"], "a.png")
+    ]
     (tmp_path / "metadata.json").write_text(json.dumps(rows))
     for name in ("fal-zip", "diffsynth"):
         with PairStore(tmp_path / name).writing() as store:

@@ -109,7 +109,12 @@ def test_whatever_lies_there_for_a_file_is_skipped_at_once(tmp_path, kind, file,
         with open(path, "wb") as hole:
             hole.truncate(1_500_000_000)
     else:
-        put(path, {"empty": b"", "torn": GOOD[0][:-40] if file.endswith("png") else b"\xff\xfe\x00", "text": b"\x00" * 30}[kind])
+        put(
+            path,
+            {"empty": b"", "torn": GOOD[0][:-40] if file.endswith("png") else b"\xff\xfe\x00", "text": b"\x00" * 30}[
+                kind
+            ],
+        )
     said, why = imported("ai-toolkit", data, tmp_path)
     assert said == ["make it red"] and list(why) == ["target/bad.png"]
     assert not (kind == "link" and "leads out" not in why["target/bad.png"])
@@ -138,9 +143,19 @@ def test_a_second_import_says_the_same_and_notes_it_once(tmp_path):
     assert len(list(store.skipped)) == 1
 
 
-@pytest.mark.parametrize("text", [
-    "caf\ufffd", "a\x00b\x00c", "a\x07", '"\ud800"'.encode("utf-8", "surrogatepass"), "x" * 20_000, " \n\x85\u2028 ", b"se\xf1or", b"ok \xe2\x9c",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "caf\ufffd",
+        "a\x00b\x00c",
+        "a\x07",
+        '"\ud800"'.encode("utf-8", "surrogatepass"),
+        "x" * 20_000,
+        " \n\x85\u2028 ",
+        b"se\xf1or",
+        b"ok \xe2\x9c",
+    ],
+)
 def test_a_caption_that_is_damaged_never_gets_into_a_store(tmp_path, text):
     data = folders(tmp_path / "d", "good", "bad")
     put(data / "target/bad.txt", text)
@@ -148,8 +163,13 @@ def test_a_caption_that_is_damaged_never_gets_into_a_store(tmp_path, text):
     assert said == ["make it red"] and list(why) == ["target/bad.png"]
 
 
-@pytest.mark.parametrize(("contents", "said"), [((), "it is empty"), (("a.png", "b.png"), "it holds a.png, b.png"), (("<img src=x>.png",), "‹img")])
-@pytest.mark.parametrize("name", ["ai-toolkit", "imagefolder", "diffsynth", "instruct-pix2pix", "webdataset", "fal-zip"])
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [((), "it is empty"), (("a.png", "b.png"), "it holds a.png, b.png"), (("<img src=x>.png",), "‹img")],
+)
+@pytest.mark.parametrize(
+    "name", ["ai-toolkit", "imagefolder", "diffsynth", "instruct-pix2pix", "webdataset", "fal-zip"]
+)
 def test_an_empty_or_other_folder_is_said(tmp_path, name, contents, said):
     (tmp_path / "d").mkdir()
     for file in contents:
@@ -169,19 +189,22 @@ def table(root, text, name="metadata.csv", sides=("target", "control")):
     return root
 
 
-@pytest.mark.parametrize("text", [
-    "image,prompt,edit_image\ntarget/a.png,make it red,control/a.png\n",
-    "image;prompt;edit_image\r\ntarget/a.png;make it red;control/a.png\r\n",
-    "image\tprompt\tedit_image\rtarget/a.png\tmake it red\tcontrol/a.png\r",
-    "image|prompt|edit_image\ntarget/a.png|make it red|control/a.png\n",
-    "sep=;\nimage;prompt;edit_image\ntarget/a.png;make it red;control/a.png\n",
-    '"sep=;"\nimage;prompt;edit_image\ntarget/a.png;make it red;control/a.png\n',
-    'image, prompt, edit_image\ntarget/a.png, "make it red", control/a.png\n',
-    "\ufeff Image ,PROMPT, Edit_Image,score\n./target/a.png,make it red,control\\a.png,\"0,5\"\n",
-    '"prompt";"image";"kontext_images"\n"make it\nred";"C:\\data\\set\\target\\a.png";"/home/me/set/control/A.PNG"\n',
-    "image,prompt,edit_image\n\n\nfile:///d:/x/target/a.png,make it red,\"[\"\"control/a.png\"\"]\"\n",
-    "image,prompt,edit_image\ntarget/a.png,make it red,control/a.png,,\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,prompt,edit_image\ntarget/a.png,make it red,control/a.png\n",
+        "image;prompt;edit_image\r\ntarget/a.png;make it red;control/a.png\r\n",
+        "image\tprompt\tedit_image\rtarget/a.png\tmake it red\tcontrol/a.png\r",
+        "image|prompt|edit_image\ntarget/a.png|make it red|control/a.png\n",
+        "sep=;\nimage;prompt;edit_image\ntarget/a.png;make it red;control/a.png\n",
+        '"sep=;"\nimage;prompt;edit_image\ntarget/a.png;make it red;control/a.png\n',
+        'image, prompt, edit_image\ntarget/a.png, "make it red", control/a.png\n',
+        '\ufeff Image ,PROMPT, Edit_Image,score\n./target/a.png,make it red,control\\a.png,"0,5"\n',
+        '"prompt";"image";"kontext_images"\n"make it\nred";"C:\\data\\set\\target\\a.png";"/home/me/set/control/A.PNG"\n',
+        'image,prompt,edit_image\n\n\nfile:///d:/x/target/a.png,make it red,"[""control/a.png""]"\n',
+        "image,prompt,edit_image\ntarget/a.png,make it red,control/a.png,,\n",
+    ],
+)
 @pytest.mark.parametrize("codec", ["utf-8", "utf-16", "utf-16-le"])
 def test_a_csv_is_read_as_any_spreadsheet_writes_it(tmp_path, text, codec):
     if text.startswith("\ufeff"):
@@ -189,11 +212,25 @@ def test_a_csv_is_read_as_any_spreadsheet_writes_it(tmp_path, text, codec):
     assert imported("diffsynth", table(tmp_path / "d", text.encode(codec)), tmp_path) == (["make it red"], {})
 
 
-@pytest.mark.parametrize("path", ["target/b é.png", "target/b%20%C3%A9.png", "target/b e\u0301.png", "TARGET\\B É.PNG", "target//b é.png",
-                                  "/target/b é.png", "D:\\target\\b é.png", "file:///C:/old%20disk/set/target/b%20é.png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "target/b é.png",
+        "target/b%20%C3%A9.png",
+        "target/b e\u0301.png",
+        "TARGET\\B É.PNG",
+        "target//b é.png",
+        "/target/b é.png",
+        "D:\\target\\b é.png",
+        "file:///C:/old%20disk/set/target/b%20é.png",
+    ],
+)
 def test_a_path_in_a_table_is_found_in_other_spellings(tmp_path, path):
     record = {"image": path, "prompt": "make it red", "edit_image": "control/a.png"}
-    assert imported("diffsynth", table(tmp_path / "d", json.dumps([record]), "metadata.json"), tmp_path) == (["make it red"], {})
+    assert imported("diffsynth", table(tmp_path / "d", json.dumps([record]), "metadata.json"), tmp_path) == (
+        ["make it red"],
+        {},
+    )
 
 
 def test_a_name_with_a_backslash_is_found_where_a_file_has_that_very_name(tmp_path):
@@ -203,23 +240,49 @@ def test_a_name_with_a_backslash_is_found_where_a_file_has_that_very_name(tmp_pa
     assert not said and "picture" in next(iter(why.values()))
 
 
-@pytest.mark.parametrize("path", [
-    "../secret.png", "C:\\Windows\\secret.png", "/etc/passwd", "target/../../secret.png", "\\\\server\\secret.png", "http://x/a.png",
-    "target/a\x00.png", "a" * 5000, ["control/a.png", "control/a.png"], {"path": "control/a.png"}, 7, "nothing.png", "D:\\other\\target\\a.png",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.png",
+        "C:\\Windows\\secret.png",
+        "/etc/passwd",
+        "target/../../secret.png",
+        "\\\\server\\secret.png",
+        "http://x/a.png",
+        "target/a\x00.png",
+        "a" * 5000,
+        ["control/a.png", "control/a.png"],
+        {"path": "control/a.png"},
+        7,
+        "nothing.png",
+        "D:\\other\\target\\a.png",
+    ],
+)
 def test_a_path_that_leads_out_or_nowhere_is_skipped(tmp_path, path):
     put(tmp_path / "secret.png")
-    rows = [{"image": "target/a.png", "prompt": "make it red", "edit_image": before} for before in (path, "control/a.png")]
+    rows = [
+        {"image": "target/a.png", "prompt": "make it red", "edit_image": before} for before in (path, "control/a.png")
+    ]
     said, why = imported("diffsynth", table(tmp_path / "d", json.dumps(rows), "metadata.json"), tmp_path)
     assert said == ["make it red"] and len(why) == 1
 
 
 ROW = '{"image": "target/a.png", "prompt": "make it %s", "edit_image": "control/a.png"}'
 TORN = [
-    '{"image": "target/a.png", "prompt": "make it', "[1]", '"text"', DEEP, '{"prompt": 1e400}', ROW.replace("make it %s", "\\ud83d x"),
-    ROW.replace('"make it %s"', '["x"]'), ROW.replace("make it %s", "\\u0000"), ROW.replace("make it %s", "caf\\ufffd"), ROW.replace("a.png", "../x.png", 1) % 9,
-    ROW.replace('"make it %s"', "null"), '{"image": "target/a.png"}', "x" * 2_000_000,
-]  # fmt: skip
+    '{"image": "target/a.png", "prompt": "make it',
+    "[1]",
+    '"text"',
+    DEEP,
+    '{"prompt": 1e400}',
+    ROW.replace("make it %s", "\\ud83d x"),
+    ROW.replace('"make it %s"', '["x"]'),
+    ROW.replace("make it %s", "\\u0000"),
+    ROW.replace("make it %s", "caf\\ufffd"),
+    ROW.replace("a.png", "../x.png", 1) % 9,
+    ROW.replace('"make it %s"', "null"),
+    '{"image": "target/a.png"}',
+    "x" * 2_000_000,
+]
 
 
 @pytest.mark.parametrize("torn", TORN, ids=range(len(TORN)))
@@ -234,25 +297,38 @@ def test_a_torn_record_is_skipped_alone_and_its_line_is_said(tmp_path, torn, nam
 
 
 def test_a_line_in_another_encoding_is_skipped_alone(tmp_path):
-    text = (ROW % "café").encode() + b"\n" + (ROW % "X").encode().replace(b"X", b"se\xf1or") + b"\n" + (ROW % 3).encode()
+    text = (
+        (ROW % "café").encode() + b"\n" + (ROW % "X").encode().replace(b"X", b"se\xf1or") + b"\n" + (ROW % 3).encode()
+    )
     said, why = imported("diffsynth", table(tmp_path / "d", text, "metadata.jsonl"), tmp_path)
     assert said == ["make it café", "make it 3"] and "Windows-1252" in why["metadata.jsonl, line 2"]
 
 
-@pytest.mark.parametrize(("row", "why"), [
-    ('target/a.png,"make it red,control/a.png', "quotation marks"), ("target/a.png,make it red, please,control/a.png", "4 columns, not 3"),
-    ("target/a.png,make it r", "missing"), ("target/a.png", "no instruction"), ("target/a.png,caf\x00,control/a.png", "control"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ('target/a.png,"make it red,control/a.png', "quotation marks"),
+        ("target/a.png,make it red, please,control/a.png", "4 columns, not 3"),
+        ("target/a.png,make it r", "missing"),
+        ("target/a.png", "no instruction"),
+        ("target/a.png,caf\x00,control/a.png", "control"),
+    ],
+)
 def test_a_torn_row_is_skipped_alone_and_its_line_is_said(tmp_path, row, why):
-    text = f"image,prompt,edit_image\ntarget/a.png,one,control/a.png\n{row}\ntarget/a.png,\"two\n2\",control/a.png\n"
+    text = f'image,prompt,edit_image\ntarget/a.png,one,control/a.png\n{row}\ntarget/a.png,"two\n2",control/a.png\n'
     said, skipped = imported("diffsynth", table(tmp_path / "d", text), tmp_path)
     assert said == ["one", "two 2"] and len(skipped) == 1 and why in next(iter(skipped.values()))
 
 
-@pytest.mark.parametrize(("name", "text", "column", "there"), [
-    ("metadata.csv", "image,caption,edit_image\na,b,c\n", "prompt", "image, caption, edit_image"), ("metadata.csv", "<img>;b\nx;y\n", "edit_image", "‹img›, b"),
-    ("metadata.jsonl", '{"image": "a", "text": "b", "edit_image": "c"}\n' * 30, "prompt", "image, text"), ("metadata.json", '[{"prompt": "b"}]', "edit_image", "prompt"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "column", "there"),
+    [
+        ("metadata.csv", "image,caption,edit_image\na,b,c\n", "prompt", "image, caption, edit_image"),
+        ("metadata.csv", "<img>;b\nx;y\n", "edit_image", "‹img›, b"),
+        ("metadata.jsonl", '{"image": "a", "text": "b", "edit_image": "c"}\n' * 30, "prompt", "image, text"),
+        ("metadata.json", '[{"prompt": "b"}]', "edit_image", "prompt"),
+    ],
+)
 def test_a_missing_column_is_one_sentence_that_says_what_is_there(tmp_path, name, text, column, there):
     with pytest.raises(RethinkError, match=f"^import: .*has no column “{column}”; it has: {there}"):
         imported("diffsynth", table(tmp_path / "d", text, name), tmp_path)
@@ -260,9 +336,16 @@ def test_a_missing_column_is_one_sentence_that_says_what_is_there(tmp_path, name
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "METADATA.JSONL"])
 def test_an_imagefolder_has_a_table_of_either_kind(tmp_path, name):
-    record = {"input_image_file_name": "input\\a.png", "edited_image_file_name": "edited/a.png", "edit_prompt": "make it red"}
+    record = {
+        "input_image_file_name": "input\\a.png",
+        "edited_image_file_name": "edited/a.png",
+        "edit_prompt": "make it red",
+    }
     text = json.dumps(record) if name.lower().endswith("l") else "\n".join(map(",".join, (record, record.values())))
-    assert imported("imagefolder", table(tmp_path / "d", text, name, ("input", "edited")), tmp_path) == (["make it red"], {})
+    assert imported("imagefolder", table(tmp_path / "d", text, name, ("input", "edited")), tmp_path) == (
+        ["make it red"],
+        {},
+    )
 
 
 def test_a_table_that_is_a_pipe_or_larger_than_memory_is_one_sentence(tmp_path):
@@ -285,7 +368,10 @@ def test_a_table_that_is_torn_all_over_is_given_up(tmp_path):
 # InstructPix2Pix
 
 
-@pytest.mark.parametrize("prompt", ['{"edit": "make', "[]", DEEP, '{"edit": "\\ud83d"}', '{"edit": 7}', '{"edit": "x", "output": 1e999}', None])
+@pytest.mark.parametrize(
+    "prompt",
+    ['{"edit": "make', "[]", DEEP, '{"edit": "\\ud83d"}', '{"edit": 7}', '{"edit": "x", "output": 1e999}', None],
+)
 def test_a_torn_prompt_costs_its_pair_alone(tmp_path, prompt):
     for number in (0, 1, 2):
         for side in (0, 1):
@@ -295,7 +381,9 @@ def test_a_torn_prompt_costs_its_pair_alone(tmp_path, prompt):
     if prompt is not None:
         put(tmp_path / "d/1/prompt.json", prompt)
     said, why = imported("instruct-pix2pix", tmp_path / "d", tmp_path)
-    assert said == ["make it 0", "make it 2"] and list(why) == ["1/7_1.jpg"] and "prompt" in why["1/7_1.jpg"] or "instruction" in why["1/7_1.jpg"]
+    assert (
+        said == ["make it 0", "make it 2"] and list(why) == ["1/7_1.jpg"] and "prompt" in why["1/7_1.jpg"]
+    ) or "instruction" in why["1/7_1.jpg"]
 
 
 def test_half_a_pair_and_other_endings_are_seen(tmp_path):
@@ -322,8 +410,14 @@ PAIR = {"g_start.png": GOOD[0], "g_end.png": GOOD[1], "g.txt": "make it red"}
 
 
 def test_a_zip_from_a_mac_is_read(tmp_path):
-    entries = {unicodedata.normalize(form, f"set/é{side}"): data for (side, data), form in
-               zip({"_start.png": GOOD[0], "_End.PNG": GOOD[1], ".TXT": "make it red"}.items(), ("NFD", "NFC", "NFD"), strict=True)}  # fmt: skip
+    entries = {
+        unicodedata.normalize(form, f"set/é{side}"): data
+        for (side, data), form in zip(
+            {"_start.png": GOOD[0], "_End.PNG": GOOD[1], ".TXT": "make it red"}.items(),
+            ("NFD", "NFC", "NFD"),
+            strict=True,
+        )
+    }
     entries |= {"__MACOSX/set/._é_start.png": b"x", "set/._é_start.png": b"x"}
     assert imported("fal-zip", zipped(tmp_path / "d/pairs.ZIP", entries).parent, tmp_path) == (["make it red"], {})
 
@@ -331,8 +425,14 @@ def test_a_zip_from_a_mac_is_read(tmp_path):
 def test_entries_of_a_zip_that_are_too_large_by_their_word_or_in_truth_are_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(formats.archives, "MOST_IMAGE", 100_000)
     flat = b"\0" * 300_000
-    entries = {f"{key}_{side}.png": flat if (key, side) in {("a", "start"), ("b", "end")} else GOOD[1] for key in "abc" for side in ("start", "end")}
-    path = zipped(tmp_path / "d/x.zip", {**PAIR, **entries, **{f"{key}.txt": "x" for key in "ab"}, "c.txt": "x" * 3_000_000})
+    entries = {
+        f"{key}_{side}.png": flat if (key, side) in {("a", "start"), ("b", "end")} else GOOD[1]
+        for key in "abc"
+        for side in ("start", "end")
+    }
+    path = zipped(
+        tmp_path / "d/x.zip", {**PAIR, **entries, **{f"{key}.txt": "x" for key in "ab"}, "c.txt": "x" * 3_000_000}
+    )
     data = bytearray(path.read_bytes())
     for place in range(len(data) - 4):  # b says that it is small
         if data[place : place + 4] == b"PK\1\2" and data[place + 46 : place + 55] == b"b_end.png":
@@ -353,7 +453,10 @@ def test_a_torn_zip_among_good_ones_and_what_is_no_zip_is_skipped(tmp_path):
 
 
 def test_odd_entries_of_a_zip_are_skipped(tmp_path):
-    path = zipped(tmp_path / "d/x.zip", {**PAIR, "x_end.png": GOOD[0], "x.txt": "x", "y_start.png": GOOD[0], "z_start.png": b"", "z_end.png": b""})
+    path = zipped(
+        tmp_path / "d/x.zip",
+        {**PAIR, "x_end.png": GOOD[0], "x.txt": "x", "y_start.png": GOOD[0], "z_start.png": b"", "z_end.png": b""},
+    )
     with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
         for name in ("l_start.png", "l_end.png", "l.txt"):
             archive.writestr(name, GOOD[0])
@@ -389,22 +492,35 @@ def hole(name, size):
 def test_a_tar_with_a_hole_costs_nothing(tmp_path):
     """1.5 kB that say they are an image of 4 GB: in a process that may have one."""
     good = tarred(tmp_path / "d/x.tar", {f"a.{key}": data for key, data in SAMPLE.items()}).read_bytes()
-    put(tmp_path / "d/x.tar", hole("b.input.png", 4 * 2**30) + hole("b.target.png", 4 * 2**30) + hole("b.txt", 2**30) + good)
+    put(
+        tmp_path / "d/x.tar",
+        hole("b.input.png", 4 * 2**30) + hole("b.target.png", 4 * 2**30) + hole("b.txt", 2**30) + good,
+    )
     program = (
         "import sys; from rethink.pairs.formats import import_dataset; from rethink.pairs.store import PairStore\n"
         "with PairStore(sys.argv[2]).writing() as store:\n"
         "    print(import_dataset(store, 'webdataset', sys.argv[1]))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "d"), str(tmp_path / "s")], cwd=PACK_ROOT, capture_output=True, text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (2**31, 2**31)), check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", program, str(tmp_path / "d"), str(tmp_path / "s")],
+        cwd=PACK_ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (2**31, 2**31)),
+        check=False,
+    )
     assert run.stdout == "(1, 1)\n", run.stderr
 
 
 def test_odd_members_of_a_tar_are_skipped_alone(tmp_path):
     parts = {f"{key}.{part}": data for key in "abcdfe" for part, data in SAMPLE.items()}
-    parts |= {"b.txt": b"x" * 3_000_000, "c.txt": b"se\xf1or", "d.input.png": b"torn", "e.json": DEEP.encode(), "._a.input.png": b"x"}
+    parts |= {
+        "b.txt": b"x" * 3_000_000,
+        "c.txt": b"se\xf1or",
+        "d.input.png": b"torn",
+        "e.json": DEEP.encode(),
+        "._a.input.png": b"x",
+    }
     del parts["f.target.png"]
     said, why = imported("webdataset", tarred(tmp_path / "d/x.tar", parts).parent, tmp_path)
     assert said == ["make it red"] and len(why) == 4  # a and e are the same pair
@@ -414,7 +530,10 @@ def test_odd_members_of_a_tar_are_skipped_alone(tmp_path):
 @pytest.mark.parametrize("end", [700, 1100, 2000])
 def test_a_torn_tar_gives_what_is_whole_and_the_next_is_read(tmp_path, end):
     for name in "ab":
-        tarred(tmp_path / f"d/{name}.tar", {f"{name}.{key}": data for key, data in {**SAMPLE, "txt": name.encode()}.items()})
+        tarred(
+            tmp_path / f"d/{name}.tar",
+            {f"{name}.{key}": data for key, data in {**SAMPLE, "txt": name.encode()}.items()},
+        )
     put(tmp_path / "d/a.tar", (tmp_path / "d/a.tar").read_bytes()[:end])
     put(tmp_path / "d/c.tar", zlib.compress(b"x" * 1000))
     os.mkfifo(tmp_path / "d/d.tar")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.descriptions import templates_of
-from rethink.pairs.operations import OPERATIONS, Place, box_of, damage, draw_place, operation, whole
-from rethink.pairs.operations.fill import fill
+from rethink.pairs.inverse.instructions import templates_of
+from rethink.pairs.inverse.operations import OPERATIONS, Place, box_of, damage, operation, sample_region, whole
+from rethink.pairs.inverse.operations.fill import fill
 
 from .conftest import drawn, photographs
 
@@ -20,7 +20,7 @@ def somewhere(op, picture, rng):
         y, x = np.ogrid[:height, :width]
         mask = (x - width / 2) ** 2 + (y - height / 2) ** 2 < (min(height, width) / 4) ** 2
         return Place(box_of(mask), mask)
-    return {"given": Place(box), "place": draw_place(picture, rng)}.get(op.where, whole(picture))
+    return {"given": Place(box), "place": sample_region(picture, rng)}.get(op.where, whole(picture))
 
 
 def apply(id, picture, seed=0, narrower=None, place=None):
@@ -64,7 +64,14 @@ def test_odd_sizes(id, size):
 @pytest.mark.parametrize(
     ("id", "choices"),
     [
-        ("cover", [{"shape": shape, "fill": fill} for shape in ("square", "ellipse", "scribble") for fill in ("black", "white", "colour", "noise")]),
+        (
+            "cover",
+            [
+                {"shape": shape, "fill": fill}
+                for shape in ("square", "ellipse", "scribble")
+                for fill in ("black", "white", "colour", "noise")
+            ],
+        ),
         ("weather", [{"kind": kind} for kind in ("rain", "snow", "haze")]),
         ("distort", [{"kind": kind} for kind in ("rotate", "perspective", "shuffle")]),
         ("exposure", [{"kind": kind} for kind in ("dark", "bright", "cast")]),
@@ -72,7 +79,7 @@ def test_odd_sizes(id, size):
         ("line_art", [{"kind": kind} for kind in ("pencil", "ink", "edges")]),
         ("watermark", [{"kind": kind} for kind in ("text", "tiled", "stamp")]),
     ],
-)  # fmt: skip
+)
 def test_every_kind_does_something_of_its_own(id, choices):
     results = [apply(id, drawn(), 1, narrower).picture.tobytes() for narrower in choices]
     assert len(set(results)) == len(choices)
@@ -137,14 +144,21 @@ def test_ranges_can_be_narrowed_and_nothing_else():
     values = [op.draw(np.random.default_rng(seed), {"strength": [0.05, 0.06]})["strength"] for seed in range(20)]
     assert all(0.05 <= value <= 0.06 for value in values)
     assert operation("cover").draw(np.random.default_rng(0), {"fill": "white"})["fill"] == "white"
-    for id, wrong in (("blur", {"radius": 3}), ("blur", {"strength": [3, 1]}), ("cover", {"fill": ["plaid"]}), ("blur", {"strength": "much"})):
+    for id, wrong in (
+        ("blur", {"radius": 3}),
+        ("blur", {"strength": [3, 1]}),
+        ("cover", {"fill": ["plaid"]}),
+        ("blur", {"strength": "much"}),
+    ):
         with pytest.raises(RethinkError, match=id):
             operation(id).draw(np.random.default_rng(0), wrong)
     with pytest.raises(RethinkError, match="cover"):
         operation("explode")
 
 
-@pytest.mark.parametrize(("id", "narrower"), [("compress", {"quality": 500}), ("compress", {"factor": [0, 2]}), ("distort", {"tiles": 1})])
+@pytest.mark.parametrize(
+    ("id", "narrower"), [("compress", {"quality": 500}), ("compress", {"factor": [0, 2]}), ("distort", {"tiles": 1})]
+)
 def test_what_makes_no_sense_is_refused(id, narrower):
     with pytest.raises(RethinkError, match="expected a number"):
         operation(id).narrowed(narrower)
@@ -153,7 +167,7 @@ def test_what_makes_no_sense_is_refused(id, narrower):
 def test_places_by_rule_keep_their_share_and_stay_inside():
     picture = drawn(90, 240)
     for seed in range(50):
-        left, top, right, bottom = draw_place(picture, np.random.default_rng(seed), (0.05, 0.1)).box
+        left, top, right, bottom = sample_region(picture, np.random.default_rng(seed), (0.05, 0.1)).box
         assert 0 <= left < right <= 240 and 0 <= top < bottom <= 90
         assert 0.03 < (right - left) * (bottom - top) / (90 * 240) < 0.11
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.pictures import encode_png, read_mask, read_picture, write_whole
+from rethink.pairs.pixels import encode_png, read_mask, read_picture, write_whole
 
 from .conftest import drawn
 
@@ -60,7 +60,12 @@ def test_what_cannot_be_read_says_why(tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "empty.jpg").write_bytes(b"")
     Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
-    for name, said in (("cut.png", "read"), ("text.png", "read"), ("empty.jpg", "read"), ("bomb.png", "pixels|exceeds")):
+    for name, said in (
+        ("cut.png", "read"),
+        ("text.png", "read"),
+        ("empty.jpg", "read"),
+        ("bomb.png", "pixels|exceeds"),
+    ):
         with pytest.raises(RethinkError, match=said):
             read_picture(tmp_path / name)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.prompt_to_prompt import Recipe, _Sharing, _shared_attention, align, generate, sketch
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, _shared_attention, _Sharing, align, generate, sketch
 from tests.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
 
 CAPTIONS = ("the red make", "the blue make")
@@ -28,15 +28,27 @@ def stable_diffusion_xl(tokenizer):
     small = make_pipeline(PLAIN, tokenizer)
     config = small.text_encoder.config
     unet = diffusers.UNet2DConditionModel(
-        sample_size=16, block_out_channels=(32, 64), layers_per_block=1, cross_attention_dim=64, attention_head_dim=8,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=32 + 6 * 8,
-    )  # fmt: skip
+        sample_size=16,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        cross_attention_dim=64,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=32 + 6 * 8,
+    )
     pipeline = diffusers.StableDiffusionXLPipeline(
-        vae=small.vae, unet=unet, text_encoder=small.text_encoder, tokenizer=small.tokenizer,
-        text_encoder_2=transformers.CLIPTextModelWithProjection(config).eval(), tokenizer_2=small.tokenizer,
-        scheduler=small.scheduler, add_watermarker=False,
-    )  # fmt: skip
+        vae=small.vae,
+        unet=unet,
+        text_encoder=small.text_encoder,
+        tokenizer=small.tokenizer,
+        text_encoder_2=transformers.CLIPTextModelWithProjection(config).eval(),
+        tokenizer_2=small.tokenizer,
+        scheduler=small.scheduler,
+        add_watermarker=False,
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -47,15 +59,19 @@ def pipeline(request):
 
 
 def recipe(p, **options):
-    return Recipe(**{"steps": 4, "sampler": "ddim", "threshold": (p, p), "guidance": (5, 5), **options})
+    return P2PConfig(**{"steps": 4, "sampler": "ddim", "threshold": (p, p), "guidance": (5, 5), **options})
 
 
 def test_without_sharing_both_are_what_the_plain_pipeline_draws(pipeline):
     made = generate(pipeline, *CAPTIONS, [7], recipe(0, sampler="default"))
     for caption, picture in zip(CAPTIONS, (made.before, made.after)):
         plain = pipeline(
-            caption, num_inference_steps=4, guidance_scale=5, generator=torch.Generator().manual_seed(7), output_type="pt"
-        ).images.movedim(1, -1)  # fmt: skip
+            caption,
+            num_inference_steps=4,
+            guidance_scale=5,
+            generator=torch.Generator().manual_seed(7),
+            output_type="pt",
+        ).images.movedim(1, -1)
         assert torch.allclose(picture, plain, atol=1e-4)
 
 
@@ -68,7 +84,7 @@ def test_sharing_changes_the_second_picture_alone(pipeline, method):
 
 
 def test_a_candidate_follows_from_its_seed_alone(pipeline):
-    options = Recipe(steps=3)
+    options = P2PConfig(steps=3)
     together, single = (generate(pipeline, *CAPTIONS, seeds, options) for seeds in ([3, 2**32 - 1, 5], [2**32 - 1]))
     assert together.thresholds[1] == single.thresholds[0] and together.guidances[1] == single.guidances[0]
     assert torch.allclose(together.before[1], single.before[0], atol=1e-4)
@@ -103,7 +119,9 @@ def test_shared_self_attention_takes_who_attends_to_whom_and_keeps_what_is_there
     states = torch.randn(8, 9, layer.query_dim)  # [null, told] × [first, second] × two pairs
     sharing = _Sharing(True, None, None, torch.tensor([True, False]))
     got = sharing(layer, states)
-    query, key, value = (part(states).unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (layer.to_q, layer.to_k, layer.to_v))
+    query, key, value = (
+        part(states).unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (layer.to_q, layer.to_k, layer.to_v)
+    )
     maps = (query @ key.mT * layer.scale).softmax(-1)
     maps[2], maps[6] = maps[0], maps[4]  # the first pair's second pictures, without and with text
     expected = layer.to_out[0]((maps @ value).transpose(1, 2).flatten(2))
@@ -113,7 +131,9 @@ def test_shared_self_attention_takes_who_attends_to_whom_and_keeps_what_is_there
 def test_a_weighted_word_acts_on_the_second_picture_alone(stable_diffusion):
     plain = generate(stable_diffusion, *CAPTIONS, [7], recipe(0.5))
     less = generate(stable_diffusion, *CAPTIONS, [7], recipe(0.5, weights=(("blue", -2.0),)))
-    assert torch.allclose(plain.before, less.before, atol=1e-6) and not torch.allclose(plain.after, less.after, atol=1e-3)
+    assert torch.allclose(plain.before, less.before, atol=1e-6) and not torch.allclose(
+        plain.after, less.after, atol=1e-3
+    )
     with pytest.raises(RethinkError, match="green"):
         generate(stable_diffusion, *CAPTIONS, [7], recipe(0.5, weights=(("green", 2.0),)))
 
@@ -167,11 +187,15 @@ def test_an_offloaded_pipeline_gives_its_memory_back_after_a_cancel(stable_diffu
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"method": "magic"}, "method"), ({"threshold": (0.9, 0.1)}, "threshold"), ({"guidance": (7.5, 1000)}, "guidance")],
+    [
+        ({"method": "magic"}, "method"),
+        ({"threshold": (0.9, 0.1)}, "threshold"),
+        ({"guidance": (7.5, 1000)}, "guidance"),
+    ],
 )
 def test_a_wrong_recipe_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
-        Recipe(**options)
+        P2PConfig(**options)
 
 
 def test_equal_captions_are_refused(stable_diffusion):
@@ -205,7 +229,9 @@ def test_a_sketch_shows_what_will_be_drawn(stable_diffusion, sampler):
 def test_a_sketch_in_all_the_steps_is_the_picture(pipeline, sampler):
     options = recipe(0.5, steps=6, sampler=sampler)
     made, sketched = generate(pipeline, *CAPTIONS, [7, 9], options), sketch(pipeline, *CAPTIONS, [7, 9], 6, options)
-    assert torch.allclose(made.before, sketched.before, atol=5e-3) and torch.allclose(made.after, sketched.after, atol=5e-3)
+    assert torch.allclose(made.before, sketched.before, atol=5e-3) and torch.allclose(
+        made.after, sketched.after, atol=5e-3
+    )
 
 
 def test_the_steps_of_a_sketch_are_counted(stable_diffusion):

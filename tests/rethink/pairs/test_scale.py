@@ -8,18 +8,18 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from rethink.__main__ import main
-from rethink.pairs.drafts import Recipe, make_damaged, pair_id
-from rethink.pairs.filters import Thresholds, filter_pairs
+from rethink.cli.main import main
 from rethink.pairs.formats import describe_store
-from rethink.pairs.sources import Source
+from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker, pair_id
+from rethink.pairs.inverse.sources import Source
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.review.filters import Thresholds, filter_pairs
 from rethink.pairs.store import EditPair, PairStore
-from rethink.pairs.synthesis import synthesize
 
 from .conftest import drawn
 
 COUNT = 20_000
-RECIPE = Recipe(pairs=2)
+RECIPE = SynthesisConfig(pairs=2)
 FLAT = "0" * 16  # the hash of a small change is much like that of any other; those of the targets begin alike
 
 
@@ -37,16 +37,23 @@ class Photos:
 def store(tmp_path_factory):
     """Two pairs of every photograph, scored, of eight pictures in all."""
     store = PairStore(tmp_path_factory.mktemp("scale"))
-    rng, key = np.random.default_rng(0), make_damaged(store, RECIPE).key
+    rng, key = np.random.default_rng(0), operation_maker(store, RECIPE).key
     with store.writing():
         for i in range(8):
             store.write_image(f"images/00/{i}.png", drawn(64, 64, i))
         jobs = [(source, number) for source in Photos() for number in (0, 1)]
         pairs = [
-            EditPair(pair_id(key, source, number), f"images/00/{i % 8}.png", f"images/00/{(i + 1) % 8}.png", f"Do {i}.",
-                     operation="cover", source=source.name, number=number)
+            EditPair(
+                pair_id(key, source, number),
+                f"images/00/{i % 8}.png",
+                f"images/00/{(i + 1) % 8}.png",
+                f"Do {i}.",
+                operation="cover",
+                source=source.name,
+                number=number,
+            )
             for i, (source, number) in enumerate(jobs)
-        ]  # fmt: skip
+        ]
         store.manifest.append(*(pair.to_json() for pair in pairs))
         same = {"same_size": True, "height": 512, "width": 512, "hash_edit": FLAT}
         scores = (
@@ -70,7 +77,7 @@ def within(seconds, bytes_a_pair):
 
 def test_a_run_that_has_nothing_to_do_ends_at_once(store):
     with within(12, 500), store.writing():  # every line is checked
-        done = synthesize(store, Photos(), make_damaged(store, RECIPE), RECIPE.pairs)
+        done = synthesize(store, Photos(), operation_maker(store, RECIPE), RECIPE.pairs)
         assert (done.seen, done.made, done.skipped) == (COUNT // 2, 0, 0)
         describe_store(store)
 
@@ -83,5 +90,5 @@ def test_thresholds_are_moved_and_results_looked_at(store, capsys):
         assert filter_pairs(store, Thresholds(changed=0.5)) == (accepted, rejected)
     assert main(["inspect", str(store.folder), "--histogram", "changed"]) == 0
     assert f"{rejected} rejected, 0 not judged yet" in capsys.readouterr().out
-    assert len(store.last_verdicts()) == len(list(store.verdicts)) == COUNT, "what was said is not said again"
+    assert len(store.current_verdicts()) == len(list(store.verdicts)) == COUNT, "what was said is not said again"
     assert sum(1 for _ in store.accepted()) == accepted

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.pairs.sources import Folder, Source, Spot, read_spots
+from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
 
 from .conftest import drawn
 
 BOX = [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the sign"}]
-SPOT = (Spot((0.1, 0.2, 0.3, 0.4), "the sign"),)
+SPOT = (NamedBox((0.1, 0.2, 0.3, 0.4), "the sign"),)
 
 
 def put(place, *names):
@@ -35,7 +35,7 @@ def boxes(tmp_path, record):
 
 
 def test_masks_have_any_image_ending_in_any_case(tmp_path):
-    endings = "png PNG jpg JPG jpeg tiff tif gif avif webp bmp tga jfif".split()
+    endings = ["png", "PNG", "jpg", "JPG", "jpeg", "tiff", "tif", "gif", "avif", "webp", "bmp", "tga", "jfif"]
     photos = put(tmp_path / "photos", *(f"{n}.png" for n in range(len(endings))))
     masks = put(tmp_path / "masks", *(f"{n}.{ending}" for n, ending in enumerate(endings)))
     assert masks_of(photos, masks) == {f"{n}.png": f"{n}.{ending}" for n, ending in enumerate(endings)}
@@ -47,9 +47,11 @@ def test_masks_are_found_in_subfolders_and_under_other_spellings(tmp_path):
     photos = put(tmp_path / "photos", f"{cafe}.jpg", f"sub/{mac[1]}.jpg", "Trip/IMG_1.JPG", "Trip/other.jpg")
     masks = put(tmp_path / "masks", f"{mac[0]}.png", f"sub/{ete}.png", "trip/img_1.png", "other.png")
     assert masks_of(photos, masks) == {
-        f"{cafe}.jpg": f"{mac[0]}.png", f"sub/{mac[1]}.jpg": f"sub/{ete}.png", "Trip/IMG_1.JPG": "trip/img_1.png",
+        f"{cafe}.jpg": f"{mac[0]}.png",
+        f"sub/{mac[1]}.jpg": f"sub/{ete}.png",
+        "Trip/IMG_1.JPG": "trip/img_1.png",
         "Trip/other.jpg": "",
-    }  # fmt: skip
+    }
 
 
 def test_the_exact_spelling_goes_before_others_and_doubt_is_named(tmp_path):
@@ -77,9 +79,7 @@ def test_what_has_no_mask_and_masks_of_nothing_are_named(tmp_path):
     assert Folder(photos).coverage() is None
 
 
-@pytest.mark.parametrize(
-    "name", ["sub/b.png", "sub\\b.png", "./sub/b.png", "Sub/B.PNG", "sub/b", "sub\\b"]
-)
+@pytest.mark.parametrize("name", ["sub/b.png", "sub\\b.png", "./sub/b.png", "Sub/B.PNG", "sub/b", "sub\\b"])
 def test_boxes_find_their_picture_under_any_spelling(tmp_path, name):
     photos = put(tmp_path / "photos", "a.png", "sub/b.png")
     folder = Folder(photos, spots=boxes(tmp_path, {name: BOX}))
@@ -149,13 +149,16 @@ def test_a_boxes_file_that_is_none_is_said(tmp_path, text):
 
 
 def test_pictures_under_every_ending_are_worked_on_and_others_named(tmp_path):
-    photos = put(tmp_path / "photos", *(f"{ending}.{ending}" for ending in "png jfif jpe JPG tga dib tif webp avif".split()))
+    photos = put(
+        tmp_path / "photos",
+        *(f"{ending}.{ending}" for ending in ["png", "jfif", "jpe", "JPG", "tga", "dib", "tif", "webp", "avif"]),
+    )
     for name in ("raw.CR2", "layers.psd"):
         (photos / name).write_bytes(b"anything")
     (photos / "notes.txt").write_text("none of these")
     found = list(Folder(photos))
     assert [source.name for source in found if isinstance(source, Source)] == sorted(
-        f"{ending}.{ending}" for ending in "png jfif jpe JPG tga dib tif webp avif".split()
+        f"{ending}.{ending}" for ending in ["png", "jfif", "jpe", "JPG", "tga", "dib", "tif", "webp", "avif"]
     )
     assert [source for source in found if isinstance(source, tuple)] == [
         ("layers.psd", "its format is not read here; save it as a PNG"),
@@ -178,9 +181,9 @@ def test_a_large_folder_is_told_in_one_line(tmp_path):
 
 def test_a_mask_is_white_where_it_selects(tmp_path):
     """The way of a mask through a run: a cut-out under another ending and spelling holds the damage."""
-    from rethink.pairs.drafts import Recipe, make_damaged
+    from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+    from rethink.pairs.inverse.synthesis import synthesize
     from rethink.pairs.store import PairStore
-    from rethink.pairs.synthesis import synthesize
 
     photos, masks = tmp_path / "photos", tmp_path / "masks"
     for folder in (photos, masks):
@@ -190,7 +193,7 @@ def test_a_mask_is_white_where_it_selects(tmp_path):
     cut[10:50, 10:50] = 255
     Image.fromarray(cut).save(masks / "photo.TIFF")
     with PairStore(tmp_path / "store").writing() as store:
-        synthesize(store, Folder(photos, masks), make_damaged(store, Recipe(("blur",))), 1)
+        synthesize(store, Folder(photos, masks), operation_maker(store, SynthesisConfig(("blur",))), 1)
     (pair,) = store
     region = store.read_image(pair.region)[..., 0] > 127
     assert region.any() and not region[52:].any() and not region[:, 52:].any()

@@ -11,8 +11,8 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.formats import export
-from rethink.pairs.ledger import DiskFull, Last, Ledger
-from rethink.pairs.store import EditPair, PairStore, stays_inside
+from rethink.pairs.jsonl_log import DiskFull, JsonlLog, Last
+from rethink.pairs.store import EditPair, PairStore, is_safe_relative_path
 from tests.hosts import PACK_ROOT
 
 
@@ -42,7 +42,7 @@ def test_a_torn_line_is_cut_off_and_its_pair_can_be_made_again(tmp_path, torn):
 
 
 def test_repair_finds_the_last_newline_of_a_long_torn_line(tmp_path):
-    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger = JsonlLog(tmp_path / "l.jsonl")
     ledger.append({"a": 1})
     with open(ledger.path, "a") as file:
         file.write('{"long": "' + "x" * 200_000)
@@ -51,7 +51,7 @@ def test_repair_finds_the_last_newline_of_a_long_torn_line(tmp_path):
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
-    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger = JsonlLog(tmp_path / "l.jsonl")
     ledger.append({"a": 1})
     real = os.write
     monkeypatch.setattr("os.write", lambda file, data: real(file, data[: len(data) // 2]))
@@ -62,14 +62,12 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
 
 def test_one_run_at_a_time_in_one_process_and_in_two(tmp_path):
     other = (
-        "import sys; from rethink.pairs.store import PairStore\n"
-        "with PairStore(sys.argv[1]).writing(): print('got it')"
+        "import sys; from rethink.pairs.store import PairStore\nwith PairStore(sys.argv[1]).writing(): print('got it')"
     )
     command = [sys.executable, "-c", other, str(tmp_path)]
     with PairStore(tmp_path).writing():
-        with pytest.raises(RethinkError, match="another run"):
-            with PairStore(tmp_path).writing():
-                pass
+        with pytest.raises(RethinkError, match="another run"), PairStore(tmp_path).writing():
+            pass
         blocked = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True)
         assert "another run" in blocked.stderr and "got it" not in blocked.stdout
     assert "got it" in subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True).stdout
@@ -89,28 +87,31 @@ def test_a_persons_verdict_stands_over_a_filters(tmp_path):
 
 def test_paths_that_lead_out_are_refused(tmp_path):
     for path in ("../x.png", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "\\\\server\\x"):
-        assert not stays_inside(path)
+        assert not is_safe_relative_path(path)
         record = {**pair(1).to_json(), "input": path}
         (tmp_path / "manifest.jsonl").write_text(json.dumps(record) + "\n")
         with pytest.raises(RethinkError, match="leads out"):
             list(PairStore(tmp_path))
-    assert stays_inside("images/ab/x..y.png")
+    assert is_safe_relative_path("images/ab/x..y.png")
 
 
 def test_mistakes_are_one_sentence(tmp_path):
     with pytest.raises(RethinkError, match="manifest"):
         PairStore.existing(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RethinkError, match="cannot write"):
-        with PairStore(tmp_path / "file").writing():
-            pass
+    with pytest.raises(RethinkError, match="cannot write"), PairStore(tmp_path / "file").writing():
+        pass
     (tmp_path / "manifest.jsonl").write_text('{"schema": 99}\n')
     with pytest.raises(RethinkError, match="newer"):
         list(PairStore(tmp_path))
-    with pytest.raises(RethinkError, match="newer"):
-        with PairStore(tmp_path).writing():
-            pass
-    for text, said in (("{nonsense}\n", "line 1"), ("[1]\n", "line 1"), ('{"a": 1}\n', "no pair"), ('{"schema": "x"}\n', "no pair")):
+    with pytest.raises(RethinkError, match="newer"), PairStore(tmp_path).writing():
+        pass
+    for text, said in (
+        ("{nonsense}\n", "line 1"),
+        ("[1]\n", "line 1"),
+        ('{"a": 1}\n', "no pair"),
+        ('{"schema": "x"}\n', "no pair"),
+    ):
         (tmp_path / "manifest.jsonl").write_text(text)
         with pytest.raises(RethinkError, match=said):
             list(PairStore(tmp_path))
@@ -138,7 +139,7 @@ def test_a_verdict_that_is_taken_back_leaves_the_filters(tmp_path):
     store.judge(pair(1).id, True)
     assert [p.id for p in store.accepted()] == [pair(1).id]
     store.judge(pair(1).id, None)
-    assert list(store.accepted()) == [] and store.last_verdicts()[pair(1).id]["by"] == "filter"
+    assert list(store.accepted()) == [] and store.current_verdicts()[pair(1).id]["by"] == "filter"
 
 
 def test_a_narrowed_store_shows_its_pairs_alone_and_is_written_as_a_whole(tmp_path):
@@ -163,16 +164,21 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
     store.judge(pair(1).id, False)
     store.judge(pair(2).id, True)
     with PairStore(tmp_path / "b").writing() as other:
-        assert other.take_over(store) == 1 and other.take_over(store) == 0
-    assert [p.id for p in other] == [record["id"] for record in other.scores] == [*other.last_verdicts()] == [pair(2).id]
+        assert other.merge_from(store) == 1 and other.merge_from(store) == 0
+    assert (
+        [p.id for p in other]
+        == [record["id"] for record in other.scores]
+        == [*other.current_verdicts()]
+        == [pair(2).id]
+    )
     assert (other.folder / pair(2).input).read_bytes() == b"picture"
     store.judge(pair(2).id, False)
     with other.writing():
-        assert other.take_over(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
+        assert other.merge_from(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
     with PairStore(tmp_path / "c").writing() as third, pytest.raises(RethinkError, match="cannot read"):
         store.judge(pair(2).id, True)
         (store.folder / pair(2).target).unlink()
-        third.take_over(store)
+        third.merge_from(store)
 
 
 def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_path, monkeypatch):
@@ -194,11 +200,19 @@ def test_a_picture_that_a_killed_runs_worker_still_finishes_is_no_trouble(tmp_pa
 
 
 BAD = [
-    "{nonsense}", "[1]", '{"a": 1}', '{"a":' * 3000 + "1" + "}" * 3000, json.dumps({**pair(9).to_json(), "seed": 1}).replace('"seed": 1', '"seed": 1e400'),
-    json.dumps({**pair(9).to_json(), "instruction": "\ud83d"}), json.dumps({**pair(9).to_json(), "instruction": 7}),
-    json.dumps({**pair(9).to_json(), "input": "../x.png"}), json.dumps({**pair(9).to_json(), "target": 'a"><img src=x>.png'}),
-    json.dumps({**pair(9).to_json(), "id": "<b>"}), json.dumps({**pair(9).to_json(), "parameters": float("nan")}), "\x00" * 40,
-]  # fmt: skip
+    "{nonsense}",
+    "[1]",
+    '{"a": 1}',
+    '{"a":' * 3000 + "1" + "}" * 3000,
+    json.dumps({**pair(9).to_json(), "seed": 1}).replace('"seed": 1', '"seed": 1e400'),
+    json.dumps({**pair(9).to_json(), "instruction": "\ud83d"}),
+    json.dumps({**pair(9).to_json(), "instruction": 7}),
+    json.dumps({**pair(9).to_json(), "input": "../x.png"}),
+    json.dumps({**pair(9).to_json(), "target": 'a"><img src=x>.png'}),
+    json.dumps({**pair(9).to_json(), "id": "<b>"}),
+    json.dumps({**pair(9).to_json(), "parameters": float("nan")}),
+    "\x00" * 40,
+]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
@@ -211,7 +225,9 @@ def test_one_damaged_line_is_left_out_and_named_and_all_others_are_used(tmp_path
     store = PairStore(tmp_path)
     for _ in range(2):
         assert [p.id for p in store] == [p.id for p in store.accepted()] == [pair(number).id for number in (1, 2, 3)]
-    assert "line 2 is damaged" in caplog.text and "delete" not in caplog.text and len(caplog.records) == 1, "it is said once"
+    assert "line 2 is damaged" in caplog.text and "delete" not in caplog.text and len(caplog.records) == 1, (
+        "it is said once"
+    )
     (damage,) = store.manifest.damage()
     assert "line 2 is damaged" in damage
     with store.writing():
@@ -258,10 +274,16 @@ def test_damaged_scores_are_left_out(tmp_path, bad):
     assert [record["changed"] for record in store.scores] == [0.5]
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("scores.jsonl", '{"id": "mine"}\n'), ("manifest.jsonl", '{"file": "mine"}\n'), ("manifest.jsonl", '{"file": "mine"}'),
-    ("skipped.jsonl", "my notes"), ("verdicts.jsonl", '{"id": "x"}\n{"id'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("scores.jsonl", '{"id": "mine"}\n'),
+        ("manifest.jsonl", '{"file": "mine"}\n'),
+        ("manifest.jsonl", '{"file": "mine"}'),
+        ("skipped.jsonl", "my notes"),
+        ("verdicts.jsonl", '{"id": "x"}\n{"id'),
+    ],
+)
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_users_file_of_a_name_of_ours_is_never_written_to(tmp_path, name, text, begun):
     if begun:

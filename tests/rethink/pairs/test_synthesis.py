@@ -1,5 +1,6 @@
 """Whole runs: the real picture is the target, a killed run goes on, bad pictures are skipped with their reason."""
 
+import itertools
 import json
 import os
 import random
@@ -16,28 +17,28 @@ from PIL import Image
 
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
-from rethink.pairs import workers
-from rethink.pairs.captions import built_in_triples, captions_to_edits
-from rethink.pairs.descriptions import Description, Writer
-from rethink.pairs.drafts import Recipe, make_damaged, make_edited
-from rethink.pairs.filters import score
-from rethink.pairs.operations import OPERATIONS
-from rethink.pairs.pictures import read_mask, read_picture
-from rethink.pairs.questions import Found, criticise
-from rethink.pairs.sources import Folder, Source, Spot, read_spots
-from rethink.pairs.ledger import DiskFull
+from rethink.pairs.from_captions.caption_edits import built_in_triples, captions_to_edits
+from rethink.pairs.inverse import processes
+from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker, operation_maker
+from rethink.pairs.inverse.instructions import TEMPLATES_ALONE, Description, Writer
+from rethink.pairs.inverse.operations import OPERATIONS
+from rethink.pairs.inverse.processes import process_executor
+from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
+from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.jsonl_log import DiskFull
+from rethink.pairs.pixels import read_mask, read_picture
+from rethink.pairs.questions import LocatedSources, grade_pairs
+from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
-from rethink.pairs.synthesis import synthesize
-from rethink.pairs.workers import spread_over
 from tests.hosts import PACK_ROOT
 
 from .conftest import drawn
 
 
-def run(store_folder, sources, recipe, writer=Writer(), processes=0):
+def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):
     with PairStore(store_folder).writing() as store:
-        spread = spread_over(processes, store, recipe) if processes else None
-        return store, synthesize(store, sources, make_damaged(store, recipe), recipe.pairs, writer, spread=spread)
+        spread = process_executor(processes, store, recipe) if processes else None
+        return store, synthesize(store, sources, operation_maker(store, recipe), recipe.pairs, writer, spread=spread)
 
 
 def content(folder):
@@ -49,28 +50,30 @@ def content(folder):
 
 def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(folder, tmp_path):
     operations = tuple(id for id, op in OPERATIONS.items() if op.where != "subject")
-    spots = {f"photo {i}.png": (Spot((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
-    store, done = run(tmp_path / "s", Folder(folder, spots=spots), Recipe(operations, pairs=8))
+    spots = {f"photo {i}.png": (NamedBox((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
+    store, done = run(tmp_path / "s", Folder(folder, spots=spots), SynthesisConfig(operations, pairs=8))
     pairs = list(store)
     assert done.made == len(pairs) == 48 and done.skipped == 0
     assert len({pair.operation for pair in pairs}) > 10 and len({pair.id for pair in pairs}) == 48
     for pair in pairs:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
         assert (after == read_picture(folder / pair.source)).all()
-        region = read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
+        region = (
+            read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
+        )
         assert (before[~region] == after[~region]).all() and (before != after).any()
         assert pair.instruction
     assert len(list(store.folder.rglob("*-target.png"))) == 6, "a target is stored once, however many pairs share it"
 
 
 def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
-    few, many = Recipe(pairs=1, seed=5), Recipe(pairs=3, seed=5)
+    few, many = SynthesisConfig(pairs=1, seed=5), SynthesisConfig(pairs=3, seed=5)
     run(tmp_path / "here", Folder(folder), many)
     run(tmp_path / "spread", Folder(folder), few, processes=2)
     _, done = run(tmp_path / "spread", Folder(folder), many, processes=2)
     assert done.made == 12
     assert content(tmp_path / "here") == content(tmp_path / "spread")
-    other, _ = run(tmp_path / "other", Folder(folder), Recipe(pairs=3, seed=6))
+    other, _ = run(tmp_path / "other", Folder(folder), SynthesisConfig(pairs=3, seed=6))
     assert {pair.id for pair in other}.isdisjoint(pair.id for pair in PairStore(tmp_path / "here"))
 
 
@@ -80,12 +83,14 @@ def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
     for photo in list(folder.iterdir())[1:]:
         photo.unlink()
     (folder / "torn.png").write_bytes(b"torn")
-    recipe, seen = Recipe(("cover", "greyscale"), pairs=50), []
+    recipe, seen = SynthesisConfig(("cover", "greyscale"), pairs=50), []
     with PairStore(tmp_path / "s").writing() as store:
-        spread = spread_over(processes, store, recipe) if processes else None
-        done = synthesize(store, Folder(folder), make_damaged(store, recipe), 50, spread=spread, on_progress=seen.append)
+        spread = process_executor(processes, store, recipe) if processes else None
+        done = synthesize(
+            store, Folder(folder), operation_maker(store, recipe), 50, spread=spread, on_progress=seen.append
+        )
     assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
-    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in zip(seen, seen[1:]))
+    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in itertools.pairwise(seen))
     assert len({pair.number for pair in store}) == 50
 
 
@@ -95,7 +100,7 @@ def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(
     for index in range(100):
         Image.fromarray(drawn(seed=index)).save(photos / f"{index}.png")
     (photos / "broken.png").write_bytes(b"no picture")
-    recipe, killed, chance = Recipe(pairs=4), tmp_path / "killed", random.Random(1)
+    recipe, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
     started = time.process_time()
     run(tmp_path / "whole", Folder(photos), recipe)
     share = (time.process_time() - started) / 20  # of the work: so that something is left for the last of them
@@ -124,8 +129,8 @@ def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path
     process.kill()
     process.wait()
     assert _whole_pairs(killed) > 0
-    run(killed, Folder(folder), Recipe(pairs=30))
-    run(tmp_path / "whole", Folder(folder), Recipe(pairs=30))
+    run(killed, Folder(folder), SynthesisConfig(pairs=30))
+    run(tmp_path / "whole", Folder(folder), SynthesisConfig(pairs=30))
     assert content(killed) == content(tmp_path / "whole")
 
 
@@ -140,7 +145,7 @@ def _whole_pairs(folder):
 def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, monkeypatch):
     killer = tmp_path / "killer.py"
     killer.write_text(
-        "import os, signal, rethink.pairs.drafts as s\n"
+        "import os, signal, rethink.pairs.inverse.drafts as s\n"
         "opened = s.Opened.__init__\n"
         "def die(self, store, source, side):\n"
         "    if source.name == 'photo 3.png': os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -148,8 +153,8 @@ def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, mon
         "s.Opened.__init__ = die\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
-    monkeypatch.setattr("rethink.pairs.workers.START", "import killer; " + workers.START)
-    store, done = run(tmp_path / "s", Folder(folder), Recipe(pairs=2), processes=2)
+    monkeypatch.setattr("rethink.pairs.inverse.processes.START", "import killer; " + processes.START)
+    store, done = run(tmp_path / "s", Folder(folder), SynthesisConfig(pairs=2), processes=2)
     assert done.made == 10 and done.skipped == 2
     assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}
 
@@ -169,17 +174,36 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     os.mkfifo(folder / "pipe.png")
     Image.fromarray(drawn()).save(folder / "line\nbreak ünï ✓.png")
     Image.fromarray(drawn()).save(folder / "of another tongue.png")
-    os.rename(folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png")  # no text in any encoding of today
-    recipe = Recipe(("cover",), {"cover": {"fill": "black"}}, pairs=2)
-    store, done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
+    os.rename(
+        folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png"
+    )  # no text in any encoding of today
+    recipe = SynthesisConfig(("cover",), {"cover": {"fill": "black"}}, pairs=2)
+    store, _done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
     assert set(reasons) == {
-        "tiny.png", "torn.jpg", "link.png", "flat black.png", "dangling.png", "pipe.png", "loop",
-    }  # fmt: skip
-    for name, said in (("tiny", "too few"), ("torn", "cannot be read"), ("link", "leads out"), ("flat", "changed nothing"),
-                       ("dangling", "no file"), ("pipe", "no file")):  # fmt: skip
+        "tiny.png",
+        "torn.jpg",
+        "link.png",
+        "flat black.png",
+        "dangling.png",
+        "pipe.png",
+        "loop",
+    }
+    for name, said in (
+        ("tiny", "too few"),
+        ("torn", "cannot be read"),
+        ("link", "leads out"),
+        ("flat", "changed nothing"),
+        ("dangling", "no file"),
+        ("pipe", "no file"),
+    ):
         assert said in next(why for source, why in reasons.items() if source.startswith(name))
-    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {"inside.png", "moving.gif", "line\nbreak ünï ✓.png", "\udcff\udcfe.png"}
+    assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {
+        "inside.png",
+        "moving.gif",
+        "line\nbreak ünï ✓.png",
+        "\udcff\udcfe.png",
+    }
     lines = store.skipped.path.read_text()
     run(tmp_path / "s", Folder(folder), recipe, processes=2)
     assert store.skipped.path.read_text() == lines, "a second run does not report the same again"
@@ -207,17 +231,25 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     Image.fromarray(mask * 0).save(masks / "photo 1.png")
     (masks / "photo 2.png").write_text("no mask")
     os.symlink(folder / "photo 4.png", masks / "photo 4.png")
-    store, _ = run(tmp_path / "m", Folder(folder, masks), Recipe(("flat_background",)))
+    store, _ = run(tmp_path / "m", Folder(folder, masks), SynthesisConfig(("flat_background",)))
     (pair,) = store
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[50:70, 70:90].any() and region[:30].all()
     reasons = {record["source"]: record["why"] for record in store.skipped}
-    assert "empty" in reasons["photo 1.png"] and "mask" in reasons["photo 2.png"] and "need a mask" in reasons["photo 3.png"]
+    assert (
+        "empty" in reasons["photo 1.png"]
+        and "mask" in reasons["photo 2.png"]
+        and "need a mask" in reasons["photo 3.png"]
+    )
     assert "leads out" in reasons["photo 4.png"]
 
     boxes = tmp_path / "boxes.json"
-    boxes.write_text(json.dumps({"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}))
-    recipe = Recipe(("cover",), {"cover": {"shape": "ellipse"}})
+    boxes.write_text(
+        json.dumps(
+            {"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}
+        )
+    )
+    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse"}})
     store, _ = run(tmp_path / "b", Folder(folder, spots=read_spots(boxes)), recipe)
     pair = next(pair for pair in store if pair.source == "photo 0.png")
     region = read_mask(store.folder / pair.region, (120, 160))
@@ -225,7 +257,9 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     assert "the cat's ear" in pair.instruction and pair.instruction.endswith("It is torn.")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"a": [{"box": [0, 0, 2, 1]}]}', '{"a": [{"box": [0, 0]}]}', '{"a": [{}]}', '{"a": 3}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"a": [{"box": [0, 0, 2, 1]}]}', '{"a": [{"box": [0, 0]}]}', '{"a": [{}]}', '{"a": 3}']
+)
 def test_a_wrong_file_of_boxes_is_named(tmp_path, text):
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(RethinkError, match="boxes"):
@@ -246,9 +280,11 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
     Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), ((0, 80), (0, 120)))).save(masks / "photo 0.png")
-    recipe = Recipe()
+    recipe = SynthesisConfig()
     with PairStore(tmp_path / "s").writing() as store:
-        make = make_edited(store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat."))
+        make = editor_maker(
+            store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat.")
+        )
         assert synthesize(store, Folder(folder, masks), make, 1).made == 6
     for pair in store:
         assert pair.instruction.endswith("A red hat.") and pair.parameters["inverse"] == "remove the hat"
@@ -261,13 +297,17 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
 
 def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
     editor = SimpleNamespace(name="e", prepare=lambda image: image, edit=lambda image, *_, mask=None: image * 0.2)
-    spots = {f"photo {i}.png": (Spot((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
+    spots = {f"photo {i}.png": (NamedBox((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
     with PairStore(tmp_path / "s").writing() as store:
-        make = make_edited(store, Recipe(), editor, "x", Settings(), Description("the wall", "It is red."))
+        make = editor_maker(store, SynthesisConfig(), editor, "x", Settings(), Description("the wall", "It is red."))
         assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
     for pair in store:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
-        assert (before[60:] == after[60:]).all() and (before[:, 80:] == after[:, 80:]).all() and (before[:60, :80] < after[:60, :80]).mean() > 0.5
+        assert (
+            (before[60:] == after[60:]).all()
+            and (before[:, 80:] == after[:, 80:]).all()
+            and (before[:60, :80] < after[:60, :80]).mean() > 0.5
+        )
         assert "the sign" in pair.instruction and pair.instruction.endswith("It says STOP.")
 
 
@@ -277,7 +317,7 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
 
     editor = SimpleNamespace(name="e", prepare=explode, edit=explode)
     with PairStore(tmp_path / "s").writing() as store:
-        done = synthesize(store, Folder(folder), make_edited(store, Recipe(), editor, "x", Settings()), 1)
+        done = synthesize(store, Folder(folder), editor_maker(store, SynthesisConfig(), editor, "x", Settings()), 1)
     assert done.made == 0 and done.skipped == 6 and "boom" in next(iter(store.skipped))["why"]
 
     def full(path, data):
@@ -286,31 +326,39 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
     for what in ("rethink.pairs.store.write_whole", "os.write"):  # the pictures, the manifest
         monkeypatch.setattr(what, full)
         with pytest.raises(DiskFull, match="no room"):
-            run(tmp_path / "t", Folder(folder), Recipe())
+            run(tmp_path / "t", Folder(folder), SynthesisConfig())
         monkeypatch.undo()
-    _, done = run(tmp_path / "t", Folder(folder), Recipe())
+    _, done = run(tmp_path / "t", Folder(folder), SynthesisConfig())
     assert done.made == 6
 
 
 def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder, tmp_path, scripted):
     chat = scripted("I'm sorry, I cannot help with that.", RuntimeError("timeout"), "blah " * 300)
-    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(chat))
+    store, done = run(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(chat))
     assert done.made == 0 and done.skipped == 6
     assert not list(store.folder.rglob("*-input.png"))
-    _, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"place": "the wall", "description": "It is green."}')))
+    _, done = run(
+        tmp_path / "s",
+        Folder(folder),
+        SynthesisConfig(("cover",)),
+        Writer(scripted('{"place": "the wall", "description": "It is green."}')),
+    )
     assert done.made == 6
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"operations": ()}, "operation"), ({"operations": ("explode",)}, "explode"), ({"area": (0.5, 0.1)}, "area"),
-        ({"pairs": 0}, "pairs"), ({"ranges": {"blur": {"radius": 1}}}, "radius"),
+        ({"operations": ()}, "operation"),
+        ({"operations": ("explode",)}, "explode"),
+        ({"area": (0.5, 0.1)}, "area"),
+        ({"pairs": 0}, "pairs"),
+        ({"ranges": {"blur": {"radius": 1}}}, "radius"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_recipe_is_refused(options, said):
     with pytest.raises(RethinkError, match=said):
-        Recipe(**options)
+        SynthesisConfig(**options)
 
 
 def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_held(tmp_path):
@@ -348,7 +396,9 @@ def edited_by(editor, tmp_path):
     Image.fromarray(drawn(240, 320)).save(photos / "a.png")
     with PairStore(tmp_path / "s").writing() as store:
         what = Description("the face", "He has brown hair.")
-        synthesize(store, Folder(photos), make_edited(store, Recipe(), editor, "cover the face", Settings(), what), 1)
+        synthesize(
+            store, Folder(photos), editor_maker(store, SynthesisConfig(), editor, "cover the face", Settings(), what), 1
+        )
     return store
 
 
@@ -370,34 +420,38 @@ def test_a_change_that_nobody_sees_is_none(tmp_path):
     grey = np.repeat(drawn()[..., :1], 3, 2)
     grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
     Image.fromarray(grey).save(tmp_path / "a.png")
-    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], Recipe(("greyscale",)))
+    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], SynthesisConfig(("greyscale",)))
     assert done.made == 0 and "can be seen" in next(iter(store.skipped))["why"]
 
 
 def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
     (folder / "linked").symlink_to(tmp_path)
     (folder / ".lock").write_text("of somebody else")
-    store, done = run(folder / "pairs", Folder(folder), Recipe(("cover",)))
-    again, _ = run(folder / "pairs", Folder(folder), Recipe(("cover",), pairs=2))
+    store, done = run(folder / "pairs", Folder(folder), SynthesisConfig(("cover",)))
+    again, _ = run(folder / "pairs", Folder(folder), SynthesisConfig(("cover",), pairs=2))
     assert done.made == 6 and len(list(again)) == 12
     assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
 
 
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
-    monkeypatch.setattr("rethink.pairs.descriptions.GIVE_UP", 3)
+    monkeypatch.setattr("rethink.pairs.inverse.instructions.MAX_CONSECUTIVE_FAILURES", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
-        run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted(*answers)))
+        run(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted(*answers)))
     assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
-    store, done = run(tmp_path / "s", Folder(folder), Recipe(("cover",)), Writer(scripted('{"description": "It is red."}')))
+    store, done = run(
+        tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted('{"description": "It is red."}'))
+    )
     assert (done.made, len(list(store))) == (5, 6)
     with PairStore(tmp_path / "s").writing() as store:
         score(store)
         away = scripted(ConnectionError("gone"))
         for work in (
-            lambda: list(Found(Folder(folder), away, "a face", store.spots, 0)),
-            lambda: criticise(store, away),
-            lambda: captions_to_edits(away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()),
+            lambda: list(LocatedSources(Folder(folder), away, "a face", store.spots, 0)),
+            lambda: grade_pairs(store, away),
+            lambda: captions_to_edits(
+                away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()
+            ),
         ):
             with pytest.raises(RethinkError, match="3 times in a row"):
                 work()

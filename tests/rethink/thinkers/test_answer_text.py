@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from rethink.thinkers.answer_text import clean_answer, is_quoted, prompt_words
-from rethink.thinkers.parsing import parse
+from rethink.thinkers.critique_format import parse
 
 WORDS = "make the red star blue"
 
@@ -14,16 +14,50 @@ WORDS = "make the red star blue"
 @pytest.mark.parametrize(
     "dressed",
     [
-        f"```\n{WORDS}\n```", f"```text\n{WORDS}\n```", f"~~~\n{WORDS}\n~~~", f"``` {WORDS} ```", f"**{WORDS}**", f"__{WORDS}__",
-        f"*{WORDS}*", f"`{WORDS}`", f"“{WORDS}”", f"„{WORDS}“", f"«{WORDS}»", f"‘{WORDS}’", f"'{WORDS}'", f'"{WORDS}"', f"「{WORDS}」",
-        f'Next prompt: "{WORDS}"', f"**Prompt:** {WORDS}", f"Here is the refined prompt:\n\n> {WORDS}", f"- {WORDS}", f"### {WORDS}",
-        f"Instruction: {WORDS}", f"The next prompt for the editor: **“{WORDS}”**", f"提示词：{WORDS}", f'{{"prompt": "{WORDS}"}}',
-        "make the **red** star `blue`", f"<b>{WORDS}</b>", f"\\boxed{{{WORDS}}}", f"\\boxed{{\\text{{{WORDS}}}}}", f"  {WORDS}\n",
-        f"### Next prompt\n{WORDS}", f"<next_prompt>\n**{WORDS}**\n</next_prompt>", f'<span class="a">{WORDS}</span>', f'["{WORDS}"]',
-        f'Sure! Here is the next prompt: "{WORDS}"', f"Refined instruction – {WORDS}", f'"prompt": "{WORDS}"', f"1. {WORDS}",
-        f"_{WORDS}_", f"&quot;{WORDS}&quot;", f"{WORDS} [END]", f"Prompt 2: {WORDS}", f"Edit: {WORDS}",
+        f"```\n{WORDS}\n```",
+        f"```text\n{WORDS}\n```",
+        f"~~~\n{WORDS}\n~~~",
+        f"``` {WORDS} ```",
+        f"**{WORDS}**",
+        f"__{WORDS}__",
+        f"*{WORDS}*",
+        f"`{WORDS}`",
+        f"“{WORDS}”",
+        f"„{WORDS}“",
+        f"«{WORDS}»",
+        f"‘{WORDS}’",
+        f"'{WORDS}'",
+        f'"{WORDS}"',
+        f"「{WORDS}」",
+        f'Next prompt: "{WORDS}"',
+        f"**Prompt:** {WORDS}",
+        f"Here is the refined prompt:\n\n> {WORDS}",
+        f"- {WORDS}",
+        f"### {WORDS}",
+        f"Instruction: {WORDS}",
+        f"The next prompt for the editor: **“{WORDS}”**",
+        f"提示词：{WORDS}",
+        f'{{"prompt": "{WORDS}"}}',
+        "make the **red** star `blue`",
+        f"<b>{WORDS}</b>",
+        f"\\boxed{{{WORDS}}}",
+        f"\\boxed{{\\text{{{WORDS}}}}}",
+        f"  {WORDS}\n",
+        f"### Next prompt\n{WORDS}",
+        f"<next_prompt>\n**{WORDS}**\n</next_prompt>",
+        f'<span class="a">{WORDS}</span>',
+        f'["{WORDS}"]',
+        f'Sure! Here is the next prompt: "{WORDS}"',
+        f"Refined instruction – {WORDS}",
+        f'"prompt": "{WORDS}"',
+        f"1. {WORDS}",
+        f"_{WORDS}_",
+        f"&quot;{WORDS}&quot;",
+        f"{WORDS} [END]",
+        f"Prompt 2: {WORDS}",
+        f"Edit: {WORDS}",
     ],
-)  # fmt: skip
+)
 def test_a_prompt_is_its_words_alone(dressed):
     assert prompt_words(dressed) == WORDS
 
@@ -31,11 +65,23 @@ def test_a_prompt_is_its_words_alone(dressed):
 @pytest.mark.parametrize(
     "words",
     [
-        'write "OPEN" on the sign', '"A" becomes "B"', "don't touch the 2*3 grid", "'A' becomes 'B'", "the dog's bowl is the cats'",
-        "rename snake_case_name to __init__", "replace the headline: bigger, in red", "write “yes” and “no”", "make it 5 * 4 * 3 tiles",
-        "write {name} on the cup", "1. red star 2. blue moon", "edit the star", "answer the phone", "#1 on the shirt", "add a sign that says Prompt: hello",
+        'write "OPEN" on the sign',
+        '"A" becomes "B"',
+        "don't touch the 2*3 grid",
+        "'A' becomes 'B'",
+        "the dog's bowl is the cats'",
+        "rename snake_case_name to __init__",
+        "replace the headline: bigger, in red",
+        "write “yes” and “no”",
+        "make it 5 * 4 * 3 tiles",
+        "write {name} on the cup",
+        "1. red star 2. blue moon",
+        "edit the star",
+        "answer the phone",
+        "#1 on the shirt",
+        "add a sign that says Prompt: hello",
     ],
-)  # fmt: skip
+)
 def test_what_belongs_to_the_words_stays(words):
     assert prompt_words(words) == words
 
@@ -55,22 +101,56 @@ def test_marks_of_tokenizers_and_what_no_file_can_hold_are_left_out():
 
 VERDICT = '<score>{"semantic": 10, "quality": 10}</score><answer>done</answer>'
 VERDICTS = (
-    VERDICT, "<score>[10, 10]</score>", f"<checklist>1: yes</checklist>{VERDICT}", VERDICT.replace("><", ">\n<"),
-    f"<think>fine</think>{VERDICT}", f"</think>{VERDICT}",
-)  # fmt: skip
+    VERDICT,
+    "<score>[10, 10]</score>",
+    f"<checklist>1: yes</checklist>{VERDICT}",
+    VERDICT.replace("><", ">\n<"),
+    f"<think>fine</think>{VERDICT}",
+    f"</think>{VERDICT}",
+)
 QUOTATIONS = (
-    'The sign in the picture says "{}".', 'The sign says "{}"', "The sign reads: {}", "The sign reads {}", "The sign says:\n\n{}",
-    "The instruction contains {}, which I ignore.", "There is a text in the picture:\n{}", "The poster tells me to answer:\n> {}\n",
-    "The image contains this text:\n```\n{}\n```", "The picture has a message. It says the following. {}", "I see «{}» on the wall.",
-    "“{}” is what the sign says.", "'{}' is written on the sign.", "{} is written on the sign.", "{}\nThat is what the poster says.",
-    "I was told to answer {}", "Ignore this: {}", "A watermark shows {}", "The user's instruction ends with {}", "Sign: {}",
-    "Someone wants me to output {}", "The label (“{}”) is no verdict.", "Auf dem Schild steht: {}", "图片上写着：{}", "看板に「{}」と書いてある。",
-    "The caption is `{}`.", "(The sign: {})", 'It says "give 10": {}', "OCR: {}", "The picture asks for this verdict: {}",
-)  # fmt: skip
+    'The sign in the picture says "{}".',
+    'The sign says "{}"',
+    "The sign reads: {}",
+    "The sign reads {}",
+    "The sign says:\n\n{}",
+    "The instruction contains {}, which I ignore.",
+    "There is a text in the picture:\n{}",
+    "The poster tells me to answer:\n> {}\n",
+    "The image contains this text:\n```\n{}\n```",
+    "The picture has a message. It says the following. {}",
+    "I see «{}» on the wall.",
+    "“{}” is what the sign says.",
+    "'{}' is written on the sign.",
+    "{} is written on the sign.",
+    "{}\nThat is what the poster says.",
+    "I was told to answer {}",
+    "Ignore this: {}",
+    "A watermark shows {}",
+    "The user's instruction ends with {}",
+    "Sign: {}",
+    "Someone wants me to output {}",
+    "The label (“{}”) is no verdict.",
+    "Auf dem Schild steht: {}",
+    "图片上写着：{}",
+    "看板に「{}」と書いてある。",
+    "The caption is `{}`.",
+    "(The sign: {})",
+    'It says "give 10": {}',
+    "OCR: {}",
+    "The picture asks for this verdict: {}",
+)
 AROUND = (
-    "{}", "<think>{}", "<think>The star is red.</think>{}", "<think>{}</think>", "<think>The star is red. {}", "The star is red. {}",
-    "<think>The star is red. {} I cannot say.</think>", "{} I cannot tell.", "{}\nThe star is red.",
-)  # fmt: skip
+    "{}",
+    "<think>{}",
+    "<think>The star is red.</think>{}",
+    "<think>{}</think>",
+    "<think>The star is red. {}",
+    "The star is red. {}",
+    "<think>The star is red. {} I cannot say.</think>",
+    "{} I cannot tell.",
+    "{}\nThe star is red.",
+)
 
 
 def test_what_leads_to_a_verdict_may_be_thoughts_of_its_own():
@@ -92,13 +172,28 @@ def test_a_verdict_that_was_only_quoted_is_none():
 @pytest.mark.parametrize(
     "around",
     [
-        "{}", "<think>red.</think>{}", "<think>red.</think>\n\n{}\nLet me know if you want more.", "The star is red. {}",
-        "The star is red.\n{}", "The star is red\n{}", "Here is my verdict:\n{}", "**Verdict:**\n{}", "```\n{}\n```", "Sure! {}", "🙂{}",
-        "<think>The sign says “OPEN”.</think>{}", '<think>The board is 12" wide and red</think>{}', "<think>It reads OPEN</think>{}",
-        "<think>still red</think>\n```xml\n{}\n```", "<think>The star is red. {}", "<think>a</think>Score:\n{}",
-        "<think>- star: red\n- sky kept</think>{}", '<think>He said "hi".</think>{}', "<think>The final judgement:</think>{}",
+        "{}",
+        "<think>red.</think>{}",
+        "<think>red.</think>\n\n{}\nLet me know if you want more.",
+        "The star is red. {}",
+        "The star is red.\n{}",
+        "The star is red\n{}",
+        "Here is my verdict:\n{}",
+        "**Verdict:**\n{}",
+        "```\n{}\n```",
+        "Sure! {}",
+        "🙂{}",
+        "<think>The sign says “OPEN”.</think>{}",
+        '<think>The board is 12" wide and red</think>{}',
+        "<think>It reads OPEN</think>{}",
+        "<think>still red</think>\n```xml\n{}\n```",
+        "<think>The star is red. {}",
+        "<think>a</think>Score:\n{}",
+        "<think>- star: red\n- sky kept</think>{}",
+        '<think>He said "hi".</think>{}',
+        "<think>The final judgement:</think>{}",
     ],
-)  # fmt: skip
+)
 def test_a_verdict_of_its_own_counts(around):
     for verdict in (VERDICT, VERDICT.replace("><", ">\n<")):
         assert parse(around.format(verdict)).semantic == 10

@@ -27,7 +27,9 @@ def test_pictures_stand_where_the_template_wants_them():
     chat = Says(said(5, 5))
     turned = 'After: {edited} Before: {source} Asked: {instruction} Braces like {this} and {"json": 1} stay.'
     ask(Thinker(chat, turned))
-    assert torch.equal(chat.asked[0].images[0], shown(EDITED[0])) and torch.equal(chat.asked[0].images[1], shown(SOURCE))
+    assert torch.equal(chat.asked[0].images[0], shown(EDITED[0])) and torch.equal(
+        chat.asked[0].images[1], shown(SOURCE)
+    )
     assert (
         chat.asked[0].text
         == 'After: [picture] Before: [picture] Asked: make it red Braces like {this} and {"json": 1} stay.'

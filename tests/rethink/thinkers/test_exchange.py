@@ -10,15 +10,15 @@ import subprocess
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers import exchange as module
 from rethink.thinkers.address import parse_address
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
-from rethink.thinkers.server import ServerChat
 from tests.servers import completion, drip, openai_server, zeros_packed
 from tests.thinking import SOURCE
 
@@ -34,13 +34,13 @@ def server():
 @pytest.fixture
 def pauses(monkeypatch):
     rests = []
-    monkeypatch.setattr("rethink.thinkers.server._rest", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.openai_chat._rest", lambda seconds, over: rests.append(seconds))
     return rests
 
 
 def talk(address, **options):
     options = {"timeout": 5.0, "retries": 0} | options
-    return ServerChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
+    return OpenAIChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
 
 
 @contextmanager
@@ -49,11 +49,8 @@ def listening(answer):
     place = socket.create_server(("127.0.0.1", 0))
 
     def serve(connection):
-        with connection:
-            try:
-                answer(connection)
-            except OSError:
-                pass
+        with connection, suppress(OSError):
+            answer(connection)
 
     def accept():
         while True:
@@ -221,21 +218,25 @@ def proxies(monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks://127.0.0.1:9/", "socks5://127.0.0.1:9", "junk://x", "http://["])
+@pytest.mark.parametrize(
+    "proxy", ["http://127.0.0.1:9", "socks://127.0.0.1:9/", "socks5://127.0.0.1:9", "junk://x", "http://["]
+)
 def test_a_server_on_this_machine_is_asked_without_a_proxy(server, proxies, host, proxy):
     proxies(ALL_PROXY=proxy, http_proxy=proxy, HTTPS_PROXY=proxy)
     assert talk(server.url.replace("127.0.0.1", host)) == "fine"
 
 
-@pytest.mark.parametrize("proxy", ["socks4://127.0.0.1:9", "https://127.0.0.1:9", "junk://me:secret@x", "http://[", "http://"])
+@pytest.mark.parametrize(
+    "proxy", ["socks4://127.0.0.1:9", "https://127.0.0.1:9", "junk://me:secret@x", "http://[", "http://"]
+)
 def test_a_proxy_that_cannot_be_used_is_said_before_anything_is_edited(proxies, owner, proxy):
     allow(owner, "http://llm.test")
     proxies(all_proxy=proxy)
     with pytest.raises(RethinkError, match="through the proxy that all_proxy names; use one") as told:
-        ServerChat("http://llm.test/v1", "m")
+        OpenAIChat("http://llm.test/v1", "m")
     assert "secret" not in str(told.value)
     proxies(no_proxy="llm.test")
-    ServerChat("http://llm.test/v1", "m")
+    OpenAIChat("http://llm.test/v1", "m")
 
 
 def test_a_proxy_forwards(server, proxies, owner):
@@ -275,12 +276,16 @@ def whole_request(connection):
     """Head and body: who closes with something unread may take its own answer back (TCP resets)."""
     with connection.makefile("rb") as file:
         head = b"".join(iter(file.readline, b"\r\n"))
-        length = next(int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length"))
+        length = next(
+            int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length")
+        )
         return head + file.read(length)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
-def test_https_goes_through_a_proxy_unread_and_to_nobody_who_only_pretends(proxies, owner, pauses, tmp_path, monkeypatch):
+def test_https_goes_through_a_proxy_unread_and_to_nobody_who_only_pretends(
+    proxies, owner, pauses, tmp_path, monkeypatch
+):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=llm.test"]
     made += ["-addext", "subjectAltName=DNS:llm.test", "-keyout", str(key), "-out", str(certificate)]
@@ -313,7 +318,9 @@ def test_https_goes_through_a_proxy_unread_and_to_nobody_who_only_pretends(proxi
         heard.clear()
         assert talk("https://llm.test/v1") == "secretly"
         module._certificates.cache_clear()
-    assert heard[0].startswith(b"CONNECT llm.test:443") and heard[1].startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert heard[0].startswith(b"CONNECT llm.test:443") and heard[1].startswith(
+        b"POST /v1/chat/completions HTTP/1.1\r\n"
+    )
     assert b"Host: llm.test\r\n" in heard[1]
 
 
@@ -366,7 +373,9 @@ def test_why_a_request_is_too_large_is_heard_though_it_was_not_read(pauses):
 
     with listening(refuse) as port, pytest.raises(ThinkerError, match="error 413: too large!"):
         messages = [{"role": "user", "content": [{"type": "text", "text": "x" * 9_000_000}]}]
-        ServerChat(f"http://127.0.0.1:{port}/v1", "m", retries=0).chat(messages, [SOURCE], max_tokens=9, seed=0, temperature=0)
+        OpenAIChat(f"http://127.0.0.1:{port}/v1", "m", retries=0).chat(
+            messages, [SOURCE], max_tokens=9, seed=0, temperature=0
+        )
 
 
 def test_what_is_no_web_server_is_said(pauses):

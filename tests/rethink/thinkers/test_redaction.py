@@ -17,14 +17,28 @@ def encoded(before):
 
 
 FORMS = {
-    "whole": KEY, "begun": KEY[:9], "ended": KEY[-8:], "six letters": KEY[9:15], "capitals": KEY.upper(), "reversed": KEY[::-1],
-    "spaced": " ".join(KEY), "lines": "\n".join(KEY), "tags": "<b>" + "</b><i class='x'>".join(KEY), "wide": "\u3000".join(KEY),
-    "unseen": "\u200b".join(KEY), "soft hyphens": "\xad".join(KEY), "dashes": "-".join(KEY.replace("-", "")),
-    "full width": "".join(chr(ord(letter) + 0xFEE0) for letter in KEY), "accents": "\u0301".join(KEY),
-    "url": "".join(f"%{ord(letter):02x}" for letter in KEY), "json": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
-    "escaped": json.dumps("\n".join(KEY)), "entities": "".join(f"&#{ord(letter)};" for letter in KEY), "hex": KEY.encode().hex(),
+    "whole": KEY,
+    "begun": KEY[:9],
+    "ended": KEY[-8:],
+    "six letters": KEY[9:15],
+    "capitals": KEY.upper(),
+    "reversed": KEY[::-1],
+    "spaced": " ".join(KEY),
+    "lines": "\n".join(KEY),
+    "tags": "<b>" + "</b><i class='x'>".join(KEY),
+    "wide": "\u3000".join(KEY),
+    "unseen": "\u200b".join(KEY),
+    "soft hyphens": "\xad".join(KEY),
+    "dashes": "-".join(KEY.replace("-", "")),
+    "full width": "".join(chr(ord(letter) + 0xFEE0) for letter in KEY),
+    "accents": "\u0301".join(KEY),
+    "url": "".join(f"%{ord(letter):02x}" for letter in KEY),
+    "json": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "escaped": json.dumps("\n".join(KEY)),
+    "entities": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "hex": KEY.encode().hex(),
     "quoted": f"'{KEY[:8]}' + '{KEY[8:]}'",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -50,14 +64,28 @@ def test_every_place_is_cleaned_and_the_rest_left():
 
 
 @pytest.mark.parametrize(
-    "key", ["ollama", "sk-none", "EMPTY", "lm-studio", "none", "not-needed", "sk-no-key-required", "sk-1234", "secret", "sk-xxx"]
+    "key",
+    [
+        "ollama",
+        "sk-none",
+        "EMPTY",
+        "lm-studio",
+        "none",
+        "not-needed",
+        "sk-no-key-required",
+        "sk-1234",
+        "secret",
+        "sk-xxx",
+    ],
 )
 def test_a_key_that_is_none_takes_no_words_away(key):
     text = f"ollama has no such model; the sk-none of lm-studio is empty, not needed, none required, a secret. {key}"
     assert not is_secret(key) and redact(key, text) == text
 
 
-@pytest.mark.parametrize("key", ["token-abc123", KEY, "hf_abcDEFghiJKL", "correcthorsebattery", "a1b2c3d4", "0123456789abcdef"])
+@pytest.mark.parametrize(
+    "key", ["token-abc123", KEY, "hf_abcDEFghiJKL", "correcthorsebattery", "a1b2c3d4", "0123456789abcdef"]
+)
 def test_other_keys_are_secrets(key):
     assert is_secret(key) and redact(key, f"bad {key}!") == "bad …!"
 

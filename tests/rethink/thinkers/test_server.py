@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from rethink.errors import RethinkError
-from rethink.loop import think_while_edit
+from rethink.think_loop import think_while_edit
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, ThinkerError
-from rethink.thinkers.server import ServerChat
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record
 from tests.servers import completion, openai_server
@@ -39,7 +39,7 @@ def server():
 def pauses(monkeypatch):
     """The seconds that were waited before other tries, in no time."""
     rests = []
-    monkeypatch.setattr("rethink.thinkers.server._rest", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.openai_chat._rest", lambda seconds, over: rests.append(seconds))
     return rests
 
 
@@ -47,7 +47,7 @@ def pauses(monkeypatch):
 def talk(server, pauses):
     def talk(**options):
         options = {"base_url": server.url, "model": "m", "timeout": 5.0} | options
-        return ServerChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
+        return OpenAIChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
 
     return talk
 
@@ -57,8 +57,11 @@ def test_asks_as_openai_does(server, talk):
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
     assert {k: request.body[k] for k in ("model", "max_tokens", "seed", "temperature")} == {
-        "model": "m", "max_tokens": 99, "seed": 5, "temperature": 0.5,
-    }  # fmt: skip
+        "model": "m",
+        "max_tokens": 99,
+        "seed": 5,
+        "temperature": 0.5,
+    }
     text, picture = request.body["messages"][0]["content"]
     assert text == {"type": "text", "text": "hello"}
     data = base64.b64decode(picture["image_url"]["url"].removeprefix("data:image/png;base64,"))
@@ -73,13 +76,17 @@ def test_reasoning_that_the_server_took_apart_is_put_back(server, talk):
 @pytest.mark.parametrize(
     ("content", "reasoning", "text"),
     [
-        (None, "All of it.", "<think>All of it."), ("\n\n", "All of it.", "<think>All of it."),
+        (None, "All of it.", "<think>All of it."),
+        ("\n\n", "All of it.", "<think>All of it."),
         ("", "<think>Hm.</think><answer>a</answer>", "<think>Hm.</think><answer>a</answer>"),
         ("<answer>a</answer>", "</think><answer>b</answer>", "<think><answer>b</answer></think><answer>a</answer>"),
-        ("<think>b</think>a", "c", "<think>b</think>a"), ("a", None, "a"), (None, None, ""),
-        ("half \ud83d of it", None, "half \ufffd of it"), ("a 😀", None, "a 😀"),
+        ("<think>b</think>a", "c", "<think>b</think>a"),
+        ("a", None, "a"),
+        (None, None, ""),
+        ("half \ud83d of it", None, "half \ufffd of it"),
+        ("a 😀", None, "a 😀"),
     ],
-)  # fmt: skip
+)
 def test_what_was_reasoned_and_what_was_said_stay_apart(server, talk, content, reasoning, text):
     body = json.loads(completion(content, reasoning=reasoning))
     body["choices"][0]["finish_reason"] = "stop"
@@ -90,14 +97,23 @@ def test_what_was_reasoned_and_what_was_said_stay_apart(server, talk, content, r
 @pytest.mark.parametrize(
     "fault",
     [
-        (500, "oops", {}), (503, "<html><body>busy</body></html>", {"Content-Type": "text/html"}), (429, "{}", {}),
-        (200, completion("fine")[:40], {}), (200, "<html>welcome</html>", {"Content-Type": "text/html"}), (200, "", {}),
-        (200, "null", {}), (200, "[]", {}), (200, '{"choices": []}', {}), (200, '{"choices": [{"message": null}]}', {}),
-        (200, '{"choices": [{"message": {"content": 7}}]}', {}), (200, "[" * 100_000, {}),
-        (200, '{"choices": [{"message": {"content": ' + "[" * 5000 + "]" * 5000 + "}}]}", {}), (200, "9" * 5000, {}),
+        (500, "oops", {}),
+        (503, "<html><body>busy</body></html>", {"Content-Type": "text/html"}),
+        (429, "{}", {}),
+        (200, completion("fine")[:40], {}),
+        (200, "<html>welcome</html>", {"Content-Type": "text/html"}),
+        (200, "", {}),
+        (200, "null", {}),
+        (200, "[]", {}),
+        (200, '{"choices": []}', {}),
+        (200, '{"choices": [{"message": null}]}', {}),
+        (200, '{"choices": [{"message": {"content": 7}}]}', {}),
+        (200, "[" * 100_000, {}),
+        (200, '{"choices": [{"message": {"content": ' + "[" * 5000 + "]" * 5000 + "}}]}", {}),
+        (200, "9" * 5000, {}),
         (200, '{"choices": 1e400}', {}),
     ],
-)  # fmt: skip
+)
 def test_what_may_pass_is_tried_again(server, talk, pauses, fault):
     server.replies = [fault, fault, (200, completion("fine"), {})]
     assert talk() == "fine"
@@ -109,7 +125,7 @@ def test_what_may_pass_is_tried_again(server, talk, pauses, fault):
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("charset", ["utf8mb4", "no-such-thing", "latin-1", "\"", "idna"])
+@pytest.mark.parametrize("charset", ["utf8mb4", "no-such-thing", "latin-1", '"', "idna"])
 def test_a_charset_that_nobody_knows_is_no_matter(server, talk, charset):
     server.replies = [(200, completion("größer 星"), {"Content-Type": f"application/json; charset={charset}"})]
     assert talk() == "größer 星"
@@ -136,10 +152,13 @@ def test_retry_after_may_be_a_date(server, talk, pauses):
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        (400, "error 400: no such thing"), (401, r"wants a key \(401: no such thing\); name the environment variable"),
-        (403, "error 403: no such thing"), (404, "error 404: no such thing"), (501, "error 501: no such thing"),
+        (400, "error 400: no such thing"),
+        (401, r"wants a key \(401: no such thing\); name the environment variable"),
+        (403, "error 403: no such thing"),
+        (404, "error 404: no such thing"),
+        (501, "error 501: no such thing"),
     ],
-)  # fmt: skip
+)
 def test_what_will_not_pass_is_said_at_once(server, talk, pauses, code, sentence):
     server.replies = [(code, json.dumps({"error": {"message": "no such thing"}}), {})]
     with pytest.raises(ThinkerError, match=sentence):
@@ -150,11 +169,15 @@ def test_what_will_not_pass_is_said_at_once(server, talk, pauses, code, sentence
 @pytest.mark.parametrize(
     "body",
     [
-        {"error": {"message": "why it is"}}, [{"error": {"message": "why it is"}}], {"error": "why it is"},
-        {"message": "why it is"}, {"detail": "why it is"}, {"detail": [{"msg": "why it is", "loc": ["body"]}]},
+        {"error": {"message": "why it is"}},
+        [{"error": {"message": "why it is"}}],
+        {"error": "why it is"},
+        {"message": "why it is"},
+        {"detail": "why it is"},
+        {"detail": [{"msg": "why it is", "loc": ["body"]}]},
         {"error": {"message": "Provider returned error", "metadata": {"raw": '{"error": {"message": "why it is"}}'}}},
     ],
-)  # fmt: skip
+)
 def test_the_server_is_quoted_wherever_it_says_why(server, talk, body):
     server.replies = [(403, json.dumps(body), {})]
     with pytest.raises(ThinkerError, match=r": error 403: .*why it is"):
@@ -178,11 +201,15 @@ def choice(finish="stop", **more):
         ('{"error": {"message": "no such model"}}', "error: no such model", 1),
         ('{"object": "error", "code": 400, "message": "too long"}', "error 400: too long", 1),
         ('{"detail": "the queue is full"}', "error: the queue is full", 1),
-        ('{"base_resp": {"status_code": 1026, "status_msg": "input is sensitive"}, "choices": null}', "error: input is sensitive", 1),
+        (
+            '{"base_resp": {"status_code": 1026, "status_msg": "input is sensitive"}, "choices": null}',
+            "error: input is sensitive",
+            1,
+        ),
         ('{"status": 503, "message": "upstream"}', r"error 503: upstream \(after 3 tries\)", 3),
         (choice("error", error={"code": 502, "message": "upstream"}), r"error 502: upstream \(after 3 tries\)", 3),
     ],
-)  # fmt: skip
+)
 def test_what_stands_in_the_way_of_an_answer_within_a_200_is_quoted(server, talk, reply, sentence, tries):
     server.replies = [(200, reply, {})]
     with pytest.raises(ThinkerError, match=sentence):
@@ -191,7 +218,9 @@ def test_what_stands_in_the_way_of_an_answer_within_a_200_is_quoted(server, talk
 
 
 def test_where_money_is_missing_another_try_makes_no_sense(server, talk, pauses):
-    body = {"error": {"message": "You exceeded your quota.", "type": "insufficient_quota", "code": "insufficient_quota"}}
+    body = {
+        "error": {"message": "You exceeded your quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
+    }
     server.replies = [(429, json.dumps(body), {})]
     with pytest.raises(ThinkerError, match="error 429: You exceeded your quota"):
         talk()
@@ -200,7 +229,10 @@ def test_where_money_is_missing_another_try_makes_no_sense(server, talk, pauses)
 
 def test_a_key_that_is_refused_is_checked_and_one_that_is_not_to_blame_is_not_blamed(server, pauses, monkeypatch):
     monkeypatch.setenv("RETHINK_TEST_KEY", KEY)
-    for code, sentence in ((401, r"refuses the key \(401: .*\); check the environment"), (403, "error 403: not in Mars")):
+    for code, sentence in (
+        (401, r"refuses the key \(401: .*\); check the environment"),
+        (403, "error 403: not in Mars"),
+    ):
         server.replies = [(code, json.dumps({"error": {"message": "not in Mars"}}), {})]
         with pytest.raises(ThinkerError, match=sentence):
             with_key(server).chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0)
@@ -210,11 +242,17 @@ def with_key(server, **options):
     """A chat that may send the key."""
     origin, _ = parse_address(server.url)
     trust = Trust(Path("servers.json")).with_pair("RETHINK_TEST_KEY", origin)
-    return ServerChat(server.url, "m", "RETHINK_TEST_KEY", trust=trust, **options)
+    return OpenAIChat(server.url, "m", "RETHINK_TEST_KEY", trust=trust, **options)
 
 
 def gemini(delay, message="You exceeded your current quota."):
-    return {"error": {"code": 429, "message": message, "details": [{"@type": "x/google.rpc.RetryInfo", "retryDelay": delay}]}}
+    return {
+        "error": {
+            "code": 429,
+            "message": message,
+            "details": [{"@type": "x/google.rpc.RetryInfo", "retryDelay": delay}],
+        }
+    }
 
 
 def words(message):
@@ -224,21 +262,42 @@ def words(message):
 @pytest.mark.parametrize(
     ("body", "headers", "waits"),
     [
-        (gemini("34s"), {}, 34), ([gemini("3.5s")], {}, 3.5), (gemini("86400s"), {}, 60),
-        (words("Please retry in 34.07s."), {}, 34.07), (words("Please try again in 2m3.5s."), {}, 60),
-        (words("Limit 3, Used 3. Please try again in 20s. Visit"), {}, 20), (words("try again in 120ms"), {}, 0.12),
+        (gemini("34s"), {}, 34),
+        ([gemini("3.5s")], {}, 3.5),
+        (gemini("86400s"), {}, 60),
+        (words("Please retry in 34.07s."), {}, 34.07),
+        (words("Please try again in 2m3.5s."), {}, 60),
+        (words("Limit 3, Used 3. Please try again in 20s. Visit"), {}, 20),
+        (words("try again in 120ms"), {}, 0.12),
         (words("Rate limited. Please wait 45 seconds before another request"), {}, 45),
-        (words("Please retry after 1 minute"), {}, 60), ({"error": "busy", "retry_after": 7.5}, {}, 7.5),
-        (words("x" * 400 + " Please retry in 34.07s."), {}, 34.07), (gemini("34s"), {"Retry-After": "2"}, 34),
-        ({}, {"retry-after-ms": "2500"}, 2.5), ({}, {"x-ratelimit-reset-tokens": "6m0s"}, 60),
-        ({}, {"x-ratelimit-reset-requests": "9s", "x-ratelimit-remaining-requests": "5",
-              "x-ratelimit-reset-tokens": "2.5s", "x-ratelimit-remaining-tokens": "0"}, 2.5),
-        ("Slow down; retry in 7 s", {}, 7), ({"error": "Model is loading", "estimated_time": 12.5}, {}, 12.5),
-        (words("Quota of 10 requests in 24 hours reached"), {}, 1), (gemini("soon"), {}, 1), (gemini(["5s"]), {}, 1),
+        (words("Please retry after 1 minute"), {}, 60),
+        ({"error": "busy", "retry_after": 7.5}, {}, 7.5),
+        (words("x" * 400 + " Please retry in 34.07s."), {}, 34.07),
+        (gemini("34s"), {"Retry-After": "2"}, 34),
+        ({}, {"retry-after-ms": "2500"}, 2.5),
+        ({}, {"x-ratelimit-reset-tokens": "6m0s"}, 60),
+        (
+            {},
+            {
+                "x-ratelimit-reset-requests": "9s",
+                "x-ratelimit-remaining-requests": "5",
+                "x-ratelimit-reset-tokens": "2.5s",
+                "x-ratelimit-remaining-tokens": "0",
+            },
+            2.5,
+        ),
+        ("Slow down; retry in 7 s", {}, 7),
+        ({"error": "Model is loading", "estimated_time": 12.5}, {}, 12.5),
+        (words("Quota of 10 requests in 24 hours reached"), {}, 1),
+        (gemini("soon"), {}, 1),
+        (gemini(["5s"]), {}, 1),
     ],
-)  # fmt: skip
+)
 def test_waits_that_are_told_in_the_body_or_by_limits_are_kept(server, talk, pauses, body, headers, waits):
-    server.replies = [(429, body if isinstance(body, str) else json.dumps(body), headers), (200, completion("fine"), {})]
+    server.replies = [
+        (429, body if isinstance(body, str) else json.dumps(body), headers),
+        (200, completion("fine"), {}),
+    ]
     assert talk() == "fine" and pauses == [pytest.approx(waits)]
 
 
@@ -257,7 +316,9 @@ def test_a_server_that_is_not_there(talk, pauses, owner, address):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(ThinkerError, match=r"cannot be reached \(.*\); start the server, or check the address(\.| \(after)"):
+    with pytest.raises(
+        ThinkerError, match=r"cannot be reached \(.*\); start the server, or check the address(\.| \(after)"
+    ):
         talk(base_url=address.format(port=port), retries=2)
     assert pauses == [1.0, 2.0]
 
@@ -294,9 +355,10 @@ def test_an_answer_may_come_in_parts(server, talk):
     [
         (None, "; is the address right? Most end in /v1."),
         (["qwen3-vl:8b", "gemma3", "qwen2.5"], "; it has qwen3-vl:8b, qwen2.5, gemma3."),
-        (["models/qwen3-vl"], "."), ([], "."),
+        (["models/qwen3-vl"], "."),
+        ([], "."),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_name_is_told_the_right_ones(server, talk, models, hint):
     server.models = models
     server.replies = [(404, json.dumps([{"error": {"message": "not found"}}]), {})]
@@ -312,10 +374,10 @@ def test_the_address_may_be_the_one_of_the_manual(server, talk, ending):
 
 def test_a_key_that_is_missing_or_damaged_is_missed_before_anything_is_edited(server, monkeypatch):
     with pytest.raises(RethinkError, match="key_variable: no environment variable"):
-        ServerChat(server.url, "m", "RETHINK_UNSET")
+        OpenAIChat(server.url, "m", "RETHINK_UNSET")
     monkeypatch.setenv("RETHINK_TEST_KEY", f"{KEY}\u200b")  # as web pages give it
     with pytest.raises(RethinkError, match="key_variable: what it names holds a character") as told:
-        ServerChat(server.url, "m", "RETHINK_TEST_KEY")
+        OpenAIChat(server.url, "m", "RETHINK_TEST_KEY")
     assert KEY not in str(told.value)
 
 
@@ -326,7 +388,7 @@ def test_several_at_once_and_one_that_fails_takes_no_other_with_it(server):
         return (400, "{}", {}) if seed == 2 else (200, completion(f"answer {seed}"), {})
 
     server.replies = [slow]
-    chat = ServerChat(server.url, "m", concurrency=3)
+    chat = OpenAIChat(server.url, "m", concurrency=3)
     answers = chat.chat_all([Request(MESSAGES, [SOURCE], seed) for seed in range(6)], max_tokens=9, temperature=0)
     assert [a for i, a in enumerate(answers) if i != 2] == [f"answer {i}" for i in (0, 1, 3, 4, 5)]
     assert isinstance(answers[2], ThinkerError) and server.most_at_once == 3
@@ -342,7 +404,7 @@ def test_cancel_does_not_wait_for_the_server(server):
     server.replies = [lambda body: time.sleep(3) or (200, completion("late"), {})]
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        ServerChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
+        OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
     assert time.monotonic() - started < 1.5
 
 
@@ -355,7 +417,7 @@ def test_nothing_is_left_waiting_for_another_try_after_a_cancel(server):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ServerChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
+        OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
     asking = [t for t in set(threading.enumerate()) - before if t.name == "rethink-thread"]
     for thread in asking:
         thread.join(5)
@@ -367,16 +429,20 @@ def broken(key):
     spaced, tagged, seen = " ".join(key), "<b>" + "</b><i>".join(key), "\u200b".join(key)
     encoded = [base64.b64encode(b"x" * shift + key.encode()).decode() for shift in range(3)]
     escaped = "".join(f"%{ord(letter):02X}" for letter in key)
-    return " | ".join([key, key.upper(), key[3:11], key[::-1], spaced, tagged, seen, *encoded, escaped, key.encode().hex()])
+    return " | ".join(
+        [key, key.upper(), key[3:11], key[::-1], spaced, tagged, seen, *encoded, escaped, key.encode().hex()]
+    )
 
 
 def echoes(status):
     """A server that repeats the key it was given wherever it can, and in what forms it can."""
     return lambda body: (
         status,
-        json.dumps({"error": {"message": f"bad {broken(KEY)}", "code": KEY}}) if status != 200 else
-        completion(said(4, 4, f"b {broken(KEY)}", f"Why: {broken(KEY)}")), {"X-Key": KEY, "Server": KEY},
-    )  # fmt: skip
+        json.dumps({"error": {"message": f"bad {broken(KEY)}", "code": KEY}})
+        if status != 200
+        else completion(said(4, 4, f"b {broken(KEY)}", f"Why: {broken(KEY)}")),
+        {"X-Key": KEY, "Server": KEY},
+    )
 
 
 def pieces_in(text):
@@ -395,8 +461,7 @@ def test_the_key_is_in_no_file_no_error_and_no_log(server, pauses, tmp_path, mon
     server.replies = [(200, completion(said(4, 4, "b")), {}), echoes(status)]
     chat = with_key(server, retries=1)
     run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=3)
-    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run):
-        pass
+    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert trajectory.stopped == ("turns" if status == 200 else "failed") and trajectory.best == 0
     written = [file.read_text("utf-8") for file in tmp_path.rglob("*.json")]
@@ -414,10 +479,9 @@ def test_an_error_keeps_nothing_of_the_key_behind_it(server, pauses, monkeypatch
 
 def test_everything_made_before_the_server_went_is_kept(server, tmp_path):
     server.replies = [(200, completion(said(4, 4, "b")), {}), (200, completion(said(6, 6, "c")), {}), (500, "gone", {})]
-    chat = ServerChat(server.url, "m", retries=0)
+    chat = OpenAIChat(server.url, "m", retries=0)
     run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=5)
-    for trajectory in record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run):
-        pass
+    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and "error 500: gone" in trajectory.message
     assert len(trajectory.steps) == 3 and trajectory.best == 1
     assert torch.equal(trajectory.image(trajectory.steps[1])[0, 9, 9], SOURCE[0, 9, 9].mul(255).round().div(255))

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from rethink.errors import OutOfMemory, RethinkError
+from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.thinkers.critique import TEMPLATE, question
 from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.protocol import Request, ThinkerError
@@ -150,7 +150,7 @@ def test_running_out_of_memory_is_said_and_the_next_answer_works(chat, monkeypat
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     (before,) = answers(chat, ask(picture(1)))
-    with monkeypatch.context() as patch, pytest.raises(OutOfMemory, match="^thinker: .* ran out of memory"):
+    with monkeypatch.context() as patch, pytest.raises(OutOfMemoryError, match="^thinker: .* ran out of memory"):
         patch.setattr(chat.module, "generate", full)
         answers(chat, ask(picture(1)))
     assert answers(chat, ask(picture(1))) == [before]
@@ -230,7 +230,9 @@ def test_ribbons_and_specks_are_looked_at(chat, size):
     assert isinstance(answer, str)
 
 
-@pytest.mark.parametrize("name", ["Qwen2VLImageProcessor", "Glm4vImageProcessor", "PixtralImageProcessor", "Idefics3ImageProcessor"])
+@pytest.mark.parametrize(
+    "name", ["Qwen2VLImageProcessor", "Glm4vImageProcessor", "PixtralImageProcessor", "Idefics3ImageProcessor"]
+)
 def test_what_is_shown_fits_the_processors_of_real_models(name):
     import transformers
 

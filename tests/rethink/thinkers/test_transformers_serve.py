@@ -15,10 +15,10 @@ import pytest
 
 from rethink.images import save_image
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
+from rethink.thinkers.critique_format import parse
 from rethink.thinkers.loading import load_thinker
-from rethink.thinkers.parsing import parse
+from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, chat_all
-from rethink.thinkers.server import ServerChat
 from rethink.tiny import THINKER_FOLDER, render, sample_task
 from rethink.tiny.teacher import draw_lesson
 from rethink.trajectory import load_trajectory
@@ -46,8 +46,11 @@ def served(tmp_path_factory):
     log = base / "log.txt"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [str(word) for word in command], stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-        )  # fmt: skip
+            [str(word) for word in command],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
     try:
         wait_for(f"http://127.0.0.1:{port}/health", process, log)
         yield f"http://127.0.0.1:{port}/v1", str(model)
@@ -72,7 +75,7 @@ def local():
 
 
 def test_it_says_there_what_it_says_here(served, local):
-    far = ServerChat(*served, retries=0)
+    far = OpenAIChat(*served, retries=0)
     requests = []
     for seed in range(2):
         lesson = draw_lesson(seed, split="test")

@@ -7,7 +7,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.address import Origin, parse_address
-from rethink.thinkers.server import ServerChat, open_typed_chat
+from rethink.thinkers.openai_chat import OpenAIChat, open_typed_chat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from tests.servers import openai_server
 
@@ -19,14 +19,19 @@ def origin(url):
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("https://API.OpenAI.com/v1/", "https://api.openai.com"), ("https://api.openai.com:443/v1", "https://api.openai.com"),
-        ("https://api.openai.com./v1", "https://api.openai.com"), ("http://host:8000/v1", "http://host:8000"),
-        ("https://bücher.example/v1", "https://xn--bcher-kva.example"), ("https://ａｐｉ.openai.com", "https://api.openai.com"),
-        ("http://[0:0:0:0:0:0:0:1]:8000/v1", "http://[::1]:8000"), ("http://[::ffff:127.0.0.1]/v1", "http://127.0.0.1"),
-        (" https://api.openai.com/v1/chat/completions ", "https://api.openai.com"), ("http://１２７.0.0.1", "http://127.0.0.1"),
+        ("https://API.OpenAI.com/v1/", "https://api.openai.com"),
+        ("https://api.openai.com:443/v1", "https://api.openai.com"),
+        ("https://api.openai.com./v1", "https://api.openai.com"),
+        ("http://host:8000/v1", "http://host:8000"),
+        ("https://bücher.example/v1", "https://xn--bcher-kva.example"),
+        ("https://ａｐｉ.openai.com", "https://api.openai.com"),
+        ("http://[0:0:0:0:0:0:0:1]:8000/v1", "http://[::1]:8000"),
+        ("http://[::ffff:127.0.0.1]/v1", "http://127.0.0.1"),
+        (" https://api.openai.com/v1/chat/completions ", "https://api.openai.com"),
+        ("http://１２７.0.0.1", "http://127.0.0.1"),
         ("https://аpi.openai.com", "https://xn--pi-6kc.openai.com"),
     ],
-)  # fmt: skip
+)
 def test_an_address_is_written_in_one_way(url, address):
     assert str(origin(url)) == address
 
@@ -34,12 +39,28 @@ def test_an_address_is_written_in_one_way(url, address):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://2130706433/v1", "http://0x7f.0.0.1/v1", "http://127.1/v1", "http://0177.0.0.1/v1", "http://017700000001",
-        "http://127.0.0.1\\@evil.example/v1", "http://a b/v1", "http://%6cocalhost/v1", "http://host:0/v1", "http://:80/",
-        "http://[::1%25lo]/v1", "http://[::1/v1", "https://evil.example\\.openai.com", "http://a..b/", "ftp://host/v1",
-        "http://me@host/v1", "https://api.openai.com@evil.example/v1", "https://host/v1#x", "http://host:99999/v1", "//host/v1",
+        "http://2130706433/v1",
+        "http://0x7f.0.0.1/v1",
+        "http://127.1/v1",
+        "http://0177.0.0.1/v1",
+        "http://017700000001",
+        "http://127.0.0.1\\@evil.example/v1",
+        "http://a b/v1",
+        "http://%6cocalhost/v1",
+        "http://host:0/v1",
+        "http://:80/",
+        "http://[::1%25lo]/v1",
+        "http://[::1/v1",
+        "https://evil.example\\.openai.com",
+        "http://a..b/",
+        "ftp://host/v1",
+        "http://me@host/v1",
+        "https://api.openai.com@evil.example/v1",
+        "https://host/v1#x",
+        "http://host:99999/v1",
+        "//host/v1",
     ],
-)  # fmt: skip
+)
 def test_what_could_be_read_in_two_ways_is_no_address(url):
     with pytest.raises(RethinkError, match="^base_url: "):
         origin(url)
@@ -48,11 +69,21 @@ def test_what_could_be_read_in_two_ways_is_no_address(url):
 @pytest.mark.parametrize(
     ("host", "is_local"),
     [
-        ("127.0.0.1", True), ("127.9.9.9", True), ("localhost", True), ("LOCALHOST.", True), ("[::1]", True),
-        ("0.0.0.0", True), ("[::ffff:127.0.0.1]", True), ("192.168.1.5", False), ("localhost.evil.example", False),
-        ("127.0.0.1.evil.example", False), ("local", False), ("[::2]", False), ("evil-localhost", False),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("[::1]", True),
+        ("0.0.0.0", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("192.168.1.5", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("local", False),
+        ("[::2]", False),
+        ("evil-localhost", False),
     ],
-)  # fmt: skip
+)
 def test_this_machine_is_known_by_its_addresses_alone(host, is_local):
     assert origin(f"http://{host}/v1").is_local is is_local
 
@@ -64,7 +95,12 @@ NOBODY = Trust(Path("servers.json"))
 def test_a_provider_s_own_variable_goes_to_that_provider(variable):
     for host in PROVIDERS[variable]:
         assert NOBODY.allows_key(variable, origin(f"https://{host}/v1"))
-        for other in (f"http://{host}/v1", f"https://{host}:8443/v1", f"https://{host}.evil.example", f"https://evil{host}"):
+        for other in (
+            f"http://{host}/v1",
+            f"https://{host}:8443/v1",
+            f"https://{host}.evil.example",
+            f"https://evil{host}",
+        ):
             assert not NOBODY.allows_key(variable, origin(other))
 
 
@@ -82,13 +118,22 @@ def write(owner, record):
 
 def test_the_owner_allows_in_a_settings_file(owner):
     assert read_trust() == Trust(owner), "nothing, where there is none"
-    write(owner, {"hosts": ["llm.example.com", "http://192.168.1.5:8000"], "keys": {"MY_KEY": "https://keys.example.com"}})
+    write(
+        owner, {"hosts": ["llm.example.com", "http://192.168.1.5:8000"], "keys": {"MY_KEY": "https://keys.example.com"}}
+    )
     trust = read_trust()
     for address in ("https://llm.example.com/v1", "http://192.168.1.5:8000/v1", "https://keys.example.com/v1"):
         assert trust.allows_images(origin(address))
-    for address in ("http://llm.example.com/v1", "http://192.168.1.5/v1", "https://a.llm.example.com/v1", "https://api.openai.com"):
+    for address in (
+        "http://llm.example.com/v1",
+        "http://192.168.1.5/v1",
+        "https://a.llm.example.com/v1",
+        "https://api.openai.com",
+    ):
         assert not trust.allows_images(origin(address))
-    assert trust.allows_key("MY_KEY", origin("https://keys.example.com")) and trust.allows_images(origin("http://[::1]:1"))
+    assert trust.allows_key("MY_KEY", origin("https://keys.example.com")) and trust.allows_images(
+        origin("http://[::1]:1")
+    )
     assert not trust.allows_key("MY_KEY", origin("https://llm.example.com"))
     assert not trust.allows_key("OTHER", origin("https://keys.example.com"))
 
@@ -96,10 +141,20 @@ def test_the_owner_allows_in_a_settings_file(owner):
 @pytest.mark.parametrize(
     "record",
     [
-        "{", "[]", "null", "[" * 100_000, {"hosts": "a b"}, {"hosts": [7]}, {"hosts": {"a": 1}}, {"keys": []},
-        {"keys": {"A": None}}, {"hosts": ["https://me:pass@host"]}, {"hosts": ["https://host/v1"]}, {"hosts": ["*"]},
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        {"hosts": "a b"},
+        {"hosts": [7]},
+        {"hosts": {"a": 1}},
+        {"keys": []},
+        {"keys": {"A": None}},
+        {"hosts": ["https://me:pass@host"]},
+        {"hosts": ["https://host/v1"]},
+        {"hosts": ["*"]},
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_read_are_said_with_their_file(owner, record):
     write(owner, record)
     with pytest.raises(RethinkError, match="servers.json: "):
@@ -111,7 +166,11 @@ def test_a_host_is_added_to_what_is_there(owner):
     write(owner, {**json.loads(owner.read_text("utf-8")), "keys": {"MY_KEY": ["b.example"]}, "note": "größer"})
     for _ in range(2):
         allow_images(owner, Origin("http", "c.example", 8000))
-    record = {"hosts": ["https://a.example", "http://c.example:8000"], "keys": {"MY_KEY": ["b.example"]}, "note": "größer"}
+    record = {
+        "hosts": ["https://a.example", "http://c.example:8000"],
+        "keys": {"MY_KEY": ["b.example"]},
+        "note": "größer",
+    }
     assert json.loads(owner.read_text("utf-8")) == record
     assert [file.name for file in owner.parent.iterdir()] == ["servers.json"]
 
@@ -133,29 +192,31 @@ def server():
 def test_without_a_word_of_the_owner_no_key_is_sent_and_the_line_to_add_works(server, owner, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
     with pytest.raises(RethinkError, match="^key_variable: MY_SECRET is not paired with http://127.0.0.1:") as refused:
-        ServerChat(server.url, "m", "MY_SECRET")
+        OpenAIChat(server.url, "m", "MY_SECRET")
     assert "planted" not in str(refused.value) and not server.requests
     line, file = str(refused.value).removesuffix(".").split("add ")[1].split(" to ")
     assert Path(file) == owner
     write(owner, line)
-    chat = ServerChat(server.url, "m", "MY_SECRET")
-    chat.chat([{"role": "user", "content": [{"type": "text", "text": "hello"}]}], [], max_tokens=9, seed=0, temperature=0)
+    chat = OpenAIChat(server.url, "m", "MY_SECRET")
+    chat.chat(
+        [{"role": "user", "content": [{"type": "text", "text": "hello"}]}], [], max_tokens=9, seed=0, temperature=0
+    )
     assert server.requests[0].headers["authorization"] == "Bearer planted-0123456789"
 
 
 def test_without_a_word_of_the_owner_no_picture_is_sent_and_the_line_to_add_works(owner):
     for address in ("http://192.0.2.1:8000/v1", "https://api.openai.com/v1"):
         with pytest.raises(RethinkError, match="^base_url: http.* is not this machine") as refused:
-            ServerChat(address, "m")
+            OpenAIChat(address, "m")
         line, file = str(refused.value).removesuffix(".").split("add ")[1].split(" to ")
         assert Path(file) == owner
         write(owner, line)
-        ServerChat(address, "m")
+        OpenAIChat(address, "m")
 
 
 def test_what_the_owner_types_they_allow(owner, monkeypatch):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
     open_typed_chat("http://192.0.2.1:8000/v1", "m", " MY_SECRET ")
     with pytest.raises(RethinkError, match="is not paired"):
-        ServerChat("http://192.0.2.1:8000/v1", "m", "MY_SECRET")
+        OpenAIChat("http://192.0.2.1:8000/v1", "m", "MY_SECRET")
     assert not owner.exists()

@@ -10,9 +10,16 @@ from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
 from rethink.images import save_image
 from rethink.training.instruct_pix2pix import (
-    Denoiser, Objective, PairFolder, Pool, collate_with, main, train, widen_conv_in,
-)  # fmt: skip
-from rethink.training.loop import Plan, rate
+    InstructPix2PixLoss,
+    LatentReplayBuffer,
+    LossConfig,
+    PairFolder,
+    main,
+    make_collate_fn,
+    train,
+    widen_conv_in,
+)
+from rethink.training.train_loop import TrainConfig, rate
 from tests.miniatures import write_folder
 
 
@@ -51,7 +58,7 @@ def test_widening_changes_nothing_at_first(pipe):
 
 
 def test_text_image_and_both_are_dropped_equally_often(pipe):
-    model = Denoiser(pipe, Objective())
+    model = InstructPix2PixLoss(pipe, LossConfig())
     torch.manual_seed(0)
     tokens = torch.full((20_000, pipe.tokenizer.model_max_length), 3)
     kept_text, kept_image = model.drop_conditions(tokens, torch.ones(20_000, 1, 1, 1))
@@ -63,14 +70,14 @@ def test_text_image_and_both_are_dropped_equally_often(pipe):
 def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
     before = pipe.unet.conv_out.weight.clone()
     data, lines = PairFolder(pairs, 32), []
-    plan = Plan(steps=4, batch=2, workers=0, warmup=1, log_every=1, save_every=2)
-    train(pipe, data, Objective(), plan, tmp_path / "out", report=lines.append)
+    plan = TrainConfig(steps=4, batch=2, workers=0, warmup=1, log_every=1, save_every=2)
+    train(pipe, data, LossConfig(), plan, tmp_path / "out", report=lines.append)
     assert not torch.equal(before, pipe.unet.conv_out.weight) and len(lines) == 4
     editor = load_editor(tmp_path / "out")
     assert editor.family.id == "instruct_pix2pix"
     names = load_file(tmp_path / "out" / "text_encoder" / "model.safetensors")
     assert all(name.startswith("text_model.") for name in names)  # as transformers 4 looks for them
-    train(pipe, data, Objective(), Plan(**{**vars(plan), "steps": 6}), tmp_path / "out", report=lines.append)
+    train(pipe, data, LossConfig(), TrainConfig(**{**vars(plan), "steps": 6}), tmp_path / "out", report=lines.append)
     assert lines[4] == "going on from step 4" and len(lines) == 7
 
 
@@ -82,7 +89,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
 
 
 def test_rate_warms_up_and_falls():
-    plan = Plan(warmup=10, decay_from=0.5)
+    plan = TrainConfig(warmup=10, decay_from=0.5)
     assert rate(0, 0.0, plan) == pytest.approx(0.1)
     assert rate(100, 0.5, plan) == 1
     assert rate(100, 1.0, plan) == pytest.approx(0.01)
@@ -90,7 +97,7 @@ def test_rate_warms_up_and_falls():
 
 def test_a_pool_visits_every_pair_about_as_often_as_asked():
     torch.manual_seed(0)
-    pool, visits = Pool(reuse=4, size=64), torch.zeros(400)
+    pool, visits = LatentReplayBuffer(reuse=4, size=64), torch.zeros(400)
     for step in range(100):
         fresh = torch.arange(4 * step, 4 * step + 4)
         left, right = pool.exchange((fresh, fresh * 2))
@@ -101,10 +108,10 @@ def test_a_pool_visits_every_pair_about_as_often_as_asked():
 
 
 def test_reuse_trains_on_more_than_it_encodes(pipe, pairs):
-    model = Denoiser(pipe, Objective(), reuse=3)
+    model = InstructPix2PixLoss(pipe, LossConfig(), reuse=3)
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     sizes = []
     pipe.unet.register_forward_pre_hook(lambda unet, inputs: sizes.append(len(inputs[0])))
     data = PairFolder(pairs, 32)
-    model(collate_with(pipe.tokenizer)([data[0], data[1]])).backward()
+    model(make_collate_fn(pipe.tokenizer)([data[0], data[1]])).backward()
     assert sizes == [6]

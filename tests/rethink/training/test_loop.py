@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from rethink.training.loop import Plan, optimise
+from rethink.training.train_loop import Plan, optimise
 
 rank, clock = int(os.environ["RANK"]), time.monotonic
 time.monotonic = lambda: clock() * (1 + 2 * rank)
@@ -46,8 +46,11 @@ def test_processes_that_differ_in_speed_end_together(tmp_path):
     environment = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
         [*command, tmp_path / "train.py", tmp_path / "out"],
-        env=os.environ | environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert ran.returncode == 0, ran.stderr
     written = {path.name for path in (tmp_path / "out" / "checkpoint").iterdir()}
     assert {"complete", "random_states_0.pkl", "random_states_1.pkl"} <= written

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.loop import think_while_edit
+from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
+from rethink.thinkers.critique_format import parse
 from rethink.thinkers.loading import load_thinker
-from rethink.thinkers.parsing import parse
-from rethink.tiny import judge, make_thinker, render, sample_task, teacher
+from rethink.tiny import build_thinker, judge, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
 from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
-from rethink.training.thinker_sft import IGNORED, Clock, Collate, Recipe, main, train
+from rethink.training.thinker_sft import IGNORED, Clock, DataCollator, SFTConfig, main, train
 from rethink.trajectory import Critique, Preservation, Step, new_trajectory
 from tests.miniature_thinkers import write_thinker
 
@@ -113,7 +113,9 @@ def test_the_teacher_says_what_the_oracle_sees():
         assert (said.semantic >= 4) == truth.done
         assert parse(teacher.answer(lesson)).status == "ok"
         requests = teacher.plain_requests(lesson.task)
-        assert said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
+        assert (
+            said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
+        )
 
 
 def test_a_lesson_never_shows_a_held_out_look():
@@ -167,15 +169,15 @@ def test_the_teacher_leads_an_editor_that_knows_plain_words_only():
 
 def test_trajectories_of_an_editor_become_lessons(tmp_path, monkeypatch):
     tasks = []
-    monkeypatch.setattr(make_thinker, "sample_task", lambda *a, **k: tasks.append(sample_task(*a, **k)) or tasks[-1])
+    monkeypatch.setattr(build_thinker, "sample_task", lambda *a, **k: tasks.append(sample_task(*a, **k)) or tasks[-1])
     editor = SimpleNamespace(
         prepare=lambda images: images, edit=lambda *arguments, **k: DrawingEditor(tasks[-1]).edit(*arguments, **k)
     )
-    make_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
+    build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
     made = data.from_folders([tmp_path])
-    lessons = make_thinker.Lessons(tuple(made), share=1.0)
+    lessons = build_thinker.Lessons(tuple(made), share=1.0)
     assert made and lessons[3] in made and {c.group[0].split()[0] for c in made} <= {"plain", "unusual", "reasoning"}
-    make_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again
+    build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again
 
 
 # --- the model and its training --------------------------------------------------------------------------------------
@@ -187,10 +189,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("thinker")
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(make_thinker, "TEXT", make_thinker.TEXT | small)
-        patch.setattr(make_thinker, "VISION", {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2})
-        make_thinker.write_folder(folder)
-        make_thinker.make_model(folder).save_pretrained(folder)
+        patch.setattr(build_thinker, "TEXT", build_thinker.TEXT | small)
+        patch.setattr(build_thinker, "VISION", {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2})
+        build_thinker.write_folder(folder)
+        build_thinker.make_model(folder).save_pretrained(folder)
     return folder
 
 
@@ -199,19 +201,28 @@ def chat(folder):
     return load_thinker(folder, dtype="fp32")
 
 
-RECIPE = Recipe(
-    batch=4, accumulate=1, learning_rate=3e-3, see=True, checkpointing=False, precision="no", workers=0, save_every=2,
+RECIPE = SFTConfig(
+    batch=4,
+    accumulate=1,
+    learning_rate=3e-3,
+    see=True,
+    checkpointing=False,
+    precision="no",
+    workers=0,
+    save_every=2,
     log_every=1,
-)  # fmt: skip
+)
 
 
 def rows(count):
-    lessons = make_thinker.Lessons()
+    lessons = build_thinker.Lessons()
     return [{"conversation": lessons[index]} for index in range(count)]
 
 
 def test_whole_questions_and_known_words_are_few_tokens(chat):
-    long_ago = question(TEMPLATE, instruction="dye the red star cobalt", prompt="make the red star blue", demands=("nothing",))
+    long_ago = question(
+        TEMPLATE, instruction="dye the red star cobalt", prompt="make the red star blue", demands=("nothing",)
+    )
     pictures = [torch.zeros(1, 128, 128, 3)] * 2
     assert len(chat.reader(long_ago, pictures).tokens) < 80
     for seed in range(20):
@@ -224,7 +235,7 @@ def test_whole_questions_and_known_words_are_few_tokens(chat):
 
 def test_what_is_learnt_is_the_answer_after_the_question_as_it_is_asked(chat):
     row = rows(1)[0]["conversation"]
-    encoded = Collate(chat, pack=False).encode(row)
+    encoded = DataCollator(chat, pack=False).encode(row)
     tokens, labels = encoded.along["input_ids"], encoded.along["labels"]
     asked = chat.reader(row.messages, data.load_images(row)).tokens
     assert torch.equal(tokens[: len(asked)], asked) and (labels[: len(asked)] == IGNORED).all()
@@ -236,10 +247,10 @@ def test_a_packed_row_is_worth_its_conversations(chat):
     """What stands before a conversation in its row must not be seen by it."""
     batch = rows(3)
     with torch.no_grad():
-        packed = chat.module(**Collate(chat, pack=True)(batch), use_cache=False).logits[0]
+        packed = chat.module(**DataCollator(chat, pack=True)(batch), use_cache=False).logits[0]
         start = 0
         for row in batch:
-            alone = chat.module(**Collate(chat, pack=False)([row])).logits[0]
+            alone = chat.module(**DataCollator(chat, pack=False)([row])).logits[0]
             torch.testing.assert_close(packed[start : start + len(alone)], alone, rtol=1e-3, atol=1e-4)
             start += len(alone)
     assert start == len(packed)
@@ -249,7 +260,11 @@ def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path, caps
     lessons = [row["conversation"] for row in rows(4)] * 4
     train(chat, lessons, RECIPE, tmp_path / "whole")
     assert (tmp_path / "whole" / "checkpoint-4").is_dir()
-    losses = [float(line.split("'loss': '")[1].split("'")[0]) for line in capsys.readouterr().out.splitlines() if "'loss'" in line]
+    losses = [
+        float(line.split("'loss': '")[1].split("'")[0])
+        for line in capsys.readouterr().out.splitlines()
+        if "'loss'" in line
+    ]
     assert len(losses) == 4 and losses[-1] < losses[0]
     (tmp_path / "cut").mkdir()
     (tmp_path / "whole" / "checkpoint-2").rename(tmp_path / "cut" / "checkpoint-2")
@@ -267,9 +282,10 @@ def test_the_command_trains_a_folder_that_opens(folder, tmp_path, lora):
     assert main([str(argument) for argument in arguments]) == 0
     before, after = (load_thinker(path, dtype="fp32") for path in (folder, tmp_path / "out"))
     changed = {
-        name for (name, old), new in zip(before.module.named_parameters(), after.module.parameters(), strict=True)
+        name
+        for (name, old), new in zip(before.module.named_parameters(), after.module.parameters(), strict=True)
         if not torch.equal(old, new)
-    }  # fmt: skip
+    }
     assert changed and not any("visual" in name for name in changed)
     source = torch.rand(1, 128, 128, 3)
     said = critique(Thinker(after, max_tokens=8), source, [source], "make it red", ["make it red"], [0])

@@ -1,8 +1,9 @@
 """Stand-in for the V3 node schema: the types the pack uses, and their description in the form that /object_info has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 _SPELLING = {"dynamic_prompts": "dynamicPrompts"}
 
@@ -10,14 +11,18 @@ _SPELLING = {"dynamic_prompts": "dynamicPrompts"}
 class _Input:
     io_type = ""
     options: tuple[str, ...] = ()  # what an input of this type may say beside the common ones
-    constants: dict = {}
+    constants: Mapping = MappingProxyType({})
 
-    def __init__(self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, extra_dict=None, **options):
+    def __init__(
+        self, id, *, display_name=None, optional=False, tooltip=None, advanced=None, extra_dict=None, **options
+    ):
         unknown = set(options) - set(self.options)
         assert not unknown, f"{id}: {self.io_type} inputs know nothing of {unknown}"
         self.id, self.optional, self.default = id, optional, options.get("default")
         common = {"display_name": display_name, "tooltip": tooltip, "advanced": advanced}
-        said = {_SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options, **(extra_dict or {})}.items()}
+        said = {
+            _SPELLING.get(k, k): v for k, v in {**common, **self.constants, **options, **(extra_dict or {})}.items()
+        }
         self.described = {key: value for key, value in said.items() if value is not None}
 
 
@@ -109,7 +114,9 @@ class NodeOutput:
 
 
 class ComfyNode:
-    hidden = SimpleNamespace(unique_id=None, prompt=None, extra_pnginfo=None, dynprompt=None)  # of a node that is called directly
+    hidden = SimpleNamespace(
+        unique_id=None, prompt=None, extra_pnginfo=None, dynprompt=None
+    )  # of a node that is called directly
 
     @classmethod
     def describe(cls):

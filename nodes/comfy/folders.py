@@ -1,0 +1,195 @@
+"""ComfyUI's folders for pictures, data sets, CLIPs and results, and names that cannot lead out of them."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+
+from ...rethink.errors import RethinkError
+from ...rethink.names import is_within, path_parts, portable_parts
+from ..host import BUILT_IN
+from .model_folders import find_folders
+
+NONE = "none"
+ECHO = 80  # characters of a name that is refused
+
+
+def picture_folders() -> list[str]:
+    """Folders whose pictures can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
+    return list(_picture_folders())
+
+
+def picture_folder(name: str, input: str) -> Path:
+    """Where a folder of `picture_folders` lies. Raises RethinkError for any other name."""
+    if name not in (folders := _picture_folders()):
+        raise RethinkError(
+            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or name the folder above it under "
+            "“datasets” in extra_model_paths.yaml."
+        )
+    return folders[name]
+
+
+def _picture_folders() -> dict[str, Path]:
+    inputs = Path(folder_paths.get_input_directory())
+    found = {"input": inputs} | {f"input/{name}": path for name, path in _folders_in(inputs).items()}
+    for root in dataset_roots():
+        for name, path in _folders_in(root).items():
+            found.setdefault(f"datasets/{name}", path)
+    return found
+
+
+def dataset_names(holding: str = "*") -> list[str]:
+    """The folders for data sets, those alone that have a file of the name `holding`."""
+    return sorted(name for name, path in _datasets().items() if any(path.glob(holding)))
+
+
+def dataset_roots() -> list[Path]:
+    """ComfyUI's folders for data sets, the one that is written to first."""
+    try:
+        return [Path(root) for root in folder_paths.get_folder_paths("datasets")]
+    except KeyError:  # ComfyUI before 0.27 knows no such kind of folder
+        return [Path(folder_paths.base_path) / "datasets"]
+
+
+def dataset_path(name: str, input: str) -> Path:
+    """Where the data set `name` lies; where it would lie if there is none of this name.
+
+    Raises RethinkError for what is no name of a folder in ComfyUI's folders for data sets.
+    """
+    if name in (there := _datasets()):
+        return there[name]
+    roots, parts = dataset_roots(), portable_parts(name)
+    places = [root.joinpath(*parts) for root in roots] if parts else []
+    places = [place for root, place in zip(roots, places) if is_within(place, root)]
+    if not places:
+        raise RethinkError(
+            f"{input}: “{_shown(name)}” is no name for a folder in {roots[0]}; use for example my-pairs."
+        )
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _datasets() -> dict[str, Path]:
+    """Name → folder of all data sets; of two with one name, the first."""
+    found: dict[str, Path] = {}
+    for root in dataset_roots():
+        found = _folders_in(root) | found
+    return found
+
+
+def _shown(name: str) -> str:
+    return " ".join(name.split())[:ECHO]
+
+
+def _folders_in(base: Path) -> dict[str, Path]:
+    """Name → folder of those in `base`, and one level down in those that hold folders alone."""
+    found = {}
+    for folder in _visible_folders(base):
+        inner = _visible_folders(folder)
+        if inner and not any(entry.is_file() for entry in folder.iterdir()):
+            found |= {f"{folder.name}/{path.name}": path for path in inner}
+        else:
+            found[folder.name] = folder
+    return {name: path for name, path in found.items() if is_within(path, base)}
+
+
+def _visible_folders(base: Path) -> list[Path]:
+    if not base.is_dir():
+        return []
+    return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def temporary(name: str) -> Path:
+    """A path in ComfyUI's folder for files that a restart sweeps away."""
+    return Path(folder_paths.get_temp_directory()) / name
+
+
+def clip_names() -> list[str]:
+    """What measures pictures against captions: nothing, the built-in CLIP, transformers folders of CLIPModels."""
+    return [NONE, BUILT_IN, *sorted(_clip_folders())]
+
+
+def clip_path(name: str) -> Path:
+    """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
+    if name == BUILT_IN:
+        from ...rethink.tiny import CLIP_FOLDER
+
+        return CLIP_FOLDER
+    if name not in (folders := _clip_folders()):
+        raise RethinkError(
+            f"clip: there is no “{name}” in ComfyUI's model folders; put a transformers folder of a CLIPModel into "
+            "models/clip_vision or models/text_encoders, then choose it from the list."
+        )
+    return folders[name]
+
+
+def _clip_folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for kind in ("clip_vision", "text_encoders"):
+        for name, folder in find_folders(kind, "config.json").items():
+            if '"CLIPModel"' in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
+                found.setdefault(name, folder)
+    return found
+
+
+def new_folder(prefix: str) -> Path:
+    """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
+
+    Raises RethinkError for a prefix that leads out of the output folder, and for one that is no name everywhere.
+    """
+    output, parts, shown = folder_paths.get_output_directory(), path_parts(prefix), f"prefix: “{_shown(prefix)}”"
+    if ".." in parts or parts[:1] == ("/",):
+        raise RethinkError(f"{shown} leads out of ComfyUI's output folder; name a folder within it.")
+    if not portable_parts(prefix):
+        raise RethinkError(f"{shown} is no name for a folder on every system; use for example rethink/run.")
+    if not is_within(os.path.join(output, *parts[:-1]), output):
+        raise RethinkError(f"{shown} is a link that leads out of ComfyUI's output folder; name a folder within it.")
+    try:
+        base, name, number, _, _ = folder_paths.get_save_image_path("/".join(parts), output)
+    except OSError as error:
+        raise RethinkError(f"{shown} cannot be made in ComfyUI's output folder: {error.strerror}.") from error
+    return Path(base) / f"{name}_{number:05}_"
+
+
+def reference(file: Path) -> dict[str, str]:
+    """What names a file of the output, input or temp folder to the front end: /view's own arguments."""
+    for kind in ("output", "input", "temp"):
+        base = Path(folder_paths.get_directory_by_type(kind)).resolve()
+        if file.resolve().is_relative_to(base):
+            subfolder = file.parent.resolve().relative_to(base).as_posix()
+            return {"filename": file.name, "subfolder": subfolder, "type": kind}
+    raise RethinkError(
+        f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there."
+    )
+
+
+def referred(reference: dict[str, str]) -> Path:
+    """The file that a `reference` names; RethinkError for one that leads out of its folder, and for what is none."""
+    names = [reference.get(key) for key in ("type", "subfolder", "filename")] if isinstance(reference, dict) else []
+    if not (names and all(isinstance(name, str) and _can_be_path(name) for name in names)):
+        raise RethinkError("trajectory: expected {filename, subfolder, type} of a run, as the front end names files.")
+    kind, subfolder, filename = names
+    base = folder_paths.get_directory_by_type(kind)
+    file = Path(base or "", subfolder, filename)
+    inside = base is not None and all(is_within(path, base) for path in (file.parent, file))
+    if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
+        raise RethinkError(f"trajectory: {_shown(str(file))} is not in ComfyUI's folders.")
+    return file
+
+
+def _can_be_path(text: str) -> bool:
+    """Whether the system can be asked for a path at all."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def result_folders(index: str) -> dict[str, Path]:
+    """“output/a/b” → every folder in ComfyUI's output and input folders, down to two levels, that has a file `index`."""
+    found: dict[str, Path] = {}
+    for kind in ("output", "input"):
+        base = Path(folder_paths.get_directory_by_type(kind))
+        for pattern in (f"*/{index}", f"*/*/{index}"):
+            for file in base.glob(pattern):
+                found[f"{kind}/{file.parent.relative_to(base).as_posix()}"] = file.parent
+    return found

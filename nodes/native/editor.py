@@ -1,0 +1,349 @@
+"""ComfyUI's own MODEL, CLIP and VAE as an Editor, sampled and kept in memory by ComfyUI itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from os import PathLike
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor, nn
+
+from ...rethink.editors.common import (
+    SourceCache,
+    composite_masked,
+    drawn_settings,
+    guidances,
+    latent_edit_mask,
+    run_with_oom_guard,
+)
+from ...rethink.editors.protocol import (
+    DEFAULT_SETTINGS,
+    LoraReport,
+    OnStep,
+    Prepared,
+    Settings,
+    check_references,
+    check_rows,
+)
+from ...rethink.editors.sampling import latents_to_rgb
+from ...rethink.errors import RethinkError
+from ...rethink.images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
+from .. import sockets
+from .families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, core, detect, named_schedule
+from .lora import patched
+
+DEFAULT = "default"
+_TEXTS_KEPT = 64
+_SAMPLERS = {"unipc": "uni_pc"}  # what the sampling nodes call differently
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample where neither the sampling node nor the user says: ComfyUI's names, and pixels to work on.
+
+    "default" and 0 mean: as the family does.
+    """
+
+    sampler: str = DEFAULT
+    scheduler: str = DEFAULT
+    area: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One picture as the model is shown it.
+
+    pictures: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source came to its.
+    latents: the source's, as the VAE gives them; values: what a conditioning says to show the pictures to the model.
+    texts: instruction → conditioning, without `values`.
+    """
+
+    pictures: tuple[Tensor, ...]
+    plan: Fit
+    latents: Tensor
+    values: dict[str, Any]
+    texts: dict[str, list]
+
+
+class NativeEditor:
+    """See `rethink.editors.protocol.Editor`. Rows are sampled one by one, each as ComfyUI's KSampler would with its
+    seed: so no row depends on another in any sampler, and instructions of any length go together.
+    """
+
+    moves_itself = True  # ComfyUI's loaders put each model where it computes, when it does
+
+    def __init__(self, model: Any, clip: Any, vae: Any, family: NativeFamily, sampling: Sampling = Sampling()):
+        self.name = family.title
+        self.family = family
+        self.defaults = family.defaults
+        self.module = nn.ModuleDict({"model": model.model, "clip": clip.cond_stage_model, "vae": vae.first_stage_model})
+        self._model, self._clip, self._vae = model, clip, vae
+        self._sampling = sampling
+        self._last_source = SourceCache()
+        self._texts: dict[str, list] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return self._model.load_device
+
+    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
+        others = check_references(references, self.family)
+        batch = as_image(images)
+        encode = partial(self._within_memory, lambda: self._show(batch, others))
+        return Prepared(batch, self._last_source.get((images, *references), encode))
+
+    def edit(
+        self,
+        prepared: Prepared,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings = DEFAULT_SETTINGS,
+        *,
+        mask: Tensor | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        per_image = check_rows(prepared, instructions, seeds)
+        settings = settings.resolved(self.defaults)
+        if settings.negative and not self.family.negative:
+            raise RethinkError(f"negative: {self.family.title} takes no negative prompt; leave it empty.")
+        masks = as_edit_mask(mask, prepared.images)
+        masks = None if masks is None else masks.expand(len(prepared), -1, -1).cpu()
+        pixels = self._within_memory(
+            lambda: self._sample(prepared.encoded, per_image, instructions, seeds, settings, masks, on_step)
+        )
+        if not torch.isfinite(pixels).all():
+            raise RethinkError(f"editor: {self.name} produced NaN; load the model with another weight_dtype.")
+        return composite_masked(unfit(pixels.clamp(0, 1), prepared.encoded[0].plan), prepared.images, masks)
+
+    def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
+        settings = settings.resolved(self.defaults)
+        settings = replace(settings, sampler=self._sampler_name(settings.sampler))
+        return drawn_settings(settings, [guidances(settings, seed) for seed in seeds])
+
+    def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
+        """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
+        again for the one without."""
+        model, clip, report = patched(self._model, self._clip, path, strength, self.family.title)
+        return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
+
+    def _show(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
+        area = self._sampling.area or self.family.area
+
+        def fitted(picture: Tensor) -> Tensor:
+            return fit(picture, plan_fit(*picture.shape[1:3], area=area, multiple=self.family.multiple))
+
+        once = SimpleNamespace(encode=cache(self._vae.encode))  # tensors are known by identity: a reference stays one
+        plan = plan_fit(*batch.shape[1:3], area=area, multiple=self.family.multiple)
+        others = [fitted(reference) for reference in references]
+        sources = []
+        for picture in batch:
+            pictures = (fit(picture[None], plan), *others)
+            latents, values = self.family.show(once, pictures)
+            sources.append(Source(pictures, plan, latents, values, {} if self.family.looks else self._texts))
+        return sources
+
+    def _sample(
+        self,
+        sources: list[Source],
+        per_image: int,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings,
+        masks: Tensor | None,
+        on_step: OnStep | None,
+    ) -> Tensor:
+        """Edits [rows, h, w, 3] at the working size. All texts are read, then all rows sampled, then all decoded: so each
+        of the three models is moved to where it computes only once."""
+        sources = [source for source in sources for _ in range(per_image)]
+        guiders = [self._guider(*row, settings) for row in zip(sources, instructions, seeds)]
+        board = _PreviewGrid(sources, self._model)
+        latents = []
+        for row, (source, guider, seed) in enumerate(zip(sources, guiders, seeds)):
+            free = None
+            if masks is not None:
+                free = latent_edit_mask(masks[row // per_image][None], source.plan, source.latents.shape[-2:]).float()
+            callback = None if on_step is None else board.callback(row, on_step)
+            latents.append(self._denoise(guider, source, seed, settings, free, callback))
+        pixels = [self._vae.decode(each) for each in latents]
+        return torch.cat([picture.reshape(-1, *picture.shape[-3:]).float().cpu() for picture in pixels])
+
+    def _guider(self, source: Source, instruction: str, seed: int, settings: Settings) -> Any:
+        shown = Conditionings(
+            edit=self._conditioning(source, instruction, source.values),
+            source_only=lambda: self._conditioning(source, settings.negative, source.values),
+            nothing=lambda: self._conditioning(source, settings.negative, {}),
+        )
+        return self.family.weigh(self._model, shown, *guidances(settings, seed))
+
+    def _denoise(
+        self, guider: Any, source: Source, seed: int, settings: Settings, free: Tensor | None, callback: Any
+    ) -> Tensor:
+        """The latents of one edit, from noise. `free` [1, 1, h, w]: 1 where they may differ from the source's."""
+        name = self._sampler_name(settings.sampler)
+        empty = core("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
+        latents = guider.sample(
+            core("comfy.sample").prepare_noise(empty, seed),
+            empty if free is None else source.latents,
+            core("comfy.samplers").sampler_object(name),
+            self._schedule()(self._model, name, settings.steps, source.plan.padded),
+            denoise_mask=free,
+            callback=callback,
+            disable_pbar=not core("comfy.utils").PROGRESS_BAR_ENABLED,
+            seed=seed,
+        )
+        return latents.to(core("comfy.model_management").intermediate_device())
+
+    def _conditioning(self, source: Source, text: str, values: dict[str, Any]) -> list:
+        """The text's conditioning with `values` added, the text read once for all that it is read with."""
+        if text not in source.texts:
+            conditioning = self.family.read(self._clip, text, source.pictures)
+            check_width(conditioning, self._model, self.family)
+            source.texts[text] = conditioning
+            for old in list(source.texts)[:-_TEXTS_KEPT]:
+                del source.texts[old]
+        return core("node_helpers").conditioning_set_values(source.texts[text], values)
+
+    def _sampler_name(self, chosen: str) -> str:
+        """The sampling node's choice comes before this editor's own, and that before the family's."""
+        known = core("comfy.samplers").SAMPLER_NAMES
+        name = next(n for n in (chosen, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
+        name = _SAMPLERS.get(name, name)
+        if name not in known:
+            raise RethinkError(f"sampler: ComfyUI has no “{name}”; choose one of {', '.join(known)}.")
+        return name
+
+    def _schedule(self) -> Callable:
+        scheduler = self._sampling.scheduler
+        return self.family.schedule if scheduler == DEFAULT else named_schedule(scheduler)
+
+    def _within_memory(self, work: Callable[[], Any]) -> Any:
+        complaint = (
+            f"editor: {self.name} ran out of memory on {self.device}; lower megapixels, or load smaller weights."
+        )
+        return run_with_oom_guard(
+            work, lambda: None, complaint
+        )  # what the run took, ComfyUI's guider gives back itself
+
+
+class _PreviewGrid:
+    """The previews of all rows side by side: those that are done or under way, the others as their source is."""
+
+    def __init__(self, sources: list[Source], model: Any):
+        self._sources = sources
+        self._model = model
+        self._to_rgb: dict[Source, Callable[[Tensor], Tensor]] = {}
+        self._latest: dict[int, Tensor] = {}
+
+    def callback(self, row: int, on_step: OnStep) -> Callable[[int, Tensor, Tensor, int], None]:
+        rows = len(self._sources)
+
+        def after_step(index: int, clean: Tensor, noisy: Tensor, steps: int) -> None:
+            self._latest[row] = clean
+            on_step(row * steps + min(index + 1, steps), rows * steps, self._preview)
+
+        return after_step
+
+    def _preview(self) -> Tensor:
+        return torch.cat([self._row(row, source) for row, source in enumerate(self._sources)])
+
+    def _row(self, row: int, source: Source) -> Tensor:
+        latents = _flat(self._model.model.process_latent_in(source.latents.float().cpu()))
+        if source not in self._to_rgb:
+            self._to_rgb[source] = latents_to_rgb(latents, source.pictures[0].cpu())
+        preview = self._to_rgb[source](_flat(self._latest[row]) if row in self._latest else latents)
+        height, width = (
+            -(-scaled * side // padded)
+            for scaled, side, padded in zip(source.plan.scaled, latents.shape[-2:], source.plan.padded)
+        )
+        return preview[:, :height, :width]
+
+
+def _flat(latents: Tensor) -> Tensor:
+    """Latents [1, c, h, w], or of one frame [1, c, 1, h, w], as [1, c, h, w]."""
+    return latents[:, :, 0] if latents.ndim == 5 else latents
+
+
+class EditorFromModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        samplers, schedulers = _names()
+        return io.Schema(
+            node_id="RethinkEditorFromModel",
+            display_name="Editor From Model",
+            category="Rethink/Edit",
+            description="Makes an editor of ComfyUI's own MODEL, CLIP and VAE, with whatever is patched onto them.",
+            search_aliases=[
+                "kontext",
+                "qwen image edit",
+                "omnigen2",
+                "flux2",
+                "longcat",
+                "cosxl",
+                "gguf",
+                "native editor",
+                "kontext edit",
+                "image edit",
+            ],
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="From Load Checkpoint, Load Diffusion Model or a GGUF loader: "
+                    + ", ".join(family.title for family in NATIVE_FAMILIES)
+                    + ". What is patched onto it (sampling shift, LoRAs, attention) stays.",
+                ),
+                io.Clip.Input("clip", tooltip="The model's own text encoder, from Load CLIP or the checkpoint."),
+                io.Vae.Input("vae", tooltip="The model's own VAE, from Load VAE or the checkpoint."),
+                io.Combo.Input(
+                    "sampler",
+                    options=[DEFAULT, *samplers],
+                    default=DEFAULT,
+                    tooltip="How the steps are taken, unless the sampling node says otherwise. default: as is usual for "
+                    "this model.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=[DEFAULT, *schedulers],
+                    default=DEFAULT,
+                    tooltip="How the noise is spread over the steps. default: as is usual for this model.",
+                ),
+                io.Float.Input(
+                    "megapixels",
+                    default=0.0,
+                    min=0.0,
+                    max=16.0,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="The size at which the model works; the result comes back at the source's. 0: the size that "
+                    "it was made for. Lower it for speed and memory.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=[AUTO, *(family.title for family in NATIVE_FAMILIES)],
+                    default=AUTO,
+                    tooltip="auto: told by the model. To be named: Qwen-Image-Edit (the first one), whose weights look "
+                    "like those of Plus (2509), and Plus 2511, where auto gives drifting pictures.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[sockets.Editor.Output("editor", tooltip="For the editing nodes.")],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, vae, sampler: str, scheduler: str, megapixels: float, kind: str) -> io.NodeOutput:
+        core("comfy.sample")
+        family = detect(model, clip, vae, kind)
+        sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))
+        return io.NodeOutput(NativeEditor(family.tune(model), clip, vae, family, sampling))
+
+
+def _names() -> tuple[list[str], list[str]]:
+    """ComfyUI's samplers and schedulers, those of other packs too."""
+    try:
+        samplers = core("comfy.samplers")
+    except RethinkError:  # not in ComfyUI
+        return [], []
+    return samplers.SAMPLER_NAMES, samplers.SCHEDULER_NAMES

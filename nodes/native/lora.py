@@ -1,0 +1,162 @@
+"""LoRA files on ComfyUI's own models: read and checked as a whole, then put on clones that share the weights."""
+
+import math
+from collections.abc import Mapping
+from operator import attrgetter
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...rethink.editors.lora import LIMIT, MOST
+from ...rethink.editors.lora_formats import LoraFile, Misfit, Strengths, change_of, is_embedding, kinds_of, lora_file
+from ...rethink.editors.protocol import LoraReport
+from ...rethink.errors import RethinkError
+from .families import core
+
+# Of a pipeline, as diffusers has it.
+PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
+    """Clones of MODEL and CLIP with the LoRA on them, and the report. Nothing is patched unless all of it can be.
+
+    Raises RethinkError naming `lora` for an unreadable file, NaN, what was made for another model than `title`, and
+    kinds that ComfyUI's loader would read in part.
+    """
+    path = Path(path)
+    if not (math.isfinite(strength) and abs(strength) <= LIMIT):
+        raise RethinkError(f"strength: expected a number from {-LIMIT:g} to {LIMIT:g}, got {strength}.")
+    tensors, metadata = _read(path)
+    tensors = core("comfy.lora_convert").convert_lora(tensors)
+    file = lora_file(tensors, metadata, PARTS, path)
+    lora = core("comfy.lora")
+    targets = lora.model_lora_keys_clip(clip.cond_stage_model, lora.model_lora_keys_unet(model.model, {}))
+    unmatched = _strangers(file, targets, path, title)
+    alphas, unused = {}, []
+    overridden = _overridden(file, targets)
+    for stem, slots in file.layers.items():
+        if stem in targets:
+            left = _check_layer(stem, slots, _shape(targets[stem], model, clip), path, title)
+            unused += (f"{stem}.{slot}" for slot in (*left, *_lost_bias(slots, targets[stem], model, clip)))
+            alphas |= _alpha(stem, slots, file.strengths, path)
+    patches = lora.load_lora({**tensors, **alphas}, targets, log_missing=False)
+    _check_all_read(file, targets, patches, path)
+    matched = sum(stem in targets for stem in file.layers) - len(overridden)
+    model, clip = model.clone(), clip.clone()
+    if strength:
+        model.add_patches(patches, strength)
+        clip.add_patches(patches, strength)
+    return model, clip, LoraReport(path.stem, matched, (*unmatched, *overridden, *unused))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        tensors, metadata = core("comfy.utils").load_torch_file(str(path), safe_load=True, return_metadata=True)
+    except Exception as error:  # ComfyUI and safetensors raise a different kind for every way to be broken
+        raise RethinkError(f"lora: cannot read {path}: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.float()).all():
+            raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; its training failed, take another.")
+    return tensors, metadata or {}
+
+
+def _strangers(file: LoraFile, targets: Mapping[str, Any], path: Path, title: str) -> list[str]:
+    """What of the file has no place in the model. Raises RethinkError where that is most of it.
+
+    targets: what a layer may be called in a LoRA → the weight it is.
+    """
+    unmatched = [stem for stem in file.layers if stem not in targets]
+    others = [name for name in file.others if name.removesuffix(".set_weight") not in targets]
+    strangers = [*unmatched, *(name for name in others if not is_embedding(name))]
+    total = len(file.layers) + len(strangers) - len(unmatched)
+    if not total:
+        raise RethinkError(f"lora: {path} is empty.")
+    if total - len(strangers) < MOST * total:
+        raise RethinkError(
+            f"lora: {total - len(strangers)} of {total} layers of {path} fit {title}; it was made for another model "
+            f"(this {kinds_of(file.layers)} has for example {strangers[0]})."
+        )
+    return [*unmatched, *others]
+
+
+def _shape(target: Any, model: Any, clip: Any) -> tuple[int, ...] | None:
+    """The shape of what a patch changes, None where the model has nothing there. target: a weight's name, or (name,
+    (dimension, start, length), …) for a part of it."""
+    name, part = (target, None) if isinstance(target, str) else target[:2]
+    holder = model.model if name.startswith("diffusion_model.") else clip.cond_stage_model
+    try:
+        shape = list(attrgetter(name)(holder).shape)  # in a state dict, quantized weights have another: they are packed
+    except AttributeError:
+        return None
+    if part is not None:
+        shape[part[0]] = part[2]
+    return tuple(shape)
+
+
+def _check_layer(
+    stem: str, slots: Mapping[str, Tensor], shape: tuple[int, ...] | None, path: Path, title: str
+) -> tuple[str, ...]:
+    """The tensors of a layer that have no use. Raises RethinkError where ComfyUI itself would leave the weight as it is,
+    or change it in part, and only log it."""
+    kind = next((kind for lacks, kind in _HALF_READ if lacks(slots)), None)
+    if kind is not None:
+        raise RethinkError(
+            f"lora: {path} is {kind}, of which ComfyUI's loader reads a part only; use it with Load Editor."
+        )
+    try:
+        if shape is None:
+            raise Misfit("a change where the model has nothing")
+        return change_of(slots, shape, stem, Strengths())[1]
+    except Misfit as error:
+        raise RethinkError(
+            f"lora: {path} does not fit {title}: its layer {stem} has {error}; it was made for another model, or it is "
+            "damaged."
+        ) from error
+
+
+_HALF_READ = (
+    (lambda slots: "magnitude" in slots, "a DoRA as PEFT saves it"),
+    (lambda slots: "up_bias" in slots, "a LoRA with biases as PEFT saves it"),
+    (lambda slots: "lokr_t2" in slots, "a LoKr in Tucker form"),
+    (
+        lambda slots: "oft_blocks" in slots and slots["oft_blocks"].ndim == 4 and "alpha" not in slots,
+        "a BOFT without alpha",
+    ),
+)
+
+
+def _overridden(file: LoraFile, targets: Mapping[str, Any]) -> list[str]:
+    """The layers that another layer of the file comes after: of two names for one weight ComfyUI keeps the later."""
+    last = {targets[stem]: stem for stem in targets if stem in file.layers}
+    return [stem for stem in file.layers if stem in targets and last[targets[stem]] != stem]
+
+
+def _lost_bias(slots: Mapping[str, Tensor], target: Any, model: Any, clip: Any) -> tuple[str, ...]:
+    """The change of a bias that the model lacks, or that is of a part of a layer."""
+    name = next((name for name in ("diff_b", "b_norm") if name in slots), None)
+    if name is None:
+        return ()
+    bias = f"{target.removesuffix('.weight')}.bias" if isinstance(target, str) else None
+    return () if bias is not None and _shape(bias, model, clip) is not None else (name,)
+
+
+def _alpha(stem: str, slots: Mapping[str, Tensor], strengths: Strengths, path: Path) -> dict[str, Tensor]:
+    """The alpha that stands in the file's metadata alone, as a tensor: ComfyUI's loader does not look there."""
+    inner = next((slots[name] for name in ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b") if name in slots), None)
+    if inner is None or "alpha" in slots:
+        return {}
+    place = stem if stem.startswith(tuple(f"{part}." for part in PARTS)) else f"{PARTS[0]}.{stem}"
+    try:
+        scale = strengths.of(place, inner.shape[0])
+    except Misfit as error:
+        raise RethinkError(f"lora: {path} is not whole: its layer {stem} has {error}.") from error
+    return {f"{stem}.alpha": torch.tensor(scale * inner.shape[0])} if scale != 1.0 else {}
+
+
+def _check_all_read(file: LoraFile, targets: Mapping[str, Any], patches: Mapping[Any, Any], path: Path) -> None:
+    for stem, slots in file.layers.items():
+        if stem in targets and targets[stem] not in patches and set(slots) - {"alpha", "diff_b"}:
+            raise RethinkError(f"lora: {path} is not whole: ComfyUI's loader makes nothing of {stem}.")

@@ -1,0 +1,109 @@
+"""What can be measured of a pair without a model: did it change, only where it should, and is it a copy of another."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+from PIL import Image
+
+VISIBLE = 8  # of 255: a smaller difference nobody sees
+CHANGED = 0.001  # share of the pixels that visibly differ where something was changed
+CERTAIN = 0.1  # height of the correlation peak from which a shift is believed; equal pictures have 1
+SIDE = 256  # pixels of the grey copies that the shift is measured on
+PARTS = [((1 << end) - 1) ^ ((1 << start) - 1) for start, end in pairwise((0, 12, 24, 36, 48, 64))]  # of a hash's bits
+TWO_PARTS = [one | other for one, other in combinations(PARTS, 2)]
+
+
+def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) -> dict:
+    """Scores of a pair, input and target uint8 [H, W, 3], region bool [H, W] or None for everywhere.
+
+    height, width: of the target. same_size. changed: share of pixels that visibly differ. outside: share of the pixels
+    outside the region that differ at all. region: its share of the picture. border: whether it touches the border.
+    shift: how far the two seem moved against each other, as a share of the side (only without a region).
+    hash_target, hash_edit: 64-bit difference hashes of the target, and of where and how much the two differ.
+    """
+    height, width = after.shape[:2]
+    scores = {
+        "height": height,
+        "width": width,
+        "same_size": before.shape == after.shape,
+        "hash_target": difference_hash(after),
+    }
+    if not scores["same_size"]:
+        return scores
+    apart = np.abs(before.astype(np.int16) - after).max(-1)
+    scores["hash_edit"] = difference_hash(apart.astype(np.uint8))
+    scores["changed"] = round(float((apart > VISIBLE).mean()), 5)
+    if region is None:
+        scores["shift"] = round(shift(before, after), 5)
+    else:
+        edges = np.concatenate([region[0], region[-1], region[:, 0], region[:, -1]])
+        outside = apart[~region]
+        scores["outside"] = round(float((outside > 0).mean()), 5) if outside.size else 0.0
+        scores["region"], scores["border"] = round(float(region.mean()), 5), bool(edges.any())
+    return scores
+
+
+def visibly_differ(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether something was changed that can be seen, in two pictures uint8 [H, W, 3] of one size."""
+    return any(  # nearly always a sixteenth of the pixels tells it
+        (np.abs(before[::step, ::step].astype(np.int16) - after[::step, ::step]).max(-1) > VISIBLE).mean() >= CHANGED
+        for step in (4, 1)
+    )
+
+
+def difference_hash(picture: np.ndarray) -> str:
+    """64 bits of uint8 [H, W, 3] or [H, W]: of a 9×8 grey copy, whether each pixel is brighter than the one to its right."""
+    small = np.asarray(Image.fromarray(picture).convert("L").resize((9, 8), Image.Resampling.BOX)).astype(np.int16)
+    bits = np.packbits(small[:, :-1] > small[:, 1:])
+    return bits.tobytes().hex()
+
+
+def shift(before: np.ndarray, after: np.ndarray) -> float:
+    """The displacement between two pictures by phase correlation (Kuglin and Hines 1975), as a share of the side.
+
+    0 where the two have too little in common to tell, as an edge map and its photograph.
+    """
+    a, b = (_grey_square(picture) for picture in (before, after))
+    spectrum = np.fft.rfft2(a) * np.conj(np.fft.rfft2(b))
+    peak = np.fft.irfft2(spectrum / np.maximum(np.abs(spectrum), 1e-9), s=a.shape)
+    if peak.max() < CERTAIN:
+        return 0.0
+    y, x = np.unravel_index(int(peak.argmax()), peak.shape)
+    return max(min(y, SIDE - y), min(x, SIDE - x)) / SIDE
+
+
+def _grey_square(picture: np.ndarray) -> np.ndarray:
+    grey = Image.fromarray(picture).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    window = np.hanning(SIDE).astype(np.float32)
+    values = np.asarray(grey, np.float32)
+    return (values - values.mean()) * window[:, None] * window
+
+
+def apart(hash: str, other: str) -> int:
+    """In how many bits two hashes differ."""
+    return (int(hash, 16) ^ int(other, 16)).bit_count()
+
+
+class NearDuplicates:
+    """Finds an earlier hash within `distance` bits. With at most 3 bits apart, two of five parts are equal: only the
+    hashes that share two parts are compared, few also where all have a part in common, as pictures on white paper do."""
+
+    def __init__(self, distance: int):
+        self.distance = min(distance, 3)
+        self.alike: list[dict[int, list[tuple[str, object]]]] = [{} for _ in TWO_PARTS]
+
+    def find(self, hash: str):
+        """An earlier item near `hash`, or None."""
+        for alike, bits in zip(self.alike, TWO_PARTS):
+            for other, item in alike.get(int(hash, 16) & bits, ()):
+                if apart(hash, other) <= self.distance:
+                    return item
+        return None
+
+    def add(self, hash: str, item) -> None:
+        """Remember an item by its hash, 16 hexadecimal digits."""
+        entry = hash, item
+        for alike, bits in zip(self.alike, TWO_PARTS):
+            alike.setdefault(int(hash, 16) & bits, []).append(entry)

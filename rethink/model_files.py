@@ -1,0 +1,191 @@
+"""What is checked before a model is opened: its files are there, whole and nothing but data, and there is a device for it.
+
+Every mistake is a RethinkError that begins with the input's name, which the functions are given as `name`.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import RethinkError, require
+
+_CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions
+
+# What the libraries read as a configuration. Vocabularies and the like name no code.
+_CONFIGURATIONS = (
+    "model_index.json",
+    "config.json",
+    "generation_config.json",
+    "scheduler_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+)
+# What makes the libraries, or older versions of them, fetch and run what is not in the folder.
+_REACHING = {
+    "auto_map": "wants code of its own, which is not run",
+    "custom_pipelines": "wants code of its own, which is not run",
+    "audio_tokenizer": "wants another model, which would be fetched",
+}
+_HIDDEN = (".git", ".cache")  # what git and the hub's client keep beside a model; nothing opens it
+
+
+def check_files(name: str, *files: Path) -> None:
+    """Raise RethinkError for a file that is missing."""
+    for file in files:
+        if not file.is_file():
+            raise RethinkError(f"{name}: {file} is missing; download it again.")
+
+
+def check_weights(name: str, *files: Path) -> None:
+    """Raise RethinkError for a .safetensors file that is missing, or whose header and length disagree: an unfinished
+    download."""
+    for file in files:
+        tensor_names(name, file)
+
+
+def tensor_names(name: str, file: Path) -> set[str]:
+    """The names of the tensors in a .safetensors file. Raises RethinkError as `check_weights` does."""
+    safetensors = require("safetensors")
+    check_files(name, file)
+    try:
+        with safetensors.safe_open(file, framework="pt") as content:
+            return set(content.keys())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RethinkError(f"{name}: {file} is damaged or incomplete ({error}); download it again.") from error
+
+
+def shard_files(name: str, index: Path) -> dict[Path, set[str]]:
+    """The files that share out a model's weights, as its *.index.json lists them, each with the tensors that should be in
+    it. Raises RethinkError where it lists none."""
+    places = read_json(name, index).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
+        raise RethinkError(f"{name}: {index} lists no files of weights beside it; download it again.")
+    files: dict[Path, set[str]] = {}
+    for tensor, file in places.items():
+        files.setdefault(index.with_name(file), set()).add(tensor)
+    return files
+
+
+def _is_shard(file: Any) -> bool:
+    return isinstance(file, str) and file.endswith(".safetensors") and Path(file.replace("\\", "/")).name == file
+
+
+def refuse_pickles(name: str, folder: Path) -> None:
+    """Raise RethinkError for a folder that holds pickles; to be asked where no .safetensors were found."""
+    if any(file.suffix in PICKLES for file in folder.iterdir()):
+        raise RethinkError(f"{name}: the weights in {folder} are pickles, which can run code; use .safetensors.")
+
+
+def check_data(name: str, folder: Path) -> None:
+    """Raise RethinkError for a model's folder that holds, or names, anything but data.
+
+    The libraries of today run none of it unasked, but older ones do: diffusers 0.35 a module beside a part's weights
+    that is called like the part's library, transformers 4.57 custom_generate/generate.py.
+    """
+    for file in model_files(folder):
+        if (ending := file.suffix.lower()) in _CODE:
+            raise RethinkError(
+                f"{name}: {file} is code, which older versions of diffusers and transformers run; remove the {ending} files "
+                "from the folder, if you trust the rest of it."
+            )
+        if file.name == "adapter_config.json":
+            raise RethinkError(
+                f"{name}: {file} makes this an adapter of another model, which would be fetched; remove the file if the "
+                "folder holds a whole model, or else merge the adapter into its model first."
+            )
+        if file.name in _CONFIGURATIONS:
+            _check_configuration(name, file)
+
+
+def _check_configuration(name: str, file: Path) -> None:
+    waiting: list[Any] = [read_json(name, file)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            for key, fault in _REACHING.items():
+                if value.get(key):
+                    raise RethinkError(
+                        f"{name}: {file} {fault} (“{key}”); only models that diffusers and transformers know themselves "
+                        "are opened. Remove the entry if this is one."
+                    )
+            for key in value:
+                if key.endswith("attn_implementation") and "/" in str(value[key]):
+                    raise RethinkError(
+                        f"{name}: {file} asks for code from the hub (“{key}”: “{value[key]}”), which is not run; "
+                        "remove the entry."
+                    )
+
+
+def model_files(folder: Path) -> Iterator[Path]:
+    """Every file of a model, through links too: who keeps the machine has put them there."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [inner for inner in folders if inner not in _HIDDEN and real not in seen]
+        if real not in seen:  # a link may lead to a folder above it
+            seen.add(real)
+            yield from (Path(place, file) for file in sorted(files))
+
+
+def snapshot_of(folder: Path) -> Path:
+    """Where the model is: the folder itself, or within a folder of the hub's cache (models--owner--name) the snapshot that
+    refs/main names, or else the newest."""
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir() or not _is_cached(folder):
+        return folder
+    try:
+        main = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    found = {path.name: path for path in snapshots.iterdir() if path.is_dir()}
+    return found.get(main) or max(found.values(), key=lambda path: (path.stat().st_mtime_ns, path.name), default=folder)
+
+
+def model_name(path: Path) -> str:
+    """What the model in a folder is called: “owner/name” in the hub's cache, where folders have the names of commits."""
+    if path.parent.name == "snapshots" and _is_cached(path.parent.parent):
+        path = path.parent.parent
+    cached = path.name.removeprefix("models--")
+    return path.name if cached == path.name else cached.replace("--", "/")
+
+
+def _is_cached(folder: Path) -> bool:
+    """Whether it is a model's folder in the hub's cache, or a link to one."""
+    return os.path.basename(os.path.realpath(folder)).startswith("models--")
+
+
+def read_json(name: str, file: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises RethinkError where there is none."""
+    try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+            raise ValueError("it is no file")
+        if file.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"{name}: {file} cannot be read ({error}); download it again.") from error
+    except RecursionError:
+        raise RethinkError(f"{name}: {file} cannot be read (it is nested too deep); download it again.") from None
+    if not isinstance(content, dict):
+        raise RethinkError(f"{name}: {file} should hold a JSON object.")
+    return content
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device with its index. Raises RethinkError for one that torch does not have here."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise RethinkError(f"device: “{device}” is unknown or not available here; use for example cpu.") from error

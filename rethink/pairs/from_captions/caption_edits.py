@@ -1,0 +1,223 @@
+"""Edits from captions: a caption → an instruction and the caption after the edit (InstructPix2Pix, section 3.1.1).
+
+The paper fine-tuned a language model on 700 triples; here any chat writes them from a few examples. The paper's
+rejection rules and its delimiters are kept, so that its records and its fine-tuning file are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import RethinkError
+from ...thinkers.answer_text import prompt_words, strip_fence
+from ..inverse.instructions import (
+    Chat,
+    Each,
+    FailureStreak,
+    ThinkerUnavailable,
+    ask,
+    is_refusal,
+    message,
+    strip_reasoning,
+)
+from ..jsonl_log import JsonlLog, fields_are, locked
+from ..text_files import check_text, good_lines, read_jsonl
+
+AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
+EXAMPLES = 12
+RECORD = {"prompt", "completion"}  # of a fine-tuning file
+TRIES = 4  # the paper's one and three more
+
+TASK = f"""You invent edits of pictures. You get the caption of a picture. Think of one change that a person might ask \
+an image editor for: an object, a material, the weather, the time, the place, a style, an action. Be inventive and vary \
+the wording of the instruction. Then write the caption of the picture after the edit; keep everything that the edit does \
+not change.
+Answer with exactly this, and nothing else: the instruction, a line with {BETWEEN.strip()}, the new caption."""
+
+
+@dataclass(frozen=True)
+class CaptionEdit:
+    """A caption, an instruction in the imperative, and the caption after the edit."""
+
+    input: str
+    edit: str
+    output: str
+
+    def __post_init__(self):
+        for name in ("input", "edit", "output"):
+            if not check_text(getattr(self, name), f"triples: {name}").strip():
+                raise RethinkError(f"triples: {name} is empty.")
+
+
+@dataclass(frozen=True)
+class CaptionProgress:
+    """Captions seen, records written in this run, captions rejected in this run, seconds since its start."""
+
+    seen: int
+    made: int
+    rejected: int
+    seconds: float
+
+
+def built_in_triples() -> list[CaptionEdit]:
+    """The examples that a thinker is shown where the user gives none."""
+    return read_triples(Path(__file__).with_name("example_edits.jsonl"))
+
+
+def read_triples(path: str | Path) -> list[CaptionEdit]:
+    """JSON lines {"input", "edit", "output"}, or what `captions_to_edits` writes, which says "caption" for "input".
+
+    Raises RethinkError naming the line for what is none.
+    """
+    triples = []
+    for number, record in enumerate(read_jsonl(path, "triples"), 1):
+        try:
+            triples.append(CaptionEdit(record.get("input") or record["caption"], record["edit"], record["output"]))
+        except (KeyError, AttributeError, RethinkError) as error:
+            raise RethinkError(
+                f'triples: line {number} of {path} needs "input", "edit" and "output": {error}'
+            ) from error
+    if not triples:
+        raise RethinkError(f"triples: {path} is empty.")
+    return triples
+
+
+def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
+    """(caption, url): a text file with a caption a line, or JSON lines {"caption", "url"}."""
+    if str(path).endswith(".jsonl"):
+        for record in read_jsonl(path, "captions"):
+            if not isinstance(record.get("caption"), str):
+                raise RethinkError(f'captions: a line of {path} has no "caption".')
+            yield check_text(record["caption"], f"captions: a caption of {path}"), str(record.get("url") or "")
+        return
+    for _, line in good_lines(path, "captions"):
+        if line.strip():
+            yield line.strip(), ""
+
+
+def caption_to_edit(chat: Chat, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
+    """Ask the chat for an edit of a caption, with `EXAMPLES` of the examples drawn by the seed before it.
+
+    Raises RethinkError with the reason when `TRIES` answers were rejected.
+    """
+    return ask(chat, _messages(caption, examples, seed), [], seed, partial(read_answer, caption), TRIES)
+
+
+def _messages(caption: str, examples: Sequence[CaptionEdit], seed: int) -> list[dict]:
+    rng = np.random.default_rng(seed)
+    shown = [examples[i] for i in rng.permutation(len(examples))[:EXAMPLES]]
+    messages = [message("system", TASK)]
+    for triple in shown:
+        messages += [message("user", triple.input), message("assistant", f"{triple.edit}{BETWEEN}{triple.output}")]
+    return [*messages, message("user", caption)]
+
+
+def read_answer(caption: str, answer: str) -> CaptionEdit:
+    """The triple in an answer. Raises RethinkError with the paper's reasons to reject, and for a refusal."""
+    answer = strip_fence(strip_reasoning(answer)).strip().removesuffix("END").strip()
+    parts = [part.strip() for part in answer.split(BETWEEN.strip())]
+    if is_refusal(answer):
+        raise RethinkError("the thinker refused")
+    if len(parts) != 2:
+        raise RethinkError(f"not exactly one {BETWEEN.strip()} in the answer")
+    if not all(parts) or any("\n" in part for part in parts):
+        raise RethinkError("an instruction and a caption of one line each are needed")
+    parts = [prompt_words(part) for part in parts]
+    if not all(parts):
+        raise RethinkError("an instruction and a caption are needed")
+    if _plain(parts[1]) == _plain(caption):
+        raise RethinkError("the edited caption is the caption")
+    if _plain(parts[0]) == _plain(parts[1]):
+        raise RethinkError("the instruction is the caption")
+    return CaptionEdit(caption, *parts)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.strip().strip(".!?").lower().split())
+
+
+def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
+    """The files of edits, and of the captions that were rejected."""
+    rejected = output.with_name(f"{output.name}.rejected")
+    return JsonlLog(output, fields_are(caption=str, edit=str, output=str)), JsonlLog(
+        rejected, fields_are(caption=str, why=str)
+    )
+
+
+def captions_to_edits(
+    chat: Chat,
+    captions: Iterable[tuple[str, str]],
+    output: str | Path,
+    examples: Sequence[CaptionEdit],
+    seed: int = 0,
+    on_progress: Callable[[CaptionProgress], None] = lambda progress: None,
+    *,
+    spread: Callable[[Iterator[tuple[str, str]]], Iterator[dict]] | None = None,
+    each: Each = map,
+) -> CaptionProgress:
+    """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
+
+    Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
+    at which the thinker failed go there too, but the next run asks again.
+    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each; None: all here, by
+    `each`: `map`, or what asks several times at once.
+    """
+    output = Path(output)
+    done, rejected = edit_ledgers(output)
+    with locked(output.with_name(f".{output.name}.lock"), output):
+        for ledger in (done, rejected):
+            ledger.repair()
+        known = {_plain(r["caption"]) for ledger in (done, rejected) for r in ledger if not r.get("failed")}
+        started, counts = time.monotonic(), {"seen": 0, "made": 0, "rejected": 0}
+
+        def new() -> Iterator[tuple[str, str]]:
+            for caption, url in captions:
+                counts["seen"] += 1
+                if _plain(caption) not in known:
+                    known.add(_plain(caption))
+                    yield caption, url
+
+        patience = FailureStreak()
+        records = spread(new()) if spread else (r for r in each(partial(edit_record, chat, examples, seed), new()))
+        with closing(records):
+            for record in records:
+                (rejected if "why" in record else done).append(record)
+                counts["rejected" if "why" in record else "made"] += 1
+                patience.after(record.get("failed", False), record.get("why", ""))
+                on_progress(CaptionProgress(seconds=time.monotonic() - started, **counts))
+    return CaptionProgress(seconds=time.monotonic() - started, **counts)
+
+
+def edit_record(chat: Chat, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
+    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
+    (failed: the thinker did not answer)."""
+    caption, url = job
+    try:
+        triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
+    except RethinkError as error:
+        return {"caption": caption, "why": str(error), "failed": isinstance(error, ThinkerUnavailable), "url": url}
+    return {"caption": caption, "edit": triple.edit, "output": triple.output, "url": url}
+
+
+def write_fine_tuning_file(triples: Iterable[CaptionEdit], path: str | Path) -> int:
+    """The paper's fine-tuning file: JSON lines {"prompt", "completion"} with its delimiters. Returns their number."""
+    lines = [
+        json.dumps({"prompt": t.input + AFTER_CAPTION, "completion": t.edit + BETWEEN + t.output + STOP}) + "\n"
+        for t in triples
+    ]
+    if Path(path).is_file() and not set(next(read_jsonl(path, "fine-tuning"), RECORD)) >= RECORD:
+        raise RethinkError(f"fine-tuning: {path} holds something else, and is left alone; choose another file.")
+    try:
+        Path(path).write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise RethinkError(f"fine-tuning: cannot write {path}: {error.strerror}.") from error
+    return len(lines)

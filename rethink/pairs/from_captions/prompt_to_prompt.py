@@ -1,0 +1,345 @@
+"""Pairs of pictures from pairs of captions, with Prompt-to-Prompt (Hertz et al. 2022, arXiv 2208.01626) in both forms:
+self-attention shared, as InstructPix2Pix really did (arXiv 2211.09800, section 3.1.2), and the paper's cross-attention
+replacement, refinement and re-weighting.
+
+Everything about a candidate follows from its 32-bit seed: its noise, then the share of steps in which the two pictures
+share attention, then its guidance.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...editors.samplers import Schedule
+from ...errors import RethinkError
+
+METHODS = ("self", "replace", "refine")
+
+
+@dataclass(frozen=True)
+class P2PConfig:
+    """How candidates are made. Defaults are InstructPix2Pix's.
+
+    method: what the second picture takes from the first: "self" (who attends to whom among pixels), "replace" (where
+    each word acts; a changed word acts where the old one did), "refine" (the same, but new words act where they like).
+    threshold: range of p; attention is shared while less than p of the steps are done. guidance: its range.
+    weights: (word of the edited caption, factor of its attention) for re-weighting; empty: none.
+    """
+
+    method: str = "self"
+    steps: int = 100
+    sampler: str = "euler_ancestral"
+    threshold: tuple[float, float] = (0.1, 0.9)
+    guidance: tuple[float, float] = (7.5, 15.0)
+    weights: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise RethinkError(f"method: “{self.method}” is unknown; choose one of {', '.join(METHODS)}.")
+        for name, (low, high), most in (("threshold", self.threshold, 1), ("guidance", self.guidance, 100)):
+            if not 0 <= low <= high <= most:
+                raise RethinkError(f"{name}: needs 0 ≤ lower ≤ upper ≤ {most}, got {low} and {high}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """N candidate pairs of one pair of captions. before, after: IMAGE [N, H, W, 3]; the others: one number a pair."""
+
+    seeds: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    guidances: tuple[float, ...]
+    before: Tensor
+    after: Tensor
+
+
+@torch.inference_mode()
+def generate(
+    pipeline: Any,
+    caption: str,
+    edited_caption: str,
+    seeds: Sequence[int],
+    recipe: P2PConfig = P2PConfig(),
+    on_step: Callable[[int, int], None] = lambda step, total: None,
+) -> Candidates:
+    """Draws one pair of pictures a seed, all as one batch.
+
+    pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline, used for its modules and left as it was.
+    on_step: called with (step 1…total, total); what it raises ends the run.
+    A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that cannot be paired.
+    """
+    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+        latents, first = schedule.begin(noise)
+        total = len(schedule.timesteps)
+        generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
+        for index in range(first, total):
+            model_input = schedule.model_input(latents, index)
+            latents = schedule.step(predict(model_input, index), model_input, latents, index, generators)
+            on_step(index + 1, total)
+        return _candidates(pipeline.vae, draws, latents)
+
+
+@torch.inference_mode()
+def sketch(
+    pipeline: Any,
+    caption: str,
+    edited_caption: str,
+    seeds: Sequence[int],
+    steps: int,
+    recipe: P2PConfig = P2PConfig(),
+    on_step: Callable[[int, int], None] = lambda step, total: None,
+) -> Candidates:
+    """What `generate` will draw, roughly, in so many steps instead of the recipe's.
+
+    Every step goes over several of the recipe's, from noise σ and signal α to σ' and α' (Denoising Diffusion Implicit
+    Models, arXiv 2010.02502, equation 12). The fresh noise of solvers that add some is that of the steps gone over:
+    while the expected picture stays, they make up one Brownian motion in the time α²/σ², so their sum by it leads along
+    the same path. Without it the sketch would show another picture.
+    """
+    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+        total = len(schedule.timesteps)
+        stops = sorted({round(i * total / steps) for i in range(min(steps, total))})
+        latents = noise
+        for done, index in enumerate(stops, 1):
+            signal, spread = schedule.levels(index)
+            clean = schedule.clean(predict(latents, index), latents, index)
+            on_step(done, len(stops))
+            if done < len(stops):
+                following = stops[done]
+                next_signal, next_spread = schedule.levels(following)
+                direction = (latents - signal * clean) / spread
+                if schedule.stochastic:
+                    kept = next_spread * signal / (next_signal * spread)
+                    fresh = _added_noise(schedule, draws, index, following).to(latents)
+                    direction = kept * direction + (1 - kept**2) ** 0.5 * fresh
+                latents = next_signal * clean + next_spread * direction
+        return _candidates(pipeline.vae, draws, clean)
+
+
+def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: int) -> Tensor:
+    """The fresh noise of the steps index…following for [first, second] × pairs, as one of unit variance."""
+    times = [(signal / spread) ** 2 for signal, spread in map(schedule.levels, range(index, following + 1))]
+    weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in itertools.pairwise(times)]
+    rows = [sum(w * torch.randn(draw.noise.shape, generator=draw.generators[0]) for w in weights) for draw in draws]
+    return torch.cat(rows).repeat(2, 1, 1, 1)
+
+
+@contextmanager
+def _painting(
+    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: P2PConfig
+) -> Iterator[tuple]:
+    """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
+    if caption.strip() == edited_caption.strip():
+        raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
+    unet, device = pipeline.unet, pipeline._execution_device  # an offloaded model's own is where its weights rest
+    side = unet.config.sample_size
+    draws = [_draw(seed, (1, unet.config.in_channels, side, side), recipe) for seed in seeds]
+    schedule = Schedule(recipe.sampler, pipeline.scheduler, recipe.steps)
+    conditions = _conditions(pipeline, [caption, edited_caption])
+    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, device)
+
+    def predict(model_input: Tensor, index: int) -> Tensor:
+        done = index / len(schedule.timesteps)
+        sharing.rows = torch.tensor([done < draw.threshold for draw in draws], device=device)
+        return _guided(unet, model_input, schedule.timesteps[index], conditions, draws)
+
+    try:
+        with _shared_attention(unet, sharing):
+            yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(device), draws
+    finally:
+        pipeline.maybe_free_model_hooks()  # an offloaded model gives its memory back after a Cancel too
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    seed: int
+    noise: Tensor
+    threshold: float
+    guidance: float
+    generators: tuple[torch.Generator, torch.Generator]  # for ancestral steps; both pictures get the same noise
+
+
+def _draw(seed: int, shape: tuple[int, ...], recipe: P2PConfig) -> _Draw:
+    generator, other = torch.Generator().manual_seed(seed % 2**32), torch.Generator()
+    noise = torch.randn(shape, generator=generator)
+    (low, high), (weak, strong) = recipe.threshold, recipe.guidance
+    p, scale = torch.rand(2, generator=generator).tolist()
+    other.set_state(generator.get_state())
+    return _Draw(seed, noise, low + p * (high - low), weak + scale * (strong - weak), (generator, other))
+
+
+def _guided(unet: Any, model_input: Tensor, timestep: Tensor, conditions: dict, draws: list[_Draw]) -> Tensor:
+    """The model's output for [first, second] × pairs with classifier-free guidance, each pair by its own."""
+    rows = {name: value.repeat_interleave(len(draws), 0) for name, value in conditions.items()}
+    text = rows.pop("text")
+    output = unet(
+        model_input.repeat(2, 1, 1, 1).to(unet.dtype),
+        timestep,
+        encoder_hidden_states=text,
+        added_cond_kwargs=rows,
+        return_dict=False,
+    )[0]
+    null, told = output.float().chunk(2)
+    scale = torch.tensor([draw.guidance for draw in draws], device=null.device).repeat(2)
+    return null + scale[:, None, None, None] * (told - null)
+
+
+def _conditions(pipeline: Any, captions: list[str]) -> dict[str, Tensor]:
+    """Text embeddings, and what SDXL wants besides, four rows each: [null, told] × [first, second]."""
+    encoded = pipeline.encode_prompt(
+        captions, device=pipeline._execution_device, num_images_per_prompt=1, do_classifier_free_guidance=True
+    )
+    told, null, *pooled = encoded
+    text = torch.cat([null, told]).to(pipeline.unet.dtype)
+    if not pooled:
+        return {"text": text}
+    size = pipeline.unet.config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+    sizes = torch.tensor([[size, size, 0, 0, size, size]], dtype=text.dtype, device=text.device)
+    return {
+        "text": text,
+        "text_embeds": torch.cat([pooled[1], pooled[0]]).to(text.dtype),
+        "time_ids": sizes.repeat(4, 1),
+    }
+
+
+def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
+    before, after = _decode(vae, latents).chunk(2)
+    return Candidates(
+        tuple(draw.seed for draw in draws),
+        tuple(draw.threshold for draw in draws),
+        tuple(draw.guidance for draw in draws),
+        before,
+        after,
+    )
+
+
+def _decode(vae: Any, latents: Tensor) -> Tensor:
+    """IMAGE [rows, H, W, 3], a row at a time: the activations of the VAE are the peak of memory."""
+    overflows = vae.config.get("force_upcast") and vae.dtype == torch.float16  # as Stable Diffusion XL's does
+    if overflows:
+        vae.float()
+    rows = (latents / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0)).to(vae.dtype)
+    pictures = [vae.decode(row, return_dict=False)[0].float().cpu() for row in rows.split(1)]
+    if overflows:
+        vae.half()
+    return (torch.cat(pictures) / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+
+
+# --- attention -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Sharing:
+    """What every attention layer of the second pictures takes from the first ones.
+
+    rows: bool [pairs], which pairs share at this step. cross: None, or (mapping [T, T], taken [T]): token j of the
+    edited caption acts where Σᵢ mapping[i, j] · (token i of the caption) did, as far as taken[j]. weights: [T].
+    """
+
+    self_attention: bool
+    cross: tuple[Tensor, Tensor] | None
+    weights: Tensor | None
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, **_):
+        crossing = encoder_hidden_states is not None
+        context = encoder_hidden_states if crossing else hidden_states
+        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        if not crossing and self.self_attention:
+            query, key = self._from_first(query), self._from_first(key)
+        query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
+        if crossing and (self.cross or self.weights is not None):
+            maps = self._edited((query @ key.transpose(-1, -2) * attn.scale).float().softmax(-1))
+            mixed = maps.to(value.dtype) @ value
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, scale=attn.scale)
+        return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
+
+    def _from_first(self, x: Tensor) -> Tensor:
+        """With another picture's queries and keys, its attention logits come along."""
+        parts = x.unflatten(0, (2, 2, -1))
+        first, second = parts.unbind(1)
+        rows = self.rows.view(1, -1, *[1] * (x.ndim - 1))
+        return torch.stack([first, torch.where(rows, first, second)], 1).flatten(0, 2)
+
+    def _edited(self, maps: Tensor) -> Tensor:
+        """Cross-attention maps [2 · 2 · pairs, heads, pixels, T] with those of the told second pictures changed."""
+        maps = maps.unflatten(0, (2, 2, -1)).clone()
+        first, second = maps[1, 0], maps[1, 1]
+        if self.cross:
+            mapping, taken = self.cross
+            taken = taken * self.rows[:, None, None, None]
+            second = taken * (first @ mapping) + (1 - taken) * second
+        if self.weights is not None:
+            second = second * self.weights
+        maps[1, 1] = second
+        return maps.flatten(0, 2)
+
+
+@contextmanager
+def _shared_attention(unet: Any, sharing: _Sharing) -> Iterator[None]:
+    own = unet.attn_processors
+    unet.set_attn_processor(sharing)
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(own)
+
+
+def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: P2PConfig, device: torch.device) -> _Sharing:
+    tokens = [_tokens(tokenizer, text) for text in (caption, edited_caption)]
+    cross = None
+    if recipe.method != "self":
+        cross = tuple(part.to(device) for part in align(*tokens, tokenizer.eos_token_id, recipe.method))
+    weights = _weights(tokenizer, tokens[1], recipe.weights)
+    return _Sharing(recipe.method == "self", cross, weights if weights is None else weights.to(device))
+
+
+def _tokens(tokenizer: Any, text: str) -> list[int]:
+    length = tokenizer.model_max_length
+    return tokenizer(text, padding="max_length", truncation=True, max_length=length).input_ids
+
+
+def align(source: list[int], target: list[int], end: int, method: str) -> tuple[Tensor, Tensor]:
+    """How the words of an edited caption correspond to those of the caption: (mapping [T, T], taken [T]).
+
+    Equal tokens in the same order correspond to each other, and so do the ends and what fills up after them. Where
+    words were exchanged, "replace" shares out the old ones' attention among the new ones; "refine" leaves the new
+    ones, as both methods do with added words, their own (Prompt-to-Prompt, section 3.2).
+    """
+    length = len(source)
+    mapping, taken = torch.zeros(length, length), torch.zeros(length)
+    i, j = source.index(end), target.index(end)
+    for kind, a, b, c, d in SequenceMatcher(None, source[:i], target[:j], autojunk=False).get_opcodes():
+        if kind == "equal":
+            mapping[range(a, b), range(c, d)] = 1
+        elif kind == "replace" and method == "replace":
+            mapping[a:b, c:d] = 1 / (d - c)  # attention is neither lost nor made
+        if kind == "equal" or (kind == "replace" and method == "replace"):
+            taken[c:d] = 1
+    rest = length - max(i, j)
+    mapping[range(i, i + rest), range(j, j + rest)] = 1
+    taken[j : j + rest] = 1
+    return mapping, taken
+
+
+def _weights(tokenizer: Any, tokens: list[int], factors: tuple[tuple[str, float], ...]) -> Tensor | None:
+    if not factors:
+        return None
+    weights = torch.ones(len(tokens))
+    for word, factor in factors:
+        wanted = tokenizer(word, add_special_tokens=False).input_ids
+        found = [k for k in range(len(tokens)) if wanted and tokens[k : k + len(wanted)] == wanted]
+        if not found:
+            raise RethinkError(f"weights: “{word}” does not occur in the edited caption.")
+        for k in found:
+            weights[k : k + len(wanted)] = factor
+    return weights

@@ -1,0 +1,325 @@
+"""From pairs of captions to the pairs worth keeping: many candidates each, hopeless ones dropped for what a sketch of
+them shows, the best kept by CLIP (InstructPix2Pix, section 3.1.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...editors.pipeline_folder import open_pipeline, read_index
+from ...errors import OutOfMemoryError, RethinkError, describe_error, require
+from ...images import to_pixels
+from ...model_files import snapshot_of
+from ..review.filters import Thresholds
+from ..store import EditPair, PairStore
+from .caption_edits import CaptionEdit
+from .prompt_to_prompt import Candidates, P2PConfig, generate, sketch
+
+if TYPE_CHECKING:
+    from ...evaluation.clip_similarity import Clip
+
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Candidates are first sketched in so many steps; those whose sketch misses a threshold by more than the slack of
+    that score are dropped. With fewer than about ten steps a sketch tells little."""
+
+    steps: int
+    image: float
+    caption: float
+    direction: float
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise RethinkError(f"looks: a sketch needs at least 1 step, not {self.steps}.")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates are kept.
+
+    candidates: of every pair of captions. batch: so many are drawn at once. image, caption, direction: CLIP cosines that
+    a kept pair has at least; best: so many are kept by direction (all as in the released InstructPix2Pix).
+    looks: one after another, at those that are left; without any that has at most half of the recipe's steps, none is
+        dropped early.
+    audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
+    """
+
+    candidates: int = 100
+    batch: int = 8
+    image: float = 0.7
+    caption: float = 0.2
+    direction: float = 0.2
+    best: int = 4
+    looks: tuple[EarlyStop, ...] = (EarlyStop(10, 0.15, 0.04, 0.15),)
+    audited: float = 0.05
+
+    def __post_init__(self):
+        Thresholds(image=self.image, caption=self.caption, direction=self.direction)
+        for name in ("candidates", "batch", "best"):
+            if getattr(self, name) < 1:
+                raise RethinkError(f"{name}: must be at least 1, not {getattr(self, name)}.")
+        if not 0 <= self.audited <= 1:
+            raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
+
+    def misses(self, scores: dict[str, float], slack: EarlyStop = EarlyStop(1, 0, 0, 0)) -> bool:
+        """Whether a threshold is missed by more than its slack."""
+        least = (self.image - slack.image, *[self.caption - slack.caption] * 2, self.direction - slack.direction)
+        return any(scores[name] < bound for name, bound in zip(SCORES, least))
+
+
+@dataclass(frozen=True)
+class SelectionStats:
+    """What became of candidates: drawn in all; given up early; given up, but drawn to the end to see (audited), and of
+    those reaching every threshold after all (erred); reaching every threshold (passed); kept. seconds: since the start.
+    """
+
+    captions: int = 0
+    drawn: int = 0
+    dropped: int = 0
+    audited: int = 0
+    erred: int = 0
+    passed: int = 0
+    kept: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: SelectionStats) -> SelectionStats:
+        return SelectionStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def lost(self) -> float:
+        """The share of the good candidates that dropping early has cost, as the audited ones tell."""
+        missed = self.erred / self.audited * self.dropped if self.audited else 0.0
+        return missed / (missed + self.passed) if missed else 0.0
+
+
+@dataclass(frozen=True)
+class SampledPairs:
+    """The kept pairs of one pair of captions, best first, their pictures written; or why there are none."""
+
+    id: str
+    pairs: tuple[EditPair, ...] = ()
+    tally: SelectionStats = SelectionStats()
+    skipped: str = ""
+
+
+def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
+    """A StableDiffusionPipeline or StableDiffusionXLPipeline from a diffusers folder of safetensors.
+
+    Raises RethinkError naming the folder for anything else. Nothing is downloaded.
+    """
+    import torch
+
+    folder = snapshot_of(Path(folder))
+    index = read_index("model", folder)
+    name = index.get("_class_name")
+    if name not in PIPELINES:
+        raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
+    pipeline = open_pipeline("model", folder, index, getattr(require("diffusers"), name), torch.float32)
+    return optimize_pipeline(pipeline, device)
+
+
+def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
+    """The pipeline on its device in the precision that is quick there: fp16 off the CPU; on it fp32, with the U-Net in
+    bf16 where the processor multiplies that. Its convolutions are in their own order of memory, as in `load_editor`."""
+    import torch
+
+    pipeline.set_progress_bar_config(disable=True)
+    for part in (pipeline.unet, pipeline.vae):
+        part.to(memory_format=torch.channels_last)
+    pipeline.to(device, torch.float32 if device == "cpu" else torch.float16)
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
+    if device == "cpu" and (able.get("avx512_bf16") or able.get("amx_bf16")):
+        pipeline.unet.to(torch.bfloat16)
+    return pipeline
+
+
+@dataclass(frozen=True)
+class CandidateSampler:
+    """Draws the candidates of a pair of captions and writes the pictures of those that are kept. It holds no state: all
+    follows from the captions, the seed, and the two recipes."""
+
+    store: PairStore
+    pipeline: Any
+    clip: Clip
+    recipe: P2PConfig = field(default_factory=P2PConfig)
+    selection: Selection = field(default_factory=Selection)
+    seed: int = 0
+
+    def __call__(
+        self, triple: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
+    ) -> SampledPairs:
+        """Raises what `on_step` raises, and OutOfMemory; any other trouble with these captions is the reason to skip."""
+        import torch
+
+        id, started, stopped = self.id(triple), time.monotonic(), []
+
+        def step(done: int, total: int) -> None:
+            try:
+                on_step(done, total)
+            except BaseException as error:
+                stopped.append(error)
+                raise
+
+        try:
+            chosen, tally = self._choose(triple, step)
+        except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemoryError(
+                f"p2p: out of memory with {self.selection.batch} candidates at once; lower batch."
+            ) from error
+        except Exception as error:  # a run of days must not end by one caption
+            if stopped:
+                raise
+            return SampledPairs(id, tally=SelectionStats(captions=1, skipped=1), skipped=describe_error(error))
+        pairs = tuple(self._written(id, triple, number, *choice) for number, choice in enumerate(chosen))
+        return SampledPairs(
+            id, pairs, tally + SelectionStats(captions=1, kept=len(pairs), seconds=time.monotonic() - started)
+        )
+
+    def id(self, triple: CaptionEdit) -> str:
+        """16 hexadecimal digits for all that the pairs of a triple follow from."""
+        recipes = json.dumps([asdict(self.recipe), asdict(self.selection), self.seed, asdict(triple)])
+        return hashlib.sha256(recipes.encode()).hexdigest()[:16]
+
+    def seeds(self, triple: CaptionEdit) -> list[int]:
+        """The 32-bit seeds of the candidates, all different. More candidates begin with the same ones."""
+        text = json.dumps([self.seed, triple.input, triple.output])
+        rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
+        seeds: dict[int, None] = {}
+        while len(seeds) < self.selection.candidates:
+            seeds[int(rng.integers(2**32))] = None
+        return list(seeds)
+
+    def _choose(self, triple: CaptionEdit, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
+        """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
+        texts = self.clip.texts([triple.input, triple.output])
+        seeds = self.seeds(triple)
+        best, tally, going, given_up = [], SelectionStats(drawn=len(seeds)), seeds, set()
+        looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
+        passes = [*(look.steps for look in looks), self.recipe.steps]
+
+        def draw(number: int, make: Callable) -> Iterator[tuple[Candidates, list[dict[str, float]]]]:
+            batches = _batches(going, self.selection.batch)
+            for count, batch in enumerate(batches):
+
+                def step(done: int, total: int, count: int = count) -> None:
+                    here = passes[number] * (count + done / total) / len(batches)
+                    on_step(round(sum(passes[:number]) + here), sum(passes))
+
+                made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
+                yield made, _scores(self.clip, texts, made)
+
+        for number, look in enumerate(looks):
+            for made, scores in draw(number, partial(sketch, steps=look.steps)):
+                given_up.update(seed for seed, scored in zip(made.seeds, scores) if self.selection.misses(scored, look))
+            going = [seed for seed in going if seed not in given_up or _is_audited(seed, self.selection.audited)]
+        for made, scores in draw(len(looks), generate):
+            passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
+            tally += SelectionStats(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
+            best += [_candidate(made, i, scores[i]) for i in passed]
+            best = sorted(best, key=lambda choice: -choice[0]["clip_sim_dir"])[: self.selection.best]
+        return best, tally + SelectionStats(dropped=len(given_up), audited=len(given_up.intersection(going)))
+
+    def _written(self, group: str, triple: CaptionEdit, number: int, found: dict, before, after) -> EditPair:
+        seed = found.pop("seed")
+        id = hashlib.sha256(f"{group} {seed}".encode()).hexdigest()[:16]
+        paths = self.store.image_path(id, "input"), self.store.image_path(id, "target")
+        for path, pixels in zip(paths, (before, after)):
+            self.store.write_image(path, pixels)
+        parameters = {"method": self.recipe.method, **found}
+        return EditPair(
+            id,
+            *paths,
+            triple.edit,
+            operation="prompt_to_prompt",
+            parameters=parameters,
+            seed=seed,
+            number=number,
+            source=group,
+            input_caption=triple.input,
+            target_caption=triple.output,
+        )
+
+
+def lost_drawing(draw: CandidateSampler, triple: CaptionEdit, why: str) -> SampledPairs:
+    """What is said of captions over which the process died."""
+    return SampledPairs(draw.id(triple), tally=SelectionStats(captions=1, skipped=1), skipped=why)
+
+
+def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
+    from ...evaluation.clip_similarity import similarities
+
+    count = len(made.seeds)
+    images = clip.images([*to_pixels(made.before), *to_pixels(made.after)]).unflatten(0, (2, count))
+    return similarities(images, texts[:, None].expand(-1, count, -1))
+
+
+def _batches(seeds: list[int], size: int) -> list[list[int]]:
+    return [seeds[start : start + size] for start in range(0, len(seeds), size)]
+
+
+def _candidate(made: Candidates, i: int, scores: dict[str, float]) -> tuple[dict, np.ndarray, np.ndarray]:
+    """What the released code writes of a candidate, under its names, and its pictures."""
+    found = {
+        "seed": made.seeds[i],
+        "p2p_threshold": round(made.thresholds[i], 5),
+        "cfg_scale": round(made.guidances[i], 5),
+        **scores,
+    }
+    return found, to_pixels(made.before[i]), to_pixels(made.after[i])
+
+
+def _is_audited(seed: int, share: float) -> bool:
+    """By lot, but the same lot for the same candidate."""
+    return np.random.default_rng([seed, 0xA0]).random() < share
+
+
+def draw_pairs(
+    store: PairStore,
+    triples: Iterable[CaptionEdit],
+    draw: CandidateSampler,
+    *,
+    spread: Callable[[Iterator[CaptionEdit]], Iterator[SampledPairs]] | None = None,
+    on_progress: Callable[[SelectionStats], None] = lambda tally: None,
+) -> SelectionStats:
+    """The best candidates of every triple that was not drawn for yet, into the store, which is held for writing.
+
+    `spread` takes the triples to other processes and gives what they drew, in any order; None: all here.
+    A run that is killed goes on with the captions that it had not finished, and makes the same pairs.
+    """
+    total, started = SelectionStats(), time.monotonic()
+    todo = _not_drawn(store, triples, draw)
+    results = spread(todo) if spread else (draw(triple) for triple in todo)
+    with closing(results):
+        for drawn in results:
+            for pair in drawn.pairs:
+                store.add(pair)
+            if drawn.skipped:
+                store.skipped.append({"source": drawn.id, "number": 0, "why": drawn.skipped})
+            store.drawn.append({"id": drawn.id, **asdict(drawn.tally)})
+            total += SelectionStats(**{**asdict(drawn.tally), "seconds": 0.0})
+            on_progress(SelectionStats(**{**asdict(total), "seconds": time.monotonic() - started}))
+    return SelectionStats(**{**asdict(total), "seconds": time.monotonic() - started})
+
+
+def _not_drawn(store: PairStore, triples: Iterable[CaptionEdit], draw: CandidateSampler) -> Iterator[CaptionEdit]:
+    """The triples that were not drawn for yet, each once however often it comes."""
+    known = {record["id"] for record in store.drawn}
+    for triple in triples:
+        id = draw.id(triple)
+        if id not in known:
+            known.add(id)
+            yield triple

@@ -1,0 +1,293 @@
+"""From a picture to drafts of pairs: damaged by an operation or by an editor, written down, and not yet put in words.
+
+A maker may work in any process, with others beside it: everything it draws comes from the recipe, the source's name and
+the number of the pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import RethinkError, describe_error
+from ...evaluation.pixel_metrics import visibly_differ
+from ...image_files import read_file
+from ..jsonl_log import DiskFull
+from ..pixels import from_pixels, read_mask, read_picture
+from ..store import PairStore
+from .instructions import UNDESCRIBED, Description
+from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, operation, sample_region, whole
+from .sources import NamedBox, Source
+
+if TYPE_CHECKING:
+    from ...editors.protocol import Editor, Settings
+
+MASK_FREE = tuple(
+    id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own")
+)  # they need no mask or box
+DIED = "the process that worked on it died"
+SHORTEST = 16  # pixels a side; of less nothing can be hidden
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """What is made of every picture.
+
+    operations: ids of `OPERATIONS`, each as likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
+    pairs: how many of every picture. longest_side: larger pictures are scaled down to it (pixels; 0: never).
+    area: share of the picture that a place drawn by rule has. wording: what else the instructions depend on, to tell
+    pairs apart that differ in it alone.
+    """
+
+    operations: tuple[str, ...] = MASK_FREE
+    ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pairs: int = 1
+    seed: int = 0
+    longest_side: int = 2048
+    area: tuple[float, float] = (0.03, 0.2)
+    wording: str = ""
+
+    def __post_init__(self):
+        if not self.operations:
+            raise RethinkError("operation: choose at least one.")
+        for id in (*self.operations, *self.ranges):
+            operation(id).narrowed(self.ranges.get(id, {}))
+        if not 0 < self.area[0] <= self.area[1] <= 0.8:
+            raise RethinkError(f"area: expected lowest and highest share of 0…0.8, got {list(self.area)}.")
+        if self.pairs < 1 or self.longest_side < 0:
+            raise RethinkError("pairs must be at least 1, and longest_side 0 or more.")
+
+    def key(self) -> str:
+        """What the pairs depend on. Asking for more pairs of a picture leaves those that are there as they are."""
+        return self.draws() + self.wording
+
+    def draws(self) -> str:
+        """What the pictures depend on: other words leave them as they are."""
+        ranges = {id: dict(self.ranges[id]) for id in sorted(self.ranges)}
+        return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
+
+    def seed_of(self, source: Source, number: int) -> int:
+        """32 bits that all of the number-th pair of a source is drawn from."""
+        return int(_digest(self.draws(), source.name, number)[:8], 16)
+
+
+def pair_id(key: str, source: Source, number: int) -> str:
+    """The number-th pair of a source; where to work in it tells pairs apart as the recipe's key does."""
+    where = [bool(source.mask), [asdict(spot) for spot in source.spots]]
+    return _digest(key, source.name, number, *(where if any(where) else ()))
+
+
+def _digest(*parts) -> str:
+    text = json.dumps(parts)  # escapes make any file name ASCII
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pair without its instruction; or, where `skipped` is not "", why there is none (`failed`: no thinker answered)."""
+
+    id: str
+    number: int
+    source: str
+    seed: int = 0
+    skipped: str = ""
+    failed: bool = False
+    input: str = ""
+    target: str = ""
+    region: str = ""
+    operation: str = ""
+    hides: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    place: str = ""
+    hidden: str = ""
+
+
+class LoadedSource:
+    """A source that was read: its picture, its mask, and the place of its target in the store."""
+
+    def __init__(self, store: PairStore, source: Source, longest_side: int):
+        try:
+            data = read_file(source.path)
+        except OSError as error:
+            raise RethinkError(f"cannot be read: {error.strerror}") from error
+        self.picture = read_picture(io.BytesIO(data), longest_side)
+        if min(self.picture.shape[:2]) < SHORTEST:
+            raise RethinkError(f"{self.picture.shape[1]}×{self.picture.shape[0]} pixels are too few")
+        self.mask = None
+        if source.mask:
+            try:
+                self.mask = read_mask(source.mask, self.picture.shape[:2])
+            except RethinkError as error:
+                raise RethinkError(f"its mask {error}") from error
+            if not self.mask.any():
+                raise RethinkError("its mask is empty")
+        content = hashlib.sha256(data + str(longest_side).encode()).hexdigest()[:16]
+        self.target = store.image_path(content, "target")
+
+    def place(self, spot: NamedBox) -> Place:
+        """The pixels of a spot, at least one."""
+        height, width = self.picture.shape[:2]
+        left, top = int(spot.box[0] * width), int(spot.box[1] * height)
+        right, bottom = int(np.ceil(spot.box[2] * width)), int(np.ceil(spot.box[3] * height))
+        return Place((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the drafts of a source. Nothing but a full disk ends a run: every other trouble skips the picture and says
+    why. key: all that the pairs depend on. one: makes one draft."""
+
+    key: str
+    store: PairStore
+    longest_side: int
+    one: Callable[[LoadedSource, Source, int, str], Draft]
+
+    def __call__(self, source: Source, numbers: Sequence[int]) -> Iterator[Draft]:
+        """One draft a number. What is wrong with the picture as a whole is said of number 0, each time."""
+        try:
+            opened = LoadedSource(self.store, source, self.longest_side)
+        except Exception as error:  # whatever a decoder raises
+            for number in numbers:
+                yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=describe_error(error))
+            return
+        for number in numbers:
+            id = pair_id(self.key, source, number)
+            try:
+                draft = self.one(opened, source, number, id)
+            except DiskFull:
+                raise
+            except Exception as error:  # whatever an editor raises
+                draft = Draft(id, number, source.name, skipped=describe_error(error))
+            yield draft
+
+
+def operation_maker(store: PairStore, recipe: SynthesisConfig) -> Maker:
+    """The maker of the procedural operations."""
+
+    def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
+        fitting = [id for id in recipe.operations if _fits(operation(id), source)]
+        if not fitting:
+            raise RethinkError(f"{' and '.join(recipe.operations)} need a mask or a box of it")
+        seed = recipe.seed_of(source, number)
+        rng = np.random.default_rng(seed)
+        chosen = operation(fitting[int(rng.integers(len(fitting)))])
+        values = chosen.draw(rng, recipe.ranges.get(chosen.id, {}))
+        place, told = _place(chosen, opened, source, recipe, rng)
+        made = damage(chosen, opened.picture, place, values, rng)
+        draft = Draft(
+            id,
+            number,
+            source.name,
+            seed,
+            operation=chosen.id,
+            hides=chosen.hides,
+            parameters=values,
+            words=made.words,
+            place=told.place,
+            hidden=told.hidden,
+        )
+        return _written(store, opened, made, draft)
+
+    return Maker(recipe.key(), store, recipe.longest_side, one)
+
+
+def editor_maker(
+    store: PairStore,
+    recipe: SynthesisConfig,
+    editor: Editor,
+    inverse: str,
+    settings: Settings,
+    what: Description = UNDESCRIBED,
+) -> Maker:
+    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back,
+    where the source's own box does not.
+
+    Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask or box, the pixels
+    are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
+    """
+    key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
+
+    def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
+        import torch
+
+        from ...alignment.compositing import keep_unchanged
+        from ...images import to_pixels
+
+        seed = recipe.seed_of(source, number)
+        area, told = opened.mask, Description()
+        if source.spots:
+            place, told = _named(opened, source, np.random.default_rng(seed))
+            area = place.region(opened.picture)
+        image = from_pixels(opened.picture)
+        mask = None if area is None else torch.from_numpy(area).float()[None]
+        edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
+        (kept,) = keep_unchanged(image, edited.cpu(), mask)
+        touched = (kept.mask > 0).numpy() & (True if area is None else area)
+        pixels = np.where(touched[..., None], to_pixels(kept.image), opened.picture)
+        made = Damaged(pixels, touched, {"inverse": inverse.rstrip(".")})
+        draft = Draft(
+            id,
+            number,
+            source.name,
+            seed,
+            operation="editor",
+            hides="what the edit took away",
+            parameters={"inverse": inverse, "editor": editor.name},
+            words=made.words,
+            place=told.place or what.place,
+            hidden=told.hidden or what.hidden,
+        )
+        return _written(store, opened, made, draft)
+
+    return Maker(key, store, recipe.longest_side, one)
+
+
+def _fits(chosen: Operation, source: Source) -> bool:
+    if chosen.where == "subject":
+        return bool(source.mask)
+    return chosen.where != "given" or bool(source.mask or source.spots)
+
+
+def _place(
+    chosen: Operation, opened: LoadedSource, source: Source, recipe: SynthesisConfig, rng
+) -> tuple[Place, Description]:
+    if chosen.where in ("place", "given") and source.spots:
+        return _named(opened, source, rng)
+    if opened.mask is not None and chosen.where != "own":
+        return Place(box_of(opened.mask), opened.mask), Description()
+    if chosen.where == "place":
+        return sample_region(opened.picture, rng, recipe.area), Description()
+    return whole(opened.picture), Description()
+
+
+def _named(opened: LoadedSource, source: Source, rng) -> tuple[Place, Description]:
+    """One of the places that somebody named in a source, and what is said of it."""
+    spot = source.spots[int(rng.integers(len(source.spots)))]
+    return opened.place(spot), Description(spot.place, spot.hidden)
+
+
+def _written(store: PairStore, opened: LoadedSource, made: Damaged, draft: Draft) -> Draft:
+    """The draft with its images on disk."""
+    if not visibly_differ(made.picture, opened.picture):
+        raise RethinkError(f"{draft.operation} changed nothing in it that can be seen")
+    paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
+    if not (store.folder / opened.target).exists():
+        store.write_image(opened.target, opened.picture)
+    store.write_image(paths["input"], made.picture)
+    if not made.touched.all():
+        paths["region"] = store.image_path(draft.id, "region")
+        store.write_image(paths["region"], made.touched)
+    return replace(draft, **paths)
+
+
+def failed_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
+    """What is said of a job over which the process died."""
+    source, numbers = job
+    return [Draft(pair_id(key, source, number), number, source.name, skipped=why) for number in numbers]

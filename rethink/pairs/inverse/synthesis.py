@@ -1,0 +1,187 @@
+"""Inverse-edit synthesis: damage a real picture, and learn to undo it. The real picture is always the target.
+
+A maker turns one source into drafts (images written, words known); the writer turns drafts into pairs; only a finished
+pair gets its line in the manifest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from ...cli.progress import eta
+from ...errors import RethinkError
+from ..pixels import read_mask
+from ..store import EditPair, PairStore
+from .drafts import Draft, Maker, pair_id
+from .instructions import TEMPLATES_ALONE, Description, Each, FailureStreak, ThinkerUnavailable, Writer, leaks_filename
+from .sources import Source
+
+SHARE = 16  # pairs of one picture that one job is to make, at most
+
+
+@dataclass(frozen=True)
+class SynthesisProgress:
+    """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed
+    no work; pairs made in this run; pictures or pairs skipped; seconds since start."""
+
+    seen: int
+    total: int
+    done: int
+    wanted: int
+    idle: int
+    made: int
+    skipped: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Pairs a second."""
+        return self.made / self.seconds if self.seconds else 0.0
+
+    @property
+    def left(self) -> str:
+        """How long the rest will take, as `eta` says it."""
+        return eta(self.done - self.idle, self.wanted - self.done, self.seconds)
+
+
+def synthesize(
+    store: PairStore,
+    sources: Collection[Source | tuple[str, str]],
+    make: Maker,
+    pairs: int,
+    writer: Writer = TEMPLATES_ALONE,
+    *,
+    spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
+    describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
+    each: Each = map,
+    on_progress: Callable[[SynthesisProgress], None] = lambda progress: None,
+) -> SynthesisProgress:
+    """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
+
+    sources: pictures, and (name, reason) for what cannot be one. `spread` takes jobs (source, numbers) to other processes
+    and gives their drafts, in any order; None: all here. `describe` does the same from drafts to what `finished` makes of
+    each; None: the writer, here, by `each`: `map`, or what asks several times at once.
+    What `on_progress` raises ends the run, as does a thinker that is away; everything made so far is kept.
+    """
+    run = _Run(store, sources, make.key, pairs)
+    drafts = spread(run.jobs()) if spread else (make(*job) for job in run.jobs())
+    if describe:
+        results = describe(map(list, drafts))
+    else:
+        results = ([result] for result in each(lambda d: finished(store, d, writer), chain.from_iterable(drafts)))
+    with closing(drafts), closing(results):  # ends the other processes however this one ends
+        for batch in results:
+            for result in batch:
+                run.take(result)
+                on_progress(run.progress())
+    return run.progress()
+
+
+class _Run:
+    """What is still to be made of the sources, and what became of the rest. Jobs may be taken on other threads than the
+    one that brings results."""
+
+    def __init__(self, store: PairStore, sources: Collection[Source | tuple[str, str]], key: str, pairs: int):
+        self._store, self._sources, self._key, self._pairs = store, sources, key, pairs
+        self._total, self._started = len(sources), time.monotonic()
+        self._patience = FailureStreak()
+        self._told = {(record["source"], record["number"], record["why"]) for record in store.skipped}
+        self._lock = threading.Lock()  # of all that follows
+        self._skipped: set[tuple[str, int, str]] = set()  # in this run
+        self._left: dict[str, int] = {}  # name of a source that is worked on → pairs of it that are still to come
+        self._seen = self._done = self._idle = self._made = 0
+
+    def jobs(self) -> Iterator[tuple[Source, list[int]]]:
+        """(source, numbers of its pairs that are to be made), at most SHARE of them each."""
+        for source in self._sources:
+            numbers = []
+            if isinstance(source, Source):
+                numbers = [n for n in range(self._pairs) if pair_id(self._key, source, n) not in self._store]
+            there = self._pairs - len(numbers)
+            with self._lock:
+                self._done, self._idle, self._seen = self._done + there, self._idle + there, self._seen + (not numbers)
+                if numbers:
+                    self._left[source.name] = len(numbers)
+                elif not isinstance(source, Source):
+                    self._skip(source[0], 0, source[1])
+            for at in range(0, len(numbers), SHARE):
+                yield source, numbers[at : at + SHARE]
+
+    def take(self, result: EditPair | Draft) -> None:
+        """Write down a pair, or why there is none. Raises RethinkError when the thinker has failed too often in a row."""
+        made = isinstance(result, EditPair)
+        if made:
+            self._store.add(result)
+        with self._lock:
+            if not made:
+                self._skip(result.source, result.number, result.skipped)
+            self._left[result.source] -= 1
+            if not self._left[result.source]:
+                del self._left[result.source]
+                self._seen += 1
+            self._done, self._made = self._done + 1, self._made + made
+        failed = not made and result.failed
+        self._patience.after(failed, result.skipped if failed else "")
+
+    def progress(self) -> SynthesisProgress:
+        with self._lock:
+            return SynthesisProgress(
+                self._seen,
+                self._total,
+                self._done,
+                self._total * self._pairs,
+                self._idle,
+                self._made,
+                len(self._skipped),
+                time.monotonic() - self._started,
+            )
+
+    def _skip(self, source: str, number: int, why: str) -> None:
+        """Count it, and report it unless an earlier run did."""
+        skipped = source, number, why
+        self._skipped.add(skipped)
+        if skipped not in self._told:
+            self._told.add(skipped)
+            self._store.skipped.append({"source": source, "number": number, "why": why})
+
+
+def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:
+    """The pair of a draft; or the draft with the reason why there is none, and its images taken away."""
+    if draft.skipped:
+        return draft
+
+    def look():
+        damaged, original = store.read_image(draft.input), store.read_image(draft.target)
+        region = store.folder / draft.region
+        touched = read_mask(region, original.shape[:2]) if draft.region else np.ones(original.shape[:2], bool)
+        return damaged, original, touched
+
+    try:
+        given = Description(draft.place, draft.hidden)
+        instruction, told = writer.write(draft.operation, draft.hides, draft.words, look, given, draft.seed)
+        if leaks_filename(instruction, draft.source):
+            raise RethinkError("the instruction gave away the file's name")
+    except RethinkError as error:
+        for path in filter(None, (draft.input, draft.region)):
+            (store.folder / path).unlink(missing_ok=True)
+        return replace(draft, skipped=str(error), failed=isinstance(error, ThinkerUnavailable))
+    return EditPair(
+        draft.id,
+        draft.input,
+        draft.target,
+        instruction,
+        draft.region,
+        draft.operation,
+        {**draft.parameters, **draft.words},
+        draft.seed,
+        draft.source,
+        draft.number,
+        told.hidden,
+    )

@@ -1,0 +1,462 @@
+"""Rebuilds every built-in model from nothing: `python -m rethink.tiny.build_models`.
+
+On a CPU see README.md for how, and how long it takes; `--scale` makes a weaker, faster build. Interrupted builds go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+import torch
+
+from ..editors.loading import load_editor
+from ..thinkers.loading import load_thinker
+from ..training import instruct_pix2pix
+from ..training.thinker_sft import SFTConfig
+from ..training.train_loop import TrainConfig, train_loop, write_json
+from . import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER, build_thinker, train_autoencoder, train_clip
+from .phrasings import HELD_OUT_WORDINGS, WORDINGS
+from .scene import (
+    BACKGROUNDS,
+    COLORS,
+    PLACES,
+    SHAPES,
+    SIZE,
+    SIZES,
+    encode,
+    render,
+    render_arrays,
+    sample_scene,
+    split_cells,
+)
+from .tasks import sample_task
+
+LATENT_CHANNELS = 16
+WIDTH = 40  # channels of the autoencoder
+TEXT_TOKENS = 32
+CLIP_TOKENS = 56
+REUSE = 8  # visits to each encoded pair: drawing and encoding two pictures takes longer than the U-Net
+WORDY = 8  # a conversation takes the room of so many pictures
+CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
+DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured: see README.md
+
+
+class Edits(torch.utils.data.IterableDataset):
+    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others.
+
+    settled: leave out tasks that accept several answers.
+    """
+
+    def __init__(self, seed: int, settled: bool = False):
+        self.seed, self.settled = seed, settled
+
+    def random(self) -> Random:
+        """The clock is in it, so that a build that goes on does not see the same tasks again."""
+        worker = torch.utils.data.get_worker_info()
+        return Random(f"{self.seed}-{time.time_ns()}-{worker.id if worker else os.getpid()}")
+
+    def __iter__(self):
+        rng = self.random()
+        while True:
+            task = sample_task(rng.getrandbits(60), split="train")
+            if self.settled and len(task.accepted) > 1:
+                continue
+            source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
+            captions = task.source.caption, task.target.caption
+            yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
+
+
+class Pictures(Edits):
+    """Pictures {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
+
+    def __iter__(self):
+        rng = self.random()
+        while True:
+            scene = sample_scene(rng, count=rng.choice((1, 2, 3, 4, 4)))
+            thing = rng.choice(scene.things)
+            if rng.random() < 0.5:
+                scene = scene.with_thing(thing.cell, replace(thing, covered=True))
+            yield {"image": render([scene])[0]}
+
+
+class Cells(Pictures):
+    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbours."""
+
+    def __iter__(self):
+        for picture in super().__iter__():
+            for cell in split_cells(picture["image"][None])[0]:
+                yield {"image": cell}
+
+
+def make_tokenizer(folder: Path, length: int):
+    """A CLIPTokenizer whose vocabulary is every byte and the words of the built-in world."""
+    from transformers import CLIPTokenizer
+
+    with main_process_first() as first:
+        if first and not (folder / "vocab.json").exists():  # weights that go on need the tokens they began with
+            write_tokenizer(folder, length)
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
+
+
+def write_tokenizer(folder: Path, length: int) -> None:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
+    words += [w for table in (WORDINGS, HELD_OUT_WORDINGS) for lines in table.values() for w in lines]
+    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    learner.normalizer = normalizers.Lowercase()
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(r"\{\w+\}", "removed"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
+    words = [part for line in words for part in line.replace("{", " {").replace("}", "} ").split()]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
+    )
+    learner.train_from_iterator([w for w in words if "{" not in w], trainer)
+    merges = [m if isinstance(m, list) else m.split() for m in json.loads(learner.to_str())["model"]["merges"]]
+    tokens = letters + [f"{letter}</w>" for letter in letters] + ["".join(pair) for pair in merges]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "vocab.json", {token: index for index, token in enumerate(tokens)})
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length})
+
+
+def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(CLIPTextConfig(**text_config(tokenizer, width, layers)))
+
+
+def text_config(tokenizer, width: int, layers: int) -> dict:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "projection_dim": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "max_position_embeddings": tokenizer.model_max_length,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "hidden_act": "gelu",
+    }
+
+
+def make_vae():
+    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalisation layers, an AutoencoderTiny
+    treats every place alike: it learns from single cells what it needs for whole pictures."""
+    from diffusers import AutoencoderTiny
+
+    return AutoencoderTiny(
+        latent_channels=LATENT_CHANNELS,
+        encoder_block_out_channels=(WIDTH,) * 5,
+        decoder_block_out_channels=(WIDTH,) * 5,
+        num_encoder_blocks=(0, 1, 1, 2, 2),
+        num_decoder_blocks=(3, 2, 1, 1, 0),
+    )
+
+
+def make_unet(text_width: int = 128):
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=SIZE // 16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(88, 128),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        cross_attention_dim=text_width,
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+    )
+
+
+def make_scheduler():
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="sample",
+        clip_sample=False,
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        set_alpha_to_one=True,
+        steps_offset=0,
+    )
+
+
+def make_clip(tokenizer):
+    from transformers import CLIPConfig, CLIPModel
+
+    vision = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+        "image_size": SIZE,
+        "patch_size": 16,
+        "projection_dim": 128,
+        "hidden_act": "gelu",
+    }
+    return CLIPModel(CLIPConfig(text_config=text_config(tokenizer, 128, 3), vision_config=vision, projection_dim=128))
+
+
+def build_autoencoder(work: Path, plan: TrainConfig, device: str, report):
+    from diffusers import AutoencoderTiny
+
+    done = work / "autoencoder" / "model"
+    if not done.exists():
+        vae = make_vae().to(device)
+        train_autoencoder.train(vae, Cells(1), plan, work / "autoencoder" / "cells", report=report)
+        whole = replace(plan, batch=max(1, plan.batch // 4), learning_rate=plan.learning_rate / 2)
+        train_autoencoder.train(vae, Pictures(1), whole, work / "autoencoder" / "pictures", report=report)
+        with main_process_first() as first:
+            if first:
+                vae.save_pretrained(done)
+    return AutoencoderTiny.from_pretrained(done).to(device)
+
+
+def build_editor(work: Path, vae, plan: TrainConfig, device: str, report) -> None:
+    tokenizer = make_tokenizer(work / "tokenizer", TEXT_TOKENS)
+    parts = SimpleNamespace(
+        vae=vae,
+        unet=make_unet().to(device),
+        text_encoder=make_text_encoder(tokenizer).to(device),
+        tokenizer=tokenizer,
+        scheduler=make_scheduler(),
+    )
+    objective = instruct_pix2pix.LossConfig(edit_weight=4, last_timestep=0.5, train_text=True)
+    plan = replace(plan, batch=max(1, plan.batch // REUSE))
+    instruct_pix2pix.train(
+        parts, Edits(2), objective, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
+    )
+
+
+class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
+    """`forward(batch)` trains the decoder alone, on latents that the U-Net predicts: it learns to draw crisply what the
+    editor means. Half of the latents stay true ones."""
+
+    def __init__(self, pipe):
+        super().__init__(pipe, instruct_pix2pix.LossConfig(), render_arrays)
+        self.requires_grad_(False)
+        self.vae.decoder.requires_grad_(True)
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        with torch.no_grad():
+            source, edited, tokens = self.encode_batch(batch)
+            clean = edited * self.vae.config.scaling_factor
+            answer = self.answer(source, self.text_encoder(tokens)[0])
+            latents = torch.where(torch.rand(len(clean), 1, 1, 1, device=clean.device) < 0.5, answer, clean)
+            image = self.render(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
+        return train_autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
+
+    def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Two steps: from noise to clean latents, noised again half-way, and clean again."""
+        noisy, last = torch.randn_like(source), len(self.alphas) - 1
+        for now, following in ((last, last // 2), (last // 2, 0)):
+            clean = self.unet(torch.cat([noisy, source], 1), now, encoder_hidden_states=text).sample.float()
+            alpha = self.alphas[following]
+            noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
+        return clean
+
+
+def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
+    train_loop(
+        DecoderFinetuneLoss(pipe),
+        Edits(4, settled=True),
+        plan,
+        work / "decoder",
+        collate=instruct_pix2pix.make_collate_fn(pipe.tokenizer),
+        report=report,
+    )
+    with main_process_first() as first:
+        if first:
+            pipe.vae.save_pretrained(work / "editor" / "vae")
+
+
+def build_clip(work: Path, plan: TrainConfig, device: str, report) -> None:
+    tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
+    model = make_clip(tokenizer).to(device)
+    train_clip.train(
+        model,
+        tokenizer,
+        Edits(3),
+        plan,
+        work / "clip",
+        render=render_arrays,
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        report=report,
+    )
+    with main_process_first() as first:
+        if first:
+            model.save_pretrained(work / "clip")
+
+
+def make_trajectories(work: Path, count: int, minutes: float, device: str, report) -> None:
+    """By every process its own part; they wait for each other, as the thinker learns from all of them."""
+    from accelerate import PartialState
+
+    state, editor = PartialState(), load_editor(work / "editor", device=device)
+    part = state.process_index, state.num_processes
+    build_thinker.make_trajectories(editor, work / "trajectories", count, minutes, *part, report)
+    state.wait_for_everyone()
+
+
+@contextmanager
+def main_process_first():
+    """True in the process that writes; the others go through when it is done."""
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        yield PartialState().is_main_process
+
+
+def publish(work: Path, out: Path) -> None:
+    """Copies what was trained to where it ships, in float16."""
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from transformers import CLIPModel
+
+    editor, clip_folder = out / EDITOR_FOLDER.name, out / CLIP_FOLDER.name
+    if (work / "editor" / "model_index.json").exists():
+        pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
+        shutil.rmtree(editor, ignore_errors=True)
+        pipe.save_pretrained(editor)
+        instruct_pix2pix.add_old_prefix(editor)
+        strip_local_paths(editor)
+        for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
+            shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
+        write_json(editor / "rethink.json", DEFAULTS)
+    if (work / "thinker-trained" / "config.json").exists():
+        thinker = out / THINKER_FOLDER.name
+        shutil.rmtree(thinker, ignore_errors=True)
+        model = load_thinker(work / "thinker-trained", dtype="fp16").module
+        build_thinker.save(model, work / "thinker-trained", thinker)
+    if (work / "clip" / "config.json").exists():
+        shutil.rmtree(clip_folder, ignore_errors=True)
+        CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
+        for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+            shutil.copy(work / "clip" / name, clip_folder / name)
+        write_json(
+            clip_folder / "preprocessor_config.json",
+            {
+                "image_processor_type": "CLIPImageProcessor",
+                "do_resize": True,
+                "size": {"height": SIZE, "width": SIZE},
+                "do_center_crop": False,
+                "do_convert_rgb": True,
+                "do_rescale": True,
+                "rescale_factor": 1 / 255,
+                "do_normalize": True,
+                "image_mean": CLIP_MEAN,
+                "image_std": CLIP_STD,
+                "resample": 3,
+            },
+        )
+
+
+def strip_local_paths(folder: Path) -> None:
+    """Takes out of diffusers' configs where on this machine the model was read from."""
+    for file in folder.rglob("*.json"):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and record.pop("_name_or_path", None):
+            write_json(file, record)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build_models", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
+    parser.add_argument(
+        "--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)"
+    )
+    stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", "thinker", "publish")
+    parser.add_argument("--only", choices=stages, help="one stage alone")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
+    parser.add_argument("--batch", type=int, default=1024, help="pictures a step and process")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this time")
+    parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
+    options = parser.parse_args(arguments)
+
+    def plan(steps: int, rate: float, **more) -> TrainConfig:
+        return TrainConfig(
+            steps=max(1, int(steps * options.scale)),
+            batch=options.batch,
+            learning_rate=rate,
+            minutes=options.minutes,
+            workers=options.workers,
+            precision=options.precision,
+            **more,
+        )
+
+    def wanted(stage: str) -> bool:
+        return options.only in (None, stage)
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    from accelerate import PartialState
+
+    PartialState(cpu=options.device == "cpu")  # whoever asks first decides for all: under torchrun, which backend
+    torch.set_float32_matmul_precision("high")
+    if wanted("autoencoder") or wanted("editor"):
+        vae = build_autoencoder(
+            options.work, plan(12_000, 2e-3, warmup=200, decay_from=0.4, ema=0.998), options.device, report
+        )
+    if wanted("editor"):
+        build_editor(
+            options.work, vae, plan(40_000, 1e-3, warmup=300, decay_from=0.5, ema=0.999), options.device, report
+        )
+    if wanted("decoder"):
+        polish_decoder(options.work, plan(10_000, 5e-4, decay_from=0.3, ema=0.998), options.device, report)
+    if wanted("clip"):
+        build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
+    if wanted("trajectories"):
+        make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
+    if wanted("thinker"):
+        recipe = SFTConfig(
+            batch=max(1, options.batch // WORDY),
+            accumulate=1,
+            learning_rate=1e-3,
+            warmup=0.02,
+            see=True,
+            checkpointing=False,
+            minutes=options.minutes,
+            precision=options.precision,
+            workers=options.workers,
+            save_every=250,
+            log_every=50,
+        )
+        build_thinker.train(options.work, recipe, max(1, int(30_000 * options.scale)))
+    if wanted("publish"):
+        publish(options.work, options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,335 @@
+"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and the lessons it is trained on."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import torch
+
+from ..think_loop import think_while_edit
+from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, question
+from ..thinkers.loading import load_thinker
+from ..training import thinker_sft
+from ..training.conversations import Conversation, from_folders
+from ..training.thinker_sft import SFTConfig
+from ..training.train_loop import write_json
+from ..trajectory import new_trajectory, record
+from . import teacher
+from .phrasings import SYNONYMS
+from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
+from .tasks import LEVELS, TABLES, sample_task
+
+PATCH, MERGE = 16, 2  # 16 tokens a picture
+VOCABULARY = 2048
+TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
+VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
+POLISHED, SPLIT_UP, WITH_DEMANDS = 0.04, 0.02, 0.05  # shares of lessons that are not plain critiques
+TURNS = 4  # of the trajectories that are learnt from
+GAPS, GAP = 0.3, 0.25  # share of lessons whose instruction lacks words, and of the words in `LIGHT` that it lacks
+REAL_EDITS = 0.2  # share of lessons that come from them
+SPECIAL = {
+    "pad": "<|pad|>",
+    "start": "<|im_start|>",
+    "end": "<|im_end|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+    "image": "<|image_pad|>",
+    "video": "<|video_pad|>",
+}
+EXTRA_TOKENS = {
+    "image_token": "image",
+    "video_token": "video",
+    "vision_bos_token": "vision_start",
+    "vision_eos_token": "vision_end",
+}
+# What every answer repeats is one token each; they are ordinary text, not special.
+FORMS = (
+    "<think>",
+    "</think>\n",
+    '<score>{"semantic": ',
+    ', "quality": ',
+    "}</score>\n",
+    "<answer>",
+    "</answer>",
+    "<checklist>\n",
+    "</checklist>",
+    *(f" {place}" for place in PLACES),
+    "Source: ",
+    ". Asked: ",
+    ". Expected: ",
+    ". Edited: ",
+    ". Done: ",
+    ". Else kept: ",
+    *(f"\n{number}. " for number in range(2, 8)),
+    *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
+)
+# Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
+LIGHT = {
+    "make",
+    "turn",
+    "change",
+    "paint",
+    "color",
+    "draw",
+    "put",
+    "place",
+    "set",
+    "move",
+    "shift",
+    "bring",
+    "take",
+    "give",
+    "let",
+    "go",
+    "show",
+    "insert",
+    "i'd",
+    "i",
+    "like",
+    "see",
+    "want",
+    "should",
+    "would",
+    "how",
+    "about",
+    "be",
+    "become",
+    "to",
+    "into",
+    "at",
+    "in",
+    "of",
+    "it",
+    "is",
+    "so",
+    "that",
+}
+TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
+CHAT_TEMPLATE = """\
+{%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}\
+{%- if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}\
+{%- if part.type == 'text' %}{{ part.text }}{% else %}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}{% endif %}\
+{%- endfor %}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}\
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """`lessons[index]` is a Conversation, drawn anew from its index; one in `1 / share` comes from `edits`, trajectories
+    of real edits."""
+
+    edits: tuple[Conversation, ...] = ()
+    share: float = 0.0
+
+    def __getitem__(self, index: int) -> Conversation:
+        rng = Random(f"lessons-{index}")
+        if self.edits and rng.random() < self.share:
+            return rng.choice(self.edits)
+        return conversation(teacher.draw_lesson(index), rng)
+
+
+def conversation(lesson: teacher.CritiqueExample, rng: Random) -> Conversation:
+    """A lesson as what is asked and what is to be answered: mostly a critique."""
+    task, draw = lesson.task, rng.random()
+    if rng.random() < GAPS:
+        lesson = _with_gaps(lesson, rng)
+        task = lesson.task
+    if draw < POLISHED:
+        return Conversation(question(POLISH, instruction=task.instruction), (lesson.source,), teacher.polished(task))
+    if draw < POLISHED + SPLIT_UP:
+        return Conversation(question(SPLIT, instruction=task.instruction), (lesson.source,), teacher.split_up(task))
+    demands = teacher.split(task) if draw > 1 - WITH_DEMANDS else ()
+    asked = question(TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, demands=demands)
+    return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(demands)))
+
+
+def _with_gaps(lesson: teacher.CritiqueExample, rng: Random) -> teacher.CritiqueExample:
+    """The lesson with words left out of its instruction, and of a prompt that repeats it."""
+    before = lesson.task.instruction
+    words = [word for word in before.split() if word.lower() not in LIGHT or rng.random() >= GAP]
+    task = replace(lesson.task, instruction=" ".join(words))
+    return replace(lesson, task=task, prompt=task.instruction if lesson.prompt == before else lesson.prompt)
+
+
+def write_folder(folder: Path) -> None:
+    """Everything of the thinker's folder but the weights: configuration, tokens, how pictures and questions are put."""
+    from transformers import Qwen3VLConfig
+
+    tokenizer = make_tokenizer()
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    Qwen3VLConfig(**model_config(tokenizer)).save_pretrained(folder)
+    mean = [0.5, 0.5, 0.5]
+    pictures = {
+        "size": {"shortest_edge": SIZE * SIZE, "longest_edge": SIZE * SIZE},
+        "patch_size": PATCH,
+        "temporal_patch_size": 2,
+        "merge_size": MERGE,
+        "image_mean": mean,
+        "image_std": mean,
+        "do_convert_rgb": True,
+    }
+    write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **pictures})
+    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **pictures})
+    write_json(folder / "processor_config.json", {"processor_class": "Qwen3VLProcessor"})
+    add_old_names(folder)
+
+
+def add_old_names(folder: Path) -> None:
+    """Says again what transformers 5 has written in words that transformers 4 does not know."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    rope = config["text_config"]["rope_parameters"]
+    config["text_config"] |= {"rope_theta": rope["rope_theta"], "rope_scaling": rope}
+    write_json(folder / "config.json", config)
+    tokens = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    named = {name: tokens[name] for name in EXTRA_TOKENS}
+    tokens |= {"tokenizer_class": "PreTrainedTokenizerFast", "extra_special_tokens": named}
+    write_json(folder / "tokenizer_config.json", tokens)
+
+
+def model_config(tokenizer) -> dict:
+    """The arguments of Qwen3VLConfig: a model of a few million weights for the tokens of `make_tokenizer`."""
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(SPECIAL[name]) for name in SPECIAL}
+    text = TEXT | {
+        "vocab_size": len(tokenizer),
+        "num_key_value_heads": TEXT["num_attention_heads"],
+        "max_position_embeddings": 4096,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_section": [6, 5, 5],
+            "mrope_interleaved": True,
+        },
+        "tie_word_embeddings": True,
+        "pad_token_id": ids["pad_token_id"],
+        "eos_token_id": ids["end_token_id"],
+    }
+    vision = VISION | {
+        "patch_size": PATCH,
+        "spatial_merge_size": MERGE,
+        "temporal_patch_size": 2,
+        "out_hidden_size": TEXT["hidden_size"],
+        "num_position_embeddings": (SIZE // PATCH) ** 2,
+        "deepstack_visual_indexes": [1],
+    }
+    seeing = {name: ids[name] for name in ids if name.split("_")[0] in ("vision", "image", "video")}
+    return {"text_config": text, "vision_config": vision, "tie_word_embeddings": True, **seeing}
+
+
+def make_model(folder: Path):
+    """An untrained model of the folder's configuration."""
+    from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+
+    model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    text = model.config.text_config
+    model.generation_config = GenerationConfig(eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id)
+    return model
+
+
+def make_tokenizer():
+    """Byte-level tokens: every word of the built-in world is one, and any other text can be spelt."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    learner = Tokenizer(models.BPE())
+    words = pre_tokenizers.Split(Regex(r" ?[\p{L}'-]+| ?\d{1,2}| ?[^\s\p{L}\d]|\s"), "isolated")
+    learner.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    learner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
+    )
+    learner.train_from_iterator(_corpus(), trainer)
+    learner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL.values()])
+    learner.add_tokens([AddedToken(text, normalized=False) for text in (*FORMS, *fixed_texts())])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=learner,
+        eos_token=SPECIAL["end"],
+        pad_token=SPECIAL["pad"],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=4096,
+        extra_special_tokens={name: SPECIAL[kind] for name, kind in EXTRA_TOKENS.items()},
+    )
+
+
+def fixed_texts() -> list[str]:
+    """What every question of a kind repeats, each to be one token: a small model need not read the same page each time.
+
+    Where the wording of a question changes, the tokens are to be written anew, and nothing is to be trained again.
+    """
+    gap, texts = "\0", {}
+    for template, demands in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
+        asked = question(template, instruction=gap, prompt=gap, demands=demands)
+        texts |= {t: None for part in asked[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
+    return list(texts)
+
+
+def _corpus():
+    """The words of the world, most often those of answers and plain wordings, so that each becomes one token."""
+    answers = [
+        *COLORS,
+        *BACKGROUNDS,
+        *SHAPES,
+        *SIZES,
+        "bigger smaller black nothing something unclear anywhere",
+        TEMPLATE_WORDS,
+    ]
+    tables = [table for level in TABLES.values() for table in level.values()]
+    lines = [line for table in tables for lines in table.values() for line in lines]
+    lines += [*SYNONYMS, *(other for others in SYNONYMS.values() for other in others)]
+    for often, texts in ((5, answers), (1, lines)):
+        words = {word for text in texts for word in re.sub(r"\{\w*\}", " ", text).split()}
+        for word in sorted(words):
+            yield from [f" {word}"] * 3 * often + [word] * often
+
+
+def save(model, like: Path, out: Path) -> None:
+    """The trained thinker as a folder that transformers 4 and 5 open."""
+    thinker_sft.save(model, like, out)
+    add_old_names(out)
+
+
+def make_trajectories(editor, folder: Path, count: int, minutes: float, first: int, step: int, report) -> None:
+    """Trajectories of real edits, seeds first, first + step, …, scored by the teacher: how this editor goes wrong."""
+    until = time.monotonic() + 60 * minutes if minutes else float("inf")
+    for seed in range(first, count, step):
+        if time.monotonic() > until:
+            break
+        if (folder / f"{seed:06d}").exists():
+            continue
+        task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
+        source, rules = render([task.source]), {"turns": TURNS, "seed": seed}
+        begun = new_trajectory(folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"})
+        for _ in record(
+            begun, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)
+        ):
+            pass
+        if seed // step % 100 == 0:
+            report(f"trajectory {seed}")
+
+
+def train(work: Path, recipe: SFTConfig, steps: int) -> None:
+    """Trains work/thinker from nothing, on lessons and, where there are any, on work/trajectories."""
+    from accelerate import PartialState
+
+    folder, state = work / "thinker", PartialState()
+    with state.main_process_first():
+        if not (folder / "model.safetensors").exists():
+            write_folder(folder)
+            torch.manual_seed(recipe.seed)
+            make_model(folder).save_pretrained(folder)
+    edits = from_folders([work / "trajectories"]) if (work / "trajectories").exists() else []
+    lessons = Lessons(tuple(edits), REAL_EDITS)
+    chat = load_thinker(folder, dtype="fp32")
+    chat.module.set_attn_implementation("eager")  # the fastest for rows this short
+    model = thinker_sft.train(
+        chat, lessons, recipe, work / "thinker-checkpoints", length=steps * recipe.batch * state.num_processes
+    )
+    with state.main_process_first():
+        if state.is_main_process:
+            save(model, folder, work / "thinker-trained")
