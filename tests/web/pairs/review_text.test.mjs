@@ -7,7 +7,10 @@ const pair = { operation: "color_cast", input_caption: "", target_caption: "", s
 test("a pair in one line: what made it, its captions, its scores", () => {
   assert.equal(describePair(pair), "color cast");
   const rest = { input_caption: "a cat", target_caption: "a dog", scores: { clip_sim_dir: 0.256, changed: 1 } };
-  assert.equal(describePair({ ...pair, ...rest }), "color cast  ·  “a cat” → “a dog”  ·  direction 0.26  ·  changed 1.00");
+  assert.equal(
+    describePair({ ...pair, ...rest }),
+    "color cast  ·  “a cat” → “a dog”  ·  direction 0.26  ·  changed 1.00",
+  );
 });
 
 test("a verdict says whose it is", () => {

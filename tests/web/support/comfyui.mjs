@@ -1,5 +1,6 @@
 /** A stand-in for ComfyUI's front end: a graph to look at, answers to be had, and events to be sent. */
 
+import { setTimeout } from "node:timers/promises";
 import { Graph } from "./graph.mjs";
 
 export const app = {
@@ -45,4 +46,4 @@ class Api extends EventTarget {
 export const api = new Api();
 
 /** Let everything that has been started by now come to its end. */
-export const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+export const settle = () => setTimeout(5);

@@ -14,7 +14,10 @@ export class Graph {
 
   /** Add a node. inputs, outputs: "type" or "type name"; widgets: {name: value}, each with an input of its own. */
   node(id, { type = "Node", inputs = [], outputs = [], widgets = {}, subgraph, comfyClass = type, pos = [0, 0] } = {}) {
-    const split = (slot) => ({ type: slot.split(" ")[0], name: slot.split(" ")[1] ?? slot.split(" ")[0].toLowerCase() });
+    const split = (slot) => ({
+      type: slot.split(" ")[0],
+      name: slot.split(" ")[1] ?? slot.split(" ")[0].toLowerCase(),
+    });
     const node = new Node(id, type, comfyClass, pos);
     node.inputs = inputs.map((slot) => ({ ...split(slot), link: null }));
     node.outputs = outputs.map((slot) => ({ ...split(slot), links: [] }));
@@ -108,6 +111,20 @@ class Node {
 
   constructor(id, type, comfyClass, pos) {
     Object.assign(this, { id, type, comfyClass, pos, title: type });
+  }
+
+  addDOMWidget(name, type, element, options) {
+    const widget = { name, type, element, options };
+    this.widgets.push(widget);
+    return widget;
+  }
+
+  computeSize() {
+    return [200, 100];
+  }
+
+  setSize(size) {
+    this.size = size;
   }
 
   connect(slot, target, targetSlot) {

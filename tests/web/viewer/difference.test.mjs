@@ -15,7 +15,10 @@ test("the channel that changed most counts, and grows lighter up to FULL", () =>
   const brightness = (difference) => colorOf([100, 100, 100], [100, 100 + difference, 101]).slice(0, 3);
   const sum = (difference) => brightness(difference).reduce((total, value) => total + value);
   const sums = [3, 10, 20, 40, FULL].map(sum);
-  assert.deepEqual(sums, sums.toSorted((a, b) => a - b));
+  assert.deepEqual(
+    sums,
+    sums.toSorted((a, b) => a - b),
+  );
   assert.ok(sums[0] < sums[4]);
   assert.deepEqual(brightness(FULL), [255, 255, 240]);
   assert.deepEqual(brightness(FULL + 60), brightness(FULL));

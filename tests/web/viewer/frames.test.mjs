@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromFirstChange, levelOf, pendingFrame, promptText, spacePieces, turnFrame } from "../../../web/viewer/frames.mjs";
+import {
+  fromFirstChange,
+  levelOf,
+  pendingFrame,
+  promptText,
+  spacePieces,
+  turnFrame,
+} from "../../../web/viewer/frames.mjs";
 import { viewOf } from "../../../web/viewer/view.mjs";
 import { record, step } from "../support/records.mjs";
 
@@ -29,8 +36,11 @@ test("a prompt without a change, with one at its start, or a short one is shown 
 });
 
 test("a space stands between what is gone and what has come, once", () => {
-  const text = (pieces) => spacePieces(pieces).map((piece) => piece.text ?? piece).join("");
-  assert.equal(text([same("make "), gone("it"), added("this"), same(" red")]), "make it this red".replace("this", "this "));
+  const text = (pieces) =>
+    spacePieces(pieces)
+      .map((piece) => piece.text ?? piece)
+      .join("");
+  assert.equal(text([same("make "), gone("it"), added("this"), same(" red")]), "make it this red");
   assert.equal(text([gone("a "), added("b")]), "a b");
 });
 
@@ -59,7 +69,13 @@ test("a turn's frame says whether it is the best, and whether anybody says so", 
 });
 
 test("the next turn shows what there is of it: nothing, a preview, its images", () => {
-  const live = { next: { turn: 1, prompt: "next", prompt_by: "user" }, phase: "editing", waiting: false, images: [], preview: null };
+  const live = {
+    next: { turn: 1, prompt: "next", prompt_by: "user" },
+    phase: "editing",
+    waiting: false,
+    images: [],
+    preview: null,
+  };
   const frameOf = (rest) => pendingFrame(viewOf(record([]), address, { ...live, ...rest }), image);
   assert.ok(frameOf({}).querySelector(".rt-spinner"));
   assert.ok(frameOf({ waiting: true }).querySelector(".rt-pulse"));

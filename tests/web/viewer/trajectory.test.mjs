@@ -106,5 +106,8 @@ test("a step in one sentence", () => {
 
 test("numbers and counts in words", () => {
   assert.deepEqual([7, 7.25, 0, null, undefined].map(formatNumber), ["7", "7.3", "0", "–", "–"]);
-  assert.deepEqual([0, 1, 2].map((count) => plural(count, "turn")), ["0 turns", "1 turn", "2 turns"]);
+  assert.deepEqual(
+    [0, 1, 2].map((count) => plural(count, "turn")),
+    ["0 turns", "1 turn", "2 turns"],
+  );
 });

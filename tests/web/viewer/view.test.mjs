@@ -11,7 +11,10 @@ const live = (turn) => ({
   images: [],
   preview: null,
 });
-const textOf = (view) => summarize(view).map((part) => part.textContent ?? part).join("");
+const textOf = (view) =>
+  summarize(view)
+    .map((part) => part.textContent ?? part)
+    .join("");
 
 test("a turn is pending until it has a step", () => {
   const run = record([step(1, 3)], { stopped: "" });
@@ -34,7 +37,10 @@ test("how a run stands in one line", () => {
     textOf(viewOf(record(steps, { message: "Both scores are reached." }), address)),
     "Accepted 2 turns · Both scores are reached · an editor + a thinker",
   );
-  assert.equal(textOf(viewOf(record([], { stopped: "" }), address, live(1))), "Running 0 turns · an editor + a thinker");
+  assert.equal(
+    textOf(viewOf(record([], { stopped: "" }), address, live(1))),
+    "Running 0 turns · an editor + a thinker",
+  );
   const options = { editor: "one", thinker: "one", rules: { turns: 1 } };
   assert.match(textOf(viewOf(record(steps, { options }), address)), / · one$/, "a model of both trades is named once");
 });
