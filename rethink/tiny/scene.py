@@ -244,7 +244,7 @@ def _outline(shape: str) -> np.ndarray:
         return np.array([[0, -0.98], [1.0, 0.8], [-1.0, 0.8]])
     if shape == "star":
         angle, reach = np.pi * np.arange(10) / 5 - np.pi / 2, np.where(np.arange(10) % 2, 0.45, 1.05)
-        return [*np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1), 0, 0.06]
+        return np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1) + np.array([0, 0.06])
     if shape == "heart":
         across = 16 * np.sin(turn) ** 3
         up = 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)

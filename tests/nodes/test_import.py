@@ -51,7 +51,7 @@ folder_paths.get_folder_paths, folder_paths.base_path = older, sys.argv[2]
 classes = node_classes(load_pack(Path(sys.argv[1]), "pack"))
 assert not [name for name in classes if name.startswith("RethinkThinkLoop")]
 print(sum(name.startswith("Rethink") for name in classes))
-roots = sys.modules["pack.nodes.folders"].dataset_roots()
+roots = sys.modules["pack.nodes.comfy.folders"].dataset_roots()
 assert roots == [Path(sys.argv[2]) / "datasets"], roots
 """
 

@@ -30,8 +30,8 @@ from .drafts import DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
 from .instructions import Each
 from .sources import NamedBox, Source
 
-PACKAGE = Path(__file__).resolve().parents[1]
-START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.workers import serve; serve()"
+PACKAGE = Path(__file__).resolve().parents[2]
+START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import serve; serve()"
 DEATHS = 2  # of the processes that had one job
 POLL, PARTING = 0.2, 0.5  # seconds between two looks for a result, and for what is being asked when all ends
 
