@@ -33,10 +33,11 @@ function addBox(node) {
   captureScroll(box);
   passWheelOn(box);
   boxes.set(node, box);
-  const getMinHeight = () => (box.hidden ? 0 : countLines(box.textContent ?? "") * LINE_HEIGHT + PADDING);
-  const options = { serialize: false, hideOnZoom: false, getMinHeight };
+  const height = () => (box.hidden ? 0 : countLines(box.textContent ?? "") * LINE_HEIGHT + PADDING);
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: height };
   const widget = node.addDOMWidget("rethink_text", "RETHINK_TEXT", box, options);
-  widget.serialize = false;
+  // A widget of a fixed size: it leaves the room that is left on the node to those that have a use for it.
+  Object.assign(widget, { serialize: false, computeSize: () => [0, height()], computeLayoutSize: undefined });
   return box;
 }
 
