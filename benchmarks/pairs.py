@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
+from rethink.builtin import CLIP_FOLDER, EDITOR_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
 from rethink.evaluation.clip_similarity import Clip, similarities
@@ -52,7 +53,7 @@ from rethink.pairs.inverse.sources import Folder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.pixels import encode_png
 from rethink.pairs.store import PairStore
-from rethink.tiny import CLIP_FOLDER, EDITOR_FOLDER, judge, render, sample_task
+from rethink.tiny import judge, render, sample_task
 from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS
 

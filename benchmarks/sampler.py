@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+from rethink.builtin import EDITOR_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
-from rethink.tiny import EDITOR_FOLDER, judge, render, sample_task
+from rethink.tiny import judge, render, sample_task
 
 BATCH = 20
 POINT = 0.01

@@ -23,12 +23,13 @@ import itertools
 
 import torch
 
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import DEFAULT_SETTINGS
-from rethink.think_loop import LoopConfig, Next, Stop, is_accepted, quantize_to_8bit, think_while_edit
+from rethink.think_loop import Continue, LoopConfig, Stop, is_accepted, quantize_to_8bit, think_while_edit
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
-from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, judge, render, sample_task
+from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import Teacher, draw_lesson, plain_requests
 from rethink.trajectory import best_of
@@ -119,7 +120,7 @@ class Case:
         """Without refinement: another seed, and the critic says when to stop."""
 
         def same(steps, following):
-            return following if isinstance(following, Stop) else Next(self.task.instruction, "user")
+            return following if isinstance(following, Stop) else Continue(self.task.instruction, "user")
 
         return best(self.run(turns=TURNS, steer=same))
 

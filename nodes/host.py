@@ -53,7 +53,7 @@ def editor_names() -> list[str]:
 def editor_path(name: str) -> Path:
     """Where an editor of `editor_names` lies. Raises RethinkError for any other name."""
     if name == BUILT_IN:
-        from ..rethink.tiny import EDITOR_FOLDER
+        from ..rethink.builtin import EDITOR_FOLDER
 
         return EDITOR_FOLDER
     # Looked up among what is there, so that no name climbs out with ".." or is a path of its own.
@@ -74,7 +74,7 @@ def thinker_names() -> list[str]:
 def thinker_path(name: str) -> Path:
     """Where a thinker of `thinker_names` lies, or the built-in one; RethinkError as from `editor_path`."""
     if name == BUILT_IN:
-        from ..rethink.tiny import THINKER_FOLDER
+        from ..rethink.builtin import THINKER_FOLDER
 
         return THINKER_FOLDER
     path = find_folders("LLM", "config.json").get(name)

@@ -13,7 +13,7 @@ import folder_paths
 
 from ..rethink.errors import RethinkError
 from ..rethink.thinkers.address import Origin, parse_address
-from ..rethink.thinkers.trust import FILE, Trust, allow_images, read_trust, settings_file
+from ..rethink.thinkers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
 from . import host
 
 PATIENCE = 600.0  # seconds in which a question can be answered
@@ -38,7 +38,7 @@ class Question:
 
 def read_settings() -> Trust:
     """What the owner of this machine allows: in a folder of ComfyUI's that no page can write to."""
-    return read_trust(settings_file(Path(folder_paths.get_system_user_directory("rethink"), FILE)))
+    return read_trust(settings_file(Path(folder_paths.get_system_user_directory("rethink"), SETTINGS_FILE)))
 
 
 def stamp(base_url: str, key_variable: str) -> str | float:

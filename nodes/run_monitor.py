@@ -16,15 +16,15 @@ from typing import Any
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.think_loop import Next, Stop, proposed, require_same_run
+from ..rethink.think_loop import Continue, Stop, proposed_prompt, require_same_run
 from ..rethink.trajectory import (
-    FILE,
+    RECORD_FILE,
     RunningError,
     Step,
     Trajectory,
     load_trajectory,
     new_trajectory,
-    record,
+    record_run,
     step_record,
     writing,
 )
@@ -34,7 +34,7 @@ from .comfy import folders
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
 PREVIEW_SECONDS = 0.25  # between two previews, and before the first: what is done sooner needs none
 
-_running: dict[str, "Live"] = {}  # where its record lies → loop
+_running: dict[str, "LiveRun"] = {}  # where its record lies → loop
 _failures: dict[str, int] = {}  # node → how often its run failed
 
 
@@ -45,7 +45,7 @@ class RunStopped(Exception):
         self.stop = stop
 
 
-class Live:
+class LiveRun:
     """One running loop.
 
     node: the id of the node that people see run. pause: wait after every turn until somebody says how to go on.
@@ -56,13 +56,13 @@ class Live:
         self.trajectory, self._lock = trajectory, lock
         self._node, self._pause, self._prompt = node, pause, host.prompt_id()
         self._workflow, self._client = host.workflow_id(self._prompt), host.client_id()
-        self._run = folders.reference(trajectory.folder / FILE)
+        self._run = folders.reference(trajectory.folder / RECORD_FILE)
         self._phase: tuple[str, int] | None = None
         self._following: dict[str, Any] | None = None
         self._images: tuple[str, ...] = ()  # files of the turn that is made now, once they are there
         self._preview, self._previews, self._previewed = b"", 0, time.monotonic()
         self._held = self._waiting = False
-        self._order: Next | Stop | None = None
+        self._order: Continue | Stop | None = None
         self._changed = threading.Condition()  # orders come by another thread
         _forget_the_cut_off()
         _running[self._run["subfolder"]] = self
@@ -75,7 +75,7 @@ class Live:
             "workflow": self._workflow,  # another one may have a node of the same id
             "prompt": self._prompt,
             "run": self._run,
-            "record": self.trajectory.record,
+            "record": self.trajectory.as_dict(),
             "next": self._following,
             "waiting": self._waiting,
             "phase": self._phase[0] if self._phase else "editing",
@@ -107,8 +107,8 @@ class Live:
         _running.pop(self._run["subfolder"], None)
         self._lock.close()
 
-    def steer(self, steps: Sequence[Step], following: Next | Stop) -> Next | Stop:
-        """What people want instead of what would come next (`loop.Steer`); waits while they hold the run.
+    def steer(self, steps: Sequence[Step], following: Continue | Stop) -> Continue | Stop:
+        """What people want instead of what would come next (`think_loop.SteeringCallback`); waits while they hold the run.
 
         A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
         opinion, or have not been asked for theirs yet.
@@ -116,9 +116,9 @@ class Live:
         ends = following.reason if isinstance(following, Stop) else ""
         with self._changed:
             self._held |= self._pause and self._order is None
-            if ends and not self._held and not isinstance(self._order, Next):
+            if ends and not self._held and not isinstance(self._order, Continue):
                 return self._order or following
-            following = proposed(steps) if ends else following
+            following = proposed_prompt(steps) if ends else following
             self._announce(steps, following, waiting=self._held, ends=ends)
             while self._held and self._order is None:
                 host.stop_if_cancelled()
@@ -132,7 +132,7 @@ class Live:
             self._announce(steps, following, waiting=False)
         return following
 
-    def _announce(self, steps: Sequence[Step], following: Next, waiting: bool, ends: str = "") -> None:
+    def _announce(self, steps: Sequence[Step], following: Continue, waiting: bool, ends: str = "") -> None:
         self._waiting = waiting
         self._following = {"turn": steps[-1].turn + 1, **vars(following), "ends": ends}
         self._send("next", **self._following, waiting=waiting)
@@ -190,7 +190,7 @@ class Live:
             elif action == "go_on":
                 self._held = False
             elif action == "prompt":
-                self._order = Next(prompt.strip(), "human")
+                self._order = Continue(prompt.strip(), "human")
             elif action == "accept":
                 self._order = Stop("human", chosen=step)
             elif action == "stop":
@@ -203,7 +203,7 @@ class Live:
         host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._client, self._workflow)
 
 
-def begin(
+def start_or_resume(
     prefix: str, source: Tensor, instruction: str, options: dict[str, Any], candidates: int, resume: bool
 ) -> tuple[Trajectory, tuple[Step, ...], ExitStack]:
     """A new run in the output folder, or the newest of these very inputs that was cut off, with its whole turns; and the
@@ -233,7 +233,7 @@ def _cut_off(
         lock.enter_context(writing(folder))
         trajectory = load_trajectory(folder)  # as whoever held it before has left it
         if _goes_on(trajectory, source, instruction, options):
-            return trajectory.with_options(options).going_on(candidates)
+            return trajectory.save_options(options).rewind_to_resume(candidates)
     except RunningError:
         raise
     except RethinkError:  # damaged, or another run
@@ -248,27 +248,27 @@ def _goes_on(trajectory: Trajectory, source: Tensor, instruction: str, options: 
     return trajectory.stopped in ("", "failed")
 
 
-def follow(live: Live, run: Generator[Step, None, Stop]) -> Trajectory:
+def record_live(live: LiveRun, run: Generator[Step, None, Stop]) -> Trajectory:
     """Write and tell every step of a run until it ends, or until a person ends it."""
     try:
-        for trajectory in record(live.trajectory, run):
+        for trajectory in record_run(live.trajectory, run):
             if len(trajectory.steps) > len(live.trajectory.steps):
                 live.stepped(trajectory)
             live.trajectory = trajectory
     except RunStopped as end:
-        live.trajectory = live.trajectory.stopped_by(end.stop.reason, end.stop.message, end.stop.chosen)
+        live.trajectory = live.trajectory.finish(end.stop.reason, end.stop.message, end.stop.chosen)
     finally:
         live.ended(live.trajectory)
     return live.trajectory
 
 
-def live_of(trajectory: Trajectory, node: str) -> Live:
+def live_of(trajectory: Trajectory, node: str) -> LiveRun:
     """The running loop of a record, for a node that goes on with it."""
-    live = _running.get(folders.reference(trajectory.folder / FILE)["subfolder"])
+    live = _running.get(folders.reference(trajectory.folder / RECORD_FILE)["subfolder"])
     if live is None:
         lock = ExitStack()
         lock.enter_context(writing(trajectory.folder))
-        live = Live(node, trajectory, lock)
+        live = LiveRun(node, trajectory, lock)
     return live
 
 
@@ -302,7 +302,7 @@ def order(run: str, action: Any = None, prompt: Any = None, step: Any = None) ->
     _live(run).order(action, prompt, step)
 
 
-def _live(run: str) -> Live:
+def _live(run: str) -> LiveRun:
     live = _running.get(run) if isinstance(run, str) else None
     if live is None:
         raise RethinkError(f"run: no loop is running in {run}; it may have just ended.")

@@ -8,11 +8,11 @@ from comfy_api.latest import io
 from ..rethink.editors.protocol import Settings
 from ..rethink.editors.used import used_settings
 from ..rethink.images import as_edit_mask
-from ..rethink.think_loop import BASES, STARTS, LoopConfig, options_of, think_while_edit, validate_source
+from ..rethink.think_loop import BASES, STARTS, LoopConfig, run_config, think_while_edit, validate_source
 from ..rethink.trajectory import Trajectory
 from . import host, sockets
 from .edit import NOTES, seed_input, settings_inputs
-from .run_monitor import Live, begin, failures, follow
+from .run_monitor import LiveRun, failures, record_live, start_or_resume
 from .thinker import accept_inputs
 from .trajectory import results, shown
 
@@ -91,12 +91,12 @@ class ThinkWhileEdit(io.ComfyNode):
         settings = Settings(**inputs)
         source = validate_source(image, instruction)
         area = as_edit_mask(mask, source)
-        how = options_of(rules, settings, editor.name, thinker, judge, area)
+        how = run_config(rules, settings, editor.name, thinker, judge, area)
         used = used_settings(editor, settings)
         host.note_in_pictures(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
         strange = host.warn_of_strangers("editor", editor.name, source)
-        trajectory, done, lock = begin(prefix, source, instruction, how, rules.candidates, resume)
-        live = Live(host.display_id(cls.hidden), trajectory, lock, pause=pause)
+        trajectory, done, lock = start_or_resume(prefix, source, instruction, how, rules.candidates, resume)
+        live = LiveRun(host.display_id(cls.hidden), trajectory, lock, pause=pause)
         bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
 
         def on_step(step, total, preview):
@@ -119,7 +119,7 @@ class ThinkWhileEdit(io.ComfyNode):
             **vars(rules),
         )
         try:
-            outputs = outputs_of(follow(live, run))
+            outputs = outputs_of(record_live(live, run))
             outputs.ui |= host.show_text(strange or host.warn_of_strangers("thinker", thinker.chat.name, source))
             return outputs
         finally:
@@ -149,7 +149,7 @@ def instruction_input() -> io.Input:
 
 
 def rules_inputs() -> list[io.Input]:
-    """One input a field of Rules, of the same name, but for the two scores of `accept`, seed and candidates."""
+    """One input a field of LoopConfig, of the same name, but for the two scores of `accept`, seed and candidates."""
     return [
         io.Int.Input("turns", optional=True, default=5, min=1, max=1000, tooltip="At most this many turns."),
         *accept_inputs(),
@@ -233,7 +233,7 @@ def run_outputs() -> list[io.Output]:
 
 
 def rules_of(inputs: dict[str, Any], **more: Any) -> LoopConfig:
-    """The Rules in a node's inputs, which are taken out of them."""
+    """The LoopConfig in a node's inputs, which are taken out of them."""
     names = ("turns", "patience", "start", "base", "checklist", "preserve")
     given = {name: inputs.pop(name) for name in names if name in inputs}
     accept = inputs.pop("accept_semantic", 8.0), inputs.pop("accept_quality", 8.0)

@@ -20,28 +20,28 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.records import whole_text
 from ..rethink.think_loop import (
+    Continue,
     LoopConfig,
-    Next,
     Stop,
     apply_steering,
     best_of_last_turn,
     checklist_for,
-    decide,
+    critique_turn,
     fingerprint,
     first_prompt,
-    look,
-    options_of,
+    next_action,
     quantize_to_8bit,
+    run_config,
     save_edits,
     validate_source,
 )
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
-from ..rethink.trajectory import FILE, Trajectory, load_trajectory
+from ..rethink.trajectory import RECORD_FILE, Trajectory, load_trajectory
 from . import host, sockets
 from .comfy import folders
 from .edit import seed_input, singles
-from .run_monitor import Live, RunStopped, begin, failures, in_memory, live_of
+from .run_monitor import LiveRun, RunStopped, failures, in_memory, live_of, start_or_resume
 from .think import (
     PREFIX,
     instruction_input,
@@ -74,7 +74,7 @@ class State:
     pause: bool
     prefix: str
     resume: bool
-    prompt: Next
+    prompt: Continue
     run: Trajectory | None
     began: float
     asked_by: str
@@ -147,7 +147,7 @@ class ThinkLoopOpen(io.ComfyNode):
         else:
             folder = folders.referred(carried["run"]).parent
             run = in_memory(carried["run"]) or load_trajectory(folder)
-            turn, prompt = run.steps[-1].turn + 1, Next(carried["prompt"], carried["prompt_by"])
+            turn, prompt = run.steps[-1].turn + 1, Continue(carried["prompt"], carried["prompt_by"])
             base = image if rules.base == "source" else run.image(best_of_last_turn(run.steps))
         state = State(
             cls.hidden.unique_id,
@@ -203,10 +203,12 @@ class ThinkLoopClose(io.ComfyNode):
         rules = replace(loop.rules, candidates=len(edited))
         node = host.display_id(cls.hidden)
         if loop.run is None:
-            how = options_of(rules, DEFAULT_SETTINGS, GRAPH, loop.thinker, loop.judge)
+            how = run_config(rules, DEFAULT_SETTINGS, GRAPH, loop.thinker, loop.judge)
             how[GRAPH] = graph_fingerprint(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
-            trajectory, _, lock = begin(loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume)
-            live = Live(node, trajectory, lock, pause=loop.pause)
+            trajectory, _, lock = start_or_resume(
+                loop.prefix, source, loop.instruction, how, rules.candidates, loop.resume
+            )
+            live = LiveRun(node, trajectory, lock, pause=loop.pause)
             looked_at = bool(trajectory.steps)  # a run that was cut off: its first turns need no second look
         else:
             live, looked_at = live_of(loop.run, node), False
@@ -218,18 +220,18 @@ class ThinkLoopClose(io.ComfyNode):
             live.ended(live.trajectory)
             raise
         if isinstance(following, Stop):
-            trajectory = trajectory.stopped_by(following.reason, following.message, following.chosen)
+            trajectory = trajectory.finish(following.reason, following.message, following.chosen)
             live.ended(trajectory)
             host.forget(loop.thinker, loop.judge)
             return outputs_of(trajectory)
-        carried = {"run": folders.reference(trajectory.folder / FILE), **vars(following)}
+        carried = {"run": folders.reference(trajectory.folder / RECORD_FILE), **vars(following)}
         copy, graph = expand_iteration(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
 
 
 def _turn(
-    loop: State, live: Live, source: Tensor, edited: Tensor, rules: LoopConfig, looked_at: bool
-) -> tuple[Trajectory, Next | Stop]:
+    loop: State, live: LiveRun, source: Tensor, edited: Tensor, rules: LoopConfig, looked_at: bool
+) -> tuple[Trajectory, Continue | Stop]:
     """Look at what this pass has made, write it, and say what comes next."""
     trajectory = live.trajectory
     if trajectory.steps and len(edited) != trajectory.options["rules"]["candidates"]:
@@ -243,13 +245,15 @@ def _turn(
         () if looked_at else save_edits(live.save_edits, live.turn, edited, loop.prompt, seeds, [None] * len(edited))
     )
     try:
-        demands = checklist_for(trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token)
+        checklist = checklist_for(
+            trajectory.steps, loop.judge or loop.thinker, source, loop.instruction, rules, on_token
+        )
     except ThinkerError as error:
         return trajectory, Stop("failed", str(error))
     if not looked_at:
         from_cache = loop.asked_by != host.prompt_id()
         seconds = 0.0 if from_cache else time.perf_counter() - loop.began
-        for step in look(
+        for step in critique_turn(
             loop.thinker,
             source,
             edited,
@@ -260,15 +264,15 @@ def _turn(
             rules,
             edit_seconds=seconds,
             judge=loop.judge,
-            demands=demands,
+            checklist=checklist,
             on_token=on_token,
             files=files,
         ):
-            trajectory = trajectory.with_step(step)
+            trajectory = trajectory.append_step(step)
             live.stepped(trajectory)
     if trajectory.stopped:  # it could not be written
         return trajectory, Stop(trajectory.stopped, trajectory.message)
-    following = decide(trajectory.steps, rules, demands)
+    following = next_action(trajectory.steps, rules, checklist)
     return trajectory, apply_steering(live.steer, trajectory.steps, following, rules)
 
 

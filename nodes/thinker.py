@@ -10,7 +10,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.inverse.instructions import Each
 from ..rethink.pairs.inverse.processes import thread_map
-from ..rethink.think_loop import LoopConfig, Next, is_accepted, look, validate_source
+from ..rethink.think_loop import Continue, LoopConfig, critique_turn, is_accepted, validate_source
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from ..rethink.trajectory import Step
@@ -259,9 +259,9 @@ class CritiqueEdit(io.ComfyNode):
     ) -> io.NodeOutput:
         source, edited = validate_source(source, instruction), as_image(edited, "edited")
         rules = LoopConfig(accept=(accept_semantic, accept_quality))
-        told = Next(prompt.strip() or instruction, "user")
+        told = Continue(prompt.strip() or instruction, "user")
         seeds = [seed + row for row in range(len(edited))]
-        steps = look(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
+        steps = critique_turn(thinker, source, edited, instruction, told, 1, seeds, rules, on_token=_look_for_cancel)
         for step in steps:
             if step.critique.status == "failed":
                 raise RethinkError(step.critique.note)

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.trajectory import FILE, SOURCE, Trajectory, load_trajectory
+from ..rethink.trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import page_name, write_html
 from . import host, sockets
 from .boundary import refusal
@@ -62,7 +62,7 @@ class SaveTrajectory(io.ComfyNode):
 
     @classmethod
     def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
-        saved = trajectory.copied(folders.new_folder(prefix))
+        saved = trajectory.copy_to(folders.new_folder(prefix))
         if html:
             write_html(saved, saved.folder / page_name(saved))
         return io.NodeOutput(saved, ui=shown(saved))
@@ -145,26 +145,26 @@ def run_shown(trajectory: Trajectory) -> dict:
 
     A name alone: the front end lists whatever looks like a reference to a file among the assets.
     """
-    place = folders.reference(trajectory.folder / FILE)
+    place = folders.reference(trajectory.folder / RECORD_FILE)
     return {"rethink_run": [f"{place['type']}/{place['subfolder']}"]}
 
 
 def run_names() -> list[str]:
     """The runs that Load Trajectory offers, the newest first."""
-    found = folders.result_folders(FILE)
+    found = folders.result_folders(RECORD_FILE)
     return sorted(found, key=lambda name: (_date(found[name]), name), reverse=True)
 
 
 def list_runs() -> list[dict]:
     """What there is to choose from, as `run_names`: instruction, date (seconds since 1970), score and picture of each."""
-    found = folders.result_folders(FILE)
+    found = folders.result_folders(RECORD_FILE)
     return [_summary(name, found[name]) for name in run_names() if name in found]
 
 
 def _date(folder: Path) -> float:
     """When a run was last written to; 0 for one that has just gone."""
     try:
-        return (folder / FILE).stat().st_mtime
+        return (folder / RECORD_FILE).stat().st_mtime
     except OSError:
         return 0.0
 
@@ -176,7 +176,7 @@ def _summary(name: str, folder: Path) -> dict:
     except RethinkError as error:
         return {**about, "error": str(error)}
     best = None if trajectory.best is None else trajectory.steps[trajectory.best]
-    picture = folders.reference(folder / (best.file if best else SOURCE))
+    picture = folders.reference(folder / (best.file if best else SOURCE_FILE))
     turns = trajectory.steps[-1].turn if trajectory.steps else 0
     score = best.score if best else None
     return {**about, "instruction": trajectory.instruction, "turns": turns, "score": score, "picture": picture}
@@ -201,7 +201,7 @@ def _trajectory_input(tooltip: str) -> io.Input:
 
 
 def _folder(run: str) -> Path:
-    folder = folders.result_folders(FILE).get(run)
+    folder = folders.result_folders(RECORD_FILE).get(run)
     if folder is None:
         raise RethinkError(
             f"run: there is no “{run}”; copy the run's folder into ComfyUI's input folder, then choose it from the list."

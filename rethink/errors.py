@@ -17,7 +17,7 @@ def describe_error(error: Exception) -> str:
     return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 
-def require(module: str, package: str | None = None) -> ModuleType:
+def lazy_import(module: str, package: str | None = None) -> ModuleType:
     """Import `module` when it is first needed.
 
     `package` is what pip calls it, where that is not the module's top-level name.

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from .color_profiles import coded_profile, convert_to_srgb, gray_curve
-from .errors import RethinkError, require
+from .errors import RethinkError, lazy_import
 from .image_notes import JPEG_SIGNATURE, PNG_SIGNATURE, Notes, exif_orientation, split_notes, xmp_orientation
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def _load_opener(name: str) -> None:
 
 def _need(what: str, module: str, package: str):
     try:
-        return require(module, package)
+        return lazy_import(module, package)
     except RethinkError as error:
         raise RethinkError(
             f"it is in {what}, which is read with the package {package}: pip install {package}"

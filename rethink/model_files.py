@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .errors import RethinkError, require
+from .errors import RethinkError, lazy_import
 
 _CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -54,7 +54,7 @@ def check_weights(name: str, *files: Path) -> None:
 
 def tensor_names(name: str, file: Path) -> set[str]:
     """The names of the tensors in a .safetensors file. Raises RethinkError as `check_weights` does."""
-    safetensors = require("safetensors")
+    safetensors = lazy_import("safetensors")
     check_files(name, file)
     try:
         with safetensors.safe_open(file, framework="pt") as content:

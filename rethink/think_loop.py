@@ -20,7 +20,7 @@ from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
 from .records import whole_text
-from .thinkers.critique import Thinker, critique, polish, split
+from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
 from .thinkers.protocol import OnToken, ThinkerError
 from .trajectory import Critique, Preservation, Step, Trajectory, best_of, note_of
 
@@ -66,7 +66,7 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
-class Next:
+class Continue:
     """The loop goes on: with this prompt, written by "user", "thinker" or "human"."""
 
     prompt: str
@@ -86,7 +86,7 @@ class Stop:
 
 
 # Asked after every turn that another may follow: (the steps so far, what would come next) → what comes next.
-SteeringCallback = Callable[[Sequence[Step], Next | Stop], Next | Stop]
+SteeringCallback = Callable[[Sequence[Step], Continue | Stop], Continue | Stop]
 
 # Given the edits of a turn before anybody judges them: (turn, IMAGE [candidates, H, W, 3], how each was made, as
 # `trajectory.note_of` has it) → the names of the files they are in now. `Trajectory.save_edits` is one.
@@ -130,9 +130,11 @@ def think_while_edit(
             f"candidates: the run to go on with does not have {rules.candidates} a turn; keep its number."
         )
     try:
-        demands = checklist_for(steps, judge or thinker, source, instruction, rules, on_token)
+        checklist = checklist_for(steps, judge or thinker, source, instruction, rules, on_token)
         following = (
-            decide(steps, rules, demands) if steps else first_prompt(thinker, source, instruction, rules, on_token)
+            next_action(steps, rules, checklist)
+            if steps
+            else first_prompt(thinker, source, instruction, rules, on_token)
         )
     except ThinkerError as error:
         return Stop("failed", str(error))
@@ -150,7 +152,7 @@ def think_while_edit(
         edited, seconds = quantize_to_8bit(as_image(edited)), time.perf_counter() - started
         used = effective_settings(editor, prepared, seeds, settings)
         files = save_edits(on_edits, turn, edited, following, seeds, used)
-        made = look(
+        made = critique_turn(
             thinker,
             source,
             edited,
@@ -162,21 +164,21 @@ def think_while_edit(
             edit_seconds=seconds,
             mask=mask,
             judge=judge,
-            demands=demands,
+            checklist=checklist,
             on_token=on_token,
             files=files,
             settings=used,
         )
         steps = [replace(step, image=None) for step in steps] + made  # pixels of the current turn only
         yield from made
-        following = decide(steps, rules, demands)
+        following = next_action(steps, rules, checklist)
 
 
 def save_edits(
     on_edits: OnEdits | None,
     turn: int,
     edited: Tensor,
-    prompt: Next,
+    prompt: Continue,
     seeds: Sequence[int],
     settings: Sequence[dict[str, Any] | None],
 ) -> Sequence[str]:
@@ -197,12 +199,12 @@ def validate_source(source: Tensor, instruction: str) -> Tensor:
     return quantize_to_8bit(source)
 
 
-def look(
+def critique_turn(
     thinker: Thinker,
     source: Tensor,
     edited: Tensor,
     instruction: str,
-    prompt: Next,
+    prompt: Continue,
     turn: int,
     seeds: Sequence[int],
     rules: LoopConfig,
@@ -210,7 +212,7 @@ def look(
     edit_seconds: float = 0.0,
     mask: Tensor | None = None,
     judge: Thinker | None = None,
-    demands: Sequence[str] = (),
+    checklist: Sequence[str] = (),
     on_token: OnToken | None = None,
     files: Sequence[str] = (),
     settings: Sequence[dict[str, Any] | None] = (),
@@ -224,10 +226,10 @@ def look(
     images = list(edited.split(1))
     started = time.perf_counter()
     arguments = (source, images, instruction, [prompt.prompt] * len(images), seeds)
-    critiques = critique(thinker, *arguments, demands=demands if judge is None else (), on_token=on_token)
+    critiques = critique(thinker, *arguments, checklist=checklist if judge is None else (), on_token=on_token)
     judges: Sequence[Critique | None] = [None] * len(images)
     if judge is not None:
-        judges = critique(judge, *arguments, demands=demands, on_token=on_token)
+        judges = critique(judge, *arguments, checklist=checklist, on_token=on_token)
     seconds = (time.perf_counter() - started) / len(images)
     return [
         Step(
@@ -257,20 +259,20 @@ def score_of(verdict: Critique, preserved: Preservation, rules: LoopConfig) -> f
     return 0.0 if preserved.unchanged else max(0.0, verdict.overall - rules.preserve * preserved.changed)
 
 
-def is_accepted(step: Step, rules: LoopConfig, demands: Sequence[str] = ()) -> bool:
+def is_accepted(step: Step, rules: LoopConfig, checklist: Sequence[str] = ()) -> bool:
     """Whether a step is good enough to stop at: both scores, every demand, and something has changed."""
     verdict = step.judge or step.critique
     if verdict.semantic is None or step.preservation.unchanged:
         return False
-    verified = not demands or (len(verdict.checklist) == len(demands) and all(d.met for d in verdict.checklist))
+    verified = not checklist or (len(verdict.checklist) == len(checklist) and all(d.passed for d in verdict.checklist))
     return verified and verdict.semantic >= rules.accept[0] and verdict.quality >= rules.accept[1]
 
 
-def decide(steps: Sequence[Step], rules: LoopConfig, demands: Sequence[str] = ()) -> Next | Stop:
+def next_action(steps: Sequence[Step], rules: LoopConfig, checklist: Sequence[str] = ()) -> Continue | Stop:
     """What comes after these steps, of which there is at least one whole turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
-    if any(is_accepted(step, rules, demands) for step in last):
+    if any(is_accepted(step, rules, checklist) for step in last):
         return Stop("accepted")
     for verdicts in ([step.critique for step in last], [step.judge for step in last]):
         if all(verdict is not None and verdict.status == "failed" for verdict in verdicts):
@@ -279,20 +281,20 @@ def decide(steps: Sequence[Step], rules: LoopConfig, demands: Sequence[str] = ()
         return Stop("turns")
     if rules.patience and turn - steps[best_of(steps)].turn >= rules.patience:
         return Stop("plateau", f"No better edit in {rules.patience} turn{'s' * (rules.patience > 1)}.")
-    return proposed(steps)
+    return proposed_prompt(steps)
 
 
-def proposed(steps: Sequence[Step]) -> Next:
+def proposed_prompt(steps: Sequence[Step]) -> Continue:
     """What the thinker would have tried next, whether or not the run goes on."""
     best = best_of_last_turn(steps)
     if best.critique.next_prompt:
-        return Next(best.critique.next_prompt, "thinker")
-    return Next(best.prompt, best.prompt_by)  # nothing better was said: the same words, with another seed
+        return Continue(best.critique.next_prompt, "thinker")
+    return Continue(best.prompt, best.prompt_by)  # nothing better was said: the same words, with another seed
 
 
 def apply_steering(
-    steer: SteeringCallback, steps: Sequence[Step], following: Next | Stop, rules: LoopConfig
-) -> Next | Stop:
+    steer: SteeringCallback, steps: Sequence[Step], following: Continue | Stop, rules: LoopConfig
+) -> Continue | Stop:
     """What comes next where a person may step in: not after the last turn, nor where the thinker has failed."""
     failed = isinstance(following, Stop) and following.reason == "failed"
     return following if failed or steps[-1].turn >= rules.turns else steer(tuple(steps), following)
@@ -310,7 +312,7 @@ def quantize_to_8bit(image: Tensor) -> Tensor:
     return image if torch.equal(rounded, image) else rounded  # whoever keeps both keeps one
 
 
-def options_of(
+def run_config(
     rules: LoopConfig,
     settings: Settings,
     editor: str,
@@ -365,11 +367,11 @@ def best_of_last_turn(steps: Sequence[Step]) -> Step:
 
 def first_prompt(
     thinker: Thinker, source: Tensor, instruction: str, rules: LoopConfig, on_token: OnToken | None = None
-) -> Next:
+) -> Continue:
     """What turn 1 is told. Raises ThinkerError when the thinker shall word it and does not answer."""
     if rules.start == "instruction":
-        return Next(instruction, "user")
-    return Next(polish(thinker, source, instruction, rules.seed, on_token), "thinker")
+        return Continue(instruction, "user")
+    return Continue(polish_instruction(thinker, source, instruction, rules.seed, on_token), "thinker")
 
 
 def checklist_for(
@@ -390,4 +392,4 @@ def checklist_for(
         verdict = step.judge or step.critique
         if verdict.checklist:
             return tuple(demand.text for demand in verdict.checklist)
-    return split(thinker, source, instruction, rules.seed, on_token)
+    return split_instruction(thinker, source, instruction, rules.seed, on_token)

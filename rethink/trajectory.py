@@ -26,8 +26,8 @@ from .images import load_image, to_pil
 from .records import json_text, read_json_file
 
 SCHEMA = 1
-FILE = "trajectory.json"
-SOURCE = "source.png"
+RECORD_FILE = "trajectory.json"
+SOURCE_FILE = "source.png"
 LOCK = ".lock"
 IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a picture, in a record
 STATUSES = ("ok", "repaired", "unparsed", "failed")
@@ -35,11 +35,11 @@ NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as 
 
 
 @dataclass(frozen=True)
-class Demand:
-    """One atomic thing that the instruction asks for. met: verified or not; None when the critic did not say."""
+class ChecklistItem:
+    """One atomic thing that the instruction asks for. passed: None where the critic did not say."""
 
     text: str
-    met: bool | None = None
+    passed: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Critique:
     quality: float | None = None
     reasoning: str = ""
     next_prompt: str = ""
-    checklist: tuple[Demand, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
     note: str = ""
 
     def __post_init__(self):
@@ -75,7 +75,7 @@ class Critique:
         """
         if self.semantic is None:
             return None
-        verified = [demand.met for demand in self.checklist if demand.met is not None]
+        verified = [demand.passed for demand in self.checklist if demand.passed is not None]
         bound = 10 * sum(verified) / len(verified) if verified else 10
         return (min(self.semantic, bound) * self.quality) ** 0.5
 
@@ -176,7 +176,7 @@ class Trajectory:
     @property
     def source(self) -> Tensor:
         """IMAGE [1, H, W, 3]."""
-        return load_image(self.folder / SOURCE)
+        return load_image(self.folder / SOURCE_FILE)
 
     def image(self, step: Step) -> Tensor:
         """IMAGE [1, H, W, 3] of one step. Raises RethinkError when its file is gone."""
@@ -211,7 +211,7 @@ class Trajectory:
             return ()
         return names
 
-    def with_step(self, step: Step) -> "Trajectory":
+    def append_step(self, step: Step) -> "Trajectory":
         """Write a step, its picture first where that is not there yet. What comes back holds the pixels of the best step
         alone, so that a run has its result whatever becomes of the disk.
 
@@ -232,7 +232,7 @@ class Trajectory:
         except WriteError as error:
             return replace(unwritten, stopped="failed", message=str(error))
 
-    def stopped_by(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
+    def finish(self, reason: str, message: str = "", chosen: int | None = None) -> "Trajectory":
         """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
         if self.is_unwritten:  # it has ended, and no record names a picture that is not there
             return replace(self, chosen=chosen)
@@ -241,7 +241,7 @@ class Trajectory:
         except WriteError as error:
             return replace(self, stopped="failed", message=str(error), chosen=chosen)
 
-    def going_on(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
+    def rewind_to_resume(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
         """Write that the run goes on after its last whole turn; also those turns, the last with its images.
 
         A turn of fewer than `candidates`, and one that the thinker did not answer for, is made again.
@@ -254,13 +254,13 @@ class Trajectory:
         steps = tuple(replace(s, image=self.image(s)) if index == best else s for index, s in enumerate(steps))
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
-    def copied(self, folder: Path) -> "Trajectory":
+    def copy_to(self, folder: Path) -> "Trajectory":
         """The same run in another folder, which must not be there yet. Raises RethinkError when it cannot be written, or
         when a picture of this one is gone."""
         steps = tuple(replace(step, file=_name_of(step)) for step in self.steps)
         with _writable(folder):
             folder.mkdir(parents=True)
-            for name, image in ((SOURCE, None), *((step.file, step.image) for step in steps)):
+            for name, image in ((SOURCE_FILE, None), *((step.file, step.image) for step in steps)):
                 if is_own_image(self.folder, name):
                     shutil.copyfile(self.folder / name, folder / name)
                 elif image is not None:
@@ -271,17 +271,16 @@ class Trajectory:
                     )
         return self._written(folder=folder, steps=steps)
 
-    def with_options(self, options: dict[str, Any]) -> "Trajectory":
+    def save_options(self, options: dict[str, Any]) -> "Trajectory":
         """Write how the run is run from here on."""
         return self._written(options=options)
 
-    @property
-    def record(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """What trajectory.json holds: plain JSON values."""
         return {
             "schema": SCHEMA,
             "instruction": self.instruction,
-            "source": SOURCE,
+            "source": SOURCE_FILE,
             "options": self.options,
             "steps": [step_record(step) for step in self.steps],
             "best": self.best,
@@ -293,10 +292,10 @@ class Trajectory:
 
     def _written(self, **changes) -> "Trajectory":
         after = replace(self, **changes)
-        text = json_text(after.record, (",", ":")).replace(
+        text = json_text(after.as_dict(), (",", ":")).replace(
             '{"turn"', '\n{"turn"'
         )  # a line a step, for people and for diff
-        with _writable(after.folder), atomic_write(after.folder / FILE) as part:
+        with _writable(after.folder), atomic_write(after.folder / RECORD_FILE) as part:
             part.write_text(text + "\n", encoding="utf-8")
         return after
 
@@ -325,7 +324,7 @@ def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, opt
     folder = Path(folder)
     check_new_folder(folder)
     with _writable(folder):
-        _save_image(source, folder / SOURCE)
+        _save_image(source, folder / SOURCE_FILE)
     return Trajectory(folder, instruction, options)._written()
 
 
@@ -362,7 +361,7 @@ def check_new_folder(folder: Path) -> None:
         raise RethinkError(f"trajectory: {folder} is a file; choose a folder.") from error
     except OSError as error:
         raise RethinkError(f"trajectory: {folder} cannot be written: {error}") from error
-    check_target(folder / FILE, "trajectory")
+    check_target(folder / RECORD_FILE, "trajectory")
 
 
 def load_trajectory(folder: str | PathLike) -> Trajectory:
@@ -372,30 +371,30 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
     """
     folder = Path(folder)
     try:
-        record = read_json_file(folder / FILE)
+        data = read_json_file(folder / RECORD_FILE)
     except (OSError, ValueError) as error:
-        raise RethinkError(f"trajectory: {folder / FILE} cannot be read: {error}") from error
-    if not isinstance(record, dict) or type(record.get("schema")) is not int:
-        raise RethinkError(f"trajectory: {folder / FILE} is not the record of a thinking run.")
-    if record["schema"] > SCHEMA:
+        raise RethinkError(f"trajectory: {folder / RECORD_FILE} cannot be read: {error}") from error
+    if not isinstance(data, dict) or type(data.get("schema")) is not int:
+        raise RethinkError(f"trajectory: {folder / RECORD_FILE} is not the record of a thinking run.")
+    if data["schema"] > SCHEMA:
         raise RethinkError(
-            f"trajectory: {folder} was written by a newer Rethink (schema {record['schema']}); update to open it."
+            f"trajectory: {folder} was written by a newer Rethink (schema {data['schema']}); update to open it."
         )
     try:
-        steps = tuple(_step_of(step) for step in record["steps"])
+        steps = tuple(_step_of(step) for step in data["steps"])
         keys = ("instruction", "options", "stopped", "message", "chosen")
-        trajectory = _built(Trajectory, {"folder": folder, "steps": steps, **{key: record[key] for key in keys}})
+        trajectory = _built(Trajectory, {"folder": folder, "steps": steps, **{key: data[key] for key in keys}})
         _check_rules(trajectory.options)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RethinkError(f"trajectory: {folder / FILE} is damaged ({error!r:.200}).") from error
-    for name in (SOURCE, *(step.file for step in steps)):
+        raise RethinkError(f"trajectory: {folder / RECORD_FILE} is damaged ({error!r:.200}).") from error
+    for name in (SOURCE_FILE, *(step.file for step in steps)):
         if not is_own_image(folder, name):
             raise RethinkError(
                 f"trajectory: {folder} names a picture {name!r:.80}, which is missing or no PNG file of its own; copy the "
                 "whole folder."
             )
     if trajectory.chosen is not None and trajectory.chosen not in range(len(steps)):
-        raise RethinkError(f"trajectory: {folder / FILE} is damaged (no step {trajectory.chosen}).")
+        raise RethinkError(f"trajectory: {folder / RECORD_FILE} is damaged (no step {trajectory.chosen}).")
     return trajectory
 
 
@@ -407,7 +406,7 @@ def is_own_image(folder: Path, name: str) -> bool:
     )
 
 
-def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[Trajectory]:
+def record_run(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[Trajectory]:
     """Write every step of `run` (`loop.think_while_edit`) as it is made, and at the end why it stopped.
 
     Yields the Trajectory after each, the last one with its end: also where it cannot be written any more, after the turn
@@ -417,9 +416,9 @@ def record(trajectory: Trajectory, run: Generator[Step, None, Any]) -> Iterator[
         try:
             step = next(run)
         except StopIteration as end:
-            yield trajectory.stopped_by(end.value.reason, end.value.message, end.value.chosen)
+            yield trajectory.finish(end.value.reason, end.value.message, end.value.chosen)
             return
-        trajectory = trajectory.with_step(step)
+        trajectory = trajectory.append_step(step)
         yield trajectory
         if trajectory.stopped and step.candidate + 1 >= trajectory.candidates:
             return
@@ -434,6 +433,8 @@ def step_record(step: Step) -> dict[str, Any]:
     """A step as trajectory.json holds it: its fields by their names, all but the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
     del values["image"]
+    for critique in filter(None, (values["critique"], values["judge"])):
+        critique["checklist"] = [{"text": item["text"], "met": item["passed"]} for item in critique["checklist"]]
     return values
 
 
@@ -447,22 +448,23 @@ _RANGES = {
 }
 
 
-def _step_of(record: dict[str, Any]) -> Step:
-    judge = record["judge"]
+def _step_of(data: dict[str, Any]) -> Step:
+    judge = data["judge"]
     nested = {
-        "critique": _critique_of(record["critique"]),
+        "critique": _critique_of(data["critique"]),
         "judge": None if judge is None else _critique_of(judge),
-        "preservation": _built(Preservation, record["preservation"]),
+        "preservation": _built(Preservation, data["preservation"]),
     }
-    step = _built(Step, record | nested)
+    step = _built(Step, data | nested)
     for name, (low, high) in _RANGES.items():
         if (value := getattr(step, name)) is not None and not low <= value <= high:
             raise ValueError(f"{name} is out of range")
     return step
 
 
-def _critique_of(record: dict[str, Any]) -> Critique:
-    return _built(Critique, record | {"checklist": tuple(_built(Demand, demand) for demand in record["checklist"])})
+def _critique_of(data: dict[str, Any]) -> Critique:
+    items = ({"text": item["text"], "passed": item["met"]} for item in data["checklist"])
+    return _built(Critique, data | {"checklist": tuple(_built(ChecklistItem, item) for item in items)})
 
 
 def _built(kind: type, values: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from .atomic import atomic_write
 from .errors import RethinkError
 from .names import make_portable
 from .records import json_text, whole_text
-from .trajectory import SOURCE, Trajectory, is_own_image
+from .trajectory import SOURCE_FILE, Trajectory, is_own_image
 
 _HERE = Path(__file__).resolve().parent
 VIEWER = next(
@@ -52,13 +52,13 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
         policy=_policy(style, script),
         title=html.escape(whole_text(trajectory.instruction)),
         style=style,
-        record=_in_script(trajectory.record),
+        record=_in_script(trajectory.as_dict()),
     )
     try:
         with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(head)
             for name in (
-                SOURCE,
+                SOURCE_FILE,
                 *(step.file for step in trajectory.steps),
             ):  # one by one: a run may be larger than memory
                 data = base64.b64encode(_image_bytes(trajectory.folder, name)).decode()

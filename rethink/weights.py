@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import RethinkError, require
+from .errors import RethinkError, lazy_import
 from .model_files import check_files, refuse_pickles, shard_files, tensor_names
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # what each library calls its weights
@@ -242,6 +242,6 @@ def shortened(error: Exception, most: int = 400) -> str:
 
 def dtype_argument(library: str, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """Both libraries have renamed it: before, the new name is not understood, and after, the old one warns."""
-    version = tuple(int(number) for number in require(library).__version__.split(".")[:2])
+    version = tuple(int(number) for number in lazy_import(library).__version__.split(".")[:2])
     renamed = {"diffusers": (0, 42), "transformers": (4, 56)}[library]
     return {"dtype" if version >= renamed else "torch_dtype": dtype}

@@ -111,7 +111,7 @@ def clip_names() -> list[str]:
 def clip_path(name: str) -> Path:
     """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
     if name == BUILT_IN:
-        from ...rethink.tiny import CLIP_FOLDER
+        from ...rethink.builtin import CLIP_FOLDER
 
         return CLIP_FOLDER
     if name not in (folders := _clip_folders()):

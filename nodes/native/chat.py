@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...rethink.errors import RethinkError
-from ...rethink.thinkers.protocol import Messages, OnToken, shown
+from ...rethink.thinkers.protocol import Messages, OnToken, resize_for_vlm
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class NativeChat:
     ) -> str:
         parts = [part for message in messages for part in message["content"]]
         text = "".join(_plain(p["text"]) if p["type"] == "text" else self._dialect.picture for p in parts)
-        pictures = self._dialect.handed([shown(image) for image in images])
+        pictures = self._dialect.handed([resize_for_vlm(image) for image in images])
         if on_token is not None:
             on_token(0, max_tokens)  # ComfyUI itself looks for Cancel after every token
         tokens = self._clip.tokenize(self._dialect.turn.format(text), **pictures)

@@ -215,8 +215,8 @@ def run_edit(options) -> int:
 def run_think(options) -> int:
     from ..atomic import check_target
     from ..images import load_image
-    from ..think_loop import LoopConfig, options_of, require_same_run, think_while_edit, validate_source
-    from ..trajectory import check_new_folder, load_trajectory, new_trajectory, record, writing
+    from ..think_loop import LoopConfig, require_same_run, run_config, think_while_edit, validate_source
+    from ..trajectory import check_new_folder, load_trajectory, new_trajectory, record_run, writing
     from ..trajectory_html import write_html
 
     image = load_image(options.image)
@@ -235,7 +235,7 @@ def run_think(options) -> int:
     settings, editor = _settings(options), _load(options)
     thinker = _thinker(options, options.thinker, options.thinker_model, options.thinker_key, options.template)
     judge = _thinker(options, options.judge, options.judge_model, options.judge_key) if options.judge else None
-    how = options_of(LoopConfig(**rules), settings, editor.name, thinker, judge, mask)
+    how = run_config(LoopConfig(**rules), settings, editor.name, thinker, judge, mask)
     if options.resume:
         load_trajectory(folder)  # there is one
     else:
@@ -244,7 +244,7 @@ def run_think(options) -> int:
         trajectory, done = load_trajectory(folder), ()
         if options.resume:
             require_same_run(trajectory, image, options.instruction, how)
-            trajectory, done = trajectory.with_options(how).going_on(options.candidates)
+            trajectory, done = trajectory.save_options(how).rewind_to_resume(options.candidates)
         run = think_while_edit(
             editor,
             thinker,
@@ -258,7 +258,7 @@ def run_think(options) -> int:
             on_edits=trajectory.save_edits,
             **rules,
         )
-        for latest in record(trajectory, run):
+        for latest in record_run(trajectory, run):
             trajectory = latest
             _tell(trajectory)
     try:
@@ -306,8 +306,8 @@ def _thinker(options, where: str, model: str, key_variable: str, template: Path 
 
         chat = open_typed_chat(where, model, key_variable)
     else:
+        from ..builtin import THINKER_FOLDER
         from ..thinkers.loading import load_thinker
-        from ..tiny import THINKER_FOLDER
 
         path = THINKER_FOLDER if where == "built-in" else where
         chat = load_thinker(path, dtype=options.dtype, device=options.device)
@@ -326,8 +326,8 @@ def _settings(options):
 
 
 def _load(options):
+    from ..builtin import EDITOR_FOLDER
     from ..editors.loading import load_editor
-    from ..tiny import EDITOR_FOLDER
 
     path = EDITOR_FOLDER if options.editor == "built-in" else Path(options.editor)
     return load_editor(

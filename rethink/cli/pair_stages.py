@@ -234,9 +234,9 @@ def _each(options) -> Callable:
 
 
 def _model(given: str, built_in: str) -> Path:
-    from .. import tiny
+    from .. import builtin
 
-    return getattr(tiny, built_in) if given == "built-in" else Path(given)
+    return getattr(builtin, built_in) if given == "built-in" else Path(given)
 
 
 def run_caption_edits(options) -> int:

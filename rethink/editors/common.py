@@ -36,7 +36,7 @@ class SourceCache:
 
 
 def run_with_oom_guard(work: Callable[[], Any], release: Callable[[], None], complaint: str) -> Any:
-    """What `work` returns; out of memory becomes OutOfMemory with `complaint`, and what was taken is given back first.
+    """What `work` returns; out of memory becomes OutOfMemoryError with `complaint`, and what was taken is given back first.
 
     release: called in any case, when the work is over.
     """

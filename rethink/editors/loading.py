@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_weights, model_name, read_json, resolve_device, snapshot_of
 from .families import FAMILIES, Family
 from .pipeline_editor import PipelineEditor
@@ -76,7 +76,7 @@ def load_editor(
     if device.type == "cpu" or offload == "none":
         pipeline.to(device)
         return make(pipeline, family, defaults, name)
-    require("accelerate")
+    lazy_import("accelerate")
     try:
         if offload == "model":
             pipeline.enable_model_cpu_offload(device=device)
@@ -95,7 +95,7 @@ def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, 
     if family is None:
         known = ", ".join(name for f in FAMILIES for name in f.pipelines)
         raise RethinkError(f"editor: {folder} is a {class_name}, which is not supported; supported are {known}.")
-    pipeline_class = getattr(require("diffusers"), family.opened_as or class_name, None)
+    pipeline_class = getattr(lazy_import("diffusers"), family.opened_as or class_name, None)
     if pipeline_class is None:
         raise RethinkError(f"editor: {folder} is a {class_name}, which is newer than the diffusers here; update it.")
     variant = next((v for v in family.variants if index.get(v.entry) == v.value), None)

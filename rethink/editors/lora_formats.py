@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import check_weights
 from .lora_adapters import (
     Adapter,
@@ -126,7 +126,7 @@ def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
     if path.suffix.lower() != ".safetensors" or not path.is_file():
         raise RethinkError(f"lora: {path} is no .safetensors file; choose a LoRA in that format.")
     check_weights("lora", path)
-    with require("safetensors").safe_open(path, framework="pt") as file:
+    with lazy_import("safetensors").safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     for name, weight in weights.items():

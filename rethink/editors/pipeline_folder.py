@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_data, check_files, read_json
 from ..weights import dtype_argument, find_weights, open_model, shortened
 from .quantization import quantization
@@ -102,7 +102,7 @@ def _names_a_class(entry: Any) -> bool:
 
 def _model_class(name: str, folder: Path, library: str, class_name: str) -> type | None:
     """The class of a part that has weights; None for schedulers, tokenizers and processors."""
-    kind = getattr(require(library), class_name, None)
+    kind = getattr(lazy_import(library), class_name, None)
     if not isinstance(kind, type) or not hasattr(kind, "from_pretrained"):
         raise RethinkError(f"{name}: {folder} is a {class_name}, which the {library} here does not have; update it.")
     return kind if issubclass(kind, nn.Module) else None

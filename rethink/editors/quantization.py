@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..errors import require
+from ..errors import lazy_import
 
 _LARGE = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")  # the VAE is small and sensitive
 
@@ -48,14 +48,14 @@ def quantization(name: str, parts: Mapping[str, str], compute: torch.dtype) -> d
     quantizer = QUANTIZERS[name]
     if quantizer is None:
         return {}
-    require(quantizer.package.replace("-", "."), quantizer.package)
+    lazy_import(quantizer.package.replace("-", "."), quantizer.package)
 
     def config(library: str) -> Any:
         options = dict(getattr(quantizer, library))
         if "load_in_4bit" in options:
             options["bnb_4bit_compute_dtype"] = compute
         if quantizer.package == "torchao":
-            options["quant_type"] = require("torchao.quantization").Int8WeightOnlyConfig()
-        return getattr(require(library), quantizer.config)(**options)
+            options["quant_type"] = lazy_import("torchao.quantization").Int8WeightOnlyConfig()
+        return getattr(lazy_import(library), quantizer.config)(**options)
 
     return {part: {"quantization_config": config(library)} for part, library in parts.items() if part in _LARGE}

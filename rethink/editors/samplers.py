@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def scheduler_like(name: str, own: Any) -> Any:
 def _solver(sampler: Sampler | None, own: Any, model_predicts: str) -> Any:
     if sampler is None:
         return type(own).from_config(own.config)
-    scheduler = getattr(require("diffusers"), sampler.scheduler)
+    scheduler = getattr(lazy_import("diffusers"), sampler.scheduler)
     known = inspect.signature(scheduler.__init__).parameters
     options = {name: value for name, value in _ENDS.items() if name in known} | sampler.options
     if model_predicts == "sample" and not sampler.supports_sample_prediction:

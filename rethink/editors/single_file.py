@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import check_data
 from ..weights import CHECKPOINT, check_filled, needless, shortened, some_of
 from .families import FAMILIES, Family
@@ -36,7 +36,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     tokenizer: a folder with CLIP's vocab.json and merges.txt.
     Raises RethinkError when the file is of another kind, incomplete, or there is no tokenizer for it.
     """
-    diffusers, transformers = require("diffusers"), require("transformers")
+    diffusers, transformers = lazy_import("diffusers"), lazy_import("transformers")
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
     from safetensors import safe_open
     from safetensors.torch import load_file
@@ -195,4 +195,4 @@ def _open_tokenizer(folder: str | PathLike) -> Any:
     check_data("tokenizer", folder)
     if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):  # else an empty one would open
         raise RethinkError(f"tokenizer: {folder} holds no CLIP tokenizer (vocab.json and merges.txt).")
-    return require("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    return lazy_import("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)

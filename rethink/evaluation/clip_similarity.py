@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import check_data, check_files, model_name, read_json, snapshot_of
 from ..weights import open_model, shortened
 
@@ -23,7 +23,7 @@ class Clip:
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu"):
-        transformers, folder = require("transformers"), snapshot_of(Path(folder))
+        transformers, folder = lazy_import("transformers"), snapshot_of(Path(folder))
         self.name = model_name(folder)
         _check_folder(folder)
         self.model = open_model("clip", folder, "transformers", transformers.CLIPModel)

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from .inverse.drafts import DIED
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
 
     The other machines need the package at the same path, or installed. Raises RethinkError when it cannot be joined.
     """
-    ray = require("ray")
+    ray = lazy_import("ray")
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     options = {"address": address} if address else {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
@@ -72,7 +72,7 @@ def ray_executor(open: Callable[[], Callable], lost: Callable[[Any, str], Any], 
     """
 
     def spread(jobs: Iterator[Any]) -> Iterator[Any]:
-        ray = require("ray")
+        ray = lazy_import("ray")
         opener = ray.put(ray.cloudpickle.dumps(open))
         work = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=DEATHS - 1)(_work)
         _check_room(ray, share)
@@ -133,4 +133,4 @@ def _work(opener: bytes, shard: list) -> list:
 
 @lru_cache(maxsize=4)
 def _opened(opener: bytes) -> Callable:
-    return require("ray").cloudpickle.loads(opener)()
+    return lazy_import("ray").cloudpickle.loads(opener)()

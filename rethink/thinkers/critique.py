@@ -13,8 +13,8 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..trajectory import Critique
 from .answer_text import clean_answer
-from .critique_format import parse, parse_list, parse_text
-from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, shown
+from .critique_format import parse_critique, parse_list, parse_text
+from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, resize_for_vlm
 
 # Fixed text, source and instruction first, what changes from turn to turn last: a prefix cache serves the rest.
 TEMPLATE = """\
@@ -117,14 +117,14 @@ class Thinker:
             raise RethinkError(f"temperature: expected 0 to 2, got {self.temperature}.")
 
 
-def question(template: str, *, instruction: str, prompt: str = "", demands: Sequence[str] = ()) -> Messages:
+def critique_messages(template: str, *, instruction: str, prompt: str = "", checklist: Sequence[str] = ()) -> Messages:
     """The messages of one critique: the template's text with image parts at its {source} and {edited}, in its order."""
-    numbered = "".join(f"{number}. {text}\n" for number, text in enumerate(demands, 1))
+    numbered = "".join(f"{number}. {text}\n" for number, text in enumerate(checklist, 1))
     texts = {
         "instruction": instruction.strip(),
         "prompt": prompt.strip(),
-        "demands": f"Statements to check:\n{numbered}" if demands else "",
-        "demands_form": _FORM if demands else "",
+        "demands": f"Statements to check:\n{numbered}" if checklist else "",
+        "demands_form": _FORM if checklist else "",
     }
     parts: list[dict[str, str]] = []
     for index, piece in enumerate(_SLOT.split(template)):  # text and slot in turn
@@ -152,7 +152,7 @@ def critique(
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
-    demands: Sequence[str] = (),
+    checklist: Sequence[str] = (),
     on_token: OnToken | None = None,
 ) -> list[Critique]:
     """One Critique for every picture of `edited` (IMAGE [1, H, W, 3] each), held as one batch.
@@ -160,23 +160,23 @@ def critique(
     source: IMAGE [1, H, W, 3]. prompts, seeds: of each picture. An answer without scores is asked for once more with
     another seed. Raises nothing of the thinker's: what it could not answer is a Critique that failed and says why.
     """
-    if demands and "demands" not in _SLOT.findall(thinker.template):
+    if checklist and "demands" not in _SLOT.findall(thinker.template):
         raise RethinkError(
             "checklist: the thinker's template has no {demands}; put it there, or switch the checklist off."
         )
-    small = shown(source)
+    small = resize_for_vlm(source)
     order = pictures_in(thinker.template)
     requests = []
     for picture, prompt, seed in zip(edited, prompts, seeds, strict=True):
-        pictures = {"source": small, "edited": shown(picture)}
-        messages = question(thinker.template, instruction=instruction, prompt=prompt, demands=demands)
+        pictures = {"source": small, "edited": resize_for_vlm(picture)}
+        messages = critique_messages(thinker.template, instruction=instruction, prompt=prompt, checklist=checklist)
         requests.append(Request(messages, [pictures[slot] for slot in order], seed))
-    found = _ask(thinker, requests, demands, thinker.temperature, on_token)
+    found = _ask(thinker, requests, checklist, thinker.temperature, on_token)
     again = [index for index, first in enumerate(found) if first.status == "unparsed"]
     if again:
         # At temperature 0 another seed alone would bring the same answer.
         retries = [replace(requests[index], seed=requests[index].seed ^ _OTHER_SEED) for index in again]
-        second = _ask(thinker, retries, demands, max(thinker.temperature, 0.7), on_token)
+        second = _ask(thinker, retries, checklist, max(thinker.temperature, 0.7), on_token)
         for index, better in zip(again, second):
             if better.status in ("ok", "repaired"):
                 note = f"{better.note} Asked twice: the first answer had no scores.".strip()
@@ -184,7 +184,9 @@ def critique(
     return found
 
 
-def polish(thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None) -> str:
+def polish_instruction(
+    thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None
+) -> str:
     """The instruction as a prompt that leaves nothing to infer; as it is, where the thinker writes none.
 
     Raises ThinkerError when it does not answer.
@@ -192,7 +194,7 @@ def polish(thinker: Thinker, source: Tensor, instruction: str, seed: int, on_tok
     return parse_text(_once(thinker, POLISH, source, instruction, seed, on_token)) or instruction
 
 
-def split(
+def split_instruction(
     thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None
 ) -> tuple[str, ...]:
     """The instruction as atomic demands, each to be verified by looking; the instruction itself where none are written.
@@ -205,7 +207,7 @@ def split(
 
 
 def _ask(
-    thinker: Thinker, requests: list[Request], demands: Sequence[str], temperature: float, on_token: OnToken | None
+    thinker: Thinker, requests: list[Request], checklist: Sequence[str], temperature: float, on_token: OnToken | None
 ) -> list[Critique]:
     answers = chat_all(
         thinker.chat, requests, max_tokens=thinker.max_tokens, temperature=temperature, on_token=on_token
@@ -213,7 +215,7 @@ def _ask(
     return [
         Critique("failed", note=clean_answer(str(answer)))
         if isinstance(answer, ThinkerError)
-        else parse(answer, demands)
+        else parse_critique(answer, checklist)
         for answer in answers
     ]
 
@@ -221,6 +223,6 @@ def _ask(
 def _once(
     thinker: Thinker, template: str, source: Tensor, instruction: str, seed: int, on_token: OnToken | None
 ) -> str:
-    messages = question(template, instruction=instruction)
+    messages = critique_messages(template, instruction=instruction)
     options = {"max_tokens": thinker.max_tokens, "temperature": thinker.temperature, "on_token": on_token}
-    return thinker.chat.chat(messages, [shown(source)], seed=seed, **options)
+    return thinker.chat.chat(messages, [resize_for_vlm(source)], seed=seed, **options)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..trajectory import Critique, Demand
+from ..trajectory import ChecklistItem, Critique
 from .answer_text import clean_answer, is_quoted, load_json, prompt_words, reports_words, strip_emphasis
 
 LONGEST_ANSWER = 200_000  # characters that are looked at
@@ -41,7 +41,7 @@ class _Notes:
             self.said.append(note)
 
 
-def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
+def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
     """The Critique in an answer: ok, repaired, or unparsed. `demands`: what a checklist was asked to verify.
 
     Repaired means that the shape was wrong and the meaning clear. Two scores that contradict each other, a score out of
@@ -65,7 +65,7 @@ def parse(answer: str, demands: Sequence[str] = ()) -> Critique:
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores, prompt = None, ""
         reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # told in the open
-    checklist = _checklist(verdict, demands, notes)
+    checklist = _checklist(verdict, checklist, notes)
     _check_order(verdict, notes)
     prompt = _prompt(prompt, notes)
     if scores is None:
@@ -82,10 +82,10 @@ def read_score(value: object) -> float | None:
     return float(found[1]) if found else None
 
 
-def write(critique: Critique) -> str:
+def format_critique(critique: Critique) -> str:
     """A scored critique as the answer that `parse` reads it from: what a thinker is taught to say."""
     marks = {True: "yes", False: "no", None: "unknown"}
-    lines = "\n".join(f"{number}: {marks[demand.met]}" for number, demand in enumerate(critique.checklist, 1))
+    lines = "\n".join(f"{number}: {marks[item.passed]}" for number, item in enumerate(critique.checklist, 1))
     checklist = f"<checklist>\n{lines}\n</checklist>\n" if lines else ""
     scores = json.dumps({"semantic": critique.semantic, "quality": critique.quality})
     return f"<think>{critique.reasoning}</think>\n{checklist}<score>{scores}</score>\n<answer>{critique.next_prompt}</answer>"
@@ -270,16 +270,18 @@ def _whole_json(verdict: str) -> dict | None:
     return whole if isinstance(whole, dict) and {"semantic", "quality"} <= set(whole) else None
 
 
-def _checklist(verdict: str, demands: Sequence[str], notes: _Notes) -> tuple[Demand, ...]:
-    if not demands:
+def _checklist(verdict: str, checklist: Sequence[str], notes: _Notes) -> tuple[ChecklistItem, ...]:
+    if not checklist:
         return ()
     said: dict[int, set[bool]] = {}
     for number, word in _VERDICT.findall(_block(verdict, "checklist", notes).replace("**", "")):
         said.setdefault(int(number), set()).add(word.lower() == "yes")
-    if set(said) != set(range(1, len(demands) + 1)) or any(len(words) > 1 for words in said.values()):
+    if set(said) != set(range(1, len(checklist) + 1)) or any(len(words) > 1 for words in said.values()):
         notes.add("checklist incomplete")
-    words = [said.get(number, set()) for number in range(1, len(demands) + 1)]
-    return tuple(Demand(text, word.copy().pop() if len(word) == 1 else None) for text, word in zip(demands, words))
+    words = [said.get(number, set()) for number in range(1, len(checklist) + 1)]
+    return tuple(
+        ChecklistItem(text, word.copy().pop() if len(word) == 1 else None) for text, word in zip(checklist, words)
+    )
 
 
 def _check_order(verdict: str, notes: _Notes) -> None:

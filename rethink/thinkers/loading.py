@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import check_data, model_name, read_json, resolve_device, snapshot_of
 from ..weights import open_model, shortened
 from .templates import check_template, find_template
@@ -31,12 +31,12 @@ def load_thinker(
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
     device = resolve_device(device)
     kind = _check_folder(folder).get("model_type", "?")
-    transformers = require("transformers")
+    transformers = lazy_import("transformers")
     weights = DTYPES[dtype] or _best_dtype(device)
     options: dict[str, Any] = {}
     if quantization != "none":
-        require("bitsandbytes")
-        require("accelerate")
+        lazy_import("bitsandbytes")
+        lazy_import("accelerate")
         options["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{quantization}": True})
         options["device_map"] = {"": device}
     auto, what = transformers.AutoModelForImageTextToText, f"model that sees ({kind})"

@@ -23,7 +23,7 @@ from ..threads import Threads
 from .address import parse_address
 from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
 from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
-from .protocol import Messages, OnToken, Request, ThinkerError, shown
+from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
 from .proxies import find_proxy
 from .redaction import redact
 from .trust import Trust, read_trust, trust_command_line
@@ -261,7 +261,7 @@ def _with_pictures(request: Request) -> list[dict[str, Any]]:
         if content["type"] != "image":
             return content
         file = io.BytesIO()
-        to_pil(shown(next(pictures)))[0].save(file, format="PNG")
+        to_pil(resize_for_vlm(next(pictures)))[0].save(file, format="PNG")
         url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
         return {"type": "image_url", "image_url": {"url": url}}
 

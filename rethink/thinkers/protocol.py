@@ -18,7 +18,7 @@ OnToken = Callable[
     [int, int], None
 ]  # (tokens so far, at most). What it raises ends the chat; the backend stays usable.
 
-PIXELS = 2**20  # of a picture that a thinker is shown, as EditThinker was trained (arXiv 2512.05965)
+MAX_PIXELS = 2**20  # of a picture that a thinker is shown, as EditThinker was trained (arXiv 2512.05965)
 RIBBON = 200  # times as long as wide: processors of Qwen-VL's kind refuse more
 SMALLEST = 32  # pixels a side: a cell of their grid, of which older ones refuse less
 
@@ -78,7 +78,7 @@ def chat_all(
     return answers
 
 
-def shown(image: Tensor) -> Tensor:
+def resize_for_vlm(image: Tensor) -> Tensor:
     """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, no side below SMALLEST, its aspect kept. One that
     is longer than RIBBON times its width is made as much wider, so that places in it stay the same shares of it."""
     image = as_image(image)
@@ -91,7 +91,7 @@ def shown(image: Tensor) -> Tensor:
 def _shown_size(height: int, width: int) -> tuple[int, int]:
     least = -(-max(height, width) // RIBBON)
     height, width = max(height, least), max(width, least)
-    scale = max(min(1.0, (PIXELS / (height * width)) ** 0.5), SMALLEST / min(height, width))
+    scale = max(min(1.0, (MAX_PIXELS / (height * width)) ** 0.5), SMALLEST / min(height, width))
     if scale == 1:
         return height, width
     sides = [max(1, int(side * scale + 1e-6)) for side in (height, width)]

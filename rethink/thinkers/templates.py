@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import read_json
 from ..weights import shortened
 from .protocol import Messages, ThinkerError
@@ -43,7 +43,7 @@ def check_template(folder: Path, template: Any) -> None:
             continue
         if len(text) > LARGEST:
             raise RethinkError(f"thinker: the chat template of {folder} has {len(text)} characters; download it again.")
-        jinja2 = require("jinja2")
+        jinja2 = lazy_import("jinja2")
         try:
             powers = any(value == "**" for _, kind, value in jinja2.Environment().lex(text) if kind == "operator")
         except jinja2.TemplateError as error:

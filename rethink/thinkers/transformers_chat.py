@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError
 from ..images import to_pil
-from .protocol import Messages, OnToken, Request, ThinkerError, shown
+from .protocol import Messages, OnToken, Request, ThinkerError, resize_for_vlm
 from .templates import as_text
 
 
@@ -180,7 +180,7 @@ class QwenVLEncoder:
             )
         if not images:
             return Encoded(torch.tensor(tokens), 0, {})
-        seen = [self._image_processor(images=to_pil(shown(image)), return_tensors="pt") for image in images]
+        seen = [self._image_processor(images=to_pil(resize_for_vlm(image)), return_tensors="pt") for image in images]
         inputs = {key: torch.cat([picture[key] for picture in seen]) for key in ("pixel_values", "image_grid_thw")}
         counts = iter((inputs["image_grid_thw"].prod(-1) // self._image_processor.merge_size**2).tolist())
         expanded, prefix = [], 0
@@ -201,7 +201,7 @@ class ProcessorEncoder:
 
     def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
         text = as_text(self._processor, messages)
-        pictures = [picture for image in images for picture in to_pil(shown(image))]
+        pictures = [picture for image in images for picture in to_pil(resize_for_vlm(image))]
         inputs = dict(
             self._processor(text=[text], images=pictures or None, add_special_tokens=False, return_tensors="pt")
         )

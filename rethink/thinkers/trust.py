@@ -19,7 +19,7 @@ from ..errors import RethinkError
 from .address import Origin, parse_origin
 
 VARIABLE = "RETHINK_SERVERS"  # names another settings file
-FILE = "servers.json"
+SETTINGS_FILE = "servers.json"
 
 # The variables that providers' own manuals name, and the hosts that they are for.
 _GOOGLE, _QWEN = ("generativelanguage.googleapis.com",), ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com")
@@ -93,7 +93,7 @@ def settings_file(default: Path | None = None) -> Path:
     if named := os.environ.get(VARIABLE):
         return Path(named)
     config = os.environ.get("APPDATA") or os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return default or Path(config) / "rethink" / FILE
+    return default or Path(config) / "rethink" / SETTINGS_FILE
 
 
 def read_trust(file: Path | None = None) -> Trust:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 
+from ..builtin import EDITOR_FOLDER
 from ..editors.loading import load_editor
 from ..editors.protocol import DEFAULT_SETTINGS, Settings
-from . import EDITOR_FOLDER
 from .oracle import Verdict, judge
 from .phrasings import HELD_OUT_WORDINGS
 from .scene import render

@@ -19,12 +19,13 @@ from types import SimpleNamespace
 
 import torch
 
+from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
 from ..thinkers.loading import load_thinker
 from ..training import instruct_pix2pix
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, train_loop, write_json
-from . import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER, build_thinker, train_autoencoder, train_clip
+from . import build_thinker, train_autoencoder, train_clip
 from .phrasings import HELD_OUT_WORDINGS, WORDINGS
 from .scene import (
     BACKGROUNDS,

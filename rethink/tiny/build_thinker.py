@@ -12,13 +12,13 @@ from random import Random
 import torch
 
 from ..think_loop import think_while_edit
-from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, question
+from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
 from ..thinkers.loading import load_thinker
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import write_json
-from ..trajectory import new_trajectory, record
+from ..trajectory import new_trajectory, record_run
 from . import teacher
 from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
@@ -140,12 +140,16 @@ def conversation(lesson: teacher.CritiqueExample, rng: Random) -> Conversation:
         lesson = _with_gaps(lesson, rng)
         task = lesson.task
     if draw < POLISHED:
-        return Conversation(question(POLISH, instruction=task.instruction), (lesson.source,), teacher.polished(task))
+        return Conversation(
+            critique_messages(POLISH, instruction=task.instruction), (lesson.source,), teacher.polished(task)
+        )
     if draw < POLISHED + SPLIT_UP:
-        return Conversation(question(SPLIT, instruction=task.instruction), (lesson.source,), teacher.split_up(task))
-    demands = teacher.split(task) if draw > 1 - WITH_DEMANDS else ()
-    asked = question(TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, demands=demands)
-    return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(demands)))
+        return Conversation(
+            critique_messages(SPLIT, instruction=task.instruction), (lesson.source,), teacher.split_up(task)
+        )
+    checklist = teacher.split(task) if draw > 1 - WITH_DEMANDS else ()
+    asked = critique_messages(TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, checklist=checklist)
+    return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(checklist)))
 
 
 def _with_gaps(lesson: teacher.CritiqueExample, rng: Random) -> teacher.CritiqueExample:
@@ -263,8 +267,8 @@ def fixed_texts() -> list[str]:
     Where the wording of a question changes, the tokens are to be written anew, and nothing is to be trained again.
     """
     gap, texts = "\0", {}
-    for template, demands in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
-        asked = question(template, instruction=gap, prompt=gap, demands=demands)
+    for template, checklist in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
+        asked = critique_messages(template, instruction=gap, prompt=gap, checklist=checklist)
         texts |= {t: None for part in asked[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
     return list(texts)
 
@@ -305,7 +309,7 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
         task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
         source, rules = render([task.source]), {"turns": TURNS, "seed": seed}
         begun = new_trajectory(folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"})
-        for _ in record(
+        for _ in record_run(
             begun, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)
         ):
             pass

@@ -12,8 +12,8 @@ from random import Random
 import torch
 
 from ..thinkers.critique import Thinker
-from ..thinkers.critique_format import write
-from ..trajectory import Critique, Demand
+from ..thinkers.critique_format import format_critique
+from ..trajectory import ChecklistItem, Critique
 from .oracle import CELL_RMS, Observation, Verdict, nearest_thing, read, shown, verdict
 from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render
@@ -28,7 +28,7 @@ SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor
 # --- what is said ------------------------------------------------------------------------------------------------------
 
 
-def criticize(task: Task, sight: Observation, prompt: str, demands: bool = False) -> Critique:
+def criticize(task: Task, sight: Observation, prompt: str, checklist: bool = False) -> Critique:
     """What is to be said of an edit that shows `sight`, made with `prompt`. demands: with a checklist."""
     found, requests = verdict(sight, task), plain_requests(task)
     going_on = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
@@ -38,13 +38,13 @@ def criticize(task: Task, sight: Observation, prompt: str, demands: bool = False
         quality_score(sight),
         reasoning(task, sight),
         prompt if found.success else going_on,
-        verified(task, sight) if demands else (),
+        verified(task, sight) if checklist else (),
     )
 
 
 def answer(lesson: CritiqueExample, with_demands: bool = False) -> str:
     """The critique of a lesson, as a thinker writes it."""
-    return write(criticize(lesson.task, lesson.sight, lesson.prompt, with_demands))
+    return format_critique(criticize(lesson.task, lesson.sight, lesson.prompt, with_demands))
 
 
 def polished(task: Task) -> str:
@@ -101,7 +101,7 @@ def split(task: Task) -> list[str]:
     return [*_expected(task), *kept, *([f"on {task.source.background}"] if "background" not in changed else [])]
 
 
-def verified(task: Task, sight: Observation) -> tuple[Demand, ...]:
+def verified(task: Task, sight: Observation) -> tuple[ChecklistItem, ...]:
     """The statements of `split`, and whether they are true of what a picture shows."""
     wrong = [part for parts in wrong_parts(sight, task) for part in parts]
     changed = changed_parts(task)
@@ -110,7 +110,7 @@ def verified(task: Task, sight: Observation) -> tuple[Demand, ...]:
         expected = [verdict(sight, task).done]
     kept = [PLACES[thing.cell] not in wrong for thing in task.source.things if PLACES[thing.cell] not in changed]
     background = ["background" not in wrong] if "background" not in changed else []
-    return tuple(Demand(text, met) for text, met in zip(split(task), expected + kept + background, strict=True))
+    return tuple(ChecklistItem(text, met) for text, met in zip(split(task), expected + kept + background, strict=True))
 
 
 def changed_parts(task: Task, answer: int = 0) -> list[str]:
@@ -341,7 +341,7 @@ class Teacher:
 
     def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None) -> str:
         prompt = messages[0]["content"][-1]["text"].rsplit("\n", 1)[-1]
-        return write(criticize(self.task, read(images[-1], self.task), prompt))
+        return format_critique(criticize(self.task, read(images[-1], self.task), prompt))
 
     def thinker(self) -> Thinker:
         return Thinker(self, "{source}{edited}{instruction}\n{prompt}")

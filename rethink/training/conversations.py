@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
-from ..thinkers.critique import TEMPLATE, pictures_in, question
-from ..thinkers.critique_format import write
+from ..thinkers.critique import TEMPLATE, critique_messages, pictures_in
+from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
-from ..trajectory import FILE, SOURCE, Critique, Step, Trajectory, load_trajectory
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Critique, Step, Trajectory, load_trajectory
 
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
@@ -42,7 +42,7 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
 
     template: the critique's wording that the thinker will be asked in. Raises RethinkError where nothing is left.
     """
-    found = sorted({file.parent for folder in folders for file in Path(folder).rglob(FILE)})
+    found = sorted({file.parent for folder in folders for file in Path(folder).rglob(RECORD_FILE)})
     calm, _ = by_variance([trajectory for trajectory in map(load_trajectory, found) if is_kept(trajectory)])
     conversations = balance([c for trajectory in calm for c in unroll(trajectory, template)], Random(seed))
     if not conversations:
@@ -120,8 +120,10 @@ def score_of(step: Step) -> float:
 def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template: str) -> Conversation:
     verdict = verdict_of(step)
     critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
-    demands = [demand.text for demand in critique.checklist]
-    messages = question(template, instruction=trajectory.instruction, prompt=step.prompt, demands=demands)
-    pictures = {"source": trajectory.folder / SOURCE, "edited": trajectory.folder / step.file}
+    checklist = [demand.text for demand in critique.checklist]
+    messages = critique_messages(template, instruction=trajectory.instruction, prompt=step.prompt, checklist=checklist)
+    pictures = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
     group = str(trajectory.options.get("kind", "")), round(verdict.overall)
-    return Conversation(messages, tuple(pictures[slot] for slot in pictures_in(template)), write(critique), group)
+    return Conversation(
+        messages, tuple(pictures[slot] for slot in pictures_in(template)), format_critique(critique), group
+    )

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..editors.pipeline_folder import open_pipeline, read_index
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..images import load_image
 from ..model_files import snapshot_of
 from .train_loop import TrainConfig, add_plan_arguments, plan_from, train_loop, write_json
@@ -216,12 +216,12 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "training.json", {"objective": asdict(objective), "plan": asdict(plan)})
     train_loop(model, dataset, plan, out, collate=make_collate_fn(pipe.tokenizer), report=report)
-    if require("accelerate").PartialState().is_main_process:
+    if lazy_import("accelerate").PartialState().is_main_process:
         save(pipe, out)
 
 
 def save(pipe, out: Path) -> None:
-    diffusers = require("diffusers")
+    diffusers = lazy_import("diffusers")
     editor = diffusers.StableDiffusionInstructPix2PixPipeline(
         vae=pipe.vae,
         text_encoder=pipe.text_encoder,
@@ -254,7 +254,7 @@ def open_model(folder: Path):
     name = index.get("_class_name")
     if name not in STARTS:
         raise RethinkError(f"model: {folder} is a {name}; training starts from one of {', '.join(STARTS)}.")
-    return open_pipeline("model", folder, index, getattr(require("diffusers"), name), torch.float32)
+    return open_pipeline("model", folder, index, getattr(lazy_import("diffusers"), name), torch.float32)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.loading import load_thinker
@@ -66,7 +66,7 @@ def train(
     conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
     run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that the recipe does not fit.
     """
-    trl = require("trl")
+    trl = lazy_import("trl")
     last = _last_checkpoint(work, recipe)
     model, length = chat.module, length or len(conversations)
     if not recipe.see:
@@ -230,7 +230,7 @@ def _ending(clock: Clock, recipe: SFTConfig, accelerator) -> Any:
 
 def _adapted(model: nn.Module, recipe: SFTConfig) -> nn.Module:
     """The model with adapters on every linear layer, of the language model alone where its eyes are frozen."""
-    peft = require("peft")
+    peft = lazy_import("peft")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
     targets = [name for name in linear if recipe.see or ".language_model." in name]

@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import RethinkError, require
+from ..errors import RethinkError, lazy_import
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to optimise. `steps` are optimiser steps; `batch` is pictures a step and process."""
+    """How to train. `steps` are optimizer steps; `batch` is pictures a step and process."""
 
     steps: int = 15_000
     batch: int = 16
@@ -48,7 +48,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -
 
 
 def plan_from(arguments: argparse.Namespace) -> TrainConfig:
-    """The Plan in the options of `add_plan_arguments`."""
+    """The TrainConfig in the options of `add_plan_arguments`."""
     return TrainConfig(**{field.name: getattr(arguments, field.name) for field in fields(TrainConfig)})
 
 
@@ -105,7 +105,7 @@ def train_loop(
 
 
 def _accelerator(plan: TrainConfig):
-    accelerate = require("accelerate")
+    accelerate = lazy_import("accelerate")
     accelerator = accelerate.Accelerator(
         mixed_precision=plan.precision,
         gradient_accumulation_steps=plan.accumulate,

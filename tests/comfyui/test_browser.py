@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rethink.tiny import EDITOR_FOLDER
+from rethink.builtin import EDITOR_FOLDER
 from tests.browsers import needs_chromium, shoot
 from tests.hosts import PACK_ROOT, self_contained
 

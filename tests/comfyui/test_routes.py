@@ -9,7 +9,7 @@ import pytest
 
 from tests.browsers import needs_chromium
 from tests.comfyui.test_pairs import outputs, workflow
-from tests.runs import made_up_run
+from tests.support.runs import made_up_run
 
 DEEP = b"[" * 1000 + b"]" * 1000
 BODIES = [

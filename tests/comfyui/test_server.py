@@ -9,7 +9,7 @@ import time
 import pytest
 from PIL import Image
 
-from rethink.tiny import EDITOR_FOLDER, THINKER_FOLDER
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.comfyui.conftest import LORA
 from tests.comfyui.native_graphs import error_of
 from tests.hosts import PACK_ROOT, self_contained

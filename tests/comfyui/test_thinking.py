@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from tests.comfyui.conftest import KEY, read_run
-from tests.servers import completion, openai_server
-from tests.thinking import said
+from tests.support.servers import completion, openai_server
+from tests.support.thinking import said
 
 
 @pytest.fixture

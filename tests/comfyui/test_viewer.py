@@ -15,9 +15,9 @@ import pytest
 
 from tests.browsers import needs_chromium, shoot
 from tests.comfyui.conftest import read_run
-from tests.runs import PROMPTS, made_up_run
-from tests.servers import completion, openai_server
-from tests.thinking import said
+from tests.support.runs import PROMPTS, made_up_run
+from tests.support.servers import completion, openai_server
+from tests.support.thinking import said
 
 pytestmark = needs_chromium
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from rethink.tiny import EDITOR_FOLDER, THINKER_FOLDER
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.browsers import needs_chromium, shoot
 from tests.hosts import PACK_ROOT
 

@@ -17,9 +17,9 @@ import server
 from comfy import model_management, utils
 
 from rethink.editors.protocol import Prepared, Settings
-from tests.miniature_thinkers import write_thinker
 from tests.miniatures import INSTRUCT, write_folder
 from tests.standin.executor import load_pack, node_classes
+from tests.support.miniature_thinkers import write_thinker
 
 
 @pytest.fixture(scope="session")

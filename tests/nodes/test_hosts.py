@@ -10,8 +10,8 @@ from comfy import model_management
 
 from tests.browsers import needs_chromium
 from tests.hosts import PACK_ROOT
-from tests.servers import completion, openai_server
-from tests.thinking import SOURCE, said
+from tests.support.servers import completion, openai_server
+from tests.support.thinking import SOURCE, said
 
 FAR = "http://192.0.2.1:8000"  # nobody's
 

@@ -9,7 +9,7 @@ import torch
 from comfy import model_management
 
 from tests.nodes.conftest import picture
-from tests.servers import completion, openai_server
+from tests.support.servers import completion, openai_server
 
 CONNECTED = "connected pictures"
 

@@ -20,9 +20,9 @@ from comfy import model_management
 from comfy_api.latest import io
 from PIL import Image
 
-from rethink.thinkers.protocol import shown
+from rethink.thinkers.protocol import resize_for_vlm
 from tests.standin.executor import run, validate
-from tests.thinking import SOURCE, Looks, Painter, Says, said
+from tests.support.thinking import SOURCE, Looks, Painter, Says, said
 
 
 class Given(io.ComfyNode):
@@ -192,11 +192,11 @@ def test_the_front_end_is_told_of_everything_in_order(think, make_thinker, loop)
 def test_the_page_that_queued_a_run_is_told_and_every_page_where_it_is_closed(
     think, make_thinker, live, monkeypatch, workflow, listening, told
 ):
-    shown = []
+    seen_by = []
 
     def do(event, data):
         if event == "began":
-            shown.extend((live.running("client"), live.running("another"), live.running()))
+            seen_by.extend((live.running("client"), live.running("another"), live.running()))
 
     monkeypatch.setitem(server.workflow["extra_pnginfo"], "workflow", {"id": workflow})
     if not listening:
@@ -212,7 +212,7 @@ def test_the_page_that_queued_a_run_is_told_and_every_page_where_it_is_closed(
     think(make_thinker(said(9, 9)), editor=Waits())
     person.join(5)
     assert set(server.addressees) == {told}
-    assert [len(runs) for runs in shown] == [1, 0 if listening else 1, 1], "nobody but its page may steer it"
+    assert [len(runs) for runs in seen_by] == [1, 0 if listening else 1, 1], "nobody but its page may steer it"
 
 
 @BOTH
@@ -767,7 +767,7 @@ def test_comfyui_models_are_asked_in_their_own_language(load, critique, kind):
         assert pictures["image"].shape == (2, 32, 32, 3)
     else:
         source, seen = pictures["images"]
-        assert torch.allclose(source, shown(SOURCE), atol=0.01) and torch.equal(seen, shown(edited))
+        assert torch.allclose(source, resize_for_vlm(SOURCE), atol=0.01) and torch.equal(seen, resize_for_vlm(edited))
     assert tokens == "tokens" and options["do_sample"] is False and options["max_length"] == 2048
 
 

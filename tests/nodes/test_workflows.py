@@ -68,7 +68,7 @@ def widget_values(described, values, prefix=""):
 def prompt(request, part, models, results, miniature, vision_folder, monkeypatch):
     """An API workflow; miniatures take the place of its models, but of the built-in ones that have been trained."""
     prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
-    tiny = part("rethink.tiny")
+    builtin = part("rethink.builtin")
     for node in prompt.values():
         inputs = node["inputs"]
         if node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in MODELS:
@@ -79,7 +79,7 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
             base = editor_miniatures.write(kind, models.diffusers / inputs["editor"])
         elif node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in TEXT_TO_IMAGE:
             write_folder(models.diffusers / inputs["editor"], PLAIN)
-        elif node["class_type"] == "RethinkLoadEditor" and not tiny.EDITOR_FOLDER.exists():
+        elif node["class_type"] == "RethinkLoadEditor" and not builtin.EDITOR_FOLDER.exists():
             inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
         elif node["class_type"] == "RethinkPromptToPromptPairs":
             write_clip(models.clip_vision / inputs["clip"])
@@ -90,7 +90,7 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
         elif node["class_type"] == "RethinkCaptionToEdit":
             monkeypatch.setattr(part("nodes.host").ManagedChat, "chat", lambda self, messages, images, **options: EDIT)
         elif node["class_type"] == "RethinkLoadThinker" and not (
-            inputs["backend"] == "built-in" and tiny.THINKER_FOLDER.exists()
+            inputs["backend"] == "built-in" and builtin.THINKER_FOLDER.exists()
         ):
             folder = inputs.get("backend.folder", "miniature")
             shutil.copytree(vision_folder, models.LLM / folder)
@@ -159,7 +159,7 @@ def test_the_drag_and_drop_file_is_whole_and_explained(name, classes, models):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_has_a_thumbnail(name, part):
-    if not part("rethink.tiny").EDITOR_FOLDER.exists():
+    if not part("rethink.builtin").EDITOR_FOLDER.exists():
         pytest.skip("there is no built-in editor yet that could draw it")
     from PIL import Image
 

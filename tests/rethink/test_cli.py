@@ -13,14 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
+from rethink.builtin import EDITOR_FOLDER
 from rethink.cli.main import main
 from rethink.images import load_image, save_image
-from rethink.tiny import EDITOR_FOLDER, render, sample_task
+from rethink.tiny import render, sample_task
 from rethink.trajectory import load_trajectory, writing
 from tests.hosts import PACK_ROOT
-from tests.miniature_thinkers import write_thinker
 from tests.miniatures import write_folder
-from tests.servers import completion, openai_server
+from tests.support.miniature_thinkers import write_thinker
+from tests.support.servers import completion, openai_server
 
 
 def rethink(*arguments):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink.errors import RethinkError, require
+from rethink.errors import RethinkError, lazy_import
 from rethink.images import (
     as_edit_mask,
     as_image,
@@ -223,6 +223,6 @@ def test_a_mask_that_selects_nothing_is_no_mask_for_an_edit():
 
 
 def test_a_missing_package_is_named():
-    assert require("json").dumps({}) == "{}"
+    assert lazy_import("json").dumps({}) == "{}"
     with pytest.raises(RethinkError, match="pip install some-package"):
-        require("rethink_no_such_module", "some-package")
+        lazy_import("rethink_no_such_module", "some-package")

@@ -12,13 +12,13 @@ import torch
 from rethink.editors.loading import load_editor
 from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.errors import RethinkError
-from rethink.think_loop import LoopConfig, Next, Stop, options_of, require_same_run, think_while_edit
+from rethink.think_loop import Continue, LoopConfig, Stop, require_same_run, run_config, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import load_thinker
-from rethink.trajectory import best_of, load_trajectory, new_trajectory, record
-from tests.miniature_thinkers import write_thinker
+from rethink.trajectory import best_of, load_trajectory, new_trajectory, record_run
 from tests.miniatures import write_folder
-from tests.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
+from tests.support.miniature_thinkers import write_thinker
+from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
 
 
 def think(thinker, instruction="make it red", editor=None, source=SOURCE, **options):
@@ -134,7 +134,7 @@ def test_a_checklist_is_split_once_and_all_of_it_must_be_met():
     chat = Says(LIST, checked("yes", "no"), checked("yes", "maybe"), checked("yes", "yes"))
     steps, end = think(Thinker(chat), checklist=True, preserve=0)
     assert end == Stop("accepted") and len(steps) == 3 and len(chat.asked) == 4
-    assert [[d.met for d in s.critique.checklist] for s in steps] == [[True, False], [True, None], [True, True]]
+    assert [[d.passed for d in s.critique.checklist] for s in steps] == [[True, False], [True, None], [True, True]]
     assert steps[0].score == pytest.approx((5 * 9) ** 0.5)  # half of it is met
     assert "1. the star is red\n2. the sky is as it was" in chat.asked[1].text
     assert "Statements" not in thinker_text(checklist=False)
@@ -175,14 +175,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
     run = think_while_edit(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
     partial = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
     halfway = killed * candidates + candidates // 2  # in the middle of a turn, where it has one
-    deque(itertools.islice(record(partial, run), halfway), maxlen=0)
+    deque(itertools.islice(record_run(partial, run), halfway), maxlen=0)
     del run
 
-    trajectory, done = load_trajectory(tmp_path / "run").going_on(candidates)
+    trajectory, done = load_trajectory(tmp_path / "run").rewind_to_resume(candidates)
     assert len(done) == killed * candidates
     editor = Painter()
     rest = think_while_edit(editor, Thinker(Looks()), SOURCE, "make it red", done=done, **rules)
-    *_, trajectory = record(trajectory, rest)
+    *_, trajectory = record_run(trajectory, rest)
     assert len(editor.calls) == 8 - killed and trajectory.stopped == end.reason
     again = load_trajectory(tmp_path / "run")
     assert [facts(step) for step in again.steps] == [facts(step) for step in whole] and again.best == best_of(whole)
@@ -203,15 +203,15 @@ def test_a_checklist_survives_a_kill():
 
 def test_a_turn_without_an_answer_is_made_again(tmp_path):
     run = think_while_edit(Painter(), thinker(said(4, 4, "b"), gone()), SOURCE, "make it red")
-    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
+    *_, trajectory = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and len(trajectory.steps) == 2
-    trajectory, done = trajectory.going_on(1)
+    trajectory, done = trajectory.rewind_to_resume(1)
     assert len(done) == 1 and trajectory.stopped == "" and len(load_trajectory(tmp_path / "run").steps) == 1
 
 
 def test_a_person_may_change_the_prompt_or_end_the_run():
     def steer(steps, following):
-        return {1: Next("my way", "human"), 2: following, 3: Stop("human", chosen=0)}[len(steps)]
+        return {1: Continue("my way", "human"), 2: following, 3: Stop("human", chosen=0)}[len(steps)]
 
     steps, end = think(thinker(said(2, 2, "b"), said(3, 3, "c"), said(4, 4, "d")), steer=steer)
     assert [(s.prompt, s.prompt_by) for s in steps[1:]] == [("my way", "human"), ("c", "thinker")]
@@ -223,7 +223,7 @@ def test_a_person_may_go_on_where_the_thinker_is_content_but_not_beyond_the_last
 
     def steer(steps, following):
         asked.append(following)
-        return Next("my way", "human")
+        return Continue("my way", "human")
 
     steps, end = think(thinker(said(9, 9, "b")), steer=steer, turns=3)
     assert [s.prompt for s in steps] == ["make it red", "my way", "my way"] and end == Stop("accepted")
@@ -266,7 +266,7 @@ def test_memory_is_flat_over_two_hundred_turns(tmp_path):
     source = torch.rand(1, 96, 96, 3)
     run = think_while_edit(editor, Thinker(NewWords()), source, "make it red", settings=Settings(steps=1), turns=200)
     used = {}
-    for trajectory in record(new_trajectory(tmp_path / "run", source, "make it red", {}), run):
+    for trajectory in record_run(new_trajectory(tmp_path / "run", source, "make it red", {}), run):
         if len(trajectory.steps) in (20, 200):
             gc.collect()
             used[len(trajectory.steps)] = psutil.Process().memory_info().rss
@@ -296,35 +296,35 @@ def test_mistakes_are_one_sentence(options, sentence):
 
 
 def test_a_record_from_before_a_choice_was_recorded_can_be_gone_on_with(tmp_path):
-    how = options_of(LoopConfig(), DEFAULT_SETTINGS, "painter", thinker(""))
+    how = run_config(LoopConfig(), DEFAULT_SETTINGS, "painter", thinker(""))
     older = {name: choice for name, choice in how.items() if name not in ("template", "max_tokens", "temperature")}
     require_same_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", older), SOURCE, "make it red", how)
 
 
 def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_path):
     critic = thinker("")
-    how = options_of(LoopConfig(), Settings(), "painter", critic)
+    how = run_config(LoopConfig(), Settings(), "painter", critic)
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
     require_same_run(
-        run, SOURCE, "make it red", options_of(LoopConfig(turns=9, patience=3), Settings(), "painter", critic)
+        run, SOURCE, "make it red", run_config(LoopConfig(turns=9, patience=3), Settings(), "painter", critic)
     )
     for other in (
-        options_of(LoopConfig(seed=1), Settings(), "painter", critic),
-        options_of(LoopConfig(), Settings(steps=9), "painter", critic),
-        options_of(LoopConfig(), Settings(), "painter", critic, judge=critic),
-        options_of(LoopConfig(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
-        options_of(LoopConfig(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
-        options_of(LoopConfig(), Settings(), "painter", replace(critic, max_tokens=9)),
-        options_of(LoopConfig(), Settings(), "painter", replace(critic, temperature=0.5)),
+        run_config(LoopConfig(seed=1), Settings(), "painter", critic),
+        run_config(LoopConfig(), Settings(steps=9), "painter", critic),
+        run_config(LoopConfig(), Settings(), "painter", critic, judge=critic),
+        run_config(LoopConfig(), Settings(), "painter", critic, mask=torch.ones(1, 16, 16)),
+        run_config(LoopConfig(), Settings(), "painter", replace(critic, template="{source} {edited} {instruction}")),
+        run_config(LoopConfig(), Settings(), "painter", replace(critic, max_tokens=9)),
+        run_config(LoopConfig(), Settings(), "painter", replace(critic, temperature=0.5)),
     ):
         with pytest.raises(RethinkError, match="another choice"):
             require_same_run(run, SOURCE, "make it red", other)
     judged = new_trajectory(
-        tmp_path / "judged", SOURCE, "make it red", options_of(LoopConfig(), Settings(), "", critic, critic)
+        tmp_path / "judged", SOURCE, "make it red", run_config(LoopConfig(), Settings(), "", critic, critic)
     )
     with pytest.raises(RethinkError, match="another choice of judge_temperature"):
         warm = replace(critic, temperature=0.5)
-        require_same_run(judged, SOURCE, "make it red", options_of(LoopConfig(), Settings(), "", critic, warm))
+        require_same_run(judged, SOURCE, "make it red", run_config(LoopConfig(), Settings(), "", critic, warm))
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
         with pytest.raises(RethinkError, match="another picture or instruction"):
             require_same_run(run, source, instruction, how)

@@ -15,8 +15,8 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.model_files import check_data, model_name, read_json, snapshot_of
-from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_clip, write_folder
+from tests.support.miniature_thinkers import write_thinker
 
 SPOILT = {
     "diffusers.py": ("raise SystemExit('run!')", "diffusers.py is code"),

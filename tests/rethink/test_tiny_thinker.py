@@ -2,14 +2,15 @@
 
 import pytest
 
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.think_loop import think_while_edit
-from rethink.thinkers.critique import Thinker, critique, polish
+from rethink.thinkers.critique import Thinker, critique, polish_instruction
 from rethink.thinkers.loading import load_thinker
-from rethink.tiny import EDITOR_FOLDER, LEVELS, THINKER_FOLDER, render, sample_task
+from rethink.tiny import LEVELS, render, sample_task
 from rethink.tiny.oracle import verdict
 from rethink.tiny.teacher import draw_lesson, plain_requests
-from tests.thinking import drained
+from tests.support.thinking import drained
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinke
 
 def test_it_puts_unusual_wordings_plainly(thinker):
     tasks = [sample_task(seed, "unusual", wording="held_out") for seed in range(12)]
-    prompts = [polish(thinker, render([task.source]), task.instruction, 0) for task in tasks]
+    prompts = [polish_instruction(thinker, render([task.source]), task.instruction, 0) for task in tasks]
     assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 6
 
 
@@ -49,12 +50,12 @@ def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_me
         )
         steps, end = drained(run)
         lists = [step.critique.checklist for step in steps]
-        assert len(lists[0]) > 1 and len({tuple(demand.text for demand in demands) for demands in lists}) == 1
+        assert len(lists[0]) > 1 and len({tuple(demand.text for demand in checklist) for checklist in lists}) == 1
         *before, last = (
-            all(d.met for d in step.critique.checklist) and not step.preservation.unchanged for step in steps
+            all(d.passed for d in step.critique.checklist) and not step.preservation.unchanged for step in steps
         )
         assert not any(before) and last == (end.reason == "accepted")
         runs.append((len(steps), end.reason))
-        verdicts += [demand.met for demands in lists for demand in demands]
+        verdicts += [demand.passed for checklist in lists for demand in checklist]
     assert verdicts.count(None) < 0.1 * len(verdicts) and {True, False} <= set(verdicts)
     assert any(reason == "accepted" for _, reason in runs) and max(runs)[0] > 1

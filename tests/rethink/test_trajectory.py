@@ -14,22 +14,28 @@ from rethink import trajectory
 from rethink.editors.protocol import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from rethink.images import load_image
-from rethink.think_loop import LoopConfig, options_of, think_while_edit
+from rethink.think_loop import LoopConfig, run_config, think_while_edit
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import (
+    ChecklistItem,
     Critique,
-    Demand,
     Preservation,
     Step,
     load_trajectory,
     new_trajectory,
-    record,
+    record_run,
     writing,
 )
-from tests.thinking import SOURCE, Looks, Painter, said, thinker
+from tests.support.thinking import SOURCE, Looks, Painter, said, thinker
 
 SEEN = Critique(
-    "repaired", 3.5, 9, "Still red. “Ünïcode” 🔵", "make it blue", (Demand("blue", False), Demand("sky")), "Why."
+    "repaired",
+    3.5,
+    9,
+    "Still red. “Ünïcode” 🔵",
+    "make it blue",
+    (ChecklistItem("blue", False), ChecklistItem("sky")),
+    "Why.",
 )
 KEPT = Preservation(0.25, 42.0, False)
 
@@ -51,10 +57,10 @@ def test_what_is_written_is_read_back(run):
         step(3, score=None, critique=Critique("failed", note="gone")),
     ]
     for one in made:
-        run = run.with_step(one)
-    run = run.stopped_by("human", "Enough.", 0)
+        run = run.append_step(one)
+    run = run.finish("human", "Enough.", 0)
     again = load_trajectory(run.folder)
-    assert again.record == run.record and again.best == 0
+    assert again.as_dict() == run.as_dict() and again.best == 0
     assert [step.image for step in again.steps] == [None] * 3
     for one, written in zip(made, again.steps):
         assert torch.allclose(again.image(written), one.image, atol=0.5 / 255 + 1e-6)
@@ -71,38 +77,40 @@ def test_edits_are_kept_before_they_are_judged_and_say_how_they_were_made(run):
         with Image.open(run.folder / name) as picture:
             assert json.loads(picture.text["rethink"]) == note
     before = (run.folder / names[1]).stat().st_mtime_ns
-    run = run.with_step(step(candidate=1, file=names[1], settings={"steps": 20}))
+    run = run.append_step(step(candidate=1, file=names[1], settings={"steps": 20}))
     assert (run.folder / names[1]).stat().st_mtime_ns == before, "it is not packed again"
     assert load_trajectory(run.folder).steps[0].settings == {"steps": 20}
 
 
 def test_a_result_that_nobody_judged_says_so(run):
     unjudged = step(score=None, critique=Critique("failed", note="gone"))
-    failed = run.with_step(unjudged).stopped_by("failed", "thinker: it is gone.")
-    assert failed.record["best"] == 0 and failed.record["best_judged"] is False
+    failed = run.append_step(unjudged).finish("failed", "thinker: it is gone.")
+    assert failed.as_dict()["best"] == 0 and failed.as_dict()["best_judged"] is False
     with pytest.raises(
         RethinkError, match=r"^thinker: it is gone\. No edit was judged; what was made is kept in .*run\.$"
     ):
         failed.check_judged()
-    later = failed.with_step(step(2)).stopped_by("failed", "thinker: it is gone.")
-    assert later.record["best"] == 1 and later.record["best_judged"] is True
+    later = failed.append_step(step(2)).finish("failed", "thinker: it is gone.")
+    assert later.as_dict()["best"] == 1 and later.as_dict()["best_judged"] is True
     later.check_judged()
 
 
 def test_a_record_of_before_settings_were_written_is_read(run):
-    run = run.with_step(step())
-    record = json.loads((run.folder / "trajectory.json").read_text(encoding="utf-8"))
-    del record["best_judged"], record["steps"][0]["settings"]
-    (run.folder / "trajectory.json").write_text(json.dumps(record), encoding="utf-8")
+    run = run.append_step(step())
+    data = json.loads((run.folder / "trajectory.json").read_text(encoding="utf-8"))
+    del data["best_judged"], data["steps"][0]["settings"]
+    (run.folder / "trajectory.json").write_text(json.dumps(data), encoding="utf-8")
     assert load_trajectory(run.folder).steps[0].settings is None
 
 
 def test_the_record_is_plain_json_that_a_person_can_read(run):
-    run = run.with_step(step()).with_step(step(2, score=9.0))
+    run = run.append_step(step()).append_step(step(2, score=9.0))
     text = (run.folder / "trajectory.json").read_text(encoding="utf-8")
-    assert json.loads(text) == json.loads(json.dumps(run.record)) and "Ünïcode" in text and len(text.splitlines()) == 3
-    assert run.record["best"] == 1 and run.record["steps"][0]["file"] == "turn-0001-00.png"
-    assert "image" not in run.record["steps"][0]
+    assert (
+        json.loads(text) == json.loads(json.dumps(run.as_dict())) and "Ünïcode" in text and len(text.splitlines()) == 3
+    )
+    assert run.as_dict()["best"] == 1 and run.as_dict()["steps"][0]["file"] == "turn-0001-00.png"
+    assert "image" not in run.as_dict()["steps"][0]
 
 
 def test_scores_go_with_their_status():
@@ -119,14 +127,16 @@ def test_scores_go_with_their_status():
 
 def test_overall_is_bounded_by_the_demands_that_are_met():
     assert Critique("ok", 9, 4).overall == 6
-    assert Critique("ok", 9, 4, checklist=(Demand("a", True), Demand("b", False))).overall == pytest.approx(20**0.5)
-    assert Critique("ok", 9, 4, checklist=(Demand("a"), Demand("b"))).overall == 6
+    assert Critique(
+        "ok", 9, 4, checklist=(ChecklistItem("a", True), ChecklistItem("b", False))
+    ).overall == pytest.approx(20**0.5)
+    assert Critique("ok", 9, 4, checklist=(ChecklistItem("a"), ChecklistItem("b"))).overall == 6
     assert Critique("unparsed").overall is None
 
 
 @pytest.mark.parametrize("dies_at", ["picture", "record"])
 def test_a_kill_while_writing_leaves_the_record_as_it_was(run, monkeypatch, dies_at):
-    run = run.with_step(step())
+    run = run.append_step(step())
     move = os.replace
 
     def die(part, path):
@@ -136,10 +146,10 @@ def test_a_kill_while_writing_leaves_the_record_as_it_was(run, monkeypatch, dies
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", die)
-        run.with_step(step(2))
+        run.append_step(step(2))
     again = load_trajectory(run.folder)
-    assert again.record == run.record
-    assert len(load_trajectory(again.with_step(step(2)).folder).steps) == 2
+    assert again.as_dict() == run.as_dict()
+    assert len(load_trajectory(again.append_step(step(2)).folder).steps) == 2
 
 
 def test_a_record_that_is_being_read_on_windows_is_written_when_that_is_over(run, monkeypatch):
@@ -152,13 +162,13 @@ def test_a_record_that_is_being_read_on_windows_is_written_when_that_is_over(run
         move(part, path)
 
     monkeypatch.setattr(os, "replace", refuse)
-    run = run.with_step(step())
-    assert load_trajectory(run.folder).record == run.record
+    run = run.append_step(step())
+    assert load_trajectory(run.folder).as_dict() == run.as_dict()
     readers += [True] * 1000
-    ended = run.with_step(step(2))
+    ended = run.append_step(step(2))
     assert ended.stopped == "failed" and "cannot be written (in use)" in ended.message
     readers.clear()
-    assert load_trajectory(run.folder).record == run.record and not list(run.folder.glob(".*"))
+    assert load_trajectory(run.folder).as_dict() == run.as_dict() and not list(run.folder.glob(".*"))
 
 
 def test_no_record_is_written_over(run):
@@ -171,19 +181,19 @@ def test_no_record_is_written_over(run):
 
 
 def test_a_copy_stands_alone(run, tmp_path):
-    run = run.with_step(step())
-    copy = run.copied(tmp_path / "copy")
+    run = run.append_step(step())
+    copy = run.copy_to(tmp_path / "copy")
     for file in run.folder.iterdir():
         file.unlink()
     again = load_trajectory(tmp_path / "copy")
-    assert again.record == copy.record and again.image(again.steps[0]).shape == (1, 8, 8, 3)
+    assert again.as_dict() == copy.as_dict() and again.image(again.steps[0]).shape == (1, 8, 8, 3)
 
 
 def spoil(run, change):
     file = run.folder / "trajectory.json"
-    record = json.loads(file.read_text(encoding="utf-8"))
-    change(record)
-    file.write_text(json.dumps(record), encoding="utf-8")
+    data = json.loads(file.read_text(encoding="utf-8"))
+    change(data)
+    file.write_text(json.dumps(data), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +238,7 @@ def spoil(run, change):
     ],
 )
 def test_damage_is_told_in_one_sentence(run, change, sentence):
-    run = run.with_step(step())
+    run = run.append_step(step())
     spoil(run, change)
     with pytest.raises(RethinkError, match=sentence):
         load_trajectory(run.folder)
@@ -254,13 +264,13 @@ def secret(tmp_path):
 
 @pytest.mark.parametrize("name", ["source.png", "turn-0001-00.png"])
 def test_a_link_out_of_the_folder_is_no_picture_of_the_run(run, secret, tmp_path, name):
-    run = run.with_step(step(score=1.0)).with_step(step(2, score=9.0))
+    run = run.append_step(step(score=1.0)).append_step(step(2, score=9.0))
     (run.folder / name).unlink()
     (run.folder / name).symlink_to(secret)
     with pytest.raises(RethinkError, match=f"{name}.*is missing or no PNG file of its own"):
         load_trajectory(run.folder)
     with pytest.raises(RethinkError, match="is gone"):
-        run.copied(tmp_path / "copy")
+        run.copy_to(tmp_path / "copy")
     assert not any(file.is_file() and file.read_bytes() == b"a key" for file in tmp_path.rglob("copy/*"))
 
 
@@ -276,15 +286,15 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(run):
 
 def test_half_a_character_is_written_and_read_back(tmp_path):
     run = new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {})
-    run = run.with_step(step(prompt="\udc00", critique=replace(SEEN, next_prompt="\ud83d")))
-    assert load_trajectory(run.folder).record == run.record
+    run = run.append_step(step(prompt="\udc00", critique=replace(SEEN, next_prompt="\ud83d")))
+    assert load_trajectory(run.folder).as_dict() == run.as_dict()
     (tmp_path / "run" / "trajectory.json").read_text(encoding="utf-8")
 
 
 def test_an_instruction_with_half_a_character_is_carried_out(tmp_path):
     painter = Painter()
     run = think_while_edit(painter, thinker(said(9, 9)), SOURCE, "make \ud83d it red")
-    (last,) = list(record(new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {}), run))[-1:]
+    (last,) = list(record_run(new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {}), run))[-1:]
     assert last.stopped == "accepted" and painter.calls[0].prompts == ["make � it red"]
 
 
@@ -295,7 +305,7 @@ def dying(tmp_path, candidates=1, turns=4):
     """(the trajectory, its run) of a loop that goes on for `turns` turns."""
     critic = Thinker(Looks())
     rules = {"turns": turns, "candidates": candidates, "seed": 3}
-    options = options_of(LoopConfig(**rules), DEFAULT_SETTINGS, "painter", critic)
+    options = run_config(LoopConfig(**rules), DEFAULT_SETTINGS, "painter", critic)
     begun = new_trajectory(tmp_path / "run", SOURCE, "make it red", options)
     return begun, think_while_edit(Painter(), critic, SOURCE, "make it red", **rules)
 
@@ -320,21 +330,21 @@ def test_a_disk_that_fails_ends_the_run_with_all_that_was_made(tmp_path, monkeyp
     begun, run = dying(tmp_path, candidates=2)
     with monkeypatch.context() as patch:
         fail(patch, number, after)
-        *_, last = record(begun, run)
+        *_, last = record_run(begun, run)
     assert last.stopped == "failed" and last.message.startswith(f"trajectory: {last.folder} cannot be written (")
     assert os.strerror(number) in last.message and len(last.message.splitlines()) == 1
     assert len(last.steps) == 2 * (1 + after // 4), "the turn that was made last is whole"
     assert all(last.has_image(step) for step in last.steps) and last.image(last.steps[last.best]).shape == SOURCE.shape
     kept = load_trajectory(last.folder)
     assert len(kept.steps) == after // 2 and kept.stopped == "" and not list(last.folder.glob(".*.part"))
-    _whole, done = kept.going_on(2)
+    _whole, done = kept.rewind_to_resume(2)
     assert len(done) == len(kept.steps) // 2 * 2, "and can be gone on with"
 
 
 def test_a_run_whose_end_cannot_be_written_says_so(tmp_path, monkeypatch):
     begun, run = dying(tmp_path, turns=1)
     fail(monkeypatch, errno.ENOSPC, 2)
-    *_, last = record(begun, run)
+    *_, last = record_run(begun, run)
     assert last.stopped == "failed" and "cannot be written" in last.message and last.best == 0
 
 
@@ -342,7 +352,7 @@ def test_a_run_whose_end_cannot_be_written_says_so(tmp_path, monkeypatch):
 def test_a_folder_that_is_gone_leaves_the_best_picture(tmp_path, by):
     begun, run = dying(tmp_path, turns=6)
     best = None
-    for number, now in enumerate(record(begun, run)):
+    for number, now in enumerate(record_run(begun, run)):
         best = now.image(now.steps[now.best])
         if number == 2:
             shutil.rmtree(now.folder)
@@ -357,8 +367,8 @@ def test_a_run_that_could_not_be_written_can_be_kept_elsewhere(tmp_path, monkeyp
     begun, run = dying(tmp_path)
     with monkeypatch.context() as patch:
         fail(patch, errno.ENOSPC, 2)
-        *_, last = record(begun, run)
-    copy = load_trajectory(last.copied(tmp_path / "copy").folder)
+        *_, last = record_run(begun, run)
+    copy = load_trajectory(last.copy_to(tmp_path / "copy").folder)
     assert len(copy.steps) == len(last.steps) == 2
     assert torch.equal(copy.image(copy.steps[1]), last.image(last.steps[1]))
 
@@ -367,7 +377,7 @@ def test_a_run_is_written_by_one_at_a_time(run):
     with writing(run.folder):
         with pytest.raises(RethinkError, match="is going on already, here or in another process"), writing(run.folder):
             pass
-        assert load_trajectory(run.folder).record == run.record, "and read by anybody"
+        assert load_trajectory(run.folder).as_dict() == run.as_dict(), "and read by anybody"
     with writing(run.folder):
         pass
     with pytest.raises(RethinkError, match="cannot be written"), writing(run.folder / "missing"):
@@ -376,9 +386,9 @@ def test_a_run_is_written_by_one_at_a_time(run):
 
 def test_a_run_that_goes_on_has_its_best_picture_whatever_becomes_of_the_disk(tmp_path):
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", {})
-    run = run.with_step(step(score=9.0)).with_step(step(2, score=1.0))
-    again, _ = load_trajectory(run.folder).going_on(1)
+    run = run.append_step(step(score=9.0)).append_step(step(2, score=1.0))
+    again, _ = load_trajectory(run.folder).rewind_to_resume(1)
     best = again.image(again.steps[0])
     shutil.rmtree(run.folder)
-    ended = again.with_step(step(3, score=2.0))
+    ended = again.append_step(step(3, score=2.0))
     assert ended.best == 0 and torch.equal(ended.image(ended.steps[0]), best)

@@ -14,7 +14,7 @@ from rethink.errors import RethinkError
 from rethink.trajectory import Trajectory, load_trajectory
 from rethink.trajectory_html import VIEWER, page_name, write_html
 from tests.browsers import needs_chromium, shoot
-from tests.runs import PROMPTS, made_up_run
+from tests.support.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
 
@@ -55,7 +55,7 @@ def test_every_module_of_the_view_is_inside_once(html):
 def test_a_file_that_cannot_be_written_is_one_sentence(run, tmp_path):
     with pytest.raises(RethinkError, match="html: .*cannot be written"):
         write_html(run, tmp_path / "missing" / "run.html")
-    gone = run.copied(tmp_path / "gone")
+    gone = run.copy_to(tmp_path / "gone")
     for name in ("turn-0003-00.png", "trajectory.json"):  # what it says is in memory, its pictures are not
         (gone.folder / name).unlink()
     with pytest.raises(RethinkError, match="turn-0003-00.png"):
@@ -102,7 +102,7 @@ def test_what_changed_far_into_a_long_prompt_is_in_sight(browser, tmp_path):
     (step,) = run.steps
     kept = "make the small circle at the top left of the picture red and leave all else as it is, " * 4
     for turn, end in ((2, "please"), (3, "with its shadow too")):
-        run = run.with_step(replace(step, turn=turn, prompt=kept + end, image=run.image(step)))
+        run = run.append_step(replace(step, turn=turn, prompt=kept + end, image=run.image(step)))
     write_html(run, tmp_path / "run.html")
     page = opened(browser, tmp_path / "run.html")
     frame = page.locator(f"{OPTION}[aria-posinset='3']")
@@ -395,7 +395,7 @@ def test_what_gets_into_a_page_all_the_same_neither_runs_nor_asks(browser, html,
 
 
 def test_a_link_to_a_file_elsewhere_goes_into_no_page(run, tmp_path):
-    copy = run.copied(tmp_path / "copy")
+    copy = run.copy_to(tmp_path / "copy")
     (tmp_path / "secret").write_text("a key")
     for name in ("source.png", copy.steps[0].file):
         (copy.folder / name).unlink()

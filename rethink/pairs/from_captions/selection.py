@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...editors.pipeline_folder import open_pipeline, read_index
-from ...errors import OutOfMemoryError, RethinkError, describe_error, require
+from ...errors import OutOfMemoryError, RethinkError, describe_error, lazy_import
 from ...images import to_pixels
 from ...model_files import snapshot_of
 from ..review.filters import Thresholds
@@ -128,7 +128,7 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
     name = index.get("_class_name")
     if name not in PIPELINES:
         raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
-    pipeline = open_pipeline("model", folder, index, getattr(require("diffusers"), name), torch.float32)
+    pipeline = open_pipeline("model", folder, index, getattr(lazy_import("diffusers"), name), torch.float32)
     return optimize_pipeline(pipeline, device)
 
 
@@ -162,7 +162,7 @@ class CandidateSampler:
     def __call__(
         self, triple: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
     ) -> SampledPairs:
-        """Raises what `on_step` raises, and OutOfMemory; any other trouble with these captions is the reason to skip."""
+        """Raises what `on_step` raises, and OutOfMemoryError; any other trouble with these captions is the reason to skip."""
         import torch
 
         id, started, stopped = self.id(triple), time.monotonic(), []

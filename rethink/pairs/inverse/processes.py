@@ -31,7 +31,9 @@ from .instructions import Each
 from .sources import NamedBox, Source
 
 PACKAGE = Path(__file__).resolve().parents[2]
-START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import serve; serve()"
+START = (
+    f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import serve; serve()"
+)
 DEATHS = 2  # of the processes that had one job
 POLL, PARTING = 0.2, 0.5  # seconds between two looks for a result, and for what is being asked when all ends
 

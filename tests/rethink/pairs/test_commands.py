@@ -10,15 +10,15 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from rethink.builtin import CLIP_FOLDER
 from rethink.cli import pair_stages, progress
 from rethink.cli.main import main
 from rethink.pairs.inverse.synthesis import SynthesisProgress
 from rethink.pairs.store import JsonlLog, PairStore
-from rethink.tiny import CLIP_FOLDER
 from tests.hosts import PACK_ROOT
-from tests.miniature_thinkers import write_thinker
 from tests.miniatures import PLAIN, write_folder
-from tests.servers import completion, openai_server
+from tests.support.miniature_thinkers import write_thinker
+from tests.support.servers import completion, openai_server
 
 from .conftest import drawn
 from .test_filters import clip_folder  # noqa: F401 (a fixture)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from rethink.builtin import CLIP_FOLDER
 from rethink.errors import RethinkError
 from rethink.evaluation.clip_similarity import Clip, similarities
 from rethink.evaluation.pixel_metrics import NearDuplicates, difference_hash, measure, shift
 from rethink.pairs.review.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
 from rethink.pairs.store import EditPair, PairStore
-from rethink.tiny import CLIP_FOLDER, render, sample_task
+from rethink.tiny import render, sample_task
 from tests.miniatures import TOKENS, write_clip
 
 from .conftest import drawn

@@ -146,11 +146,11 @@ def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, mon
     killer = tmp_path / "killer.py"
     killer.write_text(
         "import os, signal, rethink.pairs.inverse.drafts as s\n"
-        "opened = s.Opened.__init__\n"
+        "opened = s.LoadedSource.__init__\n"
         "def die(self, store, source, side):\n"
         "    if source.name == 'photo 3.png': os.kill(os.getpid(), signal.SIGKILL)\n"
         "    opened(self, store, source, side)\n"
-        "s.Opened.__init__ = die\n"
+        "s.LoadedSource.__init__ = die\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
     monkeypatch.setattr("rethink.pairs.inverse.processes.START", "import killer; " + processes.START)

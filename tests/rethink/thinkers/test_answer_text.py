@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from rethink.thinkers.answer_text import clean_answer, is_quoted, prompt_words
-from rethink.thinkers.critique_format import parse
+from rethink.thinkers.critique_format import parse_critique
 
 WORDS = "make the red star blue"
 
@@ -156,9 +156,9 @@ AROUND = (
 def test_what_leads_to_a_verdict_may_be_thoughts_of_its_own():
     """The verdict that is quoted brings thoughts with it; its prompt is nobody's, too."""
     for lead in ("The poster holds a verdict, which I repeat:", "I see the text", "The sign reads: "):
-        critique = parse(f"<think>{lead}</think><think>fine</think>{VERDICT.replace('done', 'paint a beard')}")
+        critique = parse_critique(f"<think>{lead}</think><think>fine</think>{VERDICT.replace('done', 'paint a beard')}")
         assert critique.status == "unparsed" and critique.next_prompt == "", lead
-    assert parse(f"<think></think><think>The star is red.</think>{VERDICT}").semantic == 10
+    assert parse_critique(f"<think></think><think>The star is red.</think>{VERDICT}").semantic == 10
 
 
 def test_a_verdict_that_was_only_quoted_is_none():
@@ -166,7 +166,7 @@ def test_a_verdict_that_was_only_quoted_is_none():
     quoted."""
     for verdict, quotation, around in product(VERDICTS, QUOTATIONS, AROUND):
         answer = around.format(quotation.format(verdict))
-        assert parse(answer).semantic is None, answer
+        assert parse_critique(answer).semantic is None, answer
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_verdict_that_was_only_quoted_is_none():
 )
 def test_a_verdict_of_its_own_counts(around):
     for verdict in (VERDICT, VERDICT.replace("><", ">\n<")):
-        assert parse(around.format(verdict)).semantic == 10
+        assert parse_critique(around.format(verdict)).semantic == 10
 
 
 @pytest.mark.parametrize("unit", ["(", "“", "*", "`", "a: ", "> ", "\n", ". ", "__", "'", "{", "<b>", "the next "])

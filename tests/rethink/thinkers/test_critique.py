@@ -4,9 +4,16 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.thinkers.critique import TEMPLATE, Thinker, critique, polish, question, split
-from rethink.thinkers.protocol import PIXELS, chat_all, shown
-from tests.thinking import SOURCE, Looks, Says, gone, said, thinker
+from rethink.thinkers.critique import (
+    TEMPLATE,
+    Thinker,
+    critique,
+    critique_messages,
+    polish_instruction,
+    split_instruction,
+)
+from rethink.thinkers.protocol import MAX_PIXELS, chat_all, resize_for_vlm
+from tests.support.thinking import SOURCE, Looks, Says, gone, said, thinker
 
 EDITED = [torch.zeros(1, 16, 16, 3), torch.ones(1, 16, 16, 3)]
 
@@ -17,7 +24,9 @@ def ask(thinker, prompts=("be red",), **options):
 
 
 def test_what_never_changes_comes_first_and_what_changes_every_turn_last():
-    first, second = (question(TEMPLATE, instruction="make it red", prompt=p)[0]["content"] for p in ("a", "be blue"))
+    first, second = (
+        critique_messages(TEMPLATE, instruction="make it red", prompt=p)[0]["content"] for p in ("a", "be blue")
+    )
     assert [part["type"] for part in first] == ["text", "image", "text", "image", "text"]
     assert first[:4] == second[:4] and first[4] != second[4]
     assert "make it red" in first[2]["text"] and first[4]["text"].strip().endswith(": a")
@@ -27,8 +36,8 @@ def test_pictures_stand_where_the_template_wants_them():
     chat = Says(said(5, 5))
     turned = 'After: {edited} Before: {source} Asked: {instruction} Braces like {this} and {"json": 1} stay.'
     ask(Thinker(chat, turned))
-    assert torch.equal(chat.asked[0].images[0], shown(EDITED[0])) and torch.equal(
-        chat.asked[0].images[1], shown(SOURCE)
+    assert torch.equal(chat.asked[0].images[0], resize_for_vlm(EDITED[0])) and torch.equal(
+        chat.asked[0].images[1], resize_for_vlm(SOURCE)
     )
     assert (
         chat.asked[0].text
@@ -37,7 +46,7 @@ def test_pictures_stand_where_the_template_wants_them():
 
 
 def test_an_instruction_cannot_fill_in_the_template():
-    parts = question(TEMPLATE, instruction="show {edited} {source} {prompt}", prompt="p")[0]["content"]
+    parts = critique_messages(TEMPLATE, instruction="show {edited} {source} {prompt}", prompt="p")[0]["content"]
     assert [part["type"] for part in parts].count("image") == 2
 
 
@@ -56,7 +65,7 @@ def test_mistakes_are_one_sentence(options, sentence):
 
 def test_a_template_without_demands_cannot_check_any():
     with pytest.raises(RethinkError, match="checklist: "):
-        ask(Thinker(Says(""), "{source} {edited} {instruction}"), demands=("red",))
+        ask(Thinker(Says(""), "{source} {edited} {instruction}"), checklist=("red",))
 
 
 def test_an_answer_without_scores_is_asked_for_once_more():
@@ -83,22 +92,22 @@ def test_several_are_asked_at_once_where_the_backend_can():
 
 def test_polishing_and_splitting_fall_back_on_the_instruction():
     assert (
-        polish(thinker("<think>.</think><answer> make the\n star red </answer>"), SOURCE, "do", 0)
+        polish_instruction(thinker("<think>.</think><answer> make the\n star red </answer>"), SOURCE, "do", 0)
         == "make the star red"
     )
-    assert polish(thinker("<answer>cut off"), SOURCE, "do", 0) == "do"
+    assert polish_instruction(thinker("<answer>cut off"), SOURCE, "do", 0) == "do"
     listed = "<checklist>\n1. the star is red\n- the sky is blue\n\n</checklist>"
-    assert split(thinker(listed), SOURCE, "do", 0) == ("the star is red", "the sky is blue")
-    assert split(thinker("1. the star is red"), SOURCE, "do", 0) == ("do",)
+    assert split_instruction(thinker(listed), SOURCE, "do", 0) == ("the star is red", "the sky is blue")
+    assert split_instruction(thinker("1. the star is red"), SOURCE, "do", 0) == ("do",)
     many = "<checklist>" + "\n".join(f"{i}. thing {i}" for i in range(99)) + "</checklist>"
-    assert len(split(thinker(many), SOURCE, "do", 0)) == 12
+    assert len(split_instruction(thinker(many), SOURCE, "do", 0)) == 12
 
 
 @pytest.mark.parametrize("size", [(3000, 2000), (20, 90000), (90000, 20), (1, 1), (1, 6000), (20, 6000), (1024, 1024)])
 def test_pictures_are_shown_at_a_size_a_thinker_takes(size):
-    seen = shown(torch.full((1, 1, 1, 3), 0.3).expand(1, *size, 3))
+    seen = resize_for_vlm(torch.full((1, 1, 1, 3), 0.3).expand(1, *size, 3))
     height, width = seen.shape[1:3]
-    assert height * width <= PIXELS and seen.min() > 0.29 and seen.max() < 0.31
+    assert height * width <= MAX_PIXELS and seen.min() > 0.29 and seen.max() < 0.31
     assert min(height, width) >= 32 and max(height, width) <= 200 * min(height, width)
     if max(size) <= 200 * min(size):
         assert width / height == pytest.approx(size[1] / size[0], rel=0.01)

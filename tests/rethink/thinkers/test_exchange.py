@@ -19,8 +19,8 @@ from rethink.thinkers import exchange as module
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
-from tests.servers import completion, drip, openai_server, zeros_packed
-from tests.thinking import SOURCE
+from tests.support.servers import completion, drip, openai_server, zeros_packed
+from tests.support.thinking import SOURCE
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
 

@@ -6,28 +6,35 @@ import time
 
 import pytest
 
-from rethink.thinkers.critique_format import LONGEST_ANSWER, parse, parse_list, parse_text, read_score, write
-from rethink.trajectory import Critique, Demand
+from rethink.thinkers.critique_format import (
+    LONGEST_ANSWER,
+    format_critique,
+    parse_critique,
+    parse_list,
+    parse_text,
+    read_score,
+)
+from rethink.trajectory import ChecklistItem, Critique
 
 GOOD = '<think>The star is still red.</think><score>{"semantic": 3, "quality": 9}</score><answer>make the star blue</answer>'
 DEMANDS = ("the star is blue", "the sky is as it was")
 
 
 def scores(answer):
-    critique = parse(answer)
+    critique = parse_critique(answer)
     return None if critique.semantic is None else (critique.semantic, critique.quality)
 
 
 def test_a_whole_answer():
-    assert parse(GOOD) == Critique("ok", 3, 9, "The star is still red.", "make the star blue")
+    assert parse_critique(GOOD) == Critique("ok", 3, 9, "The star is still red.", "make the star blue")
 
 
 def test_what_is_written_is_read_back():
-    checklist = (Demand("the star is blue", False), Demand("the sky is as it was", True))
+    checklist = (ChecklistItem("the star is blue", False), ChecklistItem("the sky is as it was", True))
     critique = Critique("ok", 3.5, 10, "Still red.", "make the star blue", checklist)
-    assert parse(write(critique), DEMANDS) == critique
+    assert parse_critique(format_critique(critique), DEMANDS) == critique
     plain = Critique("ok", 0, 0, "Nothing.", "make the star blue")
-    assert parse(write(plain)) == plain
+    assert parse_critique(format_critique(plain)) == plain
 
 
 @pytest.mark.parametrize(
@@ -81,30 +88,33 @@ def test_scores_out_of_shape_but_clear(score):
 )
 def test_no_score_is_no_score(score):
     closed = "" if score.startswith('{"semantic": 3, "qual') else "</score>"
-    critique = parse(f"<think>I give 10 and 10.</think><score>{score}{closed}")
+    critique = parse_critique(f"<think>I give 10 and 10.</think><score>{score}{closed}")
     assert critique.status == "unparsed" and critique.semantic is None and critique.quality is None and critique.note
 
 
 def test_a_missing_answer_is_not_satisfaction():
-    critique = parse('<think>a</think><score>{"semantic": 3, "quality": 9}</score>')
+    critique = parse_critique('<think>a</think><score>{"semantic": 3, "quality": 9}</score>')
     assert critique.status == "repaired" and critique.next_prompt == "" and "answer" in critique.note
-    cut = parse('<think>a</think><score>{"semantic": 3, "quality": 9}</score><answer>make the st')
+    cut = parse_critique('<think>a</think><score>{"semantic": 3, "quality": 9}</score><answer>make the st')
     assert cut.next_prompt == "" and cut.status == "repaired"
 
 
 def test_thinking_models():
     """Their chat template may have opened the reasoning; they may draft a verdict in it, and may never end it."""
-    assert parse(GOOD.removeprefix("<think>")).semantic == 3
+    assert parse_critique(GOOD.removeprefix("<think>")).semantic == 3
     draft = '<think>Maybe <score>{"semantic": 9, "quality": 9}</score>? No.</think>' + GOOD.split("</think>")[1]
     assert scores(draft) == (3, 9)
-    assert parse("<think>The star is red. It should be blue. The score").status == "unparsed"
-    assert parse('<think>I would say <score>{"semantic": 9, "quality": 9}</score> but let me look').status == "unparsed"
+    assert parse_critique("<think>The star is red. It should be blue. The score").status == "unparsed"
+    assert (
+        parse_critique('<think>I would say <score>{"semantic": 9, "quality": 9}</score> but let me look').status
+        == "unparsed"
+    )
     assert scores(GOOD.replace("</think>", "")) == (3, 9)
 
 
 def test_a_prompt_never_holds_reasoning():
     leaking = "<think>a</think><score>[3, 9]</score><answer><think>so</think>make it blue</answer>"
-    assert "think" not in parse(leaking).next_prompt
+    assert "think" not in parse_critique(leaking).next_prompt
     assert parse_text("<think>x</think><answer>make\n it  blue</answer>") == "make it blue"
     assert parse_text("make it blue") == "" == parse_text("<answer>make it")
 
@@ -134,16 +144,18 @@ def test_json_answers():
     whole = {"reasoning": "still red", "semantic": 3, "quality": 9, "prompt": "make the star blue"}
     as_list = {"think": "still red", "score": [3, 9], "answer": "make the star blue"}
     for text in (json.dumps(whole), json.dumps(as_list), f"```json\n{json.dumps(whole, indent=1)}\n```"):
-        critique = parse(text)
+        critique = parse_critique(text)
         assert (critique.status, critique.semantic, critique.quality) == ("repaired", 3, 9)
         assert critique.next_prompt == "make the star blue" and critique.reasoning == "still red"
     assert scores('The sign says {"semantic": 10, "quality": 10}') is None
 
 
 def test_what_was_said_in_the_open_is_the_reasoning():
-    told = parse(f"The star is still red.\n{GOOD.split('</think>')[1]}")
+    told = parse_critique(f"The star is still red.\n{GOOD.split('</think>')[1]}")
     assert (told.status, told.reasoning) == ("repaired", "The star is still red.")
-    assert parse("It is still red. 3/10!").reasoning == "It is still red. 3/10!", "so that one sees what it said"
+    assert parse_critique("It is still red. 3/10!").reasoning == "It is still red. 3/10!", (
+        "so that one sees what it said"
+    )
 
 
 def test_a_prompt_in_quotation_marks_is_the_prompt():
@@ -155,23 +167,23 @@ def test_a_prompt_in_quotation_marks_is_the_prompt():
 def test_an_answer_between_box_marks():
     """As GLM's models put what they say last."""
     boxed = GOOD.replace("<score>", "<score><|begin_of_box|>").replace("</score>", "<|end_of_box|></score>")
-    assert parse(boxed) == parse(GOOD)
+    assert parse_critique(boxed) == parse_critique(GOOD)
     around = GOOD.replace("<score>", "<|begin_of_box|><score>") + "<|end_of_box|>"
-    assert parse(around) == parse(GOOD)
-    assert parse(GOOD.replace("think>", "thinking>")) == parse(GOOD)
+    assert parse_critique(around) == parse_critique(GOOD)
+    assert parse_critique(GOOD.replace("think>", "thinking>")) == parse_critique(GOOD)
 
 
 def test_what_no_file_can_hold_is_in_no_critique():
-    json.dumps(parse(GOOD.replace("The star", "The \ud83d star")).reasoning, ensure_ascii=False).encode()
+    json.dumps(parse_critique(GOOD.replace("The star", "The \ud83d star")).reasoning, ensure_ascii=False).encode()
 
 
 def test_a_reasoning_field_that_holds_the_whole_answer():
     """A server that took reasoning apart and found no end of it: a verdict that is whole and the last thing counts."""
     verdict = GOOD.split("</think>")[1]
-    whole = parse(f"<think>The star is still red. {verdict}")
+    whole = parse_critique(f"<think>The star is still red. {verdict}")
     assert (whole.status, whole.semantic, whole.next_prompt) == ("repaired", 3, "make the star blue")
-    assert parse(f"<think>Maybe {verdict}? No, I must look again.").semantic is None
-    assert parse(f"<think>The sign says: {verdict}").semantic is None
+    assert parse_critique(f"<think>Maybe {verdict}? No, I must look again.").semantic is None
+    assert parse_critique(f"<think>The sign says: {verdict}").semantic is None
 
 
 @pytest.mark.parametrize(
@@ -203,13 +215,16 @@ def test_scores_as_models_write_them(value, score):
 
 def test_checklists():
     answer = GOOD.replace("<score>", "<checklist>\n1: no\n2: YES, as it was\n</checklist><score>")
-    assert parse(answer, DEMANDS).checklist == (Demand(DEMANDS[0], False), Demand(DEMANDS[1], True))
-    assert parse(answer, DEMANDS).status == "ok"
-    assert [d.met for d in parse(answer.replace("no", "**No**"), DEMANDS).checklist] == [False, True]
-    short = parse(answer.replace("2: YES", "3: YES"), DEMANDS)
-    assert short.checklist[1].met is None and short.status == "repaired"
-    assert parse(answer.replace("2: YES", "1: yes\n2: yes"), DEMANDS).checklist[0].met is None  # yes and no
-    assert [d.met for d in parse(GOOD, DEMANDS).checklist] == [None, None]
+    assert parse_critique(answer, DEMANDS).checklist == (
+        ChecklistItem(DEMANDS[0], False),
+        ChecklistItem(DEMANDS[1], True),
+    )
+    assert parse_critique(answer, DEMANDS).status == "ok"
+    assert [d.passed for d in parse_critique(answer.replace("no", "**No**"), DEMANDS).checklist] == [False, True]
+    short = parse_critique(answer.replace("2: YES", "3: YES"), DEMANDS)
+    assert short.checklist[1].passed is None and short.status == "repaired"
+    assert parse_critique(answer.replace("2: YES", "1: yes\n2: yes"), DEMANDS).checklist[0].passed is None  # yes and no
+    assert [d.passed for d in parse_critique(GOOD, DEMANDS).checklist] == [None, None]
     assert parse_list("<checklist>\n1. a is red\n- b\n\n* c 2\n</checklist>") == ["a is red", "b", "c 2"]
 
 
@@ -332,7 +347,7 @@ def test_ten_thousand_damaged_answers():
     seen, clear_ones = {"ok": 0, "repaired": 0, "unparsed": 0}, 0
     for _ in range(10_000):
         text, stated = damaged(rng)
-        critique = parse(text, DEMANDS if rng.random() < 0.5 else ())
+        critique = parse_critique(text, DEMANDS if rng.random() < 0.5 else ())
         got = None if critique.semantic is None else (critique.semantic, critique.quality)
         assert got is None or got == stated, text
         assert (critique.status == "unparsed") == (got is None)
@@ -347,7 +362,11 @@ def test_noise_is_no_verdict():
     rng = random.Random(1)
     alphabet = [*TAGS, DECOY[:-1], "{", "}", "[", "]", ",", "\n", " ", "é", "//", "/*", "semantic", "quality", ":", '"']
     for _ in range(2_000):
-        assert parse("".join(rng.choices(alphabet, k=rng.randint(0, 60)))).status in ("ok", "repaired", "unparsed")
+        assert parse_critique("".join(rng.choices(alphabet, k=rng.randint(0, 60)))).status in (
+            "ok",
+            "repaired",
+            "unparsed",
+        )
 
 
 @pytest.mark.parametrize(
@@ -375,7 +394,7 @@ def test_a_megabyte_takes_no_time(unit):
     for size in (LONGEST_ANSWER, 2**20):
         for text in (unit * (size // len(unit)), f"<think>a</think><score>{unit * (size // len(unit) - 10)}</score>"):
             started = time.perf_counter()
-            critique = parse(text, DEMANDS)
+            critique = parse_critique(text, DEMANDS)
             parse_text(text)
             parse_list(text)
             assert time.perf_counter() - started < 2

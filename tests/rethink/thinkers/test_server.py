@@ -21,9 +21,9 @@ from rethink.thinkers.critique import Thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, ThinkerError
 from rethink.thinkers.trust import Trust
-from rethink.trajectory import new_trajectory, record
-from tests.servers import completion, openai_server
-from tests.thinking import SOURCE, Painter, said
+from rethink.trajectory import new_trajectory, record_run
+from tests.support.servers import completion, openai_server
+from tests.support.thinking import SOURCE, Painter, said
 
 KEY = "sk-planted-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image"}]}]
@@ -461,7 +461,7 @@ def test_the_key_is_in_no_file_no_error_and_no_log(server, pauses, tmp_path, mon
     server.replies = [(200, completion(said(4, 4, "b")), {}), echoes(status)]
     chat = with_key(server, retries=1)
     run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=3)
-    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run)
+    *_, trajectory = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"thinker": chat.name}), run)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert trajectory.stopped == ("turns" if status == 200 else "failed") and trajectory.best == 0
     written = [file.read_text("utf-8") for file in tmp_path.rglob("*.json")]
@@ -481,7 +481,7 @@ def test_everything_made_before_the_server_went_is_kept(server, tmp_path):
     server.replies = [(200, completion(said(4, 4, "b")), {}), (200, completion(said(6, 6, "c")), {}), (500, "gone", {})]
     chat = OpenAIChat(server.url, "m", retries=0)
     run = think_while_edit(Painter(), Thinker(chat), SOURCE, "make it red", turns=5)
-    *_, trajectory = record(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
+    *_, trajectory = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {}), run)
     assert trajectory.stopped == "failed" and "error 500: gone" in trajectory.message
     assert len(trajectory.steps) == 3 and trajectory.best == 1
     assert torch.equal(trajectory.image(trajectory.steps[1])[0, 9, 9], SOURCE[0, 9, 9].mul(255).round().div(255))

@@ -9,7 +9,7 @@ from rethink.errors import RethinkError
 from rethink.thinkers import templates
 from rethink.thinkers.protocol import ThinkerError
 from rethink.thinkers.templates import as_text, check_template, find_template
-from tests.miniature_thinkers import TEMPLATE, write_byte_tokenizer
+from tests.support.miniature_thinkers import TEMPLATE, write_byte_tokenizer
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "what <|im_end|> is"}, {"type": "image"}]}]
 

@@ -13,13 +13,14 @@ import urllib.request
 
 import pytest
 
+from rethink.builtin import THINKER_FOLDER
 from rethink.images import save_image
-from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
-from rethink.thinkers.critique_format import parse
+from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
+from rethink.thinkers.critique_format import parse_critique
 from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, chat_all
-from rethink.tiny import THINKER_FOLDER, render, sample_task
+from rethink.tiny import render, sample_task
 from rethink.tiny.teacher import draw_lesson
 from rethink.trajectory import load_trajectory
 from tests.hosts import PACK_ROOT
@@ -79,12 +80,12 @@ def test_it_says_there_what_it_says_here(served, local):
     requests = []
     for seed in range(2):
         lesson = draw_lesson(seed, split="test")
-        messages = question(TEMPLATE, instruction=lesson.task.instruction, prompt=lesson.prompt)
+        messages = critique_messages(TEMPLATE, instruction=lesson.task.instruction, prompt=lesson.prompt)
         requests += [Request(messages, [lesson.source, edited], 0) for edited in (lesson.edited, lesson.source)]
     there, here = (chat_all(chat, requests, max_tokens=256, temperature=0.0) for chat in (far, local.chat))
     # The server hands the reasoning over apart, without the line's end after it.
     assert there == [answer.replace("</think>\n", "</think>") for answer in here] and len(set(here)) == len(here)
-    assert [parse(answer).status for answer in there] == ["ok"] * len(there)
+    assert [parse_critique(answer).status for answer in there] == ["ok"] * len(there)
 
 
 def test_the_command_line_thinks_through_it(served, local, tmp_path):

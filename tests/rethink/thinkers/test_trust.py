@@ -9,7 +9,7 @@ from rethink.errors import RethinkError
 from rethink.thinkers.address import Origin, parse_address
 from rethink.thinkers.openai_chat import OpenAIChat, open_typed_chat
 from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
-from tests.servers import openai_server
+from tests.support.servers import openai_server
 
 
 def origin(url):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from rethink.training.train_loop import Plan, optimise
+from rethink.training.train_loop import TrainConfig, train_loop
 
 rank, clock = int(os.environ["RANK"]), time.monotonic
 time.monotonic = lambda: clock() * (1 + 2 * rank)
@@ -34,8 +34,8 @@ class Distance(torch.nn.Module):
 
 
 PartialState(cpu=True)
-plan = Plan(steps=10**6, batch=4, minutes=0.02, ema=0.9, workers=0)
-optimise(Distance(), torch.ones(64, 3), plan, Path(sys.argv[1]))
+plan = TrainConfig(steps=10**6, batch=4, minutes=0.02, ema=0.9, workers=0)
+train_loop(Distance(), torch.ones(64, 3), plan, Path(sys.argv[1]))
 """
 
 

@@ -10,8 +10,8 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.think_loop import think_while_edit
-from rethink.thinkers.critique import TEMPLATE, Thinker, critique, question
-from rethink.thinkers.critique_format import parse
+from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
+from rethink.thinkers.critique_format import parse_critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import build_thinker, judge, render, sample_task, teacher
 from rethink.tiny.oracle import read, verdict
@@ -19,7 +19,7 @@ from rethink.tiny.scene import has_held_out_look
 from rethink.training import conversations as data
 from rethink.training.thinker_sft import IGNORED, Clock, DataCollator, SFTConfig, main, train
 from rethink.trajectory import Critique, Preservation, Step, new_trajectory
-from tests.miniature_thinkers import write_thinker
+from tests.support.miniature_thinkers import write_thinker
 
 PRESERVED = Preservation(0.1, 40.0, False)
 
@@ -34,10 +34,10 @@ def trajectory(folder, scores, stopped="turns", judged=()):
     for turn, score in enumerate(scores):
         said = Critique("ok", score, score, f"reason {turn}", f"prompt {turn + 1}")
         scorer = Critique("ok", judged[turn], judged[turn]) if judged else None
-        run = run.with_step(
+        run = run.append_step(
             Step(turn + 1, 0, f"prompt {turn}", "thinker", turn, said, PRESERVED, score, 1.0, 1.0, scorer, picture)
         )
-    return run.stopped_by(stopped)
+    return run.finish(stopped)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_a_trajectory_is_kept_when_thinking_did_no_harm(tmp_path, scores, stoppe
 
 def test_it_is_cut_at_the_best_turn_and_unrolled_into_steps(tmp_path):
     steps = data.unroll(trajectory(tmp_path / "run", (2, 5, 9, 4)))
-    answers = [parse(step.answer) for step in steps]
+    answers = [parse_critique(step.answer) for step in steps]
     assert [answer.semantic for answer in answers] == [2, 5, 9]
     assert [answer.next_prompt for answer in answers] == ["prompt 1", "prompt 2", "prompt 2"]  # the last says stop
     assert [answer.reasoning for answer in answers] == ["reason 0", "reason 1", "reason 2"]
-    assert steps[1].messages == question(TEMPLATE, instruction="make it red", prompt="prompt 1")
+    assert steps[1].messages == critique_messages(TEMPLATE, instruction="make it red", prompt="prompt 1")
     assert [image.name for image in steps[1].images] == ["source.png", "turn-0002-00.png"]
 
 
@@ -80,7 +80,7 @@ def test_praise_for_an_edit_that_changed_nothing_is_not_learnt(tmp_path, monkeyp
 
 def test_the_separate_scorer_has_the_last_word(tmp_path):
     steps = data.unroll(trajectory(tmp_path / "run", (9, 2), judged=(1, 7)))
-    assert [parse(step.answer).semantic for step in steps] == [1, 7]
+    assert [parse_critique(step.answer).semantic for step in steps] == [1, 7]
 
 
 def test_the_calmest_are_for_supervised_learning(tmp_path):
@@ -111,7 +111,7 @@ def test_the_teacher_says_what_the_oracle_sees():
         truth, said = verdict(lesson.sight, lesson.task), teacher.criticize(lesson.task, lesson.sight, lesson.prompt)
         assert (said.semantic == 10) == truth.success
         assert (said.semantic >= 4) == truth.done
-        assert parse(teacher.answer(lesson)).status == "ok"
+        assert parse_critique(teacher.answer(lesson)).status == "ok"
         requests = teacher.plain_requests(lesson.task)
         assert (
             said.next_prompt == lesson.prompt if truth.success else said.next_prompt in set(requests) - {lesson.prompt}
@@ -139,8 +139,8 @@ def test_what_is_read_off_a_drawn_picture_is_what_was_drawn():
 def test_statements_are_verified_one_by_one():
     task = sample_task(4, "plain", kind="recolor")
     before, after = (teacher.verified(task, read(render([scene]), task)) for scene in (task.source, task.target))
-    assert [demand.met for demand in before] == [False] + [True] * (len(before) - 1)
-    assert all(demand.met for demand in after) and [d.text for d in after] == teacher.split(task)
+    assert [demand.passed for demand in before] == [False] + [True] * (len(before) - 1)
+    assert all(demand.passed for demand in after) and [d.text for d in after] == teacher.split(task)
 
 
 class DrawingEditor:
@@ -220,8 +220,8 @@ def rows(count):
 
 
 def test_whole_questions_and_known_words_are_few_tokens(chat):
-    long_ago = question(
-        TEMPLATE, instruction="dye the red star cobalt", prompt="make the red star blue", demands=("nothing",)
+    long_ago = critique_messages(
+        TEMPLATE, instruction="dye the red star cobalt", prompt="make the red star blue", checklist=("nothing",)
     )
     pictures = [torch.zeros(1, 128, 128, 3)] * 2
     assert len(chat.reader(long_ago, pictures).tokens) < 80

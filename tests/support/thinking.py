@@ -7,7 +7,7 @@ import torch
 
 from rethink.editors.protocol import DEFAULT_SETTINGS, Settings
 from rethink.thinkers.critique import Thinker
-from rethink.thinkers.critique_format import write
+from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError
 from rethink.trajectory import Critique
 
@@ -86,7 +86,7 @@ class Looks:
 
 
 def said(semantic, quality, prompt="", reasoning="I see."):
-    return write(Critique("ok", semantic, quality, reasoning, prompt))
+    return format_critique(Critique("ok", semantic, quality, reasoning, prompt))
 
 
 def thinker(*answers):

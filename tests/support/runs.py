@@ -6,10 +6,10 @@ from torch import Tensor
 
 from rethink.editors.protocol import Settings
 from rethink.evaluation.preservation import measure
-from rethink.think_loop import LoopConfig, options_of, score_of
+from rethink.think_loop import LoopConfig, run_config, score_of
 from rethink.thinkers.critique import Thinker
 from rethink.tiny import render, sample_task
-from rethink.trajectory import Critique, Demand, Step, Trajectory, new_trajectory
+from rethink.trajectory import ChecklistItem, Critique, Step, Trajectory, new_trajectory
 
 PROMPTS = (
     "make the smallest shape the colour of the largest",
@@ -24,13 +24,13 @@ def made_up_run(folder: Path, *, turns: int = 4, candidates: int = 1, stopped: s
     task = sample_task(3, "reasoning")
     source, target = render([task.source]), render([task.target])
     rules = LoopConfig(turns=max(turns, 8), candidates=candidates, checklist=True)
-    options = options_of(rules, Settings(), "built-in", Thinker(Named("built-in thinker")))
+    options = run_config(rules, Settings(), "built-in", Thinker(Named("built-in thinker")))
     trajectory = new_trajectory(folder, source, PROMPTS[0], options)
     for turn in range(1, turns + 1):
         for candidate in range(candidates):
             share = min(1.0, (turn - 1 + candidate / candidates) / max(1, turns - 2))
-            trajectory = trajectory.with_step(made_up_step(source, target, turn, candidate, share, rules))
-    return trajectory.stopped_by(stopped) if stopped else trajectory
+            trajectory = trajectory.append_step(made_up_step(source, target, turn, candidate, share, rules))
+    return trajectory.finish(stopped) if stopped else trajectory
 
 
 class Named:
@@ -51,9 +51,9 @@ def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, shar
         "smallest, so the next prompt names it by its form and its place.",
         PROMPTS[turn % len(PROMPTS)],
         (
-            Demand("the small circle has the square's colour", share > 0.9),
-            Demand("the square is unchanged", True),
-            Demand("no new shapes"),
+            ChecklistItem("the small circle has the square's colour", share > 0.9),
+            ChecklistItem("the square is unchanged", True),
+            ChecklistItem("no new shapes"),
         ),
         note="The scores were written as words." if turn == 2 else "",
     )
