@@ -20,8 +20,8 @@ import torch
 
 from rethink.editors.protocol import Settings
 from rethink.images import to_pil
-from tests import editor_miniatures
-from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, OWN, SIDE, count_encodes, opened
+from tests.support import editor_miniatures
+from tests.support.editor_miniatures import MINIATURES, NEED_TORCHVISION, OWN, SIDE, count_encodes, opened
 
 STEPS = 4
 EDITS = {"first": ("make it red", 1), "another seed": ("make it red", 2), "another instruction": ("make it blue", 1)}

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.hosts import STANDIN, comfyui_python, comfyui_version, find_comfyui  # noqa: E402
+from tests.support.hosts import STANDIN, comfyui_python, comfyui_version, find_comfyui  # noqa: E402
 
 HEAVY = ("diffusers", "transformers", "peft", "accelerate", "kornia", "torchvision", "scipy")
 

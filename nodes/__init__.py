@@ -6,7 +6,7 @@ from importlib import import_module
 
 from comfy_api.latest import ComfyExtension
 
-from . import hosts, pairs_api, run_monitor, trajectory
+from . import pairs_api, permissions, run_monitor, trajectory
 from .boundary import adapt
 
 # Module → its nodes, in the order in which they are listed.
@@ -47,7 +47,7 @@ def load_nodes() -> list[type]:
 
 class RethinkExtension(ComfyExtension):
     async def on_load(self):
-        for room in (hosts, run_monitor, trajectory, pairs_api):
+        for room in (permissions, run_monitor, trajectory, pairs_api):
             room.serve()
 
     async def get_node_list(self):

@@ -108,25 +108,3 @@ def _name_inputs(node: str, sentence: str, inputs: Mapping[str, Any]) -> str:
         if is_choice(choice, value) and name in value and name not in inputs:
             name = f"{choice}.{name}"
     return name + colon + rest
-
-
-def refusal(check: Callable[[str], Any], value: str | None) -> str | bool:
-    """What a node's `validate_inputs` answers for one input: True, or the sentence that `check` raises.
-
-    The input's name is left out, since ComfyUI says it before. None: the input is linked, and known later.
-    """
-    if value is None:
-        return True
-    try:
-        check(value)
-    except RethinkError as error:
-        return str(error).partition(": ")[2]
-    return True
-
-
-class AnyOf(list):
-    """The options of a choice's input of which ComfyUI takes any value: what is not there, the node refuses in its own
-    words, with where to put it. (`validate_inputs` is not shown what belongs to a choice.)"""
-
-    def __contains__(self, value: object) -> bool:
-        return True

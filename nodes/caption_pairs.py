@@ -31,11 +31,11 @@ from ..rethink.pairs.from_captions.selection import (
 from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import PairStore
-from . import host, sockets
-from .boundary import refusal
-from .comfy import folders
+from . import feedback, sockets
+from .comfy import folders, memory, model_folders
+from .comfy.progress import count_progress
 from .datasets import LazyClip
-from .edit import seed_input, single
+from .inputs import seed_input, single_value, validate_with
 from .thinker import asked, map_fn_for
 
 RECORDS, FINE_TUNING = "edits.jsonl", "fine-tuning.jsonl"
@@ -111,7 +111,7 @@ class CaptionToEdit(io.ComfyNode):
         if not wanted:
             raise RethinkError("captions: is empty; write one caption a line, for example “a dog on a beach”.")
         records = folders.dataset_path(dataset, "dataset") / RECORDS
-        count = host.on_count()
+        count = count_progress()
 
         def progress(run) -> None:
             count(
@@ -136,7 +136,7 @@ class CaptionToEdit(io.ComfyNode):
         if not found:
             raise RethinkError(f"captions: not one got an edit. {report}")
         columns = ([r[name] for r in found.values()] for name in ("caption", "edit", "output"))
-        return io.NodeOutput(*columns, report, ui=host.show_text(report))
+        return io.NodeOutput(*columns, report, ui=feedback.show_text(report))
 
 
 class PromptToPromptPairs(io.ComfyNode):
@@ -186,8 +186,8 @@ class PromptToPromptPairs(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "clip",
-                    options=folders.clip_names()[1:],
-                    default=host.BUILT_IN,
+                    options=model_folders.clip_names(),
+                    default=model_folders.BUILT_IN,
                     tooltip="What chooses among the candidates: a transformers folder of a CLIPModel in models/clip_vision. "
                     "The built-in one knows the built-in scenes alone.",
                 ),
@@ -257,19 +257,19 @@ class PromptToPromptPairs(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, clip: str | list[str] | None = None, *, method: Any = None) -> str | bool:
         """ComfyUI passes every choice, asked for or not; one that is asked for by keyword alone it goes on checking itself."""
-        return refusal(folders.clip_path, clip[0] if isinstance(clip, list) else clip)
+        return validate_with(model_folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod
     def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
-        triples, editor = _zipped(caption, instruction, edited_caption), single("editor", editor)
-        given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
+        triples, editor = _zipped(caption, instruction, edited_caption), single_value("editor", editor)
+        given = DEFAULTS | {name: single_value(name, values) for name, values in inputs.items()}
         recipe = P2PConfig(
-            METHODS[single("method", method["method"])],
+            METHODS[single_value("method", method["method"])],
             given["steps"],
             given["sampler"],
             (given["lowest_sharing"], given["highest_sharing"]),
             (given["lowest_guidance"], given["highest_guidance"]),
-            _weights(single("weights", method.get("weights") or [""])),
+            _weights(single_value("weights", method.get("weights") or [""])),
         )
         chosen = {name: given[name] for name in ("candidates", "batch", "best", "image", "direction")}
         looks = Selection.looks if given["drop_early"] else ()
@@ -285,10 +285,10 @@ class PromptToPromptPairs(io.ComfyNode):
                 given["seed"],
                 model=editor.name,
                 triples=triples,
-                count=host.on_count(),
+                count=count_progress(),
             )
             side = pipeline.unet.config.sample_size * 8
-            with host.on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
+            with memory.editor_on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
                 earlier = earlier_seeds(store, draw.recipes, draw.seed)
                 tally = draw_pairs(store, triples, draw)
             groups_of = {seed: replace(draw, seed=seed).groups for seed in earlier}
@@ -299,7 +299,7 @@ class PromptToPromptPairs(io.ComfyNode):
         report = "\n".join([_told(tally, [r["why"] for r in store.skipped if r["source"] in groups]), *others])
         if not made.only:
             raise RethinkError(f"candidates: not one was kept; lower the thresholds, or draw more. {report}")
-        return io.NodeOutput(made, report, ui=host.show_text(report))
+        return io.NodeOutput(made, report, ui=feedback.show_text(report))
 
 
 @dataclass(frozen=True, kw_only=True)

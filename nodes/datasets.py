@@ -20,9 +20,9 @@ from ..rethink.pairs.questions import grade_pairs
 from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, filter_pairs, histogram, kinds_of, score
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.text_files import show_name
-from . import host, pairs_api, sockets
-from .boundary import AnyOf, refusal
-from .comfy import folders
+from . import feedback, pairs_api, sockets
+from .comfy import folders, memory, model_folders, progress
+from .inputs import NONE, AnyOption, validate_with
 from .thinker import asked, map_fn_for
 
 STORE = "pair store"
@@ -84,8 +84,8 @@ class FilterEditPairs(io.ComfyNode):
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
                 io.Combo.Input(
                     "clip",
-                    options=folders.clip_names(),
-                    default=folders.NONE,
+                    options=[NONE, *model_folders.clip_names()],
+                    default=NONE,
                     tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
                 ),
@@ -105,7 +105,7 @@ class FilterEditPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, clip: str | None = None) -> str | bool:
-        return clip == folders.NONE or refusal(folders.clip_path, clip)
+        return clip == NONE or validate_with(model_folders.clip_path, clip)
 
     @classmethod
     def fingerprint_inputs(cls, **_) -> Any:
@@ -115,14 +115,14 @@ class FilterEditPairs(io.ComfyNode):
     def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
         limits = Thresholds(**thresholds)
         with pairs.writing() as store:
-            count = host.on_count()
+            count = progress.count_progress()
             score(
                 store,
-                None if clip == folders.NONE else LazyClip(clip),
+                None if clip == NONE else LazyClip(clip),
                 lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
             )
             if thinker is not None:
-                marked = host.on_count()
+                marked = progress.count_progress()
                 with asked(thinker) as chat:
                     grade_pairs(
                         store,
@@ -248,7 +248,7 @@ class SaveEditDataset(io.ComfyNode):
                 describe_store(store)
             report = f"{new} new pairs in {folder}."
         else:
-            written = host.on_count()
+            written = progress.count_progress()
             count = export(
                 pairs,
                 chosen,
@@ -257,7 +257,7 @@ class SaveEditDataset(io.ComfyNode):
                 bool(format.get("replace")),
             )
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
-        return io.NodeOutput(str(folder), report, ui=host.show_text(report))
+        return io.NodeOutput(str(folder), report, ui=feedback.show_text(report))
 
 
 class LoadEditDataset(io.ComfyNode):
@@ -297,13 +297,13 @@ class LoadEditDataset(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, format: dict) -> Any:
         folder = folders.dataset_path(format["dataset"], "dataset")
-        return host.stamp(folder / MANIFEST if format["format"] == STORE else folder)
+        return model_folders.files_fingerprint(folder / MANIFEST if format["format"] == STORE else folder)
 
     @classmethod
     def execute(cls, format: dict) -> io.NodeOutput:
         folder = folders.dataset_path(format["dataset"], "dataset")
         store, report = _opened(folder) if format["format"] == STORE else _imported(folder, format)
-        return io.NodeOutput(store, report, ui=host.show_text(report))
+        return io.NodeOutput(store, report, ui=feedback.show_text(report))
 
 
 def _opened(folder: Path) -> tuple[PairStore, str]:
@@ -354,11 +354,11 @@ def _threshold_input(field) -> io.Input:
 
 
 def _dataset_input(holding: str) -> io.Input:
-    names = folders.dataset_names(holding) or [folders.NONE]
+    names = folders.dataset_names(holding) or [NONE]
     return io.Combo.Input(
         "dataset",
         optional=True,
-        options=AnyOf(names),
+        options=AnyOption(names),
         default=names[0],
         tooltip="A folder in ComfyUI's datasets folder, or in those that extra_model_paths.yaml names under datasets.",
     )
@@ -368,13 +368,13 @@ class LazyClip:
     """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
 
     def __init__(self, name: str):
-        self.name, self._folder = name, folders.clip_path(name)
+        self.name, self._folder = name, model_folders.clip_path(name)
 
     @cached_property
     def _clip(self):
         from ..rethink.evaluation.clip_similarity import Clip
 
-        return Clip(self._folder, str(host.device()))
+        return Clip(self._folder, str(memory.compute_device()))
 
     def images(self, pictures):
         return self._clip.images(pictures)

@@ -9,17 +9,15 @@ from torch import Tensor
 
 from ..rethink.editors.protocol import OnStep, Settings
 from ..rethink.editors.quantization import QUANTIZERS
-from ..rethink.editors.samplers import SAMPLERS
 from ..rethink.editors.used import summarize, used_settings
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_edit_mask, as_image, as_mask, empty_mask_error, selects_anything
+from ..rethink.images import as_edit_mask, as_image, selects_anything
 from ..rethink.tiny import LEVELS, render, sample_task
-from . import host, sockets
-from .boundary import refusal
+from . import feedback, sockets
+from .comfy import memory, model_folders, progress
+from .inputs import MAX_SEED, broadcast, masks_for, seed_input, settings_inputs, single_values, validate_with
 
-MAX_SEED = 2**64 - 1
 MAX_VARIATIONS = 64
-NOTES = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo]  # what `host.note_in_pictures` needs
 
 
 class LoadEditor(io.ComfyNode):
@@ -50,8 +48,8 @@ class LoadEditor(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "editor",
-                    options=host.editor_names(),
-                    default=host.BUILT_IN,
+                    options=model_folders.editor_names(),
+                    default=model_folders.BUILT_IN,
                     tooltip="The built-in editor (a small one, for the pictures of Built-in Scene), a diffusers folder "
                     "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX "
                     "models that were not made for editing work too, by SDEdit.",
@@ -65,7 +63,7 @@ class LoadEditor(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "offload",
-                    options=list(host.OFFLOADS),
+                    options=list(memory.OFFLOADS),
                     default="none",
                     tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that "
                     "works is in video memory. sequential: only the layer that works is; slow, needs the least.",
@@ -86,15 +84,15 @@ class LoadEditor(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, editor: str | None = None) -> str | bool:
-        return refusal(host.editor_path, editor)
+        return validate_with(model_folders.editor_path, editor)
 
     @classmethod
     def fingerprint_inputs(cls, editor: str, **_) -> Any:
-        return host.stamp(host.editor_path(editor))  # a replaced file is loaded anew
+        return model_folders.files_fingerprint(model_folders.editor_path(editor))  # a replaced file is loaded anew
 
     @classmethod
     def execute(cls, editor: str, dtype: str, offload: str, quantize: str = "none") -> io.NodeOutput:
-        return io.NodeOutput(host.load_editor(editor, dtype, offload, quantize))
+        return io.NodeOutput(memory.load_editor(editor, dtype, offload, quantize))
 
 
 class SampleEdit(io.ComfyNode):
@@ -118,7 +116,7 @@ class SampleEdit(io.ComfyNode):
             ],
             is_input_list=True,
             has_intermediate_output=True,
-            hidden=NOTES,
+            hidden=feedback.METADATA_INPUTS,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
                 io.Image.Input("image", tooltip="What to edit: a picture, a batch, or a list."),
@@ -175,12 +173,14 @@ class SampleEdit(io.ComfyNode):
         others = [one for batch in references for one in as_image(batch, "references").split(1)]
         edited = []
         for index, (picture, instructions, area) in enumerate(runs):
-            on_step = host.on_step(index, len(runs))
+            on_step = progress.edit_progress(index, len(runs))
             edited += _edit(editor, picture, instructions, seeds, settings, area, on_step, others)
         used = used_settings(editor, settings)
-        host.note_in_pictures(cls.hidden, used | {"instructions": list(instruction), "seeds": seeds})
-        strange = next(filter(None, (host.warn_of_strangers("editor", editor.name, picture) for picture in images)), "")
-        return io.NodeOutput(edited, ui=host.show_text(strange, summarize(used)))
+        feedback.annotate_images(cls.hidden, used | {"instructions": list(instruction), "seeds": seeds})
+        strange = next(
+            filter(None, (feedback.warn_if_unfamiliar("editor", editor.name, picture) for picture in images)), ""
+        )
+        return io.NodeOutput(edited, ui=feedback.show_text(strange, summarize(used)))
 
 
 class EditChain(io.ComfyNode):
@@ -193,7 +193,7 @@ class EditChain(io.ComfyNode):
             description="Edits a picture again and again: every instruction changes what the one before it made.",
             search_aliases=["edit sequence", "several edits", "composed edits", "multi turn edit"],
             is_output_node=True,
-            hidden=NOTES,
+            hidden=feedback.METADATA_INPUTS,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model."),
                 io.Image.Input("image", tooltip="The picture, or batch of pictures, to start from."),
@@ -227,12 +227,12 @@ class EditChain(io.ComfyNode):
         steps = [as_image(image)]
         area = as_edit_mask(mask, steps[0])
         for index, line in enumerate(lines):
-            on_step = host.on_step(index, len(lines), previews=False)
+            on_step = progress.edit_progress(index, len(lines), previews=False)
             steps += _edit(editor, steps[-1], [line], _seeds(seed + index, 1), settings, area, on_step)
         shown, used = torch.cat(steps), used_settings(editor, settings)
         seeds = [_seeds(seed + index, 1)[0] for index in range(len(lines))]
-        host.note_in_pictures(cls.hidden, used | {"instructions": lines, "seeds": seeds})
-        said = host.show_text(host.warn_of_strangers("editor", editor.name, steps[0]), summarize(used))
+        feedback.annotate_images(cls.hidden, used | {"instructions": lines, "seeds": seeds})
+        said = feedback.show_text(feedback.warn_if_unfamiliar("editor", editor.name, steps[0]), summarize(used))
         return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
 
 
@@ -267,97 +267,11 @@ class Scene(io.ComfyNode):
         return io.NodeOutput(render([task.source]), task.instruction)
 
 
-def seed_input(tooltip: str, after: bool | str = True) -> io.Input:
-    """after: what becomes of a new node's seed once it is queued; “fixed” where queueing again goes on with a run."""
-    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=after, tooltip=tooltip)
-
-
-def settings_inputs() -> list[io.Input]:
-    """One input a field of Settings, of the same name. Zero, or leaving it out, leaves it to the editor."""
-    return [
-        io.Int.Input(
-            "steps",
-            optional=True,
-            default=0,
-            min=0,
-            max=1000,
-            tooltip="Denoising steps. 0: as many as this editor recommends.",
-        ),
-        io.Combo.Input(
-            "sampler",
-            optional=True,
-            options=list(SAMPLERS),
-            default="default",
-            tooltip="How the steps are taken. default: the one this editor came with.",
-        ),
-        io.Float.Input(
-            "text_guidance",
-            optional=True,
-            default=0.0,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            round=0.01,
-            tooltip="How strongly the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
-            "Raise it when too little changes.",
-        ),
-        io.Float.Input(
-            "image_guidance",
-            optional=True,
-            default=0.0,
-            min=0.0,
-            max=100.0,
-            step=0.05,
-            round=0.01,
-            tooltip="How closely the source is kept. 0: as this editor recommends (1.5 for InstructPix2Pix). "
-            "Raise it when too much changes. Only InstructPix2Pix models have it.",
-        ),
-        io.Boolean.Input(
-            "randomize_guidance",
-            optional=True,
-            default=False,
-            tooltip="Every edit draws both guidances from its own seed, up to a fifth below or above: more different "
-            "variations.",
-            advanced=True,
-        ),
-        io.Float.Input(
-            "strength",
-            optional=True,
-            default=0.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="SDEdit only: how much is redrawn, from hardly anything to everything (1). 0: as it recommends.",
-            advanced=True,
-        ),
-        io.String.Input(
-            "negative",
-            optional=True,
-            display_name="negative prompt",
-            default="",
-            tooltip="What the result should not look like.",
-            advanced=True,
-        ),
-    ]
-
-
 def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
     """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
     inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
-    values = singles(inputs, "only image, instruction and mask may")
+    values = single_values(inputs, "only image, instruction and mask may")
     return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings(**values)
-
-
-def single(name: str, values, advice: str = "") -> Any:
-    """The one value of an input that takes no list. Raises RethinkError for several, ending in `advice`."""
-    if len(values) != 1:
-        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}{'; ' if advice else ''}{advice}.")
-    return values[0]
-
-
-def singles(inputs: dict[str, list], advice: str) -> dict[str, Any]:
-    """What came in as lists of one, unpacked. RethinkError for a longer one, ending in `advice`."""
-    return {name: single(name, values, advice) for name, values in inputs.items()}
 
 
 def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tuple[Tensor, list[str], Tensor | None]]:
@@ -372,24 +286,8 @@ def _runs(images: list[Tensor], instructions: list[str], masks: list) -> list[tu
         )
     if len(masks) not in (1, count):
         raise RethinkError(f"mask: a list of {count} picture(s) needs 1 or {count} masks, got {len(masks)}.")
-    shared = [instructions] if count == 1 else [[text] for text in repeated(instructions, count)]
-    return list(zip(images, shared, areas_of(images, masks)))
-
-
-def areas_of(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
-    """The mask of every picture at its size, None where it has none. One that is empty among several leaves its picture
-    alone; RethinkError when all are."""
-    areas = [
-        None if mask is None else as_mask(mask, image) for mask, image in zip(repeated(masks, len(images)), images)
-    ]
-    if not any(area is None or selects_anything(area) for area in areas):
-        raise empty_mask_error()
-    return areas
-
-
-def repeated(values: Sequence, count: int) -> Sequence:
-    """A value for each of `count`, of as many or of one for all."""
-    return values * count if len(values) == 1 else values
+    shared = [instructions] if count == 1 else [[text] for text in broadcast(instructions, count)]
+    return list(zip(images, shared, masks_for(images, masks)))
 
 
 def _seeds(seed: int, variations: int) -> list[int]:
@@ -413,7 +311,7 @@ def _edit(
         return [image.repeat_interleave(len(seeds), 0)] * len(instructions)
     texts = [text for text in instructions for _ in seeds] * len(image)
     seeds_of_rows = seeds * (len(instructions) * len(image))
-    with host.on_device(editor, image, len(texts)):
+    with memory.editor_on_device(editor, image, len(texts)):
         prepared = editor.prepare(image, references)
         rows = editor.edit(prepared, texts, seeds_of_rows, settings, mask=mask, on_step=on_step)
     by_instruction = rows.unflatten(0, (len(image), len(instructions), len(seeds))).transpose(0, 1)

@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..rethink.alignment.compositing import keep_unchanged
-from . import host
+from .comfy import progress
 
 
 class KeepUnchangedPixels(io.ComfyNode):
@@ -57,7 +57,7 @@ class KeepUnchangedPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, source, edited, mask=None) -> io.NodeOutput:
-        report = host.on_step(0, 1, previews=False)
+        report = progress.edit_progress(0, 1, previews=False)
         kept = keep_unchanged(source, edited, mask, on_picture=lambda done, total: report(done, total, lambda: edited))
         return io.NodeOutput(
             [one.image[None] for one in kept],

@@ -4,14 +4,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from . import host, sockets
-from .boundary import refusal
+from . import sockets
+from .comfy import memory, model_folders
+from .inputs import validate_with
 
 
 class EditLoraLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = host.lora_names()
+        names = model_folders.lora_names()
         return io.Schema(
             node_id="RethinkEditLoraLoader",
             display_name="Edit LoRA Loader",
@@ -45,13 +46,13 @@ class EditLoraLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, lora: str | None = None) -> str | bool:
-        return refusal(host.lora_path, lora)
+        return validate_with(model_folders.lora_path, lora)
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_) -> Any:
-        return host.stamp(host.lora_path(lora))  # a LoRA trained anew is loaded anew
+        return model_folders.files_fingerprint(model_folders.lora_path(lora))  # a LoRA trained anew is loaded anew
 
     @classmethod
     def execute(cls, editor, lora: str, strength: float) -> io.NodeOutput:
-        changed, report = host.with_lora(editor, lora, strength)
+        changed, report = memory.add_lora(editor, lora, strength)
         return io.NodeOutput(changed, str(report))

@@ -21,7 +21,7 @@ from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import read_picture
 from ..rethink.pairs.review.filters import Thresholds, decide, kinds_of
 from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_safe_relative_path
-from . import host
+from .comfy import server
 
 KEPT = 32  # published stores; each holds the ids of its pairs
 FOLDERS = 4  # of them whose lines are known
@@ -199,8 +199,8 @@ def _store(key: str) -> PairStore:
 
 def serve() -> None:
     """Let the front end ask about published pairs, and judge them on a page that no other site can show."""
-    host.guard("pairs/review.html")
-    host.serve("GET", "/rethink/pairs/{key}", listing)
-    host.serve("GET", "/rethink/pairs/{key}/picture", picture)
-    host.serve("POST", "/rethink/pairs/{key}/verdict", verdict)
-    host.serve("POST", "/rethink/pairs/{key}/tried", tried)
+    server.forbid_framing("pairs/review.html")
+    server.add_route("GET", "/rethink/pairs/{key}", listing)
+    server.add_route("GET", "/rethink/pairs/{key}/picture", picture)
+    server.add_route("POST", "/rethink/pairs/{key}/verdict", verdict)
+    server.add_route("POST", "/rethink/pairs/{key}/tried", tried)

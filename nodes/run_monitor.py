@@ -28,8 +28,7 @@ from ..rethink.trajectory import (
     step_record,
     writing,
 )
-from . import host
-from .comfy import folders
+from .comfy import folders, progress, server
 
 POLL = 0.1  # seconds between two looks for Cancel, while the loop waits for a person
 PREVIEW_SECONDS = 0.25  # between two previews, and before the first: what is done sooner needs none
@@ -54,9 +53,9 @@ class LiveRun:
 
     def __init__(self, node: str, trajectory: Trajectory, lock: ExitStack, *, pause: bool = False):
         self.trajectory, self._lock = trajectory, lock
-        self._node, self._pause, self._prompt = node, pause, host.prompt_id()
-        self._workflow, self._client = host.workflow_id(self._prompt), host.client_id()
-        self._run = folders.reference(trajectory.folder / RECORD_FILE)
+        self._node, self._pause, self._prompt = node, pause, server.prompt_id()
+        self._workflow, self._client = server.workflow_id(self._prompt), server.client_id()
+        self._run = folders.to_view_params(trajectory.folder / RECORD_FILE)
         self._phase: tuple[str, int] | None = None
         self._following: dict[str, Any] | None = None
         self._images: tuple[str, ...] = ()  # files of the turn that is made now, once they are there
@@ -85,7 +84,7 @@ class LiveRun:
 
     def belongs_to(self, client: str) -> bool:
         """Whether the page of that id may show and steer the run: its own, or one that nobody else can."""
-        return self._client == client or not host.is_connected(self._client)
+        return self._client == client or not server.is_connected(self._client)
 
     def stepped(self, trajectory: Trajectory) -> None:
         """Tell of the step that was written last."""
@@ -121,7 +120,7 @@ class LiveRun:
             following = proposed_prompt(steps) if ends else following
             self._announce(steps, following, waiting=self._held, ends=ends)
             while self._held and self._order is None:
-                host.stop_if_cancelled()
+                progress.stop_if_cancelled()
                 self._changed.wait(POLL)
             order, self._order, self._held = self._order, None, False
         if isinstance(order, Stop):
@@ -144,7 +143,7 @@ class LiveRun:
 
     def working(self, phase: str) -> None:
         """Tell that the loop is "editing" or "thinking" now, and end the run where a person wants that."""
-        host.stop_if_cancelled()
+        progress.stop_if_cancelled()
         if isinstance(self._order, Stop):
             raise RunStopped(self._order)
         if self._phase != (phase, self.turn):
@@ -163,7 +162,7 @@ class LiveRun:
         self.working("editing")
         if time.monotonic() - self._previewed < PREVIEW_SECONDS:
             return
-        self._preview, self._previews = host.preview_bytes(preview()), self._previews + 1
+        self._preview, self._previews = progress.preview_bytes(preview()), self._previews + 1
         self._previewed = time.monotonic()
         self._send("preview", turn=self.turn, preview=self._previews, step=step, total=total)
 
@@ -200,7 +199,9 @@ class LiveRun:
             self._changed.notify_all()
 
     def _send(self, event: str, **data: Any) -> None:
-        host.send(f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._client, self._workflow)
+        server.send_event(
+            f"rethink.{event}", {"node": self._node, "run": self._run, **data}, self._client, self._workflow
+        )
 
 
 def start_or_resume(
@@ -212,7 +213,7 @@ def start_or_resume(
     Raises RethinkError where somebody else goes on with that run right now.
     """
     _forget_the_cut_off()
-    folder, lock = folders.new_folder(prefix), ExitStack()
+    folder, lock = folders.next_output_folder(prefix), ExitStack()
     if resume:
         name = folder.name.removesuffix("_").rstrip("0123456789")
         for earlier in sorted(folder.parent.glob(f"{glob.escape(name)}[0-9]*_"), reverse=True):
@@ -264,7 +265,7 @@ def record_live(live: LiveRun, run: Generator[Step, None, Stop]) -> Trajectory:
 
 def live_of(trajectory: Trajectory, node: str) -> LiveRun:
     """The running loop of a record, for a node that goes on with it."""
-    live = _running.get(folders.reference(trajectory.folder / RECORD_FILE)["subfolder"])
+    live = _running.get(folders.to_view_params(trajectory.folder / RECORD_FILE)["subfolder"])
     if live is None:
         lock = ExitStack()
         lock.enter_context(writing(trajectory.folder))
@@ -312,12 +313,12 @@ def _live(run: str) -> LiveRun:
 def _forget_the_cut_off() -> None:
     """A loop that is made of several nodes may be cancelled where it does not notice."""
     for live in list(_running.values()):
-        if not host.is_running(live._prompt):
+        if not server.is_running(live._prompt):
             live.forget()  # two threads may find it out at once
 
 
 def serve() -> None:
     """Let the front end ask for the running loops and their previews, and give orders: {run, action, prompt?, step?}."""
-    host.serve("GET", "/rethink/running", running)
-    host.serve("GET", "/rethink/preview", preview)
-    host.serve("POST", "/rethink/order", order)
+    server.add_route("GET", "/rethink/running", running)
+    server.add_route("GET", "/rethink/preview", preview)
+    server.add_route("POST", "/rethink/order", order)

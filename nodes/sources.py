@@ -11,10 +11,8 @@ from ..rethink.images import as_image, to_pixels
 from ..rethink.pairs.inverse.instructions import called
 from ..rethink.pairs.inverse.sources import Folder, NamedBox, Source
 from ..rethink.pairs.pixels import encode_png, write_whole
-from . import host
-from .boundary import AnyOf
-from .comfy import folders
-from .edit import areas_of, repeated, single
+from .comfy import folders, model_folders
+from .inputs import NONE, AnyOption, broadcast, masks_for, single_value
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
@@ -37,10 +35,10 @@ def pictures_inputs() -> list[io.Input]:
 def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) -> Folder | list[Source]:
     """The pictures that the inputs name, every one of them a list."""
     if first(pictures["pictures"]) == FOLDER:
-        masked = single("masks", pictures["masks"])
+        masked = single_value("masks", pictures["masks"])
         return Folder(
-            folders.picture_folder(single("folder", pictures["folder"]), "folder"),
-            None if masked == folders.NONE else folders.picture_folder(masked, "masks"),
+            folders.image_folder(single_value("folder", pictures["folder"]), "folder"),
+            None if masked == NONE else folders.image_folder(masked, "masks"),
         )
     images = [as_image(batch) for batch in image if batch is not None]
     if not images:
@@ -49,7 +47,7 @@ def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) 
         if len(values) not in (1, len(images)):
             raise RethinkError(f"{name}: a list of {len(images)} pictures needs 1 or {len(images)}, got {len(values)}.")
     sources = {}
-    for batch, area, found in zip(images, areas_of(images, mask), repeated(boxes, len(images))):
+    for batch, area, found in zip(images, masks_for(images, mask), broadcast(boxes, len(images))):
         areas = [None] * len(batch) if area is None else area.expand(len(batch), -1, -1)
         for picture, where, spots in zip(batch, areas, _spots(found, batch)):
             source = _written(picture, where, spots)
@@ -89,7 +87,7 @@ def _written(picture: Tensor, mask: Tensor | None, spots: tuple[NamedBox, ...]) 
     name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + (
         "-" + _digest(where) if mask is not None or spots else ""
     )
-    path, masked = folders.temporary(f"rethink/{name}.png"), folders.temporary(f"rethink/{name}-mask.png")
+    path, masked = folders.temp_path(f"rethink/{name}.png"), folders.temp_path(f"rethink/{name}-mask.png")
     write_whole(path, encode_png(pixels))
     if white is not None:
         write_whole(masked, encode_png(white))
@@ -105,7 +103,11 @@ def stamp_of(pictures: dict[str, Any]) -> Any:
     if first(pictures["pictures"]) != FOLDER:
         return None
     chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
-    return [host.stamp(folders.picture_folder(name, input)) for input, name in chosen.items() if name != folders.NONE]
+    return [
+        model_folders.files_fingerprint(folders.image_folder(name, input))
+        for input, name in chosen.items()
+        if name != NONE
+    ]
 
 
 def _connected_inputs() -> list[io.Input]:
@@ -127,12 +129,12 @@ def _connected_inputs() -> list[io.Input]:
 
 
 def _folder_inputs() -> list[io.Input]:
-    names = folders.picture_folders()
+    names = folders.image_folders()
     return [
         io.Combo.Input(
             "folder",
             optional=True,
-            options=AnyOf(names),
+            options=AnyOption(names),
             default=names[0],
             tooltip="A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml "
             "names under datasets.",
@@ -140,8 +142,8 @@ def _folder_inputs() -> list[io.Input]:
         io.Combo.Input(
             "masks",
             optional=True,
-            options=AnyOf([folders.NONE, *names]),
-            default=folders.NONE,
+            options=AnyOption([NONE, *names]),
+            default=NONE,
             tooltip="A folder with masks of the same file names and any image ending: white where the subject is, or cut out.",
         ),
     ]

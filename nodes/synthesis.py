@@ -33,9 +33,9 @@ from ..rethink.pairs.review.filters import kinds_of
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import EditPair, PairStore
 from ..rethink.thinkers.critique import Thinker
-from . import host, sockets
-from .comfy import folders
-from .edit import seed_input, single
+from . import feedback, sockets
+from .comfy import folders, memory, progress
+from .inputs import seed_input, single_value
 from .sources import pictures_inputs, sources_of, stamp_of
 from .thinker import asked, map_fn_for
 
@@ -169,9 +169,9 @@ class InverseEditSynthesizer(io.ComfyNode):
 
     @classmethod
     def execute(cls, operation, pictures, image=(), mask=(None,), boxes=(None,), **inputs) -> io.NodeOutput:
-        parameters = {name: single(name, values) for name, values in operation.items() if values is not None}
+        parameters = {name: single_value(name, values) for name, values in operation.items() if values is not None}
         chosen = parameters.pop("operation")
-        given = DEFAULTS | {name: single(name, values) for name, values in inputs.items()}
+        given = DEFAULTS | {name: single_value(name, values) for name, values in inputs.items()}
         said = Description(given["place"].strip(), given["description"].strip())
         thinker, wanted = given["thinker"], given["find"].strip()
         lines = [line.strip() for line in given["templates"].splitlines() if line.strip()]
@@ -187,7 +187,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             writer = Writer(chat, given["paraphrase"], {chosen: lines} if lines else {}, said)
             if chosen == EDITOR:
                 editor, inverse = (
-                    host.ManagedEditor(_required("editor", parameters)),
+                    memory.ManagedEditor(_required("editor", parameters)),
                     _instruction(parameters["inverse"]),
                 )
                 make_by = partial(editor_maker, store, editor=editor, inverse=inverse, settings=Settings(), what=said)
@@ -209,7 +209,7 @@ class InverseEditSynthesizer(io.ComfyNode):
         if not made.only:
             raise RethinkError("\n".join(["pictures: not one pair could be made.", *_reasons(made, sources)]))
         report = "\n".join([_summary(made, sources, done), *others, *(_reasons(made, sources) if done.skipped else ())])
-        return io.NodeOutput(made, report, ui=host.show_text(report))
+        return io.NodeOutput(made, report, ui=feedback.show_text(report))
 
 
 class PreviewingExecutor:
@@ -217,7 +217,7 @@ class PreviewingExecutor:
 
     def __init__(self, store: PairStore, spread):
         self.store, self.spread, self.newest = store, spread, None
-        self.count = host.on_count()
+        self.count = progress.count_progress()
 
     def __call__(self, jobs) -> Iterator[Iterator[Draft]]:
         for drafts in self.spread(jobs):

@@ -10,8 +10,9 @@ from ..rethink.editors.used import used_settings
 from ..rethink.images import as_edit_mask
 from ..rethink.think_loop import BASES, STARTS, LoopConfig, run_config, think_while_edit, validate_source
 from ..rethink.trajectory import Trajectory
-from . import host, sockets
-from .edit import NOTES, seed_input, settings_inputs
+from . import feedback, sockets
+from .comfy import memory, progress, server
+from .inputs import seed_input, settings_inputs
 from .run_monitor import LiveRun, failures, record_live, start_or_resume
 from .thinker import accept_inputs
 from .trajectory import results, shown
@@ -39,7 +40,7 @@ class ThinkWhileEdit(io.ComfyNode):
                 "edit loop",
             ],
             is_output_node=True,
-            hidden=[*NOTES, io.Hidden.dynprompt],
+            hidden=[*feedback.METADATA_INPUTS, io.Hidden.dynprompt],
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor."),
                 thinker_input(),
@@ -93,18 +94,18 @@ class ThinkWhileEdit(io.ComfyNode):
         area = as_edit_mask(mask, source)
         how = run_config(rules, settings, editor.name, thinker, judge, area)
         used = used_settings(editor, settings)
-        host.note_in_pictures(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
-        strange = host.warn_of_strangers("editor", editor.name, source)
+        feedback.annotate_images(cls.hidden, used | {"instructions": [instruction], "seeds": [seed]})
+        strange = feedback.warn_if_unfamiliar("editor", editor.name, source)
         trajectory, done, lock = start_or_resume(prefix, source, instruction, how, rules.candidates, resume)
-        live = LiveRun(host.display_id(cls.hidden), trajectory, lock, pause=pause)
-        bar = cache(lambda turn: host.on_step(turn - 1, rules.turns, previews=False))
+        live = LiveRun(server.display_id(cls.hidden), trajectory, lock, pause=pause)
+        bar = cache(lambda turn: progress.edit_progress(turn - 1, rules.turns, previews=False))
 
         def on_step(step, total, preview):
             live.editing(step, total, preview)
             bar(live.turn)(step, total, preview)
 
         run = think_while_edit(
-            host.ManagedEditor(editor),
+            memory.ManagedEditor(editor),
             thinker,
             source,
             instruction,
@@ -120,10 +121,12 @@ class ThinkWhileEdit(io.ComfyNode):
         )
         try:
             outputs = outputs_of(record_live(live, run))
-            outputs.ui |= host.show_text(strange or host.warn_of_strangers("thinker", thinker.chat.name, source))
+            outputs.ui |= feedback.show_text(
+                strange or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, source)
+            )
             return outputs
         finally:
-            host.forget(thinker, judge)
+            memory.release_caches(thinker, judge)
 
 
 def thinker_input() -> io.Input:

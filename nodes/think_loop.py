@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from comfy_api.latest import io
-from comfy_execution.graph_utils import GraphBuilder, is_link
 from torch import Tensor
 
 from ..rethink.editors.protocol import DEFAULT_SETTINGS
@@ -38,9 +37,10 @@ from ..rethink.think_loop import (
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
 from ..rethink.trajectory import RECORD_FILE, Trajectory, load_trajectory
-from . import host, sockets
-from .comfy import folders
-from .edit import seed_input, singles
+from . import sockets
+from .comfy import folders, memory, progress, server
+from .comfy.graph import GraphBuilder, is_link
+from .inputs import seed_input, single_values
 from .run_monitor import LiveRun, RunStopped, failures, in_memory, live_of, start_or_resume
 from .think import (
     PREFIX,
@@ -121,7 +121,7 @@ class ThinkLoopOpen(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
-        inputs = singles(inputs, "Think While Edit makes a run of each picture of a list")
+        inputs = single_values(inputs, "Think While Edit makes a run of each picture of a list")
         return cls._open(**inputs)
 
     @classmethod
@@ -143,9 +143,9 @@ class ThinkLoopOpen(io.ComfyNode):
         if carried is None:
             source = validate_source(image, instruction)
             run, turn, base = None, 1, image
-            prompt = first_prompt(thinker, source, instruction, rules, lambda *_: host.stop_if_cancelled())
+            prompt = first_prompt(thinker, source, instruction, rules, lambda *_: progress.stop_if_cancelled())
         else:
-            folder = folders.referred(carried["run"]).parent
+            folder = folders.from_view_params(carried["run"]).parent
             run = in_memory(carried["run"]) or load_trajectory(folder)
             turn, prompt = run.steps[-1].turn + 1, Continue(carried["prompt"], carried["prompt_by"])
             base = image if rules.base == "source" else run.image(best_of_last_turn(run.steps))
@@ -162,7 +162,7 @@ class ThinkLoopOpen(io.ComfyNode):
             prompt,
             run,
             time.perf_counter(),
-            host.prompt_id(),
+            server.prompt_id(),
         )
         return io.NodeOutput(state, base, prompt.prompt, _seed(rules, turn), turn)
 
@@ -201,7 +201,7 @@ class ThinkLoopClose(io.ComfyNode):
         (loop,) = loop
         source, edited = quantize_to_8bit(loop.image), quantize_to_8bit(_candidates(edited))
         rules = replace(loop.rules, candidates=len(edited))
-        node = host.display_id(cls.hidden)
+        node = server.display_id(cls.hidden)
         if loop.run is None:
             how = run_config(rules, DEFAULT_SETTINGS, GRAPH, loop.thinker, loop.judge)
             how[GRAPH] = graph_fingerprint(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id)
@@ -222,9 +222,9 @@ class ThinkLoopClose(io.ComfyNode):
         if isinstance(following, Stop):
             trajectory = trajectory.finish(following.reason, following.message, following.chosen)
             live.ended(trajectory)
-            host.forget(loop.thinker, loop.judge)
+            memory.release_caches(loop.thinker, loop.judge)
             return outputs_of(trajectory)
-        carried = {"run": folders.reference(trajectory.folder / RECORD_FILE), **vars(following)}
+        carried = {"run": folders.to_view_params(trajectory.folder / RECORD_FILE), **vars(following)}
         copy, graph = expand_iteration(cls.hidden.dynprompt, loop.node, cls.hidden.unique_id, carried)
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())
 
@@ -251,7 +251,7 @@ def _turn(
     except ThinkerError as error:
         return trajectory, Stop("failed", str(error))
     if not looked_at:
-        from_cache = loop.asked_by != host.prompt_id()
+        from_cache = loop.asked_by != server.prompt_id()
         seconds = 0.0 if from_cache else time.perf_counter() - loop.began
         for step in critique_turn(
             loop.thinker,

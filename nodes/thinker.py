@@ -14,9 +14,9 @@ from ..rethink.think_loop import Continue, LoopConfig, critique_turn, is_accepte
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import BITS, DTYPES
 from ..rethink.trajectory import Step
-from . import host, hosts, sockets
-from .boundary import AnyOf
-from .edit import seed_input
+from . import feedback, permissions, sockets
+from .comfy import memory, model_folders, progress
+from .inputs import AnyOption, seed_input
 from .native.chat import NativeChat
 
 OWN = "Rethink's own"  # the wording of the critique
@@ -83,9 +83,11 @@ class LoadThinker(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
         if backend["backend"] == "server":
-            return hosts.stamp(backend.get("base_url", ""), backend.get("key_variable", ""))
-        name = {"built-in": host.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
-        return name and host.stamp(host.thinker_path(name))  # a replaced file is loaded anew
+            return permissions.stamp(backend.get("base_url", ""), backend.get("key_variable", ""))
+        name = {"built-in": model_folders.BUILT_IN, "local folder": backend.get("folder")}.get(backend["backend"])
+        return name and model_folders.files_fingerprint(
+            model_folders.thinker_path(name)
+        )  # a replaced file is loaded anew
 
     @classmethod
     def execute(cls, backend: dict[str, Any], max_tokens: int = 2048, temperature: float = 0.0) -> io.NodeOutput:
@@ -97,8 +99,8 @@ class LoadThinker(io.ComfyNode):
         elif kind == "ComfyUI model":
             chat = NativeChat(settings["clip"])
         else:
-            chat = host.load_chat(settings.pop("folder", host.BUILT_IN), **settings)
-        wording = TEMPLATE if template == OWN else host.template_text(template)
+            chat = memory.load_chat(settings.pop("folder", model_folders.BUILT_IN), **settings)
+        wording = TEMPLATE if template == OWN else model_folders.template_text(template)
         return io.NodeOutput(Thinker(chat, wording, max_tokens, temperature))
 
 
@@ -108,8 +110,8 @@ def _server_chat(base_url: str, **settings: Any):
     from ..rethink.thinkers.openai_chat import OpenAIChat
 
     origin, _ = parse_address(base_url)
-    chat = OpenAIChat(base_url, **settings, trust=hosts.read_settings().with_host(origin))
-    hosts.check_images(base_url)
+    chat = OpenAIChat(base_url, **settings, trust=permissions.read_settings().with_host(origin))
+    permissions.check_images(base_url)
     return chat
 
 
@@ -120,12 +122,12 @@ def _clip_input() -> io.Input:
 
 
 def _folder_inputs() -> list[io.Input]:
-    names = host.thinker_names()
+    names = model_folders.thinker_names()
     return [
         io.Combo.Input(
             "folder",
             optional=True,
-            options=AnyOf(names),
+            options=AnyOption(names),
             default=names[0] if names else None,
             tooltip="A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
         ),
@@ -148,7 +150,7 @@ def _folder_inputs() -> list[io.Input]:
         io.Combo.Input(
             "template",
             optional=True,
-            options=AnyOf([OWN, *host.template_names()]),
+            options=AnyOption([OWN, *model_folders.template_names()]),
             default=OWN,
             tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
             "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
@@ -275,7 +277,9 @@ class CritiqueEdit(io.ComfyNode):
             [critique.reasoning for critique in critiques],
             [critique.next_prompt or told.prompt for critique in critiques],
             [is_accepted(step, rules) for step in steps],
-            ui=host.show_text(host.warn_of_strangers("thinker", thinker.chat.name, source), *_words_of(steps, rules)),
+            ui=feedback.show_text(
+                feedback.warn_if_unfamiliar("thinker", thinker.chat.name, source), *_words_of(steps, rules)
+            ),
         )
 
 
@@ -292,7 +296,7 @@ def _words_of(steps: list[Step], rules: LoopConfig) -> Iterator[str]:
 
 
 def _look_for_cancel(*_) -> None:
-    host.stop_if_cancelled()
+    progress.stop_if_cancelled()
 
 
 def accept_inputs() -> list[io.Input]:
@@ -325,7 +329,7 @@ def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
         if cancelled:
             raise cancelled[0]
         try:
-            host.stop_if_cancelled()
+            progress.stop_if_cancelled()
         except BaseException as error:
             cancelled.append(error)
             raise
@@ -337,7 +341,7 @@ def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
     try:
         yield None if thinker is None else ask
     finally:
-        host.forget(thinker)
+        memory.release_caches(thinker)
 
 
 def map_fn_for(thinker: Thinker | None) -> Each:

@@ -9,9 +9,9 @@ from torch import Tensor
 from ..rethink.errors import RethinkError
 from ..rethink.trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 from ..rethink.trajectory_html import page_name, write_html
-from . import host, sockets
-from .boundary import refusal
-from .comfy import folders
+from . import sockets
+from .comfy import folders, model_folders, server
+from .inputs import validate_with
 
 
 class TrajectoryViewer(io.ComfyNode):
@@ -62,7 +62,7 @@ class SaveTrajectory(io.ComfyNode):
 
     @classmethod
     def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
-        saved = trajectory.copy_to(folders.new_folder(prefix))
+        saved = trajectory.copy_to(folders.next_output_folder(prefix))
         if html:
             write_html(saved, saved.folder / page_name(saved))
         return io.NodeOutput(saved, ui=shown(saved))
@@ -99,11 +99,11 @@ class LoadTrajectory(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, run: str | None = None) -> str | bool:
-        return refusal(_folder, run)
+        return validate_with(_folder, run)
 
     @classmethod
     def fingerprint_inputs(cls, run: str):
-        return host.stamp(_folder(run))  # a run that went on is read anew
+        return model_folders.files_fingerprint(_folder(run))  # a run that went on is read anew
 
     @classmethod
     def execute(cls, run: str) -> io.NodeOutput:
@@ -137,7 +137,7 @@ def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
 def shown(trajectory: Trajectory) -> dict:
     """What a node that makes or opens a run shows: the run, and its best edit for the queue and the assets."""
     best = [] if trajectory.best is None else [trajectory.folder / trajectory.steps[trajectory.best].file]
-    return {"images": [folders.reference(file) for file in best if file.is_file()], **run_shown(trajectory)}
+    return {"images": [folders.to_view_params(file) for file in best if file.is_file()], **run_shown(trajectory)}
 
 
 def run_shown(trajectory: Trajectory) -> dict:
@@ -145,19 +145,19 @@ def run_shown(trajectory: Trajectory) -> dict:
 
     A name alone: the front end lists whatever looks like a reference to a file among the assets.
     """
-    place = folders.reference(trajectory.folder / RECORD_FILE)
+    place = folders.to_view_params(trajectory.folder / RECORD_FILE)
     return {"rethink_run": [f"{place['type']}/{place['subfolder']}"]}
 
 
 def run_names() -> list[str]:
     """The runs that Load Trajectory offers, the newest first."""
-    found = folders.result_folders(RECORD_FILE)
+    found = folders.folders_with(RECORD_FILE)
     return sorted(found, key=lambda name: (_date(found[name]), name), reverse=True)
 
 
 def list_runs() -> list[dict]:
     """What there is to choose from, as `run_names`: instruction, date (seconds since 1970), score and picture of each."""
-    found = folders.result_folders(RECORD_FILE)
+    found = folders.folders_with(RECORD_FILE)
     return [_summary(name, found[name]) for name in run_names() if name in found]
 
 
@@ -176,7 +176,7 @@ def _summary(name: str, folder: Path) -> dict:
     except RethinkError as error:
         return {**about, "error": str(error)}
     best = None if trajectory.best is None else trajectory.steps[trajectory.best]
-    picture = folders.reference(folder / (best.file if best else SOURCE_FILE))
+    picture = folders.to_view_params(folder / (best.file if best else SOURCE_FILE))
     turns = trajectory.steps[-1].turn if trajectory.steps else 0
     score = best.score if best else None
     return {**about, "instruction": trajectory.instruction, "turns": turns, "score": score, "picture": picture}
@@ -184,16 +184,16 @@ def _summary(name: str, folder: Path) -> dict:
 
 def export(run: dict[str, str]) -> dict[str, str]:
     """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
-    trajectory = load_trajectory(folders.referred(run).parent)
+    trajectory = load_trajectory(folders.from_view_params(run).parent)
     page = trajectory.folder / page_name(trajectory)
     write_html(trajectory, page)
-    return folders.reference(page)
+    return folders.to_view_params(page)
 
 
 def serve() -> None:
     """Let the front end list the runs, and have one exported: {run}."""
-    host.serve("GET", "/rethink/runs", list_runs)
-    host.serve("POST", "/rethink/export", export)
+    server.add_route("GET", "/rethink/runs", list_runs)
+    server.add_route("POST", "/rethink/export", export)
 
 
 def _trajectory_input(tooltip: str) -> io.Input:
@@ -201,7 +201,7 @@ def _trajectory_input(tooltip: str) -> io.Input:
 
 
 def _folder(run: str) -> Path:
-    folder = folders.result_folders(RECORD_FILE).get(run)
+    folder = folders.folders_with(RECORD_FILE).get(run)
     if folder is None:
         raise RethinkError(
             f"run: there is no “{run}”; copy the run's folder into ComfyUI's input folder, then choose it from the list."

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browsers import browser  # noqa: F401  (a fixture)
-from tests.hosts import comfyui_version, find_comfyui
+from tests.support.hosts import comfyui_version, find_comfyui
 
 
 @pytest.fixture(autouse=True)

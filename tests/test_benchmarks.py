@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 
 def test_the_painter_draws_as_a_pipeline_of_diffusers_does(monkeypatch):

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 PROJECT = (PACK_ROOT / "pyproject.toml").read_text(encoding="utf-8")
 

@@ -7,21 +7,18 @@ import folder_paths
 
 from ...rethink.errors import RethinkError
 from ...rethink.names import is_within, path_parts, portable_parts
-from ..host import BUILT_IN
-from .model_folders import find_folders
 
-NONE = "none"
 ECHO = 80  # characters of a name that is refused
 
 
-def picture_folders() -> list[str]:
+def image_folders() -> list[str]:
     """Folders whose pictures can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
-    return list(_picture_folders())
+    return list(_image_folders())
 
 
-def picture_folder(name: str, input: str) -> Path:
-    """Where a folder of `picture_folders` lies. Raises RethinkError for any other name."""
-    if name not in (folders := _picture_folders()):
+def image_folder(name: str, input: str) -> Path:
+    """Where a folder of `image_folders` lies. Raises RethinkError for any other name."""
+    if name not in (folders := _image_folders()):
         raise RethinkError(
             f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or name the folder above it under "
             "“datasets” in extra_model_paths.yaml."
@@ -29,7 +26,7 @@ def picture_folder(name: str, input: str) -> Path:
     return folders[name]
 
 
-def _picture_folders() -> dict[str, Path]:
+def _image_folders() -> dict[str, Path]:
     inputs = Path(folder_paths.get_input_directory())
     found = {"input": inputs} | {f"input/{name}": path for name, path in _folders_in(inputs).items()}
     for root in dataset_roots():
@@ -98,40 +95,17 @@ def _visible_folders(base: Path) -> list[Path]:
     return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def temporary(name: str) -> Path:
+def temp_path(name: str) -> Path:
     """A path in ComfyUI's folder for files that a restart sweeps away."""
     return Path(folder_paths.get_temp_directory()) / name
 
 
-def clip_names() -> list[str]:
-    """What measures pictures against captions: nothing, the built-in CLIP, transformers folders of CLIPModels."""
-    return [NONE, BUILT_IN, *sorted(_clip_folders())]
+def system_user_folder(name: str) -> Path:
+    """A folder for settings within ComfyUI's user folder, which no page can write to."""
+    return Path(folder_paths.get_system_user_directory(name))
 
 
-def clip_path(name: str) -> Path:
-    """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
-    if name == BUILT_IN:
-        from ...rethink.builtin import CLIP_FOLDER
-
-        return CLIP_FOLDER
-    if name not in (folders := _clip_folders()):
-        raise RethinkError(
-            f"clip: there is no “{name}” in ComfyUI's model folders; put a transformers folder of a CLIPModel into "
-            "models/clip_vision or models/text_encoders, then choose it from the list."
-        )
-    return folders[name]
-
-
-def _clip_folders() -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for kind in ("clip_vision", "text_encoders"):
-        for name, folder in find_folders(kind, "config.json").items():
-            if '"CLIPModel"' in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
-                found.setdefault(name, folder)
-    return found
-
-
-def new_folder(prefix: str) -> Path:
+def next_output_folder(prefix: str) -> Path:
     """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
 
     Raises RethinkError for a prefix that leads out of the output folder, and for one that is no name everywhere.
@@ -150,7 +124,7 @@ def new_folder(prefix: str) -> Path:
     return Path(base) / f"{name}_{number:05}_"
 
 
-def reference(file: Path) -> dict[str, str]:
+def to_view_params(file: Path) -> dict[str, str]:
     """What names a file of the output, input or temp folder to the front end: /view's own arguments."""
     for kind in ("output", "input", "temp"):
         base = Path(folder_paths.get_directory_by_type(kind)).resolve()
@@ -162,9 +136,9 @@ def reference(file: Path) -> dict[str, str]:
     )
 
 
-def referred(reference: dict[str, str]) -> Path:
-    """The file that a `reference` names; RethinkError for one that leads out of its folder, and for what is none."""
-    names = [reference.get(key) for key in ("type", "subfolder", "filename")] if isinstance(reference, dict) else []
+def from_view_params(params: dict[str, str]) -> Path:
+    """The file that /view's arguments name; RethinkError for one that leads out of its folder, and for what is none."""
+    names = [params.get(key) for key in ("type", "subfolder", "filename")] if isinstance(params, dict) else []
     if not (names and all(isinstance(name, str) and _can_be_path(name) for name in names)):
         raise RethinkError("trajectory: expected {filename, subfolder, type} of a run, as the front end names files.")
     kind, subfolder, filename = names
@@ -184,7 +158,7 @@ def _can_be_path(text: str) -> bool:
         return False
 
 
-def result_folders(index: str) -> dict[str, Path]:
+def folders_with(index: str) -> dict[str, Path]:
     """“output/a/b” → every folder in ComfyUI's output and input folders, down to two levels, that has a file `index`."""
     found: dict[str, Path] = {}
     for kind in ("output", "input"):

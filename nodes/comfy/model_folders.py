@@ -1,5 +1,8 @@
-"""Models that are folders, found in ComfyUI's model folders as its own loaders find theirs: at any depth, and through
-links, which whoever keeps the machine has put there."""
+"""The models in ComfyUI's model folders: their names, and where they lie.
+
+Models that are folders are found as ComfyUI's own loaders find theirs: at any depth, and through links, which whoever
+keeps the machine has put there. A workflow's names are looked up among what is there, so that none leads anywhere else.
+"""
 
 import os
 from collections.abc import Iterator
@@ -7,9 +10,116 @@ from pathlib import Path
 
 import folder_paths
 
-from ...rethink.model_files import model_name, snapshot_of
+from ...rethink.builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
+from ...rethink.errors import RethinkError
+from ...rethink.model_files import model_files, model_name, snapshot_of
 
+BUILT_IN = "built-in"
 DEEPEST = 8  # levels below a root
+
+folder_paths.add_model_folder_path("LLM", os.path.join(folder_paths.models_dir, "LLM"))  # as other packs call it
+
+
+def editor_names() -> list[str]:
+    """What Load Editor offers: the built-in editor, diffusers folders, single .safetensors files of checkpoints."""
+    return [BUILT_IN, *find_folders("diffusers", "model_index.json"), *_safetensors("checkpoints")]
+
+
+def editor_path(name: str) -> Path:
+    """Where an editor of `editor_names` lies. Raises RethinkError for any other name."""
+    if name == BUILT_IN:
+        return EDITOR_FOLDER
+    # Looked up among what is there, so that no name climbs out with ".." or is a path of its own.
+    path = find_folders("diffusers", "model_index.json").get(name) or _safetensors("checkpoints").get(name)
+    if path is None:
+        raise RethinkError(
+            f"editor: there is no “{name}” in ComfyUI's model folders; put a diffusers folder into models/diffusers or "
+            "a .safetensors file into models/checkpoints, then choose it from the list."
+        )
+    return path
+
+
+def thinker_names() -> list[str]:
+    """The transformers folders in models/LLM, those further down as “owner/name”."""
+    return list(find_folders("LLM", "config.json"))
+
+
+def thinker_path(name: str) -> Path:
+    """Where a thinker of `thinker_names` lies, or the built-in one; RethinkError as from `editor_path`."""
+    if name == BUILT_IN:
+        return THINKER_FOLDER
+    path = find_folders("LLM", "config.json").get(name)
+    if path is None:
+        raise RethinkError(
+            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a model that sees "
+            "into models/LLM, then choose it from the list."
+        )
+    return path
+
+
+def template_names() -> list[str]:
+    """The .txt files within the folders of thinkers, as “thinker/file.txt”."""
+    folders = find_folders("LLM", "config.json")
+    return sorted(f"{name}/{file.name}" for name, folder in folders.items() for file in folder.glob("*.txt"))
+
+
+def template_text(name: str) -> str:
+    """What is in a file of `template_names`."""
+    if name not in template_names():
+        raise RethinkError(
+            f"template: there is no “{name}”; put the .txt file into the thinker's folder in models/LLM."
+        )
+    thinker, _, file = name.rpartition("/")
+    try:
+        return (thinker_path(thinker) / file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RethinkError(f"template: {name} cannot be read: {error}") from error
+
+
+def lora_names() -> list[str]:
+    """The .safetensors files of models/loras."""
+    return list(_safetensors("loras"))
+
+
+def lora_path(name: str) -> Path:
+    """Where a LoRA of `lora_names` lies, or RethinkError."""
+    path = _safetensors("loras").get(name)
+    if path is None:
+        raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
+    return path
+
+
+def clip_names() -> list[str]:
+    """What measures images against captions: the built-in CLIP, transformers folders of CLIPModels."""
+    return [BUILT_IN, *sorted(_clip_folders())]
+
+
+def clip_path(name: str) -> Path:
+    """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
+    if name == BUILT_IN:
+        return CLIP_FOLDER
+    if name not in (folders := _clip_folders()):
+        raise RethinkError(
+            f"clip: there is no “{name}” in ComfyUI's model folders; put a transformers folder of a CLIPModel into "
+            "models/clip_vision or models/text_encoders, then choose it from the list."
+        )
+    return folders[name]
+
+
+def _clip_folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for kind in ("clip_vision", "text_encoders"):
+        for name, folder in find_folders(kind, "config.json").items():
+            if '"CLIPModel"' in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
+                found.setdefault(name, folder)
+    return found
+
+
+def files_fingerprint(path: Path) -> tuple[int, int]:
+    """Changes whenever a file of the model at `path` does: (newest modification in nanoseconds, bytes in all)."""
+    files = [path] if path.is_file() else [file for file in model_files(path) if file.is_file()]
+    stats = [file.stat() for file in files]
+    return max((s.st_mtime_ns for s in stats), default=0), sum(s.st_size for s in stats)
 
 
 def find_folders(kind: str, index: str) -> dict[str, Path]:
@@ -26,6 +136,13 @@ def find_folders(kind: str, index: str) -> dict[str, Path]:
             if (snapshot / index).is_file():  # and no broken link
                 found.setdefault(_name(folder, base), snapshot)
     return {name: found[name] for name in sorted(found)}
+
+
+def _safetensors(kind: str) -> dict[str, Path]:
+    """Name → .safetensors file of everything of a kind, links too where they lead to a file."""
+    names = [name for name in folder_paths.get_filename_list(kind) if name.lower().endswith(".safetensors")]
+    paths = {name.replace(os.sep, "/"): folder_paths.get_full_path(kind, name) for name in names}
+    return {name: Path(path) for name, path in paths.items() if path}
 
 
 def _name(folder: Path, base: Path) -> str:

@@ -32,7 +32,8 @@ from ...rethink.editors.sampling import latents_to_rgb
 from ...rethink.errors import RethinkError
 from ...rethink.images import Fit, as_edit_mask, as_image, fit, plan_fit, unfit
 from .. import sockets
-from .families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, core, detect, named_schedule
+from ..comfy.modules import comfy_module
+from .families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, detect, named_schedule
 from .lora import patched
 
 DEFAULT = "default"
@@ -183,18 +184,18 @@ class NativeEditor:
     ) -> Tensor:
         """The latents of one edit, from noise. `free` [1, 1, h, w]: 1 where they may differ from the source's."""
         name = self._sampler_name(settings.sampler)
-        empty = core("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
+        empty = comfy_module("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
         latents = guider.sample(
-            core("comfy.sample").prepare_noise(empty, seed),
+            comfy_module("comfy.sample").prepare_noise(empty, seed),
             empty if free is None else source.latents,
-            core("comfy.samplers").sampler_object(name),
+            comfy_module("comfy.samplers").sampler_object(name),
             self._schedule()(self._model, name, settings.steps, source.plan.padded),
             denoise_mask=free,
             callback=callback,
-            disable_pbar=not core("comfy.utils").PROGRESS_BAR_ENABLED,
+            disable_pbar=not comfy_module("comfy.utils").PROGRESS_BAR_ENABLED,
             seed=seed,
         )
-        return latents.to(core("comfy.model_management").intermediate_device())
+        return latents.to(comfy_module("comfy.model_management").intermediate_device())
 
     def _conditioning(self, source: Source, text: str, values: dict[str, Any]) -> list:
         """The text's conditioning with `values` added, the text read once for all that it is read with."""
@@ -204,11 +205,11 @@ class NativeEditor:
             source.texts[text] = conditioning
             for old in list(source.texts)[:-_TEXTS_KEPT]:
                 del source.texts[old]
-        return core("node_helpers").conditioning_set_values(source.texts[text], values)
+        return comfy_module("node_helpers").conditioning_set_values(source.texts[text], values)
 
     def _sampler_name(self, chosen: str) -> str:
         """The sampling node's choice comes before this editor's own, and that before the family's."""
-        known = core("comfy.samplers").SAMPLER_NAMES
+        known = comfy_module("comfy.samplers").SAMPLER_NAMES
         name = next(n for n in (chosen, self._sampling.sampler, self.family.sampler) if n != DEFAULT)
         name = _SAMPLERS.get(name, name)
         if name not in known:
@@ -334,7 +335,7 @@ class EditorFromModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, vae, sampler: str, scheduler: str, megapixels: float, kind: str) -> io.NodeOutput:
-        core("comfy.sample")
+        comfy_module("comfy.sample")
         family = detect(model, clip, vae, kind)
         sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))
         return io.NodeOutput(NativeEditor(family.tune(model), clip, vae, family, sampling))
@@ -343,7 +344,7 @@ class EditorFromModel(io.ComfyNode):
 def _names() -> tuple[list[str], list[str]]:
     """ComfyUI's samplers and schedulers, those of other packs too."""
     try:
-        samplers = core("comfy.samplers")
+        samplers = comfy_module("comfy.samplers")
     except RethinkError:  # not in ComfyUI
         return [], []
     return samplers.SAMPLER_NAMES, samplers.SCHEDULER_NAMES

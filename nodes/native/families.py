@@ -4,7 +4,6 @@ Every conditioning, guider and schedule is made by one of ComfyUI's own nodes, i
 A “conditioning” here is ComfyUI's CONDITIONING: a list of [embedding [1, tokens, width], values].
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ...rethink.editors.protocol import Settings
 from ...rethink.errors import RethinkError
+from ..comfy.modules import comfy_extra, comfy_module
 
 AUTO = "auto"
 _BLANK = [[None, {}]]  # a conditioning for a node to write its values into
@@ -28,11 +28,11 @@ def read(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
 
 def encode_text_with_image(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
     # No VAE: the node would scale the picture once more, to a size that is not the result's.
-    return _extra("qwen").TextEncodeQwenImageEdit.execute(clip, text, None, pictures[0])[0]
+    return comfy_extra("qwen").TextEncodeQwenImageEdit.execute(clip, text, None, pictures[0])[0]
 
 
 def encode_text_with_images(clip: Any, text: str, pictures: Sequence[Tensor]) -> list:
-    return _extra("qwen").TextEncodeQwenImageEditPlus.execute(clip, text, None, *pictures)[0]
+    return comfy_extra("qwen").TextEncodeQwenImageEditPlus.execute(clip, text, None, *pictures)[0]
 
 
 # How the model is shown the pictures: (VAE, pictures [1, h, w, 3]) → (latents of the first, values for conditionings)
@@ -41,7 +41,7 @@ Shown = tuple[Tensor, dict[str, Any]]
 
 
 def as_input_channels(vae: Any, pictures: Sequence[Tensor]) -> Shown:
-    values = _extra("ip2p").InstructPixToPixConditioning.execute(_BLANK, [], pixels=pictures[0], vae=vae)[0][0][1]
+    values = comfy_extra("ip2p").InstructPixToPixConditioning.execute(_BLANK, [], pixels=pictures[0], vae=vae)[0][0][1]
     return values["concat_latent_image"], values
 
 
@@ -50,9 +50,9 @@ def as_references(vae: Any, pictures: Sequence[Tensor], method: str = "") -> Sho
     conditioning = _BLANK
     for picture in pictures:
         latent = {"samples": vae.encode(picture)}
-        conditioning = _extra("edit_model").ReferenceLatent.execute(conditioning, latent)[0]
+        conditioning = comfy_extra("edit_model").ReferenceLatent.execute(conditioning, latent)[0]
     if method:
-        conditioning = _extra("flux").FluxKontextMultiReferenceLatentMethod.execute(conditioning, method)[0]
+        conditioning = comfy_extra("flux").FluxKontextMultiReferenceLatentMethod.execute(conditioning, method)[0]
     values = conditioning[0][1]
     return values["reference_latents"][0], values
 
@@ -74,21 +74,21 @@ class Conditionings:
 
 def dual_cfg_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
     """InstructPix2Pix (arXiv 2211.09800), section 3.2.1, equation 3; OmniGen2 (arXiv 2506.18871) has the same."""
-    guider = _extra("custom_sampler").DualCFGGuider
+    guider = comfy_extra("custom_sampler").DualCFGGuider
     return guider.execute(model, shown.edit, shown.source_only(), shown.nothing(), text, image, "regular")[0]
 
 
 def cfg_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
     """Classifier-free guidance (arXiv 2207.12598); the source is in both passes."""
     if text == 1:  # the other pass would weigh nothing
-        return _extra("custom_sampler").BasicGuider.execute(model, shown.edit)[0]
-    return _extra("custom_sampler").CFGGuider.execute(model, shown.edit, shown.source_only(), text)[0]
+        return comfy_extra("custom_sampler").BasicGuider.execute(model, shown.edit)[0]
+    return comfy_extra("custom_sampler").CFGGuider.execute(model, shown.edit, shown.source_only(), text)[0]
 
 
 def distilled_guider(model: Any, shown: Conditionings, text: float, image: float) -> Any:
     """One pass: the model was distilled with the scale as an input."""
-    told = _extra("flux").FluxGuidance.execute(shown.edit, text)[0]
-    return _extra("custom_sampler").BasicGuider.execute(model, told)[0]
+    told = comfy_extra("flux").FluxGuidance.execute(shown.edit, text)[0]
+    return comfy_extra("custom_sampler").BasicGuider.execute(model, told)[0]
 
 
 # What is patched onto the MODEL before anything else
@@ -102,8 +102,8 @@ def tuned_for_qwen(model: Any) -> Any:
     """As ComfyUI's templates for Qwen-Image-Edit do, unless the user has patched the sampling: that choice stays."""
     if "model_sampling" in model.object_patches:
         return model
-    (shifted,) = _extra("model_advanced").ModelSamplingAuraFlow().patch_aura(model, 3.1)
-    return _extra("cfg").CFGNorm.execute(shifted, 1.0)[0]
+    (shifted,) = comfy_extra("model_advanced").ModelSamplingAuraFlow().patch_aura(model, 3.1)
+    return comfy_extra("cfg").CFGNorm.execute(shifted, 1.0)[0]
 
 
 # The noise levels: (MODEL, sampler's name, steps, (height, width) in pixels) → sigmas [steps + 1]
@@ -113,7 +113,7 @@ Schedule = Callable[[Any, str, int, tuple[int, int]], Tensor]
 
 def named_schedule(scheduler: str) -> Schedule:
     def sigmas(model: Any, sampler: str, steps: int, size: tuple[int, int]) -> Tensor:
-        make = core("comfy.samplers").KSampler
+        make = comfy_module("comfy.samplers").KSampler
         return make(model, steps=steps, device=model.load_device, sampler=sampler, scheduler=scheduler).sigmas
 
     return sigmas
@@ -123,7 +123,7 @@ SIMPLE = named_schedule("simple")
 
 
 def flux2_schedule(model: Any, sampler: str, steps: int, size: tuple[int, int]) -> Tensor:
-    return _extra("flux").Flux2Scheduler.execute(steps, size[1], size[0])[0]
+    return comfy_extra("flux").Flux2Scheduler.execute(steps, size[1], size[0])[0]
 
 
 @dataclass(frozen=True)
@@ -365,18 +365,3 @@ def _check_vae(vae: Any, latent_format: Any, family: NativeFamily) -> None:
 def _latents(kind: tuple[int, int]) -> str:
     channels, dimensions = kind
     return f"{channels} channels" + " over time" * (dimensions == 3)
-
-
-def core(module: str) -> Any:
-    """A module of ComfyUI's, imported when it is first needed. Raises RethinkError where there is none."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RethinkError(
-            f"model: ComfyUI's own models need a real and recent ComfyUI; this host has no {module} ({error})."
-        ) from error
-
-
-def _extra(name: str) -> Any:
-    """ComfyUI's own nodes of comfy_extras/nodes_NAME.py."""
-    return core(f"comfy_extras.nodes_{name}")

@@ -14,7 +14,7 @@ from ...rethink.editors.lora import LIMIT, MOST
 from ...rethink.editors.lora_formats import LoraFile, Misfit, Strengths, change_of, is_embedding, kinds_of, lora_file
 from ...rethink.editors.protocol import LoraReport
 from ...rethink.errors import RethinkError
-from .families import core
+from ..comfy.modules import comfy_module
 
 # Of a pipeline, as diffusers has it.
 PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")
@@ -30,9 +30,9 @@ def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title:
     if not (math.isfinite(strength) and abs(strength) <= LIMIT):
         raise RethinkError(f"strength: expected a number from {-LIMIT:g} to {LIMIT:g}, got {strength}.")
     tensors, metadata = _read(path)
-    tensors = core("comfy.lora_convert").convert_lora(tensors)
+    tensors = comfy_module("comfy.lora_convert").convert_lora(tensors)
     file = lora_file(tensors, metadata, PARTS, path)
-    lora = core("comfy.lora")
+    lora = comfy_module("comfy.lora")
     targets = lora.model_lora_keys_clip(clip.cond_stage_model, lora.model_lora_keys_unet(model.model, {}))
     unmatched = _strangers(file, targets, path, title)
     alphas, unused = {}, []
@@ -54,7 +54,7 @@ def patched(model: Any, clip: Any, path: str | PathLike, strength: float, title:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        tensors, metadata = core("comfy.utils").load_torch_file(str(path), safe_load=True, return_metadata=True)
+        tensors, metadata = comfy_module("comfy.utils").load_torch_file(str(path), safe_load=True, return_metadata=True)
     except Exception as error:  # ComfyUI and safetensors raise a different kind for every way to be broken
         raise RethinkError(f"lora: cannot read {path}: {error}") from error
     for name, tensor in tensors.items():

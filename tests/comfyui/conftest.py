@@ -16,9 +16,9 @@ import pytest
 
 from rethink.editors.loading import load_editor
 from tests.comfyui.native_graphs import FAMILIES
-from tests.editor_miniatures import as_diffusers, factors, write_lora
-from tests.hosts import PACK_ROOT, comfyui_python, find_comfyui
-from tests.miniatures import write_clip, write_folder
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
+from tests.support.hosts import PACK_ROOT, comfyui_python, find_comfyui
+from tests.support.miniatures import write_clip, write_folder
 
 LORA = "miniature.safetensors"  # for the editor of that name
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER
 from tests.browsers import needs_chromium, shoot
-from tests.hosts import PACK_ROOT, self_contained
+from tests.support.hosts import PACK_ROOT, self_contained
 
 WORKFLOWS = {name: PACK_ROOT / "workflows" / f"{name}.json" for name in self_contained()}
 

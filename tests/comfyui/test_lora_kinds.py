@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rethink.editors.lora import applied, read_lora
-from tests.hosts import comfyui_python, find_comfyui
+from tests.support.hosts import comfyui_python, find_comfyui
 
 IN, OUT, RANK = 12, 24, 3
 STRENGTHS = (1.0, 0.6, -0.5)

@@ -31,7 +31,7 @@ from tests.comfyui.native_graphs import (
     run,
     together,
 )
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 
 def test_an_edit_is_what_core_nodes_make_bit_for_bit(server, family):

@@ -11,8 +11,8 @@ import pytest
 
 from tests.browsers import needs_chromium, shoot
 from tests.comfyui.native_graphs import error_of
-from tests.hosts import PACK_ROOT
-from tests.miniatures import QUICK
+from tests.support.hosts import PACK_ROOT
+from tests.support.miniatures import QUICK
 
 
 def workflow(name: str, folder: str = "workflows/api") -> dict:

@@ -12,8 +12,8 @@ from PIL import Image
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.comfyui.conftest import LORA
 from tests.comfyui.native_graphs import error_of
-from tests.hosts import PACK_ROOT, self_contained
-from tests.rethink.test_opening import write_cache
+from tests.support.hosts import PACK_ROOT, self_contained
+from tests.support.miniatures import write_cache
 
 # Those that need no file; the others run with miniatures in tests/nodes/test_workflows.py and test_native.py.
 WORKFLOWS = [PACK_ROOT / "workflows" / "api" / f"{name}.json" for name in self_contained()]

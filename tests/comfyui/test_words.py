@@ -8,7 +8,7 @@ from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.browsers import needs_chromium, shoot
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 trained = pytest.mark.skipif(
     not (EDITOR_FOLDER.exists() and THINKER_FOLDER.exists()), reason="the built-in models are not trained yet"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.hosts import PACK_ROOT, STANDIN
+from tests.support.hosts import PACK_ROOT, STANDIN
 
 sys.path.insert(0, str(STANDIN))
 
@@ -17,9 +17,9 @@ import server
 from comfy import model_management, utils
 
 from rethink.editors.protocol import Prepared, Settings
-from tests.miniatures import INSTRUCT, write_folder
 from tests.standin.executor import load_pack, node_classes
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.miniatures import INSTRUCT, write_folder
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def classes(pack):
 
 @pytest.fixture(scope="session")
 def part(pack):
-    """part("nodes.host") is that module of the pack."""
+    """part("nodes.edit") is that module of the pack."""
     return lambda name: importlib.import_module(f"{pack.__name__}.{name}")
 
 

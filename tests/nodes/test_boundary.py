@@ -116,7 +116,7 @@ def test_a_loader_says_which_file_is_missing_and_where_to_put_it(classes, models
 
 
 def test_what_a_choice_offers_may_be_asked_for_though_it_is_gone(part):
-    options = part("nodes.boundary").AnyOf(["a"])
+    options = part("nodes.inputs").AnyOption(["a"])
     assert "gone" in options and list(options) == ["a"]
 
 

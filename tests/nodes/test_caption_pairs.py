@@ -5,8 +5,8 @@ import json
 import pytest
 from comfy import model_management, utils
 
-from tests.editor_miniatures import as_diffusers, factors, write_lora
-from tests.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
+from tests.support.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
 
 
 class Writer:

@@ -88,7 +88,7 @@ def test_the_plots_have_every_pair_that_has_the_score(filtered):
 
 
 def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, pairs, part, monkeypatch):
-    from tests.miniatures import write_clip
+    from tests.support.miniatures import write_clip
 
     for name in ("one", "other"):
         write_clip(models.clip_vision / name)

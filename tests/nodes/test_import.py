@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.hosts import PACK_ROOT, STANDIN
+from tests.support.hosts import PACK_ROOT, STANDIN
 
 HEAVY = ("diffusers", "transformers", "peft", "accelerate", "kornia", "torchvision", "scipy")
 

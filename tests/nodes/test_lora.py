@@ -9,12 +9,12 @@ import pytest
 import torch
 from comfy import model_management
 
-from tests.editor_miniatures import as_diffusers, factors, write_lora
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 
 
 @pytest.fixture
-def host(part):
-    return part("nodes.host")
+def memory(part):
+    return part("nodes.comfy.memory")
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def mini(models, miniature):
 
 
 @pytest.fixture
-def lora(host, mini, models):
+def lora(memory, mini, models):
     """The name of a LoRA that fits."""
-    return write_lora(as_diffusers(factors(host.load_editor("mini", "auto", "none"))), models.loras).name
+    return write_lora(as_diffusers(factors(memory.load_editor("mini", "auto", "none"))), models.loras).name
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def edit(classes):
     return call
 
 
-def test_it_changes_the_edit_and_leaves_the_editor_as_it_was(host, lora, add, edit):
-    editor = host.load_editor("mini", "auto", "none")
+def test_it_changes_the_edit_and_leaves_the_editor_as_it_was(memory, lora, add, edit):
+    editor = memory.load_editor("mini", "auto", "none")
     before = edit(editor)
     changed, report = add(editor, lora)
     assert report == f"lora: {len(factors(editor))} of {len(factors(editor))} layers fit."
@@ -62,8 +62,8 @@ def test_it_changes_the_edit_and_leaves_the_editor_as_it_was(host, lora, add, ed
     assert torch.equal(edit(editor), before)
 
 
-def test_all_share_one_model_that_the_host_moves_as_one(host, lora, add, edit):
-    editor = host.load_editor("mini", "auto", "none")
+def test_all_share_one_model_that_comfyui_moves_as_one(memory, lora, add, edit):
+    editor = memory.load_editor("mini", "auto", "none")
     changed = [add(editor, lora)[0] for _ in range(2)]
     assert all(one.module is editor.module for one in changed)
     for one in (editor, *changed):
@@ -72,11 +72,11 @@ def test_all_share_one_model_that_the_host_moves_as_one(host, lora, add, edit):
     assert patcher.model is editor.module and patcher.loads == 3
 
 
-def test_a_loader_finds_the_model_that_lives_under_a_lora(host, mini, lora, add):
-    changed, _ = add(host.load_editor("mini", "auto", "none"), lora)
+def test_a_loader_finds_the_model_that_lives_under_a_lora(memory, mini, lora, add):
+    changed, _ = add(memory.load_editor("mini", "auto", "none"), lora)
     module = weakref.ref(changed.module)
     gc.collect()
-    assert host.load_editor("mini", "auto", "none").module is module()
+    assert memory.load_editor("mini", "auto", "none").module is module()
     del changed
     gc.collect()
     assert module() is None
@@ -103,10 +103,10 @@ def test_the_list_has_safetensors_only_and_may_be_empty(classes, models):
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secret.safetensors", "absent.safetensors", "/etc/passwd", None, 3])
-def test_no_name_leaves_the_model_folders(host, models, tmp_path, RethinkError, name):
+def test_no_name_leaves_the_model_folders(part, models, tmp_path, RethinkError, name):
     (tmp_path / "models" / "secret.safetensors").write_bytes(b"")
     with pytest.raises(RethinkError, match=r"^lora: there is no [^\n]*$"):
-        host.lora_path(name)
+        part("nodes.comfy.model_folders").lora_path(name)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_no_name_leaves_the_model_folders(host, models, tmp_path, RethinkError, 
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_the_editor_works_on(
-    host, mini, models, add, edit, RethinkError, wrong, sentence
+    memory, mini, models, add, edit, RethinkError, wrong, sentence
 ):
-    editor = host.load_editor("mini", "auto", "none")
+    editor = memory.load_editor("mini", "auto", "none")
     before = edit(editor)
     weights = as_diffusers(factors(editor))
     first = next(iter(weights))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 FLUX = {"image_model": "flux", "in_channels": 16, "guidance_embed": True}
 QWEN = {"image_model": "qwen_image", "in_channels": 64}

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from tests.browsers import needs_chromium
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 HOST = "http://pairs.test"
 TYPES = {".html": "text/html", ".mjs": "text/javascript", ".css": "text/css"}

@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from tests.hosts import PACK_ROOT
 from tests.standin.executor import DYNAMIC
+from tests.support.hosts import PACK_ROOT
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.hosts import PACK_ROOT, STANDIN, comfyui_python, find_comfyui
+from tests.support.hosts import PACK_ROOT, STANDIN, comfyui_python, find_comfyui
 
 SCRIPT = """
 import json, sys

@@ -267,26 +267,26 @@ def test_a_mistake_is_said_in_one_sentence(synthesize, fake, RethinkError, input
 
 def test_cancel_ends_a_run_and_the_next_one_goes_on(synthesize, part, monkeypatch, photo):
     pictures = [photo.roll(shift, 2) for shift in range(6)]
-    say = part("nodes.host").say
+    show_status = part("nodes.comfy.progress").show_status
 
     def stop_after_two(line):
-        say(line)
+        show_status(line)
         if line.startswith("2 of 6"):
             model_management.interrupt_current_processing()
 
-    monkeypatch.setattr(part("nodes.host"), "say", stop_after_two)
-    monkeypatch.setattr(part("nodes.host"), "LINE_SECONDS", 0)
+    monkeypatch.setattr(part("nodes.comfy.progress"), "show_status", stop_after_two)
+    monkeypatch.setattr(part("nodes.comfy.progress"), "LINE_SECONDS", 0)
     with pytest.raises(model_management.InterruptProcessingException):
         synthesize(image=pictures, pairs=1)
     model_management.interrupt_current_processing(False)
-    monkeypatch.setattr(part("nodes.host"), "say", say)
+    monkeypatch.setattr(part("nodes.comfy.progress"), "show_status", show_status)
     assert synthesize(image=pictures, pairs=1)[1].startswith("6 pairs, 3 of them made now")  # the third was under way
 
 
 def test_previews_are_input_and_target_side_by_side(synthesize, part, monkeypatch):
     from comfy import utils
 
-    monkeypatch.setattr(part("nodes.host"), "LINE_SECONDS", 0)
+    monkeypatch.setattr(part("nodes.comfy.progress"), "LINE_SECONDS", 0)
     synthesize(pairs=1)
     ((kind, preview, _),) = [report[2] for report in utils.reports if report[2]]
     assert kind == "JPEG" and np.asarray(preview).shape == (48, 128, 3)

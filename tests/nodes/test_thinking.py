@@ -797,8 +797,10 @@ def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
 ):
     shutil.copytree(vision_folder, models.LLM / "owner" / "vision")
     (models.LLM / "owner" / "vision" / "own.txt").write_text("{source}{edited}{instruction}", encoding="utf-8")
-    host = part("nodes.host")
-    assert host.thinker_names() == ["owner/vision"] and host.template_names() == ["owner/vision/own.txt"]
+    model_folders = part("nodes.comfy.model_folders")
+    assert model_folders.thinker_names() == ["owner/vision"] and model_folders.template_names() == [
+        "owner/vision/own.txt"
+    ]
     backend = {"backend": "local folder", "folder": "owner/vision", "dtype": "fp32", "quantization": "none"}
     first = load(backend=backend | {"template": "owner/vision/own.txt"}, max_tokens=16)
     second = load(backend=backend | {"template": "Rethink's own"})
@@ -964,9 +966,9 @@ def test_an_export_reaches_no_folder_but_those_of_runs(think, make_thinker, part
 
 
 def test_what_a_node_says_is_no_markup(part, monkeypatch):
-    host = part("nodes.host")
-    monkeypatch.setattr(host, "get_executing_context", lambda: SimpleNamespace(node_id="1"))
-    host.say("2 × <img src=x onerror=alert(1)>.png: [[click|https://evil.test]]")
+    progress = part("nodes.comfy.progress")
+    monkeypatch.setattr(progress, "get_executing_context", lambda: SimpleNamespace(node_id="1"))
+    progress.show_status("2 × <img src=x onerror=alert(1)>.png: [[click|https://evil.test]]")
     assert server.texts == ["2 × ‹img src=x onerror=alert(1)›.png: [ [click|https://evil.test]]"]
 
 

@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from rethink.editors.loading import load_editor
-from tests import editor_miniatures
-from tests.editor_miniatures import as_diffusers, factors, write_lora
-from tests.hosts import PACK_ROOT
-from tests.miniatures import PLAIN, QUICK, write_clip, write_folder
 from tests.standin.executor import DYNAMIC, run, validate
+from tests.support import editor_miniatures
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
+from tests.support.hosts import PACK_ROOT
+from tests.support.miniatures import PLAIN, QUICK, write_clip, write_folder
 
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
@@ -88,7 +88,9 @@ def prompt(request, part, models, results, miniature, vision_folder, monkeypatch
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
         elif node["class_type"] == "RethinkCaptionToEdit":
-            monkeypatch.setattr(part("nodes.host").ManagedChat, "chat", lambda self, messages, images, **options: EDIT)
+            monkeypatch.setattr(
+                part("nodes.comfy.memory").ManagedChat, "chat", lambda self, messages, images, **options: EDIT
+            )
         elif node["class_type"] == "RethinkLoadThinker" and not (
             inputs["backend"] == "built-in" and builtin.THINKER_FOLDER.exists()
         ):

@@ -18,9 +18,9 @@ from rethink.cli.main import main
 from rethink.images import load_image, save_image
 from rethink.tiny import render, sample_task
 from rethink.trajectory import load_trajectory, writing
-from tests.hosts import PACK_ROOT
-from tests.miniatures import write_folder
+from tests.support.hosts import PACK_ROOT
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.miniatures import write_folder
 from tests.support.servers import completion, openai_server
 
 

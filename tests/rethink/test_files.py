@@ -8,7 +8,7 @@ import pytest
 
 from rethink import atomic
 from rethink.atomic import locked
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 HOLDS = """
 import sys, time

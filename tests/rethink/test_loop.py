@@ -16,8 +16,8 @@ from rethink.think_loop import Continue, LoopConfig, Stop, require_same_run, run
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import load_thinker
 from rethink.trajectory import best_of, load_trajectory, new_trajectory, record_run
-from tests.miniatures import write_folder
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.miniatures import write_folder
 from tests.support.thinking import SOURCE, Looks, Painter, Says, drained, gone, said, thinker
 
 

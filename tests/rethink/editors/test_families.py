@@ -17,8 +17,8 @@ from rethink.editors.pipeline_editor import PipelineEditor
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
 from rethink.images import to_pil
-from tests import editor_miniatures as miniatures
-from tests.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE, count_encodes
+from tests.support import editor_miniatures as miniatures
+from tests.support.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE, count_encodes
 
 FEW = Settings(steps=3)
 SEES_REFERENCES = ("qwen_image_edit_plus", "flux2", "flux2_klein", "joyimage_edit_plus")

@@ -13,7 +13,7 @@ from rethink.editors.loading import load_editor
 from rethink.editors.protocol import Settings
 from rethink.editors.single_file import text_config, unet_config, vae_config
 from rethink.errors import RethinkError
-from tests import miniatures
+from tests.support import miniatures
 
 KINDS = {"instruct_pix2pix": miniatures.INSTRUCT, "sdedit": miniatures.PLAIN}
 

@@ -7,8 +7,8 @@ import torch
 
 from rethink.editors.protocol import Settings
 from rethink.errors import RethinkError
-from tests import editor_miniatures
-from tests.editor_miniatures import (
+from tests.support import editor_miniatures
+from tests.support.editor_miniatures import (
     MINIATURES,
     NEED_TORCHVISION,
     OWN,

@@ -6,7 +6,7 @@ from torch import nn
 
 from rethink.editors.lora import applied, read_lora
 from rethink.errors import RethinkError
-from tests.editor_miniatures import write_lora
+from tests.support.editor_miniatures import write_lora
 
 W, MLP, RANK = 8, 32, 2
 DICE = torch.Generator()

@@ -10,7 +10,7 @@ from torch import nn
 
 from rethink.editors.lora import applied, read_lora
 from rethink.errors import RethinkError
-from tests.editor_miniatures import RANK, denoiser, opened, write_lora
+from tests.support.editor_miniatures import RANK, denoiser, opened, write_lora
 
 pytest.importorskip("peft")
 DICE = torch.Generator()

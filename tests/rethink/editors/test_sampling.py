@@ -11,7 +11,7 @@ from rethink.editors.protocol import Settings
 from rethink.editors.samplers import SAMPLERS
 from rethink.editors.stable_diffusion import StableDiffusionEditor
 from rethink.errors import RethinkError
-from tests import miniatures
+from tests.support import miniatures
 
 FEW = Settings(steps=3)
 

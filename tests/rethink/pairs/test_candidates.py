@@ -19,7 +19,7 @@ from rethink.pairs.from_captions.selection import (
     load_text_to_image,
 )
 from rethink.pairs.store import PairStore
-from tests.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
+from tests.support.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
 TRIPLES = [CaptionEdit("the red make", "make it blue", "the blue make"), CaptionEdit("a cat", "make it a dog", "a dog")]
 RECIPE = P2PConfig(steps=4, sampler="ddim")

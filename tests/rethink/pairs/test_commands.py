@@ -15,9 +15,9 @@ from rethink.cli import pair_stages, progress
 from rethink.cli.main import main
 from rethink.pairs.inverse.synthesis import SynthesisProgress
 from rethink.pairs.store import JsonlLog, PairStore
-from tests.hosts import PACK_ROOT
-from tests.miniatures import PLAIN, write_folder
+from tests.support.hosts import PACK_ROOT
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.miniatures import PLAIN, write_folder
 from tests.support.servers import completion, openai_server
 
 from .conftest import drawn

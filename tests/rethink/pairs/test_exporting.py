@@ -16,7 +16,7 @@ from rethink.pairs.formats import describe_store, export, exporting
 from rethink.pairs.formats.exporting import finish_exports
 from rethink.pairs.own_files import REPLACED, UNFINISHED
 from rethink.pairs.store import EditPair, PairStore
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 from .conftest import drawn
 

@@ -13,7 +13,7 @@ from rethink.evaluation.pixel_metrics import NearDuplicates, difference_hash, me
 from rethink.pairs.review.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import render, sample_task
-from tests.miniatures import TOKENS, write_clip
+from tests.support.miniatures import TOKENS, write_clip
 
 from .conftest import drawn
 

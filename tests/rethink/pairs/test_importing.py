@@ -19,7 +19,7 @@ from rethink.errors import RethinkError
 from rethink.pairs import formats
 from rethink.pairs.formats import import_dataset
 from rethink.pairs.store import PairStore
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 from .conftest import drawn
 

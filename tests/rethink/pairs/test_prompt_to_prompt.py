@@ -5,7 +5,7 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, _shared_attention, _Sharing, align, generate, sketch
-from tests.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
+from tests.support.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
 
 CAPTIONS = ("the red make", "the blue make")
 

@@ -13,7 +13,7 @@ from rethink.errors import RethinkError
 from rethink.pairs.formats import export
 from rethink.pairs.jsonl_log import DiskFull, JsonlLog, Last
 from rethink.pairs.store import EditPair, PairStore, is_safe_relative_path
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 
 def pair(number, **more):

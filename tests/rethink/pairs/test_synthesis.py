@@ -30,7 +30,7 @@ from rethink.pairs.pixels import read_mask, read_picture
 from rethink.pairs.questions import LocatedSources, grade_pairs
 from rethink.pairs.review.filters import score
 from rethink.pairs.store import PairStore
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 from .conftest import drawn
 

@@ -23,7 +23,7 @@ from rethink.thinkers.protocol import Request, chat_all
 from rethink.tiny import render, sample_task
 from rethink.tiny.teacher import draw_lesson
 from rethink.trajectory import load_trajectory
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 
 SECONDS = 60  # to wait until it serves
 

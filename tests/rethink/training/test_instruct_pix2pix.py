@@ -20,7 +20,7 @@ from rethink.training.instruct_pix2pix import (
     widen_conv_in,
 )
 from rethink.training.train_loop import TrainConfig, rate
-from tests.miniatures import write_folder
+from tests.support.miniatures import write_folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import server as host_server
 from comfy import model_management
 
 from tests.browsers import needs_chromium
-from tests.hosts import PACK_ROOT
+from tests.support.hosts import PACK_ROOT
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import SOURCE, said
 
@@ -29,10 +29,10 @@ def load(classes):
 
 
 @pytest.fixture
-def hosts(part):
-    hosts = part("nodes.hosts")
-    yield hosts
-    hosts._once.clear()
+def permissions(part):
+    permissions = part("nodes.permissions")
+    yield permissions
+    permissions._once.clear()
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def asked():
 
 
 @pytest.fixture
-def answering(hosts):
+def answering(permissions):
     """answering("once"): what is asked next is answered so."""
 
     def answering(answer):
         host_server.sent.clear()
-        thread = threading.Thread(target=lambda: hosts.take_answer(asked()["id"], answer), daemon=True)
+        thread = threading.Thread(target=lambda: permissions.take_answer(asked()["id"], answer), daemon=True)
         thread.start()
         return thread
 
@@ -68,13 +68,13 @@ def questions():
     return [data["host"] for event, data in host_server.sent if event == "rethink.ask_host"]
 
 
-def test_a_server_on_this_machine_is_nobody_s_question(load, hosts):
+def test_a_server_on_this_machine_is_nobody_s_question(load, permissions):
     with openai_server() as server:
         load(server.url)
     assert not questions()
 
 
-def test_a_program_is_refused_with_the_line_to_add(load, hosts, headless, owner, RethinkError):
+def test_a_program_is_refused_with_the_line_to_add(load, permissions, headless, owner, RethinkError):
     with pytest.raises(RethinkError, match=r"^backend\.base_url: http://192.0.2.1:8000 is not this machine") as refused:
         load(f"{FAR}/v1")
     assert f'add {{"hosts": ["{FAR}"]}} to {owner}' in str(refused.value) and not questions()
@@ -83,27 +83,29 @@ def test_a_program_is_refused_with_the_line_to_add(load, hosts, headless, owner,
     load(f"{FAR}/v1")
 
 
-def test_the_settings_lie_where_no_page_can_write(hosts, results, tmp_path, monkeypatch):
+def test_the_settings_lie_where_no_page_can_write(permissions, results, tmp_path, monkeypatch):
     monkeypatch.delenv("RETHINK_SERVERS")
-    assert hosts.read_settings().file == tmp_path / "user" / "__rethink" / "servers.json"
+    assert permissions.read_settings().file == tmp_path / "user" / "__rethink" / "servers.json"
 
 
-def test_what_is_always_allowed_is_asked_once(load, hosts, answering, owner):
+def test_what_is_always_allowed_is_asked_once(load, permissions, answering, owner):
     answering("always")
     load(f"{FAR}/v1")
     assert questions() == [FAR] and json.loads(owner.read_text()) == {"hosts": [FAR]}
     assert [event for event, _ in host_server.sent] == ["rethink.ask_host", "rethink.host_answered"]
     host_server.sent.clear()
     load(f"{FAR}/v1")
-    assert not questions() and hosts.list_questions() == []
+    assert not questions() and permissions.list_questions() == []
 
 
-def test_what_is_allowed_once_is_asked_again_in_the_next_run(load, hosts, answering, owner, monkeypatch, part, classes):
+def test_what_is_allowed_once_is_asked_again_in_the_next_run(
+    load, permissions, answering, owner, monkeypatch, part, classes
+):
     answering("once")
     load(f"{FAR}/v1")
     load(f"{FAR}/v1")
     assert questions() == [FAR] and not owner.exists(), "two nodes of one run ask once"
-    monkeypatch.setattr(part("nodes.host"), "prompt_id", lambda: "another")
+    monkeypatch.setattr(part("nodes.comfy.server"), "prompt_id", lambda: "another")
     monkeypatch.setattr(host_server, "running", ["another"])
     answering("no")
     with pytest.raises(ValueError, match="is not this machine"):
@@ -128,20 +130,20 @@ def test_a_node_whose_server_has_to_be_asked_for_is_never_taken_from_the_cache(c
     assert stamp(**here, key_variable="MY_SECRET") == stamp(**here, key_variable="MY_SECRET")
 
 
-def test_no_answer_is_no_and_cancel_ends_the_wait(load, hosts, monkeypatch, RethinkError):
-    monkeypatch.setattr(hosts, "PATIENCE", 0.3)
+def test_no_answer_is_no_and_cancel_ends_the_wait(load, permissions, monkeypatch, RethinkError):
+    monkeypatch.setattr(permissions, "PATIENCE", 0.3)
     with pytest.raises(RethinkError, match="is not this machine"):
         load(f"{FAR}/v1")
-    monkeypatch.setattr(hosts, "PATIENCE", 60)
+    monkeypatch.setattr(permissions, "PATIENCE", 60)
     threading.Timer(0.3, model_management.interrupt_current_processing).start()
     started = time.monotonic()
     with pytest.raises(model_management.InterruptProcessingException):
         load(f"{FAR}/v1")
-    assert time.monotonic() - started < 1.5 and hosts.list_questions() == []
+    assert time.monotonic() - started < 1.5 and permissions.list_questions() == []
 
 
-def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, hosts, owner, monkeypatch, RethinkError):
-    monkeypatch.setattr(hosts, "PATIENCE", 1.5)
+def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, permissions, owner, monkeypatch, RethinkError):
+    monkeypatch.setattr(permissions, "PATIENCE", 1.5)
     refused = []
 
     def refuse():
@@ -153,7 +155,7 @@ def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, hosts, owne
     host_server.sent.clear()
     thread.start()
     question = asked()
-    assert hosts.list_questions() == [question] and len(question["id"]) > 20
+    assert permissions.list_questions() == [question] and len(question["id"]) > 20
     for id, answer in (
         ("", "always"),
         ("x", "always"),
@@ -162,14 +164,14 @@ def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, hosts, owne
         (question["id"], None),
     ):
         with pytest.raises(RethinkError):
-            hosts.take_answer(id, answer)
+            permissions.take_answer(id, answer)
     thread.join(20)
     assert refused and not owner.exists()
     with pytest.raises(RethinkError, match="nothing is asked"):
-        hosts.take_answer(question["id"], "always")
+        permissions.take_answer(question["id"], "always")
 
 
-def test_a_stranger_s_workflow_gets_no_secret_and_nobody_is_asked_for_one(load, hosts, monkeypatch, RethinkError):
+def test_a_stranger_s_workflow_gets_no_secret_and_nobody_is_asked_for_one(load, permissions, monkeypatch, RethinkError):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-0123456789")
     with openai_server() as server:
         for address in (server.url, f"{FAR}/v1", "https://api.openai.com/v1"):
@@ -180,7 +182,7 @@ def test_a_stranger_s_workflow_gets_no_secret_and_nobody_is_asked_for_one(load, 
         assert not server.requests and not questions()
 
 
-def test_a_thinker_that_is_allowed_thinks(load, hosts, owner, monkeypatch, classes):
+def test_a_thinker_that_is_allowed_thinks(load, permissions, owner, monkeypatch, classes):
     monkeypatch.setenv("MY_SECRET", "planted-0123456789")
     with openai_server() as server:
         server.replies = [(200, completion(said(9, 8, "b")), {})]

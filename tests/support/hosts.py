@@ -5,8 +5,8 @@ import os
 import re
 from pathlib import Path
 
-PACK_ROOT = Path(__file__).resolve().parent.parent
-STANDIN = Path(__file__).resolve().parent / "standin"
+PACK_ROOT = Path(__file__).resolve().parents[2]
+STANDIN = Path(__file__).resolve().parents[1] / "standin"
 
 
 def find_comfyui() -> Path | None:

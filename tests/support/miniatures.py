@@ -1,7 +1,9 @@
 """Tiny pipelines with random weights, so that the real loading and sampling code runs in milliseconds."""
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import torch
@@ -211,3 +213,15 @@ def _vae_key(key: str, levels: int) -> str:
     }.items():
         key = key.replace(new, old)
     return key
+
+
+def write_cache(root, model, commit="0123456789abcdef"):
+    """A model in the layout of the hub's cache: links to files without endings."""
+    cached = root / "models--owner--name"
+    (cached / "blobs").mkdir(parents=True)
+    for number, file in enumerate(path for path in sorted(model.rglob("*")) if path.is_file()):
+        shutil.copyfile(file, cached / "blobs" / str(number))
+        link = cached / "snapshots" / commit / file.relative_to(model)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(cached / "blobs" / str(number), link.parent))
+    return cached

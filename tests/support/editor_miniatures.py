@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from rethink.editors.loading import load_editor
-from tests.miniatures import INSTRUCT, SD_NOISE, TOKENS, write_folder, write_tokenizer
+from tests.support.miniatures import INSTRUCT, SD_NOISE, TOKENS, write_folder, write_tokenizer
 
 RANK = 4  # of the LoRAs
 SIDE = 64  # of the pictures they work at, once `shrink` has been called

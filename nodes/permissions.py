@@ -6,15 +6,12 @@ program that posts a prompt is refused. An answer counts only with the secret of
 
 import secrets
 import threading
-from pathlib import Path
 from typing import Any
-
-import folder_paths
 
 from ..rethink.errors import RethinkError
 from ..rethink.thinkers.address import Origin, parse_address
 from ..rethink.thinkers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
-from . import host
+from .comfy import folders, progress, server
 
 PATIENCE = 600.0  # seconds in which a question can be answered
 POLL = 0.1  # seconds between two looks for the answer, and for Cancel
@@ -38,7 +35,7 @@ class Question:
 
 def read_settings() -> Trust:
     """What the owner of this machine allows: in a folder of ComfyUI's that no page can write to."""
-    return read_trust(settings_file(Path(folder_paths.get_system_user_directory("rethink"), SETTINGS_FILE)))
+    return read_trust(settings_file(folders.system_user_folder("rethink") / SETTINGS_FILE))
 
 
 def stamp(base_url: str, key_variable: str) -> str | float:
@@ -56,8 +53,8 @@ def stamp(base_url: str, key_variable: str) -> str | float:
 def check_images(base_url: str) -> None:
     """Raise RethinkError where images may not be sent to the server at an address, once people were asked who can be."""
     origin, _ = parse_address(base_url)
-    trust, prompt = read_settings(), host.prompt_id()
-    workflow = host.workflow_id(prompt)
+    trust, prompt = read_settings(), server.prompt_id()
+    workflow = server.workflow_id(prompt)
     if trust.allows_images(origin) or (prompt, origin) in _once:
         return
     if not workflow:  # no page shows it
@@ -78,17 +75,19 @@ def _ask(question: Question) -> str | None:
     """The answer of whoever sees the canvas; None where nobody says anything. Ends with Cancel."""
     _asked[question.id] = question
     try:
-        host.say("Waiting for your answer: may images be sent to this server?")
-        host.send("rethink.ask_host", question.state(), host.client_id(), question.workflow)
+        progress.show_status("Waiting for your answer: may images be sent to this server?")
+        server.send_event("rethink.ask_host", question.state(), server.client_id(), question.workflow)
         for _ in range(int(PATIENCE / POLL)):
-            host.stop_if_cancelled()
+            progress.stop_if_cancelled()
             if question.answered.wait(POLL):
                 break
-        host.say("Images may be sent to this server." if question.answer in ANSWERS[:2] else "No images are sent.")
+        progress.show_status(
+            "Images may be sent to this server." if question.answer in ANSWERS[:2] else "No images are sent."
+        )
         return question.answer
     finally:
         _asked.pop(question.id, None)
-        host.send(
+        server.send_event(
             "rethink.host_answered", {"id": question.id}, None, question.workflow
         )  # a page that came later asks too
 
@@ -113,5 +112,5 @@ def take_answer(id: str, answer: str) -> dict:
 
 def serve() -> None:
     """Let the front end ask what is asked, and answer."""
-    host.serve("GET", "/rethink/hosts", list_questions)
-    host.serve("POST", "/rethink/hosts", take_answer)
+    server.add_route("GET", "/rethink/hosts", list_questions)
+    server.add_route("POST", "/rethink/hosts", take_answer)

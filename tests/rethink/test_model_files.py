@@ -15,8 +15,8 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.model_files import check_data, model_name, read_json, snapshot_of
-from tests.miniatures import PLAIN, write_clip, write_folder
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.miniatures import PLAIN, write_cache, write_clip, write_folder
 
 SPOILT = {
     "diffusers.py": ("raise SystemExit('run!')", "diffusers.py is code"),
@@ -138,18 +138,6 @@ def test_nothing_opens_with_random_weights(folders, tmp_path, who):
         with pytest.raises(RethinkError, match="holds surprise, which has no place there"):
             opens(folder)
         save_file(weights, file, {"format": "pt"})
-
-
-def write_cache(root, model, commit="0123456789abcdef"):
-    """A model in the layout of the hub's cache: links to files without endings."""
-    cached = root / "models--owner--name"
-    (cached / "blobs").mkdir(parents=True)
-    for number, file in enumerate(path for path in sorted(model.rglob("*")) if path.is_file()):
-        shutil.copyfile(file, cached / "blobs" / str(number))
-        link = cached / "snapshots" / commit / file.relative_to(model)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(cached / "blobs" / str(number), link.parent))
-    return cached
 
 
 def test_the_snapshot_is_the_one_that_main_names_or_the_newest(tmp_path):

@@ -1,0 +1,93 @@
+"""What people see while a node works: progress, previews, a line of status. And Cancel, which is looked for meanwhile."""
+
+import math
+import time
+from collections.abc import Callable
+from io import BytesIO
+
+import comfy.cli_args
+import comfy.model_management
+import comfy.utils
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+from torch import Tensor
+
+from ...rethink.images import to_pil
+from ...rethink.records import harmless
+
+PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
+PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
+LINE_SECONDS = 0.5  # between two lines of progress
+
+
+def stop_if_cancelled() -> None:
+    """Raise what ends the run in ComfyUI when the user has pressed Cancel."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:
+    """The callback for run `run` of `runs` edits of one node: progress over all of them, previews, Cancel.
+
+    A node that shows its result on itself asks for no previews: the front end would go on showing the last of them.
+    """
+    bar = comfy.utils.ProgressBar(runs)
+    shown = -math.inf
+
+    def report(step: int, total: int, preview: Callable[[], Tensor]) -> None:
+        nonlocal shown
+        stop_if_cancelled()
+        picture = None
+        if previews and time.monotonic() - shown >= PREVIEW_SECONDS:
+            picture = ("JPEG", to_pil(_sheet(preview()))[0], comfy.cli_args.args.preview_size)
+            shown = time.monotonic()
+        bar.update_absolute(run * total + step, runs * total, picture)
+
+    return report
+
+
+def preview_bytes(images: Tensor) -> bytes:
+    """IMAGE [B, H, W, 3] as one small WebP picture."""
+    picture = to_pil(_sheet(images))[0]
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    stream = BytesIO()
+    picture.save(stream, "WEBP", quality=80, method=0)
+    return stream.getvalue()
+
+
+def count_progress() -> Callable[..., None]:
+    """The callback of a run that counts: (done, total, a line to show on the node, a picture of what was just made)."""
+    bar = comfy.utils.ProgressBar(1)
+    shown = -math.inf
+
+    def report(done: int, total: int, line: str, preview: Callable[[], Tensor | None] = lambda: None) -> None:
+        nonlocal shown
+        stop_if_cancelled()
+        if done < total and time.monotonic() - shown < LINE_SECONDS:
+            return
+        picture = preview()
+        shown = time.monotonic()
+        if picture is not None:
+            picture = ("JPEG", to_pil(picture)[0], comfy.cli_args.args.preview_size)
+        bar.update_absolute(done, total, picture)
+        show_status(line)
+
+    return report
+
+
+def show_status(line: str) -> None:
+    """Show a line on the node that is running; the front end takes it for HTML."""
+    context = get_executing_context()
+    if context is not None:
+        server = PromptServer.instance
+        server.send_progress_text(harmless(line), context.node_id, server.client_id)
+
+
+def _sheet(images: Tensor) -> Tensor:
+    """[B, h, w, 3] laid out as one picture [1, rows·h, columns·w, 3], as near to a square as it gets."""
+    count, height, width, _ = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = images.new_zeros(rows * columns, height, width, 3)
+    sheet[:count] = images
+    sheet = sheet.view(rows, columns, height, width, 3).transpose(1, 2)
+    return sheet.reshape(1, rows * height, columns * width, 3)

@@ -1,0 +1,144 @@
+"""Messages between the front end and the pack: events, requests to its addresses, and which prompt runs for whom."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ...rethink.errors import RethinkError, describe_error
+from ...rethink.records import parse_json
+
+LARGEST_BODY = 2**20  # bytes of a request
+LONGEST_ECHO = 500  # characters of an answer that says what is wrong
+
+
+def send_event(event: str, data: dict, client: str | None, workflow: str) -> None:
+    """Tell the page that queued a prompt; where it is closed, every page, as another may show its workflow by now.
+
+    A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
+    """
+    everyone = workflow and not is_connected(client)
+    PromptServer.instance.send_sync(event, data, None if everyone else client)
+
+
+def client_id() -> str | None:
+    """The id of the page or program that queued the prompt which runs now; None where it has not said."""
+    return PromptServer.instance.client_id
+
+
+def is_connected(client: str | None) -> bool:
+    """Whether the page or program of that id listens."""
+    return client in getattr(PromptServer.instance, "sockets", {})
+
+
+def prompt_id() -> str:
+    """The id of the prompt whose node runs now; asked on that node's thread."""
+    return get_executing_context().prompt_id
+
+
+def display_id(hidden) -> str:
+    """The id under which people see a node that asked for the hidden unique_id and dynprompt."""
+    return hidden.dynprompt.get_display_node_id(hidden.unique_id)
+
+
+def is_running(prompt: str) -> bool:
+    """Whether the prompt of that id runs now."""
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+    return any(item[1] == prompt for item in running)
+
+
+def workflow_id(prompt: str) -> str:
+    """The id of the workflow that the running prompt of that id was queued from; "" for one from elsewhere."""
+    running, _ = PromptServer.instance.prompt_queue.get_current_queue()
+    extra = next((item[3] for item in running if item[1] == prompt), {})
+    return ((extra.get("extra_pnginfo") or {}).get("workflow") or {}).get("id", "")
+
+
+class TooLarge(RethinkError):
+    """A request brings more than is ever needed."""
+
+
+def add_route(method: str, path: str, reply: Callable[..., dict | bytes]) -> None:
+    """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
+    the JSON body, by name): a record as JSON, bytes as a WebP picture that never changes.
+
+    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so is
+    whatever else goes wrong, since none of it is ever more than an answer that there is not.
+    """
+
+    async def handle(request):
+        from aiohttp import web  # ComfyUI's server is made of it
+
+        try:
+            given = {**request.query, **await _body(request), **request.match_info}
+            _check_names(reply, given)
+            found = await asyncio.to_thread(reply, **given)
+            if isinstance(found, bytes):
+                kept = {"Cache-Control": "private, max-age=86400, immutable"}
+                return web.Response(body=found, content_type="image/webp", headers=kept)
+            return web.json_response(found)
+        except TooLarge as error:
+            return web.json_response({"error": str(error)}, status=413)
+        except RethinkError as error:
+            return web.json_response({"error": _cut(str(error))}, status=400)
+        except Exception as error:
+            logging.warning("Rethink could not answer %s %s.", method, path, exc_info=error)
+            return web.json_response(
+                {"error": _cut(f"request: cannot be answered ({describe_error(error)}).")}, status=400
+            )
+
+    if hasattr(PromptServer, "instance"):  # else the pack is looked at without a server, by some tool
+        PromptServer.instance.routes.route(method, path)(handle)
+
+
+async def _body(request) -> dict:
+    """The JSON object that a request brings, {} where it brings nothing. It is UTF-8, whatever the request says."""
+    if not request.can_read_body:
+        return {}
+    data = b""
+    while (request.content_length or 0) <= LARGEST_BODY and len(data) <= LARGEST_BODY:
+        part = await request.content.readany()  # what is sent in parts does not say how much it is
+        if not part:
+            break
+        data += part
+    else:
+        raise TooLarge(f"request: brings more than {LARGEST_BODY // 2**20} MB, which nothing here needs.")
+    try:
+        body = parse_json(data)
+    except ValueError as error:
+        raise RethinkError(f"request: its body is no JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise RethinkError("request: its body is no JSON object.")
+    return body
+
+
+def _check_names(reply: Callable, given: dict) -> None:
+    try:
+        inspect.signature(reply).bind(**given)
+    except TypeError as error:
+        raise RethinkError(f"request: {error}.") from error
+
+
+def _cut(sentence: str) -> str:
+    """What is wrong with a request may be its size."""
+    return sentence if len(sentence) <= LONGEST_ECHO else f"{sentence[:LONGEST_ECHO]} …"
+
+
+def forbid_framing(page: str) -> None:
+    """Keep other sites from showing a page of the pack's web folder within their own, where a click is theirs to place.
+
+    The page says the rest itself; this alone a page cannot say.
+    """
+    address = f"/{Path(__file__).parents[2].name}/{page}"
+
+    async def add(request, response) -> None:
+        if request.path.endswith(address):
+            response.headers.update({"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"})
+
+    app = getattr(getattr(PromptServer, "instance", None), "app", None)
+    if app is not None:
+        app.on_response_prepare.append(add)

@@ -1,0 +1,138 @@
+"""Inputs that several nodes share, and how what comes through them is checked and unpacked."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rethink.editors.samplers import SAMPLERS
+from ..rethink.errors import RethinkError
+from ..rethink.images import as_mask, empty_mask_error, selects_anything
+
+MAX_SEED = 2**64 - 1
+NONE = "none"  # the option that chooses nothing
+
+
+def seed_input(tooltip: str, control: bool | str = True) -> io.Input:
+    """control: what becomes of a new node's seed once it is queued; “fixed” where queueing again goes on with a run."""
+    return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=control, tooltip=tooltip)
+
+
+def settings_inputs() -> list[io.Input]:
+    """One input a field of Settings, of the same name. Zero, or leaving it out, leaves it to the editor."""
+    return [
+        io.Int.Input(
+            "steps",
+            optional=True,
+            default=0,
+            min=0,
+            max=1000,
+            tooltip="Denoising steps. 0: as many as this editor recommends.",
+        ),
+        io.Combo.Input(
+            "sampler",
+            optional=True,
+            options=list(SAMPLERS),
+            default="default",
+            tooltip="How the steps are taken. default: the one this editor came with.",
+        ),
+        io.Float.Input(
+            "text_guidance",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="How strongly the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
+            "Raise it when too little changes.",
+        ),
+        io.Float.Input(
+            "image_guidance",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.05,
+            round=0.01,
+            tooltip="How closely the source is kept. 0: as this editor recommends (1.5 for InstructPix2Pix). "
+            "Raise it when too much changes. Only InstructPix2Pix models have it.",
+        ),
+        io.Boolean.Input(
+            "randomize_guidance",
+            optional=True,
+            default=False,
+            tooltip="Every edit draws both guidances from its own seed, up to a fifth below or above: more different "
+            "variations.",
+            advanced=True,
+        ),
+        io.Float.Input(
+            "strength",
+            optional=True,
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="SDEdit only: how much is redrawn, from hardly anything to everything (1). 0: as it recommends.",
+            advanced=True,
+        ),
+        io.String.Input(
+            "negative",
+            optional=True,
+            display_name="negative prompt",
+            default="",
+            tooltip="What the result should not look like.",
+            advanced=True,
+        ),
+    ]
+
+
+def validate_with(check: Callable[[str], Any], value: str | None) -> str | bool:
+    """What a node's `validate_inputs` answers for one input: True, or the sentence that `check` raises.
+
+    The input's name is left out, since ComfyUI says it before. None: the input is linked, and known later.
+    """
+    if value is None:
+        return True
+    try:
+        check(value)
+    except RethinkError as error:
+        return str(error).partition(": ")[2]
+    return True
+
+
+class AnyOption(list):
+    """The options of a choice's input of which ComfyUI takes any value: what is not there, the node refuses in its own
+    words, with where to put it. (`validate_inputs` is not shown what belongs to a choice.)"""
+
+    def __contains__(self, value: object) -> bool:
+        return True
+
+
+def single_value(name: str, values, advice: str = "") -> Any:
+    """The one value of an input that takes no list. Raises RethinkError for several, ending in `advice`."""
+    if len(values) != 1:
+        raise RethinkError(f"{name}: takes one value, got a list of {len(values)}{'; ' if advice else ''}{advice}.")
+    return values[0]
+
+
+def single_values(inputs: dict[str, list], advice: str) -> dict[str, Any]:
+    """What came in as lists of one, unpacked. RethinkError for a longer one, ending in `advice`."""
+    return {name: single_value(name, values, advice) for name, values in inputs.items()}
+
+
+def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
+    """The mask of every picture at its size, None where it has none. One that is empty among several leaves its picture
+    alone; RethinkError when all are."""
+    areas = [
+        None if mask is None else as_mask(mask, image) for mask, image in zip(broadcast(masks, len(images)), images)
+    ]
+    if not any(area is None or selects_anything(area) for area in areas):
+        raise empty_mask_error()
+    return areas
+
+
+def broadcast(values: Sequence, count: int) -> Sequence:
+    """A value for each of `count`, of as many or of one for all."""
+    return values * count if len(values) == 1 else values

@@ -1,0 +1,125 @@
+"""The one copy of a model, and memory shared with ComfyUI."""
+
+import gc
+import importlib.util
+import os
+import shutil
+import weakref
+
+import pytest
+import torch
+from comfy import model_management
+
+
+@pytest.fixture
+def memory(part):
+    return part("nodes.comfy.memory")
+
+
+@pytest.fixture
+def mini(models, miniature):
+    shutil.copytree(miniature, models.diffusers / "mini")
+    return models.diffusers / "mini"
+
+
+def test_a_model_is_in_memory_once_and_goes_with_its_last_user(memory, mini):
+    first, second = (memory.load_editor("mini", "auto", "none") for _ in range(2))
+    assert first is second
+    assert memory.load_editor("built-in", "auto", "none").name == "built-in", "as it was chosen, whatever its folder"
+    assert memory.load_editor("mini", "fp32", "none") is first  # what auto means here
+    assert memory.load_editor("mini", "bf16", "none") is not first
+    with memory.editor_on_device(first, torch.rand(1, 16, 16, 3), 1):
+        pass
+    editor, patcher = weakref.ref(first), model_management.loaded[0]
+    del first, second
+    gc.collect()
+    assert editor() is None and patcher() is None
+
+
+def test_a_replaced_file_is_loaded_anew(memory, mini, classes):
+    old = memory.load_editor("mini", "auto", "none")
+    print_before = classes["RethinkLoadEditor"].fingerprint_inputs(editor="mini", dtype="auto", offload="none")
+    weights = mini / "unet" / "diffusion_pytorch_model.safetensors"
+    os.utime(weights, ns=(1, weights.stat().st_mtime_ns + 10**9))
+    assert classes["RethinkLoadEditor"].fingerprint_inputs(editor="mini", dtype="auto", offload="none") != print_before
+    assert memory.load_editor("mini", "auto", "none") is not old
+
+
+def test_what_comfyui_wants_back_it_gets_and_the_next_run_loads_again(memory, mini):
+    editor = memory.load_editor("mini", "auto", "none")
+
+    def edit():
+        image = torch.rand(1, 16, 16, 3)
+        with torch.inference_mode(), memory.editor_on_device(editor, image, 1):
+            return editor.edit(editor.prepare(image), ["blue"], [0])
+
+    edit()
+    assert model_management.asked == 16 * 16 * memory.BYTES_PER_PIXEL
+    patcher = model_management.loaded[0]()
+    assert patcher.model is editor.module
+    model_management.unload_all_models()
+    assert edit().shape == (1, 16, 16, 3)
+    assert patcher.loads == 2 and len(model_management.loaded) == 1
+
+
+def test_running_out_of_memory_unloads_everything_and_the_next_run_works(
+    memory, mini, classes, RethinkError, monkeypatch
+):
+    editor = memory.load_editor("mini", "auto", "none")
+
+    def sample():
+        inputs = {"editor": [editor], "image": [torch.rand(1, 16, 16, 3)], "instruction": ["blue"], "seed": [0]}
+        return classes["RethinkSampleEdit"].execute(**inputs, steps=[2]).result[0]
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    before = model_management.cleared
+    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^editor: .* ran out of memory .*$"):
+        patch.setattr(editor.module["unet"], "forward", full)
+        sample()
+    assert model_management.cleared == before + 1
+    assert sample()[0].shape == (1, 16, 16, 3)
+
+
+def test_a_model_too_large_for_the_device_says_what_to_choose(memory, mini, RethinkError, monkeypatch):
+    editor = memory.load_editor("mini", "auto", "none")
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    before = model_management.cleared
+    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^mini as a whole is larger .*$"):
+        patch.setattr(model_management, "load_models_gpu", full)
+        with memory.editor_on_device(editor, torch.rand(1, 16, 16, 3), 1):
+            pass
+    assert model_management.cleared == before + 1
+
+
+def test_quantized_editors_move_themselves(memory, part, mini, monkeypatch):
+    """On a GPU; not every quantized layer can be moved from outside."""
+    asked = {}
+    monkeypatch.setattr(model_management, "get_torch_device", lambda: torch.device("meta"))
+
+    class Loaded:
+        module = torch.nn.Linear(1, 1)
+
+    monkeypatch.setattr(
+        part("rethink.editors.loading"), "load_editor", lambda path, **options: asked.update(options) or Loaded()
+    )
+    editor = memory.load_editor("mini", "auto", "none", "int8 (quanto)")
+    assert (asked["offload"], asked["quantize"], asked["dtype"]) == ("model", "int8 (quanto)", "half")
+    assert editor not in memory._patchers
+
+
+def test_quantizing_wants_its_package(memory, mini, RethinkError):
+    if importlib.util.find_spec("bitsandbytes") is not None:
+        pytest.skip("it is installed")
+    with pytest.raises(RethinkError, match="pip install bitsandbytes"):
+        memory.load_editor("mini", "auto", "none", "nf4 (bitsandbytes)")
+
+
+def test_room_is_made_for_an_editor_that_moves_itself(memory, fake):
+    before = model_management.cleared
+    with memory.editor_on_device(fake, torch.rand(1, 8, 8, 3), 1):
+        assert model_management.cleared == before + 1
