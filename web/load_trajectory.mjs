@@ -37,7 +37,11 @@ async function choose(node, widget) {
   node.setDirtyCanvas(true);
 }
 
-/** Read the labels that a workflow needs: its lists are drawn once, with what is known by then. @param {object} workflow */
+/**
+ * Read the labels that a workflow needs: its lists are drawn once, with what is known by then.
+ *
+ * @param {object} workflow
+ */
 export async function prepareLabels(workflow) {
   if (JSON.stringify(workflow).includes(LOAD_TRAJECTORY)) await fetchRuns();
 }

@@ -91,7 +91,8 @@ export async function showRun(node, reference) {
 }
 
 /**
- * Show the run that a node puts out: it has ended, or is opened from history; of several, the last, as while they went on.
+ * Show the run that a node puts out: it has ended, or is opened from history. Of several it is the last, as while they
+ * went on.
  *
  * @param {ComfyNode | null} node
  * @param {ComfyOutputs | undefined} outputs
@@ -117,7 +118,9 @@ export async function showExecuted({ prompt_id, node, display_node, output }) {
   }
 }
 
-/** Show what the nodes of a graph that has just been loaded showed last: it belongs to it, and to no other before it. */
+/**
+ * Show what the nodes of a graph that has just been loaded showed last: it belongs to it, and to no other before it.
+ */
 export function restoreRuns() {
   for (const [node, display] of everyDisplay()) {
     if (node.comfyClass === LOAD_TRAJECTORY) continue;

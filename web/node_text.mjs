@@ -1,4 +1,7 @@
-/** What a node has to say when it has run, in words on the node: a report, scores, a warning. It stays until the next run. */
+/**
+ * What a node has to say when it has run, in words on the node: a report, scores, a warning. It stays until the next
+ * run.
+ */
 
 import { passWheelOn } from "./canvas_wheel.mjs";
 import { app } from "./comfyui.mjs";

@@ -1,6 +1,6 @@
 /**
- * What the pack's nodes put out, whenever it comes: with the run itself, with a job opened from the queue or another tab,
- * and from the history when a page is loaded again, which the front end does not look into.
+ * What the pack's nodes put out, whenever it comes: with the run itself, with a job opened from the queue or another
+ * tab, and from the history when a page is loaded again, which the front end does not look into.
  */
 
 import { api, app } from "./comfyui.mjs";

@@ -1,6 +1,7 @@
 /**
  * Whose a run is: a run belongs to the graph that it was queued from, and a graph to the page that shows it. Graphs are
- * told apart by their id; copies of one (a file that is dropped twice) get ids of their own, as ComfyUI's Duplicate does.
+ * told apart by their ids; copies of one (a file that is dropped twice) get ids of their own, as with ComfyUI's
+ * Duplicate.
  */
 
 import { api, app } from "./comfyui.mjs";
@@ -17,7 +18,7 @@ const workflowStore = () => app.extensionManager.workflow;
 const hasOurNodes = (workflow) => JSON.stringify(workflow).includes(TYPE_PREFIX);
 
 /**
- * Note which run a node shows, so that a page that is loaded again finds it again, without a word of it in the workflow.
+ * Note which run a node shows, so that a page that is loaded again finds it, without a word of it in the workflow.
  *
  * @param {ComfyNode} node
  * @param {FileReference} run
@@ -33,8 +34,8 @@ export const recallRun = (node) => new Map(entries()).get(keyOfNode(node));
 /** @returns {[string, FileReference][]} */
 const entries = () => JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
 
-/** @param {ComfyNode} node */
-const keyOfNode = (node) => `${app.rootGraph.id} ${node.graph?.id} ${node.id}`; // two workflows may hold the same subgraph
+/** Two workflows may hold the same subgraph. @param {ComfyNode} node */
+const keyOfNode = (node) => `${app.rootGraph.id} ${node.graph?.id} ${node.id}`;
 
 /**
  * Give a workflow that is about to be loaded over itself an id of its own: it is not undone but opened again.
@@ -49,7 +50,11 @@ export function separateReopened(workflow) {
   }
 }
 
-/** Have `listener()` called whenever the graph of a tab has been loaded and its id is final. @param {() => void} listener */
+/**
+ * Have `listener()` called whenever the graph of a tab has been loaded and its id is final.
+ *
+ * @param {() => void} listener
+ */
 export function onGraphLoaded(listener) {
   const workflows = workflowStore();
   workflows.$onAction(({ name, args, after }) => {

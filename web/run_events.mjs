@@ -37,7 +37,12 @@ import { liveRun, liveRuns, Run } from "./runs.mjs";
  * @property {Pick<Trajectory, "best" | "chosen" | "stopped" | "message">} ended
  */
 
-/** @type {{[Name in keyof EventDetails]: (run: Run, detail: EventDetails[Name], live: LiveState) => void | Promise<void>}} */
+/**
+ * @template {keyof EventDetails} Kind
+ * @typedef {(run: Run, detail: EventDetails[Kind], live: LiveState) => void | Promise<void>} Handler
+ */
+
+/** @type {{[Kind in keyof EventDetails]: Handler<Kind>}} */
 const HANDLERS = {
   phase(run, { phase, turn, images }, live) {
     const next = live.next.turn < turn ? nextTurn(turn, "", "thinker") : live.next;

@@ -89,7 +89,12 @@ export function findEnds(graph, nodes) {
 const inputSlots = (graph, node) =>
   node.inputs.map(({ type, link }, slot) => ({ node, slot, type, link: graph.getLink(link) }));
 
-/** @param {ComfyGraph} graph @param {ComfyNode} node @param {Set<ComfyId>} ids of the selection @returns {OutputSlot[]} */
+/**
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode} node
+ * @param {Set<ComfyId>} ids of the selection
+ * @returns {OutputSlot[]}
+ */
 const outputSlots = (graph, node, ids) =>
   node.outputs.map((output, slot) => {
     const links = outputLinks(graph, output);
@@ -111,7 +116,12 @@ function addNode(graph, type) {
   return node;
 }
 
-/** Add the loop's two ends beside the selection; what was there makes room. @param {ComfyGraph} graph @param {ComfyNode[]} nodes */
+/**
+ * Add the loop's two ends beside the selection; what was there makes room.
+ *
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode[]} nodes
+ */
 function placeLoop(graph, nodes) {
   const left = Math.min(...nodes.map((node) => node.pos[0]));
   const top = Math.min(...nodes.map((node) => node.pos[1]));
@@ -201,7 +211,12 @@ function connectPromptAndSeed(graph, { nodes, texts, seeds }, open) {
     : "";
 }
 
-/** Inputs without a link whose widget has one of these names. @param {ComfyNode[]} nodes @param {string[]} widgetNames */
+/**
+ * Inputs without a link whose widget has one of these names.
+ *
+ * @param {ComfyNode[]} nodes
+ * @param {string[]} widgetNames
+ */
 function freeInputs(nodes, widgetNames) {
   return nodes.flatMap((node) =>
     node.inputs.flatMap(({ link, widget: reference }, slot) => {
@@ -211,7 +226,12 @@ function freeInputs(nodes, widgetNames) {
   );
 }
 
-/** Whether all that a node puts out is what an editor should avoid. @param {ComfyGraph} graph @param {ComfyNode} node */
+/**
+ * Whether all that a node puts out is what an editor should avoid.
+ *
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode} node
+ */
 function isNegative(graph, node) {
   const links = node.outputs.flatMap((output) => outputLinks(graph, output));
   return (

@@ -21,9 +21,17 @@
 
 /** @typedef {PairFields & PairState} Pair */
 
-/** How many pairs there are; open: those that no person has judged. @typedef {{all: number, open: number, accepted: number, rejected: number}} PairCounts */
+/**
+ * How many pairs there are; open: those that no person has judged.
+ *
+ * @typedef {{all: number, open: number, accepted: number, rejected: number}} PairCounts
+ */
 
-/** How many pairs thresholds would keep. @typedef {{accepted: number, rejected: number, why: [string, number][]}} FilterPreview */
+/**
+ * How many pairs thresholds would keep.
+ *
+ * @typedef {{accepted: number, rejected: number, why: [string, number][]}} FilterPreview
+ */
 
 /**
  * At most `count` pairs behind the id `after`, of those that `show` names.

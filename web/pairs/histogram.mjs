@@ -1,7 +1,9 @@
 /** The arithmetic of the plots: scores in bins, and thresholds on the same scale. */
 
 /** @typedef {[number, number]} Bin its lower edge and how many pairs are in it */
-/** @typedef {{left: number, width: number, height: number, middle: number}} Bar in shares of the plot; middle: a score */
+/**
+ * @typedef {{left: number, width: number, height: number, middle: number}} Bar in shares of the plot; middle: a score
+ */
 /** @typedef {{low: number, high: number, bars: Bar[]}} Histogram low, high: the scores at both ends of the plot */
 
 /**

@@ -1,4 +1,6 @@
-/** The plots on Filter Edit Pairs: how the pairs scored, and thresholds to drag. The server counts, by the scores alone. */
+/**
+ * The plots on Filter Edit Pairs: how the pairs scored, and thresholds to drag. The server counts, by the scores alone.
+ */
 
 import { api, captureWorkflow } from "../comfyui.mjs";
 import { element, svgElement } from "../viewer/dom.mjs";
@@ -8,7 +10,9 @@ import { PairsApi } from "./api.mjs";
 import { formatThreshold, histogramOf, roundThreshold } from "./histogram.mjs";
 
 /** @typedef {{threshold: string, above: boolean, bins: import("./histogram.mjs").Bin[]}} Plot above: what is kept */
-/** @typedef {{key: string, plots: Plot[], limits: Record<string, number>}} FilterData limits: those that were applied */
+/**
+ * @typedef {{key: string, plots: Plot[], limits: Record<string, number>}} FilterData limits: those that were applied
+ */
 
 const COUNT_DELAY = 150; // milliseconds of rest before the server is asked
 const HEIGHT = 36; // of a plot, in its own units
@@ -109,7 +113,11 @@ export class Plots {
     );
   }
 
-  /** @param {string} label @param {{low: number, high: number}} scale @param {ComfyWidget} [widget] whose value it moves */
+  /**
+   * @param {string} label
+   * @param {{low: number, high: number}} scale
+   * @param {ComfyWidget} [widget] whose value it moves
+   */
   #slider(label, scale, widget) {
     const slider = element("input", {
       type: "range",

@@ -7,7 +7,10 @@ import { captureScroll } from "../viewer/wheel.mjs";
 import { PairsApi } from "./api.mjs";
 
 /** @typedef {import("./api.mjs").Pair} Pair */
-/** @typedef {{key: string, sheet: string, name: string, count: number}} SheetData sheet: the key of the few that it shows */
+/**
+ * @typedef {{key: string, sheet: string, name: string, count: number}} SheetData sheet: the key of the few that it
+ *   shows
+ */
 
 const THUMB_SIDE = 320; // pixels
 const MAX_CARDS = 60;

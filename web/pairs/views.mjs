@@ -13,7 +13,13 @@ import { Sheet } from "./sheet.mjs";
 
 const MIN_WIDTH = 480; // of a node with a view, in CSS pixels
 
-/** @type {Record<string, {type: string, output: string, View: new (node: ComfyNode) => PairView, minHeight: number}>} */
+/**
+ * What shows pairs on a node: its widget's type, the output that it shows, and its least height in CSS pixels.
+ *
+ * @typedef {{type: string, output: string, View: new (node: ComfyNode) => PairView, minHeight: number}} ViewKind
+ */
+
+/** @type {Record<string, ViewKind>} */
 const KINDS = {
   RethinkPreviewPairs: { type: "RETHINK_PAIR_SHEET", output: "rethink_pairs", View: Sheet, minHeight: 260 },
   RethinkFilterEditPairs: { type: "RETHINK_PAIR_PLOTS", output: "rethink_filter", View: Plots, minHeight: 300 },

@@ -3,6 +3,7 @@
 import { drawDifference, FULL, RAMP_GRADIENT } from "./difference.mjs";
 import { element, icon, oncePerFrame, setAttribute } from "./dom.mjs";
 
+/** @typedef {import("./dom.mjs").Child} Child */
 /** @typedef {"compare" | "source" | "result" | "difference"} Mode */
 /** @typedef {{clientX: number, clientY: number}} PointerPlace */
 
@@ -157,7 +158,7 @@ export class Comparer {
   }
 
   #zoomButtons() {
-    /** @type {(title: string, onclick: () => void, content: import("./dom.mjs").Child, label?: string) => HTMLElement} */
+    /** @type {(title: string, onclick: () => void, content: Child, label?: string) => HTMLElement} */
     const button = (title, onclick, content, label) =>
       element("button", { type: "button", class: "rt-tool", "aria-label": label, title, onclick }, content);
     return element(
@@ -175,7 +176,9 @@ export class Comparer {
     return { width: this.#source.naturalWidth, height: this.#source.naturalHeight };
   }
 
-  /** Screen pixels a pixel. What fits enlarged is enlarged by a whole number, so that no pixel is wider than another. */
+  /**
+   * Screen pixels a pixel. What fits enlarged is enlarged by a whole number, so that no pixel is wider than another.
+   */
   #shownScale() {
     if (this.#scale !== null) return this.#scale;
     const { width, height } = this.#imageSize();

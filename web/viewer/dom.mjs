@@ -1,6 +1,7 @@
 /** The few lines that stand in for a framework. */
 
-/** @typedef {string | number | boolean | null | undefined} AttributeValue false, null and undefined: no such attribute */
+/** @typedef {string | number | boolean | null | undefined} AttributeValue true: ""; false, null, undefined: none */
+/** @typedef {Record<string, AttributeValue | ((event: any) => void)>} Attributes functions are listeners */
 /** @typedef {Node | string | null | undefined} Child null and undefined are left out */
 
 /**
@@ -8,8 +9,7 @@
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
- * @param {Record<string, AttributeValue | ((event: any) => void)>} attributes by name; functions under `onclick` and the
- *   like are listeners
+ * @param {Attributes} attributes
  * @param {...(Child | Child[])} children
  */
 export function element(tag, attributes = {}, ...children) {

@@ -6,7 +6,9 @@ import { formatNumber, isJudged, verdictOf } from "./trajectory.mjs";
 /** @typedef {import("./trajectory.mjs").Turn} Turn */
 /** @typedef {import("./view.mjs").View} View */
 /** @typedef {import("./word_diff.mjs").Piece} Piece */
-/** @typedef {(address: string) => HTMLImageElement} ImageSource makes the image of an address, or hands on one there is */
+/**
+ * @typedef {(address: string) => HTMLImageElement} ImageSource makes the image of an address, or hands on one there is
+ */
 
 const CONTEXT = 24; // characters of a prompt before the first change, where all would leave the change out of sight
 
@@ -25,7 +27,7 @@ export function sourceFrame({ record, address }, image) {
  * @param {View} view
  * @param {Turn} turn
  * @param {ImageSource} image
- * @param {Record<string, import("./dom.mjs").AttributeValue | ((event: any) => void)>} attributes
+ * @param {import("./dom.mjs").Attributes} attributes
  */
 export function turnFrame({ record, address }, turn, image, attributes) {
   const step = record.steps[turn.lead];

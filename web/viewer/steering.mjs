@@ -8,7 +8,9 @@ import { captureScroll } from "./wheel.mjs";
 /**
  * What a person wants of the loop. hold: wait before the next turn. accept: end the run with this step as its result.
  *
- * @typedef {{action: "accept", step: number} | {action: "stop" | "hold" | "go_on"} | {action: "prompt", prompt: string}} Order
+ * @typedef {{action: "accept", step: number}
+ *   | {action: "stop" | "hold" | "go_on"}
+ *   | {action: "prompt", prompt: string}} Order
  */
 
 const PHASE_LABELS = { editing: "editing", thinking: "the thinker is looking" };

@@ -56,7 +56,7 @@ export function stepPanel(view, turn, index, onselect) {
 /**
  * A button that a mouse click does not move the focus to, so that the space bar goes on flipping.
  *
- * @param {Record<string, import("./dom.mjs").AttributeValue | ((event: any) => void)>} attributes
+ * @param {import("./dom.mjs").Attributes} attributes
  * @param {...(import("./dom.mjs").Child | import("./dom.mjs").Child[])} children
  */
 export function toolButton(attributes, ...children) {

@@ -27,7 +27,7 @@ export class Strip {
   #selected = -1; // index of a step
   /** @type {Map<number, HTMLElement>} place in the strip → its frame; 0 is the source, 1 the first turn */
   #frames = new Map();
-  /** @type {Map<string, HTMLImageElement>} address → image of a frame that is made anew: it goes over, without flicker */
+  /** @type {Map<string, HTMLImageElement>} address → image that goes over into a new frame, without flicker */
   #images = new Map();
   #track = element("div", { class: "rt-track" });
   #frameWidth = MIN_FRAME_WIDTH;
@@ -96,7 +96,11 @@ export class Strip {
     setAttribute(this.#list, "aria-activedescendant", place > 0 && `${this.#id}-${place}`);
   }
 
-  /** Bring a frame into sight, with half of its neighbor, so that one sees that it goes on there. @param {number} place */
+  /**
+   * Bring a frame into sight, with half of its neighbor, so that one sees that it goes on there.
+   *
+   * @param {number} place
+   */
   #reveal(place) {
     const [left, list] = [this.#leftOf(place), this.#list];
     if (left < list.scrollLeft) list.scrollLeft = place === 1 ? 0 : left - this.#frameWidth / 2;
@@ -127,7 +131,9 @@ export class Strip {
     this.#fit();
   }
 
-  /** Frames as large as the strip's height and the images' shape let them be, and as many lines of prompt as are left. */
+  /**
+   * Frames as large as the strip's height and the images' shape let them be, and as many lines of prompt as are left.
+   */
   #fit() {
     if (!this.#list.clientWidth) this.#hidden = true;
     if (!this.#view || !this.#list.clientWidth) return;
@@ -189,7 +195,12 @@ export class Strip {
     return image ?? element("img", attributes);
   };
 
-  /** What a frame depends on: as long as it stays, so does the frame, and no image flickers. @type {(view: View, place: number) => string} */
+  /**
+   * What a frame depends on: as long as it stays, so does the frame, and no image flickers.
+   *
+   * @param {View} view
+   * @param {number} place
+   */
   #keyOf({ record, turns, address, pending, live }, place) {
     if (place === 0) return address(record.source);
     const turn = turns[place - 1];
@@ -236,7 +247,11 @@ export class Strip {
     event.stopPropagation();
   }
 
-  /** The wheel goes along the strip; on one that is all in sight it is left to what is around. @param {WheelEvent} event */
+  /**
+   * The wheel goes along the strip; on one that is all in sight it is left to what is around.
+   *
+   * @param {WheelEvent} event
+   */
   #scrollByWheel(event) {
     if (isZoom(event) || this.#list.scrollWidth <= this.#list.clientWidth) return;
     const by = Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : event.deltaY;

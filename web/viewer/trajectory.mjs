@@ -2,6 +2,8 @@
 
 import { wordDiff } from "./word_diff.mjs";
 
+/** @typedef {import("./word_diff.mjs").Piece} Piece */
+
 /**
  * What a thinker wrote of one edit.
  *
@@ -83,8 +85,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {PromptAuthor} promptBy
  * @property {number[]} steps indices into the record's steps
  * @property {number} lead index of the best of them, whose edit goes on
- * @property {import("./word_diff.mjs").Piece[]} diff against the prompt of the turn before; the first turn's against the
- *   instruction
+ * @property {Piece[]} diff against the prompt of the turn before; the first turn's against the instruction
  */
 
 /**
@@ -107,7 +108,7 @@ export function turnsOf(record) {
   return turns;
 }
 
-/** @type {WeakMap<Step, {before: string, diff: import("./word_diff.mjs").Piece[]}>} */
+/** @type {WeakMap<Step, {before: string, diff: Piece[]}>} */
 const diffs = new WeakMap(); // a run is looked at again and again while it grows
 
 /** @param {Step} step @param {string} before */

@@ -8,6 +8,7 @@ import { Strip } from "./strip.mjs";
 import { describeStep } from "./trajectory.mjs";
 import { firstChoice, summarize } from "./view.mjs";
 
+/** @typedef {import("./dom.mjs").IconName} IconName */
 /** @typedef {import("./view.mjs").View} View */
 
 const KEY_LABELS = {
@@ -68,7 +69,7 @@ export class Viewer {
 
   /** @param {(() => void) | null} onexport @param {(() => void) | null} onclose */
   #header(onexport, onclose) {
-    /** @type {(label: string, title: string, iconName: import("./dom.mjs").IconName, onclick: () => void) => HTMLElement} */
+    /** @type {(label: string, title: string, iconName: IconName, onclick: () => void) => HTMLElement} */
     const button = (label, title, iconName, onclick) =>
       toolButton({ "aria-label": label, title, onclick }, icon(iconName));
     return element(
