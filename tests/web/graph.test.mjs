@@ -53,6 +53,15 @@ test("links lead to the nodes behind, and only those of the type", () => {
   assert.deepEqual(nodesBehind(root, "7", TYPE), []);
 });
 
+test("links lead out of a subgraph within a subgraph", () => {
+  const [root, outer, inner] = [new Graph("root"), new Subgraph("outer", 0, 1), new Subgraph("inner", 0, 1)];
+  inner.leave(inner.node(5, { outputs: [TYPE] }), 0, 0);
+  outer.leave(outer.node(4, { outputs: [TYPE], subgraph: inner }), 0, 0);
+  const viewer = root.node(11, { inputs: [TYPE] });
+  root.node(10, { outputs: [TYPE], subgraph: outer }).connect(0, viewer, 0);
+  assert.deepEqual(nodesBehind(root, "10:4:5", TYPE), [viewer]);
+});
+
 test("links lead into subgraphs and out of them", () => {
   const [root, from, into] = [new Graph("root"), new Subgraph("from", 0, 1), new Subgraph("into", 1, 0)];
   const maker = from.node(1, { outputs: [TYPE] });

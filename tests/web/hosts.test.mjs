@@ -32,6 +32,8 @@ test("a question is asked once, and answered once", async () => {
   await settle();
   assert.deepEqual(answers(), [{ id: "1", answer: "once" }]);
   assert.equal(dialogs().length, 0);
+  api.send("rethink.ask_host", { id: "1", host: "a" });
+  assert.equal(dialogs().length, 1, "a question that comes again is asked again");
 });
 
 test("Escape means no", async () => {

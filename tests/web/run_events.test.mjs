@@ -12,9 +12,11 @@ const NAME = "output/rethink/thinking_00001_";
 const run = referenceOf(NAME);
 const files = new Map(); // subfolder → record
 let think, viewer, other;
+let delay; // before the server answers
 
 globalThis.fetch = async (address) => {
   const found = files.get(new URL(address, "http://comfyui.test").searchParams.get("subfolder"));
+  await delay;
   return found ? new Response(JSON.stringify(found)) : new Response("", { status: 404 });
 };
 watchRuns();
@@ -154,10 +156,18 @@ test("a run that has ended shows by its record, where the graph is its own", asy
 
 test("a node shows what it was asked for last", async () => {
   files.set("second", record([step(1, 3), step(2, 4)]));
+  let answer;
+  delay = new Promise((resolve) => {
+    answer = resolve;
+  });
   showOutputs({ 2: { rethink_run: [NAME] } });
+  await settle();
+  delay = null;
   showOutputs({ 2: { rethink_run: ["output/second"] } });
   await settle();
-  assert.match(textOn(viewer), /^Accepted 2 turns/);
+  answer();
+  await settle();
+  assert.match(textOn(viewer), /^Accepted 2 turns/, "whichever record comes first");
 });
 
 test("a record that is gone is said to be gone", async () => {

@@ -98,6 +98,16 @@ test("text and seed that come from outside go through the loop", () => {
     assert.ok(wires.includes(wire), wire);
 });
 
+test("what comes from elsewhere than the first text stays as it is", () => {
+  const { graph, edit } = editing();
+  edit.inputs.push({ type: "STRING", name: "style", link: null });
+  graph.node(4, { type: "Text", outputs: ["STRING text"] }).connect(0, edit, 1);
+  graph.node(5, { type: "Style", outputs: ["STRING text"] }).connect(0, edit, edit.inputs.length - 1);
+  wrap(graph, [edit]);
+  assert.ok(graph.wires().includes("Style.text → Edit.style"));
+  assert.ok(graph.wires().includes("RethinkThinkLoopOpen.prompt → Edit.prompt"));
+});
+
 test("what an editor should avoid is no prompt", () => {
   const { graph, edit } = editing();
   edit.inputs.push({ type: "CONDITIONING", name: "negative", link: null });
