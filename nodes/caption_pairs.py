@@ -28,7 +28,7 @@ from ..rethink.pairs.from_captions.selection import (
     SelectionStats,
     draw_pairs,
 )
-from ..rethink.pairs.review.filters import kinds_of
+from ..rethink.pairs.review.filters import count_reasons
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import PairStore
 from . import feedback, sockets
@@ -129,7 +129,7 @@ class CaptionToEdit(io.ComfyNode):
         made, rejected = edit_ledgers(records)
         found = {record["caption"]: record for record in made if record["caption"] in set(wanted)}
         missing = set(wanted) - set(found)
-        reasons = kinds_of({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
+        reasons = count_reasons({r["caption"]: r["why"] for r in rejected if r["caption"] in missing}.values())
         report = "\n".join(
             [f"{len(found)} of {len(wanted)} captions got an edit.", *(f"{n} × {why}" for why, n in reasons)]
         )
@@ -335,7 +335,7 @@ def _told(tally: SelectionStats, skipped: list[str]) -> str:
     lines = [f"{tally.kept} pairs kept now, of {tally.drawn} candidates; {tally.dropped} were given up early."]
     if tally.audited:
         lines.append(f"Of the good candidates about {tally.lost:.0%} were lost by that.")
-    return "\n".join([*lines, *(f"{count} × {reason}" for reason, count in kinds_of(skipped))])
+    return "\n".join([*lines, *(f"{count} × {reason}" for reason, count in count_reasons(skipped))])
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from ..rethink.pairs.formats import FORMATS, describe_store, export, import_data
 from ..rethink.pairs.formats.exporting import finish_exports
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import from_pixels
-from ..rethink.pairs.questions import grade_pairs
-from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, filter_pairs, histogram, kinds_of, score
+from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, count_reasons, filter_pairs, histogram, score
+from ..rethink.pairs.review.grading import grade_pairs
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.text_files import show_name
 from . import feedback, pairs_api, sockets
@@ -135,7 +135,7 @@ class FilterEditPairs(io.ComfyNode):
         kept = {pair.id for pair in pairs.accepted()}
         others = {pair.id for pair in pairs} - kept
         verdicts = pairs.current_verdicts()
-        reasons = kinds_of(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
+        reasons = count_reasons(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
         lines = [f"{len(kept)} of {len(kept) + len(others)} pairs kept."]
         lines += [f"{count} × {reason}" for reason, count in reasons]
         shown = {"key": pairs_api.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}

@@ -19,7 +19,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
 from ..rethink.pairs.jsonl_log import Last
 from ..rethink.pairs.pixels import read_picture
-from ..rethink.pairs.review.filters import Thresholds, decide, kinds_of
+from ..rethink.pairs.review.filters import Thresholds, count_reasons, decide
 from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_safe_relative_path
 from .comfy import server
 
@@ -169,7 +169,7 @@ def tried(key: str, **thresholds) -> dict:
     given = [by_person.get(made["id"], made) for made in decide(store, limits)]
     rejected = [made for made in given if not made["accepted"]]
     reasons = (why for made in rejected for why in (made["why"] or ["rejected by hand"]))
-    return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": kinds_of(reasons)[:8]}
+    return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": count_reasons(reasons)[:8]}
 
 
 def _whole(name: str, value: str | int) -> int:

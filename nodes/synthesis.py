@@ -23,13 +23,13 @@ from ..rethink.pairs.inverse.drafts import (
     pair_id,
 )
 from ..rethink.pairs.inverse.instructions import Description, Writer
-from ..rethink.pairs.inverse.operations import OPERATIONS, PARAMETERS, Operation, Range
+from ..rethink.pairs.inverse.locate import LocatedSources
+from ..rethink.pairs.inverse.operations import OPERATIONS, Operation, Range
 from ..rethink.pairs.inverse.processes import process_executor
 from ..rethink.pairs.inverse.sources import Coverage, Folder, Source, coverage_of
 from ..rethink.pairs.inverse.synthesis import synthesize
 from ..rethink.pairs.pixels import from_pixels
-from ..rethink.pairs.questions import LocatedSources
-from ..rethink.pairs.review.filters import kinds_of
+from ..rethink.pairs.review.filters import count_reasons
 from ..rethink.pairs.seeds import earlier_seeds, strays
 from ..rethink.pairs.store import EditPair, PairStore
 from ..rethink.thinkers.critique import Thinker
@@ -250,20 +250,19 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
             tip = "Which kind; any: another one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
-        least, most, what = PARAMETERS[name]
         whole = isinstance(span.low, int)
         for end, default in (("lowest", span.low), ("highest", span.high)):
             number = io.Int if whole else io.Float
             options = {} if whole else {"step": 0.01, "round": 0.0001}
-            tip = f"{what}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
+            tip = f"{span.help}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
             inputs.append(
                 number.Input(
                     f"{end}_{name}",
                     optional=True,
                     display_name=f"{end} {name}",
                     default=default,
-                    min=least,
-                    max=most,
+                    min=span.least,
+                    max=span.most,
                     tooltip=tip,
                     advanced=True,
                     **options,
@@ -361,7 +360,7 @@ def _summary(store: PairStore, sources, done) -> str:
 
 def _reasons(store: PairStore, sources) -> list[str]:
     names = {source.name if isinstance(source, Source) else source[0] for source in sources}
-    reasons = kinds_of(record["why"] for record in store.skipped if record["source"] in names)
+    reasons = count_reasons(record["why"] for record in store.skipped if record["source"] in names)
     return [f"{count} × {reason}" for reason, count in reasons[:12]]
 
 

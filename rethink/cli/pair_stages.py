@@ -54,9 +54,9 @@ def run_synthesize(options) -> int:
     from ..pairs.formats import describe_store
     from ..pairs.inverse.drafts import failed_drafts
     from ..pairs.inverse.instructions import Description, Writer
+    from ..pairs.inverse.locate import LocatedSources
     from ..pairs.inverse.processes import process_executor
     from ..pairs.inverse.synthesis import synthesize
-    from ..pairs.questions import LocatedSources
     from ..pairs.store import PairStore
 
     if bool(options.editor) != bool(options.inverse):
@@ -372,8 +372,8 @@ def _looks(texts: list[str]) -> tuple:
 
 
 def run_filter(options) -> int:
-    from ..pairs.questions import grade_pairs
     from ..pairs.review.filters import Thresholds, filter_pairs, score
+    from ..pairs.review.grading import grade_pairs
     from ..pairs.store import PairStore
 
     thresholds = Thresholds(**{field.name: getattr(options, field.name) for field in fields(Thresholds)})
@@ -399,11 +399,11 @@ def _open_clip(folder: str | None, device: str):
 
 
 def _open_measuring(folder: Path, clip: str | None, device: str) -> Callable:
-    from ..pairs.review.filters import scored
+    from ..pairs.review.filters import score_batch
     from ..pairs.store import PairStore
 
     store, opened = PairStore(folder), _open_clip(clip, device)
-    return lambda pairs: scored(store, pairs, opened)
+    return lambda pairs: score_batch(store, pairs, opened)
 
 
 def _not_measured(pairs: list, why: str) -> list[dict]:

@@ -138,7 +138,7 @@ def _operations() -> str:
     def values(span) -> str:
         return f"{span.low},{span.high}" if isinstance(span, Range) else ",".join(span.choices)
 
-    needs = {"given": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
+    needs = {"selection": "  (needs masks, boxes or --find)", "subject": "  (needs masks)"}
     lines = [
         f"  {id:16}{'  '.join(f'{name}={values(span)}' for name, span in op.ranges.items())}{needs.get(op.where, '')}"
         for id, op in OPERATIONS.items()

@@ -58,9 +58,9 @@ def _unreadable(store):
 
 def print_counts(title: str, values) -> None:
     """The twelve commonest of some texts, with how often each comes."""
-    from ..pairs.review.filters import kinds_of
+    from ..pairs.review.filters import count_reasons
 
-    if counts := kinds_of(values)[:12]:
+    if counts := count_reasons(values)[:12]:
         print(f"{title}:")
     for value, count in counts:
         print(f"  {count:7d}  {value}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise
-
 import numpy as np
 from PIL import Image
 
@@ -11,8 +9,6 @@ VISIBLE = 8  # of 255: a smaller difference nobody sees
 CHANGED = 0.001  # share of the pixels that visibly differ where something was changed
 CERTAIN = 0.1  # height of the correlation peak from which a shift is believed; equal pictures have 1
 SIDE = 256  # pixels of the grey copies that the shift is measured on
-PARTS = [((1 << end) - 1) ^ ((1 << start) - 1) for start, end in pairwise((0, 12, 24, 36, 48, 64))]  # of a hash's bits
-TWO_PARTS = [one | other for one, other in combinations(PARTS, 2)]
 
 
 def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) -> dict:
@@ -79,31 +75,3 @@ def _grey_square(picture: np.ndarray) -> np.ndarray:
     window = np.hanning(SIDE).astype(np.float32)
     values = np.asarray(grey, np.float32)
     return (values - values.mean()) * window[:, None] * window
-
-
-def apart(hash: str, other: str) -> int:
-    """In how many bits two hashes differ."""
-    return (int(hash, 16) ^ int(other, 16)).bit_count()
-
-
-class NearDuplicates:
-    """Finds an earlier hash within `distance` bits. With at most 3 bits apart, two of five parts are equal: only the
-    hashes that share two parts are compared, few also where all have a part in common, as pictures on white paper do."""
-
-    def __init__(self, distance: int):
-        self.distance = min(distance, 3)
-        self.alike: list[dict[int, list[tuple[str, object]]]] = [{} for _ in TWO_PARTS]
-
-    def find(self, hash: str):
-        """An earlier item near `hash`, or None."""
-        for alike, bits in zip(self.alike, TWO_PARTS):
-            for other, item in alike.get(int(hash, 16) & bits, ()):
-                if apart(hash, other) <= self.distance:
-                    return item
-        return None
-
-    def add(self, hash: str, item) -> None:
-        """Remember an item by its hash, 16 hexadecimal digits."""
-        entry = hash, item
-        for alike, bits in zip(self.alike, TWO_PARTS):
-            alike.setdefault(int(hash, 16) & bits, []).append(entry)

@@ -22,14 +22,24 @@ from ..jsonl_log import DiskFull
 from ..pixels import from_pixels, read_mask, read_picture
 from ..store import PairStore
 from .instructions import UNDESCRIBED, Description
-from .operations import OPERATIONS, Damaged, Operation, Place, box_of, damage, operation, sample_region, whole
+from .operations import (
+    OPERATIONS,
+    Operation,
+    OperationResult,
+    Region,
+    apply_operation,
+    bounding_box,
+    get_operation,
+    sample_region,
+    whole_image,
+)
 from .sources import NamedBox, Source
 
 if TYPE_CHECKING:
     from ...editors.protocol import Editor, Settings
 
 MASK_FREE = tuple(
-    id for id, op in OPERATIONS.items() if op.where in ("place", "picture", "own")
+    id for id, op in OPERATIONS.items() if op.where in ("region", "image", "own")
 )  # they need no mask or box
 DIED = "the process that worked on it died"
 SHORTEST = 16  # pixels a side; of less nothing can be hidden
@@ -57,7 +67,7 @@ class SynthesisConfig:
         if not self.operations:
             raise RethinkError("operation: choose at least one.")
         for id in (*self.operations, *self.ranges):
-            operation(id).narrowed(self.ranges.get(id, {}))
+            get_operation(id).narrow(self.ranges.get(id, {}))
         if not 0 < self.area[0] <= self.area[1] <= 0.8:
             raise RethinkError(f"area: expected lowest and highest share of 0…0.8, got {list(self.area)}.")
         if self.pairs < 1 or self.longest_side < 0:
@@ -131,12 +141,12 @@ class LoadedSource:
         content = hashlib.sha256(data + str(longest_side).encode()).hexdigest()[:16]
         self.target = store.image_path(content, "target")
 
-    def place(self, spot: NamedBox) -> Place:
+    def place(self, spot: NamedBox) -> Region:
         """The pixels of a spot, at least one."""
         height, width = self.picture.shape[:2]
         left, top = int(spot.box[0] * width), int(spot.box[1] * height)
         right, bottom = int(np.ceil(spot.box[2] * width)), int(np.ceil(spot.box[3] * height))
-        return Place((left, top, max(right, left + 1), max(bottom, top + 1)))
+        return Region((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
 @dataclass(frozen=True)
@@ -172,24 +182,24 @@ def operation_maker(store: PairStore, recipe: SynthesisConfig) -> Maker:
     """The maker of the procedural operations."""
 
     def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
-        fitting = [id for id in recipe.operations if _fits(operation(id), source)]
+        fitting = [id for id in recipe.operations if _fits(get_operation(id), source)]
         if not fitting:
             raise RethinkError(f"{' and '.join(recipe.operations)} need a mask or a box of it")
         seed = recipe.seed_of(source, number)
         rng = np.random.default_rng(seed)
-        chosen = operation(fitting[int(rng.integers(len(fitting)))])
+        chosen = get_operation(fitting[int(rng.integers(len(fitting)))])
         values = chosen.draw(rng, recipe.ranges.get(chosen.id, {}))
         place, told = _place(chosen, opened, source, recipe, rng)
-        made = damage(chosen, opened.picture, place, values, rng)
+        made = apply_operation(chosen, opened.picture, place, values, rng)
         draft = Draft(
             id,
             number,
             source.name,
             seed,
             operation=chosen.id,
-            hides=chosen.hides,
+            hides=chosen.hidden_what,
             parameters=values,
-            words=made.words,
+            words=made.template_vars,
             place=told.place,
             hidden=told.hidden,
         )
@@ -224,14 +234,14 @@ def editor_maker(
         area, told = opened.mask, Description()
         if source.spots:
             place, told = _named(opened, source, np.random.default_rng(seed))
-            area = place.region(opened.picture)
+            area = place.as_mask(opened.picture)
         image = from_pixels(opened.picture)
         mask = None if area is None else torch.from_numpy(area).float()[None]
         edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
         (kept,) = keep_unchanged(image, edited.cpu(), mask)
         touched = (kept.mask > 0).numpy() & (True if area is None else area)
         pixels = np.where(touched[..., None], to_pixels(kept.image), opened.picture)
-        made = Damaged(pixels, touched, {"inverse": inverse.rstrip(".")})
+        made = OperationResult(pixels, touched, {"inverse": inverse.rstrip(".")})
         draft = Draft(
             id,
             number,
@@ -240,7 +250,7 @@ def editor_maker(
             operation="editor",
             hides="what the edit took away",
             parameters={"inverse": inverse, "editor": editor.name},
-            words=made.words,
+            words=made.template_vars,
             place=told.place or what.place,
             hidden=told.hidden or what.hidden,
         )
@@ -252,38 +262,38 @@ def editor_maker(
 def _fits(chosen: Operation, source: Source) -> bool:
     if chosen.where == "subject":
         return bool(source.mask)
-    return chosen.where != "given" or bool(source.mask or source.spots)
+    return chosen.where != "selection" or bool(source.mask or source.spots)
 
 
 def _place(
     chosen: Operation, opened: LoadedSource, source: Source, recipe: SynthesisConfig, rng
-) -> tuple[Place, Description]:
-    if chosen.where in ("place", "given") and source.spots:
+) -> tuple[Region, Description]:
+    if chosen.where in ("region", "selection") and source.spots:
         return _named(opened, source, rng)
     if opened.mask is not None and chosen.where != "own":
-        return Place(box_of(opened.mask), opened.mask), Description()
-    if chosen.where == "place":
+        return Region(bounding_box(opened.mask), opened.mask), Description()
+    if chosen.where == "region":
         return sample_region(opened.picture, rng, recipe.area), Description()
-    return whole(opened.picture), Description()
+    return whole_image(opened.picture), Description()
 
 
-def _named(opened: LoadedSource, source: Source, rng) -> tuple[Place, Description]:
+def _named(opened: LoadedSource, source: Source, rng) -> tuple[Region, Description]:
     """One of the places that somebody named in a source, and what is said of it."""
     spot = source.spots[int(rng.integers(len(source.spots)))]
     return opened.place(spot), Description(spot.place, spot.hidden)
 
 
-def _written(store: PairStore, opened: LoadedSource, made: Damaged, draft: Draft) -> Draft:
+def _written(store: PairStore, opened: LoadedSource, made: OperationResult, draft: Draft) -> Draft:
     """The draft with its images on disk."""
-    if not visibly_differ(made.picture, opened.picture):
+    if not visibly_differ(made.image, opened.picture):
         raise RethinkError(f"{draft.operation} changed nothing in it that can be seen")
     paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
     if not (store.folder / opened.target).exists():
         store.write_image(opened.target, opened.picture)
-    store.write_image(paths["input"], made.picture)
-    if not made.touched.all():
+    store.write_image(paths["input"], made.image)
+    if not made.mask.all():
         paths["region"] = store.image_path(draft.id, "region")
-        store.write_image(paths["region"], made.touched)
+        store.write_image(paths["region"], made.mask)
     return replace(draft, **paths)
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from ...errors import RethinkError, describe_error
 from ...thinkers.answer_text import clean_answer, prompt_words
 from ..pixels import from_pixels
-from .operations import Box, box_of
-from .templates import WORDING
+from .operations import Box, bounding_box
+from .templates import TEMPLATES
 
 # chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
 # {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
@@ -117,9 +117,9 @@ class Writer:
     def __post_init__(self):
         for id, templates in self.templates.items():
             known = set().union(
-                *(_names(t) for key, group in WORDING.items() if key.split("/")[0] == id for t in group)
+                *(_names(t) for key, group in TEMPLATES.items() if key.split("/")[0] == id for t in group)
             )
-            if not known and not any(key.split("/")[0] == id for key in WORDING):
+            if not known and not any(key.split("/")[0] == id for key in TEMPLATES):
                 raise RethinkError(f"templates: there is no operation {id!r}.")
             if not templates or isinstance(templates, str):
                 raise RethinkError(f"templates: {id} needs a list of at least one template.")
@@ -158,7 +158,7 @@ TEMPLATES_ALONE = Writer()
 def templates_of(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
     """The built-in templates of an operation, or of the variant of it that the words name."""
     variant = f"{operation_id}/{words.get('variant', '')}"
-    return WORDING.get(variant) or WORDING[operation_id]
+    return TEMPLATES.get(variant) or TEMPLATES[operation_id]
 
 
 def compose(templates: Sequence[str], words: Mapping[str, str], told: Description, seed: int) -> str:
@@ -195,7 +195,7 @@ def describe(
 
     damage: what lies there now; who speaks of that has not said what is hidden. latin: the script of the instruction.
     """
-    box = box_of(touched)
+    box = bounding_box(touched)
     crop = original[box[1] : box[3], box[0] : box[2]]
     text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
     images = [from_pixels(damaged), from_pixels(crop)]

@@ -1,190 +1,24 @@
-"""How an instruction may be worded: several templates an operation, and the variants of it.
+"""The sentences that an instruction may be written in: those of every operation, and of an edit that an editor made."""
 
-A template is a full sentence. Its names in braces are words that the operation knows ({thing}, {weather}, …) and
-{place}, what the place is called where somebody named it. Templates whose names are not all known are not used.
-"""
+from __future__ import annotations
 
-WORDING: dict[str, tuple[str, ...]] = {
-    "cover": (
-        "Remove the {thing} from {place}.",
-        "Take the {thing} off {place}.",
-        "Show {place} without the {thing}.",
-        "Uncover {place} by removing the {thing}.",
-        "Get rid of the {thing} that hides {place}.",
-        "Remove the {thing}.",
-        "Erase the {thing} and show what is behind it.",
-        "Reveal what the {thing} is hiding.",
-        "The {thing} should go; bring back what it covers.",
-        "Delete the {thing} and fill in what belongs there.",
-    ),
-    "blur": (
-        "Sharpen {place}.",
-        "Remove the blur from {place}.",
-        "Make {place} sharp again.",
-        "Bring {place} into focus.",
-        "Unblur {place}.",
-        "Remove the blurred patch.",
-        "Sharpen the blurred area.",
-        "Restore the part that has been blurred out.",
-        "Make everything in the picture equally sharp.",
-    ),
-    "pixelate": (
-        "Remove the pixelation from {place}.",
-        "Restore {place} behind the mosaic.",
-        "Uncensor {place}.",
-        "Replace the mosaic on {place} by the real details.",
-        "Remove the mosaic.",
-        "Turn the pixelated area back into a clear picture.",
-        "Restore the details of the pixelated part.",
-        "Get rid of the big pixels.",
-    ),
-    "greyscale": (
-        "Colourise {place}.",
-        "Give {place} its colours back.",
-        "Colourise this picture.",
-        "Add natural colour to this black-and-white photo.",
-        "Turn this black-and-white picture into a colour photograph.",
-        "Restore the colours.",
-        "Make it a colour photo.",
-    ),
-    "exposure/dark": (
-        "Brighten this underexposed photo.",
-        "Correct the exposure; the picture is too dark.",
-        "Lift the exposure to a natural level.",
-        "It is far too dark. Fix that.",
-        "Make the picture properly exposed.",
-    ),
-    "exposure/bright": (
-        "Fix the overexposure.",
-        "The photo is too bright; bring the exposure down.",
-        "Recover the blown highlights.",
-        "Correct this overexposed picture.",
-        "Darken it to a natural exposure and restore the bright parts.",
-    ),
-    "exposure/cast": (
-        "Remove the {tint} colour cast.",
-        "Correct the white balance.",
-        "Neutralise the {tint} tint.",
-        "Fix the colours; the picture is too {tint}.",
-        "Give the picture natural colours without the {tint} cast.",
-    ),
-    "relight/flat": (
-        "Give this flat picture its light back.",
-        "Relight the scene with natural light and shadow.",
-        "Add depth and contrast to the lighting.",
-        "Make the lighting less flat.",
-        "Light the scene so that it has volume.",
-    ),
-    "relight/dark": (
-        "Turn on the light.",
-        "Relight this dark scene.",
-        "Light the scene properly.",
-        "Show the scene in full light.",
-        "Take away the darkness and light everything well.",
-    ),
-    "old_photo": (
-        "Restore this old photo.",
-        "Remove the scratches and the fading and bring back the colours.",
-        "Repair the damaged photograph and colourise it.",
-        "Make this old picture look as if it was taken today.",
-        "Clean up the old photograph: no scratches, no stains, true colours.",
-        "Restore the picture to its original quality.",
-    ),
-    "old_photo/grey": (
-        "Restore this old photo.",
-        "Remove the scratches, the stains and the fading.",
-        "Repair the damaged photograph.",
-        "Clean up the old photograph: no scratches, no stains, no brown cast.",
-        "Turn this faded picture into a clean black-and-white photo.",
-        "Restore the picture to its original quality.",
-    ),
-    "compress": (
-        "Enhance the quality of this picture.",
-        "Remove the compression artifacts.",
-        "Upscale this picture and restore its details.",
-        "Turn this low-resolution image into a sharp one.",
-        "Clean up the JPEG artifacts and sharpen the image.",
-        "Make it high resolution.",
-    ),
-    "weather": (
-        "Remove the {weather}.",
-        "Clear the weather; no more {weather}.",
-        "Show the same scene without {weather}.",
-        "Make the {weather} disappear.",
-        "Take away the {weather} and restore the clear view.",
-    ),
-    "crop_pad": (
-        "Extend the picture on {sides}.",
-        "Fill the {fill} area on {sides} with what belongs there.",
-        "Outpaint the {fill} border.",
-        "Continue the scene beyond its edge on {sides}.",
-        "Replace the {fill} padding by the rest of the scene.",
-        "Show what lies outside the frame.",
-    ),
-    "distort/rotated": (
-        "Straighten the picture.",
-        "Rotate the photo upright and fill the corners.",
-        "Level the image.",
-        "The picture is tilted. Set it straight.",
-        "Undo the rotation.",
-    ),
-    "distort/slanted": (
-        "Correct the perspective so that the picture is seen straight on.",
-        "Rectify the picture to a full rectangle.",
-        "Undo the perspective distortion.",
-        "Show the image from the front, filling the frame.",
-        "Remove the slant.",
-    ),
-    "distort/shuffled": (
-        "Put the tiles back in order.",
-        "Solve this picture puzzle.",
-        "Unshuffle the image.",
-        "Rearrange the pieces into the original picture.",
-        "The parts of the picture are mixed up. Put each where it belongs.",
-    ),
-    "line_art": (
-        "Turn this {drawing} into a photograph.",
-        "Render the {drawing} as a realistic photo.",
-        "Make a photo out of this {drawing}.",
-        "Show the scene of this {drawing} as it looks in reality.",
-        "Colour and shade the {drawing} until it looks like a photograph.",
-    ),
-    "watermark": (
-        "Remove the {mark}.",
-        "Remove the {mark} that says “{text}”.",
-        "Erase the text “{text}” from the picture.",
-        "Get rid of the {mark} without changing anything else.",
-        "Clean the picture of the {mark}.",
-    ),
-    "remove_object": (
-        "Add {place}.",
-        "Put {place} into the picture.",
-        "Place {place} where it belongs.",
-        "Insert {place} into the scene.",
-        "Add the object that is missing.",
-        "Bring back what was taken out of the picture.",
-    ),
-    "text_erase": (
-        "Write the text on {place}.",
-        "Put the lettering back on {place}.",
-        "Add the missing text.",
-        "Write the text where it was erased.",
-        "Restore the erased writing.",
-    ),
-    "flat_background": (
-        "Replace the {colour} background.",
-        "Put the subject in front of a real background.",
-        "Change the plain {colour} background to a real scene.",
-        "Give the picture a natural background instead of {colour}.",
-        "Swap the flat {colour} backdrop for the scene that was there.",
-    ),
-    "editor": (
-        "Restore {place}.",
-        "Bring {place} back to what it was.",
-        "Undo what was done to {place}.",
-        "Undo this change: {inverse}.",
-        "Reverse this edit: {inverse}.",
-        "Take this edit back: {inverse}.",
-        "Make the picture what it was before this edit: {inverse}.",
-    ),
-}
+from collections.abc import Sequence
+
+from .operations import OPERATIONS
+
+EDITOR = (
+    "Restore {place}.",
+    "Bring {place} back to what it was.",
+    "Undo what was done to {place}.",
+    "Undo this change: {inverse}.",
+    "Reverse this edit: {inverse}.",
+    "Take this edit back: {inverse}.",
+    "Make the picture what it was before this edit: {inverse}.",
+)
+
+# {operation, or operation/variant: templates}
+TEMPLATES: dict[str, Sequence[str]] = {
+    f"{op.id}/{variant}" if variant else op.id: templates
+    for op in OPERATIONS.values()
+    for variant, templates in op.templates.items()
+} | {"editor": EDITOR}

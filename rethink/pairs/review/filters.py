@@ -1,22 +1,26 @@
-"""Which pairs are kept. Measuring and deciding are apart: the scores stay in the store, so that thresholds can be moved
+"""Which pairs are kept. Measuring and deciding are separate: the scores stay in the store, so that thresholds can be moved
 without computing anything again, and every rejected pair says why."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, tee
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from ...errors import RethinkError
-from ...evaluation.pixel_metrics import CHANGED, NearDuplicates, apart, measure
+from ...evaluation.pixel_metrics import CHANGED, measure
 from ...records import harmless
+from ..inverse.operations import OPERATIONS
 from ..jsonl_log import Last
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
+from .duplicates import DuplicateFinder
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
@@ -26,17 +30,17 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a pair must reach. A score that a pair does not have (no captions, no CLIP) is not asked for.
+    """What a pair must reach. A score that a pair does not have (no captions, no CLIP) is not required.
 
-    image, direction, caption: CLIP cosines, input to target, change to change, each picture to its caption; the
+    image, direction, caption: CLIP cosines, input to target, change to change, each image to its caption; the
         released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
-    critic: marks of 0…10 that a thinker gave the pair (see `grade_pairs`).
-    best: keep so many of the pairs from one source and one instruction's captions, by direction (0: all; theirs: 4).
+    critic: a thinker's score of the pair, 0…10 (see `grade_pairs`).
+    best: keep this many of the pairs from one source and one instruction's captions, by direction (0: all; theirs: 4).
     changed: at least this share of the pixels visibly differs. outside: at most this share of the pixels outside the
-        region differs. shift: at most so far moved, as a share of the side, where no region says what may change.
-    smallest_region, largest_region: share of the picture that the region may have. border: may it touch the border?
+        region differs. shift: moved by at most this share of the side, where no region says what may change.
+    smallest_region, largest_region: share of the image that the region may have. border: may it touch the border?
     side, aspect: pixels of the shorter side; longer to shorter side.
-    duplicates: pairs whose pictures differ in at most so many of 64 bits are the same (0…3; -1: keep them).
+    duplicates: pairs whose images differ in at most this many of the 64 bits of a hash are the same (0…3; -1: keep them).
     """
 
     image: float = 0.7
@@ -65,63 +69,81 @@ class Thresholds:
 # What each threshold asks for, as a user reads it.
 THRESHOLD_HELP = {
     "image": "Input and target are at least this alike, by CLIP. The paper's text says 0.75.",
-    "direction": "The change of the picture goes at least this far along the change of its caption, by CLIP.",
-    "caption": "Both pictures fit their captions at least this well, by CLIP.",
+    "direction": "The change of the image goes at least this far along the change of its caption, by CLIP.",
+    "caption": "Both images fit their captions at least this well, by CLIP.",
     "best": "Keep this many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
     "changed": "At least this share of the pixels differs visibly; else nothing has changed.",
     "outside": "At most this share of the pixels differs where nothing should.",
     "shift": "Moved against each other by at most this share of the side, where nothing says what may.",
-    "smallest_region": "The place that changes is at least this share of the picture.",
-    "largest_region": "The place that changes is at most this share of the picture.",
+    "smallest_region": "The place that changes is at least this share of the image.",
+    "largest_region": "The place that changes is at most this share of the image.",
     "border": "Whether the place that changes may touch the border.",
     "side": "The shorter side has at least this many pixels.",
     "aspect": "The longer side is at most this many times the shorter one.",
-    "critic": "The thinker marks the pair with at least this many of ten.",
-    "duplicates": "Pairs whose pictures differ in at most this many of 64 bits of a hash are the same. -1: keep.",
+    "critic": "The thinker gives the pair at least this many points of ten.",
+    "duplicates": "Pairs whose images differ in at most this many of the 64 bits of a hash are duplicates. -1: keep them.",
 }
 
-Reject = tuple[str, Callable[[Mapping, EditPair, Thresholds], bool], str]
+Scores = Mapping[str, Any]
 
-# (the score that is asked for, whether it fails, the sentence that says why)
-RULES: tuple[Reject, ...] = (
-    ("same_size", lambda s, p, t: not s["same_size"], "input and target differ in size"),
-    ("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "too few pixels ({height}×{width})"),
-    (
+
+@dataclass(frozen=True)
+class Rule:
+    """A reason to reject a pair. score: the name of the score that it needs. sentence: why, with scores in braces."""
+
+    score: str
+    fails: Callable[[Scores, EditPair, Thresholds], bool]
+    sentence: str
+
+
+def _moves(pair: EditPair) -> bool:
+    return pair.operation in OPERATIONS and OPERATIONS[pair.operation].moves
+
+
+# s: the scores, p: the pair, t: the thresholds
+RULES = (
+    Rule("same_size", lambda s, p, t: not s["same_size"], "input and target differ in size"),
+    Rule("height", lambda s, p, t: min(s["height"], s["width"]) < t.side, "too few pixels ({height}×{width})"),
+    Rule(
         "height",
         lambda s, p, t: max(s["height"], s["width"]) > t.aspect * min(s["height"], s["width"]),
         "too long and thin",
     ),
-    ("changed", lambda s, p, t: s["changed"] < t.changed, "too little changed ({changed:.2%} of the pixels)"),
-    ("outside", lambda s, p, t: s["outside"] > t.outside, "what should be equal is not ({outside:.2%})"),
-    (
+    Rule("changed", lambda s, p, t: s["changed"] < t.changed, "too little changed ({changed:.2%} of the pixels)"),
+    Rule("outside", lambda s, p, t: s["outside"] > t.outside, "what should be equal is not ({outside:.2%})"),
+    Rule(
         "shift",
-        lambda s, p, t: s["shift"] > t.shift and p.operation != "distort",
+        lambda s, p, t: s["shift"] > t.shift and not _moves(p),
         "moved against each other ({shift:.1%} of the side)",
     ),
-    ("region", lambda s, p, t: s["region"] < t.smallest_region, "the region is too small ({region:.2%})"),
-    ("region", lambda s, p, t: s["region"] > t.largest_region, "the region is too large ({region:.0%})"),
-    ("border", lambda s, p, t: s["border"] and not t.border, "the region touches the border"),
-    (
+    Rule("region", lambda s, p, t: s["region"] < t.smallest_region, "the region is too small ({region:.2%})"),
+    Rule("region", lambda s, p, t: s["region"] > t.largest_region, "the region is too large ({region:.0%})"),
+    Rule("border", lambda s, p, t: s["border"] and not t.border, "the region touches the border"),
+    Rule(
         "clip_sim_image",
         lambda s, p, t: s["clip_sim_image"] < t.image,
-        "the pictures are too unlike ({clip_sim_image:.2f})",
+        "the images are too unlike ({clip_sim_image:.2f})",
     ),
-    (
+    Rule(
         "clip_sim_0",
         lambda s, p, t: s["clip_sim_0"] < t.caption,
         "the input is not what its caption says ({clip_sim_0:.2f})",
     ),
-    (
+    Rule(
         "clip_sim_1",
         lambda s, p, t: s["clip_sim_1"] < t.caption,
         "the target is not what its caption says ({clip_sim_1:.2f})",
     ),
-    (
+    Rule(
         "clip_sim_dir",
         lambda s, p, t: s["clip_sim_dir"] < t.direction,
         "not the change that was asked for ({clip_sim_dir:.2f})",
     ),
-    ("critic", lambda s, p, t: s["critic"] < t.critic, "the critic does not approve ({critic:g} of 10: {critic_why})"),
+    Rule(
+        "critic",
+        lambda s, p, t: s["critic"] < t.critic,
+        "the critic does not approve ({critic:g} of 10: {critic_why})",
+    ),
 )
 
 
@@ -130,38 +152,42 @@ def score(
     clip: Clip | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
-    spread: Callable[[Iterator[list[EditPair]]], Iterator[list[dict]]] | None = None,
+    spread: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
 ) -> int:
     """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
-    they are not there by the same CLIP. What could not be read is tried again: it may have been mended.
+    they are not there by the same CLIP. What could not be read is tried again: it may have been repaired.
 
-    `spread` takes batches of pairs to other processes and gives what `scored` makes of them; None: all here.
+    `spread` takes batches of pairs to other processes and gives what `score_batch` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    scores, measured, broken, marks = Last(store.scores), set(), {}, {}
+    scores = Last(store.scores)
+    scored: set[str] = set()
+    broken: dict[str, dict[str, Any]] = {}
+    grades: dict[str, dict[str, Any]] = {}
     for record in scores.of(scores):
         if "broken" in record:
             broken[record["id"]] = record
         elif clip is None or record.get("clip") == clip.name:
-            measured.add(record["id"])
-        elif marked := {name: value for name, value in record.items() if name.startswith("critic")}:
-            marks[record["id"]] = marked  # they stay when the pair is measured anew
-    missing = {pair.id for pair in store if pair.id not in measured}
+            scored.add(record["id"])
+        elif grade := {name: value for name, value in record.items() if name.startswith("critic")}:
+            grades[record["id"]] = grade  # they stay when the pair is measured anew
+    missing = {pair.id for pair in store if pair.id not in scored}
     pairs, done = (pair for pair in store if pair.id in missing), 0
     batches = iter(lambda: list(islice(pairs, BATCH)), [])
-    results = spread(batches) if spread else (scored(store, batch, clip) for batch in batches)
+    results = spread(batches) if spread else (score_batch(store, batch, clip) for batch in batches)
     with closing(results):
         for records in results:
             new = (record for record in records if record != broken.get(record["id"]))
-            store.scores.append(*({**marks.get(record["id"], {}), **record} for record in new))
+            store.scores.append(*({**grades.get(record["id"], {}), **record} for record in new))
             done += len(records)
             on_progress(done, len(missing))
     return done
 
 
-def scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict]:
+def score_batch(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict[str, Any]]:
     """The scores of some pairs, {"id": …, …} each."""
-    records, readable = [], []
+    records: list[dict[str, Any]] = []
+    readable: list[_Loaded] = []
     for pair in batch:
         try:
             before, after = store.read_image(pair.input), store.read_image(pair.target)
@@ -171,41 +197,50 @@ def scored(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[d
             continue
         record = {"id": pair.id, **measure(before, after, region)}
         records.append(record)
-        readable.append((pair, record, before, after))
+        readable.append(_Loaded(pair, record, before, after))
     if clip and readable:
         _add_similarities(readable, clip)
     return records
 
 
-def _add_similarities(readable: list[tuple], clip: Clip) -> None:
+class _Loaded(NamedTuple):
+    """A pair with its images, uint8 [H, W, 3], and the record that its scores go into."""
+
+    pair: EditPair
+    record: dict[str, Any]
+    before: np.ndarray
+    after: np.ndarray
+
+
+def _add_similarities(loaded: list[_Loaded], clip: Clip) -> None:
     """A target that several pairs of the batch share is embedded once."""
     import torch
 
     from ...evaluation.clip_similarity import similarities
 
-    targets = {pair.target: after for pair, _, _, after in readable}
-    embedded = clip.images([before for _, _, before, _ in readable] + list(targets.values()))
-    place = {path: len(readable) + i for i, path in enumerate(targets)}
-    images = torch.stack([embedded[: len(readable)], embedded[[place[pair.target] for pair, *_ in readable]]])
-    captioned = [i for i, (pair, *_) in enumerate(readable) if pair.input_caption and pair.target_caption]
-    for (_, record, *_), found in zip(readable, similarities(images, None)):
-        record.update(found, clip=clip.name)
+    targets = {item.pair.target: item.after for item in loaded}
+    embedded = clip.images([item.before for item in loaded] + list(targets.values()))
+    place = {path: len(loaded) + i for i, path in enumerate(targets)}
+    images = torch.stack([embedded[: len(loaded)], embedded[[place[item.pair.target] for item in loaded]]])
+    for item, cosines in zip(loaded, similarities(images, None)):
+        item.record.update(cosines, clip=clip.name)
+    captioned = [i for i, item in enumerate(loaded) if item.pair.input_caption and item.pair.target_caption]
     if captioned:
-        captions = [readable[i][0].input_caption for i in captioned] + [
-            readable[i][0].target_caption for i in captioned
-        ]
-        texts = clip.texts(captions).unflatten(0, (2, -1))
-        for i, found in zip(captioned, similarities(images[:, captioned], texts)):
-            readable[i][1].update(found)
+        pairs = [loaded[i].pair for i in captioned]
+        texts = clip.texts([pair.input_caption for pair in pairs] + [pair.target_caption for pair in pairs])
+        for i, cosines in zip(captioned, similarities(images[:, captioned], texts.unflatten(0, (2, -1)))):
+            loaded[i].record.update(cosines)
 
 
-def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict]:
-    """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone. A pair without is no verdict."""
-    twins, groups, reasons = DuplicateFinder(thresholds.duplicates), defaultdict(list), {}
+def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict[str, Any]]:
+    """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone; none for a pair without scores."""
+    duplicates, reasons = DuplicateFinder(thresholds.duplicates), {}
+    groups: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
     known = Last(store.scores)
     pairs = (pair for pair in store if pair.id in known)
     for pair, scores in with_scores(pairs, known):
-        reasons[pair.id] = why = reject_reasons(scores, pair, thresholds) or twins.reject_reasons(scores, pair)
+        why = reject_reasons(scores, pair, thresholds) or duplicates.reject_reasons(scores, pair)
+        reasons[pair.id] = why
         if thresholds.best and not why and "clip_sim_dir" in scores:
             group = pair.source, pair.input_caption, pair.target_caption
             groups[group].append((-scores["clip_sim_dir"], pair.id))
@@ -216,48 +251,21 @@ def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict]:
         yield {"id": id, "accepted": not why, "why": why, "by": "filter"}
 
 
-def with_scores(pairs: Iterable[EditPair], known: Last) -> Iterator[tuple[EditPair, dict]]:
+def with_scores(pairs: Iterable[EditPair], known: Last) -> Iterator[tuple[EditPair, dict[str, Any]]]:
     """Every pair, all of which have scores, with them."""
     ahead, behind = tee(pairs)
     return zip(behind, known.of(pair.id for pair in ahead))
 
 
-def reject_reasons(scores: Mapping, pair: EditPair, thresholds: Thresholds) -> list[str]:
+def reject_reasons(scores: Scores, pair: EditPair, thresholds: Thresholds) -> list[str]:
     """Every reason to reject a pair by its own scores; empty: none."""
     if "broken" in scores:
         return [scores["broken"]]
     return [
-        sentence.format(**scores)
-        for name, fails, sentence in RULES
-        if name in scores and fails(scores, pair, thresholds)
+        rule.sentence.format(**scores)
+        for rule in RULES
+        if rule.score in scores and rule.fails(scores, pair, thresholds)
     ]
-
-
-class DuplicateFinder:
-    """Finds, among the pairs that it is shown one after another, those whose target another source has too, or that are
-    as good as another pair of the same target, operation and instruction.
-
-    What few pixels changed hashes nearly all alike: only those that agree in everything else are compared.
-    """
-
-    def __init__(self, distance: int):
-        self.distance = distance
-        self.targets, self.known, self.edits = NearDuplicates(distance), set(), defaultdict(list)
-
-    def reject_reasons(self, scores: Mapping, pair: EditPair) -> list[str]:
-        """The reason to reject a pair; empty: none, and it is remembered."""
-        if self.distance < 0:
-            return []
-        edits = self.edits[pair.target, pair.operation, pair.instruction]
-        twin = None if pair.target in self.known else self.targets.find(scores["hash_target"])
-        near = (id for hash, id in edits if apart(hash, scores["hash_edit"]) <= self.distance)
-        if twin := twin or next(near, None):
-            return [f"nearly the same as another pair ({twin})"]
-        if pair.target not in self.known:
-            self.known.add(pair.target)
-            self.targets.add(scores["hash_target"], pair.id)
-        edits.append((scores["hash_edit"], pair.id))
-        return []
 
 
 def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
@@ -273,7 +281,7 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def kinds_of(reasons: Iterable[str]) -> list[tuple[str, int]]:
+def count_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
     """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first.
 
     Names of a stranger's files in them are no markup, wherever they are shown.

@@ -18,9 +18,9 @@ from rethink.pairs.store import JsonlLog, PairStore
 from tests.support.hosts import PACK_ROOT
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import PLAIN, write_folder
+from tests.support.pairs import draw_image as drawn
 from tests.support.servers import completion, openai_server
 
-from .conftest import drawn
 from .test_filters import clip_folder  # noqa: F401 (a fixture)
 
 

@@ -20,13 +20,19 @@ from rethink.pairs.inverse.instructions import (
     strip_reasoning,
     templates_of,
 )
-from rethink.pairs.inverse.operations import OPERATIONS, Place, damage, operation, sample_region, whole
+from rethink.pairs.inverse.operations import (
+    OPERATIONS,
+    Region,
+    apply_operation,
+    get_operation,
+    sample_region,
+    whole_image,
+)
 from rethink.pairs.inverse.sources import Folder, NamedBox
 from rethink.pairs.inverse.synthesis import synthesize
-from rethink.pairs.inverse.templates import WORDING
+from rethink.pairs.inverse.templates import TEMPLATES
 from rethink.pairs.store import PairStore
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
 NOTHING = Description()
@@ -83,25 +89,25 @@ def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
             mask = np.zeros(picture.shape[:2], bool)
             mask[30:80, 40:90] = True
             place = {
-                "given": Place((40, 30, 90, 80)),
-                "subject": Place((40, 30, 90, 80), mask),
-                "place": sample_region(picture, rng),
+                "selection": Region((40, 30, 90, 80)),
+                "subject": Region((40, 30, 90, 80), mask),
+                "region": sample_region(picture, rng),
             }
-            made = damage(op, picture, place.get(op.where, whole(picture)), op.draw(rng, {}), rng)
-            assert all(name in made.words for _, name, _, _ in string.Formatter().parse(op.hides) if name)
-            seen.add(compose(templates_of(id, made.words), made.words, NOTHING, seed))
+            made = apply_operation(op, picture, place.get(op.where, whole_image(picture)), op.draw(rng, {}), rng)
+            assert all(name in made.template_vars for _, name, _, _ in string.Formatter().parse(op.hidden_what) if name)
+            seen.add(compose(templates_of(id, made.template_vars), made.template_vars, NOTHING, seed))
         assert len(seen) >= 4 and not any("{" in text or "  " in text for text in seen), id
 
 
 def test_a_named_place_is_used_and_a_pair_without_one_never_speaks_of_it():
     words = {"thing": "red ellipse"}
-    named = {compose(WORDING["cover"], words, Description("the dog's ear"), seed) for seed in range(30)}
+    named = {compose(TEMPLATES["cover"], words, Description("the dog's ear"), seed) for seed in range(30)}
     assert all("the dog's ear" in text for text in named) and len(named) >= 4
-    assert all("{" not in compose(WORDING["cover"], words, NOTHING, seed) for seed in range(30))
+    assert all("{" not in compose(TEMPLATES["cover"], words, NOTHING, seed) for seed in range(30))
 
 
 def test_people_write_carelessly_now_and_then():
-    texts = [compose(WORDING["weather"], {"weather": "rain"}, NOTHING, seed) for seed in range(60)]
+    texts = [compose(TEMPLATES["weather"], {"weather": "rain"}, NOTHING, seed) for seed in range(60)]
     assert any(text[0].islower() and not text.endswith(".") for text in texts) and any(
         text.endswith(".") for text in texts
     )
@@ -265,4 +271,4 @@ def test_json_and_thoughts():
 
 
 def test_the_operations_say_what_they_hide():
-    assert operation("cover").hides.format(thing="black square") == "everything under the black square"
+    assert get_operation("cover").hidden_what.format(thing="black square") == "everything under the black square"

@@ -17,8 +17,7 @@ from rethink.pairs.formats.exporting import finish_exports
 from rethink.pairs.own_files import REPLACED, UNFINISHED
 from rethink.pairs.store import EditPair, PairStore
 from tests.support.hosts import PACK_ROOT
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 
 @pytest.fixture(scope="module")

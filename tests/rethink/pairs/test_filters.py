@@ -9,13 +9,13 @@ import torch
 from rethink.builtin import CLIP_FOLDER
 from rethink.errors import RethinkError
 from rethink.evaluation.clip_similarity import Clip, similarities
-from rethink.evaluation.pixel_metrics import NearDuplicates, difference_hash, measure, shift
-from rethink.pairs.review.filters import Thresholds, decide, filter_pairs, histogram, kinds_of, score
+from rethink.evaluation.pixel_metrics import difference_hash, measure, shift
+from rethink.pairs.review.duplicates import NearDuplicates
+from rethink.pairs.review.filters import Thresholds, count_reasons, decide, filter_pairs, histogram, score
 from rethink.pairs.store import EditPair, PairStore
 from rethink.tiny import render, sample_task
 from tests.support.miniatures import TOKENS, write_clip
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 
 @pytest.fixture
@@ -238,4 +238,4 @@ def test_a_histogram_counts_everything():
 
 def test_a_strangers_name_in_a_reason_is_no_markup():
     reasons = ["<img src=x onerror=alert(1)> is no picture", "too small (31 pixels)", "too small (8 pixels)"]
-    assert kinds_of(reasons) == [("too small", 2), ("‹img src=x onerror=alert(1)› is no picture", 1)]
+    assert count_reasons(reasons) == [("too small", 2), ("‹img src=x onerror=alert(1)› is no picture", 1)]

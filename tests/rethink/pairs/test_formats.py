@@ -18,8 +18,7 @@ from rethink.pairs.inverse.instructions import Writer
 from rethink.pairs.inverse.sources import Folder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.store import EditPair, PairStore
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 LOSSY = {"instruct-pix2pix"}
 DRAWN = {"p2p_threshold": 0.5, "cfg_scale": 9.0, "clip_sim_dir": 0.3}

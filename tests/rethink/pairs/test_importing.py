@@ -20,8 +20,7 @@ from rethink.pairs import formats
 from rethink.pairs.formats import import_dataset
 from rethink.pairs.store import PairStore
 from tests.support.hosts import PACK_ROOT
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 DEEP = '{"a":' * 3000 + "1" + "}" * 3000
 

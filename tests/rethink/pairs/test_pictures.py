@@ -8,8 +8,7 @@ from PIL import Image
 
 from rethink.errors import RethinkError
 from rethink.pairs.pixels import encode_png, read_mask, read_picture, write_whole
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 
 def test_a_png_comes_back_bit_for_bit(tmp_path):

@@ -7,21 +7,21 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
+from rethink.pairs.inverse.locate import LocatedSources, locate_boxes
 from rethink.pairs.inverse.processes import thread_map
 from rethink.pairs.inverse.sources import Folder, Source
 from rethink.pairs.inverse.synthesis import synthesize
-from rethink.pairs.questions import LocatedSources, _read_mark, find_spots, grade_pairs
 from rethink.pairs.review.filters import Thresholds, decide, score
+from rethink.pairs.review.grading import grade_pairs, read_grade
 from rethink.pairs.store import PairStore
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 FACE = json.dumps({"places": [{"box": [250, 100, 500, 400], "place": "the man's face"}]})
 
 
 def test_a_box_in_thousandths_becomes_a_spot(scripted):
     chat = scripted("Here: " + FACE)
-    (spot,) = find_spots(chat, drawn(), "faces", 0)
+    (spot,) = locate_boxes(chat, drawn(), "faces", 0)
     assert spot.box == (0.25, 0.1, 0.5, 0.4) and spot.place == "the man's face"
     assert "Find faces" in chat.asked[0][0][0]["content"][-1]["text"] and chat.asked[0][1][0].shape == (1, 120, 160, 3)
 
@@ -40,7 +40,7 @@ def test_a_box_in_thousandths_becomes_a_spot(scripted):
 )
 def test_answers_that_cannot_be_used_are_reasons(scripted, answer, said):
     with pytest.raises(RethinkError, match=said):
-        find_spots(scripted(answer), drawn(), "faces", 0)
+        locate_boxes(scripted(answer), drawn(), "faces", 0)
 
 
 BOX = (0.1, 0.2, 0.3, 0.4)
@@ -68,12 +68,12 @@ BOX = (0.1, 0.2, 0.3, 0.4)
     ],
 )
 def test_places_as_models_were_trained_to_give_them(scripted, answer, place):
-    (spot,) = find_spots(scripted(answer), drawn(), "hats", 0)
+    (spot,) = locate_boxes(scripted(answer), drawn(), "hats", 0)
     assert spot.box == pytest.approx(BOX) and spot.place == place
 
 
 def test_shares_that_stick_out_are_shares(scripted):
-    (spot,) = find_spots(scripted('{"places": [{"box": [0.5, 0.25, 1.02, 1.0], "place": "a"}]}'), drawn(), "hats", 0)
+    (spot,) = locate_boxes(scripted('{"places": [{"box": [0.5, 0.25, 1.02, 1.0], "place": "a"}]}'), drawn(), "hats", 0)
     assert spot.box == (0.5, 0.25, 1.0, 1.0)
 
 
@@ -92,13 +92,13 @@ def test_shares_that_stick_out_are_shares(scripted):
 )
 def test_boxes_that_are_none(scripted, box):
     with pytest.raises(RethinkError, match="boxes"):
-        find_spots(scripted(f'{{"places": [{{"box": {box}, "place": "a"}}]}}'), drawn(), "hats", 0)
+        locate_boxes(scripted(f'{{"places": [{{"box": {box}, "place": "a"}}]}}'), drawn(), "hats", 0)
 
 
 @pytest.mark.parametrize("answer", ['{"a":' * 100_000, "[" * 100_000, '{"places": ' + "[" * 3000 + "]" * 3000 + "}"])
 def test_an_answer_nested_deeply_is_one_reason(scripted, answer):
     with pytest.raises(RethinkError, match="nested too deeply|no JSON"):
-        find_spots(scripted(answer), drawn(), "hats", 0)
+        locate_boxes(scripted(answer), drawn(), "hats", 0)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_an_answer_nested_deeply_is_one_reason(scripted, answer):
 def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
     if isinstance(mark, str):
         with pytest.raises(RethinkError, match=mark):
-            _read_mark(answer)
+            read_grade(answer)
     else:
-        assert _read_mark(answer)["critic"] == mark
+        assert read_grade(answer)["critic"] == mark
 
 
 def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, scripted):

@@ -15,8 +15,7 @@ from rethink.pairs.inverse.sources import Source
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.review.filters import Thresholds, filter_pairs
 from rethink.pairs.store import EditPair, PairStore
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 COUNT = 20_000
 RECIPE = SynthesisConfig(pairs=2)

@@ -9,8 +9,7 @@ from PIL import Image
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 BOX = [{"box": [0.1, 0.2, 0.3, 0.4], "place": "the sign"}]
 SPOT = (NamedBox((0.1, 0.2, 0.3, 0.4), "the sign"),)

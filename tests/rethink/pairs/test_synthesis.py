@@ -21,18 +21,18 @@ from rethink.pairs.from_captions.caption_edits import built_in_triples, captions
 from rethink.pairs.inverse import processes
 from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker, operation_maker
 from rethink.pairs.inverse.instructions import TEMPLATES_ALONE, Description, Writer
+from rethink.pairs.inverse.locate import LocatedSources
 from rethink.pairs.inverse.operations import OPERATIONS
 from rethink.pairs.inverse.processes import process_executor
 from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.jsonl_log import DiskFull
 from rethink.pairs.pixels import read_mask, read_picture
-from rethink.pairs.questions import LocatedSources, grade_pairs
 from rethink.pairs.review.filters import score
+from rethink.pairs.review.grading import grade_pairs
 from rethink.pairs.store import PairStore
 from tests.support.hosts import PACK_ROOT
-
-from .conftest import drawn
+from tests.support.pairs import draw_image as drawn
 
 
 def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):

@@ -1,36 +1,61 @@
-"""The easy operations whose undoing is the edit to be learnt: the table of all of them."""
+"""The easy operations whose undoing is the edit to be learned: one file each, with its parameters and its sentences.
+
+A module of this folder that defines OPERATION is an operation; nothing else has to be told of it.
+"""
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
 from ....errors import RethinkError
-from .core import PARAMETERS, Box, Choice, Damaged, Operation, Place, Range, box_of, damage, sample_region, whole
-from .fill import FILL
-from .layout import LAYOUT
-from .obscure import LOCAL
-from .overlay import OVERLAY
-from .tone import TONE
-from .weather import WEATHER
+from .core import (
+    Box,
+    Choice,
+    Operation,
+    OperationResult,
+    Range,
+    Region,
+    apply_operation,
+    bounding_box,
+    sample_region,
+    whole_image,
+)
 
 __all__ = [
     "OPERATIONS",
-    "PARAMETERS",
     "Box",
     "Choice",
-    "Damaged",
     "Operation",
-    "Place",
+    "OperationResult",
     "Range",
-    "box_of",
-    "damage",
-    "operation",
+    "Region",
+    "apply_operation",
+    "bounding_box",
+    "get_operation",
     "sample_region",
-    "whole",
+    "whole_image",
 ]
 
-OPERATIONS: dict[str, Operation] = {op.id: op for op in (*LOCAL, *TONE, *WEATHER, *LAYOUT, *OVERLAY, *FILL)}
+# The order in menus; operations that it does not name come last, by name.
+MENU = (
+    *("cover", "blur", "pixelate"),
+    *("greyscale", "exposure", "relight", "old_photo", "compress", "weather"),
+    *("crop_pad", "distort", "line_art", "watermark"),
+    *("remove_object", "text_erase", "flat_background"),
+)
 
 
-def operation(id: str) -> Operation:
+def _find_operations() -> dict[str, Operation]:
+    modules = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    found = {module.OPERATION.id: module.OPERATION for module in modules if hasattr(module, "OPERATION")}
+    return {id: found[id] for id in sorted(found, key=lambda id: (MENU.index(id) if id in MENU else len(MENU), id))}
+
+
+OPERATIONS = _find_operations()
+
+
+def get_operation(id: str) -> Operation:
     """Raises RethinkError naming the known ones."""
     if id not in OPERATIONS:
         raise RethinkError(f"operation: there is no {id!r}; choose among {', '.join(OPERATIONS)}.")

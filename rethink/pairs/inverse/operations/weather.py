@@ -1,33 +1,34 @@
-"""Rain, snow and haze over a clear picture."""
+"""Rain, snow and haze over a clear view."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .core import Choice, Damaged, Operation, Place, Range, as_bytes, fractal_noise, luminance
+from .core import Choice, Operation, OperationResult, Range, Region, Rng, Values
+from .pixel_math import fractal_noise, luminance, to_bytes
 
 
-def weather(picture: np.ndarray, place: Place, values, rng) -> Damaged:
+def weather(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
     """One kind of weather, within the place."""
     kind = values["kind"]
-    out = _KINDS[kind](picture.astype(np.float32), values["strength"], rng)
-    return Damaged(as_bytes(out), place.region(picture), {"weather": kind})
+    out = _KINDS[kind](image.astype(np.float32), values["strength"], rng)
+    return OperationResult(to_bytes(out), region.as_mask(image), {"weather": kind})
 
 
-def _haze(picture: np.ndarray, strength: float, rng) -> np.ndarray:
-    """Koschmieder's law, with the depth guessed: the farther the higher in the picture, and uneven as fog is."""
-    height, width = picture.shape[:2]
+def _haze(image: np.ndarray, strength: float, rng: Rng) -> np.ndarray:
+    """Koschmieder's law, with the depth guessed: the farther the higher in the image, and uneven as fog is."""
+    height, width = image.shape[:2]
     depth = np.linspace(1.3, 0.5, height, dtype=np.float32)[:, None] + 0.5 * (fractal_noise((height, width), rng) - 0.5)
     seen = np.exp(-1.7 * strength * depth)[..., None]
     air = np.array([226, 230, 234], np.float32) * rng.uniform(0.9, 1.0)
-    return picture * seen + air * (1 - seen)
+    return image * seen + air * (1 - seen)
 
 
-def _rain(picture: np.ndarray, strength: float, rng) -> np.ndarray:
-    """Three layers of slanted streaks, the near ones long and blurred, in a greyer and darker air."""
-    height, width = picture.shape[:2]
-    out = _greyer(picture, 0.35 * strength) * (1 - 0.25 * strength)
+def _rain(image: np.ndarray, strength: float, rng: Rng) -> np.ndarray:
+    """Three layers of slanted streaks, the near ones long and blurred, in a grayer and darker air."""
+    height, width = image.shape[:2]
+    out = _grayer(image, 0.35 * strength) * (1 - 0.25 * strength)
     out = _haze(out, 0.22 * strength, rng)
     slant = rng.uniform(-0.35, 0.35)
     for near in (0.4, 0.7, 1.2):
@@ -44,10 +45,10 @@ def _rain(picture: np.ndarray, strength: float, rng) -> np.ndarray:
     return out
 
 
-def _snow(picture: np.ndarray, strength: float, rng) -> np.ndarray:
+def _snow(image: np.ndarray, strength: float, rng: Rng) -> np.ndarray:
     """Flakes at four depths; the near ones are large, few and out of focus."""
-    height, width = picture.shape[:2]
-    out = _haze(_greyer(picture, 0.3 * strength), 0.25 * strength, rng)
+    height, width = image.shape[:2]
+    out = _haze(_grayer(image, 0.3 * strength), 0.25 * strength, rng)
     unit = min(height, width) / 512
     for size, number in ((1.0, 900), (1.8, 420), (3.2, 140), (6.5, 26)):
         canvas = Image.new("L", (width, height))
@@ -59,23 +60,34 @@ def _snow(picture: np.ndarray, strength: float, rng) -> np.ndarray:
     return out
 
 
-def _scattered(number: int, size: float, height: int, width: int, rng):
+def _scattered(number: int, size: float, height: int, width: int, rng: Rng):
     return rng.uniform(0, width, number), rng.uniform(0, height, number), size * rng.uniform(0.6, 1.4, number)
 
 
-def _greyer(picture: np.ndarray, share: float) -> np.ndarray:
-    return picture + share * (luminance(picture)[..., None] - picture)
+def _grayer(image: np.ndarray, share: float) -> np.ndarray:
+    return image + share * (luminance(image)[..., None] - image)
 
 
 _KINDS = {"rain": _rain, "snow": _snow, "haze": _haze}
 
-WEATHER = (
-    Operation(
-        "weather",
-        "Weather",
-        "picture",
-        "",
-        {"kind": Choice(("rain", "snow", "haze")), "strength": Range(0.4, 1.0)},
-        weather,
-    ),
+
+OPERATION = Operation(
+    id="weather",
+    title="Weather",
+    where="image",
+    hidden_what="",
+    ranges={
+        "kind": Choice(("rain", "snow", "haze")),
+        "strength": Range(0.4, 1.0, 0.01, 1.0, "How strong it is"),
+    },
+    apply=weather,
+    templates={
+        "": (
+            "Remove the {weather}.",
+            "Clear the weather; no more {weather}.",
+            "Show the same scene without {weather}.",
+            "Make the {weather} disappear.",
+            "Take away the {weather} and restore the clear view.",
+        ),
+    },
 )

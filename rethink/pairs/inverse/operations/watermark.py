@@ -1,11 +1,12 @@
-"""A watermark over the whole picture, or a stamp on a part of it."""
+"""A watermark over the whole image, or a stamp on a part of it."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .core import Choice, Damaged, Operation, Place, Range, as_bytes, fractal_noise
+from .core import Choice, Operation, OperationResult, Range, Region, Rng, Values
+from .pixel_math import fractal_noise, to_bytes
 
 TEXTS = (
     "SAMPLE",
@@ -25,6 +26,8 @@ TEXTS = (
     "For review only",
     "Not for sale",
 )
+
+
 INKS = {
     "red": (196, 30, 40),
     "blue": (34, 62, 160),
@@ -32,32 +35,34 @@ INKS = {
     "black": (30, 30, 34),
     "white": (244, 244, 240),
 }
+
+
 MARKS = {"white": (255, 255, 255), "black": (20, 20, 20)}
 
 
-def watermark(picture: np.ndarray, place: Place, values, rng) -> Damaged:
-    """Text once or in rows over the picture, half transparent; or an inked stamp. Touched is where there is ink."""
+def watermark(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
+    """Text once or in rows over the image, half transparent; or an inked stamp. Touched is where there is ink."""
     text = TEXTS[int(rng.integers(len(TEXTS)))]
     if values["kind"] == "stamp":
-        ink = _stamp(picture.shape[:2], text.upper(), rng)
-        name = _readable(INKS, picture, ink, rng)
-        ink = ink * (0.35 + 0.65 * fractal_noise(picture.shape[:2], rng, 24, 2)) * min(1, values["opacity"] * 1.8)
-        colour, words = INKS[name], {"mark": f"{name} stamp", "text": text.upper()}
+        ink = _stamp(image.shape[:2], text.upper(), rng)
+        name = _readable(INKS, image, ink, rng)
+        ink = ink * (0.35 + 0.65 * fractal_noise(image.shape[:2], rng, 24, 2)) * min(1, values["opacity"] * 1.8)
+        color, words = INKS[name], {"mark": f"{name} stamp", "text": text.upper()}
     else:
         rows = values["kind"] == "tiled"
-        ink = (_tiled if rows else _once)(picture.shape[:2], text, rng)
-        colour = MARKS[_readable(MARKS, picture, ink, rng)]
+        ink = (_tiled if rows else _once)(image.shape[:2], text, rng)
+        color = MARKS[_readable(MARKS, image, ink, rng)]
         ink = ink * values["opacity"]
         words = {"mark": "repeated watermark" if rows else "watermark", "text": text}
-    out = picture + ink[..., None] * (np.array(colour, np.float32) - picture)
-    return Damaged(as_bytes(out), ink > 0, words)
+    out = image + ink[..., None] * (np.array(color, np.float32) - image)
+    return OperationResult(to_bytes(out), ink > 0, words)
 
 
-def _readable(colours: dict[str, tuple], picture: np.ndarray, ink: np.ndarray, rng) -> str:
-    """One of that half of the colours that stands out best from what is under the ink."""
-    beneath = picture[ink > 0].mean(0)
-    by_contrast = sorted(colours, key=lambda name: -np.abs(beneath - colours[name]).mean())
-    return by_contrast[int(rng.integers(len(colours) // 2))]
+def _readable(colors: dict[str, tuple], image: np.ndarray, ink: np.ndarray, rng: Rng) -> str:
+    """One of that half of the colors that stands out best from what is under the ink."""
+    beneath = image[ink > 0].mean(0)
+    by_contrast = sorted(colors, key=lambda name: -np.abs(beneath - colors[name]).mean())
+    return by_contrast[int(rng.integers(len(colors) // 2))]
 
 
 def _lettering(text: str, size: float) -> Image.Image:
@@ -79,14 +84,14 @@ def _fitted(text: str, width: float) -> Image.Image:
     return _lettering(text, 40 * width / _lettering(text, 40).width)
 
 
-def _once(shape, text: str, rng) -> np.ndarray:
+def _once(shape, text: str, rng: Rng) -> np.ndarray:
     height, width = shape
     image = _fitted(text, rng.uniform(0.4, 0.8) * min(width, 1.6 * height))
     image = image.rotate(rng.choice([0, 0, 30, -30, 45]), Image.Resampling.BICUBIC, expand=True)
     return _on_canvas(shape, image, width * rng.uniform(0.4, 0.6), height * rng.uniform(0.3, 0.8))
 
 
-def _tiled(shape, text: str, rng) -> np.ndarray:
+def _tiled(shape, text: str, rng: Rng) -> np.ndarray:
     height, width = shape
     side = int(1.5 * max(shape))
     image = _fitted(text, rng.uniform(0.16, 0.3) * min(shape))
@@ -99,7 +104,7 @@ def _tiled(shape, text: str, rng) -> np.ndarray:
     return _on_canvas(shape, sheet, width / 2, height / 2)
 
 
-def _stamp(shape, text: str, rng) -> np.ndarray:
+def _stamp(shape, text: str, rng: Rng) -> np.ndarray:
     height, width = shape
     letters = _fitted(text, rng.uniform(0.22, 0.42) * min(shape))
     rim = max(2, letters.height // 5)
@@ -111,13 +116,23 @@ def _stamp(shape, text: str, rng) -> np.ndarray:
     return _on_canvas(shape, plate, width * rng.uniform(0.25, 0.75), height * rng.uniform(0.2, 0.8))
 
 
-OVERLAY = (
-    Operation(
-        "watermark",
-        "Watermark or stamp",
-        "own",
-        "",
-        {"kind": Choice(("text", "tiled", "stamp")), "opacity": Range(0.3, 0.6)},
-        watermark,
-    ),
+OPERATION = Operation(
+    id="watermark",
+    title="Watermark or stamp",
+    where="own",
+    hidden_what="",
+    ranges={
+        "kind": Choice(("text", "tiled", "stamp")),
+        "opacity": Range(0.3, 0.6, 0.05, 1.0, "How opaque the mark is"),
+    },
+    apply=watermark,
+    templates={
+        "": (
+            "Remove the {mark}.",
+            "Remove the {mark} that says “{text}”.",
+            "Erase the text “{text}” from the picture.",
+            "Get rid of the {mark} without changing anything else.",
+            "Clean the picture of the {mark}.",
+        ),
+    },
 )

@@ -1,0 +1,172 @@
+"""Where in an image something is, as a thinker that sees says it: the places that pairs are made from."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ...errors import RethinkError
+from ..jsonl_log import JsonlLog
+from ..pixels import from_pixels, read_picture
+from .instructions import (
+    Chat,
+    Each,
+    FailureStreak,
+    ThinkerUnavailable,
+    ask,
+    called,
+    json_values,
+    message,
+    one_line,
+    strip_reasoning,
+)
+from .sources import Folder, NamedBox, Source
+
+MAX_BOXES = 8
+SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
+
+FIND = f"""Find {{what}} in this picture. Answer with a JSON object and nothing else, at most {MAX_BOXES} places, the \
+clearest first, none if there is nothing to find:
+{{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the shop's window"}}}}]}}}}
+The box is in thousandths of the picture's width and height."""
+
+
+def locate_boxes(chat: Chat, pixels: np.ndarray, what: str, seed: int) -> tuple[NamedBox, ...]:
+    """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
+    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(pixels)], seed, read_boxes)
+
+
+def read_boxes(answer: str) -> tuple[NamedBox, ...]:
+    """The boxes in an answer, each once, at most MAX_BOXES: {"places": […]} as asked for, or as models were trained to
+    answer: a list of {"bbox_2d", "label"} (Qwen-VL), of {"box_2d", "label"} with top before left (Gemini), or
+    label(left,top),(right,bottom) (Qwen2-VL). Coordinates are in thousandths, or in shares of 0…1.
+
+    What is no box is left out. Raises RethinkError with the reason where none is left.
+    """
+    boxes: dict[tuple[float, ...], NamedBox] = {}
+    reason = "the thinker found nothing of what was asked for"
+    for record in _read_records(strip_reasoning(answer)):
+        try:
+            box = NamedBox(_read_shares(record), called(_read_name(record)[:60]))
+            boxes.setdefault(box.box, box)
+        except (TypeError, KeyError, ValueError, OverflowError) as error:  # a RethinkError of NamedBox is a ValueError
+            reason = f"the thinker's boxes cannot be used: {error}"
+    if not boxes:
+        raise RethinkError(reason)
+    return tuple(boxes.values())[:MAX_BOXES]
+
+
+_BOX_KEYS = ("box", "bbox_2d", "box_2d", "bbox", "bounding_box", "coordinates")
+_NAME_KEYS = ("place", "label", "name")
+_PLAIN_BOX = re.compile(r"([^()\n]{0,60})\((\d{1,4}),\s*(\d{1,4})\),\s*\((\d{1,4}),\s*(\d{1,4})\)")
+
+
+def _read_records(answer: str) -> list[dict[str, Any]]:
+    """One JSON object a place that an answer speaks of. Raises RethinkError where it speaks of none."""
+    for value, _, _ in json_values(answer, "{["):
+        records = _find_list(value) if isinstance(value, dict) else value
+        if all(isinstance(record, dict) for record in records):
+            return records
+        if isinstance(value, dict):
+            raise RethinkError("the thinker's boxes cannot be used: a place is no JSON object")
+    plain = [{"label": label, "box": box} for label, *box in _PLAIN_BOX.findall(answer)]
+    if not plain:
+        raise RethinkError(f"the thinker's answer holds no JSON of places ({one_line(answer)[:80]!r})")
+    return plain
+
+
+def _find_list(record: dict[str, Any]) -> list[Any]:
+    """The places in a JSON object: its list of them, or the object itself where it is one."""
+    if any(key in record for key in _BOX_KEYS):
+        return [record]
+    lists = [value for value in record.values() if isinstance(value, list)]
+    if "places" in record:
+        lists = [record["places"] or []]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise RethinkError("the thinker's boxes cannot be used: no list of places")
+    return lists[0]
+
+
+def _read_name(record: dict[str, Any]) -> str:
+    return next((record[key].strip() for key in _NAME_KEYS if isinstance(record.get(key), str)), "")
+
+
+def _read_shares(record: dict[str, Any]) -> tuple[float, float, float, float]:
+    """The box in a record as shares of width and height. Raises what its caller takes for “no box”."""
+    key = next((key for key in _BOX_KEYS if record.get(key)), "box")
+    box = record[key]
+    if isinstance(box, dict):
+        box = [box[edge] for edge in ("left", "top", "right", "bottom")]
+    edges = [float(edge) for edge in box]
+    if len(edges) != 4 or not all(map(math.isfinite, edges)):
+        raise ValueError(f"expected four numbers, got {str(box)[:80]}")
+    if key == "box_2d":  # Gemini's, top first
+        edges = [edges[1], edges[0], edges[3], edges[2]]
+    scale = 1 if max(edges) < 2 else SIDE  # shares stick out of the picture, too; no place is two thousandths large
+    if max(edges) > 1.05 * scale or min(edges) < -0.05 * scale:
+        raise ValueError(f"{str(box)[:80]} is no box in thousandths of the picture")
+    left, top, right, bottom = (min(1.0, max(0.0, edge / scale)) for edge in edges)
+    return left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class LocatedSources:
+    """A folder's sources with the boxes that a chat finds in them.
+
+    seen: remembers the answers, so that nothing is asked twice; what came to nothing is asked again in another run.
+    each: `map`, or what asks several times at once.
+    """
+
+    folder: Folder
+    chat: Chat
+    what: str
+    seen: JsonlLog
+    longest_side: int
+    each: Each = map
+    _asked: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def __iter__(self) -> Iterator[Source | tuple[str, str]]:
+        known = {r["source"]: r for r in self.seen if r["what"] == self.what and not r.get("failed")}
+        streak = FailureStreak()
+
+        def look(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
+            if isinstance(source, Source) and not source.spots:
+                return source, known.get(source.name) or self._answer(source)
+            return source, None
+
+        for source, record in self.each(look, self.folder):
+            if isinstance(source, Source) and record is not None:
+                streak.after(record.get("failed", False), record.get("why", ""))
+                if "why" in record:
+                    yield source.name, record["why"]
+                    continue
+                boxes = (NamedBox(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
+                source = replace(source, spots=tuple(boxes))
+            yield source
+
+    def _answer(self, source: Source) -> dict[str, Any]:
+        if source.name not in self._asked:
+            self._asked[source.name] = self._ask(source)
+        return self._asked[source.name]
+
+    def _ask(self, source: Source) -> dict[str, Any]:
+        try:
+            pixels = read_picture(source.path, self.longest_side)
+        except RethinkError as error:
+            return {"why": str(error)}  # which is not what the thinker said
+        record: dict[str, Any] = {"source": source.name, "what": self.what}
+        try:
+            boxes = locate_boxes(self.chat, pixels, self.what, 0)
+            record["spots"] = [{"box": list(box.box), "place": box.place} for box in boxes]
+        except RethinkError as error:
+            record |= {"why": str(error), "failed": isinstance(error, ThinkerUnavailable)}
+        self.seen.append(record)
+        return record

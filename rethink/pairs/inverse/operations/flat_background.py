@@ -1,0 +1,37 @@
+"""Everything but the subject in one flat color."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .colors import draw_color
+from .core import Choice, Operation, OperationResult, Region, Rng, Values
+
+
+def flat_background(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
+    """Everything but the subject, which the mask shows, in one flat color."""
+    mask = ~region.as_mask(image)
+    out = image.copy()
+    color, out[mask] = draw_color(values["fill"], rng)
+    return OperationResult(out, mask, {"colour": color})  # the name that users' own templates have
+
+
+OPERATION = Operation(
+    id="flat_background",
+    title="Flat background",
+    where="subject",
+    hidden_what="the background that the flat color has replaced",
+    ranges={
+        "fill": Choice(("white", "black", "grey", "colour")),
+    },
+    apply=flat_background,
+    templates={
+        "": (
+            "Replace the {colour} background.",
+            "Put the subject in front of a real background.",
+            "Change the plain {colour} background to a real scene.",
+            "Give the picture a natural background instead of {colour}.",
+            "Swap the flat {colour} backdrop for the scene that was there.",
+        ),
+    },
+)
