@@ -51,7 +51,7 @@ export default [
   { files: ["tests/**", "*.config.js"], languageOptions: { globals: globals.node } },
   {
     files: ["tests/**"],
-    languageOptions: { globals: { document: "readonly", sessionStorage: "readonly" } }, // of support/register.mjs
+    languageOptions: { globals: { document: "readonly", sessionStorage: "readonly" } }, // of support/page.mjs
     rules: { "require-await": "off" }, // of functions that stand in for those that wait
   },
 ];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import "./support/page.mjs";
 import { askAboutHosts } from "../../web/hosts.mjs";
 import { api, settle } from "./support/comfyui.mjs";
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "./support/page.mjs";
 import { countLines } from "../../web/node_text.mjs";
 
 test("a box is as high as its text, up to a limit", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import "./support/page.mjs";
 import { isFromOpenGraph, onGraphLoaded, recallRun, rememberRun, separateReopened } from "../../web/ownership.mjs";
 import { api, app, settle } from "./support/comfyui.mjs";
 import { Graph } from "./support/graph.mjs";

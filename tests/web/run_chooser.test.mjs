@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import "./support/page.mjs";
 import { chooseRun, fetchRuns, labelOf, runLabels } from "../../web/run_chooser.mjs";
 import { api, settle } from "./support/comfyui.mjs";
 

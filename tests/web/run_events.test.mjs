@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import "./support/page.mjs";
 import { addDisplay, restoreRuns, showExecuted, showOutputs } from "../../web/node_runs.mjs";
 import { findLiveRuns, watchRuns } from "../../web/run_events.mjs";
 import { liveRuns, referenceOf } from "../../web/runs.mjs";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import "./support/page.mjs";
 import { liveRuns, readRun, referenceOf, Run } from "../../web/runs.mjs";
 import { api, app } from "./support/comfyui.mjs";
 import { record, step } from "./support/records.mjs";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "../support/page.mjs";
 import { isDark } from "../../../web/pairs/sheet.mjs";
 
 test("a palette with light text is dark, whatever it is called", () => {

@@ -1,4 +1,4 @@
-/** ComfyUI serves its scripts beside the pack's; here they are the stand-in. */
+/** How imports of ComfyUI's scripts are resolved. */
 
 const STAND_IN = new URL("./comfyui.mjs", import.meta.url).href;
 

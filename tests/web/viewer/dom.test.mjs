@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "../support/page.mjs";
 import { element, icon, oncePerFrame, setAttribute } from "../../../web/viewer/dom.mjs";
 
 test("an element has attributes, listeners and children", () => {

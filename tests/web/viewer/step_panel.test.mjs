@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "../support/page.mjs";
 import { describePreservation, describeSampling, stepPanel } from "../../../web/viewer/step_panel.mjs";
 import { viewOf } from "../../../web/viewer/view.mjs";
 import { critique, record, step } from "../support/records.mjs";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "../support/page.mjs";
 import { firstChoice, summarize, viewOf } from "../../../web/viewer/view.mjs";
 import { record, step } from "../support/records.mjs";
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import "../support/page.mjs";
 import { captureScroll, captureWheel } from "../../../web/viewer/wheel.mjs";
 
 let heard; // by the canvas
