@@ -1,33 +1,62 @@
-"""Sets up what is missing and runs one of two things: `python start.py demo`, `python start.py test`.
+"""Sets up what is missing and runs one of three things: `python start.py demo`, `test` or `check`.
 
 Uses the virtual environment it is started in, else makes `.venv` beside itself. For a stand-alone copy only:
 in ComfyUI, ComfyUI-Manager installs requirements.txt into ComfyUI's own environment.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-JOBS = {"demo": ["-m", "rethink", "demo"], "test": ["-m", "pytest"]}
 # A version that was tested, for this environment alone; ComfyUI brings its own torch, which nothing here touches.
 TORCH = "torch==2.13.0"
+TEST_PACKAGES = ["pytest", "playwright", "trl", "transformers[serving]"]
+CHECK_PACKAGES = ["ruff", "pyright[nodejs]"]
 
 
 def main() -> int:
-    if len(sys.argv) < 2 or sys.argv[1] not in JOBS:
-        print("usage: python start.py demo|test [options of the demo or of pytest]", file=sys.stderr)
+    jobs = {"demo": demo, "test": test, "check": check}
+    if len(sys.argv) < 2 or sys.argv[1] not in jobs:
+        print("usage: python start.py demo|test|check [options of the demo or of pytest]", file=sys.stderr)
         return 2
-    job, options = sys.argv[1], sys.argv[2:]
     python = environment()
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
         install(python, "PyTorch", TORCH)
     install(python, "the requirements", "-r", str(HERE / "requirements.txt"))
-    if job == "test":
-        install(python, "what the tests need", "pytest", "playwright", "trl", "transformers[serving]")
-    return subprocess.run([python, *JOBS[job], *options], cwd=HERE).returncode
+    return jobs[sys.argv[1]](python, sys.argv[2:])
+
+
+def demo(python: str, options: list[str]) -> int:
+    """The built-in models work out an instruction, and a page shows how."""
+    return run(python, "-m", "rethink", "demo", *options)
+
+
+def test(python: str, options: list[str]) -> int:
+    install(python, "what the tests need", *TEST_PACKAGES)
+    return run(python, "-m", "pytest", *options)
+
+
+def check(python: str, _: list[str]) -> int:
+    """Lint, layout and types of the Python part, then the same and the unit tests of the web part; all of them run."""
+    install(python, "what the checks need", *TEST_PACKAGES, *CHECK_PACKAGES)
+    commands = [
+        [python, "-m", "ruff", "check", "."],
+        [python, "-m", "ruff", "format", "--check", "."],
+        [python, "-m", "pyright", "--pythonpath", python],
+    ]
+    if npm := shutil.which("npm"):
+        commands += [[npm, "install", "--no-audit", "--no-fund", "--silent"], [npm, "test"]]
+    else:
+        print("The web part is not checked: there is no npm; install Node.js 20 or newer.", file=sys.stderr)
+    return max(run(*command) for command in commands)
+
+
+def run(*command: str) -> int:
+    return abs(subprocess.run(command, cwd=HERE).returncode)
 
 
 def environment() -> str:

@@ -1,4 +1,4 @@
-"""What an editor encodes again for a later edit of the same picture: every family, against its plain pipeline.
+"""What an editor encodes again for a later edit of the same image: every family, against its plain pipeline.
 
     python benchmarks/encoders.py
 
@@ -27,9 +27,9 @@ STEPS = 4
 EDITS = {"first": ("make it red", 1), "another seed": ("make it red", 2), "another instruction": ("make it blue", 1)}
 
 
-def plain_edit(editor, picture, instruction, seed):
+def plain_edit(editor, image, instruction, seed):
     call = editor.family.call
-    arguments = {"image": to_pil(picture)[0]} if call is None else call.pictures(to_pil(picture), (SIDE, SIDE))
+    arguments = {"image": to_pil(image)[0]} if call is None else call.images(to_pil(image), (SIDE, SIDE))
     editor._pipeline(
         prompt=instruction,
         num_inference_steps=STEPS,
@@ -39,17 +39,17 @@ def plain_edit(editor, picture, instruction, seed):
     )
 
 
-def our_edit(editor, picture, instruction, seed):
-    editor.edit(editor.prepare(picture), [instruction], [seed], Settings(steps=STEPS))
+def our_edit(editor, image, instruction, seed):
+    editor.edit(editor.prepare(image), [instruction], [seed], Settings(steps=STEPS))
 
 
-def counts(edit, editor, picture):
+def counts(edit, editor, image):
     """{edit: {encoder: how often it ran}}."""
     calls = count_encodes(editor, setattr)
     result = {}
     for name, (instruction, seed) in EDITS.items():
         calls.clear()
-        edit(editor, picture, instruction, seed)
+        edit(editor, image, instruction, seed)
         texts = sum(count for part, count in calls.items() if part.startswith("text"))
         result[name] = {"vae": calls["vae"], "sight": calls["sight"], "text": texts}
     return result
@@ -63,7 +63,7 @@ def main():
     patch = pytest.MonkeyPatch()
     editor_miniatures.shrink(patch)
     torch.manual_seed(0)
-    picture = torch.rand(1, SIDE, SIDE, 3)
+    image = torch.rand(1, SIDE, SIDE, 3)
     print(f"{'family':<24} {'plain, each edit':<26} {'ours: ' + 'first':<26} {'another seed':<16} another instruction")
     ours, plain = {}, {}
     with tempfile.TemporaryDirectory() as root:
@@ -71,8 +71,8 @@ def main():
             if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
                 print(f"{kind:<24} left out: its processor needs torchvision")
                 continue
-            plain[kind] = counts(plain_edit, opened(kind, Path(root)), picture)
-            ours[kind] = counts(our_edit, opened(kind, Path(root)), picture)
+            plain[kind] = counts(plain_edit, opened(kind, Path(root)), image)
+            ours[kind] = counts(our_edit, opened(kind, Path(root)), image)
             columns = [shown(ours[kind][edit]) for edit in EDITS]
             each = shown(plain[kind]["another instruction"])
             print(f"{kind:<24} {each:<26} {columns[0]:<26} {columns[1]:<16} {columns[2]}", flush=True)

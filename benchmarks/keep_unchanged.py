@@ -3,7 +3,7 @@
     python benchmarks/keep_unchanged.py [--rounds N] [--seed N] [--threads N]        needs: scikit-image scikit-learn opencv-python
 
 Photographs of scikit-image and scikit-learn are edited by code, so that the truth is known, then moved (to ±12 px and
-±3 %), tinted, softened, given noise and saved as JPEG, as if an editor had made them. The rivals find their changes with
+±3 %), tinted, soften_mask, given noise and saved as JPEG, as if an editor had made them. The rivals find their changes with
 our own rule, on their own alignment. A pixel is edited when the edit changed it by 8/255 or more; untouched are those
 farther than MARGIN of the longer side from every pixel that the edit changed at all (the seam has to be somewhere).
 Prints tables for people, then one JSON object as its last line.
@@ -27,7 +27,14 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from rethink.alignment.changes import find_changes
-from rethink.alignment.compositing import EVERYTHING, KEPT, NOTHING, Kept, keep_unchanged, softened
+from rethink.alignment.compositing import (
+    EVERYTHING_CHANGED,
+    NOTHING_IN_COMMON,
+    RESTORED,
+    RestoredEdit,
+    keep_unchanged,
+    soften_mask,
+)
 
 SKIMAGE = (
     "astronaut",
@@ -52,15 +59,15 @@ def photographs():
     found = {name: getattr(skimage.data, name)() for name in SKIMAGE + HELD_OUT}
     found["motorcycle"] = skimage.data.stereo_motorcycle()[0]
     found |= dict(zip(("china", "flower"), load_sample_images().images))
-    return {name: _sized(picture) for name, picture in found.items()}
+    return {name: _resize(image) for name, image in found.items()}
 
 
-def _sized(picture):
-    picture = np.asarray(Image.fromarray(picture).convert("RGB"), np.float32) / 255
-    scale = LONG_SIDE / max(picture.shape[:2])
+def _resize(image):
+    image = np.asarray(Image.fromarray(image).convert("RGB"), np.float32) / 255
+    scale = LONG_SIDE / max(image.shape[:2])
     if scale < 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(picture)
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image)
 
 
 @dataclass
@@ -69,7 +76,7 @@ class Case:
     kind: str
     source: np.ndarray
     edit: np.ndarray
-    clean: np.ndarray  # the edit in the source's frame, before it was moved and spoilt
+    clean: np.ndarray  # the edit in the source's frame, before it was moved and degrade
     shift: tuple[float, float]
     zoom: float
     seen: np.ndarray  # the source's pixels that the edit shows
@@ -78,31 +85,31 @@ class Case:
 def make_case(photo, source, kind, photos, rng):
     clean = EDITS[kind](source, photos, rng)
     shift, zoom = tuple(rng.uniform(-12, 12, 2)), 1 + rng.uniform(-0.03, 0.03)
-    edit, seen = displaced(clean, shift, zoom)
-    return Case(photo, kind, source, spoilt(edit, rng), clean, shift, zoom, seen)
+    edit, seen = displace(clean, shift, zoom)
+    return Case(photo, kind, source, degrade(edit, rng), clean, shift, zoom, seen)
 
 
-def displaced(picture, shift, zoom):
-    """The picture seen by an editor that moves and zooms it, and which pixels of it are still to be seen."""
-    height, width = picture.shape[:2]
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    # Content at the centre goes to centre + shift; things grow by zoom.
-    matrix = np.hstack([np.eye(2) * zoom, (centre - zoom * centre + np.array(shift))[:, None]])
+def displace(image, shift, zoom):
+    """The image seen by an editor that moves and zooms it, and which pixels of it are still to be seen."""
+    height, width = image.shape[:2]
+    center = np.array([(width - 1) / 2, (height - 1) / 2])
+    # Content at the center goes to center + shift; things grow by zoom.
+    matrix = np.hstack([np.eye(2) * zoom, (center - zoom * center + np.array(shift))[:, None]])
     # A change of sampling so slight needs no filter against aliasing.
-    moved = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
     ys, xs = np.mgrid[:height, :width]
     places = zoom * np.stack([xs, ys], -1) + matrix[:, 2]
     seen = ((places >= 0) & (places <= [width - 1, height - 1])).all(-1)
     return moved.clip(0, 1), seen
 
 
-def spoilt(picture, rng):
+def degrade(image, rng):
     """Tint, the softness of an autoencoder, noise and JPEG."""
-    picture = picture * rng.uniform(0.94, 1.06, 3) + rng.uniform(-0.025, 0.025, 3)
-    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 0.8))
-    picture = picture + rng.normal(0, rng.uniform(0, 0.015), picture.shape)
+    image = image * rng.uniform(0.94, 1.06, 3) + rng.uniform(-0.025, 0.025, 3)
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
+    image = image + rng.normal(0, rng.uniform(0, 0.015), image.shape)
     file = io.BytesIO()
-    Image.fromarray((picture.clip(0, 1) * 255).round().astype(np.uint8)).save(
+    Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8)).save(
         file, "JPEG", quality=int(rng.integers(80, 98))
     )
     return np.asarray(Image.open(file), np.float32) / 255
@@ -115,9 +122,9 @@ def blob(source, rng, smallest=0.1, largest=0.22):
     """A soft-edged ellipse [H, W, 1] somewhere inside, its radii in shares of the shorter side."""
     height, width = source.shape[:2]
     radii = rng.uniform(smallest, largest, 2) * min(height, width)
-    centre = [rng.uniform(radius + 14, side - radius - 14) for radius, side in zip(radii, (height, width))]
+    center = [rng.uniform(radius + 14, side - radius - 14) for radius, side in zip(radii, (height, width))]
     ys, xs = np.mgrid[:height, :width]
-    far = np.hypot((ys - centre[0]) / radii[0], (xs - centre[1]) / radii[1])
+    far = np.hypot((ys - center[0]) / radii[0], (xs - center[1]) / radii[1])
     return ((1 - far) * radii.min() / 1.5 + 0.5).clip(0, 1)[..., None].astype(np.float32)
 
 
@@ -135,7 +142,7 @@ def paste(source, photos, rng):
     return mixed(source, another(source, photos, rng), blob(source, rng))
 
 
-def recolour(source, photos, rng):
+def recolor(source, photos, rng):
     mixing = np.eye(3)[rng.permutation(3)] * 0.7 + rng.dirichlet([1, 1, 1]) * 0.3
     return mixed(source, (source @ mixing.T * rng.uniform(0.6, 1.3, 3)).clip(0, 1), blob(source, rng))
 
@@ -159,14 +166,14 @@ def background(source, photos, rng):
     return mixed(source, another(source, photos, rng), 1 - blob(source, rng, 0.3, 0.42))
 
 
-EDITS = {edit.__name__: edit for edit in (paste, recolour, remove, cover, blur, background)}
+EDITS = {edit.__name__: edit for edit in (paste, recolor, remove, cover, blur, background)}
 
 
 # Edits of everything
 
 
 def everything(source, kind, rng):
-    grey = source.mean(-1, keepdims=True)
+    gray = source.mean(-1, keepdims=True)
     height, width = source.shape[:2]
     noise = cv2.GaussianBlur(rng.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 1.2)[..., None]
     match kind:
@@ -176,14 +183,14 @@ def everything(source, kind, rng):
             depth = np.linspace(0.75, 0.35, height)[:, None, None]
             made = source * (1 - depth) + 0.82 * depth
         case "snow":
-            made = np.where(noise > 0.35, 0.95, 0.55 * grey + 0.15 * source + 0.25)
+            made = np.where(noise > 0.35, 0.95, 0.55 * gray + 0.15 * source + 0.25)
         case "sketch":
-            blurred = cv2.GaussianBlur(grey, (0, 0), 5)[..., None]
-            made = np.repeat((grey / (blurred + 0.02)).clip(0, 1), 3, -1)
+            blur = cv2.GaussianBlur(gray, (0, 0), 5)[..., None]
+            made = np.repeat((gray / (blur + 0.02)).clip(0, 1), 3, -1)
         case "posterize":
             made = np.floor(source * 3.999) / 3
         case "sepia":
-            made = grey**0.8 * [1.0, 0.85, 0.62]
+            made = gray**0.8 * [1.0, 0.85, 0.62]
         case "sunset":
             made = source * np.linspace(1.15, 0.6, height)[:, None, None] * [1.2, 0.8, 0.55] + [0.12, 0.03, 0]
         case "oil":
@@ -198,11 +205,11 @@ def everything(source, kind, rng):
 
 
 def global_edits(photos, kind, rng):
-    """[(source, edit)]: every photograph edited as a whole, displaced and spoilt."""
+    """[(source, edit)]: every photograph edited as a whole, displace and degrade."""
     pairs = []
     for source in photos:
-        edit, _ = displaced(everything(source, kind, rng), tuple(rng.uniform(-12, 12, 2)), 1 + rng.uniform(-0.03, 0.03))
-        pairs.append((source, spoilt(edit, rng)))
+        edit, _ = displace(everything(source, kind, rng), tuple(rng.uniform(-12, 12, 2)), 1 + rng.uniform(-0.03, 0.03))
+        pairs.append((source, degrade(edit, rng)))
     return pairs
 
 
@@ -218,7 +225,7 @@ class Result:
 
 
 def ours(source, edit):
-    kept: Kept = keep_unchanged(source, edit)[0]
+    kept: RestoredEdit = keep_unchanged(source, edit)[0]
     return Result(kept.image.numpy(), kept.mask.numpy(), kept.shift, kept.zoom)
 
 
@@ -227,36 +234,36 @@ def nothing(source, edit):
 
 
 def phase_correlation(source, edit):
-    greys = [image[0].mean(-1).numpy() for image in (source, edit)]
-    window = cv2.createHanningWindow(greys[0].shape[::-1], cv2.CV_32F)
-    shift, _ = cv2.phaseCorrelate(*greys, window)
+    grays = [image[0].mean(-1).numpy() for image in (source, edit)]
+    window = cv2.createHanningWindow(grays[0].shape[::-1], cv2.CV_32F)
+    shift, _ = cv2.phaseCorrelate(*grays, window)
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    aligned = cv2.warpAffine(edit[0].numpy(), matrix, greys[0].shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
+    aligned = cv2.warpAffine(edit[0].numpy(), matrix, grays[0].shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
     return _composited(source, aligned, shift, 1.0)
 
 
 def optical_flow(source, edit):
-    greys = [(image[0].mean(-1).numpy() * 255).astype(np.uint8) for image in (source, edit)]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*greys, None)
-    height, width = greys[0].shape
+    grays = [(image[0].mean(-1).numpy() * 255).astype(np.uint8) for image in (source, edit)]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grays, None)
+    height, width = grays[0].shape
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     aligned = cv2.remap(
         edit[0].numpy(), xs + flow[..., 0], ys + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
-    centred = np.stack([xs - (width - 1) / 2, ys - (height - 1) / 2])
+    centered = np.stack([xs - (width - 1) / 2, ys - (height - 1) / 2])
     slopes = [np.median(np.diff(flow[::8, ::8, a], axis=1 - a)) / 8 for a in (0, 1)]
     zoom = 1 + float(np.mean(slopes))
-    shift = tuple(float(np.median(flow[..., a] - (zoom - 1) * centred[a])) / zoom for a in (0, 1))
+    shift = tuple(float(np.median(flow[..., a] - (zoom - 1) * centered[a])) / zoom for a in (0, 1))
     return _composited(source, aligned, shift, zoom)
 
 
 def _composited(source, aligned, shift, zoom):
-    theirs, picture = torch.from_numpy(aligned).clamp(0, 1).movedim(-1, 0), source[0].movedim(-1, 0)
-    size = picture.shape[1:]
-    cells = find_changes(picture, theirs, (slice(0, size[0]), slice(0, size[1])))
-    alpha = softened(cells, size)
-    image = torch.where(alpha > 0, torch.lerp(picture, theirs, alpha), picture)
+    theirs, ours = torch.from_numpy(aligned).clamp(0, 1).movedim(-1, 0), source[0].movedim(-1, 0)
+    size = ours.shape[1:]
+    cells = find_changes(ours, theirs, (slice(0, size[0]), slice(0, size[1])))
+    alpha = soften_mask(cells, size)
+    image = torch.where(alpha > 0, torch.lerp(ours, theirs, alpha), ours)
     return Result(image.movedim(0, -1).numpy(), alpha.numpy(), shift, zoom)
 
 
@@ -312,11 +319,11 @@ def judged(cases, way):
 
 
 def verdicts(pairs):
-    """How often each verdict is given on [(source, edit)]; a verdict but KEPT must hand the edit back untouched."""
-    counts = dict.fromkeys((KEPT, EVERYTHING, NOTHING), 0)
+    """How often each verdict is given on [(source, edit)]; a verdict but RESTORED must hand the edit back untouched."""
+    counts = dict.fromkeys((RESTORED, EVERYTHING_CHANGED, NOTHING_IN_COMMON), 0)
     for source, edit in pairs:
         kept = keep_unchanged(torch.from_numpy(source), torch.from_numpy(edit))[0]
-        assert kept.verdict == KEPT or np.array_equal(kept.image.numpy(), edit)
+        assert kept.verdict == RESTORED or np.array_equal(kept.image.numpy(), edit)
         counts[kept.verdict] += 1 / len(pairs)
     return counts
 
@@ -331,22 +338,22 @@ def seconds_at_a_megapixel(photos, rng):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2, help="how often every photograph gets every edit")
-    parser.add_argument("--seed", type=int, default=100, help="of the edits and how they are displaced and spoilt")
+    parser.add_argument("--seed", type=int, default=100, help="of the edits and how they are displace and degrade")
     parser.add_argument("--threads", type=int, default=2, help="of torch and OpenCV")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
     photos, rng = photographs(), np.random.default_rng(arguments.seed)
-    pictures = list(photos.values())
+    images = list(photos.values())
     cases = [
-        make_case(name, picture, kind, pictures, rng)
+        make_case(name, image, kind, images, rng)
         for _ in range(arguments.rounds)
-        for name, picture in photos.items()
+        for name, image in photos.items()
         for kind in EDITS
     ]
 
-    print(f"Local edits of {len(pictures)} photographs, displaced and spoilt: {len(cases)} cases")
+    print(f"Local edits of {len(images)} photographs, displaced and degraded: {len(cases)} cases")
     titles = ("shift px", "zoom %", "kept", "kept (p5)", "identical", "to seam", "seconds")
     print(" " * 18 + "".join(f"{title:>11}" for title in titles))
     line = "{:<18}{:>11.3f}{:>11.3f}{:>11.2%}{:>11.2%}{:>11.3%}{:>11.2%}{:>11.3f}"
@@ -362,22 +369,25 @@ def main():
             held_out = total([row for row, case in zip(rows, cases) if case.photo in HELD_OUT])
             print(line.format("  held-out photos", *held_out.values(), seconds))
 
-    everything = [pair for kind in GLOBAL for pair in global_edits(pictures, kind, rng)]
-    unlike = [(a, spoilt(another(a, pictures, rng), rng)) for a in pictures for _ in range(arguments.rounds)]
-    print(f"\n{'How it is judged':<36} " + " ".join(f"{name:>20}" for name in (KEPT, EVERYTHING, NOTHING)))
-    judgements = {}
+    everything = [pair for kind in GLOBAL for pair in global_edits(images, kind, rng)]
+    unlike = [(a, degrade(another(a, images, rng), rng)) for a in images for _ in range(arguments.rounds)]
+    print(
+        f"\n{'How it is judged':<36} "
+        + " ".join(f"{name:>20}" for name in (RESTORED, EVERYTHING_CHANGED, NOTHING_IN_COMMON))
+    )
+    judgments = {}
     for name, pairs in (("everything", everything), ("unlike", unlike)):
-        judgements[name] = verdicts(pairs)
-        print(f"{name:<36} " + " ".join(f"{share:>20.1%}" for share in judgements[name].values()), flush=True)
+        judgments[name] = verdicts(pairs)
+        print(f"{name:<36} " + " ".join(f"{share:>20.1%}" for share in judgments[name].values()), flush=True)
     seconds = seconds_at_a_megapixel(photos, rng)
     print(f"\n1024 × 1024: {seconds:.2f} s")
 
     names = {way: "" if way == "ours" else "_" + way.replace(" ", "_") for way in WAYS}
     summary = {f"{name}{names[way]}": value for way, row in figures.items() for name, value in row.items()}
     summary |= {
-        "everything_recognised": judgements["everything"][EVERYTHING],
-        "everything_left_alone": 1 - judgements["everything"][KEPT],
-        "nothing_in_common_said": judgements["unlike"][NOTHING],
+        "everything_recognized": judgments["everything"][EVERYTHING_CHANGED],
+        "everything_left_alone": 1 - judgments["everything"][RESTORED],
+        "nothing_in_common_said": judgments["unlike"][NOTHING_IN_COMMON],
         "seconds_megapixel": seconds,
         "cases": len(cases),
         "threads": arguments.threads,

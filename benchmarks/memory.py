@@ -18,7 +18,7 @@ import torch
 from rethink.editors.quantization import QUANTIZERS
 
 CARDS = (8, 12, 16, 24)  # GB
-WORK = 2.5  # GB that one picture of a megapixel takes on its way through the denoiser or the VAE
+WORK = 2.5  # GB that one image of a megapixel takes on its way through the denoiser or the VAE
 SYSTEM = 0.5  # GB that the desktop and the driver keep
 BITS = {"bf16": 16, "int8": 8, "nf4": QUANTIZERS["nf4 (bitsandbytes)"].bits}
 

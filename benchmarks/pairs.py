@@ -1,12 +1,12 @@
-"""Making pairs against the plain way: damaging pictures, drawing candidates, and what the filter is worth.
+"""Making pairs against the plain way: damaging images, drawing candidates, and what the filter is worth.
 
     python benchmarks/pairs.py [--only procedural p2p filter] [--photos N] [--captions N] [--edits N]
 
-Procedural: pictures to pairs on disk, ours on two processes (and one, and four) against a single-process loop over
+Procedural: images to pairs on disk, ours on two processes (and one, and four) against a single-process loop over
 Pillow with the same operations and files, as Pillow packs PNGs by itself, and told to pack them as lightly as ours.
 Prompt-to-Prompt: accepted pairs a second, ours in batches with hopeless candidates dropped by their sketches against one
 candidate at a time and a filter after it, same seeds, same thresholds (that one candidate in six reaches), the paper's
-100 Euler ancestral steps. The text-to-image model is the built-in editor without its picture: plain as diffusers opens
+100 Euler ancestral steps. The text-to-image model is the built-in editor without its image: plain as diffusers opens
 it, ours as `optimize_pipeline` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
 Filter: the built-in world's exact oracle says which pairs are right; the thresholds are fitted to one half of the pairs
 and judged on the other.
@@ -112,7 +112,7 @@ def plain_pixelate(image, rng):
     return image
 
 
-def plain_greyscale(image, rng):
+def plain_grayscale(image, rng):
     return image.convert("L").convert("RGB")
 
 
@@ -127,7 +127,7 @@ PLAIN = {
     "cover": plain_cover,
     "blur": plain_blur,
     "pixelate": plain_pixelate,
-    "greyscale": plain_greyscale,
+    "grayscale": plain_grayscale,
     "compress": plain_compress,
 }
 
@@ -196,7 +196,7 @@ def procedural(count):
 
 
 class Painter(torch.nn.Module):
-    """The built-in editor without its picture, which training often took away, is a text-to-image model: asked to add a
+    """The built-in editor without its image, which training often took away, is a text-to-image model: asked to add a
     red star, it makes up the scene around it."""
 
     def __init__(self, pipeline):
@@ -287,8 +287,8 @@ def slacks(estimates, least, good, loss):
 
 
 def plain_scores(clip, texts, made):
-    pictures = list(to_pixels(torch.cat([made.before, made.after])))
-    return similarities(clip.images(pictures).unflatten(0, (2, -1)), texts[:, None].expand(-1, len(made.seeds), -1))
+    pixels = list(to_pixels(torch.cat([made.before, made.after])))
+    return similarities(clip.images(pixels).unflatten(0, (2, -1)), texts[:, None].expand(-1, len(made.seeds), -1))
 
 
 def plain_pairs(painter, clip, texts, triple, seeds, rule, file):
@@ -386,8 +386,8 @@ def edited_pairs(editor_folder, clip, count):
         seeds = [rng.getrandbits(32) for _ in batch]
         after = editor.edit(editor.prepare(before), [task.instruction for task in batch], seeds, settings)
         texts = clip.texts([t.source.caption for t in batch] + [t.target.caption for t in batch]).unflatten(0, (2, -1))
-        pictures = list(to_pixels(torch.cat([before, after])))
-        scores = similarities(clip.images(pictures).unflatten(0, (2, -1)), texts)
+        pixels = list(to_pixels(torch.cat([before, after])))
+        scores = similarities(clip.images(pixels).unflatten(0, (2, -1)), texts)
         pairs += [(s, judge(after[i : i + 1], task).success) for i, (s, task) in enumerate(zip(scores, batch))]
     return pairs
 

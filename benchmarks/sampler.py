@@ -3,7 +3,7 @@
     python benchmarks/sampler.py [--editor FOLDER] [--cases N] [--threads N]
 
 Every time is the median over edits, every ratio is of medians of one run, ours and theirs in turn. Success is judged by
-the built-in world's exact oracle on held-out scenes. Both sides get the same pictures, instructions, seeds and weights.
+the built-in world's exact oracle on held-out scenes. Both sides get the same images, instructions, seeds and weights.
 Prints tables for people, then one JSON object as its last line.
 """
 
@@ -66,11 +66,11 @@ def milliseconds(contenders, tasks):
     """Median milliseconds of one edit for each (edit, settings), taken in turn over the tasks after a warm-up."""
     taken = [[] for _ in contenders]
     for seed, task in enumerate([tasks[0], *tasks]):
-        picture = render([task.source])
+        image = render([task.source])
         for (edit, settings), times in zip(contenders, taken):
-            picture = picture.clone()  # nobody has seen this picture before
+            image = image.clone()  # nobody has seen this image before
             start = time.perf_counter()
-            edit(picture, [task.instruction], [seed], settings)
+            edit(image, [task.instruction], [seed], settings)
             times.append((time.perf_counter() - start) * 1000)
     return [statistics.median(times[1:]) for times in taken]
 
@@ -108,7 +108,7 @@ def memory(ours, tasks):
 
 def equal_settings(ours, plain, tasks):
     """The worst ratio ours / plain over a few step counts at the plain pipeline's own scales."""
-    print("\nEqual settings (text 7.5, image 1.5, the model's own scheduler), one new picture and instruction an edit")
+    print("\nEqual settings (text 7.5, image 1.5, the model's own scheduler), one new image and instruction an edit")
     print(f"{'steps':>6} {'plain ms':>10} {'ours ms':>10} {'ours/plain':>11}")
     ratios = []
     for steps, cases in ((4, 60), (20, 15)):
@@ -124,9 +124,9 @@ def encodes(ours, task):
     vae, calls = ours.editor.module["vae"], []
     original = vae.encode
     vae.encode = lambda *args, **options: calls.append(1) or original(*args, **options)
-    picture = render([task.source])
+    image = render([task.source])
     for _turn in range(3):
-        ours(picture, [task.instruction, "make it red", "add a circle", "remove it"], list(range(4)), Settings(steps=1))
+        ours(image, [task.instruction, "make it red", "add a circle", "remove it"], list(range(4)), Settings(steps=1))
     vae.encode = original
     print(f"\nSource encoded {len(calls)} time(s) for 3 turns × 4 instructions and seeds")
     return len(calls)

@@ -31,7 +31,7 @@ from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.loading import load_thinker
 from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import verdict
-from rethink.tiny.teacher import Teacher, draw_lesson, plain_requests
+from rethink.tiny.teacher import Teacher, draw_example, plain_requests
 from rethink.trajectory import best_of
 
 TURNS = 5
@@ -43,7 +43,7 @@ LESSONS = range(50_000, 50_500)  # drawn edits on which seeing is measured
 
 
 class Remembering:
-    """An editor that makes the edit of a picture by a prompt with a seed only once."""
+    """An editor that makes the edit of an image by a prompt with a seed only once."""
 
     def __init__(self, editor):
         self.editor, self.made = editor, {}
@@ -61,7 +61,7 @@ class Remembering:
 
 
 class RememberingChat:
-    """A Chat that answers the same question about the same pictures only once; it counts good for temperature 0."""
+    """A Chat that answers the same question about the same images only once; it counts good for temperature 0."""
 
     def __init__(self, chat):
         self.chat_within, self.said, self.name = chat, {}, chat.name
@@ -237,10 +237,10 @@ def drawn(thinker):
     """Rows as `Case.seen` gives them, of held-out edits that were drawn, not made."""
     found = []
     for seed in LESSONS:
-        lesson = draw_lesson(seed, split="test")
-        said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
-        truth = verdict(lesson.sight, lesson.task)
-        plain = None if truth.success else said.next_prompt in plain_requests(lesson.task)
+        example = draw_example(seed, split="test")
+        said = critique(thinker, example.source, [example.edited], example.task.instruction, [example.prompt], [0])[0]
+        truth = verdict(example.observation, example.task)
+        plain = None if truth.success else said.next_prompt in plain_requests(example.task)
         found.append((said.semantic, truth.done, truth.kept, plain))
     return found
 
@@ -273,20 +273,20 @@ def loop_overhead(editor, chat, runs=20):
     return 1 - sum(watch.seconds for watch in watches) / total.seconds
 
 
-def prefill_ratio(chat, pictures=20):
+def prefill_ratio(chat, images=20):
     """Seconds to read a critique's question from turn 2 on, with the remembered prefix over without. Answers must agree."""
     thinker, seconds = Thinker(chat, max_tokens=TOKENS), {True: [], False: []}
-    for seed in range(pictures):
-        lessons = [draw_lesson(seed, split="test")] * 2
-        edited = [lessons[0].edited, render([lessons[0].task.target])]
+    for seed in range(images):
+        examples = [draw_example(seed, split="test")] * 2
+        edited = [examples[0].edited, render([examples[0].task.target])]
         for remember in (True, False):
             chat.forget()
             answers = []
-            for lesson, picture in zip(lessons, edited):
+            for example, image in zip(examples, edited):
                 if not remember:
                     chat.forget()
                 chat._prefill = watch = Stopwatch(type(chat)._prefill.__get__(chat))
-                answers += critique(thinker, lesson.source, [picture], lesson.task.instruction, [lesson.prompt], [0])
+                answers += critique(thinker, example.source, [image], example.task.instruction, [example.prompt], [0])
             seconds[remember].append(watch.seconds)  # of the second one
             if remember:
                 remembered = answers

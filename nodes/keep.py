@@ -58,7 +58,7 @@ class KeepUnchangedPixels(io.ComfyNode):
     @classmethod
     def execute(cls, source, edited, mask=None) -> io.NodeOutput:
         report = progress.edit_progress(0, 1, previews=False)
-        kept = keep_unchanged(source, edited, mask, on_picture=lambda done, total: report(done, total, lambda: edited))
+        kept = keep_unchanged(source, edited, mask, on_image=lambda done, total: report(done, total, lambda: edited))
         return io.NodeOutput(
             [one.image[None] for one in kept],
             [one.mask[None] for one in kept],

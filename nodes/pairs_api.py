@@ -27,7 +27,7 @@ KEPT = 32  # published stores; each holds the ids of its pairs
 FOLDERS = 4  # of them whose lines are known
 PAGE = 200  # pairs in an answer, at most
 SIDES = (64, 4096)  # pixels of a picture that is asked for
-LONGEST_PATH = 400  # characters of a picture's name in a store
+MAX_PATH_BYTES = 400  # characters of a picture's name in a store
 
 _published: OrderedDict[str, PairStore] = OrderedDict()
 _reading = threading.Lock()  # requests come on many threads
@@ -131,7 +131,7 @@ def picture(key: str, path: str, side: str) -> bytes:
     from PIL import Image
 
     store, longest = _store(key), max(SIDES[0], min(SIDES[1], _whole("side", side)))
-    plain = isinstance(path, str) and path.isprintable() and len(path) <= LONGEST_PATH and is_safe_relative_path(path)
+    plain = isinstance(path, str) and path.isprintable() and len(path) <= MAX_PATH_BYTES and is_safe_relative_path(path)
     file = store.folder / path if plain else None
     if file is None or not is_within(file, store.folder / "images") or not file.is_file():
         raise RethinkError(f"path: “{path}” is no picture of these pairs.")

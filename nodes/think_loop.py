@@ -17,7 +17,7 @@ from torch import Tensor
 from ..rethink.editors.protocol import DEFAULT_SETTINGS
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.records import whole_text
+from ..rethink.records import replace_surrogates
 from ..rethink.think_loop import (
     Continue,
     LoopConfig,
@@ -138,7 +138,7 @@ class ThinkLoopOpen(io.ComfyNode):
         carried=None,
         **inputs,
     ) -> io.NodeOutput:
-        rules, instruction = rules_of(inputs, seed=seed), whole_text(instruction)
+        rules, instruction = rules_of(inputs, seed=seed), replace_surrogates(instruction)
         image = as_image(image, "source")  # no copy: ComfyUI keeps what every pass gives out, and copies would add up
         if carried is None:
             source = validate_source(image, instruction)

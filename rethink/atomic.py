@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and files that one process holds."""
+"""Files that appear whole or not at all, and lock files that one process holds."""
 
 import errno
 import os
@@ -10,39 +10,39 @@ from typing import BinaryIO
 
 from .errors import RethinkError
 
-TRIES, PAUSE = 10, 0.05  # of moving a file into its place, and seconds between them
+ATTEMPTS, PAUSE = 10, 0.05  # of moving a file into its place, and seconds between them
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # on this file system
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Where to write what shall stand at `path`: it is moved there in the end, and taken away if anything is raised.
+    """A temporary path to write to: it is moved to `path` at the end, and removed if anything is raised.
 
-    Raises OSError where it cannot be written. On Windows nothing takes the place of a file that is being read, by a
-    scanner for viruses too: that passes, and is tried again for half a second before it is a PermissionError.
+    Raises OSError where it cannot be written. On Windows nothing can replace a file that is being read, by a virus
+    scanner for example: moving is tried again for half a second before it is a PermissionError.
     """
-    passing = _passing(path)
+    temporary = _temp_path(path)
     try:
-        yield passing
-        _move(passing, path)
+        yield temporary
+        _move(temporary, path)
     except BaseException:
-        with suppress(OSError):  # the disk that is gone; what was raised says more
-            passing.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk is gone; what was raised says more
+            temporary.unlink(missing_ok=True)
         raise
 
 
 def check_target(path: Path, name: str) -> None:
-    """See that a file can be written at `path`, whose folder is made, before the work is done that it is to hold.
+    """Check that a file can be written at `path`, and make its folder, before the work that it is to hold.
 
     Raises RethinkError naming the input `name`.
     """
     try:
         if path.exists() and not path.is_file():
-            what = "a folder; name a file in it" if path.is_dir() else "no file; choose another place"
+            what = "a folder; name a file in it" if path.is_dir() else "not a file; choose another place"
             raise RethinkError(f"{name}: {path} is {what}.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        _passing(path).touch()
-        _passing(path).unlink()
+        _temp_path(path).touch()
+        _temp_path(path).unlink()
     except OSError as error:
         raise RethinkError(
             f"{name}: {path} cannot be written: {error.strerror or error}; choose another place."
@@ -50,30 +50,30 @@ def check_target(path: Path, name: str) -> None:
     except ValueError as error:  # a NUL in it
         if isinstance(error, RethinkError):
             raise
-        raise RethinkError(f"{name}: {str(path)!r} is no name for a file.") from error
+        raise RethinkError(f"{name}: {str(path)!r} is not a file name.") from error
 
 
-def _passing(path: Path) -> Path:
+def _temp_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def _move(passing: Path, path: Path) -> None:
-    for left in reversed(range(TRIES)):
+def _move(temporary: Path, path: Path) -> None:
+    for attempts_left in reversed(range(ATTEMPTS)):
         try:
-            os.replace(passing, path)
+            os.replace(temporary, path)
             return
         except PermissionError:
-            if not left:
+            if not attempts_left:
                 raise
             time.sleep(PAUSE)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, made where it is missing; the system lets go of it when the process dies.
+    """Hold the lock file `path`, created where it is missing; the system releases it when the process dies.
 
-    Raises BlockingIOError where it is held already, by this process too, and OSError where it cannot be made. On a file
-    system that has no locks nothing is held.
+    Raises BlockingIOError where it is held already, by this process too, and OSError where it cannot be created. On a
+    file system without locks nothing is held.
     """
     with open(path, "a+b") as file:
         try:

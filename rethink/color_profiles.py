@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,9 @@ def convert_to_srgb(image: Image, profile: bytes) -> Image:
         return image
     from PIL import ImageCms
 
-    return ImageCms.applyTransform(image, transform)
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # it is only where an image is transformed in place
+    return converted
 
 
 def gray_curve(profile: bytes) -> np.ndarray:
@@ -89,13 +92,13 @@ def coded_profile(primaries: int, curve: int) -> bytes:
 
 def measured_profile(exponent: float, places: list[float] | None) -> bytes:
     """The profile of an exponent (0: sRGB's own curve) and of white, red, green and blue as x and y (None: sRGB's)."""
-    places = places or (*D65, *REC709)
-    if 2.1 < exponent < 2.3 and np.allclose(places, (*D65, *REC709), atol=0.01):  # as everybody writes it for sRGB
+    xy = places or [*D65, *REC709]
+    if 2.1 < exponent < 2.3 and np.allclose(xy, (*D65, *REC709), atol=0.01):  # as everybody writes it for sRGB
         exponent = SRGB_CURVE
-    return _matrix_profile(places, exponent)
+    return _matrix_profile(xy, exponent)
 
 
-def _matrix_profile(places, exponent: float) -> bytes:
+def _matrix_profile(places: Sequence[float], exponent: float) -> bytes:
     """An ICC profile of three primaries and one curve; b"" for what can be none."""
     try:
         colorants = _colorants(np.array(places, float).reshape(4, 2))

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend, what is noted of any, and the lazy import that raises it."""
+"""The one kind of error that is the user's to fix, how any error is described, and the lazy import that raises it."""
 
 import importlib
 from types import ModuleType
@@ -9,11 +9,11 @@ class RethinkError(ValueError):
 
 
 class OutOfMemoryError(RethinkError):
-    """The device is full; what was taken has been given back. The sentence says what to lower."""
+    """The device is out of memory; what was taken has been freed. The sentence says what to lower."""
 
 
 def describe_error(error: Exception) -> str:
-    """What is noted of an error where a long run goes on: our own sentence, or the kind of any other and what it says."""
+    """An error in one line, for the record of a run that goes on: our own sentence, or the kind and words of any other."""
     return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 

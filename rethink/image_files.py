@@ -1,6 +1,6 @@
 """The one reader of image files: what may be opened at all, and how its pixels become RGB.
 
-No torch at import: the processes that damage pictures start in a fraction of a second and stay small.
+No torch at import: the processes that damage images start in a fraction of a second and stay small.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ENDINGS = frozenset(
         ".jxl",
     ]
 )
-UNREAD_ENDINGS = frozenset(  # of images, too, which nobody reads here
+UNSUPPORTED_ENDINGS = frozenset(  # of images, too, which nobody reads here
     [
         ".psd",
         ".psb",
@@ -87,7 +87,7 @@ UNREAD_ENDINGS = frozenset(  # of images, too, which nobody reads here
         ".srw",
     ]
 )
-MOST_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
+MAX_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
 MOST_BYTES = 2**31  # of a file: more than so many pixels take, however they are stored
 
 _SIGNATURES = {  # of the formats that are opened, by Pillow's names
@@ -133,9 +133,9 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
-def is_unread_image_name(name: str) -> bool:
+def is_unsupported_image_name(name: str) -> bool:
     """Whether a file of this name is an image in a format that nobody reads here."""
-    return os.path.splitext(name)[1].lower() in UNREAD_ENDINGS
+    return os.path.splitext(name)[1].lower() in UNSUPPORTED_ENDINGS
 
 
 def read_rgb(source: str | os.PathLike | IO[bytes], longest_side: int = 0) -> np.ndarray:
@@ -149,7 +149,7 @@ def read_rgb(source: str | os.PathLike | IO[bytes], longest_side: int = 0) -> np
         image, profile = _open_image(source, longest_side)
         if image.mode.startswith("I") or image.mode == "F":
             return _deep_gray(image, profile, longest_side)
-        image = _flattened(image, profile)
+        image = _flatten(image, profile)
         if longest_side and max(image.size) > longest_side:
             from PIL.Image import Resampling
 
@@ -168,9 +168,9 @@ def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
         if image.mode == "F":
             return _deep_gray(image, b"", 0)
         if image.mode.startswith("I"):
-            return _without_labels(_deep_gray(image, b"", 0))
+            return _scale_labels(_deep_gray(image, b"", 0))
         if not image.has_transparency_data:
-            return _without_labels(np.asarray(image.convert("L"), np.float32) / 255)
+            return _scale_labels(np.asarray(image.convert("L"), np.float32) / 255)
         image = _rgba(image)
         alpha = np.asarray(image.getchannel("A"), np.float32) / 255
         gray = np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
@@ -179,7 +179,7 @@ def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
         return gray * alpha if _is_drawn(gray[alpha > 0.5]) else alpha
 
 
-def _without_labels(values: np.ndarray) -> np.ndarray:
+def _scale_labels(values: np.ndarray) -> np.ndarray:
     """The selection, also of a file of whole numbers of which white is none: segmenters write 0 and 1, and some tools a byte
     into more."""
     top = values.max()
@@ -202,30 +202,30 @@ def _reading() -> Iterator[None]:
     except RethinkError:
         raise
     except UnidentifiedImageError as error:  # its own words name an address in memory
-        raise RethinkError("cannot be read as a picture: it is in no format that is known here") from error
+        raise RethinkError("cannot be read as an image: it is in no format that is known here") from error
     except Exception as error:
-        raise RethinkError(f"cannot be read as a picture: {str(error) or type(error).__name__}") from error
+        raise RethinkError(f"cannot be read as an image: {str(error) or type(error).__name__}") from error
 
 
 def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tuple[Image, bytes]:
     """(the upright first frame, its color profile)."""
     data, notes = split_notes(read_file(source))
     image = _open_as(_format_of(data), data)
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
     if image.format not in ("PNG", "JPEG"):
-        notes = _notes_of(image)
+        notes = _read_notes(image)
     if longest_side and image.format == "JPEG":  # which is decoded at the smaller size at once
         image.draft("RGB", (longest_side, longest_side))
     image.load()
-    return _turned(image, notes.orientation), notes.profile
+    return _rotate(image, notes.orientation), notes.profile
 
 
 def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
     """All of a file, at a path or opened in binary mode. Raises RethinkError for what is no file or has absurdly many bytes,
     and OSError."""
     too_large = RethinkError(f"it has more than {MOST_BYTES >> 30} GiB")
-    if hasattr(source, "read"):
+    if not isinstance(source, (str, os.PathLike)):
         data = source.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise too_large
@@ -244,7 +244,7 @@ def _format_of(data: bytes) -> str:
     head = data[:32].lstrip(b"\xef\xbb\xbf \r\n\t")
     for signature, what in _OTHERS.items():
         if head.startswith(signature):
-            raise RethinkError(f"cannot be read as a picture: it is {what}; save it as a PNG first")
+            raise RethinkError(f"cannot be read as an image: it is {what}; save it as a PNG first")
     name = next((name for signature, name in _SIGNATURES.items() if data.startswith(signature)), "")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         name = "WEBP"
@@ -261,14 +261,14 @@ def _load_opener(name: str) -> None:
     from PIL import Image, features
 
     if name == "HEIF" and name not in Image.OPEN:
-        _need("HEIC", "pillow_heif", "pillow-heif").register_heif_opener()
+        _require("HEIC", "pillow_heif", "pillow-heif").register_heif_opener()
     elif name == "JXL" and name not in Image.OPEN:
-        _need("JPEG XL", "pillow_jxl", "pillow-jxl-plugin")
+        _require("JPEG XL", "pillow_jxl", "pillow-jxl-plugin")
     elif name == "AVIF" and not features.check("avif"):
-        _need("AVIF", "pillow_avif", "pillow-avif-plugin")
+        _require("AVIF", "pillow_avif", "pillow-avif-plugin")
 
 
-def _need(what: str, module: str, package: str):
+def _require(what: str, module: str, package: str):
     try:
         return lazy_import(module, package)
     except RethinkError as error:
@@ -298,13 +298,15 @@ def _open_tiff(data: bytes) -> Image:
     return Page(io.BytesIO(data))
 
 
-def _notes_of(image: Image) -> Notes:
+def _read_notes(image: Image) -> Notes:
     """What Pillow's readers hand on of the notes."""
+    from PIL.TiffImagePlugin import TiffImageFile
+
     info = image.info
     profile = info.get("icc_profile") or b""
     if not profile and (stated := info.get("nclx_profile")):
         profile = coded_profile(int(stated["color_primaries"]), int(stated["transfer_characteristics"]))
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         found = image.tag_v2.get(0x0112)
         return Notes(found if isinstance(found, int) and 1 <= found <= 8 else 1, profile)
     if exif := info.get("exif"):
@@ -312,14 +314,14 @@ def _notes_of(image: Image) -> Notes:
     return Notes(xmp_orientation(info.get("xmp") or b""), profile)
 
 
-def _turned(image: Image, orientation: int) -> Image:
+def _rotate(image: Image, orientation: int) -> Image:
     from PIL.Image import Transpose
 
     turns = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
     return image if orientation == 1 else image.transpose(Transpose[turns[orientation - 2]])
 
 
-def _flattened(image: Image, profile: bytes) -> Image:
+def _flatten(image: Image, profile: bytes) -> Image:
     """Any image of 8 bits as opaque RGB in sRGB."""
     from PIL import Image
 
@@ -347,9 +349,10 @@ def _rgba(image: Image) -> Image:
 def _from_lab(image: Image) -> Image:
     from PIL import ImageCms
 
-    return ImageCms.profileToProfile(
-        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    assert converted is not None  # it is only where an image is transformed in place
+    return converted
 
 
 def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:
@@ -358,7 +361,7 @@ def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:
 
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
-        raise RethinkError("cannot be read as a picture: it holds values that are no numbers")
+        raise RethinkError("cannot be read as an image: it holds values that are no numbers")
     values = (values if image.mode == "F" else values / 65535).clip(0, 1)
     if profile:
         values = np.interp(values, np.linspace(0, 1, 256), gray_curve(profile)).astype(np.float32)

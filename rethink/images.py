@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def as_image(value: Any, name: str = "image") -> Tensor:
-    """Any picture-like array as IMAGE [B, H, W, 3]; the same tensor object when it already is one.
+    """Any image-like array as IMAGE [B, H, W, 3]; the same tensor object when it already is one.
 
     `value`: [H, W, C] or [B, H, W, C] with 1, 3 or 4 channels, floats in 0…1 (clamped) or uint8. Alpha is dropped.
     Raises RethinkError naming `name` for another shape or dtype, for an empty array, for NaN and infinity.
@@ -108,22 +108,22 @@ def _in_range(tensor: Tensor, name: str) -> Tensor:
     return tensor.clamp(0, 1) if low < 0 or high > 1 else tensor
 
 
-def from_pil(pictures: Sequence["Image"]) -> Tensor:
-    """PIL pictures of one size and of any mode as IMAGE [len(pictures), H, W, 3]. 16-bit greyscale keeps its depth."""
-    sizes = sorted({picture.size for picture in pictures})
+def from_pil(images: Sequence["Image"]) -> Tensor:
+    """PIL images of one size and of any mode as IMAGE [len(images), H, W, 3]. 16-bit grayscale keeps its depth."""
+    sizes = sorted({image.size for image in images})
     if len(sizes) != 1:
-        raise RethinkError(f"image: pictures of one batch must have one size, got {sizes or 'no picture'}.")
-    return torch.cat([_from_pil(picture) for picture in pictures])
+        raise RethinkError(f"image: images of one batch must have one size, got {sizes or 'no image'}.")
+    return torch.cat([_from_pil(image) for image in images])
 
 
-def _from_pil(picture: "Image") -> Tensor:
+def _from_pil(image: "Image") -> Tensor:
     import numpy as np
 
-    if picture.mode.startswith("I"):  # PIL clips 16 bits to 8 when it converts: scale them instead
-        return as_image(torch.from_numpy(np.asarray(picture).astype("float32"))[..., None] / 65535)
-    if picture.mode == "F":
-        return as_image(torch.from_numpy(np.array(picture))[..., None])
-    return as_image(torch.from_numpy(np.array(picture.convert("RGB"))))
+    if image.mode.startswith("I"):  # PIL clips 16 bits to 8 when it converts: scale them instead
+        return as_image(torch.from_numpy(np.asarray(image).astype("float32"))[..., None] / 65535)
+    if image.mode == "F":
+        return as_image(torch.from_numpy(np.array(image))[..., None])
+    return as_image(torch.from_numpy(np.array(image.convert("RGB"))))
 
 
 def to_pixels(image: Tensor) -> "np.ndarray":
@@ -132,7 +132,7 @@ def to_pixels(image: Tensor) -> "np.ndarray":
 
 
 def to_pil(image: Tensor) -> list["Image"]:
-    """IMAGE [B, H, W, 3] as B 8-bit RGB pictures, rounded to the nearest value."""
+    """IMAGE [B, H, W, 3] as B 8-bit RGB images, rounded to the nearest value."""
     from PIL import Image
 
     return [Image.fromarray(rows) for rows in to_pixels(as_image(image))]
@@ -188,7 +188,7 @@ def check_image_target(path: str | PathLike, height: int, width: int, name: str)
 
     path = Path(path)
     kind = _FORMATS.get(path.suffix.lower())
-    codec = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind)
+    codec = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind or "")
     if kind is None or (codec and not features.check(codec)):
         known = ", ".join(ending for ending in _FORMATS if ending)
         raise RethinkError(f"{name}: {path} has an ending that no image can be written for here; choose among {known}.")
@@ -204,21 +204,21 @@ def save_image(image: Tensor, path: str | PathLike) -> None:
 
     The file appears whole. Raises RethinkError when the ending is of no such format, or the file cannot be written.
     """
-    pictures, path = to_pil(image), Path(path)
-    if len(pictures) != 1:
-        raise RethinkError(f"image: {path} takes one image, got {len(pictures)}.")
-    check_image_target(path, pictures[0].height, pictures[0].width, "image")
+    images, path = to_pil(image), Path(path)
+    if len(images) != 1:
+        raise RethinkError(f"image: {path} takes one image, got {len(images)}.")
+    check_image_target(path, images[0].height, images[0].width, "image")
     kind = _FORMATS[path.suffix.lower()]
     try:
-        with atomic_write(path) as passing:
-            pictures[0].save(passing, format=kind, **_OPTIONS.get(kind, {}))
+        with atomic_write(path) as temporary:
+            images[0].save(temporary, format=kind, **_OPTIONS.get(kind, {}))
     except OSError as error:
         raise RethinkError(f"image: {path} cannot be written: {error.strerror or error}.") from error
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture of one size is brought to an editor's working size and back. All in pixels (height, width)."""
+    """How an image of one size is brought to an editor's working size and back. All in pixels (height, width)."""
 
     source: tuple[int, int]
     scaled: tuple[int, int]
@@ -228,20 +228,20 @@ class Fit:
 def plan_fit(height: int, width: int, *, area: int, multiple: int) -> Fit:
     """The one size rule: keep the aspect, aim at `area` pixels, then pad bottom and right up to `multiple`.
 
-    Nothing is ever stretched. A picture that already has the area and the multiples stays as it is, bit for bit.
+    Nothing is ever stretched. An image that already has the area and the multiples stays as it is, bit for bit.
     Where one side comes out below `multiple`, the padded strip has the area, so that no ribbon costs more than a square.
     """
     scale = min((area / (height * width)) ** 0.5, area / multiple / max(height, width))
-    scaled = tuple(max(1, round(side * scale)) for side in (height, width))
-    padded = tuple(-(-side // multiple) * multiple for side in scaled)
+    scaled = max(1, round(height * scale)), max(1, round(width * scale))
+    padded = -(-scaled[0] // multiple) * multiple, -(-scaled[1] // multiple) * multiple
     return Fit((height, width), scaled, padded)
 
 
 def plan_within(height: int, width: int, size: tuple[int, int]) -> Fit:
     """For editors that work at a few sizes: as large as goes into `size` (height, width), padded up to it."""
     scale = min(size[0] / height, size[1] / width)
-    scaled = tuple(max(1, min(limit, round(side * scale))) for side, limit in zip((height, width), size))
-    return Fit((height, width), scaled, tuple(size))
+    scaled = max(1, min(size[0], round(height * scale))), max(1, min(size[1], round(width * scale)))
+    return Fit((height, width), scaled, (size[0], size[1]))
 
 
 def fit(image: Tensor, plan: Fit) -> Tensor:

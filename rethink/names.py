@@ -1,30 +1,32 @@
-"""Names that a file or a folder can have on every system, also where it is carried to."""
+"""Names that a file or a folder can have on every system, so that it can be copied anywhere."""
 
 import os
 import re
 import unicodedata
 from pathlib import PurePosixPath
 
-LONGEST = 200  # bytes of a name; systems have 255, and some is needed while it is written
-LONGEST_PATH = 1000  # bytes of a whole path within a folder of ours
+MAX_NAME_BYTES = 200  # systems allow 255; some of it is needed for the temporary name
+MAX_PATH_BYTES = 1000  # of a whole path within a folder of ours
 DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
 RESERVED = DEVICES | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789¹²³"}
 FORBIDDEN = frozenset('/\\<>:"|?*')
-UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # controls, half surrogates, ends of lines and paragraphs
-TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what is read is not what is there
+INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, lone surrogates, line and paragraph separators
+DIRECTION_MARKS = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # they make a name read as another one
 
 
 def is_portable(name: str) -> bool:
-    """Whether a file or folder can have this name, which is no path, on every system."""
+    """Whether a file or folder can have this name (not a path) on every system."""
     if not name or name != name.strip() or name[0] == "." or name[-1] == "." or not all(map(_is_plain, name)):
         return False
-    return name.split(".")[0].rstrip().upper() not in RESERVED and len(name.encode()) <= LONGEST
+    return name.split(".")[0].rstrip().upper() not in RESERVED and len(name.encode()) <= MAX_NAME_BYTES
 
 
 def portable_parts(path: str) -> tuple[str, ...]:
     """The names in a path, in the notation of any system; () where one of them is not portable, or all are too long."""
     parts = path_parts(path)
-    return parts if all(map(is_portable, parts)) and len("/".join(parts).encode()) <= LONGEST_PATH else ()
+    return parts if all(map(is_portable, parts)) and len("/".join(parts).encode()) <= MAX_PATH_BYTES else ()
 
 
 def path_parts(path: str) -> tuple[str, ...]:
@@ -36,13 +38,13 @@ def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
     """Whether a path, its links followed, lies in a folder, whose own links are followed too, or is it."""
     try:
         real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
-    except (OSError, ValueError):  # a NUL in it, or more than the system takes
+    except (OSError, ValueError):  # a NUL in it, or longer than the system allows
         return False
     return real == home or real.startswith(os.path.join(home, ""))
 
 
-def make_portable(text: str, fallback: str, longest: int = LONGEST) -> str:
-    """A name for a file that says `text`, at most `longest` bytes; `fallback` where nothing of it can stand in a name."""
+def make_portable(text: str, fallback: str, longest: int = MAX_NAME_BYTES) -> str:
+    """A file name made from `text`, at most `longest` bytes; `fallback` where nothing of it can be in a name."""
     text = re.sub(r"\.\.+", "…", text)  # ComfyUI shows no file with two dots in its name
     words = "".join(" " if letter.isspace() or letter in FORBIDDEN else letter for letter in text)
     name = " ".join("".join(filter(_is_plain, words)).split()).encode()[:longest].decode(errors="ignore").strip(". ")
@@ -50,4 +52,4 @@ def make_portable(text: str, fallback: str, longest: int = LONGEST) -> str:
 
 
 def _is_plain(letter: str) -> bool:
-    return letter not in FORBIDDEN and letter not in TURNING and unicodedata.category(letter) not in UNSEEN
+    return letter not in FORBIDDEN and letter not in DIRECTION_MARKS and unicodedata.category(letter) not in INVISIBLE

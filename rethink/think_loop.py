@@ -19,7 +19,7 @@ from .editors.protocol import DEFAULT_SETTINGS, Editor, OnStep, Settings, effect
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
-from .records import whole_text
+from .records import replace_surrogates
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
 from .thinkers.protocol import OnToken, ThinkerError
 from .trajectory import Critique, Preservation, Step, Trajectory, best_of, note_of
@@ -73,7 +73,7 @@ class Continue:
     prompt_by: str
 
     def __post_init__(self):
-        object.__setattr__(self, "prompt", whole_text(self.prompt))  # no editor takes half a character
+        object.__setattr__(self, "prompt", replace_surrogates(self.prompt))  # no editor takes half a character
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def think_while_edit(
     Raises RethinkError for whatever the user can mend, and what the editor raises.
     """
     rules = LoopConfig(**rules)
-    source, instruction = validate_source(source, instruction), whole_text(instruction)
+    source, instruction = validate_source(source, instruction), replace_surrogates(instruction)
     mask = as_edit_mask(mask, source)
     steps = list(done)
     if len(steps) % rules.candidates:

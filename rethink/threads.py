@@ -1,4 +1,4 @@
-"""Threads that nobody has to wait for: neither a Ctrl-C nor the end of Python does."""
+"""Threads that nobody has to wait for: neither Ctrl-C nor the end of Python does."""
 
 import queue
 import threading
@@ -7,9 +7,11 @@ from concurrent.futures import Future
 from typing import Any
 
 
-class Threads:
-    """As many threads as are to work at once, for what waits on others. Unlike those of ThreadPoolExecutor they do not keep
-    Python from ending while they wait."""
+class DaemonThreads:
+    """A pool of `count` threads for work that waits on others.
+
+    Unlike those of ThreadPoolExecutor they do not keep Python from ending while they wait.
+    """
 
     def __init__(self, count: int):
         self._count = count
@@ -17,7 +19,7 @@ class Threads:
         self._started: list[threading.Thread] = []
 
     def submit(self, do: Callable, *arguments: Any) -> Future:
-        """What `do` returns or raises, some time."""
+        """A future of what `do(*arguments)` returns or raises."""
         future: Future = Future()
         self._work.put((future, do, arguments))
         if len(self._started) < self._count:
@@ -27,7 +29,7 @@ class Threads:
         return future
 
     def end(self) -> None:
-        """What was not begun is not done; what was begun is not waited for."""
+        """Cancel what has not begun, and do not wait for what has."""
         while True:
             try:
                 work = self._work.get_nowait()

@@ -13,7 +13,7 @@ from pathlib import Path
 from .atomic import atomic_write
 from .errors import RethinkError
 from .names import make_portable
-from .records import json_text, whole_text
+from .records import json_text, replace_surrogates
 from .trajectory import SOURCE_FILE, Trajectory, is_own_image
 
 _HERE = Path(__file__).resolve().parent
@@ -50,7 +50,7 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     style, script = f"\n{_read('viewer.css')}", f"\n{_joined(ENTRY)}"
     head = _PAGE.format(
         policy=_policy(style, script),
-        title=html.escape(whole_text(trajectory.instruction)),
+        title=html.escape(replace_surrogates(trajectory.instruction)),
         style=style,
         record=_in_script(trajectory.as_dict()),
     )

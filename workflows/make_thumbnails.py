@@ -1,4 +1,4 @@
-"""Draws the .jpg thumbnail beside every workflow: its pictures, by running its API twin on the tests' stand-in host, or
+"""Draws the .jpg thumbnail beside every workflow: its images, by running its API twin on the tests' stand-in host, or
 its graph, where it needs a model that is not here.
 
 python workflows/make_thumbnails.py
@@ -25,7 +25,7 @@ def turns(trajectory) -> list[str]:
     return [f"{step.prompt} ({step.score:.1f})" for step in trajectory.steps]
 
 
-# Workflow → the outputs to show as (node, output), and where the words under the pictures come from.
+# Workflow → the outputs to show as (node, output), and where the words under the images come from.
 SHOWN = {
     "built_in_edit": ([("2", 0), ("5", 0)], lambda prompt, outputs: ["", outputs["2"][1][0]]),
     "variations": ([("4", 0)], lambda prompt, outputs: [prompt["4"]["inputs"]["instruction"]]),
@@ -61,23 +61,23 @@ WIRES = {
 }
 
 
-def draw(pictures: list[Image.Image], words: list[str]) -> Image.Image:
-    """The pictures in rows of up to three, each with its words below; the last words stand for all that follow."""
-    columns = min(3, len(pictures))
+def draw(images: list[Image.Image], words: list[str]) -> Image.Image:
+    """The images in rows of up to three, each with its words below; the last words stand for all that follow."""
+    columns = min(3, len(images))
     side = (640 - GAP * (columns + 1)) // columns
     font = ImageFont.load_default(17)
-    cells = [(i % columns * (side + GAP) + GAP, i // columns) for i in range(len(pictures))]
+    cells = [(i % columns * (side + GAP) + GAP, i // columns) for i in range(len(images))]
     rows = cells[-1][1] + 1
-    each = len(words) == len(pictures)
-    wrapped = ["\n".join(textwrap.wrap(text, side // 8)) for text in (words if each else [""] * len(pictures))]
+    each = len(words) == len(images)
+    wrapped = ["\n".join(textwrap.wrap(text, side // 8)) for text in (words if each else [""] * len(images))]
     below = LINE * max(text.count("\n") + 1 for text in wrapped) if any(words) else 0
-    tall = max(side * picture.height // picture.width for picture in pictures)
+    tall = max(side * image.height // image.width for image in images)
     step = tall + (below if each else 0) + GAP
     sheet = Image.new("RGB", (640, GAP + rows * step + (0 if each else below)), PAPER)
     ink = ImageDraw.Draw(sheet)
-    for picture, (x, row), text in zip(pictures, cells, wrapped):
-        size = side, side * picture.height // picture.width
-        sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), (x, GAP + row * step))
+    for image, (x, row), text in zip(images, cells, wrapped):
+        size = side, side * image.height // image.width
+        sheet.paste(image.resize(size, Image.Resampling.LANCZOS), (x, GAP + row * step))
         ink.multiline_text((x + side // 2, GAP + row * step + tall + 2), text, INK, font, anchor="ma", align="center")
     if not each:
         ink.text((320, sheet.height - GAP - LINE + 6), words[0], INK, font, anchor="ma")
@@ -117,7 +117,9 @@ def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
     reach = max(40.0, abs(end[0] - begin[0]) / 2)
     points = (begin, (begin[0] + reach, begin[1]), (end[0] - reach, end[1]), end)
     weights = [((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3) for t in (i / 24 for i in range(25))]
-    return [tuple(sum(w * p[axis] for w, p in zip(row, points)) for axis in (0, 1)) for row in weights]
+    return [
+        (sum(w * x for w, (x, _) in zip(row, points)), sum(w * y for w, (_, y) in zip(row, points))) for row in weights
+    ]
 
 
 def main() -> None:
@@ -136,8 +138,8 @@ def draw_all(classes: dict) -> None:
         if path.stem in SHOWN:
             shown, words = SHOWN[path.stem]
             outputs = run(prompt, classes)["outputs"]
-            pictures = [picture for node, slot in shown for batch in outputs[node][slot] for picture in to_pil(batch)]
-            thumbnail = draw(pictures, words(prompt, outputs))
+            images = [image for node, slot in shown for batch in outputs[node][slot] for image in to_pil(batch)]
+            thumbnail = draw(images, words(prompt, outputs))
         else:
             titles = {number: node["_meta"]["title"] for number, node in prompt.items()}
             thumbnail = draw_graph(json.loads(path.read_text(encoding="utf-8")), titles)

@@ -13,7 +13,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ...rethink.images import to_pil
-from ...rethink.records import harmless
+from ...rethink.records import defuse_markup
 
 PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
 PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
@@ -79,7 +79,7 @@ def show_status(line: str) -> None:
     context = get_executing_context()
     if context is not None:
         server = PromptServer.instance
-        server.send_progress_text(harmless(line), context.node_id, server.client_id)
+        server.send_progress_text(defuse_markup(line), context.node_id, server.client_id)
 
 
 def _sheet(images: Tensor) -> Tensor:

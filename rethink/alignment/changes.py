@@ -8,42 +8,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registration import blurred, shrunk
+from .registration import blur, downscale, size_of
 
 WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a change beside it; is a change by itself
 BINS = 12  # of texture, with equally many cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
-FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighbourhood: differences that nobody sees
+FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighborhood: differences that nobody sees
 CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: noisier than this no editor's untouched cells are
 DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # the side at which the detail of the whole is compared; RMS: a plain surface
 
 
 def cell_size(size: tuple[int, int]) -> int:
-    """Pixels a side: 1 for small pictures, 4 around a megapixel, more beyond two."""
+    """Pixels a side: 1 for small images, 4 around a megapixel, more beyond two."""
     side = (size[0] * size[1]) ** 0.5
     return max(1, min(4, round(side / 128)), round(side / 384))
 
 
 def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -> Tensor:
-    """The changed cells [rows, columns], for pictures [3, H, W] in one frame.
+    """The changed cells [rows, columns], for images [3, H, W] in one frame.
 
     Only `visible` rows and columns of pixels are compared; beyond them cells go with the nearest one that was.
     """
-    cell = cell_size(source.shape[1:])
+    cell = cell_size(size_of(source))
     texture = _texture(source, cell)
     rows, columns = compared = _cells_within(visible, cell, texture.shape)
     difference = placed - source
-    energy = _pooled(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
-    mean = _pooled(difference, cell)[:, rows, columns]
-    measures = (_averaged(energy, 1)[0].sqrt(), _averaged(_averaged(mean, 1), 1).square().sum(0).sqrt() / 1.6)
+    energy = _pool(difference.square().sum(0, keepdim=True), cell)[:, rows, columns]
+    mean = _pool(difference, cell)[:, rows, columns]
+    measures = (_box_blur(energy, 1)[0].sqrt(), _box_blur(_box_blur(mean, 1), 1).square().sum(0).sqrt() / 1.6)
     excess = [
         _excess(measure, texture[compared], floor, ceiling)
         for measure, floor, ceiling in zip(measures, FLOORS, CEILINGS)
     ]
-    return _coherent(_spread(torch.maximum(*excess), compared, texture.shape))
+    return _clean_up(_extrapolate(torch.maximum(*excess), compared, texture.shape))
 
 
-def structure_left(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tensor) -> float:
+def surviving_detail(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tensor) -> float:
     """Which share (0…1) of the source's detail is found again in the unchanged cells of the edit.
 
     That cells look unchanged is not enough: a style may leave even surfaces as even as they were, but not the faint
@@ -51,10 +51,10 @@ def structure_left(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tenso
     For a source without any detail it is the share of its surface.
     """
     size = [max(1, round(side * min(1.0, DETAIL_SIDE / max(source.shape[1:])))) for side in source.shape[1:]]
-    ours, theirs = (_detail(shrunk(picture.mean(0, keepdim=True), size)) for picture in (source, placed))
-    both, own, other = _averaged(torch.cat([ours * theirs, ours.square(), theirs.square()]), 2)
+    ours, theirs = (_detail(downscale(image.mean(0, keepdim=True), size)) for image in (source, placed))
+    both, own, other = _box_blur(torch.cat([ours * theirs, ours.square(), theirs.square()]), 2)
     unchanged = 1 - F.interpolate(cells.float()[None, None], size)[0, 0]
-    counts = shrunk(trusted, size)[0]
+    counts = downscale(trusted, size)[0]
     detail = own.sqrt() * counts
     if detail.mean() < NO_DETAIL:
         return ((counts * unchanged).sum() / counts.sum()).item()
@@ -63,25 +63,25 @@ def structure_left(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tenso
     return ((weight * unchanged * found).sum() / weight.sum()).item()
 
 
-def _detail(grey: Tensor) -> Tensor:
+def _detail(gray: Tensor) -> Tensor:
     """What is larger than noise and smaller than a fiftieth of the side."""
-    soft = blurred(grey)
-    return soft - _averaged(soft, 3)
+    soft = blur(gray)
+    return soft - _box_blur(soft, 3)
 
 
-def _averaged(images: Tensor, radius: int) -> Tensor:
+def _box_blur(images: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(images[None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)[0]
 
 
-def _pooled(image: Tensor, cell: int) -> Tensor:
+def _pool(image: Tensor, cell: int) -> Tensor:
     """[C, H, W] → means over cells; those at the lower and right border may be smaller."""
     return F.avg_pool2d(image[None], cell, ceil_mode=True, count_include_pad=False)[0]
 
 
 def _texture(source: Tensor, cell: int) -> Tensor:
     """RMS of the source's finest detail over a cell and those around it."""
-    detail = (source - blurred(source)).square().sum(0, keepdim=True)
-    return _averaged(_pooled(detail, cell), 1)[0].sqrt()
+    detail = (source - blur(source)).square().sum(0, keepdim=True)
+    return _box_blur(_pool(detail, cell), 1)[0].sqrt()
 
 
 def _cells_within(visible: tuple[slice, slice], cell: int, shape: torch.Size) -> tuple[slice, slice]:
@@ -102,11 +102,11 @@ def _excess(measure: Tensor, texture: Tensor, floor: float, ceiling: tuple[float
     usual = torch.stack([values[part].kthvalue(max(1, int(USUAL * len(part)))).values for part in bins])
     usual = usual.flip(0).cummin(0).values.flip(0)  # an edited plain area shall not pass for noise
     at = torch.stack([texture.flatten()[part].mean() for part in bins])
-    expected = _interpolated(texture, at, usual)
+    expected = _interpolate(texture, at, usual)
     return measure / torch.minimum(expected, ceiling[0] + ceiling[1] * texture).clamp_min(floor)
 
 
-def _interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
+def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Piecewise linear through (knots, values), constant beyond them."""
     if len(knots) == 1:
         return values.expand_as(x)
@@ -115,7 +115,7 @@ def _interpolated(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     return torch.lerp(values[right - 1], values[right], part.clamp(0, 1))
 
 
-def _spread(cells: Tensor, known: tuple[slice, slice], shape: torch.Size) -> Tensor:
+def _extrapolate(cells: Tensor, known: tuple[slice, slice], shape: torch.Size) -> Tensor:
     """[shape] from the values of the `known` rectangle, its border repeated outward."""
     for axis, (inside, count) in enumerate(zip(known, shape)):
         index = torch.arange(count, device=cells.device).clamp(inside.start, inside.stop - 1) - inside.start
@@ -123,27 +123,27 @@ def _spread(cells: Tensor, known: tuple[slice, slice], shape: torch.Size) -> Ten
     return cells
 
 
-def _coherent(score: Tensor) -> Tensor:
+def _clean_up(score: Tensor) -> Tensor:
     """Changes that hang together: grown from sure ones, small islands dropped, small holes closed."""
-    sure = _averaged(score.clamp(max=3 * STRONG)[None], 1)[0] > STRONG
-    changed = _grown(sure, score > WEAK)
+    sure = _box_blur(score.clamp(max=3 * STRONG)[None], 1)[0] > STRONG
+    changed = _grow(sure, score > WEAK)
     radius = max(1, round(max(score.shape) / 100))
-    closed = ~dilated(~dilated(changed, radius), radius)
+    closed = ~dilate(~dilate(changed, radius), radius)
     hole = max(2, round(min(score.shape) / 24))
-    return ~_grown(~dilated(closed, hole), ~closed)  # an unchanged area stays only where it is wide
+    return ~_grow(~dilate(closed, hole), ~closed)  # an unchanged area stays only where it is wide
 
 
-def _grown(seed: Tensor, within: Tensor) -> Tensor:
+def _grow(seed: Tensor, within: Tensor) -> Tensor:
     """All cells of `within` that hang together with a seed."""
     seed = seed & within
     while True:
-        grown = dilated(seed, 1) & within
+        grown = dilate(seed, 1) & within
         if torch.equal(grown, seed):
             return seed
         seed = grown
 
 
-def dilated(cells: Tensor, radius: int) -> Tensor:
+def dilate(cells: Tensor, radius: int) -> Tensor:
     """The largest value (or whether any is true) within `radius` to all sides; [H, W]."""
     values = cells.float()[None]
     values = F.max_pool2d(values, (2 * radius + 1, 1), stride=1, padding=(radius, 0))

@@ -5,6 +5,7 @@ Plain torch: every step is a resampling along one axis, a sum or a pooling, and 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,24 +13,27 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import as_edit_mask, as_image
-from .changes import cell_size, dilated, find_changes, structure_left
-from .registration import DRIFT, Colours, Registration, place, register
+from .changes import cell_size, dilate, find_changes, surviving_detail
+from .registration import DRIFT, ColorTransform, Registration, place, register, size_of
 
-ALIKE = 0.22  # less agreement of the edges than this: two pictures that have nothing to do with each other
+ALIKE = 0.22  # less agreement of the edges than this: two images that have nothing to do with each other
 LEFT = 0.07  # when less than this share of the source's detail is found again, the edit is of everything
 
-OnPicture = Callable[[int, int], None]
-KEPT, EVERYTHING, NOTHING = "kept", "everything changed", "nothing in common"
+OnImage = Callable[[int, int], None]
+Verdict = Literal["restored", "everything changed", "nothing in common"]
+RESTORED: Verdict = "restored"
+EVERYTHING_CHANGED: Verdict = "everything changed"
+NOTHING_IN_COMMON: Verdict = "nothing in common"
 
 
 @dataclass(frozen=True)
-class Kept:
+class RestoredEdit:
     """One edit after its unchanged pixels were put back, and what was measured on the way.
 
     `image` [H, W, 3] and `mask` [H, W] (1 = the edit's, 0 = the source's own pixel) have the source's size, unless
-    `verdict` is not KEPT: then `image` is the edit as it came and `mask` is 1 everywhere.
+    `verdict` is not RESTORED: then `image` is the edit as it came and `mask` is 1 everywhere.
     `shift` is (right, down) in pixels of the source, `zoom` how much larger things are in the edit, `changed` the
-    share 0…1 of pixels that are not the source's, `drift` the RMS change of colour.
+    share 0…1 of pixels that are not the source's, `drift` the RMS change of color.
     """
 
     image: Tensor
@@ -38,27 +42,27 @@ class Kept:
     zoom: float
     changed: float
     drift: float
-    verdict: str
+    verdict: Verdict
 
     def __str__(self) -> str:
-        if self.verdict == NOTHING:
+        if self.verdict == NOTHING_IN_COMMON:
             return "Nothing in common with the source: the edit is left as it is."
         right, down = self.shift
         moved = f"shift {right:+.2f}, {down:+.2f} px · zoom {(self.zoom - 1) * 100:+.2f} %"
-        if self.verdict == EVERYTHING:
-            return f"The edit changes the whole picture: left as it is ({moved})."
-        return f"{moved} · colour drift {self.drift * 255:.1f}/255 · {self.changed * 100:.1f} % changed"
+        if self.verdict == EVERYTHING_CHANGED:
+            return f"The edit changes the whole image: left as it is ({moved})."
+        return f"{moved} · color drift {self.drift * 255:.1f}/255 · {self.changed * 100:.1f} % changed"
 
 
 def keep_unchanged(
-    source: Tensor, edit: Tensor, mask: Tensor | None = None, *, on_picture: OnPicture | None = None
-) -> list[Kept]:
-    """Put the source's own pixels back wherever the edit did not change them, bit for bit; one Kept an edit.
+    source: Tensor, edit: Tensor, mask: Tensor | None = None, *, on_image: OnImage | None = None
+) -> list[RestoredEdit]:
+    """Put the source's own pixels back wherever the edit did not change them, bit for bit; one result per edit.
 
     `source`: IMAGE [S, H, W, 3]; `edit`: IMAGE [B, h, w, 3] of any size, the edits of the first source first. `mask`
-    [S or 1, H, W]: where the picture may change; outside it everything is the source's, and only there the two are
-    compared to find the shift. `on_picture(done, total)` is called after each edit; what it raises ends the run.
-    Raises RethinkError for pictures that are none, for batches and masks that do not fit, and for a mask without a place.
+    [S or 1, H, W]: where the image may change; outside it everything is the source's, and only there the two are
+    compared to find the shift. `on_image(done, total)` is called after each edit; what it raises ends the run.
+    Raises RethinkError for images that are none, for batches and masks that do not fit, and for a mask without a place.
     """
     source, edit = as_image(source, "source"), as_image(edit, "edited")
     each, rest = divmod(len(edit), len(source))
@@ -66,42 +70,42 @@ def keep_unchanged(
         raise RethinkError(f"edited: {len(edit)} edit(s) of {len(source)} sources; give as many for every source.")
     masks = as_edit_mask(mask, source)
     masks = None if masks is None else masks.expand(len(source), -1, -1).to(source)
-    kept = []
-    for row, picture in enumerate(edit):
+    restored = []
+    for row, image in enumerate(edit):
         of = row // each
-        kept.append(_keep(source[of], picture, None if masks is None else masks[of]))
-        if on_picture is not None:
-            on_picture(row + 1, len(edit))
-    return kept
+        restored.append(_restore(source[of], image, None if masks is None else masks[of]))
+        if on_image is not None:
+            on_image(row + 1, len(edit))
+    return restored
 
 
-def _keep(source: Tensor, edit: Tensor, mask: Tensor | None) -> Kept:
+def _restore(source: Tensor, edit: Tensor, mask: Tensor | None) -> RestoredEdit:
     ours, theirs = source.movedim(-1, 0), edit.movedim(-1, 0).to(source.device)
-    size = ours.shape[1:]
-    trusted = _trusted(ours, mask)
+    size = size_of(ours)
+    trusted = _trusted_pixels(ours, mask)
     registration = register(ours, theirs, trusted)
-    placement, colours = registration.placement, registration.colours
-    drift = colours.drift(theirs)
-    if drift > DRIFT:  # that much is no drift, but what was asked for
-        colours = Colours.unchanged(ours)
-    placed = colours.undo(place(theirs, placement, size)).clamp(0, 1)
-    shown = colours.shown(ours)
-    cells = find_changes(shown, placed, placement.visible(size))
-    left = structure_left(shown, placed, cells, trusted)
+    placement, colors = registration.placement, registration.colors
+    drift = colors.drift(theirs)
+    if drift > DRIFT:  # so large a change is the edit itself
+        colors = ColorTransform.identity(ours)
+    placed = colors.undo(place(theirs, placement, size)).clamp(0, 1)
+    expected = colors.clip(ours)
+    cells = find_changes(expected, placed, placement.visible(size))
+    left = surviving_detail(expected, placed, cells, trusted)
     verdict = _verdict(registration, drift, left, masked=mask is not None)
-    if verdict == NOTHING:
-        return Kept(edit, torch.ones_like(edit[..., 0]), (0.0, 0.0), 1.0, 1.0, 0.0, verdict)
+    if verdict == NOTHING_IN_COMMON:
+        return RestoredEdit(edit, torch.ones_like(edit[..., 0]), (0.0, 0.0), 1.0, 1.0, 0.0, verdict)
     measured = {"shift": placement.shift(size), "zoom": placement.zoom, "drift": drift}
-    if verdict == EVERYTHING:
-        return Kept(edit, torch.ones_like(edit[..., 0]), changed=1.0, verdict=verdict, **measured)
-    alpha = softened(cells, size)
+    if verdict == EVERYTHING_CHANGED:
+        return RestoredEdit(edit, torch.ones_like(edit[..., 0]), changed=1.0, verdict=verdict, **measured)
+    alpha = soften_mask(cells, size)
     if mask is not None:
         alpha = alpha * mask
     image = torch.where(alpha > 0, torch.lerp(ours, placed, alpha), ours).movedim(0, -1).contiguous()
-    return Kept(image, alpha, changed=(alpha > 0).float().mean().item(), verdict=verdict, **measured)
+    return RestoredEdit(image, alpha, changed=(alpha > 0).float().mean().item(), verdict=verdict, **measured)
 
 
-def _trusted(source: Tensor, mask: Tensor | None) -> Tensor:
+def _trusted_pixels(source: Tensor, mask: Tensor | None) -> Tensor:
     """Where to look for the shift [1, H, W]: outside the mask, unless it leaves next to nothing."""
     everywhere = torch.ones_like(source[:1])
     if mask is None:
@@ -110,21 +114,21 @@ def _trusted(source: Tensor, mask: Tensor | None) -> Tensor:
     return outside if outside.mean() > 0.05 else everywhere
 
 
-def _verdict(registration: Registration, drift: float, left: float, masked: bool) -> str:
+def _verdict(registration: Registration, drift: float, left: float, masked: bool) -> Verdict:
     if left >= LEFT and drift <= DRIFT:
-        return KEPT
+        return RESTORED
     if registration.agreement < ALIKE:
-        return NOTHING
-    return KEPT if masked else EVERYTHING  # with a mask we were told what to keep
+        return NOTHING_IN_COMMON
+    return RESTORED if masked else EVERYTHING_CHANGED  # the mask says what to keep
 
 
-def softened(cells: Tensor, size: tuple[int, int]) -> Tensor:
+def soften_mask(cells: Tensor, size: tuple[int, int]) -> Tensor:
     """Changed cells → [H, W]: 1 on every pixel of them, falling to 0 within a hundredth of the longer side outside."""
     seam = max(2, round(max(size) / 100))
     cell = cell_size(size)
     pixels = cells.float().repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]
     radii = (-(-seam // 4), seam // 4)  # two boxes make the slope smooth; together they reach half of the seam
-    soft = dilated(pixels, sum(radii))[None]
+    soft = dilate(pixels, sum(radii))[None]
     for radius in radii:
         if radius:
             soft = F.avg_pool2d(F.pad(soft[None], [radius] * 4, mode="replicate"), 2 * radius + 1, stride=1)[0]

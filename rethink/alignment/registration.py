@@ -1,10 +1,10 @@
-"""Where a picture lies in an edit of it: shift, zoom and slight colour drift, robust to what the edit really changed.
+"""Where an image lies in an edit of it: shift, zoom and slight color drift, robust to what the edit really changed.
 
 A coarse search over zooms by correlation of edge directions (after Fitch et al., "Orientation Correlation", BMVC 2002)
 finds the place to about a pixel of a small copy, then Gauss-Newton steps with Tukey's weights on a pyramid (Baker and
-Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, with the mean of both pictures' gradients) refine it.
+Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, with the mean of both images' gradients) refine it.
 
-Inside, pictures are [3, H, W] and places are fractions: 0 is the centre of a side, -0.5 and 0.5 are its ends, so that
+Inside, images are [3, H, W] and places are fractions: 0 is the center of a side, -0.5 and 0.5 are its ends, so that
 one placement holds at every size of the pyramid.
 """
 
@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEVELS = (192, 384, 768)  # the long side of the pyramid's pictures; the last one gives 1/100 of a pixel at 2048
+LEVELS = (192, 384, 768)  # the long side of the pyramid's images; the last one gives 1/100 of a pixel at 2048
 STEPS = (8, 5, 4)
 ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
 CUTOFFS = (0.3, 0.15, 0.1)  # a pixel that differs more than this, per level, is edited however noisy the pair is
 UNSURE = 0.02  # less agreement of the edges than this is chance
 STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
-FAINT = 0.5 / 255  # a smaller change of every colour is none
-DRIFT = 0.065  # the largest RMS change of colour that still is a drift and not an edit of everything
+FAINT = 0.5 / 255  # a smaller change of every color is none
+DRIFT = 0.065  # the largest RMS change of color that still is a drift and not an edit of everything
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Placement:
         return math.sqrt(self.span[0] / self.base[0] * self.span[1] / self.base[1])
 
     def shift(self, size: tuple[int, int]) -> tuple[float, float]:
-        """How far right and down the source's centre lies in the edit, in pixels of a source of `size` [H, W]."""
+        """How far right and down the source's center lies in the edit, in pixels of a source of `size` [H, W]."""
         down, right = (o / b * side for o, b, side in zip(self.offset, self.base, size))
         return right, down
 
@@ -57,20 +57,20 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Colours:
-    """The edit's colours times `gain` plus `offset` [3, 1, 1] are the source's."""
+class ColorTransform:
+    """The edit's colors times `gain` plus `offset`, both [3, 1, 1], are the source's."""
 
     gain: Tensor
     offset: Tensor
 
     @staticmethod
-    def unchanged(like: Tensor) -> "Colours":
-        return Colours(like.new_ones(3, 1, 1), like.new_zeros(3, 1, 1))
+    def identity(like: Tensor) -> "ColorTransform":
+        return ColorTransform(like.new_ones(3, 1, 1), like.new_zeros(3, 1, 1))
 
     def undo(self, edit: Tensor) -> Tensor:
         return edit * self.gain + self.offset
 
-    def shown(self, source: Tensor) -> Tensor:
+    def clip(self, source: Tensor) -> Tensor:
         """The source as far as the edit can show it: what the drift pushed beyond white or black is lost."""
         low, high = self.offset, self.gain + self.offset
         return torch.minimum(torch.maximum(source, low), high)
@@ -85,41 +85,46 @@ class Registration:
     """`agreement`: how alike the edges of source and placed edit run, from 0 (by chance) to 1."""
 
     placement: Placement
-    colours: Colours
+    colors: ColorTransform
     agreement: float
 
 
 def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
     """Where the source [3, H, W] lies in the edit [3, h, w], looking where `trusted` [1, H, W] is 1 and not 0."""
-    levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(source.shape[1:])]]
-    start = _search(*levels[0], _ways_to_fit(source.shape[1:], edit.shape[1:]))
-    placement, colours = _refined(levels, start)
-    placement = _settled(placement, source.shape[1:])
-    agreement, by_search = (_agreement(*levels[0], found) for found in (placement, start))
+    levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(size_of(source))]]
+    start = _search(*levels[0], _fitting_spans(size_of(source), size_of(edit)))
+    placement, colors = _refine(levels, start)
+    placement = _snap_to_rest(placement, size_of(source))
+    agreement, by_search = (_measure_agreement(*levels[0], found) for found in (placement, start))
     if agreement < max(by_search - 0.1, UNSURE):  # too much was edited for the pixels to agree on anything
         placement, agreement = start, by_search
-        colours = _matched_colours(*levels[0], placement)
-    if max(ends.abs().max() for ends in (colours.offset, colours.gain + colours.offset - 1)) < FAINT:
-        colours = Colours.unchanged(source)
-    return Registration(placement, colours, agreement)
+        colors = _match_colors(*levels[0], placement)
+    if max(ends.abs().max() for ends in (colors.offset, colors.gain + colors.offset - 1)) < FAINT:
+        colors = ColorTransform.identity(source)
+    return Registration(placement, colors, agreement)
 
 
-def _refined(levels: list[tuple[Tensor, Tensor, Tensor]], placement: Placement) -> tuple[Placement, Colours]:
+def _refine(levels: list[tuple[Tensor, Tensor, Tensor]], placement: Placement) -> tuple[Placement, ColorTransform]:
     """Gauss-Newton steps from coarse to fine."""
-    colours = Colours.unchanged(levels[0][0])
+    colors = ColorTransform.identity(levels[0][0])
     for (source, edit, trusted), steps, cutoff in zip(levels, STEPS, CUTOFFS):
-        trusted = trusted * shrunk(_alike(*levels[0][:2], placement), list(source.shape[1:]))
+        trusted = trusted * downscale(_edge_similarity(*levels[0][:2], placement), list(size_of(source)))
         for _ in range(steps):
-            placement, colours = _step(source, edit, trusted, placement, colours, cutoff)
-    return placement, colours
+            placement, colors = _step(source, edit, trusted, placement, colors, cutoff)
+    return placement, colors
 
 
-def _matched_colours(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> Colours:
+def _match_colors(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> ColorTransform:
     """The drift alone, the placement being as it is."""
-    colours = Colours.unchanged(source)
+    colors = ColorTransform.identity(source)
     for _ in range(STEPS[0]):
-        _, _, colours = _compared(source, edit, trusted, placement, colours, CUTOFFS[0])
-    return colours
+        _, _, colors = _compare(source, edit, trusted, placement, colors, CUTOFFS[0])
+    return colors
+
+
+def size_of(image: Tensor) -> tuple[int, int]:
+    """(height, width) of [C, H, W]."""
+    return image.shape[1], image.shape[2]
 
 
 def place(edit: Tensor, placement: Placement, size: tuple[int, int]) -> Tensor:
@@ -135,14 +140,14 @@ def _resample(image: Tensor, axis: int, span: float, offset: float, count: int) 
     if side == count and span == 1 and offset == 0:
         return image
     places = (torch.arange(count, device=image.device) + 0.5) / count - 0.5
-    centres = (places * span + offset + 0.5) * side - 0.5
+    centers = (places * span + offset + 0.5) * side - 0.5
     width = max(1.0, span * side / count)
-    first = (centres - 2 * width).floor().long() + 1
+    first = (centers - 2 * width).floor().long() + 1
     shape = [-1 if a == axis else 1 for a in range(image.ndim)]
-    total, weights = 0, 0
+    total, weights = image.new_zeros(()), torch.zeros((), device=image.device)
     for tap in range(math.ceil(4 * width)):
         index = first + tap
-        weight = _cubic((index - centres) / width)
+        weight = _cubic((index - centers) / width)
         mirrored = index % (2 * side)
         inside = torch.where(mirrored < side, mirrored, 2 * side - 1 - mirrored)
         total = total + image.index_select(axis, inside) * weight.view(shape)
@@ -164,53 +169,53 @@ def _needed_levels(size: tuple[int, int]) -> int:
 
 def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """Copies whose longer side is `side` at most, slightly blurred: noise and JPEG blocks matter less."""
-    factor = min(1.0, side / max(source.shape[1:]))
-    size = [max(1, round(length * factor)) for length in source.shape[1:]]
-    edit_size = [min(length, ours) for length, ours in zip(edit.shape[1:], size)]
-    source, edit, trusted = shrunk(source, size), shrunk(edit, edit_size), shrunk(trusted, size)
-    return blurred(source), blurred(edit), trusted
+    factor = min(1.0, side / max(size_of(source)))
+    size = [max(1, round(length * factor)) for length in size_of(source)]
+    edit_size = [min(length, ours) for length, ours in zip(size_of(edit), size)]
+    source, edit, trusted = downscale(source, size), downscale(edit, edit_size), downscale(trusted, size)
+    return blur(source), blur(edit), trusted
 
 
-def shrunk(image: Tensor, size: list[int]) -> Tensor:
+def downscale(image: Tensor, size: list[int]) -> Tensor:
     """[C, H, W] → [C, *size], every pixel counting."""
     if list(image.shape[1:]) == size:
         return image
     return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
-def blurred(image: Tensor) -> Tensor:
+def blur(image: Tensor) -> Tensor:
     """[C, H, W] by a binomial kernel of three pixels."""
     for axis in (1, 2):
-        before, after = _neighbours(image, axis)
+        before, after = _neighbors(image, axis)
         image = image / 2 + (before + after) / 4
     return image
 
 
 def _slope(image: Tensor, axis: int) -> Tensor:
     """Central differences per pixel along one axis of [C, H, W]."""
-    before, after = _neighbours(image, axis)
+    before, after = _neighbors(image, axis)
     return (after - before) / 2
 
 
-def _neighbours(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+def _neighbors(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """The pixel before and the one after each, along one axis of [C, H, W]; the border is repeated."""
     padded = F.pad(image[None], [1, 1, 0, 0] if axis == 2 else [0, 0, 1, 1], mode="replicate")[0]
     side = image.shape[axis]
     return padded.narrow(axis, 0, side), padded.narrow(axis, 2, side)
 
 
-def _ways_to_fit(size: tuple[int, int], edit_size: tuple[int, int]) -> list[tuple[float, float]]:
+def _fitting_spans(size: tuple[int, int], edit_size: tuple[int, int]) -> list[tuple[float, float]]:
     """Spans that explain the edit's size: stretched, or with aspect kept and cut off or padded."""
     per_pixel = [edit_side / side for side, edit_side in zip(size, edit_size)]
     ways = [(1.0, 1.0)]
     if max(per_pixel) / min(per_pixel) > 1.002:
-        ways += [tuple(scale / own for own in per_pixel) for scale in (max(per_pixel), min(per_pixel))]
+        ways += [(scale / per_pixel[0], scale / per_pixel[1]) for scale in (max(per_pixel), min(per_pixel))]
     return ways
 
 
 def _search(source: Tensor, edit: Tensor, trusted: Tensor, ways: list[tuple[float, float]]) -> Placement:
     """The best of all zooms and whole-pixel shifts, by correlation of edge directions."""
-    size = source.shape[1:]
+    size = size_of(source)
     candidates = [Placement(way, (way[0] * zoom, way[1] * zoom)) for way in ways for zoom in ZOOMS]
     edges = torch.stack([_edges(place(edit, candidate, size)) for candidate in candidates])
     room = [side + side // 2 for side in size]
@@ -227,27 +232,27 @@ def _search(source: Tensor, edit: Tensor, trusted: Tensor, ways: list[tuple[floa
 
 
 def _edges(image: Tensor) -> Tensor:
-    """[3, H, W] → complex [H, W]: the direction of the edge, twice its angle so that dark-on-light is light-on-dark.
+    """[3, H, W] → complex [H, W]: the direction of the edge, twice its angle so that dark on light counts as light on dark.
 
     Its length goes from 0 to 1 as the edge grows stronger than most.
     """
-    grey = image.mean(0, keepdim=True)
-    edge = torch.complex(_slope(grey, 2)[0], _slope(grey, 1)[0])
+    gray = image.mean(0, keepdim=True)
+    edge = torch.complex(_slope(gray, 2)[0], _slope(gray, 1)[0])
     strength = edge.abs()
     return edge.square() / (strength.square() + strength.mean().square() + 1e-10)
 
 
-def _alike(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
+def _edge_similarity(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
     """How alike the edges around each pixel run, 0…1 [1, H, W]; where there are none, little is certain."""
-    ours, theirs = _edges(source), _edges(place(edit, placement, source.shape[1:]))
+    ours, theirs = _edges(source), _edges(place(edit, placement, size_of(source)))
     products = torch.stack([(ours.conj() * theirs).real, ours.abs().square(), theirs.abs().square()])
     both, own, other = F.avg_pool2d(products[None], 13, stride=1, padding=6, count_include_pad=False)[0]
     return ((both + 0.003) / ((own * other).sqrt() + 0.01)).clamp(0, 1).square()[None]
 
 
-def _agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
+def _measure_agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
     """How alike the edges run where both are seen, as a share of all edges of the source: seeing little proves little."""
-    size = source.shape[1:]
+    size = size_of(source)
     rows, columns = placement.visible(size)
     ours = _edges(source) * trusted[0]
     theirs = (_edges(place(edit, placement, size)) * trusted[0])[rows, columns]
@@ -256,29 +261,29 @@ def _agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placeme
     return max(0.0, (both / norm.clamp_min(1e-6)).item())
 
 
-def _compared(
-    source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colours: Colours, cutoff: float
-) -> tuple[Tensor, Tensor, Colours]:
-    """(the placed edit, how much each pixel counts [1, H, W], the colours fitted anew) by one robust step."""
-    placed = place(edit, placement, source.shape[1:])
-    shown = torch.zeros_like(trusted)
-    rows, columns = placement.visible(source.shape[1:])
-    shown[:, rows, columns] = trusted[:, rows, columns]
-    expected = colours.shown(source)
-    weights = _weights(colours.undo(placed) - expected, shown, cutoff)
-    return placed, weights, _fit_colours(placed, expected, weights)
+def _compare(
+    source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colors: ColorTransform, cutoff: float
+) -> tuple[Tensor, Tensor, ColorTransform]:
+    """(the placed edit, how much each pixel counts [1, H, W], the colors fitted anew) by one robust step."""
+    placed = place(edit, placement, size_of(source))
+    visible = torch.zeros_like(trusted)
+    rows, columns = placement.visible(size_of(source))
+    visible[:, rows, columns] = trusted[:, rows, columns]
+    expected = colors.clip(source)
+    weights = _tukey_weights(colors.undo(placed) - expected, visible, cutoff)
+    return placed, weights, _fit_colors(placed, expected, weights)
 
 
 def _step(
-    source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colours: Colours, cutoff: float
-) -> tuple[Placement, Colours]:
-    """One Gauss-Newton step of the placement, after one robust fit of the colours."""
-    placed, weights, colours = _compared(source, edit, trusted, placement, colours, cutoff)
-    error = colours.undo(placed) - colours.shown(source)
+    source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colors: ColorTransform, cutoff: float
+) -> tuple[Placement, ColorTransform]:
+    """One Gauss-Newton step of the placement, after one robust fit of the colors."""
+    placed, weights, colors = _compare(source, edit, trusted, placement, colors, cutoff)
+    error = colors.undo(placed) - colors.clip(source)
     jacobian = []
     for axis, span in enumerate(placement.span, start=1):
         side = source.shape[axis]
-        slope = (_slope(placed, axis) * colours.gain + _slope(source, axis)) * (side / 2 / span)
+        slope = (_slope(placed, axis) * colors.gain + _slope(source, axis)) * (side / 2 / span)
         at = (torch.arange(side, device=source.device) + 0.5) / side - 0.5
         at = at.view([-1 if a == axis else 1 for a in range(3)])
         jacobian += [(slope * at).flatten(), slope.flatten()]
@@ -289,32 +294,32 @@ def _step(
     d = torch.linalg.solve(normal, (weighted @ error.flatten()).double()).clamp(-0.05, 0.05).tolist()
     span = (placement.span[0] - d[0], placement.span[1] - d[2])
     offset = (placement.offset[0] - d[1], placement.offset[1] - d[3])
-    return Placement(placement.base, span, offset), colours
+    return Placement(placement.base, span, offset), colors
 
 
-def _weights(error: Tensor, shown: Tensor, cutoff: float) -> Tensor:
+def _tukey_weights(error: Tensor, visible: Tensor, cutoff: float) -> Tensor:
     """Tukey's weights [1, H, W]: 1 where source and edit agree, 0 where they differ far more than most."""
     size = error.square().mean(0, keepdim=True).sqrt()
-    agreeing = size[shown > 0.5][::7]
+    agreeing = size[visible > 0.5][::7]
     if len(agreeing) == 0:
-        return shown
+        return visible
     scale = agreeing.kthvalue(max(1, int(0.2 * len(agreeing)))).values / 0.4
     limit = (4.7 * scale).clamp(0.02, cutoff)
-    return (1 - (size / limit).square()).clamp_min(0).square() * shown
+    return (1 - (size / limit).square()).clamp_min(0).square() * visible
 
 
-def _fit_colours(placed: Tensor, source: Tensor, weights: Tensor) -> Colours:
+def _fit_colors(placed: Tensor, source: Tensor, weights: Tensor) -> ColorTransform:
     """Weighted least squares a channel, drawn to no change where there is little to go by."""
     mass = weights.sum().clamp_min(1e-6)
     means = [(image * weights).sum((1, 2), keepdim=True) / mass for image in (placed, source)]
-    centred = [image - mean for image, mean in zip((placed, source), means)]
-    variance = (centred[0].square() * weights).sum((1, 2), keepdim=True) / mass
-    covariance = (centred[0] * centred[1] * weights).sum((1, 2), keepdim=True) / mass
+    centered = [image - mean for image, mean in zip((placed, source), means)]
+    variance = (centered[0].square() * weights).sum((1, 2), keepdim=True) / mass
+    covariance = (centered[0] * centered[1] * weights).sum((1, 2), keepdim=True) / mass
     gain = ((covariance + 1e-4) / (variance + 1e-4)).clamp(0.5, 2)
-    return Colours(gain, means[1] - gain * means[0])
+    return ColorTransform(gain, means[1] - gain * means[0])
 
 
-def _settled(placement: Placement, size: tuple[int, int]) -> Placement:
+def _snap_to_rest(placement: Placement, size: tuple[int, int]) -> Placement:
     """No movement at all where every corner moved by less than STILL."""
     still = Placement(placement.base, placement.base)
     moves = [

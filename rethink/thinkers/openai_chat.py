@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import to_pil
-from ..threads import Threads
+from ..threads import DaemonThreads
 from .address import parse_address
 from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
 from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
@@ -96,7 +96,7 @@ class OpenAIChat:
     ) -> list[str | ThinkerError]:
         """All answers, `concurrency` of them at once. `on_token` is called while waiting, and may raise to cancel."""
         key, over = self._key(), threading.Event()
-        threads = Threads(min(self.concurrency, len(requests)))
+        threads = DaemonThreads(min(self.concurrency, len(requests)))
         try:
             waiting = [threads.submit(self._answer, key, r, max_tokens, temperature, over) for r in requests]
             pending = set(waiting)

@@ -24,11 +24,11 @@ def run(cases: int, report=print) -> int:
     report(f"{'':<22}{'success':>9}{'done':>9}{'kept':>9}{'PSNR outside':>14}")
     for name, asked in rows():
         tasks = [sample_task(seed, **asked) for seed in range(cases)]
-        figures[name] = summarise(evaluate(editor, tasks))
+        figures[name] = summarize(evaluate(editor, tasks))
         success, done, kept, psnr = figures[name].values()
         report(f"{name:<22}{success:>9.1%}{done:>9.1%}{kept:>9.1%}{psnr:>11.1f} dB")
-    figures["wordings"] = by_wording(editor, cases // 2, report)
-    report("Different right answers of 8 seeds, where the instruction leaves the place or the colour open:")
+    figures["wordings"] = success_by_wording(editor, cases // 2, report)
+    report("Different right answers of 8 seeds, where the instruction leaves the place or the color open:")
     figures["seeds_differ"] = {}
     for settings in OPEN_SETTINGS:
         name = f"{settings.sampler}, {settings.steps or editor.defaults.steps} steps"
@@ -44,7 +44,7 @@ def rows() -> list[tuple[str, dict]]:
     return levels + held_out + [(kind, {"kind": kind}) for kind in KINDS]
 
 
-def by_wording(editor, cases: int, report) -> dict[str, float]:
+def success_by_wording(editor, cases: int, report) -> dict[str, float]:
     """The success of every held-out wording, of `cases` tasks for each kind of edit."""
     rates = {}
     for kind in KINDS:
@@ -68,7 +68,7 @@ def evaluate(editor, tasks: list[Task]) -> list[Verdict]:
     return verdicts
 
 
-def summarise(verdicts: list[Verdict]) -> dict[str, float]:
+def summarize(verdicts: list[Verdict]) -> dict[str, float]:
     finite = sorted(v.psnr_outside for v in verdicts)
     return {
         "success": sum(v.success for v in verdicts) / len(verdicts),

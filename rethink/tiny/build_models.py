@@ -16,13 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
 from ..builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ..editors.loading import load_editor
+from ..errors import lazy_import
 from ..thinkers.loading import load_thinker
-from ..training import instruct_pix2pix
+from ..training import instruct_pix2pix, pair_dataset
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, train_loop, write_json
 from . import build_thinker, train_autoencoder, train_clip
@@ -46,8 +48,8 @@ LATENT_CHANNELS = 16
 WIDTH = 40  # channels of the autoencoder
 TEXT_TOKENS = 32
 CLIP_TOKENS = 56
-REUSE = 8  # visits to each encoded pair: drawing and encoding two pictures takes longer than the U-Net
-WORDY = 8  # a conversation takes the room of so many pictures
+REUSE = 8  # visits to each encoded pair: drawing and encoding two images takes longer than the U-Net
+WORDY = 8  # a conversation takes the room of so many images
 CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
 DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured: see README.md
 
@@ -55,11 +57,11 @@ DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured
 class Edits(torch.utils.data.IterableDataset):
     """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others.
 
-    settled: leave out tasks that accept several answers.
+    unambiguous: leave out tasks that accept several answers.
     """
 
-    def __init__(self, seed: int, settled: bool = False):
-        self.seed, self.settled = seed, settled
+    def __init__(self, seed: int, unambiguous: bool = False):
+        self.seed, self.unambiguous = seed, unambiguous
 
     def random(self) -> Random:
         """The clock is in it, so that a build that goes on does not see the same tasks again."""
@@ -70,15 +72,15 @@ class Edits(torch.utils.data.IterableDataset):
         rng = self.random()
         while True:
             task = sample_task(rng.getrandbits(60), split="train")
-            if self.settled and len(task.accepted) > 1:
+            if self.unambiguous and len(task.accepted) > 1:
                 continue
             source, edited = (torch.from_numpy(encode(scene)) for scene in (task.source, task.target))
             captions = task.source.caption, task.target.caption
             yield {"source": source, "edited": edited, "instruction": task.instruction, "captions": captions}
 
 
-class Pictures(Edits):
-    """Pictures {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
+class SceneImages(Edits):
+    """Images {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
 
     def __iter__(self):
         rng = self.random()
@@ -90,12 +92,12 @@ class Pictures(Edits):
             yield {"image": render([scene])[0]}
 
 
-class Cells(Pictures):
-    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbours."""
+class Cells(SceneImages):
+    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbors."""
 
     def __iter__(self):
-        for picture in super().__iter__():
-            for cell in split_cells(picture["image"][None])[0]:
+        for image in super().__iter__():
+            for cell in split_cells(image["image"][None])[0]:
                 yield {"image": cell}
 
 
@@ -135,7 +137,7 @@ def write_tokenizer(folder: Path, length: int) -> None:
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length})
 
 
-def make_text_encoder(tokenizer, width: int = 128, layers: int = 2):
+def make_text_encoder(tokenizer, width: int = 128, layers: int = 2) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(CLIPTextConfig(**text_config(tokenizer, width, layers)))
@@ -158,11 +160,9 @@ def text_config(tokenizer, width: int, layers: int) -> dict:
 
 
 def make_vae():
-    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalisation layers, an AutoencoderTiny
-    treats every place alike: it learns from single cells what it needs for whole pictures."""
-    from diffusers import AutoencoderTiny
-
-    return AutoencoderTiny(
+    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalization layers, an AutoencoderTiny
+    treats every place alike: it learns from single cells what it needs for whole images."""
+    return lazy_import("diffusers").AutoencoderTiny(
         latent_channels=LATENT_CHANNELS,
         encoder_block_out_channels=(WIDTH,) * 5,
         decoder_block_out_channels=(WIDTH,) * 5,
@@ -172,9 +172,7 @@ def make_vae():
 
 
 def make_unet(text_width: int = 128):
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel(
+    return lazy_import("diffusers").UNet2DConditionModel(
         sample_size=SIZE // 16,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -192,9 +190,7 @@ def make_unet(text_width: int = 128):
 
 
 def make_scheduler():
-    from diffusers import DDIMScheduler
-
-    return DDIMScheduler(
+    return lazy_import("diffusers").DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
         beta_end=0.012,
@@ -207,7 +203,7 @@ def make_scheduler():
     )
 
 
-def make_clip(tokenizer):
+def make_clip(tokenizer) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     vision = {
@@ -224,33 +220,31 @@ def make_clip(tokenizer):
 
 
 def build_autoencoder(work: Path, plan: TrainConfig, device: str, report):
-    from diffusers import AutoencoderTiny
-
     done = work / "autoencoder" / "model"
     if not done.exists():
         vae = make_vae().to(device)
         train_autoencoder.train(vae, Cells(1), plan, work / "autoencoder" / "cells", report=report)
         whole = replace(plan, batch=max(1, plan.batch // 4), learning_rate=plan.learning_rate / 2)
-        train_autoencoder.train(vae, Pictures(1), whole, work / "autoencoder" / "pictures", report=report)
+        train_autoencoder.train(vae, SceneImages(1), whole, work / "autoencoder" / "pictures", report=report)
         with main_process_first() as first:
             if first:
                 vae.save_pretrained(done)
-    return AutoencoderTiny.from_pretrained(done).to(device)
+    return lazy_import("diffusers").AutoencoderTiny.from_pretrained(done).to(device)
 
 
 def build_editor(work: Path, vae, plan: TrainConfig, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "tokenizer", TEXT_TOKENS)
-    parts = SimpleNamespace(
+    parts: Any = SimpleNamespace(
         vae=vae,
         unet=make_unet().to(device),
         text_encoder=make_text_encoder(tokenizer).to(device),
         tokenizer=tokenizer,
         scheduler=make_scheduler(),
     )
-    objective = instruct_pix2pix.LossConfig(edit_weight=4, last_timestep=0.5, train_text=True)
+    loss_config = instruct_pix2pix.LossConfig(edit_weight=4, last_timestep=0.5, train_text=True)
     plan = replace(plan, batch=max(1, plan.batch // REUSE))
     instruct_pix2pix.train(
-        parts, Edits(2), objective, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
+        parts, Edits(2), loss_config, plan, work / "editor", render=render_arrays, reuse=REUSE, report=report
     )
 
 
@@ -283,15 +277,13 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
 
 
 def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
-    from diffusers import StableDiffusionInstructPix2PixPipeline
-
-    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
+    pipe = lazy_import("diffusers").StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor").to(device)
     train_loop(
         DecoderFinetuneLoss(pipe),
-        Edits(4, settled=True),
+        Edits(4, unambiguous=True),
         plan,
         work / "decoder",
-        collate=instruct_pix2pix.make_collate_fn(pipe.tokenizer),
+        collate=pair_dataset.make_collate_fn(pipe.tokenizer),
         report=report,
     )
     with main_process_first() as first:
@@ -302,17 +294,8 @@ def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
 def build_clip(work: Path, plan: TrainConfig, device: str, report) -> None:
     tokenizer = make_tokenizer(work / "clip", CLIP_TOKENS)
     model = make_clip(tokenizer).to(device)
-    train_clip.train(
-        model,
-        tokenizer,
-        Edits(3),
-        plan,
-        work / "clip",
-        render=render_arrays,
-        mean=CLIP_MEAN,
-        std=CLIP_STD,
-        report=report,
-    )
+    contrast = train_clip.Contrast(model, render_arrays, CLIP_MEAN, CLIP_STD)
+    train_clip.train(contrast, tokenizer, Edits(3), plan, work / "clip", report=report)
     with main_process_first() as first:
         if first:
             model.save_pretrained(work / "clip")
@@ -339,12 +322,13 @@ def main_process_first():
 
 def publish(work: Path, out: Path) -> None:
     """Copies what was trained to where it ships, in float16."""
-    from diffusers import StableDiffusionInstructPix2PixPipeline
     from transformers import CLIPModel
 
     editor, clip_folder = out / EDITOR_FOLDER.name, out / CLIP_FOLDER.name
     if (work / "editor" / "model_index.json").exists():
-        pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(work / "editor", torch_dtype=torch.float16)
+        pipe = lazy_import("diffusers").StableDiffusionInstructPix2PixPipeline.from_pretrained(
+            work / "editor", torch_dtype=torch.float16
+        )
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
         instruct_pix2pix.add_old_prefix(editor)
@@ -399,7 +383,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
-    parser.add_argument("--batch", type=int, default=1024, help="pictures a step and process")
+    parser.add_argument("--batch", type=int, default=1024, help="images a step and process")
     parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this time")
     parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
     options = parser.parse_args(arguments)
@@ -445,7 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
             accumulate=1,
             learning_rate=1e-3,
             warmup=0.02,
-            see=True,
+            train_vision=True,
             checkpointing=False,
             minutes=options.minutes,
             precision=options.precision,

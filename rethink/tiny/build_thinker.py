@@ -1,4 +1,4 @@
-"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and the lessons it is trained on."""
+"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and the examples it is trained on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any, cast
 
 import torch
 
@@ -24,14 +25,14 @@ from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
 from .tasks import LEVELS, TABLES, sample_task
 
-PATCH, MERGE = 16, 2  # 16 tokens a picture
+PATCH, MERGE = 16, 2  # 16 tokens an image
 VOCABULARY = 2048
 TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
-POLISHED, SPLIT_UP, WITH_DEMANDS = 0.04, 0.02, 0.05  # shares of lessons that are not plain critiques
-TURNS = 4  # of the trajectories that are learnt from
-GAPS, GAP = 0.3, 0.25  # share of lessons whose instruction lacks words, and of the words in `LIGHT` that it lacks
-REAL_EDITS = 0.2  # share of lessons that come from them
+POLISH_SHARE, SPLIT_SHARE, WITH_CHECKLIST = 0.04, 0.02, 0.05  # shares of examples that are not plain critiques
+TURNS = 4  # of the trajectories that are learned from
+GAPS, GAP = 0.3, 0.25  # share of examples whose instruction lacks words, and of the words in `LIGHT` that it lacks
+REAL_EDITS = 0.2  # share of examples that come from them
 SPECIAL = {
     "pad": "<|pad|>",
     "start": "<|im_start|>",
@@ -119,8 +120,8 @@ CHAT_TEMPLATE = """\
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """`lessons[index]` is a Conversation, drawn anew from its index; one in `1 / share` comes from `edits`, trajectories
+class CritiqueExamples:
+    """`examples[index]` is a Conversation, drawn anew from its index; one in `1 / share` comes from `edits`, trajectories
     of real edits."""
 
     edits: tuple[Conversation, ...] = ()
@@ -130,38 +131,40 @@ class Lessons:
         rng = Random(f"lessons-{index}")
         if self.edits and rng.random() < self.share:
             return rng.choice(self.edits)
-        return conversation(teacher.draw_lesson(index), rng)
+        return conversation(teacher.draw_example(index), rng)
 
 
-def conversation(lesson: teacher.CritiqueExample, rng: Random) -> Conversation:
-    """A lesson as what is asked and what is to be answered: mostly a critique."""
-    task, draw = lesson.task, rng.random()
+def conversation(example: teacher.CritiqueExample, rng: Random) -> Conversation:
+    """An example as what is asked and what is to be answered: mostly a critique."""
+    task, draw = example.task, rng.random()
     if rng.random() < GAPS:
-        lesson = _with_gaps(lesson, rng)
-        task = lesson.task
-    if draw < POLISHED:
+        example = _with_gaps(example, rng)
+        task = example.task
+    if draw < POLISH_SHARE:
         return Conversation(
-            critique_messages(POLISH, instruction=task.instruction), (lesson.source,), teacher.polished(task)
+            critique_messages(POLISH, instruction=task.instruction), (example.source,), teacher.write_polished(task)
         )
-    if draw < POLISHED + SPLIT_UP:
+    if draw < POLISH_SHARE + SPLIT_SHARE:
         return Conversation(
-            critique_messages(SPLIT, instruction=task.instruction), (lesson.source,), teacher.split_up(task)
+            critique_messages(SPLIT, instruction=task.instruction), (example.source,), teacher.write_checklist(task)
         )
-    checklist = teacher.split(task) if draw > 1 - WITH_DEMANDS else ()
-    asked = critique_messages(TEMPLATE, instruction=task.instruction, prompt=lesson.prompt, checklist=checklist)
-    return Conversation(asked, (lesson.source, lesson.edited), teacher.answer(lesson, with_demands=bool(checklist)))
+    checklist = teacher.split(task) if draw > 1 - WITH_CHECKLIST else ()
+    asked = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt, checklist=checklist)
+    return Conversation(
+        asked, (example.source, example.edited), teacher.write_critique(example, with_checklist=bool(checklist))
+    )
 
 
-def _with_gaps(lesson: teacher.CritiqueExample, rng: Random) -> teacher.CritiqueExample:
-    """The lesson with words left out of its instruction, and of a prompt that repeats it."""
-    before = lesson.task.instruction
+def _with_gaps(example: teacher.CritiqueExample, rng: Random) -> teacher.CritiqueExample:
+    """The example with words left out of its instruction, and of a prompt that repeats it."""
+    before = example.task.instruction
     words = [word for word in before.split() if word.lower() not in LIGHT or rng.random() >= GAP]
-    task = replace(lesson.task, instruction=" ".join(words))
-    return replace(lesson, task=task, prompt=task.instruction if lesson.prompt == before else lesson.prompt)
+    task = replace(example.task, instruction=" ".join(words))
+    return replace(example, task=task, prompt=task.instruction if example.prompt == before else example.prompt)
 
 
 def write_folder(folder: Path) -> None:
-    """Everything of the thinker's folder but the weights: configuration, tokens, how pictures and questions are put."""
+    """Everything of the thinker's folder but the weights: configuration, tokens, how images and questions are put."""
     from transformers import Qwen3VLConfig
 
     tokenizer = make_tokenizer()
@@ -169,7 +172,7 @@ def write_folder(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     Qwen3VLConfig(**model_config(tokenizer)).save_pretrained(folder)
     mean = [0.5, 0.5, 0.5]
-    pictures = {
+    images = {
         "size": {"shortest_edge": SIZE * SIZE, "longest_edge": SIZE * SIZE},
         "patch_size": PATCH,
         "temporal_patch_size": 2,
@@ -178,8 +181,8 @@ def write_folder(folder: Path) -> None:
         "image_std": mean,
         "do_convert_rgb": True,
     }
-    write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **pictures})
-    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **pictures})
+    write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **images})
+    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **images})
     write_json(folder / "processor_config.json", {"processor_class": "Qwen3VLProcessor"})
     add_old_names(folder)
 
@@ -236,7 +239,7 @@ def make_model(folder: Path):
 
 
 def make_tokenizer():
-    """Byte-level tokens: every word of the built-in world is one, and any other text can be spelt."""
+    """Byte-level tokens: every word of the built-in world is one, and any other text can be spelled."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -308,9 +311,11 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
             continue
         task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
         source, rules = render([task.source]), {"turns": TURNS, "seed": seed}
-        begun = new_trajectory(folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"})
+        trajectory = new_trajectory(
+            folder / f"{seed:06d}", source, task.instruction, {"kind": f"{task.level} {task.kind}"}
+        )
         for _ in record_run(
-            begun, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)
+            trajectory, think_while_edit(editor, teacher.Teacher(task).thinker(), source, task.instruction, **rules)
         ):
             pass
         if seed // step % 100 == 0:
@@ -318,7 +323,7 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
 
 
 def train(work: Path, recipe: SFTConfig, steps: int) -> None:
-    """Trains work/thinker from nothing, on lessons and, where there are any, on work/trajectories."""
+    """Trains work/thinker from nothing, on examples and, where there are any, on work/trajectories."""
     from accelerate import PartialState
 
     folder, state = work / "thinker", PartialState()
@@ -328,11 +333,11 @@ def train(work: Path, recipe: SFTConfig, steps: int) -> None:
             torch.manual_seed(recipe.seed)
             make_model(folder).save_pretrained(folder)
     edits = from_folders([work / "trajectories"]) if (work / "trajectories").exists() else []
-    lessons = Lessons(tuple(edits), REAL_EDITS)
+    examples = CritiqueExamples(tuple(edits), REAL_EDITS)
     chat = load_thinker(folder, dtype="fp32")
-    chat.module.set_attn_implementation("eager")  # the fastest for rows this short
+    cast(Any, chat.module).set_attn_implementation("eager")  # the fastest for rows this short
     model = thinker_sft.train(
-        chat, lessons, recipe, work / "thinker-checkpoints", length=steps * recipe.batch * state.num_processes
+        chat, examples, recipe, work / "thinker-checkpoints", length=steps * recipe.batch * state.num_processes
     )
     with state.main_process_first():
         if state.is_main_process:

@@ -1,4 +1,4 @@
-"""The main job on a bare machine: editor and thinker together get right what was asked in a way the editor never learnt."""
+"""The main job on a bare machine: editor and thinker together get right what was asked in a way the editor never learned."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HARD = ("reasoning", "unusual")  # the levels, in turn
 
 
 def make_demo(page: Path, seed: int, tell: Callable[[Trajectory], None]) -> Verdict:
-    """Thinks about the built-in task number `seed` and writes the run to `page`, every picture within.
+    """Thinks about the built-in task number `seed` and writes the run to `page`, every image within.
 
-    tell: called with the run so far after every step and at the end. Returns what the oracle says of the best picture.
+    tell: called with the run so far after every step and at the end. Returns what the oracle says of the best image.
     """
     task = sample_task(seed, HARD[seed % len(HARD)], wording="held_out")
     editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(THINKER_FOLDER))

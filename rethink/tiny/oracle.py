@@ -15,7 +15,7 @@ from .scene import (
     Scene,
     SceneObject,
     draw_cells,
-    encode_thing,
+    encode_object,
     render,
     render_background,
     split_cells,
@@ -29,7 +29,7 @@ OUTSIDE_PSNR = 27.0  # dB against the source, outside the edited region
 @dataclass(frozen=True)
 class Verdict:
     """done: what was asked is there. kept: everything else is as it was, object by object and by PSNR (dB) outside
-    the edited region. answer: which of the task's accepted scenes the picture was measured against."""
+    the edited region. answer: which of the task's accepted scenes the image was measured against."""
 
     done: bool
     kept: bool
@@ -43,68 +43,71 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a picture shows, as far as a task asks: for each of four cells and for the background what it resembles most,
-    and how far it is from it (RMS). answer: the nearest of the task's accepted scenes."""
+    """What an image shows, as far as a task asks: for each of four cells and for the background what it resembles most,
+    and how far it is from it (RMS, the background's last). answer: the nearest of the task's accepted scenes."""
 
     things: tuple[SceneObject | None, ...]
     background: tuple[str, bool]
-    errors: tuple[float, float, float, float, float]
+    errors: tuple[float, ...]
     psnr_outside: float
     answer: int
 
 
 def judge(image: torch.Tensor, task: Task) -> Verdict:
-    """Compares one picture (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
+    """Compares one image (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
 
     Of the accepted scenes the nearest counts. Each cell must resemble what that scene has there more than any other
     of the 148 things it could show, and closely (`CELL_RMS`); the background must be nearest to the right one of
     twelve. What differs between source and accepted scene says `done`, the rest says `kept`.
     """
-    return verdict(read(image, task), task)
+    return verdict(observe(image, task), task)
 
 
-def verdict(sight: Observation, task: Task) -> Verdict:
-    scene, source = task.accepted[sight.answer], task.source
-    *cells, background = [error <= CELL_RMS for error in sight.errors]
-    cells = [ok and sight.things[cell] == shown(scene.at(cell)) for cell, ok in enumerate(cells)]
-    background = background and sight.background == (scene.background, scene.gradient)
+def verdict(observation: Observation, task: Task) -> Verdict:
+    scene, source = task.accepted[observation.answer], task.source
+    *cells, background = [error <= CELL_RMS for error in observation.errors]
+    cells = [ok and observation.things[cell] == visible_object(scene.at(cell)) for cell, ok in enumerate(cells)]
+    background = background and observation.background == (scene.background, scene.gradient)
     changed = [scene.at(cell) != source.at(cell) for cell in range(4)]
     same_background = scene.background == source.background
     return Verdict(
         done=all(ok for ok, c in zip(cells, changed) if c) and (same_background or background),
         kept=all(ok for ok, c in zip(cells, changed) if not c)
         and (not same_background or background)
-        and sight.psnr_outside >= OUTSIDE_PSNR,
-        psnr_outside=sight.psnr_outside,
-        answer=sight.answer,
+        and observation.psnr_outside >= OUTSIDE_PSNR,
+        psnr_outside=observation.psnr_outside,
+        answer=observation.answer,
     )
 
 
-def read(image: torch.Tensor, task: Task) -> Observation:
+def observe(image: torch.Tensor, task: Task) -> Observation:
     """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for on the background that is there,
     where one should be; in a cell that should be empty, where the source had one."""
-    pictures = render([task.source, *task.accepted])
-    source, answers = pictures[:1], pictures[1:]
+    images = render([task.source, *task.accepted])
+    source, answers = images[:1], images[1:]
     answer = int((answers - image).square().mean((1, 2, 3)).argmin())
     scene = task.accepted[answer]
     background, error = _nearest_background(image, [task.source, scene])
     known = [scene.at(cell) or task.source.at(cell) for cell in range(4)]
-    things, errors = zip(*(nearest_thing(image, background, cell, known[cell]) for cell in range(4)))
+    things, errors = zip(*(nearest_object(image, background, cell, known[cell]) for cell in range(4)))
     psnr = _psnr(image, source, _untouched(source, answers[answer : answer + 1]))
     return Observation(things, background, (*errors, error), psnr, answer)
 
 
-def nearest_thing(
+def nearest_object(
     image: torch.Tensor, background: tuple[str, bool], cell: int, known: SceneObject | None
 ) -> tuple[SceneObject | None, float]:
     """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and how far it is (RMS)."""
     place = (known.dx, known.dy) if known else (0, 0)
     things = [
         None,
-        *(shown(SceneObject(cell, shape, color, size, *place, covered)) for shape, color, size, covered in _ALL),
+        *(
+            visible_object(SceneObject(cell, shape, color, size, *place, covered))
+            for shape, color, size, covered in _ALL
+        ),
     ]
     under = split_cells(render([Scene(*background, ())]))[0, cell]
-    drawn = draw_cells(torch.tensor([encode_thing(t) for t in things]), under.expand(len(things), -1, -1, -1))
+    drawn = draw_cells(torch.tensor([encode_object(t) for t in things]), under.expand(len(things), -1, -1, -1))
     error = (drawn - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
     return things[int(error.argmin())], float(error.min())
 
@@ -114,8 +117,8 @@ _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] +
 ]
 
 
-def shown(thing: SceneObject | None) -> SceneObject | None:
-    """What a viewer sees: behind a black square, shape and colour do not count."""
+def visible_object(thing: SceneObject | None) -> SceneObject | None:
+    """What a viewer sees: behind a black square, shape and color do not count."""
     if thing is None or not thing.covered:
         return thing
     return SceneObject(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)

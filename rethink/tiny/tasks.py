@@ -1,7 +1,7 @@
 """Edits of built-in scenes, and the words that ask for them at three levels.
 
-plain: everyday wording, what the built-in editor learns; some wordings are held out to measure generalisation.
-unusual: other words for colours, shapes and actions. reasoning: the target must be worked out from the picture.
+plain: everyday wording, what the built-in editor learns; some wordings are held out to measure generalization.
+unusual: other words for colors, shapes and actions. reasoning: the target must be worked out from the image.
 The last two levels never occur in the editor's training: they are the thinker's work.
 """
 
@@ -79,7 +79,7 @@ def sample_task(
     """A task drawn from `seed`.
 
     split: "train" or "test", by hash of the source scene. kind: one of `KINDS`, else any. wording: "known" or
-    "held_out". looks: "known", or "held_out" to have a colour-shape pair that training never showed as
+    "held_out". looks: "known", or "held_out" to have a color-shape pair that training never showed as
     the thing asked about or as its result.
     """
     rng = Random(f"{split}-{level}-{wording}-{looks}-{seed}")
@@ -184,7 +184,7 @@ def _move(rng, source, looks):
 
 
 def _add(rng, source, looks):
-    """Leaves out the place in a fifth and the colour in a tenth of the cases: any valid answer is accepted."""
+    """Leaves out the place in a fifth and the color in a tenth of the cases: any valid answer is accepted."""
     if not source.empty_cells:
         return None
     color, shape = rng.choice(looks)
@@ -196,9 +196,9 @@ def _add(rng, source, looks):
     else:
         at = f" at the {PLACES[cells[0]]}"
     free_color = rng.random() < 0.1
-    if free_color:  # the sampled colour comes first: it is what training shows
+    if free_color:  # the sampled color comes first: it is what training shows
         colors += [c for c in COLORS if c != color]
-    new = " ".join(filter(None, ["a", size is not None and SIZES[size], not free_color and color, shape]))
+    new = " ".join(["a", *([] if size is None else [SIZES[size]]), *([] if free_color else [color]), shape])
     thing = SceneObject(0, shape, color, 1 if size is None else size)
     accepted = tuple(source.with_thing(cell, replace(thing, color=c)) for c in colors for cell in cells)
     return source, {"new": new, "at": at}, accepted
@@ -294,9 +294,9 @@ def _same_shape_below(rng, scene):
     return _same_shape(rng, scene, lambda cell: cell + 2)
 
 
-def _same_shape(rng, scene, neighbour):
+def _same_shape(rng, scene, neighbor):
     anchor = _pick(rng, scene)
-    thing = scene.at(neighbour(anchor.cell))
+    thing = scene.at(neighbor(anchor.cell))
     if not thing or thing.shape == anchor.shape:
         return None
     return "reshape", {"a": f"the {anchor.name}"}, scene.with_thing(thing.cell, replace(thing, shape=anchor.shape))

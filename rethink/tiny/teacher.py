@@ -14,78 +14,78 @@ import torch
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import format_critique
 from ..trajectory import ChecklistItem, Critique
-from .oracle import CELL_RMS, Observation, Verdict, nearest_thing, read, shown, verdict
+from .oracle import CELL_RMS, Observation, Verdict, nearest_object, observe, verdict, visible_object
 from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render
 from .tasks import LEVELS, Task, other_task, sample_task
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
-RIGHT, UNTOUCHED, MEDDLED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
+RIGHT, UNTOUCHED, PERTURBED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
 MISTAKEN = 0.2  # share of prompts that ask for something else: what counts is what the user asked
-SMEARED = 0.15  # share of drawn edits with a cell that is neither one thing nor another
+SMEARED_SHARE = 0.15  # share of drawn edits with a cell that is neither one thing nor another
 
 
 # --- what is said ------------------------------------------------------------------------------------------------------
 
 
-def criticize(task: Task, sight: Observation, prompt: str, checklist: bool = False) -> Critique:
-    """What is to be said of an edit that shows `sight`, made with `prompt`. demands: with a checklist."""
-    found, requests = verdict(sight, task), plain_requests(task)
-    going_on = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
+def criticize(task: Task, observation: Observation, prompt: str, checklist: bool = False) -> Critique:
+    """What is to be said of an edit that shows `observation`, made with `prompt`. checklist: with the items verified."""
+    found, requests = verdict(observation, task), plain_requests(task)
+    next_wording = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
     return Critique(
         "ok",
-        semantic_score(found, sight, task),
-        quality_score(sight),
-        reasoning(task, sight),
-        prompt if found.success else going_on,
-        verified(task, sight) if checklist else (),
+        semantic_score(found, observation, task),
+        quality_score(observation),
+        reasoning(task, observation),
+        prompt if found.success else next_wording,
+        verify_checklist(task, observation) if checklist else (),
     )
 
 
-def answer(lesson: CritiqueExample, with_demands: bool = False) -> str:
-    """The critique of a lesson, as a thinker writes it."""
-    return format_critique(criticize(lesson.task, lesson.sight, lesson.prompt, with_demands))
+def write_critique(example: CritiqueExample, with_checklist: bool = False) -> str:
+    """The critique of an example, as a thinker writes it."""
+    return format_critique(criticize(example.task, example.observation, example.prompt, with_checklist))
 
 
-def polished(task: Task) -> str:
+def write_polished(task: Task) -> str:
     """The answer to `critique.POLISH`: the task in plain words."""
-    return f"<think>{_understood(task)}</think>\n<answer>{plain_requests(task)[0]}</answer>"
+    return f"<think>{_restate_task(task)}</think>\n<answer>{plain_requests(task)[0]}</answer>"
 
 
-def split_up(task: Task) -> str:
+def write_checklist(task: Task) -> str:
     """The answer to `critique.SPLIT`: the statements of `split`."""
     lines = "\n".join(f"{number}. {text}" for number, text in enumerate(split(task), 1))
-    return f"<think>{_understood(task)}</think>\n<checklist>\n{lines}\n</checklist>"
+    return f"<think>{_restate_task(task)}</think>\n<checklist>\n{lines}\n</checklist>"
 
 
-def reasoning(task: Task, sight: Observation) -> str:
+def reasoning(task: Task, observation: Observation) -> str:
     """What the source shows, what is asked, what should be there, what is there, and what follows from it."""
-    meddled = " and ".join(wrong_parts(sight, task)[1])
-    kept = "yes" if verdict(sight, task).kept else f"no, {meddled or 'a little off all over'}"
-    return f"{_understood(task)} Edited: {_compared(task.source, sight)}. Done: {_fulfilled(task, sight)}. Else kept: {kept}."
+    disturbed = " and ".join(wrong_parts(observation, task)[1])
+    kept = "yes" if verdict(observation, task).kept else f"no, {disturbed or 'a little off all over'}"
+    return f"{_restate_task(task)} Edited: {_compare_scenes(task.source, observation)}. Done: {_report_changes(task, observation)}. Else kept: {kept}."
 
 
-def _understood(task: Task) -> str:
-    source = f"{_listed(task.source.at(cell) for cell in range(4))}, on {task.source.background}"
+def _restate_task(task: Task) -> str:
+    source = f"{_list_objects(task.source.at(cell) for cell in range(4))}, on {task.source.background}"
     meant = "".join(
         f"{thing.name} {PLACES[thing.cell]}: " for thing in task.source.things if thing not in task.target.things
     )
     return f"Source: {source}. Asked: {plain_requests(task)[0]}. Expected: {meant}{', '.join(_expected(task))}."
 
 
-def semantic_score(found: Verdict, sight: Observation, task: Task) -> int:
+def semantic_score(found: Verdict, observation: Observation, task: Task) -> int:
     """10 for a success, 4 to 6 for over-editing, 0 to 3 for what is not done."""
     if found.done:
-        return 10 if found.kept else max(4, 7 - max(1, len(wrong_parts(sight, task)[1])))
-    untouched = all(thing == shown(task.source.at(cell)) for cell, thing in enumerate(sight.things))
-    if untouched and sight.background[0] == task.source.background:
+        return 10 if found.kept else max(4, 7 - max(1, len(wrong_parts(observation, task)[1])))
+    untouched = all(thing == visible_object(task.source.at(cell)) for cell, thing in enumerate(observation.things))
+    if untouched and observation.background[0] == task.source.background:
         return 0
     return 3 if found.kept else 1
 
 
-def quality_score(sight: Observation) -> int:
+def quality_score(observation: Observation) -> int:
     """By the part that is furthest from anything that could be drawn: at `CELL_RMS` 8."""
-    worst = max(sight.errors)
+    worst = max(observation.errors)
     return max(0, round(10 - 2 * worst / CELL_RMS if worst <= CELL_RMS else 8 - 50 * (worst - CELL_RMS)))
 
 
@@ -101,13 +101,13 @@ def split(task: Task) -> list[str]:
     return [*_expected(task), *kept, *([f"on {task.source.background}"] if "background" not in changed else [])]
 
 
-def verified(task: Task, sight: Observation) -> tuple[ChecklistItem, ...]:
-    """The statements of `split`, and whether they are true of what a picture shows."""
-    wrong = [part for parts in wrong_parts(sight, task) for part in parts]
+def verify_checklist(task: Task, observation: Observation) -> tuple[ChecklistItem, ...]:
+    """The statements of `split`, and whether they are true of what an image shows."""
+    wrong = [part for parts in wrong_parts(observation, task) for part in parts]
     changed = changed_parts(task)
     expected = [part not in wrong for part in changed]
     if task.kind == "add":
-        expected = [verdict(sight, task).done]
+        expected = [verdict(observation, task).done]
     kept = [PLACES[thing.cell] not in wrong for thing in task.source.things if PLACES[thing.cell] not in changed]
     background = ["background" not in wrong] if "background" not in changed else []
     return tuple(ChecklistItem(text, met) for text, met in zip(split(task), expected + kept + background, strict=True))
@@ -120,12 +120,16 @@ def changed_parts(task: Task, answer: int = 0) -> list[str]:
     return places + ["background"] * (after.background != task.source.background)
 
 
-def wrong_parts(sight: Observation, task: Task) -> tuple[list[str], list[str]]:
+def wrong_parts(observation: Observation, task: Task) -> tuple[list[str], list[str]]:
     """The places (and "background") that do not show what they should: those that the task changes, and the others."""
-    scene, changed = task.accepted[sight.answer], changed_parts(task, sight.answer)
-    *cells, background = [error <= CELL_RMS for error in sight.errors]
-    wrong = [PLACES[cell] for cell in range(4) if not cells[cell] or sight.things[cell] != shown(scene.at(cell))]
-    if not background or sight.background != (scene.background, scene.gradient):
+    scene, changed = task.accepted[observation.answer], changed_parts(task, observation.answer)
+    *cells, background = [error <= CELL_RMS for error in observation.errors]
+    wrong = [
+        PLACES[cell]
+        for cell in range(4)
+        if not cells[cell] or observation.things[cell] != visible_object(scene.at(cell))
+    ]
+    if not background or observation.background != (scene.background, scene.gradient):
         wrong.append("background")
     return [part for part in wrong if part in changed], [part for part in wrong if part not in changed]
 
@@ -141,9 +145,9 @@ def _plain_words(task: Task) -> dict[str, str]:
     words = {"x": f"the {old.name}" if old else "", "place": PLACES[new.cell] if new else ""}
     if new:
         words |= {"color": new.color, "shape": new.shape, "new": f"a {new.name}"}
-    if task.kind == "resize":
+    if task.kind == "resize" and old and new:
         words["size"] = "bigger" if new.size > old.size else "smaller"
-    if task.kind == "add":
+    if task.kind == "add" and new:
         any_color, any_place = _left_open(task)
         words["new"] = f"a {_looks(new, any_color)}"
         words["at"] = "" if any_place else f" at the {PLACES[new.cell]}"
@@ -151,7 +155,7 @@ def _plain_words(task: Task) -> dict[str, str]:
 
 
 def _left_open(task: Task) -> tuple[bool, bool]:
-    """Whether any colour, and whether any place, will do for the thing to be added."""
+    """Whether any color, and whether any place, will do for the thing to be added."""
     added = [next(t for t in scene.things if t not in task.source.things) for scene in task.accepted]
     return len({t.color for t in added}) > 1, len({t.cell for t in added}) > 1
 
@@ -168,36 +172,39 @@ def _expected(task: Task) -> list[str]:
     return [_phrase(task.target.at(PLACES.index(part)), part) for part in parts]
 
 
-def _compared(source: Scene, sight: Observation) -> str:
+def _compare_scenes(source: Scene, observation: Observation) -> str:
     """What is seen in every place that shows something or did, what was there, and whether that is the same."""
-    seen, was, phrases = _seen(sight), [shown(source.at(cell)) for cell in range(4)], []
+    seen, was, phrases = _seen(observation), [visible_object(source.at(cell)) for cell in range(4)], []
     for cell, place in enumerate(PLACES):
         if seen[cell] or was[cell]:
             same = "same" if seen[cell] == was[cell] else "changed"
             phrases.append(f"{_phrase(seen[cell], place)} was {_looks(was[cell])} {same}")
-    same = "same" if sight.background == (source.background, source.gradient) else "changed"
-    return ", ".join([*phrases, f"on {sight.background[0]} was {source.background} {same}"])
+    same = "same" if observation.background == (source.background, source.gradient) else "changed"
+    return ", ".join([*phrases, f"on {observation.background[0]} was {source.background} {same}"])
 
 
-def _fulfilled(task: Task, sight: Observation) -> str:
+def _report_changes(task: Task, observation: Observation) -> str:
     """What should be there, of what the task changes, what is there, and whether that will do."""
-    scene, seen, undone = task.accepted[sight.answer], _seen(sight), wrong_parts(sight, task)[0]
+    scene, seen, undone = task.accepted[observation.answer], _seen(observation), wrong_parts(observation, task)[0]
     phrases = []
-    for part in changed_parts(task, sight.answer):
+    for part in changed_parts(task, observation.answer):
         yes = "no" if part in undone else "yes"
         if part == "background":
-            phrases.append(f"on {scene.background} is {sight.background[0]} {yes}")
+            phrases.append(f"on {scene.background} is {observation.background[0]} {yes}")
         else:
             cell = PLACES.index(part)
             phrases.append(f"{_phrase(scene.at(cell), part)} is {_looks(seen[cell])} {yes}")
     return ", ".join(phrases)
 
 
-def _seen(sight: Observation) -> list[SceneObject | str | None]:
-    return [thing if error <= CELL_RMS else "something unclear" for thing, error in zip(sight.things, sight.errors)]
+def _seen(observation: Observation) -> list[SceneObject | str | None]:
+    return [
+        thing if error <= CELL_RMS else "something unclear"
+        for thing, error in zip(observation.things, observation.errors)
+    ]
 
 
-def _listed(things) -> str:
+def _list_objects(things) -> str:
     return ", ".join(_phrase(thing, PLACES[cell]) for cell, thing in enumerate(things) if thing) or "nothing"
 
 
@@ -211,7 +218,7 @@ def _looks(thing: SceneObject | str | None, any_color: bool = False) -> str:
     return f"{SIZES[thing.size]} {thing.shape if any_color else thing.name}"
 
 
-# --- drawn lessons -----------------------------------------------------------------------------------------------------
+# --- drawn examples -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,10 +229,10 @@ class CritiqueExample:
     source: torch.Tensor
     edited: torch.Tensor
     prompt: str
-    sight: Observation
+    observation: Observation
 
 
-def draw_lesson(seed: int, split: str = "train") -> CritiqueExample:
+def draw_example(seed: int, split: str = "train") -> CritiqueExample:
     """A task of any level with an edit that was never made: drawn right, wrong, or right and too much."""
     rng = Random(f"lesson-{split}-{seed}")
     task = sample_task(
@@ -238,10 +245,10 @@ def draw_lesson(seed: int, split: str = "train") -> CritiqueExample:
         prompt = rng.choice(plain_requests(other))
         scene = other.target if rng.random() < 0.5 else scene
     source, edited = render([task.source, scene]).split(1)
-    sight = _sight_of(scene, task)
-    if rng.random() < SMEARED:
-        edited, sight = _smear(rng, edited, sight, task)
-    return CritiqueExample(task, source, _soften(rng, edited), prompt, sight)
+    observation = _observe_scene(scene, task)
+    if rng.random() < SMEARED_SHARE:
+        edited, observation = _smear(rng, edited, observation, task)
+    return CritiqueExample(task, source, _soften(rng, edited), prompt, observation)
 
 
 def attempt(rng: Random, task: Task) -> Scene:
@@ -254,9 +261,9 @@ def attempt(rng: Random, task: Task) -> Scene:
         return right
     if draw < RIGHT + UNTOUCHED:
         return task.source
-    if draw < RIGHT + UNTOUCHED + MEDDLED:
+    if draw < RIGHT + UNTOUCHED + PERTURBED:
         return _perturb(rng, right, untouched, rng.choice((1, 1, 2, 3)))
-    if draw < RIGHT + UNTOUCHED + MEDDLED + WRONG:
+    if draw < RIGHT + UNTOUCHED + PERTURBED + WRONG:
         return _perturb(rng, task.source, range(4)) if rng.random() < 0.5 else _perturb(rng, right, changed or range(4))
     return _perturb(rng, rng.choice((right, task.source)), range(4), rng.choice((2, 3, 4)))
 
@@ -264,22 +271,22 @@ def attempt(rng: Random, task: Task) -> Scene:
 def _perturb(rng: Random, scene: Scene, cells, times: int = 1) -> Scene:
     """The scene with things in `cells`, or the background, other than they were."""
     for _ in range(times):
-        scene = _meddled(rng, scene, cells)
+        scene = _perturb_once(rng, scene, cells)
     return scene
 
 
-def _meddled(rng: Random, scene: Scene, cells) -> Scene:
+def _perturb_once(rng: Random, scene: Scene, cells) -> Scene:
     while True:
         if rng.random() < 0.12:
             other = replace(scene, background=rng.choice([b for b in BACKGROUNDS if b != scene.background]))
         else:
             cell = rng.choice(cells)
-            other = scene.with_thing(cell, _changed(rng, scene.at(cell), cell))
+            other = scene.with_thing(cell, _change_object(rng, scene.at(cell), cell))
         if other != scene and not has_held_out_look(other):
             return other
 
 
-def _changed(rng: Random, thing: SceneObject | None, cell: int) -> SceneObject | None:
+def _change_object(rng: Random, thing: SceneObject | None, cell: int) -> SceneObject | None:
     if thing is None:
         return SceneObject(cell, rng.choice(SHAPES), rng.choice(tuple(COLORS)), rng.randrange(3))
     draw = rng.random()
@@ -292,28 +299,28 @@ def _changed(rng: Random, thing: SceneObject | None, cell: int) -> SceneObject |
     return None if draw < 0.92 else replace(thing, covered=True)
 
 
-def _sight_of(scene: Scene, task: Task) -> Observation:
-    """What a clean picture of `scene` shows."""
+def _observe_scene(scene: Scene, task: Task) -> Observation:
+    """What a clean image of `scene` shows."""
     wrong = [sum(scene.at(c) != answer.at(c) for c in range(4)) for answer in task.accepted]
-    things = tuple(shown(scene.at(cell)) for cell in range(4))
+    things = tuple(visible_object(scene.at(cell)) for cell in range(4))
     return Observation(things, (scene.background, scene.gradient), (0.0,) * 5, 99.0, wrong.index(min(wrong)))
 
 
-def _smear(rng: Random, edited: torch.Tensor, sight: Observation, task: Task) -> tuple[torch.Tensor, Observation]:
+def _smear(rng: Random, edited: torch.Tensor, observation: Observation, task: Task) -> tuple[torch.Tensor, Observation]:
     """One cell between two things, blurred, or faded, and read again."""
     cell = rng.randrange(4)
-    known = task.accepted[sight.answer].at(cell) or task.source.at(cell)
+    known = task.accepted[observation.answer].at(cell) or task.source.at(cell)
     at = (slice(None), *(slice(start, start + CELL) for start in (cell // 2 * CELL, cell % 2 * CELL)))
-    drawn = Scene(*sight.background, tuple(thing for thing in sight.things if thing))
-    other = render([drawn.with_thing(cell, _changed(rng, sight.things[cell], cell))])[at]
+    drawn = Scene(*observation.background, tuple(thing for thing in observation.things if thing))
+    other = render([drawn.with_thing(cell, _change_object(rng, observation.things[cell], cell))])[at]
     edited = edited.clone()
     edited[at] = torch.lerp(edited[at], other, rng.uniform(0.15, 0.85))
     if rng.random() < 0.5:
         edited[at] = _blur(edited[at], rng.choice((5, 9, 13)))
-    thing, error = nearest_thing(edited, sight.background, cell, known)
-    things, errors = list(sight.things), list(sight.errors)
+    thing, error = nearest_object(edited, observation.background, cell, known)
+    things, errors = list(observation.things), list(observation.errors)
     things[cell], errors[cell] = thing, error
-    return edited, replace(sight, things=tuple(things), errors=tuple(errors))
+    return edited, replace(observation, things=tuple(things), errors=tuple(errors))
 
 
 def _soften(rng: Random, image: torch.Tensor) -> torch.Tensor:
@@ -341,7 +348,7 @@ class Teacher:
 
     def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None) -> str:
         prompt = messages[0]["content"][-1]["text"].rsplit("\n", 1)[-1]
-        return format_critique(criticize(self.task, read(images[-1], self.task), prompt))
+        return format_critique(criticize(self.task, observe(images[-1], self.task), prompt))
 
     def thinker(self) -> Thinker:
         return Thinker(self, "{source}{edited}{instruction}\n{prompt}")

@@ -12,7 +12,7 @@ from ..training.train_loop import TrainConfig, train_loop
 
 
 class Reconstruction(nn.Module):
-    """`forward(batch)`: how far decoded pictures are from a batch {"image"}."""
+    """`forward(batch)`: how far decoded images are from a batch {"image"}."""
 
     def __init__(self, vae):
         super().__init__()
@@ -24,14 +24,14 @@ class Reconstruction(nn.Module):
 
 
 def distance(decoded: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Between pictures [B, 3, H, W] in -1…1; edges and small things weigh more."""
+    """Between images [B, 3, H, W] in -1…1; edges and small things weigh more."""
     error = decoded.float() - image
     weight = 1 + 4 * detail(image)
     return (weight * (error.square() + 0.1 * error.abs())).mean()
 
 
 def detail(image: torch.Tensor) -> torch.Tensor:
-    """Where a picture [B, 3, H, W] is not smooth: [B, 1, H, W] of 0 and 1, three pixels around every edge."""
+    """Where an image [B, 3, H, W] is not smooth: [B, 1, H, W] of 0 and 1, three pixels around every edge."""
     down = (image[:, :, 1:] - image[:, :, :-1]).abs().amax(1, keepdim=True)
     edge = nn.functional.pad((down > 0.06).float(), (0, 0, 1, 0))
     return nn.functional.max_pool2d(edge, 7, 1, 3)

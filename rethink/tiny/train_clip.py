@@ -1,6 +1,6 @@
 """Trains a small CLIPModel contrastively (Radford et al. 2021, arXiv 2103.00020, section 2.3).
 
-A batch holds both pictures of every edit and the captions of both, so that the hardest negatives are always there:
+A batch holds both images of every edit and the captions of both, so that the hardest negatives are always there:
 the same scene with one thing changed.
 """
 
@@ -17,6 +17,9 @@ from ..training.train_loop import TrainConfig, train_loop
 
 class Contrast(nn.Module):
     """`forward(batch)`: the symmetric cross-entropy over a batch {"source", "edited", "tokens": [2·B, L], sources first}."""
+
+    mean: torch.Tensor  # [3, 1, 1], as std: of the colors that CLIP is shown
+    std: torch.Tensor
 
     def __init__(self, clip, render: Callable[[torch.Tensor], torch.Tensor], mean: list[float], std: list[float]):
         super().__init__()
@@ -40,12 +43,12 @@ def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
         tokens = tokenizer(
             words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
         )
-        pictures = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
-        return {**pictures, "tokens": tokens.input_ids.unflatten(0, (2, -1))}
+        images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
+        return {**images, "tokens": tokens.input_ids.unflatten(0, (2, -1))}
 
     return collate
 
 
-def train(clip, tokenizer, dataset, plan: TrainConfig, out: Path, *, render, mean, std, report=print) -> None:
-    """Trains `clip` on a dataset of edits with captions."""
-    train_loop(Contrast(clip, render, mean, std), dataset, plan, out, collate=make_collate_fn(tokenizer), report=report)
+def train(model: Contrast, tokenizer, dataset, config: TrainConfig, out: Path, *, report=print) -> None:
+    """Trains the CLIP in `model` on a dataset of edits with captions."""
+    train_loop(model, dataset, config, out, collate=make_collate_fn(tokenizer), report=report)

@@ -1,1 +1,1 @@
-"""Trainers: each one file that reads top to bottom, over one shared optimisation loop (`loop.py`)."""
+"""Trainers: each one file that reads top to bottom, over one shared optimization loop (`loop.py`)."""

@@ -24,7 +24,7 @@ SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """One question and the answer to learn. images: an IMAGE [1, H, W, 3] or a picture's file for each image part."""
+    """One question and the answer to learn. images: an IMAGE [1, H, W, 3] or an image file for each image part."""
 
     messages: Messages
     images: tuple[Tensor | Path, ...]
@@ -33,43 +33,45 @@ class Conversation:
 
 
 def load_images(conversation: Conversation) -> list[Tensor]:
-    """Its pictures, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is none."""
+    """Its images, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is none."""
     return [image if isinstance(image, Tensor) else load_image(image) for image in conversation.images]
 
 
 def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> list[Conversation]:
-    """The balanced conversations of the kept, calm trajectories in `folders` and below.
+    """The balanced conversations of the helpful, least varied trajectories in `folders` and below.
 
     template: the critique's wording that the thinker will be asked in. Raises RethinkError where nothing is left.
     """
     found = sorted({file.parent for folder in folders for file in Path(folder).rglob(RECORD_FILE)})
-    calm, _ = by_variance([trajectory for trajectory in map(load_trajectory, found) if is_kept(trajectory)])
-    conversations = balance([c for trajectory in calm for c in unroll(trajectory, template)], Random(seed))
+    chosen, _ = split_by_variance([trajectory for trajectory in map(load_trajectory, found) if did_no_harm(trajectory)])
+    conversations = balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
     if not conversations:
-        raise RethinkError(f"data: none of the {len(found)} trajectories there can be learnt from; make more of them.")
+        raise RethinkError(f"data: none of the {len(found)} trajectories there can be learned from; make more of them.")
     return conversations
 
 
-def is_kept(trajectory: Trajectory) -> bool:
+def did_no_harm(trajectory: Trajectory) -> bool:
     """Thinking helped, or at least did no harm: the best later turn is no worse than the first. One that was good at once
-    is kept too, since when to stop is to be learnt as well."""
-    scores = [score_of(step) for step in scored(trajectory)]
+    is kept too, since when to stop is to be learned as well."""
+    scores = [score_of(step) for step in scored_steps(trajectory)]
     if len(scores) < 2:
         return bool(scores) and trajectory.stopped == "accepted"
     return max(scores[1:]) >= scores[0]
 
 
-def by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
+def split_by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
     """Those whose scores vary least over their turns, for supervised learning; the others, for reinforcement learning."""
-    ordered = sorted(trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored(trajectory)]))
-    calm = round(SFT_SHARE * len(ordered)) if len(ordered) > 1 else 1
-    return ordered[:calm], ordered[calm:]
+    ordered = sorted(
+        trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored_steps(trajectory)])
+    )
+    count = round(SFT_SHARE * len(ordered)) if len(ordered) > 1 else 1
+    return ordered[:count], ordered[count:]
 
 
 def unroll(trajectory: Trajectory, template: str = TEMPLATE) -> list[Conversation]:
     """The steps up to the best one, each a conversation of its own: the earlier answer with the prompt that came next,
     the best with its own prompt, which is how a thinker says stop."""
-    steps = scored(trajectory)
+    steps = scored_steps(trajectory)
     best = max(range(len(steps)), key=lambda index: score_of(steps[index]))  # ties to the earlier
     steps = steps[: best + 1]
     prompts = [*(step.prompt for step in steps[1:]), steps[-1].prompt]
@@ -87,14 +89,14 @@ def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversa
     return left
 
 
-def scored(trajectory: Trajectory) -> list[Step]:
+def scored_steps(trajectory: Trajectory) -> list[Step]:
     """Of every turn the candidate that went on, up to the first turn that has no scores to learn."""
     turns: dict[int, list[Step]] = defaultdict(list)
     for step in trajectory.steps:
         turns[step.turn].append(step)
     found = []
     for turn in sorted(turns):
-        steps = [step for step in turns[turn] if step.critique.reasoning and verdict_of(step).overall is not None]
+        steps = [step for step in turns[turn] if step.critique.reasoning and scores_to_learn(step).overall is not None]
         steps = [step for step in steps if not _overlooks(step)]
         if not steps:
             break
@@ -104,26 +106,28 @@ def scored(trajectory: Trajectory) -> list[Step]:
 
 def _overlooks(step: Step) -> bool:
     """Whether the critic liked an edit that has changed nothing: no example to learn from."""
-    return step.preservation.unchanged and verdict_of(step).semantic >= 5
+    return step.preservation.unchanged and (scores_to_learn(step).semantic or 0) >= 5
 
 
-def verdict_of(step: Step) -> Critique:
-    """The scores to be learnt: those of the separate scorer, where there was one."""
+def scores_to_learn(step: Step) -> Critique:
+    """The scores to be learned: those of the separate scorer, where there was one."""
     return step.judge or step.critique
 
 
 def score_of(step: Step) -> float:
-    """The overall score to be learnt, 0…10, of a step that has one."""
-    return verdict_of(step).overall
+    """The overall score to be learned, 0…10, of a step that has one."""
+    overall = scores_to_learn(step).overall
+    assert overall is not None, "steps without scores are left out before"
+    return overall
 
 
 def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template: str) -> Conversation:
-    verdict = verdict_of(step)
+    verdict = scores_to_learn(step)
     critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
-    checklist = [demand.text for demand in critique.checklist]
+    checklist = [item.text for item in critique.checklist]
     messages = critique_messages(template, instruction=trajectory.instruction, prompt=step.prompt, checklist=checklist)
-    pictures = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
-    group = str(trajectory.options.get("kind", "")), round(verdict.overall)
+    images = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
+    group = str(trajectory.options.get("kind", "")), round(score_of(step))
     return Conversation(
-        messages, tuple(pictures[slot] for slot in pictures_in(template)), format_critique(critique), group
+        messages, tuple(images[slot] for slot in pictures_in(template)), format_critique(critique), group
     )

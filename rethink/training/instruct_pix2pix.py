@@ -10,20 +10,20 @@ an InstructPix2Pix pipeline to train further. The data is a folder with `metadat
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, lazy_import
-from ..images import load_image
 from ..model_files import snapshot_of
-from .train_loop import TrainConfig, add_plan_arguments, plan_from, train_loop, write_json
+from .pair_dataset import PairFolder, make_collate_fn
+from .train_loop import TrainConfig, add_train_arguments, read_train_config, train_loop, write_json
 
 STARTS = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline")
 
@@ -44,9 +44,22 @@ class LossConfig:
     train_text: bool = False
 
 
-def widen_conv_in(unet: nn.Module, latent_channels: int) -> None:
-    """Lets a text-to-image U-Net take `latent_channels` more: the source's latents. The new weights start at zero, so
-    that training starts from the model as it was (section 3.2)."""
+class EditorParts(Protocol):
+    """What is trained and what it is conditioned on: a diffusers pipeline, or any object with these."""
+
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    scheduler: Any
+
+
+def widen_conv_in(unet: Any, latent_channels: int) -> None:
+    """Lets a text-to-image UNet2DConditionModel take `latent_channels` more: the source's latents.
+
+    The new weights start at zero, so that training starts from the model as it was (section 3.2).
+    Raises RethinkError for a U-Net with another number of channels.
+    """
     if unet.config.in_channels == 2 * latent_channels:
         return
     if unet.config.in_channels != latent_channels:
@@ -58,7 +71,8 @@ def widen_conv_in(unet: nn.Module, latent_channels: int) -> None:
     nn.init.zeros_(new.weight)
     with torch.no_grad():
         new.weight[:, :latent_channels].copy_(old.weight)
-        new.bias.copy_(old.bias)
+        if new.bias is not None:
+            new.bias.copy_(old.bias)
     unet.conv_in = new
     unet.register_to_config(in_channels=2 * latent_channels)
 
@@ -69,15 +83,24 @@ class InstructPix2PixLoss(nn.Module):
     A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, L]}.
     """
 
+    null_tokens: torch.Tensor  # int [1, L], of the empty instruction
+    alphas: torch.Tensor  # [T], the cumulative products of the noise schedule
+
     def __init__(
-        self, pipe, objective: LossConfig, render: Callable[[torch.Tensor], torch.Tensor] | None = None, reuse: int = 1
+        self,
+        pipe: EditorParts,
+        loss_config: LossConfig,
+        render: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        reuse: int = 1,
     ):
         super().__init__()
-        self.unet, self.vae, self.text_encoder = pipe.unet, pipe.vae, pipe.text_encoder
-        self.noise, self.objective, self.render = pipe.scheduler, objective, render
-        self.pool = LatentReplayBuffer(reuse) if reuse > 1 else None
+        self.unet: Any = pipe.unet
+        self.vae: Any = pipe.vae
+        self.text_encoder: Any = pipe.text_encoder
+        self.scheduler, self.loss_config, self.render = pipe.scheduler, loss_config, render
+        self.replay = LatentReplayBuffer(reuse) if reuse > 1 else None
         self.vae.requires_grad_(False)
-        self.text_encoder.requires_grad_(objective.train_text)
+        self.text_encoder.requires_grad_(loss_config.train_text)
         null = pipe.tokenizer("", padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt")
         self.register_buffer("null_tokens", null.input_ids, persistent=False)
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float(), persistent=False)
@@ -92,130 +115,91 @@ class InstructPix2PixLoss(nn.Module):
         tokens, image = self.drop_conditions(tokens, source)
         text = self.text_encoder(tokens)[0]
         out = self.unet(torch.cat([noisy, image], 1), time, encoder_hidden_states=text).sample
-        weight = 1 + self.objective.edit_weight * changed(source, edited)
-        return ((out.float() - self.goal(clean, noise, alpha)).square() * weight).mean()
+        weight = 1 + self.loss_config.edit_weight * changed_latents(source, edited)
+        return ((out.float() - self.target(clean, noise, alpha)).square() * weight).mean()
 
     @torch.no_grad()
     def encode_batch(self, batch: dict) -> tuple[torch.Tensor, ...]:
+        """(source latents, edited latents, tokens), from the replay buffer where there is one."""
         fresh = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
-        return self.pool.exchange(fresh) if self.pool else fresh
+        return self.replay.exchange(fresh) if self.replay else fresh
 
-    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
         """The mode of the latents, unscaled, as the image condition wants them."""
-        image = self.render(pictures) if self.render else pictures
+        image = self.render(images) if self.render else images
         image = image.permute(0, 3, 1, 2) * 2 - 1
         encoded = self.vae.encode(image.to(self.vae.dtype))
         return (encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()).float()
 
     def sample_timesteps(self, count: int) -> torch.Tensor:
+        """int [count], uniform but for the share of `last_timestep`."""
         device, last = self.alphas.device, len(self.alphas) - 1
         time = torch.randint(0, last + 1, (count,), device=device)
-        return torch.where(torch.rand(count, device=device) < self.objective.last_timestep, last, time)
+        return torch.where(torch.rand(count, device=device) < self.loss_config.last_timestep, last, time)
 
     def drop_conditions(self, tokens: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Classifier-free guidance over two conditions: one draw decides, so that text, image and both are dropped
         equally often (section 3.2.1)."""
-        draw, drop = torch.rand(len(tokens), device=tokens.device), self.objective.drop
+        draw, drop = torch.rand(len(tokens), device=tokens.device), self.loss_config.drop
         tokens = torch.where((draw < 2 * drop)[:, None], self.null_tokens.to(tokens), tokens)
         keep_image = (draw < drop) | (draw >= 3 * drop)
         return tokens, image * keep_image[:, None, None, None]
 
-    def goal(self, clean: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def target(self, clean: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """What the scheduler's prediction type asks the U-Net for."""
-        kind = self.noise.config.prediction_type
+        kind = self.scheduler.config.prediction_type
         if kind == "epsilon":
             return noise
         return clean if kind == "sample" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
 
 
 class LatentReplayBuffer:
-    """Encoded pairs, each trained on `reuse` times in changing company and with fresh noise: for small U-Nets, where
-    encoding a pair costs more than a step."""
+    """Encoded pairs, each trained on `reuse` times, in other batches and with fresh noise: for small U-Nets, where encoding
+    a pair costs more than a step."""
 
     def __init__(self, reuse: int, size: int = 16_384):
         self.reuse, self.size, self.seen = reuse, size, 0
-        self.kept: list[torch.Tensor] = []
+        self.latents: list[torch.Tensor] = []
 
     def exchange(self, fresh: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Takes in tensors [B, …], in place of the oldest, and gives [B * reuse, …] drawn from all."""
         count, device = len(fresh[0]), fresh[0].device
-        if not self.kept:
-            self.kept = [new.new_empty(self.size, *new.shape[1:]) for new in fresh]
+        if not self.latents:
+            self.latents = [new.new_empty(self.size, *new.shape[1:]) for new in fresh]
         place = torch.arange(self.seen, self.seen + count, device=device) % self.size
-        for kept, new in zip(self.kept, fresh):
-            kept[place] = new
+        for stored, new in zip(self.latents, fresh):
+            stored[place] = new
         self.seen += count
         drawn = torch.randint(min(self.seen, self.size), (count * self.reuse,), device=device)
-        return tuple(kept[drawn] for kept in self.kept)
+        return tuple(stored[drawn] for stored in self.latents)
 
 
-def changed(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
-    """Which latents differ: [B, 1, h, w] of 0 and 1, relative to the spread of the picture's own latents."""
+def changed_latents(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
+    """Which latents differ: [B, 1, h, w] of 0 and 1, relative to the spread of the image's own latents."""
     difference = (source - edited).abs().mean(1, keepdim=True)
     return (difference > 0.1 * source.std((1, 2, 3), keepdim=True)).float()
 
 
-class PairFolder(torch.utils.data.Dataset):
-    """Pairs of a folder with `metadata.jsonl`, cropped and flipped alike in both pictures (section 3.2)."""
-
-    def __init__(self, folder: Path, resolution: int):
-        manifest = folder / "metadata.jsonl"
-        if not manifest.is_file():
-            raise RethinkError(f"{folder} has no metadata.jsonl; each of its lines names an input and an edited image.")
-        self.folder, self.resolution = folder, resolution
-        self.rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict:
-        row = self.rows[index]
-        images = [load_image(self.folder / row[f"{name}_image_file_name"])[0] for name in ("input", "edited")]
-        if images[0].shape != images[1].shape:
-            raise RethinkError(f"Line {index + 1} of metadata.jsonl: the two images differ in size.")
-        both = torch.stack(images).permute(0, 3, 1, 2)
-        both = fill_square(both, self.resolution)
-        if torch.rand(()) < 0.5:
-            both = both.flip(-1)
-        source, edited = both.permute(0, 2, 3, 1)
-        return {"source": source, "edited": edited, "instruction": row["edit_prompt"]}
-
-
-def fill_square(images: torch.Tensor, side: int) -> torch.Tensor:
-    """[B, 3, H, W] scaled so that the short side is `side`, and one random square of it."""
-    height, width = images.shape[-2:]
-    scale = side / min(height, width)
-    size = max(side, round(height * scale)), max(side, round(width * scale))
-    images = nn.functional.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
-    top = int(torch.randint(0, size[0] - side + 1, ()))
-    left = int(torch.randint(0, size[1] - side + 1, ()))
-    return images[..., top : top + side, left : left + side]
-
-
-def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
-    """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes."""
-
-    def collate(samples: list[dict]) -> dict:
-        words = [sample["instruction"] for sample in samples]
-        tokens = tokenizer(
-            words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
-        )
-        pictures = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
-        return {**pictures, "tokens": tokens.input_ids}
-
-    return collate
-
-
 def train(
-    pipe, dataset, objective: LossConfig, plan: TrainConfig, out: Path, *, render=None, reuse=1, report=print
+    pipe: EditorParts,
+    dataset: torch.utils.data.Dataset,
+    loss_config: LossConfig,
+    config: TrainConfig,
+    out: Path,
+    *,
+    render: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    reuse: int = 1,
+    report: Callable[[str], None] = print,
 ) -> None:
-    """Trains `pipe` (any object with unet, vae, text_encoder, tokenizer, scheduler) on a dataset of pairs and saves a
-    StableDiffusionInstructPix2PixPipeline in `out`. reuse: visits to each encoded pair (a step sees batch × reuse)."""
+    """Trains `pipe` on a dataset of pairs and saves a StableDiffusionInstructPix2PixPipeline in `out`.
+
+    render: turns the dataset's samples into IMAGE. reuse: visits to each encoded pair (a step sees batch × reuse).
+    """
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
-    model = InstructPix2PixLoss(pipe, objective, render, reuse)
+    model = InstructPix2PixLoss(pipe, loss_config, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "training.json", {"objective": asdict(objective), "plan": asdict(plan)})
-    train_loop(model, dataset, plan, out, collate=make_collate_fn(pipe.tokenizer), report=report)
+    write_json(out / "training.json", {"objective": asdict(loss_config), "plan": asdict(config)})
+    train_loop(model, dataset, config, out, collate=make_collate_fn(pipe.tokenizer), report=report)
     if lazy_import("accelerate").PartialState().is_main_process:
         save(pipe, out)
 
@@ -268,12 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for the editor; a run that was interrupted goes on")
     parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
     parser.add_argument("--train-text", action="store_true", help="train the text encoder too")
-    add_plan_arguments(parser, TrainConfig())
+    add_train_arguments(parser, TrainConfig())
     options = parser.parse_args(arguments)
     try:
         pipe = open_model(options.model)
         data = PairFolder(options.data, options.resolution)
-        train(pipe, data, LossConfig(train_text=options.train_text), plan_from(options), options.out)
+        train(pipe, data, LossConfig(train_text=options.train_text), read_train_config(options), options.out)
     except RethinkError as error:
         print(error, file=sys.stderr)
         return 2

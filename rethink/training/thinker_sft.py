@@ -13,9 +13,9 @@ import math
 import shutil
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
 from .train_loop import mean_across_processes
 
-IGNORED = -100  # labels of what is not to be learnt
+IGNORED = -100  # labels of what is not to be learned
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class SFTConfig:
     """How to train. `batch` is conversations a step and process; `accumulate` such batches make one step.
 
     minutes: > 0: `epochs` is an upper bound, and the schedule runs over this much time.
-    lora: rank of the adapters on the language model; 0 trains it in full.
-    see: train the vision tower and its projector too.
+    lora_rank: of the adapters on the language model; 0 trains it in full.
+    train_vision: train the vision tower and its projector too.
     pack: lay a batch's conversations end to end in one row instead of padding them; for models of Qwen-VL's kind.
     """
 
@@ -47,8 +47,8 @@ class SFTConfig:
     accumulate: int = 8
     learning_rate: float = 2e-5
     warmup: float = 0.1
-    lora: int = 0
-    see: bool = False
+    lora_rank: int = field(default=0, metadata={"flag": "--lora"})
+    train_vision: bool = field(default=False, metadata={"flag": "--see"})
     pack: bool = False
     checkpointing: bool = True  # of activations: slower, and far less memory
     precision: str = "bf16"
@@ -59,43 +59,46 @@ class SFTConfig:
 
 
 def train(
-    chat: TransformersChat, conversations, recipe: SFTConfig, work: Path, *, length: int | None = None
+    chat: TransformersChat, conversations, config: SFTConfig, work: Path, *, length: int | None = None
 ) -> nn.Module:
     """Trains the chat's model on a sequence of Conversations and returns it, adapters merged.
 
     conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
-    run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that the recipe does not fit.
+    run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that do not fit the config.
     """
     trl = lazy_import("trl")
-    last = _last_checkpoint(work, recipe)
+    last = _last_checkpoint(work, config)
     model, length = chat.module, length or len(conversations)
-    if not recipe.see:
+    if not config.train_vision:
         freeze_vision(model)
-    if recipe.lora:
-        model = _adapted(model, recipe)
-    clock = Clock(recipe.minutes, recipe.warmup)
+    if config.lora_rank:
+        model = _add_adapters(model, config)
+    schedule = TimeBudgetSchedule(config.minutes, config.warmup)
 
     class Trainer(trl.SFTTrainer):
         def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, clock)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, schedule)
             return self.lr_scheduler
 
     trainer = Trainer(
         model=model,
-        args=_arguments(trl, recipe, work),
-        train_dataset=_lazy(conversations, length),
-        data_collator=DataCollator(chat, recipe.pack),
+        args=_arguments(trl, config, work),
+        train_dataset=_lazy_dataset(conversations, length),
+        data_collator=DataCollator(chat, config.pack),
         processing_class=chat.tokenizer,
     )
-    trainer.add_callback(_ending(clock, recipe, trainer.accelerator))
+    trainer.add_callback(_end_callback(schedule, config, trainer.accelerator))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trained = trainer.accelerator.unwrap_model(trainer.model)
-    return trained.merge_and_unload() if recipe.lora else trained
+    return trained.merge_and_unload() if config.lora_rank else trained
 
 
-def _last_checkpoint(work: Path, recipe: SFTConfig) -> Path | None:
+def _last_checkpoint(work: Path, config: SFTConfig) -> Path | None:
     """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run."""
-    trained = {"lora": recipe.lora, "see": recipe.see}  # other weights are trained where one of them differs
+    trained = {
+        "lora": config.lora_rank,
+        "see": config.train_vision,
+    }  # other weights are trained where one of them differs
     found = work / "trained.json"
     whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
     if whole and found.is_file() and (before := json.loads(found.read_text(encoding="utf-8"))) != trained:
@@ -107,11 +110,13 @@ def _last_checkpoint(work: Path, recipe: SFTConfig) -> Path | None:
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
-def freeze_vision(model: nn.Module) -> None:
-    """Leaves only the language model to be trained: neither the vision tower nor what joins the two."""
+def freeze_vision(model: Any) -> None:
+    """Leaves only the language model of a transformers model to be trained: neither the vision tower nor what joins the two."""
     language = getattr(getattr(model, "model", None), "language_model", None)
     if language is None:
-        raise RethinkError("see: this model's language model is not to be told from its eyes; train both, with --see.")
+        raise RethinkError(
+            "see: this model's language model cannot be told from its vision tower; train both, with --see."
+        )
     model.requires_grad_(False)
     language.requires_grad_(True)
     model.get_output_embeddings().requires_grad_(True)
@@ -126,68 +131,72 @@ class DataCollator:
     def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
         encoded = [self.encode(row["conversation"]) for row in rows]
         if self.pack:
-            return _packed(encoded)
-        return _padded(encoded, self.chat.tokenizer.pad_token_id or 0)
+            return _pack(encoded)
+        return _pad(encoded, self.chat.tokenizer.pad_token_id or 0)
 
-    def encode(self, conversation: Conversation) -> Row:
+    def encode(self, conversation: Conversation) -> EncodedConversation:
         """The question exactly as `TransformersChat` asks it, and the answer after it."""
         asked = self.chat.reader(conversation.messages, load_images(conversation))
         answer = self.chat.tokenizer(conversation.answer + self.chat.tokenizer.eos_token, add_special_tokens=False)
         answer = torch.tensor(answer.input_ids)
         tokens = torch.cat([asked.tokens, answer])
-        along = {"input_ids": tokens, "labels": torch.cat([torch.full_like(asked.tokens, IGNORED), answer])}
-        pictures = {}
+        token_inputs = {"input_ids": tokens, "labels": torch.cat([torch.full_like(asked.tokens, IGNORED), answer])}
+        images = {}
         for name, value in asked.inputs.items():
-            if value.shape == (1, len(asked.tokens)):  # one value a token; the answer has no pictures
-                along[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
+            if value.shape == (1, len(asked.tokens)):  # one value a token; the answer has no images
+                token_inputs[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
             else:
-                pictures[name] = value
-        if "image_grid_thw" in pictures:
-            along["position_ids"] = positions(self.chat.module.model, tokens[None], pictures["image_grid_thw"])[0][:, 0]
+                images[name] = value
+        if "image_grid_thw" in images:
+            token_inputs["position_ids"] = self._positions(tokens, images["image_grid_thw"])
         elif self.pack:
             raise RethinkError("pack: is for models of Qwen-VL's kind; leave --pack out.")
-        return Row(along, pictures)
+        return EncodedConversation(token_inputs, images)
+
+    def _positions(self, tokens: Tensor, grid: Tensor) -> Tensor:
+        """[3, n], of tokens [n] and images of `grid`."""
+        return positions(cast(Any, self.chat.module).model, tokens[None], grid)[0][:, 0]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """One conversation. along: tensors [n] or [3, n] that go along the tokens; pictures: of the images, by name."""
+class EncodedConversation:
+    """One conversation. token_inputs: tensors [n] or [3, n], a value per token; images: of the images, by name."""
 
-    along: dict[str, Tensor]
-    pictures: dict[str, Tensor]
+    token_inputs: dict[str, Tensor]
+    images: dict[str, Tensor]
 
 
-def _padded(rows: list[Row], pad: int) -> dict[str, Tensor]:
+def _pad(rows: list[EncodedConversation], pad: int) -> dict[str, Tensor]:
     """One row a conversation, padded on the right: tensors [B, n], positions [3, B, n]."""
-    longest = max(len(row.along["input_ids"]) for row in rows)
+    longest = max(len(row.token_inputs["input_ids"]) for row in rows)
     fill = {"input_ids": pad, "labels": IGNORED}
     batch = {}
-    for name in rows[0].along:
-        values = [row.along[name] for row in rows]
+    for name in rows[0].token_inputs:
+        values = [row.token_inputs[name] for row in rows]
         values = [nn.functional.pad(v, (0, longest - v.shape[-1]), value=fill.get(name, 0)) for v in values]
         batch[name] = torch.stack(values, -2)
-    lengths = torch.tensor([len(row.along["input_ids"]) for row in rows])
-    return batch | _pictures(rows) | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
+    lengths = torch.tensor([len(row.token_inputs["input_ids"]) for row in rows])
+    return batch | _stack_image_inputs(rows) | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
 
 
-def _packed(rows: list[Row]) -> dict[str, Tensor]:
+def _pack(rows: list[EncodedConversation]) -> dict[str, Tensor]:
     """All conversations end to end in one row [1, n]. Positions [4, 1, n], the first counting through each conversation
     from 0, tell the attention where one ends and the next begins."""
-    batch = {name: torch.cat([row.along[name] for row in rows], -1) for name in rows[0].along}
+    batch = {name: torch.cat([row.token_inputs[name] for row in rows], -1) for name in rows[0].token_inputs}
     batch = {name: value[..., None, :] for name, value in batch.items()}
-    count = torch.cat([torch.arange(len(row.along["input_ids"])) for row in rows])
+    count = torch.cat([torch.arange(len(row.token_inputs["input_ids"])) for row in rows])
     batch["position_ids"] = torch.cat([count[None, None], batch["position_ids"]])
     for start in (count == 0).nonzero().flatten().tolist()[1:]:
-        batch["labels"][0, start] = IGNORED  # nothing foretells how the next one begins
-    return batch | _pictures(rows)
+        batch["labels"][0, start] = IGNORED  # nothing predicts how the next one begins
+    return batch | _stack_image_inputs(rows)
 
 
-def _pictures(rows: list[Row]) -> dict[str, Tensor]:
-    names = {name: None for row in rows for name in row.pictures}
-    return {name: torch.cat([row.pictures[name] for row in rows if name in row.pictures]) for name in names}
+def _stack_image_inputs(rows: list[EncodedConversation]) -> dict[str, Tensor]:
+    names = {name: None for row in rows for name in row.images}
+    return {name: torch.cat([row.images[name] for row in rows if name in row.images]) for name in names}
 
 
-class Clock:
+class TimeBudgetSchedule:
     """The factor on the learning rate: up over the warm-up, then down like half a cosine, by steps or by the clock.
 
     The scheduler's checkpoint keeps an object's attributes, so a run that goes on knows how long it has been going.
@@ -207,39 +216,43 @@ class Clock:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - self.warmup) / (1 - self.warmup))))
 
 
-def _ending(clock: Clock, recipe: SFTConfig, accelerator) -> Any:
-    """The callback that keeps the clock and stops when its time is over."""
+def _end_callback(schedule: TimeBudgetSchedule, config: SFTConfig, accelerator) -> Any:
+    """The callback that keeps the time and stops when its time is over."""
     from transformers import TrainerCallback
 
-    class Ending(TrainerCallback):
+    class EndOfTime(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
             self.since = time.monotonic()
-            clock.minutes, clock.warmup = recipe.minutes, recipe.warmup  # a checkpoint brings back those of its time
+            schedule.minutes, schedule.warmup = (
+                config.minutes,
+                config.warmup,
+            )  # a checkpoint brings back those of its time
 
         def on_optimizer_step(self, args, state, control, **kwargs):
             seconds, self.since = time.monotonic() - self.since, time.monotonic()
-            clock.tick(
-                (state.global_step + 1) / state.max_steps, mean_across_processes(accelerator, clock.seconds + seconds)
+            schedule.tick(
+                (state.global_step + 1) / state.max_steps,
+                mean_across_processes(accelerator, schedule.seconds + seconds),
             )
 
         def on_step_end(self, args, state, control, **kwargs):
-            control.should_training_stop |= clock.done >= 1
+            control.should_training_stop |= schedule.done >= 1
 
-    return Ending()
+    return EndOfTime()
 
 
-def _adapted(model: nn.Module, recipe: SFTConfig) -> nn.Module:
-    """The model with adapters on every linear layer, of the language model alone where its eyes are frozen."""
+def _add_adapters(model: nn.Module, config: SFTConfig) -> nn.Module:
+    """The model with adapters on every linear layer, of the language model alone where the vision tower is frozen."""
     peft = lazy_import("peft")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
-    targets = [name for name in linear if recipe.see or ".language_model." in name]
+    targets = [name for name in linear if config.train_vision or ".language_model." in name]
     return peft.get_peft_model(
-        model, peft.LoraConfig(r=recipe.lora, lora_alpha=2 * recipe.lora, target_modules=targets)
+        model, peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=targets)
     )
 
 
-def _lazy(conversations, length: int):
+def _lazy_dataset(conversations, length: int):
     """A dataset whose rows are looked up, drawn or loaded only when they are needed."""
     from datasets import Dataset
 
@@ -247,23 +260,23 @@ def _lazy(conversations, length: int):
     return indices.with_transform(lambda rows: {"conversation": [conversations[index] for index in rows["index"]]})
 
 
-def _arguments(trl, recipe: SFTConfig, work: Path):
+def _arguments(trl, config: SFTConfig, work: Path):
     return trl.SFTConfig(
         output_dir=str(work),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
-        gradient_accumulation_steps=recipe.accumulate,
-        learning_rate=recipe.learning_rate,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch,
+        gradient_accumulation_steps=config.accumulate,
+        learning_rate=config.learning_rate,
         weight_decay=0.01,
         adam_beta2=0.99,
-        gradient_checkpointing=recipe.checkpointing,
-        bf16=recipe.precision == "bf16",
+        gradient_checkpointing=config.checkpointing,
+        bf16=config.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
-        dataloader_num_workers=recipe.workers,
-        seed=recipe.seed,
-        save_steps=recipe.save_every,
+        dataloader_num_workers=config.workers,
+        seed=config.seed,
+        save_steps=config.save_every,
         save_total_limit=2,
-        logging_steps=recipe.log_every,
+        logging_steps=config.log_every,
         max_length=None,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -273,7 +286,7 @@ def _arguments(trl, recipe: SFTConfig, work: Path):
     )
 
 
-def save(model: nn.Module, like: Path, out: Path) -> None:
+def save(model: Any, like: Path, out: Path) -> None:
     """A folder that Load Thinker opens: the weights, and everything else as in the folder that was trained."""
     model.save_pretrained(out)
     for file in snapshot_of(Path(like)).iterdir():
@@ -293,20 +306,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
     parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
     parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
-    for field in fields(SFTConfig):
-        name = f"--{field.name.replace('_', '-')}"
-        if isinstance(field.default, bool):
-            parser.add_argument(name, action=argparse.BooleanOptionalAction, default=field.default)
-        else:
-            parser.add_argument(name, type=type(field.default), default=field.default, metavar=str(field.default))
+    for option in fields(SFTConfig):
+        flag = option.metadata.get("flag", f"--{option.name.replace('_', '-')}")
+        kind: dict[str, Any] = {"type": type(option.default), "metavar": str(option.default)}
+        if isinstance(option.default, bool):
+            kind = {"action": argparse.BooleanOptionalAction}
+        parser.add_argument(flag, dest=option.name, default=option.default, **kind)
     options = parser.parse_args(arguments)
-    recipe = SFTConfig(**{field.name: getattr(options, field.name) for field in fields(SFTConfig)})
+    config = SFTConfig(**{option.name: getattr(options, option.name) for option in fields(SFTConfig)})
     try:
-        conversations = from_folders(options.data, _template(options.template), seed=recipe.seed)
+        conversations = from_folders(options.data, _template(options.template), seed=config.seed)
         print(f"{len(conversations)} conversations", flush=True)
-        # In full, Adam's small steps need fp32 weights; under adapters, what stands still may be small.
-        chat = load_thinker(options.thinker, dtype="bf16" if recipe.lora and recipe.precision == "bf16" else "fp32")
-        model = train(chat, conversations, recipe, options.out.with_name(options.out.name + "-checkpoints"))
+        # In full, Adam's small steps need fp32 weights; under adapters, frozen weights may be small.
+        chat = load_thinker(
+            options.thinker, dtype="bf16" if config.lora_rank and config.precision == "bf16" else "fp32"
+        )
+        model = train(chat, conversations, config, options.out.with_name(options.out.name + "-checkpoints"))
         if _is_first():
             save(model, options.thinker, options.out)
     except RethinkError as error:

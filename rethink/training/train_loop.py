@@ -1,4 +1,4 @@
-"""The optimisation loop that every trainer here shares: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
+"""The optimization loop that every trainer here shares: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
 
 A trainer brings a module whose `forward(batch)` returns the loss, and a dataset. Everything else (several GPUs,
 gradient accumulation, precision) is accelerate's.
@@ -22,7 +22,7 @@ from ..errors import RethinkError, lazy_import
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. `steps` are optimizer steps; `batch` is pictures a step and process."""
+    """How to train. `steps` are optimizer steps; `batch` is images a step and process."""
 
     steps: int = 15_000
     batch: int = 16
@@ -39,23 +39,23 @@ class TrainConfig:
     minutes: float = 0.0  # > 0: `steps` is an upper bound, and the schedule runs over this much time
 
 
-def add_plan_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
+def add_train_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
     """One option for every field of `TrainConfig`."""
-    group = parser.add_argument_group("optimisation")
+    group = parser.add_argument_group("optimization")
     for field in fields(TrainConfig):
         value = getattr(defaults, field.name)
         group.add_argument(f"--{field.name.replace('_', '-')}", type=type(value), default=value, metavar=str(value))
 
 
-def plan_from(arguments: argparse.Namespace) -> TrainConfig:
-    """The TrainConfig in the options of `add_plan_arguments`."""
+def read_train_config(arguments: argparse.Namespace) -> TrainConfig:
+    """The TrainConfig in the options of `add_train_arguments`."""
     return TrainConfig(**{field.name: getattr(arguments, field.name) for field in fields(TrainConfig)})
 
 
 def train_loop(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
-    plan: TrainConfig,
+    config: TrainConfig,
     folder: Path,
     *,
     collate: Callable | None = None,
@@ -66,25 +66,25 @@ def train_loop(
     folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it.
     Raises RethinkError if the loss stops being a number.
     """
-    accelerator = _accelerator(plan)
+    accelerator = _accelerator(config)
     weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, _loader(dataset, plan, collate))
-    average = MovingAverage(weights, plan.ema)
+    optimizer = torch.optim.AdamW(weights, config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, _loader(dataset, config, collate))
+    average = MovingAverage(weights, config.ema)
     progress = TrainState()
     accelerator.register_for_checkpointing(average, progress)
     checkpoint = folder / "checkpoint"
     if (checkpoint / "complete").exists():
         accelerator.load_state(str(checkpoint))
         report(f"going on from step {progress.step}")
-    log = Log(plan, accelerator.num_processes, report if accelerator.is_main_process else _silent)
+    log = TrainLog(config, accelerator.num_processes, report if accelerator.is_main_process else _silent)
     started = time.monotonic() - progress.seconds
     for batch in endless(loader):
-        done = mean_across_processes(accelerator, fraction_done(progress, plan))
+        done = mean_across_processes(accelerator, fraction_done(progress, config))
         if done >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * rate(progress.step, done, plan)
+            group["lr"] = config.learning_rate * lr_factor(progress.step, done, config)
         with accelerator.accumulate(model):
             loss = model(batch)
             accelerator.backward(loss)
@@ -98,43 +98,43 @@ def train_loop(
         progress.step += 1
         progress.seconds = time.monotonic() - started
         log.step(progress.step, done, loss.detach())
-        if progress.step % plan.save_every == 0:
+        if progress.step % config.save_every == 0:
             save_checkpoint(accelerator, checkpoint)
     save_checkpoint(accelerator, checkpoint)
     average.copy_to(weights)
 
 
-def _accelerator(plan: TrainConfig):
+def _accelerator(config: TrainConfig):
     accelerate = lazy_import("accelerate")
     accelerator = accelerate.Accelerator(
-        mixed_precision=plan.precision,
-        gradient_accumulation_steps=plan.accumulate,
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulate,
         # An endless dataset draws its own samples in every process: none has to wait for the first one's.
         dataloader_config=accelerate.DataLoaderConfiguration(dispatch_batches=False),
     )
-    accelerate.utils.set_seed(plan.seed, device_specific=True)
+    accelerate.utils.set_seed(config.seed, device_specific=True)
     return accelerator
 
 
 def _loader(
-    dataset: torch.utils.data.Dataset, plan: TrainConfig, collate: Callable | None
+    dataset: torch.utils.data.Dataset, config: TrainConfig, collate: Callable | None
 ) -> torch.utils.data.DataLoader:
     return torch.utils.data.DataLoader(
         dataset,
-        plan.batch,
+        config.batch,
         shuffle=None if isinstance(dataset, torch.utils.data.IterableDataset) else True,
         collate_fn=collate,
-        num_workers=plan.workers,
-        persistent_workers=plan.workers > 0,
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
         drop_last=True,
     )
 
 
-class Log:
-    """Says every so many steps how large the loss was on average, and how fast it goes."""
+class TrainLog:
+    """Reports every so many steps how large the loss was on average, and how fast it goes."""
 
-    def __init__(self, plan: TrainConfig, processes: int, report: Callable[[str], None]) -> None:
-        self.every, self.pictures = plan.log_every, plan.log_every * plan.batch * plan.accumulate * processes
+    def __init__(self, config: TrainConfig, processes: int, report: Callable[[str], None]) -> None:
+        self.every, self.images = config.log_every, config.log_every * config.batch * config.accumulate * processes
         self.report, self.since, self.losses = report, time.monotonic(), []
 
     def step(self, step: int, done: float, loss: torch.Tensor) -> None:
@@ -145,14 +145,14 @@ class Log:
         mean = torch.stack(self.losses).mean().item()
         if mean != mean:
             raise RethinkError(f"The loss is not a number at step {step}: lower --learning-rate or use bf16.")
-        speed = self.pictures / (time.monotonic() - self.since)
-        self.report(f"step {step} ({done:.0%}) loss {mean:.5f} {speed:.0f} pictures/s")
+        speed = self.images / (time.monotonic() - self.since)
+        self.report(f"step {step} ({done:.0%}) loss {mean:.5f} {speed:.0f} images/s")
         self.since, self.losses = time.monotonic(), []
 
 
-def fraction_done(progress: TrainState, plan: TrainConfig) -> float:
+def fraction_done(progress: TrainState, config: TrainConfig) -> float:
     """How much of the run is behind, 0…1 and beyond, by steps or by the clock."""
-    return max(progress.step / plan.steps, progress.seconds / 60 / plan.minutes if plan.minutes else 0)
+    return max(progress.step / config.steps, progress.seconds / 60 / config.minutes if config.minutes else 0)
 
 
 def mean_across_processes(accelerator, value: float) -> float:
@@ -162,10 +162,10 @@ def mean_across_processes(accelerator, value: float) -> float:
     return accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean").item()
 
 
-def rate(step: int, done: float, plan: TrainConfig) -> float:
+def lr_factor(step: int, done: float, config: TrainConfig) -> float:
     """The factor on the learning rate: up over `warmup` steps, level, then linearly down to 1%."""
-    down = max(0.0, (done - plan.decay_from) / (1 - plan.decay_from)) if plan.decay_from < 1 else 0.0
-    return min(1.0, (step + 1) / max(1, plan.warmup)) * (1 - 0.99 * down)
+    down = max(0.0, (done - config.decay_from) / (1 - config.decay_from)) if config.decay_from < 1 else 0.0
+    return min(1.0, (step + 1) / max(1, config.warmup)) * (1 - 0.99 * down)
 
 
 def endless(loader):
@@ -209,7 +209,9 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, weights: list[nn.Parameter], step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.values, [w.detach().float() for w in weights], 1 - decay)
+        fresh = [w.detach().float() for w in weights]
+        # One kernel for all weights: torch has no public name for it.
+        torch._foreach_lerp_(self.values, fresh, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def copy_to(self, weights: list[nn.Parameter]) -> None:

@@ -198,7 +198,7 @@ def test_the_built_in_editor_says_on_the_node_that_it_does_not_know_a_photograph
     page.wait_for_function(f"({TEXTS})().length === 1", timeout=180_000)
     page.wait_for_timeout(800)
     shoot(page, f"words-{page.canvas_kind}-photograph")
-    assert page.evaluate(TEXTS)[0].startswith("The built-in editor knows the pictures of Built-in Scene alone")
+    assert page.evaluate(TEXTS)[0].startswith("The built-in editor knows the images of Built-in Scene alone")
 
 
 def test_a_program_need_not_send_what_has_a_default_and_is_told_names_as_it_sends_them(server):

@@ -8,7 +8,7 @@ import torch
 from comfy import model_management, utils
 
 from tests.nodes.conftest import picture, read
-from tests.rethink.keep.pictures import photograph
+from tests.support.photographs import make_photograph
 
 
 @pytest.fixture
@@ -256,12 +256,12 @@ def test_a_picture_that_the_built_in_editor_does_not_know_is_named_as_that(class
         ("RethinkEditChain", {"editor": fake, "instructions": "blue", "seed": 7}),
     ):
         lists = node_id == "RethinkSampleEdit"
-        strange = noted(classes, node_id, **inputs | {"image": [photograph()] if lists else photograph()})
-        assert strange.startswith("The built-in editor knows the pictures of Built-in Scene alone")
+        strange = noted(classes, node_id, **inputs | {"image": [make_photograph()] if lists else make_photograph()})
+        assert strange.startswith("The built-in editor knows the images of Built-in Scene alone")
         assert noted(classes, node_id, **inputs | {"image": [scene] if lists else scene}).startswith("4 steps")
 
 
 def test_other_editors_take_any_picture(classes, fake):
-    assert noted(classes, "RethinkSampleEdit", editor=[fake], **SAMPLED | {"image": [photograph()]}).startswith(
+    assert noted(classes, "RethinkSampleEdit", editor=[fake], **SAMPLED | {"image": [make_photograph()]}).startswith(
         "4 steps"
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from comfy import model_management, utils
 
-from tests.rethink.keep.pictures import disc, displaced, photograph
+from tests.support.photographs import disc, displace, make_photograph
 
 
 @pytest.fixture
@@ -14,12 +14,12 @@ def keep(classes):
 
 @pytest.fixture(scope="module")
 def source():
-    return photograph(0, 96, 128)
+    return make_photograph(0, 96, 128)
 
 
 def test_every_output_is_a_list_with_one_entry_an_edit(keep, source):
     area = disc((96, 128), 80, 40, 16)
-    edits = torch.cat([torch.where(area[..., None], 1 - source, source), displaced(source, 3, -2, 1.02)])
+    edits = torch.cat([torch.where(area[..., None], 1 - source, source), displace(source, 3, -2, 1.02)])
     images, masks, right, down, zooms, shares, reports = keep(source=source, edited=edits).result
     assert [image.shape for image in images] == [source.shape] * 2
     assert [mask.shape for mask in masks] == [source.shape[:3]] * 2
@@ -30,7 +30,7 @@ def test_every_output_is_a_list_with_one_entry_an_edit(keep, source):
 
 
 def test_an_edit_left_alone_keeps_its_own_size_beside_the_others(keep, source):
-    images, masks, *_, reports = keep(source=source, edited=photograph(9, 80, 80)).result
+    images, masks, *_, reports = keep(source=source, edited=make_photograph(9, 80, 80)).result
     assert images[0].shape == (1, 80, 80, 3) and masks[0].shape == (1, 80, 80)
     assert reports[0].startswith("Nothing in common")
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms, PngImagePlugin
 
 from rethink.errors import RethinkError
-from rethink.image_files import is_image_name, is_unread_image_name, read_rgb, read_selection
+from rethink.image_files import is_image_name, is_unsupported_image_name, read_rgb, read_selection
 from rethink.images import load_image, load_mask
 from rethink.pairs.pixels import read_picture
 
@@ -325,10 +325,10 @@ def test_names_of_images():
         "k.jp2",
         "l.pnm",
     ]:
-        assert is_image_name(name) and not is_unread_image_name(name)
+        assert is_image_name(name) and not is_unsupported_image_name(name)
     for name in ["a.psd", "b.CR2", "c.svg"]:
-        assert is_unread_image_name(name) and not is_image_name(name)
-    assert not is_image_name("notes.txt") and not is_unread_image_name("film.mp4") and not is_image_name("png")
+        assert is_unsupported_image_name(name) and not is_image_name(name)
+    assert not is_image_name("notes.txt") and not is_unsupported_image_name("film.mp4") and not is_image_name("png")
 
 
 def selection(image, format="PNG", **options):

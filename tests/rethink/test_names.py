@@ -2,7 +2,7 @@
 
 import pytest
 
-from rethink.names import LONGEST, is_portable, make_portable, portable_parts
+from rethink.names import MAX_NAME_BYTES, is_portable, make_portable, portable_parts
 
 GOOD = [
     "my-pairs",
@@ -13,7 +13,7 @@ GOOD = [
     "🔵",
     "👨‍👩‍👧",
     "a.b",
-    "x" * LONGEST,
+    "x" * MAX_NAME_BYTES,
     "console",
     "com",
     "100%",
@@ -51,8 +51,8 @@ BAD = [
     "\ud83d",
     "a\u202egnp.exe",
     "a\u2028b",
-    "x" * (LONGEST + 1),
-    "é" * (LONGEST // 2 + 1),
+    "x" * (MAX_NAME_BYTES + 1),
+    "é" * (MAX_NAME_BYTES // 2 + 1),
 ]
 
 
@@ -81,7 +81,7 @@ def test_paths_in_the_notation_of_any_system():
 @pytest.mark.parametrize(
     "text", [*GOOD, *BAD, "make it <b>snow</b>", "../../etc/passwd", "a\nb", "é" * 500, "🔵" * 300]
 )
-@pytest.mark.parametrize("longest", [LONGEST, 41])
+@pytest.mark.parametrize("longest", [MAX_NAME_BYTES, 41])
 def test_whatever_is_written_becomes_a_name(text, longest):
     name = make_portable(text, "run", longest)
     assert is_portable(name) and len(name.encode()) <= longest

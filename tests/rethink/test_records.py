@@ -8,7 +8,7 @@ import pytest
 from rethink.cli.pairs import with_config
 from rethink.errors import RethinkError
 from rethink.model_files import read_json
-from rethink.records import harmless, json_text, parse_json, read_json_file, whole_text
+from rethink.records import defuse_markup, json_text, parse_json, read_json_file, replace_surrogates
 
 DEEP = "[" * 1000 + "]" * 1000
 
@@ -18,9 +18,9 @@ DEEP = "[" * 1000 + "]" * 1000
     [
         (DEEP, "nested too deep"),
         ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested too deep"),
-        ("[1e400]", "infinite or none"),
-        ('{"a": {"b": NaN}}', "infinite or none"),
-        ("-Infinity", "infinite or none"),
+        ("[1e400]", "infinite or not a number"),
+        ('{"a": {"b": NaN}}', "infinite or not a number"),
+        ("-Infinity", "infinite or not a number"),
         ("{", "Expecting property name"),
         ("", "Expecting value"),
         (b"\xff\xfe\xff", "."),
@@ -46,9 +46,9 @@ def test_half_a_character_is_written_so_that_it_is_read_again():
 
 
 def test_what_an_editor_is_told_can_be_encoded():
-    assert whole_text("a \ud83d b") == "a � b"
-    assert whole_text("\ud83d\ude00 🔵") == "😀 🔵", "two halves are one"
-    assert whole_text("plain") == "plain"
+    assert replace_surrogates("a \ud83d b") == "a � b"
+    assert replace_surrogates("\ud83d\ude00 🔵") == "😀 🔵", "two halves are one"
+    assert replace_surrogates("plain") == "plain"
 
 
 def test_a_pipe_is_no_record(tmp_path):
@@ -60,9 +60,9 @@ def test_a_pipe_is_no_record(tmp_path):
 
 
 def test_a_strangers_words_are_no_markup():
-    shown = harmless("<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)")
+    shown = defuse_markup("<img src=x onerror=alert(1)> [[click|https://evil.test]] ![x](https://evil.test/x.png)")
     assert not set("<>") & set(shown) and "[[" not in shown and "](" not in shown
-    assert harmless("3 pairs · a → b") == "3 pairs · a → b"
+    assert defuse_markup("3 pairs · a → b") == "3 pairs · a → b"
 
 
 def test_a_model_and_a_config_file_that_are_nested_deep_are_one_sentence(tmp_path):

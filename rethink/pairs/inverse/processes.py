@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RethinkError
-from ...threads import Threads
+from ...threads import DaemonThreads
 from ..jsonl_log import DiskFull
 from ..store import PairStore
 from .drafts import DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
@@ -47,7 +47,7 @@ def thread_map(count: int) -> Each:
     """
 
     def each(do: Callable, jobs: Iterable) -> Iterator:
-        threads, ahead = Threads(count), deque()
+        threads, ahead = DaemonThreads(count), deque()
         try:
             for job in jobs:
                 ahead.append(threads.submit(do, job))

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import RethinkError
-from ...image_files import is_image_name, is_unread_image_name
+from ...image_files import is_image_name, is_unsupported_image_name
 from ...names import is_within
 from ..store import is_store
 from ..text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_name
@@ -159,7 +159,7 @@ class Folder:
                 if file.startswith(".") or not _is_image(file):
                     continue
                 why = _unfit(path, self.root) or (
-                    is_unread_image_name(file) and "its format is not read here; save it as a PNG"
+                    is_unsupported_image_name(file) and "its format is not read here; save it as a PNG"
                 )
                 yield (_relative(path, self.root), why) if why else path
         for error in unlisted:
@@ -257,7 +257,7 @@ def _walk(root: str | Path, wanted: Callable[[str], bool]) -> Iterator[str]:
 
 def _is_image(name: str) -> bool:
     """Whether a file of this name is an image, read here or not."""
-    return is_image_name(name) or is_unread_image_name(name)
+    return is_image_name(name) or is_unsupported_image_name(name)
 
 
 def same_name(name: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import RethinkError
 from ...evaluation.pixel_metrics import CHANGED, measure
-from ...records import harmless
+from ...records import defuse_markup
 from ..inverse.operations import OPERATIONS
 from ..jsonl_log import Last
 from ..pixels import read_mask
@@ -286,7 +286,7 @@ def count_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
 
     Names of a stranger's files in them are no markup, wherever they are shown.
     """
-    return Counter(harmless(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
+    return Counter(defuse_markup(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
 
 
 def histogram(values: Iterable[float], bins: int = 20) -> list[tuple[float, int]]:

@@ -21,7 +21,7 @@ from rethink.thinkers.loading import load_thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, chat_all
 from rethink.tiny import render, sample_task
-from rethink.tiny.teacher import draw_lesson
+from rethink.tiny.teacher import draw_example
 from rethink.trajectory import load_trajectory
 from tests.support.hosts import PACK_ROOT
 
@@ -79,9 +79,9 @@ def test_it_says_there_what_it_says_here(served, local):
     far = OpenAIChat(*served, retries=0)
     requests = []
     for seed in range(2):
-        lesson = draw_lesson(seed, split="test")
-        messages = critique_messages(TEMPLATE, instruction=lesson.task.instruction, prompt=lesson.prompt)
-        requests += [Request(messages, [lesson.source, edited], 0) for edited in (lesson.edited, lesson.source)]
+        example = draw_example(seed, split="test")
+        messages = critique_messages(TEMPLATE, instruction=example.task.instruction, prompt=example.prompt)
+        requests += [Request(messages, [example.source, edited], 0) for edited in (example.edited, example.source)]
     there, here = (chat_all(chat, requests, max_tokens=256, temperature=0.0) for chat in (far, local.chat))
     # The server hands the reasoning over apart, without the line's end after it.
     assert there == [answer.replace("</think>\n", "</think>") for answer in here] and len(set(here)) == len(here)

@@ -1,26 +1,22 @@
 """The InstructPix2Pix trainer on a miniature: widening, dropout, learning, resuming, and the folder it leaves."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from rethink.editors.loading import load_editor
-from rethink.errors import RethinkError
-from rethink.images import save_image
 from rethink.training.instruct_pix2pix import (
     InstructPix2PixLoss,
     LatentReplayBuffer,
     LossConfig,
-    PairFolder,
     main,
-    make_collate_fn,
     train,
     widen_conv_in,
 )
-from rethink.training.train_loop import TrainConfig, rate
+from rethink.training.pair_dataset import PairFolder, make_collate_fn
+from rethink.training.train_loop import TrainConfig
 from tests.support.miniatures import write_folder
+from tests.support.pair_folders import write_pair_folder
 
 
 @pytest.fixture
@@ -33,25 +29,16 @@ def pipe(tmp_path):
 
 @pytest.fixture
 def pairs(tmp_path):
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    rows = []
-    for index in range(6):
-        save_image(torch.rand(1, 40, 48, 3), folder / f"{index} in.png")
-        save_image(torch.rand(1, 40, 48, 3), folder / f"{index} out.png")
-        names = {"input_image_file_name": f"{index} in.png", "edited_image_file_name": f"{index} out.png"}
-        rows.append(json.dumps({**names, "edit_prompt": "make it red"}))
-    (folder / "metadata.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    return folder
+    return write_pair_folder(tmp_path / "pairs")
 
 
 def test_widening_changes_nothing_at_first(pipe):
     channels = pipe.vae.config.latent_channels
     old = pipe.unet.conv_in
-    picture = torch.randn(1, channels, 8, 8)
-    before = old(picture)
+    image = torch.randn(1, channels, 8, 8)
+    before = old(image)
     widen_conv_in(pipe.unet, channels)
-    after = pipe.unet.conv_in(torch.cat([picture, torch.randn(1, channels, 8, 8)], 1))
+    after = pipe.unet.conv_in(torch.cat([image, torch.randn(1, channels, 8, 8)], 1))
     assert torch.allclose(before, after, atol=1e-6) and pipe.unet.config.in_channels == 2 * channels
     widen_conv_in(pipe.unet, channels)  # an InstructPix2Pix U-Net stays as it is
     assert pipe.unet.conv_in.in_channels == 2 * channels
@@ -84,23 +71,14 @@ def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
     assert main([str(tmp_path), str(tmp_path), str(tmp_path / "out")]) == 2
     assert "model_index.json" in capsys.readouterr().err
-    with pytest.raises(RethinkError, match="metadata.jsonl"):
-        PairFolder(tmp_path, 32)
 
 
-def test_rate_warms_up_and_falls():
-    plan = TrainConfig(warmup=10, decay_from=0.5)
-    assert rate(0, 0.0, plan) == pytest.approx(0.1)
-    assert rate(100, 0.5, plan) == 1
-    assert rate(100, 1.0, plan) == pytest.approx(0.01)
-
-
-def test_a_pool_visits_every_pair_about_as_often_as_asked():
+def test_a_replay_buffer_visits_every_pair_about_as_often_as_asked():
     torch.manual_seed(0)
-    pool, visits = LatentReplayBuffer(reuse=4, size=64), torch.zeros(400)
+    buffer, visits = LatentReplayBuffer(reuse=4, size=64), torch.zeros(400)
     for step in range(100):
         fresh = torch.arange(4 * step, 4 * step + 4)
-        left, right = pool.exchange((fresh, fresh * 2))
+        left, right = buffer.exchange((fresh, fresh * 2))
         assert left.shape == (16,) and torch.equal(right, left * 2)
         assert left.max() < 4 * step + 4 and left.min() >= 4 * step + 4 - 64
         visits += torch.bincount(left, minlength=400)

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from rethink.errors import RethinkError
+from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, lr_factor
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,3 +58,32 @@ def test_processes_that_differ_in_speed_end_together(tmp_path):
     assert ran.returncode == 0, ran.stderr
     written = {path.name for path in (tmp_path / "out" / "checkpoint").iterdir()}
     assert {"complete", "random_states_0.pkl", "random_states_1.pkl"} <= written
+
+
+def test_the_rate_warms_up_and_falls():
+    config = TrainConfig(warmup=10, decay_from=0.5)
+    assert lr_factor(0, 0.0, config) == pytest.approx(0.1)
+    assert lr_factor(100, 0.5, config) == 1
+    assert lr_factor(100, 1.0, config) == pytest.approx(0.01)
+
+
+def test_the_average_follows_the_weights_quickly_at_first():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    average = MovingAverage([weight], 0.999)
+    with torch.no_grad():
+        weight.fill_(1.0)
+    average.update([weight], 0)
+    assert average.values[0].tolist() == pytest.approx([0.9, 0.9])
+    average.copy_to([weight])
+    assert weight.tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_a_loss_that_is_no_number_ends_the_run():
+    lines = []
+    log = TrainLog(TrainConfig(log_every=2, batch=1), 1, lines.append)
+    log.step(1, 0.1, torch.tensor(1.0))
+    log.step(2, 0.2, torch.tensor(3.0))
+    assert len(lines) == 1 and "loss 2.00000" in lines[0]
+    log.step(3, 0.3, torch.tensor(float("nan")))
+    with pytest.raises(RethinkError, match="step 4"):
+        log.step(4, 0.4, torch.tensor(1.0))

@@ -1,13 +1,11 @@
 """The built-in world and its oracle: what is true is judged true, and every kind of damage is noticed."""
 
-import re
-
 import pytest
 import torch
 
 from rethink.tiny import KINDS, LEVELS, judge, render, sample_task
-from rethink.tiny.scene import HELD_OUT_LOOKS, Scene, SceneObject, has_held_out_look, is_test_scene
-from rethink.tiny.tasks import TABLES, Task
+from rethink.tiny.scene import Scene, SceneObject
+from rethink.tiny.tasks import Task
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -42,45 +40,6 @@ def test_smear_and_noise_are_no_success():
     assert not judge(smeared, task).success
     assert not judge((right + 0.15 * torch.randn(right.shape)).clamp(0, 1), task).success
     assert judge((right + 0.01 * torch.randn(right.shape)).clamp(0, 1), task).success
-
-
-def test_training_never_sees_what_is_held_out():
-    for seed in range(300):
-        task = sample_task(seed, split="train")
-        assert not is_test_scene(task.source)
-        assert not has_held_out_look(task.source) and not has_held_out_look(task.target)
-        assert is_test_scene(sample_task(seed).source)
-        held_out = sample_task(seed, looks="held_out")
-        assert {t.look for t in {*held_out.source.things} ^ {*held_out.target.things}} & HELD_OUT_LOOKS
-    for tables in TABLES.values():
-        known, held_out = (
-            {line for lines in tables[name].values() for line in lines} for name in ("known", "held_out")
-        )
-        assert tables["known"].keys() == tables["held_out"].keys() and not known & held_out
-
-
-def test_held_out_wordings_use_known_words_only():
-    for tables in TABLES.values():
-        known, held_out = (
-            {word for lines in tables[name].values() for line in lines for word in re.findall(r"[\w'-]+", line)}
-            for name in ("known", "held_out")
-        )
-        assert held_out <= known, held_out - known
-
-
-def test_an_unusual_word_stands_for_a_whole_word():
-    text = " ".join(sample_task(seed, "unusual").instruction for seed in range(400))
-    assert not set(re.findall(r"[\w-]+", text)) & {"tinyer", "littleer"}
-
-
-def test_tasks_repeat_from_their_seed():
-    assert sample_task(5, "reasoning") == sample_task(5, "reasoning") != sample_task(6, "reasoning")
-
-
-def test_an_open_instruction_accepts_every_answer():
-    tasks = [sample_task(seed, kind="add") for seed in range(60)]
-    assert any(len(task.accepted) >= 3 for task in tasks)
-    assert all(len(set(task.accepted)) == len(task.accepted) for task in tasks)
 
 
 def test_a_small_pale_thing_that_was_not_removed_is_seen():

@@ -1,4 +1,4 @@
-"""The built-in models' own pictures are told from all others."""
+"""The built-in models' own images are told from all others."""
 
 from random import Random
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from rethink.tiny.scene import render, sample_scene
 from rethink.tiny.strangers import are_scenes, warn_of_strangers
-from tests.rethink.keep.pictures import photograph
+from tests.support.photographs import make_photograph
 
 
 def test_no_scene_is_a_stranger():
@@ -26,7 +26,7 @@ def test_scaled_or_a_little_blurred_they_are_scenes_still():
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (300, 200)])
 def test_photographs_are_strangers(size):
-    pictures = torch.cat([photograph(seed, *size) for seed in range(30)])
+    pictures = torch.cat([make_photograph(seed, *size) for seed in range(30)])
     assert not are_scenes(pictures).any()
 
 
@@ -38,8 +38,6 @@ def test_plain_black_and_white_are_strangers():
 def test_the_warning_says_which_model_and_what_to_do():
     scene = render([sample_scene(Random(0))])
     assert warn_of_strangers("editor", scene) == ""
-    both = torch.cat([scene, photograph(0, 128, 128)])
-    assert warn_of_strangers("editor", both).startswith(
-        "The built-in editor knows the pictures of Built-in Scene alone"
-    )
+    both = torch.cat([scene, make_photograph(0, 128, 128)])
+    assert warn_of_strangers("editor", both).startswith("The built-in editor knows the images of Built-in Scene alone")
     assert "Load another thinker" in warn_of_strangers("thinker", both)

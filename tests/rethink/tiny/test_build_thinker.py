@@ -1,4 +1,6 @@
-"""The built-in thinker that ships: small, and it sees."""
+"""The built-in thinker: its examples from the editor's runs, and the one that ships, which is small and sees."""
+
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,9 +9,11 @@ from rethink.editors.loading import load_editor
 from rethink.think_loop import think_while_edit
 from rethink.thinkers.critique import Thinker, critique, polish_instruction
 from rethink.thinkers.loading import load_thinker
-from rethink.tiny import LEVELS, render, sample_task
+from rethink.tiny import LEVELS, build_thinker, render, sample_task
 from rethink.tiny.oracle import verdict
-from rethink.tiny.teacher import draw_lesson, plain_requests
+from rethink.tiny.teacher import draw_example, plain_requests
+from rethink.training import conversations as data
+from tests.support.scenes import DrawingEditor
 from tests.support.thinking import drained
 
 
@@ -26,9 +30,9 @@ def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinke
     """By chance, a third of the verdicts would be right."""
     right, cases = 0, 24
     for seed in range(cases):
-        lesson = draw_lesson(seed, split="test")
-        said = critique(thinker, lesson.source, [lesson.edited], lesson.task.instruction, [lesson.prompt], [0])[0]
-        truth = verdict(lesson.sight, lesson.task)
+        example = draw_example(seed, split="test")
+        said = critique(thinker, example.source, [example.edited], example.task.instruction, [example.prompt], [0])[0]
+        truth = verdict(example.observation, example.task)
         assert said.status == "ok" and said.reasoning.startswith("Source: ")
         right += (said.semantic >= 4, said.semantic == 10) == (truth.done, truth.success)
     assert right >= 0.75 * cases
@@ -59,3 +63,16 @@ def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_me
         verdicts += [demand.passed for checklist in lists for demand in checklist]
     assert verdicts.count(None) < 0.1 * len(verdicts) and {True, False} <= set(verdicts)
     assert any(reason == "accepted" for _, reason in runs) and max(runs)[0] > 1
+
+
+def test_trajectories_of_an_editor_become_lessons(tmp_path, monkeypatch):
+    tasks = []
+    monkeypatch.setattr(build_thinker, "sample_task", lambda *a, **k: tasks.append(sample_task(*a, **k)) or tasks[-1])
+    editor = SimpleNamespace(
+        prepare=lambda images: images, edit=lambda *arguments, **k: DrawingEditor(tasks[-1]).edit(*arguments, **k)
+    )
+    build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
+    made = data.from_folders([tmp_path])
+    examples = build_thinker.CritiqueExamples(tuple(made), share=1.0)
+    assert made and examples[3] in made and {c.group[0].split()[0] for c in made} <= {"plain", "unusual", "reasoning"}
+    build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again

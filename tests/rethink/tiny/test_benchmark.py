@@ -3,7 +3,7 @@
 import torch
 
 from rethink.tiny import render, sample_task
-from rethink.tiny.benchmark import by_wording, evaluate, summarise
+from rethink.tiny.benchmark import evaluate, success_by_wording, summarize
 from rethink.tiny.tasks import HELD_OUT_WORDINGS
 
 
@@ -25,14 +25,14 @@ def test_half_right_is_half():
     tasks = [sample_task(seed) for seed in range(40)]  # more than one batch
     instructions = {task.instruction for task in tasks}
     tasks = [next(t for t in tasks if t.instruction == instruction) for instruction in sorted(instructions)][:30]
-    figures = summarise(evaluate(Scripted(tasks[::2]), tasks))
+    figures = summarize(evaluate(Scripted(tasks[::2]), tasks))
     assert figures["success"] == figures["done"] == 0.5
     assert figures["psnr_outside"] > 60
 
 
 def test_every_held_out_wording_has_its_row():
     lines = []
-    rates = by_wording(Scripted([]), 3, lines.append)
+    rates = success_by_wording(Scripted([]), 3, lines.append)
     wordings = [wording for kind in HELD_OUT_WORDINGS.values() for wording in kind]
     assert list(rates) == wordings and len(lines) == len(wordings)
     assert not any(rates.values())

@@ -1,0 +1,42 @@
+"""Threads that nobody has to wait for."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from rethink.threads import DaemonThreads
+from tests.support.hosts import PACK_ROOT
+
+
+def test_results_and_errors_come_where_they_are_asked_for():
+    threads = DaemonThreads(2)
+    assert [threads.submit(pow, 2, number).result(10) for number in range(5)] == [1, 2, 4, 8, 16]
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(divmod, 1, 0).result(10)
+    threads.end()
+
+
+def test_as_many_work_at_once_as_were_asked_for():
+    threads, meeting = DaemonThreads(3), threading.Barrier(3)
+    waiting = [threads.submit(meeting.wait, 10) for _ in range(3)]
+    assert sorted(future.result(10) for future in waiting) == [0, 1, 2]
+    threads.end()
+
+
+def test_what_was_not_begun_is_cancelled():
+    threads, begun, release = DaemonThreads(1), threading.Event(), threading.Event()
+    first = threads.submit(lambda: (begun.set(), release.wait(10)))
+    begun.wait(10)
+    second = threads.submit(pow, 2, 2)
+    threads.end()
+    release.set()
+    assert second.cancelled() and first.result(10)
+
+
+def test_python_ends_while_they_wait():
+    script = (
+        "import threading; from rethink.threads import DaemonThreads; DaemonThreads(1).submit(threading.Event().wait)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=PACK_ROOT, timeout=60).returncode == 0

@@ -1,0 +1,63 @@
+"""The teacher of the built-in world says what the oracle sees, in the words that a thinker learns."""
+
+from random import Random
+
+from rethink.think_loop import think_while_edit
+from rethink.thinkers.critique_format import parse_critique
+from rethink.tiny import judge, render, sample_task, teacher
+from rethink.tiny.oracle import observe, verdict
+from rethink.tiny.scene import has_held_out_look
+from tests.support.scenes import DrawingEditor
+
+
+def test_the_teacher_says_what_the_oracle_sees():
+    for seed in range(25):
+        example = teacher.draw_example(seed)
+        truth, said = (
+            verdict(example.observation, example.task),
+            teacher.criticize(example.task, example.observation, example.prompt),
+        )
+        assert (said.semantic == 10) == truth.success
+        assert (said.semantic >= 4) == truth.done
+        assert parse_critique(teacher.write_critique(example)).status == "ok"
+        requests = teacher.plain_requests(example.task)
+        assert (
+            said.next_prompt == example.prompt
+            if truth.success
+            else said.next_prompt in set(requests) - {example.prompt}
+        )
+
+
+def test_a_lesson_never_shows_a_held_out_look():
+    """Where any color will do, some of the right answers are held out."""
+    tasks = (sample_task(seed, kind="add", split="train") for seed in range(400))
+    open_ones = [task for task in tasks if any(map(has_held_out_look, task.accepted))]
+    assert open_ones
+    for task in open_ones:
+        assert not any(has_held_out_look(teacher.attempt(Random(seed), task)) for seed in range(50))
+
+
+def test_what_is_read_off_a_drawn_picture_is_what_was_drawn():
+    for seed in range(12):
+        task = sample_task(seed, "unusual", split="train")
+        observation = observe(render([task.target]), task)
+        assert verdict(observation, task).success and teacher.wrong_parts(observation, task) == ([], [])
+        undone = teacher.reasoning(task, observe(render([task.source]), task)).split("Done: ")[1]
+        assert " no" in undone and " yes," not in undone and undone.endswith("Else kept: yes.")
+
+
+def test_statements_are_verified_one_by_one():
+    task = sample_task(4, "plain", kind="recolor")
+    before, after = (
+        teacher.verify_checklist(task, observe(render([scene]), task)) for scene in (task.source, task.target)
+    )
+    assert [demand.passed for demand in before] == [False] + [True] * (len(before) - 1)
+    assert all(demand.passed for demand in after) and [d.text for d in after] == teacher.split(task)
+
+
+def test_the_teacher_leads_an_editor_that_knows_plain_words_only():
+    for seed, level in enumerate(("unusual", "reasoning")):
+        task = sample_task(seed, level, split="train")
+        source = render([task.source])
+        steps = list(think_while_edit(DrawingEditor(task), teacher.Teacher(task).thinker(), source, task.instruction))
+        assert [judge(step.image, task).success for step in steps] == [False, True]

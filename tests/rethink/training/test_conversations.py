@@ -1,0 +1,76 @@
+"""Trajectories become conversations by the data rules."""
+
+from random import Random
+
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.thinkers.critique import TEMPLATE, critique_messages
+from rethink.thinkers.critique_format import parse_critique
+from rethink.training import conversations as data
+from rethink.trajectory import Preservation
+from tests.support.trajectories import write_trajectory
+
+
+@pytest.mark.parametrize(
+    ("scores", "stopped", "kept"),
+    [
+        ((3, 8), "accepted", True),
+        ((8, 3, 2), "turns", False),
+        ((5, 5), "turns", True),
+        ((9,), "accepted", True),
+        ((4,), "failed", False),
+        ((), "failed", False),
+    ],
+)
+def test_a_trajectory_is_kept_when_thinking_did_no_harm(tmp_path, scores, stopped, kept):
+    assert data.did_no_harm(write_trajectory(tmp_path / "run", scores, stopped)) is kept
+
+
+def test_it_is_cut_at_the_best_turn_and_unrolled_into_steps(tmp_path):
+    steps = data.unroll(write_trajectory(tmp_path / "run", (2, 5, 9, 4)))
+    answers = [parse_critique(step.answer) for step in steps]
+    assert [answer.semantic for answer in answers] == [2, 5, 9]
+    assert [answer.next_prompt for answer in answers] == ["prompt 1", "prompt 2", "prompt 2"]  # the last says stop
+    assert [answer.reasoning for answer in answers] == ["reason 0", "reason 1", "reason 2"]
+    assert steps[1].messages == critique_messages(TEMPLATE, instruction="make it red", prompt="prompt 1")
+    assert [image.name for image in steps[1].images] == ["source.png", "turn-0002-00.png"]
+
+
+def test_there_is_an_image_for_every_place_that_shows_one(tmp_path):
+    wording = "{edited}{source}{instruction} Now compare with the source again: {source}"
+    (step,) = data.unroll(write_trajectory(tmp_path / "run", (9,)), wording)
+    assert [image.name for image in step.images] == ["turn-0001-00.png", "source.png", "source.png"]
+    assert sum(part["type"] == "image" for part in step.messages[0]["content"]) == len(step.images)
+
+
+def test_praise_for_an_edit_that_changed_nothing_is_not_learned(tmp_path):
+    same = Preservation(0.0, 99.0, True)
+    assert (
+        data.unroll(write_trajectory(tmp_path / "run", (2, 9), preserved=same))[-1].images[1].name == "turn-0001-00.png"
+    )
+    assert not data.did_no_harm(write_trajectory(tmp_path / "liked", (9,), "accepted", preserved=same))
+
+
+def test_the_separate_scorer_has_the_last_word(tmp_path):
+    steps = data.unroll(write_trajectory(tmp_path / "run", (9, 2), judged=(1, 7)))
+    assert [parse_critique(step.answer).semantic for step in steps] == [1, 7]
+
+
+def test_the_calmest_are_for_supervised_learning(tmp_path):
+    runs = [write_trajectory(tmp_path / str(number), (0, number)) for number in range(10)]
+    calm, volatile = data.split_by_variance(runs[::-1])
+    assert [run.folder.name for run in calm] == [*"01234567"] and len(volatile) == 2
+
+
+def test_no_kind_of_task_and_score_prevails():
+    counts = {"a": 2, "b": 3, "c": 40}
+    made = [data.Conversation([], (), "", (kind, 5)) for kind, count in counts.items() for _ in range(count)]
+    left = [conversation.group[0] for conversation in data.balance(made, Random(0))]
+    assert {kind: left.count(kind) for kind in counts} == {"a": 2, "b": 3, "c": 6}
+
+
+def test_no_trajectory_to_learn_from_is_said(tmp_path):
+    write_trajectory(tmp_path / "run", (9, 1))
+    with pytest.raises(RethinkError, match="none of the 1 trajectories"):
+        data.from_folders([tmp_path])
