@@ -10,7 +10,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -228,6 +229,14 @@ class MovingAverage:
 
 def _silent(line: str) -> None:
     pass
+
+
+@contextmanager
+def main_process_first() -> Iterator[bool]:
+    """True in the process that writes; the others go through when it is done."""
+    state = lazy_import("accelerate").PartialState()
+    with state.main_process_first():
+        yield state.is_main_process
 
 
 def write_json(path: Path, data: dict) -> None:

@@ -3,7 +3,7 @@
 import torch
 
 from rethink.tiny import render, sample_task
-from rethink.tiny.build_models import make_vae
+from rethink.tiny.architectures import make_vae
 from rethink.tiny.train_autoencoder import detail, distance, train
 from rethink.training.train_loop import TrainConfig
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rethink.tiny.build_models import CLIP_TOKENS, make_tokenizer
+from rethink.tiny.architectures import CLIP_TOKENS, make_tokenizer
 from rethink.tiny.train_clip import Contrast, make_collate_fn
 
 
