@@ -8,6 +8,7 @@ from comfy_api.latest import ComfyExtension
 
 from . import pairs_api, permissions, run_monitor, trajectory
 from .boundary import adapt
+from .comfy import server
 
 # Module → its nodes, in the order in which they are listed.
 ROOMS = {
@@ -49,6 +50,7 @@ class RethinkExtension(ComfyExtension):
     async def on_load(self):
         for room in (permissions, run_monitor, trajectory, pairs_api):
             room.serve()
+        server.revalidate_modules()
 
     async def get_node_list(self):
         return list(load_nodes())

@@ -1,32 +1,46 @@
-/** Asks whether images may be sent to a server that a workflow names. `api`: ComfyUI's. */
+/** Asks whether images may be sent to a server that a workflow names. */
 
 import { element } from "./viewer/dom.mjs";
 
-const dialogs = new Map(); // the id of a question → its dialog
+/** @typedef {{id: string, host: string}} HostQuestion */
+/** @typedef {"no" | "once" | "always"} HostAnswer */
+/** @typedef {(detail: string) => void} Notify */
 
+/** @type {Map<string, HTMLDialogElement>} the id of a question → its dialog */
+const dialogs = new Map();
+
+/**
+ * Ask whatever the server wants to know, now and from now on.
+ *
+ * @param {ComfyApi} api
+ * @param {Notify} notify tells the user that an answer came too late
+ */
 export function askAboutHosts(api, notify) {
-  api.addEventListener("rethink.ask_host", ({ detail }) => show(api, notify, detail));
+  api.addEventListener("rethink.ask_host", ({ detail }) => ask(api, notify, detail));
   api.addEventListener("rethink.host_answered", ({ detail }) => dialogs.get(detail.id)?.close());
-  api.addEventListener("reconnected", () => showOpen(api, notify));
-  showOpen(api, notify);
+  api.addEventListener("reconnected", () => askOpenQuestions(api, notify));
+  askOpenQuestions(api, notify);
 }
 
-/** What was asked before this page was there. */
-async function showOpen(api, notify) {
+/** Ask what was asked before this page was there. @param {ComfyApi} api @param {Notify} notify */
+async function askOpenQuestions(api, notify) {
   const reply = await api.fetchApi("/rethink/hosts");
   if (!reply.ok) return;
-  for (const question of await reply.json()) show(api, notify, question);
+  for (const question of await reply.json()) ask(api, notify, question);
 }
 
-function show(api, notify, { id, host }) {
+/** @param {ComfyApi} api @param {Notify} notify @param {HostQuestion} question */
+function ask(api, notify, { id, host }) {
   if (dialogs.has(id)) return;
-  async function give(answer) {
+  /** @param {HostAnswer} answer */
+  async function send(answer) {
     const reply = await api.fetchApi("/rethink/hosts", { method: "POST", body: JSON.stringify({ id, answer }) });
     if (!reply.ok) notify((await reply.json()).error);
     dialog.close();
   }
-  const button = (answer, label, attributes = {}) =>
-    element("button", { type: "button", class: "rt-button", onclick: () => give(answer), ...attributes }, label);
+  /** @type {(answer: HostAnswer, label: string, autofocus?: boolean) => HTMLElement} */
+  const button = (answer, label, autofocus = false) =>
+    element("button", { type: "button", class: "rt-button", autofocus, onclick: () => send(answer) }, label);
   const dialog = element(
     "dialog",
     { class: "rt rt-ask", "aria-labelledby": `rt-ask-${id}` },
@@ -37,14 +51,14 @@ function show(api, notify, { id, host }) {
     element(
       "div",
       { class: "rt-ask-answers" },
-      button("no", "No", { autofocus: true }),
+      button("no", "No", true),
       button("once", "Allow once"),
       button("always", "Allow always"),
     ),
   );
   dialog.addEventListener("cancel", (event) => {
     event.preventDefault(); // Escape
-    give("no");
+    send("no");
   });
   dialog.addEventListener("close", () => {
     dialogs.delete(id);

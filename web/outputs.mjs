@@ -1,65 +1,71 @@
 /**
- * What the pack's nodes show of their runs, whenever it comes: with the run itself, with a job opened from the queue or
- * another tab, and from the history when a page is loaded again, which the front end does not look into.
+ * What the pack's nodes put out, whenever it comes: with the run itself, with a job opened from the queue or another
+ * tab, and from the history when a page is loaded again, which the front end does not look into.
  */
-import { api } from "../../scripts/api.js";
-import { app } from "../../scripts/app.js";
-import { everyNode, nodeOfOutput } from "./nodes.mjs";
 
-const RUNS = 4; // the newest of a workflow: a node that was not in the last may have been in one before
-const OVER = "completed,failed,cancelled";
+import { api, app } from "./comfyui.mjs";
+import { everyNode, nodeOfOutput } from "./graph.mjs";
 
+/** @typedef {(node: ComfyNode, outputs: ComfyOutputs) => void} OutputListener */
+
+const MAX_JOBS = 4; // the newest of a workflow: a node that was not in the last may have been in one before
+const FINAL_STATUSES = "completed,failed,cancelled";
+
+/** @type {OutputListener[]} */
 const listeners = [];
-const told = new WeakSet(); // nodes that got an output since the workflow was opened
+/** @type {WeakSet<ComfyNode>} */
+const served = new WeakSet(); // nodes that got an output since the workflow was opened
 
-/** listener(node, output) is called with every output that a node of the pack gets. */
+/** Have `listener` called with every output that a node of the pack gets. @param {OutputListener} listener */
 export const onOutput = (listener) => listeners.push(listener);
 
-const isOurs = (node) => Boolean(node?.comfyClass?.startsWith("Rethink"));
+/** @param {ComfyNode} node */
+const isOurs = (node) => Boolean(node.comfyClass?.startsWith("Rethink"));
 
-function tell(node, output) {
-  if (!isOurs(node) || !output) return;
-  told.add(node);
-  for (const listener of listeners) listener(node, output);
+/** @param {ComfyNode | null} node @param {ComfyOutputs | undefined} outputs */
+function deliver(node, outputs) {
+  if (!node || !isOurs(node) || !outputs) return;
+  served.add(node);
+  for (const listener of listeners) listener(node, outputs);
 }
 
-async function ask(path) {
-  const answer = await api.fetchApi(path);
-  return answer.ok ? answer.json() : {};
+/** Deliver outputs that the front end took from a job. @param {Record<string, ComfyOutputs>} outputs */
+export function deliverOutputs(outputs) {
+  for (const [key, output] of Object.entries(outputs)) deliver(nodeOfOutput(app.rootGraph, key), output);
 }
 
-/** The outputs of the newest runs of the workflow that is open, for those nodes that have none yet. */
-async function readHistory() {
+/** Deliver whatever a node puts out when it runs. @param {ComfyNode} node */
+export function watchOutputs(node) {
+  if (!isOurs(node)) return;
+  const { onExecuted } = node;
+  node.onExecuted = function (...outputs) {
+    onExecuted?.apply(this, outputs);
+    deliver(node, outputs[0]);
+  };
+}
+
+/** Deliver the outputs of the newest runs of the workflow that is open, to those nodes that have none yet. */
+export async function deliverHistory() {
   const graph = app.rootGraph;
   const workflow = graph.id;
-  const waiting = () => graph === app.rootGraph && graph.id === workflow && [...everyNode(graph)].some((node) => isOurs(node) && !told.has(node));
-  if (!waiting()) return;
-  const { jobs = [] } = await ask(`/jobs?${new URLSearchParams({ workflow_id: workflow, status: OVER, limit: RUNS })}`);
+  const isOpen = () => graph === app.rootGraph && graph.id === workflow;
+  const isWaiting = () => isOpen() && [...everyNode(graph)].some((node) => isOurs(node) && !served.has(node));
+  if (!isWaiting()) return;
+  const query = new URLSearchParams({ workflow_id: workflow, status: FINAL_STATUSES, limit: String(MAX_JOBS) });
+  const { jobs = [] } = await fetchJson(`/jobs?${query}`);
   for (const { id } of jobs) {
-    const { outputs = {}, workflow: queued } = waiting() ? await ask(`/jobs/${id}`) : {};
-    if (!waiting()) return;
-    const found = Object.entries(outputs).map(([key, output]) => ({ key, output, node: nodeOfOutput(graph, key) }));
-    for (const { key, output, node } of found) {
-      const kind = queued?.prompt?.[key]?.class_type; // the id may be another node's by now
-      if (node && !told.has(node) && (!kind || kind === node.comfyClass)) tell(node, output);
+    const { outputs = {}, workflow: job } = isWaiting() ? await fetchJson(`/jobs/${id}`) : {};
+    if (!isWaiting()) return;
+    const rows = Object.keys(outputs).map((key) => ({ key, node: nodeOfOutput(graph, key) }));
+    for (const { key, node } of rows) {
+      const type = job?.prompt?.[key]?.class_type; // the id may be another node's by now
+      if (node && !served.has(node) && (!type || type === node.comfyClass)) deliver(node, outputs[key]);
     }
   }
 }
 
-app.registerExtension({
-  name: "Rethink.Outputs",
-  nodeCreated(node) {
-    if (!isOurs(node)) return;
-    const executed = node.onExecuted;
-    node.onExecuted = function (output) {
-      executed?.apply(this, arguments);
-      tell(node, output);
-    };
-  },
-  onNodeOutputsUpdated(outputs) {
-    for (const [key, output] of Object.entries(outputs)) tell(nodeOfOutput(app.rootGraph, key), output);
-  },
-  afterConfigureGraph() {
-    readHistory();
-  },
-});
+/** @param {string} path */
+async function fetchJson(path) {
+  const reply = await api.fetchApi(path);
+  return reply.ok ? reply.json() : {};
+}

@@ -1,67 +1,101 @@
 /**
  * Whose a run is: a run belongs to the graph that it was queued from, and a graph to the page that shows it. Graphs are
- * told apart by their id; copies of one (a file that is dropped twice) get ids of their own, as ComfyUI's Duplicate does.
+ * told apart by their ids; copies of one (a file that is dropped twice) get ids of their own, as with ComfyUI's
+ * Duplicate.
  */
 
-import { app } from "../../scripts/app.js";
-import { api } from "../../scripts/api.js";
+import { api, app } from "./comfyui.mjs";
 
-const OURS = '"Rethink'; // with which the types of our nodes begin in a workflow's JSON
-const MEMORY = "Rethink.runs"; // of this page, across reloads: which run each node showed last, [[node, run], …]
-const REMEMBERED = 100;
+/** @typedef {import("./comfyui.mjs").FileReference} FileReference */
 
-const store = () => app.extensionManager.workflow;
-const hasOurs = (workflow) => JSON.stringify(workflow).includes(OURS);
+const TYPE_PREFIX = '"Rethink'; // with which the types of our nodes begin in a workflow's JSON
+const STORAGE_KEY = "Rethink.runs"; // of this page, across reloads: which run each node showed last, [[node, run], …]
+const MAX_ENTRIES = 100;
 
-/** So that a page that is loaded again finds the runs again, without a word of them in the workflow. */
-export function remember(node, run) {
-  const others = memory().filter(([key]) => key !== keyOf(node));
-  sessionStorage.setItem(MEMORY, JSON.stringify([[keyOf(node), run], ...others].slice(0, REMEMBERED)));
+const workflowStore = () => app.extensionManager.workflow;
+
+/** @param {ComfyWorkflowState} workflow */
+const hasOurNodes = (workflow) => JSON.stringify(workflow).includes(TYPE_PREFIX);
+
+/**
+ * Note which run a node shows, so that a page that is loaded again finds it, without a word of it in the workflow.
+ *
+ * @param {ComfyNode} node
+ * @param {FileReference} run
+ */
+export function rememberRun(node, run) {
+  const others = entries().filter(([key]) => key !== keyOfNode(node));
+  sessionStorage.setItem(STORAGE_KEY, JSON.stringify([[keyOfNode(node), run], ...others].slice(0, MAX_ENTRIES)));
 }
 
-/** The run that a node of the open graph showed last; undefined when there is none. */
-export const remembered = (node) => new Map(memory()).get(keyOf(node));
+/** The run that a node of the open graph showed last; undefined when there is none. @param {ComfyNode} node */
+export const recallRun = (node) => new Map(entries()).get(keyOfNode(node));
 
-const memory = () => JSON.parse(sessionStorage.getItem(MEMORY) ?? "[]");
-const keyOf = (node) => `${app.rootGraph.id} ${node.graph.id} ${node.id}`; // two workflows may hold the same subgraph
+/** @returns {[string, FileReference][]} */
+const entries = () => JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
 
-/** A workflow that is about to be loaded over itself is not undone but opened again: another graph. */
-export function setApart(workflow) {
-  const open = store()?.activeWorkflow;
+/** Two workflows may hold the same subgraph. @param {ComfyNode} node */
+const keyOfNode = (node) => `${app.rootGraph.id} ${node.graph?.id} ${node.id}`;
+
+/**
+ * Give a workflow that is about to be loaded over itself an id of its own: it is not undone but opened again.
+ *
+ * @param {ComfyWorkflowState} workflow
+ */
+export function separateReopened(workflow) {
+  const open = workflowStore()?.activeWorkflow;
   const undoing = open?.changeTracker?._restoringState;
-  if (workflow.id && open?.activeState?.id === workflow.id && !undoing && hasOurs(workflow)) {
+  if (workflow.id && open?.activeState?.id === workflow.id && !undoing && hasOurNodes(workflow)) {
     workflow.id = crypto.randomUUID();
   }
 }
 
-/** Have `settled()` called whenever the graph of a tab has been loaded and its id is final. */
-export function onGraphLoaded(settled) {
-  const workflows = store();
+/**
+ * Have `listener()` called whenever the graph of a tab has been loaded and its id is final.
+ *
+ * @param {() => void} listener
+ */
+export function onGraphLoaded(listener) {
+  const workflows = workflowStore();
   workflows.$onAction(({ name, args, after }) => {
-    if (name === "createNewTemporary") setCopyApart(args[1], workflows);
-    if (name === "openWorkflow") after(settled);
+    if (name === "createNewTemporary") separateCopy(args[1], workflows);
+    if (name === "openWorkflow") after(listener);
   });
 }
 
-/** state: what a new tab holds. It is of its own, if another tab shows that graph or a closed one has run it. */
-function setCopyApart(state, { openWorkflows }) {
-  const shown = openWorkflows.some((workflow) => workflow.activeState?.id === state?.id);
-  const known = shown || memory().some(([key]) => key.startsWith(`${state?.id} `));
-  if (known && hasOurs(state)) state.id = app.rootGraph.id = crypto.randomUUID();
+/**
+ * Give what a new tab holds an id of its own, if another tab shows that graph or a closed one has run it.
+ *
+ * @param {ComfyWorkflowState | undefined} state
+ * @param {ComfyWorkflowStore} workflows
+ */
+function separateCopy(state, { openWorkflows }) {
+  if (!state) return;
+  const isOpen = openWorkflows.some((workflow) => workflow.activeState?.id === state.id);
+  const hasRun = entries().some(([key]) => key.startsWith(`${state.id} `));
+  if ((isOpen || hasRun) && hasOurNodes(state)) state.id = app.rootGraph.id = crypto.randomUUID();
 }
 
-const graphs = new Map(); // prompt → Promise of the id of the graph it was queued from
+/** @type {Map<string, Promise<string | null>>} prompt → the id of the graph it was queued from */
+const graphIds = new Map();
 
-/** Whether a prompt was queued from the graph that is open now: nodes of others have the same ids. */
-export async function isOfOpenGraph(prompt) {
-  if (!graphs.has(prompt)) {
-    if (graphs.size > REMEMBERED) graphs.clear();
-    graphs.set(prompt, graphOf(prompt));
+/**
+ * Whether a prompt was queued from the graph that is open now: nodes of others have the same ids.
+ *
+ * @param {string} prompt
+ */
+export async function isFromOpenGraph(prompt) {
+  let graphId = graphIds.get(prompt);
+  if (!graphId) {
+    if (graphIds.size > MAX_ENTRIES) graphIds.clear();
+    graphId = fetchGraphId(prompt);
+    graphIds.set(prompt, graphId);
   }
-  return (await graphs.get(prompt)) === app.rootGraph.id;
+  return (await graphId) === app.rootGraph.id;
 }
 
-async function graphOf(prompt) {
-  const answer = await api.fetchApi(`/jobs/${prompt}`);
-  return answer.ok ? (await answer.json()).workflow_id : null;
+/** @param {string} prompt */
+async function fetchGraphId(prompt) {
+  const reply = await api.fetchApi(`/jobs/${prompt}`);
+  return reply.ok ? (await reply.json()).workflow_id : null;
 }

@@ -1,65 +1,113 @@
-/** The runs that Load Trajectory offers, to be told apart: by picture, instruction, date and score. */
+/** The runs that Load Trajectory offers, to be told apart: by score, date and instruction, and in a dialog by image. */
 
-import { api } from "../../scripts/api.js";
+import { api, viewUrl } from "./comfyui.mjs";
 import { element } from "./viewer/dom.mjs";
-import { number } from "./viewer/record.mjs";
-import { ownScroll } from "./viewer/wheel.mjs";
+import { formatNumber, plural } from "./viewer/trajectory.mjs";
+import { captureScroll } from "./viewer/wheel.mjs";
 
-/** Run → what the list says instead of the name of its folder. */
-export const labels = new Map();
+/**
+ * A run, or what is known of one that cannot be read.
+ *
+ * @typedef {object} RunSummary
+ * @property {string} run its name
+ * @property {number} date seconds since 1970
+ * @property {string} [instruction]
+ * @property {number} [turns]
+ * @property {number | null} [score]
+ * @property {import("./comfyui.mjs").FileReference} [picture] its best edit
+ * @property {string} [error] why it cannot be read
+ */
 
-const WORDS = 60; // letters of an instruction in a line of the list
+const MAX_LETTERS = 60; // of an instruction in a line of the list
 
-/** Read what there is. → [{run, instruction, date, turns, score, picture} or {run, date, error}, …], the newest first. */
-export async function readRuns() {
-  const answer = await api.fetchApi("/rethink/runs");
-  const runs = answer.ok ? await answer.json() : [];
-  for (const run of runs) labels.set(run.run, labelOf(run));
+/** @type {Map<string, string>} run → what the list says instead of the name of its folder */
+export const runLabels = new Map();
+
+/**
+ * Read which runs there are.
+ *
+ * @returns {Promise<RunSummary[]>} the newest first
+ */
+export async function fetchRuns() {
+  const reply = await api.fetchApi("/rethink/runs");
+  /** @type {RunSummary[]} */
+  const runs = reply.ok ? await reply.json() : [];
+  for (const run of runs) runLabels.set(run.run, labelOf(run));
   return runs;
 }
 
-function labelOf({ run, instruction, date, score, error }) {
-  const words = instruction?.length > WORDS ? `${instruction.slice(0, WORDS)}…` : instruction;
-  return `${words ?? run} · ${dateOf(date)} · ${error ? "cannot be read" : scoreOf(score)}`;
+/** The facts come first: the closed list of a narrow node cuts what stands last. @param {RunSummary} summary */
+export function labelOf({ run, instruction = run, date, score, error }) {
+  const text = instruction.length > MAX_LETTERS ? `${instruction.slice(0, MAX_LETTERS)}…` : instruction;
+  return [error ? "cannot be read" : describeScore(score), formatDate(date), text].join(" · ");
 }
 
-const dateOf = (seconds) => new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-const scoreOf = (score) => (score === null ? "not judged" : `score ${number(score)}`);
+/** @param {number} seconds */
+const formatDate = (seconds) =>
+  new Date(1000 * seconds).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 
-/** Let a person choose among all runs, of which `current` is chosen now. → its name, or null. */
-export async function chooseRun(current, address) {
-  const runs = await readRuns();
+/** @param {number | null | undefined} score */
+const describeScore = (score) => (score === null ? "not judged" : `score ${formatNumber(score)}`);
+
+/**
+ * Let a person choose among all runs.
+ *
+ * @param {string} current the run that is chosen now
+ * @returns {Promise<string | null>} the name of a run; null: none was chosen
+ */
+export async function chooseRun(current) {
+  const runs = await fetchRuns();
   return new Promise((resolve) => {
     const dialog = element("dialog", { class: "rt rt-dialog rt-chooser", "aria-label": "Choose a run" });
+    /** @param {string} run */
     const choose = (run) => {
       resolve(run);
       dialog.close();
     };
     const close = element("button", { type: "button", class: "rt-button", onclick: () => dialog.close() }, "Close");
-    const cards = element("div", { class: "rt-runs" }, runs.map((run) => card(run, current, address, choose)));
-    if (!runs.length) cards.append(element("p", { class: "rt-empty" }, "There is no run in ComfyUI's output folder yet."));
-    dialog.append(element("header", { class: "rt-header" }, element("h1", { class: "rt-title" }, "Choose a run"), close), cards);
+    const header = element(
+      "header",
+      { class: "rt-header" },
+      element("h1", { class: "rt-title" }, "Choose a run"),
+      close,
+    );
+    const cards = element(
+      "div",
+      { class: "rt-runs" },
+      runs.map((run) => runCard(run, current, choose)),
+      runs.length ? null : element("p", { class: "rt-empty" }, "There is no run in ComfyUI's output folder yet."),
+    );
+    dialog.append(header, cards);
     dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("keydown", (event) => event.stopPropagation()); // the page below has keys of its own
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(null);
     });
-    ownScroll(cards);
+    captureScroll(cards);
     document.body.append(dialog);
     dialog.showModal();
-    cards.querySelector("[aria-current]")?.focus();
+    const chosen = cards.querySelector("[aria-current]");
+    if (chosen instanceof HTMLElement) chosen.focus();
   });
 }
 
-function card(run, current, address, choose) {
-  const { picture, instruction, date, turns, score, error } = run;
-  const facts = error ? [error] : [dateOf(date), `${turns} turn${turns === 1 ? "" : "s"}`, scoreOf(score)];
+/** @param {RunSummary} summary @param {string} current @param {(run: string) => void} choose */
+function runCard({ run, picture, instruction, date, turns = 0, score, error }, current, choose) {
+  const facts = error ? [error] : [formatDate(date), plural(turns, "turn"), describeScore(score)];
+  const attributes = { src: picture && viewUrl(picture), alt: "", loading: "lazy", draggable: "false" };
   return element(
     "button",
-    { type: "button", class: "rt-run", title: run.run, disabled: Boolean(error), "aria-current": run.run === current && "true", onclick: () => choose(run.run) },
-    element("span", { class: "rt-thumb" }, picture ? element("img", { src: address(picture), alt: "", loading: "lazy", draggable: "false" }) : null),
-    element("b", {}, instruction ?? run.run),
+    {
+      type: "button",
+      class: "rt-run",
+      title: run,
+      disabled: Boolean(error),
+      "aria-current": run === current && "true",
+      onclick: () => choose(run),
+    },
+    element("span", { class: "rt-thumb" }, picture ? element("img", attributes) : null),
+    element("b", {}, instruction ?? run),
     element("small", {}, facts.join(" · ")),
   );
 }

@@ -1,27 +1,49 @@
 /** The command that puts a Think Loop around the selected nodes, whatever they are: they become its editor. */
 
-export const wrapTitle = "Wrap in Think Loop";
+export const WRAP_TITLE = "Wrap in Think Loop";
 
 const OPEN = "RethinkThinkLoopOpen";
 const CLOSE = "RethinkThinkLoopClose";
 const THINKER = "RethinkLoadThinker";
-const TEXTS = ["instruction", "prompt", "text", "positive"]; // widgets that hold what an editor is told
-const SEEDS = ["seed", "noise_seed"];
+const TEXT_WIDGETS = ["instruction", "prompt", "text", "positive"]; // that hold what an editor should do
+const SEED_WIDGETS = ["seed", "noise_seed"];
 const SPACE = 60;
 
-/** Wire a loop around the selection; `notify(sentence)` says what could not be found or was guessed. */
+/** @typedef {{node: ComfyNode, slot: number, type: string, link?: ComfyLink}} InputSlot */
+/** @typedef {{node: ComfyNode, slot: number, type: string, links: ComfyLink[], outerLinks: ComfyLink[]}} OutputSlot */
+
+/**
+ * What a loop around nodes connects to.
+ *
+ * @typedef {object} Ends
+ * @property {ComfyNode[]} nodes
+ * @property {InputSlot[]} sources where the source image goes in
+ * @property {InputSlot[]} texts where texts come in from outside
+ * @property {InputSlot[]} seeds where seeds come in from outside
+ * @property {OutputSlot} edited where the edited image comes out
+ */
+
+/**
+ * Wire a loop around the selection.
+ *
+ * @param {ComfyApp} app
+ * @param {(sentence: string) => void} notify says what is missing or was guessed
+ */
 export function wrapInThinkLoop(app, notify) {
   const { canvas } = app;
   const { graph } = canvas;
-  const items = [...canvas.selectedItems].flatMap((item) => item.nodes ?? item); // a group stands for its nodes
+  const items = [...canvas.selectedItems].flatMap((item) => ("nodes" in item ? [...item.nodes] : item)); // of a group
   const nodes = [...new Set(items)].filter((item) => item.inputs && item.outputs);
-  const found = explore(graph, nodes);
-  if (typeof found === "string") return notify(found);
+  const ends = findEnds(graph, nodes);
+  if (typeof ends === "string") {
+    notify(ends);
+    return;
+  }
   graph.beforeChange();
   try {
-    const { open, close } = place(graph, nodes);
-    wire(graph, found, open, close);
-    const guess = tell(graph, found, open);
+    const { open, close } = placeLoop(graph, nodes);
+    connectLoop(graph, ends, open, close);
+    const guess = connectPromptAndSeed(graph, ends, open);
     canvas.deselectAll();
     canvas.selectItems([open, close]);
     if (guess) notify(guess);
@@ -31,53 +53,82 @@ export function wrapInThinkLoop(app, notify) {
   }
 }
 
-/** Where the picture, the text and the seed go in, and the edited picture out of the selection; or what is missing. */
-function explore(graph, nodes) {
-  const within = new Set(nodes.map((node) => node.id));
-  const entering = nodes.flatMap((node) =>
-    node.inputs.map((input, slot) => ({ node, slot, link: graph.getLink(input.link), type: input.type })),
-  );
-  const fromOutside = entering.filter(({ link }) => link && !within.has(link.origin_id));
-  const sources = fromOutside.filter(({ type }) => type === "IMAGE");
-  if (sources.some(({ link }) => !isFrom(sources[0], link)))
-    return "Several pictures go into the selection; select nodes that one picture goes into.";
-  const fed = new Set(entering.filter(({ type, link }) => type === "IMAGE" && link).map(({ node }) => node));
-  const open = entering.filter(({ node, type }) => type === "IMAGE" && !fed.has(node));
-  if (!sources.length && open.length !== 1)
-    return "No picture goes into the selection; select the nodes that edit it, without the one that brings it.";
+/**
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode[]} nodes
+ * @returns {Ends | string} a sentence about what is missing
+ */
+export function findEnds(graph, nodes) {
+  const ids = new Set(nodes.map((node) => node.id));
+  const inputs = nodes.flatMap((node) => inputSlots(graph, node));
+  const outerInputs = inputs.filter(({ link }) => link && !ids.has(link.origin_id));
+  const outerImages = outerInputs.filter(({ type }) => type === "IMAGE");
+  if (outerImages.some((input) => !haveSameOrigin(outerImages[0], input)))
+    return "Several images go into the selection; select nodes that one image goes into.";
+  const fed = new Set(inputs.filter(({ type, link }) => type === "IMAGE" && link).map(({ node }) => node));
+  const freeImages = inputs.filter(({ node, type }) => type === "IMAGE" && !fed.has(node));
+  if (!outerImages.length && freeImages.length !== 1)
+    return "No image goes into the selection; select the nodes that edit it, without the one that brings it.";
 
-  const leaving = nodes.flatMap((node) =>
-    node.outputs.map((output, slot) => {
-      const links = (output.links ?? []).map((id) => graph.getLink(id));
-      return { node, slot, links, outside: links.filter((link) => !within.has(link.target_id)), type: output.type };
-    }),
-  );
-  const pictures = leaving.filter(({ type }) => type === "IMAGE");
-  const results = pictures.filter(({ outside }) => outside.length);
-  const ends = results.length ? results : pictures.filter(({ links }) => !links.length);
-  if (ends.length !== 1) return "The selection must make one picture; select up to the node that makes the edited one.";
+  const outputs = nodes.flatMap((node) => outputSlots(graph, node, ids)).filter(({ type }) => type === "IMAGE");
+  const results = outputs.filter(({ outerLinks }) => outerLinks.length);
+  const lastOutputs = results.length ? results : outputs.filter(({ links }) => !links.length);
+  if (lastOutputs.length !== 1)
+    return "The selection must make one image; select up to the node that makes the edited one.";
 
-  const texts = fromOutside.filter(({ node, type }) => type === "STRING" && !isNegative(graph, node));
-  const seeds = fromOutside.filter(({ node, slot }) => SEEDS.includes(node.inputs[slot].widget?.name));
-  return { sources: sources.length ? sources : open, edited: ends[0], texts, seeds, nodes };
+  return {
+    nodes,
+    sources: outerImages.length ? outerImages : freeImages,
+    texts: outerInputs.filter(({ node, type }) => type === "STRING" && !isNegative(graph, node)),
+    seeds: outerInputs.filter(({ node, slot }) => SEED_WIDGETS.includes(node.inputs[slot].widget?.name ?? "")),
+    edited: lastOutputs[0],
+  };
 }
 
-const isFrom = ({ link }, other) => link.origin_id === other.origin_id && link.origin_slot === other.origin_slot;
+/** @param {ComfyGraph} graph @param {ComfyNode} node @returns {InputSlot[]} */
+const inputSlots = (graph, node) =>
+  node.inputs.map(({ type, link }, slot) => ({ node, slot, type, link: graph.getLink(link) }));
 
-function add(graph, kind) {
-  const node = LiteGraph.createNode(kind);
+/**
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode} node
+ * @param {Set<ComfyId>} ids of the selection
+ * @returns {OutputSlot[]}
+ */
+const outputSlots = (graph, node, ids) =>
+  node.outputs.map((output, slot) => {
+    const links = outputLinks(graph, output);
+    return { node, slot, type: output.type, links, outerLinks: links.filter((link) => !ids.has(link.target_id)) };
+  });
+
+/** @param {ComfyGraph} graph @param {ComfyOutput} output @returns {ComfyLink[]} */
+const outputLinks = (graph, output) =>
+  (output.links ?? []).map((id) => graph.getLink(id)).filter((link) => link !== undefined && link !== null);
+
+/** @param {InputSlot} input @param {InputSlot} other */
+const haveSameOrigin = ({ link }, { link: other }) =>
+  link?.origin_id === other?.origin_id && link?.origin_slot === other?.origin_slot;
+
+/** @param {ComfyGraph} graph @param {string} type */
+function addNode(graph, type) {
+  const node = LiteGraph.createNode(type);
   graph.add(node);
   return node;
 }
 
-function place(graph, nodes) {
+/**
+ * Add the loop's two ends beside the selection; what was there makes room.
+ *
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode[]} nodes
+ */
+function placeLoop(graph, nodes) {
   const left = Math.min(...nodes.map((node) => node.pos[0]));
   const top = Math.min(...nodes.map((node) => node.pos[1]));
   const right = Math.max(...nodes.map((node) => node.pos[0] + node.size[0]));
   const others = graph.nodes.filter((node) => !nodes.includes(node));
-  const [open, close] = [add(graph, OPEN), add(graph, CLOSE)];
+  const [open, close] = [addNode(graph, OPEN), addNode(graph, CLOSE)];
   for (const other of others) {
-    // what was beside the selection makes room
     const middle = other.pos[0] + other.size[0] / 2;
     if (middle < left) other.pos = [other.pos[0] - open.size[0] - 2 * SPACE, other.pos[1]];
     if (middle > right) other.pos = [other.pos[0] + close.size[0] + 2 * SPACE, other.pos[1]];
@@ -87,71 +138,109 @@ function place(graph, nodes) {
   return { open, close };
 }
 
-function wire(graph, { sources, edited }, open, close) {
-  lead(graph, sources, open, "image", "image");
-  for (const { target_id, target_slot } of edited.outside) {
-    const [target, slot] = [graph.getNodeById(target_id), slotOf(close.outputs, "image")];
+/** @param {ComfyGraph} graph @param {Ends} ends @param {ComfyNode} open @param {ComfyNode} close */
+function connectLoop(graph, { sources, edited }, open, close) {
+  rewire(graph, sources, open, "image", "image");
+  const slot = slotOf(close.outputs, "image");
+  for (const { target_id, target_slot } of edited.outerLinks) {
+    const target = graph.getNodeById(target_id);
     if (target) close.connect(slot, target, target_slot);
-    else graph.outputs[target_slot].connect(close.outputs[slot], close); // it leaves the subgraph
+    else asSubgraph(graph).outputs[target_slot].connect(close.outputs[slot], close); // it leaves the subgraph
   }
   edited.node.connect(edited.slot, close, slotOf(close.inputs, "edited"));
   open.connect(slotOf(open.outputs, "loop"), close, slotOf(close.inputs, "loop"));
-  const thinker = graph.nodes.find((node) => node.outputs?.some(isThinker)) ?? thinkerBelow(graph, open);
+  const thinker = graph.nodes.find((node) => node.outputs?.some(isThinker)) ?? addThinker(graph, open);
   thinker.connect(thinker.outputs.findIndex(isThinker), open, slotOf(open.inputs, "thinker"));
 }
 
-/** What the first of `inputs` is given goes to Open's `input`, and to all that are given the same goes Open's `output`. */
-function lead(graph, inputs, open, input, output) {
+/**
+ * Connect what the first of `inputs` comes from to Open's `input`, and Open's `output` to all that came from there.
+ *
+ * @param {ComfyGraph} graph
+ * @param {InputSlot[]} inputs
+ * @param {ComfyNode} open
+ * @param {string} input
+ * @param {string} output
+ */
+function rewire(graph, inputs, open, input, output) {
   const [first] = inputs;
-  const same = inputs.filter(({ link }) => !link || isFrom(first, link));
+  const same = inputs.filter((other) => !other.link || haveSameOrigin(first, other));
   if (first?.link) {
     const { origin_id, origin_slot } = first.link;
     const [origin, slot] = [graph.getNodeById(origin_id), slotOf(open.inputs, input)];
     if (origin) origin.connect(origin_slot, open, slot);
-    else graph.inputs[origin_slot].connect(open.inputs[slot], open); // it comes into the subgraph
+    else asSubgraph(graph).inputs[origin_slot].connect(open.inputs[slot], open); // it comes into the subgraph
   }
   for (const { node, slot } of same) open.connect(slotOf(open.outputs, output), node, slot);
 }
 
+/** A graph whose links lead to no node of its own is the inside of a subgraph. @param {ComfyGraph} graph */
+const asSubgraph = (graph) => /** @type {ComfySubgraph} */ (graph);
+
+/** @param {{type: string}} slot */
 const isThinker = ({ type }) => type === "RETHINK_THINKER";
 
-function thinkerBelow(graph, open) {
-  const thinker = add(graph, THINKER);
+/** @param {ComfyGraph} graph @param {ComfyNode} open */
+function addThinker(graph, open) {
+  const thinker = addNode(graph, THINKER);
   thinker.pos = [open.pos[0], open.pos[1] + open.size[1] + SPACE];
   return thinker;
 }
 
-/** Hand prompt and seed of every turn to the nodes that take them. Returns what the user should look at. */
-function tell(graph, { nodes, texts, seeds }, open) {
-  for (const { node, slot } of inputsNamed(nodes, SEEDS)) open.connect(slotOf(open.outputs, "seed"), node, slot);
-  lead(graph, seeds, open, "seed", "seed");
-  lead(graph, texts, open, "instruction", "prompt");
+/**
+ * Hand prompt and seed of every turn to the nodes that take them.
+ *
+ * @param {ComfyGraph} graph
+ * @param {Ends} ends
+ * @param {ComfyNode} open
+ * @returns {string} what the user should look at, "" when nothing
+ */
+function connectPromptAndSeed(graph, { nodes, texts, seeds }, open) {
+  for (const { node, slot } of freeInputs(nodes, SEED_WIDGETS)) open.connect(slotOf(open.outputs, "seed"), node, slot);
+  rewire(graph, seeds, open, "seed", "seed");
+  rewire(graph, texts, open, "instruction", "prompt");
   if (texts.length) return "";
-  const written = inputsNamed(nodes, TEXTS).filter(({ node }) => !isNegative(graph, node));
-  const [first] = [...written].sort((a, b) => Number(!a.widget.value) - Number(!b.widget.value));
+  const candidates = freeInputs(nodes, TEXT_WIDGETS).filter(({ node }) => !isNegative(graph, node));
+  const first = candidates.find(({ widget }) => widget.value) ?? candidates[0];
   if (!first) return "No node of the selection takes a prompt; connect the loop's “prompt” to the one that should.";
-  const instruction = open.widgets.find((widget) => widget.name === "instruction");
-  instruction.value = first.widget.value;
+  const instruction = open.widgets?.find((widget) => widget.name === "instruction");
+  if (instruction) instruction.value = first.widget.value;
   open.connect(slotOf(open.outputs, "prompt"), first.node, first.slot);
-  return written.length > 1
+  return candidates.length > 1
     ? `The loop writes its prompts into “${first.node.title}”; connect “prompt” to another node if that one is meant.`
     : "";
 }
 
-/** Inputs without a link whose widget has one of these names. */
-function inputsNamed(nodes, names) {
+/**
+ * Inputs without a link whose widget has one of these names.
+ *
+ * @param {ComfyNode[]} nodes
+ * @param {string[]} widgetNames
+ */
+function freeInputs(nodes, widgetNames) {
   return nodes.flatMap((node) =>
-    node.inputs.flatMap((input, slot) => {
-      const widget = names.includes(input.widget?.name) && node.widgets.find((each) => each.name === input.widget.name);
-      return widget && !input.link ? [{ node, slot, widget }] : [];
+    node.inputs.flatMap(({ link, widget: reference }, slot) => {
+      const widget = node.widgets?.find(({ name }) => name === reference?.name);
+      return widget && !link && widgetNames.includes(widget.name) ? [{ node, slot, widget }] : [];
     }),
   );
 }
 
+/**
+ * Whether all that a node puts out is what an editor should avoid.
+ *
+ * @param {ComfyGraph} graph
+ * @param {ComfyNode} node
+ */
 function isNegative(graph, node) {
-  const links = node.outputs.flatMap((output) => output.links ?? []).map((id) => graph.getLink(id));
-  const targets = links.map(({ target_id, target_slot }) => graph.getNodeById(target_id)?.inputs[target_slot].name);
-  return targets.length > 0 && targets.every((name) => name?.startsWith("negative"));
+  const links = node.outputs.flatMap((output) => outputLinks(graph, output));
+  return (
+    links.length > 0 &&
+    links.every(({ target_id, target_slot }) =>
+      graph.getNodeById(target_id)?.inputs[target_slot].name.startsWith("negative"),
+    )
+  );
 }
 
-const slotOf = (slots, name) => slots.findIndex((slot) => slot.name === name);
+/** @param {{name: string}[]} slots @param {string} slotName */
+const slotOf = (slots, slotName) => slots.findIndex(({ name }) => name === slotName);

@@ -133,11 +133,23 @@ def forbid_framing(page: str) -> None:
 
     The page says the rest itself; this alone a page cannot say.
     """
-    address = f"/{Path(__file__).parents[2].name}/{page}"
+    _add_headers(f"/{page}", {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"})
+
+
+def revalidate_modules() -> None:
+    """Have browsers ask whether a module of the pack's web folder has changed, as ComfyUI has them do for .js files alone:
+    after an update, modules of two versions would not fit together.
+    """
+    _add_headers(".mjs", {"Cache-Control": "no-cache"})
+
+
+def _add_headers(ending: str, headers: dict[str, str]) -> None:
+    """Add headers to what is answered for files of the pack's web folder whose names have that ending."""
+    folder = f"/{Path(__file__).parents[2].name}/"
 
     async def add(request, response) -> None:
-        if request.path.endswith(address):
-            response.headers.update({"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"})
+        if folder in request.path and request.path.endswith(ending):
+            response.headers.update(headers)
 
     app = getattr(getattr(PromptServer, "instance", None), "app", None)
     if app is not None:

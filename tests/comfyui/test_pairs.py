@@ -267,7 +267,8 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
         arg=kept,
     )
     node = "app.graph.nodes.find(node => node.type === 'RethinkFilterEditPairs')"
-    assert page.evaluate(f"{node}.widgets.find(widget => widget.name === 'changed').value") > 0.9
+    threshold = f"{node}.widgets.find(widget => widget.name === 'changed').value"
+    assert page.evaluate(threshold) > 0.9
     shoot(page, f"pairs-{canvas}-{theme}-moved")
 
     sheet, below = page.evaluate(
@@ -277,14 +278,16 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
         })"""
     )
     assert sheet[1] <= below[0], "the sheet grows over its neighbour"
-    page.evaluate("app.graph.change()")
-    page.wait_for_timeout(1500)  # the front end writes its drafts with a delay
+    slider.press("ArrowLeft")  # the front end takes no state by itself from keys in an input field
+    moved = page.evaluate(threshold)
+    page.wait_for_timeout(1500)  # it writes its drafts with a delay
     page.reload()
     page.wait_for_function(ready, timeout=180_000)
     page.wait_for_selector(".rethink-card img", timeout=180_000)
     page.wait_for_selector(".rethink-plot", timeout=180_000)
     page.wait_for_selector(".rethink-text:has-text('pairs in')", timeout=180_000)
     shoot(page, f"pairs-{canvas}-{theme}-reloaded")
+    assert page.evaluate(threshold) == moved
 
     with page.expect_popup() as opened:
         page.click(".rethink-button")

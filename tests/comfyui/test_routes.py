@@ -192,6 +192,12 @@ def test_nothing_of_all_that_was_a_failure_of_the_server(server):
     assert "Error handling request" not in server.log.read_text(errors="replace")
 
 
+def test_browsers_ask_whether_a_file_of_the_front_end_has_changed(server):
+    for name, policy in {"extension.js": "no-store", "graph.mjs": "no-cache", "viewer/viewer.mjs": "no-cache"}.items():
+        status, _, headers = ask(server, "GET", f"/extensions/rethink/{name}")
+        assert (status, headers["Cache-Control"]) == (200, policy), name
+
+
 @needs_chromium
 def test_no_other_site_shows_the_review_page_within_its_own(server, browser):
     address = "/extensions/rethink/pairs/review.html"

@@ -427,7 +427,7 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     assert page.evaluate("app.rootGraph.serialize().nodes[0].widgets_values") == [run]
     shoot(page, f"viewer-chosen-{page.canvas_kind}")
     if page.canvas_kind == "nodes-2.0":
-        page.get_by_text(f"{PROMPTS[0]} · ").first.wait_for(timeout=180_000)
+        page.get_by_text(f" · {PROMPTS[0]}").first.wait_for(timeout=180_000)
     for folder in folders:
         shutil.rmtree(folder)
 

@@ -22,6 +22,12 @@ BYPASSED = """async ([workflow, kinds]) => {
 }"""
 TEXTS = "() => [...document.querySelectorAll('.rethink-text')].map((text) => text.textContent).filter(Boolean)"
 
+HEIGHTS = "() => [...document.querySelectorAll('.rethink-text')].map((text) => text.offsetHeight)"
+GROW = """() => {
+    for (const node of app.graph.nodes) node.setSize([node.size[0], node.size[1] + 300]);
+    app.canvas.setDirty(true, true);
+}"""
+
 
 def workflow(name: str) -> dict:
     """A shipped one, as a template that is opened anew: with an id of its own."""
@@ -141,6 +147,10 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
     page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
     page.wait_for_timeout(800)
     shoot(page, f"words-{page.canvas_kind}")
+    heights = page.evaluate(HEIGHTS)
+    page.evaluate(GROW)
+    page.wait_for_timeout(500)
+    assert page.evaluate(HEIGHTS) == heights, "the room that is left on a node is for its images and prompts"
     said = sorted(page.evaluate(TEXTS))
     assert (
         said[0].startswith("4 steps · text guidance") and said[1].startswith("semantic ") and " · quality " in said[1]

@@ -292,32 +292,6 @@ def test_text_of_a_record_stays_text(browser, tmp_path):
     page.close()
 
 
-@needs_chromium
-def test_words_that_changed(browser):
-    page = browser.new_page()
-    module = (VIEWER / "words.mjs").read_text(encoding="utf-8").replace("export ", "")
-    page.add_script_tag(type="module", content=module + "\nwindow.wordDiff = wordDiff;")
-    page.wait_for_function("!!window.wordDiff")
-
-    def diff(before, after):
-        pieces = page.evaluate("([before, after]) => wordDiff(before, after)", [before, after])
-        assert "".join(piece["text"] for piece in pieces if piece["kind"] != "gone") == after
-        return [(piece["kind"], piece["text"]) for piece in pieces if piece["kind"] != "same"]
-
-    assert diff("make it red", "make it red") == []
-    assert diff("make it red", "make the star red") == [("gone", "it"), ("new", "the star")]
-    assert diff("make the big one red", "turn the small star blue, please") == [
-        ("gone", "make the big one red"),
-        ("new", "turn the small star blue, please"),
-    ], "a word that stayed by chance is no thread to read along"
-    assert diff("a b c", "a c") == [("gone", "b")]
-    assert diff("", " add a  fox\n") == [("new", "add a  fox")]
-    assert diff("把星星变红", "把月亮变红") == [("gone", "星星"), ("new", "月亮")]
-    many = " ".join(map(str, range(5000)))
-    assert len(diff(many, many[::-1])) > 1  # in no time, whatever it is
-    page.close()
-
-
 # A run of somebody else's
 
 MARKUP = (

@@ -1,138 +1,183 @@
-// The plots on Filter Edit Pairs: how the pairs scored, and thresholds to drag. The server counts, from the scores alone.
-import { api } from "../../../scripts/api.js";
-import { ownScroll, ownWheel } from "../viewer/wheel.mjs";
-import { element, Pairs, plural } from "./element.mjs";
+/**
+ * The plots on Filter Edit Pairs: how the pairs scored, and thresholds to drag. The server counts, by the scores alone.
+ */
 
-const PAUSE = 150; // milliseconds of rest before the server is asked
+import { api, captureWorkflow } from "../comfyui.mjs";
+import { element, svgElement } from "../viewer/dom.mjs";
+import { plural } from "../viewer/trajectory.mjs";
+import { captureScroll, captureWheel } from "../viewer/wheel.mjs";
+import { PairsApi } from "./api.mjs";
+import { formatThreshold, histogramOf, roundThreshold } from "./histogram.mjs";
+
+/** @typedef {{threshold: string, above: boolean, bins: import("./histogram.mjs").Bin[]}} Plot above: what is kept */
+/**
+ * @typedef {{key: string, plots: Plot[], limits: Record<string, number>}} FilterData limits: those that were applied
+ */
+
+const COUNT_DELAY = 150; // milliseconds of rest before the server is asked
 const HEIGHT = 36; // of a plot, in its own units
+const STEPS = 400; // of a slider
 
 export class Plots {
+  /** @type {FilterData | null} */
+  #data = null;
+  /** @type {Map<string, (threshold: number) => void>} threshold → moves its plot */
+  #updates = new Map();
+  /** @type {WeakSet<ComfyWidget>} */
+  #followedWidgets = new WeakSet();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {Record<string, number> | null} the thresholds that the server was asked about last */
+  #counting = null;
+  #summary = element("span", { class: "rethink-summary", role: "status" });
+  #note = element("span", { class: "rethink-note" });
+  #rows = element(
+    "div",
+    { class: "rethink-plots", tabindex: "-1" },
+    emptyText("How the pairs scored appears here when the workflow has run."),
+  );
+  #reasons = element("ul", { class: "rethink-reasons", tabindex: "0", "aria-label": "Why pairs were rejected" });
+  element = element(
+    "div",
+    { class: "rethink-pairs" },
+    element("div", { class: "rethink-bar" }, this.#summary, this.#note),
+    this.#rows,
+    this.#reasons,
+  );
+
+  /** @param {ComfyNode} node */
   constructor(node) {
     this.node = node;
-    this.followers = new Map(); // threshold → what its value moves
-    this.followed = new WeakSet(); // widgets
-    this.summary = element("span.rethink-summary", { role: "status" });
-    this.note = element("span.rethink-note");
-    this.rows = element("div.rethink-plots", { tabindex: "-1" });
-    this.reasons = element("ul.rethink-reasons", { tabindex: "0", "aria-label": "Why pairs were rejected" });
-    this.element = element(
-      "div.rethink-pairs", {}, element("div.rethink-bar", {}, this.summary, this.note), this.rows, this.reasons,
-    );
-    ownScroll(this.reasons);
-    this.rows.append(element("p.rethink-empty", {}, "How the pairs scored appears here when the workflow has run."));
+    captureScroll(this.#reasons);
   }
 
-  /** shown: {"key", "plots": [{"threshold", "above", "bins"}], "limits": {threshold: value that was applied}} */
-  show(shown) {
-    this.shown = shown;
-    this.pairs = new Pairs(api.apiURL(""), shown.key);
-    this.followers.clear();
-    this.rows.replaceChildren(...shown.plots.map((plot) => this.#row(plot)));
-    for (const name of Object.keys(shown.limits)) this.#follow(name);
-    if (!shown.plots.length) this.rows.append(element("p.rethink-empty", {}, "There is no score in which the pairs differ."));
+  /** @param {FilterData} data */
+  show(data) {
+    this.#data = data;
+    this.#updates.clear();
+    this.#rows.replaceChildren(...data.plots.map((plot) => this.#plotRow(plot, data.limits[plot.threshold])));
+    for (const threshold of Object.keys(data.limits)) this.#followWidget(threshold);
+    if (!data.plots.length) this.#rows.append(emptyText("There is no score in which the pairs differ."));
     return this.#count();
   }
 
-  #widget(name) {
-    return this.node.widgets?.find((widget) => widget.name === name);
+  /** @param {string} threshold */
+  #widgetOf(threshold) {
+    return this.node.widgets?.find((widget) => widget.name === threshold);
   }
 
-  /** What is typed into a number field moves the plots, too. */
-  #follow(name) {
-    const widget = this.#widget(name);
-    if (!widget || this.followed.has(widget)) return;
-    this.followed.add(widget);
-    const before = widget.callback;
+  /** What is typed into a number field moves its plot, too. @param {string} threshold */
+  #followWidget(threshold) {
+    const widget = this.#widgetOf(threshold);
+    if (!widget || this.#followedWidgets.has(widget)) return;
+    this.#followedWidgets.add(widget);
+    const { callback } = widget;
     widget.callback = (value, ...rest) => {
-      const result = before?.call(widget, value, ...rest);
-      for (const update of this.followers.get(name) ?? []) update(Number(value));
+      const result = callback?.call(widget, value, ...rest);
+      this.#updates.get(threshold)?.(Number(value));
       this.#countSoon();
       return result;
     };
   }
 
-  #row(plot) {
-    const widget = this.#widget(plot.threshold);
-    const { low, high, bars } = scaled(plot.bins, this.shown.limits[plot.threshold]);
-    const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    drawing.setAttribute("viewBox", `0 0 1 ${HEIGHT}`);
-    drawing.setAttribute("preserveAspectRatio", "none");
-    drawing.setAttribute("aria-hidden", "true");
-    const rects = bars.map(({ left, width, height }) => {
-      const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      for (const [name, value] of Object.entries({ x: left, y: HEIGHT * (1 - height), width, height: HEIGHT * height }))
-        rect.setAttribute(name, value);
-      drawing.append(rect);
-      return rect;
-    });
-    const value = element("output");
-    const name = plot.threshold.replaceAll("_", " ");
-    const slider = element("input", {
-      type: "range", min: low, max: high, step: (high - low) / 400, "aria-label": `threshold of ${name}`, disabled: !widget,
-    });
-    const line = element("span.rethink-line", { "aria-hidden": "true" });
-    const update = (threshold) => {
-      slider.value = threshold;
-      line.style.left = `${(100 * (threshold - low)) / (high - low)}%`;
-      value.textContent = `${plot.above ? "≥" : "≤"} ${readable(threshold)}`;
-      bars.forEach(({ middle }, index) => rects[index].classList.toggle("rethink-out", plot.above ? middle < threshold : middle > threshold));
+  /** @param {Plot} plot @param {number} limit that was applied */
+  #plotRow({ threshold, above, bins }, limit) {
+    const widget = this.#widgetOf(threshold);
+    const { low, high, bars } = histogramOf(bins, limit);
+    const rects = bars.map(({ left, width, height }) =>
+      svgElement("rect", { x: left, y: HEIGHT * (1 - height), width, height: HEIGHT * height }),
+    );
+    const viewport = { viewBox: `0 0 1 ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+    const line = element("span", { class: "rethink-line", "aria-hidden": "true" });
+    const label = threshold.replaceAll("_", " ");
+    const output = element("output");
+    const slider = this.#slider(label, { low, high }, widget);
+    /** @param {number} value */
+    const update = (value) => {
+      slider.value = String(value);
+      line.style.left = `${(100 * (value - low)) / (high - low)}%`;
+      output.textContent = formatThreshold(value, above);
+      bars.forEach(({ middle }, index) => {
+        rects[index].classList.toggle("rethink-out", above ? middle < value : middle > value);
+      });
     };
-    slider.addEventListener("input", () => {
-      const { min = low, max = high, precision = 4 } = widget.options ?? {};
-      const places = Math.min(precision, Math.max(0, 3 - Math.floor(Math.log10(high - low))));
-      const rounded = Number(Math.min(max, Math.max(min, slider.value)).toFixed(places));
-      widget.value = rounded;
-      widget.callback(rounded);
-      this.node.setDirtyCanvas(true); // the classic canvas draws its number fields when told
-    });
-    ownWheel(slider, (event) => event.stopPropagation()); // who aims at a threshold does not mean the canvas
-    for (const kind of ["pointerdown", "pointermove"]) slider.addEventListener(kind, (event) => event.stopPropagation());
-    this.followers.set(plot.threshold, [...(this.followers.get(plot.threshold) ?? []), update]);
-    update(Number(widget?.value ?? this.shown.limits[plot.threshold]));
-    return element("label.rethink-plot", {}, element("span", {}, name), element("div.rethink-drawing", {}, drawing, line, slider), value);
+    this.#updates.set(threshold, update);
+    update(Number(widget?.value ?? limit));
+    const drawing = svgElement("svg", viewport, ...rects);
+    return element(
+      "label",
+      { class: "rethink-plot" },
+      element("span", {}, label),
+      element("div", { class: "rethink-drawing" }, drawing, line, slider),
+      output,
+    );
   }
 
-  #thresholds() {
-    const names = Object.keys(this.shown.limits);
-    return Object.fromEntries(names.map((name) => [name, this.#widget(name)?.value ?? this.shown.limits[name]]));
+  /**
+   * @param {string} label
+   * @param {{low: number, high: number}} scale
+   * @param {ComfyWidget} [widget] whose value it moves
+   */
+  #slider(label, scale, widget) {
+    const slider = element("input", {
+      type: "range",
+      min: scale.low,
+      max: scale.high,
+      step: (scale.high - scale.low) / STEPS,
+      "aria-label": `threshold of ${label}`,
+      disabled: !widget,
+      oninput: () => {
+        if (!widget) return;
+        widget.value = roundThreshold(Number(slider.value), scale, widget.options ?? {});
+        widget.callback?.(widget.value);
+        this.node.setDirtyCanvas(true); // the classic canvas draws its number fields on request only
+      },
+      onchange: captureWorkflow,
+      onpointerdown: (event) => event.stopPropagation(),
+      onpointermove: (event) => event.stopPropagation(),
+    });
+    captureWheel(slider, (event) => event.stopPropagation()); // who aims at a threshold does not mean the canvas
+    return slider;
+  }
+
+  /** What the number fields say now. @param {FilterData} data */
+  #thresholds({ limits }) {
+    const rows = Object.entries(limits).map(([threshold, limit]) => [
+      threshold,
+      this.#widgetOf(threshold)?.value ?? limit,
+    ]);
+    return Object.fromEntries(rows);
   }
 
   #countSoon() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#count(), PAUSE);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#count(), COUNT_DELAY);
   }
 
   async #count() {
-    const wanted = (this.wanted = this.#thresholds());
-    const moved = Object.keys(wanted).some((name) => wanted[name] !== this.shown.limits[name]);
+    const data = this.#data;
+    if (!data) return;
+    const thresholds = this.#thresholds(data);
+    this.#counting = thresholds;
+    const moved = Object.keys(thresholds).some((threshold) => thresholds[threshold] !== data.limits[threshold]);
     try {
-      const { accepted, rejected, why } = await this.pairs.tried(wanted);
-      if (wanted !== this.wanted) return; // a slider has moved on since
-      this.summary.textContent = `${accepted.toLocaleString()} of ${plural(accepted + rejected, "pair")} kept`;
-      this.note.textContent = moved ? "queue again to apply" : "";
-      this.reasons.replaceChildren(...why.map(([reason, count]) => element("li", {}, element("b", {}, count.toLocaleString()), ` ${reason}`)));
+      const preview = await new PairsApi(api.apiURL(""), data.key).previewThresholds(thresholds);
+      if (thresholds !== this.#counting) return; // a slider has moved on since
+      const { accepted, rejected, why } = preview;
+      this.#summary.textContent = `${accepted.toLocaleString()} of ${plural(accepted + rejected, "pair")} kept`;
+      this.#note.textContent = moved ? "queue again to apply" : "";
+      this.#reasons.replaceChildren(
+        ...why.map(([reason, count]) => element("li", {}, element("b", {}, count.toLocaleString()), ` ${reason}`)),
+      );
     } catch (error) {
-      this.summary.textContent = error.message;
+      this.#summary.textContent = error instanceof Error ? error.message : String(error);
     }
   }
 
   remove() {
-    clearTimeout(this.timer);
+    clearTimeout(this.#timer);
   }
 }
 
-/** Bins on a scale 0…1 that has the threshold on it, their heights by the square root: few pairs are seen beside many. */
-function scaled(bins, threshold) {
-  const step = bins[1][0] - bins[0][0];
-  const edges = [bins[0][0], bins.at(-1)[0] + step];
-  const spare = 0.02 * (Math.max(edges[1], threshold) - Math.min(edges[0], threshold));
-  const low = Math.min(edges[0], threshold) - spare;
-  const high = Math.max(edges[1], threshold) + spare;
-  const most = Math.max(...bins.map(([, count]) => count));
-  const bars = bins.map(([edge, count]) => ({
-    left: (edge - low) / (high - low), width: (0.92 * step) / (high - low), height: Math.sqrt(count / most), middle: edge + step / 2,
-  }));
-  return { low, high, bars };
-}
-
-const readable = (value) => String(Number(value.toPrecision(3)));
+/** @param {string} text */
+const emptyText = (text) => element("p", { class: "rethink-empty" }, text);

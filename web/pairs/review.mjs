@@ -1,214 +1,261 @@
-// The page on which a person accepts and rejects pairs by keyboard. Every verdict is kept at once, with the pairs.
-import { element, Pairs } from "./element.mjs";
+/** The page on which a person accepts and rejects pairs by keyboard. Every verdict is kept at once, with the pairs. */
 
-const PAGE = 60; // pairs that are asked for at a time
-const AHEAD = 8; // so near to the last known pair the next ones are asked for
-const [NEAR, REAL] = [1020, 4096]; // longest sides of a picture in the window, and of its real pixels
+import { element } from "../viewer/dom.mjs";
+import { PairsApi } from "./api.mjs";
+import { describePair, describeVerdict } from "./review_text.mjs";
 
-const asked = new URLSearchParams(location.search);
-const at = (id) => document.getElementById(id);
+/** @typedef {import("./api.mjs").Pair} Pair */
+
+const PAGE_SIZE = 60; // pairs in a request
+const LOOKAHEAD = 8; // so near to the last pair that was loaded the next ones are requested
+const WINDOW_SIDE = 1020; // longest side of an image that is shown in the window
+const REAL_SIDE = 4096; // longest side of one that is shown pixel for pixel
+
+/** @template {HTMLElement} [T=HTMLElement] @param {string} id @returns {T} */
+const byId = (id) => /** @type {T} */ (document.getElementById(id));
+/** @param {string} id @returns {HTMLButtonElement} */
+const button = (id) => byId(id);
+/** @param {string} id @returns {HTMLImageElement} */
+const image = (id) => byId(id);
+/** @type {HTMLSelectElement} */
+const filter = byId("show");
+
+const query = new URLSearchParams(location.search);
 // The API lies where the page comes from: nothing in its address can have it ask anywhere else.
-const source = new Pairs(`${location.pathname.match(/^(.*?)\/extensions\//)?.[1] ?? ""}/api`, asked.get("pairs") ?? "");
+const root = location.pathname.match(/^(.*?)\/extensions\//)?.[1] ?? "";
+const api = new PairsApi(`${root}/api`, query.get("pairs") ?? "");
 
 document.documentElement.dataset.theme =
-  asked.get("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-at("name").textContent = asked.get("name") ?? "";
+  query.get("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+byId("name").textContent = query.get("name") ?? "";
 
-let pairs = []; // those known so far
+/** @type {Pair[]} those that have been loaded */
+let pairs = [];
 let place = 0;
-let whole = false; // whether all are known
+let complete = false; // whether all have been loaded
 let counts = { all: 0, open: 0, accepted: 0, rejected: 0 };
+/** @type {Promise<void> | null} */
 let loading = null;
-let judging = false; // whether a verdict is on its way
-const given = []; // the pairs that were judged on this page, the last one last
-let looking = false; // whether the person has gone to another pair since
+let saving = false; // whether a verdict is on its way
+/** @type {Pair[]} those that were judged on this page, the last one last */
+const history = [];
+let browsing = false; // whether the person has gone to another pair since
 
-/** The next page; who asks while it is on its way waits for the same. */
+/** Load the next pairs; who asks while they are on their way waits for the same. */
 async function load() {
-  const asked = (loading ??= nextPage(pairs));
+  const request = (loading ??= loadPage(pairs));
   try {
-    await asked;
+    await request;
   } finally {
-    if (loading === asked) loading = null;
+    if (loading === request) loading = null;
   }
 }
 
-async function nextPage(list) {
-  const found = await source.list({ show: at("show").value, count: PAGE, after: list.at(-1)?.id ?? "" });
+/** @param {Pair[]} list that the pairs go into */
+async function loadPage(list) {
+  const answer = await api.list({ show: filter.value, count: PAGE_SIZE, after: list.at(-1)?.id ?? "" });
   if (list !== pairs) return; // others have been chosen meanwhile
-  counts = found.counts;
-  whole = found.pairs.length < PAGE;
-  pairs.push(...found.pairs);
-  at("strip").append(...found.pairs.map((pair) => thumb(pair)));
+  counts = answer.counts;
+  complete = answer.pairs.length < PAGE_SIZE;
+  pairs.push(...answer.pairs);
+  byId("strip").append(...answer.pairs.map(thumbButton));
 }
 
-async function begin() {
+async function start() {
   pairs = [];
   place = 0;
-  whole = false;
+  complete = false;
   loading = null;
-  at("strip").replaceChildren();
-  await safely(load);
+  byId("strip").replaceChildren();
+  await attempt(load);
   draw();
 }
 
-function thumb(pair) {
-  const go = () => look(pairs.indexOf(pair) - place);
-  return element("button", { type: "button", onclick: go, title: pair.instruction, "aria-label": pair.instruction },
-    element("img", { src: source.picture(pair.input, 128), alt: "", loading: "lazy" }));
+/** @param {Pair} pair */
+function thumbButton(pair) {
+  const onclick = () => browse(pairs.indexOf(pair) - place);
+  return element(
+    "button",
+    { type: "button", onclick, title: pair.instruction, "aria-label": pair.instruction },
+    element("img", { src: api.imageUrl(pair.input, 128), alt: "", loading: "lazy" }),
+  );
 }
 
 function draw() {
-  const pair = pairs[place];
-  const judged = counts.all - counts.open;
-  at("progress").setAttribute("aria-valuemax", counts.all);
-  at("progress").setAttribute("aria-valuenow", judged);
-  at("progress").firstElementChild.style.width = `${counts.all ? (100 * judged) / counts.all : 0}%`;
-  at("counts").textContent = `${judged.toLocaleString()} of ${counts.all.toLocaleString()} judged by you · ${counts.rejected.toLocaleString()} rejected`;
-  for (const id of ["accept", "reject", "undo", "next", "back"]) at(id).disabled = !pair;
-  at("pictures").hidden = !pair;
+  const pair = pairs.at(place);
+  drawProgress();
+  for (const id of ["accept", "reject", "undo", "next", "back"]) button(id).disabled = !pair;
+  byId("images").hidden = !pair;
   if (!pair) {
-    at("instruction").textContent = "There is no such pair.";
-    at("facts").textContent = at("verdict").textContent = "";
+    byId("instruction").textContent = "There is no such pair.";
+    byId("facts").textContent = byId("verdict").textContent = "";
     return;
   }
-  at("instruction").textContent = pair.instruction;
-  at("facts").textContent = facts(pair).join("  ·  ");
-  say(verdictOf(pair), pair.state === "rejected" ? "rejected" : pair.by === "person" ? "accepted" : "");
-  pictures();
-  at("undo").disabled = !undoable();
-  at("back").disabled = place === 0;
-  at("next").disabled = whole && place === pairs.length - 1;
-  [...at("strip").children].forEach((button, index) => {
-    button.className = `${pairs[index].state} ${pairs[index].by}`;
-    button.toggleAttribute("aria-current", index === place);
+  byId("instruction").textContent = pair.instruction;
+  byId("facts").textContent = `${place + 1}  ·  ${describePair(pair)}`;
+  showVerdict(describeVerdict(pair), pair.state === "rejected" ? "rejected" : pair.by === "person" ? "accepted" : "");
+  drawImages(pair);
+  button("undo").disabled = !undoablePair();
+  button("back").disabled = place === 0;
+  button("next").disabled = complete && place === pairs.length - 1;
+  [...byId("strip").children].forEach((thumb, index) => {
+    thumb.className = `${pairs[index].state} ${pairs[index].by}`;
+    thumb.toggleAttribute("aria-current", index === place);
   });
-  at("strip").children[place].scrollIntoView({ block: "nearest", inline: "center" });
+  byId("strip").children[place].scrollIntoView({ block: "nearest", inline: "center" });
   for (const near of pairs.slice(place + 1, place + 3))
-    for (const path of [near.input, near.target]) new Image().src = source.picture(path, NEAR);
+    for (const path of [near.input, near.target]) new Image().src = api.imageUrl(path, WINDOW_SIDE);
 }
 
-function facts(pair) {
-  const scores = Object.entries(pair.scores).map(([name, value]) => `${name.replace("clip_sim_", "").replace("dir", "direction")} ${value.toFixed(2)}`);
-  const captions = pair.input_caption ? [`“${pair.input_caption}” → “${pair.target_caption}”`] : [];
-  return [`${place + 1}`, pair.operation.replaceAll("_", " "), ...captions, ...scores].filter(Boolean);
+function drawProgress() {
+  const judged = counts.all - counts.open;
+  const progress = byId("progress");
+  progress.setAttribute("aria-valuemax", String(counts.all));
+  progress.setAttribute("aria-valuenow", String(judged));
+  byId("bar").style.width = `${counts.all ? (100 * judged) / counts.all : 0}%`;
+  const [part, all, rejected] = [judged, counts.all, counts.rejected].map((count) => count.toLocaleString());
+  byId("counts").textContent = `${part} of ${all} judged by you · ${rejected} rejected`;
 }
 
-function verdictOf(pair) {
-  if (pair.by === "person") return pair.state === "rejected" ? "✕ Rejected by you" : "✓ Accepted by you";
-  return pair.state === "rejected" ? `✕ Rejected by the filter: ${pair.why.join("; ")}` : "Not judged yet";
+/** @param {string} text @param {string} kind */
+function showVerdict(text, kind) {
+  byId("verdict").textContent = text;
+  byId("verdict").className = kind;
 }
 
-function say(text, kind) {
-  at("verdict").textContent = text;
-  at("verdict").className = kind;
-}
-
-function pictures() {
-  const pair = pairs[place];
-  const side = document.body.classList.contains("real") ? REAL : NEAR;
+/** @param {Pair} pair */
+function drawImages(pair) {
+  const side = document.body.classList.contains("real") ? REAL_SIDE : WINDOW_SIDE;
   const flipped = document.body.classList.contains("flipped");
-  at("input").src = source.picture(pair.input, side);
-  at("target").src = source.picture(flipped ? pair.input : pair.target, side);
-  at("side").textContent = flipped ? "Input" : "Target";
+  image("input").src = api.imageUrl(pair.input, side);
+  image("target").src = api.imageUrl(flipped ? pair.input : pair.target, side);
+  byId("side").textContent = flipped ? "Input" : "Target";
 }
 
+/** @param {number} by */
 async function move(by) {
   place = Math.max(0, Math.min(pairs.length - 1, place + by));
   draw();
-  if (!whole && place > pairs.length - AHEAD) {
-    await safely(load);
+  if (!complete && place > pairs.length - LOOKAHEAD) {
+    await attempt(load);
     draw();
   }
 }
 
-function look(by) {
-  looking = true;
+/** @param {number} by */
+function browse(by) {
+  browsing = true;
   return move(by);
 }
 
-async function judge(accepted, pair = pairs[place]) {
-  if (!pair || judging) return; // a key pressed twice is no verdict on a pair that was not seen yet
+/** @param {boolean | null} accepted null takes the verdict back @param {Pair | undefined} pair */
+async function judge(accepted, pair = pairs.at(place)) {
+  if (!pair || saving) return; // a key pressed twice is no verdict on a pair that was not seen yet
   const before = { state: pair.state, by: pair.by };
-  judging = true;
-  const done = await safely(() => source.judge(pair.id, accepted));
-  judging = false;
-  if (!done || !pairs.includes(pair)) return; // of those that have been chosen meanwhile, the server has counted it
-  Object.assign(pair, done);
+  saving = true;
+  const after = await attempt(() => api.setVerdict(pair.id, accepted));
+  saving = false;
+  if (!after || !pairs.includes(pair)) return; // of those that have been chosen meanwhile, the server has counted it
+  Object.assign(pair, after);
   counts[before.state] -= 1;
   counts[pair.state] += 1;
-  counts.open += (pair.by !== "person") - (before.by !== "person");
+  counts.open += Number(pair.by !== "person") - Number(before.by !== "person");
   if (accepted !== null) {
-    given.push(pair);
-    looking = false;
+    history.push(pair);
+    browsing = false;
   }
-  if (accepted === null || (whole && place === pairs.length - 1)) draw();
+  if (accepted === null || (complete && place === pairs.length - 1)) draw();
   else await move(1);
 }
 
-/** The verdict that can be taken back: the last one, or for who has gone to a pair since, the one on that. */
-function undoable() {
-  const judged = (pair) => pair?.by === "person";
-  const last = given.findLast((pair) => pairs.includes(pair) && judged(pair));
-  const seen = judged(pairs[place]) ? pairs[place] : null;
-  return looking ? (seen ?? last) : (last ?? seen);
+/** The pair whose verdict can be taken back: the last one, or for who has gone to a pair since, that one. */
+function undoablePair() {
+  /** @param {Pair | undefined} pair */
+  const isJudged = (pair) => pair?.by === "person";
+  const last = history.findLast((pair) => pairs.includes(pair) && isJudged(pair));
+  const current = isJudged(pairs[place]) ? pairs[place] : null;
+  return browsing ? (current ?? last) : (last ?? current);
 }
 
 /** Take a verdict back, and show its pair. */
 async function undo() {
-  const pair = undoable();
-  if (!pair || judging) return;
+  const pair = undoablePair();
+  if (!pair || saving) return;
   place = pairs.indexOf(pair);
   await judge(null, pair);
 }
 
-async function safely(work) {
+/**
+ * What a request brings; null after showing the person why there is nothing.
+ *
+ * @template T
+ * @param {() => Promise<T>} request
+ * @returns {Promise<T | null>}
+ */
+async function attempt(request) {
   try {
-    return (await work()) ?? true;
+    return await request();
   } catch (error) {
-    say(error.message, "wrong");
+    showVerdict(error instanceof Error ? error.message : String(error), "wrong");
     return null;
   }
 }
 
+/** @param {boolean} on */
 function flip(on) {
-  if (document.body.classList.contains("flipped") === on || !pairs[place]) return;
+  const pair = pairs.at(place);
+  if (document.body.classList.contains("flipped") === on || !pair) return;
   document.body.classList.toggle("flipped", on);
-  pictures();
+  drawImages(pair);
 }
 
-function toggleReal() {
+function toggleRealPixels() {
   document.body.classList.toggle("real");
-  if (pairs[place]) pictures();
+  const pair = pairs.at(place);
+  if (pair) drawImages(pair);
 }
 
 function toggleKeys() {
-  at("keys").hidden = !at("keys").hidden;
-  at("help").setAttribute("aria-expanded", !at("keys").hidden);
+  byId("keys").hidden = !byId("keys").hidden;
+  byId("help").setAttribute("aria-expanded", String(!byId("keys").hidden));
 }
 
-const KEYS = {
-  a: () => judge(true), enter: () => judge(true), r: () => judge(false), backspace: () => judge(false), u: undo,
-  arrowright: () => look(1), arrowleft: () => look(-1), " ": () => flip(true), z: toggleReal, "?": toggleKeys,
-  escape: () => at("keys").hidden || toggleKeys(),
+/** @type {Record<string, () => unknown>} */
+const COMMANDS = {
+  a: () => judge(true),
+  enter: () => judge(true),
+  r: () => judge(false),
+  backspace: () => judge(false),
+  u: undo,
+  arrowright: () => browse(1),
+  arrowleft: () => browse(-1),
+  " ": () => flip(true),
+  z: toggleRealPixels,
+  "?": toggleKeys,
+  escape: () => byId("keys").hidden || toggleKeys(),
 };
 
+/** Whether a key means what has the focus. @param {KeyboardEvent} event */
+function isForControl({ target, key }) {
+  if (!(target instanceof Element)) return false;
+  return target.matches("select") || (target.matches("button:focus-visible") && ["Enter", " "].includes(key));
+}
+
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("select") || (event.target.matches("button:focus-visible") && ["Enter", " "].includes(event.key));
-  const act = KEYS[event.key.toLowerCase()];
-  if (!act || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const command = COMMANDS[event.key.toLowerCase()];
+  if (!command || isForControl(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
-  if (!event.repeat || event.key.startsWith("Arrow")) act();
+  if (!event.repeat || event.key.startsWith("Arrow")) command();
 });
 document.addEventListener("keyup", (event) => event.key === " " && flip(false));
-at("accept").onclick = () => judge(true);
-at("reject").onclick = () => judge(false);
-at("undo").onclick = undo;
-at("next").onclick = () => look(1);
-at("back").onclick = () => look(-1);
-at("help").onclick = toggleKeys;
-at("show").onchange = (event) => {
-  event.target.blur(); // the keys are for the pairs again
-  begin();
+button("accept").onclick = () => judge(true);
+button("reject").onclick = () => judge(false);
+button("undo").onclick = undo;
+button("next").onclick = () => browse(1);
+button("back").onclick = () => browse(-1);
+button("help").onclick = toggleKeys;
+filter.onchange = () => {
+  filter.blur(); // the keys are for the pairs again
+  start();
 };
-begin();
+start();

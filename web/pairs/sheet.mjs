@@ -1,66 +1,116 @@
-// The sheet on Preview Pairs: some pairs with their instructions, and the way to the review page.
-import { api } from "../../../scripts/api.js";
-import { ownScroll } from "../viewer/wheel.mjs";
-import { element, Pairs, plural } from "./element.mjs";
+/** The sheet on Preview Pairs: some pairs with their instructions, and the way to the review page. */
 
-const THUMB = 320; // pixels
+import { api } from "../comfyui.mjs";
+import { element } from "../viewer/dom.mjs";
+import { plural } from "../viewer/trajectory.mjs";
+import { captureScroll } from "../viewer/wheel.mjs";
+import { PairsApi } from "./api.mjs";
+
+/** @typedef {import("./api.mjs").Pair} Pair */
+/**
+ * @typedef {{key: string, sheet: string, name: string, count: number}} SheetData sheet: the key of the few that it
+ *   shows
+ */
+
+const THUMB_SIDE = 320; // pixels
+const MAX_CARDS = 60;
 
 export class Sheet {
+  /** @type {SheetData | null} */
+  #data = null;
+  #summary = element("span", { class: "rethink-summary", role: "status" });
+  #link = element("a", { class: "rethink-button", target: "_blank", hidden: true }, "Review");
+  #cards = element(
+    "div",
+    { class: "rethink-cards", tabindex: "0", role: "list", "aria-label": "Pairs" },
+    element("p", { class: "rethink-empty" }, "The pairs appear here when the workflow has run."),
+  );
+  element = element(
+    "div",
+    { class: "rethink-pairs" },
+    element("div", { class: "rethink-bar" }, this.#summary, this.#link),
+    this.#cards,
+  );
+
   constructor() {
-    this.summary = element("span.rethink-summary", { role: "status" });
-    this.link = element("a.rethink-button", { target: "_blank", hidden: true }, "Review");
-    this.cards = element("div.rethink-cards", { tabindex: "0", role: "list", "aria-label": "Pairs" });
-    this.element = element(
-      "div.rethink-pairs", {}, element("div.rethink-bar", {}, this.summary, this.link), this.cards,
-    );
-    this.cards.append(element("p.rethink-empty", {}, "The pairs appear here when the workflow has run."));
-    ownScroll(this.cards);
-    this.refresh = () => this.shown && document.visibilityState === "visible" && this.#load();
-    document.addEventListener("visibilitychange", this.refresh); // back from the review page
+    captureScroll(this.#cards);
+    document.addEventListener("visibilitychange", this.#reload);
   }
 
-  /** shown: {"key", "sheet": key of the few that are shown here, "name", "count"} */
-  show(shown) {
-    this.shown = shown;
-    const [red, green, blue] = getComputedStyle(document.body).color.match(/[\d.]+/g).map(Number);
-    const theme = red + green + blue > 384 ? "dark" : "light"; // whatever the palette is called, its text is light on dark
+  /** @param {SheetData} data */
+  show(data) {
+    this.#data = data;
     const page = new URL("./review.html", import.meta.url);
-    page.search = new URLSearchParams({ pairs: shown.key, name: shown.name, theme });
-    this.link.href = page.href;
-    this.link.hidden = false;
-    return this.#load();
+    const theme = isDark(getComputedStyle(document.body).color) ? "dark" : "light";
+    page.search = String(new URLSearchParams({ pairs: data.key, name: data.name, theme }));
+    this.#link.href = page.href;
+    this.#link.hidden = false;
+    return this.#load(data);
   }
 
-  async #load() {
-    const { shown } = this;
-    const { key, sheet } = shown;
-    const few = new Pairs(api.apiURL(""), sheet);
+  /** Back from the review page, there are new verdicts. */
+  #reload = () => {
+    if (this.#data && document.visibilityState === "visible") this.#load(this.#data);
+  };
+
+  /** @param {SheetData} data */
+  async #load(data) {
+    const all = new PairsApi(api.apiURL(""), data.key);
+    const few = new PairsApi(api.apiURL(""), data.sheet);
     try {
-      const [all, some] = await Promise.all([new Pairs(api.apiURL(""), key).list({ count: 1 }), few.list({ count: 60 })]);
-      if (shown !== this.shown) return; // the node has run again since
-      const { counts } = all;
-      this.summary.textContent = `${plural(counts.all, "pair")}${counts.rejected ? ` · ${counts.rejected.toLocaleString()} rejected` : ""}`;
-      this.cards.replaceChildren(...some.pairs.map((pair) => card(pair, few)));
+      const [{ counts }, { pairs }] = await Promise.all([all.list({ count: 1 }), few.list({ count: MAX_CARDS })]);
+      if (data !== this.#data) return; // the node has run again since
+      const rejected = counts.rejected ? ` · ${counts.rejected.toLocaleString()} rejected` : "";
+      this.#summary.textContent = `${plural(counts.all, "pair")}${rejected}`;
+      this.#cards.replaceChildren(...pairs.map((pair) => pairCard(pair, few)));
     } catch (error) {
-      this.summary.textContent = error.message;
-      this.link.hidden = true;
+      this.#summary.textContent = error instanceof Error ? error.message : String(error);
+      this.#link.hidden = true;
     }
   }
 
   remove() {
-    document.removeEventListener("visibilitychange", this.refresh);
+    document.removeEventListener("visibilitychange", this.#reload);
   }
 }
 
-function card(pair, pairs) {
-  const picture = (path, name) =>
-    element("img", { src: pairs.picture(path, THUMB), alt: name, title: name, loading: "lazy", decoding: "async", draggable: "false" });
-  const mark = pair.state === "rejected" ? "✕ rejected" : pair.by === "person" ? "✓ accepted" : "";
+/** Whether a palette is dark, whatever it is called: then its text is light. @param {string} textColor as CSS has it */
+export function isDark(textColor) {
+  const [red, green, blue] = (textColor.match(/[\d.]+/g) ?? []).map(Number);
+  return red + green + blue > 384;
+}
+
+/** @param {Pair} pair @param {PairsApi} pairsApi */
+function pairCard({ instruction, input, target, state, by, why }, pairsApi) {
+  const rejected = state === "rejected";
+  const mark = rejected ? "✕ rejected" : by === "person" ? "✓ accepted" : "";
+  /** @param {string} path @param {string} label */
+  const image = (path, label) =>
+    element("img", {
+      src: pairsApi.imageUrl(path, THUMB_SIDE),
+      alt: label,
+      title: label,
+      loading: "lazy",
+      decoding: "async",
+      draggable: "false",
+    });
   return element(
-    `figure.rethink-card${pair.state === "rejected" ? ".rethink-rejected" : ""}`,
-    { role: "listitem", title: [pair.instruction, ...pair.why].join("\n") },
-    element("div.rethink-two", {}, picture(pair.input, "input"), element("span.rethink-arrow", { "aria-hidden": "true" }, "→"), picture(pair.target, "target")),
-    element("figcaption", {}, pair.instruction),
-    mark && element(`span.rethink-mark${pair.state === "rejected" ? ".rethink-bad" : ""}`, {}, mark, pair.why.length ? `: ${pair.why[0]}` : ""),
+    "figure",
+    {
+      class: `rethink-card${rejected ? " rethink-rejected" : ""}`,
+      role: "listitem",
+      title: [instruction, ...why].join("\n"),
+    },
+    element(
+      "div",
+      { class: "rethink-two" },
+      image(input, "input"),
+      element("span", { class: "rethink-arrow", "aria-hidden": "true" }, "→"),
+      image(target, "target"),
+    ),
+    element("figcaption", {}, instruction),
+    mark
+      ? element("span", { class: `rethink-mark${rejected ? " rethink-bad" : ""}` }, mark, why[0] && `: ${why[0]}`)
+      : null,
   );
 }

@@ -1,17 +1,22 @@
 /** Source and result on top of each other, at a scale where a pixel of theirs is a whole number of the screen's. */
 
-import { drawDifference, FULL, legend } from "./difference.mjs";
-import { element, framed, icon, setAttribute } from "./dom.mjs";
+import { drawDifference, FULL, RAMP_GRADIENT } from "./difference.mjs";
+import { element, icon, oncePerFrame, setAttribute } from "./dom.mjs";
 
+/** @typedef {import("./dom.mjs").Child} Child */
+/** @typedef {"compare" | "source" | "result" | "difference"} Mode */
+/** @typedef {{clientX: number, clientY: number}} PointerPlace */
+
+/** @type {Record<Mode, string>} */
 export const MODES = { compare: "Compare", source: "Source", result: "Result", difference: "Difference" };
 const SCALES = [1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32]; // screen pixels a pixel
-const MARGIN = 0.03; // of the stage, left free on every side of a picture that fits
+const MARGIN = 0.03; // of the stage, left free on every side of an image that fits
 
 export class Comparer {
-  #before = element("img", { class: "rt-picture", alt: "", draggable: "false" });
-  #after = element("img", { class: "rt-picture", alt: "", draggable: "false" });
-  #canvas = element("canvas", { class: "rt-picture" });
-  #plane = element("div", { class: "rt-plane" }, this.#before, this.#after, this.#canvas);
+  #source = element("img", { class: "rt-image", alt: "", draggable: "false" });
+  #result = element("img", { class: "rt-image", alt: "", draggable: "false" });
+  #canvas = element("canvas", { class: "rt-image" });
+  #plane = element("div", { class: "rt-plane" }, this.#source, this.#result, this.#canvas);
   #divider = element(
     "div",
     {
@@ -21,8 +26,8 @@ export class Comparer {
       "aria-label": "How much of the result shows",
       "aria-valuemin": 0,
       "aria-valuemax": 100,
-      onkeydown: (event) => this.#moveByKey(event),
-      onpointerdown: (event) => this.#wipe(event),
+      onkeydown: (event) => this.#moveDividerByKey(event),
+      onpointerdown: (event) => this.#dragDivider(event),
     },
     element("span", { class: "rt-grip" }),
   );
@@ -33,26 +38,33 @@ export class Comparer {
     { class: "rt-legend" },
     element("i", { class: "rt-unchanged" }),
     "unchanged",
-    element("i", { style: `background:${legend}` }),
+    element("i", { style: `background:${RAMP_GRADIENT}` }),
     `up to ${FULL} of 255 and more`,
   );
   #note = element("div", { class: "rt-note", role: "status" });
   #scaleText = element("output", { class: "rt-scale", "aria-label": "Scale" });
   #stage;
+  /** @type {Mode} */
   #mode = "compare";
-  #otherwise = "compare";
-  #share = 0.5;
-  #scale = null; // screen pixels a pixel; null: as large as fits
-  #center = { x: 0.5, y: 0.5 }; // the place of the picture in the middle of the stage
-  #drawn = ""; // which two pictures the difference map shows
+  /** @type {Mode} */
+  #modeBeforeDifference = "compare";
+  #share = 0.5; // of the image that is left of the divider
+  /** @type {number | null} screen pixels a pixel; null: as large as fits */
+  #scale = null;
+  #center = { x: 0.5, y: 0.5 }; // the place of the image in the middle of the stage
+  #differencePair = ""; // which two images the difference map shows
   #onmode;
 
-  /** onmode(mode): the mode has changed, by whatever means. */
+  /** @param {(mode: Mode) => void} onmode the mode has changed, by whatever means */
   constructor(onmode) {
     this.#onmode = onmode;
     this.#stage = element(
       "div",
-      { class: "rt-stage", onwheel: (event) => this.#wheel(event), onpointerdown: (event) => this.#pan(event) },
+      {
+        class: "rt-stage",
+        onwheel: (event) => this.#zoomByWheel(event),
+        onpointerdown: (event) => this.#dragImage(event),
+      },
       this.#plane,
       this.#divider,
       this.#sourceLabel,
@@ -61,11 +73,16 @@ export class Comparer {
       this.#note,
       this.#zoomButtons(),
     );
-    for (const image of [this.#before, this.#after]) {
-      image.addEventListener("load", () => this.#loaded());
-      image.addEventListener("error", () => this.#missing(image));
+    for (const [image, label] of [
+      /** @type {const} */ ([this.#source, "source"]),
+      /** @type {const} */ ([this.#result, "result"]),
+    ]) {
+      image.addEventListener("load", () => this.#onImageLoaded());
+      image.addEventListener("error", () => {
+        this.#note.textContent = `The image of the ${label} is no longer there.`;
+      });
     }
-    new ResizeObserver(framed(() => this.#layout())).observe(this.#stage);
+    new ResizeObserver(oncePerFrame(() => this.#layout())).observe(this.#stage);
   }
 
   get element() {
@@ -77,22 +94,26 @@ export class Comparer {
   }
 
   set mode(mode) {
-    if (mode === "difference" && this.#mode !== "difference") this.#otherwise = this.#mode;
+    if (mode === "difference" && this.#mode !== "difference") this.#modeBeforeDifference = this.#mode;
     this.#mode = mode;
     this.#layout();
     this.#onmode(mode);
   }
 
-  /** Show two pictures by their addresses. name: what the result is called; alt: what it is. */
-  show(source, result, name, alt) {
-    this.#resultLabel.textContent = name;
-    this.#after.alt = alt;
-    this.#before.alt = "The source picture";
-    const change = (image, address) => {
-      if (image.getAttribute("src") !== address) image.src = address;
-    };
-    change(this.#before, source);
-    change(this.#after, result);
+  /**
+   * Show two images by their addresses.
+   *
+   * @param {string} source
+   * @param {string} result
+   * @param {string} label of the result
+   * @param {string} alt text of the result
+   */
+  show(source, result, label, alt) {
+    this.#resultLabel.textContent = label;
+    this.#result.alt = alt;
+    this.#source.alt = "The source image";
+    if (this.#source.getAttribute("src") !== source) this.#source.src = source;
+    if (this.#result.getAttribute("src") !== result) this.#result.src = result;
     this.#layout();
   }
 
@@ -101,28 +122,35 @@ export class Comparer {
   }
 
   toggleDifference() {
-    this.mode = this.#mode === "difference" ? this.#otherwise : "difference";
+    this.mode = this.#mode === "difference" ? this.#modeBeforeDifference : "difference";
   }
 
-  /** The next scale up (1) or down (−1); "fit", or a number of screen pixels a pixel. */
-  zoom(to, at = null) {
+  /** The next scale up. @param {PointerPlace | null} at what stays where it is; null: the middle */
+  zoomIn(at = null) {
     const now = this.#shownScale();
-    let next = to;
-    if (to === "fit") next = null;
-    else if (to === 1) next = SCALES.find((scale) => scale > now * 1.001) ?? now;
-    else if (to === -1) next = SCALES.findLast((scale) => scale < now * 0.999) ?? now;
-    this.#zoomTo(next, at);
+    this.#zoomTo(SCALES.find((scale) => scale > now * 1.001) ?? now, at);
   }
 
-  actualPixels() {
+  /** The next scale down. @param {PointerPlace | null} at what stays where it is; null: the middle */
+  zoomOut(at = null) {
+    const now = this.#shownScale();
+    this.#zoomTo(SCALES.findLast((scale) => scale < now * 0.999) ?? now, at);
+  }
+
+  zoomToFit() {
+    this.#zoomTo(null, null);
+  }
+
+  zoomToActualPixels() {
     this.#zoomTo(1, null);
   }
 
-  #zoomTo(next, at) {
+  /** @param {number | null} scale @param {PointerPlace | null} at */
+  #zoomTo(scale, at) {
     const place = at && this.#placeOf(at);
-    this.#scale = next;
-    if (next === null) this.#center = { x: 0.5, y: 0.5 };
-    else if (place) {
+    this.#scale = scale;
+    if (scale === null) this.#center = { x: 0.5, y: 0.5 };
+    else if (at && place) {
       const now = this.#placeOf(at); // what was under the pointer stays under it
       this.#center = { x: this.#center.x + place.x - now.x, y: this.#center.y + place.y - now.y };
     }
@@ -130,134 +158,135 @@ export class Comparer {
   }
 
   #zoomButtons() {
-    const button = (label, name, onclick) =>
-      element("button", { type: "button", class: "rt-tool", "aria-label": label, title: label, onclick }, icon(name));
+    /** @type {(title: string, onclick: () => void, content: Child, label?: string) => HTMLElement} */
+    const button = (title, onclick, content, label) =>
+      element("button", { type: "button", class: "rt-tool", "aria-label": label, title, onclick }, content);
     return element(
       "div",
       { class: "rt-zoom", onpointerdown: (event) => event.stopPropagation() },
-      button("Zoom out (−)", "minus", () => this.zoom(-1)),
+      button("Zoom out (−)", () => this.zoomOut(), icon("minus"), "Zoom out (−)"),
       this.#scaleText,
-      button("Zoom in (+)", "plus", () => this.zoom(1)),
-      element("button", { type: "button", class: "rt-tool", title: "Fit (0)", onclick: () => this.zoom("fit") }, "Fit"),
-      element(
-        "button",
-        { type: "button", class: "rt-tool", title: "One pixel a pixel (1)", onclick: () => this.actualPixels() },
-        "1:1",
-      ),
+      button("Zoom in (+)", () => this.zoomIn(), icon("plus"), "Zoom in (+)"),
+      button("Fit (0)", () => this.zoomToFit(), "Fit"),
+      button("One pixel a pixel (1)", () => this.zoomToActualPixels(), "1:1"),
     );
   }
 
-  #size() {
-    return { width: this.#before.naturalWidth, height: this.#before.naturalHeight };
+  #imageSize() {
+    return { width: this.#source.naturalWidth, height: this.#source.naturalHeight };
   }
 
-  /** Screen pixels a pixel. What fits enlarged is enlarged by a whole number, so that no pixel is wider than another. */
+  /**
+   * Screen pixels a pixel. What fits enlarged is enlarged by a whole number, so that no pixel is wider than another.
+   */
   #shownScale() {
     if (this.#scale !== null) return this.#scale;
-    const { width, height } = this.#size();
+    const { width, height } = this.#imageSize();
+    /** @param {number} side */
     const room = (side) => Math.max(1, side * (1 - 2 * MARGIN) * devicePixelRatio);
     const fits = Math.min(room(this.#stage.clientWidth) / width, room(this.#stage.clientHeight) / height);
     return fits >= 1 ? Math.floor(fits) : fits;
   }
 
-  /** Where the picture lies on the stage, in CSS pixels, on whole pixels of the screen. */
-  #box() {
-    const { width, height } = this.#size();
+  /** Where the image lies on the stage, in CSS pixels, on whole pixels of the screen. */
+  #imageBox() {
     const ratio = devicePixelRatio;
-    const scale = this.#shownScale();
+    const scale = this.#shownScale() / ratio;
+    const size = this.#imageSize();
+    const [width, height] = [size.width * scale, size.height * scale];
     const stage = this.#stage.getBoundingClientRect(); // which need not be on whole pixels itself
-    const whole = (value, from) => Math.round((from + value) * ratio) / ratio - from;
-    const [shownWidth, shownHeight] = [(width * scale) / ratio, (height * scale) / ratio];
+    /** @type {(value: number, from: number) => number} */
+    const snap = (value, from) => Math.round((from + value) * ratio) / ratio - from;
     return {
-      left: whole(this.#stage.clientWidth / 2 - this.#center.x * shownWidth, stage.left),
-      top: whole(this.#stage.clientHeight / 2 - this.#center.y * shownHeight, stage.top),
-      width: shownWidth,
-      height: shownHeight,
+      left: snap(this.#stage.clientWidth / 2 - this.#center.x * width, stage.left),
+      top: snap(this.#stage.clientHeight / 2 - this.#center.y * height, stage.top),
+      width,
+      height,
     };
   }
 
-  /** The place of a pointer in the picture, 0…1. */
-  #placeOf(event) {
-    const [box, stage] = [this.#box(), this.#stage.getBoundingClientRect()];
-    return {
-      x: (event.clientX - stage.left - box.left) / box.width,
-      y: (event.clientY - stage.top - box.top) / box.height,
-    };
+  /** The place of a pointer in the image, 0…1. @param {PointerPlace} pointer */
+  #placeOf({ clientX, clientY }) {
+    const [box, stage] = [this.#imageBox(), this.#stage.getBoundingClientRect()];
+    return { x: (clientX - stage.left - box.left) / box.width, y: (clientY - stage.top - box.top) / box.height };
   }
 
-  #loaded() {
+  #onImageLoaded() {
     this.#note.textContent = "";
-    const [source, result] = [this.#before, this.#after];
-    if (source.naturalWidth && result.naturalWidth && source.complete && result.complete) {
-      if (source.naturalWidth !== result.naturalWidth || source.naturalHeight !== result.naturalHeight) {
-        const size = (image) => `${image.naturalWidth} × ${image.naturalHeight}`;
-        this.#note.textContent = `Source ${size(source)}, result ${size(result)}: scaled to the source to compare.`;
-      }
+    const [source, result] = [this.#source, this.#result];
+    const loaded = source.naturalWidth && result.naturalWidth && source.complete && result.complete;
+    if (loaded && (source.naturalWidth !== result.naturalWidth || source.naturalHeight !== result.naturalHeight)) {
+      /** @param {HTMLImageElement} image */
+      const size = (image) => `${image.naturalWidth} × ${image.naturalHeight}`;
+      this.#note.textContent = `Source ${size(source)}, result ${size(result)}: scaled to the source to compare.`;
     }
     this.#layout();
-  }
-
-  #missing(image) {
-    const which = image === this.#before ? "source" : "result";
-    this.#note.textContent = `The picture of the ${which} is no longer there.`;
   }
 
   #layout() {
     const mode = this.#mode;
     this.#stage.dataset.mode = mode;
-    const shown = (target, visible) => (target.style.visibility = visible ? "visible" : "hidden");
-    shown(this.#before, mode === "compare" || mode === "source");
-    shown(this.#after, mode === "compare" || mode === "result");
-    shown(this.#canvas, mode === "difference");
+    /** @type {(target: HTMLElement, visible: boolean) => void} */
+    const show = (target, visible) => target.style.setProperty("visibility", visible ? "visible" : "hidden");
+    show(this.#source, mode === "compare" || mode === "source");
+    show(this.#result, mode === "compare" || mode === "result");
+    show(this.#canvas, mode === "difference");
     setAttribute(this.#divider, "hidden", mode !== "compare");
     setAttribute(this.#legend, "hidden", mode !== "difference");
     setAttribute(this.#sourceLabel, "hidden", mode === "result" || mode === "difference");
     setAttribute(this.#resultLabel, "hidden", mode === "source");
-    if (!this.#size().width || !this.#stage.clientWidth) return;
-    const box = this.#box();
-    for (const side of ["left", "top", "width", "height"]) this.#plane.style[side] = `${box[side]}px`;
-    this.#plane.dataset.enlarged = this.#shownScale() >= 1;
-    this.#after.style.clipPath = mode === "compare" ? `inset(0 0 0 ${100 * this.#share}%)` : "none";
+    if (!this.#imageSize().width || !this.#stage.clientWidth) return;
+    const box = this.#imageBox();
+    for (const [side, value] of Object.entries(box)) this.#plane.style.setProperty(side, `${value}px`);
+    this.#plane.dataset.enlarged = String(this.#shownScale() >= 1);
+    this.#result.style.clipPath = mode === "compare" ? `inset(0 0 0 ${100 * this.#share}%)` : "none";
     this.#divider.style.left = `${box.left + box.width * this.#share}px`;
     this.#divider.style.top = `${Math.max(0, box.top)}px`;
     this.#divider.style.bottom = `${Math.max(0, this.#stage.clientHeight - box.top - box.height)}px`;
-    this.#divider.setAttribute("aria-valuenow", Math.round(100 - 100 * this.#share));
+    setAttribute(this.#divider, "aria-valuenow", Math.round(100 - 100 * this.#share));
     this.#scaleText.textContent = `${Math.round(this.#shownScale() * 100)} %`;
-    if (mode === "difference") this.#difference();
+    if (mode === "difference") this.#drawDifference();
   }
 
-  #difference() {
-    const [source, result] = [this.#before, this.#after];
+  #drawDifference() {
+    const [source, result] = [this.#source, this.#result];
     const pair = `${source.src} ${result.src}`;
-    if (this.#drawn === pair || !source.complete || !result.complete || !result.naturalWidth) return;
+    if (this.#differencePair === pair || !source.complete || !result.complete || !result.naturalWidth) return;
     drawDifference(this.#canvas, source, result);
-    this.#drawn = pair;
+    this.#differencePair = pair;
   }
 
-  #moveByKey(event) {
-    const by = { ArrowLeft: -0.05, ArrowRight: 0.05, Home: -1, End: 1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    event.stopPropagation(); // the arrows are the slider's here, not the strip's
-    this.#share = Math.min(1, Math.max(0, this.#share + by));
+  /** @param {number} share */
+  #moveDivider(share) {
+    this.#share = Math.min(1, Math.max(0, share));
     this.#layout();
   }
 
-  #wipe(event) {
+  /** @param {KeyboardEvent} event */
+  #moveDividerByKey(event) {
+    /** @type {Record<string, number>} */
+    const offsets = { ArrowLeft: -0.05, ArrowRight: 0.05, Home: -1, End: 1 };
+    const by = offsets[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation(); // the arrows are the slider's here, not the strip's
+    this.#moveDivider(this.#share + by);
+  }
+
+  /** @param {PointerEvent} event */
+  #dragDivider(event) {
     event.stopPropagation();
     event.preventDefault();
     this.#divider.focus({ preventScroll: true });
-    this.#drag(event, (move) => {
-      this.#share = Math.min(1, Math.max(0, this.#placeOf(move).x));
-      this.#layout();
-    });
+    trackPointer(event, (move) => this.#moveDivider(this.#placeOf(move).x));
   }
 
-  #pan(event) {
+  /** @param {PointerEvent} event */
+  #dragImage(event) {
     if (event.button > 1) return;
     let last = event;
-    this.#drag(event, (move) => {
-      const box = this.#box();
+    trackPointer(event, (move) => {
+      const box = this.#imageBox();
       this.#center.x -= (move.clientX - last.clientX) / box.width;
       this.#center.y -= (move.clientY - last.clientY) / box.height;
       last = move;
@@ -265,22 +294,30 @@ export class Comparer {
     });
   }
 
-  #drag(event, onmove) {
-    const target = event.currentTarget;
-    target.setPointerCapture(event.pointerId);
-    const end = () => {
-      target.removeEventListener("pointermove", onmove);
-      target.removeEventListener("pointerup", end);
-      target.removeEventListener("pointercancel", end);
-    };
-    target.addEventListener("pointermove", onmove);
-    target.addEventListener("pointerup", end);
-    target.addEventListener("pointercancel", end);
-  }
-
-  #wheel(event) {
+  /** @param {WheelEvent} event */
+  #zoomByWheel(event) {
     event.preventDefault();
     if (Math.abs(event.deltaY) < 1) return;
-    this.zoom(event.deltaY < 0 ? 1 : -1, event);
+    if (event.deltaY < 0) this.zoomIn(event);
+    else this.zoomOut(event);
   }
+}
+
+/**
+ * Follow a pointer that was pressed until it is released.
+ *
+ * @param {PointerEvent} event
+ * @param {(event: PointerEvent) => void} onmove
+ */
+function trackPointer({ currentTarget, pointerId }, onmove) {
+  const target = /** @type {HTMLElement} */ (currentTarget);
+  target.setPointerCapture(pointerId);
+  const end = () => {
+    target.removeEventListener("pointermove", onmove);
+    target.removeEventListener("pointerup", end);
+    target.removeEventListener("pointercancel", end);
+  };
+  target.addEventListener("pointermove", onmove);
+  target.addEventListener("pointerup", end);
+  target.addEventListener("pointercancel", end);
 }

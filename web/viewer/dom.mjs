@@ -1,23 +1,57 @@
 /** The few lines that stand in for a framework. */
 
-/** An element: attributes by name, `onclick` and the like as listeners, false and null left out, true as "". */
+/** @typedef {string | number | boolean | null | undefined} AttributeValue true: ""; false, null, undefined: none */
+/** @typedef {Record<string, AttributeValue | ((event: any) => void)>} Attributes functions are listeners */
+/** @typedef {Node | string | null | undefined} Child null and undefined are left out */
+
+/**
+ * An element with its attributes and children.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Attributes} attributes
+ * @param {...(Child | Child[])} children
+ */
 export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const created = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else setAttribute(made, name, value);
+    if (typeof value === "function") created.addEventListener(name.slice(2), value);
+    else setAttribute(created, name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return made;
+  for (const child of children.flat()) if (child !== null && child !== undefined) created.append(child);
+  return created;
 }
 
+/**
+ * Set an attribute: true stands for "", and false, null and undefined remove it.
+ *
+ * @param {HTMLElement | SVGElement} target
+ * @param {string} name
+ * @param {AttributeValue} value
+ */
 export function setAttribute(target, name, value) {
   if (value === null || value === undefined || value === false) target.removeAttribute(name);
-  else if (name === "style") target.style.cssText = value; // the attribute is refused by the policy of an exported page
-  else target.setAttribute(name, value === true ? "" : value);
+  else if (name === "style")
+    target.style.cssText = String(value); // an exported page's policy refuses the attribute
+  else target.setAttribute(name, value === true ? "" : String(value));
 }
 
-const PATHS = {
+/**
+ * An SVG element with its attributes and children.
+ *
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string | number>} attributes
+ * @param {...Node} children
+ */
+export function svgElement(tag, attributes, ...children) {
+  const created = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) created.setAttribute(name, String(value));
+  created.append(...children);
+  return created;
+}
+
+const ICON_PATHS = {
   star: "M12 2.6l2.9 6 6.5.9-4.7 4.6 1.1 6.5L12 17.5l-5.8 3.1 1.1-6.5L2.6 9.5l6.5-.9z",
   check: "M4.5 12.5l5 5 10-11",
   cross: "M6 6l12 12M18 6L6 18",
@@ -31,26 +65,30 @@ const PATHS = {
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
 };
 
-/** A line icon that takes the colour of the text around it; decoration only, so that its button needs a label. */
+/** @typedef {keyof typeof ICON_PATHS} IconName */
+
+/**
+ * A line icon in the color of the text around it; decoration only, so that its button needs a label.
+ *
+ * @param {IconName} name
+ */
 export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("class", `rt-icon rt-icon-${name}`);
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", PATHS[name]);
-  svg.append(path);
-  return svg;
+  const attributes = { viewBox: "0 0 24 24", "aria-hidden": "true", class: `rt-icon rt-icon-${name}` };
+  return svgElement("svg", attributes, svgElement("path", { d: ICON_PATHS[name] }));
 }
 
-/** A function that has `work` done once before the next frame, however often it is called. */
-export function framed(work) {
-  let waiting = false;
+/**
+ * A function that does `work` once before the next frame, however often it is called.
+ *
+ * @param {() => void} work
+ */
+export function oncePerFrame(work) {
+  let scheduled = false;
   return () => {
-    if (waiting) return;
-    waiting = true;
+    if (scheduled) return;
+    scheduled = true;
     requestAnimationFrame(() => {
-      waiting = false;
+      scheduled = false;
       work();
     });
   };

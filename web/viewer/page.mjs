@@ -1,9 +1,11 @@
 /** The large view as a page of its own: what an exported HTML file runs. */
 
-import { Viewer, viewOf } from "./viewer.mjs";
+import { viewOf } from "./view.mjs";
+import { Viewer } from "./viewer.mjs";
 
-const text = (id) => document.getElementById(id).textContent;
+/** @param {string} id */
+const textOf = (id) => document.getElementById(id)?.textContent ?? "";
 const viewer = new Viewer();
 document.body.append(viewer.element);
-viewer.show(viewOf(JSON.parse(text("trajectory")), text));
+viewer.show(viewOf(JSON.parse(textOf("trajectory")), textOf));
 viewer.focus();

@@ -1,31 +1,38 @@
 /** What a person can do while the loop runs: accept a turn, stop, write the next prompt. */
 
 import { element, icon, setAttribute } from "./dom.mjs";
-import { endOf } from "./record.mjs";
-import { ownScroll } from "./wheel.mjs";
+import { captureScroll } from "./wheel.mjs";
 
-const PHASES = { editing: "editing", thinking: "the thinker is looking" };
-const WOULD_END = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
+/** @typedef {import("./view.mjs").View} View */
 
 /**
- * A bar that says where the loop is. `send(order)` is called with {action: "accept", step} | {action: "stop"} |
- * {action: "hold"} | {action: "go_on"} | {action: "prompt", prompt}; `onleave()` when the form that had the keyboard goes.
+ * What a person wants of the loop. hold: wait before the next turn. accept: end the run with this step as its result.
+ *
+ * @typedef {{action: "accept", step: number}
+ *   | {action: "stop" | "hold" | "go_on"}
+ *   | {action: "prompt", prompt: string}} Order
  */
+
+const PHASE_LABELS = { editing: "editing", thinking: "the thinker is looking" };
+const END_PROPOSALS = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
+
+/** A bar that says where the loop is and takes a person's orders. */
 export class Steering {
   #send;
   #onleave;
+  /** @type {View | null} */
   #view = null;
-  #selected = -1;
+  #selected = -1; // index of a step
   #proposal = ""; // the prompt that comes next unless a person writes another
   #writing = false;
   #status = element("span", { class: "rt-status", role: "status" });
-  #accept = element("button", {
+  #acceptButton = element("button", {
     type: "button",
     class: "rt-button",
     title: "End the run with this turn as its result",
-    onclick: () => this.#acceptSelected(),
+    onclick: () => this.#send({ action: "accept", step: this.#selected }),
   });
-  #stop = element(
+  #stopButton = element(
     "button",
     {
       type: "button",
@@ -36,45 +43,55 @@ export class Steering {
     icon("stop"),
     "Stop",
   );
-  #edit = element(
+  #editButton = element(
     "button",
-    { type: "button", class: "rt-button", title: "The loop waits before its next turn", onclick: () => this.#write() },
+    {
+      type: "button",
+      class: "rt-button",
+      title: "The loop waits before its next turn",
+      onclick: () => this.#startWriting(),
+    },
     icon("pencil"),
     "Edit the next prompt",
   );
-  #text = element("textarea", {
+  #textarea = element("textarea", {
     class: "rt-textarea",
     rows: 2,
     "aria-label": "The next prompt",
-    placeholder: "What the editor shall be told next",
-    onkeydown: (event) => this.#key(event),
+    placeholder: "What the editor should do next",
+    onkeydown: (event) => this.#handleKey(event),
   });
-  #goOn = element(
+  #goOnButton = element(
     "button",
-    { type: "button", class: "rt-button rt-primary", title: "Ctrl+Enter", onclick: () => this.#use() },
+    { type: "button", class: "rt-button rt-primary", title: "Ctrl+Enter", onclick: () => this.#submit() },
     "Go on",
     icon("arrow"),
   );
-  #cancel = element(
+  #cancelButton = element(
     "button",
-    { type: "button", class: "rt-button", onclick: () => this.#leave() },
+    { type: "button", class: "rt-button", onclick: () => this.#cancel() },
     "Leave it to the thinker",
   );
-  #form = element("div", { class: "rt-next" }, this.#text, this.#cancel, this.#goOn);
+  #form = element("div", { class: "rt-next" }, this.#textarea, this.#cancelButton, this.#goOnButton);
   element = element(
     "div",
     { class: "rt-steering", role: "group", "aria-label": "Steer the loop" },
-    element("div", { class: "rt-steering-row" }, this.#status, this.#accept, this.#stop, this.#edit),
+    element("div", { class: "rt-steering-row" }, this.#status, this.#acceptButton, this.#stopButton, this.#editButton),
     this.#form,
   );
 
+  /**
+   * @param {object} listeners
+   * @param {(order: Order) => void} listeners.send
+   * @param {() => void} listeners.onleave the form that had the keyboard goes
+   */
   constructor({ send, onleave }) {
     this.#send = send;
     this.#onleave = onleave;
-    ownScroll(this.#text);
+    captureScroll(this.#textarea);
   }
 
-  /** selected: the step that Accept would take. */
+  /** @param {View} view @param {number} selected the step that Accept would take */
   show(view, selected) {
     this.#view = view;
     this.#selected = selected;
@@ -84,74 +101,74 @@ export class Steering {
       this.#writing = false;
       return;
     }
-    const proposal = live.next.prompt;
-    if (proposal !== this.#proposal) {
-      if (this.#text.value.trim() === this.#proposal.trim()) this.#text.value = proposal;
-      this.#proposal = proposal;
-    }
+    this.#showProposal(live.next.prompt);
     const { turns } = record.options.rules;
-    const { turn, ends } = live.next;
-    const waiting = ends ? `${WOULD_END[ends]}; waiting for you` : "waiting for you";
-    const phase = live.waiting ? waiting : PHASES[live.phase];
-    const promise = this.#writing && !live.waiting ? "; then it waits for you" : "";
     this.#status.replaceChildren(
       element("i", { class: live.waiting ? "rt-pulse" : "rt-spinner" }),
-      element("span", {}, element("b", {}, `Turn ${turn} of ${turns}`), ` · ${phase}${promise}`),
+      element("span", {}, element("b", {}, `Turn ${live.next.turn} of ${turns}`), ` · ${this.#describePhase(live)}`),
     );
     const step = record.steps[selected];
-    setAttribute(this.#accept, "disabled", !step);
-    this.#accept.replaceChildren(icon("check"), step ? `Accept turn ${step.turn}` : "Accept");
+    setAttribute(this.#acceptButton, "disabled", !step);
+    this.#acceptButton.replaceChildren(icon("check"), step ? `Accept turn ${step.turn}` : "Accept");
     const open = this.#writing || live.waiting;
     setAttribute(this.#form, "hidden", !open);
-    setAttribute(this.#edit, "hidden", open || turn >= turns); // no prompt comes after the last turn
-    setAttribute(this.#cancel, "hidden", live.waiting);
+    setAttribute(this.#editButton, "hidden", open || live.next.turn >= turns); // no prompt comes after the last turn
+    setAttribute(this.#cancelButton, "hidden", live.waiting);
   }
 
-  #acceptSelected() {
-    this.#send({ action: "accept", step: this.#selected });
+  /** @param {string} proposal */
+  #showProposal(proposal) {
+    if (proposal === this.#proposal) return;
+    if (this.#textarea.value.trim() === this.#proposal.trim()) this.#textarea.value = proposal;
+    this.#proposal = proposal;
   }
 
-  #write() {
+  /** @param {import("./view.mjs").LiveState} live */
+  #describePhase({ waiting, phase, next }) {
+    if (waiting) return next.ends ? `${END_PROPOSALS[next.ends]}; waiting for you` : "waiting for you";
+    return `${PHASE_LABELS[phase]}${this.#writing ? "; then it waits for you" : ""}`;
+  }
+
+  #startWriting() {
     this.#writing = true;
-    this.#text.value = this.#proposal;
+    this.#textarea.value = this.#proposal;
     this.#send({ action: "hold" });
-    this.show(this.#view, this.#selected);
-    this.#text.focus();
-    this.#text.select();
+    this.#redraw();
+    this.#textarea.focus();
+    this.#textarea.select();
   }
 
-  #use() {
-    const prompt = this.#text.value.trim();
-    const asProposed = !prompt || (this.#view.live.waiting && prompt === this.#proposal.trim());
+  #submit() {
+    const prompt = this.#textarea.value.trim();
+    const asProposed = !prompt || (this.#view?.live?.waiting && prompt === this.#proposal.trim());
     this.#send(asProposed ? { action: "go_on" } : { action: "prompt", prompt });
-    this.#done();
+    this.#leave();
+  }
+
+  #cancel() {
+    this.#send({ action: "go_on" });
+    this.#leave();
   }
 
   #leave() {
-    this.#send({ action: "go_on" });
-    this.#done();
-  }
-
-  #done() {
     this.#writing = false;
-    this.#text.value = this.#proposal;
-    this.show({ ...this.#view, live: { ...this.#view.live, waiting: false, phase: "editing" } }, this.#selected);
+    this.#textarea.value = this.#proposal;
+    const live = this.#view?.live;
+    if (this.#view && live) this.#view = { ...this.#view, live: { ...live, waiting: false, phase: "editing" } };
+    this.#redraw();
     this.#onleave();
   }
 
-  #key(event) {
+  #redraw() {
+    if (this.#view) this.show(this.#view, this.#selected);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #handleKey(event) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      this.#use();
+      this.#submit();
     }
     event.stopPropagation(); // letters are letters here, not commands
   }
-}
-
-/** How an ended run stands, with a mark. */
-export function ending(record) {
-  if (!record.stopped) return element("span", { class: "rt-end" }, "Not finished");
-  const good = record.stopped === "accepted" || record.chosen !== null;
-  const kind = record.stopped === "failed" ? "failed" : good ? "good" : "plain";
-  return element("span", { class: "rt-end", "data-kind": kind, title: record.message || null }, endOf(record));
 }

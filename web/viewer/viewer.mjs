@@ -1,47 +1,35 @@
-/** The large view of a trajectory: comparer, what was said of the edit, and the strip of turns. */
+/** The large view of a trajectory: comparer, what the thinker said of the edit, and the strip of turns. */
 
 import { Comparer, MODES } from "./comparer.mjs";
-import { element, icon, setAttribute } from "./dom.mjs";
-import { describe, isJudged, number, troubleOf, turnsOf, verdictOf, warningOf, writerOf } from "./record.mjs";
-import { Steering, ending } from "./steering.mjs";
-import { Strip, levelOf, prompt } from "./strip.mjs";
+import { element, icon } from "./dom.mjs";
+import { stepPanel, toolButton } from "./step_panel.mjs";
+import { Steering } from "./steering.mjs";
+import { Strip } from "./strip.mjs";
+import { describeStep } from "./trajectory.mjs";
+import { firstChoice, summarize } from "./view.mjs";
 
-/**
- * What every part of the view shows: record (a trajectory.json), its turns, `address(file)` of a picture, and while the
- * loop runs `live` = {next: {turn, prompt, prompt_by, ends?}, phase, waiting, images, preview}; ends: why the thinker would
- * stop here; images: the files of the next turn, once they are there; preview: until then, the address of what comes of it.
- */
-export function viewOf(record, address, live = null) {
-  const turns = turnsOf(record);
-  const pending = live && live.next.turn > (turns.at(-1)?.number ?? 0) ? live.next : null;
-  return { record, turns, address, live, pending };
-}
+/** @typedef {import("./dom.mjs").IconName} IconName */
+/** @typedef {import("./view.mjs").View} View */
 
-/** The step to look at first: the best, else the last. */
-export const firstChoice = ({ record, turns }) => record.best ?? turns.at(-1)?.lead ?? -1;
-
-/** How a run stands: how it ended, after how many turns, why, and what made it. */
-export function summary({ record, turns, live }) {
-  const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : ending(record);
-  const count = `${turns.length} turn${turns.length === 1 ? "" : "s"}`;
-  const names = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");
-  const message = live ? "" : (troubleOf(record) || record.message).replace(/\.$/, "");
-  return [state, ` ${[count, message, names].filter(Boolean).join(" · ")}`];
-}
+const KEY_LABELS = {
+  "← →": "turns",
+  "↑ ↓": "candidates",
+  space: "source or result",
+  c: "compare",
+  d: "difference",
+  "+ − 0 1": "zoom",
+  f: "fullscreen",
+};
 
 export class Viewer {
+  /** @type {View | null} */
   #view = null;
-  #selected = -1;
+  #selected = -1; // index of a step
   #title = element("h1", { class: "rt-title" });
   #about = element("p", { class: "rt-about" });
-  #modes = element("div", { class: "rt-modes", role: "group", "aria-label": "What is shown" });
+  #modeButtons = element("div", { class: "rt-modes", role: "group", "aria-label": "What to show" });
   #comparer = new Comparer((mode) => this.#showMode(mode));
-  #panel = element("div", {
-    class: "rt-panel",
-    tabindex: 0,
-    role: "region",
-    "aria-label": "What was said of this turn",
-  });
+  #panel = element("div", { class: "rt-panel", tabindex: 0, role: "region", "aria-label": "About this turn" });
   #announcer = element("div", { class: "rt-hidden", "aria-live": "polite" });
   #strip = new Strip({ onselect: (index) => this.select(index) });
   #steering;
@@ -50,284 +38,177 @@ export class Viewer {
   element;
 
   /**
-   * send: see Steering. onexport(): the user wants the run as one file. onclose(): the user wants out.
-   * onselect(step index): the user went to a step.
+   * @param {object} listeners
+   * @param {(order: import("./steering.mjs").Order) => void} [listeners.send] see Steering
+   * @param {(() => void) | null} [listeners.onexport] the user wants the run as one file
+   * @param {(() => void) | null} [listeners.onclose] the user wants out
+   * @param {(index: number) => void} [listeners.onselect] the user went to a step
    */
   constructor({ send = () => {}, onexport = null, onclose = null, onselect = () => {} } = {}) {
     this.#onclose = onclose;
     this.#onselect = onselect;
     this.#steering = new Steering({ send, onleave: () => this.focus() });
-    for (const [mode, name] of Object.entries(MODES)) {
-      const onclick = () => (this.#comparer.mode = mode);
-      this.#modes.append(tool({ "data-mode": mode, onclick }, name));
+    for (const mode of /** @type {(keyof typeof MODES)[]} */ (Object.keys(MODES))) {
+      const onclick = () => {
+        this.#comparer.mode = mode;
+      };
+      this.#modeButtons.append(toolButton({ "data-mode": mode, onclick }, MODES[mode]));
     }
     this.element = element(
       "div",
-      { class: "rt rt-viewer", tabindex: -1, onkeydown: (event) => this.#key(event) },
-      element(
-        "header",
-        { class: "rt-header" },
-        element("div", { class: "rt-heading" }, this.#title, this.#about),
-        this.#modes,
-        onexport
-          ? tool({ "aria-label": "Export", title: "Export as one HTML file", onclick: onexport }, icon("download"))
-          : null,
-        tool(
-          { "aria-label": "Fullscreen", title: "Fullscreen (f)", onclick: () => this.#fullscreen() },
-          icon("fullscreen"),
-        ),
-        onclose ? tool({ "aria-label": "Close", title: "Close (Esc)", onclick: onclose }, icon("cross")) : null,
-      ),
+      { class: "rt rt-viewer", tabindex: -1, onkeydown: (event) => this.#handleKey(event) },
+      this.#header(onexport, onclose),
       element("main", { class: "rt-main" }, this.#comparer.element, this.#panel),
       this.#steering.element,
       this.#strip.element,
-      element("p", { class: "rt-keys" }, keys()),
+      element("p", { class: "rt-keys" }, keyHints()),
       this.#announcer,
     );
     this.#showMode(this.#comparer.mode);
   }
 
-  /** Show a view, or what has become of it. Who looks at the newest turn goes on to the next. */
+  /** @param {(() => void) | null} onexport @param {(() => void) | null} onclose */
+  #header(onexport, onclose) {
+    /** @type {(label: string, title: string, iconName: IconName, onclick: () => void) => HTMLElement} */
+    const button = (label, title, iconName, onclick) =>
+      toolButton({ "aria-label": label, title, onclick }, icon(iconName));
+    return element(
+      "header",
+      { class: "rt-header" },
+      element("div", { class: "rt-heading" }, this.#title, this.#about),
+      this.#modeButtons,
+      onexport ? button("Export", "Export as one HTML file", "download", onexport) : null,
+      button("Fullscreen", "Fullscreen (f)", "fullscreen", () => this.#toggleFullscreen()),
+      onclose ? button("Close", "Close (Esc)", "cross", onclose) : null,
+    );
+  }
+
+  /** Show a view, or what has become of it. Who looks at the newest turn goes on to the next. @param {View} view */
   show(view) {
     const before = this.#view;
-    const focused = this.element.contains(document.activeElement);
-    const followed = before && this.#selected === before.turns.at(-1)?.lead;
+    const hadFocus = this.element.contains(document.activeElement);
+    const lastTurn = view.turns.at(-1);
+    const atNewest = before !== null && this.#selected === before.turns.at(-1)?.lead;
     this.#view = view;
     const { record, turns } = view;
     this.#title.textContent = record.instruction;
     this.#title.title = record.instruction;
-    this.#about.replaceChildren(...summary(view));
+    this.#about.replaceChildren(...summarize(view));
     if (!record.steps[this.#selected]) this.#selected = firstChoice(view);
-    else if (followed && turns.length > before.turns.length) this.#selected = turns.at(-1).lead;
-    this.#announce(before);
+    else if (atNewest && lastTurn && turns.length > before.turns.length) this.#selected = lastTurn.lead;
+    this.#announce(before, view);
     this.#strip.show(view, this.#selected);
     this.select(this.#selected);
-    if (focused && !document.activeElement.checkVisibility()) this.focus(); // it was on a button that has gone
+    if (hadFocus && !document.activeElement?.checkVisibility()) this.focus(); // it was on a button that has gone
   }
 
+  /** @param {number} index of a step */
   select(index) {
     this.#selected = index;
-    const { record, turns, address } = this.#view;
+    const view = this.#view;
+    if (!view) return;
+    const { record, turns, address } = view;
     const step = record.steps[index];
     this.#strip.select(index);
-    this.#steering.show(this.#view, index);
+    this.#steering.show(view, index);
     this.#onselect(index);
-    if (!step) {
-      const [file] = this.#view.live?.images ?? [];
-      const name = file ? "Turn 1, looking…" : "No edit yet";
-      const text = file ? "The thinker is looking at the first edit." : "The first edit is on its way.";
-      this.#comparer.show(address(record.source), address(file ?? record.source), name, "");
-      this.#panel.replaceChildren(element("p", { class: "rt-empty" }, text));
+    const turn = turns.find((each) => each.steps.includes(index));
+    if (!step || !turn) {
+      this.#showFirstEdit(view);
       return;
     }
-    const turn = turns.find((each) => each.steps.includes(index));
-    const name = `Turn ${turn.number}` + (turn.steps.length > 1 ? `, candidate ${step.candidate + 1}` : "");
-    this.#comparer.show(address(record.source), address(step.file), name, describe(record, turn, index));
-    this.#panel.replaceChildren(...this.#aboutStep(turn, step, index));
+    const label = `Turn ${turn.number}${turn.steps.length > 1 ? `, candidate ${step.candidate + 1}` : ""}`;
+    this.#comparer.show(address(record.source), address(step.file), label, describeStep(record, turn, index));
+    this.#panel.replaceChildren(...stepPanel(view, turn, index, (other) => this.select(other)));
     this.#panel.scrollTop = 0;
+  }
+
+  /** Show a run that has no step yet. @param {View} view */
+  #showFirstEdit({ record, address, live }) {
+    const file = live?.images[0];
+    const label = file ? "Turn 1, looking…" : "No edit yet";
+    const text = file ? "The thinker is looking at the first edit." : "The first edit is on its way.";
+    this.#comparer.show(address(record.source), address(file ?? record.source), label, "");
+    this.#panel.replaceChildren(element("p", { class: "rt-empty" }, text));
   }
 
   focus() {
     this.#strip.element.focus({ preventScroll: true });
   }
 
-  #aboutStep(turn, step, index) {
-    const { record } = this.#view;
-    const verdict = verdictOf(step);
-    const warning = warningOf(step);
-    return [
-      element(
-        "div",
-        { class: "rt-step-head" },
-        element("h2", {}, `Turn ${turn.number}`),
-        record.best === index ? bestBadge(record, step, index) : null,
-        element(
-          "span",
-          { class: "rt-score", title: "What turns are ranked by" },
-          element("small", {}, "score"),
-          number(step.score),
-        ),
-      ),
-      turn.steps.length > 1 ? this.#candidates(turn, index) : null,
-      warning && element("p", { class: "rt-warning", "data-status": verdict.status }, warning),
-      verdict.semantic === null
-        ? null
-        : element("div", { class: "rt-bars" }, bar("Semantic", verdict.semantic), bar("Quality", verdict.quality)),
-      part(["Prompt ", element("small", {}, writerOf(turn.promptBy))], prompt(turn.diff, true, "rt-text")),
-      verdict.checklist.length ? part("Checklist", checklist(verdict.checklist)) : null,
-      step.critique.reasoning ? part("Reasoning", element("p", { class: "rt-text" }, step.critique.reasoning)) : null,
-      step.judge?.reasoning ? part("The judge", element("p", { class: "rt-text" }, step.judge.reasoning)) : null,
-      part("Preservation", element("p", { class: "rt-text" }, preserved(step.preservation))),
-      element("p", { class: "rt-facts" }, facts(step)),
-    ].filter(Boolean);
-  }
-
-  #candidates(turn, selected) {
-    const { record, address } = this.#view;
-    return element(
-      "div",
-      { class: "rt-candidates", role: "group", "aria-label": "Candidates" },
-      turn.steps.map((index) => {
-        const step = record.steps[index];
-        const label = `Candidate ${step.candidate + 1}, score ${number(step.score)}`;
-        const attributes = {
-          "aria-pressed": String(index === selected),
-          "aria-label": label,
-          title: label,
-        };
-        const mark = record.best === index ? icon("star") : null;
-        return tool(
-          { ...attributes, onclick: () => this.select(index) },
-          element("img", { src: address(step.file), alt: "", draggable: "false" }),
-          element("span", {}, number(step.score), mark),
-        );
-      }),
-    );
-  }
-
-  #announce(before) {
-    const { record, turns, live } = this.#view;
+  /** @param {View | null} before @param {View} view */
+  #announce(before, { record, turns, live }) {
+    const last = turns.at(-1);
     if (!before) return;
-    if (turns.length > before.turns.length) {
-      this.#announcer.textContent = describe(record, turns.at(-1), turns.at(-1).lead);
+    if (last && turns.length > before.turns.length) {
+      this.#announcer.textContent = describeStep(record, last, last.lead);
     } else if (before.live && !live) {
       this.#announcer.textContent = `The run has ended. ${record.message}`;
     }
   }
 
+  /** @param {string} mode */
   #showMode(mode) {
-    for (const button of this.#modes.children) {
+    for (const button of this.#modeButtons.querySelectorAll("button")) {
       button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
     }
   }
 
-  #fullscreen() {
+  #toggleFullscreen() {
     if (document.fullscreenElement) document.exitFullscreen();
     else this.element.requestFullscreen();
   }
 
-  #key(event) {
+  /** @type {Record<string, () => void>} */
+  #commands = {
+    ArrowLeft: () => this.#goToTurn(-1),
+    ArrowRight: () => this.#goToTurn(1),
+    ArrowUp: () => this.#goToCandidate(-1),
+    ArrowDown: () => this.#goToCandidate(1),
+    " ": () => this.#comparer.flip(),
+    c: () => {
+      this.#comparer.mode = "compare";
+    },
+    d: () => this.#comparer.toggleDifference(),
+    f: () => this.#toggleFullscreen(),
+    "+": () => this.#comparer.zoomIn(),
+    "=": () => this.#comparer.zoomIn(),
+    "-": () => this.#comparer.zoomOut(),
+    0: () => this.#comparer.zoomToFit(),
+    1: () => this.#comparer.zoomToActualPixels(),
+  };
+
+  /** @param {KeyboardEvent} event */
+  #handleKey(event) {
     event.stopPropagation(); // the page below has keys of its own
-    const typing = event.target.matches("textarea, input");
     if (event.key === "Escape" && this.#onclose && !document.fullscreenElement) {
       event.preventDefault();
       this.#onclose();
       return;
     }
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const onButton = event.target.matches("button");
-    const commands = {
-      ArrowLeft: () => this.#go(-1),
-      ArrowRight: () => this.#go(1),
-      ArrowUp: () => this.#goToCandidate(-1),
-      ArrowDown: () => this.#goToCandidate(1),
-      " ": onButton ? null : () => this.#comparer.flip(),
-      c: () => (this.#comparer.mode = "compare"),
-      d: () => this.#comparer.toggleDifference(),
-      f: () => this.#fullscreen(),
-      "+": () => this.#comparer.zoom(1),
-      "=": () => this.#comparer.zoom(1),
-      "-": () => this.#comparer.zoom(-1),
-      0: () => this.#comparer.zoom("fit"),
-      1: () => this.#comparer.actualPixels(),
-    };
-    const command = commands[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (target.matches("textarea, input") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " " && target.matches("button")) return; // it presses the button
+    const command = this.#commands[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!command) return;
     event.preventDefault();
     command();
   }
 
-  #go(by) {
-    const { turns } = this.#view;
-    const place = turns.findIndex((turn) => turn.steps.includes(this.#selected)) + by;
-    if (turns[place]) this.select(turns[place].lead);
+  /** @param {number} by */
+  #goToTurn(by) {
+    const turns = this.#view?.turns ?? [];
+    const turn = turns[turns.findIndex(({ steps }) => steps.includes(this.#selected)) + by];
+    if (turn) this.select(turn.lead);
   }
 
+  /** @param {number} by */
   #goToCandidate(by) {
-    const turn = this.#view.turns.find((each) => each.steps.includes(this.#selected));
-    const next = turn?.steps[turn.steps.indexOf(this.#selected) + by];
+    const steps = this.#view?.turns.find((turn) => turn.steps.includes(this.#selected))?.steps ?? [];
+    const next = steps[steps.indexOf(this.#selected) + by];
     if (next !== undefined) this.select(next);
   }
 }
 
-/** A button that the mouse does not leave the focus on, so that the space bar goes on flipping. */
-function tool(attributes, ...children) {
-  const onmousedown = (event) => event.preventDefault();
-  return element("button", { type: "button", class: "rt-tool", onmousedown, ...attributes }, ...children);
-}
-
-function bestBadge(record, step, index) {
-  if (!isJudged(step)) return element("span", { class: "rt-badge rt-unjudged" }, icon("question"), "Result, not judged");
-  return element("span", { class: "rt-badge" }, icon("star"), record.chosen === index ? "Accepted by you" : "Best");
-}
-
-const part = (title, ...children) => element("section", { class: "rt-part" }, element("h3", {}, title), ...children);
-
-function bar(name, value) {
-  return element(
-    "div",
-    { class: "rt-bar", "data-level": levelOf(value), style: `--share:${value / 10}` },
-    element("span", {}, name),
-    element("i", { "aria-hidden": "true" }),
-    element("b", {}, number(value)),
-  );
-}
-
-function checklist(demands) {
-  const kinds = { true: ["check", "met"], false: ["cross", "not met"], null: ["question", "not verified"] };
-  const line = ({ text, met }) => {
-    const [mark, said] = kinds[met];
-    return element(
-      "li",
-      { "data-met": String(met) },
-      icon(mark),
-      element("span", { class: "rt-hidden" }, `${said}: `),
-      text,
-    );
-  };
-  return element("ul", { class: "rt-checklist" }, demands.map(line));
-}
-
-function preserved({ changed, outside_psnr: psnr }) {
-  if (changed >= 0.999) return "The whole picture has changed.";
-  return `${number(100 * changed)} % of the picture has changed; the rest is at ${number(psnr)} dB PSNR.`;
-}
-
-const seconds = (value) => (value < 10 ? Number(value.toPrecision(2)) : Math.round(value));
-
-/** What an edit was really sampled with. */
-function used({ steps, sampler, text_guidance: text, image_guidance: image, strength, negative }) {
-  return [
-    steps && `${steps} steps`,
-    sampler && sampler !== "default" && sampler,
-    text && `text guidance ${readable(text)}`,
-    image && `image guidance ${readable(image)}`,
-    strength && `strength ${readable(strength)}`,
-    negative && `not “${negative}”`,
-  ].filter(Boolean);
-}
-
-const readable = (value) => String(Math.round(value * 100) / 100);
-
-function facts(step) {
-  const parts = [`seed ${step.seed}`, ...used(step.settings ?? {})];
-  if (step.edit_seconds) parts.push(`edited in ${seconds(step.edit_seconds)} s`);
-  if (step.think_seconds) parts.push(`judged in ${seconds(step.think_seconds)} s`);
-  if (step.judge && step.critique.semantic !== null) {
-    parts.push(`the thinker itself gave ${number(step.critique.semantic)} / ${number(step.critique.quality)}`);
-  }
-  return parts.join(" · ");
-}
-
-function keys() {
-  const known = {
-    "← →": "turns",
-    "↑ ↓": "candidates",
-    space: "source or result",
-    c: "compare",
-    d: "difference",
-    "+ − 0 1": "zoom",
-    f: "fullscreen",
-  };
-  return Object.entries(known).map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`));
-}
+const keyHints = () =>
+  Object.entries(KEY_LABELS).map(([key, label]) => element("span", {}, element("kbd", {}, key), ` ${label}`));

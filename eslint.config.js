@@ -1,0 +1,57 @@
+import js from "@eslint/js";
+import globals from "globals";
+
+export default [
+  { ignores: ["**/.venv/", "**/build/", "**/dist/"] },
+  js.configs.recommended,
+  {
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    rules: {
+      "array-callback-return": "error",
+      "arrow-body-style": "error",
+      "consistent-return": "error",
+      "default-case-last": "error",
+      eqeqeq: "error",
+      "max-lines": ["error", 400],
+      "max-params": ["error", 6],
+      "no-console": "error",
+      "no-constructor-return": "error",
+      "no-eval": "error",
+      "no-implicit-coercion": "error",
+      "no-implied-eval": "error",
+      "no-lonely-if": "error",
+      "no-new-func": "error",
+      "no-param-reassign": "error",
+      "no-promise-executor-return": "error",
+      "no-restricted-globals": ["error", "event", "name", "status", "length", "parent", "top", "self"],
+      "no-self-compare": "error",
+      "no-shadow": "error",
+      "no-template-curly-in-string": "error",
+      "no-throw-literal": "error",
+      "no-unneeded-ternary": "error",
+      "no-unreachable-loop": "error",
+      "no-unused-expressions": ["error", { allowShortCircuit: true, allowTernary: true }],
+      "no-useless-computed-key": "error",
+      "no-useless-rename": "error",
+      "no-useless-return": "error",
+      "no-var": "error",
+      "object-shorthand": "error",
+      "prefer-arrow-callback": "error",
+      "prefer-const": "error",
+      "prefer-object-spread": "error",
+      "prefer-promise-reject-errors": "error",
+      "prefer-rest-params": "error",
+      "prefer-spread": "error",
+      "prefer-template": "error",
+      "require-await": "error",
+      yoda: "error",
+    },
+  },
+  { files: ["web/**"], languageOptions: { globals: { ...globals.browser, LiteGraph: "readonly" } } },
+  { files: ["tests/**", "*.config.js"], languageOptions: { globals: globals.node } },
+  {
+    files: ["tests/**"],
+    languageOptions: { globals: { document: "readonly", sessionStorage: "readonly" } }, // of support/page.mjs
+    rules: { "require-await": "off" }, // of functions that stand in for those that wait
+  },
+];

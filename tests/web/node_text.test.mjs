@@ -1,0 +1,12 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import "./support/page.mjs";
+import { countLines } from "../../web/node_text.mjs";
+
+test("a box is as high as its text, up to a limit", () => {
+  assert.equal(countLines("one line"), 1);
+  assert.equal(countLines("two\nlines"), 2);
+  assert.equal(countLines("a\n\nb"), 3, "an empty line is a line");
+  assert.equal(countLines("x".repeat(53)), 2, "a long line is broken");
+  assert.equal(countLines("a\n".repeat(50)), 8);
+});

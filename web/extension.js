@@ -1,0 +1,53 @@
+/** Rethink in ComfyUI's window: the hooks that ComfyUI calls, and what answers each of them. */
+
+import { addStyleSheet, api, app, notify } from "./comfyui.mjs";
+import { askAboutHosts } from "./hosts.mjs";
+import { followChoice, prepareLabels } from "./load_trajectory.mjs";
+import { addDisplay, restoreRuns, showExecuted, showOutputs } from "./node_runs.mjs";
+import { showText } from "./node_text.mjs";
+import { deliverHistory, deliverOutputs, onOutput, watchOutputs } from "./outputs.mjs";
+import { onGraphLoaded, separateReopened } from "./ownership.mjs";
+import { addPairView, showPairs } from "./pairs/views.mjs";
+import { fetchRuns } from "./run_chooser.mjs";
+import { findLiveRuns, watchRuns } from "./run_events.mjs";
+import { WRAP_TITLE, wrapInThinkLoop } from "./wrap.mjs";
+
+const WRAP = "Rethink.WrapInThinkLoop";
+
+for (const sheet of ["./viewer/viewer.css", "./pairs/pairs.css", "./node_text.css"])
+  addStyleSheet(new URL(sheet, import.meta.url));
+onOutput(showText);
+onOutput(showPairs);
+
+app.registerExtension({
+  name: "Rethink",
+  commands: [{ id: WRAP, label: WRAP_TITLE, icon: "pi pi-sync", function: () => wrapInThinkLoop(app, notify) }],
+  menuCommands: [{ path: ["Edit"], commands: [WRAP] }],
+  getSelectionToolboxCommands: (item) => (item.outputs?.some(({ type }) => type === "IMAGE") ? [WRAP] : []),
+  setup() {
+    askAboutHosts(api, notify);
+    watchRuns();
+    api.addEventListener("executed", ({ detail }) => showExecuted(detail));
+    onGraphLoaded(() => {
+      restoreRuns();
+      findLiveRuns();
+    });
+    fetchRuns(); // for nodes that are added by hand
+  },
+  nodeCreated(node) {
+    followChoice(node);
+    addDisplay(node);
+    addPairView(node);
+    watchOutputs(node);
+  },
+  beforeConfigureGraph(workflow) {
+    separateReopened(workflow);
+    return prepareLabels(workflow);
+  },
+  afterConfigureGraph: deliverHistory,
+  refreshComboInNodes: fetchRuns,
+  onNodeOutputsUpdated(outputs) {
+    showOutputs(outputs);
+    deliverOutputs(outputs);
+  },
+});

@@ -1,0 +1,62 @@
+/**
+ * What a node has to say when it has run, in words on the node: a report, scores, a warning. It stays until the next
+ * run.
+ */
+
+import { passWheelOn } from "./canvas_wheel.mjs";
+import { app } from "./comfyui.mjs";
+import { element } from "./viewer/dom.mjs";
+import { captureScroll } from "./viewer/wheel.mjs";
+
+const MAX_LINES = 8; // that are seen without scrolling
+const [LINE_HEIGHT, PADDING] = [17, 34]; // CSS pixels: of a line, and around them all
+const LETTERS_PER_LINE = 52;
+const PROGRESS_WIDGET = "$$node-text-preview"; // ComfyUI's own line, which said how the run went on
+
+/** @type {WeakMap<ComfyNode, HTMLElement>} */
+const boxes = new WeakMap();
+
+/** @param {ComfyNode} node @param {ComfyOutputs} outputs */
+export function showText(node, { rethink_text: parts }) {
+  if (!parts) return;
+  const text = parts.filter(Boolean).join("\n\n");
+  removeProgress(node);
+  if (!text && !boxes.has(node)) return;
+  const box = boxes.get(node) ?? addBox(node);
+  box.textContent = text;
+  box.hidden = !text;
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])]);
+  app.canvas?.setDirty(true, true);
+}
+
+/** @param {ComfyNode} node */
+function addBox(node) {
+  const box = element("div", { class: "rethink-text", role: "status", tabindex: "0" });
+  captureScroll(box);
+  passWheelOn(box);
+  boxes.set(node, box);
+  const height = () => (box.hidden ? 0 : countLines(box.textContent ?? "") * LINE_HEIGHT + PADDING);
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: height };
+  const widget = node.addDOMWidget("rethink_text", "RETHINK_TEXT", box, options);
+  // A widget of a fixed size: it leaves the room that is left on the node to those that have a use for it.
+  Object.assign(widget, { serialize: false, computeSize: () => [0, height()], computeLayoutSize: undefined });
+  return box;
+}
+
+/** How many lines of a box a text fills, as far as they are seen. @param {string} text */
+export function countLines(text) {
+  const lines = text.split("\n").map((line) => Math.ceil(Math.max(1, line.length) / LETTERS_PER_LINE));
+  return Math.min(
+    MAX_LINES,
+    lines.reduce((sum, count) => sum + count, 0),
+  );
+}
+
+/** @param {ComfyNode} node */
+function removeProgress(node) {
+  const index = node.widgets?.findIndex(({ name }) => name === PROGRESS_WIDGET) ?? -1;
+  if (index < 0) return;
+  node.widgets?.[index].onRemove?.();
+  node.widgets?.splice(index, 1);
+}

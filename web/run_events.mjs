@@ -1,0 +1,152 @@
+/** What the server sends about runs that are going on, and what each message does to the run that this page shows. */
+
+import { api, app } from "./comfyui.mjs";
+import { refresh, showLiveRun } from "./node_runs.mjs";
+import { liveRun, liveRuns, Run } from "./runs.mjs";
+
+/** @typedef {import("./comfyui.mjs").FileReference} FileReference */
+/** @typedef {import("./viewer/trajectory.mjs").Step} Step */
+/** @typedef {import("./viewer/trajectory.mjs").Trajectory} Trajectory */
+/** @typedef {import("./viewer/view.mjs").LiveState} LiveState */
+/** @typedef {import("./viewer/view.mjs").NextTurn} NextTurn */
+
+/**
+ * A run that has started, or was going on when this page was loaded; see `state` in nodes/run_monitor.py.
+ *
+ * @typedef {object} StartEvent
+ * @property {string} node path of the node that runs
+ * @property {FileReference} run
+ * @property {Trajectory} record
+ * @property {NextTurn | null} next null: nobody has said yet with which prompt it goes on
+ * @property {string} workflow id of the graph that it was queued from
+ * @property {string} prompt id
+ * @property {boolean} waiting
+ * @property {LiveState["phase"]} phase
+ * @property {string[]} images
+ * @property {number} preview its number, 0 where there is none
+ */
+
+/**
+ * The other messages by their names. A message that was missed is made up for from the record.
+ *
+ * @typedef {object} EventDetails
+ * @property {{phase: LiveState["phase"], turn: number, images: string[]}} phase
+ * @property {{preview: number}} preview
+ * @property {{index: number, step: Step, best: number | null}} step
+ * @property {NextTurn & {waiting: boolean}} next
+ * @property {Pick<Trajectory, "best" | "chosen" | "stopped" | "message">} ended
+ */
+
+/**
+ * @template {keyof EventDetails} Kind
+ * @typedef {(run: Run, detail: EventDetails[Kind], live: LiveState) => void | Promise<void>} Handler
+ */
+
+/** @type {{[Kind in keyof EventDetails]: Handler<Kind>}} */
+const HANDLERS = {
+  phase(run, { phase, turn, images }, live) {
+    const next = live.next.turn < turn ? nextTurn(turn, "", "thinker") : live.next;
+    run.live = { next, phase, images, waiting: false, preview: null };
+  },
+  preview(run, { preview }, live) {
+    run.live = { ...live, preview: run.previewUrl(preview) };
+  },
+  async step(run, { index, step, best }) {
+    if (index > run.record.steps.length) await run.reload();
+    run.record.steps[index] = step;
+    run.record.best = best;
+  },
+  next(run, { turn, prompt, prompt_by, ends, waiting }) {
+    run.live = { next: { turn, prompt, prompt_by, ends }, waiting, phase: "editing", images: [], preview: null };
+  },
+  ended(run, { best, chosen, stopped, message }) {
+    Object.assign(run.record, { best, chosen, stopped, message });
+    endRun(run);
+  },
+};
+
+/** @type {(turn: number, prompt: string, prompt_by: NextTurn["prompt_by"]) => NextTurn} */
+const nextTurn = (turn, prompt, prompt_by) => ({ turn, prompt, prompt_by });
+
+/** @param {Run} run */
+function endRun(run) {
+  run.live = null;
+  liveRuns.delete(run.key);
+}
+
+/** Take the server's messages from now on. */
+export function watchRuns() {
+  api.addEventListener("rethink.began", ({ detail }) => onRunStarted(detail));
+  for (const kind of /** @type {(keyof EventDetails)[]} */ (Object.keys(HANDLERS))) {
+    api.addEventListener(`rethink.${kind}`, ({ detail }) => handleEvent(kind, detail));
+  }
+  api.addEventListener("b_preview_with_metadata", ({ detail }) => showNodePreview(detail));
+  api.addEventListener("reconnected", findLiveRuns);
+  api.addEventListener("status", () => {
+    if (liveRuns.size) findLiveRuns(); // of the queue, and sent to every page: a loop may have been cut off
+  });
+}
+
+/** @param {StartEvent} event */
+function onRunStarted({ node, run: reference, record, next, workflow, prompt, waiting, phase, images, preview }) {
+  if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
+  const run = liveRun(reference) ?? new Run(reference, record);
+  liveRuns.set(run.key, run);
+  run.record = record;
+  run.prompt = prompt;
+  run.live = {
+    next: next ?? firstTurn(record),
+    waiting,
+    phase,
+    images,
+    preview: preview ? run.previewUrl(preview) : null,
+  };
+  showLiveRun(node, run);
+}
+
+/** The turn that is made now, where nobody has said with which prompt. @param {Trajectory} record */
+function firstTurn({ steps, instruction }) {
+  const turn = (steps.at(-1)?.turn ?? 0) + 1;
+  return nextTurn(turn, turn === 1 ? instruction : "", "user");
+}
+
+/**
+ * @template {keyof EventDetails} Kind
+ * @param {Kind} kind
+ * @param {EventDetails[Kind] & {run: FileReference}} detail
+ */
+async function handleEvent(kind, detail) {
+  const run = liveRun(detail.run);
+  if (!run?.live) return; // of another workflow, or long over
+  await HANDLERS[kind](run, detail, run.live);
+  refresh(run);
+}
+
+/**
+ * Show what the nodes around which a loop lies are at: the image that ComfyUI shows on them while they sample.
+ *
+ * @param {{blob: Blob, jobId: string}} preview
+ */
+function showNodePreview({ blob, jobId }) {
+  for (const run of liveRuns.values()) {
+    if (run.live?.images.length || !run.isEditedByGraph || run.prompt !== jobId) continue;
+    run.showPreview(blob);
+    refresh(run);
+  }
+}
+
+/** Learn which runs go on: when the page was loaded, another workflow was open, or messages may have been missed. */
+export async function findLiveRuns() {
+  const reply = await api.fetchApi(`/rethink/running?${new URLSearchParams({ client: api.clientId })}`);
+  if (!reply.ok) return;
+  /** @type {StartEvent[]} */
+  const events = await reply.json();
+  const going = new Set(events.map(({ run }) => run.subfolder));
+  for (const run of [...liveRuns.values()]) {
+    if (going.has(run.reference.subfolder)) continue;
+    endRun(run);
+    await run.reload();
+    refresh(run);
+  }
+  events.forEach(onRunStarted);
+}

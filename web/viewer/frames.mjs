@@ -1,0 +1,137 @@
+/** What the frames of the film strip hold: the source, a turn, and the turn that is being made. */
+
+import { element, icon } from "./dom.mjs";
+import { formatNumber, isJudged, verdictOf } from "./trajectory.mjs";
+
+/** @typedef {import("./trajectory.mjs").Turn} Turn */
+/** @typedef {import("./view.mjs").View} View */
+/** @typedef {import("./word_diff.mjs").Piece} Piece */
+/**
+ * @typedef {(address: string) => HTMLImageElement} ImageSource makes the image of an address, or hands on one there is
+ */
+
+const CONTEXT = 24; // characters of a prompt before the first change, where all would leave the change out of sight
+
+/** @param {View} view @param {ImageSource} image */
+export function sourceFrame({ record, address }, image) {
+  return element(
+    "figure",
+    { class: "rt-frame rt-frame-source", "aria-hidden": "true" },
+    element("div", { class: "rt-thumb" }, image(address(record.source))),
+    element("figcaption", { class: "rt-frame-head" }, element("b", {}, "Source")),
+    element("p", { class: "rt-prompt", title: record.instruction }, record.instruction),
+  );
+}
+
+/**
+ * @param {View} view
+ * @param {Turn} turn
+ * @param {ImageSource} image
+ * @param {import("./dom.mjs").Attributes} attributes
+ */
+export function turnFrame({ record, address }, turn, image, attributes) {
+  const step = record.steps[turn.lead];
+  const best = turn.steps.includes(record.best ?? -1);
+  const { unchanged } = step.preservation;
+  return element(
+    "div",
+    { class: "rt-frame", "data-best": best, "data-unchanged": unchanged, ...attributes },
+    element(
+      "div",
+      { class: "rt-thumb" },
+      image(address(step.file)),
+      best && isJudged(step)
+        ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star"))
+        : null,
+      element(
+        "div",
+        { class: "rt-chips" },
+        best && !isJudged(step) ? element("span", { class: "rt-unjudged" }, "result, not judged") : null,
+        unchanged ? element("span", {}, "nothing changed") : null,
+        turn.steps.length > 1 ? element("span", {}, `${turn.steps.length} candidates`) : null,
+      ),
+    ),
+    element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${turn.number}`), scoreMeters(verdictOf(step))),
+    promptText(turn.diff, false, "rt-prompt"),
+  );
+}
+
+/** @param {View} view of a run that is going on @param {ImageSource} image */
+export function pendingFrame({ pending, live, address }, image) {
+  return element(
+    "div",
+    { class: "rt-frame rt-frame-pending", "aria-hidden": "true" },
+    element("div", { class: "rt-thumb" }, live && pendingThumb(live, address, image)),
+    element("div", { class: "rt-frame-head" }, element("b", {}, `Turn ${pending?.turn}`)),
+    element("p", { class: "rt-prompt" }, pending?.prompt),
+  );
+}
+
+/** @param {import("./view.mjs").LiveState} live @param {View["address"]} address @param {ImageSource} image */
+function pendingThumb({ images, preview, waiting }, address, image) {
+  /** @param {string} text */
+  const chip = (text) => element("span", {}, element("i", { class: "rt-spinner" }), text);
+  if (images.length) {
+    const count = images.length > 1 ? element("span", {}, `${images.length} candidates`) : null;
+    return [image(address(images[0])), element("div", { class: "rt-chips" }, chip("looking…"), count)];
+  }
+  if (preview) {
+    const under = element("img", { class: "rt-preview", src: preview, alt: "", draggable: "false" });
+    return [under, element("div", { class: "rt-chips" }, chip("editing…"))];
+  }
+  return element("span", { class: waiting ? "rt-pulse" : "rt-spinner" });
+}
+
+/** Both scores, small, as a number with a bar. @param {import("./trajectory.mjs").Critique} verdict */
+function scoreMeters({ semantic, quality }) {
+  if (semantic === null || quality === null) return element("span", { class: "rt-unscored" }, "not judged");
+  return element("span", { class: "rt-scores" }, meter("Semantic", semantic), meter("Quality", quality));
+}
+
+/** @param {string} label @param {number} value */
+function meter(label, value) {
+  const title = `${label} ${formatNumber(value)} of 10`;
+  const attributes = { class: "rt-meter", style: `--share:${value / 10}`, "data-level": levelOf(value), title };
+  return element("span", attributes, formatNumber(value));
+}
+
+/** The level by which a score is colored, beside its number and its bar. @param {number} value 0…10 */
+export const levelOf = (value) => (value >= 8 ? "high" : value >= 5 ? "middle" : "low");
+
+/**
+ * A prompt with what is new in it marked.
+ *
+ * @param {Piece[]} diff
+ * @param {boolean} full with what is gone; else from about the first change on
+ * @param {string} className
+ */
+export function promptText(diff, full, className) {
+  const current = diff.filter((piece) => piece.kind !== "gone");
+  const title = full ? null : current.map((piece) => piece.text).join("");
+  const tags = /** @type {const} */ ({ same: "span", new: "ins", gone: "del" });
+  const children = spacePieces(full ? diff : fromFirstChange(current)).map((piece) =>
+    typeof piece === "string" ? piece : element(tags[piece.kind], {}, piece.text),
+  );
+  return element("p", { class: className, title }, children);
+}
+
+/** Pieces with a space wherever one that is gone would touch the next. @param {Piece[]} pieces */
+export function spacePieces(pieces) {
+  return pieces.flatMap((piece, index) => {
+    const before = pieces[index - 1];
+    const touches = before && (before.kind === "gone" || piece.kind === "gone") && !/\s$/.test(before.text);
+    return touches ? [" ", piece] : [piece];
+  });
+}
+
+/**
+ * Pieces without what comes long before the first change.
+ *
+ * @param {Piece[]} pieces
+ * @returns {Piece[]}
+ */
+export function fromFirstChange(pieces) {
+  const [first, ...others] = pieces;
+  if (!others.length || first.kind !== "same" || first.text.length <= 2 * CONTEXT) return pieces;
+  return [{ ...first, text: `… ${first.text.slice(-CONTEXT).replace(/^\S*\s+/, "")}` }, ...others];
+}
