@@ -14,7 +14,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # A version that was tested, for this environment alone; ComfyUI brings its own torch, which nothing here touches.
 TORCH = "torch==2.13.0"
-TEST_PACKAGES = ["pytest", "playwright", "trl", "transformers[serving]"]
+TEST_PACKAGES = ["pytest", "pytest-xdist", "playwright", "trl", "transformers[serving]"]
+# The tests share the cores: each process takes a stretch of them, starts what it needs, and helps the others at the end.
+PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 CHECK_PACKAGES = ["ruff", "pyright[nodejs]"]
 
 
@@ -37,7 +39,8 @@ def demo(python: str, options: list[str]) -> int:
 
 def test(python: str, options: list[str]) -> int:
     install(python, "what the tests need", *TEST_PACKAGES)
-    return run(python, "-m", "pytest", *options)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a process a core already
+    return run(python, "-m", "pytest", *PARALLEL, *options)
 
 
 def check(python: str, _: list[str]) -> int:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +12,26 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.contact_sheet import contact_sheet
-from ..rethink.pairs.exporting import describe_store, export
+from ..rethink.pairs.exporting import add_to_store, describe_store, export
 from ..rethink.pairs.formats import FORMATS
 from ..rethink.pairs.importing import import_dataset
 from ..rethink.pairs.jsonl_log import Last
+from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
-from ..rethink.pairs.review.filters import THRESHOLD_HELP, Thresholds, count_reasons, filter_pairs, histogram, score
-from ..rethink.pairs.review.grading import grade_pairs
+from ..rethink.pairs.review.filters import Thresholds, histogram
+from ..rethink.pairs.review.job import FilterJob
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.whole_folder import finish_exports
+from ..rethink.progress import progress_with_eta
 from ..rethink.text_files import show_name
 from . import feedback, pairs_api, sockets
 from .comfy import folders, memory, model_folders, progress
-from .inputs import NONE, AnyOption, validate_with
-from .thinker import asked, map_fn_for
+from .inputs import NONE, AnyOption, field_input, validate_with
+from .thinker import chat_session
 
 STORE = "pair store"
 BINS = 48
 REASONS, REASON = 8, 240  # in a report, and characters of each
-
-# Threshold: its limits and step, and whether it is an advanced one.
-LIMITS: dict[str, tuple[float, float, float, bool]] = {
-    "image": (-1, 1, 0.01, False),
-    "direction": (-1, 1, 0.01, False),
-    "caption": (-1, 1, 0.01, False),
-    "best": (0, 1000, 1, False),
-    "changed": (0, 1, 0.001, False),
-    "outside": (0, 1, 0.001, False),
-    "shift": (0, 1, 0.005, False),
-    "smallest_region": (0, 1, 0.0005, True),
-    "largest_region": (0, 1, 0.01, True),
-    "border": (0, 0, 0, True),
-    "side": (1, 8192, 1, True),
-    "aspect": (1, 100, 0.1, True),
-    "critic": (0, 10, 0.5, False),
-    "duplicates": (-1, 3, 1, True),
-}
 
 # What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
 PLOTS = (
@@ -91,7 +75,7 @@ class FilterEditPairs(io.ComfyNode):
                     tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
                 ),
-                *(_threshold_input(field) for field in fields(Thresholds)),
+                *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
@@ -116,33 +100,11 @@ class FilterEditPairs(io.ComfyNode):
     @classmethod
     def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
         limits = Thresholds(**thresholds)
-        with pairs.writing() as store:
-            count = progress.count_progress()
-            score(
-                store,
-                None if clip == NONE else LazyClip(clip),
-                lambda done, total: count(done, total, f"{done} of {total} pairs measured"),
-            )
-            if thinker is not None:
-                marked = progress.count_progress()
-                with asked(thinker) as chat:
-                    grade_pairs(
-                        store,
-                        chat,
-                        thinker.chat.name,
-                        lambda done, total: marked(done, total, f"{done} of {total} pairs marked"),
-                        each=map_fn_for(thinker),
-                    )
-            filter_pairs(store, limits)
-        kept = {pair.id for pair in pairs.accepted()}
-        others = {pair.id for pair in pairs} - kept
-        verdicts = pairs.current_verdicts()
-        reasons = count_reasons(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
-        lines = [f"{len(kept)} of {len(kept) + len(others)} pairs kept."]
-        lines += [f"{count} × {reason}" for reason, count in reasons]
+        with chat_session(thinker) as source:
+            job = FilterJob(pairs, limits, None if clip == NONE else clip_source(clip), source)
+            report = job.run(progress.job_progress())
         shown = {"key": pairs_api.publish(pairs), "plots": list(_plots(pairs)), "limits": asdict(limits)}
-        stores = (PairStore(pairs.folder, ids) for ids in (kept, others))
-        return io.NodeOutput(*stores, "\n".join(lines), ui={"rethink_filter": [shown]})
+        return io.NodeOutput(report.accepted, report.rejected, str(report), ui={"rethink_filter": [shown]})
 
 
 class PreviewPairs(io.ComfyNode):
@@ -245,19 +207,10 @@ class SaveEditDataset(io.ComfyNode):
     def execute(cls, pairs, name: str, format: dict) -> io.NodeOutput:
         folder, chosen = folders.dataset_path(name, "name"), format["format"]
         if chosen == STORE:
-            with PairStore(folder).writing() as store:
-                new = store.merge_from(pairs)
-                describe_store(store)
-            report = f"{new} new pairs in {folder}."
+            report = f"{add_to_store(pairs, folder)} new pairs in {folder}."
         else:
-            written = progress.count_progress()
-            count = export(
-                pairs,
-                chosen,
-                folder,
-                lambda done, total: written(done, total, f"{done} of {total} pairs written"),
-                bool(format.get("replace")),
-            )
+            written = progress_with_eta("pairs written", progress.job_progress())
+            count = export(pairs, chosen, folder, written, bool(format.get("replace")))
             report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
         return io.NodeOutput(str(folder), report, ui=feedback.show_text(report))
 
@@ -345,16 +298,6 @@ def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:
     return between.join([*lines, *([f"{more} more reasons, in the store's skipped.jsonl"] if more > 0 else [])])
 
 
-def _threshold_input(field) -> io.Input:
-    least, most, step, advanced = LIMITS[field.name]
-    options = {"default": field.default, "tooltip": THRESHOLD_HELP[field.name], "advanced": advanced}
-    if isinstance(field.default, bool):
-        return io.Boolean.Input(field.name, **options)
-    if isinstance(field.default, int):
-        return io.Int.Input(field.name, min=least, max=most, step=step, **options)
-    return io.Float.Input(field.name, min=least, max=most, step=step, round=0.0001, **options)
-
-
 def _dataset_input(holding: str) -> io.Input:
     names = folders.dataset_names(holding) or [NONE]
     return io.Combo.Input(
@@ -366,23 +309,16 @@ def _dataset_input(holding: str) -> io.Input:
     )
 
 
-class LazyClip:
-    """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
+def clip_source(name: str) -> ModelSource:
+    """The CLIP that was chosen by this name."""
+    folder = model_folders.clip_path(name)
 
-    def __init__(self, name: str):
-        self.name, self._folder = name, model_folders.clip_path(name)
-
-    @cached_property
-    def _clip(self):
+    def load():
         from ..rethink.evaluation.clip_similarity import Clip
 
-        return Clip(self._folder, str(memory.compute_device()))
+        return Clip(folder, str(memory.compute_device()))
 
-    def images(self, pictures):
-        return self._clip.images(pictures)
-
-    def texts(self, captions):
-        return self._clip.texts(captions)
+    return ModelSource(model_id(name), load)
 
 
 def _plots(store: PairStore) -> Iterator[dict]:

@@ -1,16 +1,13 @@
-"""Where the pictures of a synthesis come from: what is connected, or a folder."""
+"""Where the images of a synthesis come from: what is connected, or a folder."""
 
-import hashlib
 from typing import Any
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..rethink.errors import RethinkError
-from ..rethink.images import as_image, to_pixels
-from ..rethink.pairs.inverse.instructions import called
-from ..rethink.pairs.inverse.sources import Folder, NamedBox, Source
-from ..rethink.pairs.pixels import encode_png, write_whole
+from ..rethink.images import as_image
+from ..rethink.pairs.inverse.connected import read_boxes, write_source
+from ..rethink.pairs.inverse.sources import Folder, Source
 from .comfy import folders, model_folders
 from .inputs import NONE, AnyOption, broadcast, masks_for, single_value
 
@@ -49,53 +46,10 @@ def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) 
     sources = {}
     for batch, area, found in zip(images, masks_for(images, mask), broadcast(boxes, len(images))):
         areas = [None] * len(batch) if area is None else area.expand(len(batch), -1, -1)
-        for picture, where, spots in zip(batch, areas, _spots(found, batch)):
-            source = _written(picture, where, spots)
-            sources[source.name] = source  # a picture that comes twice is one
+        for single, where, named in zip(batch, areas, read_boxes(found, batch)):
+            source = write_source(folders.temp_path("rethink"), single, where, named)
+            sources[source.name] = source  # an image that comes twice is one
     return list(sources.values())
-
-
-def _spots(boxes, batch: Tensor) -> list[tuple[NamedBox, ...]]:
-    """Boxes in pixels {"x", "y", "width", "height", "label"}, one, a list, or a list a picture, as Spots a picture."""
-    boxes = [boxes] if isinstance(boxes, dict) else boxes or []
-    frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
-    if len(frames) not in (1, len(batch)):
-        raise RethinkError(f"boxes: are of {len(frames)} pictures, but there are {len(batch)}.")
-    height, width = batch.shape[1:3]
-
-    def spot(box) -> NamedBox:
-        try:
-            left, top = box["x"] / width, box["y"] / height
-            right, bottom = left + box["width"] / width, top + box["height"] / height
-            label = str(box.get("label") or "")
-        except (TypeError, KeyError, AttributeError) as error:
-            raise RethinkError(
-                "boxes: expected x, y, width and height in pixels; check the node that made them."
-            ) from error
-        return NamedBox(
-            (max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)), called(label.replace("_", " "))
-        )
-
-    return [tuple(map(spot, frame)) for frame in (frames * len(batch) if len(frames) == 1 else frames)]
-
-
-def _written(picture: Tensor, mask: Tensor | None, spots: tuple[NamedBox, ...]) -> Source:
-    """A connected picture as the file that synthesis reads. Its name says what is in it and where to work."""
-    pixels = to_pixels(picture)
-    white = None if mask is None else (mask > 0.5).cpu().numpy()
-    where = repr(spots).encode() + (b"" if white is None else white.tobytes())
-    name = _digest(repr(pixels.shape).encode() + pixels.tobytes()) + (
-        "-" + _digest(where) if mask is not None or spots else ""
-    )
-    path, masked = folders.temp_path(f"rethink/{name}.png"), folders.temp_path(f"rethink/{name}-mask.png")
-    write_whole(path, encode_png(pixels))
-    if white is not None:
-        write_whole(masked, encode_png(white))
-    return Source(name, str(path), "" if white is None else str(masked), spots)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def stamp_of(pictures: dict[str, Any]) -> Any:

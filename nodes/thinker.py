@@ -1,6 +1,6 @@
 """The nodes around one thought: load a thinker, have an edit criticized; and how other nodes ask one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,7 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.pairs.inverse.instructions import Each
-from ..rethink.pairs.inverse.processes import thread_map
+from ..rethink.pairs.models import ModelSource
 from ..rethink.steps import Continue, Step
 from ..rethink.think_loop import ACCEPT, LoopConfig, ThinkTask, TurnEdits, critique_turn, is_accepted
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
@@ -263,12 +262,15 @@ def accept_inputs() -> list[io.Input]:
 
 
 @contextmanager
-def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
-    """The call that asks the thinker, with answers as long as it may give, and that ends within one token of Cancel; None
-    where there is no thinker.
+def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
+    """The thinker as a job takes it: asked as often at once as its node says, answering as long as it may, and ending
+    within one token of Cancel; None where there is no thinker.
 
-    What the thinker remembered meanwhile is given back in the end.
+    What it remembered meanwhile is given back in the end.
     """
+    if thinker is None:
+        yield None
+        return
     cancelled: list[BaseException] = []  # ComfyUI says so once, and several may be asking
 
     def stop_if_cancelled(*_) -> None:
@@ -285,11 +287,6 @@ def asked(thinker: Thinker | None) -> Iterator[Callable[..., str] | None]:
         return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
 
     try:
-        yield None if thinker is None else ask
+        yield ModelSource(thinker.chat.name, lambda: ask, getattr(thinker.chat, "concurrency", 1))
     finally:
         memory.release_caches(thinker)
-
-
-def map_fn_for(thinker: Thinker | None) -> Each:
-    """`map`, or what asks a server as often at once as its node says."""
-    return thread_map(getattr(thinker.chat, "concurrency", 1) if thinker else 1)

@@ -28,7 +28,7 @@ def browser():
             yield chromium
 
 
-def wait_for_function(page, expression: str, *, arg=None, timeout: float = 30_000):
+def wait_for_function(page, expression: str, *, arg=None, timeout: float = 180_000):
     """Playwright's own has the page compile the expression, which our pages let nobody do: their policy forbids eval."""
     end = time.monotonic() + timeout / 1000
     while not (found := page.evaluate(expression, arg)):

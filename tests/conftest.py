@@ -1,9 +1,9 @@
-"""Says in the summary which host the nodes ran on: the stand-in, or the stand-in and a real ComfyUI."""
+"""Says in the summary which hosts the nodes ran on: the stand-in, or the stand-in and each real ComfyUI."""
 
 import pytest
 
 from tests.browsers import browser  # noqa: F401  (a fixture)
-from tests.support.hosts import comfyui_version, find_comfyui
+from tests.support.hosts import comfyui_version, find_comfyuis
 
 
 @pytest.fixture(autouse=True)
@@ -17,20 +17,21 @@ def owner(tmp_path_factory, monkeypatch):
 
 def pytest_configure():
     try:
-        find_comfyui()
+        find_comfyuis()
     except FileNotFoundError as error:
         raise pytest.UsageError(str(error)) from error
 
 
 def pytest_terminal_summary(terminalreporter):
-    ran = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
-    in_comfyui = any(report.nodeid.startswith("tests/comfyui/") for report in ran)
-    root = find_comfyui()
-    found = f"ComfyUI {comfyui_version(root)} at {root}" if root else ""
-    if not root:
+    ran = [report.nodeid for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
+    roots = {comfyui_version(root): root for root in find_comfyuis()}
+    newest = next(iter(roots), "")
+    found = f"ComfyUI {newest} at {roots[newest]}" if roots else ""
+    older = [version for version in roots if any("test_older_comfyui.py::" in name and version in name for name in ran)]
+    if not found:
         line = "host: stand-in"
-    elif in_comfyui:
-        line = f"host: stand-in + {found}"
+    elif any(name.startswith("tests/comfyui/") for name in ran):
+        line = f"host: stand-in + {', '.join([found, *older])}"
     else:
         line = f"host: stand-in ({found} was found, but no test ran in it)"
     terminalreporter.write_line(line)

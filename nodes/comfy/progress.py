@@ -13,6 +13,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ...rethink.images import to_pil
+from ...rethink.progress import JobProgress
 from ...rethink.records import defuse_markup
 
 PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
@@ -72,6 +73,12 @@ def count_progress() -> Callable[..., None]:
         show_status(line)
 
     return report
+
+
+def job_progress() -> Callable[[JobProgress], None]:
+    """The callback of a job of the library."""
+    report = count_progress()
+    return lambda progress: report(progress.done, progress.total, progress.line, progress.preview)
 
 
 def show_status(line: str) -> None:

@@ -1,11 +1,38 @@
-"""Options of the command line, made from the fields of a job."""
+"""Options of the command line: made from the fields of a job, and read from a config file."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..errors import RethinkError
 from ..options import Option, option_of
+from ..text_files import read_json
+
+EXAMPLES = """examples:
+  python -m rethink synthesize photos my-pairs --pairs 4
+  python -m rethink synthesize photos my-pairs --operations cover --set cover.fill=black --boxes faces.json
+  python -m rethink synthesize photos my-pairs --editor models/diffusers/qwen-edit --inverse "remove the hat"
+  python -m rethink caption-edits captions.txt edits.jsonl --thinker http://localhost:8000/v1 --model qwen
+  python -m rethink p2p edits.jsonl my-pairs --sd models/diffusers/sd15 --clip models/clip/clip-vit-large-patch14
+  python -m rethink filter my-pairs --clip models/clip/clip-vit-large-patch14
+  python -m rethink export my-pairs ai-toolkit my-dataset
+
+Every command goes on where it stopped. --engine ray spreads the work over a Ray cluster whose machines share the folders:
+  python -m rethink synthesize /nfs/photos /nfs/pairs --engine ray --address auto --share damage=1 describe=2:0.5
+--config FILE holds the same options as JSON: {"pairs": 4, "set": ["…"]}."""
+
+
+def add_command(commands, name: str, about: str, run: Callable) -> argparse.ArgumentParser:
+    """A command of the pairs, which `run` runs."""
+    parser = commands.add_parser(
+        name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, help="JSON file of options; what is given here goes before it")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_field(parser: argparse.ArgumentParser, job: type, name: str, flag: str = "", **more: Any) -> None:
@@ -37,3 +64,35 @@ def _help(found: Option) -> str:
         default = " ".join(f"{number:g}" for number in default)
     said = f"{found.help} Default: {default}" if default != "" else found.help
     return said.replace("%", "%%")
+
+
+def with_config(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the options of their config file before them: so they are read and refused like any others, and
+    what is given itself counts. Raises RethinkError for a file that holds no options."""
+    known, _ = _CONFIG.parse_known_args(arguments)
+    if known.config is None:
+        return list(arguments)
+    record = read_json(known.config, "--config")
+    if not isinstance(record, dict):
+        raise RethinkError(f'--config: {known.config} holds no options; expected {{"pairs": 4, …}}.')
+    command, *rest = arguments
+    flags = [flag for name, value in record.items() for flag in _flags(name, value)]
+    return [command, *flags, "--config", known.config, *rest]  # which also ends a list of values
+
+
+def find_typed(arguments: Sequence[str]) -> frozenset[str]:
+    """The options that stand in the arguments themselves, not in a config file, which may be somebody else's."""
+    return frozenset(argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
+
+
+_CONFIG = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_CONFIG.add_argument("--config")
+
+
+def _flags(name: str, value) -> list[str]:
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [] if value is None else [f"--{name}={value}"]

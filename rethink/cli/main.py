@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import RethinkError
+from .arguments import find_typed, with_config
 from .edit import EXIT_CODES, add_edit_command
-from .pairs import add_commands, find_typed, with_config
+from .pairs import add_commands
 from .progress import complain
 from .think import add_think_command, print_step
 

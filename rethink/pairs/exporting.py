@@ -120,3 +120,11 @@ def _describe(
         contact_sheet(store, islice(spaced, SHEET)).save(sheet, "JPEG", quality=88)
         files["contact-sheet.jpg"] = sheet.getvalue()
     return files
+
+
+def add_to_store(pairs: PairStore, folder: Path) -> int:
+    """Add the accepted pairs, and all verdicts, to the pair store in a folder, new or begun. Returns how many are new."""
+    with PairStore(folder).writing() as store:
+        new = store.merge_from(pairs)
+        describe_store(store)
+    return new

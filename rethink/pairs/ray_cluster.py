@@ -24,11 +24,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 PREFETCH = 2  # shards a worker that are handed out before they are needed
 DEATHS = 2  # of the workers that had one job
 
-Spread = Callable[[Iterator[Any]], Iterator[Any]]
+Executor = Callable[[Iterator[Any]], Iterator[Any]]
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerResources:
     """What of its machine a worker of a stage takes, and how many jobs it claims at once."""
 
     cpus: float = 1.0
@@ -64,7 +64,9 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-def ray_executor(open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: Share = Share()) -> Spread:
+def ray_executor(
+    open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: WorkerResources = WorkerResources()
+) -> Executor:
     """jobs → results in any order, inside `with cluster():`.
 
     open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of
@@ -103,7 +105,7 @@ def ray_executor(open: Callable[[], Callable], lost: Callable[[Any, str], Any], 
     return spread
 
 
-def _check_room(ray, share: Share) -> None:
+def _check_room(ray, share: WorkerResources) -> None:
     """Ray waits for ever for what no machine of the cluster has."""
     for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)):
         most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)
@@ -118,7 +120,7 @@ def _worker_crash_errors(ray) -> tuple[type[Exception], ...]:
     return ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
 
 
-def _workers(ray, share: Share) -> int:
+def _workers(ray, share: WorkerResources) -> int:
     """How many workers of this share the cluster has room for now; machines may come and go."""
     room = ray.cluster_resources()
     return max(

@@ -61,8 +61,8 @@ def difference(a, b, **inputs):
     return node("TestDifference", a=[a, 0], b=[b, 0], **inputs)
 
 
-def run(server, graph, seconds=120):
-    entry = server.run(graph, seconds)
+def run(server, graph):
+    entry = server.run(graph)
     assert entry["status"]["status_str"] == "success", error_of(entry)
     return entry["outputs"]
 

@@ -33,7 +33,7 @@ def page(request, server, browser):
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(server.address)
     page.wait_for_function(
-        "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=60_000
+        "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=180_000
     )
     yield page
     page.close()
@@ -85,10 +85,12 @@ def test_a_dropped_workflow_shows_its_result(server, page, name):
         if len(server.json("/history")) > done:
             break
         page.wait_for_timeout(100)
-    page.wait_for_timeout(1500)
-    after = look(page, f"{name}-after")
     corner = results(server)[-1].getpixel((2, 2))  # a picture's corner shows its background
-    assert share_of_color(after, corner) > share_of_color(before, corner) + 0.002
+    for _ in range(100):  # until the window has drawn it
+        page.wait_for_timeout(300)
+        if shown := share_of_color(look(page, f"{name}-after"), corner) > share_of_color(before, corner) + 0.002:
+            break
+    assert shown
     assert page.problems == []
 
 

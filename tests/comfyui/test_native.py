@@ -200,7 +200,7 @@ def test_cancel_ends_a_long_run_and_the_next_one_works(server):
         time.sleep(0.05)
     time.sleep(1.5)
     server.post("/interrupt", {})
-    entry = server.wait(answer["prompt_id"], 20)
+    entry = server.wait(answer["prompt_id"], 60)
     assert any(name == "execution_interrupted" for name, _ in entry["status"]["messages"])
     graph["edit"] = edit(seed=12)
     run(server, graph)
@@ -216,12 +216,12 @@ def test_models_may_throw_each_other_out_during_an_edit(server, kind):
 
 
 def test_two_editors_alternate_without_a_leak(server):
-    """Fifty prompts, after each of which the models are thrown out; what is loaded once is there after ten."""
+    """Thirty prompts, after each of which the models are thrown out; what is loaded once is there after ten."""
     graph = {"image": noise()}
     for name, kind in (("_a", "flux_kontext"), ("_b", "instruct_pix2pix")):
         graph |= {**loaders(kind, name), **editor(kind, name, name)}
     sizes = []
-    for prompt in range(50):
+    for prompt in range(30):
         graph["edit"] = edit(editor=["editor_" + "ab"[prompt % 2], 0], seed=prompt, instruction=f"make it {prompt}")
         found = run(server, {**graph, "end": node("TestPressure", image=["edit", 0])})
         assert found["end"]["thrown_out"][0] >= 3

@@ -236,13 +236,13 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(server.address)
     ready = "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkPreviewPairs)"
-    page.wait_for_function(ready, timeout=60_000)
+    page.wait_for_function(ready, timeout=180_000)
     page.evaluate("graph => app.loadGraphData(graph)", workflow("filter_and_save_pairs", "workflows"))
     page.wait_for_timeout(1000)
     page.keyboard.press(".")  # fit the view
     page.evaluate("app.queuePrompt(0)")
-    page.wait_for_selector(".rethink-card img", timeout=120_000)
-    page.wait_for_selector(".rethink-plot", timeout=60_000)
+    page.wait_for_selector(".rethink-card img", timeout=180_000)
+    page.wait_for_selector(".rethink-plot", timeout=180_000)
     page.wait_for_function("[...document.querySelectorAll('.rethink-card img')].slice(0, 4).every(i => i.naturalWidth)")
     shoot(page, f"pairs-{canvas}-{theme}")
 
@@ -280,10 +280,10 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     page.evaluate("app.graph.change()")
     page.wait_for_timeout(1500)  # the front end writes its drafts with a delay
     page.reload()
-    page.wait_for_function(ready, timeout=60_000)
-    page.wait_for_selector(".rethink-card img", timeout=30_000)
-    page.wait_for_selector(".rethink-plot", timeout=30_000)
-    page.wait_for_selector(".rethink-text:has-text('pairs in')", timeout=30_000)
+    page.wait_for_function(ready, timeout=180_000)
+    page.wait_for_selector(".rethink-card img", timeout=180_000)
+    page.wait_for_selector(".rethink-plot", timeout=180_000)
+    page.wait_for_selector(".rethink-text:has-text('pairs in')", timeout=180_000)
     shoot(page, f"pairs-{canvas}-{theme}-reloaded")
 
     with page.expect_popup() as opened:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
-from tests.comfyui.conftest import LORA
 from tests.comfyui.native_graphs import error_of
+from tests.support.comfyui_server import LORA
 from tests.support.hosts import PACK_ROOT, self_contained
 from tests.support.miniatures import write_cache
 
@@ -122,7 +122,7 @@ def test_interrupt_ends_a_long_run_and_the_next_one_works(server, prompt):
 
     time.sleep(1.5)
     server.post("/interrupt", {})
-    entry = server.wait(answer["prompt_id"], 20)
+    entry = server.wait(answer["prompt_id"], 60)
     assert any(name == "execution_interrupted" for name, _ in entry["status"]["messages"])
     assert server.run(prompt)["status"]["status_str"] == "success"
 

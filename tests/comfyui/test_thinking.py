@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.comfyui.conftest import KEY, read_run
+from tests.support.comfyui_server import KEY, read_run
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import said
 
@@ -101,17 +101,17 @@ def test_a_server_that_goes_leaves_the_best_and_the_same_prompt_goes_on_later(se
 @BOTH
 def test_a_cancelled_run_goes_on_at_its_next_turn(server, critic, loop):
     def slow(body):
-        time.sleep(0.2 if len(critic.requests) < 3 else 20)
+        time.sleep(0.2 if len(critic.requests) < 3 else 120)
         return scores((3, 3))[0]
 
     prompt = graph(critic, loop, turns=4)
     critic.replies = [slow]
     _, answer = server.post("/prompt", {"prompt": prompt})
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while len(critic.requests) < 3 and time.monotonic() < end:
         time.sleep(0.05)
     server.post("/interrupt", {})
-    entry = server.wait(answer["prompt_id"], 15)
+    entry = server.wait(answer["prompt_id"], 60)
     assert any(name == "execution_interrupted" for name, _ in entry["status"]["messages"])
     critic.requests.clear()
     critic.replies = scores((3, 3))
@@ -164,14 +164,14 @@ def test_pictures_go_to_no_server_that_the_owner_has_not_allowed(server):
     def on_the_canvas(answer):
         workflow = {"extra_pnginfo": {"workflow": {"id": "of a stranger"}}}
         _, posted = server.post("/prompt", {"prompt": far_graph(), "extra_data": workflow})
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not (questions := server.json("/rethink/hosts")) and time.monotonic() < end:
             time.sleep(0.1)
         (question,) = questions
         assert question["host"] == FAR
         assert server.post("/rethink/hosts", {"id": "guessed", "answer": "always"})[0] == 400
         assert server.post("/rethink/hosts", {"id": question["id"], "answer": answer})[0] == 200
-        return why(server.wait(posted["prompt_id"], 30))
+        return why(server.wait(posted["prompt_id"]))
 
     assert "is not this machine" in on_the_canvas("no") and not settings.exists()
     assert f"thinker: m at {FAR}/v1: " in on_the_canvas("once") and not settings.exists()

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.browsers import needs_chromium, shoot
-from tests.comfyui.conftest import read_run
+from tests.support.comfyui_server import read_run
 from tests.support.runs import PROMPTS, made_up_run
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import said
@@ -196,12 +196,12 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     command(page, "Comfy.NewBlankWorkflow")
     page.locator(".rt-node").first.wait_for(state="detached")
     command(page, "Workspace.PreviousOpenedWorkflow")
-    turn(page, 1).first.wait_for(timeout=30_000)
+    turn(page, 1).first.wait_for(timeout=180_000)
 
     server.post("/settings/Comfy.ColorPalette", "light")
     page.reload()
     ready(page)
-    turn(page, 1).first.wait_for(timeout=30_000)
+    turn(page, 1).first.wait_for(timeout=180_000)
     assert turn(page, 1).first.locator(".rt-star").count() == 1 and page.locator(".rt-status:visible").count() == 0
     shoot(page, f"viewer-reloaded-{page.canvas_kind}")
     with page.expect_download() as download:
@@ -210,7 +210,7 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert "data:image/png;base64," in download.value.path().read_text(encoding="utf-8")
     shoot(page, f"viewer-light-{page.canvas_kind}")
     page.evaluate("app.rootGraph.clear(); app.rootGraph.add(LiteGraph.createNode('RethinkLoadTrajectory'))")
-    turn(page, 2).wait_for(timeout=30_000)  # without being queued
+    turn(page, 2).wait_for(timeout=180_000)  # without being queued
     server.post("/settings/Comfy.ColorPalette", "dark")
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
@@ -253,11 +253,11 @@ def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, brows
     )
 
     command(page, "Workspace.PreviousOpenedWorkflow")
-    page.get_by_text("Stopped by you").first.wait_for(timeout=30_000)
+    page.get_by_text("Stopped by you").first.wait_for(timeout=180_000)
     page.wait_for_timeout(1000)  # ComfyUI keeps its tabs in mind with a delay
     page.reload()
     ready(page)
-    turn(page, 2).first.wait_for(timeout=30_000)
+    turn(page, 2).first.wait_for(timeout=180_000)
     page.evaluate(OPEN, workflow)
     page.wait_for_timeout(1500)
     assert turn(page, 1).count() == 0 and other.problems == []
@@ -330,7 +330,7 @@ def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
     ending.wait_for(timeout=LONG)
     assert "cannot be reached" in ending.inner_text()
     assert ending.evaluate("text => text.scrollHeight <= text.clientHeight"), "all of it is in sight"
-    page.get_by_text("result, not judged").first.wait_for(timeout=30_000)
+    page.get_by_text("result, not judged").first.wait_for(timeout=180_000)
     assert page.locator(".rt-star").count() == 0
     page.wait_for_function(PICTURES_ARE_THERE)
     shoot(page, f"viewer-unjudged-{page.canvas_kind}")
@@ -375,7 +375,7 @@ def long_run(server):
 
 def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, long_run, page):
     page.evaluate(LOADED)
-    turn(page, 12).wait_for(timeout=30_000)
+    turn(page, 12).wait_for(timeout=180_000)
     strip = page.locator(".rt-node .rt-strip")
     box = strip.bounding_box()
     place = page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]")
@@ -397,7 +397,7 @@ def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(
     page.evaluate(
         "const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;"
     )
-    page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=10_000)
+    page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=180_000)
     size = thumb.evaluate("thumb => [thumb.offsetWidth, thumb.offsetHeight]")
     assert min(size) > 400, size
     shoot(page, f"viewer-larger-{page.canvas_kind}")
@@ -408,10 +408,10 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     for turns, folder in enumerate(folders, 2):
         made_up_run(folder, turns=turns)
     page.evaluate(LOADED)
-    turn(page, 12).wait_for(timeout=30_000)  # the run that the page knows of
+    turn(page, 12).wait_for(timeout=180_000)  # the run that the page knows of
     page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
     dialog = page.get_by_role("dialog", name="Choose a run")
-    dialog.locator(".rt-run").first.wait_for(timeout=30_000)
+    dialog.locator(".rt-run").first.wait_for(timeout=180_000)
     page.wait_for_timeout(500)
     shoot(page, f"viewer-choose-{page.canvas_kind}")
     run = f"output/long/{folders[0].name}"
@@ -421,13 +421,13 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     assert card.locator("img").evaluate("image => image.naturalWidth") > 0
     card.click()
     dialog.wait_for(state="detached")
-    turn(page, 2).wait_for(timeout=30_000)
+    turn(page, 2).wait_for(timeout=180_000)
     page.wait_for_function("document.querySelectorAll('.rt-node [role=option]').length === 2")
     assert page.evaluate("app.rootGraph.nodes[0].widgets[0].value") == run
     assert page.evaluate("app.rootGraph.serialize().nodes[0].widgets_values") == [run]
     shoot(page, f"viewer-chosen-{page.canvas_kind}")
     if page.canvas_kind == "nodes-2.0":
-        page.get_by_text(f"{PROMPTS[0]} · ").first.wait_for(timeout=10_000)
+        page.get_by_text(f"{PROMPTS[0]} · ").first.wait_for(timeout=180_000)
     for folder in folders:
         shutil.rmtree(folder)
 
@@ -444,11 +444,11 @@ def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, brows
     other = opened(server, browser)
     other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
     text = other.get_by_label("The next prompt").first
-    text.wait_for(timeout=30_000)
+    text.wait_for(timeout=180_000)
     text.fill("once more")
     other.get_by_role("button", name="Go on").first.click()
     turn(other, 2).first.wait_for(timeout=LONG)
-    other.get_by_text("All turns used").first.wait_for(timeout=30_000)
+    other.get_by_text("All turns used").first.wait_for(timeout=180_000)
     assert [step["prompt"] for step in ended(server)["steps"]][1] == "once more" and other.problems == []
     other.close()
 
@@ -477,7 +477,7 @@ def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(serve
     page.wait_for_function(PICTURES_ARE_THERE)
     shoot(page, f"viewer-preview-{page.canvas_kind}")
     server.post("/interrupt", {})
-    page.get_by_text("Not finished").wait_for(timeout=30_000)
+    page.get_by_text("Not finished").wait_for(timeout=180_000)
 
 
 def newest(server):
@@ -560,7 +560,7 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     earlier = "output/of/another/picture"
     outputs = {node: {name: [earlier, *shown] for name, shown in o.items()} for node, o in first["outputs"].items()}
     page.evaluate("outputs => { app.nodeOutputs = outputs; }", outputs)
-    outside.wait_for(timeout=30_000)
+    outside.wait_for(timeout=180_000)
     page.wait_for_function(SHOWS_A_RUN_INSIDE)
 
 
@@ -581,7 +581,7 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     build(page, thinker, SAMPLE, links)
     before = page.evaluate(LINKS)
     page.evaluate(select % "[scene, edit]")  # the picture that is brought is none to go into another input
-    page.get_by_text("No picture goes into the selection").wait_for(timeout=10_000)
+    page.get_by_text("No picture goes into the selection").wait_for(timeout=180_000)
     assert page.evaluate(LINKS) == before
 
     group = "(() => { const group = new LiteGraph.LGraphGroup('edit'); app.rootGraph.add(group); group.resizeTo([edit]); group.recomputeInsideNodes(); return [group]; })()"

@@ -155,7 +155,7 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
 
     page.reload()
     page.wait_for_function(READY, timeout=180_000)
-    page.wait_for_function(f"({TEXTS})().length === 2", timeout=60_000)
+    page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
     assert sorted(page.evaluate(TEXTS)) == said
     scene = "app.graph.nodes.find((node) => node.type === 'RethinkScene')"
     page.evaluate(f"{scene}.widgets.find(({{name}}) => name === 'seed').value -= 1")  # it counts up after every run

@@ -140,7 +140,7 @@ def test_methods_and_weights_reach_the_drawing(draw):
         ({"caption": ["a", "b"]}, "instruction: 2 captions need as many, got 1"),
         ({"instruction": " "}, "instruction: is empty"),
         ({"method": "refine", "weights": "blue 2"}, "method.weights: expected word: factor"),
-        ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: needs"),
+        ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: expected"),
         ({"direction": 1.0}, "candidates: not one was kept"),
         ({"edited_caption": "the red make"}, "candidates: not one was kept; .*is the caption itself"),
         ({"clip": "../x"}, "clip: there is no"),

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from rethink.cli.pairs import with_config
+from rethink.cli.arguments import with_config
 from rethink.errors import RethinkError
 from rethink.model_files import read_json
 from rethink.records import defuse_markup, json_text, parse_json, read_json_file, replace_surrogates

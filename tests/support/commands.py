@@ -7,10 +7,10 @@ from rethink.cli.main import main
 from tests.support.hosts import PACK_ROOT
 
 
-def rethink(*arguments):
+def run_process(*arguments):
     """The finished process of `python -m rethink`, with what it wrote."""
     command = [sys.executable, "-m", "rethink", *map(str, arguments)]
-    return subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
 
 
 def run_here(capfd, *arguments):

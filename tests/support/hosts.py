@@ -9,23 +9,32 @@ PACK_ROOT = Path(__file__).resolve().parents[2]
 STANDIN = Path(__file__).resolve().parents[1] / "standin"
 
 
-def find_comfyui() -> Path | None:
-    """The root of a ComfyUI checkout, or None.
+def find_comfyuis() -> list[Path]:
+    """The roots of all ComfyUI checkouts that are found; the whole suite runs in the first, the older ones stay usable.
 
-    Looked for in this order: the environment variable COMFYUI_PATH, the ComfyUI in whose custom_nodes this pack
-    lies, comfy-cli's default ~/comfy/ComfyUI. A COMFYUI_PATH that holds no ComfyUI is an error, not a miss: whoever
-    sets it wants the tests to run there.
+    Those that the environment variable COMFYUI_PATH names (several are separated as in PATH), else the ComfyUI in whose
+    custom_nodes this pack lies and those in comfy-cli's default place (~/comfy/ComfyUI*), the newest first. A
+    COMFYUI_PATH that holds no ComfyUI is an error, not a miss: whoever sets it wants the tests to run there.
     """
-    named = os.environ.get("COMFYUI_PATH")
-    if named:
-        root = Path(named).expanduser().resolve()
+    named = [Path(path).expanduser().resolve() for path in os.environ.get("COMFYUI_PATH", "").split(os.pathsep) if path]
+    for root in named:
         if not _is_comfyui(root):
             raise FileNotFoundError(f"COMFYUI_PATH names {root}, which has no main.py and comfyui_version.py.")
-        return root
-    candidates = [Path.home() / "comfy" / "ComfyUI"]
-    if PACK_ROOT.parent.name == "custom_nodes":
-        candidates.insert(0, PACK_ROOT.parent.parent)
-    return next((root for root in candidates if _is_comfyui(root)), None)
+    if named:
+        return named
+    around = [PACK_ROOT.parent.parent] if PACK_ROOT.parent.name == "custom_nodes" else []
+    default = sorted((Path.home() / "comfy").glob("ComfyUI*"))
+    found = [root for root in around if _is_comfyui(root)]
+    return found + sorted(filter(_is_comfyui, default), key=_version_numbers, reverse=True)
+
+
+def find_comfyui() -> Path | None:
+    """The root of the ComfyUI checkout in which the whole suite runs, or None."""
+    return next(iter(find_comfyuis()), None)
+
+
+def _version_numbers(root: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", comfyui_version(root))]
 
 
 def comfyui_version(root: Path) -> str:

@@ -8,6 +8,9 @@ import zlib
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+# Seconds that a busy machine may take for what must not wait for a server that answers after a minute.
+SOON = 20
+
 
 def completion(text, **more):
     message = {"role": "assistant", "content": text, **more}

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...editors.samplers import Schedule
+from ...editors.samplers import SAMPLERS, Schedule
 from ...errors import RethinkError
+from ...options import check_limits, option
 
 METHODS = ("self", "replace", "refine")
 
@@ -35,19 +36,53 @@ class P2PConfig:
     weights: (word of the edited caption, factor of its attention) for re-weighting; empty: none.
     """
 
-    method: str = "self"
-    steps: int = 100
-    sampler: str = "euler_ancestral"
-    threshold: tuple[float, float] = (0.1, 0.9)
-    guidance: tuple[float, float] = (7.5, 15.0)
+    method: str = option(
+        "self",
+        "What the second image takes from the first. self(-attention): which pixels belong together, as InstructPix2Pix did. replace: "
+        "where words act, for exchanged words. refine: the same, for added words.",
+        choices=METHODS,
+    )
+    steps: int = option(100, "Denoising steps.", low=1, high=1000)
+    sampler: str = option(
+        "euler_ancestral",
+        "How the steps are taken. The paper's is euler_ancestral.",
+        choices=tuple(SAMPLERS),
+        advanced=True,
+    )
+    threshold: tuple[float, float] = option(
+        (0.1, 0.9),
+        "Share of the steps in which attention is shared; drawn for every candidate.",
+        low=0,
+        high=1,
+        step=0.05,
+        advanced=True,
+    )
+    guidance: tuple[float, float] = option(
+        (7.5, 15.0),
+        "How strongly the captions are followed; drawn for every candidate.",
+        low=0,
+        high=100,
+        step=0.05,
+        advanced=True,
+    )
     weights: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise RethinkError(f"method: “{self.method}” is unknown; choose one of {', '.join(METHODS)}.")
-        for name, (low, high), most in (("threshold", self.threshold, 1), ("guidance", self.guidance, 100)):
-            if not 0 <= low <= high <= most:
-                raise RethinkError(f"{name}: needs 0 ≤ lower ≤ upper ≤ {most}, got {low} and {high}.")
+        check_limits(self)
+
+
+def read_weights(text: str) -> tuple[tuple[str, float], ...]:
+    """ "snowy: 1.5, street: 0.8" as (word, factor) each. Raises RethinkError for what is none."""
+    weights = []
+    for part in filter(str.strip, text.split(",")):
+        word, _, factor = part.rpartition(":")
+        try:
+            weights.append((word.strip(), float(factor)))
+        except ValueError:
+            word = ""
+        if not word.strip():
+            raise RethinkError(f"weights: expected word: factor, separated by commas, got “{part.strip()}”.")
+    return tuple(weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 from ...editors.pipeline_folder import open_pipeline, read_index
 from ...errors import OutOfMemoryError, RethinkError, describe_error, lazy_import
 from ...images import to_pixels
-from ...model_files import snapshot_of
+from ...model_files import model_name, snapshot_of
+from ...options import check_limits, option, option_of
 from ..review.filters import Thresholds
 from ..store import EditPair, PairStore
 from .caption_edits import CaptionEdit
@@ -46,6 +47,12 @@ class EarlyStop:
             raise RethinkError(f"looks: a sketch needs at least 1 step, not {self.steps}.")
 
 
+def _threshold(name: str) -> float:
+    """A threshold of `Thresholds`, here for what is kept of the candidates."""
+    known = option_of(Thresholds, name)
+    return option(known.default, known.help, low=known.low, high=known.high, step=known.step, advanced=True)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which candidates are kept.
@@ -57,22 +64,31 @@ class Selection:
     audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
     """
 
-    candidates: int = 100
-    batch: int = 8
-    image: float = 0.7
-    caption: float = 0.2
-    direction: float = 0.2
-    best: int = 4
+    candidates: int = option(
+        100, "Drawn for every pair of captions, to choose the best from. The paper: 100.", low=1, high=10000
+    )
+    batch: int = option(8, "Candidates drawn at once. Lower it if memory runs out.", low=1, high=64)
+    image: float = _threshold("image")
+    caption: float = _threshold("caption")
+    direction: float = _threshold("direction")
+    best: int = option(
+        4,
+        "This many are kept of every pair of captions, those of the best direction. The paper: 4.",
+        low=1,
+        high=1000,
+    )
     looks: tuple[EarlyStop, ...] = (EarlyStop(10, 0.15, 0.04, 0.15),)
-    audited: float = 0.05
+    audited: float = option(
+        0.05,
+        "Share of the candidates given up early that is drawn all the same, to see how often that errs.",
+        low=0,
+        high=1,
+        step=0.01,
+        advanced=True,
+    )
 
     def __post_init__(self):
-        Thresholds(image=self.image, caption=self.caption, direction=self.direction)
-        for name in ("candidates", "batch", "best"):
-            if getattr(self, name) < 1:
-                raise RethinkError(f"{name}: must be at least 1, not {getattr(self, name)}.")
-        if not 0 <= self.audited <= 1:
-            raise RethinkError(f"audited: expected a share of 0…1, got {self.audited}.")
+        check_limits(self)
 
     def misses(self, scores: dict[str, float], slack: EarlyStop = EarlyStop(1, 0, 0, 0)) -> bool:
         """Whether a threshold is missed by more than its slack."""
@@ -132,6 +148,24 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
     return optimize_pipeline(pipeline, device)
 
 
+@dataclass(frozen=True)
+class DrawingModel:
+    """A text-to-image pipeline, as an editor of its kind gives it: within `pipeline()`."""
+
+    name: str
+    opened: Any
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        """Within it: the pipeline."""
+        yield self.opened
+
+
+def open_drawing_model(folder: str | Path, device: str = "cpu") -> DrawingModel:
+    """What `load_text_to_image` opens, with its name."""
+    return DrawingModel(model_name(snapshot_of(Path(folder))), load_text_to_image(folder, device))
+
+
 def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
     """The pipeline on its device in the precision that is quick there: fp16 off the CPU; on it fp32, with the U-Net in
     bf16 where the processor multiplies that. Its convolutions are in their own order of memory, as in `load_editor`."""
@@ -150,7 +184,8 @@ def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
 @dataclass(frozen=True)
 class CandidateSampler:
     """Draws the candidates of a pair of captions and writes the pictures of those that are kept. It holds no state: all
-    follows from the captions, the seed, and the two recipes."""
+    follows from the captions, the seed, the two recipes, and who draws: with another model, or another LoRA over it, the
+    same captions are drawn for anew."""
 
     store: PairStore
     pipeline: Any
@@ -158,6 +193,7 @@ class CandidateSampler:
     recipe: P2PConfig = field(default_factory=P2PConfig)
     selection: Selection = field(default_factory=Selection)
     seed: int = 0
+    model: str = ""
 
     def __call__(
         self, triple: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
@@ -191,8 +227,17 @@ class CandidateSampler:
 
     def id(self, triple: CaptionEdit) -> str:
         """16 hexadecimal digits for all that the pairs of a triple follow from."""
+        return self.ids(triple)[0]
+
+    def ids(self, triple: CaptionEdit) -> tuple[str, str]:
+        """The id, and the one that stores have in which the command line wrote before it said which model drew."""
         recipes = json.dumps([asdict(self.recipe), asdict(self.selection), self.seed, asdict(triple)])
-        return hashlib.sha256(recipes.encode()).hexdigest()[:16]
+        former = hashlib.sha256(recipes.encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.model} {former}".encode()).hexdigest()[:16], former
+
+    def is_drawn(self, triple: CaptionEdit, known: Container[str]) -> bool:
+        """Whether a triple is among those of these ids."""
+        return any(id in known for id in self.ids(triple))
 
     def seeds(self, triple: CaptionEdit) -> list[int]:
         """The 32-bit seeds of the candidates, all different. More candidates begin with the same ones."""
@@ -293,16 +338,18 @@ def draw_pairs(
     draw: CandidateSampler,
     *,
     spread: Callable[[Iterator[CaptionEdit]], Iterator[SampledPairs]] | None = None,
+    on_step: Callable[[int, int], None] = lambda step, total: None,
     on_progress: Callable[[SelectionStats], None] = lambda tally: None,
 ) -> SelectionStats:
     """The best candidates of every triple that was not drawn for yet, into the store, which is held for writing.
 
-    `spread` takes the triples to other processes and gives what they drew, in any order; None: all here.
+    `spread` takes the triples to other processes and gives what they drew, in any order; None: all here, with `on_step`
+    called after (step 1…total, total) of every triple.
     A run that is killed goes on with the captions that it had not finished, and makes the same pairs.
     """
     total, started = SelectionStats(), time.monotonic()
     todo = _not_drawn(store, triples, draw)
-    results = spread(todo) if spread else (draw(triple) for triple in todo)
+    results = spread(todo) if spread else (draw(triple, on_step) for triple in todo)
     with closing(results):
         for drawn in results:
             for pair in drawn.pairs:
@@ -319,7 +366,6 @@ def _not_drawn(store: PairStore, triples: Iterable[CaptionEdit], draw: Candidate
     """The triples that were not drawn for yet, each once however often it comes."""
     known = {record["id"] for record in store.drawn}
     for triple in triples:
-        id = draw.id(triple)
-        if id not in known:
-            known.add(id)
+        if not draw.is_drawn(triple, known):
+            known.add(draw.id(triple))
             yield triple

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,9 @@ import numpy as np
 from ...errors import RethinkError, describe_error
 from ...evaluation.pixel_metrics import visibly_differ
 from ...image_files import read_file
+from ...options import MAX_SEED, check_limits, option
 from ..jsonl_log import DiskFull
+from ..models import ModelSource
 from ..pixels import from_pixels, read_mask, read_picture
 from ..store import PairStore
 from .instructions import UNDESCRIBED, Description
@@ -48,20 +51,33 @@ SHORTEST = 16  # pixels a side; of less nothing can be hidden
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """What is made of every picture.
+    """What is made of every image.
 
     operations: ids of `OPERATIONS`, each as likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
-    pairs: how many of every picture. longest_side: larger pictures are scaled down to it (pixels; 0: never).
-    area: share of the picture that a place drawn by rule has. wording: what else the instructions depend on, to tell
-    pairs apart that differ in it alone.
+    wording: what else the instructions depend on, to tell pairs apart that differ in it alone.
     """
 
     operations: tuple[str, ...] = MASK_FREE
     ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pairs: int = 1
-    seed: int = 0
-    longest_side: int = 2048
-    area: tuple[float, float] = (0.03, 0.2)
+    pairs: int = option(1, "How many of every image.", low=1, high=1000)
+    seed: int = option(
+        0,
+        "Places, strengths and wording are drawn from it. The same seed makes the same pairs, and goes on with those of a "
+        "run that was stopped; another one makes others beside them.",
+        low=0,
+        high=MAX_SEED,
+    )
+    longest_side: int = option(
+        2048, "Larger images are scaled down to this many pixels. 0: never.", low=0, high=16384, advanced=True
+    )
+    area: tuple[float, float] = option(
+        (0.03, 0.2),
+        "Share of the image that is worked on, where the place is drawn from the seed.",
+        low=0.001,
+        high=0.8,
+        step=0.01,
+        advanced=True,
+    )
     wording: str = ""
 
     def __post_init__(self):
@@ -69,23 +85,34 @@ class SynthesisConfig:
             raise RethinkError("operation: choose at least one.")
         for id in (*self.operations, *self.ranges):
             get_operation(id).narrow(self.ranges.get(id, {}))
-        if not 0 < self.area[0] <= self.area[1] <= 0.8:
-            raise RethinkError(f"area: expected lowest and highest share of 0…0.8, got {list(self.area)}.")
-        if self.pairs < 1 or self.longest_side < 0:
-            raise RethinkError("pairs must be at least 1, and longest_side 0 or more.")
+        check_limits(self)
 
     def key(self) -> str:
-        """What the pairs depend on. Asking for more pairs of a picture leaves those that are there as they are."""
+        """What the pairs depend on. Asking for more pairs of an image leaves those that are there as they are."""
         return self.draws() + self.wording
 
     def draws(self) -> str:
-        """What the pictures depend on: other words leave them as they are."""
-        ranges = {id: dict(self.ranges[id]) for id in sorted(self.ranges)}
+        """What the images depend on: other words leave them as they are."""
+        ranges = {id: narrowed for id in sorted(self.ranges) if (narrowed := _narrowing(id, self.ranges[id]))}
         return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
 
     def seed_of(self, source: Source, number: int) -> int:
         """32 bits that all of the number-th pair of a source is drawn from."""
         return int(_digest(self.draws(), source.name, number)[:8], 16)
+
+
+def _narrowing(id: str, ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """What ranges of an operation say, in one form however they were spelled: 0.5 for [0.5, 0.5], 1 for 1.0, nothing for
+    what is drawn from anyway."""
+    whole, narrowed = get_operation(id).ranges, get_operation(id).narrow(ranges)
+    return {name: _shortest(ranges[name]) for name in whole if name in ranges and narrowed[name] != whole[name]}
+
+
+def _shortest(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        values = [_shortest(each) for each in value]
+        return values[0] if all(each == values[0] for each in values) else values
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def pair_id(key: str, source: Source, number: int) -> str:
@@ -212,18 +239,19 @@ def operation_maker(store: PairStore, recipe: SynthesisConfig) -> Maker:
 def editor_maker(
     store: PairStore,
     recipe: SynthesisConfig,
-    editor: Editor,
+    editor: ModelSource[Editor],
     inverse: str,
     settings: Settings,
     what: Description = UNDESCRIBED,
 ) -> Maker:
-    """The maker that lets an editor do the inverse edit ("remove the hat"); `what` says what undoing it brings back,
-    where the source's own box does not.
+    """The maker that lets an editor, opened at the first draft, do the inverse edit ("remove the hat"); `what` says what
+    undoing it brings back, where the source's own box does not.
 
     Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask or box, the pixels
     are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
     """
     key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
+    load = cache(editor.load)
 
     def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
         import torch
@@ -238,7 +266,7 @@ def editor_maker(
             area = place.as_mask(opened.picture)
         image = from_pixels(opened.picture)
         mask = None if area is None else torch.from_numpy(area).float()[None]
-        edited = editor.edit(editor.prepare(image), [inverse], [seed], settings, mask=mask)
+        edited = load().edit(load().prepare(image), [inverse], [seed], settings, mask=mask)
         (kept,) = keep_unchanged(image, edited.cpu(), mask)
         touched = (kept.mask > 0).numpy() & (True if area is None else area)
         pixels = np.where(touched[..., None], to_pixels(kept.image), opened.picture)

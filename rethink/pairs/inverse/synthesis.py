@@ -15,8 +15,8 @@ from itertools import chain
 
 import numpy as np
 
-from ...cli.progress import eta
 from ...errors import RethinkError
+from ...progress import eta
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
 from .drafts import Draft, Maker, pair_id
@@ -29,7 +29,11 @@ SHARE = 16  # pairs of one picture that one job is to make, at most
 @dataclass(frozen=True)
 class SynthesisProgress:
     """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed
-    no work; pairs made in this run; pictures or pairs skipped; seconds since start."""
+    no work; pairs made in this run; pictures or pairs skipped; seconds since start.
+
+    newest: the pair that was made last. When the run is over, ids are those of all pairs that it was to make, made now or
+    there from before, and reasons are why others were skipped, each as often as it came.
+    """
 
     seen: int
     total: int
@@ -39,6 +43,15 @@ class SynthesisProgress:
     made: int
     skipped: int
     seconds: float
+    newest: EditPair | None = None
+    ids: frozenset[str] = frozenset()
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.seen} of {self.total} images · {self.made} pairs · {self.skipped} skipped · "
+            f"{self.rate:.1f} pairs/s · {self.left} left"
+        )
 
     @property
     def rate(self) -> float:
@@ -81,7 +94,7 @@ def synthesize(
             for result in batch:
                 run.take(result)
                 on_progress(run.progress())
-    return run.progress()
+    return run.result()
 
 
 class _Run:
@@ -96,16 +109,18 @@ class _Run:
         self._lock = threading.Lock()  # of all that follows
         self._skipped: set[tuple[str, int, str]] = set()  # in this run
         self._left: dict[str, int] = {}  # name of a source that is worked on → pairs of it that are still to come
+        self._ids: set[str] = set()  # of this run's pairs, made now or before
+        self._newest: EditPair | None = None
         self._seen = self._done = self._idle = self._made = 0
 
     def jobs(self) -> Iterator[tuple[Source, list[int]]]:
         """(source, numbers of its pairs that are to be made), at most SHARE of them each."""
         for source in self._sources:
-            numbers = []
-            if isinstance(source, Source):
-                numbers = [n for n in range(self._pairs) if pair_id(self._key, source, n) not in self._store]
+            ids = [pair_id(self._key, source, n) for n in range(self._pairs)] if isinstance(source, Source) else []
+            numbers = [n for n, id in enumerate(ids) if id not in self._store]
             there = self._pairs - len(numbers)
             with self._lock:
+                self._ids.update(id for id in ids if id in self._store)
                 self._done, self._idle, self._seen = self._done + there, self._idle + there, self._seen + (not numbers)
                 if numbers:
                     self._left[source.name] = len(numbers)
@@ -120,7 +135,10 @@ class _Run:
         if made:
             self._store.add(result)
         with self._lock:
-            if not made:
+            if isinstance(result, EditPair):
+                self._ids.add(result.id)
+                self._newest = result
+            else:
                 self._skip(result.source, result.number, result.skipped)
             self._left[result.source] -= 1
             if not self._left[result.source]:
@@ -141,7 +159,13 @@ class _Run:
                 self._made,
                 len(self._skipped),
                 time.monotonic() - self._started,
+                self._newest,
             )
+
+    def result(self) -> SynthesisProgress:
+        """The progress of a run that is over."""
+        reasons = tuple(why for _, _, why in sorted(self._skipped))
+        return replace(self.progress(), ids=frozenset(self._ids), reasons=reasons)
 
     def _skip(self, source: str, number: int, why: str) -> None:
         """Count it, and report it unless an earlier run did."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import RethinkError
 from ...evaluation.pixel_metrics import CHANGED, measure
+from ...options import check_limits, option
 from ...records import defuse_markup
 from ..inverse.operations import OPERATIONS
 from ..jsonl_log import Last
@@ -43,46 +44,70 @@ class Thresholds:
     duplicates: pairs whose images differ in at most this many of the 64 bits of a hash are the same (0…3; -1: keep them).
     """
 
-    image: float = 0.7
-    direction: float = 0.2
-    caption: float = 0.2
-    critic: float = 6.0
-    best: int = 0
-    changed: float = CHANGED
-    outside: float = 0.0
-    shift: float = 0.02
-    smallest_region: float = 0.0005
-    largest_region: float = 1.0
-    border: bool = True
-    side: int = 64
-    aspect: float = 4.0
-    duplicates: int = 2
+    image: float = option(
+        0.7, "Input and target are at least this alike, by CLIP. The paper's text says 0.75.", low=-1, high=1, step=0.01
+    )
+    direction: float = option(
+        0.2,
+        "The change of the image goes at least this far along the change of its caption, by CLIP.",
+        low=-1,
+        high=1,
+        step=0.01,
+    )
+    caption: float = option(
+        0.2, "Both images fit their captions at least this well, by CLIP.", low=-1, high=1, step=0.01
+    )
+    critic: float = option(6.0, "The thinker marks the pair with at least this many of ten.", low=0, high=10, step=0.5)
+    best: int = option(
+        0,
+        "Keep this many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
+        low=0,
+        high=1000,
+    )
+    changed: float = option(
+        CHANGED,
+        "At least this share of the pixels differs visibly; else nothing has changed.",
+        low=0,
+        high=1,
+        step=0.001,
+    )
+    outside: float = option(
+        0.0, "At most this share of the pixels differs where nothing should.", low=0, high=1, step=0.001
+    )
+    shift: float = option(
+        0.02,
+        "Moved against each other by at most this share of the side, where nothing says what may.",
+        low=0,
+        high=1,
+        step=0.005,
+    )
+    smallest_region: float = option(
+        0.0005,
+        "The place that changes is at least this share of the image.",
+        low=0,
+        high=1,
+        step=0.0005,
+        advanced=True,
+    )
+    largest_region: float = option(
+        1.0, "The place that changes is at most this share of the image.", low=0, high=1, step=0.01, advanced=True
+    )
+    border: bool = option(True, "Whether the place that changes may touch the border.", advanced=True)
+    side: int = option(64, "The shorter side has at least this many pixels.", low=1, high=8192, advanced=True)
+    aspect: float = option(
+        4.0, "The longer side is at most this many times the shorter one.", low=1, high=100, step=0.1, advanced=True
+    )
+    duplicates: int = option(
+        2,
+        "Pairs whose images differ in at most this many of 64 bits of a hash are the same. -1: keep.",
+        low=-1,
+        high=3,
+        advanced=True,
+    )
 
     def __post_init__(self):
-        for name in ("image", "direction", "caption"):
-            if not -1 <= getattr(self, name) <= 1:
-                raise RethinkError(f"{name}: expected a cosine in -1…1, got {getattr(self, name)}.")
-        if not -1 <= self.duplicates <= 3 or self.best < 0:
-            raise RethinkError("duplicates: expected -1…3; best: expected 0 or more.")
+        check_limits(self)
 
-
-# What each threshold asks for, as a user reads it.
-THRESHOLD_HELP = {
-    "image": "Input and target are at least this alike, by CLIP. The paper's text says 0.75.",
-    "direction": "The change of the image goes at least this far along the change of its caption, by CLIP.",
-    "caption": "Both images fit their captions at least this well, by CLIP.",
-    "best": "Keep this many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
-    "changed": "At least this share of the pixels differs visibly; else nothing has changed.",
-    "outside": "At most this share of the pixels differs where nothing should.",
-    "shift": "Moved against each other by at most this share of the side, where nothing says what may.",
-    "smallest_region": "The place that changes is at least this share of the image.",
-    "largest_region": "The place that changes is at most this share of the image.",
-    "border": "Whether the place that changes may touch the border.",
-    "side": "The shorter side has at least this many pixels.",
-    "aspect": "The longer side is at most this many times the shorter one.",
-    "critic": "The thinker gives the pair at least this many points of ten.",
-    "duplicates": "Pairs whose images differ in at most this many of the 64 bits of a hash are duplicates. -1: keep them.",
-}
 
 Scores = Mapping[str, Any]
 

@@ -12,17 +12,17 @@ from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
 from rethink.images import load_image, save_image
 from rethink.tiny import render, sample_task
-from tests.support.commands import rethink, run_here
+from tests.support.commands import run_here, run_process
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 
 
 def test_edits_a_file_at_its_own_size(editor, photo):
-    ran = rethink("edit", photo, "make it red", "--editor", editor, "--steps", 2)
+    ran = run_process("edit", photo, "make it red", "--editor", editor, "--steps", 2)
     assert ran.returncode == 0, ran.stderr
     assert load_image(photo.with_name("my photo-edited.png")).shape == (1, 50, 70, 3)
 
 
-def test_variations_and_chains_number_their_files(editor, photo, tmp_path):
+def test_variations_and_chains_number_their_files(rethink, editor, photo, tmp_path):
     out = tmp_path / "out.png"
     assert rethink("edit", photo, "a", "--editor", editor, "--steps", 1, "--variations", 3, "-o", out).returncode == 0
     assert sorted(p.name for p in tmp_path.glob("out-*.png")) == ["out-1.png", "out-2.png", "out-3.png"]
@@ -31,7 +31,7 @@ def test_variations_and_chains_number_their_files(editor, photo, tmp_path):
     assert len(list(tmp_path.glob("chain-*.png"))) == 2
 
 
-def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(editor, photo, tmp_path):
+def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(rethink, editor, photo, tmp_path):
     out = tmp_path / "new" / "folder" / "out.jpg"
     ran = rethink("edit", photo, "make it red", "--editor", editor, "--steps", 1, "-o", out)
     assert ran.returncode == 0 and Image.open(out).format == "JPEG"
@@ -47,7 +47,7 @@ def test_an_image_holds_what_the_ending_says_in_a_folder_that_is_made(editor, ph
         (["PHOTO", "a", "--variations", "0"], "variations: expected 1 to 64"),
     ],
 )
-def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, editor, photo):
+def test_a_users_mistake_is_one_sentence_and_exit_2(rethink, arguments, said, editor, photo):
     arguments = [photo if a == "PHOTO" else a for a in arguments]
     if "--editor" not in arguments:
         arguments += ["--editor", editor]
@@ -57,7 +57,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(arguments, said, editor, pho
 
 
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
-def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(photo, tmp_path):
+def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(rethink, photo, tmp_path):
     strange = rethink("edit", photo, "make it red", "--steps", 1)
     assert strange.returncode == 0 and "The built-in editor knows the images of Built-in Scene alone" in strange.stderr
     task = sample_task(0)

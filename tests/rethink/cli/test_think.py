@@ -14,7 +14,7 @@ from rethink.cli.think import thinker_config_from
 from rethink.images import load_image
 from rethink.thinkers.loading import ThinkerConfig
 from rethink.trajectory import load_trajectory, writing
-from tests.support.commands import rethink, run_here
+from tests.support.commands import run_here
 from tests.support.hosts import PACK_ROOT
 from tests.support.servers import completion, openai_server
 
@@ -25,7 +25,7 @@ def how(editor, thinker, photo):
     return [str(each) for each in how]
 
 
-def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
+def test_thinks_and_goes_on_where_it_was_cut_off(rethink, editor, thinker, photo):
     how = ["think", photo, "make it red", "--editor", editor, "--thinker", thinker, "--steps", 2, "--max-tokens", 8]
     ran = rethink(*how, "--turns", 2)
     assert ran.returncode == 0, ran.stderr
@@ -46,7 +46,7 @@ def test_thinks_and_goes_on_where_it_was_cut_off(editor, thinker, photo):
     assert other.returncode == 2 and "another choice of rules" in other.stderr
 
 
-def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, photo):
+def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(rethink, editor, photo):
     how = ["think", photo, "make it red", "--editor", editor, "--steps", 2, "--model", "m"]
     with openai_server() as critic:
         critic.replies = [(400, "it is gone", {})]
@@ -57,7 +57,7 @@ def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(editor, 
     assert [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"], "no path that a program takes for a result"
 
 
-def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(editor, photo):
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(rethink, editor, photo):
     ran = rethink(
         "think",
         photo,
@@ -224,7 +224,7 @@ def test_a_judge_is_asked_as_the_thinker_is_unless_it_is_said(tmp_path):
     )
 
 
-def test_a_judge_scores_in_the_thinkers_place(editor, photo):
+def test_a_judge_scores_in_the_thinkers_place(rethink, editor, photo):
     verdict = '<think>.</think><score>{"semantic": %s, "quality": %s}</score><answer>paint it green</answer>'
     with openai_server() as critic, openai_server() as judge:
         critic.replies, judge.replies = ([(200, completion(verdict % scores), {})] for scores in ((2, 2), (9, 9)))

@@ -54,6 +54,19 @@ def editor(kind, root):
     return opened(kind, root)
 
 
+@pytest.fixture(scope="module")
+def editors():
+    return {}
+
+
+@pytest.fixture
+def shared(kind, root, editors):
+    """The one editor of a kind for all tests that only edit with it."""
+    if kind not in editors:
+        editors[kind] = opened(kind, root)
+    return editors[kind]
+
+
 def pictures(*shape, seed=7):
     return (torch.rand(*shape, 3, generator=torch.Generator().manual_seed(seed)) * 255).round() / 255
 
@@ -67,15 +80,15 @@ def edit(editor, images, instruction="make it red", seed=1, settings=FEW, refere
 
 
 @pytest.mark.parametrize("instruction, seed", [("make it red", 3), ("别动", 2**63 + 1)])
-def test_equals_the_plain_pipeline_bit_for_bit(editor, kind, root, instruction, seed):
+def test_equals_the_plain_pipeline_bit_for_bit(shared, kind, root, instruction, seed):
     plain = opened(kind, root)._pipeline
-    scale = {"text_guidance": 3.0} | ({"image_guidance": 1.5} if editor.family.engine.image_scale else {})
+    scale = {"text_guidance": 3.0} | ({"image_guidance": 1.5} if shared.family.engine.image_scale else {})
     source = pictures(1, SIDE, SIDE)
-    call = editor.family.engine
+    call = shared.family.engine
     arguments = {**call.image_arguments(to_pil(source), (SIDE, SIDE)), call.text_scale: 3.0}
     if call.image_scale:
         arguments[call.image_scale] = 1.5
-    if editor.defaults.strength:
+    if shared.defaults.strength:
         arguments["strength"] = 0.7
     if call.takes_negative_prompt:
         arguments["negative_prompt"] = "blue"
@@ -88,55 +101,55 @@ def test_equals_the_plain_pipeline_bit_for_bit(editor, kind, root, instruction, 
         return_dict=False,
         **arguments,
     )[0].movedim(1, -1)
-    strength = 0.7 if editor.defaults.strength else 0.0
+    strength = 0.7 if shared.defaults.strength else 0.0
     settings = Settings(
         steps=4, strength=strength, negative_prompt="blue" if call.takes_negative_prompt else "", **scale
     )
-    ours = edit(editor, source, instruction, seed, settings)
+    ours = edit(shared, source, instruction, seed, settings)
     assert torch.equal(ours, expected)
     assert ours.std() > 0.01
 
 
-def test_the_guidances_and_the_negative_arrive(editor, kind):
+def test_the_guidances_and_the_negative_arrive(shared, kind):
     source = pictures(1, SIDE, SIDE)
-    before = edit(editor, source)
+    before = edit(shared, source)
     if kind != "flux2_klein_distilled":  # which has no guidance
-        assert not torch.equal(before, edit(editor, source, settings=Settings(steps=3, text_guidance=9.0)))
-    if editor.family.engine.image_scale:
-        assert not torch.equal(before, edit(editor, source, settings=Settings(steps=3, image_guidance=3.0)))
-    randomized = [edit(editor, source, settings=Settings(steps=3, randomize_guidance=True)) for _ in range(2)]
+        assert not torch.equal(before, edit(shared, source, settings=Settings(steps=3, text_guidance=9.0)))
+    if shared.family.engine.image_scale:
+        assert not torch.equal(before, edit(shared, source, settings=Settings(steps=3, image_guidance=3.0)))
+    randomized = [edit(shared, source, settings=Settings(steps=3, randomize_guidance=True)) for _ in range(2)]
     assert torch.equal(*randomized)
     negative = Settings(steps=3, negative_prompt="blue")
     if kind in NO_NEGATIVE:
         with pytest.raises(RethinkError, match="^negative: .* takes no negative"):
-            edit(editor, source, settings=negative)
+            edit(shared, source, settings=negative)
     else:
-        assert not torch.equal(before, edit(editor, source, settings=negative))
+        assert not torch.equal(before, edit(shared, source, settings=negative))
 
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_row_does_not_depend_on_the_others(editor):
+def test_a_row_does_not_depend_on_the_others(shared):
     images = torch.cat([pictures(1, 40, 60, seed=1), pictures(1, 40, 60, seed=2)])
-    batch = editor.edit(editor.prepare(images), list("abab"), [1, 2, 3, 2**64 - 1], FEW)
+    batch = shared.edit(shared.prepare(images), list("abab"), [1, 2, 3, 2**64 - 1], FEW)
     assert batch.shape == (4, 40, 60, 3)
     for row, (letter, seed) in enumerate(zip("abab", [1, 2, 3, 2**64 - 1])):
-        assert torch.equal(batch[row], edit(editor, images[row // 2][None], letter, seed)[0])
+        assert torch.equal(batch[row], edit(shared, images[row // 2][None], letter, seed)[0])
     assert not torch.equal(batch[0], batch[2])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (700, 20), (90, 160)])
-def test_the_source_size_comes_back(editor, size):
-    edited = edit(editor, pictures(1, *size))
+def test_the_source_size_comes_back(shared, size):
+    edited = edit(shared, pictures(1, *size))
     assert edited.shape == (1, *size, 3) and edited.dtype == torch.float32
     assert edited.min() >= 0 and edited.max() <= 1
 
 
 @pytest.mark.parametrize("size", [(64, 64), (100, 100), (77, 133), (133, 77), (1000, 30), (30, 1000), (1, 1)])
-def test_the_working_size_is_left_alone_by_the_pipeline_and_nothing_is_stretched(editor, kind, size):
-    plan = editor.prepare(pictures(1, *size)).encoded.plan
-    assert editor.family.engine.size(editor._pipeline, *plan.padded) == plan.padded
+def test_the_working_size_is_left_alone_by_the_pipeline_and_nothing_is_stretched(shared, kind, size):
+    plan = shared.prepare(pictures(1, *size)).encoded.plan
+    assert shared.family.engine.size(shared._pipeline, *plan.padded) == plan.padded
     across, down = plan.scaled[1] / size[1], plan.scaled[0] / size[0]
     assert min(size) * min(across, down) < 4 or across == pytest.approx(down, rel=0.05)
     assert plan.padded[0] * plan.padded[1] <= 1.6 * SIDE * SIDE
@@ -210,14 +223,14 @@ def test_references_come_one_by_one(root):
 
 
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (50, 70)])
-def test_outside_the_mask_nothing_changes(editor, size):
+def test_outside_the_mask_nothing_changes(shared, size):
     images = torch.cat([pictures(1, *size, seed=1), pictures(1, *size, seed=2)])
     mask = torch.zeros(*size)
     mask[5:30, 6:31] = 1
-    edited = edit(editor, images, mask=mask)
+    edited = edit(shared, images, mask=mask)
     assert torch.equal(edited[:, mask == 0], images[:, mask == 0])
     assert (edited - images)[:, mask == 1].abs().mean() > 0.01
-    assert torch.equal(edit(editor, images, mask=torch.ones(*size)), edit(editor, images))
+    assert torch.equal(edit(shared, images, mask=torch.ones(*size)), edit(shared, images))
 
 
 def test_outside_the_mask_the_latents_are_the_sources(editor, monkeypatch):
@@ -239,10 +252,10 @@ def test_outside_the_mask_the_latents_are_the_sources(editor, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (40, 100)])
-def test_progress_and_preview(editor, size):
+def test_progress_and_preview(shared, size):
     steps = []
-    editor.edit(
-        editor.prepare(pictures(1, *size)),
+    shared.edit(
+        shared.prepare(pictures(1, *size)),
         ["red", "blue"],
         [1, 2],
         Settings(steps=4, strength=1.0),
@@ -289,11 +302,11 @@ def test_out_of_memory_in_the_middle(editor, monkeypatch):
     assert torch.equal(edit(editor, source), before)
 
 
-def test_the_global_random_state_is_left_alone(editor):
+def test_the_global_random_state_is_left_alone(shared):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    edit(editor, pictures(1, SIDE, SIDE))
+    edit(shared, pictures(1, SIDE, SIDE))
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -8,14 +8,16 @@ from functools import partial
 import pytest
 
 from rethink.cli.main import main
-from rethink.cli.pair_stages import _by_job, _open_damaging, _open_describing, _open_measuring, _undescribed
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, failed_drafts, operation_maker
-from rethink.pairs.inverse.instructions import Description, Writer
+from rethink.pairs.inverse.instructions import Writer
+from rethink.pairs.inverse.job import SynthesisJob, _not_described, _open_maker, _open_writer
 from rethink.pairs.inverse.sources import Folder
 from rethink.pairs.inverse.synthesis import synthesize
-from rethink.pairs.ray_cluster import Share, cluster, ray_executor
+from rethink.pairs.models import ModelSource
+from rethink.pairs.ray_cluster import WorkerResources, cluster, ray_executor
 from rethink.pairs.review.filters import score
+from rethink.pairs.review.job import FilterJob, _open_scorer
 from rethink.pairs.store import PairStore
 from tests.support.pairs import read_store
 
@@ -50,8 +52,9 @@ def deadly(open, victim, once):
 def run(store_folder, photos, recipe, victim="nobody", once=""):
     with PairStore(store_folder).writing() as store:
         make = operation_maker(store, recipe)
-        open = deadly(partial(_by_job, partial(_open_damaging, store.folder, recipe)), victim, once)
-        spread = ray_executor(open, partial(failed_drafts, make.key), Share(jobs=2))
+        job = SynthesisJob(Folder(photos), store.folder, recipe)
+        open = deadly(partial(_open_maker, job, store.folder), victim, once)
+        spread = ray_executor(open, partial(failed_drafts, make.key), WorkerResources(jobs=2))
         return store, synthesize(store, Folder(photos), make, recipe.pairs, spread=spread)
 
 
@@ -81,13 +84,14 @@ def test_describing_and_measuring_are_stages_too(folder, tmp_path):
         synthesize(store, Folder(folder), operation_maker(store, recipe), 1, Writer(chat))
         score(store)
     with PairStore(tmp_path / "there").writing() as store:
+        job = SynthesisJob(Folder(folder), store.folder, recipe, thinker=ModelSource("says", partial(says, chat)))
         describe = ray_executor(
-            partial(_open_describing, store.folder, partial(says, chat), False, {}, Description()),
-            _undescribed,
-            Share(jobs=2),
+            partial(_open_writer, job, store.folder),
+            _not_described,
+            WorkerResources(jobs=2),
         )
         assert synthesize(store, Folder(folder), operation_maker(store, recipe), 1, describe=describe).made == 6
-        measure = ray_executor(partial(_open_measuring, store.folder, None, "cpu"), None, Share(jobs=1))
+        measure = ray_executor(partial(_open_scorer, FilterJob(store), store.folder), None, WorkerResources(jobs=1))
         assert score(store, spread=measure) == 6
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
 
@@ -102,7 +106,7 @@ def test_a_users_mistake_in_a_worker_ends_the_run_with_its_sentence():
 
 def test_more_than_the_cluster_has_is_refused():
     with pytest.raises(RethinkError, match="GPU"):
-        list(ray_executor(lambda: str, None, Share(gpus=64))(iter([1])))
+        list(ray_executor(lambda: str, None, WorkerResources(gpus=64))(iter([1])))
 
 
 def test_the_command_hands_its_stages_to_the_cluster(folder, tmp_path, capsys, monkeypatch):
@@ -116,4 +120,4 @@ def test_the_command_hands_its_stages_to_the_cluster(folder, tmp_path, capsys, m
 @pytest.mark.parametrize("share", [{"cpus": -1}, {"cpus": 0}, {"jobs": 0}])
 def test_a_wrong_share_is_refused(share):
     with pytest.raises(RethinkError, match="share"):
-        Share(**share)
+        WorkerResources(**share)

@@ -202,8 +202,8 @@ def test_a_verdict_of_its_own_counts(around):
 @pytest.mark.parametrize("unit", ["(", "“", "*", "`", "a: ", "> ", "\n", ". ", "__", "'", "{", "<b>", "the next "])
 def test_long_texts_take_no_time(unit):
     text = unit * (200_000 // len(unit))
-    started = time.perf_counter()
+    started = time.thread_time()
     clean_answer(text)
     prompt_words(text)
     is_quoted(text, text, reasoned=False)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 5  # of a slow processor; linear, or it would be minutes

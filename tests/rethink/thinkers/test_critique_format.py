@@ -393,9 +393,9 @@ def test_noise_is_no_verdict():
 def test_a_megabyte_takes_no_time(unit):
     for size in (LONGEST_ANSWER, 2**20):
         for text in (unit * (size // len(unit)), f"<think>a</think><score>{unit * (size // len(unit) - 10)}</score>"):
-            started = time.perf_counter()
+            started = time.thread_time()
             critique = parse_critique(text, DEMANDS)
             parse_text(text)
             parse_list(text)
-            assert time.perf_counter() - started < 2
+            assert time.thread_time() - started < 5  # of a slow processor; linear, or it would be minutes
             assert critique.status == "unparsed"

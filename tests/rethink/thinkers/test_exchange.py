@@ -19,7 +19,7 @@ from rethink.thinkers import exchange as module
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
-from tests.support.servers import completion, drip, openai_server, zeros_packed
+from tests.support.servers import SOON, completion, drip, openai_server, zeros_packed
 from tests.support.thinking import SOURCE
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
@@ -83,7 +83,7 @@ def drip_chunks(connection):
 
 def say_nothing(connection):
     connection.recv(10)
-    time.sleep(20)
+    time.sleep(60)
 
 
 @pytest.mark.parametrize("answer", [drip_headers, drip_chunks, say_nothing])
@@ -91,25 +91,25 @@ def test_the_time_is_for_the_whole_answer_however_it_drips(pauses, answer):
     started = time.monotonic()
     with listening(answer) as port, pytest.raises(ThinkerError, match=r"no answer within 1 s \(after 2 tries\)"):
         talk(f"http://127.0.0.1:{port}/v1", timeout=1, retries=1)
-    assert 2 <= time.monotonic() - started < 3 and pauses == [1.0]
+    assert 2 <= time.monotonic() - started < SOON and pauses == [1.0]
 
 
 def test_a_body_may_come_slowly_but_not_for_ever(server, pauses):
-    server.replies = [(200, drip(completion("slow"), 0.5), {}), (200, drip(completion("late"), 30), {})]
-    assert talk(server.url, timeout=3) == "slow"
+    server.replies = [(200, drip(completion("slow"), 0.5), {}), (200, drip(completion("late"), 60), {})]
+    assert talk(server.url, timeout=20) == "slow"
     started = time.monotonic()
     with pytest.raises(ThinkerError, match="no answer within 1 s"):
         talk(server.url, timeout=1)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON
 
 
 def test_the_time_is_for_finding_the_server_too(pauses, owner, monkeypatch):
     allow(owner, "http://slow.test")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
     started = time.monotonic()
     with pytest.raises(ThinkerError, match="no answer within 1 s"):
         talk("http://slow.test/v1", timeout=1, retries=1)
-    assert 2 <= time.monotonic() - started < 3
+    assert 2 <= time.monotonic() - started < SOON
 
 
 def test_the_time_is_for_the_connection_too(pauses):
@@ -123,7 +123,7 @@ def test_the_time_is_for_the_connection_too(pauses):
         started = time.monotonic()
         with pytest.raises(ThinkerError, match="no answer within 1 s"):
             talk(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout=1, retries=1)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < SOON
 
 
 def test_the_next_address_is_tried_where_one_takes_nothing(server, monkeypatch):
@@ -388,10 +388,10 @@ def test_what_is_no_web_server_is_said(pauses):
 
 def test_an_exchange_that_nobody_waits_for_ends(server):
     origin, path = parse_address(server.url)
-    server.replies = [lambda body: time.sleep(5) or (200, completion("late"), {})]
+    server.replies = [lambda body: time.sleep(60) or (200, completion("late"), {})]
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
     started = time.monotonic()
     with pytest.raises(module.TimeIsUp):
         module.exchange("POST", origin, f"{path}/chat/completions", {}, b"{}", module.Limit(60, over))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < SOON

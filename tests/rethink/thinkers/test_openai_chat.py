@@ -21,7 +21,7 @@ from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import Request, ThinkerError
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record_run
-from tests.support.servers import completion, openai_server
+from tests.support.servers import SOON, completion, openai_server
 from tests.support.thinking import SOURCE, Painter, said, start_thinking
 
 KEY = "sk-planted-0123456789abcdef"
@@ -301,11 +301,11 @@ def test_waits_that_are_told_in_the_body_or_by_limits_are_kept(server, talk, pau
 
 
 def test_a_server_that_hangs_is_given_up(server, talk):
-    server.replies = [lambda body: time.sleep(3) or (200, completion("late"), {})]
+    server.replies = [lambda body: time.sleep(60) or (200, completion("late"), {})]
     started = time.monotonic()
     with pytest.raises(ThinkerError, match="no answer within 1 s"):
         talk(timeout=1, retries=0)
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < SOON
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:{port}/v1", "http://no-such-host.invalid/v1"])
@@ -400,11 +400,11 @@ def test_cancel_does_not_wait_for_the_server(server):
     def cancel(*_):
         raise Cancelled
 
-    server.replies = [lambda body: time.sleep(3) or (200, completion("late"), {})]
+    server.replies = [lambda body: time.sleep(60) or (200, completion("late"), {})]
     started = time.monotonic()
     with pytest.raises(Cancelled):
         OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < SOON
 
 
 def test_nothing_is_left_waiting_for_another_try_after_a_cancel(server):

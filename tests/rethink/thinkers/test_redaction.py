@@ -92,9 +92,9 @@ def test_other_keys_are_secrets(key):
 
 @pytest.mark.parametrize("text", [WORDS * 2500, "<" * 200_000, "&#" * 100_000, "%4" * 100_000, f"{WORDS * 2500}{KEY}"])
 def test_it_is_fast_on_long_texts(text):
-    started = time.monotonic()
+    started = time.thread_time()
     redact(KEY, text)
-    assert time.monotonic() - started < 15  # of a machine that does much else; linear, or it would be hours
+    assert time.thread_time() - started < 15  # of a slow processor; linear, or it would be hours
 
 
 def test_of_a_text_too_long_to_be_cleaned_nothing_is_kept():

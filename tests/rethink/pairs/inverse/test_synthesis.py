@@ -27,12 +27,17 @@ from rethink.pairs.inverse.processes import process_executor
 from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.jsonl_log import DiskFull
+from rethink.pairs.models import ModelSource
 from rethink.pairs.pixels import read_mask, read_picture
 from rethink.pairs.review.filters import score
 from rethink.pairs.review.grading import grade_pairs
 from rethink.pairs.store import PairStore
 from tests.support.hosts import PACK_ROOT
 from tests.support.pairs import draw_image, read_store
+
+
+def opened(model):
+    return ModelSource(model.name, lambda: model)
 
 
 def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):
@@ -276,7 +281,7 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
     recipe = SynthesisConfig()
     with PairStore(tmp_path / "s").writing() as store:
         make = editor_maker(
-            store, recipe, Darkens(), "remove the hat", Settings(), Description("the man's head", "A red hat.")
+            store, recipe, opened(Darkens()), "remove the hat", Settings(), Description("the man's head", "A red hat.")
         )
         assert synthesize(store, Folder(folder, masks), make, 1).made == 6
     for pair in store:
@@ -292,7 +297,9 @@ def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
     editor = SimpleNamespace(name="e", prepare=lambda image: image, edit=lambda image, *_, mask=None: image * 0.2)
     spots = {f"photo {i}.png": (NamedBox((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
     with PairStore(tmp_path / "s").writing() as store:
-        make = editor_maker(store, SynthesisConfig(), editor, "x", Settings(), Description("the wall", "It is red."))
+        make = editor_maker(
+            store, SynthesisConfig(), opened(editor), "x", Settings(), Description("the wall", "It is red.")
+        )
         assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
     for pair in store:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
@@ -310,7 +317,9 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
 
     editor = SimpleNamespace(name="e", prepare=explode, edit=explode)
     with PairStore(tmp_path / "s").writing() as store:
-        done = synthesize(store, Folder(folder), editor_maker(store, SynthesisConfig(), editor, "x", Settings()), 1)
+        done = synthesize(
+            store, Folder(folder), editor_maker(store, SynthesisConfig(), opened(editor), "x", Settings()), 1
+        )
     assert done.made == 0 and done.skipped == 6 and "boom" in next(iter(store.skipped))["why"]
 
     def full(path, data):
@@ -390,7 +399,10 @@ def edited_by(editor, tmp_path):
     with PairStore(tmp_path / "s").writing() as store:
         what = Description("the face", "He has brown hair.")
         synthesize(
-            store, Folder(photos), editor_maker(store, SynthesisConfig(), editor, "cover the face", Settings(), what), 1
+            store,
+            Folder(photos),
+            editor_maker(store, SynthesisConfig(), opened(editor), "cover the face", Settings(), what),
+            1,
         )
     return store
 

@@ -1,0 +1,116 @@
+"""The commands for pairs that are there: `export`, `import`, `inspect`."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+from ..errors import RethinkError
+from ..progress import progress_with_eta
+from .arguments import add_command, add_switch
+from .progress import ProgressLine, print_counts, print_result
+
+PAIR_STORE = "pair-store"  # among the formats: Rethink's own
+
+
+def add_export(commands) -> None:
+    from ..pairs.formats import FORMATS
+
+    formats = (PAIR_STORE, *FORMATS)
+    parser = add_command(commands, "export", "write the accepted pairs in the layout of a trainer", run_export)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("format", choices=formats, help=f"{PAIR_STORE}: Rethink's own; adds what is new there")
+    parser.add_argument("folder", type=Path, help=f"a new folder; with {PAIR_STORE} a new one or one begun")
+    add_switch(
+        parser, "--replace", "write a dataset that is there anew, where nothing in it was changed or added by hand"
+    )
+    parser = add_command(commands, "import", "read a dataset in another layout into a store", run_import)
+    parser.add_argument("folder", type=Path, help="the dataset: a folder, or the zip of fal-zip")
+    parser.add_argument("format", choices=FORMATS)
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+
+
+def run_export(options) -> int:
+    """Write the accepted pairs in another layout, or into another store."""
+    from ..pairs.exporting import add_to_store, export
+    from ..pairs.formats import FORMATS
+    from ..pairs.store import PairStore
+
+    pairs = PairStore.existing(options.store)
+    if options.format == PAIR_STORE:
+        print_result(f"{add_to_store(pairs, options.folder)} new pairs → {options.folder}")
+        return 0
+    written = progress_with_eta("pairs written", ProgressLine())
+    count = export(pairs, options.format, options.folder, written, options.replace)
+    print_result(f"{count} pairs → {options.folder}", f"Which is the target: {FORMATS[options.format].target}")
+    return 0
+
+
+def run_import(options) -> int:
+    """Read a dataset in another layout into a store."""
+    from ..pairs.exporting import describe_store
+    from ..pairs.importing import import_dataset
+    from ..pairs.review.filters import count_reasons
+    from ..pairs.store import PairStore
+
+    with PairStore(options.store).writing() as store:
+        why: list[str] = []
+        imported, skipped = import_dataset(
+            store, options.format, options.folder, lambda name, reason: why.append(reason)
+        )
+        describe_store(store)
+    print_result(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    print_counts("skipped because", count_reasons(why))
+    return 0
+
+
+def add_inspect(commands) -> None:
+    parser = add_command(commands, "inspect", "what is in a store: counts, reasons, scores", run_inspect)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
+    add_switch(parser, "--check", "open every image")
+
+
+def run_inspect(options) -> int:
+    from ..pairs.review.filters import count_reasons
+    from ..pairs.store import PairStore
+
+    store = PairStore.existing(options.store)
+    verdicts, count = store.current_verdicts(), sum(1 for _ in store)
+    rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
+    print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
+    print_counts("operation", count_reasons(pair.operation or "other" for pair in store))
+    print_counts("rejected because", count_reasons(why for verdict in verdicts.values() for why in verdict["why"]))
+    print_counts("skipped because", count_reasons(record["why"] for record in store.skipped))
+    for line in store.manifest.damage():
+        print(line, file=sys.stderr)
+    for pair in islice(store, 0, None, max(1, -(-count // 5))):
+        print(f"  {pair.operation or 'other'}: {pair.instruction}")
+    if options.histogram:
+        _print_histogram(store, options.histogram)
+    broken = list(_unreadable(store)) if options.check else []
+    for path in broken:
+        print(f"broken: {path}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _print_histogram(store, name: str) -> None:
+    from ..pairs.jsonl_log import Last
+    from ..pairs.review.filters import histogram
+
+    scores = Last(store.scores)
+    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
+    if not values:
+        raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
+    bars = histogram(values)
+    for edge, count in bars:
+        print(f"{edge:9.3f} {'█' * round(50 * count / max(c for _, c in bars))} {count}")
+
+
+def _unreadable(store):
+    for path in {path for pair in store for path in (pair.input, pair.target, pair.region) if path}:
+        try:
+            store.read_image(path)
+        except RethinkError:
+            yield path

@@ -1,0 +1,170 @@
+"""The job of drawing pairs from pairs of captions, as a node and a command start it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import RethinkError
+from ...options import MAX_SEED, check_limits, option
+from ...progress import JobProgress, OnProgress, eta, ignore_progress
+from ..engine import LOCAL, Engine
+from ..exporting import describe_store
+from ..models import ModelSource
+from ..review.filters import count_reasons
+from ..seeds import earlier_seeds, strays
+from ..store import PairStore
+from .caption_edits import CaptionEdit
+from .prompt_to_prompt import P2PConfig
+from .selection import CandidateSampler, Selection, SelectionStats, draw_pairs, lost_drawing
+
+if TYPE_CHECKING:
+    from ...evaluation.clip_similarity import Clip
+
+
+@dataclass(frozen=True)
+class PromptToPromptJob:
+    """Draw pairs of images for pairs of captions, the same but for the edit, and keep the best.
+
+    editor: draws from text: what its `pipeline()` gives within is a Stable Diffusion pipeline. clip: chooses among the
+    candidates. store: the folder of the pairs, new or begun; captions that were drawn for are not drawn for again.
+    """
+
+    captions: tuple[CaptionEdit, ...]
+    store: Path
+    editor: ModelSource[Any]
+    clip: ModelSource[Clip]
+    config: P2PConfig = field(default_factory=P2PConfig)
+    selection: Selection = field(default_factory=Selection)
+    seed: int = option(
+        0,
+        "Every candidate has a 32-bit seed of its own, drawn from this. The same seed goes on with a run that was stopped; "
+        "another one draws others beside its pairs.",
+        low=0,
+        high=MAX_SEED,
+    )
+
+    def __post_init__(self):
+        check_limits(self)
+
+    def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> PromptToPromptReport:
+        """Draw for the captions that were not drawn for yet; a run that was stopped goes on."""
+        with engine.started() as executor_for, PairStore(self.store).writing() as store:
+            sampler = self._sampler(store)
+            known = {record["id"] for record in store.drawn}
+            drawn = sum(sampler.is_drawn(each, known) for each in self.captions)
+            watch = _Watch(on_progress, len(self.captions), drawn)
+            earlier = earlier_seeds(store, self._recipes, self.seed)
+            spread = executor_for("draw", partial(_open_sampler, self, store.folder), partial(lost_drawing, sampler))
+            with ExitStack() as opened:
+                if not spread and drawn < len(self.captions):
+                    sampler = self._opened_sampler(store, opened)
+                stats = draw_pairs(
+                    store, self.captions, sampler, spread=spread, on_step=watch.on_step, on_progress=watch.on_caption
+                )
+            groups, groups_of = self._groups(store), {seed: self._groups(store, seed) for seed in earlier}
+            others = strays(store, earlier, lambda pair, seed: pair.source in groups_of[seed])
+            describe_store(store)
+        pairs = PairStore(self.store, (pair.id for pair in store if pair.source in groups))
+        skipped = tuple(record["why"] for record in store.skipped if record["source"] in groups)
+        return PromptToPromptReport(pairs, stats, skipped, tuple(others))
+
+    @property
+    def _recipes(self) -> str:
+        """All that the pairs follow from but the captions and the seed."""
+        return json.dumps([self.editor.name, asdict(self.config), asdict(self.selection)])
+
+    def _sampler(self, store: PairStore) -> CandidateSampler:
+        """What knows the ids, and has no models yet."""
+        return CandidateSampler(store, None, None, self.config, self.selection, self.seed, self.editor.name)
+
+    def _opened_sampler(self, store: PairStore, opened: ExitStack) -> CandidateSampler:
+        """The sampler with its models, until `opened` is closed."""
+        pipeline = opened.enter_context(text_to_image(self.editor.load()))
+        return replace(self._sampler(store), pipeline=pipeline, clip=self.clip.load())
+
+    def _groups(self, store: PairStore, seed: int | None = None) -> set[str]:
+        """The ids of all pairs of captions, with this seed or another."""
+        sampler = self._sampler(store)
+        if seed is not None:
+            sampler = replace(sampler, seed=seed)
+        return {id for each in self.captions for id in sampler.ids(each)}
+
+
+@dataclass(frozen=True)
+class PromptToPromptReport:
+    """What a job has made. pairs: the store, narrowed to the pairs of the job's captions, drawn now or before. skipped: why
+    captions were. stray_seeds: a line about every other seed that has left pairs of the same kind."""
+
+    pairs: PairStore
+    stats: SelectionStats
+    skipped: tuple[str, ...]
+    stray_seeds: tuple[str, ...]
+
+    def __str__(self) -> str:
+        stats = self.stats
+        lines = [f"{stats.kept} pairs kept now, of {stats.drawn} candidates; {stats.dropped} were given up early."]
+        if stats.audited:
+            lines.append(f"Of the good candidates about {stats.lost:.0%} were lost by that.")
+        return "\n".join(
+            [*lines, *(f"{count} × {why}" for why, count in count_reasons(self.skipped)), *self.stray_seeds]
+        )
+
+
+class _Watch:
+    """Turns the steps and captions of a run into its progress. drawn: captions of the total that need no work."""
+
+    def __init__(self, on_progress: OnProgress, total: int, drawn: int):
+        self._on_progress, self._total, self._drawn = on_progress, total, drawn
+        self._stats = SelectionStats()
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Step 1…steps of the next pair of captions is done."""
+        self._report(self._seen * steps + step, self._total * steps)
+
+    def on_caption(self, stats: SelectionStats) -> None:
+        """A pair of captions is done; what has become of all so far."""
+        self._stats = stats
+        self._report(self._seen, self._total)
+
+    @property
+    def _seen(self) -> int:
+        return self._drawn + self._stats.captions
+
+    def _report(self, done: int, total: int) -> None:
+        stats = self._stats
+        rate = stats.kept / stats.seconds if stats.seconds else 0
+        left = eta(stats.captions, self._total - self._seen, stats.seconds)
+        line = f"{self._seen} of {self._total} captions · {stats.kept} pairs · {rate:.2f} pairs/s · {left} left"
+        self._on_progress(JobProgress(done, total, line))
+
+
+@contextmanager
+def text_to_image(editor: Any) -> Iterator[Any]:
+    """The text-to-image pipeline that an editor is made of, with the LoRAs over it. Raises RethinkError where it is none."""
+    with getattr(editor, "pipeline", nullcontext)() as pipeline:
+        unet = getattr(pipeline, "unet", None)
+        if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:
+            raise RethinkError(
+                f"editor: {editor.name} does not draw from text alone; load a Stable Diffusion or Stable Diffusion XL "
+                "model that was not made for editing."
+            )
+        yield pipeline
+
+
+def drawn_side(editor: Any) -> int:
+    """Pixels along a side of what an editor draws from text. Raises RethinkError as `text_to_image` does."""
+    with text_to_image(editor) as pipeline:
+        return pipeline.unet.config.sample_size * 8
+
+
+def _open_sampler(job: PromptToPromptJob, folder: Path) -> CandidateSampler:
+    return job._opened_sampler(PairStore(folder), _FOR_EVER)
+
+
+_FOR_EVER = ExitStack()  # a worker's models stay open as long as it lives

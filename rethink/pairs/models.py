@@ -1,0 +1,59 @@
+"""The models that a job works with: known by name before they are opened, and opened where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ..evaluation.clip_similarity import Clip
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class ModelSource(Generic[Model]):
+    """A model and how to open it, here or on another machine.
+
+    name: what it is called in records, and in what ids are made of. concurrency: questions it may be asked at once.
+    """
+
+    name: str
+    load: Callable[[], Model]
+    concurrency: int = 1
+
+    def opened(self) -> ModelSource[Model]:
+        """The same, opened now: whatever is wrong with it is raised here."""
+        model = self.load()
+        return replace(self, load=lambda: model)
+
+
+def model_id(name: str) -> str:
+    """The name of a model of this machine without the folders it lies in, which are no part of what it is. LoRAs over it come
+    after " + "."""
+    return " + ".join(PurePosixPath(part.replace("\\", "/")).name for part in name.split(" + "))
+
+
+class LazyClip:
+    """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
+
+    def __init__(self, source: ModelSource[Clip]):
+        self.name, self._load = source.name, source.load
+
+    @cached_property
+    def _clip(self) -> Clip:
+        return self._load()
+
+    def images(self, images: Sequence[np.ndarray]) -> Tensor:
+        """As `Clip.images`."""
+        return self._clip.images(images)
+
+    def texts(self, captions: Sequence[str]) -> Tensor:
+        """As `Clip.texts`."""
+        return self._clip.texts(captions)

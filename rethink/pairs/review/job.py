@@ -1,0 +1,79 @@
+"""The job of filtering pairs, as a node and a command start it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...progress import OnProgress, ignore_progress, progress_with_eta
+from ..engine import LOCAL, Engine
+from ..inverse.instructions import Chat
+from ..inverse.processes import thread_map
+from ..models import LazyClip, ModelSource
+from ..store import EditPair, PairStore
+from .filters import Thresholds, count_reasons, filter_pairs, score, score_batch
+from .grading import grade_pairs
+
+if TYPE_CHECKING:
+    from ...evaluation.clip_similarity import Clip
+
+
+@dataclass(frozen=True)
+class FilterJob:
+    """Measure pairs once, have a critic mark them, and keep those that reach every threshold.
+
+    clip: for the similarities; without one they are not asked for. thinker: a critic with eyes, if there is one.
+    """
+
+    pairs: PairStore
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    clip: ModelSource[Clip] | None = None
+    thinker: ModelSource[Chat] | None = None
+
+    def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> FilterReport:
+        """Measure and mark what is not yet, and write the verdicts that changed."""
+        chat = self.thinker.load() if self.thinker else None
+        with engine.started() as executor_for, self.pairs.writing() as store:
+            spread = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
+            clip = LazyClip(self.clip) if self.clip else None
+            score(store, clip, progress_with_eta("pairs measured", on_progress), spread=spread)
+            if self.thinker:
+                marked = progress_with_eta("pairs marked", on_progress)
+                grade_pairs(store, chat, self.thinker.name, marked, each=thread_map(self.thinker.concurrency))
+            filter_pairs(store, self.thresholds)
+        return _report(self.pairs)
+
+
+@dataclass(frozen=True)
+class FilterReport:
+    """accepted, rejected: the store, narrowed to either; what a person has said stands over every threshold. reasons:
+    (why, how often), the commonest first."""
+
+    accepted: PairStore
+    rejected: PairStore
+    reasons: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        kept, others = len(self.accepted.only), len(self.rejected.only)
+        lines = [f"{count} × {why}" for why, count in self.reasons]
+        return "\n".join([f"{kept} of {kept + others} pairs kept.", *lines])
+
+
+def _report(pairs: PairStore) -> FilterReport:
+    kept = {pair.id for pair in pairs.accepted()}
+    others = {pair.id for pair in pairs} - kept
+    verdicts = pairs.current_verdicts()
+    reasons = count_reasons(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
+    return FilterReport(PairStore(pairs.folder, kept), PairStore(pairs.folder, others), tuple(reasons))
+
+
+def _open_scorer(job: FilterJob, folder: Path) -> Callable[[list[EditPair]], list[dict[str, Any]]]:
+    store, clip = PairStore(folder), LazyClip(job.clip) if job.clip else None
+    return lambda pairs: score_batch(store, pairs, clip)
+
+
+def _not_scored(pairs: list[EditPair], why: str) -> list[dict[str, Any]]:
+    return [{"id": pair.id, "broken": why} for pair in pairs]

@@ -1,0 +1,56 @@
+"""How far a job is, as its front ends show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _no_preview() -> Tensor | None:
+    return None
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """done of total: in whatever unit the job counts. line: the same for people. preview: makes the IMAGE
+    [1, H, W, 3] of what was just made, None where there is none; it is called only where somebody looks."""
+
+    done: int
+    total: int
+    line: str
+    preview: Callable[[], Tensor | None] = _no_preview
+
+
+# What it raises ends the job; everything made so far is kept.
+OnProgress = Callable[[JobProgress], None]
+
+
+def ignore_progress(progress: JobProgress) -> None:
+    """For a job that nobody watches."""
+
+
+def progress_with_eta(what: str, on_progress: OnProgress) -> Callable[[int, int], None]:
+    """Progress (done, total) from now on, with its rate and how long it will take."""
+    started = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        seconds = max(time.monotonic() - started, 1e-3)
+        line = f"{done} of {total} {what} · {done / seconds:.1f}/s · {eta(done, total - done, seconds)} left"
+        on_progress(JobProgress(done, total, line))
+
+    return report
+
+
+def eta(done: int, rest: int, seconds: float) -> str:
+    """How long the rest will take at the pace so far, as `format_duration` says it; "?" before anything is done."""
+    return format_duration(seconds / done * max(0, rest)) if done else "?"
+
+
+def format_duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"

@@ -1,0 +1,40 @@
+"""The pack in every other ComfyUI that is found, down to the oldest that it supports: its nodes and built-in workflows."""
+
+import json
+
+import pytest
+
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
+from tests.comfyui.native_graphs import run
+from tests.support.comfyui_server import install_pack, running_comfyui
+from tests.support.hosts import PACK_ROOT, comfyui_python, comfyui_version, find_comfyuis, self_contained
+
+OLDER = [root for root in find_comfyuis()[1:] if comfyui_python(root)]
+
+pytestmark = pytest.mark.skipif(not OLDER, reason="no second ComfyUI was found")
+
+
+@pytest.fixture(scope="module", params=OLDER, ids=comfyui_version)
+def older(request, tmp_path_factory):
+    base = tmp_path_factory.mktemp("comfyui")
+    install_pack(request.param, base)
+    with running_comfyui(request.param, base) as server:
+        yield server
+
+
+def rethink_nodes(server) -> set[str]:
+    return {name for name in server.json("/object_info") if name.startswith("Rethink")}
+
+
+def test_all_nodes_are_there(older, server):
+    assert rethink_nodes(older) == rethink_nodes(server)
+    assert "Rethink: without" not in older.log.read_text(errors="replace")
+
+
+@pytest.mark.skipif(
+    not (EDITOR_FOLDER.exists() and THINKER_FOLDER.exists()), reason="the built-in models are not trained yet"
+)
+@pytest.mark.parametrize("name", self_contained())
+def test_every_shipped_workflow_runs(older, name):
+    prompt = json.loads((PACK_ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    assert any("images" in shown for shown in run(older, prompt).values())

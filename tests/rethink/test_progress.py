@@ -1,0 +1,22 @@
+"""How far a job is, in words."""
+
+import pytest
+
+from rethink.progress import eta, format_duration, progress_with_eta
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.9, "0:00:59"), (3723, "1:02:03")])
+def test_durations_are_hours_minutes_and_seconds(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_the_time_left_is_that_of_the_pace_so_far():
+    assert eta(10, 20, 60) == "0:02:00" and eta(0, 20, 60) == "?" and eta(10, -1, 60) == "0:00:00"
+
+
+def test_a_count_is_shown_with_its_rate():
+    seen = []
+    progress_with_eta("pairs", seen.append)(3, 12)
+    (progress,) = seen
+    assert (progress.done, progress.total) == (3, 12) and progress.preview() is None
+    assert progress.line.startswith("3 of 12 pairs · ") and progress.line.endswith(" left")
