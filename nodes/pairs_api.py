@@ -90,11 +90,11 @@ def listing(key: str, after: str = "", count: str | int = "60", show: str = "all
     """{"pairs": [a record a pair], "counts": {"all", "accepted", "rejected", "open"}}: the pairs behind the id `after`,
     all or those accepted, rejected, or without a person's verdict ("open"). The counts are of all pairs."""
     store, most = _store(key), max(1, min(PAGE, _whole("count", count)))
-    ids, shown, behind = _ids(store), [], not after
+    shown, behind = [], not after
     counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
     with _known(store) as known:
         for id in known.pairs:
-            if id not in ids:
+            if id not in store.selected:
                 continue
             state, by = _state(known.verdicts.get(id))
             labels = ("all", state) if by == "person" else ("all", state, "open")
@@ -150,7 +150,7 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
     store = _store(key)
     if not (accepted is None or isinstance(accepted, bool)):
         raise RethinkError("accepted: expected true, false or null.")
-    if not isinstance(id, str) or id not in _ids(store):
+    if not isinstance(id, str) or id not in store.selected:
         raise RethinkError(f"id: there is no pair “{id}” among these.")
     store.judge(id, accepted)
     _judged += 1
@@ -197,12 +197,6 @@ def _store(key: str) -> PairStore:
     if store is None:
         raise RethinkError("These pairs are not known any more, since ComfyUI was restarted. Run the workflow again.")
     return store
-
-
-def _ids(store: PairStore) -> frozenset[str]:
-    """Those of a published store."""
-    assert store.only is not None
-    return store.only
 
 
 def serve() -> None:

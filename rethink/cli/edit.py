@@ -110,8 +110,9 @@ def run_edit(options: argparse.Namespace) -> int:
     mask, references = load_edit_mask(options, image), [load_image(path) for path in options.references]
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
     paths = _numbered(target, len(job.instructions) * job.variations)
+    height, width = image.shape[1:3]
     for path in (target, *paths):
-        check_image_target(path, *image.shape[1:3], "-o")
+        check_image_target(path, height, width, "-o")
     editor = open_editor(options)
     started = time.monotonic()
     made = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
