@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
@@ -147,7 +147,7 @@ class _Watch:
 @contextmanager
 def text_to_image(editor: Any) -> Iterator[Any]:
     """The text-to-image pipeline that an editor is made of, with the LoRAs over it. Raises RethinkError where it is none."""
-    opened: AbstractContextManager[Any] = getattr(editor, "pipeline", nullcontext)()
+    opened = cast(AbstractContextManager[Any], getattr(editor, "pipeline", nullcontext)())
     with opened as pipeline:
         unet = getattr(pipeline, "unet", None)
         if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:

@@ -336,7 +336,8 @@ def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: P2PConfi
     tokens, edited_tokens = _tokens(tokenizer, caption), _tokens(tokenizer, edited_caption)
     cross = None
     if recipe.method != "self":
-        cross = tuple(part.to(device) for part in align(tokens, edited_tokens, tokenizer.eos_token_id, recipe.method))
+        mapping, taken = align(tokens, edited_tokens, tokenizer.eos_token_id, recipe.method)
+        cross = mapping.to(device), taken.to(device)
     weights = _weights(tokenizer, edited_tokens, recipe.weights)
     return _Sharing(recipe.method == "self", cross, weights if weights is None else weights.to(device))
 

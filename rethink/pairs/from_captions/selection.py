@@ -250,8 +250,9 @@ class CandidateSampler:
 
     def _choose(self, triple: CaptionEdit, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
         """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
-        assert self.clip is not None, "a sampler that samples has its models"
-        texts = self.clip.texts([triple.input, triple.output])
+        clip = self.clip
+        assert clip is not None, "a sampler that samples has its models"
+        texts = clip.texts([triple.input, triple.output])
         seeds = self.seeds(triple)
         best, tally, going, given_up = [], SelectionStats(drawn=len(seeds)), seeds, set()
         looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
@@ -266,7 +267,7 @@ class CandidateSampler:
                     on_step(round(sum(passes[:number]) + here), sum(passes))
 
                 made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
-                yield made, _scores(self.clip, texts, made)
+                yield made, _scores(clip, texts, made)
 
         for number, look in enumerate(looks):
             for made, scores in draw(number, partial(sketch, steps=look.steps)):
