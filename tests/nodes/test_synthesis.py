@@ -1,6 +1,5 @@
 """What Inverse Edit Synthesizer makes of its inputs."""
 
-import hashlib
 import shutil
 import time
 
@@ -192,16 +191,6 @@ def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, 
     pairs, report = synthesize(folder="input/photos", image=[], pairs=1)
     assert len(pairs.only) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
     assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
-
-
-def test_a_store_from_before_knows_a_connected_image_with_a_box_by_its_name(part, models):
-    """The pairs that were made of it are not made again."""
-    sources = part("nodes.sources")
-    image = picture()
-    boxes = [{"x": 0, "y": 0, "width": image.shape[2] // 2, "height": image.shape[1] // 2, "label": "cup"}]
-    written = sources._written(image, None, sources._spots(boxes, image)[0])
-    where = "(Spot(box=(0.0, 0.0, 0.5, 0.5), place='the cup', hidden=''),)"
-    assert written.name.endswith("-" + hashlib.sha256(where.encode()).hexdigest()[:12])
 
 
 def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, results, models, part):
