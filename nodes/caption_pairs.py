@@ -92,6 +92,7 @@ class CaptionToEdit(io.ComfyNode):
         folder = folders.dataset_path(dataset, "dataset")
         lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))
         with chat_session(thinker) as source:
+            assert source is not None, "the thinker is a required input"
             own = tuple(_examples(examples))
             job = CaptionJob(lines, folder / RECORDS, source, own, seed, folder / FINE_TUNING)
             report = job.run(job_progress())
@@ -220,10 +221,7 @@ class PromptToPromptPairs(io.ComfyNode):
 
 
 def _lowest_and_highest(field: str, what: str) -> list[io.Input]:
-    ends = ("lowest", "highest")
-    return range_inputs(
-        P2PConfig, field, tuple(f"{end}_{what}" for end in ends), tuple(f"{end} {what}" for end in ends)
-    )
+    return range_inputs(P2PConfig, field, (f"lowest_{what}", f"highest_{what}"), (f"lowest {what}", f"highest {what}"))
 
 
 def _zipped(captions, instructions, edited) -> list[CaptionEdit]:

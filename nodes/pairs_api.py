@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
@@ -93,7 +94,7 @@ def listing(key: str, after: str = "", count: str | int = "60", show: str = "all
     counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
     with _known(store) as known:
         for id in known.pairs:
-            if id not in store.only:
+            if id not in store.selected:
                 continue
             state, by = _state(known.verdicts.get(id))
             labels = ("all", state) if by == "person" else ("all", state, "open")
@@ -149,7 +150,7 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
     store = _store(key)
     if not (accepted is None or isinstance(accepted, bool)):
         raise RethinkError("accepted: expected true, false or null.")
-    if not isinstance(id, str) or id not in store.only:
+    if not isinstance(id, str) or id not in store.selected:
         raise RethinkError(f"id: there is no pair “{id}” among these.")
     store.judge(id, accepted)
     _judged += 1
@@ -163,7 +164,8 @@ def tried(key: str, **thresholds) -> dict:
     """How many pairs thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
     Nothing is written. What a person has said stands."""
     store, kinds = _store(key), {field.name: type(field.default) for field in fields(Thresholds)}
-    limits = Thresholds(**{n: kinds[n](_number(n, value)) for n, value in thresholds.items() if n in kinds})
+    values: dict[str, Any] = {n: kinds[n](_number(n, value)) for n, value in thresholds.items() if n in kinds}
+    limits = Thresholds(**values)
     with _known(store) as known:
         by_person = {id: given for id, given in known.verdicts.items() if given["by"] == "person"}
     given = [by_person.get(made["id"], made) for made in decide(store, limits)]

@@ -120,7 +120,7 @@ def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     A graph may make images of several sizes; in the batch all have the size of the best. Where the folder of the run is
     gone, those are in it that are left.
     """
-    if not trajectory.steps:
+    if trajectory.best is None:
         return trajectory.source, trajectory.source, trajectory.instruction
     step = trajectory.steps[trajectory.best]
     best = trajectory.image(step)

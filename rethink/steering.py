@@ -91,9 +91,9 @@ class Steering:
             order, self._order, self._held = self._order, None, False
         if isinstance(order, Stop):
             return order
-        changed = order is not None and order.prompt != proposal.prompt
-        proposal = order if changed else proposal
-        if waits or changed:
+        other = order if order is not None and order.prompt != proposal.prompt else None
+        proposal = other or proposal
+        if waits or other:
             self._on_decision(steps, proposal, False, "")
         return proposal
 

@@ -127,6 +127,7 @@ class Trajectory:
         lean = (s if s.image is None or index == best else replace(s, image=None) for index, s in enumerate(steps))
         try:
             if not step.file:
+                assert step.image is not None  # as long as no file has it
                 with _writable(self.folder):
                     _save_image(step.image, self.folder / name, note_of(step.prompt, step.seed, step.settings))
             return self._written(steps=tuple(lean))

@@ -139,9 +139,10 @@ def to_view_params(file: Path) -> dict[str, str]:
 def from_view_params(params: dict[str, str]) -> Path:
     """The file that /view's arguments name; RethinkError for one that leads out of its folder, and for what is none."""
     names = [params.get(key) for key in ("type", "subfolder", "filename")] if isinstance(params, dict) else []
-    if not (names and all(isinstance(name, str) and _can_be_path(name) for name in names)):
+    texts = [name for name in names if isinstance(name, str) and _can_be_path(name)]
+    if len(texts) != 3:
         raise RethinkError("trajectory: expected {filename, subfolder, type} of a run, as the front end names files.")
-    kind, subfolder, filename = names
+    kind, subfolder, filename = texts
     base = folder_paths.get_directory_by_type(kind)
     file = Path(base or "", subfolder, filename)
     inside = base is not None and all(is_within(path, base) for path in (file.parent, file))

@@ -1,6 +1,6 @@
 """Models in memory: one copy of each however many nodes ask for it, on the device while it works, ComfyUI's otherwise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,8 @@ from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...rethink.editors.protocol import Editor, EditorFamily, LoraReport, Prepared
+from ...rethink.editors.settings import Settings
 from ...rethink.errors import OutOfMemoryError
 from ...rethink.thinkers.critique import Thinker
 from ...rethink.thinkers.loading import Backend, ThinkerConfig
@@ -33,7 +35,7 @@ _base_editors = (
 _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through which ComfyUI moves its weights
 
 
-def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
+def load_editor(name: str, dtype: str, offload: str, quantize: str = "none") -> Editor:
     """The editor called `name`, loaded once however many nodes ask for it, and let go when the last lets go.
 
     With offload "none" its weights come and go as ComfyUI's own models do; with the others it moves them itself, and
@@ -63,7 +65,7 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none"):
     return editor
 
 
-def add_lora(editor, name: str, strength: float) -> tuple:
+def add_lora(editor: Editor, name: str, strength: float) -> tuple[Editor, LoraReport]:
     """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
     from ...rethink.editors.loading import add_lora as add_lora_file
 
@@ -137,7 +139,7 @@ def release_caches(*thinkers: Thinker | None) -> None:
             clear_cache(thinker.chat)
 
 
-def editor_on_device(editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
+def editor_on_device(editor: Editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
     """Within it the editor can edit `rows` images of the size of `images`. See `loaded_on_device`."""
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_PER_PIXEL  # larger ones are scaled down to edit
     return loaded_on_device(editor, room)
@@ -180,17 +182,28 @@ class ManagedEditor:
     Cancel ends its edits, also those of who knows nothing of it.
     """
 
-    def __init__(self, editor):
+    # What needs no weights is the editor's own, by `__getattr__`.
+    name: str
+    defaults: Settings
+    module: torch.nn.Module
+    family: EditorFamily
+    device: torch.device
+    effective_settings: Callable[..., list[Settings]]
+    with_lora: Callable[..., tuple[Editor, LoraReport]]
+
+    def __init__(self, editor: Editor):
         self._editor = editor
 
-    def __getattr__(self, name: str):  # what needs no weights is the editor's own
+    def __getattr__(self, name: str):
         return getattr(self._editor, name)
 
-    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()):
+    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         with editor_on_device(self._editor, images, len(images)):
             return self._editor.prepare(images, references)
 
-    def edit(self, prepared, instructions: Sequence[str], seeds: Sequence[int], *arguments, **options) -> Tensor:
+    def edit(
+        self, prepared: Prepared, instructions: Sequence[str], seeds: Sequence[int], *arguments: Any, **options: Any
+    ) -> Tensor:
         options = {"on_step": lambda *_: stop_if_cancelled()} | options
         with editor_on_device(self._editor, prepared.images, len(seeds)):
             return self._editor.edit(prepared, instructions, seeds, *arguments, **options)

@@ -62,7 +62,7 @@ class TooLarge(RethinkError):
     """A request brings more than is ever needed."""
 
 
-def add_route(method: str, path: str, reply: Callable[..., dict | list | bytes]) -> None:
+def add_route(method: str, path: str, reply: Callable[..., dict | list | bytes | None]) -> None:
     """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
     the JSON body, by name): a record as JSON, bytes as a WebP image that never changes.
 

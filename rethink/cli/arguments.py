@@ -11,6 +11,8 @@ from ..errors import RethinkError
 from ..options import Option, option_of
 from ..text_files import read_json
 
+Parser = argparse.ArgumentParser | argparse._ArgumentGroup
+
 EXAMPLES = """examples:
   python -m rethink synthesize photos my-pairs --pairs 4
   python -m rethink synthesize photos my-pairs --operations cover --set cover.fill=black --boxes faces.json
@@ -35,7 +37,7 @@ def add_command(commands, name: str, about: str, run: Callable) -> argparse.Argu
     return parser
 
 
-def add_field(parser: argparse.ArgumentParser, job: type, name: str, flag: str = "", **more: Any) -> None:
+def add_field(parser: Parser, job: type, name: str, flag: str = "", **more: Any) -> None:
     """The option of the field `name` of a job; its limits are the job's to check.
 
     flag: what it is called here, by default as the field. more: what `add_argument` takes besides.
@@ -53,7 +55,7 @@ def add_field(parser: argparse.ArgumentParser, job: type, name: str, flag: str =
     parser.add_argument(flag, **kinds | more)
 
 
-def add_switch(parser: argparse.ArgumentParser, flag: str, help: str, default: bool = False) -> None:
+def add_switch(parser: Parser, flag: str, help: str, default: bool = False) -> None:
     """--flag and --no-flag, so that a config file's true and false are both options."""
     parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=help.replace("%", "%%"))
 

@@ -109,10 +109,11 @@ def run_edit(options: argparse.Namespace) -> int:
     job = EditJob(tuple(options.instruction), options.seed, options.variations, options.chain, settings_from(options))
     mask, references = load_edit_mask(options, image), [load_image(path) for path in options.references]
     target = options.output or options.image.with_name(f"{options.image.stem}-edited.png")
-    check_image_target(target, *image.shape[1:3], "-o")
+    height, width = image.shape[1:3]
+    check_image_target(target, height, width, "-o")
     paths = _numbered(target, len(job.instructions) * job.variations)
     for path in paths:
-        check_image_target(path, *image.shape[1:3], "-o")
+        check_image_target(path, height, width, "-o")
     editor = open_editor(options)
     started = time.monotonic()
     made = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)

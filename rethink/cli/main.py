@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from contextlib import suppress
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(with_config(arguments))

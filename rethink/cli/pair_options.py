@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RethinkError
 from .arguments import add_field
@@ -44,14 +44,9 @@ def engine_from(options) -> Engine:
 
 
 def _shares(texts: list[str]) -> dict[str, WorkerResources]:
-    from ..pairs.ray_cluster import WorkerResources
 
-    kinds = (float, float, int)
     try:
-        return {
-            stage: WorkerResources(*(kind(part) for kind, part in zip(kinds, parts.split(":"), strict=False)))
-            for stage, parts in (text.split("=") for text in texts)
-        }
+        return {stage: _worker(parts) for stage, parts in (text.split("=") for text in texts)}
     except RethinkError:
         raise
     except ValueError as error:
@@ -109,6 +104,13 @@ def editor_from(options) -> ModelSource[Editor] | None:
         return None
     path = _path(options.editor, "EDITOR_FOLDER")
     return ModelSource(name_model(options.editor), partial(load_editor, path, device=options.device))
+
+
+def _worker(parts: str) -> WorkerResources:
+    from ..pairs.ray_cluster import WorkerResources
+
+    values: list[Any] = [kind(part) for kind, part in zip((float, float, int), parts.split(":"), strict=False)]
+    return WorkerResources(*values)
 
 
 def clip_from(options) -> ModelSource[Clip] | None:

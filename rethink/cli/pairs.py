@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..atomic import check_target
 from ..errors import RethinkError
@@ -154,7 +154,7 @@ def _number(text: str) -> int | float | str:
 def _templates(path: Path | None) -> dict[str, list[str]]:
     if path is None:
         return {}
-    record = read_json(path, "--templates")
+    record: Any = read_json(path, "--templates")
     try:
         return {str(id): [str(template) for template in templates] for id, templates in record.items()}
     except (AttributeError, TypeError) as error:
@@ -247,7 +247,8 @@ def run_p2p(options) -> int:
     from ..pairs.from_captions.selection import Selection, open_drawing_model
     from ..pairs.models import ModelSource
 
-    if not (options.sd and options.clip):
+    clip = clip_from(options)
+    if not options.sd or clip is None:
         raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
     config = P2PConfig(
         options.method,
@@ -264,7 +265,7 @@ def run_p2p(options) -> int:
         tuple(read_triples(options.triples)),
         options.store.absolute(),
         ModelSource(name_model(options.sd), partial(open_drawing_model, options.sd, options.device)),
-        clip_from(options),
+        clip,
         config,
         Selection(**chosen, looks=looks),
         options.seed,
@@ -320,6 +321,6 @@ def run_filter(options) -> int:
     thresholds = Thresholds(**{each.name: getattr(options, each.name) for each in fields(Thresholds)})
     job = FilterJob(PairStore.existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options))
     report = job.run(ProgressLine(), engine_from(options))
-    print_result(f"{len(report.accepted.only)} pairs accepted, {len(report.rejected.only)} rejected")
+    print_result(f"{len(report.accepted.selected)} pairs accepted, {len(report.rejected.selected)} rejected")
     print_counts("rejected because", report.reasons)
     return 0

@@ -104,7 +104,7 @@ def add_lora(editor: Editor, path: str | PathLike, strength: float) -> tuple[Edi
 def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, Settings]:
     """→ (pipeline, family, the family's defaults for such a folder)."""
     index = read_index("editor", folder)
-    class_name = index.get("_class_name")
+    class_name = str(index.get("_class_name"))
     family = next((f for f in FAMILIES if class_name in f.pipelines), None)
     if family is None:
         known = ", ".join(name for f in FAMILIES for name in f.pipelines)

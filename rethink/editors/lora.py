@@ -82,7 +82,7 @@ def lora_applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]
 
 
 def _output_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> list[Any]:
-    adapters = [change.weight.scaled(strength) for change, strength in stacked if change.weight is not None]
+    adapters = [change.weight.scaled(strength) for change, strength in stacked if isinstance(change.weight, Additive)]
     bias = _sum_of_biases(stacked)
     placement: tuple[torch.device, torch.dtype] | None = None
 

@@ -7,7 +7,7 @@ its files: PEFT for PEFT's names, ComfyUI for LyCORIS's.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 A = TypeVar("A", bound="Adapter")
+B = TypeVar("B", bound="Additive")
 
 
 class Inseparable(Exception):
     """This kind of adapter changes a fused layer as a whole; it cannot be shared out among the parts."""
 
 
+@dataclass(frozen=True, eq=False)
 class Adapter:
     """kind: what it is called. `merged`: the weight [out, in, …] in float32, changed at a strength."""
 
@@ -57,7 +59,7 @@ class Additive(Adapter):
         """What is added to the output of `layer` for the input x."""
         raise NotImplementedError
 
-    def scaled(self: A, strength: float) -> A:
+    def scaled(self: B, strength: float) -> B:
         return replace(self, scale=self.scale * strength)
 
     def merged(self, weight: Tensor, strength: float) -> Tensor:
@@ -287,7 +289,7 @@ def _norm(weight: Tensor, dim: tuple[int, ...]) -> Tensor:
     return torch.linalg.vector_norm(weight, dim=dim, keepdim=True)
 
 
-def _is_conv(layer: nn.Module) -> bool:
+def _is_conv(layer: nn.Module) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
     return isinstance(layer, CONVOLUTIONS)
 
 

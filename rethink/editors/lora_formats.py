@@ -217,6 +217,7 @@ def _adapter(
         raise Misfit("lengths of a DoRA without its factors")
     if magnitude is not None:
         return Normalized(adapter, _sized(magnitude.flatten(), shape[0], "lengths"))
+    assert dora is not None  # one of the two is there
     if dora.numel() not in (shape[0], shape[1]):
         raise Misfit(f"{dora.numel()} lengths of a DoRA for {shape[0]} outputs and {shape[1]} inputs")
     return Decomposed(adapter, dora)
@@ -239,16 +240,15 @@ def _hadamard(left: dict[str, Tensor], shape: tuple[int, ...], scale: Any) -> Ha
     if up is None or down is None or up_2 is None or down_2 is None:
         raise Misfit("a LoHa that lacks one of its four factors")
     rank = down.shape[0]
-    cores = _taken(left, "hada_t1", "hada_t2")
-    if None not in cores:
-        (down, up), (down_2, up_2) = (_from_core(*one) for one in ((cores[0], up, down), (cores[1], up_2, down_2)))
-    pairs = []
-    for inner, outer in ((down, up), (down_2, up_2)):
-        pairs += [
-            _shaped(inner, (inner.shape[0], *shape[1:]), "LoHa"),
-            _shaped(outer, (shape[0], inner.shape[0]), "LoHa"),
-        ]
-    return Hadamard(*pairs, scale(rank))
+    core, core_2 = _taken(left, "hada_t1", "hada_t2")
+    if core is not None and core_2 is not None:
+        (down, up), (down_2, up_2) = _from_core(core, up, down), _from_core(core_2, up_2, down_2)
+
+    def fitted(inner: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
+        size = inner.shape[0]
+        return _shaped(inner, (size, *shape[1:]), "LoHa"), _shaped(outer, (shape[0], size), "LoHa")
+
+    return Hadamard(*fitted(down, up), *fitted(down_2, up_2), scale(rank))
 
 
 def _kronecker(left: dict[str, Tensor], shape: tuple[int, ...], scale: Any) -> Kronecker:

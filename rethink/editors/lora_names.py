@@ -6,6 +6,7 @@ Dots and underscores are one here, since half of the trainers write names with t
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,14 +65,14 @@ def module_aliases(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, tupl
     return {part: _aliases_within(part, layers) for part, layers in parts.items()}
 
 
-def shape_of(layer: nn.Module) -> tuple[int, ...] | None:
-    """Of the weight [out, in, …kernel], whatever a quantized layer packs it into; None: it has none."""
+def shape_of(layer: nn.Module) -> tuple[int, ...]:
+    """Of the weight [out, in, …kernel], whatever a quantized layer packs it into; (): it has none."""
     if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
-        return layer.out_features, layer.in_features
+        return cast(int, layer.out_features), cast(int, layer.in_features)
     if isinstance(layer, CONVOLUTIONS):
         return layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size
     weight = getattr(layer, "weight", None)
-    return tuple(weight.shape) if isinstance(weight, Tensor) else None
+    return tuple(weight.shape) if isinstance(weight, Tensor) else ()
 
 
 def _split(stem: str) -> tuple[Sequence[str], str]:
@@ -82,7 +83,8 @@ def _split(stem: str) -> tuple[Sequence[str], str]:
         if wrapper := _WRAPPERS.match(stem):
             stem = stem[wrapper.end() :]
             continue
-        prefix = next(((p.match(stem), of) for p, of in _PARTS if p.match(stem)), None)
+        matches = ((pattern.match(stem), of) for pattern, of in _PARTS)
+        prefix = next(((match, of) for match, of in matches if match), None)
         if prefix is None or seen:
             return parts, stem
         seen, parts, stem = True, prefix[1], stem[prefix[0].end() :]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 PREFETCH = 2  # shards a worker that are handed out before they are needed
 DEATHS = 2  # of the workers that had one job
 
-Executor = Callable[[Iterator[Any]], Iterator[Any]]
+Executor = Callable[[Iterator[Any]], Generator[Any, None, None]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def ray_executor(
     a job that kills its workers. A RethinkError from a worker ends the run, as it would here.
     """
 
-    def spread(jobs: Iterator[Any]) -> Iterator[Any]:
+    def spread(jobs: Iterator[Any]) -> Generator[Any, None, None]:
         ray = lazy_import("ray")
         opener = ray.put(ray.cloudpickle.dumps(open))
         work = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=DEATHS - 1)(_work)

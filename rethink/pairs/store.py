@@ -168,6 +168,12 @@ class PairStore:
         self.verdicts = JsonlLog(self.folder / "verdicts.jsonl", verdict, needed=True)
         self._ids: set[str] = set()
 
+    @property
+    def selected(self) -> frozenset[str]:
+        """The ids of a store that is narrowed to some."""
+        assert self.only is not None, "the store is narrowed"
+        return self.only
+
     @classmethod
     def existing(cls, folder: str | Path) -> PairStore:
         """Raises RethinkError where there is no store to read."""

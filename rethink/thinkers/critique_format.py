@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from ..steps import ChecklistItem, Critique
 from .answer_text import clean_answer, is_quoted, load_json, prompt_words, reports_words, strip_emphasis
@@ -65,13 +66,13 @@ def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
             notes.add("a verdict within prose")  # a quotation, for all that one can tell
             scores, prompt = None, ""
         reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # told in the open
-    checklist = _checklist(verdict, checklist, notes)
+    items = _checklist(verdict, checklist, notes)
     _check_order(verdict, notes)
     prompt = _prompt(prompt, notes)
     if scores is None:
-        return Critique("unparsed", None, None, reasoning, prompt, checklist, _sentence(notes))
+        return Critique("unparsed", None, None, reasoning, prompt, items, _sentence(notes))
     status = "repaired" if notes.items else "ok"
-    return Critique(status, *scores, reasoning, prompt, checklist, _sentence(notes))
+    return Critique(status, *scores, reasoning, prompt, items, _sentence(notes))
 
 
 def read_score(value: object) -> float | None:
@@ -250,7 +251,7 @@ def _no_doubles(pairs: list[tuple[str, object]]) -> dict | None:
     return dict(pairs) if len({key for key, _ in pairs}) == len(pairs) else None
 
 
-def _is_score(value: object) -> bool:
+def _is_score(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 10
 
 
@@ -265,7 +266,7 @@ def _whole_json(verdict: str) -> dict | None:
     score = whole.get("score") if isinstance(whole, dict) else None
     if isinstance(score, list) and len(score) == 2:
         score = dict(zip(("semantic", "quality"), score))
-    if isinstance(score, dict):
+    if isinstance(whole, dict) and isinstance(score, dict):
         whole = {**whole, **score}
     return whole if isinstance(whole, dict) and {"semantic", "quality"} <= set(whole) else None
 

@@ -102,10 +102,10 @@ def _exchange(
 ) -> Reply:
     proxy = find_proxy(origin)
     connection = _Connection(origin, proxy, limit)
-    forwarded = proxy is not None and proxy.forwards(origin)
+    forwarder = proxy if proxy is not None and proxy.forwards(origin) else None
     try:
-        more = proxy.credentials() if forwarded else {}
-        target = f"{origin}{path}" if forwarded else path
+        more = forwarder.credentials() if forwarder else {}
+        target = f"{origin}{path}" if forwarder else path
         # It may have said why before it stopped listening: an image that is too large.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, target, data, {**headers, **more, "Connection": "close"})

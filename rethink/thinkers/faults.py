@@ -69,7 +69,8 @@ def find_fault(record: Any, choice: Any) -> Fault | None:
 
 def _refusal(choice: dict[str, Any]) -> Fault | None:
     message = choice.get("message")
-    refusal = message.get("refusal") if isinstance(message, dict) else None
+    message = message if isinstance(message, dict) else {}
+    refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal.strip() and not message.get("content"):
         return Fault(f"declines to answer: {make_excerpt(refusal)}")
     reason = str(choice.get("finish_reason") or "")

@@ -147,8 +147,8 @@ class OpenAIChat:
         """One try. What the model refuses is left out and asked again at once, which counts as none."""
         limit = Limit(self._timeout, over)
         while True:
-            sent = {self._param_overrides.get(name, name): value for name, value in body.items()}
-            sent.pop(None, None)
+            renamed = ((self._param_overrides.get(name, name), value) for name, value in body.items())
+            sent = {name: value for name, value in renamed if name is not None}
             try:
                 reply = self._send("POST", "/chat/completions", key, sent, limit)
             except TimeIsUp:
@@ -212,11 +212,10 @@ def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
     choice = choices[0] if isinstance(choices, list) and choices else None
     if fault := find_fault(record, choice):
         return fault
-    message = choice.get("message") if isinstance(choice, dict) else None
-    content = _content_of(message) if isinstance(message, dict) else None
-    if content is None:
+    message, reason = (choice.get("message"), choice.get("finish_reason")) if isinstance(choice, dict) else (None, None)
+    if not isinstance(message, dict) or (content := _content_of(message)) is None:
         return Fault("the answer is no chat completion (a web page, or cut off); check the address", retryable=True)
-    if choice.get("finish_reason") == "length" and not content.strip():
+    if reason == "length" and not content.strip():
         return Fault(f"reasoned until max_tokens ({max_tokens}) were used up; raise max_tokens")
     return _whole(_text_of(content, message))
 

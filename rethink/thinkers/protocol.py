@@ -53,6 +53,7 @@ class Chat(Protocol):
         The same arguments give the same answer where the backend can promise it; temperature 0 is the likeliest one.
         Raises ThinkerError when there is no answer.
         """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +73,9 @@ def chat_all(
     A backend with a method of this name and these arguments (but the first) answers all at once, others one by one.
     """
     options = {"max_tokens": max_tokens, "temperature": temperature, "on_token": on_token}
-    if hasattr(chat, "chat_all"):
-        return chat.chat_all(requests, **options)
+    several = getattr(chat, "chat_all", None)
+    if several is not None:
+        return several(requests, **options)
     answers: list[str | ThinkerError] = []
     for request in requests:
         try:
@@ -104,5 +106,6 @@ def _shown_size(height: int, width: int) -> tuple[int, int]:
     scale = max(min(1.0, (MAX_PIXELS / (height * width)) ** 0.5), MIN_SIDE / min(height, width))
     if scale == 1:
         return height, width
-    sides = [max(1, int(side * scale + 1e-6)) for side in (height, width)]
-    return tuple(min(side, MAX_ASPECT * min(sides)) for side in sides)
+    height, width = (max(1, int(side * scale + 1e-6)) for side in (height, width))
+    longest = MAX_ASPECT * min(height, width)
+    return min(height, longest), min(width, longest)

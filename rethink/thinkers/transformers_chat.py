@@ -11,7 +11,7 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class TransformersChat:
         placement: Placement = "movable",
     ):
         self.name = name
-        self.placement = placement
+        self.placement: Placement = placement
         self.module = model
         self.reader = reader
         self.tokenizer = tokenizer
@@ -56,7 +56,7 @@ class TransformersChat:
 
     @property
     def device(self) -> torch.device:
-        return self.module.device
+        return cast(torch.device, self.module.device)
 
     def clear_cache(self) -> None:
         """Give back the memory that the prefix takes."""
@@ -110,8 +110,9 @@ class TransformersChat:
         inputs = {} if batch[0].prefix else {k: v.to(self.device) for k, v in batch[0].inputs.items()}
         if batch[0].prefix:
             inputs["past_key_values"] = self._prefill(batch, tokens)
-        stop = self.module.generation_config.eos_token_id
-        generated = self.module.generate(
+        model: Any = self.module  # what generates has more than a module's attributes
+        stop = model.generation_config.eos_token_id
+        generated = model.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
             **inputs,
@@ -128,7 +129,8 @@ class TransformersChat:
 
     def _prefill(self, batch: list[Encoded], tokens: Tensor) -> Any:
         """The keys and values of all but the last token, for every row of the batch."""
-        model, prefix = self.module.model, batch[0].prefix
+        model: Any = self.module.model
+        prefix = batch[0].prefix
         grids = [row.inputs["image_grid_thw"].to(self.device) for row in batch]
         places = [positions(model, tokens[row : row + 1], grid) for row, grid in enumerate(grids)]
         where, deltas = torch.cat([p for p, _ in places], 1), torch.cat([d for _, d in places])
@@ -156,7 +158,8 @@ class TransformersChat:
         if self._remembered is None or self._remembered[0] != key:
             self._remembered = None  # not two at a time
             seen = {"pixel_values": patches.to(self.device), "image_grid_thw": grid[:-1]} if len(grid) > 1 else {}
-            output = self.module.model(
+            model: Any = self.module.model
+            output = model(
                 input_ids=tokens,
                 attention_mask=torch.ones_like(tokens),
                 position_ids=where,
@@ -264,9 +267,12 @@ def _patches(row: Encoded, images: int) -> int:
     return int(row.inputs["image_grid_thw"][:images].prod(-1).sum())
 
 
-def positions(model: nn.Module, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the count of tokens [1, 1]."""
+def positions(model: Any, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the count of tokens [1, 1].
+
+    model: what has `get_rope_index`, as the decoders of Qwen-VL's kind do.
+    """
     arguments = {"input_ids": tokens, "image_grid_thw": grid}
     if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
-        arguments["mm_token_type_ids"] = (tokens == model.config.image_token_id).int()
+        arguments["mm_token_type_ids"] = tokens.eq(model.config.image_token_id).int()
     return model.get_rope_index(**arguments)

@@ -14,6 +14,7 @@ import torch
 from ..steps import ChecklistItem, Critique
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import format_critique
+from ..thinkers.protocol import Placement
 from .oracle import CELL_RMS, Observation, Verdict, nearest_object, observe, verdict, visible_object
 from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render
@@ -342,6 +343,7 @@ class Teacher:
     that any thinker can be. It takes `thinker()`'s questions only."""
 
     name = "teacher"
+    placement: Placement = "elsewhere"
 
     def __init__(self, task: Task):
         self.task = task

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -154,22 +154,22 @@ def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
 
 
 def captions_to_edits(
-    chat: Chat,
+    chat: Chat | None,
     captions: Iterable[tuple[str, str]],
     output: str | Path,
     examples: Sequence[CaptionEdit],
     seed: int = 0,
     on_progress: Callable[[CaptionProgress], None] = lambda progress: None,
     *,
-    spread: Callable[[Iterator[tuple[str, str]]], Iterator[dict]] | None = None,
+    spread: Callable[[Iterator[tuple[str, str]]], Generator[dict, None, None]] | None = None,
     each: Each = map,
 ) -> CaptionProgress:
     """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
 
     Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
     at which the thinker failed go there too, but the next run asks again.
-    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each; None: all here, by
-    `each`: `map`, or what asks several times at once.
+    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each, and no `chat` is needed
+    here; None: all here, by `each`: `map`, or what asks several times at once.
     """
     output = Path(output)
     done, rejected = edit_ledgers(output)
@@ -187,7 +187,11 @@ def captions_to_edits(
                     yield caption, url
 
         patience = FailureStreak()
-        records = spread(new()) if spread else (r for r in each(partial(edit_record, chat, examples, seed), new()))
+        if spread:
+            records = spread(new())
+        else:
+            assert chat is not None, "who has no chat spreads"
+            records = (record for record in each(partial(edit_record, chat, examples, seed), new()))
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)

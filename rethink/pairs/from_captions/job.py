@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
@@ -147,7 +147,8 @@ class _Watch:
 @contextmanager
 def text_to_image(editor: Any) -> Iterator[Any]:
     """The text-to-image pipeline that an editor is made of, with the LoRAs over it. Raises RethinkError where it is none."""
-    with getattr(editor, "pipeline", nullcontext)() as pipeline:
+    opened = cast(AbstractContextManager[Any], getattr(editor, "pipeline", nullcontext)())
+    with opened as pipeline:
         unet = getattr(pipeline, "unet", None)
         if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:
             raise RethinkError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -163,8 +163,11 @@ def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: 
     """The fresh noise of the steps index…following for [first, second] × pairs, as one of unit variance."""
     times = [(signal / spread) ** 2 for signal, spread in map(schedule.alpha_sigma, range(index, following + 1))]
     weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in itertools.pairwise(times)]
-    rows = [sum(w * torch.randn(draw.noise.shape, generator=draw.generators[0]) for w in weights) for draw in draws]
-    return torch.cat(rows).repeat(2, 1, 1, 1)
+
+    def fresh(draw: _Draw) -> Tensor:
+        return cast(Tensor, sum(w * torch.randn(draw.noise.shape, generator=draw.generators[0]) for w in weights))
+
+    return torch.cat([fresh(draw) for draw in draws]).repeat(2, 1, 1, 1)
 
 
 @contextmanager
@@ -330,11 +333,12 @@ def _shared_attention(unet: Any, sharing: _Sharing) -> Iterator[None]:
 
 
 def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: P2PConfig, device: torch.device) -> _Sharing:
-    tokens = [_tokens(tokenizer, text) for text in (caption, edited_caption)]
+    tokens, edited_tokens = _tokens(tokenizer, caption), _tokens(tokenizer, edited_caption)
     cross = None
     if recipe.method != "self":
-        cross = tuple(part.to(device) for part in align(*tokens, tokenizer.eos_token_id, recipe.method))
-    weights = _weights(tokenizer, tokens[1], recipe.weights)
+        mapping, taken = align(tokens, edited_tokens, tokenizer.eos_token_id, recipe.method)
+        cross = mapping.to(device), taken.to(device)
+    weights = _weights(tokenizer, edited_tokens, recipe.weights)
     return _Sharing(recipe.method == "self", cross, weights if weights is None else weights.to(device))
 
 

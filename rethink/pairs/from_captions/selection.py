@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -189,7 +189,7 @@ class CandidateSampler:
 
     store: PairStore
     pipeline: Any
-    clip: Clip
+    clip: Clip | None
     recipe: P2PConfig = field(default_factory=P2PConfig)
     selection: Selection = field(default_factory=Selection)
     seed: int = 0
@@ -250,7 +250,9 @@ class CandidateSampler:
 
     def _choose(self, triple: CaptionEdit, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
         """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
-        texts = self.clip.texts([triple.input, triple.output])
+        clip = self.clip
+        assert clip is not None, "a sampler that samples has its models"
+        texts = clip.texts([triple.input, triple.output])
         seeds = self.seeds(triple)
         best, tally, going, given_up = [], SelectionStats(drawn=len(seeds)), seeds, set()
         looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
@@ -265,7 +267,7 @@ class CandidateSampler:
                     on_step(round(sum(passes[:number]) + here), sum(passes))
 
                 made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
-                yield made, _scores(self.clip, texts, made)
+                yield made, _scores(clip, texts, made)
 
         for number, look in enumerate(looks):
             for made, scores in draw(number, partial(sketch, steps=look.steps)):
@@ -337,7 +339,7 @@ def draw_pairs(
     triples: Iterable[CaptionEdit],
     draw: CandidateSampler,
     *,
-    spread: Callable[[Iterator[CaptionEdit]], Iterator[SampledPairs]] | None = None,
+    spread: Callable[[Iterator[CaptionEdit]], Generator[SampledPairs, None, None]] | None = None,
     on_step: Callable[[int, int], None] = lambda step, total: None,
     on_progress: Callable[[SelectionStats], None] = lambda tally: None,
 ) -> SelectionStats:

@@ -147,7 +147,7 @@ class Writer:
             seen = describe(self.chat, *look(), hides.format(**words), seed, damage=damage, latin=latin)
             told = Description(given.place or seen.place, seen.hidden)
         instruction = compose(templates, words, told, seed)
-        if self.paraphrase:
+        if self.paraphrase and self.chat is not None:
             instruction = paraphrased(self.chat, instruction, seed)
         return instruction, told
 
@@ -301,6 +301,7 @@ def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tri
 
     Raises RethinkError with the last reason; ThinkerUnavailable where that was an error of the chat.
     """
+    reason = RethinkError("the thinker was not asked")
     for attempt in range(tries):
         try:
             answer = chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)

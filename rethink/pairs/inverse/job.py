@@ -17,6 +17,7 @@ from ..engine import LOCAL, Engine, ExecutorFor
 from ..exporting import describe_store
 from ..models import ModelSource
 from ..pixels import from_pixels
+from ..ray_cluster import Executor
 from ..review.filters import count_reasons
 from ..seeds import earlier_seeds, strays
 from ..store import EditPair, PairStore
@@ -24,7 +25,7 @@ from .drafts import Draft, Maker, SynthesisConfig, editor_maker, failed_drafts, 
 from .instructions import Chat, Description, Each, Writer
 from .locate import LocatedSources
 from .processes import process_executor, thread_map
-from .sources import Coverage, Folder, Source, coverage_of
+from .sources import Coverage, Folder, Source, Sources, coverage_of
 from .synthesis import SynthesisProgress, finished, synthesize
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class SynthesisJob:
                 each=ask,
                 on_progress=lambda progress: on_progress(_watched(store, progress)),
             )
-            others = strays(store, earlier, job._is_from(store, sources, earlier) if earlier else None)
+            others = strays(store, earlier, job._is_from(store, sources, earlier)) if earlier else []
             describe_store(store)
         return SynthesisReport(PairStore(self.store, done.ids), done, self.coverage, tuple(others))
 
@@ -142,7 +143,7 @@ class SynthesisJob:
 
         return editor_maker(store, config, self.editor, self.inverse, Settings(), self._description)
 
-    def _executor(self, store: PairStore, maker: Maker, executor_for: ExecutorFor, engine: Engine):
+    def _executor(self, store: PairStore, maker: Maker, executor_for: ExecutorFor, engine: Engine) -> Executor | None:
         """What brings the drafts to be made to other machines or processes; None where they are made here."""
         stage = "edit" if self.editor else "damage"
         if executor := executor_for(stage, partial(_open_maker, self, store.folder), partial(failed_drafts, maker.key)):
@@ -151,18 +152,19 @@ class SynthesisJob:
         spreads = isinstance(self.images, Folder) and self.editor is None and engine.processes > 1
         return process_executor(engine.processes, store, self._config) if spreads else None
 
-    def _describe(self, store: PairStore, executor_for: ExecutorFor):
+    def _describe(self, store: PairStore, executor_for: ExecutorFor) -> Executor | None:
         """What brings drafts to machines that describe them; None where they are described here."""
         if self.thinker is None:
             return None
         return executor_for("describe", partial(_open_writer, self, store.folder), _not_described)
 
-    def _located(self, store: PairStore, chat: Chat | None, ask: Each):
+    def _located(self, store: PairStore, chat: Chat | None, ask: Each) -> Sources:
         if not self.find:
             return self.images
+        assert chat is not None, "what finds is a thinker"
         return LocatedSources(self.images, chat, self.find, store.spots, self.config.longest_side, ask)
 
-    def _is_from(self, store: PairStore, sources: Iterable, seeds: Iterable[int]) -> Callable[[EditPair, int], bool]:
+    def _is_from(self, store: PairStore, sources: Sources, seeds: Iterable[int]) -> Callable[[EditPair, int], bool]:
         """Whether a pair is what this job makes of its sources with another seed."""
         by_name = {source.name: source for source in sources if isinstance(source, Source)}
         keys = {seed: self._maker(store, seed).key for seed in seeds}
@@ -212,6 +214,7 @@ def _open_maker(job: SynthesisJob, folder: Path) -> Callable[[Any], list[Draft]]
 
 
 def _open_writer(job: SynthesisJob, folder: Path) -> Callable[[Iterable[Draft]], list[EditPair | Draft]]:
+    assert job.thinker is not None, "what describes is a thinker"
     store, writer = PairStore(folder), job._writer(job.thinker.load())
     return lambda drafts: [finished(store, draft, writer) for draft in drafts]
 

@@ -25,7 +25,7 @@ from .instructions import (
     one_line,
     strip_reasoning,
 )
-from .sources import Folder, NamedBox, Source
+from .sources import NamedBox, Source, Sources
 
 MAX_BOXES = 8
 SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
@@ -116,13 +116,13 @@ def _read_shares(record: dict[str, Any]) -> tuple[float, float, float, float]:
 
 @dataclass(frozen=True)
 class LocatedSources:
-    """A folder's sources with the boxes that a chat finds in them.
+    """Sources with the boxes that a chat finds in them.
 
     seen: remembers the answers, so that nothing is asked twice; what came to nothing is asked again in another run.
     each: `map`, or what asks several times at once.
     """
 
-    folder: Folder
+    folder: Sources
     chat: Chat
     what: str
     seen: JsonlLog

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -87,6 +87,7 @@ class Worker:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
             line = self.setup + line
+        assert self.process.stdin and self.process.stdout, "the process has pipes"
         try:
             self.process.stdin.write(line)
             self.process.stdin.flush()
@@ -114,11 +115,11 @@ class Worker:
 
 def process_executor(
     count: int, store: PairStore, recipe: SynthesisConfig
-) -> Callable[[Iterator[Job]], Iterator[list[Draft]]]:
+) -> Callable[[Iterator[Job]], Generator[list[Draft], None, None]]:
     """For `synthesize`: jobs to drafts over `count` processes, a few jobs ahead of who consumes them."""
     setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
 
-    def spread(jobs: Iterator[Job]) -> Iterator[list[Draft]]:
+    def spread(jobs: Iterator[Job]) -> Generator[list[Draft], None, None]:
         crew = _ProcessPool([Worker(setup) for _ in range(count)], jobs, recipe.key())
         try:
             yield from crew.drafts()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from ...errors import RethinkError
 from ...image_files import is_image_name, is_unsupported_image_name
@@ -45,6 +46,14 @@ class Source:
     path: str
     mask: str = ""
     spots: tuple[NamedBox, ...] = ()
+
+
+class Sources(Protocol):
+    """Images, and (name, reason) for what cannot be one: counted, and walked through as often as it takes."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Source | tuple[str, str]]: ...
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ class Folder:
                 continue
             path, name = found, _relative(found, self.root)
             mask, why = masks.mask_of(name) if masks else ("", "")
-            why = why or (mask and _unfit(mask, self.masks))
+            why = why or (_unfit(mask, self.masks) if mask and self.masks else "")
             yield (name, f"its mask: {why}") if why else Source(name, path, mask, spots.get(name, ()))
 
     def __len__(self) -> int:

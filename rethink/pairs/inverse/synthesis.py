@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -21,7 +21,7 @@ from ..pixels import read_mask
 from ..store import EditPair, PairStore
 from .drafts import Draft, Maker, pair_id
 from .instructions import TEMPLATES_ALONE, Description, Each, FailureStreak, ThinkerUnavailable, Writer, leaks_filename
-from .sources import Source
+from .sources import Source, Sources
 
 SHARE = 16  # pairs of one picture that one job is to make, at most
 
@@ -66,13 +66,13 @@ class SynthesisProgress:
 
 def synthesize(
     store: PairStore,
-    sources: Collection[Source | tuple[str, str]],
+    sources: Sources,
     make: Maker,
     pairs: int,
     writer: Writer = TEMPLATES_ALONE,
     *,
-    spread: Callable[[Iterator], Iterator[Iterable[Draft]]] | None = None,
-    describe: Callable[[Iterator[Iterable[Draft]]], Iterator[Iterable[EditPair | Draft]]] | None = None,
+    spread: Callable[[Iterator], Generator[Iterable[Draft], None, None]] | None = None,
+    describe: Callable[[Iterator[Iterable[Draft]]], Generator[Iterable[EditPair | Draft], None, None]] | None = None,
     each: Each = map,
     on_progress: Callable[[SynthesisProgress], None] = lambda progress: None,
 ) -> SynthesisProgress:
@@ -101,7 +101,7 @@ class _Run:
     """What is still to be made of the sources, and what became of the rest. Jobs may be taken on other threads than the
     one that brings results."""
 
-    def __init__(self, store: PairStore, sources: Collection[Source | tuple[str, str]], key: str, pairs: int):
+    def __init__(self, store: PairStore, sources: Sources, key: str, pairs: int):
         self._store, self._sources, self._key, self._pairs = store, sources, key, pairs
         self._total, self._started = len(sources), time.monotonic()
         self._patience = FailureStreak()
@@ -116,37 +116,50 @@ class _Run:
     def jobs(self) -> Iterator[tuple[Source, list[int]]]:
         """(source, numbers of its pairs that are to be made), at most SHARE of them each."""
         for source in self._sources:
-            ids = [pair_id(self._key, source, n) for n in range(self._pairs)] if isinstance(source, Source) else []
-            numbers = [n for n, id in enumerate(ids) if id not in self._store]
-            there = self._pairs - len(numbers)
+            if isinstance(source, Source):
+                numbers = self._begin(source)
+                for at in range(0, len(numbers), SHARE):
+                    yield source, numbers[at : at + SHARE]
+                continue
             with self._lock:
-                self._ids.update(id for id in ids if id in self._store)
-                self._done, self._idle, self._seen = self._done + there, self._idle + there, self._seen + (not numbers)
-                if numbers:
-                    self._left[source.name] = len(numbers)
-                elif not isinstance(source, Source):
-                    self._skip(source[0], 0, source[1])
-            for at in range(0, len(numbers), SHARE):
-                yield source, numbers[at : at + SHARE]
+                self._pass_over(self._pairs, seen=True)
+                self._skip(source[0], 0, source[1])
+
+    def _begin(self, source: Source) -> list[int]:
+        """The numbers of the pairs of a source that are to be made."""
+        ids = [pair_id(self._key, source, n) for n in range(self._pairs)]
+        numbers = [n for n, id in enumerate(ids) if id not in self._store]
+        with self._lock:
+            self._ids.update(id for id in ids if id in self._store)
+            self._pass_over(self._pairs - len(numbers), seen=not numbers)
+            if numbers:
+                self._left[source.name] = len(numbers)
+        return numbers
+
+    def _pass_over(self, pairs: int, seen: bool) -> None:
+        """Count pairs that need no work. seen: their source needs none."""
+        self._done, self._idle, self._seen = self._done + pairs, self._idle + pairs, self._seen + seen
 
     def take(self, result: EditPair | Draft) -> None:
         """Write down a pair, or why there is none. Raises RethinkError when the thinker has failed too often in a row."""
-        made = isinstance(result, EditPair)
-        if made:
+        if isinstance(result, EditPair):
             self._store.add(result)
         with self._lock:
             if isinstance(result, EditPair):
                 self._ids.add(result.id)
                 self._newest = result
+                self._made += 1
             else:
                 self._skip(result.source, result.number, result.skipped)
             self._left[result.source] -= 1
             if not self._left[result.source]:
                 del self._left[result.source]
                 self._seen += 1
-            self._done, self._made = self._done + 1, self._made + made
-        failed = not made and result.failed
-        self._patience.after(failed, result.skipped if failed else "")
+            self._done += 1
+        if isinstance(result, Draft):
+            self._patience.after(result.failed, result.skipped)
+        else:
+            self._patience.after(False, "")
 
     def progress(self) -> SynthesisProgress:
         with self._lock:

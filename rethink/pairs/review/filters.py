@@ -25,6 +25,7 @@ from .duplicates import DuplicateFinder
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
+    from ..models import LazyClip
 
 BATCH = 32
 
@@ -174,7 +175,7 @@ RULES = (
 
 def score(
     store: PairStore,
-    clip: Clip | None = None,
+    clip: Clip | LazyClip | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     spread: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
@@ -209,7 +210,7 @@ def score(
     return done
 
 
-def score_batch(store: PairStore, batch: list[EditPair], clip: Clip | None) -> list[dict[str, Any]]:
+def score_batch(store: PairStore, batch: list[EditPair], clip: Clip | LazyClip | None) -> list[dict[str, Any]]:
     """The scores of some pairs, {"id": …, …} each."""
     records: list[dict[str, Any]] = []
     readable: list[_Loaded] = []
@@ -237,7 +238,7 @@ class _Loaded(NamedTuple):
     after: np.ndarray
 
 
-def _add_similarities(loaded: list[_Loaded], clip: Clip) -> None:
+def _add_similarities(loaded: list[_Loaded], clip: Clip | LazyClip) -> None:
     """A target that several pairs of the batch share is embedded once."""
     import torch
 

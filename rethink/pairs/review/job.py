@@ -40,7 +40,7 @@ class FilterJob:
             spread = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
             clip = LazyClip(self.clip) if self.clip else None
             score(store, clip, progress_with_eta("pairs measured", on_progress), spread=spread)
-            if self.thinker:
+            if self.thinker and chat is not None:
                 marked = progress_with_eta("pairs marked", on_progress)
                 grade_pairs(store, chat, self.thinker.name, marked, each=thread_map(self.thinker.concurrency))
             filter_pairs(store, self.thresholds)
@@ -57,7 +57,7 @@ class FilterReport:
     reasons: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        kept, others = len(self.accepted.only), len(self.rejected.only)
+        kept, others = len(self.accepted.selected), len(self.rejected.selected)
         lines = [f"{count} × {why}" for why, count in self.reasons]
         return "\n".join([f"{kept} of {kept + others} pairs kept.", *lines])
 

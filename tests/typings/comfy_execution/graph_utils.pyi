@@ -1,5 +1,8 @@
-"""ComfyUI's, which no package holds: anything, as far as types go."""
+"""What the pack takes of ComfyUI's, which no package holds."""
 
 from typing import Any
 
-def __getattr__(name: str) -> Any: ...
+class GraphBuilder:
+    def __getattr__(self, name: str) -> Any: ...
+
+def is_link(obj: object) -> bool: ...
