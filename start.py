@@ -5,6 +5,7 @@ in ComfyUI, ComfyUI-Manager installs requirements.txt into ComfyUI's own environ
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ TEST_PACKAGES = ["pytest", "pytest-xdist", "playwright", "trl", "transformers[se
 # The tests share the cores: each process takes a stretch of them, starts what it needs, and helps the others at the end.
 PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 CHECK_PACKAGES = ["ruff", "pyright[nodejs]"]
+NODE = (20, 19)  # what eslint and the tests of the web part need
 
 
 def main() -> int:
@@ -51,11 +53,21 @@ def check(python: str, _: list[str]) -> int:
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "pyright", "--pythonpath", python],
     ]
-    if npm := shutil.which("npm"):
+    npm = shutil.which("npm")
+    if npm and node_version() >= NODE:
         commands += [[npm, "install", "--no-audit", "--no-fund", "--silent"], [npm, "test"]]
     else:
-        print("The web part is not checked: there is no npm; install Node.js 20 or newer.", file=sys.stderr)
+        needed = ".".join(map(str, NODE))
+        print(f"The web part is not checked: that needs Node.js {needed} or newer, with npm.", file=sys.stderr)
     return max(run(*command) for command in commands)
+
+
+def node_version() -> tuple[int, ...]:
+    """Of the Node.js that is found, or nothing."""
+    if not (node := shutil.which("node")):
+        return ()
+    version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def run(*command: str) -> int:
