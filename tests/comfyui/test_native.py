@@ -118,7 +118,7 @@ def test_forty_pictures_are_too_many(server, family):
     graph = {**native(family), "image": noise(), "others": noise(batch=40)}
     graph |= {"edit": edit(references=["others", 0]), "end": difference("edit", "edit")}
     message = error_of(server.run(graph)).strip()
-    assert message.startswith("references: got 40 pictures, but ") and "\n" not in message
+    assert message.startswith("references: got 40 images, but ") and "\n" not in message
 
 
 @pytest.mark.parametrize(("kind", "texts"), [("flux_kontext", 3), ("instruct_pix2pix", 4), ("qwen_image_edit", 4)])

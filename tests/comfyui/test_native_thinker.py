@@ -45,11 +45,11 @@ spec = importlib.util.spec_from_file_location("pack", pack_root + "/__init__.py"
 pack = importlib.util.module_from_spec(spec)
 sys.modules["pack"] = pack
 spec.loader.exec_module(pack)
-from pack.nodes.native_thinker import NativeChat
-from pack.rethink.thinkers.critique import question
+from pack.nodes.native.chat import NativeChat
+from pack.rethink.thinkers.critique import critique_messages
 
 chat = NativeChat(clip(qwen3vl.te(model_type=name), qwen3vl.tokenizer(name)))
-messages = question("See {source} and {edited}: {instruction}", instruction="make it red")
+messages = critique_messages("See {source} and {edited}: {instruction}", instruction="make it red")
 
 def ask(edited, **options):
     with torch.inference_mode():
