@@ -69,7 +69,7 @@ def test_all_share_one_model_that_comfyui_moves_as_one(memory, lora, add, edit):
     for one in (editor, *changed):
         edit(one)
     (patcher,) = [ref() for ref in model_management.loaded]
-    assert patcher.model is editor.module and patcher.loads == 3
+    assert patcher.model is editor.module and patcher.loads == 6, "for each, to prepare and to edit"
 
 
 def test_a_loader_finds_the_model_that_lives_under_a_lora(memory, mini, lora, add):

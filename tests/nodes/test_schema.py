@@ -100,7 +100,7 @@ def test_execute_takes_exactly_the_inputs(described, classes):
 
 @pytest.mark.parametrize("node_id", ["RethinkSampleEdit", "RethinkEditChain", "RethinkThinkWhileEdit"])
 def test_the_widgets_of_sampling_are_the_fields_of_settings(described, part, node_id):
-    settings = vars(part("rethink.editors.settings").Settings())
+    settings = part("rethink.editors.settings").Settings().as_inputs()
     inputs = inputs_of(described[node_id])
     assert {name: inputs[name][1]["default"] for name in settings} == settings
 

@@ -651,8 +651,8 @@ def test_two_hundred_turns_keep_no_pictures_and_send_none(think, make_thinker, l
     done = think(make_thinker(chat=Counting()), loop, source=source, turns=200)
     assert len(done.trajectory.steps) == 200 and max(map(len, done.outputs)) < 200 * 8
     of_the_graph = 180 if loop else 0  # ComfyUI keeps what the nodes in between make
-    # The best one is held, which may be the last one or not, and one may still be on its way into its file.
-    assert abs(held[200] - held[20] - of_the_graph) <= 3
+    # The best one is held, which may be the last one or not, and a few may still be on their way into their files.
+    assert abs(held[200] - held[20] - of_the_graph) <= 8
     assert max(len(json.dumps(data)) for _, data in server.sent) < 2000
 
 
@@ -773,7 +773,7 @@ def test_comfyui_models_are_asked_in_their_own_language(load, critique, kind):
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one picture"), ("T5", "sees no pictures")],
+    [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one image"), ("T5", "sees no images")],
 )
 def test_encoders_that_cannot_criticize_are_refused_with_the_reason(load, RethinkError, kind, reason):
     with pytest.raises(RethinkError, match=f"^backend.clip: cannot think: .*{reason}.*; load Qwen3-VL"):

@@ -225,11 +225,11 @@ def test_counts_that_do_not_match(instruct, texts, seeds, complaint):
 
 
 def test_randomized_guidance_is_drawn_from_the_seed(instruct):
-    from rethink.editors.stable_diffusion import _scales
+    from rethink.editors.stable_diffusion import _draw_scales
 
     settings = Settings(text_guidance=7.5, image_guidance=1.5, randomize_guidance=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(200)]
-    text, image = _scales(settings, generators)
+    text, image = _draw_scales(settings, generators)
     assert 6.0 <= text.min() < 6.2 and 8.8 < text.max() <= 9.0
     assert 1.2 <= image.min() < 1.25 and 1.75 < image.max() <= 1.8
     first = edit(instruct, pictures(32, 32), settings=Settings(steps=2, randomize_guidance=True))

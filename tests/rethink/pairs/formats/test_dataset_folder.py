@@ -55,7 +55,7 @@ def test_a_name_with_a_backslash_is_found_where_a_file_has_that_very_name(tmp_pa
     data = write_table(tmp_path / "d", "image,prompt,edit_image\ntarget\\a.png,make it red,control/a.png\n")
     write_file(data / "target\\a.png", b"no image")
     said, why = import_pairs("diffsynth", data, tmp_path)
-    assert not said and "picture" in next(iter(why.values()))
+    assert not said and "image" in next(iter(why.values()))
 
 
 @pytest.mark.parametrize(
