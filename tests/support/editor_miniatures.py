@@ -1,9 +1,11 @@
 """A miniature with random weights of every family that its diffusers pipeline samples, written as a diffusers folder,
 and LoRAs for the miniatures."""
 
+import importlib.util
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -487,3 +489,14 @@ def write_lora(weights, folder, name="lora", metadata=None):
     file = Path(folder) / f"{name}.safetensors"
     save_file({key: weight.contiguous().clone() for key, weight in weights.items()}, file, metadata)
     return file
+
+
+def available(kind):
+    """The kind, or a skipped test where what it needs is not installed."""
+    if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
+        pytest.skip("the processor of its vision-language model needs torchvision")
+    return kind
+
+
+def opened_or_skipped(kind, root, **options):
+    return opened(available(kind), root, **options)

@@ -1,7 +1,6 @@
 """Every family that its diffusers pipeline samples, on miniatures with random weights."""
 
 import gc
-import importlib.util
 import shutil
 import weakref
 from collections import Counter
@@ -17,17 +16,11 @@ from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.images import to_pil
 from tests.support import editor_miniatures as miniatures
-from tests.support.editor_miniatures import MINIATURES, NEED_TORCHVISION, SIDE, count_encodes
+from tests.support.editor_miniatures import MINIATURES, SIDE, count_encodes
 
 FEW = Settings(steps=3)
 SEES_REFERENCES = ("qwen_image_edit_plus", "flux2", "flux2_klein", "joyimage_edit_plus")
 NO_NEGATIVE = ("sdedit_flux", "flux_kontext", "flux2", "flux2_klein", "flux2_klein_distilled")
-
-
-def available(kind):
-    if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("the processor of its vision-language model needs torchvision")
-    return kind
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +33,12 @@ def small(monkeypatch):
     miniatures.shrink(monkeypatch)
 
 
-def opened(kind, root, **options):
-    return miniatures.opened(available(kind), root, **options)
+opened = miniatures.opened_or_skipped
 
 
 @pytest.fixture(params=MINIATURES)
 def kind(request):
-    return available(request.param)
+    return miniatures.available(request.param)
 
 
 @pytest.fixture

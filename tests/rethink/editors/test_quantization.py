@@ -9,15 +9,9 @@ from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from tests.support import editor_miniatures as miniatures
-from tests.support.editor_miniatures import NEED_TORCHVISION, SIDE
+from tests.support.editor_miniatures import SIDE
 
 FEW = Settings(steps=3)
-
-
-def available(kind):
-    if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("the processor of its vision-language model needs torchvision")
-    return kind
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +24,7 @@ def small(monkeypatch):
     miniatures.shrink(monkeypatch)
 
 
-def opened(kind, root, **options):
-    return miniatures.opened(available(kind), root, **options)
+opened = miniatures.opened_or_skipped
 
 
 def pictures(*shape, seed=7):
