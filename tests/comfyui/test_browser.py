@@ -13,6 +13,7 @@ from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER
 from tests.browsers import needs_chromium, shoot
+from tests.support.comfyui_window import fit_view, wait_until_still
 from tests.support.hosts import PACK_ROOT, self_contained
 
 WORKFLOWS = {name: PACK_ROOT / "workflows" / f"{name}.json" for name in self_contained()}
@@ -23,25 +24,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["classic", "nodes-2.0"])
-def page(request, server, browser):
-    server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
-    server.post("/settings/Comfy.TutorialCompleted", True)
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.canvas_kind = request.param
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(server.address)
-    page.wait_for_function(
-        "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadEditor)", timeout=180_000
-    )
-    yield page
-    page.close()
-
-
 def drop(page, path: Path) -> None:
     """Drags a file from the desktop into the window."""
-    page.wait_for_timeout(1000)
     page.evaluate(
         """([name, text]) => {
             const files = new DataTransfer();
@@ -59,7 +43,8 @@ def drop(page, path: Path) -> None:
 
 
 def look(page, name: str) -> Image.Image:
-    return Image.open(io.BytesIO(shoot(page, f"{name}-{page.canvas_kind}"))).convert("RGB")
+    shoot(page, f"{name}-{page.canvas_kind}")
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 
 
 def results(server) -> list[Image.Image]:
@@ -77,8 +62,7 @@ def share_of_color(screen: Image.Image, color: tuple) -> float:
 @pytest.mark.parametrize("name", sorted(WORKFLOWS))
 def test_a_dropped_workflow_shows_its_result(server, page, name):
     drop(page, WORKFLOWS[name])
-    page.keyboard.press(".")  # fit the view
-    page.wait_for_timeout(800)
+    fit_view(page)
     before, done = look(page, f"{name}-before"), len(server.json("/history"))
     page.keyboard.press("Control+Enter")
     for _ in range(1800):
@@ -87,11 +71,10 @@ def test_a_dropped_workflow_shows_its_result(server, page, name):
         page.wait_for_timeout(100)
     corner = results(server)[-1].getpixel((2, 2))  # a picture's corner shows its background
     for _ in range(100):  # until the window has drawn it
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(100)
         if shown := share_of_color(look(page, f"{name}-after"), corner) > share_of_color(before, corner) + 0.002:
             break
     assert shown
-    assert page.problems == []
 
 
 OVERLAPS = """() => {
@@ -113,12 +96,11 @@ OUT_OF_SIGHT = """() => {
 
 def test_a_workflow_opens_whole_with_its_words_and_without_overlaps(page):
     """A node grows to what its widgets need, whatever size the file says; the canvas leaves words out when far away."""
-    page.wait_for_timeout(1000)
     overlaps, unseen = {}, {}
     for path in sorted((PACK_ROOT / "workflows").glob("*.json")):
         workflow = json.loads(path.read_text(encoding="utf-8"))
         page.evaluate("([workflow, name]) => app.loadGraphData(workflow, true, true, name)", [workflow, path.stem])
-        page.wait_for_timeout(400)
+        wait_until_still(page)
         overlaps[path.stem], unseen[path.stem] = page.evaluate(OVERLAPS), page.evaluate(OUT_OF_SIGHT)
     assert not any(overlaps.values()), overlaps
     assert not any(unseen.values()), unseen

@@ -11,6 +11,7 @@ import pytest
 
 from tests.browsers import needs_chromium, shoot
 from tests.comfyui.native_graphs import error_of
+from tests.support.comfyui_window import fit_view, reload_window
 from tests.support.hosts import PACK_ROOT
 from tests.support.miniatures import QUICK
 
@@ -226,20 +227,12 @@ def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, f
 
 
 @needs_chromium
-@pytest.mark.parametrize(("canvas", "theme"), [("classic", "dark"), ("nodes-2.0", "light")])
-def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, theme):
-    server.post("/settings/Comfy.VueNodes.Enabled", canvas == "nodes-2.0")
-    server.post("/settings/Comfy.ColorPalette", theme)
-    server.post("/settings/Comfy.TutorialCompleted", True)
-    page = browser.new_page(viewport={"width": 1800, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(server.address)
-    ready = "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkPreviewPairs)"
-    page.wait_for_function(ready, timeout=180_000)
+def test_the_sheet_and_the_plots_are_on_their_nodes(page):
+    canvas = page.canvas_kind
+    theme = {"classic": "dark", "nodes-2.0": "light"}[canvas]
+    page.evaluate("theme => app.extensionManager.setting.set('Comfy.ColorPalette', theme)", theme)
     page.evaluate("graph => app.loadGraphData(graph)", workflow("filter_and_save_pairs", "workflows"))
-    page.wait_for_timeout(1000)
-    page.keyboard.press(".")  # fit the view
+    fit_view(page)
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_selector(".rethink-card img", timeout=180_000)
     page.wait_for_selector(".rethink-plot", timeout=180_000)
@@ -281,8 +274,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     slider.press("ArrowLeft")  # the front end takes no state by itself from keys in an input field
     moved = page.evaluate(threshold)
     page.wait_for_timeout(1500)  # it writes its drafts with a delay
-    page.reload()
-    page.wait_for_function(ready, timeout=180_000)
+    reload_window(page)
     page.wait_for_selector(".rethink-card img", timeout=180_000)
     page.wait_for_selector(".rethink-plot", timeout=180_000)
     page.wait_for_selector(".rethink-text:has-text('pairs in')", timeout=180_000)
@@ -293,6 +285,4 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
         page.click(".rethink-button")
     opened.value.wait_for_selector("#strip button")
     assert opened.value.evaluate("document.documentElement.dataset.theme") == theme
-    assert problems == []
     opened.value.close()
-    page.close()
