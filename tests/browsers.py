@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# The first is Chromium without a window to be seen: it needs a fifth less of the processor.
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = [
     "--no-sandbox",
