@@ -314,8 +314,9 @@ def unused_address():
         return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
 
-LOADED = """async () => {
+LOADED = """async (run) => {
     const node = LiteGraph.createNode('RethinkLoadTrajectory');
+    node.widgets[0].value = run; // the list that it chooses from is as old as the page
     app.rootGraph.clear();
     app.rootGraph.add(node);
     await app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()});
@@ -335,7 +336,7 @@ def long_run(server):
 
 
 def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, long_run, page):
-    page.evaluate(LOADED)
+    page.evaluate(LOADED, f"output/long/{long_run.name}")
     turn(page, 12).wait_for(timeout=LONG)
     strip = page.locator(".rt-node .rt-strip")
     box = strip.bounding_box()
@@ -356,7 +357,7 @@ def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(
     thumb = page.locator(".rt-node .rt-frame .rt-thumb").first
     small = thumb.evaluate("thumb => thumb.offsetWidth")
     page.evaluate(
-        "const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;"
+        "() => { app.rootGraph.nodes[0].setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8; }"
     )
     page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=LONG)
     size = thumb.evaluate("thumb => [thumb.offsetWidth, thumb.offsetHeight]")
@@ -368,8 +369,8 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     folders = [long_run.with_name(f"{long_run.name}-{number}") for number in range(3)]
     for turns, folder in enumerate(folders, 2):
         made_up_run(folder, turns=turns)
-    page.evaluate(LOADED)
-    turn(page, 12).wait_for(timeout=LONG)  # the run that the page knows of
+    page.evaluate(LOADED, f"output/long/{long_run.name}")
+    turn(page, 12).wait_for(timeout=LONG)
     page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
     dialog = page.get_by_role("dialog", name="Choose a run")
     dialog.locator(".rt-run").first.wait_for(timeout=LONG)
