@@ -1,5 +1,6 @@
 """The browser that the tests drive, where there is one."""
 
+import io
 import os
 import shutil
 import time
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -50,3 +52,9 @@ def shoot(page, name: str) -> None:
     """A screenshot in the folder that RETHINK_SCREENSHOTS names, to be looked at; without one, none is taken."""
     if folder := os.environ.get("RETHINK_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def see(page, name: str) -> Image.Image:
+    """What is to be seen on the page; kept as `shoot` does."""
+    shoot(page, name)
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")

@@ -1,7 +1,6 @@
 """A run as one HTML file, and what a reader of it sees and does, in a real browser."""
 
 import base64
-import io
 import json
 import re
 from dataclasses import replace
@@ -13,7 +12,7 @@ from PIL import Image
 from rethink.errors import RethinkError
 from rethink.trajectory import Trajectory, load_trajectory
 from rethink.trajectory_html import VIEWER, page_name, write_html
-from tests.browsers import needs_chromium, shoot
+from tests.browsers import needs_chromium, see, shoot
 from tests.support.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
@@ -146,7 +145,7 @@ def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
     page.wait_for_timeout(200)
     assert page.locator(".rt-scale").inner_text() == f"{scale * 100} %"
     corner = page.locator(".rt-plane").bounding_box()
-    shown = np.asarray(Image.open(io.BytesIO(shoot(page, f"pixels-{scale}"))).convert("RGB"))
+    shown = np.asarray(see(page, f"pixels-{scale}"))
     left, top = round(corner["x"]), round(corner["y"])
     assert (left, top) == pytest.approx((corner["x"], corner["y"]), abs=0.02)
     truth = np.asarray(Image.open(run.folder / run.steps[run.best].file)).repeat(scale, 0).repeat(scale, 1)
@@ -192,7 +191,7 @@ def test_a_screen_reader_is_told(page, run):
 @pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
 def test_it_follows_the_theme(browser, html, theme, dark):
     page = opened(browser, html, color_scheme=theme)
-    screen = Image.open(io.BytesIO(shoot(page, f"html-{theme}"))).convert("L")
+    screen = see(page, f"html-{theme}").convert("L")
     assert (np.asarray(screen).mean() < 100) == dark
     page.close()
 
