@@ -48,6 +48,12 @@ def wait_for_function(page, expression: str, *, arg=None, timeout: float = 180_0
     return found
 
 
+def wait_in_page(page, milliseconds: int) -> None:
+    """So long by the page's own clock: what it had to do before that is done, however slow the machine is."""
+    wait = "ms => new Promise((done) => setTimeout(() => requestIdleCallback(done, { timeout: ms }), ms))"
+    page.evaluate(wait, milliseconds)
+
+
 def shoot(page, name: str) -> None:
     """A screenshot in the folder that RETHINK_SCREENSHOTS names, to be looked at; without one, none is taken."""
     if folder := os.environ.get("RETHINK_SCREENSHOTS"):

@@ -12,7 +12,7 @@ from PIL import Image
 from rethink.errors import RethinkError
 from rethink.trajectory import Trajectory, load_trajectory
 from rethink.trajectory_html import VIEWER, page_name, write_html
-from tests.browsers import needs_chromium, see, shoot
+from tests.browsers import needs_chromium, see, shoot, wait_in_page
 from tests.support.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
@@ -142,7 +142,7 @@ def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
     page.keyboard.press(" ")
     page.keyboard.press(" ")
     page.keyboard.press(key)
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert page.locator(".rt-scale").inner_text() == f"{scale * 100} %"
     corner = page.locator(".rt-plane").bounding_box()
     shown = np.asarray(see(page, f"pixels-{scale}"))
@@ -156,7 +156,7 @@ def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
 @needs_chromium
 def test_the_difference_map_is_grey_where_nothing_changed(page, run):
     page.keyboard.press("d")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     shoot(page, "difference")
     shown = np.asarray(
         page.evaluate("""() => {
@@ -237,9 +237,9 @@ def test_a_strip_that_was_out_of_sight_comes_back_with_its_turn(browser, html):
     page.locator(".rt-panel").focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     page.evaluate(show, "block")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     box = page.locator(SELECTED).bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     page.close()
@@ -328,7 +328,7 @@ def test_nothing_that_a_run_says_runs(browser, hostile):
     page = opened(browser, hostile)
     for key in ("ArrowRight", "d", " ", "Tab", "Tab", "Enter", "End", "Home"):
         page.keyboard.press(key)
-    page.wait_for_timeout(300)
+    wait_in_page(page, 300)
     assert page.evaluate("window.ran") is None
     assert (
         page.locator("h1").inner_text().startswith("</script>")
@@ -361,7 +361,7 @@ def test_what_gets_into_a_page_all_the_same_neither_runs_nor_asks(browser, html,
     )
     page.goto((tmp_path / "page.html").as_uri())
     page.wait_for_selector(SELECTED)
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert page.evaluate("window.ran") is None and any("Content Security Policy" in line for line in refused)
     assert not [url for url in asked if url.startswith("http")]
     page.close()
