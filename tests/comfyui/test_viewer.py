@@ -540,7 +540,7 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     build(page, thinker, SAMPLE, links)
     before = page.evaluate(LINKS)
     page.evaluate(select % "[scene, edit]")  # the picture that is brought is none to go into another input
-    page.get_by_text("No picture goes into the selection").wait_for(timeout=LONG)
+    page.get_by_text("No image goes into the selection").wait_for(timeout=LONG)
     assert page.evaluate(LINKS) == before
 
     group = "(() => { const group = new LiteGraph.LGraphGroup('edit'); app.rootGraph.add(group); group.resizeTo([edit]); group.recomputeInsideNodes(); return [group]; })()"
