@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...errors import RethinkError
 from ...images import to_pixels
-from ..pixels import encode_png, write_whole
-from .instructions import called
+from ..pixels import encode_png, write_atomically
+from .instructions import as_noun_phrase
 from .sources import NamedBox, Source
 
 
@@ -25,9 +25,9 @@ def write_source(folder: Path, image: Tensor, mask: Tensor | None, boxes: tuple[
         named = repr(boxes).replace(f"{NamedBox.__name__}(", "Spot(")  # its name when the first stores were made
         name += "-" + _digest(named.encode() + (b"" if white is None else white.tobytes()))
     path, mask_path = folder / f"{name}.png", folder / f"{name}-mask.png"
-    write_whole(path, encode_png(pixels))
+    write_atomically(path, encode_png(pixels))
     if white is not None:
-        write_whole(mask_path, encode_png(white))
+        write_atomically(mask_path, encode_png(white))
     return Source(name, str(path), "" if white is None else str(mask_path), boxes)
 
 
@@ -55,7 +55,7 @@ def _named_box(box: Any, width: int, height: int) -> NamedBox:
             "boxes: expected x, y, width and height in pixels; check the node that made them."
         ) from error
     inside = max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
-    return NamedBox(inside, called(label.replace("_", " ")))
+    return NamedBox(inside, as_noun_phrase(label.replace("_", " ")))
 
 
 def _digest(data: bytes) -> str:

@@ -27,7 +27,9 @@ from .templates import TEMPLATES
 # chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
 # {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
 Chat = Callable[..., str]
-Each = Callable[[Callable, Iterable], Iterable]  # each(do, jobs) → do(job) of each, in their order, as `map` gives them
+MapFn = Callable[
+    [Callable, Iterable], Iterable
+]  # each(do, jobs) → do(job) of each, in their order, as `map` gives them
 LoadImages = Callable[
     [], tuple[np.ndarray, np.ndarray, np.ndarray]
 ]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
@@ -101,18 +103,18 @@ UNDESCRIBED = Description()
 
 
 @dataclass(frozen=True)
-class Writer:
+class InstructionWriter:
     """Writes the instruction of a pair.
 
     chat: describes what was hidden; None: only what the user said. paraphrase: let the chat reword what came out.
     templates: the user's own, {operation id: [template, …]}; they take the place of the built-in ones.
-    said: the user's own words for every pair of which nothing better is known.
+    user_description: the user's own words for every pair of which nothing better is known.
     """
 
     chat: Chat | None = None
     paraphrase: bool = False
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    said: Description = UNDESCRIBED
+    user_description: Description = UNDESCRIBED
 
     def __post_init__(self):
         for id, templates in self.templates.items():
@@ -132,30 +134,36 @@ class Writer:
             raise RethinkError("paraphrase: needs a thinker.")
 
     def write(
-        self, operation_id: str, hides: str, words: Mapping[str, str], look: LoadImages, given: Description, seed: int
+        self,
+        operation_id: str,
+        hidden_what: str,
+        words: Mapping[str, str],
+        look: LoadImages,
+        given: Description,
+        seed: int,
     ) -> tuple[str, Description]:
         """(instruction, description). What the user gave goes before what the chat says; `look` is called for the chat.
 
         Raises RethinkError with the reason when the chat fails or says nothing usable, `TRIES` times.
         """
-        given = Description(given.place or self.said.place, given.hidden or self.said.hidden)
-        told = given if hides else Description(given.place)
-        templates = self.templates.get(operation_id) or templates_of(operation_id, words)
-        if hides and self.chat and not given.hidden:
+        given = Description(given.place or self.user_description.place, given.hidden or self.user_description.hidden)
+        told = given if hidden_what else Description(given.place)
+        templates = self.templates.get(operation_id) or find_templates(operation_id, words)
+        if hidden_what and self.chat and not given.hidden:
             damage = next((words[name] for name in ("thing", "drawing") if name in words), "")
             latin = not is_non_latin(" ".join(templates))
-            seen = describe(self.chat, *look(), hides.format(**words), seed, damage=damage, latin=latin)
+            seen = describe(self.chat, *look(), hidden_what.format(**words), seed, damage=damage, latin=latin)
             told = Description(given.place or seen.place, seen.hidden)
         instruction = compose(templates, words, told, seed)
         if self.paraphrase and self.chat is not None:
-            instruction = paraphrased(self.chat, instruction, seed)
+            instruction = reword(self.chat, instruction, seed)
         return instruction, told
 
 
-TEMPLATES_ALONE = Writer()
+TEMPLATES_ONLY = InstructionWriter()
 
 
-def templates_of(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
+def find_templates(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
     """The built-in templates of an operation, or of the variant of it that the words name."""
     variant = f"{operation_id}/{words.get('variant', '')}"
     return TEMPLATES.get(variant) or TEMPLATES[operation_id]
@@ -221,10 +229,10 @@ def _read_description(answer: str) -> Description:
         raise RethinkError("the describer's answer is too long to go into an instruction")
     if is_refusal(hidden):
         raise RethinkError("the describer refused")
-    return Description(called(place), unmarked(hidden))
+    return Description(as_noun_phrase(place), strip_markdown(hidden))
 
 
-def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
+def reword(chat: Chat, instruction: str, seed: int) -> str:
     """The instruction in other words, in one line. Raises RethinkError when the chat fails or says nothing usable."""
     messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
@@ -245,9 +253,9 @@ def is_refusal(text: str) -> bool:
     return text.replace("’", "'").lstrip().lower().startswith(REFUSALS)
 
 
-def called(place: str) -> str:
+def as_noun_phrase(place: str) -> str:
     """What a place is called, so that it can stand in a sentence: “Face.” → “the face”; a name keeps its capital."""
-    place = "" if is_nothing(place) else unmarked(place).rstrip(".")
+    place = "" if is_nothing(place) else strip_markdown(place).rstrip(".")
     first, *more = place.split() or [""]
     if first.lower() in DETERMINERS:
         return " ".join([first.lower(), *more])
@@ -258,10 +266,10 @@ def called(place: str) -> str:
 
 def is_nothing(text: str) -> bool:
     """Whether a text says that there is nothing to say, as models write it where a value is missing."""
-    return unmarked(text).strip(".-–—()[]<> ").lower() in NOTHING
+    return strip_markdown(text).strip(".-–—()[]<> ").lower() in NOTHING
 
 
-def unmarked(text: str) -> str:
+def strip_markdown(text: str) -> str:
     """A text in one line without the marks of Markdown."""
     return one_line(re.sub(r"\*\*|__|`|^\s*[-*#>]+\s", "", text, flags=re.M))
 

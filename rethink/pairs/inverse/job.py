@@ -19,14 +19,14 @@ from ..models import ModelSource
 from ..pixels import from_pixels
 from ..ray_cluster import Executor
 from ..review.filters import count_reasons
-from ..seeds import earlier_seeds, strays
+from ..seeds import describe_stray_seeds, record_seed
 from ..store import EditPair, PairStore
-from .drafts import Draft, Maker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
-from .instructions import Chat, Description, Each, Writer
+from .drafts import Draft, DraftMaker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
+from .instructions import Chat, Description, InstructionWriter, MapFn
 from .locate import LocatedSources
 from .processes import process_executor, thread_map
-from .sources import Coverage, Folder, Source, Sources, coverage_of
-from .synthesis import SynthesisProgress, finished, synthesize
+from .sources import Coverage, ImageFolder, Source, Sources, coverage_of
+from .synthesis import SynthesisProgress, finish_pair, synthesize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class SynthesisJob:
     ones. editor: does `inverse` in place of an operation. thinker: a Chat with eyes, which finds, describes, paraphrases.
     """
 
-    images: Folder | Sequence[Source]
+    images: ImageFolder | Sequence[Source]
     store: Path
     config: SynthesisConfig = field(default_factory=SynthesisConfig)
     editor: ModelSource[Editor] | None = None
@@ -86,7 +86,7 @@ class SynthesisJob:
     @cached_property
     def coverage(self) -> Coverage | None:
         """Which images have a mask or boxes; None where there are none of either."""
-        if isinstance(self.images, Folder):
+        if isinstance(self.images, ImageFolder):
             return self.images.coverage()
         found = coverage_of(self.images)
         return found if found.masked or found.boxed else None
@@ -99,7 +99,7 @@ class SynthesisJob:
         chat = self.thinker.load() if self.thinker and (self.find or engine.is_local) else None
         with engine.started() as executor_for, PairStore(self.store).writing() as store:
             maker = job._maker(store)
-            earlier = earlier_seeds(store, job._maker(store, seed=0).key, self.config.seed)
+            earlier = record_seed(store, job._maker(store, seed=0).key, self.config.seed)
             sources = self._located(store, chat, ask)
             describe = self._describe(store, executor_for)
             done = synthesize(
@@ -108,12 +108,12 @@ class SynthesisJob:
                 maker,
                 self.config.pairs,
                 self._writer(None if describe else chat),
-                spread=job._executor(store, maker, executor_for, engine),
+                executor=job._executor(store, maker, executor_for, engine),
                 describe=describe,
-                each=ask,
+                map_fn=ask,
                 on_progress=lambda progress: on_progress(_watched(store, progress)),
             )
-            others = strays(store, earlier, job._is_from(store, sources, earlier)) if earlier else []
+            others = describe_stray_seeds(store, earlier, job._is_from(store, sources, earlier)) if earlier else []
             describe_store(store)
         return SynthesisReport(PairStore(self.store, done.ids), done, self.coverage, tuple(others))
 
@@ -132,10 +132,10 @@ class SynthesisJob:
     def _description(self) -> Description:
         return Description(self.place, self.description)
 
-    def _writer(self, chat: Chat | None) -> Writer:
-        return Writer(chat, self.paraphrase and chat is not None, self.templates, self._description)
+    def _writer(self, chat: Chat | None) -> InstructionWriter:
+        return InstructionWriter(chat, self.paraphrase and chat is not None, self.templates, self._description)
 
-    def _maker(self, store: PairStore, seed: int | None = None) -> Maker:
+    def _maker(self, store: PairStore, seed: int | None = None) -> DraftMaker:
         config = self._config if seed is None else replace(self._config, seed=seed)
         if self.editor is None:
             return operation_maker(store, config)
@@ -143,13 +143,15 @@ class SynthesisJob:
 
         return editor_maker(store, config, self.editor, self.inverse, Settings(), self._description)
 
-    def _executor(self, store: PairStore, maker: Maker, executor_for: ExecutorFor, engine: Engine) -> Executor | None:
+    def _executor(
+        self, store: PairStore, maker: DraftMaker, executor_for: ExecutorFor, engine: Engine
+    ) -> Executor | None:
         """What brings the drafts to be made to other machines or processes; None where they are made here."""
         stage = "edit" if self.editor else "damage"
         if executor := executor_for(stage, partial(_open_maker, self, store.folder), partial(failed_drafts, maker.key)):
             return executor
         # A few connected images are made sooner than a process starts; an editor is one model on one device.
-        spreads = isinstance(self.images, Folder) and self.editor is None and engine.processes > 1
+        spreads = isinstance(self.images, ImageFolder) and self.editor is None and engine.processes > 1
         return process_executor(engine.processes, store, self._config) if spreads else None
 
     def _describe(self, store: PairStore, executor_for: ExecutorFor) -> Executor | None:
@@ -158,7 +160,7 @@ class SynthesisJob:
             return None
         return executor_for("describe", partial(_open_writer, self, store.folder), _not_described)
 
-    def _located(self, store: PairStore, chat: Chat | None, ask: Each) -> Sources:
+    def _located(self, store: PairStore, chat: Chat | None, ask: MapFn) -> Sources:
         if not self.find:
             return self.images
         assert chat is not None, "what finds is a thinker"
@@ -216,7 +218,7 @@ def _open_maker(job: SynthesisJob, folder: Path) -> Callable[[Any], list[Draft]]
 def _open_writer(job: SynthesisJob, folder: Path) -> Callable[[Iterable[Draft]], list[EditPair | Draft]]:
     assert job.thinker is not None, "what describes is a thinker"
     store, writer = PairStore(folder), job._writer(job.thinker.load())
-    return lambda drafts: [finished(store, draft, writer) for draft in drafts]
+    return lambda drafts: [finish_pair(store, draft, writer) for draft in drafts]
 
 
 def _not_described(drafts: list[Draft], why: str) -> list[Draft]:

@@ -12,14 +12,14 @@ import numpy as np
 
 from ...errors import RethinkError
 from ..jsonl_log import JsonlLog
-from ..pixels import from_pixels, read_picture
+from ..pixels import from_pixels, read_pixels
 from .instructions import (
     Chat,
-    Each,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
+    as_noun_phrase,
     ask,
-    called,
     json_values,
     message,
     one_line,
@@ -52,7 +52,7 @@ def read_boxes(answer: str) -> tuple[NamedBox, ...]:
     reason = "the thinker found nothing of what was asked for"
     for record in _read_records(strip_reasoning(answer)):
         try:
-            box = NamedBox(_read_shares(record), called(_read_name(record)[:60]))
+            box = NamedBox(_read_shares(record), as_noun_phrase(_read_name(record)[:60]))
             boxes.setdefault(box.box, box)
         except (TypeError, KeyError, ValueError, OverflowError) as error:  # a RethinkError of NamedBox is a ValueError
             reason = f"the thinker's boxes cannot be used: {error}"
@@ -119,7 +119,7 @@ class LocatedSources:
     """Sources with the boxes that a chat finds in them.
 
     seen: remembers the answers, so that nothing is asked twice; what came to nothing is asked again in another run.
-    each: `map`, or what asks several times at once.
+    map_fn: `map`, or what asks several times at once.
     """
 
     folder: Sources
@@ -127,7 +127,7 @@ class LocatedSources:
     what: str
     seen: JsonlLog
     longest_side: int
-    each: Each = map
+    map_fn: MapFn = map
     _asked: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
 
     def __len__(self) -> int:
@@ -138,18 +138,18 @@ class LocatedSources:
         streak = FailureStreak()
 
         def look(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
-            if isinstance(source, Source) and not source.spots:
+            if isinstance(source, Source) and not source.boxes:
                 return source, known.get(source.name) or self._answer(source)
             return source, None
 
-        for source, record in self.each(look, self.folder):
+        for source, record in self.map_fn(look, self.folder):
             if isinstance(source, Source) and record is not None:
                 streak.after(record.get("failed", False), record.get("why", ""))
                 if "why" in record:
                     yield source.name, record["why"]
                     continue
-                boxes = (NamedBox(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
-                source = replace(source, spots=tuple(boxes))
+                boxes = (NamedBox(tuple(named["box"]), named["place"]) for named in record["spots"])
+                source = replace(source, boxes=tuple(boxes))
             yield source
 
     def _answer(self, source: Source) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class LocatedSources:
 
     def _ask(self, source: Source) -> dict[str, Any]:
         try:
-            pixels = read_picture(source.path, self.longest_side)
+            pixels = read_pixels(source.path, self.longest_side)
         except RethinkError as error:
             return {"why": str(error)}  # which is not what the thinker said
         record: dict[str, Any] = {"source": source.name, "what": self.what}

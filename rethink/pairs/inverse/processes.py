@@ -26,21 +26,19 @@ from ...errors import RethinkError
 from ...threads import DaemonThreads
 from ..jsonl_log import DiskFull
 from ..store import PairStore
-from .drafts import DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
-from .instructions import Each
+from .drafts import PROCESS_DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
+from .instructions import MapFn
 from .sources import NamedBox, Source
 
 PACKAGE = Path(__file__).resolve().parents[2]
-START = (
-    f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import serve; serve()"
-)
-DEATHS = 2  # of the processes that had one job
+START = f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import worker_main; worker_main()"
+MAX_ATTEMPTS = 2  # of the processes that had one job
 POLL, PARTING = 0.2, 0.5  # seconds between two looks for a result, and for what is being asked when all ends
 
 Job = tuple[Source, Sequence[int]]
 
 
-def thread_map(count: int) -> Each:
+def thread_map(count: int) -> MapFn:
     """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server.
 
     When it ends early, by an error, Cancel or Ctrl-C, what still waits for an answer is left a moment and no more.
@@ -114,19 +112,19 @@ class Worker:
 
 
 def process_executor(
-    count: int, store: PairStore, recipe: SynthesisConfig
+    count: int, store: PairStore, config: SynthesisConfig
 ) -> Callable[[Iterator[Job]], Generator[list[Draft], None, None]]:
     """For `synthesize`: jobs to drafts over `count` processes, a few jobs ahead of who consumes them."""
-    setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
+    setup = _line({"store": str(store.folder.resolve()), "config": asdict(config)})
 
-    def spread(jobs: Iterator[Job]) -> Generator[list[Draft], None, None]:
-        crew = _ProcessPool([Worker(setup) for _ in range(count)], jobs, recipe.key())
+    def execute(jobs: Iterator[Job]) -> Generator[list[Draft], None, None]:
+        crew = _ProcessPool([Worker(setup) for _ in range(count)], jobs, config.key())
         try:
             yield from crew.drafts()
         finally:
             crew.end()
 
-    return spread
+    return execute
 
 
 class _ProcessPool:
@@ -189,7 +187,7 @@ class _ProcessPool:
 def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[Draft]:
     source, numbers = job
     line = _line({"source": asdict(source), "numbers": list(numbers)})
-    for _ in range(DEATHS):
+    for _ in range(MAX_ATTEMPTS):
         try:
             answer = worker.ask(line)
         except EOFError:
@@ -201,20 +199,20 @@ def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[D
         if "wrong" in answer:
             raise RethinkError(answer["wrong"])
         return [Draft(**draft) for draft in answer["drafts"]]
-    return failed_drafts(key, job, DIED)
+    return failed_drafts(key, job, PROCESS_DIED)
 
 
-def serve() -> None:
+def worker_main() -> None:
     """The loop of a worker: until its standard input ends, which it does when the parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints goes to the error stream
     setup = json.loads(sys.stdin.buffer.readline())
-    make = operation_maker(PairStore(setup["store"]), _recipe(setup["recipe"]))
+    make = operation_maker(PairStore(setup["store"]), _read_config(setup["config"]))
     for line in sys.stdin.buffer:
         job = json.loads(line)
         try:
-            drafts = make(_source(job["source"]), job["numbers"])
+            drafts = make(_read_source(job["source"]), job["numbers"])
             answer = {"drafts": [asdict(draft) for draft in drafts]}
         except DiskFull as error:
             answer = {"full": str(error)}
@@ -223,12 +221,12 @@ def serve() -> None:
         answers.write(_line(answer))
 
 
-def _recipe(record: dict) -> SynthesisConfig:
+def _read_config(record: dict) -> SynthesisConfig:
     return SynthesisConfig(**{**record, "operations": tuple(record["operations"]), "area": tuple(record["area"])})
 
 
-def _source(record: dict) -> Source:
-    return Source(**{**record, "spots": tuple(NamedBox(**{**s, "box": tuple(s["box"])}) for s in record["spots"])})
+def _read_source(record: dict) -> Source:
+    return Source(**{**record, "boxes": tuple(NamedBox(**{**s, "box": tuple(s["box"])}) for s in record["boxes"])})
 
 
 def _line(record: dict) -> bytes:

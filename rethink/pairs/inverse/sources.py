@@ -45,7 +45,7 @@ class Source:
     name: str
     path: str
     mask: str = ""
-    spots: tuple[NamedBox, ...] = ()
+    boxes: tuple[NamedBox, ...] = ()
 
 
 class Sources(Protocol):
@@ -87,8 +87,8 @@ def coverage_of(sources: Iterable[Source | tuple[str, str]]) -> Coverage:
     masked, boxed, neither, images = 0, 0, [], 0
     for source in sources:
         if isinstance(source, Source):
-            images, masked, boxed = images + 1, masked + bool(source.mask), boxed + bool(source.spots)
-            if not (source.mask or source.spots):
+            images, masked, boxed = images + 1, masked + bool(source.mask), boxed + bool(source.boxes)
+            if not (source.mask or source.boxes):
                 neither.append(source.name)
     return Coverage(images, masked, boxed, tuple(neither))
 
@@ -99,17 +99,17 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Folder:
+class ImageFolder:
     """A folder of pictures with its subfolders. It is walked whenever it is iterated, and nothing of it is kept in memory
     but what the masks and boxes are of.
 
-    masks: a folder with the same file names (any picture ending), white where the subject is. spots: {file name: spots}.
+    masks: a folder with the same file names (any picture ending), white where the subject is. boxes: {file name: boxes}.
     Names are the same whatever their case, their slashes and the form of their accents, where that leaves no doubt.
     """
 
     root: Path
     masks: Path | None = None
-    spots: Mapping[str, tuple[NamedBox, ...]] | None = None
+    boxes: Mapping[str, tuple[NamedBox, ...]] | None = None
 
     def __post_init__(self):
         for name, folder in (("images", self.root), ("masks", self.masks)):
@@ -124,7 +124,7 @@ class Folder:
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         """Sources in a fixed order, and (name, reason) for picture files that must not be read."""
-        spots = self._boxes[0]
+        boxes = self._boxes_by_name[0]
         masks = MaskFolder(self.masks) if self.masks else None
         for found in self._images():
             if isinstance(found, tuple):
@@ -133,7 +133,7 @@ class Folder:
             path, name = found, _relative(found, self.root)
             mask, why = masks.mask_of(name) if masks else ("", "")
             why = why or (_unfit(mask, self.masks) if mask and self.masks else "")
-            yield (name, f"its mask: {why}") if why else Source(name, path, mask, spots.get(name, ()))
+            yield (name, f"its mask: {why}") if why else Source(name, path, mask, boxes.get(name, ()))
 
     def __len__(self) -> int:
         """How many pictures there are now; the folder is walked to count them."""
@@ -141,15 +141,17 @@ class Folder:
 
     def coverage(self) -> Coverage | None:
         """What of the masks and boxes is of which pictures; None where none were given."""
-        if self.masks is None and not self.spots:
+        if self.masks is None and not self.boxes:
             return None
         found = coverage_of(self)
         if self.masks is None:
-            return replace(found, unused_boxes=self._boxes[1])
+            return replace(found, unused_boxes=self._boxes_by_name[1])
         used = {os.path.realpath(source.mask) for source in self if isinstance(source, Source) and source.mask}
         unused = (path for path in _walk(self.masks, _is_image) if os.path.realpath(path) not in used)
         return replace(
-            found, unused_masks=tuple(_relative(path, self.masks) for path in unused), unused_boxes=self._boxes[1]
+            found,
+            unused_masks=tuple(_relative(path, self.masks) for path in unused),
+            unused_boxes=self._boxes_by_name[1],
         )
 
     def _images(self) -> Iterator[str | tuple[str, str]]:
@@ -178,9 +180,9 @@ class Folder:
         return self.masks is not None and name == self.masks.name and self.masks.samefile(os.path.join(folder, name))
 
     @cached_property
-    def _boxes(self) -> tuple[dict[str, tuple[NamedBox, ...]], tuple[str, ...]]:
-        """({name of a picture: its spots}, names in the boxes file that are of no picture, or of several)."""
-        if not self.spots:
+    def _boxes_by_name(self) -> tuple[dict[str, tuple[NamedBox, ...]], tuple[str, ...]]:
+        """({name of a picture: its boxes}, names in the boxes file that are of no picture, or of several)."""
+        if not self.boxes:
             return {}, ()
         names = [_relative(path, self.root) for path in self._images() if isinstance(path, str)]
         known, by_key = set(names), defaultdict(list)
@@ -188,10 +190,10 @@ class Folder:
             for key in {same_name(name), same_name(os.path.splitext(name)[0])}:
                 by_key[key].append(name)
         found, unused = {}, []
-        for given in sorted(self.spots, key=lambda name: name not in known):  # the exact spellings first
+        for given in sorted(self.boxes, key=lambda name: name not in known):  # the exact spellings first
             fitting = [given] if given in known else by_key[same_name(given)]
             if len(fitting) == 1 and fitting[0] not in found:
-                found[fitting[0]] = self.spots[given]
+                found[fitting[0]] = self.boxes[given]
             else:
                 unused.append(given)
         return found, tuple(unused)
@@ -287,7 +289,7 @@ def _unfit(path: str, root: Path) -> str:
     return ""
 
 
-def read_spots(path: str | Path) -> dict[str, tuple[NamedBox, ...]]:
+def read_boxes_file(path: str | Path) -> dict[str, tuple[NamedBox, ...]]:
     """A JSON file {file name: [{"box": [left, top, right, bottom], "place": …, "hidden": …}, …]}, boxes as in Spot; what
     sticks out of the picture is cut off.
 
@@ -299,7 +301,7 @@ def read_spots(path: str | Path) -> dict[str, tuple[NamedBox, ...]]:
         raise RethinkError(f"boxes: cannot read {path}: {error}") from error
     if not isinstance(record, dict):
         raise RethinkError(f'boxes: {path} holds no boxes; expected {{"name": [{{"box": [l, t, r, b]}}]}}.')
-    return {name: _spots_of(spots, f"boxes: {path}: {name}") for name, spots in record.items()}
+    return {name: _named_boxes(boxes, f"boxes: {path}: {name}") for name, boxes in record.items()}
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict:
@@ -310,14 +312,14 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict:
     return record
 
 
-def _spots_of(spots, where: str) -> tuple[NamedBox, ...]:
-    if not isinstance(spots, list) or not all(isinstance(spot, dict) for spot in spots):
+def _named_boxes(boxes, where: str) -> tuple[NamedBox, ...]:
+    if not isinstance(boxes, list) or not all(isinstance(box, dict) for box in boxes):
         raise RethinkError(f'{where}: expected a list of boxes, [{{"box": [left, top, right, bottom]}}, …].')
-    return tuple(_spot(spot, where) for spot in spots)
+    return tuple(_named_box(box, where) for box in boxes)
 
 
-def _spot(spot: dict, where: str) -> NamedBox:
-    box, words = spot.get("box"), [spot.get(key) or "" for key in ("place", "hidden")]
+def _named_box(record: dict, where: str) -> NamedBox:
+    box, words = record.get("box"), [record.get(key) or "" for key in ("place", "hidden")]
     if not all(isinstance(word, str) for word in words):
         raise RethinkError(f"{where}: place and hidden are words, got {show_name(words)}.")
     try:

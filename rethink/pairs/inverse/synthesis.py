@@ -19,11 +19,19 @@ from ...errors import RethinkError
 from ...progress import eta
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
-from .drafts import Draft, Maker, pair_id
-from .instructions import TEMPLATES_ALONE, Description, Each, FailureStreak, ThinkerUnavailable, Writer, leaks_filename
+from .drafts import Draft, DraftMaker, pair_id
+from .instructions import (
+    TEMPLATES_ONLY,
+    Description,
+    FailureStreak,
+    InstructionWriter,
+    MapFn,
+    ThinkerUnavailable,
+    leaks_filename,
+)
 from .sources import Source, Sources
 
-SHARE = 16  # pairs of one picture that one job is to make, at most
+PAIRS_PER_JOB = 16  # pairs of one picture that one job is to make, at most
 
 
 @dataclass(frozen=True)
@@ -67,28 +75,28 @@ class SynthesisProgress:
 def synthesize(
     store: PairStore,
     sources: Sources,
-    make: Maker,
+    make: DraftMaker,
     pairs: int,
-    writer: Writer = TEMPLATES_ALONE,
+    writer: InstructionWriter = TEMPLATES_ONLY,
     *,
-    spread: Callable[[Iterator], Generator[Iterable[Draft], None, None]] | None = None,
+    executor: Callable[[Iterator], Generator[Iterable[Draft], None, None]] | None = None,
     describe: Callable[[Iterator[Iterable[Draft]]], Generator[Iterable[EditPair | Draft], None, None]] | None = None,
-    each: Each = map,
+    map_fn: MapFn = map,
     on_progress: Callable[[SynthesisProgress], None] = lambda progress: None,
 ) -> SynthesisProgress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
 
-    sources: pictures, and (name, reason) for what cannot be one. `spread` takes jobs (source, numbers) to other processes
-    and gives their drafts, in any order; None: all here. `describe` does the same from drafts to what `finished` makes of
+    sources: pictures, and (name, reason) for what cannot be one. `executor` takes jobs (source, numbers) to other processes
+    and gives their drafts, in any order; None: all here. `describe` does the same from drafts to what `finish_pair` makes of
     each; None: the writer, here, by `each`: `map`, or what asks several times at once.
     What `on_progress` raises ends the run, as does a thinker that is away; everything made so far is kept.
     """
     run = _Run(store, sources, make.key, pairs)
-    drafts = spread(run.jobs()) if spread else (make(*job) for job in run.jobs())
+    drafts = executor(run.jobs()) if executor else (make(*job) for job in run.jobs())
     if describe:
         results = describe(map(list, drafts))
     else:
-        results = ([result] for result in each(lambda d: finished(store, d, writer), chain.from_iterable(drafts)))
+        results = ([result] for result in map_fn(lambda d: finish_pair(store, d, writer), chain.from_iterable(drafts)))
     with closing(drafts), closing(results):  # ends the other processes however this one ends
         for batch in results:
             for result in batch:
@@ -114,12 +122,12 @@ class _Run:
         self._seen = self._done = self._idle = self._made = 0
 
     def jobs(self) -> Iterator[tuple[Source, list[int]]]:
-        """(source, numbers of its pairs that are to be made), at most SHARE of them each."""
+        """(source, numbers of its pairs that are to be made), at most PAIRS_PER_JOB of them each."""
         for source in self._sources:
             if isinstance(source, Source):
                 numbers = self._begin(source)
-                for at in range(0, len(numbers), SHARE):
-                    yield source, numbers[at : at + SHARE]
+                for at in range(0, len(numbers), PAIRS_PER_JOB):
+                    yield source, numbers[at : at + PAIRS_PER_JOB]
                 continue
             with self._lock:
                 self._pass_over(self._pairs, seen=True)
@@ -189,7 +197,7 @@ class _Run:
             self._store.skipped.append({"source": source, "number": number, "why": why})
 
 
-def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:
+def finish_pair(store: PairStore, draft: Draft, writer: InstructionWriter) -> EditPair | Draft:
     """The pair of a draft; or the draft with the reason why there is none, and its images taken away."""
     if draft.skipped:
         return draft
@@ -202,7 +210,9 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
 
     try:
         given = Description(draft.place, draft.hidden)
-        instruction, told = writer.write(draft.operation, draft.hides, draft.words, look, given, draft.seed)
+        instruction, told = writer.write(
+            draft.operation, draft.hidden_what, draft.template_vars, look, given, draft.seed
+        )
         if leaks_filename(instruction, draft.source):
             raise RethinkError("the instruction gave away the file's name")
     except RethinkError as error:
@@ -216,7 +226,7 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
         instruction,
         draft.region,
         draft.operation,
-        {**draft.parameters, **draft.words},
+        {**draft.parameters, **draft.template_vars},
         draft.seed,
         draft.source,
         draft.number,

@@ -10,8 +10,8 @@ from ...thinkers.answer_text import is_quoted
 from ...thinkers.critique_format import read_score
 from ..inverse.instructions import (
     Chat,
-    Each,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
     ask,
     json_values,
@@ -19,7 +19,7 @@ from ..inverse.instructions import (
     one_line,
     strip_reasoning,
 )
-from ..jsonl_log import Last
+from ..jsonl_log import LatestIndex
 from ..pixels import from_pixels
 from ..store import EditPair, PairStore
 from .filters import with_scores
@@ -35,15 +35,15 @@ def grade_pairs(
     name: str = "",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
-    each: Each = map,
+    map_fn: MapFn = map,
 ) -> int:
     """Let the critic of this name grade every measured pair that it has not graded yet, in the store held for writing:
     {"critic": 0…10, "critic_why", "critic_name"}.
 
     Returns how many it was asked about. An answer that is no grade leaves {"critic_failed": why}; a critic that does not
-    answer is asked again the next time. each: `map`, or what asks several times at once.
+    answer is asked again the next time. map_fn: `map`, or what asks several times at once.
     """
-    scores = Last(store.scores)
+    scores = LatestIndex(store.scores)
     ungraded = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
     total, streak = sum(pair.id in ungraded for pair in store), FailureStreak()
     pairs = (pair for pair in store if pair.id in ungraded)
@@ -53,7 +53,7 @@ def grade_pairs(
         return scores_before, _grade(store, pair, chat)
 
     # Bound to no name: whatever raises here lets go of it, and with it of the questions that are not asked yet.
-    for done, (scores_before, answer) in enumerate(each(grade, with_scores(pairs, scores)), 1):
+    for done, (scores_before, answer) in enumerate(map_fn(grade, with_scores(pairs, scores)), 1):
         streak.after(answer.get("failed", False), answer.get("critic_failed", ""))
         if not answer.get("failed"):
             others = {key: value for key, value in scores_before.items() if not key.startswith("critic")}
