@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError, describe_error
+from ..text_files import one_line
 from .formats import get_format
 from .formats.core import ImportedPair, Skipped
 from .formats.dataset_folder import Dataset
-from .inverse.instructions import one_line
 from .pixels import read_pixels
 from .store import EditPair, PairStore
 

@@ -20,8 +20,8 @@ import numpy as np
 from ...errors import RethinkError
 from ...text_files import check_text, good_lines, read_jsonl
 from ...thinkers.answer_text import prompt_words, strip_fence
-from ..inverse.instructions import (
-    Chat,
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
     MapFn,
     ThinkerUnavailable,
@@ -104,7 +104,7 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
             yield line.strip(), ""
 
 
-def caption_to_edit(chat: Chat, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
+def caption_to_edit(chat: ChatFn, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
     """Ask the chat for an edit of a caption, with `EXAMPLES` of the examples drawn by the seed before it.
 
     Raises RethinkError with the reason when `TRIES` answers were rejected.
@@ -154,7 +154,7 @@ def edit_logs(output: Path) -> tuple[JsonlLog, JsonlLog]:
 
 
 def captions_to_edits(
-    chat: Chat | None,
+    chat: ChatFn | None,
     captions: Iterable[tuple[str, str]],
     output: str | Path,
     examples: Sequence[CaptionEdit],
@@ -186,7 +186,7 @@ def captions_to_edits(
                     known.add(_plain(caption))
                     yield caption, url
 
-        patience = FailureStreak()
+        streak = FailureStreak()
         if executor:
             records = executor(new())
         else:
@@ -196,12 +196,12 @@ def captions_to_edits(
             for record in records:
                 (rejected if "why" in record else done).append(record)
                 counts["rejected" if "why" in record else "made"] += 1
-                patience.after(record.get("failed", False), record.get("why", ""))
+                streak.record(record.get("failed", False), record.get("why", ""))
                 on_progress(CaptionProgress(seconds=time.monotonic() - started, **counts))
     return CaptionProgress(seconds=time.monotonic() - started, **counts)
 
 
-def edit_record(chat: Chat, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
+def edit_record(chat: ChatFn, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
     """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
     (failed: the thinker did not answer)."""
     caption, url = job

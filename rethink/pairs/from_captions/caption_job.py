@@ -10,9 +10,8 @@ from pathlib import Path
 from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
 from ...progress import JobProgress, OnProgress, eta, ignore_progress
+from ...thinkers.asking import ChatFn, thread_map
 from ..engine import LOCAL, Engine
-from ..inverse.instructions import Chat
-from ..inverse.processes import thread_map
 from ..models import ModelSource
 from ..review.filters import count_reasons
 from .caption_edits import (
@@ -38,7 +37,7 @@ class CaptionJob:
 
     captions: Path | Sequence[str]
     output: Path
-    thinker: ModelSource[Chat]
+    thinker: ModelSource[ChatFn]
     examples: tuple[CaptionEdit, ...] = ()
     seed: int = option(0, "Examples and answers are drawn from it.", low=0, high=MAX_SEED)
     fine_tuning: Path | None = None
@@ -111,7 +110,7 @@ def _watched(progress: CaptionProgress, total: int) -> JobProgress:
     return JobProgress(progress.seen, total, line)
 
 
-def _open_inventor(load: Callable[[], Chat], examples: list[CaptionEdit], seed: int) -> Callable:
+def _open_inventor(load: Callable[[], ChatFn], examples: list[CaptionEdit], seed: int) -> Callable:
     return partial(edit_record, load(), examples, seed)
 
 

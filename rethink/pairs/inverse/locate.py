@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from ...errors import RethinkError
-from ..jsonl_log import JsonlLog
-from ..pixels import from_pixels, read_pixels
-from .instructions import (
-    Chat,
+from ...text_files import one_line
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
     MapFn,
     ThinkerUnavailable,
-    as_noun_phrase,
     ask,
-    json_values,
+    find_json_values,
     message,
-    one_line,
     strip_reasoning,
 )
+from ..jsonl_log import JsonlLog
+from ..pixels import from_pixels, read_pixels
+from .instructions import as_noun_phrase
 from .sources import NamedBox, Source, Sources
 
 MAX_BOXES = 8
@@ -36,9 +36,9 @@ clearest first, none if there is nothing to find:
 The box is in thousandths of the picture's width and height."""
 
 
-def locate_boxes(chat: Chat, pixels: np.ndarray, what: str, seed: int) -> tuple[NamedBox, ...]:
+def locate_boxes(chat: ChatFn, pixels: np.ndarray, what: str, seed: int) -> tuple[NamedBox, ...]:
     """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
-    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(pixels)], seed, read_boxes)
+    return ask(chat, [message("user", FIND.format(what=what), images=1)], [from_pixels(pixels)], seed, read_boxes)
 
 
 def read_boxes(answer: str) -> tuple[NamedBox, ...]:
@@ -68,7 +68,7 @@ _PLAIN_BOX = re.compile(r"([^()\n]{0,60})\((\d{1,4}),\s*(\d{1,4})\),\s*\((\d{1,4
 
 def _read_records(answer: str) -> list[dict[str, Any]]:
     """One JSON object a place that an answer speaks of. Raises RethinkError where it speaks of none."""
-    for value, _, _ in json_values(answer, "{["):
+    for value, _, _ in find_json_values(answer, "{["):
         records = _find_list(value) if isinstance(value, dict) else value
         if all(isinstance(record, dict) for record in records):
             return records
@@ -123,7 +123,7 @@ class LocatedSources:
     """
 
     folder: Sources
-    chat: Chat
+    chat: ChatFn
     what: str
     seen: JsonlLog
     longest_side: int
@@ -144,7 +144,7 @@ class LocatedSources:
 
         for source, record in self.map_fn(look, self.folder):
             if isinstance(source, Source) and record is not None:
-                streak.after(record.get("failed", False), record.get("why", ""))
+                streak.record(record.get("failed", False), record.get("why", ""))
                 if "why" in record:
                     yield source.name, record["why"]
                     continue

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...progress import OnProgress, ignore_progress, progress_with_eta
+from ...thinkers.asking import ChatFn, thread_map
 from ..engine import LOCAL, Engine
-from ..inverse.instructions import Chat
-from ..inverse.processes import thread_map
 from ..models import LazyClip, ModelSource
 from ..store import EditPair, PairStore
 from .filters import Thresholds, count_reasons, filter_pairs, score, score_batch
@@ -31,7 +30,7 @@ class FilterJob:
     pairs: PairStore
     thresholds: Thresholds = field(default_factory=Thresholds)
     clip: ModelSource[Clip] | None = None
-    thinker: ModelSource[Chat] | None = None
+    thinker: ModelSource[ChatFn] | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> FilterReport:
         """Measure and mark what is not yet, and write the verdicts that changed."""

@@ -12,13 +12,11 @@ from rethink.pairs.inverse.instructions import (
     DESCRIBE,
     Description,
     InstructionWriter,
-    called,
+    as_noun_phrase,
     compose,
     describe,
     find_templates,
     leaks_filename,
-    read_json,
-    strip_reasoning,
 )
 from rethink.pairs.inverse.operations import (
     OPERATIONS,
@@ -183,7 +181,7 @@ def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobod
     ],
 )
 def test_a_place_can_stand_in_a_sentence(place, sentence):
-    assert called(place) == sentence
+    assert as_noun_phrase(place) == sentence
 
 
 def test_marks_of_markdown_and_half_characters_come_into_no_instruction(scripted):
@@ -202,7 +200,7 @@ def test_a_place_without_a_name_has_none(scripted, nothing):
     _, told = InstructionWriter(chat).write(
         "cover", "what {thing} hides", {"thing": "black square", "color": "black", "shape": "square"}, look, NOTHING, 0
     )
-    assert told.place == "" and called(nothing or "") == ""
+    assert told.place == "" and as_noun_phrase(nothing or "") == ""
 
 
 def test_nothing_is_no_description(scripted):
@@ -272,10 +270,7 @@ def test_no_instruction_gives_away_a_file_name():
     assert not leaks_filename("Remove the square.", "IMG_2041.jpg")
 
 
-def test_json_and_thoughts():
-    assert read_json('x {"no": } y {"a": {"b": "}"}} z') == {"a": {"b": "}"}}
-    assert strip_reasoning("<think>a</think>b") == strip_reasoning("a</think>b") == "b"
-    assert strip_reasoning("<think>never ends") == ""
+def test_the_prompt_shows_the_json_it_asks_for():
     assert DESCRIBE.format(where="", hidden="x").count("{") == 1
 
 

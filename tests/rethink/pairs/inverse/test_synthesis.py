@@ -443,7 +443,7 @@ def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
 
 
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
-    monkeypatch.setattr("rethink.pairs.inverse.instructions.MAX_CONSECUTIVE_FAILURES", 3)
+    monkeypatch.setattr("rethink.thinkers.asking.MAX_CONSECUTIVE_FAILURES", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
         run(tmp_path / "s", ImageFolder(folder), SynthesisConfig(("cover",)), InstructionWriter(scripted(*answers)))

@@ -6,12 +6,12 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
-from rethink.pairs.inverse.processes import thread_map
 from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.review.filters import Thresholds, decide, score
 from rethink.pairs.review.grading import grade_pairs, read_grade
 from rethink.pairs.store import PairStore
+from rethink.thinkers.asking import thread_map
 
 
 @pytest.mark.parametrize(
