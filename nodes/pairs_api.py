@@ -139,7 +139,7 @@ def picture(key: str, path: str, side: str) -> bytes:
     plain = isinstance(path, str) and path.isprintable() and len(path) <= MAX_PATH_BYTES and is_safe_relative_path(path)
     file = store.folder / path if plain else None
     if file is None or not is_within(file, store.folder / "images") or not file.is_file():
-        raise RethinkError(f"path: “{path}” is no picture of these pairs.")
+        raise RethinkError(f"path: “{path}” is no image of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]
     Image.fromarray(read_pixels(file, longest)).save(data, "WEBP", lossless=close, quality=88, method=0 if close else 4)

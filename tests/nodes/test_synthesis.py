@@ -210,8 +210,8 @@ def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, 
         .execute({"operation": ["blur"]}, pictures, dataset=["pairs"], pairs=[1], seed=[7])
         .result
     )
-    assert "2 pictures: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
-    assert "1 masks fit no picture: c.png." in report
+    assert "2 images: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
+    assert "1 masks match no image: c.png." in report
 
 
 def test_one_empty_mask_of_several_leaves_out_its_picture(synthesize, photo):
@@ -333,5 +333,5 @@ def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(s
 
 def test_an_empty_folder_is_said_to_be_empty(synthesize, results, RethinkError):
     (results.input / "none").mkdir()
-    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no picture; put some into it"):
+    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no image; put some into it"):
         synthesize(folder="input/none")

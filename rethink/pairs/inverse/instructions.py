@@ -55,12 +55,12 @@ DETERMINERS = frozenset(
     ]
 )
 
-DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
+DESCRIBE = """Two images. The first is what a user of an image editor sees; a part of it was changed{where}. \
 The second shows the original of that part. Say what the user cannot see any more: {hidden}.
 Answer with one JSON object and nothing else:
 {{"place": "what that part is, as two to five words with an article or a possessive, e.g. the shop's window", \
 "description": "one or two short sentences about what is hidden, e.g. It shows two red hats on a shelf."}}
-Do not mention the change itself. Do not repeat what the first picture still shows. Do not guess names."""
+Do not mention the change itself. Do not repeat what the first image still shows. Do not guess names."""
 
 PARAPHRASE = """Say this instruction to an image editor in other words, as another person would. Keep every fact. \
 Answer with the new instruction alone, in one line.

@@ -76,8 +76,8 @@ def test_masks_and_boxes_that_were_not_used_are_named_before_the_work(folder, tm
     options = ["--masks", masks, "--boxes", boxes, "--operations", "blur", "--workers", 1]
     assert rethink("synthesize", folder, tmp_path / "store", *options) == 0
     said = capsys.readouterr().out
-    assert said.startswith("6 pictures: 1 with a mask, 1 with boxes, 4 with neither: photo 2.png, photo 3.png, ")
-    assert "1 masks fit no picture: photo 9.png." in said and "or several: foto 2.png." in said
+    assert said.startswith("6 images: 1 with a mask, 1 with boxes, 4 with neither: photo 2.png, photo 3.png, ")
+    assert "1 masks match no image: photo 9.png." in said and "or several: foto 2.png." in said
 
 
 def test_an_editor_does_the_inverse(folder, tmp_path):

@@ -75,9 +75,9 @@ def test_what_has_no_mask_and_masks_of_nothing_are_named(tmp_path):
     assert (coverage.images, coverage.masked, coverage.boxed, coverage.neither) == (3, 1, 1, ("sub/c.jpg",))
     assert coverage.unused_masks == ("a.tif", "sub/d.png") and coverage.unused_boxes == ("e.jpg",)
     assert str(coverage) == (
-        "3 pictures: 1 with a mask, 1 with boxes, 1 with neither: sub/c.jpg.\n"
-        "2 masks fit no picture: a.tif, sub/d.png.\n"
-        "1 names in the boxes file fit no picture, or several: e.jpg."
+        "3 images: 1 with a mask, 1 with boxes, 1 with neither: sub/c.jpg.\n"
+        "2 masks match no image: a.tif, sub/d.png.\n"
+        "1 names in the boxes file match no image, or several: e.jpg."
     )
     assert ImageFolder(photos).coverage() is None
 
@@ -108,10 +108,10 @@ def test_boxes_in_doubt_are_of_no_picture(tmp_path):
 @pytest.mark.parametrize(
     ("spots", "why"),
     [
-        ([{"box": [0.5, 0.1, 0.2, 0.3]}], "is no box within the picture"),
-        ([{"box": [0.1, 0.5, 0.2, 0.3]}], "is no box within the picture"),
-        ([{"box": [0.2, 0.2, 0.2, 0.3]}], "is no box within the picture"),
-        ([{"box": [1.1, 0.2, 1.4, 0.3]}], "is no box within the picture"),
+        ([{"box": [0.5, 0.1, 0.2, 0.3]}], "is no box within the image"),
+        ([{"box": [0.1, 0.5, 0.2, 0.3]}], "is no box within the image"),
+        ([{"box": [0.2, 0.2, 0.2, 0.3]}], "is no box within the image"),
+        ([{"box": [1.1, 0.2, 1.4, 0.3]}], "is no box within the image"),
         ([{"box": [10, 20, 200, 300]}], "in pixels; divide"),
         ([{"box": [0.1, 0.2, 0.3]}], "four numbers"),
         ([{"box": [0.1, 0.2, 0.3, None]}], "four numbers"),
@@ -136,7 +136,7 @@ def test_a_boxes_file_may_be_in_utf16_and_loses_none(tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({"a.png": BOX}), encoding="utf-16")
     assert read_boxes_file(tmp_path / "boxes.json") == {"a.png": SPOT}
     (tmp_path / "boxes.json").write_text(f'{{"a.png": {json.dumps(BOX)}, "a.png": {json.dumps(BOX)}}}')
-    with pytest.raises(RethinkError, match=r"“a\.png” stands in it twice"):
+    with pytest.raises(RethinkError, match=r"“a\.png” appears twice"):
         read_boxes_file(tmp_path / "boxes.json")
 
 
@@ -172,7 +172,7 @@ def test_pictures_under_every_ending_are_worked_on_and_others_named(tmp_path):
 def test_a_masks_folder_within_is_not_worked_on_and_the_same_one_is_refused(tmp_path):
     photos = put(tmp_path / "photos", "a.png", "masks/a.png", "sub/masks.png")
     assert [source.name for source in ImageFolder(photos, photos / "masks")] == ["a.png", "sub/masks.png"]
-    with pytest.raises(RethinkError, match="masks: .* is the folder of the pictures themselves"):
+    with pytest.raises(RethinkError, match="masks: .* is the folder of the images themselves"):
         ImageFolder(photos, photos)
 
 

@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_looked_into_is_reported(folder, monkeypatch):
         return real(path)
 
     monkeypatch.setattr("os.scandir", scandir)
-    assert list(ImageFolder(folder))[6:] == [("closed", "the folder cannot be looked into: Permission denied")]
+    assert list(ImageFolder(folder))[6:] == [("closed", "the folder cannot be read: Permission denied")]
 
 
 def test_masks_and_boxes_say_where(folder, tmp_path):
