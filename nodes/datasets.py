@@ -324,7 +324,7 @@ def clip_source(name: str) -> ModelSource:
 def _plots(store: PairStore) -> Iterator[dict]:
     """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
     scores, columns = LatestIndex(store.scores), {}
-    for record in scores.of(pair.id for pair in store if pair.id in scores):
+    for record in scores.records(pair.id for pair in store if pair.id in scores):
         for name, value in _values(record):
             columns.setdefault(name, []).append(value)
     for threshold, name, above in PLOTS:
