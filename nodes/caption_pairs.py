@@ -9,9 +9,10 @@ from ..rethink.errors import RethinkError
 from ..rethink.options import option_of
 from ..rethink.pairs.from_captions.caption_edits import CaptionEdit
 from ..rethink.pairs.from_captions.caption_job import CaptionJob
-from ..rethink.pairs.from_captions.job import PromptToPromptJob, sample_side
+from ..rethink.pairs.from_captions.job import PromptToPromptJob
 from ..rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
 from ..rethink.pairs.from_captions.selection import Selection
+from ..rethink.pairs.from_captions.text_to_image import sample_side
 from ..rethink.pairs.models import ModelSource, model_id
 from . import feedback, sockets
 from .comfy import folders, memory, model_folders

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..rethink.edit_job import EditJob
 from ..rethink.editors.protocol import OnStep
-from ..rethink.editors.quantization import QUANTIZERS
-from ..rethink.editors.settings import Settings, summarize_settings, used_settings
+from ..rethink.editors.quantization import QuantizerName
+from ..rethink.editors.settings import LoadSettings, Offload, Settings, summarize_settings, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_edit_mask, as_image
+from ..rethink.model_files import Dtype
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import feedback, sockets
 from .comfy import memory, model_folders, progress
@@ -53,30 +54,15 @@ class LoadEditor(io.ComfyNode):
                     "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX "
                     "models that were not made for editing work too, by SDEdit.",
                 ),
-                io.Combo.Input(
-                    "dtype",
-                    options=["auto", "fp32", "fp16", "bf16"],
-                    default="auto",
-                    tooltip="Number format of the weights. auto takes what this machine computes best.",
-                    advanced=True,
-                ),
-                io.Combo.Input(
+                field_input(LoadSettings, "dtype"),
+                field_input(
+                    LoadSettings,
                     "offload",
-                    options=list(memory.OFFLOADS),
-                    default="none",
-                    tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that "
-                    "works is in video memory. sequential: only the layer that works is; slow, needs the least.",
-                    advanced=True,
+                    tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that is "
+                    "computing is in video memory. sequential: only the layer that is computing; slow, needs the least "
+                    "memory.",
                 ),
-                io.Combo.Input(
-                    "quantize",
-                    optional=True,
-                    options=list(QUANTIZERS),
-                    default="none",
-                    tooltip="Brings the large parts to 8 or 4 bits while loading, so that they fit a smaller card; the "
-                    "package in brackets must be installed. The help page has a table.",
-                    advanced=True,
-                ),
+                field_input(LoadSettings, "quantize", optional=True),
             ],
             outputs=[sockets.Editor.Output("editor_out", display_name="editor", tooltip="For the editing nodes.")],
         )
@@ -90,7 +76,7 @@ class LoadEditor(io.ComfyNode):
         return model_folders.files_fingerprint(model_folders.editor_path(editor))  # a replaced file is loaded anew
 
     @classmethod
-    def execute(cls, editor: str, dtype: str, offload: str, quantize: str = "none") -> io.NodeOutput:
+    def execute(cls, editor: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> io.NodeOutput:
         return io.NodeOutput(memory.load_editor(editor, dtype, offload, quantize))
 
 

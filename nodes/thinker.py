@@ -12,6 +12,7 @@ from ..rethink.images import as_image
 from ..rethink.pairs.models import ModelSource
 from ..rethink.steps import Continue, Step
 from ..rethink.think_loop import ACCEPT, LoopConfig, ThinkTask, TurnEdits, critique_turn, is_accepted
+from ..rethink.thinkers.asking import chat_fn
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import Backend, ThinkerConfig, list_backends
 from . import feedback, permissions, sockets
@@ -263,15 +264,13 @@ def accept_inputs() -> list[io.Input]:
 
 @contextmanager
 def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
-    """The thinker as a job takes it: asked as often at once as its node says, answering as long as it may, and ending
-    within one token of Cancel; None where there is no thinker.
-
-    What it remembered meanwhile is given back in the end.
+    """The thinker as a job takes it: with its own concurrency and longest answer, and stopping within one token of Cancel;
+    None where there is no thinker. Its caches are released at the end.
     """
     if thinker is None:
         yield None
         return
-    cancelled: list[BaseException] = []  # ComfyUI says so once, and several may be asking
+    cancelled: list[BaseException] = []  # ComfyUI raises it once, but several threads may be asking
 
     def stop_if_cancelled(*_) -> None:
         if cancelled:
@@ -282,10 +281,7 @@ def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
             cancelled.append(error)
             raise
 
-    def ask(messages, images, *, max_tokens: int, **options) -> str:
-        options["on_token"] = stop_if_cancelled
-        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
-
+    ask = chat_fn(thinker.chat, thinker.max_tokens, stop_if_cancelled)
     try:
         yield ModelSource(thinker.chat.name, lambda: ask, getattr(thinker.chat, "concurrency", 1))
     finally:

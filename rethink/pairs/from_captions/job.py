@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
 from ...progress import JobProgress, OnProgress, eta, ignore_progress
 from ..engine import LOCAL, Engine
@@ -22,6 +20,7 @@ from ..store import PairStore
 from .caption_edits import CaptionEdit
 from .prompt_to_prompt import P2PConfig
 from .selection import CandidateSampler, Selection, SelectionStats, draw_pairs, failed_sample
+from .text_to_image import text_to_image
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
@@ -147,26 +146,6 @@ class _Watch:
         left = eta(stats.captions, self._total - self._seen, stats.seconds)
         line = f"{self._seen} of {self._total} captions · {stats.kept} pairs · {rate:.2f} pairs/s · {left} left"
         self._on_progress(JobProgress(done, total, line))
-
-
-@contextmanager
-def text_to_image(editor: Any) -> Iterator[Any]:
-    """The text-to-image pipeline inside an editor, with its LoRAs. Raises RethinkError where the editor is none."""
-    context = cast(AbstractContextManager[Any], getattr(editor, "pipeline", nullcontext)())
-    with context as pipeline:
-        unet = getattr(pipeline, "unet", None)
-        if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:
-            raise RethinkError(
-                f"editor: {editor.name} does not generate from text alone; load a Stable Diffusion or Stable Diffusion XL "
-                "model that is not an editing model."
-            )
-        yield pipeline
-
-
-def sample_side(editor: Any) -> int:
-    """The side in pixels of the images that an editor generates from text. Raises RethinkError as `text_to_image` does."""
-    with text_to_image(editor) as pipeline:
-        return pipeline.unet.config.sample_size * 8
 
 
 def _open_sampler(job: PromptToPromptJob, folder: Path) -> CandidateSampler:

@@ -7,18 +7,15 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...editors.pipeline_folder import open_pipeline, read_index
-from ...errors import OutOfMemoryError, RethinkError, describe_error, is_out_of_memory, lazy_import
+from ...errors import OutOfMemoryError, RethinkError, describe_error, is_out_of_memory
 from ...images import to_pixels
-from ...model_files import model_name, snapshot_of
 from ...options import check_limits, option, option_of
 from ..review.filters import Thresholds
 from ..store import EditPair, PairStore
@@ -28,7 +25,6 @@ from .prompt_to_prompt import Candidates, P2PConfig, generate, preview_sample
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
 
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 STORED_NAMES = {"false_rejects": "erred"}  # fields of SelectionStats that have another name in stores
 SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
@@ -138,55 +134,6 @@ class SampledPairs:
     pairs: tuple[EditPair, ...] = ()
     stats: SelectionStats = SelectionStats()
     skipped: str = ""
-
-
-def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
-    """A StableDiffusionPipeline or StableDiffusionXLPipeline from a diffusers folder of safetensors.
-
-    Raises RethinkError naming the folder for anything else. Nothing is downloaded.
-    """
-    import torch
-
-    folder = snapshot_of(Path(folder))
-    index = read_index("model", folder)
-    name = index.get("_class_name")
-    if name not in PIPELINES:
-        raise RethinkError(f"model: {folder} is a {name}; Prompt-to-Prompt works with {' and '.join(PIPELINES)}.")
-    pipeline = open_pipeline("model", folder, index, getattr(lazy_import("diffusers"), name), torch.float32)
-    return optimize_pipeline(pipeline, device)
-
-
-@dataclass(frozen=True)
-class TextToImageModel:
-    """A text-to-image pipeline with the interface of an editor: `with model.pipeline() as pipeline`."""
-
-    name: str
-    pipe: Any
-
-    @contextmanager
-    def pipeline(self) -> Iterator[Any]:
-        """The pipeline, as a context manager."""
-        yield self.pipe
-
-
-def open_text_to_image(folder: str | Path, device: str = "cpu") -> TextToImageModel:
-    """The pipeline that `load_text_to_image` loads, with its name."""
-    return TextToImageModel(model_name(snapshot_of(Path(folder))), load_text_to_image(folder, device))
-
-
-def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
-    """The pipeline on its device in the precision that is fast there: fp16 on a GPU; on a CPU fp32, with the U-Net in bf16
-    where the processor has instructions for it. Memory format is channels-last, as in `load_editor`."""
-    import torch
-
-    pipeline.set_progress_bar_config(disable=True)
-    for part in (pipeline.unet, pipeline.vae):
-        part.to(memory_format=torch.channels_last)
-    pipeline.to(device, torch.float32 if device == "cpu" else torch.float16)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
-    if device == "cpu" and (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
-        pipeline.unet.to(torch.bfloat16)
-    return pipeline
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from rethink.cli import pair_options, progress
-from rethink.cli.main import main
+from rethink.cli.main import main, make_parser
+from rethink.pairs.from_captions.caption_edits import MAX_ATTEMPTS
 from rethink.pairs.inverse.synthesis import SynthesisProgress
 from rethink.pairs.store import JsonlLog, PairStore
 from tests.support.hosts import PACK_ROOT
@@ -364,7 +365,7 @@ def test_a_server_that_is_typed_is_allowed_and_one_that_a_config_file_names_is_f
         assert "MY_SECRET is not paired with http://127.0.0.1" in refused(
             thinker=server.url, model="m", key_variable="MY_SECRET"
         )
-        short = {"thin": server.url, "model": "m", "key-var": "MY_SECRET"}  # as argparse takes it
+        short = {"thinker": server.url, "mod": "m", "key-var": "MY_SECRET"}  # as argparse takes it
         assert "MY_SECRET is not paired with http://127.0.0.1" in refused(**short)
         said = refused(thinker="http://192.0.2.1/v1", model="m")
         assert f'add {{"hosts": ["http://192.0.2.1"]}} to {owner}' in said and not server.requests
@@ -374,3 +375,18 @@ def test_a_server_that_is_typed_is_allowed_and_one_that_a_config_file_names_is_f
         assert rethink(*edits[:2], tmp_path / "more.jsonl", *typed, "--model", "m") == 0
         assert {request.headers["authorization"] for request in server.requests} == {"Bearer planted-0123456789"}
     assert not owner.exists()
+
+
+def test_the_thinker_gets_the_options_of_its_node(tmp_path):
+    (tmp_path / "captions.txt").write_text("a dog\n")
+    thinker = ["--model", "m", "--max-tokens", 77, "--thinker-timeout", 9, "--thinker-retries", 0]
+    with openai_server() as server:
+        server.replies = [(503, "{}", {})]
+        edits = ["caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--thinker", server.url]
+        assert rethink(*edits, *thinker) == 0
+        assert {request.body["max_tokens"] for request in server.requests} == {77}
+        assert len(server.requests) == MAX_ATTEMPTS, "none is sent again"
+    options = make_parser().parse_args([str(word) for word in (*edits, *thinker, "--thinker-dtype", "bf16")])
+    options.typed = frozenset()
+    config = pair_options.thinker_from(options).load.args[0]
+    assert (config.timeout, config.retries, config.max_tokens, config.dtype) == (9, 0, 77, "bf16")
