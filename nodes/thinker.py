@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
@@ -56,7 +57,7 @@ class LoadThinker(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+    def fingerprint_inputs(cls, backend: dict[str, Any], **_: Any) -> Any:
         row = _backend(backend["backend"])
         if row is None:
             return None
@@ -201,7 +202,15 @@ class CritiqueEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=ACCEPT, accept_quality=ACCEPT
+        cls,
+        thinker: Thinker,
+        source: Tensor,
+        edited: Tensor,
+        instruction: str,
+        seed: int,
+        prompt: str = "",
+        accept_semantic: float = ACCEPT,
+        accept_quality: float = ACCEPT,
     ) -> io.NodeOutput:
         config = LoopConfig(accept=(accept_semantic, accept_quality))
         task = ThinkTask(source, instruction, thinker, config=config)
@@ -241,7 +250,7 @@ def _words_of(steps: list[Step], config: LoopConfig) -> Iterator[str]:
         )
 
 
-def _look_for_cancel(*_) -> None:
+def _look_for_cancel(*_: int) -> None:
     progress.stop_if_cancelled()
 
 
@@ -272,7 +281,7 @@ def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
         return
     cancelled: list[BaseException] = []  # ComfyUI raises it once, but several threads may be asking
 
-    def stop_if_cancelled(*_) -> None:
+    def stop_if_cancelled(*_: int) -> None:
         if cancelled:
             raise cancelled[0]
         try:

@@ -19,7 +19,7 @@ from ...rethink.errors import OutOfMemoryError
 from ...rethink.model_files import Dtype
 from ...rethink.thinkers.critique import Thinker
 from ...rethink.thinkers.loading import Backend, ThinkerConfig
-from ...rethink.thinkers.protocol import Chat, Placement, chat_all, clear_cache
+from ...rethink.thinkers.protocol import Chat, Messages, Placement, Request, ThinkerError, chat_all, clear_cache
 from .model_folders import editor_path, files_fingerprint, lora_path
 from .progress import stop_if_cancelled
 
@@ -115,11 +115,11 @@ class ManagedChat:
         self.module: torch.nn.Module = chat.module
         self.placement: Placement = chat.placement
 
-    def chat(self, messages, images, **options) -> str:
+    def chat(self, messages: Messages, images: Sequence[Tensor], **options: Any) -> str:
         with self._loaded(1):
             return self._chat.chat(messages, images, **options)
 
-    def chat_all(self, requests, **options) -> list:
+    def chat_all(self, requests: Sequence[Request], **options: Any) -> list[str | ThinkerError]:
         with self._loaded(len(requests)):
             return chat_all(self._chat, requests, **options)
 
