@@ -20,7 +20,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
 from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.pixels import read_pixels
-from ..rethink.pairs.review.filters import Thresholds, count_reasons, decide
+from ..rethink.pairs.review.filters import Thresholds, count_reasons, decide_verdicts
 from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_safe_relative_path
 from .comfy import server
 
@@ -162,18 +162,18 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
     return {"state": state, "by": by, "why": last["why"] if last else []}
 
 
-def tried(key: str, **thresholds) -> dict:
+def preview_thresholds(key: str, **thresholds: Any) -> dict:
     """How many pairs thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
-    Nothing is written. What a person has said stands."""
+    Nothing is written. A person's verdicts stand."""
     store, kinds = _store(key), {field.name: type(field.default) for field in fields(Thresholds)}
     values: dict[str, Any] = {n: kinds[n](_number(n, value)) for n, value in thresholds.items() if n in kinds}
     limits = Thresholds(**values)
     with _known(store) as known:
-        by_person = {id: given for id, given in known.verdicts.items() if given["by"] == "person"}
-    given = [by_person.get(made["id"], made) for made in decide(store, limits)]
-    rejected = [made for made in given if not made["accepted"]]
-    reasons = (why for made in rejected for why in (made["why"] or ["rejected by hand"]))
-    return {"accepted": len(given) - len(rejected), "rejected": len(rejected), "why": count_reasons(reasons)[:8]}
+        by_person = {id: verdict for id, verdict in known.verdicts.items() if verdict["by"] == "person"}
+    verdicts = [by_person.get(verdict["id"], verdict) for verdict in decide_verdicts(store, limits)]
+    rejected = [verdict for verdict in verdicts if not verdict["accepted"]]
+    reasons = (why for verdict in rejected for why in (verdict["why"] or ["rejected by hand"]))
+    return {"accepted": len(verdicts) - len(rejected), "rejected": len(rejected), "why": count_reasons(reasons)[:8]}
 
 
 def _whole(name: str, value: str | int) -> int:
