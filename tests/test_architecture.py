@@ -56,7 +56,7 @@ WITHOUT_TESTS: tuple[str, ...] = (
     *("nodes/", "rethink/cli/", "rethink/editors/", "rethink/evaluation/", "rethink/pairs/", "rethink/thinkers/"),
     *("rethink/tiny/demo.py", "rethink/text_encodings.py"),
 )
-HELPERS_FROM_TESTS: tuple[str, ...] = ("tests/nodes/", "tests/comfyui/")
+HELPERS_FROM_TESTS: tuple[str, ...] = ("tests/comfyui/",)
 BRITISH_IN: tuple[str, ...] = (
     *("nodes/", "rethink/cli/", "rethink/editors/", "rethink/evaluation/", "rethink/pairs/", "tests/", "web/docs/"),
 )

@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.chats import Seer
+
 
 @pytest.fixture
 def synthesized(classes, models, results):
@@ -87,11 +89,9 @@ def test_the_plots_have_every_pair_that_has_the_score(filtered):
     json.dumps(shown)
 
 
-def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, pairs, part, monkeypatch):
-    from tests.support.miniatures import write_clip
-
+def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, pairs, clip_folder):
     for name in ("one", "other"):
-        write_clip(models.clip_vision / name)
+        shutil.copytree(clip_folder, models.clip_vision / name)
     loose = {"image": -1.0, "changed": 0.0}
     for name in ("one", "other", "other"):
         accepted, _, _ = filtered(name, **loose).result
@@ -101,8 +101,6 @@ def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, 
 
 
 def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs, part):
-    from tests.nodes.test_synthesis import Seer
-
     critic = Seer('{"score": 3, "why": "a hand is missing"}')
     thinker = part("rethink.thinkers.critique").Thinker(critic)
     for _ in range(2):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from comfy import model_management
 
-from tests.nodes.conftest import picture
+from tests.support.chats import FACE, Seer
+from tests.support.fake_editor import flat_image
 from tests.support.servers import SOON, completion, openai_server
 
 CONNECTED = "connected pictures"
@@ -40,23 +41,6 @@ def synthesize(classes, models, results, photo, part):
         )
 
     return call
-
-
-FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
-
-
-class Seer:
-    """A Chat with eyes."""
-
-    name = "seer"
-
-    def __init__(self, answer=FACE):
-        self.answer, self.asked = answer, []
-
-    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
-        on_token(1, max_tokens)
-        self.asked.append(images)
-        return self.answer
 
 
 def instructions(pairs):
@@ -255,7 +239,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
         ({"folder": "../.."}, "pictures.folder: there is no"),
         ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),
-        ({"image": picture(size=4)}, "pictures: not one pair could be made"),
+        ({"image": flat_image(size=4)}, "pictures: not one pair could be made"),
     ],
 )
 def test_a_mistake_is_said_in_one_sentence(synthesize, fake, RethinkError, inputs, sentence):

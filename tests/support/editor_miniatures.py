@@ -3,12 +3,15 @@ and LoRAs for the miniatures."""
 
 import importlib.util
 from collections import Counter
+from copy import copy
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from rethink.editors.common import SourceCache
+from rethink.editors.encoder_cache import EncoderCache
 from rethink.editors.loading import load_editor
 from tests.support.miniatures import INSTRUCT, SD_NOISE, TOKENS, write_folder, write_tokenizer
 
@@ -500,3 +503,13 @@ def available(kind):
 
 def opened_or_skipped(kind, root, **options):
     return opened(available(kind), root, **options)
+
+
+def forgetful(editor):
+    """An editor over the same modules that remembers nothing yet."""
+    view = copy(editor)
+    view._last_source = SourceCache()
+    for name, nothing in (("_encoder_cache", EncoderCache()), ("_texts", {})):
+        if hasattr(editor, name):
+            setattr(view, name, nothing)
+    return view

@@ -1,7 +1,6 @@
 """LoRA files as trainers write them: every layer changes as diffusers' own loader changes it, or by the formula."""
 
 import json
-from functools import cache
 
 import pytest
 import torch
@@ -10,21 +9,10 @@ from torch import nn
 
 from rethink.editors.lora import lora_applied, read_lora
 from rethink.errors import RethinkError
-from tests.support.editor_miniatures import RANK, denoiser, opened, write_lora
+from tests.support.editor_miniatures import RANK, denoiser, write_lora
 
 pytest.importorskip("peft")
 DICE = torch.Generator()
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("lora-formats")
-
-
-@pytest.fixture(scope="module")
-def editor_of(root):
-    """editor_of(kind) → a miniature, one for all tests: nothing of a LoRA stays."""
-    return cache(lambda kind: opened(kind, root))
 
 
 @pytest.fixture(autouse=True)
