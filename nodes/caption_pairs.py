@@ -9,7 +9,7 @@ from ..rethink.errors import RethinkError
 from ..rethink.options import option_of
 from ..rethink.pairs.from_captions.caption_edits import CaptionEdit
 from ..rethink.pairs.from_captions.caption_job import CaptionJob
-from ..rethink.pairs.from_captions.job import PromptToPromptJob, drawn_side
+from ..rethink.pairs.from_captions.job import PromptToPromptJob, sample_side
 from ..rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
 from ..rethink.pairs.from_captions.selection import Selection
 from ..rethink.pairs.models import ModelSource, model_id
@@ -212,10 +212,10 @@ class PromptToPromptPairs(io.ComfyNode):
             selection,
             values["seed"],
         )
-        side = drawn_side(editor)
+        side = sample_side(editor)
         with memory.editor_on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
             report = job.run(job_progress())
-        if not report.pairs.only:
+        if not report.pairs.subset:
             raise RethinkError(f"candidates: not one was kept; lower the thresholds, or draw more. {report}")
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 

@@ -15,7 +15,7 @@ from ..rethink.pairs.contact_sheet import contact_sheet
 from ..rethink.pairs.exporting import add_to_store, describe_store, export
 from ..rethink.pairs.formats import FORMATS
 from ..rethink.pairs.importing import import_dataset
-from ..rethink.pairs.jsonl_log import Last
+from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import Thresholds, histogram
@@ -262,7 +262,7 @@ class LoadEditDataset(io.ComfyNode):
 
 
 def _opened(folder: Path) -> tuple[PairStore, str]:
-    store = PairStore.existing(folder)
+    store = PairStore.open_existing(folder)
     count = sum(1 for _ in store)
     if not count:
         raise RethinkError(
@@ -323,7 +323,7 @@ def clip_source(name: str) -> ModelSource:
 
 def _plots(store: PairStore) -> Iterator[dict]:
     """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
-    scores, columns = Last(store.scores), {}
+    scores, columns = LatestIndex(store.scores), {}
     for record in scores.of(pair.id for pair in store if pair.id in scores):
         for name, value in _values(record):
             columns.setdefault(name, []).append(value)

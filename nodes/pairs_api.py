@@ -18,8 +18,8 @@ from typing import Any
 
 from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
-from ..rethink.pairs.jsonl_log import Last
-from ..rethink.pairs.pixels import read_picture
+from ..rethink.pairs.jsonl_log import LatestIndex
+from ..rethink.pairs.pixels import read_pixels
 from ..rethink.pairs.review.filters import Thresholds, count_reasons, decide
 from ..rethink.pairs.store import LOCK, EditPair, PairStore, Verdicts, is_safe_relative_path
 from .comfy import server
@@ -41,12 +41,16 @@ class StoreIndex:
 
     def __init__(self, folder: Path):
         store = PairStore(folder)
-        self.pairs, self.scores, self.verdicts = Last(store.manifest), Last(store.scores), Verdicts(store.verdicts)
+        self.pairs, self.scores, self.verdicts = (
+            LatestIndex(store.manifest),
+            LatestIndex(store.scores),
+            Verdicts(store.verdicts),
+        )
 
-    def read_on(self) -> None:
+    def refresh(self) -> None:
         """Take in what was appended since."""
-        for ledger in (self.pairs, self.scores, self.verdicts):
-            ledger.read_on()
+        for log in (self.pairs, self.scores, self.verdicts):
+            log.refresh()
 
 
 @lru_cache(FOLDERS)
@@ -60,7 +64,7 @@ def _known(store: PairStore) -> Iterator[StoreIndex]:
     """What is known of a store now; nobody else reads it meanwhile."""
     with _reading:
         known = _opened(store.folder, _born(store))
-        known.read_on()
+        known.refresh()
         yield known
 
 
@@ -72,7 +76,7 @@ def _born(store: PairStore) -> int:
 def publish(store: PairStore) -> str:
     """A key under which the front end can ask about the pairs that a store has now."""
     with _known(store) as known:
-        ids = [id for id in known.pairs if store.only is None or id in store.only]
+        ids = [id for id in known.pairs if store.subset is None or id in store.subset]
     key = hashlib.sha256(" ".join([str(store.folder.resolve()), str(_born(store)), *ids]).encode()).hexdigest()[:16]
     _published[key] = PairStore(store.folder, ids)
     _published.move_to_end(key)
@@ -94,7 +98,7 @@ def listing(key: str, after: str = "", count: str | int = "60", show: str = "all
     counts = {"all": 0, "accepted": 0, "rejected": 0, "open": 0}
     with _known(store) as known:
         for id in known.pairs:
-            if id not in store.selected:
+            if id not in store.subset_ids:
                 continue
             state, by = _state(known.verdicts.get(id))
             labels = ("all", state) if by == "person" else ("all", state, "open")
@@ -135,12 +139,10 @@ def picture(key: str, path: str, side: str) -> bytes:
     plain = isinstance(path, str) and path.isprintable() and len(path) <= MAX_PATH_BYTES and is_safe_relative_path(path)
     file = store.folder / path if plain else None
     if file is None or not is_within(file, store.folder / "images") or not file.is_file():
-        raise RethinkError(f"path: “{path}” is no picture of these pairs.")
+        raise RethinkError(f"path: “{path}” is no image of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]
-    Image.fromarray(read_picture(file, longest)).save(
-        data, "WEBP", lossless=close, quality=88, method=0 if close else 4
-    )
+    Image.fromarray(read_pixels(file, longest)).save(data, "WEBP", lossless=close, quality=88, method=0 if close else 4)
     return data.getvalue()
 
 
@@ -150,9 +152,9 @@ def verdict(key: str, id: str, accepted: bool | None) -> dict:
     store = _store(key)
     if not (accepted is None or isinstance(accepted, bool)):
         raise RethinkError("accepted: expected true, false or null.")
-    if not isinstance(id, str) or id not in store.selected:
+    if not isinstance(id, str) or id not in store.subset_ids:
         raise RethinkError(f"id: there is no pair “{id}” among these.")
-    store.judge(id, accepted)
+    store.set_verdict(id, accepted)
     _judged += 1
     with _known(store) as known:
         last = known.verdicts.get(id)

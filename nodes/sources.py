@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.inverse.connected import read_boxes, write_source
-from ..rethink.pairs.inverse.sources import Folder, Source
+from ..rethink.pairs.inverse.sources import ImageFolder, Source
 from .comfy import folders, model_folders
 from .inputs import NONE, AnyOption, broadcast, masks_for, single_value
 
@@ -29,11 +29,11 @@ def pictures_inputs() -> list[io.Input]:
     ]
 
 
-def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) -> Folder | list[Source]:
+def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) -> ImageFolder | list[Source]:
     """The pictures that the inputs name, every one of them a list."""
     if first(pictures["pictures"]) == FOLDER:
         masked = single_value("masks", pictures["masks"])
-        return Folder(
+        return ImageFolder(
             folders.image_folder(single_value("folder", pictures["folder"]), "folder"),
             None if masked == NONE else folders.image_folder(masked, "masks"),
         )

@@ -140,7 +140,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                 **{name: values[name] for name in ("find", "place", "description", "paraphrase")},
             )
             report = job.run(job_progress())
-        if not report.pairs.only:
+        if not report.pairs.subset:
             raise RethinkError("\n".join(["pictures: not one pair could be made.", *report.reasons]))
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
     from ..evaluation.clip_similarity import Clip
     from ..pairs.engine import Engine
-    from ..pairs.inverse.instructions import Chat
     from ..pairs.models import ModelSource
     from ..pairs.ray_cluster import WorkerResources
+    from ..thinkers.asking import ChatFn
     from ..thinkers.loading import ThinkerConfig
 
 BUILT_IN = "built-in"
@@ -66,7 +66,7 @@ def add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
     parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
-def thinker_from(options) -> ModelSource[Chat] | None:
+def thinker_from(options) -> ModelSource[ChatFn] | None:
     """The thinker that was asked for; it is opened later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
     from ..thinkers.loading import ThinkerConfig, find_backend
@@ -87,7 +87,7 @@ def thinker_from(options) -> ModelSource[Chat] | None:
     return ModelSource(name_model(options.thinker), load)
 
 
-def open_chat(config: ThinkerConfig, by_owner: bool) -> Chat:
+def open_chat(config: ThinkerConfig, by_owner: bool) -> ChatFn:
     """by_owner: who runs the command has typed the server's address, and the name of its key."""
     from ..thinkers import loading
 

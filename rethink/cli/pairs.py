@@ -92,9 +92,9 @@ def run_synthesize(options) -> int:
     """Make pairs by inverse edits."""
     from ..pairs.inverse.drafts import SynthesisConfig
     from ..pairs.inverse.job import SynthesisJob
-    from ..pairs.inverse.sources import Folder, read_spots
+    from ..pairs.inverse.sources import ImageFolder, read_boxes_file
 
-    spots = read_spots(options.boxes) if options.boxes else None
+    boxes = read_boxes_file(options.boxes) if options.boxes else None
     config = SynthesisConfig(
         tuple(options.operations),
         _ranges(options.set),
@@ -104,7 +104,7 @@ def run_synthesize(options) -> int:
         tuple(options.area),
     )
     job = SynthesisJob(
-        Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots),
+        ImageFolder(options.images.absolute(), options.masks and options.masks.absolute(), boxes),
         options.store.absolute(),
         config,
         editor_from(options),
@@ -183,12 +183,12 @@ def _add_caption_edits(commands) -> None:
 
 def run_caption_edits(options) -> int:
     """Have a thinker invent edits of captions."""
-    from ..pairs.from_captions.caption_edits import built_in_triples, read_triples, write_fine_tuning_file
+    from ..pairs.from_captions.caption_edits import built_in_edits, read_caption_edits, write_fine_tuning_file
     from ..pairs.from_captions.caption_job import CaptionJob
 
-    examples = tuple(read_triples(options.triples)) if options.triples else ()
+    examples = tuple(read_caption_edits(options.triples)) if options.triples else ()
     if options.fine_tuning:
-        count = write_fine_tuning_file(examples or built_in_triples(), options.fine_tuning)
+        count = write_fine_tuning_file(examples or built_in_edits(), options.fine_tuning)
         print(f"{count} records → {options.fine_tuning}")
         return 0
     thinker = thinker_from(options)
@@ -241,10 +241,10 @@ def _add_p2p(commands) -> None:
 
 def run_p2p(options) -> int:
     """Draw pairs of images from pairs of captions."""
-    from ..pairs.from_captions.caption_edits import read_triples
+    from ..pairs.from_captions.caption_edits import read_caption_edits
     from ..pairs.from_captions.job import PromptToPromptJob
     from ..pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
-    from ..pairs.from_captions.selection import Selection, open_drawing_model
+    from ..pairs.from_captions.selection import Selection, open_text_to_image
     from ..pairs.models import ModelSource
 
     clip = clip_from(options)
@@ -262,9 +262,9 @@ def run_p2p(options) -> int:
     chosen = {name: getattr(options, name) for name in names}
     looks = Selection.looks if options.looks is None else _looks(options.looks)
     job = PromptToPromptJob(
-        tuple(read_triples(options.triples)),
+        tuple(read_caption_edits(options.triples)),
         options.store.absolute(),
-        ModelSource(name_model(options.sd), partial(open_drawing_model, options.sd, options.device)),
+        ModelSource(name_model(options.sd), partial(open_text_to_image, options.sd, options.device)),
         clip,
         config,
         Selection(**chosen, looks=looks),
@@ -275,8 +275,8 @@ def run_p2p(options) -> int:
     print_result(
         f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, "
         f"{format_duration(done.seconds)} → {options.store}",
-        f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; "
-        f"good ones lost: {done.lost:.1%}",
+        f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.false_rejects}; "
+        f"good ones lost: {done.estimated_loss:.1%}",
         *report.stray_seeds,
     )
     return 0
@@ -319,8 +319,10 @@ def run_filter(options) -> int:
     from ..pairs.store import PairStore
 
     thresholds = Thresholds(**{each.name: getattr(options, each.name) for each in fields(Thresholds)})
-    job = FilterJob(PairStore.existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options))
+    job = FilterJob(
+        PairStore.open_existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options)
+    )
     report = job.run(ProgressLine(), engine_from(options))
-    print_result(f"{len(report.accepted.selected)} pairs accepted, {len(report.rejected.selected)} rejected")
+    print_result(f"{len(report.accepted.subset_ids)} pairs accepted, {len(report.rejected.subset_ids)} rejected")
     print_counts("rejected because", report.reasons)
     return 0

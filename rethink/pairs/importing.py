@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError, describe_error
+from ..text_files import one_line
 from .formats import get_format
 from .formats.core import ImportedPair, Skipped
 from .formats.dataset_folder import Dataset
-from .inverse.instructions import one_line
-from .pixels import read_picture
+from .pixels import read_pixels
 from .store import EditPair, PairStore
 
 
@@ -67,7 +67,7 @@ def _read_pair(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPai
     before, after = entry.input(), entry.target()
     id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     input, target = store.image_path(id, "input"), store.image_path(id, "target")
-    images = {input: read_picture(io.BytesIO(before)), target: read_picture(io.BytesIO(after))}
+    images = {input: read_pixels(io.BytesIO(before)), target: read_pixels(io.BytesIO(after))}
     pair = EditPair(
         *(id, input, target, instruction), source=entry.name, input_caption=input_caption, target_caption=target_caption
     )

@@ -61,9 +61,9 @@ class JsonlLog:
         self.path, self.check, self.needed = path, check, needed
 
     def __iter__(self) -> Iterator[dict]:
-        return (record for *_, record in self.since(0))
+        return (record for *_, record in self.read_from(0))
 
-    def since(self, place: int) -> Iterator[tuple[int, int, dict]]:
+    def read_from(self, place: int) -> Iterator[tuple[int, int, dict]]:
         """(where the line begins, where it ends, its record) of every whole line from `place` on, both in bytes."""
         for start, end, record in self._lines(place):
             if not isinstance(record, RethinkError):
@@ -188,16 +188,16 @@ def _is_json(line: bytes) -> bool:
         return False
 
 
-class Last:
-    """The last line of every id in a ledger. Only where it stands is held, not what it says: there may be millions."""
+class LatestIndex:
+    """The last line of every id in a log. Only where it stands is held, not what it says: there may be millions."""
 
-    def __init__(self, ledger: JsonlLog):
-        self.ledger, self._places, self._end = ledger, {}, 0
-        self.read_on()
+    def __init__(self, log: JsonlLog):
+        self.log, self._places, self._end = log, {}, 0
+        self.refresh()
 
-    def read_on(self) -> None:
+    def refresh(self) -> None:
         """Take in what was appended since."""
-        for start, end, record in self.ledger.since(self._end):
+        for start, end, record in self.log.read_from(self._end):
             self._end = end
             self._places[record["id"]] = start
 
@@ -212,7 +212,7 @@ class Last:
         places = [self._places[id] for id in ids]
         if not places:
             return  # there may be no file yet
-        with open(self.ledger.path, "rb") as lines:
+        with open(self.log.path, "rb") as lines:
             for place in places:
                 lines.seek(place)
                 yield json.loads(lines.readline())

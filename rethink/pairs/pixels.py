@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UP = 2  # PNG filter: every byte minus the byte above it
 
 
-def read_picture(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarray:
+def read_pixels(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarray:
     """An image file, at a path or opened in binary mode, as uint8 [H, W, 3], as `image_files.read_rgb` reads it, at most
     `longest_side` pixels long (0: as is).
 
@@ -82,7 +82,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file whose name says what is in it, so that it is never seen half written: under another name, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

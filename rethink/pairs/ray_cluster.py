@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RethinkError, lazy_import
-from .inverse.drafts import DIED
+from .inverse.drafts import PROCESS_DIED
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PREFETCH = 2  # shards a worker that are handed out before they are needed
-DEATHS = 2  # of the workers that had one job
+MAX_ATTEMPTS = 2  # of the workers that had one job
 
 Executor = Callable[[Iterator[Any]], Generator[Any, None, None]]
 
@@ -73,10 +73,10 @@ def ray_executor(
     a job that kills its workers. A RethinkError from a worker ends the run, as it would here.
     """
 
-    def spread(jobs: Iterator[Any]) -> Generator[Any, None, None]:
+    def execute(jobs: Iterator[Any]) -> Generator[Any, None, None]:
         ray = lazy_import("ray")
         opener = ray.put(ray.cloudpickle.dumps(open))
-        work = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=DEATHS - 1)(_work)
+        work = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=MAX_ATTEMPTS - 1)(_work)
         _check_room(ray, share)
         running: dict[Any, list] = {}
         try:
@@ -93,7 +93,7 @@ def ray_executor(
                     raise error.cause from error
                 except _worker_crash_errors(ray):
                     if len(shard) == 1:
-                        yield lost(shard[0], DIED)
+                        yield lost(shard[0], PROCESS_DIED)
                     else:
                         running |= {work.remote(opener, [job]): [job] for job in shard}
                 except ray.exceptions.RayError as error:
@@ -102,7 +102,7 @@ def ray_executor(
             for task in running:
                 ray.cancel(task, force=True)
 
-    return spread
+    return execute
 
 
 def _check_room(ray, share: WorkerResources) -> None:

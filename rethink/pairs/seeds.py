@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from .store import EditPair, PairStore
 
 
-def earlier_seeds(store: PairStore, recipe: str, seed: int) -> list[int]:
+def record_seed(store: PairStore, recipe: str, seed: int) -> list[int]:
     """The other seeds that the same work was begun with in a store, which is held for writing; this one is noted.
 
     recipe: all that the pairs depend on but the seed.
@@ -22,7 +22,7 @@ def earlier_seeds(store: PairStore, recipe: str, seed: int) -> list[int]:
     return [other for other in seeds if other != seed]
 
 
-def strays(store: PairStore, seeds: Sequence[int], is_from: Callable[[EditPair, int], bool]) -> list[str]:
+def describe_stray_seeds(store: PairStore, seeds: Sequence[int], is_from: Callable[[EditPair, int], bool]) -> list[str]:
     """A line about every seed that has left pairs beside those of this run. is_from: whether a seed makes a pair."""
     if not seeds:
         return []

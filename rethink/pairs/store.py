@@ -30,7 +30,7 @@ from ..errors import RethinkError
 from ..names import is_within
 from ..text_files import show_name
 from .jsonl_log import JsonlLog, NewerVersion, disk_full_as_error, fields_are, locked
-from .pixels import encode_png, read_picture, write_whole
+from .pixels import encode_png, read_pixels, write_atomically
 
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"
@@ -127,14 +127,14 @@ class Verdicts(dict[str, dict]):
     """id → {"id", "accepted", "why": [reasons], "by"}: the verdict on every pair that has one. A person's stands over a
     filter's, until it is taken back."""
 
-    def __init__(self, ledger: JsonlLog):
+    def __init__(self, log: JsonlLog):
         super().__init__()
-        self.ledger, self._by_filter, self._end = ledger, {}, 0
-        self.read_on()
+        self.log, self._by_filter, self._end = log, {}, 0
+        self.refresh()
 
-    def read_on(self) -> None:
+    def refresh(self) -> None:
         """Take in what was appended since."""
-        for _, end, verdict in self.ledger.since(self._end):
+        for _, end, verdict in self.log.read_from(self._end):
             self._end = end
             id = verdict["id"]
             if verdict["by"] == "filter":
@@ -151,12 +151,12 @@ class Verdicts(dict[str, dict]):
 class PairStore:
     """Reads and writes a store. Reading needs no lock; writing goes on inside `with store.writing():`.
 
-    only: ids; whoever walks through the store meets these alone, and the filters and exports with it. None: all.
+    subset: ids; whoever walks through the store meets these alone, and the filters and exports with it. None: all.
     """
 
-    def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
+    def __init__(self, folder: str | Path, subset: Iterable[str] | None = None):
         self.folder = Path(folder)
-        self.only = None if only is None else frozenset(only)
+        self.subset = None if subset is None else frozenset(subset)
         named = fields_are(id=str)
         self.manifest = JsonlLog(self.folder / MANIFEST, check_pair)
         self.skipped = JsonlLog(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
@@ -169,13 +169,13 @@ class PairStore:
         self._ids: set[str] = set()
 
     @property
-    def selected(self) -> frozenset[str]:
+    def subset_ids(self) -> frozenset[str]:
         """The ids of a store that is narrowed to some."""
-        assert self.only is not None, "the store is narrowed"
-        return self.only
+        assert self.subset is not None, "the store is narrowed"
+        return self.subset
 
     @classmethod
-    def existing(cls, folder: str | Path) -> PairStore:
+    def open_existing(cls, folder: str | Path) -> PairStore:
         """Raises RethinkError where there is no store to read."""
         store = cls(folder)
         if not store.manifest.path.is_file():
@@ -187,7 +187,7 @@ class PairStore:
         empty = True
         for record in self.manifest:
             empty = False
-            if self.only is None or record["id"] in self.only:
+            if self.subset is None or record["id"] in self.subset:
                 yield EditPair.from_line(record)
         if empty and (damage := self.manifest.damage()):
             raise RethinkError(f"pairs: {self.folder} is no store of pairs: {damage[0]}")
@@ -205,8 +205,8 @@ class PairStore:
         begun = (self.folder / LOCK).exists()
         with locked(self.folder / LOCK, self.folder):
             self._refuse_strangers(begun)
-            for ledger in self._ledgers():
-                ledger.repair()
+            for log in self._logs():
+                log.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
                 if TORN_IMAGE.fullmatch(torn.name):
                     with suppress(PermissionError):  # the last image of a killed run's worker, which is just ending
@@ -214,14 +214,14 @@ class PairStore:
             self._ids = {record["id"] for record in self.manifest}
             yield self
 
-    def _ledgers(self) -> tuple[JsonlLog, ...]:
+    def _logs(self) -> tuple[JsonlLog, ...]:
         return self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts
 
     def _refuse_strangers(self, begun: bool) -> None:
         """Nothing is appended to a file that a user, or another tool, has given a name of ours."""
         if next(iter(PairStore(self.folder)), None) or begun or self.manifest.path.exists():
             return
-        if there := [ledger.path.name for ledger in self._ledgers() if ledger.path.exists()]:
+        if there := [log.path.name for log in self._logs() if log.path.exists()]:
             raise RethinkError(f"pairs: {self.folder} holds a {there[0]} of something else; choose another folder.")
 
     def add(self, pair: EditPair) -> None:
@@ -261,7 +261,7 @@ class PairStore:
 
     def _write(self, relative: str, data: bytes) -> None:
         with disk_full_as_error(self.folder):
-            write_whole(self.folder / relative, data)
+            write_atomically(self.folder / relative, data)
 
     def file(self, relative: str) -> Path:
         """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store, and for what is no
@@ -283,7 +283,7 @@ class PairStore:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""
         path = self.file(relative)
         try:
-            return read_picture(path)
+            return read_pixels(path)
         except RethinkError as error:
             raise RethinkError(f"pairs: {path} {error}") from error
 
@@ -292,7 +292,7 @@ class PairStore:
         rejected = {id for id, verdict in self.current_verdicts().items() if not verdict["accepted"]}
         return (pair for pair in self if pair.id not in rejected)
 
-    def judge(self, id: str, accepted: bool | None) -> None:
+    def set_verdict(self, id: str, accepted: bool | None) -> None:
         """A person's verdict on a pair; None takes it back. One appended line, and so without the right to write: one
         can look through the pairs while they are being made."""
         self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})

@@ -123,7 +123,7 @@ def test_a_lora_over_the_editor_takes_part_and_draws_pairs_of_its_own(draw, clas
     for strength in (0.0, 1.0):
         editor, _ = classes["RethinkEditLoraLoader"].execute(text_to_image, lora, strength).result
         pairs, report = draw(editor=editor)
-        assert report.startswith("2 pairs kept now") and pairs.only.isdisjoint(without.only)
+        assert report.startswith("2 pairs kept now") and pairs.subset.isdisjoint(without.subset)
         pictures[strength] = {pair.seed: pairs.read_image(pair.target).tobytes() for pair in pairs}
     plain = {pair.seed: without.read_image(pair.target).tobytes() for pair in without}
     shared = plain.keys() & pictures[1.0]
@@ -164,14 +164,14 @@ def test_cancel_ends_the_drawing_within_a_step(draw):
     with pytest.raises(model_management.InterruptProcessingException):
         draw()
     model_management.interrupt_current_processing(False)
-    assert draw()[0].only and utils.reports
+    assert draw()[0].subset and utils.reports
 
 
 def test_another_seed_draws_anew_and_says_what_the_first_has_left(draw, classes):
     first, report = draw()
     assert "seed" not in report
     second, report = draw(seed=6)
-    assert second.only.isdisjoint(first.only)
+    assert second.subset.isdisjoint(first.subset)
     assert report.endswith("2 pairs of the same kind were made with seed 5; to go on with them, give that seed.")
-    assert draw()[0].only == first.only
+    assert draw()[0].subset == first.subset
     assert "seed" not in draw(seed=7, sampler="ddim")[1], "other settings are other work"

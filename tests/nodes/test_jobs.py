@@ -253,7 +253,7 @@ def test_filter(synthesize, node, command, thinker, models, tmp_path):
     command("filter", tmp_path / "pairs", *flags, thinker=True)
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
     (record, *_) = lines(tmp_path / "pairs/scores.jsonl")[-1:]
-    assert record["clip"] == "clip" and record["critic_name"] == "seer" and accepted.only and rejected.only
+    assert record["clip"] == "clip" and record["critic_name"] == "seer" and accepted.subset and rejected.subset
 
 
 def test_the_built_in_clip_has_one_name(synthesize, node, command, models, results, tmp_path):

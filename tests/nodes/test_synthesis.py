@@ -115,14 +115,14 @@ def test_own_words_need_no_thinker_and_other_words_make_other_pairs_of_the_same_
     again, _ = synthesize(place="the dog", description="It is awake.")
     assert all("the dog" in text and text.endswith("It is asleep.") for text in instructions(first))
     assert all(text.endswith("It is awake.") for text in instructions(again))
-    assert first.only.isdisjoint(again.only)
+    assert first.subset.isdisjoint(again.subset)
     assert [pair.parameters for pair in first] == [pair.parameters for pair in again]
 
 
 def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
     first, _ = synthesize(pairs=2)
     again, report = synthesize(pairs=5)
-    assert report.startswith("5 pairs, 3 of them made now") and first.only < again.only and len(again.only) == 5
+    assert report.startswith("5 pairs, 3 of them made now") and first.subset < again.subset and len(again.subset) == 5
 
 
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
@@ -161,8 +161,8 @@ def test_a_mask_says_where_and_boxes_say_what_it_is_called(synthesize):
 def test_a_list_of_pictures_of_any_sizes_is_one_set_of_pairs(synthesize, photo):
     pictures = [photo, torch.rand(2, 40, 40, 3)]
     pairs, _ = synthesize(image=pictures, pairs=1)
-    assert len(pairs.only) == 3
-    assert len(synthesize(image=[photo, photo], pairs=1)[0].only) == 1  # a picture that comes twice is one
+    assert len(pairs.subset) == 3
+    assert len(synthesize(image=[photo, photo], pairs=1)[0].subset) == 1  # a picture that comes twice is one
 
 
 def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, photo, results, part, monkeypatch):
@@ -173,7 +173,7 @@ def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, 
         save(photo.roll(index, 2), photos / f"a picture {index}.png")
     (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     pairs, report = synthesize(folder="input/photos", image=[], pairs=1)
-    assert len(pairs.only) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
+    assert len(pairs.subset) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
     assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
 
 
@@ -194,8 +194,8 @@ def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, 
         .execute({"operation": ["blur"]}, pictures, dataset=["pairs"], pairs=[1], seed=[7])
         .result
     )
-    assert "2 pictures: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
-    assert "1 masks fit no picture: c.png." in report
+    assert "2 images: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
+    assert "1 masks match no image: c.png." in report
 
 
 def test_one_empty_mask_of_several_leaves_out_its_picture(synthesize, photo):
@@ -301,13 +301,13 @@ def test_the_seed_of_a_new_node_stays_so_that_a_cancelled_run_goes_on(synthesize
         assert seed["control_after_generate"] == "fixed", node_id
     before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
     pairs, report = synthesize(pairs=6)
-    assert before < pairs.only and report == f"6 pairs, {6 - len(before)} of them made now; 0 skipped."
+    assert before < pairs.subset and report == f"6 pairs, {6 - len(before)} of them made now; 0 skipped."
 
 
 def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(synthesize, monkeypatch, part):
     before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
     pairs, report = synthesize(pairs=6, seed=8)
-    assert len(pairs.only) == 6 and before.isdisjoint(pairs.only)
+    assert len(pairs.subset) == 6 and before.isdisjoint(pairs.subset)
     assert report.splitlines()[1] == (
         f"{len(before)} pairs of the same kind were made with seed 7; to go on with them, give that seed."
     )
@@ -317,5 +317,5 @@ def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(s
 
 def test_an_empty_folder_is_said_to_be_empty(synthesize, results, RethinkError):
     (results.input / "none").mkdir()
-    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no picture; put some into it"):
+    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no image; put some into it"):
         synthesize(folder="input/none")

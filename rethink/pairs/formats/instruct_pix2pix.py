@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ...text_files import parse_record
-from ..pixels import read_picture
+from ..pixels import read_pixels
 from .core import Example, Format, ImportedPair, Skipped, is_image, read_text, write_json
 from .dataset_folder import Dataset
 
@@ -43,7 +43,7 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
 def _save_jpeg(file: Path, path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(read_picture(file)).save(path, quality=100, subsampling=0)
+    Image.fromarray(read_pixels(file)).save(path, quality=100, subsampling=0)
 
 
 def read_instruct_pix2pix(folder: Path) -> Iterator[ImportedPair | Skipped]:

@@ -20,10 +20,10 @@ import numpy as np
 from ...errors import RethinkError
 from ...text_files import check_text, good_lines, read_jsonl
 from ...thinkers.answer_text import prompt_words, strip_fence
-from ..inverse.instructions import (
-    Chat,
-    Each,
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
     ask,
     is_refusal,
@@ -68,12 +68,12 @@ class CaptionProgress:
     seconds: float
 
 
-def built_in_triples() -> list[CaptionEdit]:
+def built_in_edits() -> list[CaptionEdit]:
     """The examples that a thinker is shown where the user gives none."""
-    return read_triples(Path(__file__).with_name("example_edits.jsonl"))
+    return read_caption_edits(Path(__file__).with_name("example_edits.jsonl"))
 
 
-def read_triples(path: str | Path) -> list[CaptionEdit]:
+def read_caption_edits(path: str | Path) -> list[CaptionEdit]:
     """JSON lines {"input", "edit", "output"}, or what `captions_to_edits` writes, which says "caption" for "input".
 
     Raises RethinkError naming the line for what is none.
@@ -104,7 +104,7 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
             yield line.strip(), ""
 
 
-def caption_to_edit(chat: Chat, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
+def caption_to_edit(chat: ChatFn, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
     """Ask the chat for an edit of a caption, with `EXAMPLES` of the examples drawn by the seed before it.
 
     Raises RethinkError with the reason when `TRIES` answers were rejected.
@@ -145,7 +145,7 @@ def _plain(text: str) -> str:
     return " ".join(text.strip().strip(".!?").lower().split())
 
 
-def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
+def edit_logs(output: Path) -> tuple[JsonlLog, JsonlLog]:
     """The files of edits, and of the captions that were rejected."""
     rejected = output.with_name(f"{output.name}.rejected")
     return JsonlLog(output, fields_are(caption=str, edit=str, output=str)), JsonlLog(
@@ -154,29 +154,29 @@ def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
 
 
 def captions_to_edits(
-    chat: Chat | None,
+    chat: ChatFn | None,
     captions: Iterable[tuple[str, str]],
     output: str | Path,
     examples: Sequence[CaptionEdit],
     seed: int = 0,
     on_progress: Callable[[CaptionProgress], None] = lambda progress: None,
     *,
-    spread: Callable[[Iterator[tuple[str, str]]], Generator[dict, None, None]] | None = None,
-    each: Each = map,
+    executor: Callable[[Iterator[tuple[str, str]]], Generator[dict, None, None]] | None = None,
+    map_fn: MapFn = map,
 ) -> CaptionProgress:
     """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
 
     Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
     at which the thinker failed go there too, but the next run asks again.
-    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each, and no `chat` is needed
+    `executor` takes (caption, url) to other processes and gives what `edit_record` makes of each, and no `chat` is needed
     here; None: all here, by `each`: `map`, or what asks several times at once.
     """
     output = Path(output)
-    done, rejected = edit_ledgers(output)
+    done, rejected = edit_logs(output)
     with locked(output.with_name(f".{output.name}.lock"), output):
-        for ledger in (done, rejected):
-            ledger.repair()
-        known = {_plain(r["caption"]) for ledger in (done, rejected) for r in ledger if not r.get("failed")}
+        for log in (done, rejected):
+            log.repair()
+        known = {_plain(r["caption"]) for log in (done, rejected) for r in log if not r.get("failed")}
         started, counts = time.monotonic(), {"seen": 0, "made": 0, "rejected": 0}
 
         def new() -> Iterator[tuple[str, str]]:
@@ -186,22 +186,22 @@ def captions_to_edits(
                     known.add(_plain(caption))
                     yield caption, url
 
-        patience = FailureStreak()
-        if spread:
-            records = spread(new())
+        streak = FailureStreak()
+        if executor:
+            records = executor(new())
         else:
             assert chat is not None, "who has no chat spreads"
-            records = (record for record in each(partial(edit_record, chat, examples, seed), new()))
+            records = (record for record in map_fn(partial(edit_record, chat, examples, seed), new()))
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)
                 counts["rejected" if "why" in record else "made"] += 1
-                patience.after(record.get("failed", False), record.get("why", ""))
+                streak.record(record.get("failed", False), record.get("why", ""))
                 on_progress(CaptionProgress(seconds=time.monotonic() - started, **counts))
     return CaptionProgress(seconds=time.monotonic() - started, **counts)
 
 
-def edit_record(chat: Chat, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
+def edit_record(chat: ChatFn, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
     """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
     (failed: the thinker did not answer)."""
     caption, url = job

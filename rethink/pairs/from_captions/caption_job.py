@@ -10,17 +10,16 @@ from pathlib import Path
 from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
 from ...progress import JobProgress, OnProgress, eta, ignore_progress
+from ...thinkers.asking import ChatFn, thread_map
 from ..engine import LOCAL, Engine
-from ..inverse.instructions import Chat
-from ..inverse.processes import thread_map
 from ..models import ModelSource
 from ..review.filters import count_reasons
 from .caption_edits import (
     CaptionEdit,
     CaptionProgress,
-    built_in_triples,
+    built_in_edits,
     captions_to_edits,
-    edit_ledgers,
+    edit_logs,
     edit_record,
     read_captions,
     write_fine_tuning_file,
@@ -38,7 +37,7 @@ class CaptionJob:
 
     captions: Path | Sequence[str]
     output: Path
-    thinker: ModelSource[Chat]
+    thinker: ModelSource[ChatFn]
     examples: tuple[CaptionEdit, ...] = ()
     seed: int = option(0, "Examples and answers are drawn from it.", low=0, high=MAX_SEED)
     fine_tuning: Path | None = None
@@ -51,20 +50,20 @@ class CaptionJob:
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> CaptionReport:
         """Ask about the captions that are not in the output yet; a run that was stopped goes on."""
         total = sum(1 for _ in self._captions())
-        examples = list(self.examples) or built_in_triples()
+        examples = list(self.examples) or built_in_edits()
         with engine.started() as executor_for:
-            spread = executor_for(
+            executor = executor_for(
                 "invent", partial(_open_inventor, self.thinker.load, examples, self.seed), _not_invented
             )
             done = captions_to_edits(
-                None if spread else self.thinker.load(),
+                None if executor else self.thinker.load(),
                 self._captions(),
                 self.output,
                 examples,
                 self.seed,
                 lambda progress: on_progress(_watched(progress, total)),
-                spread=spread,
-                each=thread_map(self.thinker.concurrency),
+                executor=executor,
+                map_fn=thread_map(self.thinker.concurrency),
             )
         if self.fine_tuning and self.examples:
             write_fine_tuning_file(self.examples, self.fine_tuning)
@@ -90,12 +89,12 @@ class CaptionReport:
     def edits(self) -> list[CaptionEdit]:
         """The edits of the job's captions, made now or there from before, in the order of the file."""
         wanted = set(self.job.captions_once())
-        records = {r["caption"]: r for r in edit_ledgers(self.job.output)[0] if r["caption"] in wanted}
+        records = {r["caption"]: r for r in edit_logs(self.job.output)[0] if r["caption"] in wanted}
         return [CaptionEdit(record["caption"], record["edit"], record["output"]) for record in records.values()]
 
     def __str__(self) -> str:
         wanted, found = set(self.job.captions_once()), {edit.input for edit in self.edits()}
-        rejected = edit_ledgers(self.job.output)[1]
+        rejected = edit_logs(self.job.output)[1]
         whys = {record["caption"]: record["why"] for record in rejected if record["caption"] in wanted - found}
         lines = [f"{count} × {why}" for why, count in count_reasons(whys.values())]
         return "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *lines])
@@ -111,7 +110,7 @@ def _watched(progress: CaptionProgress, total: int) -> JobProgress:
     return JobProgress(progress.seen, total, line)
 
 
-def _open_inventor(load: Callable[[], Chat], examples: list[CaptionEdit], seed: int) -> Callable:
+def _open_inventor(load: Callable[[], ChatFn], examples: list[CaptionEdit], seed: int) -> Callable:
     return partial(edit_record, load(), examples, seed)
 
 

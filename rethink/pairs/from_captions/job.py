@@ -17,11 +17,11 @@ from ..engine import LOCAL, Engine
 from ..exporting import describe_store
 from ..models import ModelSource
 from ..review.filters import count_reasons
-from ..seeds import earlier_seeds, strays
+from ..seeds import describe_stray_seeds, record_seed
 from ..store import PairStore
 from .caption_edits import CaptionEdit
 from .prompt_to_prompt import P2PConfig
-from .selection import CandidateSampler, Selection, SelectionStats, draw_pairs, lost_drawing
+from .selection import CandidateSampler, Selection, SelectionStats, draw_pairs, failed_sample
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
@@ -59,16 +59,21 @@ class PromptToPromptJob:
             known = {record["id"] for record in store.drawn}
             drawn = sum(sampler.is_drawn(each, known) for each in self.captions)
             watch = _Watch(on_progress, len(self.captions), drawn)
-            earlier = earlier_seeds(store, self._recipes, self.seed)
-            spread = executor_for("draw", partial(_open_sampler, self, store.folder), partial(lost_drawing, sampler))
+            earlier = record_seed(store, self._recipes, self.seed)
+            executor = executor_for("draw", partial(_open_sampler, self, store.folder), partial(failed_sample, sampler))
             with ExitStack() as opened:
-                if not spread and drawn < len(self.captions):
+                if not executor and drawn < len(self.captions):
                     sampler = self._opened_sampler(store, opened)
                 stats = draw_pairs(
-                    store, self.captions, sampler, spread=spread, on_step=watch.on_step, on_progress=watch.on_caption
+                    store,
+                    self.captions,
+                    sampler,
+                    executor=executor,
+                    on_step=watch.on_step,
+                    on_progress=watch.on_caption,
                 )
             groups, groups_of = self._groups(store), {seed: self._groups(store, seed) for seed in earlier}
-            others = strays(store, earlier, lambda pair, seed: pair.source in groups_of[seed])
+            others = describe_stray_seeds(store, earlier, lambda pair, seed: pair.source in groups_of[seed])
             describe_store(store)
         pairs = PairStore(self.store, (pair.id for pair in store if pair.source in groups))
         skipped = tuple(record["why"] for record in store.skipped if record["source"] in groups)
@@ -110,7 +115,7 @@ class PromptToPromptReport:
         stats = self.stats
         lines = [f"{stats.kept} pairs kept now, of {stats.drawn} candidates; {stats.dropped} were given up early."]
         if stats.audited:
-            lines.append(f"Of the good candidates about {stats.lost:.0%} were lost by that.")
+            lines.append(f"Of the good candidates about {stats.estimated_loss:.0%} were lost by that.")
         return "\n".join(
             [*lines, *(f"{count} × {why}" for why, count in count_reasons(self.skipped)), *self.stray_seeds]
         )
@@ -158,7 +163,7 @@ def text_to_image(editor: Any) -> Iterator[Any]:
         yield pipeline
 
 
-def drawn_side(editor: Any) -> int:
+def sample_side(editor: Any) -> int:
     """Pixels along a side of what an editor draws from text. Raises RethinkError as `text_to_image` does."""
     with text_to_image(editor) as pipeline:
         return pipeline.unet.config.sample_size * 8

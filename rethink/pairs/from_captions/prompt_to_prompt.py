@@ -102,7 +102,7 @@ def generate(
     caption: str,
     edited_caption: str,
     seeds: Sequence[int],
-    recipe: P2PConfig = P2PConfig(),
+    config: P2PConfig = P2PConfig(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
 ) -> Candidates:
     """Draws one pair of pictures a seed, all as one batch.
@@ -111,7 +111,7 @@ def generate(
     on_step: called with (step 1…total, total); what it raises ends the run.
     A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that cannot be paired.
     """
-    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+    with _painting(pipeline, caption, edited_caption, seeds, config) as (predict, schedule, noise, draws):
         latents, first = schedule.init_latents(noise)
         total = len(schedule.timesteps)
         generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
@@ -123,23 +123,23 @@ def generate(
 
 
 @torch.inference_mode()
-def sketch(
+def preview_sample(
     pipeline: Any,
     caption: str,
     edited_caption: str,
     seeds: Sequence[int],
     steps: int,
-    recipe: P2PConfig = P2PConfig(),
+    config: P2PConfig = P2PConfig(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
 ) -> Candidates:
-    """What `generate` will draw, roughly, in so many steps instead of the recipe's.
+    """What `generate` will draw, roughly, in so many steps instead of the config's.
 
-    Every step goes over several of the recipe's, from noise σ and signal α to σ' and α' (Denoising Diffusion Implicit
+    Every step goes over several of the config's, from noise σ and signal α to σ' and α' (Denoising Diffusion Implicit
     Models, arXiv 2010.02502, equation 12). The fresh noise of solvers that add some is that of the steps gone over:
     while the expected picture stays, they make up one Brownian motion in the time α²/σ², so their sum by it leads along
     the same path. Without it the sketch would show another picture.
     """
-    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+    with _painting(pipeline, caption, edited_caption, seeds, config) as (predict, schedule, noise, draws):
         total = len(schedule.timesteps)
         stops = sorted({round(i * total / steps) for i in range(min(steps, total))})
         latents = noise
@@ -172,17 +172,17 @@ def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: 
 
 @contextmanager
 def _painting(
-    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: P2PConfig
+    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], config: P2PConfig
 ) -> Iterator[tuple]:
     """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
         raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
     unet, device = pipeline.unet, pipeline._execution_device  # an offloaded model's own is where its weights rest
     side = unet.config.sample_size
-    draws = [_draw(seed, (1, unet.config.in_channels, side, side), recipe) for seed in seeds]
-    schedule = Schedule(recipe.sampler, pipeline.scheduler, recipe.steps)
+    draws = [_draw(seed, (1, unet.config.in_channels, side, side), config) for seed in seeds]
+    schedule = Schedule(config.sampler, pipeline.scheduler, config.steps)
     conditions = _conditions(pipeline, [caption, edited_caption])
-    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, device)
+    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, config, device)
 
     def predict(model_input: Tensor, index: int) -> Tensor:
         done = index / len(schedule.timesteps)
@@ -205,10 +205,10 @@ class _Draw:
     generators: tuple[torch.Generator, torch.Generator]  # for ancestral steps; both pictures get the same noise
 
 
-def _draw(seed: int, shape: tuple[int, ...], recipe: P2PConfig) -> _Draw:
+def _draw(seed: int, shape: tuple[int, ...], config: P2PConfig) -> _Draw:
     generator, other = torch.Generator().manual_seed(seed % 2**32), torch.Generator()
     noise = torch.randn(shape, generator=generator)
-    (low, high), (weak, strong) = recipe.threshold, recipe.guidance
+    (low, high), (weak, strong) = config.threshold, config.guidance
     p, scale = torch.rand(2, generator=generator).tolist()
     other.set_state(generator.get_state())
     return _Draw(seed, noise, low + p * (high - low), weak + scale * (strong - weak), (generator, other))
@@ -332,14 +332,14 @@ def _shared_attention(unet: Any, sharing: _Sharing) -> Iterator[None]:
         unet.set_attn_processor(own)
 
 
-def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: P2PConfig, device: torch.device) -> _Sharing:
+def _sharing(tokenizer: Any, caption: str, edited_caption: str, config: P2PConfig, device: torch.device) -> _Sharing:
     tokens, edited_tokens = _tokens(tokenizer, caption), _tokens(tokenizer, edited_caption)
     cross = None
-    if recipe.method != "self":
-        mapping, taken = align(tokens, edited_tokens, tokenizer.eos_token_id, recipe.method)
+    if config.method != "self":
+        mapping, taken = align(tokens, edited_tokens, tokenizer.eos_token_id, config.method)
         cross = mapping.to(device), taken.to(device)
-    weights = _weights(tokenizer, edited_tokens, recipe.weights)
-    return _Sharing(recipe.method == "self", cross, weights if weights is None else weights.to(device))
+    weights = _weights(tokenizer, edited_tokens, config.weights)
+    return _Sharing(config.method == "self", cross, weights if weights is None else weights.to(device))
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

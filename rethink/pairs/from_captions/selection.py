@@ -23,12 +23,13 @@ from ...options import check_limits, option, option_of
 from ..review.filters import Thresholds
 from ..store import EditPair, PairStore
 from .caption_edits import CaptionEdit
-from .prompt_to_prompt import Candidates, P2PConfig, generate, sketch
+from .prompt_to_prompt import Candidates, P2PConfig, generate, preview_sample
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+STORED_NAMES = {"false_rejects": "erred"}  # fields of SelectionStats that stores know by another name
 SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
 
@@ -59,7 +60,7 @@ class Selection:
 
     candidates: of every pair of captions. batch: so many are drawn at once. image, caption, direction: CLIP cosines that
     a kept pair has at least; best: so many are kept by direction (all as in the released InstructPix2Pix).
-    looks: one after another, at those that are left; without any that has at most half of the recipe's steps, none is
+    looks: one after another, at those that are left; without any that has at most half of the config's steps, none is
         dropped early.
     audited: the share of those that is drawn to the end all the same, to measure how often dropping errs.
     """
@@ -99,14 +100,14 @@ class Selection:
 @dataclass(frozen=True)
 class SelectionStats:
     """What became of candidates: drawn in all; given up early; given up, but drawn to the end to see (audited), and of
-    those reaching every threshold after all (erred); reaching every threshold (passed); kept. seconds: since the start.
+    those reaching every threshold after all (false_rejects); reaching every threshold (passed); kept. seconds: since the start.
     """
 
     captions: int = 0
     drawn: int = 0
     dropped: int = 0
     audited: int = 0
-    erred: int = 0
+    false_rejects: int = 0
     passed: int = 0
     kept: int = 0
     skipped: int = 0
@@ -115,10 +116,14 @@ class SelectionStats:
     def __add__(self, other: SelectionStats) -> SelectionStats:
         return SelectionStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def to_json(self) -> dict[str, Any]:
+        """The numbers under the names that they have in a store."""
+        return {STORED_NAMES.get(name, name): number for name, number in asdict(self).items()}
+
     @property
-    def lost(self) -> float:
+    def estimated_loss(self) -> float:
         """The share of the good candidates that dropping early has cost, as the audited ones tell."""
-        missed = self.erred / self.audited * self.dropped if self.audited else 0.0
+        missed = self.false_rejects / self.audited * self.dropped if self.audited else 0.0
         return missed / (missed + self.passed) if missed else 0.0
 
 
@@ -128,7 +133,7 @@ class SampledPairs:
 
     id: str
     pairs: tuple[EditPair, ...] = ()
-    tally: SelectionStats = SelectionStats()
+    stats: SelectionStats = SelectionStats()
     skipped: str = ""
 
 
@@ -149,7 +154,7 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
 
 
 @dataclass(frozen=True)
-class DrawingModel:
+class TextToImageModel:
     """A text-to-image pipeline, as an editor of its kind gives it: within `pipeline()`."""
 
     name: str
@@ -161,9 +166,9 @@ class DrawingModel:
         yield self.opened
 
 
-def open_drawing_model(folder: str | Path, device: str = "cpu") -> DrawingModel:
+def open_text_to_image(folder: str | Path, device: str = "cpu") -> TextToImageModel:
     """What `load_text_to_image` opens, with its name."""
-    return DrawingModel(model_name(snapshot_of(Path(folder))), load_text_to_image(folder, device))
+    return TextToImageModel(model_name(snapshot_of(Path(folder))), load_text_to_image(folder, device))
 
 
 def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
@@ -190,18 +195,18 @@ class CandidateSampler:
     store: PairStore
     pipeline: Any
     clip: Clip | None
-    recipe: P2PConfig = field(default_factory=P2PConfig)
+    config: P2PConfig = field(default_factory=P2PConfig)
     selection: Selection = field(default_factory=Selection)
     seed: int = 0
     model: str = ""
 
     def __call__(
-        self, triple: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
+        self, caption_edit: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
     ) -> SampledPairs:
         """Raises what `on_step` raises, and OutOfMemoryError; any other trouble with these captions is the reason to skip."""
         import torch
 
-        id, started, stopped = self.id(triple), time.monotonic(), []
+        id, started, stopped = self.id(caption_edit), time.monotonic(), []
 
         def step(done: int, total: int) -> None:
             try:
@@ -211,7 +216,7 @@ class CandidateSampler:
                 raise
 
         try:
-            chosen, tally = self._choose(triple, step)
+            chosen, stats = self._choose(caption_edit, step)
         except (torch.cuda.OutOfMemoryError, MemoryError) as error:
             raise OutOfMemoryError(
                 f"p2p: out of memory with {self.selection.batch} candidates at once; lower batch."
@@ -219,44 +224,46 @@ class CandidateSampler:
         except Exception as error:  # a run of days must not end by one caption
             if stopped:
                 raise
-            return SampledPairs(id, tally=SelectionStats(captions=1, skipped=1), skipped=describe_error(error))
-        pairs = tuple(self._written(id, triple, number, *choice) for number, choice in enumerate(chosen))
+            return SampledPairs(id, stats=SelectionStats(captions=1, skipped=1), skipped=describe_error(error))
+        pairs = tuple(self._written(id, caption_edit, number, *choice) for number, choice in enumerate(chosen))
         return SampledPairs(
-            id, pairs, tally + SelectionStats(captions=1, kept=len(pairs), seconds=time.monotonic() - started)
+            id, pairs, stats + SelectionStats(captions=1, kept=len(pairs), seconds=time.monotonic() - started)
         )
 
-    def id(self, triple: CaptionEdit) -> str:
-        """16 hexadecimal digits for all that the pairs of a triple follow from."""
-        return self.ids(triple)[0]
+    def id(self, caption_edit: CaptionEdit) -> str:
+        """16 hexadecimal digits for all that the pairs of a caption_edit follow from."""
+        return self.ids(caption_edit)[0]
 
-    def ids(self, triple: CaptionEdit) -> tuple[str, str]:
+    def ids(self, caption_edit: CaptionEdit) -> tuple[str, str]:
         """The id, and the one that stores have in which the command line wrote before it said which model drew."""
-        recipes = json.dumps([asdict(self.recipe), asdict(self.selection), self.seed, asdict(triple)])
+        recipes = json.dumps([asdict(self.config), asdict(self.selection), self.seed, asdict(caption_edit)])
         former = hashlib.sha256(recipes.encode()).hexdigest()[:16]
         return hashlib.sha256(f"{self.model} {former}".encode()).hexdigest()[:16], former
 
-    def is_drawn(self, triple: CaptionEdit, known: Container[str]) -> bool:
-        """Whether a triple is among those of these ids."""
-        return any(id in known for id in self.ids(triple))
+    def is_drawn(self, caption_edit: CaptionEdit, known: Container[str]) -> bool:
+        """Whether a caption_edit is among those of these ids."""
+        return any(id in known for id in self.ids(caption_edit))
 
-    def seeds(self, triple: CaptionEdit) -> list[int]:
+    def seeds(self, caption_edit: CaptionEdit) -> list[int]:
         """The 32-bit seeds of the candidates, all different. More candidates begin with the same ones."""
-        text = json.dumps([self.seed, triple.input, triple.output])
+        text = json.dumps([self.seed, caption_edit.input, caption_edit.output])
         rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest()[:16], 16))
         seeds: dict[int, None] = {}
         while len(seeds) < self.selection.candidates:
             seeds[int(rng.integers(2**32))] = None
         return list(seeds)
 
-    def _choose(self, triple: CaptionEdit, on_step) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
-        """(the best [(parameters, before, after), …], tally), a batch at a time; only the best are held."""
+    def _choose(
+        self, caption_edit: CaptionEdit, on_step
+    ) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
+        """(the best [(parameters, before, after), …], stats), a batch at a time; only the best are held."""
         clip = self.clip
         assert clip is not None, "a sampler that samples has its models"
-        texts = clip.texts([triple.input, triple.output])
-        seeds = self.seeds(triple)
-        best, tally, going, given_up = [], SelectionStats(drawn=len(seeds)), seeds, set()
-        looks = [look for look in self.selection.looks if 2 * look.steps <= self.recipe.steps]
-        passes = [*(look.steps for look in looks), self.recipe.steps]
+        texts = clip.texts([caption_edit.input, caption_edit.output])
+        seeds = self.seeds(caption_edit)
+        best, stats, going, given_up = [], SelectionStats(drawn=len(seeds)), seeds, set()
+        looks = [look for look in self.selection.looks if 2 * look.steps <= self.config.steps]
+        passes = [*(look.steps for look in looks), self.config.steps]
 
         def draw(number: int, make: Callable) -> Iterator[tuple[Candidates, list[dict[str, float]]]]:
             batches = _batches(going, self.selection.batch)
@@ -266,44 +273,46 @@ class CandidateSampler:
                     here = passes[number] * (count + done / total) / len(batches)
                     on_step(round(sum(passes[:number]) + here), sum(passes))
 
-                made = make(self.pipeline, triple.input, triple.output, batch, recipe=self.recipe, on_step=step)
+                made = make(
+                    self.pipeline, caption_edit.input, caption_edit.output, batch, config=self.config, on_step=step
+                )
                 yield made, _scores(clip, texts, made)
 
         for number, look in enumerate(looks):
-            for made, scores in draw(number, partial(sketch, steps=look.steps)):
+            for made, scores in draw(number, partial(preview_sample, steps=look.steps)):
                 given_up.update(seed for seed, scored in zip(made.seeds, scores) if self.selection.misses(scored, look))
             going = [seed for seed in going if seed not in given_up or _is_audited(seed, self.selection.audited)]
         for made, scores in draw(len(looks), generate):
             passed = [i for i in range(len(scores)) if not self.selection.misses(scores[i])]
-            tally += SelectionStats(erred=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
+            stats += SelectionStats(false_rejects=sum(made.seeds[i] in given_up for i in passed), passed=len(passed))
             best += [_candidate(made, i, scores[i]) for i in passed]
             best = sorted(best, key=lambda choice: -choice[0]["clip_sim_dir"])[: self.selection.best]
-        return best, tally + SelectionStats(dropped=len(given_up), audited=len(given_up.intersection(going)))
+        return best, stats + SelectionStats(dropped=len(given_up), audited=len(given_up.intersection(going)))
 
-    def _written(self, group: str, triple: CaptionEdit, number: int, found: dict, before, after) -> EditPair:
+    def _written(self, group: str, caption_edit: CaptionEdit, number: int, found: dict, before, after) -> EditPair:
         seed = found.pop("seed")
         id = hashlib.sha256(f"{group} {seed}".encode()).hexdigest()[:16]
         paths = self.store.image_path(id, "input"), self.store.image_path(id, "target")
         for path, pixels in zip(paths, (before, after)):
             self.store.write_image(path, pixels)
-        parameters = {"method": self.recipe.method, **found}
+        parameters = {"method": self.config.method, **found}
         return EditPair(
             id,
             *paths,
-            triple.edit,
+            caption_edit.edit,
             operation="prompt_to_prompt",
             parameters=parameters,
             seed=seed,
             number=number,
             source=group,
-            input_caption=triple.input,
-            target_caption=triple.output,
+            input_caption=caption_edit.input,
+            target_caption=caption_edit.output,
         )
 
 
-def lost_drawing(draw: CandidateSampler, triple: CaptionEdit, why: str) -> SampledPairs:
+def failed_sample(draw: CandidateSampler, caption_edit: CaptionEdit, why: str) -> SampledPairs:
     """What is said of captions over which the process died."""
-    return SampledPairs(draw.id(triple), tally=SelectionStats(captions=1, skipped=1), skipped=why)
+    return SampledPairs(draw.id(caption_edit), stats=SelectionStats(captions=1, skipped=1), skipped=why)
 
 
 def _scores(clip: Clip, texts, made: Candidates) -> list[dict[str, float]]:
@@ -336,38 +345,38 @@ def _is_audited(seed: int, share: float) -> bool:
 
 def draw_pairs(
     store: PairStore,
-    triples: Iterable[CaptionEdit],
+    caption_edits: Iterable[CaptionEdit],
     draw: CandidateSampler,
     *,
-    spread: Callable[[Iterator[CaptionEdit]], Generator[SampledPairs, None, None]] | None = None,
+    executor: Callable[[Iterator[CaptionEdit]], Generator[SampledPairs, None, None]] | None = None,
     on_step: Callable[[int, int], None] = lambda step, total: None,
-    on_progress: Callable[[SelectionStats], None] = lambda tally: None,
+    on_progress: Callable[[SelectionStats], None] = lambda stats: None,
 ) -> SelectionStats:
-    """The best candidates of every triple that was not drawn for yet, into the store, which is held for writing.
+    """The best candidates of every caption_edit that was not drawn for yet, into the store, which is held for writing.
 
-    `spread` takes the triples to other processes and gives what they drew, in any order; None: all here, with `on_step`
-    called after (step 1…total, total) of every triple.
+    `executor` takes the caption_edits to other processes and gives what they drew, in any order; None: all here, with `on_step`
+    called after (step 1…total, total) of every caption_edit.
     A run that is killed goes on with the captions that it had not finished, and makes the same pairs.
     """
     total, started = SelectionStats(), time.monotonic()
-    todo = _not_drawn(store, triples, draw)
-    results = spread(todo) if spread else (draw(triple, on_step) for triple in todo)
+    todo = _not_drawn(store, caption_edits, draw)
+    results = executor(todo) if executor else (draw(caption_edit, on_step) for caption_edit in todo)
     with closing(results):
         for drawn in results:
             for pair in drawn.pairs:
                 store.add(pair)
             if drawn.skipped:
                 store.skipped.append({"source": drawn.id, "number": 0, "why": drawn.skipped})
-            store.drawn.append({"id": drawn.id, **asdict(drawn.tally)})
-            total += SelectionStats(**{**asdict(drawn.tally), "seconds": 0.0})
+            store.drawn.append({"id": drawn.id, **drawn.stats.to_json()})
+            total += SelectionStats(**{**asdict(drawn.stats), "seconds": 0.0})
             on_progress(SelectionStats(**{**asdict(total), "seconds": time.monotonic() - started}))
     return SelectionStats(**{**asdict(total), "seconds": time.monotonic() - started})
 
 
-def _not_drawn(store: PairStore, triples: Iterable[CaptionEdit], draw: CandidateSampler) -> Iterator[CaptionEdit]:
-    """The triples that were not drawn for yet, each once however often it comes."""
+def _not_drawn(store: PairStore, caption_edits: Iterable[CaptionEdit], draw: CandidateSampler) -> Iterator[CaptionEdit]:
+    """The caption_edits that were not drawn for yet, each once however often it comes."""
     known = {record["id"] for record in store.drawn}
-    for triple in triples:
-        if not draw.is_drawn(triple, known):
-            known.add(draw.id(triple))
-            yield triple
+    for caption_edit in caption_edits:
+        if not draw.is_drawn(caption_edit, known):
+            known.add(draw.id(caption_edit))
+            yield caption_edit

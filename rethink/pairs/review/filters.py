@@ -18,7 +18,7 @@ from ...evaluation.pixel_metrics import CHANGED, measure
 from ...options import check_limits, option
 from ...records import defuse_markup
 from ..inverse.operations import OPERATIONS
-from ..jsonl_log import Last
+from ..jsonl_log import LatestIndex
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
 from .duplicates import DuplicateFinder
@@ -178,15 +178,15 @@ def score(
     clip: Clip | LazyClip | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
-    spread: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
+    executor: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
 ) -> int:
     """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
     they are not there by the same CLIP. What could not be read is tried again: it may have been repaired.
 
-    `spread` takes batches of pairs to other processes and gives what `score_batch` makes of them; None: all here.
+    `executor` takes batches of pairs to other processes and gives what `score_batch` makes of them; None: all here.
     Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
     """
-    scores = Last(store.scores)
+    scores = LatestIndex(store.scores)
     scored: set[str] = set()
     broken: dict[str, dict[str, Any]] = {}
     grades: dict[str, dict[str, Any]] = {}
@@ -200,7 +200,7 @@ def score(
     missing = {pair.id for pair in store if pair.id not in scored}
     pairs, done = (pair for pair in store if pair.id in missing), 0
     batches = iter(lambda: list(islice(pairs, BATCH)), [])
-    results = spread(batches) if spread else (score_batch(store, batch, clip) for batch in batches)
+    results = executor(batches) if executor else (score_batch(store, batch, clip) for batch in batches)
     with closing(results):
         for records in results:
             new = (record for record in records if record != broken.get(record["id"]))
@@ -262,7 +262,7 @@ def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict[str, Any]]
     """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone; none for a pair without scores."""
     duplicates, reasons = DuplicateFinder(thresholds.duplicates), {}
     groups: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
-    known = Last(store.scores)
+    known = LatestIndex(store.scores)
     pairs = (pair for pair in store if pair.id in known)
     for pair, scores in with_scores(pairs, known):
         why = reject_reasons(scores, pair, thresholds) or duplicates.reject_reasons(scores, pair)
@@ -277,7 +277,7 @@ def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict[str, Any]]
         yield {"id": id, "accepted": not why, "why": why, "by": "filter"}
 
 
-def with_scores(pairs: Iterable[EditPair], known: Last) -> Iterator[tuple[EditPair, dict[str, Any]]]:
+def with_scores(pairs: Iterable[EditPair], known: LatestIndex) -> Iterator[tuple[EditPair, dict[str, Any]]]:
     """Every pair, all of which have scores, with them."""
     ahead, behind = tee(pairs)
     return zip(behind, known.of(pair.id for pair in ahead))

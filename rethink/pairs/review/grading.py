@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import RethinkError
+from ...text_files import one_line
 from ...thinkers.answer_text import is_quoted
-from ...thinkers.critique_format import read_score
-from ..inverse.instructions import (
-    Chat,
-    Each,
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
     ask,
-    json_values,
+    find_json_values,
     message,
-    one_line,
     strip_reasoning,
 )
-from ..jsonl_log import Last
+from ...thinkers.critique_format import read_score
+from ..jsonl_log import LatestIndex
 from ..pixels import from_pixels
 from ..store import EditPair, PairStore
 from .filters import with_scores
@@ -31,19 +31,19 @@ nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "w
 
 def grade_pairs(
     store: PairStore,
-    chat: Chat,
+    chat: ChatFn,
     name: str = "",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
-    each: Each = map,
+    map_fn: MapFn = map,
 ) -> int:
     """Let the critic of this name grade every measured pair that it has not graded yet, in the store held for writing:
     {"critic": 0…10, "critic_why", "critic_name"}.
 
     Returns how many it was asked about. An answer that is no grade leaves {"critic_failed": why}; a critic that does not
-    answer is asked again the next time. each: `map`, or what asks several times at once.
+    answer is asked again the next time. map_fn: `map`, or what asks several times at once.
     """
-    scores = Last(store.scores)
+    scores = LatestIndex(store.scores)
     ungraded = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
     total, streak = sum(pair.id in ungraded for pair in store), FailureStreak()
     pairs = (pair for pair in store if pair.id in ungraded)
@@ -53,8 +53,8 @@ def grade_pairs(
         return scores_before, _grade(store, pair, chat)
 
     # Bound to no name: whatever raises here lets go of it, and with it of the questions that are not asked yet.
-    for done, (scores_before, answer) in enumerate(each(grade, with_scores(pairs, scores)), 1):
-        streak.after(answer.get("failed", False), answer.get("critic_failed", ""))
+    for done, (scores_before, answer) in enumerate(map_fn(grade, with_scores(pairs, scores)), 1):
+        streak.record(answer.get("failed", False), answer.get("critic_failed", ""))
         if not answer.get("failed"):
             others = {key: value for key, value in scores_before.items() if not key.startswith("critic")}
             store.scores.append({**others, **answer, "critic_name": name})
@@ -62,11 +62,11 @@ def grade_pairs(
     return total
 
 
-def _grade(store: PairStore, pair: EditPair, chat: Chat) -> dict[str, Any]:
+def _grade(store: PairStore, pair: EditPair, chat: ChatFn) -> dict[str, Any]:
     try:
         images = [from_pixels(store.read_image(path)) for path in (pair.input, pair.target)]
         text = JUDGE.format(instruction=pair.instruction)
-        return ask(chat, [message("user", text, pictures=2)], images, pair.seed, read_grade)
+        return ask(chat, [message("user", text, images=2)], images, pair.seed, read_grade)
     except ThinkerUnavailable as error:
         return {"critic_failed": str(error), "failed": True}
     except RethinkError as error:
@@ -77,7 +77,7 @@ def read_grade(answer: str) -> dict[str, Any]:
     """{"critic": 0…10, "critic_why"} of an answer. Raises RethinkError with the reason where no single score stands on its
     own in it."""
     answer = strip_reasoning(answer)
-    grades = [found for found in json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
+    grades = [found for found in find_json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
     if not grades:
         raise RethinkError(f"the critic's answer holds no JSON object with a score ({one_line(answer)[:80]!r})")
     if len({read_score(record["score"]) for record, _, _ in grades}) > 1:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...progress import OnProgress, ignore_progress, progress_with_eta
+from ...thinkers.asking import ChatFn, thread_map
 from ..engine import LOCAL, Engine
-from ..inverse.instructions import Chat
-from ..inverse.processes import thread_map
 from ..models import LazyClip, ModelSource
 from ..store import EditPair, PairStore
 from .filters import Thresholds, count_reasons, filter_pairs, score, score_batch
@@ -31,18 +30,18 @@ class FilterJob:
     pairs: PairStore
     thresholds: Thresholds = field(default_factory=Thresholds)
     clip: ModelSource[Clip] | None = None
-    thinker: ModelSource[Chat] | None = None
+    thinker: ModelSource[ChatFn] | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> FilterReport:
         """Measure and mark what is not yet, and write the verdicts that changed."""
         chat = self.thinker.load() if self.thinker else None
         with engine.started() as executor_for, self.pairs.writing() as store:
-            spread = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
+            executor = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
             clip = LazyClip(self.clip) if self.clip else None
-            score(store, clip, progress_with_eta("pairs measured", on_progress), spread=spread)
+            score(store, clip, progress_with_eta("pairs measured", on_progress), executor=executor)
             if self.thinker and chat is not None:
                 marked = progress_with_eta("pairs marked", on_progress)
-                grade_pairs(store, chat, self.thinker.name, marked, each=thread_map(self.thinker.concurrency))
+                grade_pairs(store, chat, self.thinker.name, marked, map_fn=thread_map(self.thinker.concurrency))
             filter_pairs(store, self.thresholds)
         return _report(self.pairs)
 
@@ -57,7 +56,7 @@ class FilterReport:
     reasons: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        kept, others = len(self.accepted.selected), len(self.rejected.selected)
+        kept, others = len(self.accepted.subset_ids), len(self.rejected.subset_ids)
         lines = [f"{count} × {why}" for why, count in self.reasons]
         return "\n".join([f"{kept} of {kept + others} pairs kept.", *lines])
 

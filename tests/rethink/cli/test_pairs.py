@@ -12,9 +12,9 @@ from PIL import Image
 
 from rethink.cli import pair_options, progress
 from rethink.cli.main import main
-from rethink.pairs.inverse import instructions
 from rethink.pairs.inverse.synthesis import SynthesisProgress
 from rethink.pairs.store import JsonlLog, PairStore
+from rethink.thinkers import asking
 from tests.support.hosts import PACK_ROOT
 from tests.support.miniatures import PLAIN, write_folder
 from tests.support.pairs import draw_image
@@ -76,8 +76,8 @@ def test_masks_and_boxes_that_were_not_used_are_named_before_the_work(folder, tm
     options = ["--masks", masks, "--boxes", boxes, "--operations", "blur", "--workers", 1]
     assert rethink("synthesize", folder, tmp_path / "store", *options) == 0
     said = capsys.readouterr().out
-    assert said.startswith("6 pictures: 1 with a mask, 1 with boxes, 4 with neither: photo 2.png, photo 3.png, ")
-    assert "1 masks fit no picture: photo 9.png." in said and "or several: foto 2.png." in said
+    assert said.startswith("6 images: 1 with a mask, 1 with boxes, 4 with neither: photo 2.png, photo 3.png, ")
+    assert "1 masks match no image: photo 9.png." in said and "or several: foto 2.png." in said
 
 
 def test_an_editor_does_the_inverse(folder, tmp_path):
@@ -160,7 +160,7 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):
 
 
 def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(thinker, folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(instructions, "MOST_TOKENS", 16)
+    monkeypatch.setattr(asking, "MAX_TOKENS", 16)
     store = tmp_path / "s"
     for photo in list(folder.iterdir())[1:]:
         photo.unlink()

@@ -8,7 +8,7 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import CaptionEdit
-from rethink.pairs.from_captions.job import PromptToPromptJob, drawn_side, text_to_image
+from rethink.pairs.from_captions.job import PromptToPromptJob, sample_side, text_to_image
 from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig
 from rethink.pairs.from_captions.selection import Selection
 from rethink.pairs.models import ModelSource
@@ -89,13 +89,13 @@ def test_what_is_skipped_is_said(job):
 
 
 def test_only_what_draws_from_text_alone_is_taken(editor, tmp_path):
-    assert drawn_side(editor) == 16 * 8
+    assert sample_side(editor) == 16 * 8
     with text_to_image(editor) as pipeline:
         assert pipeline is editor._pipeline
     instruct = DrawingEditor(make_pipeline(INSTRUCT, write_tokenizer(tmp_path / "tokenizer")))
     for other in (instruct, SimpleNamespace(name="other")):
         with pytest.raises(RethinkError, match=f"^editor: {other.name} does not draw from text alone"):
-            drawn_side(other)
+            sample_side(other)
 
 
 def test_a_seed_has_limits(job):

@@ -11,7 +11,7 @@ from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker
 from rethink.pairs.inverse.instructions import Description
-from rethink.pairs.inverse.sources import Folder, NamedBox, Source
+from rethink.pairs.inverse.sources import ImageFolder, NamedBox, Source
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.pixels import read_mask
 from rethink.pairs.store import PairStore
@@ -33,17 +33,17 @@ def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
     Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), ((0, 80), (0, 120)))).save(masks / "photo 0.png")
-    recipe = SynthesisConfig()
+    config = SynthesisConfig()
     with PairStore(tmp_path / "s").writing() as store:
         make = editor_maker(
             store,
-            recipe,
+            config,
             model_source(Darkens()),
             "remove the hat",
             Settings(),
             Description("the man's head", "A red hat."),
         )
-        assert synthesize(store, Folder(folder, masks), make, 1).made == 6
+        assert synthesize(store, ImageFolder(folder, masks), make, 1).made == 6
     for pair in store:
         assert pair.instruction.endswith("A red hat.") and pair.parameters["inverse"] == "remove the hat"
         before, after = store.read_image(pair.input), store.read_image(pair.target)
@@ -60,7 +60,7 @@ def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
         make = editor_maker(
             store, SynthesisConfig(), model_source(editor), "x", Settings(), Description("the wall", "It is red.")
         )
-        assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
+        assert synthesize(store, ImageFolder(folder, boxes=spots), make, 1).made == 6
     for pair in store:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
         assert (
@@ -112,7 +112,7 @@ def edited_by(editor, tmp_path):
         what = Description("the face", "He has brown hair.")
         synthesize(
             store,
-            Folder(photos),
+            ImageFolder(photos),
             editor_maker(store, SynthesisConfig(), model_source(editor), "cover the face", Settings(), what),
             1,
         )

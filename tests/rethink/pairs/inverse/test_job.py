@@ -6,7 +6,7 @@ from PIL import Image
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig
 from rethink.pairs.inverse.job import SynthesisJob
-from rethink.pairs.inverse.sources import Folder, NamedBox, Source
+from rethink.pairs.inverse.sources import ImageFolder, NamedBox, Source
 from rethink.pairs.models import ModelSource
 from tests.support.pairs import draw_image
 from tests.support.synthesis import model_source
@@ -76,7 +76,7 @@ def test_a_thinker_finds_describes_and_is_opened_once(sources, tmp_path, scripte
 def test_reasons_are_counted_and_coverage_is_said(sources, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "torn.png").write_bytes(b"x")
-    report = SynthesisJob(Folder(tmp_path / "photos"), tmp_path / "s", COVER).run()
+    report = SynthesisJob(ImageFolder(tmp_path / "photos"), tmp_path / "s", COVER).run()
     assert report.reasons[0].startswith("1 × ") and "0 pairs" in str(report)
     boxed = [Source(sources[0].name, sources[0].image, spots=(NamedBox((0, 0, 0.5, 0.5), "the sky"),)), sources[1]]
     job = SynthesisJob(boxed, tmp_path / "t", COVER)

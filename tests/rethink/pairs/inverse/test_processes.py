@@ -11,9 +11,9 @@ import pytest
 from rethink.pairs.inverse import processes
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.processes import process_executor
-from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
-from rethink.pairs.pixels import read_picture
+from rethink.pairs.pixels import read_pixels
 from rethink.pairs.store import PairStore
 from tests.support.hosts import PACK_ROOT
 from tests.support.pairs import read_store
@@ -22,12 +22,12 @@ from tests.support.synthesis import run_synthesis
 
 def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
     few, many = SynthesisConfig(pairs=1, seed=5), SynthesisConfig(pairs=3, seed=5)
-    run_synthesis(tmp_path / "here", Folder(folder), many)
-    run_synthesis(tmp_path / "spread", Folder(folder), few, processes=2)
-    _, done = run_synthesis(tmp_path / "spread", Folder(folder), many, processes=2)
+    run_synthesis(tmp_path / "here", ImageFolder(folder), many)
+    run_synthesis(tmp_path / "executor", ImageFolder(folder), few, processes=2)
+    _, done = run_synthesis(tmp_path / "executor", ImageFolder(folder), many, processes=2)
     assert done.made == 12
-    assert read_store(tmp_path / "here") == read_store(tmp_path / "spread")
-    other, _ = run_synthesis(tmp_path / "other", Folder(folder), SynthesisConfig(pairs=3, seed=6))
+    assert read_store(tmp_path / "here") == read_store(tmp_path / "executor")
+    other, _ = run_synthesis(tmp_path / "other", ImageFolder(folder), SynthesisConfig(pairs=3, seed=6))
     assert {pair.id for pair in other}.isdisjoint(pair.id for pair in PairStore(tmp_path / "here"))
 
 
@@ -37,11 +37,11 @@ def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
     for photo in list(folder.iterdir())[1:]:
         photo.unlink()
     (folder / "torn.png").write_bytes(b"torn")
-    recipe, seen = SynthesisConfig(("cover", "greyscale"), pairs=50), []
+    config, seen = SynthesisConfig(("cover", "greyscale"), pairs=50), []
     with PairStore(tmp_path / "s").writing() as store:
-        spread = process_executor(processes, store, recipe) if processes else None
+        executor = process_executor(processes, store, config) if processes else None
         done = synthesize(
-            store, Folder(folder), operation_maker(store, recipe), 50, spread=spread, on_progress=seen.append
+            store, ImageFolder(folder), operation_maker(store, config), 50, executor=executor, on_progress=seen.append
         )
     assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
     assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in itertools.pairwise(seen))
@@ -50,7 +50,7 @@ def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
 
 def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path):
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "rethink", "synthesize", folder, killed, "--pairs", "30", "--workers", "2"]
+    command = [sys.executable, "-m", "rethink", "synthesize", folder, killed, "--pairs", "8", "--workers", "2"]
     process = subprocess.Popen(list(map(str, command)), cwd=PACK_ROOT, stderr=subprocess.DEVNULL)
     manifest = killed / "manifest.jsonl"
     while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):  # it is there before its line
@@ -58,8 +58,8 @@ def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path
     process.kill()
     process.wait()
     assert _whole_pairs(killed) > 0
-    run_synthesis(killed, Folder(folder), SynthesisConfig(pairs=30))
-    run_synthesis(tmp_path / "whole", Folder(folder), SynthesisConfig(pairs=30))
+    run_synthesis(killed, ImageFolder(folder), SynthesisConfig(pairs=8))
+    run_synthesis(tmp_path / "whole", ImageFolder(folder), SynthesisConfig(pairs=8))
     gone_on = read_store(killed)
     assert gone_on.pop("seeds.jsonl"), "which the command alone notes"
     assert gone_on == read_store(tmp_path / "whole")
@@ -69,7 +69,7 @@ def _whole_pairs(folder):
     """How many pairs a store has; the pictures of the latest, which a kill could have torn, are whole."""
     pairs = list(PairStore(folder))
     for pair in pairs[-20:]:
-        assert read_picture(folder / pair.input).shape == read_picture(folder / pair.target).shape
+        assert read_pixels(folder / pair.input).shape == read_pixels(folder / pair.target).shape
     return len(pairs)
 
 
@@ -85,6 +85,6 @@ def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, mon
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
     monkeypatch.setattr("rethink.pairs.inverse.processes.START", "import killer; " + processes.START)
-    store, done = run_synthesis(tmp_path / "s", Folder(folder), SynthesisConfig(pairs=2), processes=2)
+    store, done = run_synthesis(tmp_path / "s", ImageFolder(folder), SynthesisConfig(pairs=2), processes=2)
     assert done.made == 10 and done.skipped == 2
     assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}

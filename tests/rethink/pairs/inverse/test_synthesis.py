@@ -13,15 +13,15 @@ from PIL import Image
 
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
-from rethink.pairs.from_captions.caption_edits import built_in_triples, captions_to_edits
+from rethink.pairs.from_captions.caption_edits import built_in_edits, captions_to_edits
 from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker
-from rethink.pairs.inverse.instructions import Writer
+from rethink.pairs.inverse.instructions import InstructionWriter
 from rethink.pairs.inverse.locate import LocatedSources
 from rethink.pairs.inverse.operations import OPERATIONS
-from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
+from rethink.pairs.inverse.sources import ImageFolder, NamedBox, Source, read_boxes_file
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.jsonl_log import DiskFull
-from rethink.pairs.pixels import read_mask, read_picture
+from rethink.pairs.pixels import read_mask, read_pixels
 from rethink.pairs.review.filters import score
 from rethink.pairs.review.grading import grade_pairs
 from rethink.pairs.store import PairStore
@@ -32,13 +32,13 @@ from tests.support.synthesis import model_source, run_synthesis
 def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(folder, tmp_path):
     operations = tuple(id for id, op in OPERATIONS.items() if op.where != "subject")
     spots = {f"photo {i}.png": (NamedBox((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
-    store, done = run_synthesis(tmp_path / "s", Folder(folder, spots=spots), SynthesisConfig(operations, pairs=8))
+    store, done = run_synthesis(tmp_path / "s", ImageFolder(folder, boxes=spots), SynthesisConfig(operations, pairs=8))
     pairs = list(store)
     assert done.made == len(pairs) == 48 and done.skipped == 0
     assert len({pair.operation for pair in pairs}) > 10 and len({pair.id for pair in pairs}) == 48
     for pair in pairs:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
-        assert (after == read_picture(folder / pair.source)).all()
+        assert (after == read_pixels(folder / pair.source)).all()
         region = (
             read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
         )
@@ -47,28 +47,31 @@ def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(f
     assert len(list(store.folder.rglob("*-target.png"))) == 6, "a target is stored once, however many pairs share it"
 
 
-def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
+KILLS = 8
+
+
+def test_killed_again_and_again_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index in range(100):
+    for index in range(40):
         Image.fromarray(draw_image(seed=index)).save(photos / f"{index}.png")
     (photos / "broken.png").write_bytes(b"no picture")
-    recipe, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
+    config, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
     started = time.process_time()
-    run_synthesis(tmp_path / "whole", Folder(photos), recipe)
-    share = (time.process_time() - started) / 20  # of the work: so that something is left for the last of them
+    run_synthesis(tmp_path / "whole", ImageFolder(photos), config)
+    share = (time.process_time() - started) / KILLS  # of the work: so that something is left for the last of them
     counts = []
-    for _ in range(20):
+    for _ in range(KILLS):
         child = os.fork()
         if child == 0:  # the system ends it without a word after so much of its own time, on a busy machine too
             signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.1, 0.7) * share)
-            run_synthesis(killed, Folder(photos), recipe)
+            run_synthesis(killed, ImageFolder(photos), config)
             os._exit(0)
         chance.random()
         assert os.waitpid(child, 0)[1] == signal.SIGPROF, "it ended before it was killed"
         counts.append(_whole_pairs(killed))
-    assert len(set(counts)) > 5 and counts == sorted(counts), counts
-    run_synthesis(killed, Folder(photos), recipe)
+    assert len(set(counts)) > 3 and counts == sorted(counts), counts
+    run_synthesis(killed, ImageFolder(photos), config)
     assert read_store(killed) == read_store(tmp_path / "whole")
 
 
@@ -76,7 +79,7 @@ def _whole_pairs(folder):
     """How many pairs a store has; the pictures of the latest, which a kill could have torn, are whole."""
     pairs = list(PairStore(folder))
     for pair in pairs[-20:]:
-        assert read_picture(folder / pair.input).shape == read_picture(folder / pair.target).shape
+        assert read_pixels(folder / pair.input).shape == read_pixels(folder / pair.target).shape
     return len(pairs)
 
 
@@ -98,8 +101,8 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     os.rename(
         folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png"
     )  # no text in any encoding of today
-    recipe = SynthesisConfig(("cover",), {"cover": {"fill": "black"}}, pairs=2)
-    store, _done = run_synthesis(tmp_path / "s", Folder(folder), recipe, processes=2)
+    config = SynthesisConfig(("cover",), {"cover": {"fill": "black"}}, pairs=2)
+    store, _done = run_synthesis(tmp_path / "s", ImageFolder(folder), config, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
     assert set(reasons) == {
         "tiny.png",
@@ -126,7 +129,7 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
         "\udcff\udcfe.png",
     }
     lines = store.skipped.path.read_text()
-    run_synthesis(tmp_path / "s", Folder(folder), recipe, processes=2)
+    run_synthesis(tmp_path / "s", ImageFolder(folder), config, processes=2)
     assert store.skipped.path.read_text() == lines, "a second run does not report the same again"
 
 
@@ -140,7 +143,7 @@ def test_a_folder_that_cannot_be_looked_into_is_reported(folder, monkeypatch):
         return real(path)
 
     monkeypatch.setattr("os.scandir", scandir)
-    assert list(Folder(folder))[6:] == [("closed", "the folder cannot be looked into: Permission denied")]
+    assert list(ImageFolder(folder))[6:] == [("closed", "the folder cannot be read: Permission denied")]
 
 
 def test_masks_and_boxes_say_where(folder, tmp_path):
@@ -152,7 +155,7 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     Image.fromarray(mask * 0).save(masks / "photo 1.png")
     (masks / "photo 2.png").write_text("no mask")
     os.symlink(folder / "photo 4.png", masks / "photo 4.png")
-    store, _ = run_synthesis(tmp_path / "m", Folder(folder, masks), SynthesisConfig(("flat_background",)))
+    store, _ = run_synthesis(tmp_path / "m", ImageFolder(folder, masks), SynthesisConfig(("flat_background",)))
     (pair,) = store
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[50:70, 70:90].any() and region[:30].all()
@@ -170,8 +173,8 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
             {"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}
         )
     )
-    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse"}})
-    store, _ = run_synthesis(tmp_path / "b", Folder(folder, spots=read_spots(boxes)), recipe)
+    config = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse"}})
+    store, _ = run_synthesis(tmp_path / "b", ImageFolder(folder, boxes=read_boxes_file(boxes)), config)
     pair = next(pair for pair in store if pair.source == "photo 0.png")
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[:29].any() and not region[61:].any() and region[45, 60]
@@ -184,7 +187,7 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
 def test_a_wrong_file_of_boxes_is_named(tmp_path, text):
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(RethinkError, match="boxes"):
-        read_spots(tmp_path / "boxes.json")
+        read_boxes_file(tmp_path / "boxes.json")
 
 
 def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
@@ -194,75 +197,80 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
     editor = SimpleNamespace(name="e", prepare=explode, edit=explode)
     with PairStore(tmp_path / "s").writing() as store:
         done = synthesize(
-            store, Folder(folder), editor_maker(store, SynthesisConfig(), model_source(editor), "x", Settings()), 1
+            store, ImageFolder(folder), editor_maker(store, SynthesisConfig(), model_source(editor), "x", Settings()), 1
         )
     assert done.made == 0 and done.skipped == 6 and "boom" in next(iter(store.skipped))["why"]
 
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    for what in ("rethink.pairs.store.write_whole", "os.write"):  # the pictures, the manifest
+    for what in ("rethink.pairs.store.write_atomically", "os.write"):  # the pictures, the manifest
         monkeypatch.setattr(what, full)
         with pytest.raises(DiskFull, match="no room"):
-            run_synthesis(tmp_path / "t", Folder(folder), SynthesisConfig())
+            run_synthesis(tmp_path / "t", ImageFolder(folder), SynthesisConfig())
         monkeypatch.undo()
-    _, done = run_synthesis(tmp_path / "t", Folder(folder), SynthesisConfig())
+    _, done = run_synthesis(tmp_path / "t", ImageFolder(folder), SynthesisConfig())
     assert done.made == 6
 
 
 def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder, tmp_path, scripted):
     chat = scripted("I'm sorry, I cannot help with that.", RuntimeError("timeout"), "blah " * 300)
-    store, done = run_synthesis(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(chat))
+    store, done = run_synthesis(
+        tmp_path / "s", ImageFolder(folder), SynthesisConfig(("cover",)), InstructionWriter(chat)
+    )
     assert done.made == 0 and done.skipped == 6
     assert not list(store.folder.rglob("*-input.png"))
     _, done = run_synthesis(
         tmp_path / "s",
-        Folder(folder),
+        ImageFolder(folder),
         SynthesisConfig(("cover",)),
-        Writer(scripted('{"place": "the wall", "description": "It is green."}')),
+        InstructionWriter(scripted('{"place": "the wall", "description": "It is green."}')),
     )
     assert done.made == 6
 
 
 def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_held(tmp_path):
     with pytest.raises(RethinkError, match="no folder"):
-        Folder(tmp_path / "missing")
+        ImageFolder(tmp_path / "missing")
     for index in range(300):
         (tmp_path / f"{index}.png").touch()
     (tmp_path / ".hidden.png").touch()
     (tmp_path / "notes.txt").touch()
-    walked = iter(Folder(tmp_path))
+    walked = iter(ImageFolder(tmp_path))
     assert isinstance(next(walked), Source) and sum(1 for _ in walked) == 299
 
 
 def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
     (folder / "linked").symlink_to(tmp_path)
     (folder / ".lock").write_text("of somebody else")
-    store, done = run_synthesis(folder / "pairs", Folder(folder), SynthesisConfig(("cover",)))
-    again, _ = run_synthesis(folder / "pairs", Folder(folder), SynthesisConfig(("cover",), pairs=2))
+    store, done = run_synthesis(folder / "pairs", ImageFolder(folder), SynthesisConfig(("cover",)))
+    again, _ = run_synthesis(folder / "pairs", ImageFolder(folder), SynthesisConfig(("cover",), pairs=2))
     assert done.made == 6 and len(list(again)) == 12
     assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
 
 
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
-    monkeypatch.setattr("rethink.pairs.inverse.instructions.MAX_CONSECUTIVE_FAILURES", 3)
+    monkeypatch.setattr("rethink.thinkers.asking.MAX_CONSECUTIVE_FAILURES", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
-        run_synthesis(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted(*answers)))
+        run_synthesis(
+            tmp_path / "s", ImageFolder(folder), SynthesisConfig(("cover",)), InstructionWriter(scripted(*answers))
+        )
     assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
     store, done = run_synthesis(
-        tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted('{"description": "It is red."}'))
+        tmp_path / "s",
+        ImageFolder(folder),
+        SynthesisConfig(("cover",)),
+        InstructionWriter(scripted('{"description": "It is red."}')),
     )
     assert (done.made, len(list(store))) == (5, 6)
     with PairStore(tmp_path / "s").writing() as store:
         score(store)
         away = scripted(ConnectionError("gone"))
         for work in (
-            lambda: list(LocatedSources(Folder(folder), away, "a face", store.spots, 0)),
+            lambda: list(LocatedSources(ImageFolder(folder), away, "a face", store.spots, 0)),
             lambda: grade_pairs(store, away),
-            lambda: captions_to_edits(
-                away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()
-            ),
+            lambda: captions_to_edits(away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_edits()),
         ):
             with pytest.raises(RethinkError, match="3 times in a row"):
                 work()
