@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests.support.hosts import PACK_ROOT, STANDIN
 
@@ -17,6 +18,7 @@ import server
 from comfy import model_management, utils
 
 from tests.standin.executor import load_pack, node_classes, run
+from tests.support.chats import Seer
 from tests.support.fake_editor import FakeEditor
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import INSTRUCT, write_clip, write_folder
@@ -166,3 +168,72 @@ def critique(classes):
 @pytest.fixture
 def load(classes):
     return lambda **inputs: classes["RethinkLoadThinker"].execute(**inputs).result[0]
+
+
+# ── what the tests of the nodes that make and keep pairs start with
+
+
+@pytest.fixture
+def photo():
+    """IMAGE [1, 48, 64, 3] with detail everywhere."""
+    return torch.rand(1, 48, 64, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def synthesize(classes, models, results, photo, part):
+    """The node as the host calls it: every input a list."""
+
+    def call(operation="cover", options=None, folder=None, **inputs):
+        inputs = {"image": photo, "dataset": "pairs", "pairs": 2, "seed": 7, **inputs}
+        if isinstance(inputs.get("thinker"), Seer):
+            inputs["thinker"] = part("rethink.thinkers.critique").Thinker(inputs["thinker"])
+        lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
+        options = {name: [value] for name, value in (options or {}).items()}
+        pictures = (
+            {"pictures": ["folder"], "folder": [folder], "masks": ["none"]}
+            if folder
+            else {"pictures": ["connected pictures"]}
+        )
+        return (
+            classes["RethinkInverseEditSynthesizer"]
+            .execute({"operation": [operation], **options}, pictures, **lists)
+            .result
+        )
+
+    return call
+
+
+@pytest.fixture
+def synthesized(classes, models, results):
+    photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
+    return lambda seed: (
+        classes["RethinkInverseEditSynthesizer"]
+        .execute(
+            {"operation": ["any"]},
+            {"pictures": ["connected pictures"]},
+            image=[photo],
+            dataset=["pairs"],
+            pairs=[12],
+            seed=[seed],
+        )
+        .result[0]
+    )
+
+
+@pytest.fixture
+def pairs(synthesized):
+    """Twelve pairs of one image, some of them hardly damaged."""
+    return synthesized(3)
+
+
+@pytest.fixture
+def review(part):
+    return part("nodes.pairs_api")
+
+
+@pytest.fixture
+def filtered(classes, pairs):
+    def call(clip="none", **thresholds):
+        return classes["RethinkFilterEditPairs"].execute(pairs, clip, **{"duplicates": -1, **thresholds})
+
+    return call
