@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from rethink.pairs.inverse.instructions import InstructionWriter
 from rethink.pairs.inverse.locate import LocatedSources
 from rethink.pairs.inverse.operations import OPERATIONS
 from rethink.pairs.inverse.sources import ImageFolder, NamedBox, Source, read_boxes_file
-from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.inverse.synthesis import SynthesisProgress, synthesize
 from rethink.pairs.jsonl_log import DiskFull
 from rethink.pairs.pixels import read_mask, read_pixels
 from rethink.pairs.review.filters import score
@@ -274,3 +275,8 @@ def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scr
         ):
             with pytest.raises(RethinkError, match="3 times in a row"):
                 work()
+
+
+def test_the_time_left_is_that_of_the_work_alone():
+    half = SynthesisProgress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
+    assert half.left == "0:49:00" and replace(half, done=50).left == "?"
