@@ -19,9 +19,9 @@ def test_pairs_are_listed_page_by_page(pairs, review):
 
 def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, monkeypatch):
     key, (first, *_), read = review.publish(pairs), list(pairs), []
-    since = part("rethink.pairs.store").JsonlLog.since
+    since = part("rethink.pairs.store").JsonlLog.read_from
     lines = lambda self, place: (read.append(line) or line for line in since(self, place))  # noqa: E731
-    monkeypatch.setattr(part("rethink.pairs.store").JsonlLog, "since", lines)
+    monkeypatch.setattr(part("rethink.pairs.store").JsonlLog, "read_from", lines)
     review.verdict(key, first.id, False)
     assert len(read) == 1 and review.listing(key, count="1")["pairs"][0]["state"] == "rejected"
     review.verdict(key, first.id, None)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-NAME = "blocks.0.to_q"
+NAME, LAYERS = "blocks.0.to_q", 12
 
 
 class Patched:
@@ -28,9 +28,12 @@ class Patched:
 
 @pytest.fixture
 def comfyui(part, monkeypatch):
-    """ComfyUI's loader, which knows two layers of 4 × 3; `tensors` and `metadata` are what lies in the file."""
+    """ComfyUI's loader, which knows layers of 4 × 3; `tensors` and `metadata` are what lies in the file."""
     holder = SimpleNamespace(tensors={}, metadata={}, ignores=())
-    targets = {f"transformer.{name}": f"diffusion_model.{name}.weight" for name in (NAME, "blocks.1.to_q")}
+    targets = {
+        f"transformer.{name}": f"diffusion_model.{name}.weight"
+        for name in (f"blocks.{number}.to_q" for number in range(LAYERS))
+    }
 
     def load_lora(tensors, targets, log_missing):
         holder.loaded = tensors
@@ -53,7 +56,7 @@ def comfyui(part, monkeypatch):
 def apply(part, comfyui, tmp_path):
     def apply(tensors, strength=0.5, metadata=None):
         comfyui.tensors, comfyui.metadata = tensors, metadata
-        layers = nn.ModuleList(nn.ModuleDict({"to_q": nn.Linear(3, 4)}) for _ in range(2))
+        layers = nn.ModuleList(nn.ModuleDict({"to_q": nn.Linear(3, 4)}) for _ in range(LAYERS))
         apply.model = Patched(nn.ModuleDict({"diffusion_model": nn.ModuleDict({"blocks": layers})}))
         apply.clip = Patched(nn.Identity())
         lora = part("nodes.native.lora")
@@ -78,7 +81,9 @@ def test_clones_are_patched_and_the_models_are_as_they_were(apply):
 
 
 def test_layers_without_a_place_are_named_and_many_of_them_are_another_model(apply, RethinkError):
-    more = factors() | factors("blocks.1.to_q") | factors("elsewhere")
+    more = factors("elsewhere")
+    for number in range(LAYERS):
+        more |= factors(f"blocks.{number}.to_q")
     assert apply(more)[2].unmatched == ("transformer.elsewhere",)
     with pytest.raises(RethinkError, match="^lora: 1 of 4 layers of .* fit the test; .* for example transformer.a"):
         apply(factors() | factors("a") | factors("b") | factors("c"))
@@ -95,7 +100,10 @@ def test_an_alpha_of_the_metadata_reaches_comfyuis_loader(apply, comfyui):
     ("tensors", "sentence"),
     [
         ({}, "lora: .* is empty"),
-        (factors(inputs=5), "lora: .* does not fit the test: its layer transformer.blocks.0.to_q has .* 4 × 5"),
+        (
+            factors(inputs=5),
+            "lora: .* does not fit the test: its layer transformer.blocks.0.to_q has .* 2 × 5 instead of 2 × 3",
+        ),
         ({**factors(), f"transformer.{NAME}.lora_magnitude_vector": torch.ones(4)}, "lora: .* is a DoRA as PEFT saves"),
         ({f"transformer.{NAME}.lora_A.weight": torch.full((2, 3), float("nan"))}, "lora: .* NaN or infinite values in"),
     ],

@@ -36,7 +36,7 @@ def test_what_was_accepted_goes_out_and_comes_in_again(store, tmp_path, capsys):
 
 def test_an_export_is_replaced_only_where_that_is_said(store, tmp_path, capsys):
     export = ("export", store, "imagefolder", tmp_path / "out")
-    assert run(*export) == 0 and run(*export) == 2 and "is not empty" in capsys.readouterr().err
+    assert run(*export) == 0 and run(*export) == 2 and "is there already" in capsys.readouterr().err
     assert run(*export, "--replace") == 0
 
 
@@ -48,7 +48,7 @@ def test_into_a_store_only_what_is_new_is_added(store, tmp_path, capsys):
 
 def test_why_entries_were_skipped_is_counted(store, tmp_path, capsys):
     run("export", store, "imagefolder", tmp_path / "out")
-    next((tmp_path / "out").rglob("*input*.png")).write_bytes(b"torn")
+    min((tmp_path / "out").rglob("*.png")).write_bytes(b"torn")
     capsys.readouterr()
     assert run("import", tmp_path / "out", "imagefolder", tmp_path / "again") == 0
     out = capsys.readouterr().out

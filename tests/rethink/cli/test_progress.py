@@ -1,5 +1,6 @@
 """What the commands tell: a line that is rewritten on a terminal, a line now and then elsewhere."""
 
+import io
 import sys
 
 import pytest
@@ -18,16 +19,20 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def terminal(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+def terminal(monkeypatch):
+    """What is written to an error stream that is a terminal."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
 
 
-def test_on_a_terminal_one_line_is_rewritten(terminal, clock, capsys):
+def test_on_a_terminal_one_line_is_rewritten(terminal, clock):
     line = ProgressLine()
     for done, seconds in ((1, 0), (2, progress.TTY_INTERVAL / 2), (3, progress.TTY_INTERVAL)):
         clock[0] = 1000 + seconds
         line(JobProgress(done, 9, f"{done} of 9"))
-    assert capsys.readouterr().err == f"\r1 of 9{progress.TO_THE_END}\r3 of 9{progress.TO_THE_END}"
+    assert terminal.getvalue() == f"\r1 of 9{progress.TO_THE_END}\r3 of 9{progress.TO_THE_END}"
 
 
 def test_elsewhere_a_line_comes_now_and_then(clock, capsys):
@@ -41,8 +46,8 @@ def test_elsewhere_a_line_comes_now_and_then(clock, capsys):
 def test_a_result_and_a_complaint_take_the_place_of_the_line(terminal, capsys):
     print_result("made", "done")
     complain("it is gone.")
-    out, err = capsys.readouterr()
-    assert out == "made\ndone\n" and err == f"\r{progress.TO_THE_END}" * 2 + "rethink: it is gone.\n"
+    assert capsys.readouterr().out == "made\ndone\n"
+    assert terminal.getvalue() == f"\r{progress.TO_THE_END}" * 2 + "rethink: it is gone.\n"
 
 
 def test_where_nobody_watches_nothing_is_cleared(capsys):

@@ -20,7 +20,7 @@ def test_a_run_becomes_a_page_and_the_oracle_judges_its_best_image(opened, tmp_p
     page, seen = tmp_path / "demo.html", []
     verdict = demo.make_demo(page, 3, seen.append)
     run = seen[-1]
-    assert run.stopped and run.options["editor"] == "built-in" == opened[0].name and run.options["seed"] == 3
+    assert run.stopped and run.options["editor"] == "built-in" == opened[0].name and run.options["rules"]["seed"] == 3
     html = page.read_text(encoding="utf-8")
     assert html.count("data:image/png") == 1 + len(run.steps), "every image is within"
     assert not run.folder.exists() and not verdict.success, "a painter is no editor"
