@@ -44,8 +44,8 @@ from rethink.pairs.from_captions.selection import (
     EarlyStop,
     Selection,
     SelectionStats,
-    optimize_pipeline,
 )
+from rethink.pairs.from_captions.text_to_image import optimize_pipeline
 from rethink.pairs.pixels import encode_png
 from rethink.pairs.store import PairStore
 from rethink.tiny import judge, render, sample_task

@@ -107,8 +107,8 @@ def listing(key: str, after: str = "", count: str | int = "60", show: str = "all
             if behind and show in labels and len(shown) < most:
                 shown.append(id)
             behind = behind or id == after
-        scores = {record["id"]: record for record in known.scores.of(id for id in shown if id in known.scores)}
-        pairs = map(EditPair.from_json, known.pairs.of(shown))
+        scores = {record["id"]: record for record in known.scores.records(id for id in shown if id in known.scores)}
+        pairs = map(EditPair.from_json, known.pairs.records(shown))
         records = [_record(pair, known.verdicts.get(pair.id), scores.get(pair.id, {})) for pair in pairs]
     return {"counts": counts, "pairs": records}
 

@@ -100,7 +100,7 @@ def _print_histogram(store, name: str) -> None:
     from ..pairs.review.filters import histogram
 
     scores = LatestIndex(store.scores)
-    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
+    values = [record[name] for record in scores.records(scores) if isinstance(record.get(name), (int, float))]
     if not values:
         raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
     bars = histogram(values)

@@ -1,10 +1,9 @@
-"""The commands of the pairs: `synthesize`, `caption-edits`, `p2p`, `filter`. Each turns its
-arguments into a job of the library, and runs it."""
+"""The commands that make pairs: `synthesize`, `caption-edits`, `p2p`, `filter`. Each turns its arguments into a job of the
+library, and runs it."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from ..progress import format_duration
 from ..text_files import read_json
 from .arguments import EXAMPLES, add_command, add_field
 from .datasets import add_export, add_inspect
-from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, name_model, thinker_from
+from .edit import EDITORS, add_device, add_loading_options, add_lora_option
+from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, text_to_image_from, thinker_from
 from .progress import ProgressLine, print_counts, print_result
 
 if TYPE_CHECKING:
@@ -62,15 +62,14 @@ def _add_synthesize(commands) -> None:
     )
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     add_engine(parser, "damage (or edit) and describe")
-    parser.add_argument(
-        "--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file"
-    )
+    add_loading_options(parser, None, f"does --inverse in place of an operation: {EDITORS}")
     for name in ("inverse", "find", "place"):
         add_field(parser, SynthesisJob, name)
     add_field(parser, SynthesisJob, "description", "--hidden")
     add_field(parser, SynthesisJob, "paraphrase")
     parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     add_thinker(parser)
+    add_device(parser)
 
 
 def _operations() -> str:
@@ -179,6 +178,7 @@ def _add_caption_edits(commands) -> None:
     add_field(parser, CaptionJob, "seed")
     add_engine(parser, "invent")
     add_thinker(parser)
+    add_device(parser)
 
 
 def run_caption_edits(options) -> int:
@@ -215,6 +215,7 @@ def _add_p2p(commands) -> None:
     parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
     parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
+    add_lora_option(parser, "--sd model")
     parser.add_argument("--clip", help="built-in, or a transformers CLIPModel folder")
     for name in ("method", "steps", "sampler", "threshold", "guidance"):
         add_field(parser, P2PConfig, name)
@@ -236,7 +237,7 @@ def _add_p2p(commands) -> None:
     )
     add_field(parser, PromptToPromptJob, "seed")
     add_engine(parser, "draw")
-    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
+    add_device(parser)
 
 
 def run_p2p(options) -> int:
@@ -244,8 +245,7 @@ def run_p2p(options) -> int:
     from ..pairs.from_captions.caption_edits import read_caption_edits
     from ..pairs.from_captions.job import PromptToPromptJob
     from ..pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
-    from ..pairs.from_captions.selection import Selection, open_text_to_image
-    from ..pairs.models import ModelSource
+    from ..pairs.from_captions.selection import Selection
 
     clip = clip_from(options)
     if not options.sd or clip is None:
@@ -264,7 +264,7 @@ def run_p2p(options) -> int:
     job = PromptToPromptJob(
         tuple(read_caption_edits(options.triples)),
         options.store.absolute(),
-        ModelSource(name_model(options.sd), partial(open_text_to_image, options.sd, options.device)),
+        text_to_image_from(options),
         clip,
         config,
         Selection(**chosen, looks=looks),
@@ -306,7 +306,8 @@ def _add_filter(commands) -> None:
     parser = add_command(commands, "filter", "measure pairs, and accept or reject them; say why", run_filter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--clip", help="for the CLIP similarities: built-in, or a transformers CLIPModel folder")
-    add_thinker(parser, "asked to mark every pair with 0 to 10: ")
+    add_thinker(parser, "gives every pair a score of 0 to 10: ")
+    add_device(parser)
     add_engine(parser, "measure")
     for each in fields(Thresholds):
         add_field(parser, Thresholds, each.name)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RethinkError, describe_error
 from ..text_files import one_line
 from ..threads import DaemonThreads
 from .answer_text import clean_answer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .protocol import Chat, Messages, OnToken
 
 # chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
 # {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
@@ -37,6 +42,16 @@ REFUSALS = (
     "i won't",
     "as an ai",
 )
+
+
+def chat_fn(chat: Chat, max_tokens: int, on_token: OnToken | None = None) -> ChatFn:
+    """A chat for `ask`, with the longest answer that its user has set, in place of MAX_TOKENS."""
+
+    def ask_chat(messages: Messages, images: Sequence[Tensor], *, seed: int, temperature: float, **_: int) -> str:
+        options: dict[str, Any] = {"seed": seed, "temperature": temperature, "on_token": on_token}
+        return chat.chat(messages, images, max_tokens=max_tokens, **options)
+
+    return ask_chat
 
 
 def message(role: str, text: str, images: int = 0) -> dict:

@@ -143,7 +143,7 @@ def test_methods_and_weights_reach_the_drawing(draw):
         ({"method": "refine", "weights": "blue 2"}, "method.weights: expected word: factor"),
         ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: expected"),
         ({"direction": 1.0}, "candidates: not one was kept"),
-        ({"edited_caption": "the red make"}, "candidates: not one was kept; .*is the caption itself"),
+        ({"edited_caption": "the red make"}, "candidates: not one was kept; .*equals the caption"),
         ({"clip": "../x"}, "clip: there is no"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_wrong_drawing_is_one_sentence(draw, RethinkError, inputs, sentence):
 def test_an_editor_that_needs_a_picture_is_refused(draw, part, miniature, fake, RethinkError):
     instruct = part("rethink.editors.loading").load_editor(miniature)
     for editor in (instruct, fake):
-        with pytest.raises(RethinkError, match="^editor: .* does not draw from text alone"):
+        with pytest.raises(RethinkError, match="^editor: .* does not generate from text alone"):
             draw(editor=editor)
 
 

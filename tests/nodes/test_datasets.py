@@ -142,7 +142,7 @@ def test_a_store_is_added_to_with_scores_and_verdicts(classes, pairs, filtered):
 
 def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, pairs, models, RethinkError, review):
     saved(classes, pairs, "imagefolder", replace=False)
-    with pytest.raises(RethinkError, match="is there already"):
+    with pytest.raises(RethinkError, match="already exists"):
         saved(classes, pairs, "imagefolder", replace=False)
     review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
     assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("11 pairs")

@@ -8,6 +8,7 @@ from argparse import _SubParsersAction
 import pytest
 from PIL import Image
 
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 from tests.support.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
 from tests.support.pairs import draw_image
 from tests.support.servers import completion, openai_server
@@ -168,12 +169,18 @@ def test_synthesis_with_a_thinker(synthesize, command, thinker, photos, models, 
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
 
 
-def test_synthesis_by_an_editor(synthesize, command, classes, photos, masks, models, tmp_path):
+@pytest.mark.parametrize("strengths", [[], [0.5, 1]])
+def test_synthesis_by_an_editor(synthesize, command, classes, photos, masks, models, tmp_path, strengths):
     folder = write_folder(models.diffusers / "mini", INSTRUCT)
     (folder / "rethink.json").write_text('{"steps": 1}')
-    (editor,) = classes["RethinkLoadEditor"].execute("mini", "auto", "none").result
+    (editor,) = classes["RethinkLoadEditor"].execute("mini", "fp32", "none").result
+    lora = write_lora(as_diffusers(factors(editor)), models.loras)
+    for strength in strengths:
+        editor, _ = classes["RethinkEditLoraLoader"].execute(editor, lora.name, strength).result
+    loras = [text for strength in strengths for text in ("--lora", f"{lora}:{strength}")]
     synthesize("editor", {"editor": editor, "inverse": "remove the hat"}, "input/masks", description="A red hat.")
     flags = ["--editor", folder, "--inverse", "remove the hat", "--hidden", "A red hat.", "--masks", masks]
+    flags += ["--dtype", "fp32", *loras]
     command("synthesize", photos, tmp_path / "pairs", "--pairs", 2, "--seed", 7, *flags)
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
 
@@ -219,12 +226,18 @@ def drawing(classes, models, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "weights", "drop_early", "flags"),
     [
-        ("self-attention", None, True, []),
+        ("self-attention", None, True, ["--lora", "LORA"]),
         ("replace", "blue: 2, make: 0.5", False, ["--method", "replace", "--weights", "blue:2", "make:0.5", "--looks"]),
     ],
 )
-def test_prompt_to_prompt(node, command, drawing, results, models, tmp_path, method, weights, drop_early, flags):
+def test_prompt_to_prompt(
+    node, command, classes, drawing, results, models, tmp_path, method, weights, drop_early, flags
+):
     folder, clip, editor = drawing
+    if "LORA" in flags:
+        lora = write_lora(as_diffusers(factors(editor)), models.loras)
+        editor, _ = classes["RethinkEditLoraLoader"].execute(editor, lora.name, 1.0).result
+        flags = ["--lora", lora]
     texts = {"caption": "the red make", "instruction": "make it blue", "edited_caption": "the blue make"}
     inputs = {**QUICK, **texts, "clip": "clip", "dataset": "pairs", "seed": 5, "caption_fit": -1.0}
     choice = {"method": [method], **({"weights": [weights]} if weights else {})}
@@ -266,12 +279,14 @@ def test_the_built_in_clip_has_one_name(synthesize, node, command, models, resul
 
 # Both front ends show the job's fields
 
+EDITOR, LORA = "RethinkLoadEditor", "RethinkEditLoraLoader"
 SYNTHESIS, CAPTIONS = "RethinkInverseEditSynthesizer", "RethinkCaptionToEdit"
 PROMPTS, FILTER = "RethinkPromptToPromptPairs", "RethinkFilterEditPairs"
 OF_SYNTHESIS = ("rethink.pairs.inverse.job", "SynthesisJob")
 OF_CONFIG = ("rethink.pairs.inverse.drafts", "SynthesisConfig")
 OF_DRAWING = ("rethink.pairs.from_captions.prompt_to_prompt", "P2PConfig")
 OF_SELECTION = ("rethink.pairs.from_captions.selection", "Selection")
+OF_LOADING = ("rethink.editors.settings", "LoadSettings")
 THRESHOLDS = ("rethink.pairs.review.filters", "Thresholds")
 
 # (node, its input, the job's class, its field, command, its option): where names differ, both say so
@@ -282,6 +297,7 @@ FIELDS = [
     (SYNTHESIS, "operation.inverse", OF_SYNTHESIS, "inverse", "synthesize", "inverse"),
     (SYNTHESIS, "smallest", OF_CONFIG, "area", "synthesize", "area"),
     (SYNTHESIS, "largest", OF_CONFIG, "area", "synthesize", "area"),
+    *((EDITOR, name, OF_LOADING, name, "synthesize", name) for name in ("dtype", "quantize")),
     (CAPTIONS, "seed", ("rethink.pairs.from_captions.caption_job", "CaptionJob"), "seed", "caption-edits", "seed"),
     (PROMPTS, "seed", ("rethink.pairs.from_captions.job", "PromptToPromptJob"), "seed", "p2p", "seed"),
     *((PROMPTS, name, OF_DRAWING, name, "p2p", name) for name in ("steps", "sampler")),
@@ -312,9 +328,11 @@ FIELDS = [
 
 # What of a node is said otherwise on the command line: input → options. All else stands in FIELDS.
 ELSEWHERE = {
+    EDITOR: {"editor": "editor", "offload": "offload"},
+    LORA: {"editor": "sd", "lora": "lora", "strength": "lora"},
     SYNTHESIS: {
         "operation": "operations set",
-        "operation.editor": "editor",
+        "operation.editor": "editor lora dtype offload quantize",
         "pictures": "images",
         "pictures.folder": "images",
         "pictures.masks": "masks",
@@ -342,6 +360,8 @@ ELSEWHERE = {
     "RethinkLoadEditDataset": {"format": "format", "format.dataset": "folder", "format.into": "store"},
 }
 COMMANDS = {
+    EDITOR: "synthesize",
+    LORA: "p2p",
     SYNTHESIS: "synthesize",
     CAPTIONS: "caption-edits",
     PROMPTS: "p2p",
@@ -382,7 +402,7 @@ def options(part):
     return of
 
 
-@pytest.mark.parametrize("node", [SYNTHESIS, CAPTIONS, PROMPTS, FILTER])
+@pytest.mark.parametrize("node", [EDITOR, SYNTHESIS, CAPTIONS, PROMPTS, FILTER])
 def test_limits_defaults_and_help_are_the_fields_own(part, inputs, options, node):
     ends = {"smallest": 0, "lowest": 0, "largest": 1, "highest": 1}
     widgets, known = inputs(node), options(COMMANDS[node])

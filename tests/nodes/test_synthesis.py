@@ -144,7 +144,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"image": []}, "image: connect pictures"),
+        ({"image": []}, "image: connect images"),
         ({"dataset": "../../x"}, "dataset: “../../x” is no name"),
         ({"dataset": "a\nb"}, "dataset: “a b” is no name"),
         ({"dataset": ""}, "dataset: “” is no name"),
@@ -159,7 +159,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
             {"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}},
             "operation.lowest_strength: is 0.5, above highest_strength",
         ),
-        ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
+        ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 images needs 1"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
         ({"folder": "../.."}, "pictures.folder: there is no"),
         ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),

@@ -1,4 +1,4 @@
-"""The job of inventing edits for captions, as a node and a command start it."""
+"""The job of inventing edits for captions: what the node and the command share."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from .caption_edits import (
 class CaptionJob:
     """Have a thinker invent an edit for every caption: an instruction, and the caption after the edit.
 
-    captions: a file of them, or the captions themselves. output: the file of the edits, new or begun; a caption that is
-    there is not asked again. examples: shown to the thinker, none: the built-in ones. fine_tuning: where the examples go
-    as a file to fine-tune a language model with, if anywhere.
+    captions: a file of them, or the captions themselves. output: the file of the edits, new or existing; captions in it
+    are not asked about again. examples: for the thinker; empty: the built-in ones. fine_tuning: a file to write the
+    examples to, for fine-tuning a language model, or None.
     """
 
     captions: Path | Sequence[str]
@@ -48,7 +48,7 @@ class CaptionJob:
             raise RethinkError("captions: is empty; write one caption a line, for example “a dog on a beach”.")
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> CaptionReport:
-        """Ask about the captions that are not in the output yet; a run that was stopped goes on."""
+        """Ask about the captions that are not in the output yet; a run that was stopped resumes."""
         total = sum(1 for _ in self._captions())
         examples = list(self.examples) or built_in_edits()
         with engine.started() as executor_for:
@@ -61,7 +61,7 @@ class CaptionJob:
                 self.output,
                 examples,
                 self.seed,
-                lambda progress: on_progress(_watched(progress, total)),
+                lambda progress: on_progress(_job_progress(progress, total)),
                 executor=executor,
                 map_fn=thread_map(self.thinker.concurrency),
             )
@@ -74,33 +74,33 @@ class CaptionJob:
             read_captions(self.captions) if isinstance(self.captions, Path) else ((text, "") for text in self.captions)
         )
 
-    def captions_once(self) -> list[str]:
-        """The captions, each once."""
+    def distinct_captions(self) -> list[str]:
+        """The captions without duplicates."""
         return list(dict.fromkeys(caption for caption, _ in self._captions()))
 
 
 @dataclass(frozen=True)
 class CaptionReport:
-    """What a job has made."""
+    """The result of a job."""
 
     job: CaptionJob
     progress: CaptionProgress
 
     def edits(self) -> list[CaptionEdit]:
-        """The edits of the job's captions, made now or there from before, in the order of the file."""
-        wanted = set(self.job.captions_once())
-        records = {r["caption"]: r for r in edit_logs(self.job.output)[0] if r["caption"] in wanted}
+        """The edits of the job's captions, made now or before, in the order of the file."""
+        captions = set(self.job.distinct_captions())
+        records = {r["caption"]: r for r in edit_logs(self.job.output)[0] if r["caption"] in captions}
         return [CaptionEdit(record["caption"], record["edit"], record["output"]) for record in records.values()]
 
     def __str__(self) -> str:
-        wanted, found = set(self.job.captions_once()), {edit.input for edit in self.edits()}
+        captions, found = set(self.job.distinct_captions()), {edit.input for edit in self.edits()}
         rejected = edit_logs(self.job.output)[1]
-        whys = {record["caption"]: record["why"] for record in rejected if record["caption"] in wanted - found}
+        whys = {record["caption"]: record["why"] for record in rejected if record["caption"] in captions - found}
         lines = [f"{count} × {why}" for why, count in count_reasons(whys.values())]
-        return "\n".join([f"{len(found)} of {len(wanted)} captions got an edit.", *lines])
+        return "\n".join([f"{len(found)} of {len(captions)} captions got an edit.", *lines])
 
 
-def _watched(progress: CaptionProgress, total: int) -> JobProgress:
+def _job_progress(progress: CaptionProgress, total: int) -> JobProgress:
     rate = progress.made / progress.seconds if progress.seconds else 0
     left = eta(progress.made + progress.rejected, total - progress.seen, progress.seconds)
     line = (

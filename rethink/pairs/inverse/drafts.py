@@ -169,7 +169,7 @@ class LoadedSource:
         self.target = store.image_path(content, "target")
 
     def region_of(self, named: NamedBox) -> Region:
-        """The pixels of a named, at least one."""
+        """A named box in pixels, at least one."""
         height, width = self.image.shape[:2]
         left, top = int(named.box[0] * width), int(named.box[1] * height)
         right, bottom = int(np.ceil(named.box[2] * width)), int(np.ceil(named.box[3] * height))

@@ -1,4 +1,4 @@
-"""The job of filtering pairs, as a node and a command start it."""
+"""The job of filtering pairs: what the node and the command share."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilterJob:
-    """Measure pairs once, have a critic mark them, and keep those that reach every threshold.
+    """Measure pairs once, have a critic grade them, and keep those that reach every threshold.
 
-    clip: for the similarities; without one they are not asked for. thinker: a critic with eyes, if there is one.
+    clip: for the similarities; None: those thresholds do not apply. thinker: a vision-language model as critic, or None.
     """
 
     pairs: PairStore
@@ -33,23 +33,23 @@ class FilterJob:
     thinker: ModelSource[ChatFn] | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> FilterReport:
-        """Measure and mark what is not yet, and write the verdicts that changed."""
+        """Measure and grade the pairs that are not yet, and write the verdicts that changed."""
         chat = self.thinker.load() if self.thinker else None
         with engine.started() as executor_for, self.pairs.writing() as store:
             executor = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
             clip = LazyClip(self.clip) if self.clip else None
             score(store, clip, progress_with_eta("pairs measured", on_progress), executor=executor)
             if self.thinker and chat is not None:
-                marked = progress_with_eta("pairs marked", on_progress)
-                grade_pairs(store, chat, self.thinker.name, marked, map_fn=thread_map(self.thinker.concurrency))
+                graded = progress_with_eta("pairs graded", on_progress)
+                grade_pairs(store, chat, self.thinker.name, graded, map_fn=thread_map(self.thinker.concurrency))
             filter_pairs(store, self.thresholds)
         return _report(self.pairs)
 
 
 @dataclass(frozen=True)
 class FilterReport:
-    """accepted, rejected: the store, narrowed to either; what a person has said stands over every threshold. reasons:
-    (why, how often), the commonest first."""
+    """accepted, rejected: the store, limited to either; a person's verdict outranks every threshold. reasons: (why, how
+    often), the most common first."""
 
     accepted: PairStore
     rejected: PairStore

@@ -6,9 +6,10 @@ import json
 import pytest
 
 from rethink.cli import pair_options
-from rethink.cli.main import main
+from rethink.cli.main import main, make_parser
 from rethink.cli.pair_options import add_engine, clip_from, editor_from, engine_from, name_model
 from rethink.errors import RethinkError
+from rethink.pairs.from_captions.caption_edits import MAX_ATTEMPTS
 from rethink.pairs.ray_cluster import WorkerResources
 from rethink.pairs.store import PairStore
 from tests.support.servers import openai_server
@@ -52,7 +53,7 @@ def test_a_server_that_is_typed_is_allowed_and_one_that_a_config_file_names_is_f
         assert "MY_SECRET is not paired with http://127.0.0.1" in refused(
             thinker=server.url, model="m", key_variable="MY_SECRET"
         )
-        short = {"thin": server.url, "model": "m", "key-var": "MY_SECRET"}  # as argparse takes it
+        short = {"thinker": server.url, "mod": "m", "key-var": "MY_SECRET"}  # as argparse takes it
         assert "MY_SECRET is not paired with http://127.0.0.1" in refused(**short)
         said = refused(thinker="http://192.0.2.1/v1", model="m")
         assert f'add {{"hosts": ["http://192.0.2.1"]}} to {owner}' in said and not server.requests
@@ -100,3 +101,18 @@ def test_a_clip_is_known_before_it_is_opened(clip_folder):
     assert clip_from(argparse.Namespace(clip="")) is None
     source = clip_from(argparse.Namespace(clip=str(clip_folder), device="cpu"))
     assert source.name == clip_folder.name and source.load().texts(["a", "b"]).shape[0] == 2
+
+
+def test_the_thinker_gets_the_options_of_its_node(tmp_path):
+    (tmp_path / "captions.txt").write_text("a dog\n")
+    thinker = ["--model", "m", "--max-tokens", 77, "--thinker-timeout", 9, "--thinker-retries", 0]
+    with openai_server() as server:
+        server.replies = [(503, "{}", {})]
+        edits = ["caption-edits", tmp_path / "captions.txt", tmp_path / "edits.jsonl", "--thinker", server.url]
+        assert rethink(*edits, *thinker) == 0
+        assert {request.body["max_tokens"] for request in server.requests} == {77}
+        assert len(server.requests) == MAX_ATTEMPTS, "none is sent again"
+    options = make_parser().parse_args([str(word) for word in (*edits, *thinker, "--thinker-dtype", "bf16")])
+    options.typed = frozenset()
+    config = pair_options.thinker_from(options).load.args[0]
+    assert (config.timeout, config.retries, config.max_tokens, config.dtype) == (9, 0, 77, "bf16")

@@ -78,7 +78,7 @@ def test_one_damaged_line_is_left_out_and_named_and_all_others_are_used(tmp_path
     with store.writing():
         store.add(make_pair(4))
     last = LatestIndex(store.manifest)
-    assert [record["id"] for record in last.of(last)] == [make_pair(number).id for number in (1, 2, 3, 4)]
+    assert [record["id"] for record in last.records(last)] == [make_pair(number).id for number in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("left", ["", "\0\0\0", "\r"])

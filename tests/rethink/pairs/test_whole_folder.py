@@ -99,7 +99,7 @@ def test_what_comes_in_while_it_is_replaced_is_kept(store, tmp_path):
     def add(done, total):
         (tmp_path / "out/diary.txt").write_text("dear")
 
-    with pytest.raises(RethinkError, match="has changed meanwhile"):
+    with pytest.raises(RethinkError, match="changed in the meantime"):
         export(store, "ai-toolkit", tmp_path / "out", add, replace=True)
     assert (tmp_path / "out/diary.txt").read_text() == "dear" and (tmp_path / "out/metadata.jsonl").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]

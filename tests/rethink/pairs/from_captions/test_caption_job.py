@@ -42,7 +42,7 @@ def test_reasons_are_counted_for_captions_without_an_edit(job):
 def test_captions_may_lie_in_a_file(job, tmp_path):
     (tmp_path / "captions.txt").write_text("a dog\na fox\n")
     from_file, chat = job(EDIT, captions=tmp_path / "captions.txt")
-    assert from_file.captions_once() == ["a dog", "a fox"]
+    assert from_file.distinct_captions() == ["a dog", "a fox"]
     assert len(from_file.run().edits()) == len(chat.asked) == 2
 
 

@@ -8,9 +8,10 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import CaptionEdit
-from rethink.pairs.from_captions.job import PromptToPromptJob, sample_side, text_to_image
+from rethink.pairs.from_captions.job import PromptToPromptJob
 from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig
 from rethink.pairs.from_captions.selection import Selection
+from rethink.pairs.from_captions.text_to_image import sample_side, text_to_image
 from rethink.pairs.models import ModelSource
 from tests.support.miniatures import INSTRUCT, PLAIN, make_pipeline, write_tokenizer
 
@@ -94,7 +95,7 @@ def test_only_what_draws_from_text_alone_is_taken(editor, tmp_path):
         assert pipeline is editor._pipeline
     instruct = DrawingEditor(make_pipeline(INSTRUCT, write_tokenizer(tmp_path / "tokenizer")))
     for other in (instruct, SimpleNamespace(name="other")):
-        with pytest.raises(RethinkError, match=f"^editor: {other.name} does not draw from text alone"):
+        with pytest.raises(RethinkError, match=f"^editor: {other.name} does not generate from text alone"):
             sample_side(other)
 
 

@@ -1,6 +1,5 @@
 """Many candidates, few kept: the same with and without batches, early dropping and kills; and what dropping costs."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +15,8 @@ from rethink.pairs.from_captions.selection import (
     Selection,
     SelectionStats,
     draw_pairs,
-    load_text_to_image,
 )
+from rethink.pairs.from_captions.text_to_image import load_text_to_image
 from rethink.pairs.store import PairStore
 from tests.support.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
@@ -188,6 +187,15 @@ def test_every_score_has_its_slack():
         assert rule.misses({**scores, name: 0.49})
 
 
+def test_running_out_of_memory_ends_the_run_and_says_what_helps(pipeline, tmp_path, monkeypatch):
+    def run_out(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")  # a CPU's
+
+    monkeypatch.setattr("rethink.pairs.from_captions.selection.generate", run_out)
+    with pytest.raises(OutOfMemoryError, match="^p2p: out of memory with 2 candidates at once; lower batch"):
+        draw(tmp_path, pipeline, Selection(4, 2, looks=(), **EVERYTHING))
+
+
 def test_progress_only_grows_and_ends_full(pipeline, tmp_path):
     seen = []
     with PairStore(tmp_path).writing() as store:
@@ -204,15 +212,3 @@ def test_half_precision_where_the_processor_has_it(tmp_path, monkeypatch, able, 
     assert (pipeline.unet.dtype, pipeline.vae.dtype) == (precision, torch.float32)
     store, stats = draw(tmp_path / "store", pipeline, Selection(3, 2, looks=HALF, audited=1, **EVERYTHING))
     assert stats.kept == len(list(store)) == 6
-
-
-def test_only_text_to_image_folders_are_opened(tmp_path):
-    assert load_text_to_image(write_folder(tmp_path / "sd", PLAIN)).unet.config.in_channels == 4
-    with pytest.raises(RethinkError, match="InstructPix2Pix"):
-        load_text_to_image(write_folder(tmp_path / "ip2p", "StableDiffusionInstructPix2PixPipeline"))
-    with pytest.raises(RethinkError, match="^model: .*missing is no diffusers folder"):
-        load_text_to_image(tmp_path / "missing")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/model_index.json").write_text(json.dumps({"_class_name": PLAIN}))
-    with pytest.raises(RethinkError, match="^model: .*names no vae"):
-        load_text_to_image(tmp_path / "broken")
