@@ -7,7 +7,7 @@ import pytest
 
 from rethink.editors.loading import load_editor
 from tests.standin.executor import DYNAMIC, run, validate
-from tests.support import editor_miniatures
+from tests.support import editor_miniatures, family_miniatures
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 from tests.support.hosts import PACK_ROOT
 from tests.support.miniatures import PLAIN, QUICK, write_folder
@@ -77,7 +77,7 @@ def prompt(request, part, models, results, miniature, vision_folder, clip_folder
             if kind in editor_miniatures.NEED_TORCHVISION:
                 pytest.importorskip("torchvision")
             editor_miniatures.shrink(monkeypatch)
-            base = editor_miniatures.write(kind, models.diffusers / inputs["editor"])
+            base = family_miniatures.write(kind, models.diffusers / inputs["editor"])
         elif node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in TEXT_TO_IMAGE:
             write_folder(models.diffusers / inputs["editor"], PLAIN)
         elif node["class_type"] == "RethinkLoadEditor" and not builtin.EDITOR_FOLDER.exists():

@@ -8,17 +8,8 @@ import torch
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from tests.support import editor_miniatures
-from tests.support.editor_miniatures import (
-    MINIATURES,
-    OWN,
-    RANK,
-    SIDE,
-    as_diffusers,
-    denoiser,
-    factors,
-    layers,
-    write_lora,
-)
+from tests.support.editor_miniatures import OWN, RANK, as_diffusers, denoiser, factors, layers, write_lora
+from tests.support.family_miniatures import MINIATURES, SIDE
 
 FEW = Settings(steps=2, strength=1.0)
 

@@ -18,7 +18,8 @@ from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.images import to_pil
 from tests.support import editor_miniatures as miniatures
-from tests.support.editor_miniatures import MINIATURES, SIDE, count_encodes
+from tests.support.editor_miniatures import count_encodes
+from tests.support.family_miniatures import MINIATURES, SIDE
 
 FEW = Settings(steps=2)
 SEES_REFERENCES = ("qwen_image_edit_plus", "flux2", "flux2_klein", "joyimage_edit_plus")

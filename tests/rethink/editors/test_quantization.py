@@ -9,7 +9,7 @@ from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from tests.support import editor_miniatures as miniatures
-from tests.support.editor_miniatures import SIDE
+from tests.support.family_miniatures import SIDE
 
 FEW = Settings(steps=3)
 
