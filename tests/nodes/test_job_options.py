@@ -5,29 +5,13 @@ from argparse import _SubParsersAction
 import pytest
 
 EDITOR, LORA = "RethinkLoadEditor", "RethinkEditLoraLoader"
-
-
 SYNTHESIS, CAPTIONS = "RethinkInverseEditSynthesizer", "RethinkCaptionToEdit"
-
-
 PROMPTS, FILTER = "RethinkPromptToPromptPairs", "RethinkFilterEditPairs"
-
-
 OF_SYNTHESIS = ("rethink.pairs.inverse.job", "SynthesisJob")
-
-
 OF_CONFIG = ("rethink.pairs.inverse.drafts", "SynthesisConfig")
-
-
 OF_DRAWING = ("rethink.pairs.from_captions.prompt_to_prompt", "P2PConfig")
-
-
 OF_SELECTION = ("rethink.pairs.from_captions.selection", "Selection")
-
-
 OF_LOADING = ("rethink.editors.settings", "LoadSettings")
-
-
 THRESHOLDS = ("rethink.pairs.review.filters", "Thresholds")
 
 

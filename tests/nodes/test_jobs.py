@@ -274,8 +274,3 @@ def test_the_built_in_clip_has_one_name(synthesize, node, command, models, resul
     node("FilterEditPairs", pairs, "built-in")
     command("filter", tmp_path / "pairs", "--clip", "built-in")
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
-
-
-# Both front ends show the job's fields
-
-EDITOR, LORA = "RethinkLoadEditor", "RethinkEditLoraLoader"
