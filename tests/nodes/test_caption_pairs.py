@@ -1,12 +1,13 @@
 """Captions to edits, and edits to pairs of pictures."""
 
 import json
+import shutil
 
 import pytest
 from comfy import model_management, utils
 
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
-from tests.support.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
+from tests.support.miniatures import PLAIN, QUICK, write_folder
 
 
 class Writer:
@@ -80,8 +81,8 @@ def text_to_image(part, tmp_path_factory):
 
 
 @pytest.fixture
-def draw(classes, models, results, text_to_image):
-    write_clip(models.clip_vision / "clip")
+def draw(classes, models, results, text_to_image, clip_folder):
+    shutil.copytree(clip_folder, models.clip_vision / "clip")
 
     def call(method="self-attention", weights=None, **inputs):
         inputs = {
@@ -151,8 +152,8 @@ def test_a_wrong_drawing_is_one_sentence(draw, RethinkError, inputs, sentence):
         draw(**inputs)
 
 
-def test_an_editor_that_needs_a_picture_is_refused(draw, part, tmp_path, fake, RethinkError):
-    instruct = part("rethink.editors.loading").load_editor(write_folder(tmp_path / "instruct", INSTRUCT))
+def test_an_editor_that_needs_a_picture_is_refused(draw, part, miniature, fake, RethinkError):
+    instruct = part("rethink.editors.loading").load_editor(miniature)
     for editor in (instruct, fake):
         with pytest.raises(RethinkError, match="^editor: .* does not generate from text alone"):
             draw(editor=editor)
