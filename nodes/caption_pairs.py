@@ -187,7 +187,7 @@ class PromptToPromptPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, clip: str | list[str] | None = None, *, method: Any = None) -> str | bool:
-        """ComfyUI passes every choice, asked for or not; one that is asked for by keyword alone it goes on checking itself."""
+        """ComfyUI passes every choice, declared or not; a keyword-only one it keeps checking itself."""
         return validate_with(model_folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod

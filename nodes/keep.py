@@ -1,4 +1,4 @@
-"""The node that lays an edit back on its source and restores the source's own pixels wherever nothing was changed."""
+"""The node that aligns an edit with its source and restores the source's own pixels wherever nothing was changed."""
 
 from comfy_api.latest import io
 from torch import Tensor

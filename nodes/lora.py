@@ -51,7 +51,9 @@ class EditLoraLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_: Any) -> Any:
-        return model_folders.files_fingerprint(model_folders.lora_path(lora))  # a LoRA trained anew is loaded anew
+        return model_folders.files_fingerprint(
+            model_folders.lora_path(lora)
+        )  # a LoRA that was trained again is loaded again
 
     @classmethod
     def execute(cls, editor: Editor, lora: str, strength: float) -> io.NodeOutput:

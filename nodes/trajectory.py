@@ -103,7 +103,7 @@ class LoadTrajectory(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, run: str):
-        return model_folders.files_fingerprint(_folder(run))  # a run that went on is read anew
+        return model_folders.files_fingerprint(_folder(run))  # a run that continued is read again
 
     @classmethod
     def execute(cls, run: str) -> io.NodeOutput:
@@ -117,8 +117,8 @@ class LoadTrajectory(io.ComfyNode):
 def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
 
-    A graph may make images of several sizes; in the batch all have the size of the best. Where the folder of the run is
-    gone, those are in it that are left.
+    A graph may make images of several sizes; in the batch all have the size of the best. Images whose files are gone are
+    missing from it.
     """
     if trajectory.best is None:
         return trajectory.source, trajectory.source, trajectory.instruction
@@ -183,7 +183,7 @@ def _summary(name: str, folder: Path) -> dict:
 
 
 def export(run: dict[str, str]) -> dict[str, str]:
-    """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
+    """Write the view of a run next to its record, as one file. Both are given and returned as /view parameters."""
     trajectory = load_trajectory(folders.from_view_params(run).parent)
     page = trajectory.folder / page_name(trajectory)
     write_html(trajectory, page)
