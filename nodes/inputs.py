@@ -36,7 +36,7 @@ def settings_inputs() -> list[io.Input]:
             optional=True,
             options=list(SAMPLERS),
             default="default",
-            tooltip="How the steps are taken. default: the one this editor came with.",
+            tooltip="The sampler. default: the one that comes with this editor.",
         ),
         io.Float.Input(
             "text_guidance",
@@ -46,7 +46,7 @@ def settings_inputs() -> list[io.Input]:
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="How strongly the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
+            tooltip="How closely the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
             "Raise it when too little changes.",
         ),
         io.Float.Input(

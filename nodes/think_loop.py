@@ -97,7 +97,7 @@ class ThinkLoopOpen(io.ComfyNode):
             node_id="RethinkThinkLoopOpen",
             display_name="Think Loop Open",
             category="Rethink/Think",
-            description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
+            description="Starts a thinking loop: the nodes between this and Think Loop Close are the editor.",
             search_aliases=[
                 "while loop",
                 "agent",
@@ -167,7 +167,7 @@ class ThinkLoopClose(io.ComfyNode):
             node_id="RethinkThinkLoopClose",
             display_name="Think Loop Close",
             category="Rethink/Think",
-            description="Ends a thinking loop: looks at the edit, and has it made again by a better prompt until it is right.",
+            description="Ends a thinking loop: critiques the edit, and repeats it with a better prompt until it is right.",
             search_aliases=["while loop", "loop end", "refine any workflow"],
             is_output_node=True,
             not_idempotent=True,
@@ -178,8 +178,8 @@ class ThinkLoopClose(io.ComfyNode):
                 sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
                 io.Image.Input(
                     "edited",
-                    tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
-                    "a list is as many candidates: the best goes on.",
+                    tooltip="The edit of Open's image by Open's prompt, from the nodes in between. The images of a batch or "
+                    "a list are candidates, of which the best is kept.",
                 ),
             ],
             outputs=run_outputs(),

@@ -153,7 +153,7 @@ def _template_input() -> io.Input:
         options=AnyOption([OWN, *model_folders.template_names()]),
         default=OWN,
         tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
-        "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
+        "trained on another prompt. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
         advanced=True,
     )
 
@@ -171,7 +171,7 @@ class CritiqueEdit(io.ComfyNode):
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
                 io.Image.Input("source", tooltip="The image before the edit."),
-                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, at once."),
+                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, all at once."),
                 io.String.Input(
                     "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
                 ),

@@ -40,11 +40,11 @@ class SaveTrajectory(io.ComfyNode):
             node_id="RethinkSaveTrajectory",
             display_name="Save Trajectory",
             category="Rethink/Think",
-            description="Keeps a copy of a run under a name of its own: the record and every image.",
+            description="Saves a copy of a run under its own name: the record and every image.",
             search_aliases=["keep", "export run", "archive"],
             is_output_node=True,
             inputs=[
-                _trajectory_input("The run to keep."),
+                _trajectory_input("The run to save."),
                 io.String.Input(
                     "prefix",
                     default="rethink/trajectory",
@@ -88,11 +88,11 @@ class LoadTrajectory(io.ComfyNode):
                 ),
             ],
             outputs=[
-                sockets.Trajectory.Output("trajectory", tooltip="For the viewer, and to keep."),
+                sockets.Trajectory.Output("trajectory", tooltip="For the viewer, and for saving."),
                 io.Image.Output("best", display_name="image", tooltip="The best edit; the source where there is none."),
                 io.Image.Output("images", tooltip="Every edit, by turn, then by candidate, as one batch."),
                 io.Image.Output("source", tooltip="The image before the edits."),
-                io.String.Output("instruction", tooltip="What was asked for."),
+                io.String.Output("instruction", tooltip="The instruction of the run."),
                 io.String.Output("prompt", tooltip="The prompt that made the best edit."),
             ],
         )

@@ -40,7 +40,7 @@ class LoopConfig:
     turns: int = option(5, "At most this many turns.", low=1, high=1000)
     candidates: int = option(
         1,
-        "Edits a turn with as many seeds, made and criticized as one batch. The best goes on.",
+        "Edits per turn, each with its own seed, made and critiqued as one batch. The best is kept.",
         low=1,
         high=64,
     )
@@ -48,7 +48,7 @@ class LoopConfig:
     patience: int = option(0, "Stop after this many turns without a better edit. 0: never.", low=0, high=1000)
     start: Literal["instruction", "polished"] = option(
         "instruction",
-        "The first prompt: your instruction as it is, or polished by the thinker, who looks at the image.",
+        "The first prompt: your instruction as it is, or polished by the thinker, which looks at the image.",
         choices=("instruction", "polished"),
     )
     base: Literal["source", "previous"] = option(

@@ -39,7 +39,7 @@ class ThinkerConfig:
     key_variable: str = option(
         "",
         "The NAME of the environment variable with the key, never the key itself. Empty for a server that needs none. A "
-        "provider's own variable goes to that provider alone; the help page says how to pair others.",
+        "provider's own variable goes only to that provider; the help page says how to pair others.",
     )
     timeout: int = option(120, "Seconds for one answer, in total.", low=1, high=3600, advanced=True)
     retries: int = option(
