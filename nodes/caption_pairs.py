@@ -77,7 +77,7 @@ class CaptionToEdit(io.ComfyNode):
                     multiline=True,
                     default="",
                     placeholder="a quiet street | make it snow | a quiet street in the snow",
-                    tooltip="Your own examples in place of the built-in ones, one a line: caption | instruction | edited "
+                    tooltip="Your own examples in place of the built-in ones, one per line: caption | instruction | edited "
                     "caption. They are also written as a file to fine-tune a language model with.",
                     advanced=True,
                 ),
@@ -86,7 +86,7 @@ class CaptionToEdit(io.ComfyNode):
                 io.String.Output("caption", is_output_list=True, tooltip="The captions that got an edit."),
                 io.String.Output("instruction", is_output_list=True, tooltip="The edit of each, in the imperative."),
                 io.String.Output("edited_caption", is_output_list=True, tooltip="The caption of each after the edit."),
-                io.String.Output("report", tooltip="How many were written, and what was rejected for which reason."),
+                io.String.Output("report", tooltip="How many were written, and why others were rejected."),
             ],
         )
 

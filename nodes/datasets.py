@@ -74,7 +74,7 @@ class FilterEditPairs(io.ComfyNode):
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
                     tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
-                    "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
+                    "models/clip_vision. The built-in one knows only the built-in scenes. none: no such comparison.",
                 ),
                 *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(
@@ -96,7 +96,7 @@ class FilterEditPairs(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> Any:
-        return pairs_api.judged()  # what a person said stands over every threshold
+        return pairs_api.verdict_count()  # what a person said outranks every threshold
 
     @classmethod
     def execute(cls, pairs: PairStore, clip: str, thinker: Thinker | None = None, **thresholds: Any) -> io.NodeOutput:
@@ -132,7 +132,7 @@ class PreviewPairs(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> Any:
-        return pairs_api.judged()
+        return pairs_api.verdict_count()
 
     @classmethod
     def execute(cls, pairs: PairStore, count: int) -> io.NodeOutput:
@@ -202,7 +202,7 @@ class SaveEditDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> Any:
-        return pairs_api.judged()
+        return pairs_api.verdict_count()
 
     @classmethod
     def execute(cls, pairs: PairStore, name: str, format: dict[str, Any]) -> io.NodeOutput:

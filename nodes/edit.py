@@ -189,7 +189,7 @@ class EditChain(io.ComfyNode):
                     multiline=True,
                     placeholder="make it snow\nadd a red scarf",
                     default="",
-                    tooltip="One instruction a line. Empty lines are skipped.",
+                    tooltip="One instruction per line. Empty lines are skipped.",
                 ),
                 seed_input("Instruction number i (from 0) uses seed + i."),
                 *settings_inputs(),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
@@ -48,15 +48,14 @@ def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerNa
         offload = "none"  # there is nothing to move
     elif quantize != "none" and offload == "none":
         offload = "model"
-    if dtype == "auto":
-        dtype = _best_dtype(device)  # where it will compute, not where it waits
-    key = (path.resolve(), files_fingerprint(path), dtype, offload, quantize, str(device))
+    weights = _best_dtype(device) if dtype == "auto" else dtype  # where it will compute, not where it waits
+    key = (path.resolve(), files_fingerprint(path), weights, offload, quantize, str(device))
     editor = _editors.get(key)
     if editor is None:
         managed = offload == "none"
         home = model_management.unet_offload_device() if managed else device
         tokenizer = Path(model_management.__file__).parent / "sd1_tokenizer"  # for single files, which have none
-        editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
+        editor = load(path, dtype=weights, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
         editor.name = name  # as it was chosen, in errors and in records
         _editors[key] = editor
         if managed:
@@ -213,7 +212,7 @@ def compute_device() -> torch.device:
     return model_management.get_torch_device()
 
 
-def _best_dtype(device: torch.device) -> str:
+def _best_dtype(device: torch.device) -> Literal["half", "fp32", "fp16", "bf16"]:
     fp16, bf16 = model_management.should_use_fp16(device), model_management.should_use_bf16(device)
     if fp16 and bf16:
         return "half"

@@ -129,8 +129,8 @@ def run_edit(options: argparse.Namespace) -> int:
         check_image_target(path, height, width, "-o")
     editor = open_editor(options)
     started = time.monotonic()
-    made = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
-    for path, edited in zip(paths, (edited for batch in made for edited in batch), strict=True):
+    batches = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
+    for path, edited in zip(paths, (edited for batch in batches for edited in batch), strict=True):
         save_image(edited, path)
         print(path)
     print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)

@@ -291,9 +291,9 @@ def _looks(texts: list[str]) -> tuple[EarlyStop, ...]:
     except RethinkError:
         raise
     except (ValueError, TypeError) as error:
-        given = " ".join(texts)
+        text = " ".join(texts)
         raise RethinkError(
-            f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {given}."
+            f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {text}."
         ) from error
 
 

@@ -84,8 +84,13 @@ def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, rev
     assert sheet.ndim == 4 and sheet.shape[-1] == 3 and ids(accepted) == ids(pairs)
     (shown,) = node.ui["rethink_pairs"]
     assert shown["count"] == 12 and len(json.dumps(shown)) < 300
-    assert len(review.listing(shown["sheet"])["pairs"]) == 5
-    assert review.listing(shown["key"], count="1")["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
+    assert len(review.list_pairs(shown["sheet"])["pairs"]) == 5
+    assert review.list_pairs(shown["key"], count="1")["counts"] == {
+        "all": 12,
+        "accepted": 12,
+        "rejected": 0,
+        "open": 12,
+    }
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (12, 3)])
@@ -127,7 +132,7 @@ def test_the_node_shows_where_the_dataset_lies(classes, pairs, models, results):
 
 
 def test_rejected_pairs_are_not_saved(classes, pairs, review):
-    review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
+    review.set_verdict(review.publish(pairs), next(iter(pairs)).id, False)
     assert saved(classes, pairs, "imagefolder", replace=False)[1].startswith("11 pairs")
 
 
@@ -144,7 +149,7 @@ def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, p
     saved(classes, pairs, "imagefolder", replace=False)
     with pytest.raises(RethinkError, match="already exists"):
         saved(classes, pairs, "imagefolder", replace=False)
-    review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
+    review.set_verdict(review.publish(pairs), next(iter(pairs)).id, False)
     assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("11 pairs")
     assert not (models.datasets / "out" / "metadata.jsonl").exists()
     nothing = type(pairs)(pairs.folder, ())

@@ -167,8 +167,8 @@ def test_the_difference_map_is_grey_where_nothing_changed(page, run):
     ).reshape(128, 128, 4)[..., :3]
     pictures = [np.asarray(Image.open(run.folder / name), int) for name in ("source.png", run.steps[run.best].file)]
     moved = np.abs(pictures[0] - pictures[1]).max(-1)
-    grey = (shown == shown[..., :1]).all(-1)
-    assert moved.max() > 64 and grey[moved == 0].all() and not grey[moved > 2].any()
+    gray = (shown == shown[..., :1]).all(-1)
+    assert moved.max() > 64 and gray[moved == 0].all() and not gray[moved > 2].any()
     assert shown[moved == 0].max() < shown[moved >= 64].min(), "what changed is brighter, for eyes that see no hues"
 
 

@@ -97,7 +97,7 @@ class SynthesisJob:
         """Make the pairs that are not in the store yet; a run that was stopped resumes."""
         map_fn = thread_map(self.thinker.concurrency) if self.thinker else map
         # Models of other machines are opened there; those of this one are opened first, so that a fault in them is reported.
-        job = replace(self, editor=self.editor.opened()) if self.editor and engine.is_local else self
+        job = replace(self, editor=self.editor.load_now()) if self.editor and engine.is_local else self
         chat = self.thinker.load() if self.thinker and (self.find or engine.is_local) else None
         with engine.started() as executor_for, PairStore(self.store).writing() as store:
             maker = job._maker(store)

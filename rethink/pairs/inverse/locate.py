@@ -133,7 +133,7 @@ class LocatedSources:
     answers: JsonlLog
     longest_side: int
     map_fn: MapFn = map
-    _asked: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
+    _new_answers: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -158,9 +158,9 @@ class LocatedSources:
             yield source
 
     def _answer(self, source: Source) -> dict[str, Any]:
-        if source.name not in self._asked:
-            self._asked[source.name] = self._ask(source)
-        return self._asked[source.name]
+        if source.name not in self._new_answers:
+            self._new_answers[source.name] = self._ask(source)
+        return self._new_answers[source.name]
 
     def _ask(self, source: Source) -> dict[str, Any]:
         try:

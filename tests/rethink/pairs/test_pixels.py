@@ -35,8 +35,8 @@ def test_modes_become_upright_rgb(tmp_path):
     assert np.abs(read_pixels(tmp_path / "cmyk.jpg").astype(int) - np.asarray(picture)).mean() < 12
     deep = Image.fromarray(np.linspace(0, 65535, 60 * 90).reshape(60, 90).astype(np.uint16))
     deep.save(tmp_path / "deep.png")
-    grey = read_pixels(tmp_path / "deep.png")
-    assert grey.min() == 0 and grey.max() == 255 and 120 < grey.mean() < 135
+    gray = read_pixels(tmp_path / "deep.png")
+    assert gray.min() == 0 and gray.max() == 255 and 120 < gray.mean() < 135
     for mode in ("L", "P", "1", "LA"):
         picture.convert(mode).save(tmp_path / f"{mode}.png")
         assert read_pixels(tmp_path / f"{mode}.png").shape == (60, 90, 3)
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_no_torn_file(tmp_path, monkeypatch):
 
 
 def test_a_photograph_with_a_preview_in_it_is_one_picture(tmp_path):
-    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=frames[1:])
     assert read_pixels(tmp_path / "camera.jpg")[0, 0, 0] > 240
 

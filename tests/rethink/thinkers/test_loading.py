@@ -87,7 +87,7 @@ def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch):
     monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
     list_backends.cache_clear()
     try:
-        thinker = open_thinker(ThinkerConfig("parrot:grey"))
+        thinker = open_thinker(ThinkerConfig("parrot:gray"))
         message = {"role": "user", "content": [{"type": "text", "text": "hello"}]}
         assert thinker.chat.chat([message], []) == "hello"
         assert len(list_backends()) == 4

@@ -134,10 +134,10 @@ def test_an_editor_that_only_codes_has_done_nothing(tmp_path):
 
 
 def test_a_change_that_nobody_sees_is_none(tmp_path):
-    grey = np.repeat(draw_image()[..., :1], 3, 2)
-    grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
-    Image.fromarray(grey).save(tmp_path / "a.png")
+    gray = np.repeat(draw_image()[..., :1], 3, 2)
+    gray[..., 2] = (gray[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
+    Image.fromarray(gray).save(tmp_path / "a.png")
     store, done = run_synthesis(
         tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], SynthesisConfig(("greyscale",))
     )
-    assert done.made == 0 and "can be seen" in next(iter(store.skipped))["why"]
+    assert done.made == 0 and "nothing visible" in next(iter(store.skipped))["why"]
