@@ -187,7 +187,7 @@ def test_kills_at_random_moments_of_replacements_lose_nothing(store, tmp_path):
     )
     export(store, "imagefolder", tmp_path / "out")
     pause = random.Random(0)
-    for _ in range(6):
+    for _ in range(3):
         run = subprocess.Popen(
             [sys.executable, "-c", program, str(store.folder), str(tmp_path / "out")],
             cwd=PACK_ROOT,
