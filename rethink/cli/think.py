@@ -16,11 +16,11 @@ from .edit import (
     EXIT_CODES,
     add_editor_options,
     load_edit_mask,
-    open_editor,
     settings_from,
     show_step,
     warn_of_strangers,
 )
+from .editor_options import open_editor
 from .progress import complain
 
 if TYPE_CHECKING:
