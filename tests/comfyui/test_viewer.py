@@ -317,9 +317,9 @@ def unused_address():
 
 LOADED = """async (run) => {
     const node = LiteGraph.createNode('RethinkLoadTrajectory');
-    node.widgets[0].value = run; // the list that it chooses from is as old as the page
     app.rootGraph.clear();
-    app.rootGraph.add(node);
+    app.rootGraph.add(node); // which gives it the values that the node of this number had before it
+    node.widgets[0].value = run; // the list that it chooses from is as old as the page
     await app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()});
     app.canvas.ds.scale = 0.8;
     app.canvas.ds.offset = [200, 150];
