@@ -65,6 +65,7 @@ def thinker():
 BUILD = """async ([nodes, links]) => {
     const made = {}
     app.rootGraph.clear();
+    app.rootGraph.id = crypto.randomUUID(); // else its nodes get the values of those that had their numbers before
     for (const [name, [kind, pos, values]] of Object.entries(nodes)) {
         const node = made[name] = LiteGraph.createNode(kind);
         app.rootGraph.add(node);
@@ -318,7 +319,8 @@ def unused_address():
 LOADED = """async (run) => {
     const node = LiteGraph.createNode('RethinkLoadTrajectory');
     app.rootGraph.clear();
-    app.rootGraph.add(node); // which gives it the values that the node of this number had before it
+    app.rootGraph.id = crypto.randomUUID();
+    app.rootGraph.add(node);
     node.widgets[0].value = run; // the list that it chooses from is as old as the page
     await app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()});
     app.canvas.ds.scale = 0.8;
