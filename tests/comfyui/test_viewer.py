@@ -329,6 +329,10 @@ LOADED = """async (run) => {
 }"""
 
 
+# It returns nothing: what it would return comes when a run is chosen.
+CHOOSE = "() => { app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback(); }"
+
+
 @pytest.fixture
 def long_run(server):
     """A run of many turns in ComfyUI's output folder."""
@@ -373,7 +377,7 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
         made_up_run(folder, turns=turns)
     page.evaluate(LOADED, f"output/long/{long_run.name}")
     turn(page, 12).wait_for(timeout=LONG)
-    page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
+    page.evaluate(CHOOSE)
     dialog = page.get_by_role("dialog", name="Choose a run")
     dialog.locator(".rt-run").first.wait_for(timeout=LONG)
     shoot(page, f"viewer-choose-{page.canvas_kind}")
