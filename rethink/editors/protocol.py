@@ -127,6 +127,18 @@ class Editor(Protocol):
         ...
 
 
+class InspectableEditor(Editor, Protocol):
+    """An editor that shows what its denoiser, a part of `module`, is called with: what training needs to know of it."""
+
+    @property
+    def denoiser_name(self) -> str: ...
+
+    def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
+        """What the denoiser is called with in the first step of an edit of the first image, without guidance: {parameter: its
+        value}, as the sampling code itself makes it."""
+        ...
+
+
 def used_settings_by_row(
     editor: Editor, prepared: Prepared, seeds: Sequence[int], settings: Settings
 ) -> list[dict[str, Any] | None]:
