@@ -100,13 +100,13 @@ class LoraTraining:
         self.record = self.run_folder.read_state(self.lora, self.optimizer) or self.record
         self.record = replace(self.record, stopped="")
         if self.record.step < self.steps:
-            self._encode_all()
+            self.encode_all()
             try:
                 self._train()
             except Diverged as error:
                 self._keep_good(str(error))
                 raise RethinkError(f"{error} What was good is kept: {self.job.output}.") from None
-            except (KeyboardInterrupt, Exception) as error:
+            except BaseException as error:  # ComfyUI's Cancel is none of Exception
                 if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
                     self._keep_newest(f"{type(error).__name__} at step {self.record.step}")
                 raise
@@ -114,7 +114,8 @@ class LoraTraining:
 
     # ── stage one ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _encode_all(self) -> None:
+    def encode_all(self) -> None:
+        """Stage one: pairs and replay in latents, what is there already as it is."""
         pairs = [*self.training, *self.held_out]
         every = KEEP[self.job.keep]
         total = len(pairs) + (self.job.replay if every else 0)
@@ -168,7 +169,7 @@ class LoraTraining:
             until = min(self.steps, (self.record.step // self.save_every + 1) * self.save_every)
             with self._denoiser_alone(), self.model.editor.pipeline(), self.lora.attached():
                 while self.record.step < until:
-                    loss, ids = self._step(self.record.step)
+                    loss, ids = self.step(self.record.step)
                     watch.look(loss, self.record.step, ids)
                     self.record = replace(
                         self.record, losses=(*self.record.losses, loss), seconds=time.monotonic() - started
@@ -178,19 +179,19 @@ class LoraTraining:
                     self._report_step()
             self._save()
 
-    def _step(self, step: int) -> tuple[float, list[str]]:
+    def step(self, step: int) -> tuple[float, list[str]]:
         """One optimizer step → (mean loss, the pairs it was of). What is drawn follows from the seed and the step alone."""
         generator = generator_of("step", self.job.seed, step)
         losses, ids = [], []
         for part in range(self.job.accumulate):
             chosen = self.order.batch(step * self.job.accumulate + part)
-            loss = self._loss(self._batch([self.keys[index] for index in chosen]), generator)
+            loss = self.loss(self.load_batch([self.keys[index] for index in chosen]), generator)
             (loss / self.job.accumulate).backward()
             losses.append(loss.detach())
             ids += [self.training[index].id for index in chosen]
         if self.replay_keys and step % KEEP[self.job.keep] == 0:
             chosen = self.replay_order.batch(step)
-            self._drift(self._batch([self.replay_keys[index] for index in chosen]), generator).backward()
+            self.drift(self.load_batch([self.replay_keys[index] for index in chosen]), generator).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), 1.0)
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean + float(norm)):
@@ -199,10 +200,11 @@ class LoraTraining:
         self.optimizer.zero_grad(set_to_none=True)
         return mean, ids
 
-    def _batch(self, keys: Sequence[str]) -> Example:
+    def load_batch(self, keys: Sequence[str]) -> Example:
+        """Examples of the same sizes as one batch, on the device."""
         return join_examples([self.cache.load(key) for key in keys]).to(self.device)
 
-    def _loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         """The mean squared error of the denoiser's answers, in float32."""
         noise = self.model.noise
         times = noise.draw_times(len(batch.target), generator, batch.tokens)
@@ -211,7 +213,7 @@ class LoraTraining:
         answer = self.model.predict(noise.add_noise(batch.target, epsilon, times), times, batch)
         return (answer - noise.target(batch.target, epsilon, times)).square().mean()
 
-    def _drift(self, batch: Example, generator: torch.Generator) -> Tensor:
+    def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
         """How far the denoiser's answers are from those without the LoRA, mean squared."""
         times = self.model.noise.draw_times(len(batch.target), generator, batch.tokens)
         epsilon = torch.randn(batch.target.shape, generator=generator).to(self.device)
@@ -228,7 +230,7 @@ class LoraTraining:
         losses = []
         with self._denoiser_alone(), self.model.editor.pipeline(), self.lora.attached():
             for pair, key in zip(self.held_out, self.held_out_keys):
-                one = self._batch([key])
+                one = self.load_batch([key])
                 times = self.model.noise.fixed_times(one.tokens)
                 shape = (len(times), *one.target.shape[1:])
                 epsilon = torch.randn(shape, generator=generator_of("held out", pair.digest)).to(self.device)
@@ -244,7 +246,9 @@ class LoraTraining:
     @contextmanager
     def _denoiser_alone(self) -> Iterator[None]:
         """Within it the encoders, whose work is done, leave the card to the denoiser."""
-        others = [part for name, part in self.model.editor.module.named_children() if name != self.model.editor.denoiser_name]
+        others = [
+            part for name, part in self.model.editor.module.named_children() if name != self.model.editor.denoiser_name
+        ]
         moved = [part for part in others if self.device.type != "cpu" and _is_movable(part, self.device)]
         for part in moved:
             part.to("cpu")

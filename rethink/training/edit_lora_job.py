@@ -16,6 +16,7 @@ from ..progress import OnProgress, ignore_progress
 from .edit_lora import KEEP, LoraTraining, TrainReport
 from .edit_model import EditModel, trainable_parts
 from .lora_pairs import read_pairs
+from .lora_run import check_own_file
 from .trainable_lora import target_layers
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class TrainEditLoraJob:
         """
         model = EditModel(editor)
         check_target(self.output, "output")
+        check_own_file(self.output)
         pairs = read_pairs(self.pairs)
         layers = target_layers(model.denoiser, editor.family.lora_targets, self.rank)
         with trainable_parts(model.editor.module), _oom_guard(self, editor):

@@ -68,9 +68,15 @@ class EditModel:
         with editor.pipeline() as pipeline:
             self.noise: Noise = self.row.noise or self._diffusion(pipeline.scheduler)
             scaled_source = getattr(pipeline, "is_cosxl_edit", False)
+            distilled = pipeline.config.get("is_distilled", False)
             self._scaling = 1.0 if self.row.layout == "tokens" else pipeline.vae.config.scaling_factor
         if scaled_source:
             raise RethinkError("editor: there is no trainer for CosXL-Edit yet; choose another InstructPix2Pix.")
+        if distilled:  # trained itself, it forgets how to do with few steps
+            raise RethinkError(
+                f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
+                f"{editor.family.title}. What is learned on it works on the distilled one too."
+            )
 
     @property
     def drops(self) -> bool:

@@ -155,6 +155,19 @@ def write_lora_file(
         lazy_import("safetensors.torch").save_file(tensors, part, header)
 
 
+def check_own_file(path: Path) -> None:
+    """Raise RethinkError where there is a file that was not trained here: it would be replaced."""
+    if not path.exists():
+        return
+    try:
+        with lazy_import("safetensors").safe_open(path, framework="pt") as file:
+            ours = "rethink.family" in (file.metadata() or {})
+    except Exception:  # safetensors has an error class of its own
+        ours = False
+    if not ours:
+        raise RethinkError(f"output: {path} is there already, and was not trained by Rethink; choose another name.")
+
+
 def file_header(record: LoraRecord, row: TrainedFamily, rank: int, pairs: Sequence[LoraPair]) -> dict[str, str]:
     """The fields that ComfyUI, Lora Manager and trainers read of a LoRA: what it lies over, what it was taught. There is no
     trigger word: it follows instructions, and those that it has seen stand where others have tags."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from .edit_model import EditModel
 from .example_cache import ExampleCache
 from .lora_pairs import LoraPair, generator_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Common edits of every kind, for editors of which nobody has said what they are used for.
 EVERYDAY_EDITS = (
@@ -53,9 +52,9 @@ def make_replay(
     generator = generator_of("replay", seed)
     keys = []
     for number in range(count):
-        pair = pairs[int(_draw(generator, len(pairs)))]
+        pair = pairs[_draw(generator, len(pairs))]
         text = instructions[number % len(instructions)]
-        side = number % 2
+        side = _draw(generator, 2)
         digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.editor.name}".encode()).hexdigest()
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
@@ -68,7 +67,5 @@ def make_replay(
     return keys
 
 
-def _draw(generator, below: int) -> int:
-    import torch
-
+def _draw(generator: torch.Generator, below: int) -> int:
     return int(torch.randint(0, below, (), generator=generator))

@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from rethink.pairs.store import EditPair, PairStore
+from rethink.training.edit_lora import LoraTraining
 from rethink.training.edit_lora_job import TrainEditLoraJob
+from rethink.training.edit_model import EditModel
+from rethink.training.lora_pairs import read_pairs
+from rethink.training.trainable_lora import target_layers
 
 QUICK = {"steps": 4, "rank": 2, "batch": 4, "accumulate": 1, "learning_rate": 1e-2, "keep": "off", "previews": 0}
 
@@ -32,3 +36,11 @@ def make_job(root: Path, pairs: PairStore, **options) -> TrainEditLoraJob:
     return TrainEditLoraJob(pairs, root / "learned.safetensors", root / "runs", **{**QUICK, **options})
 
 
+def open_training(editor, job: TrainEditLoraJob) -> LoraTraining:
+    """The run of a job with its first stage done."""
+    model = EditModel(editor)
+    layers = target_layers(model.denoiser, editor.family.lora_targets, job.rank)
+    training = LoraTraining(job, model, read_pairs(job.pairs), layers, lambda progress: None)
+    training.run_folder.folder.mkdir(parents=True)
+    training.encode_all()
+    return training
