@@ -21,7 +21,6 @@ from rethink.editors.loading import load_editor
 from rethink.images import load_image, save_image
 from rethink.pairs.inverse.drafts import SynthesisConfig
 from rethink.pairs.inverse.job import SynthesisJob
-from rethink.pairs.inverse.operations import OPERATIONS
 from rethink.pairs.inverse.sources import Folder, NamedBox
 from rethink.pairs.store import PairStore
 from rethink.tiny.benchmark import BATCH, evaluate
@@ -30,15 +29,20 @@ from rethink.tiny.phrasings import WORDINGS
 from rethink.tiny.scene import BACKGROUNDS, CELL, COLORS, PLACES, RADIUS, SHAPES, SIZE, SIZES, Scene, render
 from rethink.tiny.tasks import KINDS, Task, sample_task
 from rethink.training.edit_lora_job import TrainEditLoraJob
+from rethink.training.lora_settings import LoraSettings
 
 MARGIN = 3  # pixels of the mosaic around the thing, as the black square has them
 BLOCKS = (2, 4)  # of the mosaic along its side: few enough that it must be told what is beneath
-HELD_OUT_TEMPLATES = ("Remove the mosaic.", "Get rid of the big pixels.")
-TEMPLATES = tuple(
-    template
-    for template in OPERATIONS["pixelate"].templates[""]
-    if "{" not in template and template not in HELD_OUT_TEMPLATES
+# Short: the built-in editor reads 30 tokens, of which the description takes eight.
+TEMPLATES = (
+    "Remove the mosaic.",
+    "Remove the pixels.",
+    "Take the mosaic away.",
+    "Make the mosaic clear.",
+    "Undo the mosaic.",
+    "Uncover what is there.",
 )
+HELD_OUT_TEMPLATES = ("Get rid of the mosaic.", "Take the pixels away.", "Clear the mosaic.")
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,18 @@ def main() -> None:
         started = time.monotonic()
         pairs = make_pairs(work / "train", "train", options.pairs, TEMPLATES, describe=not options.plain)
         figures["seconds_of_synthesis"] = round(time.monotonic() - started, 1)
-        job = TrainEditLoraJob(
-            pairs,
-            work / f"mosaic-{options.pairs}.safetensors",
-            work / "runs",
-            keep_instructions=other_instructions(options.replay),
+        settings = LoraSettings(
             steps=options.steps,
             rank=options.rank,
             learning_rate=options.rate,
             batch=options.batch,
             accumulate=1,
             keep=options.keep,
+            keep_instructions=other_instructions(options.replay),
             replay=options.replay,
             seed=options.seed,
         )
+        job = TrainEditLoraJob(pairs, work / f"mosaic-{options.pairs}.safetensors", work / "runs", settings)
         started = time.monotonic()
         report = job.run(editor, lambda progress: print(f"\r{progress.line:<110}", end="", flush=True))
         print()

@@ -5,6 +5,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rethink.training.edit_lora_job import TrainEditLoraJob
+from ..rethink.training.lora_settings import LoraSettings
 from . import feedback, sockets
 from .comfy import folders, memory, model_folders
 from .comfy.progress import job_progress
@@ -17,7 +18,7 @@ PASSES = 4  # as much memory as an edit takes, for what is kept to go back throu
 class TrainEditLora(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        job = TrainEditLoraJob
+        settings = LoraSettings
         return io.Schema(
             node_id="RethinkTrainEditLora",
             display_name="Train Edit LoRA",
@@ -44,12 +45,12 @@ class TrainEditLora(io.ComfyNode):
                     default="my-edit",
                     tooltip="Name of the LoRA in models/loras. A LoRA of this name that Rethink has trained is replaced.",
                 ),
-                field_input(job, "steps"),
-                field_input(job, "rank"),
-                field_input(job, "learning_rate", optional=True),
-                field_input(job, "batch", optional=True),
-                field_input(job, "accumulate", optional=True),
-                field_input(job, "keep", optional=True),
+                field_input(settings, "steps"),
+                field_input(settings, "rank"),
+                field_input(settings, "learning_rate", optional=True),
+                field_input(settings, "batch", optional=True),
+                field_input(settings, "accumulate", optional=True),
+                field_input(settings, "keep", optional=True),
                 io.String.Input(
                     "keep_instructions",
                     optional=True,
@@ -59,11 +60,11 @@ class TrainEditLora(io.ComfyNode):
                     tooltip="Other edits that must not be forgotten, one a line. Empty: common ones.",
                     advanced=True,
                 ),
-                field_input(job, "replay", optional=True),
-                field_input(job, "hold_out", optional=True),
-                field_input(job, "save_every", optional=True),
-                field_input(job, "previews", optional=True),
-                field_input(job, "seed", control_after_generate="fixed"),
+                field_input(settings, "replay", optional=True),
+                field_input(settings, "hold_out", optional=True),
+                field_input(settings, "save_every", optional=True),
+                field_input(settings, "previews", optional=True),
+                field_input(settings, "seed", control_after_generate="fixed"),
             ],
             outputs=[
                 sockets.Editor.Output(
@@ -80,8 +81,9 @@ class TrainEditLora(io.ComfyNode):
     def execute(cls, editor, pairs, name: str, keep_instructions: str = "", **options: Any) -> io.NodeOutput:
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
-        job = TrainEditLoraJob(pairs, path, folders.training_folder(), lines, **options)
-        with memory.loaded_on_device(editor, job.batch * PIXELS * PASSES):
+        settings = LoraSettings(**options, keep_instructions=lines)
+        job = TrainEditLoraJob(pairs, path, folders.training_folder(), settings)
+        with memory.loaded_on_device(editor, settings.batch * PIXELS * PASSES * memory.BYTES_PER_PIXEL):
             report = job.run(editor, job_progress())
         changed, _ = memory.add_lora(editor, model_folders.lora_name(path), 1.0)
         return io.NodeOutput(changed, model_folders.lora_name(path), str(report), ui=feedback.show_text(str(report)))

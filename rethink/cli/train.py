@@ -28,7 +28,7 @@ FIELDS = (
 
 def add_train_command(commands) -> None:
     """Adds `train-lora` to the subparsers of `rethink`."""
-    from ..training.edit_lora_job import TrainEditLoraJob
+    from ..training.lora_settings import LoraSettings
 
     parser = add_command(commands, "train-lora", "teach an editor an edit from pairs, as a LoRA", run_train_lora)
     parser.epilog = EXAMPLES + EXIT_CODES
@@ -52,7 +52,7 @@ def add_train_command(commands) -> None:
     parser.add_argument("--quantize", default="none", metavar="BITS", help="as in `rethink edit`")
     parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
     for name in FIELDS:
-        add_field(parser, TrainEditLoraJob, name)
+        add_field(parser, LoraSettings, name)
     parser.set_defaults(lora=[])
 
 
@@ -60,16 +60,17 @@ def run_train_lora(options: argparse.Namespace) -> int:
     """Train as the arguments say; → the exit status."""
     from ..pairs.store import PairStore
     from ..training.edit_lora_job import TrainEditLoraJob
+    from ..training.lora_settings import LoraSettings
 
     output = options.output.absolute()
     if output.suffix != ".safetensors":
         raise RethinkError(f"-o: {output.name} should end in .safetensors.")
+    chosen = {name: getattr(options, name) for name in FIELDS}
     job = TrainEditLoraJob(
         PairStore.existing(options.store.absolute()),
         output,
         (options.folder or output.with_name(f"{output.stem}-training")).absolute(),
-        read_instructions(options.keep_instructions),
-        **{name: getattr(options, name) for name in FIELDS},
+        LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
     )
     report = job.run(open_editor(options), ProgressLine())
     print_result(str(report))

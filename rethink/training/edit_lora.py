@@ -30,14 +30,13 @@ from .example_cache import ExampleCache
 from .lora_pairs import BatchOrder, LoraPair, digest_of, generator_of, split_pairs
 from .lora_report import write_report
 from .lora_run import LoraRecord, LoraRun, Save, file_header, write_lora_file
+from .lora_settings import KEEP, LoraSettings
 from .replay import EVERYDAY_EDITS, make_replay
 from .trainable_lora import TrainableLora
 
 if TYPE_CHECKING:
     from ..editors.protocol import LoraReport
-    from .edit_lora_job import TrainEditLoraJob
 
-KEEP = {"off": 0, "low": 4, "default": 2, "high": 1}  # every so many steps other edits are held to the base editor's
 EXPLOSION_STEPS, EXPLOSION_FACTOR = 10, 10.0
 GOOD_EVERY = 10  # steps between copies of weights that are known to be good
 
@@ -66,26 +65,29 @@ class LoraTraining:
 
     def __init__(
         self,
-        job: TrainEditLoraJob,
+        settings: LoraSettings,
+        output: Path,
+        folder: Path,
         model: EditModel,
         pairs: Sequence[LoraPair],
         layers: dict[str, torch.nn.Module],
         on_progress: OnProgress,
     ):
-        self.job, self.model, self.on_progress = job, model, on_progress
-        self.training, self.held_out = split_pairs(pairs, job.hold_out)
-        self.steps = job.count_steps(len(self.training))
-        self.save_every = job.save_every or max(1, math.ceil(self.steps / 10))
+        self.settings, self.output, self.model, self.on_progress = settings, output, model, on_progress
+        self.training, self.held_out = split_pairs(pairs, settings.hold_out)
+        self.steps = settings.count_steps(len(self.training))
+        self.save_every = settings.save_every or max(1, math.ceil(self.steps / 10))
         self.device = model.editor.device
-        self.lora = TrainableLora(layers, job.rank, job.seed % 2**63, self.device)
-        self.optimizer = torch.optim.AdamW(self.lora.parameters(), job.learning_rate, weight_decay=0.01)
-        identity = [job.as_settings(), digest_of(pairs), model.editor.name, sorted(layers)]
+        self.lora = TrainableLora(layers, settings.rank, settings.seed % 2**63, self.device)
+        self.optimizer = torch.optim.AdamW(self.lora.parameters(), settings.learning_rate, weight_decay=0.01)
+        identity = [settings.as_record(), digest_of(pairs), model.editor.name, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
-        self.cache = ExampleCache(job.folder / "cache", model)
-        self.run_folder = LoraRun(job.folder / f"{job.output.stem}-{name}")
+        self.cache = ExampleCache(folder / "cache", model)
+        self.newest: Tensor | None = None  # the first held-out input and its newest edit, as one IMAGE
+        self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
         self.record = LoraRecord(
-            title=job.output.stem,
-            settings=job.as_settings(),
+            title=output.stem,
+            settings=settings.as_record(),
             editor=model.editor.name,
             family=model.editor.family.id,
             pairs=len(pairs),
@@ -105,7 +107,7 @@ class LoraTraining:
                 self._train()
             except Diverged as error:
                 self._keep_good(str(error))
-                raise RethinkError(f"{error} What was good is kept: {self.job.output}.") from None
+                raise RethinkError(f"{error} What was good is kept: {self.output}.") from None
             except BaseException as error:  # ComfyUI's Cancel is none of Exception
                 if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
                     self._keep_newest(f"{type(error).__name__} at step {self.record.step}")
@@ -117,8 +119,8 @@ class LoraTraining:
     def encode_all(self) -> None:
         """Stage one: pairs and replay in latents, what is there already as it is."""
         pairs = [*self.training, *self.held_out]
-        every = KEEP[self.job.keep]
-        total = len(pairs) + (self.job.replay if every else 0)
+        every = KEEP[self.settings.keep]
+        total = len(pairs) + (self.settings.replay if every else 0)
 
         def report(done: int) -> None:
             self.on_progress(JobProgress(done, total, f"{done} of {total} pairs in latents"))
@@ -132,8 +134,8 @@ class LoraTraining:
         self.keys, self.held_out_keys = keys[: len(self.training)], keys[len(self.training) :]
         self.replay_keys: list[str] = []
         if every:
-            texts = self.job.keep_instructions or EVERYDAY_EDITS
-            seed, count = self.job.seed, self.job.replay
+            texts = self.settings.keep_instructions or EVERYDAY_EDITS
+            seed, count = self.settings.seed, self.settings.replay
             self.replay_keys = make_replay(
                 self.model, self.training, texts, count, self.cache, seed, lambda done: report(len(pairs) + done)
             )
@@ -141,7 +143,7 @@ class LoraTraining:
         self.replay_order = self._order(self.replay_keys)
 
     def _order(self, keys: Sequence[str]) -> BatchOrder:
-        return BatchOrder([self.cache.load(key).shapes for key in keys], self.job.batch, self.job.seed)
+        return BatchOrder([self.cache.load(key).shapes for key in keys], self.settings.batch, self.settings.seed)
 
     def _encode(self, pair: LoraPair) -> Example:
         try:
@@ -181,15 +183,15 @@ class LoraTraining:
 
     def step(self, step: int) -> tuple[float, list[str]]:
         """One optimizer step → (mean loss, the pairs it was of). What is drawn follows from the seed and the step alone."""
-        generator = generator_of("step", self.job.seed, step)
+        generator = generator_of("step", self.settings.seed, step)
         losses, ids = [], []
-        for part in range(self.job.accumulate):
-            chosen = self.order.batch(step * self.job.accumulate + part)
+        for part in range(self.settings.accumulate):
+            chosen = self.order.batch(step * self.settings.accumulate + part)
             loss = self.loss(self.load_batch([self.keys[index] for index in chosen]), generator)
-            (loss / self.job.accumulate).backward()
+            (loss / self.settings.accumulate).backward()
             losses.append(loss.detach())
             ids += [self.training[index].id for index in chosen]
-        if self.replay_keys and step % KEEP[self.job.keep] == 0:
+        if self.replay_keys and step % KEEP[self.settings.keep] == 0:
             chosen = self.replay_order.batch(step)
             self.drift(self.load_batch([self.replay_keys[index] for index in chosen]), generator).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), 1.0)
@@ -234,8 +236,8 @@ class LoraTraining:
                 times = self.model.noise.fixed_times(one.tokens)
                 shape = (len(times), *one.target.shape[1:])
                 epsilon = torch.randn(shape, generator=generator_of("held out", pair.digest)).to(self.device)
-                for index in range(0, len(times), self.job.batch):
-                    part = slice(index, index + self.job.batch)
+                for index in range(0, len(times), self.settings.batch):
+                    part = slice(index, index + self.settings.batch)
                     batch = join_examples([one] * len(times[part]))
                     noisy = self.model.noise.add_noise(batch.target, epsilon[part], times[part])
                     answer = self.model.predict(noisy, times[part], batch)
@@ -263,12 +265,12 @@ class LoraTraining:
         seconds = max(1e-3, record.seconds)
         measured = [save.held_out for save in record.saves if save.held_out is not None]
         held_out = f" · held-out {measured[-1]:.4f}" if measured else ""
-        speed = record.step * self.job.batch * self.job.accumulate / seconds
+        speed = record.step * self.settings.batch * self.settings.accumulate / seconds
         line = (
             f"step {record.step} of {self.steps} · loss {statistics.fmean(record.losses[-20:]):.4f}{held_out} · "
             f"{speed:.1f} samples/s · {eta(record.step, self.steps - record.step, seconds)} left"
         )
-        self.on_progress(JobProgress(record.step, self.steps, line))
+        self.on_progress(JobProgress(record.step, self.steps, line, lambda: self.newest))
 
     # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -286,7 +288,7 @@ class LoraTraining:
     def _write_lora(self) -> Path:
         path = self.run_folder.save_path(self.record.step)
         dtype = self.model.denoiser.dtype
-        header = file_header(self.record, self.model.row, self.job.rank, self.training)
+        header = file_header(self.record, self.model.row, self.settings.rank, self.training)
         write_lora_file(path, self.model.row, self.lora, dtype, header)
         return path
 
@@ -296,12 +298,14 @@ class LoraTraining:
         if report.unmatched:
             raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
         files = []
-        for number, pair in enumerate(self.held_out[: self.job.previews]):
+        for number, pair in enumerate(self.held_out[: self.settings.previews]):
             image = pair.images()[0]
             for by, at in ((self.model.editor, 0), (editor, step)):
                 file = self.run_folder.preview_path(at, number)
                 if at or not file.is_file():
-                    save_image(by.edit(by.prepare(image), [pair.instruction], [number]), file)
+                    edited = by.edit(by.prepare(image), [pair.instruction], [number])
+                    save_image(edited, file)
+                    self.newest = self.newest if number else torch.cat([image, edited], 2)
             files.append(self.run_folder.relative(file))
         make_trainable(self.model.editor.module)
         return tuple(files)
@@ -324,6 +328,10 @@ class LoraTraining:
         """After the loss has exploded: the last good weights as one more LoRA; the state stays the last whole one's."""
         self.lora.load_factors(self.good)
         with suppress(OSError, RethinkError):
+            if any(save.step == self.record.step for save in self.record.saves):  # it is good, and measured
+                self.record = replace(self.record, stopped=why)
+                self._publish()
+                return
             path = self._write_lora()
             good = Save(
                 self.record.step,
@@ -331,22 +339,21 @@ class LoraTraining:
                 self.record.losses[-1] if self.record.losses else 0.0,
                 None,
             )
-            saves = tuple(save for save in self.record.saves if save.step != good.step)
-            self.record = replace(self.record, saves=(*saves, good), stopped=why).choose_best()
+            self.record = replace(self.record, saves=(*self.record.saves, good), stopped=why).choose_best()
             self._publish()
 
     def _publish(self) -> TrainReport:
         """The best LoRA of all saves under the name that was chosen; the report beside the run."""
         best = next(save for save in self.record.saves if save.step == self.record.best)
-        with atomic_write(self.job.output) as part:
+        with atomic_write(self.output) as part:
             shutil.copyfile(self.run_folder.folder / best.file, part)
         self._write_record()
-        _, check = self.model.editor.with_lora(self.job.output, 1.0)
-        return TrainReport(self.job.output, self.record, self.run_folder.folder, check)
+        _, check = self.model.editor.with_lora(self.output, 1.0)
+        return TrainReport(self.output, self.record, self.run_folder.folder, check)
 
     def _write_record(self) -> None:
         self.run_folder.write_record(self.record)
-        write_report(self.run_folder, self.record, self.held_out[: self.job.previews])
+        write_report(self.run_folder, self.record, self.held_out[: self.settings.previews])
 
 
 def _is_movable(part: torch.nn.Module, device: torch.device) -> bool:

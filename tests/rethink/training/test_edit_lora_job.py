@@ -1,7 +1,6 @@
 """The job of training a LoRA: going on, ending early, small sets, what is refused, and what it leaves."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -57,7 +56,9 @@ def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(editor
     files = [load_file(each.folder / "saves" / "step-000006.safetensors") for each in (whole, report)]
     assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
     assert report.record.losses == whole.record.losses
-    again = replace(job, steps=4).run(editor, pytest.fail)  # nothing is left to do
+    again = make_job(tmp_path / "cut", store, **{**options, "steps": 4}).run(
+        editor, pytest.fail
+    )  # nothing is left to do
     assert again.record.losses == whole.record.losses
 
 
@@ -148,19 +149,6 @@ def test_memory_that_runs_out_says_what_to_lower(editor, store, tmp_path, monkey
     monkeypatch.setattr(LoraTraining, "loss", exhausted)
     with pytest.raises(OutOfMemoryError, match=r"batch \(it is 4\); load the editor quantized.*rank"):
         make_job(tmp_path, store).run(editor)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rank": 0}, "rank: expected 1"),
-        ({"learning_rate": 10.0}, "learning_rate: expected"),
-        ({"keep": "much"}, "keep: “much” is unknown"),
-    ],
-)
-def test_settings_beyond_their_limits_are_refused(store, tmp_path, options, message):
-    with pytest.raises(RethinkError, match=message):
-        make_job(tmp_path, store, **options)
 
 
 def test_what_cannot_be_trained_is_said_before_any_work(editor, store, root, tmp_path, monkeypatch):
