@@ -66,17 +66,9 @@ class EditModel:
         self.denoiser: Any = editor.module[self.editor.denoiser_name]
         self._main = "sample" if self.row.layout == "channels" else "hidden_states"
         with editor.pipeline() as pipeline:
+            _refuse_special(editor, pipeline)
             self.noise: Noise = self.row.noise or self._diffusion(pipeline.scheduler)
-            scaled_source = getattr(pipeline, "is_cosxl_edit", False)
-            distilled = pipeline.config.get("is_distilled", False)
             self._scaling = 1.0 if self.row.layout == "tokens" else pipeline.vae.config.scaling_factor
-        if scaled_source:
-            raise RethinkError("editor: there is no trainer for CosXL-Edit yet; choose another InstructPix2Pix.")
-        if distilled:  # trained itself, it forgets how to do with few steps
-            raise RethinkError(
-                f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
-                f"{editor.family.title}. What is learned on it works on the distilled one too."
-            )
 
     @property
     def drops(self) -> bool:
@@ -156,6 +148,17 @@ def join_examples(examples: list[Example]) -> Example:
     return Example(*(_join([getattr(example, name) for example in examples]) for name in vars(first)))
 
 
+def _refuse_special(editor: Any, pipeline: Any) -> None:
+    """Raise RethinkError for a member of a family that is not trained as the others are."""
+    if getattr(pipeline, "is_cosxl_edit", False):
+        raise RethinkError("editor: there is no trainer for CosXL-Edit yet; choose another InstructPix2Pix.")
+    if pipeline.config.get("is_distilled", False):  # trained itself, it forgets how to do with few steps
+        raise RethinkError(
+            f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
+            f"{editor.family.title}. What is learned on it works on the distilled one too."
+        )
+
+
 @contextmanager
 def trainable_parts(module: nn.Module) -> Iterator[None]:
     """Within it gradients can flow through `module`, whose own weights get none: inference mode is off, and weights that were
@@ -193,7 +196,7 @@ def _map(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
-        return {name: _map(inner, change) for name, inner in value.items()}
+        return {name: _map(value[name], change) for name in sorted(value)}
     return value
 
 

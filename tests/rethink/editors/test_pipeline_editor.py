@@ -102,6 +102,30 @@ def test_equals_the_plain_pipeline_bit_for_bit(shared, kind, root, instruction, 
     assert ours.std() > 0.01
 
 
+def test_what_the_denoiser_is_called_with_is_what_an_edit_calls_it_with(shared):
+    seen, denoiser = [], shared.module[shared.denoiser_name]
+    hook = denoiser.register_forward_pre_hook(
+        lambda module, args, options: seen.append((args, options)), with_kwargs=True
+    )
+    try:
+        edit(
+            shared,
+            pictures(1, SIDE, SIDE),
+            settings=Settings(steps=1, text_guidance=1.0, image_guidance=1.0, strength=1.0),
+        )
+        found = shared.denoiser_inputs(shared.prepare(pictures(1, SIDE, SIDE)), "make it red")
+    finally:
+        hook.remove()
+    assert len(seen) == 2, "one step of an edit, and one call that ends there"
+    arguments, options = seen[0]
+    for name, value in options.items():
+        if isinstance(value, torch.Tensor) and name not in ("hidden_states", "timestep"):
+            assert torch.equal(found[name], value), name
+    main = next(iter(found.values()))
+    first = arguments[0] if arguments else options["hidden_states"]
+    assert main.shape == first.shape and not denoiser._forward_pre_hooks
+
+
 def test_the_guidances_and_the_negative_arrive(shared, kind):
     source = pictures(1, SIDE, SIDE)
     before = edit(shared, source)

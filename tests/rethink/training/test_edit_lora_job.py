@@ -1,6 +1,7 @@
 """The job of training a LoRA: going on, ending early, small sets, what is refused, and what it leaves."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,7 +26,9 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def editor(root):
-    return editor_miniatures.opened("instruct_pix2pix", root)
+    editor = editor_miniatures.opened("instruct_pix2pix", root)
+    editor.defaults = replace(editor.defaults, steps=2)  # for replay and previews
+    return editor
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Other edits to be kept: the editor's own, each made once."""
 
+from dataclasses import replace
+
 import pytest
 
 from rethink.training.edit_model import EditModel
@@ -12,6 +14,7 @@ from tests.support.lora_training import write_pairs
 
 def test_every_instruction_is_edited_by_the_editor_once(tmp_path, monkeypatch):
     editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
+    editor.defaults = replace(editor.defaults, steps=2)
     model, pairs, asked = EditModel(editor), read_pairs(write_pairs(tmp_path / "pairs", 3)), []
     edit = editor.edit
     monkeypatch.setattr(editor, "edit", lambda *arguments: asked.append(arguments[1]) or edit(*arguments))
