@@ -27,7 +27,7 @@ class LoraSettings:
     )
     rank: int = option(16, "How much the LoRA can hold. 4 to 16 for one edit, 32 and more for many.", low=1, high=1024)
     learning_rate: float = option(
-        1e-4, "How far every step goes. Lower it if the loss jumps.", low=1e-7, high=0.1, step=1e-5, advanced=True
+        1e-4, "How far every step goes. Lower it if the loss jumps.", low=1e-7, high=0.1, step=1e-6, advanced=True
     )
     batch: int = option(1, "Pairs a step at once. Lower it if memory runs out.", low=1, high=1024, advanced=True)
     accumulate: int = option(

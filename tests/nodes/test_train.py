@@ -71,3 +71,8 @@ def test_cancel_keeps_the_newest_and_the_same_inputs_go_on(train, part, monkeypa
 def test_a_name_that_is_none_is_refused(train, name, RethinkError):
     with pytest.raises(RethinkError, match="^name: .*use for example my-edit"):
         train(name)
+
+
+def test_a_small_learning_rate_is_not_rounded_away(classes):
+    described = classes["RethinkTrainEditLora"].describe()["input"]
+    assert described["optional"]["learning_rate"][1]["round"] <= 1e-6
