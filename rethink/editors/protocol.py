@@ -1,6 +1,7 @@
 """What every editor promises: `prepare` encodes the source once, `edit` runs any instructions and seeds against it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol
@@ -132,6 +133,10 @@ class InspectableEditor(Editor, Protocol):
 
     @property
     def denoiser_name(self) -> str: ...
+
+    def pipeline(self) -> AbstractContextManager[Any]:
+        """Within it: the diffusers pipeline of these modules, with the editor's LoRAs over them."""
+        ...
 
     def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
         """What the denoiser is called with in the first step of an edit of the first image, without guidance: {parameter: its

@@ -47,7 +47,7 @@ class TrainEditLoraJob:
         check_target(self.output, "output")
         check_own_file(self.output)
         pairs = read_pairs(self.pairs)
-        layers = target_layers(model.denoiser, editor.family.lora_targets, self.settings.rank)
+        layers = target_layers(model.denoiser, model.lora_targets, self.settings.rank)
         with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
             training = LoraTraining(self.settings, self.output, self.folder, model, pairs, layers, on_progress)
             return training.run()

@@ -63,6 +63,7 @@ class EditModel:
         if not hasattr(editor, "denoiser_inputs"):
             raise RethinkError(f"editor: {editor.name} cannot be trained yet; load it from a diffusers folder.")
         self.editor = cast(InspectableEditor, editor)
+        self.lora_targets: tuple[str, ...] = editor.family.lora_targets
         self.denoiser: Any = editor.module[self.editor.denoiser_name]
         self._main = "sample" if self.row.layout == "channels" else "hidden_states"
         with editor.pipeline() as pipeline:

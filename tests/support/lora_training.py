@@ -40,7 +40,7 @@ def make_job(root: Path, pairs: PairStore, **options) -> TrainEditLoraJob:
 def open_training(editor, job: TrainEditLoraJob) -> LoraTraining:
     """The run of a job with its first stage done."""
     model = EditModel(editor)
-    layers = target_layers(model.denoiser, editor.family.lora_targets, job.settings.rank)
+    layers = target_layers(model.denoiser, model.lora_targets, job.settings.rank)
     pairs = read_pairs(job.pairs)
     training = LoraTraining(job.settings, job.output, job.folder, model, pairs, layers, lambda progress: None)
     training.run_folder.folder.mkdir(parents=True)
