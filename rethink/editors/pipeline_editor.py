@@ -159,6 +159,9 @@ class PipelineEditor:
     def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
         """See `protocol.InspectableEditor`."""
         denoiser, encoded, found = self.module[self._denoiser], prepared.encoded, {}
+        scales = {name: 1.0 for name in (self._adapter.text_scale, self._adapter.image_scale) if name}
+        if self.family.defaults.strength:
+            scales["strength"] = 1.0  # less than all of one step is none
         signature = inspect.signature(denoiser.forward)
 
         def keep_inputs(module: nn.Module, args: tuple, options: dict) -> None:
@@ -180,7 +183,7 @@ class PipelineEditor:
                     output_type="pt",
                     return_dict=False,
                     **self._adapter.image_arguments(encoded.images[0], encoded.plan.padded),
-                    **{name: 1.0 for name in (self._adapter.text_scale, self._adapter.image_scale) if name},
+                    **scales,
                 )
         finally:
             hook.remove()
