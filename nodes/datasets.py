@@ -15,7 +15,7 @@ from ..rethink.pairs.contact_sheet import contact_sheet
 from ..rethink.pairs.exporting import add_to_store, describe_store, export
 from ..rethink.pairs.formats import FORMATS
 from ..rethink.pairs.importing import import_dataset
-from ..rethink.pairs.jsonl_log import Last
+from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import Thresholds, histogram
@@ -24,6 +24,7 @@ from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.whole_folder import finish_exports
 from ..rethink.progress import progress_with_eta
 from ..rethink.text_files import show_name
+from ..rethink.thinkers.critique import Thinker
 from . import feedback, pairs_api, sockets
 from .comfy import folders, memory, model_folders, progress
 from .inputs import NONE, AnyOption, field_input, validate_with
@@ -56,7 +57,7 @@ class FilterEditPairs(io.ComfyNode):
             node_id="RethinkFilterEditPairs",
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
-            description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
+            description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair has its reasons.",
             search_aliases=[
                 "clip filter",
                 "directional similarity",
@@ -72,18 +73,18 @@ class FilterEditPairs(io.ComfyNode):
                     "clip",
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
-                    tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
-                    "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
+                    tooltip="Compares images and captions: a transformers folder of a CLIPModel in "
+                    "models/clip_vision. The built-in one knows only the built-in scenes. none: no such comparison.",
                 ),
                 *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
-                    tooltip="A critic with eyes: it marks every pair once, from 0 to 10, and says why.",
+                    tooltip="A vision-language model as critic: it scores every pair once, from 0 to 10, with a reason.",
                 ),
             ],
             outputs=[
-                sockets.Pairs.Output("accepted", tooltip="Those that were kept."),
+                sockets.Pairs.Output("accepted", tooltip="The pairs that are kept."),
                 sockets.Pairs.Output("rejected", tooltip="The others, each with its reasons."),
                 io.String.Output("report", tooltip="How many were kept and rejected, and for which reasons."),
             ],
@@ -94,11 +95,11 @@ class FilterEditPairs(io.ComfyNode):
         return clip == NONE or validate_with(model_folders.clip_path, clip)
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> Any:
-        return pairs_api.judged()  # what a person said stands over every threshold
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return pairs_api.verdict_count()  # what a person said outranks every threshold
 
     @classmethod
-    def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
+    def execute(cls, pairs: PairStore, clip: str, thinker: Thinker | None = None, **thresholds: Any) -> io.NodeOutput:
         limits = Thresholds(**thresholds)
         with chat_session(thinker) as source:
             job = FilterJob(pairs, limits, None if clip == NONE else clip_source(clip), source)
@@ -119,22 +120,22 @@ class PreviewPairs(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
-                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, taken evenly from all."),
+                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, spaced evenly."),
             ],
             outputs=[
                 io.Image.Output(
-                    "sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."
+                    "sheet", tooltip="The contact sheet as an image: input, target and instruction of each."
                 ),
                 sockets.Pairs.Output("accepted", tooltip="The pairs without those that were rejected."),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> Any:
-        return pairs_api.judged()
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return pairs_api.verdict_count()
 
     @classmethod
-    def execute(cls, pairs, count: int) -> io.NodeOutput:
+    def execute(cls, pairs: PairStore, count: int) -> io.NodeOutput:
         ids = [pair.id for pair in pairs]
         if not ids:
             raise RethinkError("pairs: there are none; look at the report of the node before.")
@@ -158,8 +159,8 @@ class SaveEditDataset(io.ComfyNode):
             "replace",
             optional=True,
             default=False,
-            tooltip="Write a dataset of this name anew, where nothing in it was changed or added by hand. Off: one that is "
-            "there is never touched.",
+            tooltip="Overwrite a dataset of this name, if nothing in it was changed or added by hand. Off: an existing one "
+            "is never touched.",
         )
         return io.Schema(
             node_id="RethinkSaveEditDataset",
@@ -194,17 +195,17 @@ class SaveEditDataset(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output("folder", tooltip="Where the dataset lies."),
+                io.String.Output("folder", tooltip="The path of the dataset."),
                 io.String.Output("report", tooltip="How many pairs it has, and which side is the target."),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> Any:
-        return pairs_api.judged()
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return pairs_api.verdict_count()
 
     @classmethod
-    def execute(cls, pairs, name: str, format: dict) -> io.NodeOutput:
+    def execute(cls, pairs: PairStore, name: str, format: dict[str, Any]) -> io.NodeOutput:
         folder, chosen = folders.dataset_path(name, "name"), format["format"]
         if chosen == STORE:
             report = f"{add_to_store(pairs, folder)} new pairs in {folder}."
@@ -245,7 +246,7 @@ class LoadEditDataset(io.ComfyNode):
             ],
             outputs=[
                 sockets.Pairs.Output("pairs", tooltip="All its pairs."),
-                io.String.Output("report", tooltip="How many were read, and what was skipped for which reason."),
+                io.String.Output("report", tooltip="How many were read, and why others were skipped."),
             ],
         )
 
@@ -262,7 +263,7 @@ class LoadEditDataset(io.ComfyNode):
 
 
 def _opened(folder: Path) -> tuple[PairStore, str]:
-    store = PairStore.existing(folder)
+    store = PairStore.open_existing(folder)
     count = sum(1 for _ in store)
     if not count:
         raise RethinkError(
@@ -323,8 +324,8 @@ def clip_source(name: str) -> ModelSource:
 
 def _plots(store: PairStore) -> Iterator[dict]:
     """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
-    scores, columns = Last(store.scores), {}
-    for record in scores.of(pair.id for pair in store if pair.id in scores):
+    scores, columns = LatestIndex(store.scores), {}
+    for record in scores.records(pair.id for pair in store if pair.id in scores):
         for name, value in _values(record):
             columns.setdefault(name, []).append(value)
     for threshold, name, above in PLOTS:

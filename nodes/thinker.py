@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.models import ModelSource
 from ..rethink.steps import Continue, Step
 from ..rethink.think_loop import ACCEPT, LoopConfig, ThinkTask, TurnEdits, critique_turn, is_accepted
+from ..rethink.thinkers.asking import chat_fn
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import Backend, ThinkerConfig, list_backends
 from . import feedback, permissions, sockets
@@ -55,7 +57,7 @@ class LoadThinker(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+    def fingerprint_inputs(cls, backend: dict[str, Any], **_: Any) -> Any:
         row = _backend(backend["backend"])
         if row is None:
             return None
@@ -63,7 +65,7 @@ class LoadThinker(io.ComfyNode):
             known = backend.get(row.location.name, "") if row.location else ""  # nothing where it comes by a link
             return permissions.stamp(known, backend.get("key_variable", ""))
         path = _model_path(row, backend)
-        return path and model_folders.files_fingerprint(path)  # a replaced file is loaded anew
+        return path and model_folders.files_fingerprint(path)  # a replaced file is loaded again
 
     @classmethod
     def execute(cls, backend: dict[str, Any], max_tokens: int = 2048, temperature: float = 0.0) -> io.NodeOutput:
@@ -90,7 +92,7 @@ def _backend(name: str) -> Backend | None:
 
 
 def _where(row: Backend, inputs: dict[str, Any]) -> str:
-    """What people have chosen: a name among the model folders, an address, or the backend itself."""
+    """The user's choice: a name among the model folders, an address, or the backend itself."""
     if row.location is None:
         return row.name
     chosen = inputs.get(row.location.name)
@@ -98,7 +100,7 @@ def _where(row: Backend, inputs: dict[str, Any]) -> str:
 
 
 def _model_path(row: Backend, inputs: dict[str, Any]) -> Path | None:
-    """Where the files of the model lie, if there are any."""
+    """The path of the model's files, if there are any."""
     if row.location is None:
         return row.folder
     is_folder = row.location.kind == "model folder"
@@ -151,7 +153,7 @@ def _template_input() -> io.Input:
         options=AnyOption([OWN, *model_folders.template_names()]),
         default=OWN,
         tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
-        "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
+        "trained on another prompt. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
         advanced=True,
     )
 
@@ -169,7 +171,7 @@ class CritiqueEdit(io.ComfyNode):
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
                 io.Image.Input("source", tooltip="The image before the edit."),
-                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, at once."),
+                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, all at once."),
                 io.String.Input(
                     "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
                 ),
@@ -200,7 +202,15 @@ class CritiqueEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=ACCEPT, accept_quality=ACCEPT
+        cls,
+        thinker: Thinker,
+        source: Tensor,
+        edited: Tensor,
+        instruction: str,
+        seed: int,
+        prompt: str = "",
+        accept_semantic: float = ACCEPT,
+        accept_quality: float = ACCEPT,
     ) -> io.NodeOutput:
         config = LoopConfig(accept=(accept_semantic, accept_quality))
         task = ThinkTask(source, instruction, thinker, config=config)
@@ -240,7 +250,7 @@ def _words_of(steps: list[Step], config: LoopConfig) -> Iterator[str]:
         )
 
 
-def _look_for_cancel(*_) -> None:
+def _look_for_cancel(*_: int) -> None:
     progress.stop_if_cancelled()
 
 
@@ -263,17 +273,15 @@ def accept_inputs() -> list[io.Input]:
 
 @contextmanager
 def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
-    """The thinker as a job takes it: asked as often at once as its node says, answering as long as it may, and ending
-    within one token of Cancel; None where there is no thinker.
-
-    What it remembered meanwhile is given back in the end.
+    """The thinker as a job takes it: with its own concurrency and longest answer, and stopping within one token of Cancel;
+    None where there is no thinker. Its caches are released at the end.
     """
     if thinker is None:
         yield None
         return
-    cancelled: list[BaseException] = []  # ComfyUI says so once, and several may be asking
+    cancelled: list[BaseException] = []  # ComfyUI raises it once, but several threads may be asking
 
-    def stop_if_cancelled(*_) -> None:
+    def stop_if_cancelled(*_: int) -> None:
         if cancelled:
             raise cancelled[0]
         try:
@@ -282,10 +290,7 @@ def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
             cancelled.append(error)
             raise
 
-    def ask(messages, images, *, max_tokens: int, **options) -> str:
-        options["on_token"] = stop_if_cancelled
-        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
-
+    ask = chat_fn(thinker.chat, thinker.max_tokens, stop_if_cancelled)
     try:
         yield ModelSource(thinker.chat.name, lambda: ask, getattr(thinker.chat, "concurrency", 1))
     finally:

@@ -11,6 +11,7 @@ from ..errors import RethinkError
 from ..options import Option, option_of
 from ..text_files import read_json
 
+REPEATED = ("lora",)  # options that take one value each time they are given
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 EXAMPLES = """examples:
@@ -28,19 +29,19 @@ Every command goes on where it stopped. --engine ray spreads the work over a Ray
 
 
 def add_command(commands, name: str, about: str, run: Callable) -> argparse.ArgumentParser:
-    """A command of the pairs, which `run` runs."""
+    """A command about pairs. run: carries it out."""
     parser = commands.add_parser(
         name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, help="JSON file of options; what is given here goes before it")
+    parser.add_argument("--config", type=Path, help="JSON file of options; those on the command line take precedence")
     parser.set_defaults(run=run)
     return parser
 
 
 def add_field(parser: Parser, job: type, name: str, flag: str = "", **more: Any) -> None:
-    """The option of the field `name` of a job; its limits are the job's to check.
+    """The option for the field `name` of a job, which checks its limits itself.
 
-    flag: what it is called here, by default as the field. more: what `add_argument` takes besides.
+    flag: by default named like the field. more: further arguments of `add_argument`.
     """
     found = option_of(job, name)
     flag = flag or "--" + name.replace("_", "-")
@@ -64,13 +65,13 @@ def _help(found: Option) -> str:
     default = found.default
     if isinstance(default, tuple):
         default = " ".join(f"{number:g}" for number in default)
-    said = f"{found.help} Default: {default}" if default != "" else found.help
-    return said.replace("%", "%%")
+    text = f"{found.help} Default: {default}" if default != "" else found.help
+    return text.replace("%", "%%")
 
 
 def with_config(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options of their config file before them: so they are read and refused like any others, and
-    what is given itself counts. Raises RethinkError for a file that holds no options."""
+    """The arguments with the options of their config file in front, so that these are parsed and checked like any others, and
+    the command line wins. Raises RethinkError for a file that holds no options."""
     known, _ = _CONFIG.parse_known_args(arguments)
     if known.config is None:
         return list(arguments)
@@ -83,7 +84,7 @@ def with_config(arguments: Sequence[str]) -> list[str]:
 
 
 def find_typed(arguments: Sequence[str]) -> frozenset[str]:
-    """The options that stand in the arguments themselves, not in a config file, which may be somebody else's."""
+    """The options on the command line itself, not in a config file, which may come from someone else."""
     return frozenset(argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
 
 
@@ -96,5 +97,5 @@ def _flags(name: str, value) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     if isinstance(value, list):
-        return [f"--{name}", *map(str, value)]
+        return [f"--{name}={item}" for item in value] if name in REPEATED else [f"--{name}", *map(str, value)]
     return [] if value is None else [f"--{name}={value}"]

@@ -1,4 +1,4 @@
-"""`rethink edit`, and the options of everything that edits: editor, LoRAs, settings, mask."""
+"""`rethink edit`, and the settings of everything that edits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from ..edit_job import EditJob
 from ..errors import RethinkError
 from .arguments import add_field
+from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..editors.protocol import Editor
     from ..editors.settings import Settings
 
-BUILT_IN = "built-in"
 EXAMPLES = """examples:
   python -m rethink edit photo.png "make it winter" --editor models/diffusers/instruct-pix2pix -o winter.png
   python -m rethink edit photo.png "make it winter" --editor ... --seed 7 --variations 4 --randomize-guidance
@@ -63,16 +62,8 @@ def add_edit_command(commands) -> None:
 
 def add_editor_options(parser: argparse.ArgumentParser) -> None:
     """Which editor, how it is loaded, and the settings of its edits."""
-    from ..editors.quantization import QUANTIZERS
-
-    parser.add_argument("--editor", default=BUILT_IN, help="built-in, a diffusers folder, or a .safetensors file")
-    parser.add_argument(
-        "--lora",
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help="a LoRA over the editor, strength 1 unless given; repeat it for several",
-    )
+    add_loading_options(parser, BUILT_IN, EDITORS)
+    add_device(parser)
     parser.add_argument("--steps", type=int, default=0, help="0: the editor's own")
     parser.add_argument("--sampler", default="default")
     parser.add_argument(
@@ -85,17 +76,6 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
     parser.add_argument("--negative", default="", help="what to keep away from")
     parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--offload", default="none", choices=("none", "model", "sequential"))
-    parser.add_argument(
-        "--quantize",
-        default="none",
-        choices=tuple(QUANTIZERS),
-        metavar="BITS",
-        help="brings the large parts to fewer bits while loading, by the package in brackets: " + ", ".join(QUANTIZERS),
-    )
-    parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
 
 
 def run_edit(options: argparse.Namespace) -> int:
@@ -116,8 +96,8 @@ def run_edit(options: argparse.Namespace) -> int:
         check_image_target(path, height, width, "-o")
     editor = open_editor(options)
     started = time.monotonic()
-    made = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
-    for path, edited in zip(paths, (edited for batch in made for edited in batch), strict=True):
+    batches = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
+    for path, edited in zip(paths, (edited for batch in batches for edited in batch), strict=True):
         save_image(edited, path)
         print(path)
     print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)
@@ -129,39 +109,6 @@ def _numbered(target: Path, count: int) -> list[Path]:
     if count == 1:
         return [target]
     return [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
-
-
-def open_editor(options: argparse.Namespace) -> Editor:
-    """The editor of the arguments, with its LoRAs over it; what of them does not fit is said."""
-    from ..builtin import EDITOR_FOLDER
-    from ..editors.loading import add_lora, load_editor
-
-    loras = [parse_lora(text) for text in options.lora]
-    editor = load_editor(
-        EDITOR_FOLDER if options.editor == BUILT_IN else Path(options.editor),
-        dtype=options.dtype,
-        device=options.device,
-        offload=options.offload,
-        quantize=options.quantize,
-        tokenizer=options.tokenizer,
-    )
-    if options.editor == BUILT_IN:
-        editor.name = BUILT_IN  # as it was chosen, in records
-    for path, strength in loras:
-        editor, report = add_lora(editor, path, strength)
-        print(report, file=sys.stderr)
-    return editor
-
-
-def parse_lora(text: str) -> tuple[Path, float]:
-    """FILE or FILE:STRENGTH; a colon within the path is no strength."""
-    path, colon, strength = text.rpartition(":")
-    if not (colon and path):
-        return Path(text), 1.0
-    try:
-        return Path(path), float(strength)
-    except ValueError:
-        return Path(text), 1.0
 
 
 def settings_from(options: argparse.Namespace) -> Settings:

@@ -1,4 +1,4 @@
-"""`rethink think`: a thinking run in a folder, begun or gone on with."""
+"""`rethink think`: a thinking run in a folder, new or resumed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .edit import (
     EXIT_CODES,
     add_editor_options,
     load_edit_mask,
-    open_editor,
     settings_from,
     show_step,
     warn_of_strangers,
 )
+from .editor_options import open_editor
 from .progress import complain
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def add_think_command(commands) -> None:
         type=Path,
         help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
+    parser.add_argument("--resume", action="store_true", help="resume the interrupted run in the folder")
     parser.add_argument("--steer", type=Path, metavar="FILE", help="text file of orders, read between turns; see below")
     parser.add_argument(
         "--pause", action="store_true", help="wait after every turn for an order in the file of --steer"
@@ -90,20 +90,20 @@ def add_think_command(commands) -> None:
 
 
 def _add_thinker_options(parser: argparse.ArgumentParser, who: str, role: str) -> None:
-    """--thinker and its options, or --judge and its: where nothing is said of these, they are as the thinker's."""
+    """--thinker and its options, or --judge and its options, which default to the thinker's."""
     group = parser.add_argument_group(who, role)
-    judged = who == "judge"
+    is_judge = who == "judge"
     where = f"built-in, a transformers folder, or a server's address; {role}"
-    group.add_argument(f"--{who}", default=None if judged else ThinkerConfig().where, help=where)
+    group.add_argument(f"--{who}", default=None if is_judge else ThinkerConfig().where, help=where)
     for name in (*_SHORT, *_LONG):
         own = name in _SHORT
-        flag = f"--{'' if own and not judged else who + '-'}{name.replace('_', '-')}"
-        other = _TWIN.get(name) if judged or not own else None  # what it is as, where it is not given
+        flag = f"--{'' if own and not is_judge else who + '-'}{name.replace('_', '-')}"
+        other = _TWIN.get(name) if is_judge or not own else None  # what it is as, where it is not given
         shared = {"default": None, "help": f"as {other} unless given"} if other else {}
         plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
         add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
     group.add_argument(
-        "--judge-template" if judged else "--template",
+        "--judge-template" if is_judge else "--template",
         dest=f"{who}_template",
         type=Path,
         help=f"text file with the {who}'s own wording of the critique",

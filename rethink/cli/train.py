@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .arguments import add_command, add_field
-from .edit import EXIT_CODES, open_editor
+from .edit import EXIT_CODES
+from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
 from .progress import ProgressLine, print_result
 
 EXAMPLES = """examples:
@@ -45,15 +46,10 @@ def add_train_command(commands) -> None:
         metavar="FILE",
         help="text file with an instruction a line: other edits that must not be forgotten; default: common ones",
     )
-    parser.add_argument("--editor", default="built-in", help="built-in, a diffusers folder, or a .safetensors file")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "bf16"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--offload", default="none", choices=("none", "model"))
-    parser.add_argument("--quantize", default="none", metavar="BITS", help="as in `rethink edit`")
-    parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
+    add_loading_options(parser, BUILT_IN, f"the model that learns: {EDITORS}")
+    add_device(parser)
     for name in FIELDS:
         add_field(parser, LoraSettings, name)
-    parser.set_defaults(lora=[])
 
 
 def run_train_lora(options: argparse.Namespace) -> int:

@@ -1,12 +1,15 @@
-"""Weights in fewer bits, by the packages that diffusers and transformers know: chosen by name, made while loading."""
+"""Weights in fewer bits, by the packages that diffusers and transformers support, quantized while loading."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import lazy_import
+
+if TYPE_CHECKING:
+    import torch
 
 _LARGE = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")  # the VAE is small and sensitive
 
@@ -23,7 +26,8 @@ class Quantizer:
     bits: float
 
 
-QUANTIZERS: dict[str, Quantizer | None] = {
+QuantizerName = Literal["none", "int8 (quanto)", "int8 (torchao)", "int8 (bitsandbytes)", "nf4 (bitsandbytes)"]
+QUANTIZERS: dict[QuantizerName, Quantizer | None] = {
     "none": None,
     "int8 (quanto)": Quantizer("optimum-quanto", "QuantoConfig", {"weights_dtype": "int8"}, {"weights": "int8"}, 8),
     "int8 (torchao)": Quantizer("torchao", "TorchAoConfig", {}, {}, 8),
@@ -40,7 +44,7 @@ QUANTIZERS: dict[str, Quantizer | None] = {
 }
 
 
-def quantization(name: str, parts: Mapping[str, str], compute: torch.dtype) -> dict[str, dict[str, Any]]:
+def quantization(name: QuantizerName, parts: Mapping[str, str], compute: torch.dtype) -> dict[str, dict[str, Any]]:
     """Part → the options of `from_pretrained` that quantize it, for the large ones of `parts` (name → library).
 
     compute: what they compute in. Raises RethinkError when the package is not installed.

@@ -1,19 +1,51 @@
-"""How to sample an edit: what the user chooses, what the editor recommends, and what an edit really used."""
+"""How an editor is loaded and how it samples: what the user chooses, what the editor recommends, what an edit used."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from ..errors import RethinkError
+from ..options import Dtype, check_limits, option
+from .quantization import QuantizerName
+
+Offload = Literal["none", "model", "sequential"]
 
 _LIMITS = {"steps": 1000, "text_guidance": 100.0, "image_guidance": 100.0, "strength": 1.0}
 _INPUT_NAMES = {"negative_prompt": "negative"}  # in nodes, on the command line and in JSON, where it differs
 
 
 @dataclass(frozen=True)
+class LoadSettings:
+    """How the weights of an editor are loaded; see `loading.load_editor`."""
+
+    dtype: Dtype = option(
+        "auto",
+        "Number format of the weights. auto takes what this machine computes best.",
+        choices=get_args(Dtype),
+        advanced=True,
+    )
+    offload: Offload = option(
+        "none",
+        "none: the whole model is on the device. model: only the part that is computing. sequential: only the layer that is "
+        "computing; slow, needs the least memory.",
+        choices=get_args(Offload),
+        advanced=True,
+    )
+    quantize: QuantizerName = option(
+        "none",
+        "Loads the large parts in 8 or 4 bits, so that they fit a smaller card; the package in brackets must be installed.",
+        choices=get_args(QuantizerName),
+        advanced=True,
+    )
+
+    def __post_init__(self):
+        check_limits(self)
+
+
+@dataclass(frozen=True)
 class Settings:
-    """How to sample. Zero, "default" and "" mean: as the editor itself recommends.
+    """How to sample. Zero, "default" and "" mean: what the editor recommends.
 
     Attributes:
         steps: Denoising steps, 1…1000.
@@ -42,9 +74,9 @@ class Settings:
 
     @classmethod
     def from_inputs(cls, values: Mapping[str, Any]) -> "Settings":
-        """Settings from values under the names that nodes, the command line and JSON files have for them.
+        """Settings from values by the names of nodes, the command line and JSON files.
 
-        Raises TypeError for a name that there is none of.
+        Raises TypeError for an unknown name.
         """
         fields_of = {name: field for field, name in _INPUT_NAMES.items()}
         return cls(**{fields_of.get(name, name): value for name, value in values.items()})
@@ -54,7 +86,7 @@ class Settings:
         return {_INPUT_NAMES.get(name, name): value for name, value in asdict(self).items()}
 
     def resolved(self, defaults: "Settings") -> "Settings":
-        """These settings with everything left open filled in from `defaults`."""
+        """These settings, with defaults filled in from `defaults`."""
         left_open = {f.name for f in fields(self) if getattr(self, f.name) == f.default}
         return replace(self, **{name: getattr(defaults, name) for name in left_open})
 
@@ -63,7 +95,7 @@ DEFAULT_SETTINGS = Settings()  # everything as the editor recommends
 
 
 class SettingsUser(Protocol):
-    """The part of an editor that says which settings play a part in its edits."""
+    """The part of an editor that tells which settings its edits use."""
 
     @property
     def defaults(self) -> Settings: ...
@@ -78,9 +110,9 @@ class _GuidedFamily(Protocol):
 
 
 def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
-    """What an edit with these settings really uses, as JSON values under the names of the inputs.
+    """The settings that an edit actually uses, as JSON values by the names of the inputs.
 
-    Nothing is left open, and what plays no part in this editor's work is left out. With randomize_guidance every row
+    Every value is filled in, and settings that this editor does not use are left out. With randomize_guidance every row
     draws its two scales around the ones here.
     """
     values = settings.resolved(editor.defaults).as_inputs()
