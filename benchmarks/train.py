@@ -128,7 +128,7 @@ def make_pairs(folder: Path, split: str, count: int, templates: tuple[str, ...],
     config = SynthesisConfig(("pixelate",), {"pixelate": {"blocks": list(BLOCKS)}})
     job = SynthesisJob(Folder(images, spots=spots), folder / "pairs", config, templates={"pixelate": templates})
     job.run()
-    return PairStore.existing(folder / "pairs")
+    return PairStore.open_existing(folder / "pairs")
 
 
 def sample_scenes(split: str, count: int) -> list[tuple[Scene, int]]:
