@@ -37,15 +37,15 @@ from rethink.editors.settings import Settings
 from rethink.evaluation.clip_similarity import Clip, similarities
 from rethink.images import to_pixels
 from rethink.pairs.from_captions.caption_edits import CaptionEdit
-from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, generate, sketch
+from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, generate, preview_sample
 from rethink.pairs.from_captions.selection import (
     SCORES,
     CandidateSampler,
     EarlyStop,
     Selection,
     SelectionStats,
-    optimize_pipeline,
 )
+from rethink.pairs.from_captions.text_to_image import optimize_pipeline
 from rethink.pairs.pixels import encode_png
 from rethink.pairs.store import PairStore
 from rethink.tiny import judge, render, sample_task
@@ -122,10 +122,10 @@ def fitted(painter, clip, triples, candidates):
     for number, triple in enumerate(triples):
         texts = clip.texts([triple.input, triple.output])
         for steps, rows in table.items():
-            draw = partial(sketch, steps=steps) if steps in LOOKS else generate
+            draw = partial(preview_sample, steps=steps) if steps in LOOKS else generate
             for start in range(0, candidates, 16):
                 seeds = [candidates * number + start + i for i in range(16)]
-                made = draw(painter, triple.input, triple.output, seeds, recipe=DRAWING)
+                made = draw(painter, triple.input, triple.output, seeds, config=DRAWING)
                 rows += [[scored[name] for name in SCORES] for scored in plain_scores(clip, texts, made)]
     estimates = {steps: np.array(rows) for steps, rows in table.items()}
     final = estimates[DRAWING.steps]
@@ -179,14 +179,14 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
     print(
         f"\nPrompt-to-Prompt: {captions} pairs of captions, {candidates} candidates each, {DRAWING.steps} steps; {rule}"
     )
-    seconds, tally, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, SelectionStats(), {"plain": [], "ours": []}
+    seconds, stats, accepted = {"plain": 0.0, "ours": 0.0, "alone": 0.0}, SelectionStats(), {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
         drawer, file = CandidateSampler(PairStore(folder), painter, clip, DRAWING, rule), Path(folder, "plain.png")
         for triple in triples[CALIBRATING:]:
             start = time.perf_counter()
             drawn = drawer(triple)
             seconds["ours"] += time.perf_counter() - start
-            tally += drawn.tally
+            stats += drawn.stats
             accepted["ours"] += [pair.parameters for pair in drawn.pairs]
 
             start = time.perf_counter()
@@ -199,18 +199,18 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
             seconds["alone"] += (time.perf_counter() - start) * candidates / ALONE
     if not (accepted["plain"] and accepted["ours"]):
         raise SystemExit("No candidate was good enough to compare anything; give more --captions or --candidates.")
-    plain_rate, rate = len(accepted["plain"]) / seconds["plain"], tally.passed / seconds["ours"]
-    lost = 1 - tally.passed / len(accepted["plain"])
+    plain_rate, rate = len(accepted["plain"]) / seconds["plain"], stats.passed / seconds["ours"]
+    lost = 1 - stats.passed / len(accepted["plain"])
     apart = {
         name: distance(*([pair[name] for pair in pairs] for pairs in accepted.values()))
         for name in accepted["plain"][0]
     }
     print(f"{'':>8} {'accepted':>9} {'seconds':>9} {'a second':>9}")
     print(f"{'plain':>8} {len(accepted['plain']):>9} {seconds['plain']:>9.1f} {plain_rate:>9.3f}")
-    print(f"{'ours':>8} {tally.passed:>9} {seconds['ours']:>9.1f} {rate:>9.3f}")
+    print(f"{'ours':>8} {stats.passed:>9} {seconds['ours']:>9.1f} {rate:>9.3f}")
     print(
-        f"Dropped early: {tally.dropped} of {tally.drawn}; of {tally.audited} audited {tally.erred} were good; "
-        f"estimated loss {tally.lost:.1%}, true loss {lost:.1%}"
+        f"Dropped early: {stats.dropped} of {stats.drawn}; of {stats.audited} audited {stats.false_rejects} were good; "
+        f"estimated loss {stats.estimated_loss:.1%}, true loss {lost:.1%}"
     )
     print(
         "Accepted pairs, distance of the distributions: "
@@ -219,11 +219,11 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
     return {
         "p2p_speedup": rate / plain_rate,
         "p2p_speedup_same_precision": rate / plain_rate * seconds["alone"] / seconds["plain"],
-        "p2p_accepted": tally.passed,
+        "p2p_accepted": stats.passed,
         "p2p_accepted_plain": len(accepted["plain"]),
-        "p2p_dropped": tally.dropped / tally.drawn,
+        "p2p_dropped": stats.dropped / stats.drawn,
         "p2p_lost": lost,
-        "p2p_lost_estimate": tally.lost,
+        "p2p_lost_estimate": stats.estimated_loss,
         "p2p_distance": max(apart.values()),
     }
 

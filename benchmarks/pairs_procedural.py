@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.processes import process_executor
-from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.store import PairStore
 
@@ -92,10 +92,10 @@ def plain_run(photos, out, operation, **packing):
 
 
 def our_run(photos, out, operation, processes):
-    recipe = SynthesisConfig((operation,))
+    config = SynthesisConfig((operation,))
     with PairStore(out).writing() as store:
-        spread = process_executor(processes, store, recipe) if processes > 1 else None
-        synthesize(store, Folder(photos), operation_maker(store, recipe), 1, spread=spread)
+        executor = process_executor(processes, store, config) if processes > 1 else None
+        synthesize(store, ImageFolder(photos), operation_maker(store, config), 1, executor=executor)
 
 
 def procedural(count):

@@ -5,14 +5,17 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..rethink.editors.protocol import Editor
 from ..rethink.errors import RethinkError
 from ..rethink.options import option_of
 from ..rethink.pairs.from_captions.caption_edits import CaptionEdit
 from ..rethink.pairs.from_captions.caption_job import CaptionJob
-from ..rethink.pairs.from_captions.job import PromptToPromptJob, drawn_side
+from ..rethink.pairs.from_captions.job import PromptToPromptJob
 from ..rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
 from ..rethink.pairs.from_captions.selection import Selection
+from ..rethink.pairs.from_captions.text_to_image import sample_side
 from ..rethink.pairs.models import ModelSource, model_id
+from ..rethink.thinkers.critique import Thinker
 from . import feedback, sockets
 from .comfy import folders, memory, model_folders
 from .comfy.progress import job_progress
@@ -74,7 +77,7 @@ class CaptionToEdit(io.ComfyNode):
                     multiline=True,
                     default="",
                     placeholder="a quiet street | make it snow | a quiet street in the snow",
-                    tooltip="Your own examples in place of the built-in ones, one a line: caption | instruction | edited "
+                    tooltip="Your own examples in place of the built-in ones, one per line: caption | instruction | edited "
                     "caption. They are also written as a file to fine-tune a language model with.",
                     advanced=True,
                 ),
@@ -83,18 +86,17 @@ class CaptionToEdit(io.ComfyNode):
                 io.String.Output("caption", is_output_list=True, tooltip="The captions that got an edit."),
                 io.String.Output("instruction", is_output_list=True, tooltip="The edit of each, in the imperative."),
                 io.String.Output("edited_caption", is_output_list=True, tooltip="The caption of each after the edit."),
-                io.String.Output("report", tooltip="How many were written, and what was rejected for which reason."),
+                io.String.Output("report", tooltip="How many were written, and why others were rejected."),
             ],
         )
 
     @classmethod
-    def execute(cls, thinker, captions: str, dataset: str, seed: int, examples: str = "") -> io.NodeOutput:
+    def execute(cls, thinker: Thinker, captions: str, dataset: str, seed: int, examples: str = "") -> io.NodeOutput:
         folder = folders.dataset_path(dataset, "dataset")
         lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))
         with chat_session(thinker) as source:
             assert source is not None, "the thinker is a required input"
-            own = tuple(_examples(examples))
-            job = CaptionJob(lines, folder / RECORDS, source, own, seed, folder / FINE_TUNING)
+            job = CaptionJob(lines, folder / RECORDS, source, tuple(_examples(examples)), seed, folder / FINE_TUNING)
             report = job.run(job_progress())
         edits = report.edits()
         if not edits:
@@ -118,7 +120,7 @@ class PromptToPromptPairs(io.ComfyNode):
             node_id="RethinkPromptToPromptPairs",
             display_name="Prompt-To-Prompt Pairs",
             category="Rethink/Teach",
-            description="Draws pairs of images for pairs of captions, the same but for the edit, and keeps the best.",
+            description="Draws pairs of images for pairs of captions, identical except for the edit, and keeps the best.",
             search_aliases=[
                 "prompt2prompt",
                 "p2p",
@@ -132,8 +134,8 @@ class PromptToPromptPairs(io.ComfyNode):
             inputs=[
                 sockets.Editor.Input(
                     "editor",
-                    tooltip="From Load Editor: a Stable Diffusion or Stable Diffusion XL model that draws from text. LoRAs "
-                    "over it take part.",
+                    tooltip="From Load Editor: a Stable Diffusion or Stable Diffusion XL model that generates from text, with or "
+                    "without LoRAs.",
                 ),
                 _line("caption", "a quiet street", "What the first image shows; the input of the pair."),
                 _line("instruction", "make it snow", "The edit in the imperative."),
@@ -151,8 +153,8 @@ class PromptToPromptPairs(io.ComfyNode):
                     "clip",
                     options=model_folders.clip_names(),
                     default=model_folders.BUILT_IN,
-                    tooltip="What chooses among the candidates: a transformers folder of a CLIPModel in models/clip_vision. "
-                    "The built-in one knows the built-in scenes alone.",
+                    tooltip="Selects among the candidates: a transformers folder of a CLIPModel in models/clip_vision. "
+                    "The built-in one knows only the built-in scenes.",
                 ),
                 *(field_input(Selection, name) for name in ("candidates", "best", "batch")),
                 io.String.Input(
@@ -172,14 +174,14 @@ class PromptToPromptPairs(io.ComfyNode):
                     "drop_early",
                     optional=True,
                     default=True,
-                    tooltip="Sketch every candidate in ten steps first, and draw only those that look promising. The "
-                    "report says what that may have cost.",
+                    tooltip="Preview every candidate in ten steps first, and draw only those that look promising. The "
+                    "report estimates what that cost.",
                     advanced=True,
                 ),
             ],
             outputs=[
                 sockets.Pairs.Output("pairs", tooltip="The best candidates of every pair of captions."),
-                io.String.Output("report", tooltip="How many were drawn, given up early, and kept."),
+                io.String.Output("report", tooltip="How many were drawn, dropped early, and kept."),
             ],
         )
 
@@ -189,8 +191,16 @@ class PromptToPromptPairs(io.ComfyNode):
         return validate_with(model_folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod
-    def execute(cls, editor, caption, instruction, edited_caption, method, **inputs) -> io.NodeOutput:
-        edits, editor = _zipped(caption, instruction, edited_caption), single_value("editor", editor)
+    def execute(
+        cls,
+        editor: list[Editor],
+        caption: list[str],
+        instruction: list[str],
+        edited_caption: list[str],
+        method: dict[str, list],
+        **inputs: list,
+    ) -> io.NodeOutput:
+        edits, model = _zip_edits(caption, instruction, edited_caption), single_value("editor", editor)
         values = DEFAULTS | {name: single_value(name, value) for name, value in inputs.items()}
         config = P2PConfig(
             METHODS[single_value("method", method["method"])],
@@ -206,16 +216,16 @@ class PromptToPromptPairs(io.ComfyNode):
         job = PromptToPromptJob(
             tuple(edits),
             folders.dataset_path(values["dataset"], "dataset"),
-            ModelSource(model_id(editor.name), lambda: editor),
+            ModelSource(model_id(model.name), lambda: model),
             clip_source(values["clip"]),
             config,
             selection,
             values["seed"],
         )
-        side = drawn_side(editor)
-        with memory.editor_on_device(editor, torch.empty(1, side, side, 3), 2 * selection.batch):
+        side = sample_side(model)
+        with memory.editor_on_device(model, torch.empty(1, side, side, 3), 2 * selection.batch):
             report = job.run(job_progress())
-        if not report.pairs.only:
+        if not report.pairs.subset:
             raise RethinkError(f"candidates: not one was kept; lower the thresholds, or draw more. {report}")
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 
@@ -224,7 +234,7 @@ def _lowest_and_highest(field: str, what: str) -> list[io.Input]:
     return range_inputs(P2PConfig, field, (f"lowest_{what}", f"highest_{what}"), (f"lowest {what}", f"highest {what}"))
 
 
-def _zipped(captions, instructions, edited) -> list[CaptionEdit]:
+def _zip_edits(captions: list[str], instructions: list[str], edited: list[str]) -> list[CaptionEdit]:
     lists = {"caption": captions, "instruction": instructions, "edited_caption": edited}
     for name, values in lists.items():
         if len(values) != len(captions):

@@ -15,7 +15,7 @@ from ..rethink.pairs.contact_sheet import contact_sheet
 from ..rethink.pairs.exporting import add_to_store, describe_store, export
 from ..rethink.pairs.formats import FORMATS
 from ..rethink.pairs.importing import import_dataset
-from ..rethink.pairs.jsonl_log import Last
+from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import Thresholds, histogram
@@ -24,6 +24,7 @@ from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.whole_folder import finish_exports
 from ..rethink.progress import progress_with_eta
 from ..rethink.text_files import show_name
+from ..rethink.thinkers.critique import Thinker
 from . import feedback, pairs_api, sockets
 from .comfy import folders, memory, model_folders, progress
 from .inputs import NONE, AnyOption, field_input, validate_with
@@ -73,7 +74,7 @@ class FilterEditPairs(io.ComfyNode):
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
                     tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
-                    "models/clip_vision. The built-in one knows the built-in scenes alone. none: no such comparison.",
+                    "models/clip_vision. The built-in one knows only the built-in scenes. none: no such comparison.",
                 ),
                 *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(
@@ -94,11 +95,11 @@ class FilterEditPairs(io.ComfyNode):
         return clip == NONE or validate_with(model_folders.clip_path, clip)
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> Any:
-        return pairs_api.judged()  # what a person said stands over every threshold
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return pairs_api.verdict_count()  # what a person said outranks every threshold
 
     @classmethod
-    def execute(cls, pairs, clip, thinker=None, **thresholds) -> io.NodeOutput:
+    def execute(cls, pairs: PairStore, clip: str, thinker: Thinker | None = None, **thresholds: Any) -> io.NodeOutput:
         limits = Thresholds(**thresholds)
         with chat_session(thinker) as source:
             job = FilterJob(pairs, limits, None if clip == NONE else clip_source(clip), source)
@@ -130,11 +131,11 @@ class PreviewPairs(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> Any:
-        return pairs_api.judged()
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return pairs_api.verdict_count()
 
     @classmethod
-    def execute(cls, pairs, count: int) -> io.NodeOutput:
+    def execute(cls, pairs: PairStore, count: int) -> io.NodeOutput:
         ids = [pair.id for pair in pairs]
         if not ids:
             raise RethinkError("pairs: there are none; look at the report of the node before.")
@@ -200,11 +201,11 @@ class SaveEditDataset(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> Any:
-        return pairs_api.judged()
+    def fingerprint_inputs(cls, **_: Any) -> Any:
+        return pairs_api.verdict_count()
 
     @classmethod
-    def execute(cls, pairs, name: str, format: dict) -> io.NodeOutput:
+    def execute(cls, pairs: PairStore, name: str, format: dict[str, Any]) -> io.NodeOutput:
         folder, chosen = folders.dataset_path(name, "name"), format["format"]
         if chosen == STORE:
             report = f"{add_to_store(pairs, folder)} new pairs in {folder}."
@@ -262,7 +263,7 @@ class LoadEditDataset(io.ComfyNode):
 
 
 def _opened(folder: Path) -> tuple[PairStore, str]:
-    store = PairStore.existing(folder)
+    store = PairStore.open_existing(folder)
     count = sum(1 for _ in store)
     if not count:
         raise RethinkError(
@@ -323,8 +324,8 @@ def clip_source(name: str) -> ModelSource:
 
 def _plots(store: PairStore) -> Iterator[dict]:
     """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
-    scores, columns = Last(store.scores), {}
-    for record in scores.of(pair.id for pair in store if pair.id in scores):
+    scores, columns = LatestIndex(store.scores), {}
+    for record in scores.records(pair.id for pair in store if pair.id in scores):
         for name, value in _values(record):
             columns.setdefault(name, []).append(value)
     for threshold, name, above in PLOTS:

@@ -1,5 +1,6 @@
 """The nodes that edit: load an editor, sample with it, chain edits, and a sample image to try them on."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -8,11 +9,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..rethink.edit_job import EditJob
-from ..rethink.editors.protocol import OnStep
-from ..rethink.editors.quantization import QUANTIZERS
-from ..rethink.editors.settings import Settings, summarize_settings, used_settings
+from ..rethink.editors.protocol import Editor, OnStep
+from ..rethink.editors.quantization import QuantizerName
+from ..rethink.editors.settings import LoadSettings, Offload, Settings, summarize_settings, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_edit_mask, as_image
+from ..rethink.model_files import Dtype
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import feedback, sockets
 from .comfy import memory, model_folders, progress
@@ -53,30 +55,15 @@ class LoadEditor(io.ComfyNode):
                     "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX "
                     "models that were not made for editing work too, by SDEdit.",
                 ),
-                io.Combo.Input(
-                    "dtype",
-                    options=["auto", "fp32", "fp16", "bf16"],
-                    default="auto",
-                    tooltip="Number format of the weights. auto takes what this machine computes best.",
-                    advanced=True,
-                ),
-                io.Combo.Input(
+                field_input(LoadSettings, "dtype"),
+                field_input(
+                    LoadSettings,
                     "offload",
-                    options=list(memory.OFFLOADS),
-                    default="none",
-                    tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that "
-                    "works is in video memory. sequential: only the layer that works is; slow, needs the least.",
-                    advanced=True,
+                    tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that is "
+                    "computing is in video memory. sequential: only the layer that is computing; slow, needs the least "
+                    "memory.",
                 ),
-                io.Combo.Input(
-                    "quantize",
-                    optional=True,
-                    options=list(QUANTIZERS),
-                    default="none",
-                    tooltip="Brings the large parts to 8 or 4 bits while loading, so that they fit a smaller card; the "
-                    "package in brackets must be installed. The help page has a table.",
-                    advanced=True,
-                ),
+                field_input(LoadSettings, "quantize", optional=True),
             ],
             outputs=[sockets.Editor.Output("editor_out", display_name="editor", tooltip="For the editing nodes.")],
         )
@@ -86,11 +73,11 @@ class LoadEditor(io.ComfyNode):
         return validate_with(model_folders.editor_path, editor)
 
     @classmethod
-    def fingerprint_inputs(cls, editor: str, **_) -> Any:
+    def fingerprint_inputs(cls, editor: str, **_: Any) -> Any:
         return model_folders.files_fingerprint(model_folders.editor_path(editor))  # a replaced file is loaded anew
 
     @classmethod
-    def execute(cls, editor: str, dtype: str, offload: str, quantize: str = "none") -> io.NodeOutput:
+    def execute(cls, editor: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> io.NodeOutput:
         return io.NodeOutput(memory.load_editor(editor, dtype, offload, quantize))
 
 
@@ -155,22 +142,30 @@ class SampleEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, editor, image, instruction, seed, variations=(1,), mask=(None,), references=(), **settings
+        cls,
+        editor: list[Editor],
+        image: list[Tensor],
+        instruction: list[str],
+        seed: list[int],
+        variations: Sequence[int] = (1,),
+        mask: Sequence[Tensor | None] = (None,),
+        references: Sequence[Tensor] = (),
+        **settings: list,
     ) -> io.NodeOutput:
-        editor, seed, variations, settings = _single(editor=editor, seed=seed, variations=variations, **settings)
+        model, first_seed, count, chosen = _single(editor=editor, seed=seed, variations=variations, **settings)
         images = [as_image(batch) for batch in image]
         runs = _runs(images, instruction, list(mask))
         others = [one for batch in references for one in as_image(batch, "references").split(1)]
         edited, seeds = [], []
-        for index, (picture, instructions, area) in enumerate(runs):
-            job = EditJob(tuple(instructions), seed, variations, settings=settings)
+        for index, (source, instructions, area) in enumerate(runs):
+            job = EditJob(tuple(instructions), first_seed, count, settings=chosen)
             on_edit = partial(_progress_of, index, len(runs))
-            edited += job.run(memory.ManagedEditor(editor), picture, on_edit, mask=area, references=others)
+            edited += job.run(memory.ManagedEditor(model), source, on_edit, mask=area, references=others)
             seeds = job.seeds()
-        used = used_settings(editor, settings)
-        note = {"editor": editor.name, **used, "instructions": list(instruction), "seeds": seeds}
+        used = used_settings(model, chosen)
+        note = {"editor": model.name, **used, "instructions": list(instruction), "seeds": seeds}
         feedback.annotate_images(cls.hidden, note)
-        warnings = (feedback.warn_if_unfamiliar("editor", editor.name, batch) for batch in images)
+        warnings = (feedback.warn_if_unfamiliar("editor", model.name, batch) for batch in images)
         warning = next(filter(None, warnings), "")
         return io.NodeOutput(edited, ui=feedback.show_text(warning, summarize_settings(used)))
 
@@ -194,7 +189,7 @@ class EditChain(io.ComfyNode):
                     multiline=True,
                     placeholder="make it snow\nadd a red scarf",
                     default="",
-                    tooltip="One instruction a line. Empty lines are skipped.",
+                    tooltip="One instruction per line. Empty lines are skipped.",
                 ),
                 seed_input("Instruction number i (from 0) uses seed + i."),
                 *settings_inputs(),
@@ -211,22 +206,24 @@ class EditChain(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, editor, image, instructions: str, seed: int, mask=None, **settings) -> io.NodeOutput:
+    def execute(
+        cls, editor: Editor, image: Tensor, instructions: str, seed: int, mask: Tensor | None = None, **settings: Any
+    ) -> io.NodeOutput:
         lines = [line.strip() for line in instructions.splitlines() if line.strip()]
         if not lines:
             raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
-        settings = Settings.from_inputs(settings)
+        chosen = Settings.from_inputs(settings)
         source = as_image(image)
-        job = EditJob(tuple(lines), seed, chain=True, settings=settings)
+        job = EditJob(tuple(lines), seed, chain=True, settings=chosen)
         on_edit = partial(progress.edit_progress, previews=False)
         steps = [source, *job.run(memory.ManagedEditor(editor), source, on_edit, mask=as_edit_mask(mask, source))]
-        shown, used = torch.cat(steps), used_settings(editor, settings)
+        shown, used = torch.cat(steps), used_settings(editor, chosen)
         seeds = [job.seeds(number)[0] for number in range(len(lines))]
         feedback.annotate_images(cls.hidden, {"editor": editor.name, **used, "instructions": lines, "seeds": seeds})
-        said = feedback.show_text(
+        text = feedback.show_text(
             feedback.warn_if_unfamiliar("editor", editor.name, steps[0]), summarize_settings(used)
         )
-        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | said)
+        return io.NodeOutput(steps[-1], shown, ui=ui.PreviewImage(shown, cls=cls).as_dict() | text)
 
 
 class Scene(io.ComfyNode):
@@ -265,9 +262,8 @@ def _progress_of(index: int, count: int, *_: int) -> OnStep:
     return progress.edit_progress(index, count)
 
 
-def _single(*, editor, seed, variations, **settings) -> tuple[Any, int, int, Settings]:
-    """What came in as lists of one, unpacked: (editor, seed, variations, settings)."""
-    inputs = {"editor": editor, "seed": seed, "variations": variations, **settings}
+def _single(**inputs: Sequence) -> tuple[Any, int, int, Settings]:
+    """(editor, seed, variations, settings) from lists of one."""
     values = single_values(inputs, "only image, instruction and mask may")
     return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings.from_inputs(values)
 

@@ -1,6 +1,6 @@
 """Inputs that several nodes share, and how what comes through them is checked and unpacked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from comfy_api.latest import io
@@ -111,14 +111,14 @@ class AnyOption(list):
         return True
 
 
-def single_value(name: str, values, advice: str = "") -> Any:
+def single_value(name: str, values: Sequence, advice: str = "") -> Any:
     """The one value of an input that takes no list. Raises RethinkError for several, ending in `advice`."""
     if len(values) != 1:
         raise RethinkError(f"{name}: takes one value, got a list of {len(values)}{'; ' if advice else ''}{advice}.")
     return values[0]
 
 
-def single_values(inputs: dict[str, list], advice: str) -> dict[str, Any]:
+def single_values(inputs: Mapping[str, Sequence], advice: str) -> dict[str, Any]:
     """What came in as lists of one, unpacked. RethinkError for a longer one, ending in `advice`."""
     return {name: single_value(name, values, advice) for name, values in inputs.items()}
 

@@ -1,6 +1,7 @@
 """The node that lays an edit back on its source and restores the source's own pixels wherever nothing was changed."""
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.alignment.compositing import keep_unchanged
 from .comfy import progress
@@ -56,7 +57,7 @@ class KeepUnchangedPixels(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, source, edited, mask=None) -> io.NodeOutput:
+    def execute(cls, source: Tensor, edited: Tensor, mask: Tensor | None = None) -> io.NodeOutput:
         report = progress.edit_progress(0, 1, previews=False)
         kept = keep_unchanged(source, edited, mask, on_image=lambda done, total: report(done, total, lambda: edited))
         return io.NodeOutput(

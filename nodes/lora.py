@@ -4,6 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..rethink.editors.protocol import Editor
 from . import sockets
 from .comfy import memory, model_folders
 from .inputs import validate_with
@@ -49,10 +50,10 @@ class EditLoraLoader(io.ComfyNode):
         return validate_with(model_folders.lora_path, lora)
 
     @classmethod
-    def fingerprint_inputs(cls, lora: str, **_) -> Any:
+    def fingerprint_inputs(cls, lora: str, **_: Any) -> Any:
         return model_folders.files_fingerprint(model_folders.lora_path(lora))  # a LoRA trained anew is loaded anew
 
     @classmethod
-    def execute(cls, editor, lora: str, strength: float) -> io.NodeOutput:
+    def execute(cls, editor: Editor, lora: str, strength: float) -> io.NodeOutput:
         changed, report = memory.add_lora(editor, lora, strength)
         return io.NodeOutput(changed, str(report))

@@ -1,13 +1,15 @@
-"""Where the images of a synthesis come from: what is connected, or a folder."""
+"""Where the images of a synthesis come from: connections, or a folder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.inverse.connected import read_boxes, write_source
-from ..rethink.pairs.inverse.sources import Folder, Source
+from ..rethink.pairs.inverse.sources import ImageFolder, Source
 from .comfy import folders, model_folders
 from .inputs import NONE, AnyOption, broadcast, masks_for, single_value
 
@@ -16,33 +18,35 @@ BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone w
 
 
 def pictures_inputs() -> list[io.Input]:
-    """Where the pictures come from, and what is connected: the inputs that `sources_of` reads."""
+    """The inputs that `sources_of` reads: where the images come from, and what is connected."""
     # Only choices with widgets: the front end cannot begin with one that brings sockets alone.
     places = [io.DynamicCombo.Option(CONNECTED, []), io.DynamicCombo.Option(FOLDER, _folder_inputs())]
     return [
         io.DynamicCombo.Input(
             "pictures",
             options=places,
-            tooltip="Where the pictures come from: those connected, or a folder with any number of files, read one by one.",
+            tooltip="Where the images come from: those connected, or a folder with any number of files, read one by one.",
         ),
         *_connected_inputs(),
     ]
 
 
-def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) -> Folder | list[Source]:
-    """The pictures that the inputs name, every one of them a list."""
+def sources_of(
+    pictures: dict[str, list], image: Sequence[Tensor], mask: Sequence[Tensor | None], boxes: Sequence[Any]
+) -> ImageFolder | list[Source]:
+    """The images that the inputs select, each input a list."""
     if first(pictures["pictures"]) == FOLDER:
-        masked = single_value("masks", pictures["masks"])
-        return Folder(
+        masks = single_value("masks", pictures["masks"])
+        return ImageFolder(
             folders.image_folder(single_value("folder", pictures["folder"]), "folder"),
-            None if masked == NONE else folders.image_folder(masked, "masks"),
+            None if masks == NONE else folders.image_folder(masks, "masks"),
         )
     images = [as_image(batch) for batch in image if batch is not None]
     if not images:
-        raise RethinkError("image: connect pictures, or choose a folder.")
+        raise RethinkError("image: connect images, or choose a folder.")
     for name, values in (("mask", mask), ("boxes", boxes)):
         if len(values) not in (1, len(images)):
-            raise RethinkError(f"{name}: a list of {len(images)} pictures needs 1 or {len(images)}, got {len(values)}.")
+            raise RethinkError(f"{name}: a list of {len(images)} images needs 1 or {len(images)}, got {len(values)}.")
     sources = {}
     for batch, area, found in zip(images, masks_for(images, mask), broadcast(boxes, len(images))):
         areas = [None] * len(batch) if area is None else area.expand(len(batch), -1, -1)
@@ -52,8 +56,8 @@ def sources_of(pictures: dict[str, list], image: list, mask: list, boxes: list) 
     return list(sources.values())
 
 
-def stamp_of(pictures: dict[str, Any]) -> Any:
-    """Changes when files of the folders do, which is new work."""
+def fingerprint(pictures: dict[str, Any]) -> Any:
+    """Changes when files of the folders change, so that the node runs again."""
     if first(pictures["pictures"]) != FOLDER:
         return None
     chosen = {input: first(pictures[input]) for input in ("folder", "masks")}
@@ -67,17 +71,17 @@ def stamp_of(pictures: dict[str, Any]) -> Any:
 def _connected_inputs() -> list[io.Input]:
     return [
         io.Image.Input(
-            "image", optional=True, tooltip="Real pictures, where no folder is chosen: a picture, a batch, or a list."
+            "image", optional=True, tooltip="Real images, where no folder is chosen: an image, a batch, or a list."
         ),
         io.Mask.Input(
             "mask",
             optional=True,
-            tooltip="Where to work; from any node that makes masks. Without one the place is drawn from the seed.",
+            tooltip="The place to damage, from any node that makes masks. Without one it is drawn from the seed.",
         ),
         io.Custom(BOXES).Input(
             "boxes",
             optional=True,
-            tooltip="Where to work, from a detector: one of its boxes is drawn for every pair. Its label becomes the place.",
+            tooltip="Places to damage, from a detector: one box is drawn for every pair. Its label names the place.",
         ),
     ]
 
@@ -98,11 +102,11 @@ def _folder_inputs() -> list[io.Input]:
             optional=True,
             options=AnyOption([NONE, *names]),
             default=NONE,
-            tooltip="A folder with masks of the same file names and any image ending: white where the subject is, or cut out.",
+            tooltip="A folder of masks with the same file names and any image extension: white where the subject is, or cut out.",
         ),
     ]
 
 
-def first(values) -> Any:
+def first(values: Any) -> Any:
     """The value of an input that may come as a list of one, or as it is."""
     return values[0] if isinstance(values, (list, tuple)) else values

@@ -1,8 +1,10 @@
 """Pairs by undoing edits: real images are damaged, and the damage is what is learned to undo."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.inverse.drafts import MASK_FREE, SynthesisConfig
@@ -13,7 +15,7 @@ from . import feedback, sockets
 from .comfy import folders, memory
 from .comfy.progress import job_progress
 from .inputs import field_input, range_inputs, single_value
-from .sources import pictures_inputs, sources_of, stamp_of
+from .sources import fingerprint, pictures_inputs, sources_of
 from .thinker import chat_session
 
 ANY = "any"
@@ -38,7 +40,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             node_id="RethinkInverseEditSynthesizer",
             display_name="Inverse Edit Synthesizer",
             category="Rethink/Teach",
-            description="Makes training pairs from real images: damages them the easy way, so that a model learns the "
+            description="Makes training pairs from real images: damages them, which is easy, so that a model learns the "
             "hard way back. The real image is always the target.",
             search_aliases=[
                 "training data",
@@ -60,22 +62,22 @@ class InverseEditSynthesizer(io.ComfyNode):
                         *(io.DynamicCombo.Option(id, _ranges_of(op)) for id, op in OPERATIONS.items()),
                         io.DynamicCombo.Option(EDITOR, _editor_inputs()),
                     ],
-                    tooltip="What is done to the images; a model learns to undo it. any: another one for every pair, of "
-                    "those that need no mask. editor: any editor, with an instruction that takes something away.",
+                    tooltip="What is done to the images; a model learns to undo it. any: a random one for every pair, of "
+                    "those that need no mask. editor: any editor, with an instruction that removes something.",
                 ),
                 *pictures_inputs(),
                 io.String.Input(
                     "dataset",
                     default="pairs",
-                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. What is "
-                    "there already is not made again: a run that was stopped goes on.",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. Pairs that "
+                    "are there already are not made again: a stopped run resumes.",
                 ),
                 field_input(SynthesisConfig, "pairs"),
                 field_input(SynthesisConfig, "seed", control_after_generate="fixed"),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
-                    tooltip="Looks at what was hidden and says what it is: that goes into the instruction.",
+                    tooltip="Describes what was hidden; that goes into the instruction.",
                 ),
                 field_input(SynthesisJob, "find", optional=True, placeholder="a face"),
                 field_input(SynthesisJob, "place", optional=True, placeholder="the man's face"),
@@ -93,8 +95,8 @@ class InverseEditSynthesizer(io.ComfyNode):
                     multiline=True,
                     default="",
                     placeholder="Take the {thing} off {place}.",
-                    tooltip="Your own wordings of the chosen operation in place of the built-in ones, one a line. The help "
-                    "page says which words in braces there are.",
+                    tooltip="Your own templates for the chosen operation, one per line, instead of the built-in ones. The "
+                    "help page lists the names in braces.",
                     advanced=True,
                 ),
                 *range_inputs(SynthesisConfig, "area", ("smallest", "largest"), ("smallest place", "largest place")),
@@ -104,16 +106,24 @@ class InverseEditSynthesizer(io.ComfyNode):
                 sockets.Pairs.Output(
                     "pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."
                 ),
-                io.String.Output("report", tooltip="How many were made, and what was skipped for which reason."),
+                io.String.Output("report", tooltip="How many were made, and why others were skipped."),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, pictures, **_) -> Any:
-        return stamp_of(pictures)
+    def fingerprint_inputs(cls, pictures: dict[str, Any], **_: Any) -> Any:
+        return fingerprint(pictures)
 
     @classmethod
-    def execute(cls, operation, pictures, image=(), mask=(None,), boxes=(None,), **inputs) -> io.NodeOutput:
+    def execute(
+        cls,
+        operation: dict[str, list],
+        pictures: dict[str, list],
+        image: Sequence[Tensor] = (),
+        mask: Sequence[Tensor | None] = (None,),
+        boxes: Sequence[Any] = (None,),
+        **inputs: list,
+    ) -> io.NodeOutput:
         parameters = {name: single_value(name, values) for name, values in operation.items() if values is not None}
         chosen = parameters.pop("operation")
         values = DEFAULTS | {name: single_value(name, value) for name, value in inputs.items()}
@@ -140,7 +150,7 @@ class InverseEditSynthesizer(io.ComfyNode):
                 **{name: values[name] for name in ("find", "place", "description", "paraphrase")},
             )
             report = job.run(job_progress())
-        if not report.pairs.only:
+        if not report.pairs.subset:
             raise RethinkError("\n".join(["pictures: not one pair could be made.", *report.reasons]))
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 
@@ -150,14 +160,14 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
     inputs = []
     for name, span in operation.ranges.items():
         if not isinstance(span, Range):
-            tip = "Which kind; any: another one for every pair."
+            tip = "Which kind; any: a random one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
         whole = isinstance(span.low, int)
         for end, default in (("lowest", span.low), ("highest", span.high)):
             number = io.Int if whole else io.Float
             options = {} if whole else {"step": 0.01, "round": 0.0001}
-            tip = f"{span.help}: drawn for every pair, {'not below' if end == 'lowest' else 'not above'} this."
+            tip = f"{span.help}: drawn for every pair, {'at least' if end == 'lowest' else 'at most'} this."
             inputs.append(
                 number.Input(
                     f"{end}_{name}",

@@ -1,15 +1,19 @@
 """Think While Edit, and what it has in common with the loop around any graph: settings, pauses, the record, outputs."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
+from ..rethink.editors.protocol import Editor
 from ..rethink.editors.settings import Settings, used_settings
 from ..rethink.options import option_of
 from ..rethink.think_job import ThinkJob
 from ..rethink.think_loop import ACCEPT, LoopConfig, RunCallbacks, ThinkTask
+from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import Trajectory
 from . import feedback, sockets
 from .comfy import memory, progress, server
@@ -63,24 +67,24 @@ class ThinkWhileEdit(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> int:
+    def fingerprint_inputs(cls, **_: Any) -> int:
         return failures(cls.hidden.unique_id)
 
     @classmethod
     def execute(  # more than eight: ComfyUI passes every input by its name
         cls,
-        editor,
-        thinker,
-        image,
-        instruction,
-        seed,
-        candidates=1,
-        pause=False,
-        prefix=PREFIX,
-        resume=True,
-        judge=None,
-        mask=None,
-        **inputs,
+        editor: Editor,
+        thinker: Thinker,
+        image: Tensor,
+        instruction: str,
+        seed: int,
+        candidates: int = 1,
+        pause: bool = False,
+        prefix: str = PREFIX,
+        resume: bool = True,
+        judge: Thinker | None = None,
+        mask: Tensor | None = None,
+        **inputs: Any,
     ) -> io.NodeOutput:
         config = config_from(inputs, seed=seed, candidates=candidates)
         settings = Settings.from_inputs(inputs)
@@ -106,7 +110,7 @@ def _with_progress_bar(live: LiveRun, turns: int) -> RunCallbacks:
     """The callbacks of a live run, with ComfyUI's own progress of the node besides."""
     bar = cache(lambda turn: progress.edit_progress(turn - 1, turns, previews=False))
 
-    def on_step(step, total, preview):
+    def on_step(step: int, total: int, preview: Callable[[], Tensor]) -> None:
         live.on_edit_step(step, total, preview)
         bar(live.turn)(step, total, preview)
 

@@ -130,20 +130,20 @@ class ThinkLoopOpen(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, **inputs) -> io.NodeOutput:
-        inputs = single_values(inputs, "Think While Edit makes a run of each image of a list")
-        return cls._open(**inputs)
+    def execute(cls, **inputs: list) -> io.NodeOutput:
+        values = single_values(inputs, "Think While Edit makes a run of each image of a list")
+        return cls._open(**values)
 
     @classmethod
     def _open(
         cls,
-        thinker,
-        image,
-        instruction,
-        seed,
-        judge=None,
-        carried=None,
-        **inputs,
+        thinker: Thinker,
+        image: Tensor,
+        instruction: str,
+        seed: int,
+        judge: Thinker | None = None,
+        carried: dict[str, Any] | None = None,
+        **inputs: Any,
     ) -> io.NodeOutput:
         config = config_from(inputs, seed=seed)
         image = as_image(image, "source")
@@ -186,7 +186,7 @@ class ThinkLoopClose(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_) -> int:
+    def fingerprint_inputs(cls, **_: Any) -> int:
         return failures(cls.hidden.unique_id)
 
     @classmethod

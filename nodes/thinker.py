@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from ..rethink.pairs.models import ModelSource
 from ..rethink.steps import Continue, Step
 from ..rethink.think_loop import ACCEPT, LoopConfig, ThinkTask, TurnEdits, critique_turn, is_accepted
+from ..rethink.thinkers.asking import chat_fn
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import Backend, ThinkerConfig, list_backends
 from . import feedback, permissions, sockets
@@ -55,7 +57,7 @@ class LoadThinker(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, backend: dict[str, Any], **_) -> Any:
+    def fingerprint_inputs(cls, backend: dict[str, Any], **_: Any) -> Any:
         row = _backend(backend["backend"])
         if row is None:
             return None
@@ -200,7 +202,15 @@ class CritiqueEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, thinker, source, edited, instruction, seed, prompt="", accept_semantic=ACCEPT, accept_quality=ACCEPT
+        cls,
+        thinker: Thinker,
+        source: Tensor,
+        edited: Tensor,
+        instruction: str,
+        seed: int,
+        prompt: str = "",
+        accept_semantic: float = ACCEPT,
+        accept_quality: float = ACCEPT,
     ) -> io.NodeOutput:
         config = LoopConfig(accept=(accept_semantic, accept_quality))
         task = ThinkTask(source, instruction, thinker, config=config)
@@ -240,7 +250,7 @@ def _words_of(steps: list[Step], config: LoopConfig) -> Iterator[str]:
         )
 
 
-def _look_for_cancel(*_) -> None:
+def _look_for_cancel(*_: int) -> None:
     progress.stop_if_cancelled()
 
 
@@ -263,17 +273,15 @@ def accept_inputs() -> list[io.Input]:
 
 @contextmanager
 def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
-    """The thinker as a job takes it: asked as often at once as its node says, answering as long as it may, and ending
-    within one token of Cancel; None where there is no thinker.
-
-    What it remembered meanwhile is given back in the end.
+    """The thinker as a job takes it: with its own concurrency and longest answer, and stopping within one token of Cancel;
+    None where there is no thinker. Its caches are released at the end.
     """
     if thinker is None:
         yield None
         return
-    cancelled: list[BaseException] = []  # ComfyUI says so once, and several may be asking
+    cancelled: list[BaseException] = []  # ComfyUI raises it once, but several threads may be asking
 
-    def stop_if_cancelled(*_) -> None:
+    def stop_if_cancelled(*_: int) -> None:
         if cancelled:
             raise cancelled[0]
         try:
@@ -282,10 +290,7 @@ def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
             cancelled.append(error)
             raise
 
-    def ask(messages, images, *, max_tokens: int, **options) -> str:
-        options["on_token"] = stop_if_cancelled
-        return thinker.chat.chat(messages, images, max_tokens=thinker.max_tokens, **options)
-
+    ask = chat_fn(thinker.chat, thinker.max_tokens, stop_if_cancelled)
     try:
         yield ModelSource(thinker.chat.name, lambda: ask, getattr(thinker.chat, "concurrency", 1))
     finally:

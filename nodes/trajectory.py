@@ -29,7 +29,7 @@ class TrajectoryViewer(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, trajectory) -> io.NodeOutput:
+    def execute(cls, trajectory: Trajectory) -> io.NodeOutput:
         return io.NodeOutput(ui=viewer_ui(trajectory))
 
 
@@ -61,7 +61,7 @@ class SaveTrajectory(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
+    def execute(cls, trajectory: Trajectory, prefix: str, html: bool = True) -> io.NodeOutput:
         saved = trajectory.copy_to(folders.next_output_folder(prefix))
         if html:
             write_html(saved, saved.folder / page_name(saved))

@@ -68,12 +68,12 @@ class EditJob:
         """
         if not self.chain:
             return self._edit(editor, images, 0, self.instructions, progress(0, 1), mask, references)
-        made: list[Tensor] = []
+        edited: list[Tensor] = []
         for number, text in enumerate(self.instructions):
             on_step = progress(number, len(self.instructions))
-            made += self._edit(editor, images, number, (text,), on_step, mask, references)
-            images = made[-1][:: self.variations]
-        return made
+            edited += self._edit(editor, images, number, (text,), on_step, mask, references)
+            images = edited[-1][:: self.variations]
+        return edited
 
     def _edit(
         self,

@@ -1,4 +1,4 @@
-"""What is checked before a model is opened: its files are there, whole and nothing but data, and there is a device for it.
+"""Checks before a model is opened: its files are present, complete and nothing but data, and its device exists.
 
 Every mistake is a RethinkError that begins with the input's name, which the functions are given as `name`.
 """
@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from .errors import RethinkError, lazy_import
 
+Dtype = Literal["auto", "fp32", "fp16", "bf16"]  # number format of weights; auto: what the device computes best
 _CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions

@@ -304,3 +304,8 @@ def read_jsonl(path: str | Path, name: str) -> Iterator[dict]:
             except RethinkError as error:
                 raise RethinkError(f"{name}: line {number} of {path} is no JSON line: {error}.") from error
             yield record
+
+
+def one_line(text: str) -> str:
+    """Every white space one blank; what no encoding can write (half of a pair of surrogates) is left out."""
+    return " ".join(text.encode("utf-8", "ignore").decode().split())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
@@ -13,29 +13,28 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...rethink.editors.protocol import Editor, EditorFamily, LoraReport, Prepared
-from ...rethink.editors.settings import Settings
+from ...rethink.editors.quantization import QuantizerName
+from ...rethink.editors.settings import Offload, Settings
 from ...rethink.errors import OutOfMemoryError
+from ...rethink.model_files import Dtype
 from ...rethink.thinkers.critique import Thinker
 from ...rethink.thinkers.loading import Backend, ThinkerConfig
-from ...rethink.thinkers.protocol import Chat, Placement, chat_all, clear_cache
+from ...rethink.thinkers.protocol import Chat, Messages, Placement, Request, ThinkerError, chat_all, clear_cache
 from .model_folders import editor_path, files_fingerprint, lora_path
 from .progress import stop_if_cancelled
 
-OFFLOADS = ("none", "model", "sequential")
-BYTES_PER_PIXEL = (
-    1024  # of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate
-)
+# Of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate.
+BYTES_PER_PIXEL = 1024
 KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large images take
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
 _thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
-_base_editors = (
-    WeakKeyDictionary()
-)  # Editor with a LoRA → the one it lies over, which lives, and is found, as long as it
+# Editor with a LoRA → the one it lies over, which lives, and is found, as long as it
+_base_editors = WeakKeyDictionary()
 _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through which ComfyUI moves its weights
 
 
-def load_editor(name: str, dtype: str, offload: str, quantize: str = "none") -> Editor:
+def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> Editor:
     """The editor called `name`, loaded once however many nodes ask for it, and let go when the last lets go.
 
     With offload "none" its weights come and go as ComfyUI's own models do; with the others it moves them itself, and
@@ -49,15 +48,14 @@ def load_editor(name: str, dtype: str, offload: str, quantize: str = "none") -> 
         offload = "none"  # there is nothing to move
     elif quantize != "none" and offload == "none":
         offload = "model"
-    if dtype == "auto":
-        dtype = _best_dtype(device)  # where it will compute, not where it waits
-    key = (path.resolve(), files_fingerprint(path), dtype, offload, quantize, str(device))
+    weights = _best_dtype(device) if dtype == "auto" else dtype  # where it will compute, not where it waits
+    key = (path.resolve(), files_fingerprint(path), weights, offload, quantize, str(device))
     editor = _editors.get(key)
     if editor is None:
         managed = offload == "none"
         home = model_management.unet_offload_device() if managed else device
         tokenizer = Path(model_management.__file__).parent / "sd1_tokenizer"  # for single files, which have none
-        editor = load(path, dtype=dtype, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
+        editor = load(path, dtype=weights, device=home, offload=offload, quantize=quantize, tokenizer=tokenizer)
         editor.name = name  # as it was chosen, in errors and in records
         _editors[key] = editor
         if managed:
@@ -116,11 +114,11 @@ class ManagedChat:
         self.module: torch.nn.Module = chat.module
         self.placement: Placement = chat.placement
 
-    def chat(self, messages, images, **options) -> str:
+    def chat(self, messages: Messages, images: Sequence[Tensor], **options: Any) -> str:
         with self._loaded(1):
             return self._chat.chat(messages, images, **options)
 
-    def chat_all(self, requests, **options) -> list:
+    def chat_all(self, requests: Sequence[Request], **options: Any) -> list[str | ThinkerError]:
         with self._loaded(len(requests)):
             return chat_all(self._chat, requests, **options)
 
@@ -214,7 +212,7 @@ def compute_device() -> torch.device:
     return model_management.get_torch_device()
 
 
-def _best_dtype(device: torch.device) -> str:
+def _best_dtype(device: torch.device) -> Literal["half", "fp32", "fp16", "bf16"]:
     fp16, bf16 = model_management.should_use_fp16(device), model_management.should_use_bf16(device)
     if fp16 and bf16:
         return "half"

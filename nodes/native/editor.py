@@ -320,7 +320,9 @@ class EditorFromModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, clip, vae, sampler: str, scheduler: str, megapixels: float, kind: str) -> io.NodeOutput:
+    def execute(
+        cls, model: Any, clip: Any, vae: Any, sampler: str, scheduler: str, megapixels: float, kind: str
+    ) -> io.NodeOutput:
         comfy_module("comfy.sample")
         family = detect(model, clip, vae, kind)
         sampling = Sampling(sampler, scheduler, round(megapixels * 2**20))

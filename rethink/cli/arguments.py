@@ -64,8 +64,8 @@ def _help(found: Option) -> str:
     default = found.default
     if isinstance(default, tuple):
         default = " ".join(f"{number:g}" for number in default)
-    said = f"{found.help} Default: {default}" if default != "" else found.help
-    return said.replace("%", "%%")
+    text = f"{found.help} Default: {default}" if default != "" else found.help
+    return text.replace("%", "%%")
 
 
 def with_config(arguments: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ def run_export(options) -> int:
     from ..pairs.formats import FORMATS
     from ..pairs.store import PairStore
 
-    pairs = PairStore.existing(options.store)
+    pairs = PairStore.open_existing(options.store)
     if options.format == PAIR_STORE:
         print_result(f"{add_to_store(pairs, options.folder)} new pairs → {options.folder}")
         return 0
@@ -76,7 +76,7 @@ def run_inspect(options) -> int:
     from ..pairs.review.filters import count_reasons
     from ..pairs.store import PairStore
 
-    store = PairStore.existing(options.store)
+    store = PairStore.open_existing(options.store)
     verdicts, count = store.current_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
     print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
@@ -96,11 +96,11 @@ def run_inspect(options) -> int:
 
 
 def _print_histogram(store, name: str) -> None:
-    from ..pairs.jsonl_log import Last
+    from ..pairs.jsonl_log import LatestIndex
     from ..pairs.review.filters import histogram
 
-    scores = Last(store.scores)
-    values = [record[name] for record in scores.of(scores) if isinstance(record.get(name), (int, float))]
+    scores = LatestIndex(store.scores)
+    values = [record[name] for record in scores.records(scores) if isinstance(record.get(name), (int, float))]
     if not values:
         raise RethinkError(f"--histogram: no pair has a score {name!r}; run `filter` first.")
     bars = histogram(values)

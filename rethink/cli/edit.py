@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..edit_job import EditJob
 from ..errors import RethinkError
+from ..options import option_of
 from .arguments import add_field
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..editors.settings import Settings
 
 BUILT_IN = "built-in"
+EDITORS = "built-in, a diffusers folder, or a .safetensors file"
 EXAMPLES = """examples:
   python -m rethink edit photo.png "make it winter" --editor models/diffusers/instruct-pix2pix -o winter.png
   python -m rethink edit photo.png "make it winter" --editor ... --seed 7 --variations 4 --randomize-guidance
@@ -63,16 +65,8 @@ def add_edit_command(commands) -> None:
 
 def add_editor_options(parser: argparse.ArgumentParser) -> None:
     """Which editor, how it is loaded, and the settings of its edits."""
-    from ..editors.quantization import QUANTIZERS
-
-    parser.add_argument("--editor", default=BUILT_IN, help="built-in, a diffusers folder, or a .safetensors file")
-    parser.add_argument(
-        "--lora",
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help="a LoRA over the editor, strength 1 unless given; repeat it for several",
-    )
+    add_loading_options(parser, BUILT_IN, EDITORS)
+    add_device(parser)
     parser.add_argument("--steps", type=int, default=0, help="0: the editor's own")
     parser.add_argument("--sampler", default="default")
     parser.add_argument(
@@ -85,17 +79,36 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
     parser.add_argument("--negative", default="", help="what to keep away from")
     parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--offload", default="none", choices=("none", "model", "sequential"))
-    parser.add_argument(
-        "--quantize",
-        default="none",
-        choices=tuple(QUANTIZERS),
-        metavar="BITS",
-        help="brings the large parts to fewer bits while loading, by the package in brackets: " + ", ".join(QUANTIZERS),
-    )
+
+
+def add_loading_options(parser: argparse.ArgumentParser, default: str | None, help: str) -> None:
+    """Which editor, its LoRAs, and how it is loaded: what `open_editor` reads, besides the device."""
+    from ..editors.settings import LoadSettings
+
+    parser.add_argument("--editor", default=default, help=help)
+    add_lora_option(parser, "editor")
+    add_field(parser, LoadSettings, "dtype")
+    add_field(parser, LoadSettings, "offload")
+    quantizers = ", ".join(option_of(LoadSettings, "quantize").choices)
+    about = f"{option_of(LoadSettings, 'quantize').help} One of: {quantizers}"
+    add_field(parser, LoadSettings, "quantize", metavar="BITS", help=about)
     parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
+
+
+def add_lora_option(parser: argparse.ArgumentParser, model: str) -> None:
+    """--lora, for models of this kind."""
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help=f"a LoRA over the {model}, strength 1 unless given; repeat it for several",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device, which all models of a command share."""
+    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
 
 
 def run_edit(options: argparse.Namespace) -> int:
@@ -116,8 +129,8 @@ def run_edit(options: argparse.Namespace) -> int:
         check_image_target(path, height, width, "-o")
     editor = open_editor(options)
     started = time.monotonic()
-    made = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
-    for path, edited in zip(paths, (edited for batch in made for edited in batch), strict=True):
+    batches = job.run(editor, image, lambda *_: show_step, mask=mask, references=references)
+    for path, edited in zip(paths, (edited for batch in batches for edited in batch), strict=True):
         save_image(edited, path)
         print(path)
     print(f"{time.monotonic() - started:.1f} s", file=sys.stderr)
@@ -132,11 +145,10 @@ def _numbered(target: Path, count: int) -> list[Path]:
 
 
 def open_editor(options: argparse.Namespace) -> Editor:
-    """The editor of the arguments, with its LoRAs over it; what of them does not fit is said."""
+    """The editor of the arguments with its LoRAs."""
     from ..builtin import EDITOR_FOLDER
-    from ..editors.loading import add_lora, load_editor
+    from ..editors.loading import load_editor
 
-    loras = [parse_lora(text) for text in options.lora]
     editor = load_editor(
         EDITOR_FOLDER if options.editor == BUILT_IN else Path(options.editor),
         dtype=options.dtype,
@@ -147,10 +159,17 @@ def open_editor(options: argparse.Namespace) -> Editor:
     )
     if options.editor == BUILT_IN:
         editor.name = BUILT_IN  # as it was chosen, in records
-    for path, strength in loras:
-        editor, report = add_lora(editor, path, strength)
+    return add_loras(editor, options.lora)
+
+
+def add_loras(model: Any, texts: Sequence[str]) -> Any:
+    """An editor, or whatever else takes LoRAs, with those of --lora over it; prints which of their layers fit."""
+    from ..editors.loading import add_lora
+
+    for path, strength in map(parse_lora, texts):
+        model, report = add_lora(model, path, strength)
         print(report, file=sys.stderr)
-    return editor
+    return model
 
 
 def parse_lora(text: str) -> tuple[Path, float]:

@@ -4,6 +4,7 @@ done."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
     from ..evaluation.clip_similarity import Clip
     from ..pairs.engine import Engine
-    from ..pairs.inverse.instructions import Chat
+    from ..pairs.from_captions.text_to_image import TextToImageModel
     from ..pairs.models import ModelSource
     from ..pairs.ray_cluster import WorkerResources
+    from ..thinkers.asking import ChatFn
     from ..thinkers.loading import ThinkerConfig
 
 BUILT_IN = "built-in"
@@ -44,7 +46,6 @@ def engine_from(options) -> Engine:
 
 
 def _shares(texts: list[str]) -> dict[str, WorkerResources]:
-
     try:
         return {stage: _worker(parts) for stage, parts in (text.split("=") for text in texts)}
     except RethinkError:
@@ -53,57 +54,79 @@ def _shares(texts: list[str]) -> dict[str, WorkerResources]:
         raise RethinkError(f"--share: expected STAGE=CPUS[:GPUS[:JOBS]], got {' '.join(texts)}.") from error
 
 
+# The options of a thinker that the commands of the pairs have. Its template is that of critiques, which they do not ask
+# for, and they set the temperature themselves.
+THINKER_FLAGS = {
+    "model": "--model",
+    "key_variable": "--key-variable",
+    "concurrency": "--concurrency",
+    "max_tokens": "--max-tokens",
+    "timeout": "--thinker-timeout",
+    "retries": "--thinker-retries",
+    "dtype": "--thinker-dtype",
+    "quantization": "--thinker-quantization",
+}
+
+
 def add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
+    from ..thinkers.loading import ThinkerConfig
+
     kinds = "built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)"
     parser.add_argument("--thinker", help=f"{role}{kinds}")
-    parser.add_argument("--model", default="", help="the model's name on the server")
-    parser.add_argument(
-        "--key-variable",
-        default="",
-        help="NAME of the environment variable that holds the server's key, which is sent to that server alone",
-    )
-    parser.add_argument("--concurrency", type=int, default=4, help="questions to the server at once")
-    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
+    for name, flag in THINKER_FLAGS.items():
+        add_field(parser, ThinkerConfig, name, flag, dest=f"thinker_{name}")
 
 
-def thinker_from(options) -> ModelSource[Chat] | None:
+def thinker_from(options) -> ModelSource[ChatFn] | None:
     """The thinker that was asked for; it is opened later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
     from ..thinkers.loading import ThinkerConfig, find_backend
 
     if not options.thinker:
         return None
-    config = ThinkerConfig(
-        options.thinker,
-        options.model,
-        options.key_variable,
-        concurrency=options.concurrency,
-        device=options.device,
-    )
-    named = {"--thinker"} | ({"--key-variable"} if options.key_variable else set())
+    values = {name: getattr(options, f"thinker_{name}") for name in THINKER_FLAGS}
+    config = ThinkerConfig(options.thinker, device=options.device, **values)
+    named = {"--thinker"} | ({"--key-variable"} if config.key_variable else set())
     load = partial(open_chat, config, options.config is None or named <= options.typed)
     if find_backend(options.thinker).remote:
-        return ModelSource(options.model, load, options.concurrency)
+        return ModelSource(config.model, load, config.concurrency)
     return ModelSource(name_model(options.thinker), load)
 
 
-def open_chat(config: ThinkerConfig, by_owner: bool) -> Chat:
-    """by_owner: who runs the command has typed the server's address, and the name of its key."""
+def open_chat(config: ThinkerConfig, by_owner: bool) -> ChatFn:
+    """by_owner: whether the server's address, and the name of its key, were typed on the command line."""
     from ..thinkers import loading
+    from ..thinkers.asking import chat_fn
 
-    return loading.open_chat(config, loading.typed_trust(config) if by_owner else None).chat
+    chat = loading.open_chat(config, loading.typed_trust(config) if by_owner else None)
+    return chat_fn(chat, config.max_tokens)
 
 
 def editor_from(options) -> ModelSource[Editor] | None:
-    from ..editors.loading import load_editor
+    """The editor that does --inverse, with its LoRAs; it is loaded later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
+    from .edit import open_editor
 
     if bool(options.editor) != bool(options.inverse):
         raise RethinkError("--editor and --inverse go together.")
     if not options.editor:
         return None
-    path = _path(options.editor, "EDITOR_FOLDER")
-    return ModelSource(name_model(options.editor), partial(load_editor, path, device=options.device))
+    return ModelSource(name_model(options.editor, options.lora), partial(open_editor, options))
+
+
+def text_to_image_from(options) -> ModelSource[Any]:
+    """The model of --sd, with its LoRAs; it is loaded later, here or on a machine of a cluster."""
+    from ..pairs.models import ModelSource
+
+    name = name_model(options.sd, options.lora)
+    return ModelSource(name, partial(_open_text_to_image, options.sd, options.device, tuple(options.lora)))
+
+
+def _open_text_to_image(folder: Path, device: str, loras: Sequence[str]) -> TextToImageModel:
+    from ..pairs.from_captions.text_to_image import open_text_to_image
+    from .edit import add_loras
+
+    return add_loras(open_text_to_image(folder, device), loras)
 
 
 def _worker(parts: str) -> WorkerResources:
@@ -114,23 +137,24 @@ def _worker(parts: str) -> WorkerResources:
 
 
 def clip_from(options) -> ModelSource[Clip] | None:
+    from ..builtin import CLIP_FOLDER
     from ..evaluation.clip_similarity import Clip
     from ..pairs.models import ModelSource
 
     if not options.clip:
         return None
-    return ModelSource(name_model(options.clip), partial(Clip, _path(options.clip, "CLIP_FOLDER"), options.device))
+    folder = CLIP_FOLDER if options.clip == BUILT_IN else Path(options.clip)
+    return ModelSource(name_model(options.clip), partial(Clip, folder, options.device))
 
 
-def name_model(given: str | Path) -> str:
-    """What a model is called that was given by its folder or file, or as built-in."""
+def name_model(where: str | Path, loras: Sequence[str] = ()) -> str:
+    """The name of a model, with LoRAs as --lora has them, in records and ids. where: its folder, its file or built-in."""
+    from ..editors.loading import name_with_lora
     from ..model_files import model_name, snapshot_of
     from ..pairs.models import model_id
+    from .edit import parse_lora
 
-    return model_id(BUILT_IN if given == BUILT_IN else model_name(snapshot_of(Path(given))))
-
-
-def _path(given: str, built_in: str) -> Path:
-    from .. import builtin
-
-    return getattr(builtin, built_in) if given == BUILT_IN else Path(given)
+    name = model_id(BUILT_IN if where == BUILT_IN else model_name(snapshot_of(Path(where))))
+    for path, strength in map(parse_lora, loras):
+        name = name_with_lora(name, path.stem, strength)
+    return name

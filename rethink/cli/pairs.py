@@ -1,10 +1,9 @@
-"""The commands of the pairs: `synthesize`, `caption-edits`, `p2p`, `filter`. Each turns its
-arguments into a job of the library, and runs it."""
+"""The commands that make pairs: `synthesize`, `caption-edits`, `p2p`, `filter`. Each turns its arguments into a job of the
+library, and runs it."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from ..progress import format_duration
 from ..text_files import read_json
 from .arguments import EXAMPLES, add_command, add_field
 from .datasets import add_export, add_inspect
-from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, name_model, thinker_from
+from .edit import EDITORS, add_device, add_loading_options, add_lora_option
+from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, text_to_image_from, thinker_from
 from .progress import ProgressLine, print_counts, print_result
 
 if TYPE_CHECKING:
@@ -62,15 +62,14 @@ def _add_synthesize(commands) -> None:
     )
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     add_engine(parser, "damage (or edit) and describe")
-    parser.add_argument(
-        "--editor", help="does --inverse in place of an operation: built-in, a diffusers folder, a .safetensors file"
-    )
+    add_loading_options(parser, None, f"does --inverse in place of an operation: {EDITORS}")
     for name in ("inverse", "find", "place"):
         add_field(parser, SynthesisJob, name)
     add_field(parser, SynthesisJob, "description", "--hidden")
     add_field(parser, SynthesisJob, "paraphrase")
     parser.epilog = f"{_operations()}\n\n{EXAMPLES}"
     add_thinker(parser)
+    add_device(parser)
 
 
 def _operations() -> str:
@@ -92,9 +91,9 @@ def run_synthesize(options) -> int:
     """Make pairs by inverse edits."""
     from ..pairs.inverse.drafts import SynthesisConfig
     from ..pairs.inverse.job import SynthesisJob
-    from ..pairs.inverse.sources import Folder, read_spots
+    from ..pairs.inverse.sources import ImageFolder, read_boxes_file
 
-    spots = read_spots(options.boxes) if options.boxes else None
+    boxes = read_boxes_file(options.boxes) if options.boxes else None
     config = SynthesisConfig(
         tuple(options.operations),
         _ranges(options.set),
@@ -104,7 +103,7 @@ def run_synthesize(options) -> int:
         tuple(options.area),
     )
     job = SynthesisJob(
-        Folder(options.images.absolute(), options.masks and options.masks.absolute(), spots),
+        ImageFolder(options.images.absolute(), options.masks and options.masks.absolute(), boxes),
         options.store.absolute(),
         config,
         editor_from(options),
@@ -179,16 +178,17 @@ def _add_caption_edits(commands) -> None:
     add_field(parser, CaptionJob, "seed")
     add_engine(parser, "invent")
     add_thinker(parser)
+    add_device(parser)
 
 
 def run_caption_edits(options) -> int:
     """Have a thinker invent edits of captions."""
-    from ..pairs.from_captions.caption_edits import built_in_triples, read_triples, write_fine_tuning_file
+    from ..pairs.from_captions.caption_edits import built_in_edits, read_caption_edits, write_fine_tuning_file
     from ..pairs.from_captions.caption_job import CaptionJob
 
-    examples = tuple(read_triples(options.triples)) if options.triples else ()
+    examples = tuple(read_caption_edits(options.triples)) if options.triples else ()
     if options.fine_tuning:
-        count = write_fine_tuning_file(examples or built_in_triples(), options.fine_tuning)
+        count = write_fine_tuning_file(examples or built_in_edits(), options.fine_tuning)
         print(f"{count} records → {options.fine_tuning}")
         return 0
     thinker = thinker_from(options)
@@ -215,6 +215,7 @@ def _add_p2p(commands) -> None:
     parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
     parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
+    add_lora_option(parser, "--sd model")
     parser.add_argument("--clip", help="built-in, or a transformers CLIPModel folder")
     for name in ("method", "steps", "sampler", "threshold", "guidance"):
         add_field(parser, P2PConfig, name)
@@ -236,16 +237,15 @@ def _add_p2p(commands) -> None:
     )
     add_field(parser, PromptToPromptJob, "seed")
     add_engine(parser, "draw")
-    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
+    add_device(parser)
 
 
 def run_p2p(options) -> int:
     """Draw pairs of images from pairs of captions."""
-    from ..pairs.from_captions.caption_edits import read_triples
+    from ..pairs.from_captions.caption_edits import read_caption_edits
     from ..pairs.from_captions.job import PromptToPromptJob
     from ..pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
-    from ..pairs.from_captions.selection import Selection, open_drawing_model
-    from ..pairs.models import ModelSource
+    from ..pairs.from_captions.selection import Selection
 
     clip = clip_from(options)
     if not options.sd or clip is None:
@@ -262,9 +262,9 @@ def run_p2p(options) -> int:
     chosen = {name: getattr(options, name) for name in names}
     looks = Selection.looks if options.looks is None else _looks(options.looks)
     job = PromptToPromptJob(
-        tuple(read_triples(options.triples)),
+        tuple(read_caption_edits(options.triples)),
         options.store.absolute(),
-        ModelSource(name_model(options.sd), partial(open_drawing_model, options.sd, options.device)),
+        text_to_image_from(options),
         clip,
         config,
         Selection(**chosen, looks=looks),
@@ -275,8 +275,8 @@ def run_p2p(options) -> int:
     print_result(
         f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, "
         f"{format_duration(done.seconds)} → {options.store}",
-        f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.erred}; "
-        f"good ones lost: {done.lost:.1%}",
+        f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.false_rejects}; "
+        f"good ones lost: {done.estimated_loss:.1%}",
         *report.stray_seeds,
     )
     return 0
@@ -291,9 +291,9 @@ def _looks(texts: list[str]) -> tuple[EarlyStop, ...]:
     except RethinkError:
         raise
     except (ValueError, TypeError) as error:
-        given = " ".join(texts)
+        text = " ".join(texts)
         raise RethinkError(
-            f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {given}."
+            f"--looks: expected STEPS:IMAGE:CAPTION:DIRECTION, for example 10:0.15:0.04:0.15, got {text}."
         ) from error
 
 
@@ -306,7 +306,8 @@ def _add_filter(commands) -> None:
     parser = add_command(commands, "filter", "measure pairs, and accept or reject them; say why", run_filter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--clip", help="for the CLIP similarities: built-in, or a transformers CLIPModel folder")
-    add_thinker(parser, "asked to mark every pair with 0 to 10: ")
+    add_thinker(parser, "gives every pair a score of 0 to 10: ")
+    add_device(parser)
     add_engine(parser, "measure")
     for each in fields(Thresholds):
         add_field(parser, Thresholds, each.name)
@@ -319,8 +320,10 @@ def run_filter(options) -> int:
     from ..pairs.store import PairStore
 
     thresholds = Thresholds(**{each.name: getattr(options, each.name) for each in fields(Thresholds)})
-    job = FilterJob(PairStore.existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options))
+    job = FilterJob(
+        PairStore.open_existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options)
+    )
     report = job.run(ProgressLine(), engine_from(options))
-    print_result(f"{len(report.accepted.selected)} pairs accepted, {len(report.rejected.selected)} rejected")
+    print_result(f"{len(report.accepted.subset_ids)} pairs accepted, {len(report.rejected.subset_ids)} rejected")
     print_counts("rejected because", report.reasons)
     return 0

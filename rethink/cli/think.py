@@ -92,18 +92,18 @@ def add_think_command(commands) -> None:
 def _add_thinker_options(parser: argparse.ArgumentParser, who: str, role: str) -> None:
     """--thinker and its options, or --judge and its: where nothing is said of these, they are as the thinker's."""
     group = parser.add_argument_group(who, role)
-    judged = who == "judge"
+    is_judge = who == "judge"
     where = f"built-in, a transformers folder, or a server's address; {role}"
-    group.add_argument(f"--{who}", default=None if judged else ThinkerConfig().where, help=where)
+    group.add_argument(f"--{who}", default=None if is_judge else ThinkerConfig().where, help=where)
     for name in (*_SHORT, *_LONG):
         own = name in _SHORT
-        flag = f"--{'' if own and not judged else who + '-'}{name.replace('_', '-')}"
-        other = _TWIN.get(name) if judged or not own else None  # what it is as, where it is not given
+        flag = f"--{'' if own and not is_judge else who + '-'}{name.replace('_', '-')}"
+        other = _TWIN.get(name) if is_judge or not own else None  # what it is as, where it is not given
         shared = {"default": None, "help": f"as {other} unless given"} if other else {}
         plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
         add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
     group.add_argument(
-        "--judge-template" if judged else "--template",
+        "--judge-template" if is_judge else "--template",
         dest=f"{who}_template",
         type=Path,
         help=f"text file with the {who}'s own wording of the critique",
@@ -229,6 +229,6 @@ def _report_end(trajectory: Trajectory) -> None:
     if trajectory.message:
         complain(trajectory.message)
     if not trajectory.best_judged:
-        complain("the result was not judged: the thinker's answers hold no scores")
+        complain("the result was not is_judge: the thinker's answers hold no scores")
     if trajectory.best is not None and (best := trajectory.folder / trajectory.steps[trajectory.best].file).is_file():
         print(best)

@@ -2,25 +2,24 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
 from ..errors import RethinkError, lazy_import
-from ..model_files import PICKLES, check_weights, model_name, read_json, resolve_device, snapshot_of
+from ..model_files import PICKLES, Dtype, check_weights, model_name, read_json, resolve_device, snapshot_of
 from .families import FAMILIES, DenoisingLoop, Family
 from .pipeline_adapters import PipelineAdapter
 from .pipeline_editor import PipelineEditor
 from .pipeline_folder import open_pipeline, read_index
 from .protocol import Editor, LoraReport
-from .quantization import QUANTIZERS
-from .settings import Settings
+from .quantization import QUANTIZERS, QuantizerName
+from .settings import Offload, Settings
 from .single_file import open_checkpoint
 from .stable_diffusion import StableDiffusionEditor
 
 # "half" is what the family was trained in.
 DTYPES = {"auto": None, "half": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-OFFLOADS = ("none", "model", "sequential")
 # What runs a family of each kind of engine.
 ENGINES: dict[type, type[StableDiffusionEditor] | type[PipelineEditor]] = {
     DenoisingLoop: StableDiffusionEditor,
@@ -31,10 +30,10 @@ ENGINES: dict[type, type[StableDiffusionEditor] | type[PipelineEditor]] = {
 def load_editor(
     path: str | PathLike,
     *,
-    dtype: str = "auto",
+    dtype: Dtype | Literal["half"] = "auto",
     device: str | torch.device = "cpu",
-    offload: str = "none",
-    quantize: str = "none",
+    offload: Offload = "none",
+    quantize: QuantizerName = "none",
     tokenizer: str | PathLike | None = None,
 ) -> Editor:
     """Open a diffusers folder of any family, or a single .safetensors checkpoint (original Stable Diffusion 1 layout).
@@ -50,7 +49,11 @@ def load_editor(
     """
     path = snapshot_of(Path(path))
     device = resolve_device(device)
-    choices = (("dtype", dtype, DTYPES), ("offload", offload, OFFLOADS), ("quantize", quantize, QUANTIZERS))
+    choices = (
+        ("dtype", dtype, DTYPES),
+        ("offload", offload, get_args(Offload)),
+        ("quantize", quantize, QUANTIZERS),
+    )
     for option, value, known in choices:
         if value not in known:
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
@@ -95,13 +98,18 @@ def load_editor(
 
 
 def add_lora(editor: Editor, path: str | PathLike, strength: float) -> tuple[Editor, LoraReport]:
-    """`Editor.with_lora`, with a name that says so: what was begun with the one is not taken for the other's."""
+    """`Editor.with_lora`, with a name that tells, so that a run of one is not resumed with the other."""
     changed, report = editor.with_lora(path, strength)
-    changed.name = f"{editor.name} + {report.name} × {strength:g}"
+    changed.name = name_with_lora(editor.name, report.name, strength)
     return changed, report
 
 
-def _open_folder(folder: Path, dtype: str, quantize: str) -> tuple[Any, Family, Settings]:
+def name_with_lora(editor: str, lora: str, strength: float) -> str:
+    """The name of an editor with a LoRA, in records and ids. lora: the stem of its file."""
+    return f"{editor} + {lora} × {strength:g}"
+
+
+def _open_folder(folder: Path, dtype: str, quantize: QuantizerName) -> tuple[Any, Family, Settings]:
     """→ (pipeline, family, the family's defaults for such a folder)."""
     index = read_index("editor", folder)
     class_name = str(index.get("_class_name"))

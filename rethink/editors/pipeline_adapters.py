@@ -23,11 +23,12 @@ VISION_TOWER = "text_encoder.model.visual.forward"  # of a vision-language model
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """What a step worked on: the solver's latents, the denoiser's input, the source's VAE latents unscaled."""
+    """What a step worked on: the solver's latents, the denoiser's input, and the source's VAE latents, unscaled, where the
+    pipeline's VAE encoded it."""
 
     sample: Tensor
     model_input: Tensor
-    encoded: Tensor
+    encoded: Tensor | None
     vae_config: Any
 
 
@@ -59,6 +60,7 @@ def _grid(tokens: Tensor, size: Size) -> Tensor:
 
 
 def _scaled(inputs: StepInputs) -> Tensor:
+    assert inputs.encoded is not None, "pipelines of this layout encode the source with their VAE"
     shift = inputs.vae_config.get("shift_factor") or 0.0
     return (inputs.encoded - shift) * inputs.vae_config.scaling_factor
 

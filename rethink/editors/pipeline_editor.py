@@ -235,7 +235,7 @@ class PipelineEditor:
                 first = int((scheduler.timesteps == timestep).nonzero()[0])
                 indices = iter(range(first, len(scheduler.timesteps)))
                 state.steps = len(scheduler.timesteps) - first
-                assert state.model_input is not None and state.encoded is not None, "no step without its inputs"
+                assert state.model_input is not None, "the denoiser runs before the solver"
                 inputs = StepInputs(sample, state.model_input, state.encoded, self._pipeline.vae.config)
                 state.source = layout.source(inputs, grid).float()
             index = next(indices)

@@ -1,4 +1,4 @@
-"""From a diffusers folder to its pipeline: every part is checked, opened and found whole before the pipeline is made."""
+"""From a diffusers folder to its pipeline: every part is checked, loaded and complete before the pipeline is built."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_data, check_files, read_json
 from ..weights import dtype_argument, find_weights, open_model, shortened
-from .quantization import quantization
+from .quantization import QuantizerName, quantization
 
 _UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # of pipelines, by editors
 _LIBRARIES = ("diffusers", "transformers")
@@ -41,7 +41,7 @@ def open_pipeline(
     index: Mapping[str, Any],
     pipeline_class: type,
     dtype: torch.dtype,
-    quantize: str = "none",
+    quantize: QuantizerName = "none",
     options: Mapping[str, Any] | None = None,
 ) -> Any:
     """The pipeline of a folder whose `read_index` is `index`, in `dtype`.

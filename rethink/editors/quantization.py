@@ -1,8 +1,8 @@
-"""Weights in fewer bits, by the packages that diffusers and transformers know: chosen by name, made while loading."""
+"""Weights in fewer bits, by the packages that diffusers and transformers support, quantized while loading."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -23,7 +23,8 @@ class Quantizer:
     bits: float
 
 
-QUANTIZERS: dict[str, Quantizer | None] = {
+QuantizerName = Literal["none", "int8 (quanto)", "int8 (torchao)", "int8 (bitsandbytes)", "nf4 (bitsandbytes)"]
+QUANTIZERS: dict[QuantizerName, Quantizer | None] = {
     "none": None,
     "int8 (quanto)": Quantizer("optimum-quanto", "QuantoConfig", {"weights_dtype": "int8"}, {"weights": "int8"}, 8),
     "int8 (torchao)": Quantizer("torchao", "TorchAoConfig", {}, {}, 8),
@@ -40,7 +41,7 @@ QUANTIZERS: dict[str, Quantizer | None] = {
 }
 
 
-def quantization(name: str, parts: Mapping[str, str], compute: torch.dtype) -> dict[str, dict[str, Any]]:
+def quantization(name: QuantizerName, parts: Mapping[str, str], compute: torch.dtype) -> dict[str, dict[str, Any]]:
     """Part → the options of `from_pretrained` that quantize it, for the large ones of `parts` (name → library).
 
     compute: what they compute in. Raises RethinkError when the package is not installed.

@@ -1,14 +1,47 @@
-"""How to sample an edit: what the user chooses, what the editor recommends, and what an edit really used."""
+"""How an editor is loaded and how it samples: what the user chooses, what the editor recommends, what an edit used."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from ..errors import RethinkError
+from ..model_files import Dtype
+from ..options import check_limits, option
+from .quantization import QuantizerName
+
+Offload = Literal["none", "model", "sequential"]
 
 _LIMITS = {"steps": 1000, "text_guidance": 100.0, "image_guidance": 100.0, "strength": 1.0}
 _INPUT_NAMES = {"negative_prompt": "negative"}  # in nodes, on the command line and in JSON, where it differs
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How the weights of an editor are loaded; see `loading.load_editor`."""
+
+    dtype: Dtype = option(
+        "auto",
+        "Number format of the weights. auto takes what this machine computes best.",
+        choices=get_args(Dtype),
+        advanced=True,
+    )
+    offload: Offload = option(
+        "none",
+        "none: the whole model is on the device. model: only the part that is computing. sequential: only the layer that is "
+        "computing; slow, needs the least memory.",
+        choices=get_args(Offload),
+        advanced=True,
+    )
+    quantize: QuantizerName = option(
+        "none",
+        "Loads the large parts in 8 or 4 bits, so that they fit a smaller card; the package in brackets must be installed.",
+        choices=get_args(QuantizerName),
+        advanced=True,
+    )
+
+    def __post_init__(self):
+        check_limits(self)
 
 
 @dataclass(frozen=True)

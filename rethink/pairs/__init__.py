@@ -1,1 +1,1 @@
-"""Training pairs: made by undoing the edit to be learnt, or from captions; filtered, kept, exported."""
+"""Training pairs: made by undoing the edit to be learned, or from captions; filtered, stored, exported."""

@@ -1,4 +1,4 @@
-"""A contact sheet: input, target and instruction of some pairs, to look at before anything is trained."""
+"""A contact sheet: input, target and instruction of some pairs, to check before training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMB, GAP, TEXT, COLUMNS = 224, 8, 44, 3
-PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # of a gray on which white padding shows
+PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # white padding stands out on this gray
 
 
 def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
-    """`pairs` in up to three columns, each input → target with the instruction under it. What cannot be read stays gray."""
+    """`pairs` in up to three columns, each input → target with the instruction below. Unreadable images are gray."""
     from PIL import Image, ImageDraw, ImageFont
 
     cells = [([_thumbnail(store, path) for path in (pair.input, pair.target)], pair.instruction) for pair in pairs]
@@ -52,5 +52,5 @@ def _thumbnail(store: PairStore, path: str) -> Image:
         image = Image.fromarray(store.read_image(path))
     except RethinkError:
         return Image.new("RGB", (THUMB, THUMB), "gray")
-    scale = THUMB / max(image.size)  # small ones are enlarged
+    scale = THUMB / max(image.size)  # enlarges small ones
     return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Where the stages of a job are worked on: by processes of this machine, or over a Ray cluster."""
+"""Where the stages of a job run: in processes on this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from .ray_cluster import Executor, WorkerResources, cluster, ray_executor
 STAGES = ("damage", "edit", "describe", "invent", "draw", "measure")
 ENGINES = ("local", "ray")
 
-# (stage, open, lost) → what carries the work of a stage to other machines; None where there are none. See `ray_executor`.
+# (stage, open_worker, make_failed) → the executor of a stage on other machines, or None. See `ray_executor`.
 ExecutorFor = Callable[[str, Callable[[], Callable], Callable[[Any, str], Any]], Executor | None]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """workers: processes of this machine, 0: one a core. address: of a Ray cluster, or "auto"; "": one is started here.
-    resources: what a worker of a stage takes, by stage."""
+    """Where a job runs.
+
+    workers: processes on this machine, 0: one per core. address: of a Ray cluster, or "auto"; "": one is started here.
+    resources: of a worker, by stage.
+    """
 
     engine: str = option("local", "ray: over a Ray cluster (pip install ray).", choices=ENGINES)
-    workers: int = option(0, "Processes on this machine; 0: one a core.", low=0)
+    workers: int = option(0, "Processes on this machine; 0: one per core.", low=0)
     address: str = option("", "Address of the Ray cluster, or auto; empty: one is started here.")
     resources: Mapping[str, WorkerResources] = field(default_factory=dict)
 
@@ -36,22 +39,24 @@ class Engine:
 
     @property
     def processes(self) -> int:
-        """How many processes of this machine work."""
+        """The number of processes on this machine."""
         return self.workers or os.cpu_count() or 1
 
     @property
     def is_local(self) -> bool:
-        """Whether all work is done on this machine."""
+        """Whether everything runs on this machine."""
         return self.engine == "local"
 
     @contextmanager
     def started(self) -> Iterator[ExecutorFor]:
-        """Within it, what brings the stages of a job to where they are worked on."""
+        """Start the engine; within, it gives every stage its executor."""
         if self.is_local:
-            yield lambda stage, open, lost: None
+            yield lambda stage, open_worker, make_failed: None
             return
         with cluster(self.address, self.processes):
-            yield lambda stage, open, lost: ray_executor(open, lost, self.resources.get(stage, WorkerResources()))
+            yield lambda stage, open_worker, make_failed: ray_executor(
+                open_worker, make_failed, self.resources.get(stage, WorkerResources())
+            )
 
 
 LOCAL = Engine()

@@ -1,4 +1,4 @@
-"""A store as a dataset that another tool reads, with a README and a contact sheet; and the same two for the store itself."""
+"""Exports a store as a dataset for another tool, with a README and a contact sheet, which the store itself gets too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .own_files import write_own
 from .store import EditPair, PairStore
 from .whole_folder import whole_folder
 
-SHEET = 12  # pairs on the contact sheet
+SHEET_PAIRS = 12  # on the contact sheet
 _log = logging.getLogger(__name__)
 
 
@@ -33,9 +33,9 @@ def export(
 ) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    The folder appears when it is complete; with `replace` in the place of an earlier export that nobody has changed. What
-    `on_progress(done, total)` raises ends the export. Raises RethinkError when something else is there, or there is no
-    pair to write.
+    The folder appears once it is complete; with `replace`, in place of an earlier export that nobody has changed. What
+    `on_progress(done, total)` raises ends the export. Raises RethinkError where something else is there, or no pair is
+    accepted.
     """
     format, folder = get_format(name), Path(os.path.abspath(folder))
     try:
@@ -53,7 +53,7 @@ def export(
 
 
 def _count_complete(store: PairStore) -> int:
-    """How many pairs are accepted. Raises RethinkError for a missing image: a trainer would find it after hours."""
+    """The number of accepted pairs. Raises RethinkError for a missing image, which would stop a trainer after hours."""
     count = 0
     for pair in store.accepted():
         count += 1
@@ -66,15 +66,15 @@ def _count_complete(store: PairStore) -> int:
 
 
 def _examples(store: PairStore, on_count: Callable[[int], None]) -> Iterator[Example]:
-    """The accepted pairs, numbered from 0; on_count hears how many were taken. Raises RethinkError for one that leads out
-    of the store."""
+    """The accepted pairs, numbered from 0. on_count: called with how many were consumed. Raises RethinkError for an image
+    outside the store."""
     for number, pair in enumerate(store.accepted()):
         yield Example(pair, number, store.file(pair.input), store.file(pair.target))
         on_count(number + 1)
 
 
 def describe_store(store: PairStore) -> None:
-    """Write a README and a contact sheet into the store itself; a user's own of that name stay, with a warning."""
+    """Write a README and a contact sheet into the store itself. A user's own files of these names stay, with a warning."""
     files = _describe(
         store,
         lambda: iter(store),
@@ -85,14 +85,14 @@ def describe_store(store: PairStore) -> None:
     with disk_full_as_error(store.folder):
         foreign = write_own(store.folder, files)
     if foreign:
-        _log.warning("%s holds a %s of its own, which is left as it is.", store.folder, " and a ".join(foreign))
+        _log.warning("%s has a %s of its own, which is left as it is.", store.folder, " and a ".join(foreign))
 
 
 def _describe(
     store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str
 ) -> dict[str, bytes]:
-    """{name: the file} of a README and, where there are pairs, a contact sheet. Each pairs() is a new iterator: a large store
-    is never held in memory."""
+    """{name: contents} of a README and, where there are pairs, a contact sheet. pairs: gives a new iterator per call, so
+    that a large store is never held in memory."""
     kinds = Counter(pair.operation or "other" for pair in pairs())
     count = kinds.total()
     lines = [
@@ -116,14 +116,14 @@ def _describe(
     files = {"README.md": "\n".join(lines).encode()}
     if count:
         sheet = io.BytesIO()
-        spaced = islice(pairs(), 0, None, max(1, count // SHEET))
-        contact_sheet(store, islice(spaced, SHEET)).save(sheet, "JPEG", quality=88)
+        spaced = islice(pairs(), 0, None, max(1, count // SHEET_PAIRS))
+        contact_sheet(store, islice(spaced, SHEET_PAIRS)).save(sheet, "JPEG", quality=88)
         files["contact-sheet.jpg"] = sheet.getvalue()
     return files
 
 
 def add_to_store(pairs: PairStore, folder: Path) -> int:
-    """Add the accepted pairs, and all verdicts, to the pair store in a folder, new or begun. Returns how many are new."""
+    """Add the accepted pairs, and all verdicts, to the pair store in a folder, new or existing. Returns how many are new."""
     with PairStore(folder).writing() as store:
         new = store.merge_from(pairs)
         describe_store(store)

@@ -1,4 +1,4 @@
-"""A dataset of another tool, read into a store. Nothing outside the dataset's folder is ever opened."""
+"""Imports a dataset of another tool into a store. Nothing outside the dataset's folder is ever opened."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RethinkError, describe_error
+from ..text_files import one_line
 from .formats import get_format
 from .formats.core import ImportedPair, Skipped
 from .formats.dataset_folder import Dataset
-from .inverse.instructions import one_line
-from .pixels import read_picture
+from .pixels import read_pixels
 from .store import EditPair, PairStore
 
 
@@ -23,13 +23,13 @@ def import_dataset(
 ) -> tuple[int, int]:
     """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
 
-    What is there already is not doubled; what cannot be read is skipped, with its reason in the store's report and to
-    `on_skip(where, why)`. Raises RethinkError where there is nothing in this layout.
+    Pairs that are in the store already are not added again; what cannot be read is skipped, with the reason in the
+    store's report and to `on_skip(name, why)`. Raises RethinkError where there is nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
-    imported = skipped = known = 0
+    imported = skipped = duplicates = 0
     reported = {(record.get("source"), record.get("why")) for record in store.skipped}
     try:
         for entry in get_format(name).read(path):
@@ -43,7 +43,7 @@ def import_dataset(
                 skipped += 1
                 continue
             if pair.id in store:
-                known += 1
+                duplicates += 1
                 continue
             for relative, image in images.items():
                 store.write_image(relative, image)
@@ -51,14 +51,16 @@ def import_dataset(
             imported += 1
     except NotADirectoryError as error:
         raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
-    if not (imported or skipped or known):
-        about = Dataset(path).contents() if path.is_dir() else "it is a file"
-        raise RethinkError(f"import: {path} holds no pair in the layout of {name}: {about}; choose its own layout.")
+    if not (imported or skipped or duplicates):
+        contents = Dataset(path).contents() if path.is_dir() else "it is a file"
+        raise RethinkError(
+            f"import: {path} holds no pair in the layout of {name}: {contents}; choose the layout it has."
+        )
     return imported, skipped
 
 
 def _read_pair(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPair, dict[str, np.ndarray]]:
-    """The pair, and {path in the store: its image}."""
+    """The pair, and {path in the store: image}."""
     if isinstance(entry, Skipped):
         raise RethinkError(entry.why)
     instruction, input_caption, target_caption = map(one_line, entry.texts())
@@ -67,7 +69,7 @@ def _read_pair(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPai
     before, after = entry.input(), entry.target()
     id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
     input, target = store.image_path(id, "input"), store.image_path(id, "target")
-    images = {input: read_picture(io.BytesIO(before)), target: read_picture(io.BytesIO(after))}
+    images = {input: read_pixels(io.BytesIO(before)), target: read_pixels(io.BytesIO(after))}
     pair = EditPair(
         *(id, input, target, instruction), source=entry.name, input_caption=input_caption, target_caption=target_caption
     )

@@ -1,4 +1,4 @@
-"""Files of JSON lines that are only ever appended, and the right to append to them."""
+"""Append-only files of JSON lines, and the lock to append to them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..errors import RethinkError
 from ..text_files import parse_record
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-LONGEST = 2**24  # bytes of a line of ours
+MAX_LINE = 2**24  # bytes
 _log = logging.getLogger(__name__)
-_said: set[tuple[str, int]] = set()  # damaged lines that were told of
+_reported: set[tuple[str, int]] = set()  # (path, offset) of damaged lines that were logged
 
 
 class DiskFull(RethinkError):
-    """Nothing more can be written; a run ends by it, and goes on where it stopped when it is started again."""
+    """Nothing more can be written. It ends a run, which goes on where it stopped when it is started again."""
 
 
 class NewerVersion(RethinkError):
-    """What a newer version has written, which is not for this one to judge."""
+    """A record of a newer version, which this one cannot judge."""
 
 
 @contextmanager
 def disk_full_as_error(folder: Path) -> Iterator[None]:
-    """Within it, that there is none left is a DiskFull."""
+    """Raise DiskFull for an OSError that means a full disk."""
     try:
         yield
     except OSError as error:
@@ -40,62 +40,64 @@ def disk_full_as_error(folder: Path) -> Iterator[None]:
 
 
 def fields_are(**kinds: type | tuple[type, ...]) -> Callable[[dict], None]:
-    """A check that a record has fields of these types."""
+    """A check, for JsonlLog, that a record has fields of these types."""
 
     def check(record: dict) -> None:
         for name, kind in kinds.items():
             if not isinstance(record.get(name), kind):
-                raise RethinkError(f"its “{name}” is missing or of another kind")
+                raise RethinkError(f"its “{name}” is missing or of another type")
 
     return check
 
 
 class JsonlLog:
-    """A file of JSON lines that is only ever appended. A line torn by a kill is cut off when it is opened to write.
+    """An append-only file of JSON lines. A line torn by a kill is cut off when the file is opened for writing.
 
-    check: raises RethinkError with the reason for a record that is none of this file's. A damaged line is left out, and said
-    so once, as what stands in it is made anew; where it cannot be (`needed`), it is an error that names the line.
+    check: raises RethinkError with the reason for a record that does not belong here. required: whether a damaged line is
+    an error that names it; otherwise it is skipped with one warning, since what it held will be computed again.
     """
 
-    def __init__(self, path: Path, check: Callable[[dict], None] = lambda record: None, needed: bool = False):
-        self.path, self.check, self.needed = path, check, needed
+    def __init__(self, path: Path, check: Callable[[dict], None] = lambda record: None, required: bool = False):
+        self.path, self.check, self.required = path, check, required
 
     def __iter__(self) -> Iterator[dict]:
-        return (record for *_, record in self.since(0))
+        return (record for *_, record in self.read_from(0))
 
-    def since(self, place: int) -> Iterator[tuple[int, int, dict]]:
-        """(where the line begins, where it ends, its record) of every whole line from `place` on, both in bytes."""
-        for start, end, record in self._lines(place):
+    def read_from(self, offset: int) -> Iterator[tuple[int, int, dict]]:
+        """(start, end, record) of every complete line from `offset` on, all in bytes."""
+        for start, end, record in self._lines(offset):
             if not isinstance(record, RethinkError):
                 yield start, end, record
-            elif self.needed:
+            elif self.required:
                 raise RethinkError(f"{self._damage(start, record)}; delete this one line, all others are kept.")
-            elif (str(self.path), start) not in _said:
-                _said.add((str(self.path), start))
-                _log.warning("%s, and left out. All other lines are used.", self._damage(start, record))
+            elif (str(self.path), start) not in _reported:
+                _reported.add((str(self.path), start))
+                _log.warning("%s, and is skipped. All other lines are used.", self._damage(start, record))
 
     def damage(self) -> list[str]:
-        """A sentence for every line that is left out."""
+        """A sentence for every line that is skipped."""
         return [
-            f"{self._damage(at, why)}, and left out." for at, _, why in self._lines(0) if isinstance(why, RethinkError)
+            f"{self._damage(at, why)}, and is skipped."
+            for at, _, why in self._lines(0)
+            if isinstance(why, RethinkError)
         ]
 
-    def _lines(self, place: int) -> Iterator[tuple[int, int, dict | RethinkError]]:
+    def _lines(self, offset: int) -> Iterator[tuple[int, int, dict | RethinkError]]:
         if not self.path.exists():
             return
-        if not self.path.is_file():  # a pipe would be waited for without end
+        if not self.path.is_file():  # a pipe would block forever
             raise RethinkError(f"pairs: {self.path} is no file; choose another store.")
         with open(self.path, "rb") as lines:
-            lines.seek(place)
-            while line := lines.readline(LONGEST):
-                start, whole = place, len(line) < LONGEST
-                place += len(line)
-                while not line.endswith(b"\n") and (line := lines.readline(LONGEST)):
-                    place += len(line)
+            lines.seek(offset)
+            while line := lines.readline(MAX_LINE):
+                start, whole = offset, len(line) < MAX_LINE
+                offset += len(line)
+                while not line.endswith(b"\n") and (line := lines.readline(MAX_LINE)):
+                    offset += len(line)
                 if not line:
                     return  # torn, or being written right now
                 if not line.isspace():
-                    yield start, place, self._record(line) if whole else RethinkError("it is too long")
+                    yield start, offset, self._record(line) if whole else RethinkError("it is too long")
 
     def _record(self, line: bytes) -> dict | RethinkError:
         try:
@@ -115,31 +117,30 @@ class JsonlLog:
         return f"{self.path}: line {number} is damaged ({why})"
 
     def repair(self) -> None:
-        """End a last line that has no end, or cut it off where it is torn. Only for who holds the right to write.
+        """Complete the last line where only its end is missing, or cut it off where it is torn. Needs the write lock.
 
-        Raises RethinkError where it is none of ours.
+        Raises RethinkError for a file that Rethink did not write.
         """
         if not self.path.exists():
             return
-        if self._is_strange():
-            raise self._stranger()
+        if self._is_foreign():
+            raise self._foreign_error()
         with open(self.path, "rb+") as file:
             end, position = file.seek(0, os.SEEK_END), self._end_of_lines(file)
             file.seek(position)
-            tail = file.read(min(LONGEST, end - position)).rstrip(
-                b"\0 \t\r"
-            )  # a machine that lost its power leaves zeros
+            # A machine that lost power leaves zeros.
+            tail = file.read(min(MAX_LINE, end - position)).rstrip(b"\0 \t\r")
             if tail and not isinstance(self._record(tail), RethinkError):
                 file.truncate(position + len(tail))
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
             elif tail and (_is_json(tail) or not tail.startswith(b"{")):
-                raise self._stranger()
+                raise self._foreign_error()
             else:
                 file.truncate(position)
 
-    def _is_strange(self) -> bool:
-        """Whether it has lines, and none of them is ours."""
+    def _is_foreign(self) -> bool:
+        """Whether it has lines, none of them valid."""
         damaged = False
         for *_, record in self._lines(0):
             damaged = isinstance(record, RethinkError)
@@ -147,7 +148,7 @@ class JsonlLog:
                 break
         return damaged
 
-    def _stranger(self) -> RethinkError:
+    def _foreign_error(self) -> RethinkError:
         return RethinkError(
             f"{self.path} holds what was not written by Rethink, and is left alone; choose another place."
         )
@@ -165,7 +166,7 @@ class JsonlLog:
         return 0
 
     def append(self, *records: dict) -> None:
-        """Write records, a line each, all at once or not at all. Raises DiskFull."""
+        """Write records, one per line, all or none. Raises DiskFull."""
         if not records:
             return
         data = "".join(json.dumps(record) + "\n" for record in records).encode()
@@ -174,7 +175,7 @@ class JsonlLog:
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             try:
                 before = os.fstat(file).st_size
-                if os.write(file, data) < len(data):  # the disk is full: leave no half line
+                if os.write(file, data) < len(data):  # the disk is full: leave no partial line
                     os.ftruncate(file, before)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
@@ -188,46 +189,46 @@ def _is_json(line: bytes) -> bool:
         return False
 
 
-class Last:
-    """The last line of every id in a ledger. Only where it stands is held, not what it says: there may be millions."""
+class LatestIndex:
+    """The latest record of every id in a log. Only offsets are held in memory: there may be millions."""
 
-    def __init__(self, ledger: JsonlLog):
-        self.ledger, self._places, self._end = ledger, {}, 0
-        self.read_on()
+    def __init__(self, log: JsonlLog):
+        self.log, self._offsets, self._end = log, {}, 0
+        self.refresh()
 
-    def read_on(self) -> None:
-        """Take in what was appended since."""
-        for start, end, record in self.ledger.since(self._end):
+    def refresh(self) -> None:
+        """Read what was appended since the last call."""
+        for start, end, record in self.log.read_from(self._end):
             self._end = end
-            self._places[record["id"]] = start
+            self._offsets[record["id"]] = start
 
     def __contains__(self, id: str) -> bool:
-        return id in self._places
+        return id in self._offsets
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._offsets)
 
-    def of(self, ids: Iterable[str]) -> Iterator[dict]:
-        """The records of some ids, in their order."""
-        places = [self._places[id] for id in ids]
-        if not places:
+    def records(self, ids: Iterable[str]) -> Iterator[dict]:
+        """The latest record of each id, in their order."""
+        offsets = [self._offsets[id] for id in ids]
+        if not offsets:
             return  # there may be no file yet
-        with open(self.ledger.path, "rb") as lines:
-            for place in places:
-                lines.seek(place)
+        with open(self.log.path, "rb") as lines:
+            for offset in offsets:
+                lines.seek(offset)
                 yield json.loads(lines.readline())
 
 
 @contextmanager
 def locked(path: Path, what: Path) -> Iterator[None]:
-    """Hold the lock file `path`, made where it is missing; the system lets go of it when the process dies.
+    """Hold the lock file `path`, which is created where it is missing; the system releases it when the process dies.
 
     Raises RethinkError saying that `what` is in use, or cannot be written.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(atomic.locked(path))
+            stack.enter_context(atomic.locked(path))
         except BlockingIOError as error:
             raise RethinkError(f"pairs: another run is writing to {what}; wait for it, or choose another.") from error
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The models that a job works with: known by name before they are opened, and opened where they are used."""
+"""The models of a job: known by name before they are loaded, and loaded where they are used."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ Model = TypeVar("Model")
 
 @dataclass(frozen=True)
 class ModelSource(Generic[Model]):
-    """A model and how to open it, here or on another machine.
+    """A model and how to load it, here or on another machine.
 
-    name: what it is called in records, and in what ids are made of. concurrency: questions it may be asked at once.
+    name: in records and ids. concurrency: how many questions it may be asked at once.
     """
 
     name: str
     load: Callable[[], Model]
     concurrency: int = 1
 
-    def opened(self) -> ModelSource[Model]:
-        """The same, opened now: whatever is wrong with it is raised here."""
+    def load_now(self) -> ModelSource[Model]:
+        """The same, already loaded, so that errors are raised here."""
         model = self.load()
         return replace(self, load=lambda: model)
 
 
 def model_id(name: str) -> str:
-    """The name of a model of this machine without the folders it lies in, which are no part of what it is. LoRAs over it come
-    after " + "."""
+    """The name of a model without its folders on this machine, which do not identify it. LoRAs follow after " + "."""
     return " + ".join(PurePosixPath(part.replace("\\", "/")).name for part in name.split(" + "))
 
 
 class LazyClip:
-    """A CLIP that is opened when there is something to measure: moving a threshold needs none."""
+    """A CLIP that is loaded when there is something to measure: changing a threshold needs none."""
 
     def __init__(self, source: ModelSource[Clip]):
         self.name, self._load = source.name, source.load

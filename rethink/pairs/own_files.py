@@ -1,6 +1,6 @@
-"""Which files of a folder are Rethink's own, so that nothing else is ever overwritten or removed.
+"""Keeps track of the files that Rethink wrote into a folder, so that nothing else is ever overwritten or removed.
 
-A list beside them holds the digest of each: one that was changed by hand since is no longer ours.
+A list next to them holds the digest of each; a file that was edited by hand is no longer ours.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..text_files import MOST_TABLE, parse_record, read_bytes, show_name
 
-LIST = ".rethink-files.json"  # hidden, so that no trainer takes it for one of its own
+LIST = ".rethink-files.json"  # hidden, so that no trainer reads it
 UNFINISHED, REPLACED = ".rethink-unfinished", ".rethink-replaced"  # see whole_folder.py
-SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of the system that shows a folder; it makes them anew
+SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # file managers create them again
 MAX_LISTED = 3  # names in a sentence
 
 
 def write_own(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     """Write files into a folder that may hold others. Returns the names of those that are not ours, and were left alone.
 
-    Meanwhile the list holds the old digest and the new one, so that either is known after a kill.
+    Meanwhile the list holds both the old and the new digest, so that either file is known after a kill.
     """
     known = _read_list(folder)
     foreign = [name for name in files if os.path.lexists(folder / name) and not _is_own(folder, name, known)]
@@ -41,12 +41,12 @@ def write_own(folder: Path, files: Mapping[str, bytes]) -> list[str]:
 
 
 def list_files(folder: Path, *without: str) -> None:
-    """Record all files in a folder, except some, as ours."""
+    """Record all files in a folder as ours, except those named."""
     _write_list(folder, {name: [_digest(folder / name)] for name in _contents(folder)[0] if name not in without})
 
 
 def require_own(folder: Path, input: str) -> None:
-    """Raises RethinkError saying what a folder holds that we did not make."""
+    """Raises RethinkError naming the files in a folder that are not ours. input: what the message blames."""
     if folder.is_symlink() or not (folder / LIST).is_file():
         raise RethinkError(f"{input}: {folder} was not written by Rethink, and is left alone; choose another name.")
     known = _read_list(folder)
@@ -59,20 +59,20 @@ def require_own(folder: Path, input: str) -> None:
             f" and {len(others) - MAX_LISTED} more" if others[MAX_LISTED:] else ""
         )
         raise RethinkError(
-            f"{input}: {folder} holds what Rethink did not write, or what was changed since: {listed}. All is left as it is; "
+            f"{input}: {folder} holds what Rethink did not write, or what was changed since: {listed}. Everything is left as it is; "
             "move that away, or choose another name."
         )
 
 
 def remove_own(folder: Path) -> bool:
-    """Remove what is ours in a folder, and the folder itself where nothing else is left. Returns whether it is gone."""
+    """Remove our files from a folder, and the folder itself where nothing else is left. Returns whether it is gone."""
     known = _read_list(folder)
     files, folders = _contents(folder)
     for name in files:
         if Path(name).name in SYSTEM_FILES or _is_own(folder, name, known):
             (folder / name).unlink(missing_ok=True)
     for name in reversed(folders):
-        with suppress(OSError):  # which is not empty
+        with suppress(OSError):  # it is not empty
             (folder / name).rmdir()
     if any(_contents(folder)) or (folder / REPLACED).exists():
         return False
@@ -82,14 +82,13 @@ def remove_own(folder: Path) -> bool:
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """{name of a file: (its size in bytes, when it was changed)}, by which a change to a folder is seen."""
+    """{name of a file: (size in bytes, modification time)}, to detect changes to a folder."""
     found = {name: os.lstat(folder / name) for name in _contents(folder)[0]}
     return {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}
 
 
 def _contents(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the files, links among them, and of the folders within a folder, the inner ones later; without our own
-    marks."""
+    """(names of files, links among them; names of folders, inner ones later) in a folder, without our own markers."""
     files, folders = [], []
     for place, inner, names in os.walk(folder):
         base = Path(place).relative_to(folder)
@@ -118,7 +117,7 @@ def _digest(path: Path) -> str:
 def _read_list(folder: Path) -> dict[str, list[str]]:
     try:
         files = parse_record(read_bytes(folder / LIST, MOST_TABLE)).get("files")
-    except RethinkError:  # there is none, or nothing can be made of it: then nothing is ours
+    except RethinkError:  # missing or damaged: then nothing is ours
         return {}
     return files if isinstance(files, dict) else {}
 

@@ -1,4 +1,4 @@
-"""Images as the pairs hold them: uint8 arrays [H, W, 3], because that is what the files keep, bit for bit.
+"""Images of pairs: uint8 arrays [H, W, 3], since that is what the files hold, bit for bit.
 
 No torch at import: the processes that apply operations start in a fraction of a second and stay small.
 """
@@ -21,14 +21,14 @@ from ..image_notes import PNG_SIGNATURE
 if TYPE_CHECKING:
     from torch import Tensor
 
-UP = 2  # PNG filter: every byte minus the byte above it
+UP_FILTER = 2  # of PNG: every byte minus the byte above it
 
 
-def read_picture(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarray:
+def read_pixels(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarray:
     """An image file, at a path or opened in binary mode, as uint8 [H, W, 3], as `image_files.read_rgb` reads it, at most
     `longest_side` pixels long (0: as is).
 
-    Raises RethinkError naming the reason for what is no readable image: broken, in another format, or absurdly large.
+    Raises RethinkError with the reason for a file that is broken, in another format, or absurdly large.
     """
     pixels = read_rgb(path, longest_side)
     return pixels if pixels.ndim == 3 else np.repeat((pixels * 255).round().astype(np.uint8)[..., None], 3, -1)
@@ -36,19 +36,19 @@ def read_picture(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndar
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """A mask file as bool [H, W] at `shape`, true where it selects more than half (see `image_files.read_selection`);
-    resized where it has another size. Raises RethinkError for one that lies on its side, too."""
+    resized where it has another size. Raises RethinkError also for one that is rotated against the image."""
     from PIL import Image
 
     selected, size = Image.fromarray(read_selection(path)), (shape[1], shape[0])
-    if _lies_on_its_side(selected.size, size):
+    if _is_rotated(selected.size, size):
         sizes = f"{selected.width}×{selected.height} pixels for {shape[1]}×{shape[0]}"
-        raise RethinkError(f"lies on its side: {sizes}; turn it as the image is")
+        raise RethinkError(f"lies on its side: {sizes}; rotate it like the image")
     return np.asarray(selected.resize(size, Image.Resampling.BILINEAR)) > 0.5
 
 
-def _lies_on_its_side(size: tuple[int, int], expected: tuple[int, int]) -> bool:
-    aspect, turned, right = size[0] / size[1], size[1] / size[0], expected[0] / expected[1]
-    return abs(turned / right - 1) < 0.02 < 0.1 < abs(aspect / right - 1)
+def _is_rotated(size: tuple[int, int], expected: tuple[int, int]) -> bool:
+    aspect, rotated, right = size[0] / size[1], size[1] / size[0], expected[0] / expected[1]
+    return abs(rotated / right - 1) < 0.02 < 0.1 < abs(aspect / right - 1)
 
 
 def from_pixels(pixels: np.ndarray) -> Tensor:
@@ -62,14 +62,14 @@ def encode_png(pixels: np.ndarray) -> bytes:
     """uint8 [H, W, 3] or bool [H, W] as an 8-bit PNG.
 
     The rows are filtered by the row above and packed with run lengths and Huffman codes alone: on photographs some
-    fifteen times faster than Pillow's default and about as small, which is what a run of a million files is made of.
+    fifteen times faster than Pillow's default and about as small, which counts in a run of a million files.
     """
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)[..., None] * 255
     height, width, channels = pixels.shape
     rows = np.empty((height, 1 + width * channels), np.uint8)
     flat = pixels.reshape(height, -1)
-    rows[:, 0] = UP
+    rows[:, 0] = UP_FILTER
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
     packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
@@ -82,12 +82,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whose name says what is in it, so that it is never seen half written: under another name, then renamed."""
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it, so that it is never seen half written. Its name must identify
+    its contents: where it is open elsewhere, it stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
-    except PermissionError:  # it is open elsewhere, with the same contents
+    except PermissionError:  # on Windows: it is open elsewhere, with the same contents
         if not path.exists():
             raise

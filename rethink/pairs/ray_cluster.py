@@ -1,8 +1,7 @@
-"""The stages of the pairs over a Ray cluster: processes of this machine, or of many that share the folder of the store.
+"""Runs stages on a Ray cluster: processes on this machine, or on many that share the folder of the store.
 
-One process holds the store: it hands out shards of work and writes every line. The workers hold no state but the models
-that they have opened. When one dies, its shard is done again by another, and at last job by job, so that only the job
-that kills whoever touches it is lost.
+One process holds the store: it hands out shards of work and writes every line. The workers hold no state but their
+models. When one dies, another repeats its shard, in the end job by job, so that only a job that kills its workers fails.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RethinkError, lazy_import
-from .inverse.drafts import DIED
+from .inverse.drafts import PROCESS_DIED
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PREFETCH = 2  # shards a worker that are handed out before they are needed
-DEATHS = 2  # of the workers that had one job
+PREFETCH = 2  # shards per worker that are handed out ahead
+MAX_ATTEMPTS = 2  # at one shard
 
 Executor = Callable[[Iterator[Any]], Generator[Any, None, None]]
 
 
 @dataclass(frozen=True)
 class WorkerResources:
-    """What of its machine a worker of a stage takes, and how many jobs it claims at once."""
+    """The share of its machine that a worker takes, and how many jobs it claims at once."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -42,9 +41,9 @@ class WorkerResources:
 
 @contextmanager
 def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
-    """Join the Ray cluster at `address` ("auto": the one of this machine), or start one here with so many CPUs.
+    """Join the Ray cluster at `address` ("auto": the one of this machine), or start one here with this many CPUs.
 
-    The other machines need the package at the same path, or installed. Raises RethinkError when it cannot be joined.
+    The other machines need the package installed, or at the same path. Raises RethinkError when it cannot be joined.
     """
     ray = lazy_import("ray")
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -65,23 +64,27 @@ def cluster(address: str = "", cpus: int | None = None) -> Iterator[None]:
 
 
 def ray_executor(
-    open: Callable[[], Callable], lost: Callable[[Any, str], Any], share: WorkerResources = WorkerResources()
+    open_worker: Callable[[], Callable],
+    make_failed: Callable[[Any, str], Any],
+    resources: WorkerResources = WorkerResources(),
 ) -> Executor:
-    """jobs → results in any order, inside `with cluster():`.
+    """Turns jobs into results, in any order, inside `with cluster():`.
 
-    open() → do(job) → result; it is opened once by every process that works at this stage. lost(job, why) → the result of
-    a job that kills its workers. A RethinkError from a worker ends the run, as it would here.
+    open_worker: gives the function job → result; every process of the stage calls it once. make_failed: (job, why) → the
+    result of a job that kills its workers. A RethinkError from a worker ends the run, as it would here.
     """
 
-    def spread(jobs: Iterator[Any]) -> Generator[Any, None, None]:
+    def execute(jobs: Iterator[Any]) -> Generator[Any, None, None]:
         ray = lazy_import("ray")
-        opener = ray.put(ray.cloudpickle.dumps(open))
-        work = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=DEATHS - 1)(_work)
-        _check_room(ray, share)
+        opener = ray.put(ray.cloudpickle.dumps(open_worker))
+        work = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_ATTEMPTS - 1)(_run_shard)
+        _require_capacity(ray, resources)
         running: dict[Any, list] = {}
         try:
             while True:
-                while len(running) < PREFETCH * _workers(ray, share) and (shard := list(islice(jobs, share.jobs))):
+                while len(running) < PREFETCH * _count_workers(ray, resources) and (
+                    shard := list(islice(jobs, resources.jobs))
+                ):
                     running[work.remote(opener, shard)] = shard
                 if not running:
                     return
@@ -93,7 +96,7 @@ def ray_executor(
                     raise error.cause from error
                 except _worker_crash_errors(ray):
                     if len(shard) == 1:
-                        yield lost(shard[0], DIED)
+                        yield make_failed(shard[0], PROCESS_DIED)
                     else:
                         running |= {work.remote(opener, [job]): [job] for job in shard}
                 except ray.exceptions.RayError as error:
@@ -102,37 +105,44 @@ def ray_executor(
             for task in running:
                 ray.cancel(task, force=True)
 
-    return spread
+    return execute
 
 
-def _check_room(ray, share: WorkerResources) -> None:
-    """Ray waits for ever for what no machine of the cluster has."""
-    for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)):
+def _require_capacity(ray, resources: WorkerResources) -> None:
+    """Raises RethinkError where no machine is large enough for a worker: Ray would wait forever."""
+    for kind, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)
         if need > most:
             raise RethinkError(
-                f"share: a worker wants {need:g} {kind}s, but the largest machine of the cluster has {most:g}."
+                f"share: a worker needs {need:g} {kind}s, but the largest machine of the cluster has {most:g}."
             )
 
 
 def _worker_crash_errors(ray) -> tuple[type[Exception], ...]:
-    """How Ray says that a worker is no more: killed, out of memory, or its machine gone."""
+    """What Ray raises when a worker is gone: killed, out of memory, or its machine lost."""
     return ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
 
 
-def _workers(ray, share: WorkerResources) -> int:
-    """How many workers of this share the cluster has room for now; machines may come and go."""
-    room = ray.cluster_resources()
+def _count_workers(ray, resources: WorkerResources) -> int:
+    """How many such workers the cluster has room for now; machines may come and go."""
+    available = ray.cluster_resources()
     return max(
-        1, int(min(room.get(kind, 0) / need for kind, need in (("CPU", share.cpus), ("GPU", share.gpus)) if need))
+        1,
+        int(
+            min(
+                available.get(kind, 0) / need
+                for kind, need in (("CPU", resources.cpus), ("GPU", resources.gpus))
+                if need
+            )
+        ),
     )
 
 
-def _work(opener: bytes, shard: list) -> list:
-    do = _opened(opener)
-    return [do(job) for job in shard]
+def _run_shard(opener: bytes, shard: list) -> list:
+    run = _load_worker(opener)
+    return [run(job) for job in shard]
 
 
 @lru_cache(maxsize=4)
-def _opened(opener: bytes) -> Callable:
+def _load_worker(opener: bytes) -> Callable:
     return lazy_import("ray").cloudpickle.loads(opener)()

@@ -1,5 +1,5 @@
-"""Which seeds a store was worked on with. A run that was stopped goes on with its own seed alone; with another one all is
-made anew, and what the first has made would lie beside it without a word."""
+"""Which seeds a store was filled with. A stopped run resumes only with its own seed; another seed makes everything anew,
+and the user should hear that the first one's pairs are still there."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from .store import EditPair, PairStore
 
 
-def earlier_seeds(store: PairStore, recipe: str, seed: int) -> list[int]:
-    """The other seeds that the same work was begun with in a store, which is held for writing; this one is noted.
+def record_seed(store: PairStore, recipe: str, seed: int) -> list[int]:
+    """Record that work with this seed was started in a store, which is held for writing; returns its other seeds.
 
-    recipe: all that the pairs depend on but the seed.
+    recipe: everything the pairs depend on except the seed.
     """
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     seeds = list(dict.fromkeys(record["seed"] for record in store.seeds if record["recipe"] == digest))
@@ -22,8 +22,8 @@ def earlier_seeds(store: PairStore, recipe: str, seed: int) -> list[int]:
     return [other for other in seeds if other != seed]
 
 
-def strays(store: PairStore, seeds: Sequence[int], is_from: Callable[[EditPair, int], bool]) -> list[str]:
-    """A line about every seed that has left pairs beside those of this run. is_from: whether a seed makes a pair."""
+def describe_stray_seeds(store: PairStore, seeds: Sequence[int], is_from: Callable[[EditPair, int], bool]) -> list[str]:
+    """A line about every other seed that left pairs in the store. is_from: whether a pair was made with a seed."""
     if not seeds:
         return []
     counts = Counter(seed for pair in store for seed in seeds if is_from(pair, seed))

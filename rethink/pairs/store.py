@@ -1,17 +1,17 @@
-"""The store of edit pairs: a folder with images and a manifest that is only ever appended, one JSON line a pair.
+"""The store of edit pairs: a folder with images and an append-only manifest, one JSON line per pair.
 
     my-pairs/
-      manifest.jsonl     one EditPair a line; a pair exists when its line does
-      images/ab/…        written whole before their line
-      skipped.jsonl      what was left out, and why
-      spots.jsonl        where a thinker saw what in which source
-      drawn.jsonl        captions whose candidates were drawn, and what became of them
-      seeds.jsonl        with which seeds which work was begun
+      manifest.jsonl     one EditPair per line; a pair exists once its line does
+      images/ab/…        complete before their line is written
+      skipped.jsonl      what was skipped, and why
+      spots.jsonl        the boxes that a thinker found in a source
+      drawn.jsonl        captions whose candidates were drawn, with statistics
+      seeds.jsonl        the seeds that runs were started with
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
-      README.md          what it is, with contact-sheet.jpg; both are in the list of own_files.py
+      README.md          a summary, with contact-sheet.jpg; own_files.py keeps track of both
 
-Kill it anywhere: the next run cuts off a torn line, sees which pairs are there, and makes the others.
+A run may be killed at any point: the next one cuts off a torn line, and makes only the pairs that are missing.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ from ..errors import RethinkError
 from ..names import is_within
 from ..text_files import show_name
 from .jsonl_log import JsonlLog, NewerVersion, disk_full_as_error, fields_are, locked
-from .pixels import encode_png, read_picture, write_whole
+from .pixels import encode_png, read_pixels, write_atomically
 
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"
 ID = re.compile("[0-9A-Za-z_-]{1,64}")
-TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # an image of ours that was being written
-PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of images: within the store
-DAMAGE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")  # of a text: control characters, halves of others
+TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # of an image that was being written
+PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of an image, within the store
+DAMAGE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")  # in a text: control characters, lone surrogates
 
 
 @dataclass(frozen=True)
 class EditPair:
     """One example of an edit: `input` + `instruction` → `target`.
 
-    id: 16 hexadecimal digits, the same for the same source, number and recipe.
-    input, target: image files relative to the store. The real picture is the target of an inverse edit.
+    id: 16 hexadecimal digits, the same for the same source, number and config.
+    input, target: image files relative to the store. The target of an inverse edit is the real image.
     region: a mask file, white where the two may differ; "" where everything may.
-    operation, parameters, seed: how it was made. source: which picture it came from; `number`: its how-manieth pair.
-    description: what the operation hid, as the instruction tells it.
-    input_caption, target_caption: captions of both, where there are any (pairs from captions).
+    operation, parameters, seed: how it was made. source, number: the image it came from, and its index among that
+        image's pairs, from 0.
+    description: what the operation hid, as it stands in the instruction.
+    input_caption, target_caption: of pairs from captions; else "".
     """
 
     id: str
@@ -72,13 +73,13 @@ class EditPair:
 
     @classmethod
     def from_json(cls, record: dict) -> EditPair:
-        """Raises RethinkError for a record that is no pair, was written by a newer version, or points out of the store."""
+        """Raises RethinkError for a record that is no pair, is from a newer version, or points outside the store."""
         check_pair(record)
         return cls.from_line(record)
 
     @classmethod
     def from_line(cls, record: dict) -> EditPair:
-        """The pair of a record that was checked."""
+        """The pair of a record that passed `check_pair`."""
         return cls(**{name: value for name, value in record.items() if name in FIELDS})
 
 
@@ -91,57 +92,57 @@ KINDS = {**NEEDED, **dict.fromkeys(("region", "source", *TEXTS), str), "paramete
 
 
 def check_pair(record: dict) -> None:
-    """Raises RethinkError with the reason for a line of a manifest that is no pair, or leads out of the store."""
+    """Raises RethinkError with the reason for a record that is no pair, or points outside the store."""
     version = record.get("schema", SCHEMA)
     if isinstance(version, int) and version > SCHEMA:
         raise NewerVersion("pairs: a newer version of Rethink has written this store; update Rethink to read it.")
     for name, kind in KINDS.items():
         if not isinstance(record[name], kind) if name in record else name in NEEDED:
-            raise RethinkError(f"it is no pair: its “{name}” is missing or of another kind")
+            raise RethinkError(f"it is no pair: its “{name}” is missing or of another type")
     if version != SCHEMA or not ID.fullmatch(record["id"]):
-        raise RethinkError("it is no pair: its “id” or “schema” is none of ours")
+        raise RethinkError("it is no pair: its “id” or “schema” is not one of ours")
     text = "".join([record.get(name, "") for name in TEXTS])
     if not text.isprintable() and DAMAGE.search(text):
-        raise RethinkError("it holds control characters, or half of one")
+        raise RethinkError("it holds control characters or lone surrogates")
     for path in (record["input"], record["target"], record.get("region", "")):
         if path and not PLAIN_PATH.fullmatch(path):
-            raise RethinkError(f"the path “{show_name(path)}” leads out of the store, or is not of its form")
+            raise RethinkError(f"the path “{show_name(path)}” leads out of the store, or is malformed")
 
 
 def check_scores(record: dict) -> None:
-    """Raises RethinkError with the reason for a line of scores that are none."""
+    """Raises RethinkError with the reason for a record that holds no scores."""
     if not isinstance(record.get("id"), str):
-        raise RethinkError("its “id” is missing or of another kind")
+        raise RethinkError("its “id” is missing or of another type")
     for name in NUMBERS & record.keys():
         if not isinstance(record[name], (int, float)):
-            raise RethinkError(f"its “{name}” is no number")
+            raise RethinkError(f"its “{name}” is not a number")
 
 
 def is_safe_relative_path(path: str) -> bool:
-    """Whether a relative path, in the notation of any system, stays in its folder."""
+    """Whether a relative path, in the notation of any system, stays within its folder."""
     path = path.replace("\\", "/")
     return not (path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"))
 
 
 class Verdicts(dict[str, dict]):
-    """id → {"id", "accepted", "why": [reasons], "by"}: the verdict on every pair that has one. A person's stands over a
-    filter's, until it is taken back."""
+    """id → {"id", "accepted", "why": [reasons], "by"}: the current verdict on every pair that has one. A person's verdict
+    outranks a filter's until it is withdrawn."""
 
-    def __init__(self, ledger: JsonlLog):
+    def __init__(self, log: JsonlLog):
         super().__init__()
-        self.ledger, self._by_filter, self._end = ledger, {}, 0
-        self.read_on()
+        self.log, self._by_filter, self._end = log, {}, 0
+        self.refresh()
 
-    def read_on(self) -> None:
-        """Take in what was appended since."""
-        for _, end, verdict in self.ledger.since(self._end):
+    def refresh(self) -> None:
+        """Read what was appended since the last call."""
+        for _, end, verdict in self.log.read_from(self._end):
             self._end = end
             id = verdict["id"]
             if verdict["by"] == "filter":
                 self._by_filter[id] = verdict
-            standing = self.pop(id, verdict)
-            if verdict["by"] == "filter" and standing["by"] == "person":
-                self[id] = standing
+            current = self.pop(id, verdict)
+            if verdict["by"] == "filter" and current["by"] == "person":
+                self[id] = current
             elif verdict["accepted"] is not None:
                 self[id] = verdict
             elif id in self._by_filter:
@@ -149,45 +150,44 @@ class Verdicts(dict[str, dict]):
 
 
 class PairStore:
-    """Reads and writes a store. Reading needs no lock; writing goes on inside `with store.writing():`.
+    """Reads and writes a store. Reading needs no lock; writing happens inside `with store.writing():`.
 
-    only: ids; whoever walks through the store meets these alone, and the filters and exports with it. None: all.
+    subset: the ids that iteration, filters and exports are limited to; None: all.
     """
 
-    def __init__(self, folder: str | Path, only: Iterable[str] | None = None):
+    def __init__(self, folder: str | Path, subset: Iterable[str] | None = None):
         self.folder = Path(folder)
-        self.only = None if only is None else frozenset(only)
-        named = fields_are(id=str)
+        self.subset = None if subset is None else frozenset(subset)
         self.manifest = JsonlLog(self.folder / MANIFEST, check_pair)
         self.skipped = JsonlLog(self.folder / "skipped.jsonl", fields_are(source=str, number=int, why=str))
         self.spots = JsonlLog(self.folder / "spots.jsonl", fields_are(source=str, what=str))
-        self.drawn = JsonlLog(self.folder / "drawn.jsonl", named)
+        self.drawn = JsonlLog(self.folder / "drawn.jsonl", fields_are(id=str))
         self.seeds = JsonlLog(self.folder / "seeds.jsonl", fields_are(recipe=str, seed=int))
         self.scores = JsonlLog(self.folder / "scores.jsonl", check_scores)
         verdict = fields_are(id=str, accepted=(bool, type(None)), why=list, by=str)
-        self.verdicts = JsonlLog(self.folder / "verdicts.jsonl", verdict, needed=True)
+        self.verdicts = JsonlLog(self.folder / "verdicts.jsonl", verdict, required=True)
         self._ids: set[str] = set()
 
     @property
-    def selected(self) -> frozenset[str]:
-        """The ids of a store that is narrowed to some."""
-        assert self.only is not None, "the store is narrowed"
-        return self.only
+    def subset_ids(self) -> frozenset[str]:
+        """The ids that the store is limited to."""
+        assert self.subset is not None, "only a subset has ids of its own"
+        return self.subset
 
     @classmethod
-    def existing(cls, folder: str | Path) -> PairStore:
-        """Raises RethinkError where there is no store to read."""
+    def open_existing(cls, folder: str | Path) -> PairStore:
+        """A store that exists. Raises RethinkError where there is none."""
         store = cls(folder)
         if not store.manifest.path.is_file():
             raise RethinkError(f"pairs: {folder} holds no manifest.jsonl; give the folder of a pair store.")
         return store
 
     def __iter__(self) -> Iterator[EditPair]:
-        """The pairs, without lines that are damaged. Raises RethinkError where all are."""
+        """The pairs, without damaged lines. Raises RethinkError where all lines are damaged."""
         empty = True
         for record in self.manifest:
             empty = False
-            if self.only is None or record["id"] in self.only:
+            if self.subset is None or record["id"] in self.subset:
                 yield EditPair.from_line(record)
         if empty and (damage := self.manifest.damage()):
             raise RethinkError(f"pairs: {self.folder} is no store of pairs: {damage[0]}")
@@ -197,44 +197,46 @@ class PairStore:
 
     @contextmanager
     def writing(self) -> Iterator[PairStore]:
-        """The right to write, for one run at a time, on a store mended after a kill.
+        """Hold the write lock, which one run at a time can, and repair what a killed run left.
 
-        Raises RethinkError when another run holds it, the folder cannot be made, a newer version has written to it, or it
-        holds files of these names that are none of ours.
+        Raises RethinkError where another run holds it, the folder cannot be created, a newer version has written to it,
+        or it holds foreign files of these names.
         """
-        begun = (self.folder / LOCK).exists()
+        existed = (self.folder / LOCK).exists()
         with locked(self.folder / LOCK, self.folder):
-            self._refuse_strangers(begun)
-            for ledger in self._ledgers():
-                ledger.repair()
+            self._refuse_foreign_files(existed)
+            for log in self._logs():
+                log.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
                 if TORN_IMAGE.fullmatch(torn.name):
-                    with suppress(PermissionError):  # the last image of a killed run's worker, which is just ending
+                    with suppress(PermissionError):  # a killed run's worker is still writing it
                         torn.unlink(missing_ok=True)
             self._ids = {record["id"] for record in self.manifest}
             yield self
 
-    def _ledgers(self) -> tuple[JsonlLog, ...]:
+    def _logs(self) -> tuple[JsonlLog, ...]:
         return self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts
 
-    def _refuse_strangers(self, begun: bool) -> None:
-        """Nothing is appended to a file that a user, or another tool, has given a name of ours."""
-        if next(iter(PairStore(self.folder)), None) or begun or self.manifest.path.exists():
+    def _refuse_foreign_files(self, existed: bool) -> None:
+        """Raises RethinkError where a user's file, or another tool's, has a name of ours: nothing is appended to it."""
+        if next(iter(PairStore(self.folder)), None) or existed or self.manifest.path.exists():
             return
-        if there := [ledger.path.name for ledger in self._ledgers() if ledger.path.exists()]:
-            raise RethinkError(f"pairs: {self.folder} holds a {there[0]} of something else; choose another folder.")
+        if foreign := [log.path.name for log in self._logs() if log.path.exists()]:
+            raise RethinkError(
+                f"pairs: {self.folder} holds a {foreign[0]} that is not a store's; choose another folder."
+            )
 
     def add(self, pair: EditPair) -> None:
-        """Append a pair whose images are written. A pair that is there already stays as it is."""
+        """Append a pair whose images are written. A pair that is in the store already stays as it is."""
         if pair.id not in self._ids:
             self.manifest.append(pair.to_json())
             self._ids.add(pair.id)
 
     def merge_from(self, other: PairStore) -> int:
-        """Copy the accepted pairs of another store that are not here yet, with their scores, into this one, which is held
-        for writing; and its verdicts on all that are here. Returns how many pairs are new.
+        """Copy another store's accepted pairs, with their scores, and its verdicts, into this one, which is held for
+        writing. Returns how many pairs are new.
 
-        Raises RethinkError naming a picture that is missing.
+        Raises RethinkError naming an image that is missing.
         """
         new = set()
         for pair in other.accepted():
@@ -247,12 +249,12 @@ class PairStore:
             new.add(pair.id)
         if new:
             self.scores.append(*(record for record in other.scores if record["id"] in new))
-        here, there = self.current_verdicts(), other.current_verdicts()
-        self.verdicts.append(*(verdict for id, verdict in there.items() if id in self and verdict != here.get(id)))
+        ours, theirs = self.current_verdicts(), other.current_verdicts()
+        self.verdicts.append(*(verdict for id, verdict in theirs.items() if id in self and verdict != ours.get(id)))
         return len(new)
 
     def image_path(self, id: str, role: str, ending: str = ".png") -> str:
-        """Where an image of a pair lies, relative to the store; shared out over 256 folders."""
+        """The path of a pair's image, relative to the store, in one of 256 folders."""
         return f"images/{id[:2]}/{id}-{role}{ending}"
 
     def write_image(self, relative: str, pixels: np.ndarray) -> None:
@@ -261,15 +263,15 @@ class PairStore:
 
     def _write(self, relative: str, data: bytes) -> None:
         with disk_full_as_error(self.folder):
-            write_whole(self.folder / relative, data)
+            write_atomically(self.folder / relative, data)
 
     def file(self, relative: str) -> Path:
-        """Where a picture of a pair lies. Raises RethinkError for a link that leads out of the store, and for what is no
+        """The absolute path of an image. Raises RethinkError for a link that leads out of the store, and for what is no
         file."""
         path = self.folder / relative
         if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
             raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        if path.exists() and not path.is_file():  # a pipe would block forever
             raise RethinkError(f"pairs: {path} is no file.")
         return path
 
@@ -283,7 +285,7 @@ class PairStore:
         """uint8 [H, W, 3]. Raises RethinkError naming the file."""
         path = self.file(relative)
         try:
-            return read_picture(path)
+            return read_pixels(path)
         except RethinkError as error:
             raise RethinkError(f"pairs: {path} {error}") from error
 
@@ -292,17 +294,17 @@ class PairStore:
         rejected = {id for id, verdict in self.current_verdicts().items() if not verdict["accepted"]}
         return (pair for pair in self if pair.id not in rejected)
 
-    def judge(self, id: str, accepted: bool | None) -> None:
-        """A person's verdict on a pair; None takes it back. One appended line, and so without the right to write: one
-        can look through the pairs while they are being made."""
+    def set_verdict(self, id: str, accepted: bool | None) -> None:
+        """Record a person's verdict on a pair; None withdraws it. It is one appended line and needs no lock: pairs can be
+        reviewed while they are being made."""
         self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
 
     def current_verdicts(self) -> Verdicts:
-        """The verdict that counts of every pair that has one."""
+        """The current verdict on every pair that has one."""
         return Verdicts(self.verdicts)
 
 
 def is_store(folder: str | Path) -> bool:
-    """Whether somebody writes pairs into a folder, or has."""
+    """Whether a folder is a pair store, or is becoming one."""
     manifest, lock, images = (os.path.exists(os.path.join(folder, name)) for name in (MANIFEST, LOCK, "images"))
     return manifest or (lock and images)

@@ -1,8 +1,8 @@
-"""A folder that appears complete or not at all, also in the place of an earlier one, and after a kill at any moment.
+"""Writes a folder that appears complete or not at all, also in place of an earlier one, even if killed at any moment.
 
-.NAME.part/              while it is written; `UNFINISHED` in it says so
-.NAME.part/              finished, until it is moved to NAME
-.NAME.part/REPLACED/     what was NAME, between the two renames of a replacement
+.NAME.part/              while it is being written, with the marker `UNFINISHED`
+.NAME.part/              complete, until it is renamed to NAME
+.NAME.part/REPLACED/     the former NAME, between the two renames of a replacement
 NAME/REPLACED/           until it is removed
 """
 
@@ -27,36 +27,36 @@ _move_lock = threading.Lock()  # ComfyUI lists its datasets on other threads tha
 
 @contextmanager
 def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """A folder to write in, which is moved to `folder` in the end, and removed if anything is raised.
+    """A temporary folder to write in, renamed to `folder` at the end, and removed if anything is raised.
 
-    replace: it may take the place of an earlier one of ours. Raises RethinkError where something else is there.
+    replace: whether it may replace an earlier one of ours. Raises RethinkError where something else is there.
     """
     finish_export(folder)
     replacing = _require_free(folder, replace)
     before = stamps(folder) if replacing else {}
     temporary = _temporary_for(folder)
     _claim(temporary)
-    held = False
+    is_locked = False
     try:
         with locked(temporary / LOCK, folder):
-            held = True
+            is_locked = True
             _clear(temporary)
             yield temporary
             list_files(temporary, LOCK)
             if replacing and stamps(folder) != before:
-                raise RethinkError(f"replace: {folder} has changed meanwhile, and is left as it is; run again.")
+                raise RethinkError(f"replace: {folder} changed in the meantime, and is left as it is; run again.")
         (temporary / LOCK).unlink()
         with _move_lock:
-            (temporary / UNFINISHED).unlink()  # from here on it is finished, whoever moves it
+            (temporary / UNFINISHED).unlink()  # from here on it is complete, whoever renames it
             _move(temporary, folder, replacing)
         _remove_replaced(folder / REPLACED)
     finally:
-        if held and not (temporary / REPLACED).exists():
+        if is_locked and not (temporary / REPLACED).exists():
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def finish_export(folder: Path) -> None:
-    """Finish what a kill has left of an export to `folder`, with a warning."""
+    """Finish an export to `folder` that was killed, with a warning."""
     temporary = _temporary_for(folder)
     with _move_lock:
         if (temporary / LIST).is_file() and not (temporary / UNFINISHED).exists():
@@ -65,7 +65,7 @@ def finish_export(folder: Path) -> None:
                 _log.warning("%s is whole again: the run that wrote it was killed just before the end.", folder)
             elif (temporary / REPLACED).exists():
                 raise RethinkError(
-                    f"export: an earlier run was killed, and {temporary / REPLACED} holds what was to be replaced; move it away."
+                    f"export: an earlier run was killed, and {temporary / REPLACED} holds the folder it was replacing; move it away."
                 )
             else:
                 remove_own(temporary)
@@ -75,8 +75,10 @@ def finish_export(folder: Path) -> None:
 def finish_exports(root: Path) -> None:
     """`finish_export` for every folder in `root`, down to two levels."""
     for pattern in (".*.part", "*/.*.part", f"*/{REPLACED}", f"*/*/{REPLACED}"):
-        for left in root.glob(pattern):
-            folder = left.parent if left.name == REPLACED else left.with_name(left.name[1 : -len(".part")])
+        for leftover in root.glob(pattern):
+            folder = (
+                leftover.parent if leftover.name == REPLACED else leftover.with_name(leftover.name[1 : -len(".part")])
+            )
             try:
                 finish_export(folder)
             except (OSError, RethinkError) as error:
@@ -88,11 +90,11 @@ def _temporary_for(folder: Path) -> Path:
 
 
 def _require_free(folder: Path, replace: bool) -> bool:
-    """Whether there is an earlier one of ours to be replaced. Raises RethinkError for anything else that is there."""
+    """Whether there is an earlier folder of ours to replace. Raises RethinkError for anything else."""
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not replace:
-        raise RethinkError(f"export: {folder} is there already; choose another folder, or delete it.")
+        raise RethinkError(f"export: {folder} already exists; choose another folder, or delete it.")
     if is_store(folder):
         raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
     require_own(folder, "replace")
@@ -100,28 +102,28 @@ def _require_free(folder: Path, replace: bool) -> bool:
 
 
 def _claim(temporary: Path) -> None:
-    """Take the folder to write in. Raises RethinkError where it holds what was not left by an export that was killed."""
+    """Create the temporary folder, or take over that of a killed export. Raises RethinkError where it is anything else."""
     if temporary.is_symlink():
         raise RethinkError(f"export: {temporary} is in the way, a link; move it away, or choose another name.")
     temporary.mkdir(parents=True, exist_ok=True)
     names = set(os.listdir(temporary)) - {LOCK}
     if names and UNFINISHED not in names:
         raise RethinkError(
-            f"export: {temporary} is in the way, and not by Rethink; move it away, or choose another name."
+            f"export: {temporary} is in the way, and not Rethink's; move it away, or choose another name."
         )
     (temporary / UNFINISHED).touch()
 
 
 def _clear(temporary: Path) -> None:
-    for left in temporary.iterdir():
-        if left.name not in (LOCK, UNFINISHED):
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    for path in temporary.iterdir():
+        if path.name not in (LOCK, UNFINISHED):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _move(temporary: Path, folder: Path, replacing: bool) -> None:
     if not replacing:
         if folder.exists():
-            folder.rmdir()  # which is empty
+            folder.rmdir()  # it is empty
         temporary.rename(folder)
         return
     folder.rename(temporary / REPLACED)
@@ -133,9 +135,9 @@ def _move(temporary: Path, folder: Path, replacing: bool) -> None:
 
 
 def _remove_replaced(replaced: Path) -> None:
-    """Only what somebody put there at the moment of the move is kept."""
+    """Remove what was replaced; files that someone added at that very moment are kept."""
     try:
         if replaced.is_dir() and not replaced.is_symlink() and not remove_own(replaced):
-            _log.warning("%s holds what Rethink did not write; it is kept there.", replaced)
+            _log.warning("%s holds files that Rethink did not write; they are kept.", replaced)
     except OSError as error:
-        _log.warning("%s cannot be taken away now (%s); the next export here does it.", replaced, error.strerror)
+        _log.warning("%s cannot be removed now (%s); the next export here will do it.", replaced, error.strerror)

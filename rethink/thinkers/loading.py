@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import RethinkError
+from ..model_files import Dtype
 from ..options import check_limits, option
 from . import backends
 from .critique import TEMPLATE, Thinker
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .trust import Trust
 
 BUILT_IN = "built-in"
+Quantization = Literal["none", "8bit", "4bit"]
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,17 @@ class ThinkerConfig:
         high=64,
         advanced=True,
     )
-    dtype: str = option(
+    dtype: Dtype = option(
         "auto",
         "Number format of the weights. auto takes what this machine computes best.",
-        choices=("auto", "fp32", "fp16", "bf16"),
+        choices=get_args(Dtype),
         advanced=True,
     )
     device: str = option("cpu", "Where the model computes: cpu, cuda, mps, …", advanced=True)
-    quantization: str = option(
+    quantization: Quantization = option(
         "none",
         "Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
-        choices=("none", "8bit", "4bit"),
+        choices=get_args(Quantization),
         advanced=True,
     )
     template: str = TEMPLATE

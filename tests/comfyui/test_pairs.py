@@ -270,7 +270,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(page):
             return [pos[1], pos[1] + size[1]];
         })"""
     )
-    assert sheet[1] <= below[0], "the sheet grows over its neighbour"
+    assert sheet[1] <= below[0], "the sheet grows over its neighbor"
     slider.press("ArrowLeft")  # the front end takes no state by itself from keys in an input field
     moved = page.evaluate(threshold)
     page.wait_for_timeout(1500)  # it writes its drafts with a delay

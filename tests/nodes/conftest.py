@@ -1,12 +1,13 @@
 """The pack on the stand-in host, model folders to fill, and an editor whose pictures say how they were made."""
 
+import functools
 import importlib
+import operator
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 from tests.support.hosts import PACK_ROOT, STANDIN
 
@@ -16,11 +17,13 @@ import folder_paths
 import server
 from comfy import model_management, utils
 
-from rethink.editors.protocol import Prepared
-from rethink.editors.settings import Settings
-from tests.standin.executor import load_pack, node_classes
+from tests.standin.executor import load_pack, node_classes, run
+from tests.support.chats import Seer
+from tests.support.fake_editor import FakeEditor
 from tests.support.miniature_thinkers import write_thinker
-from tests.support.miniatures import INSTRUCT, write_folder
+from tests.support.miniatures import INSTRUCT, write_clip, write_folder
+from tests.support.think_nodes import Paint, SourceNode, Spread, source_node
+from tests.support.thinking import SOURCE, Painter, Says
 
 
 @pytest.fixture(scope="session")
@@ -85,47 +88,152 @@ def fresh_host():
     model_management.interrupt_current_processing(False)
 
 
-class FakeEditor:
-    """Paints its rows: red the source's, green the instruction's length / 100, blue the seed / 100. Four steps."""
-
-    name = "fake"
-    defaults = Settings(steps=4, text_guidance=7.5, image_guidance=1.5)
-    family = SimpleNamespace(guides_by_image=True)
-
-    def __init__(self):
-        self.module = nn.Linear(1, 1)
-        self.prepared = []
-        self.references = []
-        self.calls = []
-        self.before_step = lambda step: None
-
-    def prepare(self, images, references=()):
-        self.prepared.append(images)
-        self.references = list(references)
-        return Prepared(images, None)
-
-    def edit(self, prepared, instructions, seeds, settings=None, *, mask=None, on_step=None):
-        self.calls.append(SimpleNamespace(instructions=instructions, seeds=seeds, settings=settings, mask=mask))
-        per_image, rest = divmod(len(instructions), len(prepared))
-        assert rest == 0 and len(seeds) == len(instructions)
-        for step in range(1, 5):
-            self.before_step(step)
-            on_step(step, 4, lambda: torch.zeros(len(seeds), 8, 8, 3))
-        painted = prepared.images.repeat_interleave(per_image, 0).clone()
-        painted[..., 1] = torch.tensor([len(text) / 100 for text in instructions])[:, None, None]
-        painted[..., 2] = torch.tensor([seed / 100 for seed in seeds])[:, None, None]
-        return painted
-
-
 @pytest.fixture
 def fake():
     return FakeEditor()
 
 
-def read(batch):
-    """What a FakeEditor wrote on each row: (source's red, instruction's length, seed), red in hundredths too."""
-    return [tuple(round(value) for value in (row[0, 0] * 100).tolist()) for row in batch]
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """A miniature CLIPModel with random weights."""
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
-def picture(red=0.5, size=4, batch=1):
-    return torch.full((batch, size, size, 3), red)
+# ── what the tests of the nodes that think start with
+
+
+@pytest.fixture
+def live(part):
+    return part("nodes.run_monitor")
+
+
+@pytest.fixture
+def make_thinker(part):
+    return lambda *answers, chat=None: part("rethink.thinkers.critique").Thinker(chat or Says(*answers))
+
+
+@pytest.fixture
+def think(classes, results, fresh_paint):
+    """Runs Think While Edit (or, with `loop`, Open, Paint and Close) on things of the test."""
+
+    def think(thinker, loop=False, editor=None, source=SOURCE, extra=(), also=SourceNode, **inputs):
+        things = {
+            "1": (editor or Painter(), "RETHINK_EDITOR"),
+            "2": (thinker, "RETHINK_THINKER"),
+            "3": (source, "IMAGE"),
+        }
+        nodes = {node: source_node(*thing) for node, thing in things.items()}
+        known = {**classes, "Paint": Paint, "Spread": Spread, **{cls.__name__: cls for cls in [*nodes.values(), also]}}
+        prompt = {node: {"class_type": cls.__name__, "inputs": {}} for node, cls in nodes.items()}
+        common = {"thinker": ["2", 0], "image": ["3", 0], "instruction": "make it red", "seed": 0, **inputs}
+        if loop:
+            prompt["4"] = {"class_type": "RethinkThinkLoopOpen", "inputs": common}
+            body = {"image": ["4", 1], "prompt": ["4", 2], "seed": ["4", 3]}
+            prompt["5"] = {"class_type": "Paint", "inputs": body}
+            prompt["6"] = {"class_type": "RethinkThinkLoopClose", "inputs": {"loop": ["4", 0], "edited": ["5", 0]}}
+        else:
+            prompt["6"] = {"class_type": "RethinkThinkWhileEdit", "inputs": {"editor": ["1", 0], **common}}
+        prompt["7"] = {"class_type": "RethinkTrajectoryViewer", "inputs": {"trajectory": ["6", 3]}}
+        prompt |= dict(extra)
+        done = run(prompt, known)
+        return SimpleNamespace(
+            **dict(
+                zip(
+                    ("image", "images", "prompt", "trajectory"),
+                    functools.reduce(operator.iadd, done["outputs"]["6"], []),
+                )
+            ),
+            **done,
+        )
+
+    return think
+
+
+@pytest.fixture
+def fresh_paint(monkeypatch):
+    monkeypatch.setattr(Paint, "painter", Painter())
+    monkeypatch.setattr(Paint, "rows", [1])
+
+
+@pytest.fixture
+def critique(classes):
+    def critique(thinker, edited, prompt="", **inputs):
+        return (
+            classes["RethinkCritiqueEdit"].execute(thinker, SOURCE, edited, "make it red", 0, prompt, **inputs).result
+        )
+
+    return critique
+
+
+@pytest.fixture
+def load(classes):
+    return lambda **inputs: classes["RethinkLoadThinker"].execute(**inputs).result[0]
+
+
+# ── what the tests of the nodes that make and keep pairs start with
+
+
+@pytest.fixture
+def photo():
+    """IMAGE [1, 48, 64, 3] with detail everywhere."""
+    return torch.rand(1, 48, 64, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def synthesize(classes, models, results, photo, part):
+    """The node as the host calls it: every input a list."""
+
+    def call(operation="cover", options=None, folder=None, **inputs):
+        inputs = {"image": photo, "dataset": "pairs", "pairs": 2, "seed": 7, **inputs}
+        if isinstance(inputs.get("thinker"), Seer):
+            inputs["thinker"] = part("rethink.thinkers.critique").Thinker(inputs["thinker"])
+        lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
+        options = {name: [value] for name, value in (options or {}).items()}
+        pictures = (
+            {"pictures": ["folder"], "folder": [folder], "masks": ["none"]}
+            if folder
+            else {"pictures": ["connected pictures"]}
+        )
+        return (
+            classes["RethinkInverseEditSynthesizer"]
+            .execute({"operation": [operation], **options}, pictures, **lists)
+            .result
+        )
+
+    return call
+
+
+@pytest.fixture
+def synthesized(classes, models, results):
+    photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
+    return lambda seed: (
+        classes["RethinkInverseEditSynthesizer"]
+        .execute(
+            {"operation": ["any"]},
+            {"pictures": ["connected pictures"]},
+            image=[photo],
+            dataset=["pairs"],
+            pairs=[12],
+            seed=[seed],
+        )
+        .result[0]
+    )
+
+
+@pytest.fixture
+def pairs(synthesized):
+    """Twelve pairs of one image, some of them hardly damaged."""
+    return synthesized(3)
+
+
+@pytest.fixture
+def review(part):
+    return part("nodes.pairs_api")
+
+
+@pytest.fixture
+def filtered(classes, pairs):
+    def call(clip="none", **thresholds):
+        return classes["RethinkFilterEditPairs"].execute(pairs, clip, **{"duplicates": -1, **thresholds})
+
+    return call

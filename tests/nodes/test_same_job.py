@@ -86,7 +86,7 @@ def command(*arguments):
 @pytest.mark.parametrize(
     ("inputs", "options"),
     [
-        ({"turns": 3}, ["--turns", 3]),
+        ({"turns": 2}, ["--turns", 2]),
         (
             {
                 "turns": 2,
@@ -99,7 +99,7 @@ def command(*arguments):
                 "base": "previous",
                 "checklist": True,
                 "preserve": 2.0,
-                "steps": 6,
+                "steps": 3,
                 "text_guidance": 5.0,
                 "image_guidance": 1.25,
                 "randomize_guidance": True,
@@ -108,7 +108,7 @@ def command(*arguments):
             },
             [
                 *("--turns", 2, "--candidates", 2, "--seed", 7, "--accept", 9.5, 9, "--patience", 1),
-                *("--start", "polished", "--base", "previous", "--checklist", "--preserve", 2, "--steps", 6),
+                *("--start", "polished", "--base", "previous", "--checklist", "--preserve", 2, "--steps", 3),
                 *("--text-guidance", 5, "--image-guidance", 1.25, "--randomize-guidance"),
                 *("--judge", "built-in", "--mask", "mask.png"),
             ],

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from tests.standin.executor import DYNAMIC
+from tests.support.descriptions import inputs_of
 from tests.support.hosts import PACK_ROOT
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -13,10 +14,6 @@ WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 @pytest.fixture
 def described(classes, models):
     return {i: cls.describe() for i, cls in classes.items() if i.startswith("Rethink")}
-
-
-def inputs_of(node):
-    return {**node["input"]["required"], **node["input"].get("optional", {})}
 
 
 def all_inputs_of(node):

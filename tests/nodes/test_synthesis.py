@@ -8,55 +8,11 @@ import pytest
 import torch
 from comfy import model_management
 
-from tests.nodes.conftest import picture
+from tests.support.chats import FACE, Seer
+from tests.support.fake_editor import flat_image
 from tests.support.servers import SOON, completion, openai_server
 
 CONNECTED = "connected pictures"
-
-
-@pytest.fixture
-def photo():
-    """A picture with detail everywhere, 48 by 64."""
-    return torch.rand(1, 48, 64, 3, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def synthesize(classes, models, results, photo, part):
-    """The node as the host calls it: every input a list."""
-
-    def call(operation="cover", options=None, folder=None, **inputs):
-        inputs = {"image": photo, "dataset": "pairs", "pairs": 2, "seed": 7, **inputs}
-        if isinstance(inputs.get("thinker"), Seer):
-            inputs["thinker"] = part("rethink.thinkers.critique").Thinker(inputs["thinker"])
-        lists = {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
-        options = {name: [value] for name, value in (options or {}).items()}
-        pictures = (
-            {"pictures": ["folder"], "folder": [folder], "masks": ["none"]} if folder else {"pictures": [CONNECTED]}
-        )
-        return (
-            classes["RethinkInverseEditSynthesizer"]
-            .execute({"operation": [operation], **options}, pictures, **lists)
-            .result
-        )
-
-    return call
-
-
-FACE = '{"place": "the man\'s face", "description": "He has brown hair and round glasses."}'
-
-
-class Seer:
-    """A Chat with eyes."""
-
-    name = "seer"
-
-    def __init__(self, answer=FACE):
-        self.answer, self.asked = answer, []
-
-    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
-        on_token(1, max_tokens)
-        self.asked.append(images)
-        return self.answer
 
 
 def instructions(pairs):
@@ -131,14 +87,14 @@ def test_own_words_need_no_thinker_and_other_words_make_other_pairs_of_the_same_
     again, _ = synthesize(place="the dog", description="It is awake.")
     assert all("the dog" in text and text.endswith("It is asleep.") for text in instructions(first))
     assert all(text.endswith("It is awake.") for text in instructions(again))
-    assert first.only.isdisjoint(again.only)
+    assert first.subset.isdisjoint(again.subset)
     assert [pair.parameters for pair in first] == [pair.parameters for pair in again]
 
 
 def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
     first, _ = synthesize(pairs=2)
     again, report = synthesize(pairs=5)
-    assert report.startswith("5 pairs, 3 of them made now") and first.only < again.only and len(again.only) == 5
+    assert report.startswith("5 pairs, 3 of them made now") and first.subset < again.subset and len(again.subset) == 5
 
 
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
@@ -174,54 +130,6 @@ def test_a_mask_says_where_and_boxes_say_what_it_is_called(synthesize):
     assert any("the cup" in text for text in instructions(pairs))
 
 
-def test_a_list_of_pictures_of_any_sizes_is_one_set_of_pairs(synthesize, photo):
-    pictures = [photo, torch.rand(2, 40, 40, 3)]
-    pairs, _ = synthesize(image=pictures, pairs=1)
-    assert len(pairs.only) == 3
-    assert len(synthesize(image=[photo, photo], pairs=1)[0].only) == 1  # a picture that comes twice is one
-
-
-def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, photo, results, part, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    save, photos = part("rethink.images").save_image, results.input / "photos"
-    photos.mkdir()
-    for index in range(3):
-        save(photo.roll(index, 2), photos / f"a picture {index}.png")
-    (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    pairs, report = synthesize(folder="input/photos", image=[], pairs=1)
-    assert len(pairs.only) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
-    assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
-
-
-def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, results, models, part):
-    save, photos = part("rethink.images").save_image, results.input / "photos"
-    masks = results.input / "masks"
-    for folder in (photos, masks):
-        folder.mkdir()
-    for name in ("a", "b"):
-        save(torch.rand(1, 48, 64, 3), photos / f"{name}.png")
-    white = torch.zeros(1, 48, 64, 3)
-    white[:, 10:30, 10:30] = 1
-    for name in ("A.png", "c.png"):
-        save(white, masks / name)
-    pictures = {"pictures": ["folder"], "folder": ["input/photos"], "masks": ["input/masks"]}
-    _, report = (
-        classes["RethinkInverseEditSynthesizer"]
-        .execute({"operation": ["blur"]}, pictures, dataset=["pairs"], pairs=[1], seed=[7])
-        .result
-    )
-    assert "2 pictures: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
-    assert "1 masks fit no picture: c.png." in report
-
-
-def test_one_empty_mask_of_several_leaves_out_its_picture(synthesize, photo):
-    batch = torch.cat([photo, photo.flip(1)])
-    mask = torch.zeros(2, 48, 64)
-    mask[1, 10:30, 10:30] = 1
-    pairs, report = synthesize("blur", image=batch, mask=mask, pairs=1)
-    assert len(list(pairs)) == 1 and "its mask is empty" in report
-
-
 def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthesize, fake, photo):
     mask = torch.zeros(1, 48, 64)
     mask[:, :24] = 1
@@ -236,7 +144,7 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"image": []}, "image: connect pictures"),
+        ({"image": []}, "image: connect images"),
         ({"dataset": "../../x"}, "dataset: “../../x” is no name"),
         ({"dataset": "a\nb"}, "dataset: “a b” is no name"),
         ({"dataset": ""}, "dataset: “” is no name"),
@@ -251,11 +159,11 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
             {"operation": "blur", "options": {"lowest_strength": 0.5, "highest_strength": 0.1}},
             "operation.lowest_strength: is 0.5, above highest_strength",
         ),
-        ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 pictures needs 1"),
+        ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 images needs 1"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
         ({"folder": "../.."}, "pictures.folder: there is no"),
         ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),
-        ({"image": picture(size=4)}, "pictures: not one pair could be made"),
+        ({"image": flat_image(size=4)}, "pictures: not one pair could be made"),
     ],
 )
 def test_a_mistake_is_said_in_one_sentence(synthesize, fake, RethinkError, inputs, sentence):
@@ -317,21 +225,15 @@ def test_the_seed_of_a_new_node_stays_so_that_a_cancelled_run_goes_on(synthesize
         assert seed["control_after_generate"] == "fixed", node_id
     before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
     pairs, report = synthesize(pairs=6)
-    assert before < pairs.only and report == f"6 pairs, {6 - len(before)} of them made now; 0 skipped."
+    assert before < pairs.subset and report == f"6 pairs, {6 - len(before)} of them made now; 0 skipped."
 
 
 def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(synthesize, monkeypatch, part):
     before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
     pairs, report = synthesize(pairs=6, seed=8)
-    assert len(pairs.only) == 6 and before.isdisjoint(pairs.only)
+    assert len(pairs.subset) == 6 and before.isdisjoint(pairs.subset)
     assert report.splitlines()[1] == (
         f"{len(before)} pairs of the same kind were made with seed 7; to go on with them, give that seed."
     )
     assert "seed" not in synthesize("pixelate", seed=9)[1], "another operation in one dataset is no stray"
     assert "seed" not in synthesize(image=torch.rand(1, 32, 32, 3), seed=9)[1], "nor are pairs of other pictures"
-
-
-def test_an_empty_folder_is_said_to_be_empty(synthesize, results, RethinkError):
-    (results.input / "none").mkdir()
-    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no picture; put some into it"):
-        synthesize(folder="input/none")

@@ -7,10 +7,10 @@ import pytest
 
 from rethink.editors.loading import load_editor
 from tests.standin.executor import DYNAMIC, run, validate
-from tests.support import editor_miniatures
+from tests.support import editor_miniatures, family_miniatures
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 from tests.support.hosts import PACK_ROOT
-from tests.support.miniatures import PLAIN, QUICK, write_clip, write_folder
+from tests.support.miniatures import PLAIN, QUICK, write_folder
 
 WORKFLOWS = PACK_ROOT / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
@@ -65,24 +65,25 @@ def widget_values(described, values, prefix=""):
 
 
 @pytest.fixture
-def prompt(request, part, models, results, miniature, vision_folder, monkeypatch):
-    """An API workflow; miniatures take the place of its models, but of the built-in ones that have been trained."""
+def prompt(request, part, models, results, miniature, vision_folder, clip_folder, monkeypatch):
+    """An API workflow of few steps; miniatures take the place of its models, but of the trained built-in ones."""
     prompt = read_json(WORKFLOWS / "api" / f"{request.param}.json")
     builtin = part("rethink.builtin")
     for node in prompt.values():
         inputs = node["inputs"]
+        inputs |= {name: min(inputs[name] or 2, 2) for name in ("steps", "turns", "variations") if name in inputs}
         if node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in MODELS:
             kind = MODELS[inputs["editor"]]
             if kind in editor_miniatures.NEED_TORCHVISION:
                 pytest.importorskip("torchvision")
             editor_miniatures.shrink(monkeypatch)
-            base = editor_miniatures.write(kind, models.diffusers / inputs["editor"])
+            base = family_miniatures.write(kind, models.diffusers / inputs["editor"])
         elif node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in TEXT_TO_IMAGE:
             write_folder(models.diffusers / inputs["editor"], PLAIN)
         elif node["class_type"] == "RethinkLoadEditor" and not builtin.EDITOR_FOLDER.exists():
             inputs["editor"] = shutil.copytree(miniature, models.diffusers / "miniature").name
         elif node["class_type"] == "RethinkPromptToPromptPairs":
-            write_clip(models.clip_vision / inputs["clip"])
+            shutil.copytree(clip_folder, models.clip_vision / inputs["clip"])
             inputs |= QUICK
         elif node["class_type"] == "RethinkEditLoraLoader":
             weights = as_diffusers(factors(load_editor(base)))

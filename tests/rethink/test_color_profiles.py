@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from rethink.color_profiles import coded_profile, convert_to_srgb, gray_curve, measured_profile
 from rethink.images import load_image
-from rethink.pairs.pixels import read_picture
+from rethink.pairs.pixels import read_pixels
 from tests.support.image_data import photograph, png_with, saved
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -38,7 +38,7 @@ def test_adobe_rgb_looks_as_it_was_meant_in_every_format(tmp_path, format):
     stored = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
     wanted = adobe_to_srgb(stored)
     (tmp_path / "photo").write_bytes(data)
-    for pixels in (read_picture(tmp_path / "photo"), load_image(tmp_path / "photo")[0].numpy() * 255):
+    for pixels in (read_pixels(tmp_path / "photo"), load_image(tmp_path / "photo")[0].numpy() * 255):
         assert np.abs(pixels - wanted).max() < 3 and np.abs(pixels - wanted).mean() < 1
         assert np.abs(pixels - stored).max() > 20
 
@@ -55,7 +55,7 @@ def test_p3_and_prophoto():
 @pytest.mark.parametrize("profile", [SRGB, coded_profile(1, 13), b"", b"no profile", SRGB[:200], bytes(4096)])
 def test_srgb_and_what_is_no_profile_change_nothing(profile):
     photo = photograph()
-    assert (read_picture(io.BytesIO(saved(photo, "PNG", icc_profile=profile))) == np.asarray(photo)).all()
+    assert (read_pixels(io.BytesIO(saved(photo, "PNG", icc_profile=profile))) == np.asarray(photo)).all()
 
 
 def test_without_littlecms_the_numbers_are_taken_as_they_are(monkeypatch):
@@ -65,13 +65,13 @@ def test_without_littlecms_the_numbers_are_taken_as_they_are(monkeypatch):
         raise ImportError("The _imagingcms C module is not installed")
 
     monkeypatch.setattr(ImageCms, "ImageCmsProfile", missing)
-    assert (read_picture(io.BytesIO(saved(photo, "PNG", icc_profile=another))) == np.asarray(photo)).all()
+    assert (read_pixels(io.BytesIO(saved(photo, "PNG", icc_profile=another))) == np.asarray(photo)).all()
 
 
 def test_a_profile_of_another_kind_of_image_is_left_aside():
     photo = photograph()
     assert (
-        read_picture(io.BytesIO(saved(photo.convert("CMYK"), "TIFF", icc_profile=ADOBE)))
+        read_pixels(io.BytesIO(saved(photo.convert("CMYK"), "TIFF", icc_profile=ADOBE)))
         == np.asarray(photo.convert("CMYK").convert("RGB"))
     ).all()
 
@@ -84,29 +84,29 @@ def test_gray_with_a_profile_keeps_its_depth(tmp_path):
     assert len(np.unique(found)) > 2000
     assert np.abs(gray_curve(LINEAR) - encoded(np.arange(256) / 255)).max() < 1 / 255
     eight = np.arange(256, dtype=np.uint8)[None]
-    found = read_picture(io.BytesIO(saved(Image.fromarray(eight), "PNG", icc_profile=LINEAR)))[0, :, 0]
+    found = read_pixels(io.BytesIO(saved(Image.fromarray(eight), "PNG", icc_profile=LINEAR)))[0, :, 0]
     assert np.abs(found - encoded(eight[0] / 255) * 255).max() <= 1
 
 
 def test_transparent_gray_has_its_own_profile():
     gray = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 255)))
-    found = read_picture(io.BytesIO(saved(gray, "PNG", icc_profile=LINEAR)))
+    found = read_pixels(io.BytesIO(saved(gray, "PNG", icc_profile=LINEAR)))
     assert np.abs(found - encoded(np.float64(100 / 255)) * 255).max() <= 1
 
 
 def test_transparency_lies_on_white_after_the_colors_are_right():
     photo = photograph().convert("RGBA")
     photo.putalpha(0)
-    assert (read_picture(io.BytesIO(saved(photo, "PNG", icc_profile=ADOBE))) == 255).all()
+    assert (read_pixels(io.BytesIO(saved(photo, "PNG", icc_profile=ADOBE))) == 255).all()
     photo.putalpha(255)
-    opaque = read_picture(io.BytesIO(saved(photo, "PNG", icc_profile=ADOBE)))
-    assert (opaque == read_picture(io.BytesIO(saved(photo.convert("RGB"), "PNG", icc_profile=ADOBE)))).all()
+    opaque = read_pixels(io.BytesIO(saved(photo, "PNG", icc_profile=ADOBE)))
+    assert (opaque == read_pixels(io.BytesIO(saved(photo.convert("RGB"), "PNG", icc_profile=ADOBE)))).all()
 
 
 def test_a_scaled_jpeg_is_converted_too():
     large = photograph(640, 480)
-    small = read_picture(io.BytesIO(saved(large, "JPEG", icc_profile=ADOBE, quality=95)), 64)
-    plain = read_picture(io.BytesIO(saved(large, "JPEG", quality=95)), 64)
+    small = read_pixels(io.BytesIO(saved(large, "JPEG", icc_profile=ADOBE, quality=95)), 64)
+    plain = read_pixels(io.BytesIO(saved(large, "JPEG", quality=95)), 64)
     assert np.abs(small - adobe_to_srgb(plain.astype(float))).mean() < 1 < np.abs(small - plain.astype(float)).mean()
 
 
@@ -122,7 +122,7 @@ def test_what_png_says_of_colors_without_a_profile():
         data = None
         for kind, value in reversed(chunks):
             data = png_with(kind, value, data)
-        return read_picture(io.BytesIO(data))
+        return read_pixels(io.BytesIO(data))
 
     adobe = (b"cHRM", places(0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06))
     gamma = (b"gAMA", struct.pack(">I", 45455))

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from rethink.errors import RethinkError
 from rethink.image_files import is_image_name, is_unsupported_image_name, read_rgb, read_selection
 from rethink.images import load_image, load_mask
-from rethink.pairs.pixels import read_picture
+from rethink.pairs.pixels import read_pixels
 from tests.support.image_data import exif, jpeg_with, photograph, png_with, saved
 
 TURNS = [
@@ -35,7 +35,7 @@ TURNS = [
 
 
 def read(data, **options):
-    return read_picture(io.BytesIO(data), **options)
+    return read_pixels(io.BytesIO(data), **options)
 
 
 def apart(one, other):
@@ -51,7 +51,7 @@ def test_every_format_of_ours_is_read_under_any_name(tmp_path, format):
     (tmp_path / "photo.xyz").write_bytes(saved(photo, format))
     image = load_image(tmp_path / "photo.xyz")
     assert apart((image[0] * 255).round().byte().numpy(), np.asarray(photo)) < 12
-    assert read_picture(tmp_path / "photo.xyz", 32).shape == (24, 32, 3)
+    assert read_pixels(tmp_path / "photo.xyz", 32).shape == (24, 32, 3)
 
 
 def test_heic_is_read_where_its_package_is_installed_and_named_where_not(monkeypatch):
@@ -80,7 +80,7 @@ def test_what_starts_a_program_or_is_no_image_is_never_opened(tmp_path, monkeypa
         ("empty.png", b"", "no format"),
     ):
         (tmp_path / name).write_bytes(data)
-        for reader in (load_image, read_picture, load_mask):
+        for reader in (load_image, read_pixels, load_mask):
             with pytest.raises(RethinkError, match=what):
                 reader(tmp_path / name)
     assert not started
@@ -93,7 +93,7 @@ def test_pipes_folders_and_missing_files_are_named_at_once(tmp_path):
         (tmp_path, "a folder"),
         (tmp_path / "gone.png", "No such file"),
     ):
-        for reader in (load_image, read_picture):
+        for reader in (load_image, read_pixels):
             with pytest.raises(RethinkError, match=why):
                 reader(place)
 
@@ -102,7 +102,7 @@ def test_a_file_that_is_mostly_a_hole_is_not_read(tmp_path):
     with open(tmp_path / "hole.png", "wb") as file:
         file.truncate(2**31 + 1)
     with pytest.raises(RethinkError, match="more than 2 GiB"):
-        read_picture(tmp_path / "hole.png")
+        read_pixels(tmp_path / "hole.png")
 
 
 def test_absurd_sizes_are_refused_before_they_are_decoded():
@@ -117,7 +117,7 @@ def test_of_several_frames_every_reader_takes_the_first(tmp_path, format):
     frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue", "blue")]
     frames[0].save(tmp_path / "frames", format, save_all=True, append_images=frames[1:])
     assert load_image(tmp_path / "frames")[0, 0, 0, 0] > 0.9
-    red, _, blue = read_picture(tmp_path / "frames")[0, 0]
+    red, _, blue = read_pixels(tmp_path / "frames")[0, 0]
     assert red > 230 and blue < 30
 
 
@@ -276,7 +276,7 @@ def test_every_way_in_reads_the_same_pixels(tmp_path):
     cut_out.putalpha(Image.linear_gradient("L").resize(cut_out.size))
     cut_out.save(tmp_path / "cut-out.png")
     data = (tmp_path / "cut-out.png").read_bytes()
-    pixels = read_picture(tmp_path / "cut-out.png")
+    pixels = read_pixels(tmp_path / "cut-out.png")
     assert (read(data) == pixels).all()
     assert ((load_image(tmp_path / "cut-out.png")[0] * 255).round().byte().numpy() == pixels).all()
 

@@ -88,7 +88,7 @@ def folders(tmp_path_factory):
 def _openers():
     from rethink.editors.loading import load_editor
     from rethink.evaluation.clip_similarity import Clip
-    from rethink.pairs.from_captions.selection import load_text_to_image
+    from rethink.pairs.from_captions.text_to_image import load_text_to_image
     from rethink.thinkers.backends.local_folder import load_thinker
     from rethink.training.instruct_pix2pix import open_model
 

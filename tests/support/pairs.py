@@ -51,3 +51,8 @@ def read_store(folder):
 def make_pair(number, **more):
     """A pair with the id of a number; its images are not there."""
     return EditPair(f"{number:016x}", f"images/00/{number}-input.png", "images/00/t.png", "Do it.", **more)
+
+
+def ids(pairs):
+    """The ids of pairs."""
+    return {pair.id for pair in pairs}

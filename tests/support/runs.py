@@ -12,7 +12,7 @@ from rethink.tiny import render, sample_task
 from rethink.trajectory import Trajectory, new_trajectory
 
 PROMPTS = (
-    "make the smallest shape the colour of the largest",
+    "make the smallest shape the color of the largest",
     "make the small circle red",
     "make the small circle at the top left red, like the large square",
     "make the small circle at the top left the same red as the large square; keep everything else as it is",
@@ -47,12 +47,12 @@ def made_up_step(source: Tensor, target: Tensor, turn: int, candidate: int, shar
         "ok" if turn != 2 else "repaired",
         round(2 + 7 * share - 0.3 * (turn % 3), 1),
         round(6.5 + 2.5 * share - 0.4 * (turn % 2), 1),
-        f"The source shows a large square and a small circle. {'The circle is still grey. ' * (share < 1)}"
+        f"The source shows a large square and a small circle. {'The circle is still gray. ' * (share < 1)}"
         "The square was not touched, and the background is as it was.\n\nThe editor seems not to know which shape is the "
         "smallest, so the next prompt names it by its form and its place.",
         PROMPTS[turn % len(PROMPTS)],
         (
-            ChecklistItem("the small circle has the square's colour", share > 0.9),
+            ChecklistItem("the small circle has the square's color", share > 0.9),
             ChecklistItem("the square is unchanged", True),
             ChecklistItem("no new shapes"),
         ),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rethink.pairs.review.filters import Thresholds, decide
+from rethink.pairs.review.filters import Thresholds, decide_verdicts
 from rethink.pairs.store import EditPair
 from tests.support.pairs import draw_image
 
@@ -21,7 +21,7 @@ def add_pair(store, name, before, after, region=None, **more):
 
 
 def reject_reasons(store, **thresholds):
-    return {v["id"].lstrip("0"): v["why"] for v in decide(store, Thresholds(**thresholds))}
+    return {v["id"].lstrip("0"): v["why"] for v in decide_verdicts(store, Thresholds(**thresholds))}
 
 
 def invert_region(seed=0, box=(20, 60)):

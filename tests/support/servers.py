@@ -84,7 +84,7 @@ def openai_server():
 
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.handle_error = lambda *_: None  # a client that gave up
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, args=[0.02], daemon=True).start()  # it ends as soon
     here.url = f"http://127.0.0.1:{running.server_port}/v1"
     yield here
     running.shutdown()

@@ -1,6 +1,6 @@
-"""The layouts that other tools read: one file each, with its description, its writer and its reader.
+"""The dataset layouts of other tools: one file each, with its description, writer and reader.
 
-Every module of this folder that defines FORMAT is found by that: a new one is listed nowhere else.
+Every module in this folder that defines FORMAT is found by that; there is no other list of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .core import Format
 
 __all__ = ["FORMATS", "Format", "get_format"]
 
-# The order in menus; formats that it does not name come last, by name.
+# The order in menus; formats not listed here come last, by name.
 MENU = (
     *("imagefolder", "instruct-pix2pix", "ai-toolkit", "musubi-tuner"),
     *("diffsynth", "simpletuner", "fal-zip", "webdataset"),

@@ -1,4 +1,4 @@
-"""ai-toolkit: targets with their captions, controls with the same stems, and a part of its config."""
+"""ai-toolkit: targets with their captions, controls with the same stems, and a piece of its config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .core import Example, Format, quote_path
 
 
 def write_ai_toolkit(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """The folders of `write_folders`, and `dataset.yaml` with where they will be in the end (`home`)."""
+    """The folders of `write_folders`, and `dataset.yaml` with their final paths, in `home`."""
     count = write_folders(items, folder)
     (folder / "dataset.yaml").write_text(
         "# one entry of `datasets:` in ai-toolkit's config\n"
@@ -27,7 +27,7 @@ FORMAT = Format(
     title="ai-toolkit",
     target=(
         "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
-        "what the model is given."
+        "what the model gets as input."
     ),
     use="copy `dataset.yaml` into `datasets:` of the config.",
     write=write_ai_toolkit,

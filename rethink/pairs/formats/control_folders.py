@@ -1,4 +1,4 @@
-"""Two folders with the same stems, `target` with a caption an image, and `control`: what several trainers read."""
+"""Two folders with the same stems, `target` with a caption per image, and `control`: what several trainers read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .dataset_folder import Dataset, Names
 
 
 def write_folders(items: Iterable[Example], folder: Path) -> int:
-    """`target/N.png` with `target/N.txt`, and `control/N.png`: side by side, since trainers walk into subfolders."""
+    """`target/N.png` with `target/N.txt`, and `control/N.png`: next to each other, since trainers walk into subfolders."""
     count = 0
     for side in ("target", "control"):
         (folder / side).mkdir()
@@ -27,7 +27,7 @@ def write_folders(items: Iterable[Example], folder: Path) -> int:
 
 
 def read_folders(folder: Path) -> Iterator[ImportedPair | Skipped]:
-    """`target` with a text an image, and `control` with the same stems."""
+    """`target` with a text file per image, and `control` with the same stems."""
     dataset = Dataset(folder)
     targets, controls = dataset.images("target"), defaultdict(list)
     for name in dataset.images("control"):

@@ -1,4 +1,4 @@
-"""Finds the files that a dataset names: under other spellings and other systems' paths, and never outside its folder."""
+"""Finds the files that a dataset names, also in other spellings and other systems' paths, never outside its folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .core import MAX_IMAGE_BYTES, Reader, is_image, raise_missing
 
 
 class Names:
-    """Names that are found by other spellings: composed or decomposed letters, then capitals or not, where only one fits."""
+    """Names that are found in other spellings, where only one matches: by Unicode form first, then regardless of case."""
 
     def __init__(self, names: Iterable[str]):
         self._names = set(names)
@@ -32,14 +32,14 @@ class Names:
         return spellings
 
     def find(self, name: str) -> str:
-        """The name as it is there; "" where there is none. Raises RethinkError where several fit."""
+        """The name as it is spelled here; "" where there is none. Raises RethinkError where several match."""
         if name in self._names:
             return name
         for by_spelling, spell in zip(self._spellings, (_composed, _folded), strict=True):
             if matches := by_spelling.get(spell(name)):
                 if len(matches) > 1:
                     raise RethinkError(
-                        f"“{show_name(name)}” may be any of {len(matches)} files that differ in capitals alone"
+                        f"“{show_name(name)}” may be any of {len(matches)} files that differ only in case"
                     )
                 return next(iter(matches))
         return ""
@@ -57,14 +57,14 @@ def _folded(name: str) -> str:
 
 
 class Dataset:
-    """The folder of a dataset, whose files are found by what others call them and never lead out of it."""
+    """The folder of a dataset, whose files are found by the names that others wrote, and never outside it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._known: dict[str, Names] = {}
 
     def names(self, folder: str = "") -> Names:
-        """What lies in a folder of it, hidden files left out, such as the twins that a Mac leaves on other disks."""
+        """The contents of one of its folders, without hidden files, such as those that macOS leaves on other disks."""
         if folder not in self._known:
             try:
                 inner = os.listdir(self.folder / folder)
@@ -74,19 +74,19 @@ class Dataset:
         return self._known[folder]
 
     def images(self, folder: str) -> list[str]:
-        """The names of the images in a folder of it. Raises RethinkError where there is no such folder."""
+        """The names of the images in one of its folders. Raises RethinkError where there is no such folder."""
         if not (self.folder / folder).is_dir():
             raise RethinkError(f"import: {self.folder} has no folder “{folder}”; {self.contents()}.")
         return [name for name in self.names(folder) if is_image(name)]
 
     def contents(self) -> str:
-        """What lies in it, for a message to somebody who expected something else."""
+        """What is in it, for a message to a user who expected something else."""
         listed = [show_name(name, 40) for name in self.names()]
         more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
         return f"it holds {', '.join(listed[:6])}{more}" if listed else "it is empty"
 
     def image(self, path: str) -> Reader:
-        """Reads the image at a path; "" for one that is missing."""
+        """A Reader of the image at a path; "" for a missing one."""
         return partial(self._read, path, MAX_IMAGE_BYTES) if path else raise_missing
 
     def text(self, path: str) -> str:
@@ -104,10 +104,10 @@ class Dataset:
             raise RethinkError(f"“{show_name(path)}” cannot be read: {error}") from error
 
     def locate(self, path: str) -> str:
-        """The file that somebody's path means: as it stands, written on Windows or for an address, on a disk where the
-        dataset lay before, or in another spelling. The path itself where there is none."""
+        """The file that a path in the dataset refers to: as written, from Windows or as a file URL, from the disk where the
+        dataset was before, or in another spelling. The path itself where there is none."""
         if path.startswith(("http://", "https://")):
-            raise RethinkError("its image is an address on the web; download it into the dataset first")
+            raise RethinkError("its image is a web address; download it into the dataset first")
         plain = path.replace("\\", "/")
         for spelling in dict.fromkeys((path, plain, unquote(plain.removeprefix("file://")))):
             inner = spelling.removeprefix("./")
@@ -117,7 +117,7 @@ class Dataset:
         return path
 
     def _resolve_spelling(self, path: str) -> str:
-        """The path as its folders and its file are written here; "": there is none."""
+        """The path in the spelling of the actual folders and file; "" where there is none."""
         if os.path.isfile(self.folder / path):
             return path
         found = ""
@@ -134,6 +134,6 @@ def _join(folder: str, name: str) -> str:
 
 
 def _tails(path: str) -> list[str]:
-    """What an absolute path may be within the dataset: all its ends, the longest first."""
+    """What an absolute path may be within the dataset: all its suffixes, the longest first."""
     parts = [part for part in path.split("/") if part and not part.endswith(":")]
     return [] if ".." in parts else ["/".join(parts[start:]) for start in range(len(parts))]

@@ -10,11 +10,11 @@ from .core import Example, Format, ImportedPair, Skipped, copy_image
 from .table_pairs import read_table_pairs
 
 TABLES = ("metadata.csv", "metadata.json", "metadata.jsonl")
-INPUTS, IMAGE, PROMPT = ("edit_image", "kontext_images"), ("image",), ("prompt",)  # its columns
+INPUTS, IMAGE, PROMPT = ("edit_image", "kontext_images"), ("image",), ("prompt",)  # column names
 
 
 def write_diffsynth(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`metadata.csv`; the input stands in both columns that its examples use, for Qwen-Image-Edit and for Kontext."""
+    """`metadata.csv`; the input is in both columns that the trainer's examples use, for Qwen-Image-Edit and for Kontext."""
     count = 0
     for side in ("target", "control"):
         (folder / side).mkdir()
@@ -38,7 +38,7 @@ def read_diffsynth(folder: Path) -> Iterator[ImportedPair | Skipped]:
 FORMAT = Format(
     name="diffsynth",
     title="DiffSynth-Studio",
-    target="column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model is given.",
+    target="column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model gets as input.",
     use=(
         "`--dataset_base_path FOLDER --dataset_metadata_path FOLDER/metadata.csv --data_file_keys image,edit_image "
         "--extra_inputs edit_image`; for Kontext `kontext_images` in place of `edit_image`."

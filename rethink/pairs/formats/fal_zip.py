@@ -1,4 +1,4 @@
-"""The zips of fal and Replicate. What an entry says of its size is bounded before it is unpacked, and so is what comes out."""
+"""The zips of fal and Replicate. Both an entry's declared size and the size of what it unpacks to are limited."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .core import (
 )
 from .dataset_folder import Names
 
-PLAIN = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack a few bytes to gigabytes at once
+SAFE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others expand a few bytes to gigabytes at once
 SIDES = ("_start", "_end")
 
 
@@ -71,7 +71,7 @@ def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[ImportedPair | Skipped]:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether it is a twin that a Mac packs beside every file."""
+    """Whether it is one of the metadata files that macOS packs next to every file."""
     return name.startswith("__MACOSX/") or os.path.basename(name).startswith(".")
 
 
@@ -89,18 +89,18 @@ def _zip_bytes(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     try:
         if entry.file_size > most:
             raise RethinkError(f"it is larger than {show_size(most)}")
-        if entry.compress_type not in PLAIN:
-            raise RethinkError("it is packed in a way that is not unpacked here; pack it as a plain zip")
+        if entry.compress_type not in SAFE_COMPRESSION:
+            raise RethinkError("its compression is not supported; make a plain zip")
         with archive.open(entry) as file:
             return read_at_most(file, most)
-    except Exception as error:  # whatever zipfile raises: torn, encrypted, another file's bytes
+    except Exception as error:  # whatever zipfile raises: truncated, encrypted, another file's bytes
         raise RethinkError(f"“{show_name(name)}” cannot be read: {show_name(error)}") from error
 
 
 FORMAT = Format(
     name="fal-zip",
     title="fal and Replicate",
-    target="in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model is given.",
+    target="in `pairs.zip`, `ROOT_end.png` is the TARGET, `ROOT_start.png` what the model gets as input.",
     use="upload `pairs.zip`.",
     write=write_fal_zip,
     read=read_fal_zip,

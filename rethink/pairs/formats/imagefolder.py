@@ -9,12 +9,12 @@ from pathlib import Path
 from .core import Example, Format, ImportedPair, Skipped, copy_image
 from .table_pairs import read_table_pairs
 
-# The newest first: what `write_imagefolder` writes.
+# What `write_imagefolder` writes comes first.
 TABLES = ("metadata.jsonl", "metadata.json", "metadata.csv")
 
 
 def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`metadata.jsonl` with `*_file_name` columns, which HF `datasets` turns into image columns without the ending."""
+    """`metadata.jsonl` with `*_file_name` columns, which HF `datasets` turns into image columns without that suffix."""
     count = 0
     for side in ("input", "edited"):
         (folder / side).mkdir()
@@ -38,7 +38,7 @@ def read_imagefolder(folder: Path) -> Iterator[ImportedPair | Skipped]:
 FORMAT = Format(
     name="imagefolder",
     title="HF imagefolder, for diffusers' training scripts and for Rethink's own",
-    target="`edited/` holds the TARGET (what the model learns to make), `input/` what it is given.",
+    target="`edited/` holds the TARGET (what the model learns to produce), `input/` what it gets as input.",
     use=(
         "`train_instruct_pix2pix.py --train_data_dir FOLDER` (its default columns), or `train_dreambooth_lora_flux_kontext.py "
         "--dataset_name FOLDER --image_column edited_image --cond_image_column input_image --caption_column edit_prompt`."

@@ -1,4 +1,4 @@
-"""The layout of the original InstructPix2Pix: a folder a pair of captions, and a list of all seeds."""
+"""The layout of the original InstructPix2Pix: a folder per pair of captions, and a list of all seeds."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ...text_files import parse_record
-from ..pixels import read_picture
+from ..pixels import read_pixels
 from .core import Example, Format, ImportedPair, Skipped, is_image, read_text, write_json
 from .dataset_folder import Dataset
 
-# What InstructPix2Pix notes of a candidate, where it was drawn as its own were.
-DRAWN = ("p2p_threshold", "cfg_scale", "clip_sim_0", "clip_sim_1", "clip_sim_dir", "clip_sim_image")
+# What InstructPix2Pix records of a candidate drawn with Prompt-to-Prompt.
+CANDIDATE_KEYS = ("p2p_threshold", "cfg_scale", "clip_sim_0", "clip_sim_1", "clip_sim_dir", "clip_sim_image")
 
 
 def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -> int:
     """`0000000/prompt.json`, `SEED_0.jpg`, `SEED_1.jpg`, `metadata.jsonl`, and `seeds.json` for all.
 
-    Its loader asks for .jpg: they are written at the highest quality, but JPEG keeps no pixel exactly.
+    Its loader expects .jpg: they are written at the highest quality, but JPEG is lossy.
     """
     seeds = []
     for item in items:
@@ -30,11 +30,10 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
         for side, file in ((0, item.input), (1, item.target)):
             _save_jpeg(file, folder / name / f"{item.pair.seed}_{side}.jpg")
         captions = dict.fromkeys(("caption", "input"), item.pair.input_caption) | {"output": item.pair.target_caption}
-        write_json(
-            {**captions, "edit": item.pair.instruction}, folder / name / "prompt.json"
-        )  # its evaluation says "input"
-        drawn = {key: item.pair.parameters[key] for key in DRAWN if key in item.pair.parameters}
-        (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed, **drawn}) + "\n")
+        # "caption" for its training code, "input" for its evaluation.
+        write_json({**captions, "edit": item.pair.instruction}, folder / name / "prompt.json")
+        candidate = {key: item.pair.parameters[key] for key in CANDIDATE_KEYS if key in item.pair.parameters}
+        (folder / name / "metadata.jsonl").write_text(json.dumps({"seed": item.pair.seed, **candidate}) + "\n")
         seeds.append([name, [str(item.pair.seed)]])
     write_json(seeds, folder / "seeds.json")
     return len(seeds)
@@ -43,11 +42,11 @@ def write_instruct_pix2pix(items: Iterable[Example], folder: Path, home: Path) -
 def _save_jpeg(file: Path, path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(read_picture(file)).save(path, quality=100, subsampling=0)
+    Image.fromarray(read_pixels(file)).save(path, quality=100, subsampling=0)
 
 
 def read_instruct_pix2pix(folder: Path) -> Iterator[ImportedPair | Skipped]:
-    """A folder a pair of captions, with `prompt.json` and any number of `SEED_0.jpg` and `SEED_1.jpg`."""
+    """A folder per pair of captions, with `prompt.json` and any number of `SEED_0.jpg` and `SEED_1.jpg`."""
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         dataset = Dataset(place)
         images = {os.path.splitext(name)[0]: name for name in dataset.names() if is_image(name)}
@@ -75,8 +74,8 @@ def _prompt(dataset: Dataset, name: str) -> tuple[str, str, str]:
 FORMAT = Format(
     name="instruct-pix2pix",
     title="the original InstructPix2Pix",
-    target="`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model is given.",
-    use="`data.params.train.params.path: FOLDER` in its config. These are JPEGs: equal pixels are only nearly equal.",
+    target="`SEED_1.jpg` is the TARGET, `SEED_0.jpg` what the model gets as input.",
+    use="`data.params.train.params.path: FOLDER` in its config. These are JPEGs: unchanged pixels are only nearly equal.",
     write=write_instruct_pix2pix,
     read=read_instruct_pix2pix,
 )

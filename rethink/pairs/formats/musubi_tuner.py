@@ -10,7 +10,7 @@ from .core import Example, Format, quote_path
 
 
 def write_musubi_tuner(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """The folders of `write_folders`, and `dataset.toml` with where they will be in the end (`home`)."""
+    """The folders of `write_folders`, and `dataset.toml` with their final paths, in `home`."""
     count = write_folders(items, folder)
     (folder / "dataset.toml").write_text(
         '[general]\nresolution = [1024, 1024]\ncaption_extension = ".txt"\nbatch_size = 1\nenable_bucket = true\n\n'
@@ -26,7 +26,7 @@ FORMAT = Format(
     title="musubi-tuner",
     target=(
         "`target/` (image_directory) holds the TARGET with the instruction beside it, `control/` "
-        "(control_directory) what the model is given."
+        "(control_directory) what the model gets as input."
     ),
     use="`--dataset_config dataset.toml`.",
     write=write_musubi_tuner,

@@ -10,7 +10,7 @@ from .core import Example, Format, write_json
 
 
 def write_simpletuner(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """The folders of `write_folders`, and `multidatabackend.json` with where they will be in the end (`home`)."""
+    """The folders of `write_folders`, and `multidatabackend.json` with their final paths, in `home`."""
     count = write_folders(items, folder)
     size = {"resolution": 1024, "resolution_type": "pixel_area"}
     backends = [
@@ -51,7 +51,7 @@ FORMAT = Format(
     title="SimpleTuner",
     target=(
         "`target/` (id `edited`) holds the TARGET with the instruction beside it, `control/` (id `source`) "
-        "what the model is given."
+        "what the model gets as input."
     ),
     use="`--data_backend_config=multidatabackend.json`.",
     write=write_simpletuner,

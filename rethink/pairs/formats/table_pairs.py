@@ -1,4 +1,4 @@
-"""Pairs of a table of paths and instructions."""
+"""Pairs from a table of paths and instructions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .tables import read_table
 def read_table_pairs(
     folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...]
 ) -> Iterator[ImportedPair | Skipped]:
-    """The pairs of the first of the tables that is there. columns: of the input, the target and the instruction, each with
-    its other names. Raises RethinkError where there is no table, or a column is missing."""
+    """The pairs of the first table that exists. columns: of the input, the target and the instruction, each with its
+    alternative names. Raises RethinkError where there is no table, or a column is missing."""
     dataset = Dataset(folder)
     table = next(filter(None, map(dataset.names().find, tables)), "")
     if not table:
@@ -36,7 +36,7 @@ def read_table_pairs(
 
 
 def _path_of(value: object) -> str:
-    """The path in a field; several are a list, in a CSV as JSON."""
+    """The path in a field; several paths are a list, which a CSV holds as JSON."""
     if isinstance(value, str) and value.startswith("["):
         value = parse_json(value)
     if isinstance(value, list):
@@ -49,7 +49,7 @@ def _path_of(value: object) -> str:
 def _locate_both(dataset: Dataset, before: str, after: str) -> tuple[str, str]:
     found = dataset.locate(before), dataset.locate(after)
     if before != after and found[0] == found[1]:
-        raise RethinkError(f"both of its paths lead to “{show_name(after)}”")
+        raise RethinkError(f"both of its paths refer to “{show_name(after)}”")
     return found
 
 

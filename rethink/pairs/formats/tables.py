@@ -1,4 +1,4 @@
-"""Tables of other tools: CSV as any spreadsheet writes it, JSON, JSON lines. A torn row costs that row alone."""
+"""Tables of other tools: CSV from any spreadsheet, JSON, JSON lines. A malformed row costs only that row."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from ...text_files import (
 )
 
 SEPARATORS = ",;\t|"
-MOST_LINES = 50  # that one row of a CSV may have: a quotation mark that is never closed would swallow all that follow
-SAMPLE = 20  # records that show which columns a table has
-MOST_TORN = 1000  # places in which a table is repaired by looking ahead, which takes time
-REST = RethinkError(f"the table is torn in more than {MOST_TORN:,} places, and was read no further")
+MAX_ROW_LINES = 50  # of a CSV row: a quotation mark that is never closed would swallow all the rest
+SAMPLE = 20  # records that tell which columns a table has
+MAX_MALFORMED = 1000  # rows after which a table is given up: recovering takes time
+GAVE_UP = RethinkError(f"the table is malformed in more than {MAX_MALFORMED:,} places, and was read no further")
 NEXT_RECORD = re.compile(r"[\r\n][ \t]*\{")
 
 Row = tuple[str, dict[str, Any] | RethinkError]
 
 
 def read_table(path: Path, *columns: tuple[str, ...]) -> Iterator[Row]:
-    """(where it stands, record or why there is none) of every row.
+    """(location, record or why there is none) of every row.
 
-    columns: those that are needed, each with its other names; they are also found in capitals and with blanks around.
+    columns: those that are required, each with its alternative names; case and surrounding spaces do not matter.
 
-    Raises RethinkError for a file that is no table, or lacks a column.
+    Raises RethinkError for a file that is not a table, or lacks a column.
     """
     known = {name for names in columns for name in names}
     try:
         rows = _csv_rows(path, known) if path.suffix.lower() == ".csv" else _json_rows(path)
-        plain = ((where, _with_plain_names(record)) for where, record in rows)
-        sample = list(islice(plain, SAMPLE))
+        normalized = ((where, _normalize_names(record)) for where, record in rows)
+        sample = list(islice(normalized, SAMPLE))
     except RethinkError as error:
         raise RethinkError(f"import: cannot read {path}: {error}.") from error
     records = [record for _, record in sample if isinstance(record, dict)]
     for names in columns:
         if records and not any(name in record for record in records for name in names):
-            there = ", ".join(dict.fromkeys(show_name(name, 40) for record in records for name in record)) or "none"
-            raise RethinkError(f"import: {path} has no column “{names[0]}”; it has: {there[:300]}.")
-    return chain(sample, plain)
+            present = ", ".join(dict.fromkeys(show_name(name, 40) for record in records for name in record)) or "none"
+            raise RethinkError(f"import: {path} has no column “{names[0]}”; it has: {present[:300]}.")
+    return chain(sample, normalized)
 
 
-def _with_plain_names(record: dict | RethinkError) -> dict | RethinkError:
+def _normalize_names(record: dict | RethinkError) -> dict | RethinkError:
     if isinstance(record, RethinkError):
         return record
     return {name.strip().casefold(): value for name, value in record.items()}
@@ -62,7 +62,7 @@ def _with_plain_names(record: dict | RethinkError) -> dict | RethinkError:
 
 def _csv_rows(path: Path, known: set[str]) -> Iterator[Row]:
     source = text_lines(path)
-    lines = deque(islice(source, MOST_LINES))
+    lines = deque(islice(source, MAX_ROW_LINES))
     first = next((line for _, line in lines if isinstance(line, str) and line.strip()), "")
     if declared := re.fullmatch(r'"?sep=(.)"?\s*', first):  # as Excel writes it
         separator = declared[1]
@@ -84,10 +84,10 @@ def _columns_in(line: str, separator: str, known: set[str]) -> tuple[int, int]:
 
 
 def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tuple[int, list[str] | RethinkError]]:
-    """A row that cannot be parsed costs its first line: the next row may begin on the next."""
-    torn = 0
-    while torn <= MOST_TORN:
-        lines.extend(islice(source, MOST_LINES - len(lines)))
+    """Of a row that cannot be parsed only the first line is skipped: the next row may begin right after it."""
+    malformed = 0
+    while malformed <= MAX_MALFORMED:
+        lines.extend(islice(source, MAX_ROW_LINES - len(lines)))
         if not lines:
             return
         number, row = lines[0]
@@ -99,8 +99,12 @@ def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tupl
                 row = next(reader)
                 used = reader.line_num
             except csv.Error as error:
-                torn += 1
-                row = RethinkError(f"its quotation marks do not fit ({error})") if torn <= MOST_TORN else REST
+                malformed += 1
+                row = (
+                    RethinkError(f"its quotation marks do not match ({error})")
+                    if malformed <= MAX_MALFORMED
+                    else GAVE_UP
+                )
         for _ in range(used):
             lines.popleft()
         if row:
@@ -110,14 +114,12 @@ def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tupl
 def _record(header: list[str], row: list[str], separator: str) -> dict | RethinkError:
     if any(row[len(header) :]):
         mark = {"\t": "tab", " ": "blank"}.get(separator, separator)
-        return RethinkError(
-            f"it has {len(row)} columns, not {len(header)}: put a text with “{mark}” into quotation marks"
-        )
+        return RethinkError(f"it has {len(row)} columns, not {len(header)}: put text with “{mark}” in quotation marks")
     return dict(zip(header, row))
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    """A list of records, or a record a line, whatever the file's ending says."""
+    """A list of records, or one record per line, whatever the file's extension."""
     if path.suffix.lower() == ".jsonl":
         _, first = next(text_lines(path), (1, ""))
         if not (isinstance(first, str) and first.lstrip().startswith("[")):
@@ -127,7 +129,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
     except RethinkError as error:
         if "larger" in str(error):
             raise
-        return _json_lines(path)  # those that can be read
+        return _json_lines(path)  # as many as can be read
     return _json_list(text) if text.lstrip().startswith("[") else _json_lines(path)
 
 
@@ -153,12 +155,12 @@ def _json_list(text: str) -> Iterator[Row]:
         yield from _json_pieces(text)
         return
     for number, record in enumerate(records, 1):
-        yield f"record {number}", record if isinstance(record, dict) else RethinkError("it is no record")
+        yield f"record {number}", record if isinstance(record, dict) else RethinkError("it is not a record")
 
 
 def _json_pieces(text: str) -> Iterator[Row]:
-    """The records of a torn list, one after another; behind a torn one it goes on where a line begins with one."""
-    torn, line, counted, place = 0, 1, 0, text.find("{")
+    """The records of a malformed list, one by one; after a malformed one, from the next line that begins with a record."""
+    malformed, line, counted, place = 0, 1, 0, text.find("{")
     record: Any
     while place >= 0:
         line, counted = line + text.count("\n", counted, place), place
@@ -166,9 +168,9 @@ def _json_pieces(text: str) -> Iterator[Row]:
             record, end = parse_piece(text, place)
             place = text.find("{", end)
         except RethinkError as error:
-            torn += 1
-            record, behind = error, NEXT_RECORD.search(text, place)
-            place = behind.end() - 1 if behind else -1
-            if torn > MOST_TORN:
-                record, place = REST, -1
+            malformed += 1
+            record, following = error, NEXT_RECORD.search(text, place)
+            place = following.end() - 1 if following else -1
+            if malformed > MAX_MALFORMED:
+                record, place = GAVE_UP, -1
         yield f"line {line}", record

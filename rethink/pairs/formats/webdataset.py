@@ -1,4 +1,4 @@
-"""WebDataset shards: tars in which the files of a pair stand side by side."""
+"""WebDataset shards: tars in which the files of a pair are adjacent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ...errors import RethinkError
 from ...text_files import MOST_BYTES, decode_text, open_file, parse_record, read_at_most, show_name, show_size
 from .core import MAX_IMAGE_BYTES, Example, Format, ImportedPair, Reader, Skipped, is_image, raise_missing, read_text
 
-SHARD = 1000  # pairs a WebDataset shard
+SHARD = 1000  # pairs
 
 
 def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.target.png, KEY.txt and KEY.json, side by side."""
+    """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.target.png, KEY.txt and KEY.json in a row."""
     count = 0
     shard = None
     with ExitStack() as stack:
@@ -50,18 +50,18 @@ def read_webdataset(folder: Path) -> Iterator[ImportedPair | Skipped]:
                     sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
                     before, after = (_tar_reader(archive, sides.get(side)) for side in ("input", "target"))
                     yield ImportedPair(f"{shard.name}/{key}", before, after, partial(_tar_texts, archive, parts))
-        except Exception as error:  # whatever tarfile raises of headers that are none
+        except Exception as error:  # whatever tarfile raises for damaged headers
             yield Skipped(shard.name, f"the rest of the tar cannot be read: {show_name(error)}")
 
 
 def _by_key(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Neighbors that share the name up to its first dot, as WebDataset groups them."""
+    """Adjacent entries with the same name up to the first dot, as WebDataset groups them."""
     key, parts = "", {}
     while entry := archive.next():
-        # Else all that it has passed is held in memory. pyright's stubs do not know the list.
+        # Otherwise every entry read so far stays in memory. pyright's stubs lack the attribute.
         archive.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         head, _, ending = os.path.basename(entry.name).partition(".")
-        if not entry.isfile() or not head:  # a link, a device, a Mac's twin
+        if not entry.isfile() or not head:  # a link, a device, metadata of macOS
             continue
         if parts and head != key:
             yield key, parts
@@ -77,8 +77,8 @@ def _tar_reader(archive: tarfile.TarFile, entry: tarfile.TarInfo | None) -> Read
 
 def _tar_texts(archive: tarfile.TarFile, parts: dict[str, tarfile.TarInfo]) -> tuple[str, str, str]:
     text = decode_text(_tar_bytes(archive, parts["txt"], MOST_BYTES), "its caption") if "txt" in parts else ""
-    notes = _notes(archive, parts.get("json"))
-    before, after = (notes.get(name) for name in ("input_caption", "target_caption"))
+    metadata = _metadata(archive, parts.get("json"))
+    before, after = (metadata.get(name) for name in ("input_caption", "target_caption"))
     return (
         read_text(text, "caption"),
         before if isinstance(before, str) else "",
@@ -86,17 +86,17 @@ def _tar_texts(archive: tarfile.TarFile, parts: dict[str, tarfile.TarInfo]) -> t
     )
 
 
-def _notes(archive: tarfile.TarFile, entry: tarfile.TarInfo | None) -> dict:
+def _metadata(archive: tarfile.TarFile, entry: tarfile.TarInfo | None) -> dict:
     try:
         return parse_record(decode_text(_tar_bytes(archive, entry, MOST_BYTES))) if entry else {}
-    except RethinkError:  # somebody else's notes
+    except RethinkError:  # another tool's metadata
         return {}
 
 
 def _tar_bytes(archive: tarfile.TarFile, entry: tarfile.TarInfo, most: int) -> bytes:
     try:
         if entry.issparse():
-            raise RethinkError("it is a file with holes")
+            raise RethinkError("it is a sparse file")
         if entry.size > most:
             raise RethinkError(f"it is larger than {show_size(most)}")
         return read_at_most(archive.extractfile(entry), most)
@@ -107,7 +107,7 @@ def _tar_bytes(archive: tarfile.TarFile, entry: tarfile.TarInfo, most: int) -> b
 FORMAT = Format(
     name="webdataset",
     title="WebDataset shards",
-    target="`KEY.target.png` is the TARGET, `KEY.input.png` what the model is given.",
+    target="`KEY.target.png` is the TARGET, `KEY.input.png` what the model gets as input.",
     use='`webdataset.WebDataset("pairs-{000000..N}.tar")`.',
     write=write_webdataset,
     read=read_webdataset,

@@ -1,7 +1,7 @@
 """Edits from captions: a caption → an instruction and the caption after the edit (InstructPix2Pix, section 3.1.1).
 
-The paper fine-tuned a language model on 700 triples; here any chat writes them from a few examples. The paper's
-rejection rules and its delimiters are kept, so that its records and its fine-tuning file are the same.
+The paper fine-tuned a language model on 700 examples; here any chat writes edits from a few. The paper's rejection rules
+and delimiters are kept, so that records and fine-tuning files are interchangeable.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 from ...errors import RethinkError
 from ...text_files import check_text, good_lines, read_jsonl
 from ...thinkers.answer_text import prompt_words, strip_fence
-from ..inverse.instructions import (
-    Chat,
-    Each,
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
     ask,
     is_refusal,
@@ -32,14 +32,14 @@ from ..inverse.instructions import (
 )
 from ..jsonl_log import JsonlLog, fields_are, locked
 
-AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # the paper's released code
+AFTER_CAPTION, BETWEEN, STOP = "\n##\n", "\n%%\n", "\nEND"  # of the paper's released code
 EXAMPLES = 12
 RECORD = {"prompt", "completion"}  # of a fine-tuning file
-TRIES = 4  # the paper's one and three more
+MAX_ATTEMPTS = 4  # the paper's one, and three more
 
-TASK = f"""You invent edits of pictures. You get the caption of a picture. Think of one change that a person might ask \
+TASK = f"""You invent edits of images. You get the caption of an image. Think of one change that a person might ask \
 an image editor for: an object, a material, the weather, the time, the place, a style, an action. Be inventive and vary \
-the wording of the instruction. Then write the caption of the picture after the edit; keep everything that the edit does \
+the wording of the instruction. Then write the caption of the image after the edit; keep everything that the edit does \
 not change.
 Answer with exactly this, and nothing else: the instruction, a line with {BETWEEN.strip()}, the new caption."""
 
@@ -60,7 +60,7 @@ class CaptionEdit:
 
 @dataclass(frozen=True)
 class CaptionProgress:
-    """Captions seen, records written in this run, captions rejected in this run, seconds since its start."""
+    """seen: captions read. made, rejected: captions with and without an edit, in this run. seconds: since its start."""
 
     seen: int
     made: int
@@ -68,31 +68,31 @@ class CaptionProgress:
     seconds: float
 
 
-def built_in_triples() -> list[CaptionEdit]:
-    """The examples that a thinker is shown where the user gives none."""
-    return read_triples(Path(__file__).with_name("example_edits.jsonl"))
+def built_in_edits() -> list[CaptionEdit]:
+    """The examples for the thinker where the user has none."""
+    return read_caption_edits(Path(__file__).with_name("example_edits.jsonl"))
 
 
-def read_triples(path: str | Path) -> list[CaptionEdit]:
+def read_caption_edits(path: str | Path) -> list[CaptionEdit]:
     """JSON lines {"input", "edit", "output"}, or what `captions_to_edits` writes, which says "caption" for "input".
 
-    Raises RethinkError naming the line for what is none.
+    Raises RethinkError naming a line that is neither.
     """
-    triples = []
+    edits = []
     for number, record in enumerate(read_jsonl(path, "triples"), 1):
         try:
-            triples.append(CaptionEdit(record.get("input") or record["caption"], record["edit"], record["output"]))
+            edits.append(CaptionEdit(record.get("input") or record["caption"], record["edit"], record["output"]))
         except (KeyError, AttributeError, RethinkError) as error:
             raise RethinkError(
                 f'triples: line {number} of {path} needs "input", "edit" and "output": {error}'
             ) from error
-    if not triples:
+    if not edits:
         raise RethinkError(f"triples: {path} is empty.")
-    return triples
+    return edits
 
 
 def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
-    """(caption, url): a text file with a caption a line, or JSON lines {"caption", "url"}."""
+    """(caption, url) from a text file with a caption per line, or from JSON lines {"caption", "url"}."""
     if str(path).endswith(".jsonl"):
         for record in read_jsonl(path, "captions"):
             if not isinstance(record.get("caption"), str):
@@ -104,25 +104,25 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
             yield line.strip(), ""
 
 
-def caption_to_edit(chat: Chat, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
-    """Ask the chat for an edit of a caption, with `EXAMPLES` of the examples drawn by the seed before it.
+def caption_to_edit(chat: ChatFn, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
+    """Ask the chat for an edit of a caption, after `EXAMPLES` examples drawn by the seed.
 
-    Raises RethinkError with the reason when `TRIES` answers were rejected.
+    Raises RethinkError with the reason when `MAX_ATTEMPTS` answers were rejected.
     """
-    return ask(chat, _messages(caption, examples, seed), [], seed, partial(read_answer, caption), TRIES)
+    return ask(chat, _messages(caption, examples, seed), [], seed, partial(read_answer, caption), MAX_ATTEMPTS)
 
 
 def _messages(caption: str, examples: Sequence[CaptionEdit], seed: int) -> list[dict]:
     rng = np.random.default_rng(seed)
-    shown = [examples[i] for i in rng.permutation(len(examples))[:EXAMPLES]]
+    chosen = [examples[i] for i in rng.permutation(len(examples))[:EXAMPLES]]
     messages = [message("system", TASK)]
-    for triple in shown:
-        messages += [message("user", triple.input), message("assistant", f"{triple.edit}{BETWEEN}{triple.output}")]
+    for example in chosen:
+        messages += [message("user", example.input), message("assistant", f"{example.edit}{BETWEEN}{example.output}")]
     return [*messages, message("user", caption)]
 
 
 def read_answer(caption: str, answer: str) -> CaptionEdit:
-    """The triple in an answer. Raises RethinkError with the paper's reasons to reject, and for a refusal."""
+    """The edit in an answer. Raises RethinkError with the paper's reasons to reject it, and for a refusal."""
     answer = strip_fence(strip_reasoning(answer)).strip().removesuffix("END").strip()
     parts = [part.strip() for part in answer.split(BETWEEN.strip())]
     if is_refusal(answer):
@@ -134,19 +134,19 @@ def read_answer(caption: str, answer: str) -> CaptionEdit:
     parts = [prompt_words(part) for part in parts]
     if not all(parts):
         raise RethinkError("an instruction and a caption are needed")
-    if _plain(parts[1]) == _plain(caption):
+    if _normalize(parts[1]) == _normalize(caption):
         raise RethinkError("the edited caption is the caption")
-    if _plain(parts[0]) == _plain(parts[1]):
+    if _normalize(parts[0]) == _normalize(parts[1]):
         raise RethinkError("the instruction is the caption")
     return CaptionEdit(caption, *parts)
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(text.strip().strip(".!?").lower().split())
 
 
-def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
-    """The files of edits, and of the captions that were rejected."""
+def edit_logs(output: Path) -> tuple[JsonlLog, JsonlLog]:
+    """The logs of edits and of rejected captions."""
     rejected = output.with_name(f"{output.name}.rejected")
     return JsonlLog(output, fields_are(caption=str, edit=str, output=str)), JsonlLog(
         rejected, fields_are(caption=str, why=str)
@@ -154,72 +154,72 @@ def edit_ledgers(output: Path) -> tuple[JsonlLog, JsonlLog]:
 
 
 def captions_to_edits(
-    chat: Chat | None,
+    chat: ChatFn | None,
     captions: Iterable[tuple[str, str]],
     output: str | Path,
     examples: Sequence[CaptionEdit],
     seed: int = 0,
     on_progress: Callable[[CaptionProgress], None] = lambda progress: None,
     *,
-    spread: Callable[[Iterator[tuple[str, str]]], Generator[dict, None, None]] | None = None,
-    each: Each = map,
+    executor: Callable[[Iterator[tuple[str, str]]], Generator[dict, None, None]] | None = None,
+    map_fn: MapFn = map,
 ) -> CaptionProgress:
-    """Append {"caption", "edit", "output", "url"} for every caption that is not yet in `output`, once each.
+    """Append {"caption", "edit", "output", "url"} for every distinct caption that is not yet in `output`.
 
-    Rejected captions go to a file beside it, with why, and are not asked again; delete that file to try them anew. Those
-    at which the thinker failed go there too, but the next run asks again.
-    `spread` takes (caption, url) to other processes and gives what `edit_record` makes of each, and no `chat` is needed
-    here; None: all here, by `each`: `map`, or what asks several times at once.
+    Rejected captions go to a file next to it, with the reason, and are not asked about again; delete that file to retry
+    them. Captions at which the thinker failed go there too, but the next run asks again.
+    executor: turns (caption, url) into the results of `edit_record` in other processes, with no `chat` needed here; None:
+        all here. map_fn: `map`, or what asks about several captions at once.
     """
     output = Path(output)
-    done, rejected = edit_ledgers(output)
+    done, rejected = edit_logs(output)
     with locked(output.with_name(f".{output.name}.lock"), output):
-        for ledger in (done, rejected):
-            ledger.repair()
-        known = {_plain(r["caption"]) for ledger in (done, rejected) for r in ledger if not r.get("failed")}
+        for log in (done, rejected):
+            log.repair()
+        known = {_normalize(r["caption"]) for log in (done, rejected) for r in log if not r.get("failed")}
         started, counts = time.monotonic(), {"seen": 0, "made": 0, "rejected": 0}
 
         def new() -> Iterator[tuple[str, str]]:
             for caption, url in captions:
                 counts["seen"] += 1
-                if _plain(caption) not in known:
-                    known.add(_plain(caption))
+                if _normalize(caption) not in known:
+                    known.add(_normalize(caption))
                     yield caption, url
 
-        patience = FailureStreak()
-        if spread:
-            records = spread(new())
+        streak = FailureStreak()
+        if executor:
+            records = executor(new())
         else:
-            assert chat is not None, "who has no chat spreads"
-            records = (record for record in each(partial(edit_record, chat, examples, seed), new()))
+            assert chat is not None, "without an executor there is a chat"
+            records = (record for record in map_fn(partial(edit_record, chat, examples, seed), new()))
         with closing(records):
             for record in records:
                 (rejected if "why" in record else done).append(record)
                 counts["rejected" if "why" in record else "made"] += 1
-                patience.after(record.get("failed", False), record.get("why", ""))
+                streak.record(record.get("failed", False), record.get("why", ""))
                 on_progress(CaptionProgress(seconds=time.monotonic() - started, **counts))
     return CaptionProgress(seconds=time.monotonic() - started, **counts)
 
 
-def edit_record(chat: Chat, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
-    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} where there is none
-    (failed: the thinker did not answer)."""
+def edit_record(chat: ChatFn, examples: Sequence[CaptionEdit], seed: int, job: tuple[str, str]) -> dict:
+    """(caption, url) → {"caption", "edit", "output", "url"}, or {"caption", "why", "failed", "url"} without an edit (failed:
+    the thinker did not answer)."""
     caption, url = job
     try:
-        triple = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
+        edit = caption_to_edit(chat, caption, examples, seed + zlib.crc32(caption.encode()))
     except RethinkError as error:
         return {"caption": caption, "why": str(error), "failed": isinstance(error, ThinkerUnavailable), "url": url}
-    return {"caption": caption, "edit": triple.edit, "output": triple.output, "url": url}
+    return {"caption": caption, "edit": edit.edit, "output": edit.output, "url": url}
 
 
-def write_fine_tuning_file(triples: Iterable[CaptionEdit], path: str | Path) -> int:
-    """The paper's fine-tuning file: JSON lines {"prompt", "completion"} with its delimiters. Returns their number."""
+def write_fine_tuning_file(edits: Iterable[CaptionEdit], path: str | Path) -> int:
+    """The paper's fine-tuning file: JSON lines {"prompt", "completion"} with its delimiters. Returns how many."""
     lines = [
         json.dumps({"prompt": t.input + AFTER_CAPTION, "completion": t.edit + BETWEEN + t.output + STOP}) + "\n"
-        for t in triples
+        for t in edits
     ]
     if Path(path).is_file() and not set(next(read_jsonl(path, "fine-tuning"), RECORD)) >= RECORD:
-        raise RethinkError(f"fine-tuning: {path} holds something else, and is left alone; choose another file.")
+        raise RethinkError(f"fine-tuning: {path} holds something else, and is left as it is; choose another file.")
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:

@@ -1,27 +1,26 @@
-"""The job of drawing pairs from pairs of captions, as a node and a command start it."""
+"""The job of drawing pairs from pairs of captions: what the node and the command share."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
 from ...progress import JobProgress, OnProgress, eta, ignore_progress
 from ..engine import LOCAL, Engine
 from ..exporting import describe_store
 from ..models import ModelSource
 from ..review.filters import count_reasons
-from ..seeds import earlier_seeds, strays
+from ..seeds import describe_stray_seeds, record_seed
 from ..store import PairStore
 from .caption_edits import CaptionEdit
 from .prompt_to_prompt import P2PConfig
-from .selection import CandidateSampler, Selection, SelectionStats, draw_pairs, lost_drawing
+from .selection import CandidateSampler, Selection, SelectionStats, draw_pairs, failed_sample
+from .text_to_image import text_to_image
 
 if TYPE_CHECKING:
     from ...evaluation.clip_similarity import Clip
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PromptToPromptJob:
-    """Draw pairs of images for pairs of captions, the same but for the edit, and keep the best.
+    """Draw pairs of images for pairs of captions, identical except for the edit, and keep the best.
 
-    editor: draws from text: what its `pipeline()` gives within is a Stable Diffusion pipeline. clip: chooses among the
-    candidates. store: the folder of the pairs, new or begun; captions that were drawn for are not drawn for again.
+    editor: a text-to-image model; `with editor.pipeline() as pipeline` gives its Stable Diffusion pipeline. clip: selects
+    candidates. store: the folder of the pairs, new or existing; captions that were drawn for are not drawn for again.
     """
 
     captions: tuple[CaptionEdit, ...]
@@ -53,22 +52,27 @@ class PromptToPromptJob:
         check_limits(self)
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> PromptToPromptReport:
-        """Draw for the captions that were not drawn for yet; a run that was stopped goes on."""
+        """Draw for the captions that were not drawn for yet; a run that was stopped resumes."""
         with engine.started() as executor_for, PairStore(self.store).writing() as store:
             sampler = self._sampler(store)
             known = {record["id"] for record in store.drawn}
             drawn = sum(sampler.is_drawn(each, known) for each in self.captions)
             watch = _Watch(on_progress, len(self.captions), drawn)
-            earlier = earlier_seeds(store, self._recipes, self.seed)
-            spread = executor_for("draw", partial(_open_sampler, self, store.folder), partial(lost_drawing, sampler))
-            with ExitStack() as opened:
-                if not spread and drawn < len(self.captions):
-                    sampler = self._opened_sampler(store, opened)
+            earlier = record_seed(store, self._recipes, self.seed)
+            executor = executor_for("draw", partial(_open_sampler, self, store.folder), partial(failed_sample, sampler))
+            with ExitStack() as models:
+                if not executor and drawn < len(self.captions):
+                    sampler = self._open_sampler(store, models)
                 stats = draw_pairs(
-                    store, self.captions, sampler, spread=spread, on_step=watch.on_step, on_progress=watch.on_caption
+                    store,
+                    self.captions,
+                    sampler,
+                    executor=executor,
+                    on_step=watch.on_step,
+                    on_progress=watch.on_caption,
                 )
             groups, groups_of = self._groups(store), {seed: self._groups(store, seed) for seed in earlier}
-            others = strays(store, earlier, lambda pair, seed: pair.source in groups_of[seed])
+            others = describe_stray_seeds(store, earlier, lambda pair, seed: pair.source in groups_of[seed])
             describe_store(store)
         pairs = PairStore(self.store, (pair.id for pair in store if pair.source in groups))
         skipped = tuple(record["why"] for record in store.skipped if record["source"] in groups)
@@ -76,20 +80,20 @@ class PromptToPromptJob:
 
     @property
     def _recipes(self) -> str:
-        """All that the pairs follow from but the captions and the seed."""
+        """Everything the pairs depend on except the captions and the seed."""
         return json.dumps([self.editor.name, asdict(self.config), asdict(self.selection)])
 
     def _sampler(self, store: PairStore) -> CandidateSampler:
-        """What knows the ids, and has no models yet."""
+        """A sampler without models, which knows the ids."""
         return CandidateSampler(store, None, None, self.config, self.selection, self.seed, self.editor.name)
 
-    def _opened_sampler(self, store: PairStore, opened: ExitStack) -> CandidateSampler:
-        """The sampler with its models, until `opened` is closed."""
-        pipeline = opened.enter_context(text_to_image(self.editor.load()))
+    def _open_sampler(self, store: PairStore, models: ExitStack) -> CandidateSampler:
+        """The sampler with its models, which stay open until `models` is closed."""
+        pipeline = models.enter_context(text_to_image(self.editor.load()))
         return replace(self._sampler(store), pipeline=pipeline, clip=self.clip.load())
 
     def _groups(self, store: PairStore, seed: int | None = None) -> set[str]:
-        """The ids of all pairs of captions, with this seed or another."""
+        """The ids of all pairs of captions, for this seed or another."""
         sampler = self._sampler(store)
         if seed is not None:
             sampler = replace(sampler, seed=seed)
@@ -98,8 +102,8 @@ class PromptToPromptJob:
 
 @dataclass(frozen=True)
 class PromptToPromptReport:
-    """What a job has made. pairs: the store, narrowed to the pairs of the job's captions, drawn now or before. skipped: why
-    captions were. stray_seeds: a line about every other seed that has left pairs of the same kind."""
+    """The result of a job. pairs: the store, limited to the pairs of the job's captions, drawn now or before. skipped: why
+    captions were skipped. stray_seeds: a line about every other seed that left pairs of the same kind."""
 
     pairs: PairStore
     stats: SelectionStats
@@ -108,27 +112,27 @@ class PromptToPromptReport:
 
     def __str__(self) -> str:
         stats = self.stats
-        lines = [f"{stats.kept} pairs kept now, of {stats.drawn} candidates; {stats.dropped} were given up early."]
+        lines = [f"{stats.kept} pairs kept now, of {stats.drawn} candidates; {stats.dropped} were dropped early."]
         if stats.audited:
-            lines.append(f"Of the good candidates about {stats.lost:.0%} were lost by that.")
+            lines.append(f"That lost about {stats.estimated_loss:.0%} of the good candidates.")
         return "\n".join(
             [*lines, *(f"{count} × {why}" for why, count in count_reasons(self.skipped)), *self.stray_seeds]
         )
 
 
 class _Watch:
-    """Turns the steps and captions of a run into its progress. drawn: captions of the total that need no work."""
+    """Turns the steps and captions of a run into its progress. drawn: how many of the captions need no work."""
 
     def __init__(self, on_progress: OnProgress, total: int, drawn: int):
         self._on_progress, self._total, self._drawn = on_progress, total, drawn
         self._stats = SelectionStats()
 
     def on_step(self, step: int, steps: int) -> None:
-        """Step 1…steps of the next pair of captions is done."""
+        """Report step 1…steps of the current pair of captions."""
         self._report(self._seen * steps + step, self._total * steps)
 
     def on_caption(self, stats: SelectionStats) -> None:
-        """A pair of captions is done; what has become of all so far."""
+        """Report that a pair of captions is done. stats: of all so far."""
         self._stats = stats
         self._report(self._seen, self._total)
 
@@ -144,28 +148,8 @@ class _Watch:
         self._on_progress(JobProgress(done, total, line))
 
 
-@contextmanager
-def text_to_image(editor: Any) -> Iterator[Any]:
-    """The text-to-image pipeline that an editor is made of, with the LoRAs over it. Raises RethinkError where it is none."""
-    opened = cast(AbstractContextManager[Any], getattr(editor, "pipeline", nullcontext)())
-    with opened as pipeline:
-        unet = getattr(pipeline, "unet", None)
-        if unet is None or unet.config.in_channels != pipeline.vae.config.latent_channels:
-            raise RethinkError(
-                f"editor: {editor.name} does not draw from text alone; load a Stable Diffusion or Stable Diffusion XL "
-                "model that was not made for editing."
-            )
-        yield pipeline
-
-
-def drawn_side(editor: Any) -> int:
-    """Pixels along a side of what an editor draws from text. Raises RethinkError as `text_to_image` does."""
-    with text_to_image(editor) as pipeline:
-        return pipeline.unet.config.sample_size * 8
-
-
 def _open_sampler(job: PromptToPromptJob, folder: Path) -> CandidateSampler:
-    return job._opened_sampler(PairStore(folder), _FOR_EVER)
+    return job._open_sampler(PairStore(folder), _WORKER_MODELS)
 
 
-_FOR_EVER = ExitStack()  # a worker's models stay open as long as it lives
+_WORKER_MODELS = ExitStack()  # they stay open as long as the worker lives

@@ -1,8 +1,8 @@
-"""Pairs of pictures from pairs of captions, with Prompt-to-Prompt (Hertz et al. 2022, arXiv 2208.01626) in both forms:
-self-attention shared, as InstructPix2Pix really did (arXiv 2211.09800, section 3.1.2), and the paper's cross-attention
-replacement, refinement and re-weighting.
+"""Pairs of images from pairs of captions, with Prompt-to-Prompt (Hertz et al. 2022, arXiv 2208.01626) in both forms:
+shared self-attention, which InstructPix2Pix actually used (arXiv 2211.09800, section 3.1.2), and the paper's
+cross-attention replacement, refinement and re-weighting.
 
-Everything about a candidate follows from its 32-bit seed: its noise, then the share of steps in which the two pictures
+Everything about a candidate follows from its 32-bit seed: its noise, then the fraction of steps in which the two images
 share attention, then its guidance.
 """
 
@@ -28,30 +28,30 @@ METHODS = ("self", "replace", "refine")
 
 @dataclass(frozen=True)
 class P2PConfig:
-    """How candidates are made. Defaults are InstructPix2Pix's.
+    """How candidates are sampled. The defaults are InstructPix2Pix's.
 
-    method: what the second picture takes from the first: "self" (who attends to whom among pixels), "replace" (where
-    each word acts; a changed word acts where the old one did), "refine" (the same, but new words act where they like).
-    threshold: range of p; attention is shared while less than p of the steps are done. guidance: its range.
+    method: what the second image takes from the first: "self" (self-attention), "replace" (cross-attention, where a
+        replaced word attends where the old one did), "refine" (cross-attention, where new words attend freely).
+    threshold: range of p; attention is shared until the fraction p of the steps is done. guidance: its range.
     weights: (word of the edited caption, factor of its attention) for re-weighting; empty: none.
     """
 
     method: str = option(
         "self",
-        "What the second image takes from the first. self(-attention): which pixels belong together, as InstructPix2Pix did. replace: "
-        "where words act, for exchanged words. refine: the same, for added words.",
+        "What the second image takes from the first. self: self-attention, as InstructPix2Pix did. replace: cross-attention, "
+        "for exchanged words. refine: cross-attention, for added words.",
         choices=METHODS,
     )
     steps: int = option(100, "Denoising steps.", low=1, high=1000)
     sampler: str = option(
         "euler_ancestral",
-        "How the steps are taken. The paper's is euler_ancestral.",
+        "The sampler. The paper's is euler_ancestral.",
         choices=tuple(SAMPLERS),
         advanced=True,
     )
     threshold: tuple[float, float] = option(
         (0.1, 0.9),
-        "Share of the steps in which attention is shared; drawn for every candidate.",
+        "Fraction of the steps in which attention is shared; drawn for every candidate.",
         low=0,
         high=1,
         step=0.05,
@@ -59,7 +59,7 @@ class P2PConfig:
     )
     guidance: tuple[float, float] = option(
         (7.5, 15.0),
-        "How strongly the captions are followed; drawn for every candidate.",
+        "How closely the captions are followed; drawn for every candidate.",
         low=0,
         high=100,
         step=0.05,
@@ -72,7 +72,7 @@ class P2PConfig:
 
 
 def read_weights(text: str) -> tuple[tuple[str, float], ...]:
-    """ "snowy: 1.5, street: 0.8" as (word, factor) each. Raises RethinkError for what is none."""
+    """ "snowy: 1.5, street: 0.8" as (word, factor) pairs. Raises RethinkError for anything else."""
     weights = []
     for part in filter(str.strip, text.split(",")):
         word, _, factor = part.rpartition(":")
@@ -87,7 +87,7 @@ def read_weights(text: str) -> tuple[tuple[str, float], ...]:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """N candidate pairs of one pair of captions. before, after: IMAGE [N, H, W, 3]; the others: one number a pair."""
+    """N candidates for one pair of captions. before, after: IMAGE [N, H, W, 3]; the others: one value per candidate."""
 
     seeds: tuple[int, ...]
     thresholds: tuple[float, ...]
@@ -102,19 +102,19 @@ def generate(
     caption: str,
     edited_caption: str,
     seeds: Sequence[int],
-    recipe: P2PConfig = P2PConfig(),
+    config: P2PConfig = P2PConfig(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
 ) -> Candidates:
-    """Draws one pair of pictures a seed, all as one batch.
+    """Draw one pair of images per seed, all as one batch.
 
     pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline, used for its modules and left as it was.
     on_step: called with (step 1…total, total); what it raises ends the run.
-    A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that cannot be paired.
+    A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that are equal.
     """
-    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+    with _sampling(pipeline, caption, edited_caption, seeds, config) as (predict, schedule, noise, draws):
         latents, first = schedule.init_latents(noise)
         total = len(schedule.timesteps)
-        generators = [draw.generators[picture] for picture in (0, 1) for draw in draws]
+        generators = [draw.generators[side] for side in (0, 1) for draw in draws]
         for index in range(first, total):
             model_input = schedule.model_input(latents, index)
             latents = schedule.step(predict(model_input, index), model_input, latents, index, generators)
@@ -123,23 +123,23 @@ def generate(
 
 
 @torch.inference_mode()
-def sketch(
+def preview_sample(
     pipeline: Any,
     caption: str,
     edited_caption: str,
     seeds: Sequence[int],
     steps: int,
-    recipe: P2PConfig = P2PConfig(),
+    config: P2PConfig = P2PConfig(),
     on_step: Callable[[int, int], None] = lambda step, total: None,
 ) -> Candidates:
-    """What `generate` will draw, roughly, in so many steps instead of the recipe's.
+    """A rough preview of what `generate` will draw, in `steps` steps instead of the config's.
 
-    Every step goes over several of the recipe's, from noise σ and signal α to σ' and α' (Denoising Diffusion Implicit
-    Models, arXiv 2010.02502, equation 12). The fresh noise of solvers that add some is that of the steps gone over:
-    while the expected picture stays, they make up one Brownian motion in the time α²/σ², so their sum by it leads along
-    the same path. Without it the sketch would show another picture.
+    Every step skips several of the config's, from noise σ and signal α to σ' and α' (Denoising Diffusion Implicit Models,
+    arXiv 2010.02502, equation 12). Stochastic solvers get the fresh noise of the skipped steps: as long as the predicted
+    image stays the same, it is one Brownian motion in the time α²/σ², so its weighted sum follows the same path. Without
+    it the preview would show another image.
     """
-    with _painting(pipeline, caption, edited_caption, seeds, recipe) as (predict, schedule, noise, draws):
+    with _sampling(pipeline, caption, edited_caption, seeds, config) as (predict, schedule, noise, draws):
         total = len(schedule.timesteps)
         stops = sorted({round(i * total / steps) for i in range(min(steps, total))})
         latents = noise
@@ -148,20 +148,20 @@ def sketch(
             clean = schedule.predict_x0(predict(latents, index), latents, index)
             on_step(done, len(stops))
             if done < len(stops):
-                following = stops[done]
-                next_signal, next_spread = schedule.alpha_sigma(following)
+                next_index = stops[done]
+                next_signal, next_spread = schedule.alpha_sigma(next_index)
                 direction = (latents - signal * clean) / spread
                 if schedule.stochastic:
-                    kept = next_spread * signal / (next_signal * spread)
-                    fresh = _added_noise(schedule, draws, index, following).to(latents)
-                    direction = kept * direction + (1 - kept**2) ** 0.5 * fresh
+                    retained = next_spread * signal / (next_signal * spread)
+                    fresh = _added_noise(schedule, draws, index, next_index).to(latents)
+                    direction = retained * direction + (1 - retained**2) ** 0.5 * fresh
                 latents = next_signal * clean + next_spread * direction
         return _candidates(pipeline.vae, draws, clean)
 
 
-def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: int) -> Tensor:
-    """The fresh noise of the steps index…following for [first, second] × pairs, as one of unit variance."""
-    times = [(signal / spread) ** 2 for signal, spread in map(schedule.alpha_sigma, range(index, following + 1))]
+def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, next_index: int) -> Tensor:
+    """The fresh noise of the steps index…next_index for [first, second] × pairs, combined to unit variance."""
+    times = [(signal / spread) ** 2 for signal, spread in map(schedule.alpha_sigma, range(index, next_index + 1))]
     weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in itertools.pairwise(times)]
 
     def fresh(draw: _Draw) -> Tensor:
@@ -171,18 +171,18 @@ def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, following: 
 
 
 @contextmanager
-def _painting(
-    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], recipe: P2PConfig
+def _sampling(
+    pipeline: Any, caption: str, edited_caption: str, seeds: Sequence[int], config: P2PConfig
 ) -> Iterator[tuple]:
-    """(predict(model input, index) → the guided output of the model, schedule, noise [2 · seeds, …], draws)."""
+    """(predict(model input, index) → the guided model output, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
-        raise RethinkError("edited_caption: is the caption itself; it must say what is different.")
-    unet, device = pipeline.unet, pipeline._execution_device  # an offloaded model's own is where its weights rest
+        raise RethinkError("edited_caption: equals the caption; it must describe the edited image.")
+    unet, device = pipeline.unet, pipeline._execution_device  # the device of an offloaded model's weights is another
     side = unet.config.sample_size
-    draws = [_draw(seed, (1, unet.config.in_channels, side, side), recipe) for seed in seeds]
-    schedule = Schedule(recipe.sampler, pipeline.scheduler, recipe.steps)
+    draws = [_draw(seed, (1, unet.config.in_channels, side, side), config) for seed in seeds]
+    schedule = Schedule(config.sampler, pipeline.scheduler, config.steps)
     conditions = _conditions(pipeline, [caption, edited_caption])
-    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, recipe, device)
+    sharing = _sharing(pipeline.tokenizer, caption, edited_caption, config, device)
 
     def predict(model_input: Tensor, index: int) -> Tensor:
         done = index / len(schedule.timesteps)
@@ -193,7 +193,7 @@ def _painting(
         with _shared_attention(unet, sharing):
             yield predict, schedule, torch.cat([draw.noise for draw in draws]).repeat(2, 1, 1, 1).to(device), draws
     finally:
-        pipeline.maybe_free_model_hooks()  # an offloaded model gives its memory back after a Cancel too
+        pipeline.maybe_free_model_hooks()  # an offloaded model releases its memory after a Cancel too
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,20 +202,20 @@ class _Draw:
     noise: Tensor
     threshold: float
     guidance: float
-    generators: tuple[torch.Generator, torch.Generator]  # for ancestral steps; both pictures get the same noise
+    generators: tuple[torch.Generator, torch.Generator]  # for ancestral steps; both images get the same noise
 
 
-def _draw(seed: int, shape: tuple[int, ...], recipe: P2PConfig) -> _Draw:
+def _draw(seed: int, shape: tuple[int, ...], config: P2PConfig) -> _Draw:
     generator, other = torch.Generator().manual_seed(seed % 2**32), torch.Generator()
     noise = torch.randn(shape, generator=generator)
-    (low, high), (weak, strong) = recipe.threshold, recipe.guidance
+    (low, high), (weak, strong) = config.threshold, config.guidance
     p, scale = torch.rand(2, generator=generator).tolist()
     other.set_state(generator.get_state())
     return _Draw(seed, noise, low + p * (high - low), weak + scale * (strong - weak), (generator, other))
 
 
 def _guided(unet: Any, model_input: Tensor, timestep: Tensor, conditions: dict, draws: list[_Draw]) -> Tensor:
-    """The model's output for [first, second] × pairs with classifier-free guidance, each pair by its own."""
+    """The model output for [first, second] × pairs, with every pair's own classifier-free guidance."""
     rows = {name: value.repeat_interleave(len(draws), 0) for name, value in conditions.items()}
     text = rows.pop("text")
     output = unet(
@@ -225,18 +225,18 @@ def _guided(unet: Any, model_input: Tensor, timestep: Tensor, conditions: dict, 
         added_cond_kwargs=rows,
         return_dict=False,
     )[0]
-    null, told = output.float().chunk(2)
-    scale = torch.tensor([draw.guidance for draw in draws], device=null.device).repeat(2)
-    return null + scale[:, None, None, None] * (told - null)
+    uncond, cond = output.float().chunk(2)
+    scale = torch.tensor([draw.guidance for draw in draws], device=uncond.device).repeat(2)
+    return uncond + scale[:, None, None, None] * (cond - uncond)
 
 
 def _conditions(pipeline: Any, captions: list[str]) -> dict[str, Tensor]:
-    """Text embeddings, and what SDXL wants besides, four rows each: [null, told] × [first, second]."""
+    """Text embeddings, for SDXL also its added conditions, four rows each: [uncond, cond] × [first, second]."""
     encoded = pipeline.encode_prompt(
         captions, device=pipeline._execution_device, num_images_per_prompt=1, do_classifier_free_guidance=True
     )
-    told, null, *pooled = encoded
-    text = torch.cat([null, told]).to(pipeline.unet.dtype)
+    cond, uncond, *pooled = encoded
+    text = torch.cat([uncond, cond]).to(pipeline.unet.dtype)
     if not pooled:
         return {"text": text}
     size = pipeline.unet.config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
@@ -260,15 +260,15 @@ def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
 
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:
-    """IMAGE [rows, H, W, 3], a row at a time: the activations of the VAE are the peak of memory."""
-    overflows = vae.config.get("force_upcast") and vae.dtype == torch.float16  # as Stable Diffusion XL's does
+    """IMAGE [rows, H, W, 3], decoded one row at a time: the VAE's activations are the peak of memory."""
+    overflows = vae.config.get("force_upcast") and vae.dtype == torch.float16  # Stable Diffusion XL's does
     if overflows:
         vae.float()
     rows = (latents / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0)).to(vae.dtype)
-    pictures = [vae.decode(row, return_dict=False)[0].float().cpu() for row in rows.split(1)]
+    images = [vae.decode(row, return_dict=False)[0].float().cpu() for row in rows.split(1)]
     if overflows:
         vae.half()
-    return (torch.cat(pictures) / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+    return (torch.cat(images) / 2 + 0.5).clamp(0, 1).movedim(1, -1)
 
 
 # --- attention -------------------------------------------------------------------------------------------------------
@@ -276,10 +276,10 @@ def _decode(vae: Any, latents: Tensor) -> Tensor:
 
 @dataclass(eq=False)
 class _Sharing:
-    """What every attention layer of the second pictures takes from the first ones.
+    """An attention processor through which the second images take attention from the first ones.
 
-    rows: bool [pairs], which pairs share at this step. cross: None, or (mapping [T, T], taken [T]): token j of the
-    edited caption acts where Σᵢ mapping[i, j] · (token i of the caption) did, as far as taken[j]. weights: [T].
+    rows: bool [pairs], which pairs share at this step. cross: None, or (mapping [T, T], replaced [T]): token j of the
+    edited caption attends like Σᵢ mapping[i, j] · (token i of the caption), to the degree replaced[j]. weights: [T].
     """
 
     self_attention: bool
@@ -302,20 +302,20 @@ class _Sharing:
         return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
 
     def _from_first(self, x: Tensor) -> Tensor:
-        """With another picture's queries and keys, its attention logits come along."""
+        """Queries or keys of the second images replaced by those of the first, and with them the attention logits."""
         parts = x.unflatten(0, (2, 2, -1))
         first, second = parts.unbind(1)
         rows = self.rows.view(1, -1, *[1] * (x.ndim - 1))
         return torch.stack([first, torch.where(rows, first, second)], 1).flatten(0, 2)
 
     def _edited(self, maps: Tensor) -> Tensor:
-        """Cross-attention maps [2 · 2 · pairs, heads, pixels, T] with those of the told second pictures changed."""
+        """Cross-attention maps [2 · 2 · pairs, heads, pixels, T], changed for the second images' conditional rows."""
         maps = maps.unflatten(0, (2, 2, -1)).clone()
         first, second = maps[1, 0], maps[1, 1]
         if self.cross:
-            mapping, taken = self.cross
-            taken = taken * self.rows[:, None, None, None]
-            second = taken * (first @ mapping) + (1 - taken) * second
+            mapping, replaced = self.cross
+            replaced = replaced * self.rows[:, None, None, None]
+            second = replaced * (first @ mapping) + (1 - replaced) * second
         if self.weights is not None:
             second = second * self.weights
         maps[1, 1] = second
@@ -324,22 +324,22 @@ class _Sharing:
 
 @contextmanager
 def _shared_attention(unet: Any, sharing: _Sharing) -> Iterator[None]:
-    own = unet.attn_processors
+    original = unet.attn_processors
     unet.set_attn_processor(sharing)
     try:
         yield
     finally:
-        unet.set_attn_processor(own)
+        unet.set_attn_processor(original)
 
 
-def _sharing(tokenizer: Any, caption: str, edited_caption: str, recipe: P2PConfig, device: torch.device) -> _Sharing:
+def _sharing(tokenizer: Any, caption: str, edited_caption: str, config: P2PConfig, device: torch.device) -> _Sharing:
     tokens, edited_tokens = _tokens(tokenizer, caption), _tokens(tokenizer, edited_caption)
     cross = None
-    if recipe.method != "self":
-        mapping, taken = align(tokens, edited_tokens, tokenizer.eos_token_id, recipe.method)
-        cross = mapping.to(device), taken.to(device)
-    weights = _weights(tokenizer, edited_tokens, recipe.weights)
-    return _Sharing(recipe.method == "self", cross, weights if weights is None else weights.to(device))
+    if config.method != "self":
+        mapping, replaced = align(tokens, edited_tokens, tokenizer.eos_token_id, config.method)
+        cross = mapping.to(device), replaced.to(device)
+    weights = _weights(tokenizer, edited_tokens, config.weights)
+    return _Sharing(config.method == "self", cross, weights if weights is None else weights.to(device))
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:
@@ -348,26 +348,26 @@ def _tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def align(source: list[int], target: list[int], end: int, method: str) -> tuple[Tensor, Tensor]:
-    """How the words of an edited caption correspond to those of the caption: (mapping [T, T], taken [T]).
+    """How the tokens of an edited caption correspond to those of the caption: (mapping [T, T], replaced [T]).
 
-    Equal tokens in the same order correspond to each other, and so do the ends and what fills up after them. Where
-    words were exchanged, "replace" shares out the old ones' attention among the new ones; "refine" leaves the new
-    ones, as both methods do with added words, their own (Prompt-to-Prompt, section 3.2).
+    Equal tokens in the same order correspond to each other, as do the end tokens and the padding. Where words were
+    exchanged, "replace" distributes the old ones' attention among the new ones; "refine" leaves new words their own
+    attention, as both methods do with added words (Prompt-to-Prompt, section 3.2).
     """
     length = len(source)
-    mapping, taken = torch.zeros(length, length), torch.zeros(length)
+    mapping, replaced = torch.zeros(length, length), torch.zeros(length)
     i, j = source.index(end), target.index(end)
     for kind, a, b, c, d in SequenceMatcher(None, source[:i], target[:j], autojunk=False).get_opcodes():
         if kind == "equal":
             mapping[range(a, b), range(c, d)] = 1
         elif kind == "replace" and method == "replace":
-            mapping[a:b, c:d] = 1 / (d - c)  # attention is neither lost nor made
+            mapping[a:b, c:d] = 1 / (d - c)  # the total attention stays the same
         if kind == "equal" or (kind == "replace" and method == "replace"):
-            taken[c:d] = 1
+            replaced[c:d] = 1
     rest = length - max(i, j)
     mapping[range(i, i + rest), range(j, j + rest)] = 1
-    taken[j : j + rest] = 1
-    return mapping, taken
+    replaced[j : j + rest] = 1
+    return mapping, replaced
 
 
 def _weights(tokenizer: Any, tokens: list[int], factors: tuple[tuple[str, float], ...]) -> Tensor | None:
@@ -375,10 +375,10 @@ def _weights(tokenizer: Any, tokens: list[int], factors: tuple[tuple[str, float]
         return None
     weights = torch.ones(len(tokens))
     for word, factor in factors:
-        wanted = tokenizer(word, add_special_tokens=False).input_ids
-        found = [k for k in range(len(tokens)) if wanted and tokens[k : k + len(wanted)] == wanted]
+        word_tokens = tokenizer(word, add_special_tokens=False).input_ids
+        found = [k for k in range(len(tokens)) if word_tokens and tokens[k : k + len(word_tokens)] == word_tokens]
         if not found:
             raise RethinkError(f"weights: “{word}” does not occur in the edited caption.")
         for k in found:
-            weights[k : k + len(wanted)] = factor
+            weights[k : k + len(word_tokens)] = factor
     return weights

@@ -1,7 +1,7 @@
-"""From a picture to drafts of pairs: damaged by an operation or by an editor, written down, and not yet put in words.
+"""From an image to drafts of pairs: damaged by an operation or an editor, on disk, and still without an instruction.
 
-A maker may work in any process, with others beside it: everything it draws comes from the recipe, the source's name and
-the number of the pair.
+A maker may work in any process, next to others: everything it draws follows from the config, the source's name and the
+number of the pair.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...image_files import read_file
 from ...options import MAX_SEED, check_limits, option
 from ..jsonl_log import DiskFull
 from ..models import ModelSource
-from ..pixels import from_pixels, read_mask, read_picture
+from ..pixels import from_pixels, read_mask, read_pixels
 from ..store import PairStore
 from .instructions import UNDESCRIBED, Description
 from .operations import (
@@ -42,24 +42,23 @@ if TYPE_CHECKING:
     from ...editors.protocol import Editor
     from ...editors.settings import Settings
 
-MASK_FREE = tuple(
-    id for id, op in OPERATIONS.items() if op.where in ("region", "image", "own")
-)  # they need no mask or box
-DIED = "the process that worked on it died"
-SHORTEST = 16  # pixels a side; of less nothing can be hidden
+# Operations that need no mask or box.
+MASK_FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("region", "image", "own"))
+PROCESS_DIED = "the process that worked on it died"
+MIN_SIDE = 16  # pixels; a smaller image has nothing to hide
 
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """What is made of every image.
+    """What is made from every image.
 
-    operations: ids of `OPERATIONS`, each as likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
-    wording: what else the instructions depend on, to tell pairs apart that differ in it alone.
+    operations: ids of `OPERATIONS`, equally likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
+    wording: what else the instructions depend on, so that pairs that differ in it alone get different ids.
     """
 
     operations: tuple[str, ...] = MASK_FREE
     ranges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pairs: int = option(1, "How many of every image.", low=1, high=1000)
+    pairs: int = option(1, "Pairs per image.", low=1, high=1000)
     seed: int = option(
         0,
         "Places, strengths and wording are drawn from it. The same seed makes the same pairs, and goes on with those of a "
@@ -88,36 +87,36 @@ class SynthesisConfig:
         check_limits(self)
 
     def key(self) -> str:
-        """What the pairs depend on. Asking for more pairs of an image leaves those that are there as they are."""
-        return self.draws() + self.wording
+        """What the pairs depend on. Not how many: asking for more leaves the existing ones as they are."""
+        return self.image_key() + self.wording
 
-    def draws(self) -> str:
-        """What the images depend on: other words leave them as they are."""
-        ranges = {id: narrowed for id in sorted(self.ranges) if (narrowed := _narrowing(id, self.ranges[id]))}
+    def image_key(self) -> str:
+        """What the images depend on: other instructions leave them as they are."""
+        ranges = {id: narrowed for id in sorted(self.ranges) if (narrowed := _canonical_ranges(id, self.ranges[id]))}
         return json.dumps([sorted(self.operations), ranges, self.seed, self.longest_side, list(self.area)])
 
-    def seed_of(self, source: Source, number: int) -> int:
-        """32 bits that all of the number-th pair of a source is drawn from."""
-        return int(_digest(self.draws(), source.name, number)[:8], 16)
+    def pair_seed(self, source: Source, number: int) -> int:
+        """The 32-bit seed of one pair of a source; everything in it is drawn from that."""
+        return int(_digest(self.image_key(), source.name, number)[:8], 16)
 
 
-def _narrowing(id: str, ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """What ranges of an operation say, in one form however they were spelled: 0.5 for [0.5, 0.5], 1 for 1.0, nothing for
-    what is drawn from anyway."""
+def _canonical_ranges(id: str, ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """The ranges of an operation in one form, however they were spelled: 0.5 for [0.5, 0.5], 1 for 1.0, nothing for what
+    is the default anyway."""
     whole, narrowed = get_operation(id).ranges, get_operation(id).narrow(ranges)
-    return {name: _shortest(ranges[name]) for name in whole if name in ranges and narrowed[name] != whole[name]}
+    return {name: _canonical_value(ranges[name]) for name in whole if name in ranges and narrowed[name] != whole[name]}
 
 
-def _shortest(value: Any) -> Any:
+def _canonical_value(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        values = [_shortest(each) for each in value]
+        values = [_canonical_value(each) for each in value]
         return values[0] if all(each == values[0] for each in values) else values
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def pair_id(key: str, source: Source, number: int) -> str:
-    """The number-th pair of a source; where to work in it tells pairs apart as the recipe's key does."""
-    where = [bool(source.mask), [asdict(spot) for spot in source.spots]]
+    """The id of one pair of a source. Whether it has a mask, and which boxes, is part of it, as the config's key is."""
+    where = [bool(source.mask), [asdict(named) for named in source.boxes]]
     return _digest(key, source.name, number, *(where if any(where) else ()))
 
 
@@ -128,7 +127,7 @@ def _digest(*parts) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair without its instruction; or, where `skipped` is not "", why there is none (`failed`: no thinker answered)."""
+    """A pair without its instruction. skipped: why there is none, or ""; failed: whether because no thinker answered."""
 
     id: str
     number: int
@@ -140,28 +139,28 @@ class Draft:
     target: str = ""
     region: str = ""
     operation: str = ""
-    hides: str = ""
+    hidden_what: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
-    words: dict[str, str] = field(default_factory=dict)
+    template_vars: dict[str, str] = field(default_factory=dict)
     place: str = ""
     hidden: str = ""
 
 
 class LoadedSource:
-    """A source that was read: its picture, its mask, and the place of its target in the store."""
+    """A source in memory: image uint8 [H, W, 3], mask bool [H, W] or None, and the path of its target in the store."""
 
     def __init__(self, store: PairStore, source: Source, longest_side: int):
         try:
             data = read_file(source.path)
         except OSError as error:
             raise RethinkError(f"cannot be read: {error.strerror}") from error
-        self.picture = read_picture(io.BytesIO(data), longest_side)
-        if min(self.picture.shape[:2]) < SHORTEST:
-            raise RethinkError(f"{self.picture.shape[1]}×{self.picture.shape[0]} pixels are too few")
+        self.image = read_pixels(io.BytesIO(data), longest_side)
+        if min(self.image.shape[:2]) < MIN_SIDE:
+            raise RethinkError(f"{self.image.shape[1]}×{self.image.shape[0]} pixels are too few")
         self.mask = None
         if source.mask:
             try:
-                self.mask = read_mask(source.mask, self.picture.shape[:2])
+                self.mask = read_mask(source.mask, self.image.shape[:2])
             except RethinkError as error:
                 raise RethinkError(f"its mask {error}") from error
             if not self.mask.any():
@@ -169,28 +168,30 @@ class LoadedSource:
         content = hashlib.sha256(data + str(longest_side).encode()).hexdigest()[:16]
         self.target = store.image_path(content, "target")
 
-    def place(self, spot: NamedBox) -> Region:
-        """The pixels of a spot, at least one."""
-        height, width = self.picture.shape[:2]
-        left, top = int(spot.box[0] * width), int(spot.box[1] * height)
-        right, bottom = int(np.ceil(spot.box[2] * width)), int(np.ceil(spot.box[3] * height))
+    def region_of(self, named: NamedBox) -> Region:
+        """A named box in pixels, at least one."""
+        height, width = self.image.shape[:2]
+        left, top = int(named.box[0] * width), int(named.box[1] * height)
+        right, bottom = int(np.ceil(named.box[2] * width)), int(np.ceil(named.box[3] * height))
         return Region((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes the drafts of a source. Nothing but a full disk ends a run: every other trouble skips the picture and says
-    why. key: all that the pairs depend on. one: makes one draft."""
+class DraftMaker:
+    """Makes the drafts of a source. Only a full disk ends a run: any other error skips the image and gives the reason.
+
+    key: everything the pairs depend on. make_draft: (source in memory, source, number, id) → one draft.
+    """
 
     key: str
     store: PairStore
     longest_side: int
-    one: Callable[[LoadedSource, Source, int, str], Draft]
+    make_draft: Callable[[LoadedSource, Source, int, str], Draft]
 
     def __call__(self, source: Source, numbers: Sequence[int]) -> Iterator[Draft]:
-        """One draft a number. What is wrong with the picture as a whole is said of number 0, each time."""
+        """One draft per number. A fault of the image itself is reported once per number, as of number 0."""
         try:
-            opened = LoadedSource(self.store, source, self.longest_side)
+            loaded = LoadedSource(self.store, source, self.longest_side)
         except Exception as error:  # whatever a decoder raises
             for number in numbers:
                 yield Draft(pair_id(self.key, source, number), 0, source.name, skipped=describe_error(error))
@@ -198,7 +199,7 @@ class Maker:
         for number in numbers:
             id = pair_id(self.key, source, number)
             try:
-                draft = self.one(opened, source, number, id)
+                draft = self.make_draft(loaded, source, number, id)
             except DiskFull:
                 raise
             except Exception as error:  # whatever an editor raises
@@ -206,127 +207,127 @@ class Maker:
             yield draft
 
 
-def operation_maker(store: PairStore, recipe: SynthesisConfig) -> Maker:
-    """The maker of the procedural operations."""
+def operation_maker(store: PairStore, config: SynthesisConfig) -> DraftMaker:
+    """The maker that applies procedural operations."""
 
-    def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
-        fitting = [id for id in recipe.operations if _fits(get_operation(id), source)]
-        if not fitting:
-            raise RethinkError(f"{' and '.join(recipe.operations)} need a mask or a box of it")
-        seed = recipe.seed_of(source, number)
+    def make_draft(loaded: LoadedSource, source: Source, number: int, id: str) -> Draft:
+        applicable = [id for id in config.operations if _is_applicable(get_operation(id), source)]
+        if not applicable:
+            raise RethinkError(f"{' and '.join(config.operations)} need a mask or a box of it")
+        seed = config.pair_seed(source, number)
         rng = np.random.default_rng(seed)
-        chosen = get_operation(fitting[int(rng.integers(len(fitting)))])
-        values = chosen.draw(rng, recipe.ranges.get(chosen.id, {}))
-        place, told = _place(chosen, opened, source, recipe, rng)
-        made = apply_operation(chosen, opened.picture, place, values, rng)
+        operation = get_operation(applicable[int(rng.integers(len(applicable)))])
+        values = operation.draw(rng, config.ranges.get(operation.id, {}))
+        region, description = _choose_region(operation, loaded, source, config, rng)
+        result = apply_operation(operation, loaded.image, region, values, rng)
         draft = Draft(
             id,
             number,
             source.name,
             seed,
-            operation=chosen.id,
-            hides=chosen.hidden_what,
+            operation=operation.id,
+            hidden_what=operation.hidden_what,
             parameters=values,
-            words=made.template_vars,
-            place=told.place,
-            hidden=told.hidden,
+            template_vars=result.template_vars,
+            place=description.place,
+            hidden=description.hidden,
         )
-        return _written(store, opened, made, draft)
+        return _write_images(store, loaded, result, draft)
 
-    return Maker(recipe.key(), store, recipe.longest_side, one)
+    return DraftMaker(config.key(), store, config.longest_side, make_draft)
 
 
 def editor_maker(
     store: PairStore,
-    recipe: SynthesisConfig,
+    config: SynthesisConfig,
     editor: ModelSource[Editor],
     inverse: str,
     settings: Settings,
-    what: Description = UNDESCRIBED,
-) -> Maker:
-    """The maker that lets an editor, opened at the first draft, do the inverse edit ("remove the hat"); `what` says what
-    undoing it brings back, where the source's own box does not.
+    default: Description = UNDESCRIBED,
+) -> DraftMaker:
+    """The maker that lets an editor, loaded for the first draft, do the inverse edit ("remove the hat"). default: what
+    undoing it brings back, where the source's box has no description.
 
-    Wherever the editor changed nothing but what its own coding blurs, and outside the source's mask or box, the pixels
-    are the picture's own, bit for bit: what is learnt is the edit, not the editor's traces.
+    Where the editor changed nothing but what its autoencoder blurs, and outside the source's mask or box, the pixels are
+    the source's own, bit for bit: what is learned is the edit, not the editor's artifacts.
     """
-    key = json.dumps([inverse, editor.name, str(settings), recipe.key()])
+    key = json.dumps([inverse, editor.name, str(settings), config.key()])
     load = cache(editor.load)
 
-    def one(opened: LoadedSource, source: Source, number: int, id: str) -> Draft:
+    def make_draft(loaded: LoadedSource, source: Source, number: int, id: str) -> Draft:
         import torch
 
         from ...alignment.compositing import keep_unchanged
         from ...images import to_pixels
 
-        seed = recipe.seed_of(source, number)
-        area, told = opened.mask, Description()
-        if source.spots:
-            place, told = _named(opened, source, np.random.default_rng(seed))
-            area = place.as_mask(opened.picture)
-        image = from_pixels(opened.picture)
+        seed = config.pair_seed(source, number)
+        area, description = loaded.mask, Description()
+        if source.boxes:
+            region, description = _choose_named_box(loaded, source, np.random.default_rng(seed))
+            area = region.as_mask(loaded.image)
+        image = from_pixels(loaded.image)
         mask = None if area is None else torch.from_numpy(area).float()[None]
         edited = load().edit(load().prepare(image), [inverse], [seed], settings, mask=mask)
         (kept,) = keep_unchanged(image, edited.cpu(), mask)
-        touched = (kept.mask > 0).numpy() & (True if area is None else area)
-        pixels = np.where(touched[..., None], to_pixels(kept.image), opened.picture)
-        made = OperationResult(pixels, touched, {"inverse": inverse.rstrip(".")})
+        changed = (kept.mask > 0).numpy() & (True if area is None else area)
+        pixels = np.where(changed[..., None], to_pixels(kept.image), loaded.image)
+        result = OperationResult(pixels, changed, {"inverse": inverse.rstrip(".")})
         draft = Draft(
             id,
             number,
             source.name,
             seed,
             operation="editor",
-            hides="what the edit took away",
+            hidden_what="what the edit took away",
             parameters={"inverse": inverse, "editor": editor.name},
-            words=made.template_vars,
-            place=told.place or what.place,
-            hidden=told.hidden or what.hidden,
+            template_vars=result.template_vars,
+            place=description.place or default.place,
+            hidden=description.hidden or default.hidden,
         )
-        return _written(store, opened, made, draft)
+        return _write_images(store, loaded, result, draft)
 
-    return Maker(key, store, recipe.longest_side, one)
+    return DraftMaker(key, store, config.longest_side, make_draft)
 
 
-def _fits(chosen: Operation, source: Source) -> bool:
-    if chosen.where == "subject":
+def _is_applicable(operation: Operation, source: Source) -> bool:
+    if operation.where == "subject":
         return bool(source.mask)
-    return chosen.where != "selection" or bool(source.mask or source.spots)
+    return operation.where != "selection" or bool(source.mask or source.boxes)
 
 
-def _place(
-    chosen: Operation, opened: LoadedSource, source: Source, recipe: SynthesisConfig, rng
+def _choose_region(
+    operation: Operation, loaded: LoadedSource, source: Source, config: SynthesisConfig, rng
 ) -> tuple[Region, Description]:
-    if chosen.where in ("region", "selection") and source.spots:
-        return _named(opened, source, rng)
-    if opened.mask is not None and chosen.where != "own":
-        return Region(bounding_box(opened.mask), opened.mask), Description()
-    if chosen.where == "region":
-        return sample_region(opened.picture, rng, recipe.area), Description()
-    return whole_image(opened.picture), Description()
+    if operation.where in ("region", "selection") and source.boxes:
+        return _choose_named_box(loaded, source, rng)
+    if loaded.mask is not None and operation.where != "own":
+        return Region(bounding_box(loaded.mask), loaded.mask), Description()
+    if operation.where == "region":
+        return sample_region(loaded.image, rng, config.area), Description()
+    return whole_image(loaded.image), Description()
 
 
-def _named(opened: LoadedSource, source: Source, rng) -> tuple[Region, Description]:
-    """One of the places that somebody named in a source, and what is said of it."""
-    spot = source.spots[int(rng.integers(len(source.spots)))]
-    return opened.place(spot), Description(spot.place, spot.hidden)
+def _choose_named_box(loaded: LoadedSource, source: Source, rng) -> tuple[Region, Description]:
+    """One of the source's named boxes, and its description."""
+    named = source.boxes[int(rng.integers(len(source.boxes)))]
+    return loaded.region_of(named), Description(named.place, named.hidden)
 
 
-def _written(store: PairStore, opened: LoadedSource, made: OperationResult, draft: Draft) -> Draft:
+def _write_images(store: PairStore, loaded: LoadedSource, result: OperationResult, draft: Draft) -> Draft:
     """The draft with its images on disk."""
-    if not visibly_differ(made.image, opened.picture):
-        raise RethinkError(f"{draft.operation} changed nothing in it that can be seen")
-    paths = {"input": store.image_path(draft.id, "input"), "target": opened.target, "region": ""}
-    if not (store.folder / opened.target).exists():
-        store.write_image(opened.target, opened.picture)
-    store.write_image(paths["input"], made.image)
-    if not made.mask.all():
+    if not visibly_differ(result.image, loaded.image):
+        raise RethinkError(f"{draft.operation} changed nothing visible")
+    paths = {"input": store.image_path(draft.id, "input"), "target": loaded.target, "region": ""}
+    if not (store.folder / loaded.target).exists():
+        store.write_image(loaded.target, loaded.image)
+    store.write_image(paths["input"], result.image)
+    if not result.mask.all():
         paths["region"] = store.image_path(draft.id, "region")
-        store.write_image(paths["region"], made.mask)
+        store.write_image(paths["region"], result.mask)
     return replace(draft, **paths)
 
 
 def failed_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
-    """What is said of a job over which the process died."""
+    """The drafts of a job that failed as a whole, such as by the death of its process."""
     source, numbers = job
     return [Draft(pair_id(key, source, number), number, source.name, skipped=why) for number in numbers]

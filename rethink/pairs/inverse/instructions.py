@@ -1,54 +1,33 @@
 """From what an operation hid to the instruction that brings it back.
 
-Someone who sees (a vision-language model behind the Chat protocol, or the user) says what the place is called and what
-can no longer be seen there; that and the operation's own words go into one of its templates. On a black square over a
-face: “Remove the black square from the man's face. He has brown hair and round glasses.”
+A vision-language model, or the user, names the place and describes what can no longer be seen there; that and the
+operation's template variables go into one of its templates. For a black square over a face: “Remove the black square
+from the man's face. He has brown hair and round glasses.”
 """
 
 from __future__ import annotations
 
-import json
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
-from ...errors import RethinkError, describe_error
-from ...thinkers.answer_text import clean_answer, prompt_words
+from ...errors import RethinkError
+from ...text_files import one_line
+from ...thinkers.answer_text import prompt_words
+from ...thinkers.asking import ChatFn, MapFn, ask, find_json_object, is_refusal, message, strip_reasoning
 from ..pixels import from_pixels
 from .operations import Box, bounding_box
 from .templates import TEMPLATES
 
-# chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
-# {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
-Chat = Callable[..., str]
-Each = Callable[[Callable, Iterable], Iterable]  # each(do, jobs) → do(job) of each, in their order, as `map` gives them
-LoadImages = Callable[
-    [], tuple[np.ndarray, np.ndarray, np.ndarray]
-]  # → damaged, original uint8 [H, W, 3], touched bool [H, W]
+# → damaged, original uint8 [H, W, 3], changed bool [H, W]
+LoadImages = Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
-TRIES = 3
-TEMPERATURE = 0.7
-MAX_CONSECUTIVE_FAILURES = 20  # failures in a row
-MOST_TOKENS = 2048  # of an answer: models that reason do so aloud before it
-LONGEST = 400  # letters; a describer that goes on longer babbles
-REFUSALS = (
-    "i'm sorry",
-    "i am sorry",
-    "sorry,",
-    "unfortunately",
-    "i cannot",
-    "i can't",
-    "i'm unable",
-    "i am unable",
-    "i won't",
-    "as an ai",
-)
+MAX_DESCRIPTION = 400  # characters; a longer answer is rambling
 NOTHING = frozenset(
     ("", "none", "null", "nil", "nan", "n/a", "na", "undefined", "unknown", "nothing", "not applicable", "no place")
 )
@@ -76,12 +55,12 @@ DETERMINERS = frozenset(
     ]
 )
 
-DESCRIBE = """Two pictures. The first is what a user of an image editor sees; a part of it was changed{where}. \
+DESCRIBE = """Two images. The first is what a user of an image editor sees; a part of it was changed{where}. \
 The second shows the original of that part. Say what the user cannot see any more: {hidden}.
 Answer with one JSON object and nothing else:
 {{"place": "what that part is, as two to five words with an article or a possessive, e.g. the shop's window", \
 "description": "one or two short sentences about what is hidden, e.g. It shows two red hats on a shelf."}}
-Do not mention the change itself. Do not repeat what the first picture still shows. Do not guess names."""
+Do not mention the change itself. Do not repeat what the first image still shows. Do not guess names."""
 
 PARAPHRASE = """Say this instruction to an image editor in other words, as another person would. Keep every fact. \
 Answer with the new instruction alone, in one line.
@@ -91,7 +70,7 @@ Answer with the new instruction alone, in one line.
 
 @dataclass(frozen=True)
 class Description:
-    """place: what the place is called ("the man's face"), or "". hidden: what cannot be seen any more, as sentences."""
+    """place: a noun phrase ("the man's face"), or "". hidden: what can no longer be seen, as sentences, or ""."""
 
     place: str = ""
     hidden: str = ""
@@ -101,18 +80,21 @@ UNDESCRIBED = Description()
 
 
 @dataclass(frozen=True)
-class Writer:
+class InstructionWriter:
     """Writes the instruction of a pair.
 
-    chat: describes what was hidden; None: only what the user said. paraphrase: let the chat reword what came out.
-    templates: the user's own, {operation id: [template, …]}; they take the place of the built-in ones.
-    said: the user's own words for every pair of which nothing better is known.
+    chat: describes what was hidden; None: only the user's own description is used. paraphrase: the chat rewords the
+        instruction.
+    templates: {operation id: [template, …]}, which replace the built-in ones.
+    user_description: of every pair that has none of its own.
+    map_fn: `map`, or what asks the chat about several pairs at once.
     """
 
-    chat: Chat | None = None
+    chat: ChatFn | None = None
     paraphrase: bool = False
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    said: Description = UNDESCRIBED
+    user_description: Description = UNDESCRIBED
+    map_fn: MapFn = map
 
     def __post_init__(self):
         for id, templates in self.templates.items():
@@ -132,99 +114,107 @@ class Writer:
             raise RethinkError("paraphrase: needs a thinker.")
 
     def write(
-        self, operation_id: str, hides: str, words: Mapping[str, str], look: LoadImages, given: Description, seed: int
+        self,
+        operation_id: str,
+        hidden_what: str,
+        words: Mapping[str, str],
+        load_images: LoadImages,
+        known: Description,
+        seed: int,
     ) -> tuple[str, Description]:
-        """(instruction, description). What the user gave goes before what the chat says; `look` is called for the chat.
+        """(instruction, description). known: the user's description of this pair, which takes precedence over the chat's.
+        load_images: called only where the chat is asked.
 
-        Raises RethinkError with the reason when the chat fails or says nothing usable, `TRIES` times.
+        Raises RethinkError with the reason when the chat gives no usable answer (see `ask`).
         """
-        given = Description(given.place or self.said.place, given.hidden or self.said.hidden)
-        told = given if hides else Description(given.place)
-        templates = self.templates.get(operation_id) or templates_of(operation_id, words)
-        if hides and self.chat and not given.hidden:
+        known = Description(known.place or self.user_description.place, known.hidden or self.user_description.hidden)
+        description = known if hidden_what else Description(known.place)
+        templates = self.templates.get(operation_id) or find_templates(operation_id, words)
+        if hidden_what and self.chat and not known.hidden:
             damage = next((words[name] for name in ("thing", "drawing") if name in words), "")
             latin = not is_non_latin(" ".join(templates))
-            seen = describe(self.chat, *look(), hides.format(**words), seed, damage=damage, latin=latin)
-            told = Description(given.place or seen.place, seen.hidden)
-        instruction = compose(templates, words, told, seed)
+            answer = describe(self.chat, *load_images(), hidden_what.format(**words), seed, damage=damage, latin=latin)
+            description = Description(known.place or answer.place, answer.hidden)
+        instruction = compose(templates, words, description, seed)
         if self.paraphrase and self.chat is not None:
-            instruction = paraphrased(self.chat, instruction, seed)
-        return instruction, told
+            instruction = reword(self.chat, instruction, seed)
+        return instruction, description
 
 
-TEMPLATES_ALONE = Writer()
+TEMPLATES_ONLY = InstructionWriter()
 
 
-def templates_of(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
-    """The built-in templates of an operation, or of the variant of it that the words name."""
+def find_templates(operation_id: str, words: Mapping[str, str]) -> Sequence[str]:
+    """The built-in templates of an operation, or of its variant where the words have one."""
     variant = f"{operation_id}/{words.get('variant', '')}"
     return TEMPLATES.get(variant) or TEMPLATES[operation_id]
 
 
-def compose(templates: Sequence[str], words: Mapping[str, str], told: Description, seed: int) -> str:
-    """One of the templates whose names are all known, with the hidden described after it. A place that was named is
-    used; who has nothing to add sometimes writes without capital and full stop, as people do."""
+def compose(templates: Sequence[str], words: Mapping[str, str], description: Description, seed: int) -> str:
+    """One of the templates whose names are all known, followed by what is hidden. Templates with {place} are preferred
+    where the place has a name; without a description, some lose their capital and full stop, as people write."""
     rng = np.random.default_rng([seed, 0xD0])
-    known = {**words, "place": told.place} if told.place else dict(words)
+    known = {**words, "place": description.place} if description.place else dict(words)
     fitting = [t for t in templates if _names(t) <= set(known)]
-    if told.place:
+    if description.place:
         fitting = [t for t in fitting if "place" in _names(t)] or fitting
     if not fitting:
         raise RethinkError(
             f"templates: none of {list(templates)} fits; this pair knows {', '.join(known) or 'no word'}."
         )
     core = fitting[int(rng.integers(len(fitting)))].format_map(known)
-    if told.hidden:
-        return f"{core} {_sentence(told.hidden)}"
+    if description.hidden:
+        return f"{core} {_sentence(description.hidden)}"
     casual = rng.random() < 0.25 and core.count(".") == 1 and core.endswith(".")
     return core[0].lower() + core[1:-1] if casual else core
 
 
 def describe(
-    chat: Chat,
+    chat: ChatFn,
     damaged: np.ndarray,
     original: np.ndarray,
-    touched: np.ndarray,
+    changed: np.ndarray,
     hidden: str,
     seed: int,
     *,
     damage: str = "",
     latin: bool = True,
 ) -> Description:
-    """Ask the chat what was hidden: it sees the damaged picture, and the original crop of the touched place.
+    """Ask the chat what was hidden: it sees the damaged image and, of the original, the part that was changed.
 
-    damage: what lies there now; who speaks of that has not said what is hidden. latin: the script of the instruction.
+    damaged, original: uint8 [H, W, 3]. changed: bool [H, W]. hidden: what to describe, for the prompt.
+    damage: what covers it now; an answer that mentions it is rejected. latin: the script of the instruction.
     """
-    box = bounding_box(touched)
+    box = bounding_box(changed)
     crop = original[box[1] : box[3], box[0] : box[2]]
-    text = DESCRIBE.format(where=_where(box, touched.shape), hidden=hidden)
+    text = DESCRIBE.format(where=_where(box, changed.shape), hidden=hidden)
     images = [from_pixels(damaged), from_pixels(crop)]
-    messages = [message("user", text, pictures=2)]
+    messages = [message("user", text, images=2)]
 
     def read(answer: str) -> Description:
-        told = _read_description(answer)
-        if damage and damage in f"{told.place} {told.hidden}".lower():
+        description = _read_description(answer)
+        if damage and damage in f"{description.place} {description.hidden}".lower():
             raise RethinkError("the describer tells of the damage, not of what is hidden")
-        if latin and is_non_latin(told.place + told.hidden):
+        if latin and is_non_latin(description.place + description.hidden):
             raise RethinkError("the describer answers in another language than the instruction's")
-        return told
+        return description
 
     return ask(chat, messages, images, seed, read)
 
 
 def _read_description(answer: str) -> Description:
-    record = read_json(answer)
+    record = find_json_object(answer)
     place, hidden = record.get("place") or "", record.get("description") or ""
     if not (isinstance(place, str) and isinstance(hidden, str) and not is_nothing(hidden)):
         raise RethinkError("the describer's answer has no description")
-    if len(place) > 60 or len(hidden) > LONGEST:
+    if len(place) > 60 or len(hidden) > MAX_DESCRIPTION:
         raise RethinkError("the describer's answer is too long to go into an instruction")
     if is_refusal(hidden):
         raise RethinkError("the describer refused")
-    return Description(called(place), unmarked(hidden))
+    return Description(as_noun_phrase(place), strip_markdown(hidden))
 
 
-def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
+def reword(chat: ChatFn, instruction: str, seed: int) -> str:
     """The instruction in other words, in one line. Raises RethinkError when the chat fails or says nothing usable."""
     messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
@@ -240,14 +230,9 @@ def paraphrased(chat: Chat, instruction: str, seed: int) -> str:
     return ask(chat, messages, [], seed, read)
 
 
-def is_refusal(text: str) -> bool:
-    """Whether an answer begins as models begin when they will not do what they are asked."""
-    return text.replace("’", "'").lstrip().lower().startswith(REFUSALS)
-
-
-def called(place: str) -> str:
-    """What a place is called, so that it can stand in a sentence: “Face.” → “the face”; a name keeps its capital."""
-    place = "" if is_nothing(place) else unmarked(place).rstrip(".")
+def as_noun_phrase(place: str) -> str:
+    """A place as a noun phrase within a sentence: “Face.” → “the face”; a proper name keeps its capital."""
+    place = "" if is_nothing(place) else strip_markdown(place).rstrip(".")
     first, *more = place.split() or [""]
     if first.lower() in DETERMINERS:
         return " ".join([first.lower(), *more])
@@ -257,109 +242,34 @@ def called(place: str) -> str:
 
 
 def is_nothing(text: str) -> bool:
-    """Whether a text says that there is nothing to say, as models write it where a value is missing."""
-    return unmarked(text).strip(".-–—()[]<> ").lower() in NOTHING
+    """Whether a text is a placeholder that models write for a missing value."""
+    return strip_markdown(text).strip(".-–—()[]<> ").lower() in NOTHING
 
 
-def unmarked(text: str) -> str:
-    """A text in one line without the marks of Markdown."""
+def strip_markdown(text: str) -> str:
+    """A text in one line, without Markdown."""
     return one_line(re.sub(r"\*\*|__|`|^\s*[-*#>]+\s", "", text, flags=re.M))
 
 
 def is_non_latin(text: str) -> bool:
-    """Whether most letters are not Latin; what is quoted off a sign does not count."""
+    """Whether most letters are not Latin; quotations, such as the text of a sign, do not count."""
     letters = [letter for letter in re.sub(r"[“\"‘「].*?[”\"’」]", "", text) if letter.isalpha()]
     return sum("LATIN" in unicodedata.name(letter, "") for letter in letters) < len(letters) / 2
 
 
-def message(role: str, text: str, pictures: int = 0) -> dict:
-    """A message of a conversation, its pictures before its text."""
-    return {"role": role, "content": [{"type": "image"}] * pictures + [{"type": "text", "text": text}]}
-
-
-class ThinkerUnavailable(RethinkError):
-    """The last of the tries gave no answer at all; another time it may."""
-
-
-class FailureStreak:
-    """Ends a run with a RethinkError when the thinker has failed so often in a row that the rest would be skipped too."""
-
-    def __init__(self):
-        self.failures = 0
-
-    def after(self, failed: bool, why: str) -> None:
-        """Take note of one question: whether nobody answered it, and why."""
-        self.failures = self.failures + 1 if failed else 0
-        if self.failures == MAX_CONSECUTIVE_FAILURES:
-            raise RethinkError(
-                f"{why} ({MAX_CONSECUTIVE_FAILURES} times in a row); run again when it answers, it goes on."
-            )
-
-
-def ask(chat: Chat, messages, images, seed: int, read: Callable[[str], Any], tries: int = TRIES) -> Any:
-    """What `read` makes of the first answer that it does not refuse with a RethinkError; every try has its own seed.
-
-    Raises RethinkError with the last reason; ThinkerUnavailable where that was an error of the chat.
-    """
-    reason = RethinkError("the thinker was not asked")
-    for attempt in range(tries):
-        try:
-            answer = chat(messages, images, max_tokens=MOST_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)
-        except Exception as error:  # a backend may raise anything; a run of days must not end by it
-            reason = ThinkerUnavailable(f"the thinker failed: {describe_error(error)}")
-            continue
-        try:
-            return read(clean_answer(answer))
-        except RethinkError as error:
-            reason = error
-    raise reason
-
-
-def read_json(answer: str) -> dict:
-    """The first JSON object in an answer, whatever is written around it. Raises RethinkError where there is none."""
-    for value, _, _ in json_values(strip_reasoning(answer), "{"):
-        if isinstance(value, dict):
-            return value
-    raise RethinkError(f"the thinker's answer holds no JSON object ({one_line(answer)[:80]!r})")
-
-
-def json_values(text: str, opening: str) -> Iterator[tuple[Any, int, int]]:
-    """Every JSON value in a text that begins with one of these characters and lies in no other: (value, start, end).
-
-    Raises RethinkError for one that is nested deeper than anybody means it.
-    """
-    decoder, at = json.JSONDecoder(), 0
-    while found := re.compile(f"[{re.escape(opening)}]").search(text, at):
-        at = found.end()
-        try:
-            value, at = decoder.raw_decode(text, found.start())
-        except ValueError:
-            continue
-        except RecursionError as error:
-            raise RethinkError("the thinker's answer is nested too deeply to be meant") from error
-        yield value, found.start(), at
-
-
-def strip_reasoning(answer: str) -> str:
-    """An answer without what a reasoning model thought aloud, also where the thinking was never opened or closed, and
-    without the marks of its tokenizer."""
-    answer = clean_answer(answer)
-    return re.sub(r"<think>.*?(</think>|$)", "", re.sub(r"^.*?</think>", "", answer, flags=re.S), flags=re.S).strip()
-
-
 def leaks_filename(instruction: str, source: str) -> bool:
-    """Whether an instruction gives away the name of the file that the picture came from."""
+    """Whether an instruction gives away the file name of its image."""
     stem = PurePath(source.replace("\\", "/")).stem.casefold()
-    telling = len(stem) >= 5 and (re.search(r"\d", stem) or re.search(r"[_\-]", stem))
-    return bool(telling) and stem in instruction.casefold()
+    distinctive = len(stem) >= 5 and (re.search(r"\d", stem) or re.search(r"[_\-]", stem))
+    return bool(distinctive) and stem in instruction.casefold()
 
 
 def _where(box: Box, shape: tuple[int, int]) -> str:
-    """Where the box sits, in words; nothing where it is the whole picture."""
+    """Where the box lies, in words; "" where it is most of the image."""
     height, width = shape
     if (box[2] - box[0]) * (box[3] - box[1]) > 0.7 * height * width:
         return ""
-    across = ("left", "centre", "right")[min(2, int(1.5 * (box[0] + box[2]) / width))]
+    across = ("left", "center", "right")[min(2, int(1.5 * (box[0] + box[2]) / width))]
     down = ("top", "middle", "bottom")[min(2, int(1.5 * (box[1] + box[3]) / height))]
     return f", at the {down} {across}"
 
@@ -374,8 +284,3 @@ def _names(template: str) -> set[str]:
 def _sentence(text: str) -> str:
     text = text[0].upper() + text[1:]
     return text if text.rstrip("\"”'’)").endswith((".", "!", "?")) else text + "."
-
-
-def one_line(text: str) -> str:
-    """Every white space one blank; what no encoding can write (half of a pair of surrogates) is left out."""
-    return " ".join(text.encode("utf-8", "ignore").decode().split())

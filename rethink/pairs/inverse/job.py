@@ -1,4 +1,4 @@
-"""The job of making pairs by inverse edits, as a node and a command start it."""
+"""The job of making pairs by inverse edits: what the node and the command share."""
 
 from __future__ import annotations
 
@@ -13,43 +13,45 @@ import numpy as np
 from ...errors import RethinkError
 from ...options import check_limits, option
 from ...progress import JobProgress, OnProgress, ignore_progress
+from ...thinkers.asking import ChatFn, MapFn, thread_map
 from ..engine import LOCAL, Engine, ExecutorFor
 from ..exporting import describe_store
 from ..models import ModelSource
 from ..pixels import from_pixels
 from ..ray_cluster import Executor
 from ..review.filters import count_reasons
-from ..seeds import earlier_seeds, strays
+from ..seeds import describe_stray_seeds, record_seed
 from ..store import EditPair, PairStore
-from .drafts import Draft, Maker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
-from .instructions import Chat, Description, Each, Writer
+from .drafts import Draft, DraftMaker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
+from .instructions import Description, InstructionWriter
 from .locate import LocatedSources
-from .processes import process_executor, thread_map
-from .sources import Coverage, Folder, Source, Sources, coverage_of
-from .synthesis import SynthesisProgress, finished, synthesize
+from .processes import process_executor
+from .sources import Coverage, ImageFolder, Source, Sources, coverage_of
+from .synthesis import SynthesisProgress, finish_pair, synthesize
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...editors.protocol import Editor
 
-REASONS = 12  # kinds of reasons in a report
+MAX_REASONS = 12  # in a report
 
 
 @dataclass(frozen=True)
 class SynthesisJob:
-    """Damage real images, so that a model learns the way back: the damage is what is learnt to undo.
+    """Damage real images, so that a model learns to undo the damage.
 
-    images: a folder, or sources one by one. store: the folder of the pairs, new or begun; what is there is not made again.
-    config: what is drawn; its wording is this job's to say. templates: {operation: [template, …]} in place of the built-in
-    ones. editor: does `inverse` in place of an operation. thinker: a Chat with eyes, which finds, describes, paraphrases.
+    images: a folder, or single sources. store: the folder of the pairs, new or begun; pairs that exist are not made again.
+    config: what is drawn; this job sets its wording. editor: does `inverse` in place of an operation.
+    thinker: a vision-language model that finds, describes and paraphrases.
+    templates: {operation: [template, …]}, which replace the built-in ones.
     """
 
-    images: Folder | Sequence[Source]
+    images: ImageFolder | Sequence[Source]
     store: Path
     config: SynthesisConfig = field(default_factory=SynthesisConfig)
     editor: ModelSource[Editor] | None = None
-    thinker: ModelSource[Chat] | None = None
+    thinker: ModelSource[ChatFn] | None = None
     inverse: str = option(
         "",
         "The easy edit: what the editor does to the real image. The pair teaches the way back, e.g. “remove the hat”.",
@@ -85,35 +87,34 @@ class SynthesisJob:
 
     @cached_property
     def coverage(self) -> Coverage | None:
-        """Which images have a mask or boxes; None where there are none of either."""
-        if isinstance(self.images, Folder):
+        """Which images have a mask or boxes; None where there are neither."""
+        if isinstance(self.images, ImageFolder):
             return self.images.coverage()
         found = coverage_of(self.images)
         return found if found.masked or found.boxed else None
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> SynthesisReport:
-        """Make the pairs that are not in the store yet; a run that was stopped goes on."""
-        ask = thread_map(self.thinker.concurrency) if self.thinker else map
-        # Whoever works on other machines is opened there; here it is opened first, so that what is wrong with it is said.
-        job = replace(self, editor=self.editor.opened()) if self.editor and engine.is_local else self
+        """Make the pairs that are not in the store yet; a run that was stopped resumes."""
+        map_fn = thread_map(self.thinker.concurrency) if self.thinker else map
+        # Models of other machines are opened there; those of this one are opened first, so that a fault in them is reported.
+        job = replace(self, editor=self.editor.load_now()) if self.editor and engine.is_local else self
         chat = self.thinker.load() if self.thinker and (self.find or engine.is_local) else None
         with engine.started() as executor_for, PairStore(self.store).writing() as store:
             maker = job._maker(store)
-            earlier = earlier_seeds(store, job._maker(store, seed=0).key, self.config.seed)
-            sources = self._located(store, chat, ask)
+            earlier = record_seed(store, job._maker(store, seed=0).key, self.config.seed)
+            sources = self._locate(store, chat, map_fn)
             describe = self._describe(store, executor_for)
             done = synthesize(
                 store,
                 sources,
                 maker,
                 self.config.pairs,
-                self._writer(None if describe else chat),
-                spread=job._executor(store, maker, executor_for, engine),
+                self._writer(None if describe else chat, map_fn),
+                executor=job._executor(store, maker, executor_for, engine),
                 describe=describe,
-                each=ask,
-                on_progress=lambda progress: on_progress(_watched(store, progress)),
+                on_progress=lambda progress: on_progress(_job_progress(store, progress)),
             )
-            others = strays(store, earlier, job._is_from(store, sources, earlier)) if earlier else []
+            others = describe_stray_seeds(store, earlier, job._is_from(store, sources, earlier)) if earlier else []
             describe_store(store)
         return SynthesisReport(PairStore(self.store, done.ids), done, self.coverage, tuple(others))
 
@@ -123,7 +124,7 @@ class SynthesisJob:
 
     @property
     def _wording(self) -> str:
-        """What the instructions depend on beside the config. Not who the thinker is: it may have moved to another server."""
+        """What the instructions depend on besides the config. Not which thinker: it may have moved to another server."""
         words = (self.thinker is not None, self.paraphrase, self.find or None, self.place, self.description)
         templates = {id: list(templates) for id, templates in self.templates.items()}
         return str((*words, templates)) if any((*words, templates)) else ""
@@ -132,10 +133,11 @@ class SynthesisJob:
     def _description(self) -> Description:
         return Description(self.place, self.description)
 
-    def _writer(self, chat: Chat | None) -> Writer:
-        return Writer(chat, self.paraphrase and chat is not None, self.templates, self._description)
+    def _writer(self, chat: ChatFn | None, map_fn: MapFn = map) -> InstructionWriter:
+        paraphrase = self.paraphrase and chat is not None
+        return InstructionWriter(chat, paraphrase, self.templates, self._description, map_fn)
 
-    def _maker(self, store: PairStore, seed: int | None = None) -> Maker:
+    def _maker(self, store: PairStore, seed: int | None = None) -> DraftMaker:
         config = self._config if seed is None else replace(self._config, seed=seed)
         if self.editor is None:
             return operation_maker(store, config)
@@ -143,29 +145,31 @@ class SynthesisJob:
 
         return editor_maker(store, config, self.editor, self.inverse, Settings(), self._description)
 
-    def _executor(self, store: PairStore, maker: Maker, executor_for: ExecutorFor, engine: Engine) -> Executor | None:
-        """What brings the drafts to be made to other machines or processes; None where they are made here."""
+    def _executor(
+        self, store: PairStore, maker: DraftMaker, executor_for: ExecutorFor, engine: Engine
+    ) -> Executor | None:
+        """Makes drafts on other machines or in other processes; None: they are made here."""
         stage = "edit" if self.editor else "damage"
         if executor := executor_for(stage, partial(_open_maker, self, store.folder), partial(failed_drafts, maker.key)):
             return executor
-        # A few connected images are made sooner than a process starts; an editor is one model on one device.
-        spreads = isinstance(self.images, Folder) and self.editor is None and engine.processes > 1
-        return process_executor(engine.processes, store, self._config) if spreads else None
+        # A few connected images are done before a process has started; an editor is one model on one device.
+        in_processes = isinstance(self.images, ImageFolder) and self.editor is None and engine.processes > 1
+        return process_executor(engine.processes, store, self._config) if in_processes else None
 
     def _describe(self, store: PairStore, executor_for: ExecutorFor) -> Executor | None:
-        """What brings drafts to machines that describe them; None where they are described here."""
+        """Describes drafts on other machines; None: they are described here."""
         if self.thinker is None:
             return None
         return executor_for("describe", partial(_open_writer, self, store.folder), _not_described)
 
-    def _located(self, store: PairStore, chat: Chat | None, ask: Each) -> Sources:
+    def _locate(self, store: PairStore, chat: ChatFn | None, map_fn: MapFn) -> Sources:
         if not self.find:
             return self.images
-        assert chat is not None, "what finds is a thinker"
-        return LocatedSources(self.images, chat, self.find, store.spots, self.config.longest_side, ask)
+        assert chat is not None, "checked in __post_init__"
+        return LocatedSources(self.images, chat, self.find, store.spots, self.config.longest_side, map_fn)
 
     def _is_from(self, store: PairStore, sources: Sources, seeds: Iterable[int]) -> Callable[[EditPair, int], bool]:
-        """Whether a pair is what this job makes of its sources with another seed."""
+        """Tells whether a pair is one that this job makes from its sources with another seed."""
         by_name = {source.name: source for source in sources if isinstance(source, Source)}
         keys = {seed: self._maker(store, seed).key for seed in seeds}
 
@@ -178,8 +182,8 @@ class SynthesisJob:
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """What a job has made. pairs: the store, narrowed to what the job was to make, made now or found there from before.
-    stray_seeds: a line about every other seed that has left pairs of the same kind."""
+    """The result of a job. pairs: the store, narrowed to the pairs the job asked for, made now or before.
+    stray_seeds: a line about every other seed that left pairs of the same kind."""
 
     pairs: PairStore
     progress: SynthesisProgress
@@ -189,7 +193,7 @@ class SynthesisReport:
     @property
     def reasons(self) -> list[str]:
         """Why images or pairs were skipped, the commonest first."""
-        return [f"{count} × {reason}" for reason, count in count_reasons(self.progress.reasons)[:REASONS]]
+        return [f"{count} × {reason}" for reason, count in count_reasons(self.progress.reasons)[:MAX_REASONS]]
 
     def __str__(self) -> str:
         done = self.progress
@@ -197,7 +201,7 @@ class SynthesisReport:
         return "\n".join([line, *([str(self.coverage)] if self.coverage else []), *self.stray_seeds, *self.reasons])
 
 
-def _watched(store: PairStore, progress: SynthesisProgress) -> JobProgress:
+def _job_progress(store: PairStore, progress: SynthesisProgress) -> JobProgress:
     return JobProgress(progress.done, progress.wanted, str(progress), partial(_preview, store, progress.newest))
 
 
@@ -214,9 +218,9 @@ def _open_maker(job: SynthesisJob, folder: Path) -> Callable[[Any], list[Draft]]
 
 
 def _open_writer(job: SynthesisJob, folder: Path) -> Callable[[Iterable[Draft]], list[EditPair | Draft]]:
-    assert job.thinker is not None, "what describes is a thinker"
+    assert job.thinker is not None, "only a job with a thinker describes elsewhere"
     store, writer = PairStore(folder), job._writer(job.thinker.load())
-    return lambda drafts: [finished(store, draft, writer) for draft in drafts]
+    return lambda drafts: [finish_pair(store, writer, draft) for draft in drafts]
 
 
 def _not_described(drafts: list[Draft], why: str) -> list[Draft]:

@@ -1,4 +1,4 @@
-"""Where in an image something is, as a thinker that sees says it: the places that pairs are made from."""
+"""Where something is in an image, according to a vision-language model: the boxes that pairs are made from."""
 
 from __future__ import annotations
 
@@ -11,50 +11,55 @@ from typing import Any
 import numpy as np
 
 from ...errors import RethinkError
-from ..jsonl_log import JsonlLog
-from ..pixels import from_pixels, read_picture
-from .instructions import (
-    Chat,
-    Each,
+from ...text_files import one_line
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
     ask,
-    called,
-    json_values,
+    find_json_values,
     message,
-    one_line,
     strip_reasoning,
 )
+from ..jsonl_log import JsonlLog
+from ..pixels import from_pixels, read_pixels
+from .instructions import as_noun_phrase
 from .sources import NamedBox, Source, Sources
 
 MAX_BOXES = 8
-SIDE = 1000  # boxes are asked for on this scale, as vision-language models are trained to give them
+SCALE = 1000  # of the boxes asked for: vision-language models are trained on thousandths
 
-FIND = f"""Find {{what}} in this picture. Answer with a JSON object and nothing else, at most {MAX_BOXES} places, the \
+FIND = f"""Find {{what}} in this image. Answer with a JSON object and nothing else, at most {MAX_BOXES} places, the \
 clearest first, none if there is nothing to find:
 {{{{"places": [{{{{"box": [left, top, right, bottom], "place": "what it is, as two to five words, e.g. the shop's window"}}}}]}}}}
-The box is in thousandths of the picture's width and height."""
+The box is in thousandths of the image's width and height."""
 
 
-def locate_boxes(chat: Chat, pixels: np.ndarray, what: str, seed: int) -> tuple[NamedBox, ...]:
+def locate_boxes(chat: ChatFn, pixels: np.ndarray, what: str, seed: int) -> tuple[NamedBox, ...]:
     """Where the chat sees `what` in uint8 [H, W, 3]. Raises RethinkError with the reason when it gives no usable box."""
-    return ask(chat, [message("user", FIND.format(what=what), pictures=1)], [from_pixels(pixels)], seed, read_boxes)
+    return ask(chat, [message("user", FIND.format(what=what), images=1)], [from_pixels(pixels)], seed, read_boxes)
 
 
 def read_boxes(answer: str) -> tuple[NamedBox, ...]:
-    """The boxes in an answer, each once, at most MAX_BOXES: {"places": […]} as asked for, or as models were trained to
-    answer: a list of {"bbox_2d", "label"} (Qwen-VL), of {"box_2d", "label"} with top before left (Gemini), or
-    label(left,top),(right,bottom) (Qwen2-VL). Coordinates are in thousandths, or in shares of 0…1.
+    """The boxes in an answer, without duplicates, at most MAX_BOXES: {"places": […]} as the prompt asks, or what models
+    were trained on: a list of {"bbox_2d", "label"} (Qwen-VL), of {"box_2d", "label"} with top before left (Gemini), or
+    label(left,top),(right,bottom) (Qwen2-VL). Coordinates are in thousandths, or in fractions of 0…1.
 
-    What is no box is left out. Raises RethinkError with the reason where none is left.
+    Invalid boxes are left out. Raises RethinkError with the reason where none is left.
     """
     boxes: dict[tuple[float, ...], NamedBox] = {}
     reason = "the thinker found nothing of what was asked for"
     for record in _read_records(strip_reasoning(answer)):
         try:
-            box = NamedBox(_read_shares(record), called(_read_name(record)[:60]))
+            box = NamedBox(_read_fractions(record), as_noun_phrase(_read_name(record)[:60]))
             boxes.setdefault(box.box, box)
-        except (TypeError, KeyError, ValueError, OverflowError) as error:  # a RethinkError of NamedBox is a ValueError
+        except (
+            TypeError,
+            KeyError,
+            ValueError,
+            OverflowError,
+        ) as error:  # NamedBox raises a RethinkError, which is a ValueError
             reason = f"the thinker's boxes cannot be used: {error}"
     if not boxes:
         raise RethinkError(reason)
@@ -67,8 +72,8 @@ _PLAIN_BOX = re.compile(r"([^()\n]{0,60})\((\d{1,4}),\s*(\d{1,4})\),\s*\((\d{1,4
 
 
 def _read_records(answer: str) -> list[dict[str, Any]]:
-    """One JSON object a place that an answer speaks of. Raises RethinkError where it speaks of none."""
-    for value, _, _ in json_values(answer, "{["):
+    """One JSON object per place in an answer. Raises RethinkError where there is none."""
+    for value, _, _ in find_json_values(answer, "{["):
         records = _find_list(value) if isinstance(value, dict) else value
         if all(isinstance(record, dict) for record in records):
             return records
@@ -81,7 +86,7 @@ def _read_records(answer: str) -> list[dict[str, Any]]:
 
 
 def _find_list(record: dict[str, Any]) -> list[Any]:
-    """The places in a JSON object: its list of them, or the object itself where it is one."""
+    """The places in a JSON object: its list of them, or the object itself."""
     if any(key in record for key in _BOX_KEYS):
         return [record]
     lists = [value for value in record.values() if isinstance(value, list)]
@@ -96,8 +101,8 @@ def _read_name(record: dict[str, Any]) -> str:
     return next((record[key].strip() for key in _NAME_KEYS if isinstance(record.get(key), str)), "")
 
 
-def _read_shares(record: dict[str, Any]) -> tuple[float, float, float, float]:
-    """The box in a record as shares of width and height. Raises what its caller takes for “no box”."""
+def _read_fractions(record: dict[str, Any]) -> tuple[float, float, float, float]:
+    """The box in a record as fractions of width and height. Raises one of the errors that `read_boxes` catches."""
     key = next((key for key in _BOX_KEYS if record.get(key)), "box")
     box = record[key]
     if isinstance(box, dict):
@@ -107,9 +112,9 @@ def _read_shares(record: dict[str, Any]) -> tuple[float, float, float, float]:
         raise ValueError(f"expected four numbers, got {str(box)[:80]}")
     if key == "box_2d":  # Gemini's, top first
         edges = [edges[1], edges[0], edges[3], edges[2]]
-    scale = 1 if max(edges) < 2 else SIDE  # shares stick out of the picture, too; no place is two thousandths large
+    scale = 1 if max(edges) < 2 else SCALE  # fractions may exceed 1 a little; no place is two thousandths large
     if max(edges) > 1.05 * scale or min(edges) < -0.05 * scale:
-        raise ValueError(f"{str(box)[:80]} is no box in thousandths of the picture")
+        raise ValueError(f"{str(box)[:80]} is no box in thousandths of the image")
     left, top, right, bottom = (min(1.0, max(0.0, edge / scale)) for edge in edges)
     return left, top, right, bottom
 
@@ -118,55 +123,55 @@ def _read_shares(record: dict[str, Any]) -> tuple[float, float, float, float]:
 class LocatedSources:
     """Sources with the boxes that a chat finds in them.
 
-    seen: remembers the answers, so that nothing is asked twice; what came to nothing is asked again in another run.
-    each: `map`, or what asks several times at once.
+    answers: the log of answers, so that nothing is asked twice; questions without an answer are repeated in the next run.
+    map_fn: `map`, or what asks about several images at once.
     """
 
-    folder: Sources
-    chat: Chat
+    sources: Sources
+    chat: ChatFn
     what: str
-    seen: JsonlLog
+    answers: JsonlLog
     longest_side: int
-    each: Each = map
-    _asked: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
+    map_fn: MapFn = map
+    _new_answers: dict[str, dict] = field(default_factory=dict, init=False, repr=False)  # in this run, by source
 
     def __len__(self) -> int:
-        return len(self.folder)
+        return len(self.sources)
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
-        known = {r["source"]: r for r in self.seen if r["what"] == self.what and not r.get("failed")}
+        known = {r["source"]: r for r in self.answers if r["what"] == self.what and not r.get("failed")}
         streak = FailureStreak()
 
-        def look(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
-            if isinstance(source, Source) and not source.spots:
+        def locate(source: Source | tuple[str, str]) -> tuple[Source | tuple[str, str], dict | None]:
+            if isinstance(source, Source) and not source.boxes:
                 return source, known.get(source.name) or self._answer(source)
             return source, None
 
-        for source, record in self.each(look, self.folder):
+        for source, record in self.map_fn(locate, self.sources):
             if isinstance(source, Source) and record is not None:
-                streak.after(record.get("failed", False), record.get("why", ""))
+                streak.record(record.get("failed", False), record.get("why", ""))
                 if "why" in record:
                     yield source.name, record["why"]
                     continue
-                boxes = (NamedBox(tuple(spot["box"]), spot["place"]) for spot in record["spots"])
-                source = replace(source, spots=tuple(boxes))
+                boxes = (NamedBox(tuple(named["box"]), named["place"]) for named in record["spots"])
+                source = replace(source, boxes=tuple(boxes))
             yield source
 
     def _answer(self, source: Source) -> dict[str, Any]:
-        if source.name not in self._asked:
-            self._asked[source.name] = self._ask(source)
-        return self._asked[source.name]
+        if source.name not in self._new_answers:
+            self._new_answers[source.name] = self._ask(source)
+        return self._new_answers[source.name]
 
     def _ask(self, source: Source) -> dict[str, Any]:
         try:
-            pixels = read_picture(source.path, self.longest_side)
+            pixels = read_pixels(source.path, self.longest_side)
         except RethinkError as error:
-            return {"why": str(error)}  # which is not what the thinker said
+            return {"why": str(error)}  # not the thinker's answer, so it is not logged
         record: dict[str, Any] = {"source": source.name, "what": self.what}
         try:
             boxes = locate_boxes(self.chat, pixels, self.what, 0)
             record["spots"] = [{"box": list(box.box), "place": box.place} for box in boxes]
         except RethinkError as error:
             record |= {"why": str(error), "failed": isinstance(error, ThinkerUnavailable)}
-        self.seen.append(record)
+        self.answers.append(record)
         return record

@@ -1,8 +1,8 @@
-"""Several at once: threads that wait for a server, and processes that damage pictures, each a plain Python of its own.
+"""Worker processes that damage images, each a plain Python of its own.
 
-A worker reads one job a line from its standard input and answers with one line of drafts. It holds no state, starts in
-a fraction of a second (no torch), and works under any name that the pack's folder has, which the pools of the standard
-library do not. When one dies, its job is known: it is tried once more in a fresh process, then skipped with that reason.
+A worker reads one job per line from its standard input and answers with one line of drafts. It holds no state, starts in
+a fraction of a second (no torch), and works whatever the pack's folder is called, which the standard library's pools do
+not. When one dies, its job is tried once more in a fresh process, then skipped with that reason.
 """
 
 from __future__ import annotations
@@ -15,69 +15,36 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ...errors import RethinkError
-from ...threads import DaemonThreads
 from ..jsonl_log import DiskFull
 from ..store import PairStore
-from .drafts import DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
-from .instructions import Each
+from .drafts import PROCESS_DIED, Draft, SynthesisConfig, failed_drafts, operation_maker
 from .sources import NamedBox, Source
 
 PACKAGE = Path(__file__).resolve().parents[2]
 START = (
-    f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import serve; serve()"
+    f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import worker_main; "
+    "worker_main()"
 )
-DEATHS = 2  # of the processes that had one job
-POLL, PARTING = 0.2, 0.5  # seconds between two looks for a result, and for what is being asked when all ends
+MAX_ATTEMPTS = 2  # at one job: processes that may die over it
+GRACE = 0.5  # seconds that threads get to finish when a run ends
 
 Job = tuple[Source, Sequence[int]]
 
 
-def thread_map(count: int) -> Each:
-    """Like `map`, results in the order of the jobs, but with `count` of them at once: for work that waits for a server.
-
-    When it ends early, by an error, Cancel or Ctrl-C, what still waits for an answer is left a moment and no more.
-    """
-
-    def each(do: Callable, jobs: Iterable) -> Iterator:
-        threads, ahead = DaemonThreads(count), deque()
-        try:
-            for job in jobs:
-                ahead.append(threads.submit(do, job))
-                if len(ahead) > 2 * count:
-                    yield _result(ahead.popleft())
-            while ahead:
-                yield _result(ahead.popleft())
-        finally:
-            threads.end()
-            wait(ahead, PARTING)
-
-    return each if count > 1 else map
-
-
-def _result(future: Future) -> Any:
-    """What comes of a future; Ctrl-C ends the wait on Windows too, where it would not end a longer one."""
-    while not wait([future], POLL).done:
-        pass
-    return future.result()
-
-
 class Worker:
-    """One process and the line to it."""
+    """One process and the pipes to it."""
 
     def __init__(self, setup: bytes):
         self.setup = setup
         self.process = None
 
     def ask(self, line: bytes) -> dict:
-        """Raises EOFError when the process dies over it."""
+        """Send a line, wait for the answer. Raises EOFError when the process dies."""
         if self.process is None:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", START, str(PACKAGE.parent)],
@@ -100,13 +67,13 @@ class Worker:
         return json.loads(answer)
 
     def kill(self) -> None:
-        """End the process, so that who waits for its answer, on another thread, waits no longer."""
+        """End the process, so that a thread waiting for its answer wakes up."""
         process = self.process  # which that thread may set to None meanwhile
         if process is not None:
             process.kill()
 
     def stop(self) -> None:
-        """End the process and close the line to it."""
+        """End the process and close its pipes."""
         if self.process is not None:
             self.process.kill()
             self.process.communicate()
@@ -114,52 +81,51 @@ class Worker:
 
 
 def process_executor(
-    count: int, store: PairStore, recipe: SynthesisConfig
+    count: int, store: PairStore, config: SynthesisConfig
 ) -> Callable[[Iterator[Job]], Generator[list[Draft], None, None]]:
-    """For `synthesize`: jobs to drafts over `count` processes, a few jobs ahead of who consumes them."""
-    setup = _line({"store": str(store.folder.resolve()), "recipe": asdict(recipe)})
+    """For `synthesize`: turns jobs into drafts with `count` processes, a few jobs ahead of the consumer."""
+    setup = _line({"store": str(store.folder.resolve()), "config": asdict(config)})
 
-    def spread(jobs: Iterator[Job]) -> Generator[list[Draft], None, None]:
-        crew = _ProcessPool([Worker(setup) for _ in range(count)], jobs, recipe.key())
+    def execute(jobs: Iterator[Job]) -> Generator[list[Draft], None, None]:
+        pool = _ProcessPool([Worker(setup) for _ in range(count)], jobs, config.key())
         try:
-            yield from crew.drafts()
+            yield from pool.drafts()
         finally:
-            crew.end()
+            pool.end()
 
-    return spread
+    return execute
 
 
 class _ProcessPool:
-    """Workers, each with a thread that brings it jobs and puts what it made into one queue."""
+    """Workers, each with a thread that feeds it jobs and puts its drafts into one queue."""
 
     def __init__(self, workers: list[Worker], jobs: Iterator[Job], key: str):
         self._workers, self._jobs, self._key = workers, jobs, key
-        self._taking, self._over = threading.Lock(), threading.Event()
-        self._made = queue.Queue(
-            4 * len(workers)
-        )  # lists of drafts; None: a worker has no more jobs; or what was raised
+        self._next_job, self._stopped = threading.Lock(), threading.Event()
+        # lists of drafts; None: a worker has no more jobs; or an exception
+        self._results = queue.Queue(4 * len(workers))
         self._threads = [threading.Thread(target=self._serve, args=[worker], daemon=True) for worker in workers]
 
     def drafts(self) -> Iterator[list[Draft]]:
-        """What was made of the jobs, in any order. Raises what taking or doing a job has raised."""
+        """The drafts of every job, in any order. Raises whatever taking or doing a job raised."""
         for thread in self._threads:
             thread.start()
         running = len(self._workers)
         while running:
-            made = self._made.get()
-            if isinstance(made, BaseException):
-                raise made
-            if made is None:
+            result = self._results.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
                 running -= 1
             else:
-                yield made
+                yield result
 
     def end(self) -> None:
-        """Stop at once, whatever is being made; a thread that gets its job by asking a server is left a moment and no more."""
-        self._over.set()
+        """Stop at once; a thread whose next job needs an answer from a server gets GRACE seconds and no more."""
+        self._stopped.set()
         for worker in self._workers:
             worker.kill()
-        end = time.monotonic() + PARTING
+        end = time.monotonic() + GRACE
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         for worker in self._workers:
@@ -167,20 +133,20 @@ class _ProcessPool:
 
     def _serve(self, worker: Worker) -> None:
         try:
-            while not self._over.is_set():
-                with self._taking:
+            while not self._stopped.is_set():
+                with self._next_job:
                     job = next(self._jobs, None)
-                if job is None or self._over.is_set():
+                if job is None or self._stopped.is_set():
                     break
-                self._put(_answer(worker, job, self._key, self._over))
+                self._put(_answer(worker, job, self._key, self._stopped))
             self._put(None)
-        except BaseException as error:  # told to the consumer, who raises it
+        except BaseException as error:  # the consumer raises it
             self._put(error)
 
-    def _put(self, made: list[Draft] | BaseException | None) -> None:
-        while not self._over.is_set():
+    def _put(self, result: list[Draft] | BaseException | None) -> None:
+        while not self._stopped.is_set():
             try:
-                self._made.put(made, timeout=0.2)
+                self._results.put(result, timeout=0.2)
                 return
             except queue.Full:
                 continue
@@ -189,7 +155,7 @@ class _ProcessPool:
 def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[Draft]:
     source, numbers = job
     line = _line({"source": asdict(source), "numbers": list(numbers)})
-    for _ in range(DEATHS):
+    for _ in range(MAX_ATTEMPTS):
         try:
             answer = worker.ask(line)
         except EOFError:
@@ -201,20 +167,20 @@ def _answer(worker: Worker, job: Job, key: str, stop: threading.Event) -> list[D
         if "wrong" in answer:
             raise RethinkError(answer["wrong"])
         return [Draft(**draft) for draft in answer["drafts"]]
-    return failed_drafts(key, job, DIED)
+    return failed_drafts(key, job, PROCESS_DIED)
 
 
-def serve() -> None:
-    """The loop of a worker: until its standard input ends, which it does when the parent dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us
+def worker_main() -> None:
+    """The loop of a worker, until its standard input ends, as it does when the parent dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints goes to the error stream
     setup = json.loads(sys.stdin.buffer.readline())
-    make = operation_maker(PairStore(setup["store"]), _recipe(setup["recipe"]))
+    make = operation_maker(PairStore(setup["store"]), _read_config(setup["config"]))
     for line in sys.stdin.buffer:
         job = json.loads(line)
         try:
-            drafts = make(_source(job["source"]), job["numbers"])
+            drafts = make(_read_source(job["source"]), job["numbers"])
             answer = {"drafts": [asdict(draft) for draft in drafts]}
         except DiskFull as error:
             answer = {"full": str(error)}
@@ -223,12 +189,12 @@ def serve() -> None:
         answers.write(_line(answer))
 
 
-def _recipe(record: dict) -> SynthesisConfig:
+def _read_config(record: dict) -> SynthesisConfig:
     return SynthesisConfig(**{**record, "operations": tuple(record["operations"]), "area": tuple(record["area"])})
 
 
-def _source(record: dict) -> Source:
-    return Source(**{**record, "spots": tuple(NamedBox(**{**s, "box": tuple(s["box"])}) for s in record["spots"])})
+def _read_source(record: dict) -> Source:
+    return Source(**{**record, "boxes": tuple(NamedBox(**{**s, "box": tuple(s["box"])}) for s in record["boxes"])})
 
 
 def _line(record: dict) -> bytes:

@@ -1,7 +1,7 @@
-"""Inverse-edit synthesis: damage a real picture, and learn to undo it. The real picture is always the target.
+"""Inverse-edit synthesis: damage a real image, and learn to undo it. The real image is always the target.
 
-A maker turns one source into drafts (images written, words known); the writer turns drafts into pairs; only a finished
-pair gets its line in the manifest.
+A DraftMaker turns one source into drafts (images written, template variables known); an InstructionWriter turns drafts
+into pairs; only a finished pair gets its line in the manifest.
 """
 
 from __future__ import annotations
@@ -11,28 +11,31 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from ...errors import RethinkError
 from ...progress import eta
+from ...thinkers.asking import FailureStreak, ThinkerUnavailable
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
-from .drafts import Draft, Maker, pair_id
-from .instructions import TEMPLATES_ALONE, Description, Each, FailureStreak, ThinkerUnavailable, Writer, leaks_filename
+from .drafts import Draft, DraftMaker, pair_id
+from .instructions import TEMPLATES_ONLY, Description, InstructionWriter, leaks_filename
 from .sources import Source, Sources
 
-SHARE = 16  # pairs of one picture that one job is to make, at most
+PAIRS_PER_JOB = 16  # at most, all of one image
 
 
 @dataclass(frozen=True)
 class SynthesisProgress:
-    """Where a run stands: pictures seen of all; pairs decided on of all that are wanted, of which so many (`idle`) needed
-    no work; pairs made in this run; pictures or pairs skipped; seconds since start.
+    """Where a run stands.
 
-    newest: the pair that was made last. When the run is over, ids are those of all pairs that it was to make, made now or
-    there from before, and reasons are why others were skipped, each as often as it came.
+    seen, total: images finished, of all. done, wanted: pairs finished, of all; idle: those among them that needed no work.
+    made: pairs made by this run. skipped: images or pairs. seconds: since the start.
+    newest: the last pair made. ids, reasons: known at the end: of all pairs that were asked for, made now or before, and
+        why others were skipped, once per skip.
     """
 
     seen: int
@@ -55,41 +58,41 @@ class SynthesisProgress:
 
     @property
     def rate(self) -> float:
-        """Pairs a second."""
+        """Pairs per second."""
         return self.made / self.seconds if self.seconds else 0.0
 
     @property
     def left(self) -> str:
-        """How long the rest will take, as `eta` says it."""
+        """How long the rest will take, in the words of `eta`."""
         return eta(self.done - self.idle, self.wanted - self.done, self.seconds)
 
 
 def synthesize(
     store: PairStore,
     sources: Sources,
-    make: Maker,
+    maker: DraftMaker,
     pairs: int,
-    writer: Writer = TEMPLATES_ALONE,
+    writer: InstructionWriter = TEMPLATES_ONLY,
     *,
-    spread: Callable[[Iterator], Generator[Iterable[Draft], None, None]] | None = None,
+    executor: Callable[[Iterator], Generator[Iterable[Draft], None, None]] | None = None,
     describe: Callable[[Iterator[Iterable[Draft]]], Generator[Iterable[EditPair | Draft], None, None]] | None = None,
-    each: Each = map,
     on_progress: Callable[[SynthesisProgress], None] = lambda progress: None,
 ) -> SynthesisProgress:
     """Make `pairs` pairs of every source that are not yet in the store, which is held for writing.
 
-    sources: pictures, and (name, reason) for what cannot be one. `spread` takes jobs (source, numbers) to other processes
-    and gives their drafts, in any order; None: all here. `describe` does the same from drafts to what `finished` makes of
-    each; None: the writer, here, by `each`: `map`, or what asks several times at once.
-    What `on_progress` raises ends the run, as does a thinker that is away; everything made so far is kept.
+    sources: images, and (name, reason) for what cannot be used. executor: turns jobs (source, numbers) into drafts in other
+        processes, in any order; None: the maker does, here. describe: the same from drafts to the results of `finish_pair`;
+        None: the writer does, here.
+    What `on_progress` raises ends the run, as does a thinker that is gone; everything made so far is kept.
     """
-    run = _Run(store, sources, make.key, pairs)
-    drafts = spread(run.jobs()) if spread else (make(*job) for job in run.jobs())
+    run = _Run(store, sources, maker.key, pairs)
+    drafts = executor(run.jobs()) if executor else (maker(*job) for job in run.jobs())
     if describe:
         results = describe(map(list, drafts))
     else:
-        results = ([result] for result in each(lambda d: finished(store, d, writer), chain.from_iterable(drafts)))
-    with closing(drafts), closing(results):  # ends the other processes however this one ends
+        finish = partial(finish_pair, store, writer)
+        results = ([result] for result in writer.map_fn(finish, chain.from_iterable(drafts)))
+    with closing(drafts), closing(results):  # ends the other processes, however this one ends
         for batch in results:
             for result in batch:
                 run.take(result)
@@ -98,50 +101,50 @@ def synthesize(
 
 
 class _Run:
-    """What is still to be made of the sources, and what became of the rest. Jobs may be taken on other threads than the
-    one that brings results."""
+    """What is still to be made of the sources, and what became of the rest. Other threads may take jobs while this one
+    takes results."""
 
     def __init__(self, store: PairStore, sources: Sources, key: str, pairs: int):
         self._store, self._sources, self._key, self._pairs = store, sources, key, pairs
         self._total, self._started = len(sources), time.monotonic()
-        self._patience = FailureStreak()
-        self._told = {(record["source"], record["number"], record["why"]) for record in store.skipped}
+        self._failures = FailureStreak()
+        self._reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
         self._lock = threading.Lock()  # of all that follows
         self._skipped: set[tuple[str, int, str]] = set()  # in this run
-        self._left: dict[str, int] = {}  # name of a source that is worked on → pairs of it that are still to come
-        self._ids: set[str] = set()  # of this run's pairs, made now or before
+        self._left: dict[str, int] = {}  # name of a source in work → its pairs that are still to come
+        self._ids: set[str] = set()  # of the pairs asked for, made now or before
         self._newest: EditPair | None = None
         self._seen = self._done = self._idle = self._made = 0
 
     def jobs(self) -> Iterator[tuple[Source, list[int]]]:
-        """(source, numbers of its pairs that are to be made), at most SHARE of them each."""
+        """(source, numbers of its pairs to make), at most PAIRS_PER_JOB each."""
         for source in self._sources:
             if isinstance(source, Source):
                 numbers = self._begin(source)
-                for at in range(0, len(numbers), SHARE):
-                    yield source, numbers[at : at + SHARE]
+                for start in range(0, len(numbers), PAIRS_PER_JOB):
+                    yield source, numbers[start : start + PAIRS_PER_JOB]
                 continue
             with self._lock:
-                self._pass_over(self._pairs, seen=True)
+                self._count_idle(self._pairs, seen=True)
                 self._skip(source[0], 0, source[1])
 
     def _begin(self, source: Source) -> list[int]:
-        """The numbers of the pairs of a source that are to be made."""
+        """The numbers of a source's pairs that are not in the store."""
         ids = [pair_id(self._key, source, n) for n in range(self._pairs)]
         numbers = [n for n, id in enumerate(ids) if id not in self._store]
         with self._lock:
             self._ids.update(id for id in ids if id in self._store)
-            self._pass_over(self._pairs - len(numbers), seen=not numbers)
+            self._count_idle(self._pairs - len(numbers), seen=not numbers)
             if numbers:
                 self._left[source.name] = len(numbers)
         return numbers
 
-    def _pass_over(self, pairs: int, seen: bool) -> None:
-        """Count pairs that need no work. seen: their source needs none."""
+    def _count_idle(self, pairs: int, seen: bool) -> None:
+        """Count pairs that need no work. seen: whether their source is finished with that."""
         self._done, self._idle, self._seen = self._done + pairs, self._idle + pairs, self._seen + seen
 
     def take(self, result: EditPair | Draft) -> None:
-        """Write down a pair, or why there is none. Raises RethinkError when the thinker has failed too often in a row."""
+        """Record a pair, or why there is none. Raises RethinkError when the thinker fails too often in a row."""
         if isinstance(result, EditPair):
             self._store.add(result)
         with self._lock:
@@ -157,9 +160,9 @@ class _Run:
                 self._seen += 1
             self._done += 1
         if isinstance(result, Draft):
-            self._patience.after(result.failed, result.skipped)
+            self._failures.record(result.failed, result.skipped)
         else:
-            self._patience.after(False, "")
+            self._failures.record(False, "")
 
     def progress(self) -> SynthesisProgress:
         with self._lock:
@@ -181,28 +184,30 @@ class _Run:
         return replace(self.progress(), ids=frozenset(self._ids), reasons=reasons)
 
     def _skip(self, source: str, number: int, why: str) -> None:
-        """Count it, and report it unless an earlier run did."""
+        """Count it, and add it to the store's report unless it is there."""
         skipped = source, number, why
         self._skipped.add(skipped)
-        if skipped not in self._told:
-            self._told.add(skipped)
+        if skipped not in self._reported:
+            self._reported.add(skipped)
             self._store.skipped.append({"source": source, "number": number, "why": why})
 
 
-def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft:
-    """The pair of a draft; or the draft with the reason why there is none, and its images taken away."""
+def finish_pair(store: PairStore, writer: InstructionWriter, draft: Draft) -> EditPair | Draft:
+    """The pair of a draft; or the draft with the reason why there is none, its images removed."""
     if draft.skipped:
         return draft
 
-    def look():
+    def load_images():
         damaged, original = store.read_image(draft.input), store.read_image(draft.target)
         region = store.folder / draft.region
-        touched = read_mask(region, original.shape[:2]) if draft.region else np.ones(original.shape[:2], bool)
-        return damaged, original, touched
+        changed = read_mask(region, original.shape[:2]) if draft.region else np.ones(original.shape[:2], bool)
+        return damaged, original, changed
 
     try:
-        given = Description(draft.place, draft.hidden)
-        instruction, told = writer.write(draft.operation, draft.hides, draft.words, look, given, draft.seed)
+        known = Description(draft.place, draft.hidden)
+        instruction, description = writer.write(
+            draft.operation, draft.hidden_what, draft.template_vars, load_images, known, draft.seed
+        )
         if leaks_filename(instruction, draft.source):
             raise RethinkError("the instruction gave away the file's name")
     except RethinkError as error:
@@ -216,9 +221,9 @@ def finished(store: PairStore, draft: Draft, writer: Writer) -> EditPair | Draft
         instruction,
         draft.region,
         draft.operation,
-        {**draft.parameters, **draft.words},
+        {**draft.parameters, **draft.template_vars},
         draft.seed,
         draft.source,
         draft.number,
-        told.hidden,
+        description.hidden,
     )

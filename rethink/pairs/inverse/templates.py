@@ -1,4 +1,4 @@
-"""The sentences that an instruction may be written in: those of every operation, and of an edit that an editor made."""
+"""The templates of instructions: those of every operation, and those of an edit by an editor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pairs are as good as another one: targets and edits that look the same, found by their hashes."""
+"""Finds pairs that nearly equal another: targets and edits that look the same, by their hashes."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from itertools import combinations, pairwise
 
 from ..store import EditPair
 
-FARTHEST = 3  # bits; see NearDuplicates
+MAX_DISTANCE = 3  # bits; see NearDuplicates
 PARTS = [((1 << end) - 1) ^ ((1 << start) - 1) for start, end in pairwise((0, 12, 24, 36, 48, 64))]  # of a hash's bits
 TWO_PARTS = [one | other for one, other in combinations(PARTS, 2)]
 
 
 def hamming_distance(hash: str, other: str) -> int:
-    """In how many bits two hashes differ, each 16 hexadecimal digits."""
+    """The number of bits in which two hashes differ, each 16 hexadecimal digits."""
     return (int(hash, 16) ^ int(other, 16)).bit_count()
 
 
 class NearDuplicates:
     """Finds an earlier hash within `distance` bits, at most 3.
 
-    With at most 3 bits apart, two of five parts are equal: only the hashes that share two parts are compared, which are
-    few also where all have one part in common, as images on white paper do.
+    If two hashes differ in at most 3 bits, two of five parts are equal: only hashes that share two parts are compared.
+    Those are few even where all share one part, as images on a white background do.
     """
 
     def __init__(self, distance: int):
-        self.distance = min(distance, FARTHEST)
+        self.distance = min(distance, MAX_DISTANCE)
         self._by_parts: list[dict[int, list[tuple[str, str]]]] = [{} for _ in TWO_PARTS]
 
     def find(self, hash: str) -> str | None:
         """The id of an earlier item near `hash`, or None."""
-        for alike, bits in zip(self._by_parts, TWO_PARTS):
-            for other, id in alike.get(int(hash, 16) & bits, ()):
+        for bucket, bits in zip(self._by_parts, TWO_PARTS):
+            for other, id in bucket.get(int(hash, 16) & bits, ()):
                 if hamming_distance(hash, other) <= self.distance:
                     return id
         return None
 
     def add(self, hash: str, id: str) -> None:
         """Remember an item's id by its hash, 16 hexadecimal digits."""
-        for alike, bits in zip(self._by_parts, TWO_PARTS):
-            alike.setdefault(int(hash, 16) & bits, []).append((hash, id))
+        for bucket, bits in zip(self._by_parts, TWO_PARTS):
+            bucket.setdefault(int(hash, 16) & bits, []).append((hash, id))
 
 
 class DuplicateFinder:
-    """Finds, among pairs that come one after another, those whose target another source has too, or that are as good as
-    another pair of the same target, operation and instruction.
+    """Finds, in a stream of pairs, those whose target nearly equals another source's, and those whose edit nearly equals
+    that of another pair with the same target, operation and instruction.
 
-    Where few pixels changed, the hashes of the changes are nearly all alike: only pairs that agree in everything else are
+    Where few pixels changed, nearly all hashes of edits are similar, so only pairs that agree in everything else are
     compared by them.
     """
 
@@ -58,14 +58,14 @@ class DuplicateFinder:
         self._edits: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
 
     def reject_reasons(self, scores: Mapping, pair: EditPair) -> list[str]:
-        """The reason to reject a pair; empty: none, and it is remembered."""
+        """The reason to reject a pair; empty where there is none, and the pair is remembered."""
         if self.distance < 0:
             return []
         edits = self._edits[pair.target, pair.operation, pair.instruction]
-        twin = None if pair.target in self._targets else self._near_targets.find(scores["hash_target"])
+        duplicate = None if pair.target in self._targets else self._near_targets.find(scores["hash_target"])
         near = (id for hash, id in edits if hamming_distance(hash, scores["hash_edit"]) <= self.distance)
-        if twin := twin or next(near, None):
-            return [f"nearly the same as another pair ({twin})"]
+        if duplicate := duplicate or next(near, None):
+            return [f"nearly the same as another pair ({duplicate})"]
         if pair.target not in self._targets:
             self._targets.add(pair.target)
             self._near_targets.add(scores["hash_target"], pair.id)

@@ -1,5 +1,5 @@
-"""Which pairs are kept. Measuring and deciding are separate: the scores stay in the store, so that thresholds can be moved
-without computing anything again, and every rejected pair says why."""
+"""Decides which pairs are kept. Measuring and deciding are separate: scores stay in the store, so that thresholds can change
+without computing anything again, and every rejected pair has its reasons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...evaluation.pixel_metrics import CHANGED, measure
 from ...options import check_limits, option
 from ...records import defuse_markup
 from ..inverse.operations import OPERATIONS
-from ..jsonl_log import Last
+from ..jsonl_log import LatestIndex
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
 from .duplicates import DuplicateFinder
@@ -32,75 +32,79 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a pair must reach. A score that a pair does not have (no captions, no CLIP) is not required.
+    """What a pair must reach. Scores that a pair does not have (no captions, no CLIP) are not required.
 
     image, direction, caption: CLIP cosines, input to target, change to change, each image to its caption; the
         released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
     critic: a thinker's score of the pair, 0…10 (see `grade_pairs`).
-    best: keep this many of the pairs from one source and one instruction's captions, by direction (0: all; theirs: 4).
-    changed: at least this share of the pixels visibly differs. outside: at most this share of the pixels outside the
-        region differs. shift: moved by at most this share of the side, where no region says what may change.
-    smallest_region, largest_region: share of the image that the region may have. border: may it touch the border?
+    best: keep this many pairs per source and pair of captions, by direction (0: all; InstructPix2Pix: 4).
+    changed: at least this fraction of the pixels visibly differs. outside: at most this fraction of the pixels outside
+        the region differs. shift: at most this fraction of the side, for pairs without a region.
+    smallest_region, largest_region: fraction of the image. border: whether the region may touch it.
     side, aspect: pixels of the shorter side; longer to shorter side.
-    duplicates: pairs whose images differ in at most this many of the 64 bits of a hash are the same (0…3; -1: keep them).
+    duplicates: pairs whose hashes differ in at most this many of 64 bits are the same (0…3; -1: keep them).
     """
 
     image: float = option(
-        0.7, "Input and target are at least this alike, by CLIP. The paper's text says 0.75.", low=-1, high=1, step=0.01
+        0.7,
+        "Input and target are at least this similar, by CLIP. The paper's text says 0.75.",
+        low=-1,
+        high=1,
+        step=0.01,
     )
     direction: float = option(
         0.2,
-        "The change of the image goes at least this far along the change of its caption, by CLIP.",
+        "The image changes at least this much in the direction of its caption's change, by CLIP.",
         low=-1,
         high=1,
         step=0.01,
     )
     caption: float = option(
-        0.2, "Both images fit their captions at least this well, by CLIP.", low=-1, high=1, step=0.01
+        0.2, "Both images match their captions at least this well, by CLIP.", low=-1, high=1, step=0.01
     )
-    critic: float = option(6.0, "The thinker marks the pair with at least this many of ten.", low=0, high=10, step=0.5)
+    critic: float = option(6.0, "The thinker gives the pair at least this score, of ten.", low=0, high=10, step=0.5)
     best: int = option(
         0,
-        "Keep this many of the pairs of one caption, those of the best direction. 0: all. The paper: 4.",
+        "Keep this many pairs per caption, those of the best direction. 0: all. The paper: 4.",
         low=0,
         high=1000,
     )
     changed: float = option(
         CHANGED,
-        "At least this share of the pixels differs visibly; else nothing has changed.",
+        "At least this fraction of the pixels differs visibly; otherwise nothing has changed.",
         low=0,
         high=1,
         step=0.001,
     )
     outside: float = option(
-        0.0, "At most this share of the pixels differs where nothing should.", low=0, high=1, step=0.001
+        0.0, "At most this fraction of the pixels differs where nothing should.", low=0, high=1, step=0.001
     )
     shift: float = option(
         0.02,
-        "Moved against each other by at most this share of the side, where nothing says what may.",
+        "Input and target are shifted by at most this fraction of the side; only for pairs without a region.",
         low=0,
         high=1,
         step=0.005,
     )
     smallest_region: float = option(
         0.0005,
-        "The place that changes is at least this share of the image.",
+        "The region that changes is at least this fraction of the image.",
         low=0,
         high=1,
         step=0.0005,
         advanced=True,
     )
     largest_region: float = option(
-        1.0, "The place that changes is at most this share of the image.", low=0, high=1, step=0.01, advanced=True
+        1.0, "The region that changes is at most this fraction of the image.", low=0, high=1, step=0.01, advanced=True
     )
-    border: bool = option(True, "Whether the place that changes may touch the border.", advanced=True)
+    border: bool = option(True, "Whether the region that changes may touch the border.", advanced=True)
     side: int = option(64, "The shorter side has at least this many pixels.", low=1, high=8192, advanced=True)
     aspect: float = option(
         4.0, "The longer side is at most this many times the shorter one.", low=1, high=100, step=0.1, advanced=True
     )
     duplicates: int = option(
         2,
-        "Pairs whose images differ in at most this many of 64 bits of a hash are the same. -1: keep.",
+        "Pairs whose hashes differ in at most this many of 64 bits are duplicates. -1: keep them.",
         low=-1,
         high=3,
         advanced=True,
@@ -115,7 +119,7 @@ Scores = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rule:
-    """A reason to reject a pair. score: the name of the score that it needs. sentence: why, with scores in braces."""
+    """A reason to reject a pair. score: the score that it needs. sentence: the reason, with scores in braces."""
 
     score: str
     fails: Callable[[Scores, EditPair, Thresholds], bool]
@@ -178,29 +182,29 @@ def score(
     clip: Clip | LazyClip | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
-    spread: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
+    executor: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
 ) -> int:
-    """Measure every pair that has no score yet, in the store held for writing; with a CLIP its similarities too, where
-    they are not there by the same CLIP. What could not be read is tried again: it may have been repaired.
+    """Measure every pair that has no scores yet, in the store held for writing; with a CLIP also its similarities, where
+    they are missing or from another CLIP. Pairs that could not be read are tried again: they may have been repaired.
 
-    `spread` takes batches of pairs to other processes and gives what `score_batch` makes of them; None: all here.
-    Returns how many were measured. A pair whose files cannot be read gets {"broken": why} for its score.
+    executor: turns batches of pairs into the results of `score_batch` in other processes; None: all here.
+    Returns how many were measured. A pair whose files cannot be read gets {"broken": why} as its scores.
     """
-    scores = Last(store.scores)
+    scores = LatestIndex(store.scores)
     scored: set[str] = set()
     broken: dict[str, dict[str, Any]] = {}
     grades: dict[str, dict[str, Any]] = {}
-    for record in scores.of(scores):
+    for record in scores.records(scores):
         if "broken" in record:
             broken[record["id"]] = record
         elif clip is None or record.get("clip") == clip.name:
             scored.add(record["id"])
         elif grade := {name: value for name, value in record.items() if name.startswith("critic")}:
-            grades[record["id"]] = grade  # they stay when the pair is measured anew
+            grades[record["id"]] = grade  # kept when the pair is measured again
     missing = {pair.id for pair in store if pair.id not in scored}
     pairs, done = (pair for pair in store if pair.id in missing), 0
     batches = iter(lambda: list(islice(pairs, BATCH)), [])
-    results = spread(batches) if spread else (score_batch(store, batch, clip) for batch in batches)
+    results = executor(batches) if executor else (score_batch(store, batch, clip) for batch in batches)
     with closing(results):
         for records in results:
             new = (record for record in records if record != broken.get(record["id"]))
@@ -211,7 +215,7 @@ def score(
 
 
 def score_batch(store: PairStore, batch: list[EditPair], clip: Clip | LazyClip | None) -> list[dict[str, Any]]:
-    """The scores of some pairs, {"id": …, …} each."""
+    """The scores of some pairs, each {"id": …, …}."""
     records: list[dict[str, Any]] = []
     readable: list[_Loaded] = []
     for pair in batch:
@@ -230,7 +234,7 @@ def score_batch(store: PairStore, batch: list[EditPair], clip: Clip | LazyClip |
 
 
 class _Loaded(NamedTuple):
-    """A pair with its images, uint8 [H, W, 3], and the record that its scores go into."""
+    """A pair with its images, uint8 [H, W, 3], and the record of its scores."""
 
     pair: EditPair
     record: dict[str, Any]
@@ -239,7 +243,7 @@ class _Loaded(NamedTuple):
 
 
 def _add_similarities(loaded: list[_Loaded], clip: Clip | LazyClip) -> None:
-    """A target that several pairs of the batch share is embedded once."""
+    """Add the CLIP similarities. A target that several pairs of the batch share is embedded once."""
     import torch
 
     from ...evaluation.clip_similarity import similarities
@@ -258,11 +262,11 @@ def _add_similarities(loaded: list[_Loaded], clip: Clip | LazyClip) -> None:
             loaded[i].record.update(cosines)
 
 
-def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict[str, Any]]:
-    """A verdict {"id", "accepted", "why", "by": "filter"} a pair, from the scores alone; none for a pair without scores."""
+def decide_verdicts(store: PairStore, thresholds: Thresholds) -> Iterator[dict[str, Any]]:
+    """A verdict {"id", "accepted", "why", "by": "filter"} per pair with scores, from the scores alone."""
     duplicates, reasons = DuplicateFinder(thresholds.duplicates), {}
     groups: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
-    known = Last(store.scores)
+    known = LatestIndex(store.scores)
     pairs = (pair for pair in store if pair.id in known)
     for pair, scores in with_scores(pairs, known):
         why = reject_reasons(scores, pair, thresholds) or duplicates.reject_reasons(scores, pair)
@@ -277,14 +281,14 @@ def decide(store: PairStore, thresholds: Thresholds) -> Iterator[dict[str, Any]]
         yield {"id": id, "accepted": not why, "why": why, "by": "filter"}
 
 
-def with_scores(pairs: Iterable[EditPair], known: Last) -> Iterator[tuple[EditPair, dict[str, Any]]]:
-    """Every pair, all of which have scores, with them."""
+def with_scores(pairs: Iterable[EditPair], known: LatestIndex) -> Iterator[tuple[EditPair, dict[str, Any]]]:
+    """Each pair with its scores. All of them must have some."""
     ahead, behind = tee(pairs)
-    return zip(behind, known.of(pair.id for pair in ahead))
+    return zip(behind, known.records(pair.id for pair in ahead))
 
 
 def reject_reasons(scores: Scores, pair: EditPair, thresholds: Thresholds) -> list[str]:
-    """Every reason to reject a pair by its own scores; empty: none."""
+    """Every reason to reject a pair by its own scores; empty where there is none."""
     if "broken" in scores:
         return [scores["broken"]]
     return [
@@ -300,7 +304,7 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
         verdict["id"]: (verdict["accepted"], verdict["why"]) for verdict in store.verdicts if verdict["by"] == "filter"
     }
     counts = [0, 0]
-    for verdict in decide(store, thresholds):
+    for verdict in decide_verdicts(store, thresholds):
         counts[not verdict["accepted"]] += 1
         if old.get(verdict["id"]) != (verdict["accepted"], verdict["why"]):
             store.verdicts.append(verdict)
@@ -308,9 +312,9 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
 
 
 def count_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
-    """Reasons without what stands in brackets, so that one kind of reason counts as one; the commonest first.
+    """(reason, count), the most common first. Parentheses are cut off, so that reasons that differ in numbers count as one.
 
-    Names of a stranger's files in them are no markup, wherever they are shown.
+    File names in them cannot act as markup, wherever they are shown.
     """
     return Counter(defuse_markup(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
 

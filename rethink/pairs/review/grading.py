@@ -1,4 +1,4 @@
-"""What a thinker that sees says of a pair: a score of how well it shows the edit that its instruction names."""
+"""Has a vision-language model grade pairs: how well each shows the edit that its instruction names."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import RethinkError
+from ...text_files import one_line
 from ...thinkers.answer_text import is_quoted
-from ...thinkers.critique_format import read_score
-from ..inverse.instructions import (
-    Chat,
-    Each,
+from ...thinkers.asking import (
+    ChatFn,
     FailureStreak,
+    MapFn,
     ThinkerUnavailable,
     ask,
-    json_values,
+    find_json_values,
     message,
-    one_line,
     strip_reasoning,
 )
-from ..jsonl_log import Last
+from ...thinkers.critique_format import read_score
+from ..jsonl_log import LatestIndex
 from ..pixels import from_pixels
 from ..store import EditPair, PairStore
 from .filters import with_scores
 
-JUDGE = """Two pictures: before and after an edit. The instruction was: {instruction}
-Is the second picture what a careful editor would make of the first? It should show what was asked for, and differ in \
+GRADE = """Two images: before and after an edit. The instruction was: {instruction}
+Is the second image what a careful editor would make of the first? It should show what was asked for, and differ in \
 nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "why": "one short sentence"}}"""
 
 
 def grade_pairs(
     store: PairStore,
-    chat: Chat,
+    chat: ChatFn,
     name: str = "",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
-    each: Each = map,
+    map_fn: MapFn = map,
 ) -> int:
-    """Let the critic of this name grade every measured pair that it has not graded yet, in the store held for writing:
-    {"critic": 0…10, "critic_why", "critic_name"}.
+    """Have a critic grade every measured pair that it has not graded yet, in the store held for writing: {"critic": 0…10,
+    "critic_why", "critic_name"}.
 
-    Returns how many it was asked about. An answer that is no grade leaves {"critic_failed": why}; a critic that does not
-    answer is asked again the next time. each: `map`, or what asks several times at once.
+    name: of the critic. map_fn: `map`, or what asks about several pairs at once. Returns the number of pairs asked about.
+    An answer without a grade leaves {"critic_failed": why}; without any answer, the pair is asked about again next time.
     """
-    scores = Last(store.scores)
-    ungraded = {r["id"] for r in scores.of(scores) if "broken" not in r and r.get("critic_name") != name}
+    scores = LatestIndex(store.scores)
+    ungraded = {r["id"] for r in scores.records(scores) if "broken" not in r and r.get("critic_name") != name}
     total, streak = sum(pair.id in ungraded for pair in store), FailureStreak()
     pairs = (pair for pair in store if pair.id in ungraded)
 
@@ -52,9 +52,9 @@ def grade_pairs(
         pair, scores_before = scored
         return scores_before, _grade(store, pair, chat)
 
-    # Bound to no name: whatever raises here lets go of it, and with it of the questions that are not asked yet.
-    for done, (scores_before, answer) in enumerate(each(grade, with_scores(pairs, scores)), 1):
-        streak.after(answer.get("failed", False), answer.get("critic_failed", ""))
+    # Not bound to a name: an exception releases the iterator, and with it the questions still to be asked.
+    for done, (scores_before, answer) in enumerate(map_fn(grade, with_scores(pairs, scores)), 1):
+        streak.record(answer.get("failed", False), answer.get("critic_failed", ""))
         if not answer.get("failed"):
             others = {key: value for key, value in scores_before.items() if not key.startswith("critic")}
             store.scores.append({**others, **answer, "critic_name": name})
@@ -62,11 +62,11 @@ def grade_pairs(
     return total
 
 
-def _grade(store: PairStore, pair: EditPair, chat: Chat) -> dict[str, Any]:
+def _grade(store: PairStore, pair: EditPair, chat: ChatFn) -> dict[str, Any]:
     try:
         images = [from_pixels(store.read_image(path)) for path in (pair.input, pair.target)]
-        text = JUDGE.format(instruction=pair.instruction)
-        return ask(chat, [message("user", text, pictures=2)], images, pair.seed, read_grade)
+        text = GRADE.format(instruction=pair.instruction)
+        return ask(chat, [message("user", text, images=2)], images, pair.seed, read_grade)
     except ThinkerUnavailable as error:
         return {"critic_failed": str(error), "failed": True}
     except RethinkError as error:
@@ -74,17 +74,17 @@ def _grade(store: PairStore, pair: EditPair, chat: Chat) -> dict[str, Any]:
 
 
 def read_grade(answer: str) -> dict[str, Any]:
-    """{"critic": 0…10, "critic_why"} of an answer. Raises RethinkError with the reason where no single score stands on its
-    own in it."""
+    """{"critic": 0…10, "critic_why"} of an answer. Raises RethinkError with the reason where it has no single score of its
+    own."""
     answer = strip_reasoning(answer)
-    grades = [found for found in json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
+    grades = [found for found in find_json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
     if not grades:
         raise RethinkError(f"the critic's answer holds no JSON object with a score ({one_line(answer)[:80]!r})")
     if len({read_score(record["score"]) for record, _, _ in grades}) > 1:
-        raise RethinkError("the critic gives several scores that differ")
+        raise RethinkError("the critic gives several different scores")
     record, start, end = grades[0]
     if len(grades) == 1 and is_quoted(answer[:start], answer[end:], reasoned=not answer[:start].strip()):
-        raise RethinkError("the critic's score stands within prose, as if it were quoted")
+        raise RethinkError("the critic's score is inside prose, as if quoted")
     grade = read_score(record["score"])
     if grade is None:
         raise RethinkError(f"the critic's score is no number of 0…10: {str(record['score'])[:40]!r}")

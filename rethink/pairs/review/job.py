@@ -1,4 +1,4 @@
-"""The job of filtering pairs, as a node and a command start it."""
+"""The job of filtering pairs: what the node and the command share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...progress import OnProgress, ignore_progress, progress_with_eta
+from ...thinkers.asking import ChatFn, thread_map
 from ..engine import LOCAL, Engine
-from ..inverse.instructions import Chat
-from ..inverse.processes import thread_map
 from ..models import LazyClip, ModelSource
 from ..store import EditPair, PairStore
 from .filters import Thresholds, count_reasons, filter_pairs, score, score_batch
@@ -23,41 +22,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilterJob:
-    """Measure pairs once, have a critic mark them, and keep those that reach every threshold.
+    """Measure pairs once, have a critic grade them, and keep those that reach every threshold.
 
-    clip: for the similarities; without one they are not asked for. thinker: a critic with eyes, if there is one.
+    clip: for the similarities; None: those thresholds do not apply. thinker: a vision-language model as critic, or None.
     """
 
     pairs: PairStore
     thresholds: Thresholds = field(default_factory=Thresholds)
     clip: ModelSource[Clip] | None = None
-    thinker: ModelSource[Chat] | None = None
+    thinker: ModelSource[ChatFn] | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> FilterReport:
-        """Measure and mark what is not yet, and write the verdicts that changed."""
+        """Measure and grade the pairs that are not yet, and write the verdicts that changed."""
         chat = self.thinker.load() if self.thinker else None
         with engine.started() as executor_for, self.pairs.writing() as store:
-            spread = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
+            executor = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
             clip = LazyClip(self.clip) if self.clip else None
-            score(store, clip, progress_with_eta("pairs measured", on_progress), spread=spread)
+            score(store, clip, progress_with_eta("pairs measured", on_progress), executor=executor)
             if self.thinker and chat is not None:
-                marked = progress_with_eta("pairs marked", on_progress)
-                grade_pairs(store, chat, self.thinker.name, marked, each=thread_map(self.thinker.concurrency))
+                graded = progress_with_eta("pairs graded", on_progress)
+                grade_pairs(store, chat, self.thinker.name, graded, map_fn=thread_map(self.thinker.concurrency))
             filter_pairs(store, self.thresholds)
         return _report(self.pairs)
 
 
 @dataclass(frozen=True)
 class FilterReport:
-    """accepted, rejected: the store, narrowed to either; what a person has said stands over every threshold. reasons:
-    (why, how often), the commonest first."""
+    """accepted, rejected: the store, limited to either; a person's verdict outranks every threshold. reasons: (why, how
+    often), the most common first."""
 
     accepted: PairStore
     rejected: PairStore
     reasons: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        kept, others = len(self.accepted.selected), len(self.rejected.selected)
+        kept, others = len(self.accepted.subset_ids), len(self.rejected.subset_ids)
         lines = [f"{count} × {why}" for why, count in self.reasons]
         return "\n".join([f"{kept} of {kept + others} pairs kept.", *lines])
 

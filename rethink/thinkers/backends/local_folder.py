@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
 from ...errors import RethinkError, lazy_import
-from ...model_files import check_data, model_name, read_json, resolve_device, snapshot_of
+from ...model_files import Dtype, check_data, model_name, read_json, resolve_device, snapshot_of
 from ...weights import open_model, shortened
-from ..loading import Backend, Location, ThinkerConfig
+from ..loading import Backend, Location, Quantization, ThinkerConfig
 from ..templates import check_template, find_template
 from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
 
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
     from ..trust import Trust
 
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-BITS = ("none", "8bit", "4bit")
 
 
 def load_thinker(
-    path: str | PathLike, *, dtype: str = "auto", device: str | torch.device = "cpu", quantization: str = "none"
+    path: str | PathLike,
+    *,
+    dtype: Dtype = "auto",
+    device: str | torch.device = "cpu",
+    quantization: Quantization = "none",
 ) -> TransformersChat:
     """Open a folder with an image-text-to-text model: Qwen3-VL, Qwen2.5-VL, EditThinker-8B, Gemma, …
 
     dtype: a key of DTYPES; "auto" is fp32 on the CPU, elsewhere bf16 where the device has it and fp16 where not.
-    quantization: one of BITS; 8 and 4 bits need the package bitsandbytes.
+    quantization: 8 and 4 bits need the package bitsandbytes.
     Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
     """
     folder = snapshot_of(Path(path))
-    for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, BITS)):
+    for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, get_args(Quantization))):
         if value not in known:
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
     device = resolve_device(device)

@@ -208,7 +208,7 @@ def in_four_bits(model):
 def tiny_vae(channels):
     vae = fill(comfy.taesd.taesd.TAESD(latent_channels=channels))
     last = vae.taesd_decoder[-1]
-    last.weight.data.mul_(0.1)  # colours shall lie between black and white, where a difference shows
+    last.weight.data.mul_(0.1)  # colors shall lie between black and white, where a difference shows
     last.bias.data.fill_(0.5)
     return vae
 

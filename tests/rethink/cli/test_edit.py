@@ -61,7 +61,7 @@ def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(rethink, ph
     assert strange.returncode == 0 and "The built-in editor knows the images of Built-in Scene alone" in strange.stderr
     task = sample_task(0)
     save_image(render([task.source]), tmp_path / "scene.png")
-    known = rethink("edit", tmp_path / "scene.png", task.instruction)
+    known = rethink("edit", tmp_path / "scene.png", task.instruction, "--steps", 1)
     assert known.returncode == 0 and "knows" not in known.stderr
 
 

@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from rethink.images import save_image
-from tests.support.commands import run_here, run_process
+from tests.support.commands import run_here
 from tests.support.hosts import PACK_ROOT
 from tests.support.servers import SOON, completion, openai_server
 
 
-def test_help_teaches():
-    told = run_process("edit", "--help")
-    assert told.returncode == 0 and "examples:" in told.stdout and "exit codes" in told.stdout
+def test_help_teaches(rethink, capfd):
+    with pytest.raises(SystemExit) as ended:
+        rethink("edit", "--help")
+    help_page = capfd.readouterr().out
+    assert ended.value.code == 0 and "examples:" in help_page and "exit codes" in help_page
 
 
 def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, tmp_path, capfd):
@@ -60,10 +62,12 @@ def test_the_demo_thinks_and_shows_it(rethink, tmp_path):
 @pytest.fixture
 def hanging():
     """A server that answers after a minute; `asked` once it was asked."""
+    over = threading.Event()
     with openai_server() as running:
         running.asked = threading.Event()
-        running.replies = [lambda body: running.asked.set() or time.sleep(60) or (200, completion("late"), {})]
+        running.replies = [lambda body: running.asked.set() or (over.wait(60) and (200, completion("late"), {}))]
         yield running
+        over.set()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="its Ctrl-C goes to the tests too")

@@ -1,21 +1,21 @@
 """`rethink think`, run as its user runs it."""
 
 import shutil
-import subprocess
+import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from rethink.cli.main import make_parser
+from rethink.cli.main import main, make_parser
 from rethink.cli.think import thinker_config_from
 from rethink.images import load_image
 from rethink.thinkers.loading import ThinkerConfig
 from rethink.trajectory import load_trajectory, writing
 from tests.support.commands import run_here
-from tests.support.hosts import PACK_ROOT
 from tests.support.servers import completion, openai_server
 
 
@@ -105,35 +105,38 @@ def test_a_run_is_gone_on_with_by_one_at_a_time(how, photo, capfd):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_output_that_cannot_be_written_costs_no_turn(how, photo):
-    command = [sys.executable, "-m", "rethink", *how, "--turns", "1"]
-    with open("/dev/full", "w") as full:
-        ran = subprocess.run(command, cwd=PACK_ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
-    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "No space left" in ran.stderr.splitlines()[-1]
+def test_output_that_cannot_be_written_costs_no_turn(how, photo, capfd, monkeypatch):
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        code = main([*how, "--turns", "1"])
+    complaint = capfd.readouterr().err.splitlines()[-1]
+    assert code == 1 and "No space left" in complaint
     assert len(load_trajectory(photo.with_name("my photo-thinking")).steps) == 1
 
 
-# In a process of its own: no file that it writes grows beyond so many bytes, as on a disk that is full.
-FULL = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from rethink.cli.main import main
-sys.exit(main(sys.argv[2:]))
-"""
+@contextmanager
+def full_disk(size):
+    """No file that this process writes grows beyond so many bytes."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo):
-    pytest.importorskip("resource")
-    how[2] = (
-        "make it red " * 200
-    )  # so that the record outgrows 12 kB, which a picture of 50 × 70 pixels does not, in four turns
-    command = [sys.executable, "-c", FULL, "12000", *how, "--turns", "99"]
-    ran = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 1 and "Traceback" not in ran.stderr and "File too large" in ran.stderr
+def test_a_disk_that_is_full_in_the_middle_keeps_what_was_made(how, photo, capfd):
+    # so that the record outgrows 12 kB, which an image of 50 × 70 pixels does not, in four turns
+    how[2] = "make it red " * 200
+    with full_disk(12000):
+        code, lines, complaints = run_here(capfd, *how, "--turns", 99)
+    assert code == 1 and "File too large" in complaints[-1]
     kept = load_trajectory(photo.with_name("my photo-thinking"))
     assert kept.stopped == "" and kept.steps and not list(kept.folder.glob(".*.part"))
-    assert ran.stdout.splitlines()[-1] == str(kept.folder / kept.steps[kept.best].file)
+    assert lines[-1] == str(kept.folder / kept.steps[kept.best].file)
 
 
 # What it shares with the node

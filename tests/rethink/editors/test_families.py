@@ -5,7 +5,7 @@ import torch
 from rethink.editors.families import FAMILIES, dual_cfg_passes
 from rethink.editors.loading import ENGINES
 from rethink.editors.pipeline_adapters import PipelineAdapter
-from tests.support.editor_miniatures import MINIATURES
+from tests.support.family_miniatures import MINIATURES
 
 
 def test_every_row_that_a_pipeline_samples_has_its_miniature():

@@ -1,6 +1,6 @@
 """LoRA files over every kind of editor: what fits, what it does, and that nothing of it stays."""
 
-import importlib.util
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -8,25 +8,10 @@ import torch
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from tests.support import editor_miniatures
-from tests.support.editor_miniatures import (
-    MINIATURES,
-    NEED_TORCHVISION,
-    OWN,
-    RANK,
-    SIDE,
-    as_diffusers,
-    denoiser,
-    factors,
-    layers,
-    write_lora,
-)
+from tests.support.editor_miniatures import OWN, RANK, as_diffusers, denoiser, factors, layers, write_lora
+from tests.support.family_miniatures import MINIATURES, SIDE
 
 FEW = Settings(steps=2, strength=1.0)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("loras")
 
 
 @pytest.fixture(autouse=True)
@@ -34,20 +19,14 @@ def small(monkeypatch):
     editor_miniatures.shrink(monkeypatch)
 
 
-def opened(kind, root):
-    if kind in NEED_TORCHVISION and importlib.util.find_spec("torchvision") is None:
-        pytest.skip("the processor of its vision-language model needs torchvision")
-    return editor_miniatures.opened(kind, root)
-
-
 @pytest.fixture(params=[*OWN, *(kind for kind in MINIATURES if kind not in ("cosxl_edit", "flux2_klein_distilled"))])
-def editor(request, root):
-    return opened(request.param, root)
+def editor(request, editor_of):
+    return editor_of(request.param)
 
 
 @pytest.fixture
-def kontext(root):
-    return opened("flux_kontext", root)
+def kontext(editor_of):
+    return editor_of("flux_kontext")
 
 
 def as_peft(pairs):
@@ -80,6 +59,18 @@ def as_kohya(pairs, alpha=RANK):
 
 
 FORMATS = {"diffusers": as_diffusers, "peft": as_peft, "old diffusers": as_old_diffusers, "kohya": as_kohya}
+
+
+@contextmanager
+def unchanged_afterwards(*layers):
+    """Within it the weights of layers may be changed, which other tests use too."""
+    before = [layer.weight.detach().clone() for layer in layers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for layer, weight in zip(layers, before):
+                layer.weight.copy_(weight)
 
 
 def edit(editor, seed=1, instruction="make it red"):
@@ -117,10 +108,10 @@ def test_it_equals_weights_with_the_product_added(editor, tmp_path):
     changed, _ = editor.with_lora(write_lora(as_kohya(pairs, alpha=2), tmp_path), 0.7)
     ours = edit(changed)
     targets = layers(editor)
-    with torch.no_grad():
+    with unchanged_afterwards(*targets.values()), torch.no_grad():
         for name, (down, up) in pairs.items():
             targets[name].weight += 0.7 * 2 / RANK * up @ down
-    merged = edit(editor)
+        merged = edit(editor)
     assert torch.allclose(ours, merged, atol=2e-3)
 
 
@@ -148,8 +139,8 @@ def test_they_stack_over_one_base(editor, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "instruct_pix2pix_xl", "flux_kontext"])
-def test_text_encoders_too(kind, root, tmp_path):
-    editor = opened(kind, root)
+def test_text_encoders_too(kind, editor_of, tmp_path):
+    editor = editor_of(kind)
     pairs = factors(editor, "text_encoder", scale=2.0)
     assert pairs
     before = edit(editor)  # remembers what the encoders say without it
@@ -159,17 +150,18 @@ def test_text_encoders_too(kind, root, tmp_path):
     assert torch.equal(edit(editor), before)
 
 
-def test_convolutions_too(root, tmp_path):
-    editor = opened("instruct_pix2pix", root)
+def test_convolutions_too(editor_of, tmp_path):
+    editor = editor_of("instruct_pix2pix")
     conv = editor.module["unet"].down_blocks[0].resnets[0].conv1
     down, up = torch.randn(RANK, conv.in_channels, 3, 3) * 0.1, torch.randn(conv.out_channels, RANK, 1, 1) * 0.1
     stem = "lora_unet_down_blocks_0_resnets_0_conv1"
     file = write_lora({f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up}, tmp_path)
     changed, report = editor.with_lora(file, 0.5)
     ours = edit(changed)
-    with torch.no_grad():
+    with unchanged_afterwards(conv), torch.no_grad():
         conv.weight += 0.5 * torch.einsum("or,rihw->oihw", up[:, :, 0, 0], down)
-    assert report.matched == 1 and torch.allclose(ours, edit(editor), atol=1e-4)
+        merged = edit(editor)
+    assert report.matched == 1 and torch.allclose(ours, merged, atol=1e-4)
 
 
 def test_what_diffusers_converts_fits_too(kontext, tmp_path):
@@ -193,14 +185,18 @@ def test_what_diffusers_converts_fits_too(kontext, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext", "qwen_image_edit", "flux2_klein"])
-def test_equals_peft_in_the_plain_pipeline(kind, root, tmp_path):
+def test_equals_peft_in_the_plain_pipeline(kind, editor_of, tmp_path):
     pytest.importorskip("peft")
-    editor = opened(kind, root)
+    editor = editor_of(kind)
     file = write_lora(as_diffusers(factors(editor, scale=0.1)), tmp_path)
     ours = edit(editor.with_lora(file, 1.0)[0])
-    plain = opened(kind, root)
+    plain = editor_of(kind)
     plain._pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
-    assert torch.allclose(ours, edit(plain), atol=1e-5)
+    try:
+        theirs = edit(plain)
+    finally:
+        plain._pipeline.unload_lora_weights()
+    assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,10 +259,10 @@ def test_what_is_no_layer_is_said_too(kontext, tmp_path):
     refused(kontext, {**weights, **whole_layers}, tmp_path, "^lora: .* made for another model .*layer_0")
 
 
-def test_files_of_other_families(root, tmp_path):
+def test_files_of_other_families(editor_of, tmp_path):
     for made_for, kind in [("instruct_pix2pix_xl", "flux_kontext"), ("flux_kontext", "flux2"), ("flux2", "sdedit_xl")]:
-        weights = as_diffusers(factors(opened(made_for, root)))
-        refused(opened(kind, root), weights, tmp_path, "^lora: ")
+        weights = as_diffusers(factors(editor_of(made_for)))
+        refused(editor_of(kind), weights, tmp_path, "^lora: ")
 
 
 def test_other_files(kontext, tmp_path):

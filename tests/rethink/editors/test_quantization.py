@@ -9,22 +9,14 @@ from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from tests.support import editor_miniatures as miniatures
-from tests.support.editor_miniatures import SIDE
+from tests.support.family_miniatures import SIDE
 
 FEW = Settings(steps=3)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("families")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     miniatures.shrink(monkeypatch)
-
-
-opened = miniatures.opened_or_skipped
 
 
 def pictures(*shape, seed=7):
@@ -37,18 +29,18 @@ def edit(editor, images, instruction="make it red", seed=1, settings=FEW, refere
 
 
 @pytest.mark.parametrize("kind", ["flux_kontext", "instruct_pix2pix_xl"])
-def test_quantized(kind, root):
+def test_quantized(kind, editor_of, kinds_root):
     pytest.importorskip("optimum.quanto")
-    full, small = opened(kind, root), opened(kind, root, quantize="int8 (quanto)")
+    full, small = editor_of(kind), miniatures.opened(kind, kinds_root, quantize="int8 (quanto)")
     source = pictures(1, SIDE, SIDE)
     difference = (edit(small, source) - edit(full, source)).abs().mean()
     assert 0 < difference < 0.1
 
 
-def test_quantizing_what_cannot_be(root, tmp_path):
-    opened("flux_kontext", root)
+def test_quantizing_what_cannot_be(editor_of, kinds_root):
+    editor_of("flux_kontext")
     with pytest.raises(RethinkError, match="^quantize: “q4” is unknown; choose one of none"):
-        load_editor(root / "flux_kontext", quantize="q4")
+        load_editor(kinds_root / "flux_kontext", quantize="q4")
     if importlib.util.find_spec("bitsandbytes") is None:
         with pytest.raises(RethinkError, match="pip install bitsandbytes"):
-            load_editor(root / "flux_kontext", quantize="nf4 (bitsandbytes)")
+            load_editor(kinds_root / "flux_kontext", quantize="nf4 (bitsandbytes)")

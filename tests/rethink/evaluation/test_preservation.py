@@ -1,4 +1,4 @@
-"""What counts as a change: things, colours and light do; grain, softness and rounding do not."""
+"""What counts as a change: things, colors and light do; grain, softness and rounding do not."""
 
 import pytest
 import torch

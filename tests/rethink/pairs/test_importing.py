@@ -52,12 +52,12 @@ def test_an_image_that_makes_its_reader_fail_in_any_way_is_skipped(tmp_path, mon
     errors = [TypeError, AttributeError, ZeroDivisionError, MemoryError, RecursionError, Image.DecompressionBombError]
     data = write_control_folders(tmp_path / "d", *"abcdefg")
 
-    def read(file, real=importing.read_picture):
+    def read(file, real=importing.read_pixels):
         if errors:
             raise errors.pop()("odd")
         return real(file)
 
-    monkeypatch.setattr(importing, "read_picture", read)
+    monkeypatch.setattr(importing, "read_pixels", read)
     said, why = import_pairs("ai-toolkit", data, tmp_path)
     assert said == ["make it red"] and len(why) == 6
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.jsonl_log import DiskFull, JsonlLog, Last
+from rethink.pairs.jsonl_log import DiskFull, JsonlLog, LatestIndex
 from rethink.pairs.store import PairStore
 from tests.support.pairs import make_pair
 
@@ -77,8 +77,8 @@ def test_one_damaged_line_is_left_out_and_named_and_all_others_are_used(tmp_path
     assert "line 2 is damaged" in damage
     with store.writing():
         store.add(make_pair(4))
-    last = Last(store.manifest)
-    assert [record["id"] for record in last.of(last)] == [make_pair(number).id for number in (1, 2, 3, 4)]
+    last = LatestIndex(store.manifest)
+    assert [record["id"] for record in last.records(last)] == [make_pair(number).id for number in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("left", ["", "\0\0\0", "\r"])
@@ -103,7 +103,7 @@ def test_a_damaged_verdict_is_an_error_that_names_its_line_alone(tmp_path):
     """Left out, it would bring back what a person has rejected."""
     with PairStore(tmp_path).writing() as store:
         store.add(make_pair(1))
-    store.judge(make_pair(1).id, False)
+    store.set_verdict(make_pair(1).id, False)
     store.verdicts.path.write_text("{torn\n" + store.verdicts.path.read_text())
     with pytest.raises(RethinkError, match="line 1 is damaged .*; delete this one line, all others are kept"):
         list(store.accepted())

@@ -10,9 +10,9 @@ import pytest
 from rethink.cli.main import main
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, failed_drafts, operation_maker
-from rethink.pairs.inverse.instructions import Writer
+from rethink.pairs.inverse.instructions import InstructionWriter
 from rethink.pairs.inverse.job import SynthesisJob, _not_described, _open_maker, _open_writer
-from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.models import ModelSource
 from rethink.pairs.ray_cluster import WorkerResources, cluster, ray_executor
@@ -49,20 +49,20 @@ def deadly(open, victim, once):
     return opened
 
 
-def run(store_folder, photos, recipe, victim="nobody", once=""):
+def run(store_folder, photos, config, victim="nobody", once=""):
     with PairStore(store_folder).writing() as store:
-        make = operation_maker(store, recipe)
-        job = SynthesisJob(Folder(photos), store.folder, recipe)
+        make = operation_maker(store, config)
+        job = SynthesisJob(ImageFolder(photos), store.folder, config)
         open = deadly(partial(_open_maker, job, store.folder), victim, once)
-        spread = ray_executor(open, partial(failed_drafts, make.key), WorkerResources(jobs=2))
-        return store, synthesize(store, Folder(photos), make, recipe.pairs, spread=spread)
+        executor = ray_executor(open, partial(failed_drafts, make.key), WorkerResources(jobs=2))
+        return store, synthesize(store, ImageFolder(photos), make, config.pairs, executor=executor)
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(folder, tmp_path):
-    recipe = SynthesisConfig(pairs=2)
+    config = SynthesisConfig(pairs=2)
     with PairStore(tmp_path / "here").writing() as store:
-        synthesize(store, Folder(folder), operation_maker(store, recipe), recipe.pairs)
-    _, done = run(tmp_path / "there", folder, recipe, "photo 3", str(tmp_path / "once"))
+        synthesize(store, ImageFolder(folder), operation_maker(store, config), config.pairs)
+    _, done = run(tmp_path / "there", folder, config, "photo 3", str(tmp_path / "once"))
     assert (tmp_path / "once").exists() and done.made == 12 and done.skipped == 0
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
 
@@ -78,21 +78,21 @@ def says(answer, *args, **options):
 
 
 def test_describing_and_measuring_are_stages_too(folder, tmp_path):
-    recipe, answer = SynthesisConfig(("cover",), pairs=1), '{"place": "the wall", "description": "It is green."}'
+    config, answer = SynthesisConfig(("cover",), pairs=1), '{"place": "the wall", "description": "It is green."}'
     chat = partial(says, answer)
     with PairStore(tmp_path / "here").writing() as store:
-        synthesize(store, Folder(folder), operation_maker(store, recipe), 1, Writer(chat))
+        synthesize(store, ImageFolder(folder), operation_maker(store, config), 1, InstructionWriter(chat))
         score(store)
     with PairStore(tmp_path / "there").writing() as store:
-        job = SynthesisJob(Folder(folder), store.folder, recipe, thinker=ModelSource("says", partial(says, chat)))
+        job = SynthesisJob(ImageFolder(folder), store.folder, config, thinker=ModelSource("says", partial(says, chat)))
         describe = ray_executor(
             partial(_open_writer, job, store.folder),
             _not_described,
             WorkerResources(jobs=2),
         )
-        assert synthesize(store, Folder(folder), operation_maker(store, recipe), 1, describe=describe).made == 6
+        assert synthesize(store, ImageFolder(folder), operation_maker(store, config), 1, describe=describe).made == 6
         measure = ray_executor(partial(_open_scorer, FilterJob(store), store.folder), None, WorkerResources(jobs=1))
-        assert score(store, spread=measure) == 6
+        assert score(store, executor=measure) == 6
     assert read_store(tmp_path / "there") == read_store(tmp_path / "here")
 
 

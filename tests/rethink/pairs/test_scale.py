@@ -1,4 +1,4 @@
-"""Twenty thousand pairs: what a run of days leaves is opened, filtered and looked through in seconds, and is not held in
+"""Thousands of pairs: what a run of days leaves is opened, filtered and looked through in seconds, and is not held in
 memory."""
 
 import time
@@ -17,7 +17,7 @@ from rethink.pairs.review.filters import Thresholds, filter_pairs
 from rethink.pairs.store import EditPair, PairStore
 from tests.support.pairs import draw_image
 
-COUNT = 20_000
+COUNT = 8_000
 RECIPE = SynthesisConfig(pairs=2)
 FLAT = "0" * 16  # the hash of a small change is much like that of any other; those of the targets begin alike
 

@@ -64,7 +64,7 @@ def test_paths_that_lead_out_are_refused(tmp_path):
 
 def test_mistakes_are_one_sentence(tmp_path):
     with pytest.raises(RethinkError, match="manifest"):
-        PairStore.existing(tmp_path)
+        PairStore.open_existing(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(RethinkError, match="cannot write"), PairStore(tmp_path / "file").writing():
         pass
@@ -103,9 +103,9 @@ def test_a_verdict_that_is_taken_back_leaves_the_filters(tmp_path):
     with PairStore(tmp_path).writing() as store:
         store.add(make_pair(1))
         store.verdicts.append({"id": make_pair(1).id, "accepted": False, "why": ["small"], "by": "filter"})
-    store.judge(make_pair(1).id, True)
+    store.set_verdict(make_pair(1).id, True)
     assert [p.id for p in store.accepted()] == [make_pair(1).id]
-    store.judge(make_pair(1).id, None)
+    store.set_verdict(make_pair(1).id, None)
     assert list(store.accepted()) == [] and store.current_verdicts()[make_pair(1).id]["by"] == "filter"
 
 
@@ -128,8 +128,8 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
             for path in (make_pair(number).input, make_pair(number).target):
                 (store.folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (store.folder / path).write_bytes(b"picture")
-    store.judge(make_pair(1).id, False)
-    store.judge(make_pair(2).id, True)
+    store.set_verdict(make_pair(1).id, False)
+    store.set_verdict(make_pair(2).id, True)
     with PairStore(tmp_path / "b").writing() as other:
         assert other.merge_from(store) == 1 and other.merge_from(store) == 0
     assert (
@@ -139,11 +139,11 @@ def test_a_store_takes_over_the_accepted_pairs_of_another_once(tmp_path):
         == [make_pair(2).id]
     )
     assert (other.folder / make_pair(2).input).read_bytes() == b"picture"
-    store.judge(make_pair(2).id, False)
+    store.set_verdict(make_pair(2).id, False)
     with other.writing():
         assert other.merge_from(store) == 0 and not list(other.accepted()), "what was rejected since is rejected there"
     with PairStore(tmp_path / "c").writing() as third, pytest.raises(RethinkError, match="cannot read"):
-        store.judge(make_pair(2).id, True)
+        store.set_verdict(make_pair(2).id, True)
         (store.folder / make_pair(2).target).unlink()
         third.merge_from(store)
 

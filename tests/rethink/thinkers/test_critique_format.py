@@ -342,10 +342,10 @@ def noise(rng, text):
     return text[:at] + rng.choice(["", "\n", "Sure!", "🙂", "<|im_end|>", "\ufeff", "```"]) + text[at:]
 
 
-def test_ten_thousand_damaged_answers():
+def test_thousands_of_damaged_answers():
     rng = random.Random(0)
     seen, clear_ones = {"ok": 0, "repaired": 0, "unparsed": 0}, 0
-    for _ in range(10_000):
+    for _ in range(4_000):
         text, stated = damaged(rng)
         critique = parse_critique(text, DEMANDS if rng.random() < 0.5 else ())
         got = None if critique.semantic is None else (critique.semantic, critique.quality)
@@ -355,18 +355,15 @@ def test_ten_thousand_damaged_answers():
         seen[critique.status] += 1
         clear_ones += stated is not None
     # Plain JSON in whole tags in their order, after all that: one in thirty-five. Of what states scores, most is read.
-    assert seen["ok"] > 250 and seen["ok"] + seen["repaired"] > 0.7 * clear_ones, seen
+    assert seen["ok"] > 90 and seen["ok"] + seen["repaired"] > 0.7 * clear_ones, seen
 
 
 def test_noise_is_no_verdict():
     rng = random.Random(1)
     alphabet = [*TAGS, DECOY[:-1], "{", "}", "[", "]", ",", "\n", " ", "é", "//", "/*", "semantic", "quality", ":", '"']
     for _ in range(2_000):
-        assert parse_critique("".join(rng.choices(alphabet, k=rng.randint(0, 60)))).status in (
-            "ok",
-            "repaired",
-            "unparsed",
-        )
+        text = "".join(rng.choices(alphabet, k=rng.randint(0, 60)))
+        assert parse_critique(text).status in ("ok", "repaired", "unparsed")
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,12 @@ import shutil
 import pytest
 import torch
 
-from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.errors import OutOfMemoryError
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.protocol import Request, ThinkerError
-from tests.support.miniature_thinkers import write_thinker
 
 FAMILIES = ["Qwen3VL", "Qwen2_5_VL"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    base = tmp_path_factory.mktemp("thinkers")
-    return {family: write_thinker(base / family, family) for family in FAMILIES}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -173,46 +166,6 @@ def test_memory_is_flat_over_many_turns(chat):
 @pytest.fixture
 def copy(folders, tmp_path):
     return shutil.copytree(folders["Qwen3VL"], tmp_path / "copy")
-
-
-def cut(file):
-    file.write_bytes(file.read_bytes()[:1000])
-
-
-@pytest.mark.parametrize(
-    ("spoil", "sentence"),
-    [
-        (lambda f: (f / "config.json").unlink(), "config.json is missing"),
-        (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
-        (lambda f: (f / "config.json").write_text("[]"), "JSON object"),
-        (lambda f: (f / "config.json").write_text('{"model_type": "nobody"}'), "cannot be opened as a model that sees"),
-        (lambda f: (f / "config.json").write_text('{"auto_map": {"AutoModel": "a.B"}}'), "code of its own"),
-        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
-        (lambda f: cut(f / "model.safetensors"), "damaged or incomplete"),
-        (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "pickles"),
-        (lambda f: (f / "model.safetensors").rename(f / "model.safetensors.index.json"), "index.json cannot be read"),
-        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
-        (lambda f: (f / "preprocessor_config.json").unlink(), "cannot be opened"),
-        (shutil.rmtree, "is no folder"),
-    ],
-)
-def test_a_folder_that_is_broken_is_told_so(copy, spoil, sentence):
-    spoil(copy)
-    with pytest.raises(RethinkError, match=sentence):
-        load_thinker(copy)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"dtype": "fp64"}, "dtype: “fp64” is unknown"),
-        ({"quantization": "2bit"}, "quantization: “2bit” is unknown"),
-        ({"device": "abacus"}, "device: “abacus” is unknown"),
-    ],
-)
-def test_mistakes_are_one_sentence(folders, options, sentence):
-    with pytest.raises(RethinkError, match=sentence):
-        load_thinker(folders["Qwen3VL"], **options)
 
 
 def test_a_template_that_shows_no_pictures_is_refused(copy):

@@ -27,7 +27,7 @@ def test_it_is_small():
 
 def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinker):
     """By chance, a third of the verdicts would be right."""
-    right, cases = 0, 24
+    right, cases = 0, 12
     for seed in range(cases):
         example = draw_example(seed, split="test")
         said = critique(thinker, example.source, [example.edited], example.task.instruction, [example.prompt], [0])[0]
@@ -38,9 +38,9 @@ def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinke
 
 
 def test_it_puts_unusual_wordings_plainly(thinker):
-    tasks = [sample_task(seed, "unusual", wording="held_out") for seed in range(12)]
+    tasks = [sample_task(seed, "unusual", wording="held_out") for seed in range(8)]
     prompts = [polish_instruction(thinker, render([task.source]), task.instruction, 0) for task in tasks]
-    assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 6
+    assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 4
 
 
 def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_met(thinker):

@@ -1,6 +1,6 @@
-"""The easy operations whose undoing is the edit to be learned: one file each, with its parameters and its sentences.
+"""The easy operations whose undoing is the edit to be learned: one file each, with its parameters and templates.
 
-Every module of this folder that defines OPERATION is found by that: a new one is listed nowhere else.
+Every module in this folder that defines OPERATION is found by that; there is no other list of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
     "whole_image",
 ]
 
-# The order in menus; operations that it does not name come last, by name.
+# The order in menus; operations not listed here come last, by name.
 MENU = (
     *("cover", "blur", "pixelate"),
     *("greyscale", "exposure", "relight", "old_photo", "compress", "weather"),

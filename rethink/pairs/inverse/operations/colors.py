@@ -20,7 +20,7 @@ PLAIN = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 
 
 def draw_color(fill: str, rng: Rng) -> tuple[str, RGB]:
-    """(name, RGB) of a plain color, or of a bright one that is drawn where `fill` is none of the plain."""
+    """(name, RGB) of a plain color, or of a random bright one where `fill` is not a plain one."""
     if fill in PLAIN:
         return fill, PLAIN[fill]
     name = list(COLORS)[int(rng.integers(len(COLORS)))]

@@ -1,4 +1,4 @@
-"""What an operation is, where it works, and how its parameters are drawn."""
+"""What an operation is, where it applies, and how its parameters are drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Where = Literal["region", "image", "selection", "subject", "own"]
 class Range:
     """Drawn uniformly in low…high; a whole number where both ends are whole numbers.
 
-    least, most: the limits within which a user may move low and high. help: what the number says, without a full stop.
+    least, most: the limits within which a user may set low and high. help: what the number means, without a full stop.
     """
 
     low: float
@@ -51,7 +51,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """Drawn from a list, each as likely."""
+    """Drawn from a list, all equally likely."""
 
     choices: tuple[str, ...]
 
@@ -69,7 +69,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Region:
-    """Where an operation works: a box, and inside it, where there is one, a mask bool [H, W] of the whole image."""
+    """Where an operation applies: a box, and within it, if not None, a mask bool [H, W] of the whole image."""
 
     box: Box
     mask: np.ndarray | None = None
@@ -91,8 +91,8 @@ class Region:
 class OperationResult:
     """What an operation returns.
 
-    image: uint8 [H, W, 3]. mask: bool [H, W], where it may differ from the original. template_vars: {name in braces: its
-    words} for the templates; "variant" chooses among an operation's groups of them.
+    image: uint8 [H, W, 3]. mask: bool [H, W], where it may differ from the original. template_vars: {name: text} for the
+    names in braces of the templates; "variant" chooses among an operation's groups of templates.
     """
 
     image: np.ndarray
@@ -108,16 +108,15 @@ class Operation:
     """An easy change of an image, whose undoing is the edit to be learned.
 
     id: also the name of its module. It stands in stores and workflows, so it never changes.
-    where: "region" works on a place that the user names, else on one drawn by rule; "image" on all of it, or within the
-        user's mask; "selection" only on a user's mask or box; "subject" needs a mask of what stays; "own" chooses its
-        place itself.
-    hidden_what: what can no longer be seen, for whoever describes it; "" where the instruction says all.
+    where: "region" applies to a place that the user marks, else to one that is drawn; "image" to all of it, or within the
+        user's mask; "selection" only to a user's mask or box; "subject" needs a mask of what stays; "own" chooses its
+        region itself.
+    hidden_what: what can no longer be seen, for the prompt to describe it; "" where the instruction says everything.
     ranges: every parameter with its range, in the order in which they are drawn.
     apply: the operation itself, on uint8 arrays.
-    templates: {variant: sentences}, the instructions that undo it; "" for results that name no variant. Names in braces are
-        the result's template_vars, and {place}, what the place is called where somebody named it. Sentences whose names
-        are not all known are not used.
-    moves: whether it moves what the image shows, so that a shift is no fault.
+    templates: {variant: instructions that undo it}; "" for results without a variant. Names in braces are the result's
+        template_vars, and {place}, the name of the place where there is one. Templates with unknown names are not used.
+    moves: whether it moves what the image shows, so that a shift is expected.
     """
 
     id: str
@@ -129,14 +128,14 @@ class Operation:
     moves: bool = False
 
     def draw(self, rng: Rng, narrower: Mapping[str, Any]) -> dict[str, Any]:
-        """One value a parameter, from the ranges or from narrower ones: {name: value, [low, high] or [choices]}.
+        """One value per parameter, from the ranges or narrower ones: {name: value, [low, high] or [choices]}.
 
         Raises RethinkError for an unknown name or an impossible range.
         """
         return {name: span.draw(rng) for name, span in self.narrow(narrower).items()}
 
     def narrow(self, narrower: Mapping[str, Any]) -> dict[str, Range | Choice]:
-        """Every range, or what narrower ones leave of it. Raises RethinkError as `draw` does."""
+        """Every range, narrowed where `narrower` has its name. Raises RethinkError as `draw` does."""
         if unknown := sorted(set(narrower) - set(self.ranges)):
             raise RethinkError(
                 f"{self.id} has no {', '.join(unknown)}; it has {', '.join(self.ranges) or 'no parameter'}."
@@ -150,7 +149,7 @@ class Operation:
 def apply_operation(
     operation: Operation, image: np.ndarray, region: Region, values: Values, rng: Rng
 ) -> OperationResult:
-    """Apply an operation to uint8 [H, W, 3] and put every pixel outside the result's mask back, bit for bit."""
+    """Apply an operation to uint8 [H, W, 3] and restore every pixel outside the result's mask, bit for bit."""
     result = operation.apply(image, region, values, rng)
     if result.mask.all():
         return result
@@ -158,7 +157,7 @@ def apply_operation(
 
 
 def change_inside(image: np.ndarray, region: Region, change: Callable[[np.ndarray], np.ndarray]) -> OperationResult:
-    """The result of a change, uint8 [h, w, 3] to the same, of what lies in the region's box."""
+    """The result of applying `change`, uint8 [h, w, 3] to the same, to the region's box."""
     left, top, right, bottom = region.box
     out = image.copy()
     out[top:bottom, left:right] = change(image[top:bottom, left:right])
@@ -187,8 +186,8 @@ def whole_image(image: np.ndarray) -> Region:
 def sample_region(
     image: np.ndarray, rng: Rng, area: tuple[float, float] = (0.03, 0.2), aspect: tuple[float, float] = (0.6, 1.7)
 ) -> Region:
-    """A box by rule: of eight with a drawn share of the image's area and width-to-height ratio the one with the most detail
-    in it, so that what is hidden is worth restoring."""
+    """Of eight random boxes, with area (as a fraction of the image's) and aspect ratio drawn from their ranges, the one with
+    the most detail, so that what is hidden is worth restoring."""
     height, width = image.shape[:2]
     gray = image[:: max(1, height // 128), :: max(1, width // 128), 1].astype(np.float32)
     detail = np.pad(np.abs(np.diff(gray, axis=1))[:-1] + np.abs(np.diff(gray, axis=0))[:, :-1], ((1, 0), (1, 0)))

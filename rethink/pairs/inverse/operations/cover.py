@@ -25,7 +25,7 @@ def cover(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Operat
 
 
 def _square(box: Box, shape: Shape) -> Box:
-    """The square around a box, moved into the image; a rectangle where the image is too small for it."""
+    """The square around a box, shifted into the image; a rectangle where the image is too small for it."""
     height, width = shape
     side = max(box[2] - box[0], box[3] - box[1])
     wide, high = min(side, width), min(side, height)
@@ -47,12 +47,12 @@ def _ellipse(box: Box, shape: Shape, rng: Rng) -> np.ndarray:
     across = ((x + 0.5 - (left + right) / 2) / ((right - left) / 2)) ** 2
     down = ((y + 0.5 - (top + bottom) / 2) / ((bottom - top) / 2)) ** 2
     inside = across + down <= 1
-    inside[(top + bottom) // 2, (left + right) // 2] = True  # of a place of one pixel something remains
+    inside[(top + bottom) // 2, (left + right) // 2] = True  # a place of one pixel is not left empty
     return inside
 
 
 def _scribble(box: Box, shape: Shape, rng: Rng) -> np.ndarray:
-    """A thick pen going to and fro over the place, as a hand does."""
+    """A thick pen zigzagging over the place, as a hand would."""
     left, top, right, bottom = box
     wide, high = right - left, bottom - top
     turns = int(rng.integers(5, 9))

@@ -16,15 +16,15 @@ SIDES = {
     "top and bottom": (0, 1, 0, 1),
     "all": (1, 1, 1, 1),
 }
-MOST_CUT = 0.8  # of the width or height
+MAX_CUT = 0.8  # of the width or height
 
 
 def crop_pad(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
     """Only a part of the image is left, where it was; the rest of the canvas is one flat color."""
     height, width = image.shape[:2]
     cut = [values["cut"] * on * rng.uniform(0.6, 1) for on in SIDES[values["sides"]]]
-    for side in (0, 1):  # of what is cut on both sides something remains between them
-        shrink = MOST_CUT / max(MOST_CUT, cut[side] + cut[side + 2])
+    for side in (0, 1):  # something remains between two opposite cuts
+        shrink = MAX_CUT / max(MAX_CUT, cut[side] + cut[side + 2])
         cut[side], cut[side + 2] = cut[side] * shrink, cut[side + 2] * shrink
     left, right = round(cut[0] * width), width - round(cut[2] * width)
     top, bottom = round(cut[1] * height), height - round(cut[3] * height)

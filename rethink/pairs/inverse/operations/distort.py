@@ -47,7 +47,7 @@ def _slant(image: np.ndarray, values: Values, rng: Rng) -> OperationResult:
 
 
 def _shuffle(image: np.ndarray, values: Values, rng: Rng) -> OperationResult:
-    """A border of pixels that no whole tile holds stays where it is."""
+    """Pixels at the border that do not fill a tile stay where they are."""
     height, width = image.shape[:2]
     tiles = min(values["tiles"], height, width)
     high, wide = height // tiles, width // tiles

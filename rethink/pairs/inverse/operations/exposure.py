@@ -24,7 +24,7 @@ def exposure(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Ope
 
 
 def _look_up(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Every channel through its own curve float [256, 3] in 0…1."""
+    """Apply a curve, float [256, 3] in 0…1, to every channel."""
     table = to_bytes(255 * curve)
     return np.stack([table[:, channel][image[..., channel]] for channel in range(3)], -1)
 

@@ -9,11 +9,11 @@ from .core import Choice, Operation, OperationResult, Region, Rng, Values
 
 
 def flat_background(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """Everything but the subject, which the mask shows, in one flat color."""
+    """One flat color everywhere except the subject, which the mask selects."""
     mask = ~region.as_mask(image)
     out = image.copy()
     color, out[mask] = draw_color(values["fill"], rng)
-    return OperationResult(out, mask, {"colour": color})  # the name that users' own templates have
+    return OperationResult(out, mask, {"colour": color})  # the spelling in users' own templates
 
 
 OPERATION = Operation(

@@ -9,7 +9,7 @@ from .pixel_math import to_bytes
 
 
 def greyscale(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """Without its colors; the weights of the three channels vary as films do."""
+    """Grayscale, with channel weights that vary as those of films do."""
     weights = rng.dirichlet((6.0, 11.0, 3.0)).astype(np.float32)
     gray = to_bytes(image @ weights)
     return OperationResult(np.repeat(gray[..., None], 3, 2), region.as_mask(image))

@@ -1,6 +1,6 @@
-"""Operations that take something away without a model: erase text, remove an object, flatten the background.
+"""Fills holes without a model, for operations that remove something.
 
-A hole is filled by the part of the same image that goes on best where the hole begins; what still differs at its rim
+A hole is filled with the part of the same image that best continues its surroundings; what still differs at its rim
 is spread over it smoothly, as in Poisson image editing (Pérez et al. 2003)."""
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from PIL import Image
 
 from .core import Box, bounding_box
 
-GRID = 14  # places a side that are tried as the filling
-FINALISTS = 5  # of them, which are moved about until they fit best
+GRID = 14  # places per side that are tried as the filling
+FINALISTS = 5  # of them, whose position is refined
 SAMPLES = 1500  # pixels of the rim that are compared
-UNLIKE = 0.5  # of the rim's variance: a place that leaves more of it unexplained would be a thing in the wrong place
+MAX_RESIDUAL = 0.5  # of the rim's variance: a place that leaves more unexplained would be an object in the wrong place
 
 
 def inpaint(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] with what is under `hole`, bool [H, W], made up from the rest of the image."""
+    """uint8 [H, W, 3] with what is under `hole`, bool [H, W], filled from the rest of the image."""
     if hole.all() or not hole.any():
         return image
     left, top, right, bottom = _box_with_rim(hole)
@@ -54,8 +54,8 @@ def _box_with_rim(hole: np.ndarray) -> Box:
 
 def _best_shift(image: np.ndarray, hole: np.ndarray, rim: np.ndarray) -> tuple[int, int] | None:
     """(rows, columns) from the hole to the part of the image whose pixels agree best with the hole's rim, up to a
-    constant color, and that holds no thing of its own: what would fill the hole varies no more than its rim does. None
-    where there is no such place."""
+    constant color, and that shows no object of its own: the filling varies no more than its rim. None where there is no such
+    place."""
     height, width = hole.shape
     left, top, right, bottom = _box_with_rim(hole)
     y, x = _sample(rim)
@@ -76,8 +76,8 @@ def _best_shift(image: np.ndarray, hole: np.ndarray, rim: np.ndarray) -> tuple[i
     if not best:
         return None
     stride = max(height, width) // GRID
-    left_over, dy, dx = min(_refine(cost, candidate, stride) for candidate in best)
-    return None if left_over > UNLIKE * _variance(around) else (dy, dx)
+    residual, dy, dx = min(_refine(cost, candidate, stride) for candidate in best)
+    return None if residual > MAX_RESIDUAL * _variance(around) else (dy, dx)
 
 
 def _variance(colors: np.ndarray) -> float:
@@ -85,7 +85,7 @@ def _variance(colors: np.ndarray) -> float:
 
 
 def _refine(cost: Callable[[int, int], float], best: tuple[float, int, int], stride: int) -> tuple[float, int, int]:
-    """The best place around a good one: eight neighbors, nearer and nearer."""
+    """The best place around a good one, by ever smaller steps to eight neighbors."""
     while stride := stride // 2:
         _, dy, dx = best
         around = [(dy + i * stride, dx + j * stride) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
@@ -94,14 +94,14 @@ def _refine(cost: Callable[[int, int], float], best: tuple[float, int, int], str
 
 
 def _sample(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) of at most `SAMPLES` of a mask's pixels, evenly taken."""
+    """(rows, columns) of at most `SAMPLES` of a mask's pixels, evenly spaced."""
     y, x = np.nonzero(mask)
     chosen = np.linspace(0, y.size - 1, min(SAMPLES, y.size)).astype(int)
     return y[chosen], x[chosen]
 
 
 def diffuse(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Floats [H, W, C] with those that are not `known`, bool [H, W], carried in smoothly from around (push-pull)."""
+    """Floats [H, W, C] with those that are not `known`, bool [H, W], interpolated smoothly from their surroundings (push-pull)."""
     if known.all() or not known.any() or max(known.shape) < 2:
         return np.where(known[..., None], values, 0)
     height, width = known.shape

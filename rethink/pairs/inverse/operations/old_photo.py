@@ -23,7 +23,7 @@ def old_photo(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Op
     out = out - stains + ((x * x + y * y)[..., None] - 0.5).clip(0) * 28
     out += rng.normal(0, values["grain"], shape).astype(np.float32)[..., None]
     marks = np.asarray(_scratches(shape, values["scratches"], rng), np.float32)[..., None] / 255
-    words = {} if _has_color(image) else {"variant": "grey"}  # no colors come back
+    words = {} if _has_color(image) else {"variant": "grey"}  # there are no colors to restore
     return OperationResult(to_bytes(out + marks * (244 - out)), region.as_mask(image), words)
 
 

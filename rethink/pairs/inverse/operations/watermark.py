@@ -37,7 +37,7 @@ MARKS = {"white": (255, 255, 255), "black": (20, 20, 20)}
 
 
 def watermark(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """Text once or in rows over the image, half transparent; or an inked stamp. Touched is where there is ink."""
+    """Text once or in rows over the image, half transparent; or an inked stamp. The mask is where there is ink."""
     text = TEXTS[int(rng.integers(len(TEXTS)))]
     if values["kind"] == "stamp":
         ink = _stamp(image.shape[:2], text.upper(), rng)
@@ -55,7 +55,7 @@ def watermark(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Op
 
 
 def _readable(colors: dict[str, tuple], image: np.ndarray, ink: np.ndarray, rng: Rng) -> str:
-    """One of that half of the colors that stands out best from what is under the ink."""
+    """One of the half of the colors with the most contrast to what is under the ink."""
     beneath = image[ink > 0].mean(0)
     by_contrast = sorted(colors, key=lambda name: -np.abs(beneath - colors[name]).mean())
     return by_contrast[int(rng.integers(len(colors) // 2))]

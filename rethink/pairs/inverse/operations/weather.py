@@ -10,14 +10,14 @@ from .pixel_math import fractal_noise, luminance, to_bytes
 
 
 def weather(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """One kind of weather, within the place."""
+    """One kind of weather, within the region."""
     kind = values["kind"]
     out = _KINDS[kind](image.astype(np.float32), values["strength"], rng)
     return OperationResult(to_bytes(out), region.as_mask(image), {"weather": kind})
 
 
 def _haze(image: np.ndarray, strength: float, rng: Rng) -> np.ndarray:
-    """Koschmieder's law, with the depth guessed: the farther the higher in the image, and uneven as fog is."""
+    """Koschmieder's law with a guessed depth: higher in the image is farther away, with the unevenness of fog."""
     height, width = image.shape[:2]
     depth = np.linspace(1.3, 0.5, height, dtype=np.float32)[:, None] + 0.5 * (fractal_noise((height, width), rng) - 0.5)
     seen = np.exp(-1.7 * strength * depth)[..., None]
@@ -26,7 +26,7 @@ def _haze(image: np.ndarray, strength: float, rng: Rng) -> np.ndarray:
 
 
 def _rain(image: np.ndarray, strength: float, rng: Rng) -> np.ndarray:
-    """Three layers of slanted streaks, the near ones long and blurred, in a grayer and darker air."""
+    """Three layers of slanted streaks, the near ones long and blurred, in grayer and darker air."""
     height, width = image.shape[:2]
     out = _grayer(image, 0.35 * strength) * (1 - 0.25 * strength)
     out = _haze(out, 0.22 * strength, rng)

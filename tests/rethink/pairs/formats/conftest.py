@@ -6,8 +6,8 @@ from PIL import Image
 from rethink.pairs.exporting import export
 from rethink.pairs.formats import FORMATS
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
-from rethink.pairs.inverse.instructions import Writer
-from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.instructions import InstructionWriter
+from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.store import EditPair, PairStore
 from tests.support.datasets import CANDIDATE
@@ -25,10 +25,10 @@ def store(tmp_path_factory):
     with PairStore(root / "my store ü").writing() as store:
         synthesize(
             store,
-            Folder(root / "photos"),
+            ImageFolder(root / "photos"),
             operation_maker(store, SynthesisConfig(("weather",))),
             1,
-            Writer(templates=templates),
+            InstructionWriter(templates=templates),
         )
         first = next(iter(store))
         captions = {"input_caption": "a red cat", "target_caption": "a blue cat"}

@@ -94,7 +94,7 @@ def known(store):
 
 
 def mean(picture):
-    """The mean colour of 0…255; trainers' tensors are of -1…1."""
+    """The mean color of 0…255; trainers' tensors are of -1…1."""
     pixels = np.asarray(picture, np.float32)
     pixels = pixels.transpose(1, 2, 0) if pixels.shape[0] == 3 else pixels
     return (pixels if pixels.max() > 1 else (pixels + 1) * 127.5).reshape(-1, 3).mean(0)

@@ -7,12 +7,12 @@ import pytest
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import (
     CaptionEdit,
-    built_in_triples,
+    built_in_edits,
     caption_to_edit,
     captions_to_edits,
     read_answer,
+    read_caption_edits,
     read_captions,
-    read_triples,
     write_fine_tuning_file,
 )
 
@@ -25,7 +25,7 @@ def lines(path):
 
 
 def test_the_built_in_triples_are_many_and_diverse():
-    triples = built_in_triples()
+    triples = built_in_edits()
     assert len(triples) >= 60
     for column in ("input", "edit", "output"):
         assert len({getattr(triple, column).lower() for triple in triples}) == len(triples)
@@ -36,14 +36,14 @@ def test_the_built_in_triples_are_many_and_diverse():
 
 def test_a_caption_becomes_an_edit(scripted):
     chat = scripted(GOOD)
-    assert caption_to_edit(chat, CAPTION, built_in_triples(), 0) == CaptionEdit(
+    assert caption_to_edit(chat, CAPTION, built_in_edits(), 0) == CaptionEdit(
         CAPTION, "paint the car blue", "a blue car by the sea"
     )
     ((messages, images, _),) = chat.asked
     assert [m["role"] for m in messages] == ["system"] + ["user", "assistant"] * 12 + ["user"] and not images
     assert messages[-1]["content"][-1]["text"] == CAPTION
     other = scripted(GOOD)
-    caption_to_edit(other, CAPTION, built_in_triples(), 1)
+    caption_to_edit(other, CAPTION, built_in_edits(), 1)
     assert other.asked[0][0] != messages, "every caption sees other examples"
 
 
@@ -84,7 +84,7 @@ def test_each_caption_once_rejected_ones_beside_and_a_torn_line_made_again(tmp_p
     captions.write_text("a red car\nA red car.\n\na bad one\na house\n", encoding="utf-8")
     chat = scripted("make it blue\n%%\na blue one", *["no"] * 4, "paint it\n%%\na green house")
     output = tmp_path / "edits.jsonl"
-    done = captions_to_edits(chat, read_captions(captions), output, built_in_triples())
+    done = captions_to_edits(chat, read_captions(captions), output, built_in_edits())
     assert (done.made, done.rejected, done.seen) == (2, 1, 4)
     assert [record["caption"] for record in lines(output)] == ["a red car", "a house"]
     assert lines(tmp_path / "edits.jsonl.rejected")[0]["caption"] == "a bad one"
@@ -92,18 +92,16 @@ def test_each_caption_once_rejected_ones_beside_and_a_torn_line_made_again(tmp_p
     whole = output.read_text()
     output.write_text(whole[:-20])
     asked = len(chat.asked)
-    captions_to_edits(scripted("paint it\n%%\na green house"), read_captions(captions), output, built_in_triples())
+    captions_to_edits(scripted("paint it\n%%\na green house"), read_captions(captions), output, built_in_edits())
     assert output.read_text() == whole and len(chat.asked) == asked
     silent = scripted(AssertionError("nothing is asked twice"))
-    assert captions_to_edits(silent, read_captions(captions), output, built_in_triples()).made == 0
+    assert captions_to_edits(silent, read_captions(captions), output, built_in_edits()).made == 0
 
 
 def test_a_failing_thinker_is_a_reason_and_not_an_end(tmp_path, scripted):
-    done = captions_to_edits(
-        scripted(OSError("gone")), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples()
-    )
+    done = captions_to_edits(scripted(OSError("gone")), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_edits())
     assert done.rejected == 2 and "gone" in lines(tmp_path / "o.jsonl.rejected")[1]["why"]
-    again = captions_to_edits(scripted(GOOD), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_triples())
+    again = captions_to_edits(scripted(GOOD), [("a", ""), ("b", "")], tmp_path / "o.jsonl", built_in_edits())
     assert again.made == 2, "it was away, and is asked again"
 
 
@@ -126,7 +124,7 @@ def test_captions_with_their_addresses(tmp_path):
 def test_the_users_triples_and_the_fine_tuning_file(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"input": "a cat", "edit": "make it a dog", "output": "a dog"}\n')
-    triples = read_triples(path)
+    triples = read_caption_edits(path)
     assert write_fine_tuning_file(triples, tmp_path / "f.jsonl") == 1
     assert lines(tmp_path / "f.jsonl") == [{"prompt": "a cat\n##\n", "completion": "make it a dog\n%%\na dog\nEND"}]
     for wrong in (
@@ -139,7 +137,7 @@ def test_the_users_triples_and_the_fine_tuning_file(tmp_path):
     ):
         path.write_text(wrong)
         with pytest.raises(RethinkError):
-            read_triples(path)
+            read_caption_edits(path)
 
 
 def test_a_users_file_is_neither_appended_to_nor_written_over(tmp_path):
@@ -160,4 +158,4 @@ def test_captions_in_any_encoding(tmp_path):
     assert [caption for caption, _ in read_captions(tmp_path / "c.txt")] == ["a café", "ein Mädchen"]
     (tmp_path / "t.jsonl").write_text('{"input": "a", "edit": "\\ud83d", "output": "b"}\n')
     with pytest.raises(RethinkError, match="half of a character"):
-        read_triples(tmp_path / "t.jsonl")
+        read_caption_edits(tmp_path / "t.jsonl")

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.pairs.from_captions.prompt_to_prompt import P2PConfig, _shared_attention, _Sharing, align, generate, sketch
+from rethink.pairs.from_captions.prompt_to_prompt import (
+    P2PConfig,
+    _shared_attention,
+    _Sharing,
+    align,
+    generate,
+    preview_sample,
+)
 from tests.support.miniatures import PLAIN, TOKENS, make_pipeline, write_tokenizer
 
 CAPTIONS = ("the red make", "the blue make")
@@ -216,9 +223,9 @@ def apart(a, b):
 @pytest.mark.parametrize("sampler", ["ddim", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde"])
 def test_a_sketch_shows_what_will_be_drawn(stable_diffusion, sampler):
     """Nearer than the same candidate with other noise is, and the nearer the more steps it has."""
-    options = recipe(0.5, steps=40, sampler=sampler)
+    options = recipe(0.5, steps=20, sampler=sampler)
     made, other = (generate(stable_diffusion, *CAPTIONS, [seed], options) for seed in (7, 8))
-    sketches = [sketch(stable_diffusion, *CAPTIONS, [7], steps, options) for steps in (4, 20)]
+    sketches = [preview_sample(stable_diffusion, *CAPTIONS, [7], steps, options) for steps in (3, 10)]
     for side in ("before", "after"):
         rough, fine = (apart(getattr(s, side), getattr(made, side)) for s in sketches)
         assert fine < rough < apart(getattr(made, side), getattr(other, side))
@@ -228,7 +235,10 @@ def test_a_sketch_shows_what_will_be_drawn(stable_diffusion, sampler):
 @pytest.mark.parametrize("sampler", ["ddim", "euler_ancestral"])
 def test_a_sketch_in_all_the_steps_is_the_picture(pipeline, sampler):
     options = recipe(0.5, steps=6, sampler=sampler)
-    made, sketched = generate(pipeline, *CAPTIONS, [7, 9], options), sketch(pipeline, *CAPTIONS, [7, 9], 6, options)
+    made, sketched = (
+        generate(pipeline, *CAPTIONS, [7, 9], options),
+        preview_sample(pipeline, *CAPTIONS, [7, 9], 6, options),
+    )
     assert torch.allclose(made.before, sketched.before, atol=5e-3) and torch.allclose(
         made.after, sketched.after, atol=5e-3
     )
@@ -236,5 +246,7 @@ def test_a_sketch_in_all_the_steps_is_the_picture(pipeline, sampler):
 
 def test_the_steps_of_a_sketch_are_counted(stable_diffusion):
     seen = []
-    sketch(stable_diffusion, *CAPTIONS, [7], 3, recipe(0.5, steps=8), lambda step, total: seen.append((step, total)))
+    preview_sample(
+        stable_diffusion, *CAPTIONS, [7], 3, recipe(0.5, steps=8), lambda step, total: seen.append((step, total))
+    )
     assert seen == [(1, 3), (2, 3), (3, 3)]

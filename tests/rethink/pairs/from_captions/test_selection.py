@@ -1,6 +1,5 @@
 """Many candidates, few kept: the same with and without batches, early dropping and kills; and what dropping costs."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +15,8 @@ from rethink.pairs.from_captions.selection import (
     Selection,
     SelectionStats,
     draw_pairs,
-    load_text_to_image,
 )
+from rethink.pairs.from_captions.text_to_image import load_text_to_image
 from rethink.pairs.store import PairStore
 from tests.support.miniatures import PLAIN, make_pipeline, write_folder, write_tokenizer
 
@@ -43,10 +42,10 @@ def pipeline(tmp_path_factory):
     return make_pipeline(PLAIN, write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
 
 
-def draw(folder, pipeline, selection, triples=TRIPLES, recipe=RECIPE, **options):
+def draw(folder, pipeline, selection, triples=TRIPLES, config=RECIPE, **options):
     with PairStore(folder).writing() as store:
-        tally = draw_pairs(store, triples, CandidateSampler(store, pipeline, Eye(), recipe, selection, 3), **options)
-    return store, tally
+        stats = draw_pairs(store, triples, CandidateSampler(store, pipeline, Eye(), config, selection, 3), **options)
+    return store, stats
 
 
 def test_the_best_of_all_that_pass_are_kept_whatever_the_batch(pipeline, tmp_path):
@@ -71,10 +70,10 @@ def test_the_best_of_all_that_pass_are_kept_whatever_the_batch(pipeline, tmp_pat
 
 def test_thresholds_reject_and_the_tally_adds_up(pipeline, tmp_path):
     strict = Selection(8, 4, image=0.3, caption=-1, direction=-1, best=8, looks=())
-    store, tally = draw(tmp_path, pipeline, strict, TRIPLES[:1])
+    store, stats = draw(tmp_path, pipeline, strict, TRIPLES[:1])
     assert all(pair.parameters["clip_sim_image"] >= 0.3 for pair in store)
-    assert tally.drawn == 8 and tally.captions == 1 and 0 < tally.kept == tally.passed == len(list(store)) < 8
-    assert tally.dropped == tally.lost == 0
+    assert stats.drawn == 8 and stats.captions == 1 and 0 < stats.kept == stats.passed == len(list(store)) < 8
+    assert stats.dropped == stats.estimated_loss == 0
 
 
 def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_errs(pipeline, tmp_path):
@@ -85,8 +84,8 @@ def test_early_dropping_keeps_a_part_of_the_same_pairs_and_says_how_often_it_err
     seeds = {pair.seed for pair in whole}
     assert {pair.seed for pair in blind} < seeds and {pair.seed for pair in seen} == seeds
     assert dropped.dropped == audited.dropped == audited.audited > 0 and dropped.audited == 0
-    assert audited.erred == all_of_them.passed - dropped.passed  # exactly those that were lost
-    assert audited.lost == pytest.approx(audited.erred / (audited.erred + audited.passed))
+    assert audited.false_rejects == all_of_them.passed - dropped.passed  # exactly those that were lost
+    assert audited.estimated_loss == pytest.approx(audited.false_rejects / (audited.false_rejects + audited.passed))
 
 
 def test_a_killed_run_goes_on_and_makes_the_same(pipeline, tmp_path):
@@ -103,20 +102,20 @@ def test_a_killed_run_goes_on_and_makes_the_same(pipeline, tmp_path):
             drawer(TRIPLES[1], stop)
     ledger = store.drawn.path.read_text()
     store.drawn.path.write_text(ledger[:-5])  # torn: killed between the pairs and their last line
-    _, tally = draw(tmp_path / "cut", pipeline, selection)
-    assert [pair.id for pair in store] == [pair.id for pair in whole] and tally.captions == 2
+    _, stats = draw(tmp_path / "cut", pipeline, selection)
+    assert [pair.id for pair in store] == [pair.id for pair in whole] and stats.captions == 2
     assert draw(tmp_path / "cut", pipeline, selection)[1].captions == 0
 
 
 def test_captions_that_come_twice_are_drawn_for_once(pipeline, tmp_path):
-    store, tally = draw(tmp_path, pipeline, Selection(2, looks=(), **EVERYTHING), [TRIPLES[0], TRIPLES[0]])
-    assert (tally.captions, tally.drawn, tally.kept) == (1, 2, 2) == (1, *[len(list(store))] * 2)
+    store, stats = draw(tmp_path, pipeline, Selection(2, looks=(), **EVERYTHING), [TRIPLES[0], TRIPLES[0]])
+    assert (stats.captions, stats.drawn, stats.kept) == (1, 2, 2) == (1, *[len(list(store))] * 2)
 
 
 def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_path, monkeypatch):
     same = CaptionEdit("a cat", "keep it", "a cat")
-    store, tally = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])
-    assert tally.skipped == 1 and tally.captions == 2 and "different" in next(iter(store.skipped))["why"]
+    store, stats = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])
+    assert stats.skipped == 1 and stats.captions == 2 and "different" in next(iter(store.skipped))["why"]
 
     def full(*args, **kwargs):
         raise torch.cuda.OutOfMemoryError
@@ -147,8 +146,8 @@ def test_seeds_are_32_bits_all_different_and_more_begin_with_the_same(pipeline, 
 
 
 def test_a_tally_estimates_what_was_lost():
-    assert SelectionStats(dropped=100, audited=10, erred=1, passed=90).lost == pytest.approx(0.1)
-    assert SelectionStats(dropped=100, passed=3).lost == 0.0
+    assert SelectionStats(dropped=100, audited=10, false_rejects=1, passed=90).estimated_loss == pytest.approx(0.1)
+    assert SelectionStats(dropped=100, passed=3).estimated_loss == 0.0
 
 
 @pytest.mark.parametrize(
@@ -188,6 +187,15 @@ def test_every_score_has_its_slack():
         assert rule.misses({**scores, name: 0.49})
 
 
+def test_running_out_of_memory_ends_the_run_and_says_what_helps(pipeline, tmp_path, monkeypatch):
+    def run_out(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")  # a CPU's
+
+    monkeypatch.setattr("rethink.pairs.from_captions.selection.generate", run_out)
+    with pytest.raises(OutOfMemoryError, match="^p2p: out of memory with 2 candidates at once; lower batch"):
+        draw(tmp_path, pipeline, Selection(4, 2, looks=(), **EVERYTHING))
+
+
 def test_progress_only_grows_and_ends_full(pipeline, tmp_path):
     seen = []
     with PairStore(tmp_path).writing() as store:
@@ -202,17 +210,5 @@ def test_half_precision_where_the_processor_has_it(tmp_path, monkeypatch, able, 
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able, raising=False)
     pipeline = load_text_to_image(write_folder(tmp_path / "sd", PLAIN))
     assert (pipeline.unet.dtype, pipeline.vae.dtype) == (precision, torch.float32)
-    store, tally = draw(tmp_path / "store", pipeline, Selection(3, 2, looks=HALF, audited=1, **EVERYTHING))
-    assert tally.kept == len(list(store)) == 6
-
-
-def test_only_text_to_image_folders_are_opened(tmp_path):
-    assert load_text_to_image(write_folder(tmp_path / "sd", PLAIN)).unet.config.in_channels == 4
-    with pytest.raises(RethinkError, match="InstructPix2Pix"):
-        load_text_to_image(write_folder(tmp_path / "ip2p", "StableDiffusionInstructPix2PixPipeline"))
-    with pytest.raises(RethinkError, match="^model: .*missing is no diffusers folder"):
-        load_text_to_image(tmp_path / "missing")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/model_index.json").write_text(json.dumps({"_class_name": PLAIN}))
-    with pytest.raises(RethinkError, match="^model: .*names no vae"):
-        load_text_to_image(tmp_path / "broken")
+    store, stats = draw(tmp_path / "store", pipeline, Selection(3, 2, looks=HALF, audited=1, **EVERYTHING))
+    assert stats.kept == len(list(store)) == 6

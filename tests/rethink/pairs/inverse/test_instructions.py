@@ -11,14 +11,12 @@ from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.instructions import (
     DESCRIBE,
     Description,
-    Writer,
-    called,
+    InstructionWriter,
+    as_noun_phrase,
     compose,
     describe,
+    find_templates,
     leaks_filename,
-    read_json,
-    strip_reasoning,
-    templates_of,
 )
 from rethink.pairs.inverse.operations import (
     OPERATIONS,
@@ -28,7 +26,7 @@ from rethink.pairs.inverse.operations import (
     sample_region,
     whole_image,
 )
-from rethink.pairs.inverse.sources import Folder, NamedBox
+from rethink.pairs.inverse.sources import ImageFolder, NamedBox
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.inverse.templates import TEMPLATES
 from rethink.pairs.store import PairStore
@@ -54,10 +52,16 @@ def look():
 def test_the_missions_own_example_comes_out(folder, tmp_path, scripted, fill, place, hidden):
     """A square on a face, or on anything else; a thinker that sees what is under it."""
     spots = {f"photo {i}.png": (NamedBox((0.3, 0.2, 0.5, 0.45)),) for i in range(6)}
-    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
+    config = SynthesisConfig(("cover",), {"cover": {"shape": "square", "fill": fill}}, pairs=4)
     chat = scripted(json.dumps({"place": place, "description": hidden}))
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder, spots=spots), operation_maker(store, recipe), recipe.pairs, Writer(chat))
+        synthesize(
+            store,
+            ImageFolder(folder, boxes=spots),
+            operation_maker(store, config),
+            config.pairs,
+            InstructionWriter(chat),
+        )
     instructions = {pair.instruction for pair in store}
     assert f"Remove the {fill} square from {place}. {hidden}" in instructions
     assert len(instructions) > 2 and all(said.endswith(f" {hidden}") for said in instructions)
@@ -84,7 +88,7 @@ def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
     picture = draw_image()
     for id, op in OPERATIONS.items():
         seen = set()
-        for seed in range(40):
+        for seed in range(16):
             rng = np.random.default_rng(seed)
             mask = np.zeros(picture.shape[:2], bool)
             mask[30:80, 40:90] = True
@@ -95,7 +99,7 @@ def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
             }
             made = apply_operation(op, picture, place.get(op.where, whole_image(picture)), op.draw(rng, {}), rng)
             assert all(name in made.template_vars for _, name, _, _ in string.Formatter().parse(op.hidden_what) if name)
-            seen.add(compose(templates_of(id, made.template_vars), made.template_vars, NOTHING, seed))
+            seen.add(compose(find_templates(id, made.template_vars), made.template_vars, NOTHING, seed))
         assert len(seen) >= 4 and not any("{" in text or "  " in text for text in seen), id
 
 
@@ -132,26 +136,27 @@ def test_people_write_carelessly_now_and_then():
 def test_a_thinker_that_refuses_babbles_or_fails_gives_a_reason(scripted, answers, said):
     chat = scripted(*answers)
     with pytest.raises(RethinkError, match=said):
-        Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
+        InstructionWriter(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
     assert len(chat.asked) == 3 and len({seed for *_, seed in chat.asked}) == 3
 
 
 def test_a_thinker_that_comes_round_is_heard(scripted):
     chat = scripted("no", '<think>hm {"a": 1}</think>Sure!\n```json\n' + FACE + "\n```")
-    text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
+    text, told = InstructionWriter(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
     assert told.place == "the man's face" and text.endswith("He has brown hair and round glasses.")
 
 
 def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobody(scripted):
     chat = scripted(FACE)
-    text, _told = Writer(chat).write(
+    text, _told = InstructionWriter(chat).write(
         "cover", "all", {"thing": "black square"}, look, Description("the sign", "It says STOP."), 0
     )
     assert "the sign" in text and text.endswith("It says STOP.") and not chat.asked
-    Writer(chat).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+    InstructionWriter(chat).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
     assert not chat.asked
-    own = Writer(
-        templates={"weather": ["Take the {weather} off {place}."]}, said=Description("the street", "It is wide.")
+    own = InstructionWriter(
+        templates={"weather": ["Take the {weather} off {place}."]},
+        user_description=Description("the street", "It is wide."),
     )
     assert (
         own.write("weather", "", {"weather": "rain"}, look, NOTHING, 0)[0]
@@ -176,12 +181,12 @@ def test_what_the_user_gave_goes_before_the_thinker_and_what_says_all_asks_nobod
     ],
 )
 def test_a_place_can_stand_in_a_sentence(place, sentence):
-    assert called(place) == sentence
+    assert as_noun_phrase(place) == sentence
 
 
 def test_marks_of_markdown_and_half_characters_come_into_no_instruction(scripted):
     chat = scripted('{"place": "**Sign**", "description": "- It says `A_B`\\n**in red** \\ud83d"}')
-    text, told = Writer(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
+    text, told = InstructionWriter(chat).write("cover", "all", {"thing": "black square"}, look, NOTHING, 0)
     assert (
         told == Description("the sign", "It says A_B in red")
         and text.endswith(" It says A_B in red.")
@@ -192,10 +197,10 @@ def test_marks_of_markdown_and_half_characters_come_into_no_instruction(scripted
 @pytest.mark.parametrize("nothing", [None, "null", "None.", "N/A", "unknown", "-"])
 def test_a_place_without_a_name_has_none(scripted, nothing):
     chat = scripted(json.dumps({"place": nothing, "description": "He smiles."}))
-    _, told = Writer(chat).write(
+    _, told = InstructionWriter(chat).write(
         "cover", "what {thing} hides", {"thing": "black square", "color": "black", "shape": "square"}, look, NOTHING, 0
     )
-    assert told.place == "" and called(nothing or "") == ""
+    assert told.place == "" and as_noun_phrase(nothing or "") == ""
 
 
 def test_nothing_is_no_description(scripted):
@@ -210,7 +215,7 @@ def test_an_answer_nested_deeply_is_one_reason(scripted):
 
 def test_own_templates_in_another_script_take_descriptions_in_it(scripted):
     chat = scripted('{"place": "男人的脸", "description": "他戴着圆形眼镜。"}')
-    text, _ = Writer(chat, templates={"cover": ["去掉遮挡{place}的方块。"]}).write(
+    text, _ = InstructionWriter(chat, templates={"cover": ["去掉遮挡{place}的方块。"]}).write(
         "cover", "all", {"thing": "x"}, look, NOTHING, 0
     )
     assert text.startswith("去掉遮挡男人的脸的方块。")
@@ -219,19 +224,21 @@ def test_own_templates_in_another_script_take_descriptions_in_it(scripted):
 @pytest.mark.parametrize("answer", ["I cannot help with that.", "Sure! Here it is:\n\nTake the rain away."])
 def test_a_paraphrase_that_is_none_is_refused(scripted, answer):
     with pytest.raises(RethinkError, match="paraphrase"):
-        Writer(scripted(answer), paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+        InstructionWriter(scripted(answer), paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
 
 
 def test_a_paraphrase_is_the_thinkers(scripted):
     chat = scripted('"Please take that rain away."')
-    text, _ = Writer(chat, paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+    text, _ = InstructionWriter(chat, paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
     assert text == "Please take that rain away."
     with pytest.raises(RethinkError, match="babbles"):
-        Writer(scripted("la " * 200), paraphrase=True).write("weather", "", {"weather": "rain"}, look, NOTHING, 0)
+        InstructionWriter(scripted("la " * 200), paraphrase=True).write(
+            "weather", "", {"weather": "rain"}, look, NOTHING, 0
+        )
 
 
 def test_the_users_own_templates_take_the_place_of_ours():
-    writer = Writer(templates={"weather": ["wipe {weather} off"]})
+    writer = InstructionWriter(templates={"weather": ["wipe {weather} off"]})
     texts = {writer.write("weather", "", {"weather": "snow"}, look, NOTHING, seed)[0] for seed in range(10)}
     assert texts == {"wipe snow off"}
 
@@ -248,12 +255,12 @@ def test_the_users_own_templates_take_the_place_of_ours():
 )
 def test_wrong_templates_are_refused_before_any_work(templates, said):
     with pytest.raises(RethinkError, match=said):
-        Writer(templates=templates)
+        InstructionWriter(templates=templates)
 
 
 def test_paraphrase_needs_a_thinker():
     with pytest.raises(RethinkError, match="thinker"):
-        Writer(paraphrase=True)
+        InstructionWriter(paraphrase=True)
 
 
 def test_no_instruction_gives_away_a_file_name():
@@ -263,10 +270,7 @@ def test_no_instruction_gives_away_a_file_name():
     assert not leaks_filename("Remove the square.", "IMG_2041.jpg")
 
 
-def test_json_and_thoughts():
-    assert read_json('x {"no": } y {"a": {"b": "}"}} z') == {"a": {"b": "}"}}
-    assert strip_reasoning("<think>a</think>b") == strip_reasoning("a</think>b") == "b"
-    assert strip_reasoning("<think>never ends") == ""
+def test_the_prompt_shows_the_json_it_asks_for():
     assert DESCRIBE.format(where="", hidden="x").count("{") == 1
 
 

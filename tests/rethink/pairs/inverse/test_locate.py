@@ -7,7 +7,7 @@ import pytest
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.locate import LocatedSources, locate_boxes
-from rethink.pairs.inverse.sources import Folder, Source
+from rethink.pairs.inverse.sources import ImageFolder, Source
 from rethink.pairs.inverse.synthesis import synthesize
 from rethink.pairs.store import PairStore
 from tests.support.pairs import draw_image
@@ -101,12 +101,12 @@ def test_an_answer_nested_deeply_is_one_reason(scripted, answer):
 
 def test_found_places_are_covered_and_nothing_is_asked_twice(folder, tmp_path, scripted):
     chat = scripted(FACE, '{"places": []}', '{"places": []}', '{"places": []}', *[FACE] * 4)
-    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse", "fill": "black"}})
+    config = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse", "fill": "black"}})
     for _round in range(2):
         with PairStore(tmp_path / "s").writing() as store:
-            sources = LocatedSources(Folder(folder), chat, "faces", store.spots, recipe.longest_side)
+            sources = LocatedSources(ImageFolder(folder), chat, "faces", store.spots, config.longest_side)
             assert len(sources) == 6
-            synthesize(store, sources, operation_maker(store, recipe), 1)
+            synthesize(store, sources, operation_maker(store, config), 1)
         assert len(chat.asked) == 8  # six pictures, one of them three times
     assert len(list(store)) == 5 and all("the man's face" in pair.instruction for pair in store)
     assert ["nothing" in record["why"] for record in store.skipped] == [True]
@@ -122,7 +122,7 @@ def test_a_thinker_that_was_away_is_asked_again(folder, tmp_path, scripted):
             (scripted(FACE), 6),
             (scripted(AssertionError("asked twice")), 6),
         ):
-            sources = LocatedSources(Folder(folder), chat, "faces", store.spots, 0)
+            sources = LocatedSources(ImageFolder(folder), chat, "faces", store.spots, 0)
             assert sum(isinstance(source, Source) for source in sources) == found
             asked = len(chat.asked)
             assert len(list(sources)) == 6 and len(chat.asked) == asked, "who goes through them again asks nothing"
@@ -133,5 +133,5 @@ def test_a_picture_that_was_mended_is_looked_at(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
         for data, found in ((b"torn", 5), (whole, 6)):
             (folder / "photo 0.png").write_bytes(data)
-            sources = list(LocatedSources(Folder(folder), scripted(FACE), "faces", store.spots, 0))
+            sources = list(LocatedSources(ImageFolder(folder), scripted(FACE), "faces", store.spots, 0))
             assert sum(isinstance(source, Source) for source in sources) == found

@@ -1,61 +1,45 @@
 """Whole runs: the real picture is the target, a killed run goes on, bad pictures are skipped with their reason."""
 
-import itertools
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
-from rethink.pairs.from_captions.caption_edits import built_in_triples, captions_to_edits
-from rethink.pairs.inverse import processes
-from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker, operation_maker
-from rethink.pairs.inverse.instructions import TEMPLATES_ALONE, Description, Writer
+from rethink.pairs.from_captions.caption_edits import built_in_edits, captions_to_edits
+from rethink.pairs.inverse.drafts import SynthesisConfig, editor_maker
+from rethink.pairs.inverse.instructions import InstructionWriter
 from rethink.pairs.inverse.locate import LocatedSources
 from rethink.pairs.inverse.operations import OPERATIONS
-from rethink.pairs.inverse.processes import process_executor
-from rethink.pairs.inverse.sources import Folder, NamedBox, Source, read_spots
-from rethink.pairs.inverse.synthesis import synthesize
+from rethink.pairs.inverse.sources import ImageFolder, NamedBox, Source, read_boxes_file
+from rethink.pairs.inverse.synthesis import SynthesisProgress, synthesize
 from rethink.pairs.jsonl_log import DiskFull
-from rethink.pairs.models import ModelSource
-from rethink.pairs.pixels import read_mask, read_picture
+from rethink.pairs.pixels import read_mask, read_pixels
 from rethink.pairs.review.filters import score
 from rethink.pairs.review.grading import grade_pairs
 from rethink.pairs.store import PairStore
-from tests.support.hosts import PACK_ROOT
 from tests.support.pairs import draw_image, read_store
-
-
-def opened(model):
-    return ModelSource(model.name, lambda: model)
-
-
-def run(store_folder, sources, recipe, writer=TEMPLATES_ALONE, processes=0):
-    with PairStore(store_folder).writing() as store:
-        spread = process_executor(processes, store, recipe) if processes else None
-        return store, synthesize(store, sources, operation_maker(store, recipe), recipe.pairs, writer, spread=spread)
+from tests.support.synthesis import model_source, run_synthesis
 
 
 def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(folder, tmp_path):
     operations = tuple(id for id, op in OPERATIONS.items() if op.where != "subject")
     spots = {f"photo {i}.png": (NamedBox((0.2, 0.2, 0.6, 0.6)),) for i in range(6)}
-    store, done = run(tmp_path / "s", Folder(folder, spots=spots), SynthesisConfig(operations, pairs=8))
+    store, done = run_synthesis(tmp_path / "s", ImageFolder(folder, boxes=spots), SynthesisConfig(operations, pairs=8))
     pairs = list(store)
     assert done.made == len(pairs) == 48 and done.skipped == 0
     assert len({pair.operation for pair in pairs}) > 10 and len({pair.id for pair in pairs}) == 48
     for pair in pairs:
         before, after = store.read_image(pair.input), store.read_image(pair.target)
-        assert (after == read_picture(folder / pair.source)).all()
+        assert (after == read_pixels(folder / pair.source)).all()
         region = (
             read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else np.ones(after.shape[:2], bool)
         )
@@ -64,99 +48,40 @@ def test_the_real_picture_is_the_target_and_outside_the_region_nothing_differs(f
     assert len(list(store.folder.rglob("*-target.png"))) == 6, "a target is stored once, however many pairs share it"
 
 
-def test_processes_and_more_pairs_later_make_the_same(folder, tmp_path):
-    few, many = SynthesisConfig(pairs=1, seed=5), SynthesisConfig(pairs=3, seed=5)
-    run(tmp_path / "here", Folder(folder), many)
-    run(tmp_path / "spread", Folder(folder), few, processes=2)
-    _, done = run(tmp_path / "spread", Folder(folder), many, processes=2)
-    assert done.made == 12
-    assert read_store(tmp_path / "here") == read_store(tmp_path / "spread")
-    other, _ = run(tmp_path / "other", Folder(folder), SynthesisConfig(pairs=3, seed=6))
-    assert {pair.id for pair in other}.isdisjoint(pair.id for pair in PairStore(tmp_path / "here"))
+KILLS = 8
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks of this process")
-@pytest.mark.parametrize("processes", [0, 3])
-def test_many_pairs_of_one_picture_come_one_by_one(folder, tmp_path, processes):
-    for photo in list(folder.iterdir())[1:]:
-        photo.unlink()
-    (folder / "torn.png").write_bytes(b"torn")
-    recipe, seen = SynthesisConfig(("cover", "greyscale"), pairs=50), []
-    with PairStore(tmp_path / "s").writing() as store:
-        spread = process_executor(processes, store, recipe) if processes else None
-        done = synthesize(
-            store, Folder(folder), operation_maker(store, recipe), 50, spread=spread, on_progress=seen.append
-        )
-    assert (done.seen, done.made, done.skipped, done.done) == (2, 50, 1, 100) and len(list(store.skipped)) == 1
-    assert len(seen) == 100 and all(a.done <= b.done and a.made <= b.made for a, b in itertools.pairwise(seen))
-    assert len({pair.number for pair in store}) == 50
-
-
-def test_killed_twenty_times_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
+def test_killed_again_and_again_at_random_it_makes_what_an_uninterrupted_run_makes(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    for index in range(100):
+    for index in range(40):
         Image.fromarray(draw_image(seed=index)).save(photos / f"{index}.png")
     (photos / "broken.png").write_bytes(b"no picture")
-    recipe, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
+    config, killed, chance = SynthesisConfig(pairs=4), tmp_path / "killed", random.Random(1)
     started = time.process_time()
-    run(tmp_path / "whole", Folder(photos), recipe)
-    share = (time.process_time() - started) / 20  # of the work: so that something is left for the last of them
+    run_synthesis(tmp_path / "whole", ImageFolder(photos), config)
+    share = (time.process_time() - started) / KILLS  # of the work: so that something is left for the last of them
     counts = []
-    for _ in range(20):
+    for _ in range(KILLS):
         child = os.fork()
         if child == 0:  # the system ends it without a word after so much of its own time, on a busy machine too
             signal.setitimer(signal.ITIMER_PROF, chance.uniform(0.1, 0.7) * share)
-            run(killed, Folder(photos), recipe)
+            run_synthesis(killed, ImageFolder(photos), config)
             os._exit(0)
         chance.random()
         assert os.waitpid(child, 0)[1] == signal.SIGPROF, "it ended before it was killed"
         counts.append(_whole_pairs(killed))
-    assert len(set(counts)) > 5 and counts == sorted(counts), counts
-    run(killed, Folder(photos), recipe)
+    assert len(set(counts)) > 3 and counts == sorted(counts), counts
+    run_synthesis(killed, ImageFolder(photos), config)
     assert read_store(killed) == read_store(tmp_path / "whole")
-
-
-def test_a_killed_command_takes_its_processes_along_and_goes_on(folder, tmp_path):
-    killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "rethink", "synthesize", folder, killed, "--pairs", "30", "--workers", "2"]
-    process = subprocess.Popen(list(map(str, command)), cwd=PACK_ROOT, stderr=subprocess.DEVNULL)
-    manifest = killed / "manifest.jsonl"
-    while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):  # it is there before its line
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert _whole_pairs(killed) > 0
-    run(killed, Folder(folder), SynthesisConfig(pairs=30))
-    run(tmp_path / "whole", Folder(folder), SynthesisConfig(pairs=30))
-    gone_on = read_store(killed)
-    assert gone_on.pop("seeds.jsonl"), "which the command alone notes"
-    assert gone_on == read_store(tmp_path / "whole")
 
 
 def _whole_pairs(folder):
     """How many pairs a store has; the pictures of the latest, which a kill could have torn, are whole."""
     pairs = list(PairStore(folder))
     for pair in pairs[-20:]:
-        assert read_picture(folder / pair.input).shape == read_picture(folder / pair.target).shape
+        assert read_pixels(folder / pair.input).shape == read_pixels(folder / pair.target).shape
     return len(pairs)
-
-
-def test_a_worker_that_dies_takes_no_other_picture_with_it(folder, tmp_path, monkeypatch):
-    killer = tmp_path / "killer.py"
-    killer.write_text(
-        "import os, signal, rethink.pairs.inverse.drafts as s\n"
-        "opened = s.LoadedSource.__init__\n"
-        "def die(self, store, source, side):\n"
-        "    if source.name == 'photo 3.png': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    opened(self, store, source, side)\n"
-        "s.LoadedSource.__init__ = die\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACK_ROOT)]))
-    monkeypatch.setattr("rethink.pairs.inverse.processes.START", "import killer; " + processes.START)
-    store, done = run(tmp_path / "s", Folder(folder), SynthesisConfig(pairs=2), processes=2)
-    assert done.made == 10 and done.skipped == 2
-    assert {record["why"] for record in store.skipped} == {"the process that worked on it died"}
 
 
 def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder, tmp_path):
@@ -177,8 +102,8 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
     os.rename(
         folder / "of another tongue.png", os.fsencode(folder) + b"/\xff\xfe.png"
     )  # no text in any encoding of today
-    recipe = SynthesisConfig(("cover",), {"cover": {"fill": "black"}}, pairs=2)
-    store, _done = run(tmp_path / "s", Folder(folder), recipe, processes=2)
+    config = SynthesisConfig(("cover",), {"cover": {"fill": "black"}}, pairs=2)
+    store, _done = run_synthesis(tmp_path / "s", ImageFolder(folder), config, processes=2)
     reasons = {record["source"]: record["why"] for record in store.skipped}
     assert set(reasons) == {
         "tiny.png",
@@ -205,7 +130,7 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
         "\udcff\udcfe.png",
     }
     lines = store.skipped.path.read_text()
-    run(tmp_path / "s", Folder(folder), recipe, processes=2)
+    run_synthesis(tmp_path / "s", ImageFolder(folder), config, processes=2)
     assert store.skipped.path.read_text() == lines, "a second run does not report the same again"
 
 
@@ -219,7 +144,7 @@ def test_a_folder_that_cannot_be_looked_into_is_reported(folder, monkeypatch):
         return real(path)
 
     monkeypatch.setattr("os.scandir", scandir)
-    assert list(Folder(folder))[6:] == [("closed", "the folder cannot be looked into: Permission denied")]
+    assert list(ImageFolder(folder))[6:] == [("closed", "the folder cannot be read: Permission denied")]
 
 
 def test_masks_and_boxes_say_where(folder, tmp_path):
@@ -231,7 +156,7 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
     Image.fromarray(mask * 0).save(masks / "photo 1.png")
     (masks / "photo 2.png").write_text("no mask")
     os.symlink(folder / "photo 4.png", masks / "photo 4.png")
-    store, _ = run(tmp_path / "m", Folder(folder, masks), SynthesisConfig(("flat_background",)))
+    store, _ = run_synthesis(tmp_path / "m", ImageFolder(folder, masks), SynthesisConfig(("flat_background",)))
     (pair,) = store
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[50:70, 70:90].any() and region[:30].all()
@@ -249,8 +174,8 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
             {"photo 0.png": [{"box": [0.25, 0.25, 0.5, 0.5], "place": "the cat's ear", "hidden": "It is torn."}]}
         )
     )
-    recipe = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse"}})
-    store, _ = run(tmp_path / "b", Folder(folder, spots=read_spots(boxes)), recipe)
+    config = SynthesisConfig(("cover",), {"cover": {"shape": "ellipse"}})
+    store, _ = run_synthesis(tmp_path / "b", ImageFolder(folder, boxes=read_boxes_file(boxes)), config)
     pair = next(pair for pair in store if pair.source == "photo 0.png")
     region = read_mask(store.folder / pair.region, (120, 160))
     assert not region[:29].any() and not region[61:].any() and region[45, 60]
@@ -263,54 +188,7 @@ def test_masks_and_boxes_say_where(folder, tmp_path):
 def test_a_wrong_file_of_boxes_is_named(tmp_path, text):
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(RethinkError, match="boxes"):
-        read_spots(tmp_path / "boxes.json")
-
-
-def test_an_editor_does_the_inverse_and_a_mask_holds_it(folder, tmp_path):
-    class Darkens:
-        name = "darkens"
-
-        def prepare(self, images):
-            return images
-
-        def edit(self, prepared, instructions, seeds, settings, mask=None):
-            assert instructions == ["remove the hat"] and prepared.dtype == torch.float32
-            return prepared * 0.5
-
-    masks = tmp_path / "masks"
-    masks.mkdir()
-    Image.fromarray(np.pad(np.full((40, 40), 255, np.uint8), ((0, 80), (0, 120)))).save(masks / "photo 0.png")
-    recipe = SynthesisConfig()
-    with PairStore(tmp_path / "s").writing() as store:
-        make = editor_maker(
-            store, recipe, opened(Darkens()), "remove the hat", Settings(), Description("the man's head", "A red hat.")
-        )
-        assert synthesize(store, Folder(folder, masks), make, 1).made == 6
-    for pair in store:
-        assert pair.instruction.endswith("A red hat.") and pair.parameters["inverse"] == "remove the hat"
-        before, after = store.read_image(pair.input), store.read_image(pair.target)
-        if pair.source == "photo 0.png":
-            assert (before[40:] == after[40:]).all() and (before[:40, :40] != after[:40, :40]).any()
-        else:
-            assert before.mean() < 0.6 * after.mean() and not pair.region
-
-
-def test_an_editor_works_where_a_box_says_and_the_box_tells(folder, tmp_path):
-    editor = SimpleNamespace(name="e", prepare=lambda image: image, edit=lambda image, *_, mask=None: image * 0.2)
-    spots = {f"photo {i}.png": (NamedBox((0, 0, 0.5, 0.5), "the sign", "It says STOP."),) for i in range(6)}
-    with PairStore(tmp_path / "s").writing() as store:
-        make = editor_maker(
-            store, SynthesisConfig(), opened(editor), "x", Settings(), Description("the wall", "It is red.")
-        )
-        assert synthesize(store, Folder(folder, spots=spots), make, 1).made == 6
-    for pair in store:
-        before, after = store.read_image(pair.input), store.read_image(pair.target)
-        assert (
-            (before[60:] == after[60:]).all()
-            and (before[:, 80:] == after[:, 80:]).all()
-            and (before[:60, :80] < after[:60, :80]).mean() > 0.5
-        )
-        assert "the sign" in pair.instruction and pair.instruction.endswith("It says STOP.")
+        read_boxes_file(tmp_path / "boxes.json")
 
 
 def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
@@ -320,145 +198,85 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
     editor = SimpleNamespace(name="e", prepare=explode, edit=explode)
     with PairStore(tmp_path / "s").writing() as store:
         done = synthesize(
-            store, Folder(folder), editor_maker(store, SynthesisConfig(), opened(editor), "x", Settings()), 1
+            store, ImageFolder(folder), editor_maker(store, SynthesisConfig(), model_source(editor), "x", Settings()), 1
         )
     assert done.made == 0 and done.skipped == 6 and "boom" in next(iter(store.skipped))["why"]
 
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    for what in ("rethink.pairs.store.write_whole", "os.write"):  # the pictures, the manifest
+    for what in ("rethink.pairs.store.write_atomically", "os.write"):  # the pictures, the manifest
         monkeypatch.setattr(what, full)
         with pytest.raises(DiskFull, match="no room"):
-            run(tmp_path / "t", Folder(folder), SynthesisConfig())
+            run_synthesis(tmp_path / "t", ImageFolder(folder), SynthesisConfig())
         monkeypatch.undo()
-    _, done = run(tmp_path / "t", Folder(folder), SynthesisConfig())
+    _, done = run_synthesis(tmp_path / "t", ImageFolder(folder), SynthesisConfig())
     assert done.made == 6
 
 
 def test_a_thinker_that_fails_skips_the_pair_and_leaves_no_picture_behind(folder, tmp_path, scripted):
     chat = scripted("I'm sorry, I cannot help with that.", RuntimeError("timeout"), "blah " * 300)
-    store, done = run(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(chat))
+    store, done = run_synthesis(
+        tmp_path / "s", ImageFolder(folder), SynthesisConfig(("cover",)), InstructionWriter(chat)
+    )
     assert done.made == 0 and done.skipped == 6
     assert not list(store.folder.rglob("*-input.png"))
-    _, done = run(
+    _, done = run_synthesis(
         tmp_path / "s",
-        Folder(folder),
+        ImageFolder(folder),
         SynthesisConfig(("cover",)),
-        Writer(scripted('{"place": "the wall", "description": "It is green."}')),
+        InstructionWriter(scripted('{"place": "the wall", "description": "It is green."}')),
     )
     assert done.made == 6
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"operations": ()}, "operation"),
-        ({"operations": ("explode",)}, "explode"),
-        ({"area": (0.5, 0.1)}, "area"),
-        ({"pairs": 0}, "pairs"),
-        ({"ranges": {"blur": {"radius": 1}}}, "radius"),
-    ],
-)
-def test_a_wrong_recipe_is_refused(options, said):
-    with pytest.raises(RethinkError, match=said):
-        SynthesisConfig(**options)
-
-
 def test_a_folder_that_is_not_there_is_refused_and_one_is_walked_without_being_held(tmp_path):
     with pytest.raises(RethinkError, match="no folder"):
-        Folder(tmp_path / "missing")
+        ImageFolder(tmp_path / "missing")
     for index in range(300):
         (tmp_path / f"{index}.png").touch()
     (tmp_path / ".hidden.png").touch()
     (tmp_path / "notes.txt").touch()
-    walked = iter(Folder(tmp_path))
+    walked = iter(ImageFolder(tmp_path))
     assert isinstance(next(walked), Source) and sum(1 for _ in walked) == 299
-
-
-class Coding:
-    """An editor that errs everywhere by a little, as autoencoders do, and does what it is told with the left upper part."""
-
-    name = "coding"
-
-    def __init__(self, does=lambda part: part):
-        self.does = does
-
-    def prepare(self, images):
-        return images
-
-    def edit(self, prepared, instructions, seeds, settings, mask=None):
-        noise = torch.randn(prepared.shape, generator=torch.Generator().manual_seed(seeds[0]))
-        edited = (prepared + 0.012 * noise).clamp(0, 1)
-        edited[:, 20:70, 20:80] = self.does(edited[:, 20:70, 20:80])
-        return edited
-
-
-def edited_by(editor, tmp_path):
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.fromarray(draw_image(240, 320)).save(photos / "a.png")
-    with PairStore(tmp_path / "s").writing() as store:
-        what = Description("the face", "He has brown hair.")
-        synthesize(
-            store,
-            Folder(photos),
-            editor_maker(store, SynthesisConfig(), opened(editor), "cover the face", Settings(), what),
-            1,
-        )
-    return store
-
-
-def test_what_an_editor_did_not_mean_to_change_stays_bit_for_bit(tmp_path):
-    store = edited_by(Coding(torch.zeros_like), tmp_path)
-    (pair,) = store
-    before, after = store.read_image(pair.input), store.read_image(pair.target)
-    region = read_mask(store.folder / pair.region, after.shape[:2])
-    assert (before[~region] == after[~region]).all() and region[25:65, 25:75].all() and region.mean() < 0.1
-    assert "the face" in pair.instruction and pair.instruction.endswith("He has brown hair.")
-
-
-def test_an_editor_that_only_codes_has_done_nothing(tmp_path):
-    store = edited_by(Coding(), tmp_path)
-    assert not list(store) and "changed nothing" in next(iter(store.skipped))["why"]
-
-
-def test_a_change_that_nobody_sees_is_none(tmp_path):
-    grey = np.repeat(draw_image()[..., :1], 3, 2)
-    grey[..., 2] = (grey[..., 2].astype(int) + 3).clip(0, 255)  # a black-and-white photograph, as JPEG keeps it
-    Image.fromarray(grey).save(tmp_path / "a.png")
-    store, done = run(tmp_path / "s", [Source("a.png", str(tmp_path / "a.png"))], SynthesisConfig(("greyscale",)))
-    assert done.made == 0 and "can be seen" in next(iter(store.skipped))["why"]
 
 
 def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
     (folder / "linked").symlink_to(tmp_path)
     (folder / ".lock").write_text("of somebody else")
-    store, done = run(folder / "pairs", Folder(folder), SynthesisConfig(("cover",)))
-    again, _ = run(folder / "pairs", Folder(folder), SynthesisConfig(("cover",), pairs=2))
+    store, done = run_synthesis(folder / "pairs", ImageFolder(folder), SynthesisConfig(("cover",)))
+    again, _ = run_synthesis(folder / "pairs", ImageFolder(folder), SynthesisConfig(("cover",), pairs=2))
     assert done.made == 6 and len(list(again)) == 12
     assert {record["source"] for record in store.skipped} == {"linked", "pairs"}
 
 
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
-    monkeypatch.setattr("rethink.pairs.inverse.instructions.MAX_CONSECUTIVE_FAILURES", 3)
+    monkeypatch.setattr("rethink.thinkers.asking.MAX_CONSECUTIVE_FAILURES", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
     with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
-        run(tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted(*answers)))
+        run_synthesis(
+            tmp_path / "s", ImageFolder(folder), SynthesisConfig(("cover",)), InstructionWriter(scripted(*answers))
+        )
     assert len(list(PairStore(tmp_path / "s"))) == 1, "what was made before it went"
-    store, done = run(
-        tmp_path / "s", Folder(folder), SynthesisConfig(("cover",)), Writer(scripted('{"description": "It is red."}'))
+    store, done = run_synthesis(
+        tmp_path / "s",
+        ImageFolder(folder),
+        SynthesisConfig(("cover",)),
+        InstructionWriter(scripted('{"description": "It is red."}')),
     )
     assert (done.made, len(list(store))) == (5, 6)
     with PairStore(tmp_path / "s").writing() as store:
         score(store)
         away = scripted(ConnectionError("gone"))
         for work in (
-            lambda: list(LocatedSources(Folder(folder), away, "a face", store.spots, 0)),
+            lambda: list(LocatedSources(ImageFolder(folder), away, "a face", store.spots, 0)),
             lambda: grade_pairs(store, away),
-            lambda: captions_to_edits(
-                away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_triples()
-            ),
+            lambda: captions_to_edits(away, [(f"a {i}", "") for i in range(9)], tmp_path / "o.jsonl", built_in_edits()),
         ):
             with pytest.raises(RethinkError, match="3 times in a row"):
                 work()
+
+
+def test_the_time_left_is_that_of_the_work_alone():
+    half = SynthesisProgress(seen=25, total=50, done=51, wanted=100, idle=50, made=1, skipped=0, seconds=60.0)
+    assert half.left == "0:49:00" and replace(half, done=50).left == "?"

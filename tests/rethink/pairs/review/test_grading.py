@@ -6,12 +6,12 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
-from rethink.pairs.inverse.processes import thread_map
-from rethink.pairs.inverse.sources import Folder
+from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
-from rethink.pairs.review.filters import Thresholds, decide, score
+from rethink.pairs.review.filters import Thresholds, decide_verdicts, score
 from rethink.pairs.review.grading import grade_pairs, read_grade
 from rethink.pairs.store import PairStore
+from rethink.thinkers.asking import thread_map
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_mark_of_its_own_counts_as_models_write_it(answer, mark):
 
 def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, scripted):
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder), operation_maker(store, SynthesisConfig()), 1)
+        synthesize(store, ImageFolder(folder), operation_maker(store, SynthesisConfig()), 1)
         score(store)
         chat = scripted(
             '{"score": 9, "why": "fine"}',
@@ -51,7 +51,7 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
             *[RuntimeError("x")] * 3,
         )
         assert grade_pairs(store, chat) == 6
-        why = [verdict["why"] for verdict in decide(store, Thresholds(duplicates=-1, changed=0))]
+        why = [verdict["why"] for verdict in decide_verdicts(store, Thresholds(duplicates=-1, changed=0))]
         assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
         failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
         assert len(failed) == 2 and "no JSON" in failed[0] and "0…10" in failed[1]
@@ -60,7 +60,7 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
             "who did not answer is asked again, once"
         )
         assert score(store) == 0
-        assert not any(v["why"] for v in decide(store, Thresholds(duplicates=-1, changed=0, critic=0)))
+        assert not any(v["why"] for v in decide_verdicts(store, Thresholds(duplicates=-1, changed=0, critic=0)))
         other = scripted('{"score": 10}')
         assert grade_pairs(store, other, "another") == 6 and grade_pairs(store, other, "another") == 0
         marks = {record["id"]: record for record in store.scores}.values()
@@ -79,10 +79,10 @@ def test_a_cancel_ends_the_questions_to_the_critic(folder, tmp_path):
         raise KeyboardInterrupt
 
     with PairStore(tmp_path / "s").writing() as store:
-        synthesize(store, Folder(folder), operation_maker(store, SynthesisConfig()), 2)
+        synthesize(store, ImageFolder(folder), operation_maker(store, SynthesisConfig()), 2)
         score(store)
         with pytest.raises(KeyboardInterrupt) as raised:
-            grade_pairs(store, chat, on_progress=cancel, each=thread_map(2))
+            grade_pairs(store, chat, on_progress=cancel, map_fn=thread_map(2))
     before = len(asked)
     time.sleep(0.2)
     assert len(asked) == before < 12, "an error that somebody holds on to keeps no question alive"

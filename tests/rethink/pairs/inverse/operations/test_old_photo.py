@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rethink.pairs.inverse.instructions import templates_of
+from rethink.pairs.inverse.instructions import find_templates
 from tests.support.operations import apply_by_seed
 from tests.support.pairs import draw_image
 
@@ -12,5 +12,5 @@ def test_nobody_is_asked_to_color_what_never_had_colors():
     gray = np.repeat(image[..., 1:2], 3, 2)
     assert apply_by_seed("old_photo", image).template_vars == {}
     assert apply_by_seed("old_photo", gray).template_vars == {"variant": "grey"}
-    assert any("color" in template for template in templates_of("old_photo", {}))
-    assert not any("color" in template for template in templates_of("old_photo", {"variant": "grey"}))
+    assert any("color" in template for template in find_templates("old_photo", {}))
+    assert not any("color" in template for template in find_templates("old_photo", {"variant": "grey"}))
