@@ -1,7 +1,7 @@
-"""Where ComfyUI calls a node: what was left out of a choice gets its default, and an error names inputs as they are sent.
+"""Where ComfyUI calls a node: omitted inputs of a choice get their defaults, and errors name inputs as they were sent.
 
-The library speaks of its own arguments, and the inputs of a choice are sent as “choice.input”: whoever reads an error
-should find the name in it on the node, and in the prompt that a program sends.
+The library names its own arguments, and the inputs of a choice are sent as “choice.input”: users should find the name
+from an error on the node, and in the prompt that a program sends.
 """
 
 from collections.abc import Callable, Mapping

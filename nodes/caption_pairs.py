@@ -56,19 +56,19 @@ class CaptionToEdit(io.ComfyNode):
             ],
             has_intermediate_output=True,
             inputs=[
-                sockets.Thinker.Input("thinker", tooltip="What writes; it needs no eyes."),
+                sockets.Thinker.Input("thinker", tooltip="Writes the edits. It does not need to see images."),
                 io.String.Input(
                     "captions",
                     multiline=True,
                     default="",
                     placeholder="photograph of a girl riding a horse",
-                    tooltip="One caption a line.",
+                    tooltip="One caption per line.",
                 ),
                 io.String.Input(
                     "dataset",
                     default="caption-edits",
-                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the edits are kept in. A caption "
-                    "that is there already is not asked again: a run that was stopped goes on.",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the edits are stored in. Captions "
+                    "in it are not asked about again: a stopped run resumes.",
                 ),
                 field_input(CaptionJob, "seed", control_after_generate="fixed"),
                 io.String.Input(
@@ -161,7 +161,7 @@ class PromptToPromptPairs(io.ComfyNode):
                     "dataset",
                     default="prompt-pairs",
                     tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. Captions "
-                    "that were drawn for are not drawn for again: a run that was stopped goes on.",
+                    "that were drawn for are not drawn for again: a stopped run resumes.",
                 ),
                 field_input(PromptToPromptJob, "seed", control_after_generate="fixed"),
                 *(field_input(P2PConfig, name, optional=True) for name in ("steps", "sampler")),
@@ -187,7 +187,7 @@ class PromptToPromptPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, clip: str | list[str] | None = None, *, method: Any = None) -> str | bool:
-        """ComfyUI passes every choice, asked for or not; one that is asked for by keyword alone it goes on checking itself."""
+        """ComfyUI passes every choice, declared or not; a keyword-only one it keeps checking itself."""
         return validate_with(model_folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod
@@ -258,5 +258,5 @@ def _examples(text: str) -> list[CaptionEdit]:
 
 def _line(name: str, placeholder: str, tooltip: str) -> io.Input:
     return io.String.Input(
-        name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists go together."
+        name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists are combined one by one."
     )

@@ -57,7 +57,7 @@ class FilterEditPairs(io.ComfyNode):
             node_id="RethinkFilterEditPairs",
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
-            description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair says why.",
+            description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair has its reasons.",
             search_aliases=[
                 "clip filter",
                 "directional similarity",
@@ -73,18 +73,18 @@ class FilterEditPairs(io.ComfyNode):
                     "clip",
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
-                    tooltip="What compares pictures and captions: a transformers folder of a CLIPModel in "
+                    tooltip="Compares images and captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in one knows only the built-in scenes. none: no such comparison.",
                 ),
                 *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
-                    tooltip="A critic with eyes: it marks every pair once, from 0 to 10, and says why.",
+                    tooltip="A vision-language model as critic: it scores every pair once, from 0 to 10, with a reason.",
                 ),
             ],
             outputs=[
-                sockets.Pairs.Output("accepted", tooltip="Those that were kept."),
+                sockets.Pairs.Output("accepted", tooltip="The pairs that are kept."),
                 sockets.Pairs.Output("rejected", tooltip="The others, each with its reasons."),
                 io.String.Output("report", tooltip="How many were kept and rejected, and for which reasons."),
             ],
@@ -120,11 +120,11 @@ class PreviewPairs(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 sockets.Pairs.Input("pairs", tooltip="What to look at."),
-                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, taken evenly from all."),
+                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, spaced evenly."),
             ],
             outputs=[
                 io.Image.Output(
-                    "sheet", tooltip="The contact sheet as a picture: input, target and instruction of each."
+                    "sheet", tooltip="The contact sheet as an image: input, target and instruction of each."
                 ),
                 sockets.Pairs.Output("accepted", tooltip="The pairs without those that were rejected."),
             ],
@@ -159,8 +159,8 @@ class SaveEditDataset(io.ComfyNode):
             "replace",
             optional=True,
             default=False,
-            tooltip="Write a dataset of this name anew, where nothing in it was changed or added by hand. Off: one that is "
-            "there is never touched.",
+            tooltip="Overwrite a dataset of this name, if nothing in it was changed or added by hand. Off: an existing one "
+            "is never touched.",
         )
         return io.Schema(
             node_id="RethinkSaveEditDataset",
@@ -195,7 +195,7 @@ class SaveEditDataset(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output("folder", tooltip="Where the dataset lies."),
+                io.String.Output("folder", tooltip="The path of the dataset."),
                 io.String.Output("report", tooltip="How many pairs it has, and which side is the target."),
             ],
         )
@@ -246,7 +246,7 @@ class LoadEditDataset(io.ComfyNode):
             ],
             outputs=[
                 sockets.Pairs.Output("pairs", tooltip="All its pairs."),
-                io.String.Output("report", tooltip="How many were read, and what was skipped for which reason."),
+                io.String.Output("report", tooltip="How many were read, and why others were skipped."),
             ],
         )
 

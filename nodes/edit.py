@@ -74,7 +74,7 @@ class LoadEditor(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, editor: str, **_: Any) -> Any:
-        return model_folders.files_fingerprint(model_folders.editor_path(editor))  # a replaced file is loaded anew
+        return model_folders.files_fingerprint(model_folders.editor_path(editor))  # a replaced file is loaded again
 
     @classmethod
     def execute(cls, editor: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> io.NodeOutput:

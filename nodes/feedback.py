@@ -1,4 +1,4 @@
-"""What a node says beside its outputs: text on itself, settings in the saved images, a warning."""
+"""What a node reports besides its outputs: text on the node, settings in saved images, a warning."""
 
 from typing import Any
 
@@ -16,10 +16,11 @@ def show_text(*lines: str) -> dict[str, list[str]]:
 
 
 def annotate_images(hidden, used: Any) -> None:
-    """Have what a node has used written into every PNG that the run still saves, under “rethink” and the node's id.
+    """Have the settings that a node used written into every PNG that the run saves from now on, under “rethink” and the
+    node's id.
 
-    A prompt from a program brings no such notes: there it stands with the node, in what ComfyUI writes of the prompt.
-    hidden: of a node that asked for the hidden unique_id, prompt and extra_pnginfo.
+    A prompt from a program has no such metadata: there they go into the node, in the prompt that ComfyUI writes.
+    hidden: of a node with the hidden inputs unique_id, prompt and extra_pnginfo.
     """
     if isinstance(hidden.extra_pnginfo, dict):
         notes = hidden.extra_pnginfo.get("rethink") or {}

@@ -1,4 +1,4 @@
-"""Inputs that several nodes share, and how what comes through them is checked and unpacked."""
+"""Inputs that several nodes share, and how their values are checked and unpacked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ NONE = "none"  # the option that chooses nothing
 
 
 def seed_input(tooltip: str, control: bool | str = True) -> io.Input:
-    """control: what becomes of a new node's seed once it is queued; “fixed” where queueing again goes on with a run."""
+    """control: what happens to a new node's seed after queueing; “fixed” where queueing again resumes a run."""
     return io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=control, tooltip=tooltip)
 
 
@@ -36,7 +36,7 @@ def settings_inputs() -> list[io.Input]:
             optional=True,
             options=list(SAMPLERS),
             default="default",
-            tooltip="How the steps are taken. default: the one this editor came with.",
+            tooltip="The sampler. default: the one that comes with this editor.",
         ),
         io.Float.Input(
             "text_guidance",
@@ -46,7 +46,7 @@ def settings_inputs() -> list[io.Input]:
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="How strongly the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
+            tooltip="How closely the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
             "Raise it when too little changes.",
         ),
         io.Float.Input(
@@ -90,9 +90,9 @@ def settings_inputs() -> list[io.Input]:
 
 
 def validate_with(check: Callable[[str], Any], value: str | None) -> str | bool:
-    """What a node's `validate_inputs` answers for one input: True, or the sentence that `check` raises.
+    """The answer of a node's `validate_inputs` for one input: True, or the sentence that `check` raises.
 
-    The input's name is left out, since ComfyUI says it before. None: the input is linked, and known later.
+    The input's name is cut off, since ComfyUI prints it itself. None: the input is linked, and its value comes later.
     """
     if value is None:
         return True
@@ -104,28 +104,28 @@ def validate_with(check: Callable[[str], Any], value: str | None) -> str | bool:
 
 
 class AnyOption(list):
-    """The options of a choice's input of which ComfyUI takes any value: what is not there, the node refuses in its own
-    words, with where to put it. (`validate_inputs` is not shown what belongs to a choice.)"""
+    """Options of a combo for which ComfyUI accepts any value, so that the node itself can refuse an unknown one and say
+    where to put the file. (`validate_inputs` does not get the inputs of a choice.)"""
 
     def __contains__(self, value: object) -> bool:
         return True
 
 
 def single_value(name: str, values: Sequence, advice: str = "") -> Any:
-    """The one value of an input that takes no list. Raises RethinkError for several, ending in `advice`."""
+    """The only value of an input. Raises RethinkError for a list of several, ending in `advice`."""
     if len(values) != 1:
         raise RethinkError(f"{name}: takes one value, got a list of {len(values)}{'; ' if advice else ''}{advice}.")
     return values[0]
 
 
 def single_values(inputs: Mapping[str, Sequence], advice: str) -> dict[str, Any]:
-    """What came in as lists of one, unpacked. RethinkError for a longer one, ending in `advice`."""
+    """The values of lists of one. Raises RethinkError for a longer one, ending in `advice`."""
     return {name: single_value(name, values, advice) for name, values in inputs.items()}
 
 
 def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
-    """The mask of every image at its size, None where it has none. One that is empty among several leaves its image
-    alone; RethinkError when all are."""
+    """The mask of every image at its size, or None. An empty one among several skips its image; RethinkError when all are
+    empty."""
     areas = [
         None if mask is None else as_mask(mask, image) for mask, image in zip(broadcast(masks, len(images)), images)
     ]
@@ -135,12 +135,12 @@ def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
 
 
 def broadcast(values: Sequence, count: int) -> Sequence:
-    """A value for each of `count`, of as many or of one for all."""
+    """A value for each of `count`, from as many, or from one for all."""
     return list(values) * count if len(values) == 1 else values
 
 
 def field_input(job: type, name: str, id: str = "", **more: Any) -> io.Input:
-    """The input of a field of a job, with the field's default, limits and help. id: where it is called otherwise here."""
+    """The input for a field of a job, with its default, limits and help. id: where the input has another name."""
     found = option_of(job, name)
     options: dict[str, Any] = {"default": found.default, "tooltip": found.help, **more}
     if found.advanced:
@@ -155,7 +155,7 @@ def field_input(job: type, name: str, id: str = "", **more: Any) -> io.Input:
 
 
 def range_inputs(job: type, name: str, ids: tuple[str, str], labels: tuple[str, str]) -> list[io.Input]:
-    """Two inputs of a field of a job that is a range: its lowest and its highest value."""
+    """Two inputs for a field of a job that is a range: the lowest and the highest value."""
     found = option_of(job, name)
     return [
         _number_input(

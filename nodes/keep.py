@@ -1,4 +1,4 @@
-"""The node that lays an edit back on its source and restores the source's own pixels wherever nothing was changed."""
+"""The node that aligns an edit with its source and restores the source's own pixels wherever nothing was changed."""
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -44,7 +44,7 @@ class KeepUnchangedPixels(io.ComfyNode):
                 io.Image.Output(
                     "image",
                     is_output_list=True,
-                    tooltip="At the source's size: its own pixels, bit for bit, but for the changes. When everything "
+                    tooltip="At the source's size: its own pixels, bit for bit, except for the changes. When everything "
                     "was changed, or the two have nothing in common, the edit as it came.",
                 ),
                 io.Mask.Output("changes", is_output_list=True, tooltip="1 on the edit's pixels, 0 on the source's."),

@@ -18,7 +18,7 @@ class EditLoraLoader(io.ComfyNode):
             node_id="RethinkEditLoraLoader",
             display_name="Edit LoRA Loader",
             category="Rethink/Edit",
-            description="Lays a LoRA over an editor. The editor itself stays as it is and is in memory once.",
+            description="Applies a LoRA to an editor. The editor itself stays unchanged and is in memory once.",
             search_aliases=["lora", "edit lora", "load lora", "kontext lora", "qwen edit lora"],
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor, Editor From Model or another LoRA loader."),
@@ -36,7 +36,7 @@ class EditLoraLoader(io.ComfyNode):
                     max=20.0,
                     step=0.05,
                     round=0.001,
-                    tooltip="How strongly it acts. 0 is off; a negative strength does the opposite of what it learned.",
+                    tooltip="Strength of the LoRA. 0 is off; a negative strength does the opposite of what it learned.",
                 ),
             ],
             outputs=[
@@ -51,7 +51,9 @@ class EditLoraLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_: Any) -> Any:
-        return model_folders.files_fingerprint(model_folders.lora_path(lora))  # a LoRA trained anew is loaded anew
+        return model_folders.files_fingerprint(
+            model_folders.lora_path(lora)
+        )  # a LoRA that was trained again is loaded again
 
     @classmethod
     def execute(cls, editor: Editor, lora: str, strength: float) -> io.NodeOutput:

@@ -24,7 +24,7 @@ _once: set[tuple[str, Origin]] = set()  # (prompt, whom it may send images to)
 
 
 class Question:
-    """May images be sent to a server? answer: one of ANSWERS, None as long as there is none."""
+    """The question whether images may be sent to a server. answer: one of ANSWERS, or None while there is none."""
 
     def __init__(self, origin: Origin, workflow: str):
         self.id, self.origin, self.workflow = secrets.token_urlsafe(16), origin, workflow
@@ -82,7 +82,7 @@ def check_images(base_url: str) -> None:
 
 
 def _ask(question: Question) -> str | None:
-    """The answer of whoever sees the canvas; None where nobody says anything. Ends with Cancel."""
+    """The answer of a person at the canvas, or None without one. Ends with Cancel."""
     _asked[question.id] = question
     try:
         progress.show_status("Waiting for your answer: may images be sent to this server?")

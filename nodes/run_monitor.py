@@ -1,8 +1,8 @@
-"""A running thinking loop and the people who watch it: what happens goes to the front end, what they want comes back.
+"""Connects a running thinking loop with the front end: events go out, commands come in.
 
-A run belongs to the page that queued it: that page alone is told, and where it is closed, whoever shows the same
-workflow. Messages are small and name images as ComfyUI's /view does; no pixels are sent. A page that missed some (it was
-loaded again) reads the record, which is on disk before the message that speaks of it.
+A run belongs to the page that queued it: only that page gets its messages, or, where it is closed, the pages that show
+the same workflow. Messages are small and name images as ComfyUI's /view does; no pixels are sent. A page that missed
+some, because it was reloaded, reads the record, which is on disk before the message about it.
 """
 
 import glob
@@ -25,15 +25,15 @@ Phase = Literal["editing", "thinking"]
 
 PREVIEW_SECONDS = 0.25  # between two previews, and before the first: what is done sooner needs none
 
-_running: dict[str, "LiveRun"] = {}  # where its record lies → loop
+_running: dict[str, "LiveRun"] = {}  # path of its record → loop
 _failures: dict[str, int] = {}  # node → how often its run failed
 
 
 class LiveRun:
     """One running loop.
 
-    node: the id of the node that people see run. run: the record, and the right to write it, which the loop lets go of
-    when it ends. pause: wait after every turn until somebody says how to go on.
+    node: the id of the node as the user sees it. run: the record with its write lock, which is released when the loop
+    ends. pause: wait after every turn for a command.
     """
 
     def __init__(self, node: str, run: OpenRun, *, pause: bool = False):
@@ -45,7 +45,7 @@ class LiveRun:
         self._phase: tuple[Phase, int] | None = None
         self._next: dict[str, Any] | None = None
         self._waiting = False
-        self._images: tuple[str, ...] = ()  # files of the turn that is made now, once they are there
+        self._images: tuple[str, ...] = ()  # files of the current turn, once they exist
         self._preview, self._previews, self._previewed = b"", 0, time.monotonic()
         _forget_cancelled()
         _running[self._run["subfolder"]] = self
@@ -67,7 +67,7 @@ class LiveRun:
         }
 
     def belongs_to(self, client: str) -> bool:
-        """Whether the page of that id may show and steer the run: its own, or one that nobody else can."""
+        """Whether a page may show and steer the run: its own page may, and any page where its own is closed."""
         return self._client == client or not server.is_connected(self._client)
 
     def on_record(self, trajectory: Trajectory) -> None:
@@ -88,12 +88,12 @@ class LiveRun:
         self._send("ended", **{name: getattr(trajectory, name) for name in names})
 
     def close(self) -> None:
-        """Nobody looks at the loop any more, and others may go on with its run."""
+        """End watching the loop and release its run."""
         _running.pop(self._run["subfolder"], None)
         self._open.close()
 
     def callbacks(self) -> RunCallbacks:
-        """What a run does, as it is shown and steered here."""
+        """The callbacks through which a run is shown and steered."""
         return RunCallbacks(self.steer, self.on_edit_step, self.save_edits, self.on_token)
 
     def steer(self, steps: Sequence[Step], decision: Continue | Stop) -> Continue | Stop:
@@ -107,11 +107,11 @@ class LiveRun:
 
     @property
     def turn(self) -> int:
-        """The turn that is made now. Its steps are written when all of them are there."""
+        """The current turn. Its steps are written once all of them exist."""
         return self.trajectory.steps[-1].turn + 1 if self.trajectory.steps else 1
 
     def on_phase(self, phase: Phase) -> None:
-        """Tell what the loop does now, and end the run where a person wants that."""
+        """Report what the loop is doing, and end the run where the user wants that."""
         progress.stop_if_cancelled()
         self._steering.stop_if_ordered()
         if self._phase != (phase, self.turn):
@@ -130,7 +130,7 @@ class LiveRun:
         return self._images
 
     def on_edit_step(self, step: int, total: int, preview: Callable[[], Tensor]) -> None:
-        """Tell that the loop is editing, and show from time to time what comes of it (`protocol.OnStep`)."""
+        """Report that the loop is editing, with a preview now and then (`protocol.OnStep`)."""
         self.on_phase("editing")
         if time.monotonic() - self._previewed < PREVIEW_SECONDS:
             return
@@ -139,13 +139,13 @@ class LiveRun:
         self._send("preview", turn=self.turn, preview=self._previews, step=step, total=total)
 
     def preview(self) -> bytes:
-        """The edit under way as a WebP image; RethinkError where there is none to show."""
+        """The current edit as a WebP image. Raises RethinkError where there is none."""
         if not self._preview:
             raise RethinkError("run: no edit is under way.")
         return self._preview
 
     def command(self, action: Any, prompt: Any = None, step: Any = None) -> None:
-        """Take what a person wants: see `Steering.command`."""
+        """Take a command of the user: see `Steering.command`."""
         self._steering.command(action, prompt, step, len(self.trajectory.steps))
 
     def _send(self, event: str, **data: Any) -> None:
@@ -155,9 +155,9 @@ class LiveRun:
 
 
 def start_or_resume(prefix: str, task: ThinkTask, options: dict[str, Any], resume: bool) -> OpenRun:
-    """A new run in the output folder, or the newest of this very one that was cut off, where `resume` asks for that.
+    """A new run in the output folder, or, with `resume`, the newest one of the same inputs that was cut off.
 
-    Raises RethinkError where somebody else goes on with that run right now.
+    Raises RethinkError where that run is being continued elsewhere right now.
     """
     _forget_cancelled()
     folder = folders.next_output_folder(prefix)
@@ -178,7 +178,7 @@ def run_live(job: ThinkJob, run: OpenRun, live: LiveRun, callbacks: RunCallbacks
 
 
 def live_of(trajectory: Trajectory, node: str) -> LiveRun:
-    """The running loop of a record, for a node that goes on with it."""
+    """The running loop of a record, for a node that continues it."""
     live = _running.get(folders.to_view_params(trajectory.folder / RECORD_FILE)["subfolder"])
     if live is None:
         lock = ExitStack()
@@ -194,9 +194,9 @@ def in_memory(run: dict[str, str]) -> Trajectory | None:
 
 
 def failures(node: str) -> int:
-    """How often the thinker of a node failed: what ComfyUI remembers of such a run is no result to be content with.
+    """How often the thinker of a node failed: ComfyUI should not reuse the cached result of such a run.
 
-    Copies that a loop expands into end in a dot and the id of the node that people see.
+    The ids of a loop's expanded copies end in a dot and the id of the node that the user sees.
     """
     return _failures.get(node.rpartition(".")[2], 0)
 
@@ -213,7 +213,7 @@ def preview(run: str, number: str = "") -> bytes:
 
 
 def order(run: str, action: Any = None, prompt: Any = None, step: Any = None) -> None:
-    """Pass on what a person wants of the loop whose record lies in the subfolder `run`. See `Steering.command`."""
+    """Pass a user's command on to the loop whose record is in the subfolder `run`. See `Steering.command`."""
     _find(run).command(action, prompt, step)
 
 
@@ -225,7 +225,7 @@ def _find(run: str) -> LiveRun:
 
 
 def _forget_cancelled() -> None:
-    """A loop that is made of several nodes may be cancelled where it does not notice."""
+    """A loop that consists of several nodes may be canceled without noticing."""
     for live in list(_running.values()):
         if not server.is_running(live._prompt):
             live.close()  # two threads may find it out at once

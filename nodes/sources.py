@@ -108,5 +108,5 @@ def _folder_inputs() -> list[io.Input]:
 
 
 def first(values: Any) -> Any:
-    """The value of an input that may come as a list of one, or as it is."""
+    """The value of an input, which may be wrapped in a list."""
     return values[0] if isinstance(values, (list, tuple)) else values

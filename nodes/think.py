@@ -125,7 +125,7 @@ def judge_input() -> io.Input:
     return sockets.Thinker.Input(
         "judge",
         optional=True,
-        tooltip="Another thinker, whose scores count instead. The first one goes on explaining and rewriting.",
+        tooltip="Another thinker, whose scores count instead. The first one still explains and rewrites.",
     )
 
 
@@ -165,7 +165,7 @@ def pause_and_record_inputs() -> list[io.Input]:
             "resume",
             optional=True,
             default=True,
-            tooltip="Go on with a run of the same inputs that was cut off, from its last whole turn.",
+            tooltip="Resume an interrupted run of the same inputs after its last complete turn.",
             advanced=True,
         ),
     ]

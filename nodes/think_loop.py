@@ -1,8 +1,8 @@
-"""A thinking loop around any graph: whatever lies between Open and Close is the editor.
+"""A thinking loop around any graph: the nodes between Open and Close are the editor.
 
-Close looks at what the graph has made. To go on it hands ComfyUI another copy of everything between the two (node
-expansion), whose Open says the next prompt. What goes from one pass to the next is where the record lies, and the
-prompt: the rest is in the record.
+Close critiques what the graph has made. To continue, it gives ComfyUI another copy of everything between the two (node
+expansion), whose Open puts out the next prompt. Only the record's path and the prompt pass from one iteration to the
+next: the rest is in the record.
 """
 
 import json
@@ -57,7 +57,7 @@ GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
 @dataclass(frozen=True, eq=False)
 class LoopInputs:
-    """The inputs of Open. The image is what came in: ComfyUI keeps what every pass gives out, and copies would add up."""
+    """The inputs of Open. The image is the very input, not a copy: ComfyUI caches the outputs of every iteration."""
 
     image: Tensor
     instruction: str
@@ -97,7 +97,7 @@ class ThinkLoopOpen(io.ComfyNode):
             node_id="RethinkThinkLoopOpen",
             display_name="Think Loop Open",
             category="Rethink/Think",
-            description="Begins a thinking loop: the nodes between this and Think Loop Close are the editor.",
+            description="Starts a thinking loop: the nodes between this and Think Loop Close are the editor.",
             search_aliases=[
                 "while loop",
                 "agent",
@@ -108,8 +108,8 @@ class ThinkLoopOpen(io.ComfyNode):
                 "loop start",
             ],
             not_idempotent=True,
-            is_input_list=True,  # to refuse them: a copy of what lies in between would be one for all images of a list
-            accept_all_inputs=True,  # copies are given what goes from one pass to the next
+            is_input_list=True,  # to refuse lists: the nodes in between would be copied once for all images of a list
+            accept_all_inputs=True,  # copies get what passes from one iteration to the next
             hidden=[io.Hidden.unique_id],
             inputs=[
                 thinker_input(),
@@ -167,7 +167,7 @@ class ThinkLoopClose(io.ComfyNode):
             node_id="RethinkThinkLoopClose",
             display_name="Think Loop Close",
             category="Rethink/Think",
-            description="Ends a thinking loop: looks at the edit, and has it made again by a better prompt until it is right.",
+            description="Ends a thinking loop: critiques the edit, and repeats it with a better prompt until it is right.",
             search_aliases=["while loop", "loop end", "refine any workflow"],
             is_output_node=True,
             not_idempotent=True,
@@ -178,8 +178,8 @@ class ThinkLoopClose(io.ComfyNode):
                 sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
                 io.Image.Input(
                     "edited",
-                    tooltip="What the nodes in between have made of Open's image by Open's prompt. A batch or "
-                    "a list is as many candidates: the best goes on.",
+                    tooltip="The edit of Open's image by Open's prompt, from the nodes in between. The images of a batch or "
+                    "a list are candidates, of which the best is kept.",
                 ),
             ],
             outputs=run_outputs(),
@@ -223,9 +223,9 @@ class ThinkLoopClose(io.ComfyNode):
 def _turn(
     state: LoopState, task: ThinkTask, live: LiveRun, images: Tensor | None
 ) -> tuple[Trajectory, Continue | Stop]:
-    """Look at what this pass has made, write it, and say what comes next.
+    """Critique the images of this iteration, write them, and decide what comes next.
 
-    images: IMAGE [candidates, H, W, 3]; None where the turns of a run that was cut off stand for them.
+    images: IMAGE [candidates, H, W, 3]; None where the turns of an interrupted run take their place.
     """
     trajectory = live.trajectory
     if trajectory.steps and task.config.candidates != trajectory.candidates:
@@ -296,9 +296,9 @@ def between(dynprompt: Any, first: str, last: str) -> list[str]:
 
 
 def graph_fingerprint(dynprompt: Any, first: str, last: str) -> str:
-    """The fingerprint of the graph that makes what Close (node `last`) is given out of what Open (`first`) gives out.
+    """The fingerprint of the graph between Open (node `first`) and Close (`last`).
 
-    The same for the same kinds of nodes with the same inputs and links, whatever their ids.
+    Equal for the same kinds of nodes with the same inputs and links, whatever their ids.
     """
     known = {first: "open"}
 

@@ -65,7 +65,7 @@ class LoadThinker(io.ComfyNode):
             known = backend.get(row.location.name, "") if row.location else ""  # nothing where it comes by a link
             return permissions.stamp(known, backend.get("key_variable", ""))
         path = _model_path(row, backend)
-        return path and model_folders.files_fingerprint(path)  # a replaced file is loaded anew
+        return path and model_folders.files_fingerprint(path)  # a replaced file is loaded again
 
     @classmethod
     def execute(cls, backend: dict[str, Any], max_tokens: int = 2048, temperature: float = 0.0) -> io.NodeOutput:
@@ -92,7 +92,7 @@ def _backend(name: str) -> Backend | None:
 
 
 def _where(row: Backend, inputs: dict[str, Any]) -> str:
-    """What people have chosen: a name among the model folders, an address, or the backend itself."""
+    """The user's choice: a name among the model folders, an address, or the backend itself."""
     if row.location is None:
         return row.name
     chosen = inputs.get(row.location.name)
@@ -100,7 +100,7 @@ def _where(row: Backend, inputs: dict[str, Any]) -> str:
 
 
 def _model_path(row: Backend, inputs: dict[str, Any]) -> Path | None:
-    """Where the files of the model lie, if there are any."""
+    """The path of the model's files, if there are any."""
     if row.location is None:
         return row.folder
     is_folder = row.location.kind == "model folder"
@@ -153,7 +153,7 @@ def _template_input() -> io.Input:
         options=AnyOption([OWN, *model_folders.template_names()]),
         default=OWN,
         tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
-        "trained on a wording of its own. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
+        "trained on another prompt. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
         advanced=True,
     )
 
@@ -171,7 +171,7 @@ class CritiqueEdit(io.ComfyNode):
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
                 io.Image.Input("source", tooltip="The image before the edit."),
-                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, at once."),
+                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, all at once."),
                 io.String.Input(
                     "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
                 ),

@@ -40,11 +40,11 @@ class SaveTrajectory(io.ComfyNode):
             node_id="RethinkSaveTrajectory",
             display_name="Save Trajectory",
             category="Rethink/Think",
-            description="Keeps a copy of a run under a name of its own: the record and every image.",
+            description="Saves a copy of a run under its own name: the record and every image.",
             search_aliases=["keep", "export run", "archive"],
             is_output_node=True,
             inputs=[
-                _trajectory_input("The run to keep."),
+                _trajectory_input("The run to save."),
                 io.String.Input(
                     "prefix",
                     default="rethink/trajectory",
@@ -88,11 +88,11 @@ class LoadTrajectory(io.ComfyNode):
                 ),
             ],
             outputs=[
-                sockets.Trajectory.Output("trajectory", tooltip="For the viewer, and to keep."),
+                sockets.Trajectory.Output("trajectory", tooltip="For the viewer, and for saving."),
                 io.Image.Output("best", display_name="image", tooltip="The best edit; the source where there is none."),
                 io.Image.Output("images", tooltip="Every edit, by turn, then by candidate, as one batch."),
                 io.Image.Output("source", tooltip="The image before the edits."),
-                io.String.Output("instruction", tooltip="What was asked for."),
+                io.String.Output("instruction", tooltip="The instruction of the run."),
                 io.String.Output("prompt", tooltip="The prompt that made the best edit."),
             ],
         )
@@ -103,7 +103,7 @@ class LoadTrajectory(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, run: str):
-        return model_folders.files_fingerprint(_folder(run))  # a run that went on is read anew
+        return model_folders.files_fingerprint(_folder(run))  # a run that continued is read again
 
     @classmethod
     def execute(cls, run: str) -> io.NodeOutput:
@@ -117,8 +117,8 @@ class LoadTrajectory(io.ComfyNode):
 def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
     """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
 
-    A graph may make images of several sizes; in the batch all have the size of the best. Where the folder of the run is
-    gone, those are in it that are left.
+    A graph may make images of several sizes; in the batch all have the size of the best. Images whose files are gone are
+    missing from it.
     """
     if trajectory.best is None:
         return trajectory.source, trajectory.source, trajectory.instruction
@@ -183,7 +183,7 @@ def _summary(name: str, folder: Path) -> dict:
 
 
 def export(run: dict[str, str]) -> dict[str, str]:
-    """Write the view of a run beside its record, as one file. Both are named as the front end names files."""
+    """Write the view of a run next to its record, as one file. Both are given and returned as /view parameters."""
     trajectory = load_trajectory(folders.from_view_params(run).parent)
     page = trajectory.folder / page_name(trajectory)
     write_html(trajectory, page)

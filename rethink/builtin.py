@@ -1,4 +1,4 @@
-"""Where the built-in models lie: ordinary model folders, loaded by the ordinary code. Imports nothing heavy."""
+"""Paths of the built-in models: ordinary model folders, loaded by the ordinary code. Imports nothing heavy."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Colors brought to sRGB: by a file's ICC profile, or by what stands for one, through littlecms as Pillow brings it.
+"""Converts colors to sRGB by a file's ICC profile, or what replaces one, with Pillow's littlecms.
 
-Without littlecms, and by a profile that is broken or of another kind of image, the numbers are taken as sRGB.
+Without littlecms, and with a profile that is broken or for another kind of image, values are taken as sRGB.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.03
 
 
 def convert_to_srgb(image: Image, profile: bytes) -> Image:
-    """An image in mode RGB, L or CMYK in sRGB, in mode RGB; as it is where the profile changes nothing or cannot be used."""
+    """An image of mode RGB, L or CMYK in sRGB, of mode RGB; unchanged where the profile changes nothing or cannot be used."""
     transform = _transform(profile, image.mode)
     if transform is None and image.mode == "L" and _transform(profile, "RGB") is not None:
         image = image.convert("RGB")

@@ -60,11 +60,11 @@ class EditJob:
         mask: Tensor | None = None,
         references: Sequence[Tensor] = (),
     ) -> list[Tensor]:
-        """The edits, an IMAGE batch an instruction: by image, then by seed.
+        """The edits, an IMAGE batch per instruction: by image, then by seed.
 
         images: IMAGE [B, H, W, 3]. mask: [B or 1, H, W], 1 where they may change; where it selects nothing they stay as
         they are. references: further images for the instructions to speak of, each IMAGE [1, h, w, 3].
-        In a chain, the first variation goes on.
+        In a chain, the next instruction edits the first variation.
         """
         if not self.chain:
             return self._edit(editor, images, 0, self.instructions, progress(0, 1), mask, references)
@@ -85,7 +85,7 @@ class EditJob:
         mask: Tensor | None,
         references: Sequence[Tensor],
     ) -> list[Tensor]:
-        """All instructions and seeds on one batch of images at once → a batch an instruction."""
+        """All instructions and seeds on one batch of images at once → a batch per instruction."""
         seeds = self.seeds(number)
         if mask is not None and not selects_anything(mask):
             return [images.repeat_interleave(len(seeds), 0)] * len(instructions)

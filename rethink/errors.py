@@ -20,12 +20,12 @@ _OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch's or Python's says that memory has run out. torch has no class for that of the CPU."""
+    """Whether an error of torch or Python means that memory has run out. torch has no class for this on the CPU."""
     return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
 
 
 def describe_error(error: Exception) -> str:
-    """An error in one line, for the record of a run that goes on: our own sentence, or the kind and words of any other."""
+    """An error in one line, for the record of a run that continues: our own sentence, or the type and text of any other."""
     return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 

@@ -134,7 +134,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_unsupported_image_name(name: str) -> bool:
-    """Whether a file of this name is an image in a format that nobody reads here."""
+    """Whether a file of this name is an image in an unsupported format."""
     return os.path.splitext(name)[1].lower() in UNSUPPORTED_ENDINGS
 
 
@@ -180,8 +180,8 @@ def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
 
 
 def _scale_labels(values: np.ndarray) -> np.ndarray:
-    """The selection, also of a file of whole numbers of which white is none: segmenters write 0 and 1, and some tools a byte
-    into more."""
+    """The selection, also from integers whose maximum is not white: segmenters write 0 and 1, and some tools store a byte in
+    a wider type."""
     top = values.max()
     return values / top if 0 < top < 1.001 / 255 else values
 
@@ -222,8 +222,8 @@ def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tup
 
 
 def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
-    """All of a file, at a path or opened in binary mode. Raises RethinkError for what is no file or has absurdly many bytes,
-    and OSError."""
+    """The bytes of a file, at a path or opened in binary mode. Raises OSError, and RethinkError for anything but a file and
+    for an absurdly large one."""
     too_large = RethinkError(f"it has more than {MOST_BYTES >> 30} GiB")
     if not isinstance(source, (str, os.PathLike)):
         data = source.read(MOST_BYTES + 1)
@@ -239,8 +239,8 @@ def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
 
 
 def _format_of(data: bytes) -> str:
-    """Pillow's name of the one format that a file is opened as. Raises RethinkError for what is none of ours: Pillow hands
-    some formats to other programs."""
+    """Pillow's name of the format that a file is opened as. Raises RethinkError for an unsupported one: Pillow passes some
+    formats to other programs."""
     head = data[:32].lstrip(b"\xef\xbb\xbf \r\n\t")
     for signature, what in _OTHERS.items():
         if head.startswith(signature):
@@ -288,7 +288,7 @@ def _open_as(name: str, data: bytes) -> Image:
 
 
 def _open_tiff(data: bytes) -> Image:
-    """Pillow's TIFF, turned by nobody: it would read all its notes to do so."""
+    """Pillow's TIFF without automatic rotation, for which it would read all metadata."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     class Page(TiffImageFile):

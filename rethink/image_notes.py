@@ -1,7 +1,7 @@
-"""What an image file says beside its pixels, and the file without it: which way is up, and which colors are meant.
+"""An image file's metadata (orientation and colors), and the file without it.
 
-Pillow reads every note while it opens a file, and refuses the file over one that is torn, too long or of an odd type.
-Browsers and viewers show such files. So PNG and JPEG are taken apart here: Pillow is handed the pixels alone.
+Pillow parses all metadata when it opens a file, and refuses the file if any is truncated, too long or of an odd type.
+Browsers and viewers show such files. So PNG and JPEG are taken apart here, and Pillow only gets the pixels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Notes:
 
 
 def split_notes(data: bytes) -> tuple[bytes, Notes]:
-    """(the file without its notes, the notes) of a PNG or JPEG; any other file as it is, with no notes."""
+    """(the file without its metadata, the metadata) of a PNG or JPEG; any other file unchanged, without metadata."""
     if data.startswith(PNG_SIGNATURE):
         return _split_png(data)
     if data.startswith(JPEG_SIGNATURE):

@@ -62,9 +62,9 @@ def as_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor:
 
 
 def as_edit_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor | None:
-    """The mask of where an edit may change something: as `as_mask`, None where there is none.
+    """The mask of where an edit may change something, as by `as_mask`, or None.
 
-    Raises RethinkError, too, when it selects nothing in any image: the edit would come back as the source.
+    Raises RethinkError also when it selects nothing in any image: the edit would equal the source.
     """
     if value is None:
         return None
@@ -75,7 +75,7 @@ def as_edit_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor | None
 
 
 def empty_mask_error(name: str = "mask") -> RethinkError:
-    """What is said of a mask that selects nothing."""
+    """The error for a mask that selects nothing."""
     return RethinkError(
         f"{name}: is empty, so that nothing may change; paint where the image may change, or leave the mask out. "
         "(Load Image gives an empty mask for every image without transparency.)"
@@ -180,9 +180,9 @@ _LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65535}  # sides in pixels
 
 
 def check_image_target(path: str | PathLike, height: int, width: int, name: str) -> None:
-    """See that `save_image` can write an image of this size to `path`, before it is made; the folder is made.
+    """Check that `save_image` will be able to write an image of this size to `path`, and create its folder.
 
-    Raises RethinkError naming the input `name` for another ending, and for a place that cannot be written.
+    Raises RethinkError naming the input `name` for another extension, and for a path that cannot be written.
     """
     from PIL import features
 

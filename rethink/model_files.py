@@ -1,6 +1,6 @@
 """Checks before a model is opened: its files are present, complete and nothing but data, and its device exists.
 
-Every mistake is a RethinkError that begins with the input's name, which the functions are given as `name`.
+Every mistake is a RethinkError that begins with the input's name, the argument `name`.
 """
 
 import json
@@ -18,7 +18,7 @@ _CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions
 
-# What the libraries read as a configuration. Vocabularies and the like name no code.
+# What the libraries read as a configuration. Vocabularies and the like cannot name code.
 _CONFIGURATIONS = (
     "model_index.json",
     "config.json",
@@ -36,7 +36,7 @@ _REACHING = {
     "custom_pipelines": "wants code of its own, which is not run",
     "audio_tokenizer": "wants another model, which would be fetched",
 }
-_HIDDEN = (".git", ".cache")  # what git and the hub's client keep beside a model; nothing opens it
+_HIDDEN = (".git", ".cache")  # what git and the hub's client keep next to a model; nothing opens it
 
 
 def check_files(name: str, *files: Path) -> None:
@@ -87,10 +87,10 @@ def refuse_pickles(name: str, folder: Path) -> None:
 
 
 def check_data(name: str, folder: Path) -> None:
-    """Raise RethinkError for a model's folder that holds, or names, anything but data.
+    """Raise RethinkError for a model's folder that contains, or refers to, anything but data.
 
-    The libraries of today run none of it unasked, but older ones do: diffusers 0.35 a module beside a part's weights
-    that is called like the part's library, transformers 4.57 custom_generate/generate.py.
+    Current libraries run none of it unasked, but older ones do: diffusers 0.35 a module next to a part's weights that has
+    the name of the part's library, transformers 4.57 custom_generate/generate.py.
     """
     for file in model_files(folder):
         if (ending := file.suffix.lower()) in _CODE:

@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 MAX_NAME_BYTES = 200  # systems allow 255; some of it is needed for the temporary name
-MAX_PATH_BYTES = 1000  # of a whole path within a folder of ours
+MAX_PATH_BYTES = 1000  # of a whole path within one of our folders
 DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
 RESERVED = DEVICES | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789¹²³"}
 FORBIDDEN = frozenset('/\\<>:"|?*')
@@ -35,7 +35,7 @@ def path_parts(path: str) -> tuple[str, ...]:
 
 
 def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
-    """Whether a path, its links followed, lies in a folder, whose own links are followed too, or is it."""
+    """Whether a path, with all links resolved, is a folder or inside it, with its links resolved too."""
     try:
         real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
     except (OSError, ValueError):  # a NUL in it, or longer than the system allows

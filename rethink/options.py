@@ -1,9 +1,9 @@
-"""What a user may set of a job, said once beside its field: default, limits, help. Nodes make their inputs of it, and the
+"""The options of a job, defined once at its fields: default, limits, help. Nodes make their inputs from them, and the
 command line its options.
 
     @dataclass(frozen=True)
     class Job:
-        pairs: int = option(1, "How many of every image.", low=1, high=1000)
+        pairs: int = option(1, "Pairs per image.", low=1, high=1000)
 
         def __post_init__(self):
             check_limits(self)
@@ -23,7 +23,7 @@ MAX_SEED = 2**64 - 1
 
 @dataclass(frozen=True)
 class Option:
-    """A field that a user may set, as `option` describes it."""
+    """A field that a user may set, with what `option` says about it."""
 
     name: str
     default: Any
@@ -45,17 +45,17 @@ def option(
     choices: tuple[str, ...] = (),
     advanced: bool = False,
 ) -> Any:
-    """A field of a dataclass that a user may set: a number, a text, a switch, or a pair of numbers for a range.
+    """A dataclass field that a user may set: a number, a text, a switch, or a pair of numbers for a range.
 
-    help: one or two sentences, as a tooltip and as the command line's help. low, high: limits of a number, both allowed.
-    step: by how much a widget moves it. choices: all that a text may be. advanced: whether few need it.
+    help: one or two sentences, for the tooltip and the command line. low, high: limits of a number, inclusive. step: of
+    its widget. choices: the values that a text may have. advanced: whether few users need it.
     """
     described = {"help": help, "low": low, "high": high, "step": step, "choices": choices, "advanced": advanced}
     return field(default=default, metadata={"option": described})
 
 
 def option_of(job: type, name: str) -> Option:
-    """The option that the field `name` of a dataclass is."""
+    """The option of the field `name` of a dataclass."""
     return next(found for found in options_of(job) if found.name == name)
 
 
@@ -69,7 +69,7 @@ def _is_option(each: Field) -> bool:
 
 
 def check_limits(job: Any) -> None:
-    """Raise RethinkError naming the first field of a dataclass's instance that is beyond its limits, or no choice of its."""
+    """Raise RethinkError naming the first field of a dataclass instance that is beyond its limits, or not one of its choices."""
     for each in options_of(type(job)):
         value = getattr(job, each.name)
         if each.choices and value not in each.choices:

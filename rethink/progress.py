@@ -17,8 +17,8 @@ def _no_preview() -> Tensor | None:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """done of total: in whatever unit the job counts. line: the same for people. preview: makes the IMAGE
-    [1, H, W, 3] of what was just made, None where there is none; it is called only where somebody looks."""
+    """done, total: in whatever unit the job counts. line: the same in words. preview: makes the IMAGE [1, H, W, 3] of the
+    latest result, or None; called only where it is shown."""
 
     done: int
     total: int
@@ -31,7 +31,7 @@ OnProgress = Callable[[JobProgress], None]
 
 
 def ignore_progress(progress: JobProgress) -> None:
-    """For a job that nobody watches."""
+    """For jobs without progress."""
 
 
 def progress_with_eta(what: str, on_progress: OnProgress) -> Callable[[int, int], None]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-DEEPEST = 100  # lists and objects within each other; no record of ours has ten
+DEEPEST = 100  # levels of nesting; our own records have fewer than ten
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -56,5 +56,5 @@ def replace_surrogates(text: str) -> str:
 
 
 def defuse_markup(text: str) -> str:
-    """A text in which a stranger's words can be neither markup nor images, wherever it is shown."""
+    """A text whose foreign parts cannot act as markup or images, wherever it is shown."""
     return text.replace("<", "‹").replace(">", "›").replace("](", "] (").replace("[[", "[ [")

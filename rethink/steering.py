@@ -1,4 +1,4 @@
-"""What people order a running loop to do, from any thread or by a file: the same actions wherever they come from."""
+"""Commands of the user to a running loop, from any thread or a file: the same actions wherever they come from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .think_loop import proposed_prompt
 ACTIONS = ("hold", "go_on", "prompt", "accept", "stop")
 POLL = 0.1  # seconds between two looks for an order, while the loop waits for a person
 
-# Told what comes next, whether the loop waits for a person to say so, and why it would end by itself ("" where not).
+# (steps, what comes next, whether the loop waits for the user, why it would end by itself or "").
 OnDecision = Callable[[Sequence[Step], Continue, bool, str], None]
 
 
 class Steering:
-    """The orders of people to one run, of which the last one counts.
+    """The user's commands to one run, of which the last one counts.
 
-    pause: wait after every turn until somebody says how to go on. poll: looks for orders elsewhere, and raises what ends
-    the run; called while the loop waits, too. on_decision: see OnDecision.
+    pause: wait after every turn for a command. poll: checks for commands elsewhere, also while the loop waits; may raise
+    what ends the run. on_decision: see OnDecision.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Steering:
         self._changed = threading.Condition()  # orders come by another thread
 
     def command(self, action: Any, prompt: Any = None, step: Any = None, steps: int = 0) -> None:
-        """Take what a person wants.
+        """Take a command.
 
         action: "hold" (wait before the next turn), "go_on", "prompt" (the next turn's, in `prompt`), "accept" (end the
             run, step number `step` of its `steps` is the result), "stop" (end the run with the best so far).
@@ -66,15 +66,15 @@ class Steering:
         return self._order is not None
 
     def stop_if_ordered(self) -> None:
-        """Raise RunStopped where a person wants the run to end now, in the middle of a turn."""
+        """Raise RunStopped where the user wants the run to end now, in the middle of a turn."""
         if isinstance(self._order, Stop):
             raise RunStopped(self._order)
 
     def steer(self, steps: Sequence[Step], decision: Continue | Stop) -> Continue | Stop:
-        """What people want instead of what would come next (`think_loop.SteeringCallback`); waits while they hold the run.
+        """The user's decision in place of the loop's own (`think_loop.SteeringCallback`); waits while the run is on hold.
 
-        A run that would end goes on for those who hold it or have written a prompt: they do not share the thinker's
-        opinion, or have not been asked for theirs yet.
+        A run that would end continues if it is on hold or has a prompt by the user, who may not share the thinker's
+        opinion.
         """
         self._poll()
         ends = decision.reason if isinstance(decision, Stop) else ""
@@ -99,11 +99,11 @@ class Steering:
 
 
 class SteeringFile:
-    """Orders from a text file, one a line: a script that may be written beforehand or while the run goes on.
+    """Commands from a text file, one per line, which may be written beforehand or while the run is going on.
 
     hold | go_on | prompt THE NEXT PROMPT | accept [TURN[.CANDIDATE]] | stop
-    accept alone takes the best edit so far, with a turn the best of that turn. Lines are taken in order, and of those that
-    decide (prompt, accept, stop) one a turn. complain: told of lines that cannot be done.
+    accept alone takes the best edit so far, with a turn the best of that turn. Lines are taken in order, of those that
+    decide (prompt, accept, stop) one per turn. complain: called with an error for lines that cannot be carried out.
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]):
@@ -132,7 +132,7 @@ class SteeringFile:
         except OSError as error:
             raise RethinkError(f"--steer: {self._path} cannot be read: {error.strerror or error}") from error
         data = data[: data.rfind(b"\n") + 1]
-        begun = len(self._seen) if data.startswith(self._seen) else 0  # else it was written anew
+        begun = len(self._seen) if data.startswith(self._seen) else 0  # otherwise it was rewritten
         self._lines += data[begun:].decode("utf-8-sig", errors="replace").splitlines()
         self._seen = data
 

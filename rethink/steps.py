@@ -1,6 +1,6 @@
-"""One edit of a run and what was found out about it, in memory and as trajectory.json holds it.
+"""One edit of a run with its critique, in memory and in trajectory.json.
 
-A record may come from a stranger: every value is checked as it is read.
+A record may come from anyone: every value is checked when it is read.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ StopReason = Literal["accepted", "turns", "plateau", "human", "failed"]
 
 @dataclass(frozen=True)
 class Continue:
-    """The loop goes on with this prompt."""
+    """The loop continues with this prompt."""
 
     prompt: str
     prompt_by: PromptBy
@@ -55,11 +55,11 @@ class ChecklistItem:
 
 @dataclass(frozen=True)
 class Critique:
-    """What a thinker answered about one edit.
+    """A thinker's critique of one edit.
 
-    status: ok; repaired (the answer was out of shape, but what is here was clear); unparsed (no scores could be read);
-        failed (there is no answer). Only the first two have scores.
-    semantic: instruction followed and the rest left alone; quality: natural, free of artifacts; 0…10, both or neither.
+    status: ok; repaired (the answer was malformed, but its meaning clear); unparsed (it has no readable scores); failed
+        (there is no answer). Only the first two have scores.
+    semantic: instruction followed and nothing else changed; quality: natural, free of artifacts; 0…10, both or neither.
     next_prompt: the instruction to try next, "" for none. note: what was repaired, or what went wrong.
     """
 
@@ -111,9 +111,9 @@ class Step:
     turn: 1…; candidate: 0… within its turn. prompt: the editor's instruction, written by the user, the thinker, or a
     human who stepped in. score: what steps are ranked by, None without one.
     judge: the independent judge's critique, which the score then comes from.
-    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is in a folder alone. file: its name
-    there, "" before it is written, and where it could not be. settings: the sampling that this edit really used, plain
-    JSON values; None where nobody knows.
+    image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is only on disk. file: its name
+    there, "" until it is written. settings: the sampling settings actually used, plain JSON values; None where they are
+    unknown.
     """
 
     turn: int

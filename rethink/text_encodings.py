@@ -67,7 +67,7 @@ class Encoding:
 
 
 def _in(*alphabets: str) -> Callable[[str], bool]:
-    """Every letter beside ASCII's is of one alphabet, no word mixes scripts or has a capital in the middle."""
+    """Every letter outside ASCII is of one alphabet, and no word mixes scripts or has a capital in the middle."""
     sets = [frozenset(letters + letters.upper()) for letters in alphabets]
 
     def makes_sense(text: str) -> bool:
@@ -86,8 +86,8 @@ def _is_word(letters: str) -> bool:
 
 
 def _common(codec: str, first: int, last: int, more: str = "") -> Callable[[str], bool]:
-    """Every character beside ASCII's is a mark or among the common ones, which the standard puts in front: the first byte
-    of their code in `codec` is first…last. `more`: others that are. They stand together, and are no small part."""
+    """Every character outside ASCII is punctuation or a common one, which the standard puts first: the first byte of its code
+    in `codec` is first…last. `more`: further common ones. They are adjacent, and a good part of the text."""
 
     def is_common(character: str) -> bool:
         try:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from .errors import RethinkError
 from .text_encodings import CONTROL, certain, possible
 
-MOST_BYTES = 2**20  # of a caption or record of its own
+MOST_BYTES = 2**20  # of a caption or a single record
 MOST_TABLE = 2**28  # bytes of a table that is held in memory as a whole
 MOST_LINE = 2**20  # characters of a line
 MOST_CHARACTERS = 10_000  # of an instruction; the longest that an editor reads are some 2,000
@@ -43,14 +43,14 @@ SCREEN = str.maketrans("<>`[]{}|*\\", "‹›'()()¦∗/")
 
 
 def show_name(name: object, longest: int = 80) -> str:
-    """Somebody else's name or text within a sentence of ours: one line, cut short, and markup in no view."""
+    """A foreign name or text for use in one of our sentences: one line, shortened, and never markup."""
     text = " ".join(CONTROL.sub(" ", str(name)).split()).translate(SCREEN)
     text = re.sub("[\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]", "�", text).replace("&", "＆")
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def check_text(text: object, what: str = "its text", longest: int = MOST_CHARACTERS) -> str:
-    """The text. Raises RethinkError with the reason for what is none, damaged, or too long to be an instruction."""
+    """The text. Raises RethinkError with the reason for anything else, damaged text, or text too long to be an instruction."""
     if not isinstance(text, str):
         raise RethinkError(f"{what} is no text but {type(text).__name__}")
     for damage, why in DAMAGE:
@@ -106,7 +106,7 @@ def _has_control(data: bytes) -> bool:
 
 
 def _rows(text: str) -> int:
-    """Of how few rows of Unicode a text is; 0: of so many scripts, or of such characters, that it is none."""
+    """A score for how few blocks of Unicode a text uses; 0: so many scripts, or such characters, that it is not text."""
     rows = {ord(character) >> 8 for character in text}
     scripts = {row for row in rows if not 0x34 <= row < 0xD8}  # ideographs and Hangul have many rows
     written = len(scripts) <= 6 and all(character.isprintable() or character.isspace() for character in text)
@@ -126,7 +126,7 @@ def _seems(data: bytes) -> str:
 
 
 def _guess(data: bytes) -> str:
-    """What a library takes it for, which is good enough for a hint; it is installed with ComfyUI."""
+    """The guess of a library that is installed with ComfyUI, which is good enough for a hint."""
     try:
         from charset_normalizer import from_bytes
     except ImportError:
@@ -137,7 +137,7 @@ def _guess(data: bytes) -> str:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to read. Raises RethinkError for what is none: a pipe would be waited for without end."""
+    """Open a file for reading. Raises RethinkError for anything but a file: a pipe would block forever."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise RethinkError("it is no file")
@@ -150,7 +150,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """What is in a file. Raises RethinkError with the reason for what is none, or holds more than `most` bytes."""
+    """The contents of a file. Raises RethinkError with the reason for anything but a file, and for more than `most` bytes."""
     with open_file(path) as file:
         return read_at_most(file, most)
 
@@ -181,7 +181,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str | RethinkError]]:
         mark, codec = _marked(head)
         codec = codec or _codec_of(head)
         file.seek(len(mark))
-        # What is no UTF-8 comes through as surrogates, so that each line is looked at alone.
+        # Bytes that are not UTF-8 become surrogates, so that each line is judged by itself.
         errors = "surrogateescape" if codec == "utf-8" else "replace"
         lines = io.TextIOWrapper(file, codec, errors, newline="")
         yield from enumerate(map(_line, _bounded(lines)), 1)
@@ -215,8 +215,8 @@ def _line(line: str) -> str | RethinkError:
 
 
 def parse_json(text: str | bytes) -> object:
-    """Somebody's JSON. Raises RethinkError with the reason, and the line where there are several, for what is none, holds
-    no number (NaN, 1e400), or is nested too deeply to be walked through."""
+    """Foreign JSON. Raises RethinkError with the reason, and the line where there are several, for invalid JSON, for NaN and
+    infinity (1e400), and for nesting that is too deep to walk through."""
     try:
         text = text if isinstance(text, str) else text.decode().removeprefix("\ufeff")
         value = _DECODER.decode(text)
@@ -226,7 +226,7 @@ def parse_json(text: str | bytes) -> object:
 
 
 def parse_piece(text: str, place: int) -> tuple[object, int]:
-    """What of JSON begins at a place of a text, and where it ends. Raises RethinkError as `parse_json` does."""
+    """(the JSON value that starts at `place`, where it ends). Raises RethinkError as `parse_json` does."""
     try:
         value, end = _DECODER.raw_decode(text, place)
         return _within_depth(value), end
@@ -277,7 +277,7 @@ def parse_record(text: str | bytes) -> dict:
 
 
 def read_json(path: str | Path, name: str) -> object:
-    """What somebody's JSON file says; RethinkError naming the input, the file and the reason where it is none."""
+    """The value in a foreign JSON file. Raises RethinkError naming the input, the file and the reason."""
     try:
         return parse_json(decode_text(read_bytes(Path(path), MOST_TABLE), "it"))
     except RethinkError as error:
@@ -285,7 +285,7 @@ def read_json(path: str | Path, name: str) -> object:
 
 
 def good_lines(path: str | Path, name: str) -> Iterator[tuple[int, str]]:
-    """(number, line) of somebody's file; RethinkError naming the input, the file and the line where one cannot be read."""
+    """(number, line) of a foreign text file. Raises RethinkError naming the input, the file and an unreadable line."""
     try:
         for number, line in text_lines(Path(path)):
             if isinstance(line, RethinkError):
@@ -296,7 +296,7 @@ def good_lines(path: str | Path, name: str) -> Iterator[tuple[int, str]]:
 
 
 def read_jsonl(path: str | Path, name: str) -> Iterator[dict]:
-    """The records of somebody's file of JSON lines; RethinkError naming the input, the file and the line for what is none."""
+    """The records of a foreign file of JSON lines. Raises RethinkError naming the input, the file and an invalid line."""
     for number, line in good_lines(path, name):
         if line.strip():
             try:
@@ -307,5 +307,5 @@ def read_jsonl(path: str | Path, name: str) -> Iterator[dict]:
 
 
 def one_line(text: str) -> str:
-    """Every white space one blank; what no encoding can write (half of a pair of surrogates) is left out."""
+    """A text with every run of whitespace as one space, and without lone surrogates."""
     return " ".join(text.encode("utf-8", "ignore").decode().split())

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OpenRun:
-    """A run that is begun or gone on with, and the right to write it, which is held until it is closed.
+    """A new or resumed run with its write lock, which is held until it is closed.
 
-    resume_steps: the whole turns that were there already. A context manager, which closes.
+    resume_steps: the complete turns that already exist. It is a context manager, which closes.
     """
 
     trajectory: Trajectory
@@ -30,7 +30,7 @@ class OpenRun:
     lock: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
-        """Let others go on with the run."""
+        """Release the lock."""
         self.lock.close()
 
     def __enter__(self) -> OpenRun:
@@ -56,7 +56,7 @@ class ThinkJob:
     def run(
         self, run: OpenRun, progress: Callable[[Trajectory], None], callbacks: RunCallbacks = NO_CALLBACKS
     ) -> Trajectory:
-        """Think until the run ends, and write every step as it is made.
+        """Think until the run ends, and write every step as soon as it exists.
 
         run: from `start_run`, `resume_run` or `resume_interrupted`, by this job's task and options; it stays open.
         progress: called with the run so far after every step and at the end. Returns the run with its end.
@@ -80,11 +80,11 @@ def start_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun
 
 
 def resume_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun:
-    """The run in a folder after its last whole turn; one that has ended goes on where `options` let it.
+    """The run in a folder, after its last complete turn; one that has ended continues where `options` allow it.
 
-    Raises RethinkError where there is none or it is another one, RunningError where somebody goes on with it right now.
+    Raises RethinkError where there is none or it is another one, RunningError where it is running elsewhere right now.
     """
-    load_trajectory(folder)  # there is one: a lock would make a folder of it
+    load_trajectory(folder)  # checks that there is one: a lock would create the folder
     with ExitStack() as lock:
         lock.enter_context(writing(folder))
         trajectory = load_trajectory(folder)
@@ -93,9 +93,9 @@ def resume_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRu
 
 
 def resume_interrupted(folders: Iterable[Path], task: ThinkTask, options: dict[str, Any]) -> OpenRun | None:
-    """The first run among `folders` that is this very one and was cut off, after its last whole turn; or None.
+    """The first run among `folders` with the same inputs that was cut off, after its last complete turn; or None.
 
-    Raises RunningError where somebody goes on with that run right now.
+    Raises RunningError where that run is running elsewhere right now.
     """
     for folder in folders:
         try:
@@ -103,7 +103,7 @@ def resume_interrupted(folders: Iterable[Path], task: ThinkTask, options: dict[s
                 continue
             with ExitStack() as lock:
                 lock.enter_context(writing(folder))
-                trajectory = load_trajectory(folder)  # as whoever held it before has left it
+                trajectory = load_trajectory(folder)  # as the previous holder of the lock left it
                 if _was_interrupted(trajectory, task, options):
                     return _rewound(trajectory, task, options, lock)
         except RunningError:

@@ -1,7 +1,7 @@
 """Think while editing: edit, look, rewrite the prompt, edit again, until the edit is right.
 
 The loop of EditThinker (arXiv 2512.05965, section 3), as a generator of Steps without files, globals or a host. What
-comes next is a function of the steps so far (`next_action`), so a run that was cut off goes on as if it had not been.
+comes next is a function of the steps so far (`next_action`), so an interrupted run resumes as if it had not been.
 Every image is scored, the last one too, and the best one counts.
 """
 
@@ -26,7 +26,7 @@ from .thinkers.critique import Thinker, critique, polish_instruction, split_inst
 from .thinkers.protocol import OnToken, ThinkerError
 from .trajectory import Trajectory
 
-ACCEPT = 8.0  # the score, of both, from which an edit is good enough where nobody says otherwise
+ACCEPT = 8.0  # default for both scores from which an edit is good enough
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LoopConfig:
     turns: int = option(5, "At most this many turns.", low=1, high=1000)
     candidates: int = option(
         1,
-        "Edits a turn with as many seeds, made and criticized as one batch. The best goes on.",
+        "Edits per turn, each with its own seed, made and critiqued as one batch. The best is kept.",
         low=1,
         high=64,
     )
@@ -48,7 +48,7 @@ class LoopConfig:
     patience: int = option(0, "Stop after this many turns without a better edit. 0: never.", low=0, high=1000)
     start: Literal["instruction", "polished"] = option(
         "instruction",
-        "The first prompt: your instruction as it is, or polished by the thinker, who looks at the image.",
+        "The first prompt: your instruction as it is, or polished by the thinker, which looks at the image.",
         choices=("instruction", "polished"),
     )
     base: Literal["source", "previous"] = option(
@@ -81,11 +81,11 @@ class LoopConfig:
 
 @dataclass(frozen=True, eq=False)
 class ThinkTask:
-    """What a run is about, whatever makes its edits.
+    """The task of a run, whatever makes its edits.
 
     source: IMAGE [1, H, W, 3], rounded to 8 bits here. mask: [1, H, W] or a batch of one, 1 where the image may change.
-    judge: another thinker, whose scores then count while `thinker` goes on reasoning and rewriting.
-    Raises RethinkError where a run cannot begin.
+    judge: another thinker, whose scores count while `thinker` reasons and rewrites.
+    Raises RethinkError where a run cannot start.
     """
 
     source: Tensor
@@ -102,10 +102,10 @@ class ThinkTask:
         object.__setattr__(self, "mask", as_edit_mask(self.mask, source))
 
 
-# Asked after every turn that another may follow: (the steps so far, what would come next) → what comes next.
+# Called after every turn except the last: (the steps so far, what would come next) → what comes next.
 SteeringCallback = Callable[[Sequence[Step], Continue | Stop], Continue | Stop]
 
-# Given the edits of a turn before anybody judges them: (turn, IMAGE [candidates, H, W, 3], how each was made, as
+# Called with the edits of a turn before they are judged: (turn, IMAGE [candidates, H, W, 3], how each was made, as
 # `trajectory.note_of` has it) → the names of the files they are in now. `Trajectory.save_edits` is one.
 OnEdits = Callable[[int, Tensor, Sequence[dict[str, Any]]], Sequence[str]]
 
@@ -125,10 +125,10 @@ NO_CALLBACKS = RunCallbacks()
 
 @dataclass(frozen=True, eq=False)
 class TurnEdits:
-    """The edits of one turn before anybody judges them, one a candidate.
+    """The edits of one turn before they are judged, one per candidate.
 
-    images: IMAGE [candidates, H, W, 3]. seconds: what all of them took. settings: what each was really sampled with, and
-    files: where each is written already; empty where nobody knows.
+    images: IMAGE [candidates, H, W, 3]. seconds: for all of them. settings: what each was actually sampled with; files:
+    where each is already written; both empty where unknown.
     """
 
     turn: int
@@ -148,13 +148,13 @@ def think_while_edit(
     resume_steps: Sequence[Step] = (),
     callbacks: RunCallbacks = NO_CALLBACKS,
 ) -> Generator[Step, None, Stop]:
-    """Yields every Step as it is made, a turn's candidates together; returns why it stopped.
+    """Yields every Step, a turn's candidates together; returns why it stopped.
 
-    settings: of every edit. resume_steps: the whole turns of a run that was cut off, made with the same arguments
-        (`Trajectory.rewind_to_resume`); it goes on after them, and yields none of them again.
-    Images are rounded to 8 bits as they are made, so that what was judged is what a file holds.
+    settings: of every edit. resume_steps: the complete turns of an interrupted run with the same arguments
+        (`Trajectory.rewind_to_resume`); it continues after them, and does not yield them again.
+    Images are rounded to 8 bits before they are judged, so that files hold exactly what was judged.
     A thinker that does not answer ends the run as "failed"; its last steps have no score.
-    Raises RethinkError for whatever the user can mend, and what the editor raises.
+    Raises RethinkError for whatever the user can fix, and what the editor raises.
     """
     config, on_token = task.config, callbacks.on_token
     steps = list(resume_steps)
@@ -201,7 +201,7 @@ def edit_turn(
 
 
 def save_edits(edits: TurnEdits, on_edits: OnEdits | None) -> TurnEdits:
-    """Hand the edits of a turn on, with how each was made; → the same with their files, where somebody keeps them."""
+    """Pass the edits of a turn to `on_edits`, with their settings; returns them with their files, if any."""
     if on_edits is None:
         return edits
     settings = edits.settings or [None] * len(edits.images)
@@ -210,7 +210,7 @@ def save_edits(edits: TurnEdits, on_edits: OnEdits | None) -> TurnEdits:
 
 
 def validate_source(source: Tensor, instruction: str) -> Tensor:
-    """The source as it is edited and recorded, [1, H, W, 3] of 8 bits; RethinkError where a run cannot begin."""
+    """The source as it is edited and recorded, [1, H, W, 3] of 8 bits. Raises RethinkError where a run cannot start."""
     source = as_image(source, "source")
     if len(source) != 1:
         raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}; make it a list.")
@@ -224,7 +224,7 @@ def critique_turn(
 ) -> list[Step]:
     """The steps of one turn: every candidate measured, and critiqued as one batch.
 
-    Wherever the images come from: this is what a turn is, for an Editor and for any other way to edit.
+    It defines a turn wherever the images come from: an Editor, or any other way to edit.
     """
     preserved = measure(task.source, edits.images, task.mask)
     images = list(edits.images.split(1))
@@ -276,7 +276,7 @@ def is_accepted(step: Step, config: LoopConfig, checklist: Sequence[str] = ()) -
 
 
 def next_action(steps: Sequence[Step], config: LoopConfig, checklist: Sequence[str] = ()) -> Continue | Stop:
-    """What comes after these steps, of which there is at least one whole turn."""
+    """What comes after these steps, which are at least one complete turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
     if any(is_accepted(step, config, checklist) for step in last):
@@ -293,7 +293,7 @@ def next_action(steps: Sequence[Step], config: LoopConfig, checklist: Sequence[s
 
 
 def proposed_prompt(steps: Sequence[Step]) -> Continue:
-    """What the thinker would try next, whether or not the run goes on."""
+    """What the thinker would try next, whether or not the run continues."""
     best = best_of_last_turn(steps)
     if best.critique.next_prompt:
         return Continue(best.critique.next_prompt, "thinker")
@@ -303,7 +303,7 @@ def proposed_prompt(steps: Sequence[Step]) -> Continue:
 def apply_steering(
     steer: SteeringCallback, steps: Sequence[Step], decision: Continue | Stop, config: LoopConfig
 ) -> Continue | Stop:
-    """What comes next where a person may step in: not after the last turn, nor where the thinker has failed."""
+    """What comes next after steering, which is possible except after the last turn or a failure of the thinker."""
     failed = isinstance(decision, Stop) and decision.reason == "failed"
     return decision if failed or steps[-1].turn >= config.turns else steer(tuple(steps), decision)
 
@@ -317,7 +317,7 @@ def turn_seeds(turn: int, config: LoopConfig) -> list[int]:
 def quantize_to_8bit(image: Tensor) -> Tensor:
     """An IMAGE as its PNG would hold it; one that came from a PNG is returned itself, bit for bit."""
     rounded = (image * 255).round().to(torch.uint8).float() / 255
-    return image if torch.equal(rounded, image) else rounded  # whoever keeps both keeps one
+    return image if torch.equal(rounded, image) else rounded  # nobody needs both
 
 
 def run_config(task: ThinkTask, editor: str, settings: Settings = DEFAULT_SETTINGS) -> dict[str, Any]:
@@ -365,7 +365,7 @@ def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str,
 
 
 def best_of_last_turn(steps: Sequence[Step]) -> Step:
-    """The best candidate of the last turn: the one that goes on."""
+    """The best candidate of the last turn, from which the run continues."""
     last = [step for step in steps if step.turn == steps[-1].turn]
     return last[best_of(last)]
 
@@ -385,7 +385,7 @@ def checklist_for(task: ThinkTask, steps: Sequence[Step], on_token: OnToken | No
     """
     if not task.config.checklist:
         return ()
-    for step in steps:  # a run that goes on verifies what it verified before
+    for step in steps:  # a resumed run verifies the same checklist
         verdict = step.judge or step.critique
         if verdict.checklist:
             return tuple(item.text for item in verdict.checklist)

@@ -1,4 +1,4 @@
-"""Threads that nobody has to wait for: neither Ctrl-C nor the end of Python does."""
+"""Threads that neither Ctrl-C nor the end of Python waits for."""
 
 import queue
 import threading
@@ -29,7 +29,7 @@ class DaemonThreads:
         return future
 
     def end(self) -> None:
-        """Cancel what has not begun, and do not wait for what has."""
+        """Cancel what has not started, and do not wait for the rest."""
         while True:
             try:
                 work = self._work.get_nowait()

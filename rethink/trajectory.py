@@ -1,8 +1,8 @@
 """The record of a thinking run, in memory and in a folder.
 
-A folder holds `trajectory.json`, `source.png` and one image a step. Every file appears whole or not at all, a step's
-image before the line that names it, so that a run that is killed anywhere goes on at its next turn. A record may come
-from a stranger: it is checked as it is read, and names nothing but images in its own folder.
+A folder holds `trajectory.json`, `source.png` and one image per step. Every file appears complete or not at all, a
+step's image before its record, so that a run that is killed at any point resumes at its next turn. A record may come
+from anyone: it is checked when it is read, and refers only to images in its own folder.
 """
 
 import errno
@@ -39,8 +39,8 @@ class Trajectory:
 
     options: how it was run (rules, settings, the names of editor and thinker, how it was asked), plain JSON values.
     stopped: why it ended ("accepted", "turns", "plateau", "human", "failed"), "" while it runs or when it was killed.
-        A run that cannot be written any more has failed; what it has made is in memory.
-    message: the sentence that goes with it. chosen: the index of the step that a person took, None when nobody did.
+        A run that can no longer be written has failed; its images are in memory.
+    message: the sentence that goes with it. chosen: the index of the step that the user accepted, or None.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class Trajectory:
 
     @property
     def best_judged(self) -> bool:
-        """Whether the result has a score: what nobody judged is not known to be any good."""
+        """Whether the result has a score: an edit that was not judged may be no good."""
         return self.best is not None and self.steps[self.best].score is not None
 
     def check_judged(self) -> None:
@@ -113,10 +113,10 @@ class Trajectory:
         return names
 
     def append_step(self, step: Step) -> "Trajectory":
-        """Write a step, its image first where that is not there yet. What comes back holds the pixels of the best step
-        alone, so that a run has its result whatever becomes of the disk.
+        """Write a step, its image first where that does not exist yet. The returned trajectory holds the pixels of the best
+        step only, so that a run has its result whatever happens to the disk.
 
-        When it cannot be written, that ends the run: the step is in what comes back, with its pixels, and the reason.
+        When it cannot be written, the run ends: the returned trajectory has the step with its pixels, and the reason.
         """
         name = _name_of(step)
         unwritten = replace(self, steps=(*self.steps, replace(step, file="")))
@@ -144,9 +144,9 @@ class Trajectory:
             return replace(self, stopped="failed", message=str(error), chosen=chosen)
 
     def rewind_to_resume(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
-        """Write that the run goes on after its last whole turn; also those turns, the last with its images.
+        """Write the run as continuing after its last complete turn. Returns it with its steps, the last turn's with images.
 
-        A turn of fewer than `candidates`, and one that the thinker did not answer for, is made again.
+        A turn with fewer than `candidates`, or without an answer of the thinker, is made again.
         """
         steps = self.steps[: len(self.steps) - len(self.steps) % candidates]
         while steps and any(v.status == "failed" for s in steps[-candidates:] for v in (s.critique, s.judge) if v):
@@ -201,7 +201,7 @@ class Trajectory:
 
 
 class WriteError(RethinkError):
-    """A run cannot be written. What it had written before is whole, and it can be gone on with."""
+    """A run cannot be written. What was written before is intact, and the run can be resumed."""
 
 
 @contextmanager
@@ -230,7 +230,7 @@ def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, opt
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """The right to go on with the run in a folder, for one at a time; a process that dies lets go of it.
+    """The write lock of the run in a folder; a process that dies releases it.
 
     Raises RethinkError when another holds it, in this process too, or when the folder cannot be written.
     """
@@ -248,11 +248,11 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 class RunningError(RethinkError):
-    """Somebody else goes on with this very run right now."""
+    """The run is being continued elsewhere right now."""
 
 
 def check_new_folder(folder: Path) -> None:
-    """See that a run can begin in a folder, which is made. Raises RethinkError where it holds something or is none."""
+    """Check that a run can start in a folder, and create it. Raises RethinkError where it is not empty or not a folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(file.name != LOCK for file in folder.iterdir()):
@@ -267,7 +267,7 @@ def check_new_folder(folder: Path) -> None:
 def load_trajectory(folder: str | PathLike) -> Trajectory:
     """Read a run back, finished or not.
 
-    Raises RethinkError when there is none, when it is damaged or newer than this version, or when a image is missing.
+    Raises RethinkError when there is none, when it is damaged or newer than this version, or when an image is missing.
     """
     folder = Path(folder)
     try:
@@ -307,10 +307,10 @@ def is_own_image(folder: Path, name: str) -> bool:
 
 
 def record_run(trajectory: Trajectory, run: Generator[Step, None, Stop]) -> Iterator[Trajectory]:
-    """Write every step of `run` (`think_loop.think_while_edit`) as it is made, and at the end why it stopped.
+    """Write every step of `run` (`think_loop.think_while_edit`), and at the end why it stopped.
 
-    Yields the Trajectory after each, the last one with its end: also where it cannot be written any more, after the turn
-    that was made last, and where somebody ended it in the middle of a turn (`RunStopped`).
+    Yields the Trajectory after each, the last one with its end, also where it can no longer be written, and where the user
+    ended it in the middle of a turn (`RunStopped`).
     """
     while True:
         try:

@@ -1,6 +1,6 @@
 """A run as one HTML file: the viewer of `web/viewer`, its style and every image inside; it opens anywhere, offline.
 
-What a run says may come from a stranger: it stands in the page as data, and the page lets nothing run but our own script.
+The contents of a run may come from anyone: the page holds them as data, and lets nothing run but our own script.
 """
 
 import base64
@@ -82,7 +82,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _image_bytes(folder: Path, name: str) -> bytes:
-    """A image of the run, which is a file of its folder: what a link leads to, and what is no PNG, goes into no page."""
+    """An image of the run, a file in its folder. Links and anything but PNGs are left out of the page."""
     if not is_own_image(folder, name):
         raise RethinkError(f"html: the image {folder / name} is missing, or no file of its own; copy the whole folder.")
     data = (folder / name).read_bytes()

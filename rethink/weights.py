@@ -59,7 +59,7 @@ _OF_QUANTIZATION = r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weig
 
 @dataclass(frozen=True)
 class Weights:
-    """variant: what stands in the files' names, "" for the plain ones. file: the only one, or the index of several."""
+    """variant: as in the file names, "" for the plain ones. file: the only one, or the index of several."""
 
     variant: str
     file: Path
@@ -108,7 +108,7 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
 
 
 def _listed(folder: Path, stem: str) -> Iterator[Weights]:
-    """Every file of weights under all the names that versions of the libraries have given them."""
+    """Every weights file under all the names that versions of the libraries use."""
     patterns = (
         rf"{stem}(?:\.(.+))?\.safetensors",
         rf"{stem}(?:\.(.+))?\.safetensors\.index\.json",
@@ -172,8 +172,8 @@ def open_model(
 def _as_named_today(name: str, folder: Path, weights: Weights, stem: str) -> Iterator[tuple[Path, str | None]]:
     """(a folder, a variant) in which every version of the libraries finds the weights.
 
-    The index of a variant has had several names. One under an older name is written anew under the plain one, in a passing
-    folder of links to what belongs to it.
+    The index of a variant has had several names. One with an older name is copied to the plain name, in a temporary folder
+    of links to the files that belong to it.
     """
     today = f"{stem}.safetensors.index.{weights.variant}.json"
     if not weights.is_index or not weights.variant or weights.file.name == today:

@@ -17,7 +17,7 @@ def image_folders() -> list[str]:
 
 
 def image_folder(name: str, input: str) -> Path:
-    """Where a folder of `image_folders` lies. Raises RethinkError for any other name."""
+    """The path of a folder of `image_folders`. Raises RethinkError for any other name."""
     if name not in (folders := _image_folders()):
         raise RethinkError(
             f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or name the folder above it under "
@@ -49,9 +49,9 @@ def dataset_roots() -> list[Path]:
 
 
 def dataset_path(name: str, input: str) -> Path:
-    """Where the data set `name` lies; where it would lie if there is none of this name.
+    """The path of the dataset `name`, or where it would be created.
 
-    Raises RethinkError for what is no name of a folder in ComfyUI's folders for data sets.
+    Raises RethinkError for anything but the name of a folder within ComfyUI's folders for datasets.
     """
     if name in (there := _datasets()):
         return there[name]
@@ -106,9 +106,9 @@ def system_user_folder(name: str) -> Path:
 
 
 def next_output_folder(prefix: str) -> Path:
-    """A folder in ComfyUI's output folder that is not there yet: “a/b” makes a/b_00001_, a/b_00002_, …
+    """A new folder in ComfyUI's output folder: “a/b” gives a/b_00001_, a/b_00002_, …
 
-    Raises RethinkError for a prefix that leads out of the output folder, and for one that is no name everywhere.
+    Raises RethinkError for a prefix that leads out of the output folder, and for one that is not a valid name on every system.
     """
     output, parts, quoted = folder_paths.get_output_directory(), path_parts(prefix), f"prefix: “{_shorten(prefix)}”"
     if ".." in parts or parts[:1] == ("/",):
@@ -137,7 +137,7 @@ def to_view_params(file: Path) -> dict[str, str]:
 
 
 def from_view_params(params: dict[str, str]) -> Path:
-    """The file that /view's arguments name; RethinkError for one that leads out of its folder, and for what is none."""
+    """The file that /view's arguments name. Raises RethinkError for one outside its folder, and for anything but a file."""
     names = [params.get(key) for key in ("type", "subfolder", "filename")] if isinstance(params, dict) else []
     texts = [name for name in names if isinstance(name, str) and _can_be_path(name)]
     if len(texts) != 3:

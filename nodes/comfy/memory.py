@@ -1,4 +1,4 @@
-"""Models in memory: one copy of each however many nodes ask for it, on the device while it works, ComfyUI's otherwise."""
+"""Models in memory: one copy of each however many nodes ask for it, on the device only while it computes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -29,16 +29,16 @@ KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's ke
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
 _thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
-# Editor with a LoRA → the one it lies over, which lives, and is found, as long as it
+# Editor with a LoRA → the editor beneath it, which stays alive, and can be found, as long as it does
 _base_editors = WeakKeyDictionary()
 _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through which ComfyUI moves its weights
 
 
 def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> Editor:
-    """The editor called `name`, loaded once however many nodes ask for it, and let go when the last lets go.
+    """The editor called `name`, loaded once however many nodes ask for it, and released with the last of them.
 
-    With offload "none" its weights come and go as ComfyUI's own models do; with the others it moves them itself, and
-    so it does when quantized: not every quantized layer can be moved from outside.
+    With offload "none" ComfyUI moves its weights like those of its own models; otherwise it moves them itself, also when
+    it is quantized: not every quantized layer can be moved from outside.
     """
     from ...rethink.editors.loading import load_editor as load
 
@@ -100,7 +100,7 @@ def _manage(chat: Chat, name: str, device: torch.device, home: torch.device) -> 
         return chat
     managed = ManagedChat(chat, name)
     if chat.placement == "movable":
-        # Within a list, as the patcher notes its `device` on what it is given, which transformers' models do not allow.
+        # Within a list: the patcher sets `device` on its argument, which transformers' models do not allow.
         within = torch.nn.ModuleList([managed.module])
         _patchers[managed] = ModelPatcher(within, load_device=device, offload_device=home)
     return managed
@@ -123,7 +123,7 @@ class ManagedChat:
             return chat_all(self._chat, requests, **options)
 
     def clear_cache(self) -> None:
-        """Give back what the device holds beside the weights."""
+        """Free what the device holds besides the weights."""
         clear_cache(self._chat)
 
     def _loaded(self, answers: int) -> AbstractContextManager[None]:
@@ -145,10 +145,10 @@ def editor_on_device(editor: Editor, images: Tensor, rows: int) -> AbstractConte
 
 @contextmanager
 def loaded_on_device(model, room: int) -> Iterator[None]:
-    """Within it the weights of an Editor or Chat are where it computes, with `room` bytes to work in.
+    """Keep the weights of an Editor or Chat on its device, with `room` bytes to work in.
 
-    Afterwards ComfyUI may take the memory back at any time. When memory runs out within, everything that ComfyUI holds
-    is unloaded before the error goes on, so that the next run works.
+    Afterwards ComfyUI may take the memory back at any time. When memory runs out, everything that ComfyUI holds is
+    unloaded before the error is raised, so that the next run works.
     """
     patcher = _patchers.get(model)
     try:

@@ -1,7 +1,7 @@
-"""The models in ComfyUI's model folders: their names, and where they lie.
+"""The models in ComfyUI's model folders: their names and paths.
 
-Models that are folders are found as ComfyUI's own loaders find theirs: at any depth, and through links, which whoever
-keeps the machine has put there. A workflow's names are looked up among what is there, so that none leads anywhere else.
+Models that are folders are found as ComfyUI's own loaders find theirs: at any depth, and through links, which the owner
+of the machine has put there. Names from a workflow are looked up among these, so that none leads anywhere else.
 """
 
 import os
@@ -26,10 +26,10 @@ def editor_names() -> list[str]:
 
 
 def editor_path(name: str) -> Path:
-    """Where an editor of `editor_names` lies. Raises RethinkError for any other name."""
+    """The path of an editor of `editor_names`. Raises RethinkError for any other name."""
     if name == BUILT_IN:
         return EDITOR_FOLDER
-    # Looked up among what is there, so that no name climbs out with ".." or is a path of its own.
+    # Looked up in the list, so that no name climbs out with ".." or is an absolute path.
     path = find_folders("diffusers", "model_index.json").get(name) or _safetensors("checkpoints").get(name)
     if path is None:
         raise RethinkError(
@@ -45,7 +45,7 @@ def thinker_names() -> list[str]:
 
 
 def thinker_path(name: str) -> Path:
-    """Where a thinker of `thinker_names` lies, or the built-in one; RethinkError as from `editor_path`."""
+    """The path of a thinker of `thinker_names`, or of the built-in one. Raises RethinkError as `editor_path` does."""
     if name == BUILT_IN:
         return THINKER_FOLDER
     path = find_folders("LLM", "config.json").get(name)
@@ -82,7 +82,7 @@ def lora_names() -> list[str]:
 
 
 def lora_path(name: str) -> Path:
-    """Where a LoRA of `lora_names` lies, or RethinkError."""
+    """The path of a LoRA of `lora_names`. Raises RethinkError for any other name."""
     path = _safetensors("loras").get(name)
     if path is None:
         raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
@@ -95,7 +95,7 @@ def clip_names() -> list[str]:
 
 
 def clip_path(name: str) -> Path:
-    """Where a CLIP of `clip_names` lies. Raises RethinkError for any other name."""
+    """The path of a CLIP of `clip_names`. Raises RethinkError for any other name."""
     if name == BUILT_IN:
         return CLIP_FOLDER
     if name not in (folders := _clip_folders()):
@@ -150,7 +150,7 @@ def _name(folder: Path, base: Path) -> str:
 
 
 def _walk(base: Path, index: str) -> Iterator[Path]:
-    """Every folder in `base` but hidden ones, what lies within models, and ways that go in circles."""
+    """Every folder in `base`, except hidden ones, folders inside models, and circular links."""
     waiting = [(base, ())]
     while waiting:
         folder, above = waiting.pop(0)

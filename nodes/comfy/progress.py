@@ -29,7 +29,7 @@ def stop_if_cancelled() -> None:
 def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:
     """The callback for run `run` of `runs` edits of one node: progress over all of them, previews, Cancel.
 
-    A node that shows its result on itself asks for no previews: the front end would go on showing the last of them.
+    A node that shows its own result asks for no previews: the front end would keep showing the last one.
     """
     bar = comfy.utils.ProgressBar(runs)
     last_shown = -math.inf
@@ -82,7 +82,7 @@ def job_progress() -> Callable[[JobProgress], None]:
 
 
 def show_status(line: str) -> None:
-    """Show a line on the node that is running; the front end takes it for HTML."""
+    """Show a line on the running node; the front end interprets it as HTML."""
     context = get_executing_context()
     if context is not None:
         server = PromptServer.instance

@@ -17,9 +17,9 @@ LONGEST_ECHO = 500  # characters of an answer that says what is wrong
 
 
 def send_event(event: str, data: dict, client: str | None, workflow: str) -> None:
-    """Tell the page that queued a prompt; where it is closed, every page, as another may show its workflow by now.
+    """Send a message to the page that queued a prompt; if it is closed, to every page, as another may show its workflow by now.
 
-    A prompt without a workflow comes from a program, and no page shows its nodes: only who queued it is told.
+    A prompt without a workflow comes from a program, and no page shows its nodes: only the sender gets the message.
     """
     to_everyone = workflow and not is_connected(client)
     PromptServer.instance.send_sync(event, data, None if to_everyone else client)
@@ -66,12 +66,12 @@ def add_route(method: str, path: str, reply: Callable[..., dict | list | bytes |
     """Answer the front end's requests to `path` with what `reply` makes of their parameters (of the path, the query and
     the JSON body, by name): a record as JSON, bytes as a WebP image that never changes.
 
-    It runs on a thread of its own. A RethinkError is a reply of status 400 with its sentence under "error"; so is
-    whatever else goes wrong, since none of it is ever more than an answer that there is not.
+    It runs in a thread of its own. A RethinkError becomes a reply of status 400 with its sentence under "error", and so
+    does any other exception: none of them may do more than leave one request unanswered.
     """
 
     async def handle(request):
-        from aiohttp import web  # ComfyUI's server is made of it
+        from aiohttp import web  # ComfyUI's server is built on it
 
         try:
             params = {**request.query, **await _body(request), **request.match_info}

@@ -294,7 +294,7 @@ class EditorFromModel(io.ComfyNode):
                     "scheduler",
                     options=[DEFAULT, *schedulers],
                     default=DEFAULT,
-                    tooltip="How the noise is spread over the steps. default: as is usual for this model.",
+                    tooltip="The noise schedule. default: the usual one for this model.",
                 ),
                 io.Float.Input(
                     "megapixels",

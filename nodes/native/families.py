@@ -62,7 +62,7 @@ def as_references(vae: Any, images: Sequence[Tensor], method: str = "") -> Encod
 
 @dataclass(frozen=True, eq=False)
 class Conditionings:
-    """What the passes of one edit may see: the instruction, or what stands for none, each with the source or not.
+    """What the passes of one edit may see: the instruction or an empty one, each with the source or without.
 
     The two without an instruction are functions: not every kind of guidance needs them.
     """

@@ -64,9 +64,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, title: str) -> list[str]:
-    """What of the file has no place in the model. Raises RethinkError where that is most of it.
+    """The layers of the file that the model does not have. Raises RethinkError where those are most of them.
 
-    targets: what a layer may be called in a LoRA → the weight it is.
+    targets: a layer's possible names in a LoRA → its weight.
     """
     unmatched = [stem for stem in file.layers if stem not in targets]
     others = [name for name in file.others if name.removesuffix(".set_weight") not in targets]
@@ -99,8 +99,8 @@ def _shape(target: Any, model: Any, clip: Any) -> tuple[int, ...] | None:
 def _check_layer(
     stem: str, slots: Mapping[str, Tensor], shape: tuple[int, ...] | None, path: Path, title: str
 ) -> tuple[str, ...]:
-    """The tensors of a layer that have no use. Raises RethinkError where ComfyUI itself would leave the weight as it is,
-    or change it in part, and only log it."""
+    """The tensors of a layer that are not used. Raises RethinkError where ComfyUI itself would skip the weight, or change it
+    only in part, and merely log that."""
     kind = next((kind for lacks, kind in _HALF_READ if lacks(slots)), None)
     if kind is not None:
         raise RethinkError(
@@ -144,7 +144,7 @@ def _lost_bias(slots: Mapping[str, Tensor], target: Any, model: Any, clip: Any) 
 
 
 def _alpha(stem: str, slots: Mapping[str, Tensor], strengths: Strengths, path: Path) -> dict[str, Tensor]:
-    """The alpha that stands in the file's metadata alone, as a tensor: ComfyUI's loader does not look there."""
+    """An alpha that is only in the file's metadata, as a tensor: ComfyUI's loader does not look there."""
     inner = next((slots[name] for name in ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b") if name in slots), None)
     if inner is None or "alpha" in slots:
         return {}

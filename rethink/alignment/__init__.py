@@ -1,1 +1,1 @@
-"""Keep unchanged pixels: an edit laid back on its source, the source's own pixels wherever nothing was changed."""
+"""Keep unchanged pixels: an edit aligned with its source, with the source's own pixels wherever nothing was changed."""

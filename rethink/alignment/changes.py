@@ -1,7 +1,7 @@
-"""Where an edit that lies on its source truly differs from it, told apart from noise, JPEG and the editor's own blur.
+"""Finds where an aligned edit truly differs from its source, apart from noise, JPEG artifacts and the editor's own blur.
 
-Everything is decided on a grid of small cells. How much unchanged cells differ is not assumed but read off the pair
-itself, as a function of how textured the source is there: compression and autoencoders err most on fine texture.
+Everything is decided on a grid of small cells. How much unchanged cells differ is not assumed but estimated from the
+pair, as a function of the source's texture: compression and autoencoders are least exact on fine texture.
 """
 
 import torch
@@ -13,7 +13,7 @@ from .registration import blur, downscale, size_of
 WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a change beside it; is a change by itself
 BINS = 12  # of texture, with equally many cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
-FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighborhood: differences that nobody sees
+FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighborhood: invisible differences
 CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: noisier than this no editor's untouched cells are
 DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # the side at which the detail of the whole is compared; RMS: a plain surface
 

@@ -1,6 +1,6 @@
-"""Keep unchanged pixels: an edit laid back on its source, with the source's own pixels wherever nothing was changed.
+"""Keep unchanged pixels: an edit aligned with its source, with the source's own pixels wherever nothing was changed.
 
-Plain torch: every step is a resampling along one axis, a sum or a pooling, and nothing has to be installed for it.
+Plain torch: every step is a resampling along one axis, a sum or a pooling, and needs no other package.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def keep_unchanged(
     `source`: IMAGE [S, H, W, 3]; `edit`: IMAGE [B, h, w, 3] of any size, the edits of the first source first. `mask`
     [S or 1, H, W]: where the image may change; outside it everything is the source's, and only there the two are
     compared to find the shift. `on_image(done, total)` is called after each edit; what it raises ends the run.
-    Raises RethinkError for images that are none, for batches and masks that do not fit, and for a mask without a place.
+    Raises RethinkError for anything but images, for batches and masks of the wrong size, and for an empty mask.
     """
     source, edit = as_image(source, "source"), as_image(edit, "edited")
     each, rest = divmod(len(edit), len(source))

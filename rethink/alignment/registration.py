@@ -1,10 +1,10 @@
-"""Where an image lies in an edit of it: shift, zoom and slight color drift, robust to what the edit really changed.
+"""Finds an image in an edit of it: shift, zoom and slight color drift, robust to what the edit really changed.
 
 A coarse search over zooms by correlation of edge directions (after Fitch et al., "Orientation Correlation", BMVC 2002)
-finds the place to about a pixel of a small copy, then Gauss-Newton steps with Tukey's weights on a pyramid (Baker and
+finds the position to about a pixel of a small copy, then Gauss-Newton steps with Tukey's weights on a pyramid (Baker and
 Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, with the mean of both images' gradients) refine it.
 
-Inside, images are [3, H, W] and places are fractions: 0 is the center of a side, -0.5 and 0.5 are its ends, so that
+Internally, images are [3, H, W] and positions are fractions: 0 is the center of a side, -0.5 and 0.5 are its ends, so that
 one placement holds at every size of the pyramid.
 """
 
@@ -27,7 +27,7 @@ DRIFT = 0.065  # the largest RMS change of color that still is a drift and not a
 
 @dataclass(frozen=True)
 class Placement:
-    """A place `p` of the source lies at `span * p + offset` in the edit; each is a pair (vertical, horizontal).
+    """A position `p` of the source is at `span * p + offset` in the edit; each is a pair (vertical, horizontal).
 
     `base` is the span that comes from the sizes alone, before any zoom.
     """
@@ -42,7 +42,7 @@ class Placement:
         return math.sqrt(self.span[0] / self.base[0] * self.span[1] / self.base[1])
 
     def shift(self, size: tuple[int, int]) -> tuple[float, float]:
-        """How far right and down the source's center lies in the edit, in pixels of a source of `size` [H, W]."""
+        """How far right and down the source's center is in the edit, in pixels of a source of `size` [H, W]."""
         down, right = (o / b * side for o, b, side in zip(self.offset, self.base, size))
         return right, down
 
@@ -90,7 +90,7 @@ class Registration:
 
 
 def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
-    """Where the source [3, H, W] lies in the edit [3, h, w], looking where `trusted` [1, H, W] is 1 and not 0."""
+    """The placement of the source [3, H, W] in the edit [3, h, w], estimated where `trusted` [1, H, W] is 1, not 0."""
     levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(size_of(source))]]
     start = _search(*levels[0], _fitting_spans(size_of(source), size_of(edit)))
     placement, colors = _refine(levels, start)
@@ -115,7 +115,7 @@ def _refine(levels: list[tuple[Tensor, Tensor, Tensor]], placement: Placement) -
 
 
 def _match_colors(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> ColorTransform:
-    """The drift alone, the placement being as it is."""
+    """The color drift, for a given placement."""
     colors = ColorTransform.identity(source)
     for _ in range(STEPS[0]):
         _, _, colors = _compare(source, edit, trusted, placement, colors, CUTOFFS[0])
@@ -128,7 +128,7 @@ def size_of(image: Tensor) -> tuple[int, int]:
 
 
 def place(edit: Tensor, placement: Placement, size: tuple[int, int]) -> Tensor:
-    """The edit [C, h, w] resampled to where the source lies in it: [C, *size]; beyond its borders it is mirrored."""
+    """The edit [C, h, w] resampled onto the source: [C, *size]; beyond its borders it is mirrored."""
     for axis, (span, offset, side) in enumerate(zip(placement.span, placement.offset, size), start=1):
         edit = _resample(edit, axis, span, offset, side)
     return edit
@@ -243,7 +243,7 @@ def _edges(image: Tensor) -> Tensor:
 
 
 def _edge_similarity(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
-    """How alike the edges around each pixel run, 0…1 [1, H, W]; where there are none, little is certain."""
+    """How similar the edge directions around each pixel are, 0…1 [1, H, W]; without edges, little is certain."""
     ours, theirs = _edges(source), _edges(place(edit, placement, size_of(source)))
     products = torch.stack([(ours.conj() * theirs).real, ours.abs().square(), theirs.abs().square()])
     both, own, other = F.avg_pool2d(products[None], 13, stride=1, padding=6, count_include_pad=False)[0]
@@ -309,7 +309,7 @@ def _tukey_weights(error: Tensor, visible: Tensor, cutoff: float) -> Tensor:
 
 
 def _fit_colors(placed: Tensor, source: Tensor, weights: Tensor) -> ColorTransform:
-    """Weighted least squares a channel, drawn to no change where there is little to go by."""
+    """Weighted least squares per channel, regularized toward no change."""
     mass = weights.sum().clamp_min(1e-6)
     means = [(image * weights).sum((1, 2), keepdim=True) / mass for image in (placed, source)]
     centered = [image - mean for image, mean in zip((placed, source), means)]

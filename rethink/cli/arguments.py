@@ -28,19 +28,19 @@ Every command goes on where it stopped. --engine ray spreads the work over a Ray
 
 
 def add_command(commands, name: str, about: str, run: Callable) -> argparse.ArgumentParser:
-    """A command of the pairs, which `run` runs."""
+    """A command about pairs. run: carries it out."""
     parser = commands.add_parser(
         name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, help="JSON file of options; what is given here goes before it")
+    parser.add_argument("--config", type=Path, help="JSON file of options; those on the command line take precedence")
     parser.set_defaults(run=run)
     return parser
 
 
 def add_field(parser: Parser, job: type, name: str, flag: str = "", **more: Any) -> None:
-    """The option of the field `name` of a job; its limits are the job's to check.
+    """The option for the field `name` of a job, which checks its limits itself.
 
-    flag: what it is called here, by default as the field. more: what `add_argument` takes besides.
+    flag: by default named like the field. more: further arguments of `add_argument`.
     """
     found = option_of(job, name)
     flag = flag or "--" + name.replace("_", "-")
@@ -69,8 +69,8 @@ def _help(found: Option) -> str:
 
 
 def with_config(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options of their config file before them: so they are read and refused like any others, and
-    what is given itself counts. Raises RethinkError for a file that holds no options."""
+    """The arguments with the options of their config file in front, so that these are parsed and checked like any others, and
+    the command line wins. Raises RethinkError for a file that holds no options."""
     known, _ = _CONFIG.parse_known_args(arguments)
     if known.config is None:
         return list(arguments)
@@ -83,7 +83,7 @@ def with_config(arguments: Sequence[str]) -> list[str]:
 
 
 def find_typed(arguments: Sequence[str]) -> frozenset[str]:
-    """The options that stand in the arguments themselves, not in a config file, which may be somebody else's."""
+    """The options on the command line itself, not in a config file, which may come from someone else."""
     return frozenset(argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
 
 

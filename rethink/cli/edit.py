@@ -173,7 +173,7 @@ def add_loras(model: Any, texts: Sequence[str]) -> Any:
 
 
 def parse_lora(text: str) -> tuple[Path, float]:
-    """FILE or FILE:STRENGTH; a colon within the path is no strength."""
+    """FILE or FILE:STRENGTH; a colon inside the path does not count."""
     path, colon, strength = text.rpartition(":")
     if not (colon and path):
         return Path(text), 1.0

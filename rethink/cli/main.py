@@ -31,7 +31,7 @@ EXAMPLES = """examples:
 
 INTERRUPTED = 130
 
-# What the libraries say while they load is for their developers; what goes wrong is said by us.
+# What the libraries log while loading is for their developers; we report errors ourselves.
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read us has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         _leave_stdout()
         return 0
     except OSError as error:  # a disk that is full or gone, where nothing nearer to it has a sentence for that

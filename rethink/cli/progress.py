@@ -1,4 +1,4 @@
-"""What the commands of the pairs tell: how far a run is, and what is in a store."""
+"""What the commands about pairs print: the progress of a run, and the contents of a store."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from ..progress import JobProgress
 
-TTY_INTERVAL, LOG_INTERVAL = 0.2, 30  # seconds between lines of progress: on a terminal, and where nobody watches
+TTY_INTERVAL, LOG_INTERVAL = 0.2, 30  # seconds between lines of progress: on a terminal, and elsewhere
 TO_THE_END = "\x1b[K"  # clears the rest of a terminal's line
 
 
 def print_counts(title: str, counts: Sequence[tuple[str, int]]) -> None:
-    """The twelve commonest of some texts, with how often each comes: (text, count), the commonest first."""
+    """Print the twelve most common texts with their counts. counts: (text, count), the most common first."""
     if counts:
         print(f"{title}:")
     for value, count in counts[:12]:
@@ -36,7 +36,7 @@ class ProgressLine:
 
 
 def print_result(*lines: str) -> None:
-    """What came of a run, in place of its line of progress."""
+    """Print the result of a run in place of its progress line."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{TO_THE_END}")
         sys.stderr.flush()
@@ -44,6 +44,6 @@ def print_result(*lines: str) -> None:
 
 
 def complain(why: object) -> None:
-    """What is wrong, in place of the line of progress."""
+    """Print an error in place of the progress line."""
     over = f"\r{TO_THE_END}" if sys.stderr.isatty() else ""
     print(f"{over}rethink: {why}", file=sys.stderr)

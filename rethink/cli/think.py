@@ -1,4 +1,4 @@
-"""`rethink think`: a thinking run in a folder, begun or gone on with."""
+"""`rethink think`: a thinking run in a folder, new or resumed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def add_think_command(commands) -> None:
         type=Path,
         help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder where it was cut off")
+    parser.add_argument("--resume", action="store_true", help="resume the interrupted run in the folder")
     parser.add_argument("--steer", type=Path, metavar="FILE", help="text file of orders, read between turns; see below")
     parser.add_argument(
         "--pause", action="store_true", help="wait after every turn for an order in the file of --steer"
@@ -90,7 +90,7 @@ def add_think_command(commands) -> None:
 
 
 def _add_thinker_options(parser: argparse.ArgumentParser, who: str, role: str) -> None:
-    """--thinker and its options, or --judge and its: where nothing is said of these, they are as the thinker's."""
+    """--thinker and its options, or --judge and its options, which default to the thinker's."""
     group = parser.add_argument_group(who, role)
     is_judge = who == "judge"
     where = f"built-in, a transformers folder, or a server's address; {role}"

@@ -84,7 +84,7 @@ def run_edit(
         IMAGE [rows, H, W, 3] at the source's size, the source's own pixels where the mask is 0.
 
     Raises:
-        RethinkError: For whatever the user can mend, among it OutOfMemoryError.
+        RethinkError: For whatever the user can fix, including OutOfMemoryError.
     """
     batch = _check_batch(editor, batch)
     pixels = run_with_oom_guard(lambda: sample(batch), release, editor, remedies.out_of_memory)
@@ -119,7 +119,7 @@ def _check_rows(images: int, instructions: Sequence[str], seeds: Sequence[int]) 
 
 
 def run_with_oom_guard(work: Callable[[], T], release: Callable[[], None], editor: _SamplingEditor, remedy: str) -> T:
-    """What `work` returns; out of memory becomes OutOfMemoryError with `remedy`, and what was taken is given back first.
+    """The result of `work`; running out of memory becomes OutOfMemoryError with `remedy`, after memory is freed.
 
     release: called in any case, when the work is over.
     """
@@ -145,7 +145,7 @@ class SourceCache:
         self._value: Any = None
 
     def get(self, tensors: Sequence[Any], compute: Callable[[], T]) -> T:
-        """What `compute` returned for these tensors if they were the last ones and nobody has written to them since."""
+        """The result of `compute` for these tensors, cached for the last ones unless they were modified."""
         if not all(isinstance(t, Tensor) for t in tensors):
             return compute()
         known = len(tensors) == len(self._tensors) and all(

@@ -17,8 +17,8 @@ _MISSING = object()
 
 
 class EncoderCache:
-    """Results of encoders by what went into them, the last `MAX_ENTRIES` of them; given out as copies, which may be rearranged
-    but share the tensors."""
+    """The last `MAX_ENTRIES` results of encoders, by a digest of their arguments; returned as shallow copies, which share the
+    tensors."""
 
     def __init__(self):
         self._results: OrderedDict[bytes, Any] = OrderedDict()
@@ -36,9 +36,9 @@ class EncoderCache:
 def cached_encoders(
     pipeline: Any, encoders: Sequence[str], cache: EncoderCache, on_result: Callable[[str, Any], None]
 ) -> Iterator[None]:
-    """Within it the methods `encoders` of a pipeline, given by their path from it, look into `cache` first.
+    """Cache the results of a pipeline's methods `encoders`, given by their attribute paths, in `cache`.
 
-    on_result: called with an encoder's path and what it returned, from the cache or not.
+    on_result: called with an encoder's path and its result, cached or not.
     """
     shadowed = []
     try:

@@ -1,4 +1,4 @@
-"""LoRA files over an editor's own layers: in force while it edits, gone afterwards, the weights never touched."""
+"""LoRA files applied to an editor's layers while it edits, without ever changing the weights."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ MAX_STRENGTH = 100.0  # of a strength
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """What a LoRA file changes by the names of the modules, at a strength."""
+    """The changes of a LoRA file by module name, at a strength."""
 
     layers: Mapping[str, Change]
     strength: float
@@ -33,7 +33,7 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
     """A .safetensors LoRA file of any trainer that ComfyUI or diffusers reads, matched with the layers of `module`.
 
     title: the family, for messages.
-    Raises RethinkError for a file that is no LoRA, is broken, has NaN or wrong shapes, or fits another family.
+    Raises RethinkError for a file that is not a LoRA, is broken, has NaN or wrong shapes, or fits another family.
     """
     path = Path(path)
     if not (math.isfinite(strength) and abs(strength) <= MAX_STRENGTH):
@@ -62,10 +62,10 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
 
 @contextmanager
 def lora_applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
-    """Within it the layers of `module` compute with the LoRAs over them, one after the other in their order.
+    """Apply the LoRAs to the layers of `module`, in order.
 
-    What adds to a layer's output is added there; what depends on its weight takes the weight's place for as long as the
-    layer computes, so that no second copy of a model is kept.
+    Those that add to a layer's output do so; those that depend on its weight replace the weight while the layer computes,
+    so that no second copy of the model is kept.
     """
     changes: dict[str, list[tuple[Change, float]]] = {}
     for lora in loras:
@@ -171,7 +171,7 @@ def _changes(
 
 
 def _shape(pieces: Sequence[Piece], modules: Mapping[str, nn.Module]) -> tuple[int, ...]:
-    """Of the named layer's weight: its parts lie one below the other."""
+    """The shape of the named layer's weight, whose parts are stacked along the rows."""
     shapes = [shape_of(modules[piece.place]) for piece in pieces]
     return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 

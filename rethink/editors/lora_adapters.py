@@ -32,7 +32,7 @@ class Adapter:
         raise NotImplementedError
 
     def of_rows(self: A, rows: Tensor) -> A:
-        """The adapter for a layer that has these rows of this one's alone. Raises Inseparable."""
+        """The adapter for a layer that has only these rows of this one's. Raises Inseparable."""
         raise Inseparable
 
     def to(self: A, device: torch.device, dtype: torch.dtype) -> A:
@@ -237,7 +237,7 @@ class Rotated(Adapter):
 
 @dataclass(frozen=True, eq=False)
 class Butterfly(Adapter):
-    """BOFT: the rows are turned in stages, each mixing rows that lie farther apart; rotations [stages, blocks, n, n]."""
+    """BOFT: the rows are rotated in stages, each mixing rows that are farther apart; rotations [stages, blocks, n, n]."""
 
     kind = "BOFT"
 
@@ -276,7 +276,7 @@ class Generalized(Adapter):
 
 
 def rotation(blocks: Tensor, limit: float) -> Tensor:
-    """The orthogonal matrices that OFT's blocks [..., n, n] stand for, by Cayley; limit: of the norm of all, 0 is none."""
+    """The orthogonal matrices of OFT's blocks [..., n, n], by the Cayley transform; limit: of their norm, 0: none."""
     skew = blocks - blocks.transpose(-1, -2)
     norm = skew.norm() + 1e-8
     if 0 < limit < norm:

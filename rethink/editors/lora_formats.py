@@ -54,7 +54,7 @@ _ENDINGS = (
 )
 _ENDING = re.compile("|".join(f"(?P<x{i}>{ending})$" for i, (ending, _) in enumerate(_ENDINGS)))
 
-# Kinds that nobody's loader brings to these models, by what their tensors are called.
+# Kinds that no loader applies to these models, by their tensors' names.
 _FOREIGN = (
     (r"\.on_input$|\bia3_l\b", "(IA)³"),
     (r"\.boft_[RS]\b", "PEFT's BOFT"),
@@ -138,7 +138,7 @@ def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
 
 
 def lora_file(weights: Mapping[str, Tensor], metadata: Mapping[str, str], parts: Sequence[str], path: Path) -> LoraFile:
-    """The tensors of a file sorted by layers. Raises RethinkError for kinds of LoRA that nobody applies."""
+    """The tensors of a file sorted by layers. Raises RethinkError for kinds of LoRA that no loader applies."""
     for name in weights:
         kind = next((kind for pattern, kind in _FOREIGN if re.search(pattern, name)), None)
         if kind is not None:

@@ -34,14 +34,14 @@ _WRAPPERS = re.compile(r"base_model\.model\.|model\.diffusion_model\.|diffusion_
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Where a part of a named layer lies: the module, and which rows of the named layer it has (None: all)."""
+    """A part of a named layer: the module, and which rows of the named layer it has (None: all)."""
 
     place: str
     rows: Tensor | None = None
 
 
 def resolve_layer(stem: str, known: Mapping[str, Mapping[str, tuple[Piece, ...]]]) -> tuple[Piece, ...] | None:
-    """The pieces that the layer `stem` of a file is made of; `known` comes from `module_aliases`."""
+    """The pieces of the layer `stem` of a file; `known` comes from `module_aliases`."""
     parts, rest = _split(stem)
     rest = _plain(rest.replace(".processor.", "."))
     for part in parts:
@@ -57,7 +57,7 @@ def has_diffusers_name(stem: str, pieces: Sequence[Piece]) -> bool:
 
 
 def module_aliases(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[Piece, ...]]]:
-    """By part of the pipeline, every name of its layers → what it is made of. modules: by their full names."""
+    """By part of the pipeline, every name of its layers → their pieces. modules: by their full names."""
     parts: dict[str, dict[str, nn.Module]] = {}
     for place, layer in modules.items():
         part, _, name = place.partition(".")
@@ -101,7 +101,7 @@ def _aliases_within(part: str, layers: Mapping[str, nn.Module]) -> dict[str, tup
 
 
 def _name_variants(part: str, layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(another name, the layers that it is made of)."""
+    """(another name, the layers that it consists of)."""
     if part in _ENCODERS:
         for name in layers:
             yield from ((other, (name,)) for other in _encoder_names(name))

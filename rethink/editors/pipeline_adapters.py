@@ -1,4 +1,4 @@
-"""How a family's diffusers pipeline is called: what it takes, at which size, and where it keeps its latents."""
+"""How a family's diffusers pipeline is called: its arguments, its sizes, and the layout of its latents."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -69,7 +69,7 @@ def _scaled(inputs: StepInputs) -> Tensor:
 CHANNELS = Layout(_latent, lambda latents, size: latents, lambda inputs, size: _scaled(inputs))
 # Patches in a row; the denoiser sees the source's after those of the result.
 TOKENS = Layout(_patch, _grid, lambda inputs, size: _grid(inputs.model_input[:1, size[0] * size[1] :], size))
-# Patches of 2 × 2 in a row, begun from the source.
+# Patches of 2 × 2 in a row, which start from the source.
 NOISED_TOKENS = Layout(_patch, _grid, lambda inputs, size: F.pixel_unshuffle(_scaled(inputs), 2))
 # [1, images, c, 1, h, w], the source first, the result last.
 SLOTS = Layout(
@@ -100,7 +100,7 @@ def size_by_area(pipeline: Any, height: int, width: int) -> Size:
 
 
 def size_by_pipeline(pipeline: Any, height: int, width: int) -> Size:
-    """The size that the pipeline itself would resize the source to, and would leave as it is."""
+    """The size to which the pipeline itself would resize the source, and which it would not resize again."""
     rule = sys.modules[type(pipeline).__module__].calculate_dimensions
     size = height, width
     for _ in range(16):  # it rounds: its result may be resized once more before it stays
@@ -156,8 +156,8 @@ class PipelineAdapter:
         image_arguments, layout, size: See above.
         text_scale, image_scale: The names of the arguments for the two guidances; "" is none.
         takes_negative_prompt: Whether it takes one.
-        empty_negative: What it wants for an empty one.
-        encoders: What need not be computed twice.
+        empty_negative: Passed in place of an empty one.
+        encoders: Methods whose results are cached.
     """
 
     image_arguments: ImageArguments

@@ -1,4 +1,4 @@
-"""An Editor over any diffusers editing pipeline: its own sampling, row by row, watched and steered from outside."""
+"""An Editor over any diffusers editing pipeline: its own sampling, row by row, observed and controlled through hooks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ class FittedImages:
 
 @dataclass(eq=False)
 class EditState:
-    """One edit under way and what has been seen of it: the source encoded, the denoiser's input, the source's latents.
+    """One edit in progress and what was captured of it: the encoded source, the denoiser's input, the source's latents.
 
     noise_seed: of the noise that holds the source outside a mask.
     """
@@ -78,8 +78,8 @@ class PipelineEditor:
     """See `protocol.Editor`. `pipeline` is an open diffusers pipeline, whose own `__call__` samples.
 
     Rows run one after the other: at the sizes of these models a batch is no faster, needs more memory, and several of
-    the pipelines take none. So a row's result is bit for bit the same whatever is edited beside it.
-    device: where to compute when the pipeline is offloaded; None when the weights themselves say it.
+    the pipelines take none. So a row's result is bit for bit the same whatever else is in the batch.
+    device: where to compute when the pipeline is offloaded; None: where the weights are.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class PipelineEditor:
 
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
-        """Within it: the diffusers pipeline of these modules, the LoRAs over them, for callers that sample themselves."""
+        """The diffusers pipeline of these modules with the LoRAs, for callers that sample themselves."""
         with lora_applied(self.module, self._loras):
             yield self._pipeline
 
@@ -219,7 +219,7 @@ class PipelineEditor:
 
     @contextmanager
     def _hooked_scheduler(self, state: EditState, plan: Fit, on_solver_step: OnSolverStep) -> Iterator[None]:
-        """Within it every step of the solver calls `on_solver_step`, and `state` is filled.
+        """Have every step of the solver call `on_solver_step`, and fill `state`.
 
         The pipelines' own callbacks differ, and not all of them have one; all of them call their solver's `step`.
         """
@@ -257,7 +257,7 @@ class PipelineEditor:
             hook.remove()
 
     def _restore_unmasked(self, state: EditState, latents: Tensor, mask: Tensor, plan: Fit, index: int) -> None:
-        """Outside the mask [H, W] the latents become the source's again, as noisy as they are after step `index`."""
+        """Outside the mask [H, W], replace the latents by the source's, as noisy as they are after step `index`."""
         editable = latent_edit_mask(mask[None], plan, (latents.shape[-2], latents.shape[-1])).to(latents.device)
         source = state.source_latents
         noisy = _add_noise(self._pipeline.scheduler, source, state.noise.to(source.device), index + 1)
@@ -284,7 +284,7 @@ def _is_flow(scheduler: Any) -> bool:
 
 
 def _predict_x0(scheduler: Any, solved: Any, sample: Tensor, output: Tensor, index: int) -> Tensor:
-    """What the solver takes for the clean latents; where it does not say, what the velocity of the flow points at."""
+    """The solver's estimate of the clean latents; where it gives none, the one that follows from the velocity of the flow."""
     if getattr(solved, "pred_original_sample", None) is not None:
         return solved.pred_original_sample
     if not _is_flow(scheduler):

@@ -19,7 +19,7 @@ OnStep = Callable[[int, int, Callable[[], Tensor]], None]
 
 @dataclass(frozen=True)
 class LoraReport:
-    """What became of a LoRA file: how many of its layers fit the editor, and the names of those that did not."""
+    """How a LoRA file fits an editor: how many of its layers, and the names of those that do not."""
 
     name: str
     matched: int
@@ -45,7 +45,7 @@ class Prepared:
 
 
 class EditorFamily(Protocol):
-    """What can be said of an editor's kind, whatever runs it."""
+    """What is known of an editor's kind, whatever runs it."""
 
     @property
     def id(self) -> str: ...
@@ -109,8 +109,8 @@ class Editor(Protocol):
         """One batch of edits, one row per instruction → IMAGE [rows, H, W, 3] at the source's size, on the CPU.
 
         Rows are grouped by image: row r edits image r // (rows // len(prepared)). A row's noise comes from its own
-        seed, so its result does not depend on the rows beside it. `mask` [B or 1, H, W]: 1 may change; where it is 0
-        the source's pixels come back bit for bit. Raises RethinkError for whatever the user can mend.
+        seed, so its result does not depend on the other rows. `mask` [B or 1, H, W]: 1 may change; where it is 0
+        the source's pixels come back bit for bit. Raises RethinkError for whatever the user can fix.
         """
         ...
 
@@ -119,7 +119,7 @@ class Editor(Protocol):
         ...
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["Editor", LoraReport]:
-        """This editor with a LoRA over it, and what of the file fits. This one stays as it is.
+        """This editor with a LoRA over it, and a report. This one stays as it is.
 
         The new editor shares this one's weights and adds the LoRA while it edits: strength 0 is off, a negative one
         reverses the LoRA, and LoRAs stack. Raises RethinkError for a file that is broken or of another family.

@@ -82,11 +82,11 @@ class Schedule:
         return self._solver.add_noise(clean, noise, self.timesteps[index : index + 1])
 
     def model_input(self, latents: Tensor, index: int) -> Tensor:
-        """The latents as the model wants to see them at the timestep `index`: at unit variance."""
+        """The latents as the model's input at the timestep `index`: at unit variance."""
         return self._solver.scale_model_input(latents, self.timesteps[index])
 
     def predict_x0(self, output: Tensor, model_input: Tensor, index: int) -> Tensor:
-        """The clean latents that the model's output stands for (DDPM and progressive distillation's definitions)."""
+        """The clean latents that the model's output predicts (as DDPM and progressive distillation define it)."""
         signal, noise = self.alpha_sigma(index)
         if self._model_predicts == "sample":
             return output
@@ -121,7 +121,7 @@ class Schedule:
 def make_scheduler(name: str, model_scheduler: Any) -> Any:
     """The solver called `name` for a diffusers pipeline whose own is `model_scheduler`; "default" is that one itself.
 
-    Raises RethinkError for models that only their own solver fits: rectified flows and EDM's.
+    Raises RethinkError for models that only work with their own solver: rectified flows and EDM's.
     """
     if name not in SAMPLERS:
         raise RethinkError(f"sampler: “{name}” is unknown; choose one of {', '.join(SAMPLERS)}.")

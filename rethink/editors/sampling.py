@@ -15,9 +15,9 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 def make_cfg_predictor(unet: Any, passes: Sequence[Pass], text: Tensor, null: Tensor, source: Tensor | None) -> Predict:
-    """The weighted sum of the passes, all run as one batch. A pass that weighs nothing in every row is left out.
+    """The weighted sum of the passes, all run as one batch. A pass of weight 0 in every row is skipped.
 
-    unet: a diffusers UNet2DConditionModel. text, null: embeddings of the instructions and of what stands for none, each [rows, tokens, width].
+    unet: a diffusers UNet2DConditionModel. text, null: embeddings of the instructions and of empty ones, each [rows, tokens, width].
     source: latents [rows, c, h, w] for the model's further input channels, zero where a pass does not see the image.
     """
     passes = [p for p in passes if p.weight.any()]

@@ -46,7 +46,7 @@ class LoadSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample. Zero, "default" and "" mean: as the editor itself recommends.
+    """How to sample. Zero, "default" and "" mean: what the editor recommends.
 
     Attributes:
         steps: Denoising steps, 1…1000.
@@ -75,9 +75,9 @@ class Settings:
 
     @classmethod
     def from_inputs(cls, values: Mapping[str, Any]) -> "Settings":
-        """Settings from values under the names that nodes, the command line and JSON files have for them.
+        """Settings from values by the names of nodes, the command line and JSON files.
 
-        Raises TypeError for a name that there is none of.
+        Raises TypeError for an unknown name.
         """
         fields_of = {name: field for field, name in _INPUT_NAMES.items()}
         return cls(**{fields_of.get(name, name): value for name, value in values.items()})
@@ -87,7 +87,7 @@ class Settings:
         return {_INPUT_NAMES.get(name, name): value for name, value in asdict(self).items()}
 
     def resolved(self, defaults: "Settings") -> "Settings":
-        """These settings with everything left open filled in from `defaults`."""
+        """These settings, with defaults filled in from `defaults`."""
         left_open = {f.name for f in fields(self) if getattr(self, f.name) == f.default}
         return replace(self, **{name: getattr(defaults, name) for name in left_open})
 
@@ -96,7 +96,7 @@ DEFAULT_SETTINGS = Settings()  # everything as the editor recommends
 
 
 class SettingsUser(Protocol):
-    """The part of an editor that says which settings play a part in its edits."""
+    """The part of an editor that tells which settings its edits use."""
 
     @property
     def defaults(self) -> Settings: ...
@@ -111,9 +111,9 @@ class _GuidedFamily(Protocol):
 
 
 def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
-    """What an edit with these settings really uses, as JSON values under the names of the inputs.
+    """The settings that an edit actually uses, as JSON values by the names of the inputs.
 
-    Nothing is left open, and what plays no part in this editor's work is left out. With randomize_guidance every row
+    Every value is filled in, and settings that this editor does not use are left out. With randomize_guidance every row
     draws its two scales around the ones here.
     """
     values = settings.resolved(editor.defaults).as_inputs()

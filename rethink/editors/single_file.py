@@ -34,7 +34,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     """A checked .safetensors file → (diffusers pipeline in `dtype`, its family).
 
     tokenizer: a folder with CLIP's vocab.json and merges.txt.
-    Raises RethinkError when the file is of another kind, incomplete, or there is no tokenizer for it.
+    Raises RethinkError when the file is of another kind or incomplete, or there is no tokenizer for it.
     """
     diffusers, transformers = lazy_import("diffusers"), lazy_import("transformers")
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
@@ -181,7 +181,7 @@ def _fill(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype
 
 
 def _check_all_used(path: Path, weights: Mapping[str, Tensor], *used: Mapping[str, Tensor]) -> None:
-    """Raise RethinkError for tensors of a checkpoint that no part was made of: they would change what it does."""
+    """Raise RethinkError for tensors of a checkpoint that no part uses: they would change what it does."""
     places = {weight.data_ptr() for part in used for weight in part.values()}
     left = [key for key, w in weights.items() if w.data_ptr() not in places and not needless(key, CHECKPOINT)]
     if left:

@@ -36,7 +36,7 @@ class Encoded:
 class StableDiffusionEditor:
     """See `protocol.Editor`. `pipeline` is an open diffusers pipeline, used for its modules and its offload hooks.
 
-    device: where to compute when the pipeline is offloaded; None when the weights themselves say it.
+    device: where to compute when the pipeline is offloaded; None: where the weights are.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class StableDiffusionEditor:
 
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
-        """Within it: the diffusers pipeline of these modules, the LoRAs over them, for callers that sample themselves."""
+        """The diffusers pipeline of these modules with the LoRAs, for callers that sample themselves."""
         with lora_applied(self.module, self._loras):
             yield self._pipeline
 

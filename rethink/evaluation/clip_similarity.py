@@ -20,7 +20,7 @@ class Clip:
     """Embeds images and captions on the unit sphere.
 
     folder: config, safetensors, tokenizer and preprocessor_config.json, as `save_pretrained` writes them.
-    Raises RethinkError naming the folder when it is no CLIPModel.
+    Raises RethinkError naming the folder when it is not a CLIPModel.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu"):

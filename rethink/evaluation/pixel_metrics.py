@@ -44,7 +44,7 @@ def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) ->
 
 
 def visibly_differ(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether something was changed that can be seen, in two images uint8 [H, W, 3] of one size."""
+    """Whether two images, uint8 [H, W, 3] of one size, visibly differ."""
     return any(  # a sixteenth of the pixels nearly always suffices
         (np.abs(before[::step, ::step].astype(np.int16) - after[::step, ::step]).max(-1) > VISIBLE).mean() >= CHANGED
         for step in (4, 1)

@@ -1,1 +1,1 @@
-"""Vision-language models that look at an edit: backends that chat, and the critique that is asked of them."""
+"""Vision-language models that critique edits: the backends, and what they are asked."""

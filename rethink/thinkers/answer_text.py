@@ -1,7 +1,7 @@
-"""An answer's words without what a model or its server puts around them, and whose words they are.
+"""The words of an answer without what a model or its server puts around them, and whether they are the model's own.
 
-Models end their answers with marks of their own, put what they say last into boxes, think aloud between other tags than
-the ones they were asked for, and dress a prompt up as a chat window would show it. None of that is what was said.
+Models end answers with special tokens, put final answers into boxes, reason between other tags than the ones they were
+asked to use, and format a prompt as a chat window would show it. None of that is part of the answer.
 All of it takes time linear in the answer's length.
 """
 
@@ -24,8 +24,8 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff]")
 
 
 def clean_answer(answer: str) -> str:
-    """An answer without its tokenizer's marks, without characters that no file can hold (half of a pair of surrogates)
-    or nobody can see, and with <think> for whatever tag was used instead."""
+    """An answer without special tokens, without lone surrogates and invisible characters, and with <think> for whatever tag
+    was used instead."""
     text = _INVISIBLE.sub("", answer.encode("utf-8", "ignore").decode())
     text = _THINKING.sub(lambda tag: f"<{tag['a'] or tag['b'] or tag['c'] or ''}think>", text)
     return _MARKS.sub(" ", text)
@@ -68,10 +68,10 @@ _PLACEHOLDERS = frozenset(
 
 
 def prompt_words(text: str) -> str:
-    """The words of a prompt in one line, without code fences, emphasis, quotation marks around it, labels, bullets.
+    """A prompt in one line, without code fences, emphasis, surrounding quotation marks, labels, bullets.
 
-    What belongs to the words stays: the quotation marks of what is to be written, an apostrophe, 2*3.
-    "" where the words are those of the form that was asked for. Text that no prompt is as long as stays as it is.
+    What belongs to it stays: quotation marks within it, an apostrophe, 2*3.
+    "" for a placeholder copied from the question. Text too long for a prompt stays as it is.
     """
     if len(text) > LONGEST_DRESSED:
         return " ".join(text.split())
@@ -115,7 +115,7 @@ def _unquote(text: str) -> str:
     if closing is None or len(text) < 3 or not text.endswith(closing):
         return text
     inner = text[1:-1]
-    if closing in "'’":  # an apostrophe is none
+    if closing in "'’":  # an apostrophe is not a quotation mark
         return text if re.search(r"(?<!\w)['‘’]|['’](?!\w)", inner) else inner
     return text if text[0] in inner or closing in inner else inner
 
@@ -134,7 +134,7 @@ def _prompt_of_json(text: str) -> str:
 
 
 def load_json(text: str, **options) -> object:
-    """What a JSON text says, or None where it is none, or nested deeper than anybody means it. options: of `json.loads`."""
+    """The value of a JSON text, or None where it is invalid or nested too deeply. options: of `json.loads`."""
     try:
         return json.loads(text, **options)
     except (ValueError, RecursionError):
@@ -150,7 +150,7 @@ _OWN_LABEL = re.compile(
     r"(?:json|answer|scores?|verdict|evaluation|ratings?|results?|judge?ment|critique|output|response|assessment)\W{0,4}",
     re.IGNORECASE,
 )
-# What tells of somebody else's words: of a sign in the picture, of a text in the instruction.
+# Words that announce a quotation: of a sign in the image, of a text in the instruction.
 _REPORT = re.compile(
     r"\b(?:say(?:s|ing)?|said|reads?|reading|stat(?:es?|ed|ing)|writ(?:e|es|ing|ten)|wrote|print(?:s|ed)|quot\w*|signs?|"
     r"signboard|posters?|labels?|captions?|watermarks?|banners?|texts?|words?|messages?|notes?|lettering|claims?|tells|"
@@ -169,11 +169,11 @@ _OPENING = "“„«‹「『‘"
 
 
 def is_quoted(before: str, after: str, *, reasoned: bool) -> bool:
-    """Whether a verdict that stands between these two texts may be somebody else's words: quoted off a sign in the
-    picture, or out of the instruction, by a model that gives no verdict of its own.
+    """Whether a verdict between these two texts may be a quotation, of a sign in the image or of the instruction, by a model
+    that gives no verdict of its own.
 
-    reasoned: `before` is reasoning that was closed, so that what follows it is the answer. In the open, a verdict is the
-    model's own only where a whole sentence that tells of nobody's words, or a label, leads to it, and it is the last thing.
+    reasoned: whether `before` is closed reasoning, so that what follows is the answer. Otherwise a verdict is the model's
+    own only if a complete sentence that announces no quotation, or a label, comes before it and nothing after it.
     """
     before, after = _FENCES.sub("", before).rstrip(" \t"), _FENCES.sub("", after).strip()
     lead, own_line = before.rstrip().rstrip("*_#"), before.endswith("\n")
@@ -194,7 +194,7 @@ def is_quoted(before: str, after: str, *, reasoned: bool) -> bool:
 
 
 def reports_words(lead: str) -> bool:
-    """Whether the last sentences of a text tell of somebody else's words."""
+    """Whether the last sentences of a text announce a quotation."""
     return bool(_REPORT.search(_last_sentences(lead, 2)))
 
 
@@ -209,7 +209,7 @@ def _quotation_open(lead: str) -> bool:
 
 
 def _leads_in(sentence: str, ended: bool) -> bool:
-    """Whether the last sentence of closed reasoning goes on into what follows."""
+    """Whether the last sentence of closed reasoning continues in what follows."""
     if ended:
         return bool(re.search(r"\bfollow(?:s|ing)\W*\Z", sentence[-60:]))
     opened = sentence.endswith((":", "：", ",", ">", "`", ' "', " '")) or sentence in ('"', "'")

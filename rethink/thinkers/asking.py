@@ -45,7 +45,7 @@ REFUSALS = (
 
 
 def chat_fn(chat: Chat, max_tokens: int, on_token: OnToken | None = None) -> ChatFn:
-    """A chat for `ask`, with the longest answer that its user has set, in place of MAX_TOKENS."""
+    """A chat as `ask` calls it, but with the user's own `max_tokens`."""
 
     def ask_chat(messages: Messages, images: Sequence[Tensor], *, seed: int, temperature: float, **_: int) -> str:
         options: dict[str, Any] = {"seed": seed, "temperature": temperature, "on_token": on_token}

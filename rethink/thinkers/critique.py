@@ -96,8 +96,8 @@ _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}
 class Thinker:
     """A model and how it is asked.
 
-    template: the critique's wording, with {source}, {edited} where the images stand, {instruction} and {prompt}; other
-    braces mean themselves. A model that was trained on a wording of its own is asked in that one.
+    template: the prompt of a critique, with {source} and {edited} in place of the images, {instruction} and {prompt}; other
+    braces are literal. A model that was trained on another prompt gets that one.
     """
 
     chat: Chat
@@ -140,7 +140,7 @@ def critique_messages(template: str, *, instruction: str, prompt: str = "", chec
 
 
 def image_slots(template: str) -> list[str]:
-    """Which image each image part of `critique_messages` stands for, in order: "source" or "edited"."""
+    """The image of each image part of `critique_messages`, in order: "source" or "edited"."""
     return [slot for slot in _SLOT.findall(template) if slot in IMAGE_SLOTS]
 
 
@@ -187,7 +187,7 @@ def critique(
 def polish_instruction(
     thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None
 ) -> str:
-    """The instruction as a prompt that leaves nothing to infer; as it is, where the thinker writes none.
+    """The instruction as a prompt that leaves nothing to infer; unchanged where the thinker writes none.
 
     Raises ThinkerError when it does not answer.
     """

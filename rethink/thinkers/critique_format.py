@@ -43,10 +43,10 @@ class _Repairs:
 
 
 def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
-    """The Critique in an answer: ok, repaired, or unparsed. checklist: the statements it was to verify.
+    """The Critique in an answer: ok, repaired, or unparsed. checklist: the statements to verify.
 
-    Repaired means that the shape was wrong and the meaning clear. Two scores that contradict each other, a score out of
-    range, in words, cut off, or quoted in the reasoning is no score.
+    Repaired means that the format was wrong but the meaning clear. Contradicting scores, and scores that are out of range,
+    in words, cut off, or quoted in the reasoning do not count.
     """
     notes = _Repairs()
     if len(answer) > LONGEST_ANSWER:
@@ -93,7 +93,7 @@ def format_critique(critique: Critique) -> str:
 
 
 def parse_text(answer: str) -> str:
-    """The prompt in an answer that holds no more than one, "" when there is none."""
+    """The prompt in an answer, if it has exactly one, else ""."""
     answer = clean_answer(answer[:LONGEST_ANSWER])
     return _prompt(_block(_split(answer, _Repairs())[1], "answer", _Repairs()), _Repairs())
 
@@ -159,8 +159,7 @@ def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[list[str], 
 
 
 def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
-    """Whether the verdict may be one that was only quoted: what leads to it and what stands between and after its tags
-    tells."""
+    """Whether the verdict may be only quoted, judging by the text before, between and after its tags."""
     tags = list(_VERDICT_TAG.finditer(verdict))
     before, after = verdict[: tags[0].start()], ""
     for tag, next_tag in zip(tags, [*tags[1:], None]):
@@ -178,7 +177,7 @@ def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
 
 
 def _block(text: str, tag: str, notes: _Repairs) -> str:
-    """What stands between a pair of tags; "" for none, for one that is cut off, and for two that differ."""
+    """The text between a pair of tags; "" for none, for one that is cut off, and for two that differ."""
     blocks = [block.strip() for block in _blocks(text, tag)]
     if not blocks:
         notes.add(f"no whole <{tag}>")
@@ -226,7 +225,7 @@ def _until_closed(piece: str) -> str:
 
 
 def _scores(text: str, notes: _Repairs) -> tuple[float, float] | None:
-    """(semantic, quality) out of what stands where the scores should, or None."""
+    """(semantic, quality) from the text in the place of the scores, or None."""
     if len(text) > LONGEST_SCORE:
         notes.add("scores lost in text")
         return None
@@ -256,7 +255,7 @@ def _is_score(value: object) -> TypeGuard[int | float]:
 
 
 def _whole_json(verdict: str) -> dict | None:
-    """The answer as one JSON object with scores and nothing beside it (some models know no other shape)."""
+    """An answer that is one JSON object with scores and nothing else, which some models always give."""
     text = verdict.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text.strip("`").removeprefix("json").strip()

@@ -38,18 +38,18 @@ class ExchangeError(Exception):
 
 
 class TimeIsUp(ExchangeError):
-    """The time for the exchange is over, or nobody waits for it any more."""
+    """The exchange timed out, or nobody is waiting for it any longer."""
 
 
 class Unusable(ExchangeError):
-    """There is a reply, and it is none that can be used."""
+    """The reply cannot be used."""
 
     retryable = False
 
 
 @dataclass(frozen=True)
 class Limit:
-    """When an exchange has to be over; `over`: nobody waits for it any more."""
+    """When an exchange must end; `over`: set when nobody is waiting for it any longer."""
 
     seconds: float
     over: threading.Event = field(default_factory=threading.Event)
@@ -121,7 +121,7 @@ def _exchange(
         raise ExchangeError(
             f"cannot be reached ({via}{_words(error)}); start the server, or check the address"
         ) from None
-    except (ValueError, AttributeError) as error:  # http.client's for a reply that is no HTTP
+    except (ValueError, AttributeError) as error:  # http.client's, for a reply that is not HTTP
         raise ExchangeError(f"does not answer as a web server does ({_words(error)})") from None
     finally:
         connection.end()
@@ -229,7 +229,7 @@ def _look_up(host: str, port: int, limit: Limit) -> list[tuple]:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Who is believed: the system, and Mozilla's list where it is installed, as some Pythons know nobody."""
+    """Trusted certificates: the system's, and Mozilla's list where it is installed, since some Pythons have none."""
     context = ssl.create_default_context()
     try:
         import certifi

@@ -23,7 +23,7 @@ _ASKED = re.compile(rf"\b(?:retry|again|wait|resets?)\b[^.\d]{{0,40}}?({_SPAN})"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why there is no answer. retryable: another try makes sense, after `wait` seconds where the server asks for that."""
+    """Why there is no answer. retryable: whether to try again, after `wait` seconds where the server asks for that."""
 
     why: str
     retryable: bool = False
@@ -31,8 +31,8 @@ class Fault:
 
 
 def read_json(data: bytes) -> Any:
-    """What a server's JSON says; None for what is none, or nested too deep. Its header's charset does not count: JSON is
-    UTF-8, and some name one that nobody knows."""
+    """The value of a server's JSON; None where it is invalid or nested too deeply. The header's charset is ignored: JSON is
+    UTF-8, and some servers name unknown ones."""
     try:
         return json.loads(data.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
@@ -54,7 +54,7 @@ def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool)
 
 
 def find_fault(record: Any, choice: Any) -> Fault | None:
-    """What stands in the way of the answer in a reply that says all is well, if anything does."""
+    """The fault in a reply whose status says that all is well, or None."""
     for holder in (choice, record):
         error = _error_of(holder)
         if error is not None:
@@ -90,7 +90,7 @@ def _block(record: Any) -> Fault | None:
 
 
 def _complaint(record: Any) -> Fault | None:
-    """What stands in a record that is no answer, and says so under names of its own."""
+    """The text of an error record in a format of the server's own."""
     holder = record.get("base_resp", record) if isinstance(record, dict) else None  # as MiniMax says it
     content = _message(holder, DEPTH) if isinstance(holder, dict) else ""
     if not content:
@@ -118,7 +118,7 @@ def _words(content: Any) -> str:
 
 
 def _message(content: Any, depth: int) -> str:
-    """The words in an error's record, wherever this kind of server puts them."""
+    """The text of an error record, wherever this kind of server puts it."""
     if isinstance(content, list) and content and depth:
         return _message(content[0], depth - 1)
     if not isinstance(content, dict) or not depth:
@@ -136,7 +136,7 @@ def _message(content: Any, depth: int) -> str:
 
 
 def _error_of(record: Any) -> Any:
-    """The error in a record, None where there is none; as Gemini says it, within a list."""
+    """The error in a record, or None; also within a list, as Gemini sends it."""
     if isinstance(record, list) and record:
         record = record[0]
     if not isinstance(record, dict):
@@ -180,7 +180,7 @@ def read_wait(headers: dict[str, str], record: Any, content: str) -> float | Non
 
 
 def _resets(headers: dict[str, str]) -> list[str]:
-    """When the limits that are used up are given back; those of all where none is named."""
+    """When the exhausted limits are reset, or the latest of all where none is named."""
     names = [name for name in headers if name.startswith("x-ratelimit-reset")]
     used_up = [name for name in names if headers.get(name.replace("-reset", "-remaining"), "").strip() == "0"]
     return [headers[name] for name in used_up or names]

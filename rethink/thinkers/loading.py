@@ -1,4 +1,4 @@
-"""Opening a thinker: what may be set of one, and the table of backends, a row a module of `backends/`.
+"""Opening a thinker: its options, and the table of backends, one row per module of `backends/`.
 
 A new backend is a module there that defines `BACKEND`; the command line, the pairs and Load Thinker find it by that.
 """
@@ -31,27 +31,27 @@ Quantization = Literal["none", "8bit", "4bit"]
 class ThinkerConfig:
     """Which thinker is opened, and how it is asked. Every backend reads the options that its row names.
 
-    template: the wording of the critique itself, see `critique.Thinker`.
+    template: the prompt of a critique, see `critique.Thinker`.
     """
 
     where: str = option(BUILT_IN, "built-in, a transformers folder, or the address of a server (…/v1).")
     model: str = option("", "The model's name, as the server knows it.")
     key_variable: str = option(
         "",
-        "The NAME of the environment variable with the key, never the key itself. Empty for a server that wants none. A "
-        "provider's own variable goes to that provider alone; the help page says how to pair others.",
+        "The NAME of the environment variable with the key, never the key itself. Empty for a server that needs none. A "
+        "provider's own variable goes only to that provider; the help page says how to pair others.",
     )
-    timeout: int = option(120, "Seconds for one answer, all in all.", low=1, high=3600, advanced=True)
+    timeout: int = option(120, "Seconds for one answer, in total.", low=1, high=3600, advanced=True)
     retries: int = option(
         4,
-        "How often to try again, with growing pauses, when the server is busy or gone.",
+        "How often to retry, with growing pauses, when the server is busy or unreachable.",
         low=0,
         high=20,
         advanced=True,
     )
     concurrency: int = option(
         4,
-        "How many questions it is asked at once: candidates of a turn, descriptions of pairs.",
+        "How many questions it gets at once: candidates of a turn, descriptions of pairs.",
         low=1,
         high=64,
         advanced=True,
@@ -65,7 +65,7 @@ class ThinkerConfig:
     device: str = option("cpu", "Where the model computes: cpu, cuda, mps, …", advanced=True)
     quantization: Quantization = option(
         "none",
-        "Fewer bits a weight: less memory, a little less exact. Needs the package bitsandbytes.",
+        "Fewer bits per weight: less memory, slightly less exact. Needs the package bitsandbytes.",
         choices=get_args(Quantization),
         advanced=True,
     )
@@ -92,7 +92,7 @@ class ThinkerConfig:
 
 @dataclass(frozen=True)
 class Location:
-    """How people say where a thinker of a backend is, where that needs saying.
+    """How the user chooses a model of a backend.
 
     name, default, help: of the node's input. kind: a name among ComfyUI's model folders, or a text such as an address.
     """
@@ -107,12 +107,12 @@ class Location:
 class Backend:
     """A row of the table: one way to run a vision-language model.
 
-    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one, the first row that
-    does; None: it takes what no other does. open: makes the Chat; the `Trust` says which servers may be sent images and
+    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one; the first row
+    counts; None: it takes whatever no other row does. open: makes the Chat; the `Trust` says which servers may be sent images and
     keys, and is None for backends that are not `remote`, which send nothing. location: None where there is only one
-    model, whose files lie in `folder`, if anywhere.
-    options: the fields of `ThinkerConfig` that it reads beside `where`. has_templates: whether its models may bring a
-    wording of their own.
+    model, whose files are in `folder`, if any.
+    options: the fields of `ThinkerConfig` that it reads besides `where`. has_templates: whether its models may have
+    prompts of their own.
     """
 
     name: str
@@ -143,7 +143,7 @@ def find_backend(where: str) -> Backend:
 def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
     """The model of a thinker, opened.
 
-    trust: which servers may be sent images and keys; by default what the owner of this machine says in their settings.
+    trust: which servers may be sent images and keys; by default those in the settings of this machine's owner.
     Raises RethinkError for everything that is missing, broken, unsafe, or not allowed.
     """
     if not config.where.strip():
@@ -157,13 +157,13 @@ def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
 
 
 def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = None) -> Thinker:
-    """A thinker, opened: `open_chat` and how it is asked."""
+    """A thinker: the model of `open_chat`, and how it is asked."""
     return Thinker(open_chat(config, trust), config.template, config.max_tokens, config.temperature)
 
 
 def typed_trust(config: ThinkerConfig) -> Trust | None:
-    """What is allowed to a thinker that the owner of this machine has typed themselves: the server they name, with the key
-    they name. None where nothing leaves the machine."""
+    """The trust in a thinker that the owner of this machine has named on the command line: that server, with that key. None
+    where nothing leaves the machine."""
     if not find_backend(config.where).remote:
         return None
     from .address import parse_address

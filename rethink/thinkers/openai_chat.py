@@ -39,10 +39,10 @@ _MARK = re.compile(r"</?think>", re.IGNORECASE)
 class OpenAIChat:
     """See `protocol.Chat`.
 
-    base_url: up to and with "/v1" or what the server has instead. key_variable: the NAME of the environment variable
-    with the key, "" for a server that wants none. timeout: seconds for one answer, from looking up the server's name to
-    the last byte. retries: after the first try, for faults that may pass. concurrency: how many requests at once. trust:
-    which servers may be sent images and keys; by default what the owner of this machine says in their settings file.
+    base_url: up to and including "/v1", or what the server has instead. key_variable: the NAME of the environment variable
+    with the key, "" for a server that needs none. timeout: seconds for one answer, from looking up the server's name to
+    the last byte. retries: after the first try, for temporary faults. concurrency: how many requests at once. trust:
+    which servers may be sent images and keys; by default those in the settings file of this machine's owner.
     """
 
     placement: Placement = "elsewhere"
@@ -127,7 +127,7 @@ class OpenAIChat:
     def _answer(
         self, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
     ) -> str | ThinkerError:
-        """over: nobody waits for the answer any more, so that no more tries are made."""
+        """over: set when nobody is waiting for the answer any longer, so that there are no more retries."""
         body = {"model": self.name, "messages": _with_images(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
         tries = 1
@@ -194,7 +194,7 @@ class OpenAIChat:
 
 
 def _sleep(seconds: float, over: threading.Event) -> bool:
-    """Wait before another try; True, and at once, where nobody waits for the answer any more."""
+    """Wait before a retry; True, and at once, where nobody is waiting for the answer any longer."""
     return over.wait(seconds)
 
 
@@ -221,7 +221,7 @@ def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
 
 
 def _content_of(message: dict[str, Any]) -> str | None:
-    """What a message says beside its reasoning; None for what is no text."""
+    """The text of a message without its reasoning, or None."""
     content = message.get("content")
     if isinstance(content, list):  # in parts, as Mistral's reasoning models answer
         parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]

@@ -28,7 +28,7 @@ MIN_SIDE = 32  # pixels: a cell of their grid, of which older ones refuse less
 
 
 class ThinkerError(RethinkError):
-    """A thinker could not answer: its server is gone, refuses, or talks nonsense. Nobody's image is lost over it."""
+    """A thinker could not answer: its server is gone, refuses, or sends garbage. No image is lost over it."""
 
 
 class Chat(Protocol):
@@ -91,8 +91,8 @@ def clear_cache(chat: Chat) -> None:
 
 
 def resize_for_vlm(image: Tensor) -> Tensor:
-    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most PIXELS, no side below MIN_SIDE, its aspect kept. One that
-    is longer than MAX_ASPECT times its width is made as much wider, so that places in it stay the same shares of it."""
+    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most MAX_PIXELS, no side below MIN_SIDE, with its aspect. One that
+    is longer than MAX_ASPECT times its width is stretched to that, which keeps positions as fractions."""
     image = as_image(image)
     size = _shown_size(*image.shape[1:3])
     if size == image.shape[1:3]:

@@ -1,7 +1,7 @@
-"""Texts of a server without the key that it was given, in whatever form it says it.
+"""Removes a server's key from its texts, in whatever form it appears.
 
 A server may repeat a key in an error, a model's name or an answer: cut off, broken by spaces or tags, in capitals, encoded.
-Every piece of it that is long enough to be one is taken out before a text is kept anywhere.
+Every piece of it that is long enough to identify it is removed before a text is stored anywhere.
 """
 
 import base64
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 LETTERS, BASE64, HEX = 6, 8, 12  # characters of each form that are a piece of the key: six letters are eight of base64
-# What manuals say to give to servers that want any key at all is no secret: those words are needed.
+# The dummy keys of manuals, for servers that require any key at all, are not secret, and the words are needed.
 _PLACEHOLDERS = {
     "a",
     "an",
@@ -82,7 +82,7 @@ _UNSEEN = re.compile(
 
 
 def redact(key: str, text: str) -> str:
-    """The text with “…” in place of every piece of the key. A key that is none ("ollama") is left where it stands."""
+    """The text with “…” in place of every piece of the key. A dummy key ("ollama") stays."""
     if not is_secret(key) or not _holds(key, text):
         return text
     if len(text) > LONGEST:
@@ -98,7 +98,7 @@ def redact(key: str, text: str) -> str:
 
 
 def _holds(key: str, text: str) -> bool:
-    """Whether there is any piece of the key: what is asked of every text, and so must be fast."""
+    """Whether a text has any piece of the key. Every text goes through this, so it must be fast."""
     spelled = _seen(_SPELLED.sub(_read, text))
     plain = "".join(re.findall(r"[^\W_]+", spelled))
     return any(piece in spelled or piece in plain for form, length in _forms(key) for piece in _pieces(form, length))
@@ -132,8 +132,8 @@ def _forms(key: str) -> list[tuple[str, int]]:
     """The forms of a key, in small letters, each with the length of a piece."""
     data = key.encode()
     forms = [(key.lower(), LETTERS), (key[::-1].lower(), LETTERS), (data.hex(), HEX)]
-    for shift in range(3):  # where the key stands within what was encoded
-        # The first letters and the last depend on what stands around the key.
+    for shift in range(3):  # the key's position within what was encoded
+        # The first letters and the last depend on the text around the key.
         inner = (
             base64.b64encode(bytes(shift) + data)[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6].decode().lower()
         )
@@ -153,7 +153,7 @@ def _seen(text: str) -> str:
 
 
 def _read(piece: re.Match) -> str:
-    """What a piece of a text says: "" for a tag, the letter that an escape stands for."""
+    """The meaning of a piece of text: "" for a tag, the letter of an escape."""
     kind, spelled = piece.lastgroup, piece[0]
     if kind in ("tag", "break"):
         return ""

@@ -1,5 +1,5 @@
-"""A conversation as the text that a model knows, by its own chat template: a stranger's program, which jinja keeps from
-everything but its conversation, and which is bounded here in time and length."""
+"""Renders a conversation with a model's own chat template: a foreign program, which jinja keeps in a sandbox, and which is
+limited here in time and length."""
 
 import sys
 import time

@@ -2,8 +2,8 @@
 
 Everything before the last image of a conversation is its prefix: in a critique, the fixed text, the source image and
 the instruction. Its keys and values serve every turn and every candidate; only the last image and what follows it
-are computed for each. The split lies at the same place whether the prefix is remembered or not, so that a remembered
-one changes no answer.
+are computed for each. The split is at the same position whether the prefix is cached or not, so that the cache
+changes no answer.
 """
 
 import copy
@@ -151,7 +151,7 @@ class TransformersChat:
         return cache
 
     def _prefix(self, row: Encoded, tokens: Tensor, where: Tensor, grid: Tensor) -> Any:
-        """The keys and values of the prefix, a batch of one, computed unless it is the last one's."""
+        """The keys and values of the prefix, a batch of one, computed unless cached."""
         patches = row.inputs["pixel_values"][: _patches(row, -1)]
         key = hashlib.sha256(tokens.cpu().numpy().tobytes() + patches.float().numpy().tobytes())
         key = f"{self.device} {self.module.dtype} {key.hexdigest()}"
@@ -174,7 +174,7 @@ class QwenVLEncoder:
     """Reads conversations for the models of Qwen-VL's kind: patches in a grid, positions in three dimensions.
 
     Made of tokenizer and image processor alone: their joint processor also wants a video processor, and with it
-    torchvision, which nobody here needs.
+    torchvision, which is not needed here.
     """
 
     def __init__(self, tokenizer: Any, image_processor: Any, image_token: int, template: str | None):
@@ -223,7 +223,7 @@ class ProcessorEncoder:
 class _Draw:
     """Makes the likeliest token a draw at `temperature`, each row by its own seed (the Gumbel-max trick).
 
-    Noise comes from the CPU, so that a row's answer depends neither on the rows beside it nor on the device.
+    Noise comes from the CPU, so that a row's answer depends neither on the other rows nor on the device.
     """
 
     def __init__(self, seeds: list[int], temperature: float):

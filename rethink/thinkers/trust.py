@@ -89,7 +89,7 @@ class Trust:
 
 
 def settings_file(default: Path | None = None) -> Path:
-    """Where the owner's settings lie: where RETHINK_SERVERS says, else at `default`, else in the user's config folder."""
+    """The path of the owner's settings: RETHINK_SERVERS, else `default`, else in the user's config folder."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
     config = os.environ.get("APPDATA") or os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"

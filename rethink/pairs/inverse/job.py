@@ -58,18 +58,18 @@ class SynthesisJob:
     )
     find: str = option(
         "",
-        "What the thinker should find in the images, e.g. “a face”: the place to work on. Empty: by mask, boxes or seed.",
+        "What the thinker should find in the images, e.g. “a face”: the place to damage. Empty: by mask, boxes or seed.",
     )
     place: str = option(
         "",
-        "What the place is called, in your own words, e.g. “the man's face”. Empty: the thinker says, or nobody does.",
+        "The name of the place, in your own words, e.g. “the man's face”. Empty: the thinker names it, if there is one.",
     )
     description: str = option(
         "",
-        "What is hidden there, in your own words, for every pair, e.g. “A red woolen hat.” Empty: the thinker says, or "
-        "nobody does.",
+        "What is hidden there, in your own words, for every pair, e.g. “A red woolen hat.” Empty: the thinker "
+        "describes it, if there is one.",
     )
-    paraphrase: bool = option(False, "The thinker says every instruction again in other words.", advanced=True)
+    paraphrase: bool = option(False, "The thinker rewords every instruction.", advanced=True)
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self):

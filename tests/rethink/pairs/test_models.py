@@ -1,4 +1,4 @@
-"""Models that are known by name before they are opened."""
+"""Models that are known by name before they are loaded."""
 
 import pytest
 
@@ -9,9 +9,9 @@ def test_a_model_is_opened_when_it_is_asked_for_and_once_where_it_is_opened_firs
     loads = []
     source = ModelSource("m", lambda: loads.append(1) or object(), concurrency=3)
     assert not loads and source.load() is not source.load() and len(loads) == 2
-    opened = source.opened()
-    assert opened.load() is opened.load() and len(loads) == 3
-    assert (opened.name, opened.concurrency) == ("m", 3)
+    loaded = source.load_now()
+    assert loaded.load() is loaded.load() and len(loads) == 3
+    assert (loaded.name, loaded.concurrency) == ("m", 3)
 
 
 def test_what_is_wrong_with_a_model_is_raised_where_it_is_opened():
@@ -20,7 +20,7 @@ def test_what_is_wrong_with_a_model_is_raised_where_it_is_opened():
 
     source = ModelSource("m", fail)
     with pytest.raises(ValueError, match="no such folder"):
-        source.opened()
+        source.load_now()
 
 
 @pytest.mark.parametrize(
