@@ -155,7 +155,7 @@ def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
 
 
 @needs_chromium
-def test_the_difference_map_is_grey_where_nothing_changed(page, run):
+def test_the_difference_map_is_gray_where_nothing_changed(page, run):
     page.keyboard.press("d")
     page.wait_for_timeout(200)
     shoot(page, "difference")

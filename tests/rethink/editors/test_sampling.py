@@ -3,7 +3,7 @@
 import torch
 
 
-def test_the_preview_shows_the_colours_of_the_source():
+def test_the_preview_shows_the_colors_of_the_source():
     from rethink.editors.sampling import latents_to_rgb
 
     images = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4), size=(32, 32), mode="bilinear").movedim(1, -1)
