@@ -36,7 +36,7 @@ def test_what_was_accepted_goes_out_and_comes_in_again(store, tmp_path, capsys):
 
 def test_an_export_is_replaced_only_where_that_is_said(store, tmp_path, capsys):
     export = ("export", store, "imagefolder", tmp_path / "out")
-    assert run(*export) == 0 and run(*export) == 2 and "is there already" in capsys.readouterr().err
+    assert run(*export) == 0 and run(*export) == 2 and "already exists" in capsys.readouterr().err
     assert run(*export, "--replace") == 0
 
 

@@ -92,8 +92,8 @@ def test_an_editor_and_what_it_does_go_together():
     options = argparse.Namespace(editor="", inverse="remove the hat", device="cpu")
     with pytest.raises(RethinkError, match="^--editor and --inverse go together"):
         editor_from(options)
-    assert editor_from(argparse.Namespace(editor="", inverse="")) is None
-    source = editor_from(argparse.Namespace(editor="models/qwen-edit", inverse="x", device="cpu"))
+    assert editor_from(argparse.Namespace(editor="", inverse="", lora=[])) is None
+    source = editor_from(argparse.Namespace(editor="models/qwen-edit", inverse="x", device="cpu", lora=[]))
     assert source.name == "qwen-edit", "known before it is opened"
 
 

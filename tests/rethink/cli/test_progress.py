@@ -1,7 +1,7 @@
 """What the commands tell: a line that is rewritten on a terminal, a line now and then elsewhere."""
 
 import io
-import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +23,7 @@ def terminal(monkeypatch):
     """What is written to an error stream that is a terminal."""
     terminal = io.StringIO()
     terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=terminal))
     return terminal
 
 

@@ -228,7 +228,7 @@ def test_checklists():
     assert parse_list("<checklist>\n1. a is red\n- b\n\n* c 2\n</checklist>") == ["a is red", "b", "c 2"]
 
 
-# ── ten thousand damaged answers ─────────────────────────────────────────────────────────────────────────────────────
+# ── thousands of damaged answers ───────────────────────────────────────────────────────────────────────────────────────
 
 DECOY = '{"semantic": 10, "quality": 10}'
 TAGS = ("<think>", "</think>", "<score>", "</score>", "<answer>", "</answer>", "<checklist>", "</checklist>")

@@ -10,7 +10,7 @@ from rethink.tiny.tasks import Task
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_right_picture_succeeds_and_the_source_does_not(level):
-    for seed in range(12):
+    for seed in range(6):
         task = sample_task(seed, level)
         for scene in {task.accepted[0], task.accepted[-1]}:
             verdict = judge(render([scene]), task)
@@ -25,11 +25,11 @@ def test_another_change_besides_is_not_kept(kind):
     for seed in range(40):
         task = sample_task(seed, kind=kind)
         untouched = [t for t in task.target.things if t in task.source.things]
-        if untouched and len(task.accepted) == 1 and checked < 5:
+        if untouched and len(task.accepted) == 1 and checked < 3:
             verdict = judge(render([task.target.with_thing(untouched[0].cell, None)]), task)
             assert verdict.done and not verdict.kept, task
             checked += 1
-    assert checked == 5
+    assert checked == 3
 
 
 def test_smear_and_noise_are_no_success():

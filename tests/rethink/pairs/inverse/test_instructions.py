@@ -88,7 +88,9 @@ def test_every_operation_can_be_worded_in_several_ways_and_knows_its_words():
     picture = draw_image()
     for id, op in OPERATIONS.items():
         seen = set()
-        for seed in range(16):
+        for seed in range(40):
+            if seed > 8 and len(seen) >= 4:
+                break
             rng = np.random.default_rng(seed)
             mask = np.zeros(picture.shape[:2], bool)
             mask[30:80, 40:90] = True

@@ -40,7 +40,7 @@ def test_a_report_says_what_was_made_now_and_before(sources, tmp_path):
     preview = steps[-1].preview()
     assert (steps[-1].done, steps[-1].total) == (2, 2) and preview.shape == (1, 120, 320, 3), "input and target"
     again = job.run()
-    assert str(again) == "2 pairs, 0 of them made now; 0 skipped." and again.pairs.selected == report.pairs.selected
+    assert str(again) == "2 pairs, 0 of them made now; 0 skipped." and again.pairs.subset_ids == report.pairs.subset_ids
 
 
 def test_another_seed_or_other_words_are_other_pairs(sources, tmp_path):
@@ -49,7 +49,7 @@ def test_another_seed_or_other_words_are_other_pairs(sources, tmp_path):
         return SynthesisJob(sources, tmp_path / "s", config, **options).run()
 
     first, words = made(), made(place="the wall", description="It is green.")
-    assert words.pairs.selected.isdisjoint(first.pairs.selected)
+    assert words.pairs.subset_ids.isdisjoint(first.pairs.subset_ids)
     assert all("the wall" in pair.instruction for pair in words.pairs)
     other = made(seed=1)
     assert other.stray_seeds == ("2 pairs of the same kind were made with seed 0; to go on with them, give that seed.",)
@@ -78,7 +78,7 @@ def test_reasons_are_counted_and_coverage_is_said(sources, tmp_path):
     (tmp_path / "photos" / "torn.png").write_bytes(b"x")
     report = SynthesisJob(ImageFolder(tmp_path / "photos"), tmp_path / "s", COVER).run()
     assert report.reasons[0].startswith("1 × ") and "0 pairs" in str(report)
-    boxed = [Source(sources[0].name, sources[0].image, spots=(NamedBox((0, 0, 0.5, 0.5), "the sky"),)), sources[1]]
+    boxed = [Source(sources[0].name, sources[0].path, boxes=(NamedBox((0, 0, 0.5, 0.5), "the sky"),)), sources[1]]
     job = SynthesisJob(boxed, tmp_path / "t", COVER)
     assert job.coverage.boxed == 1 and str(job.coverage) in str(job.run())
     assert SynthesisJob(sources, tmp_path / "t", COVER).coverage is None

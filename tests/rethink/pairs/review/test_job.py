@@ -37,7 +37,7 @@ def test_a_report_has_both_halves_and_counts_the_reasons(pairs):
 def test_a_threshold_that_is_moved_measures_nothing_again(pairs, monkeypatch):
     FilterJob(pairs).run()
     monkeypatch.setattr("rethink.pairs.review.filters.measure", None)
-    assert len(names(FilterJob(pairs, Thresholds(changed=0, moved=1, duplicates=-1)).run().accepted)) == 3
+    assert len(names(FilterJob(pairs, Thresholds(changed=0, shift=1, duplicates=-1)).run().accepted)) == 3
 
 
 def test_a_person_goes_before_every_threshold(pairs):
@@ -55,5 +55,5 @@ def test_a_critic_is_asked_about_every_pair_once(pairs, scripted):
     critic = scripted('{"score": 9}', '{"score": 1, "why": "torn"}', '{"score": 9}')
     thinker = ModelSource("critic", lambda: critic)
     for _ in range(2):
-        report = FilterJob(pairs, Thresholds(changed=0, moved=1, duplicates=-1), thinker=thinker).run()
+        report = FilterJob(pairs, Thresholds(changed=0, shift=1, duplicates=-1), thinker=thinker).run()
     assert len(critic.asked) == 3 and len(names(report.accepted)) == 2
