@@ -11,6 +11,7 @@ from ..errors import RethinkError
 from ..options import Option, option_of
 from ..text_files import read_json
 
+REPEATED = ("lora",)  # options that take one value each time they are given
 Parser = argparse.ArgumentParser | argparse._ArgumentGroup
 
 EXAMPLES = """examples:
@@ -96,5 +97,5 @@ def _flags(name: str, value) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     if isinstance(value, list):
-        return [f"--{name}", *map(str, value)]
+        return [f"--{name}={item}" for item in value] if name in REPEATED else [f"--{name}", *map(str, value)]
     return [] if value is None else [f"--{name}={value}"]

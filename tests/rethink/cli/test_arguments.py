@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from rethink.cli.arguments import add_field, find_typed, with_config
-from rethink.cli.main import main
+from rethink.cli.main import main, make_parser
 from rethink.options import option
 from rethink.pairs.store import PairStore
 
@@ -85,6 +85,13 @@ def test_a_config_stands_before_what_is_given(tmp_path):
         *("--config", str(config), "photos", "--config", str(config), "--seed", "1"),
     ]
     assert with_config(["synthesize", "photos"]) == ["synthesize", "photos"]
+
+
+def test_a_list_of_loras_is_the_option_several_times(tmp_path):
+    (tmp_path / "run.json").write_text('{"lora": ["a.safetensors:0.5", "b.safetensors"]}')
+    arguments = ["p2p", "edits.jsonl", "store", "--config", str(tmp_path / "run.json"), "--lora", "c.safetensors"]
+    options = make_parser().parse_args(with_config(arguments))
+    assert options.lora == ["a.safetensors:0.5", "b.safetensors", "c.safetensors"]
 
 
 def test_what_was_typed_is_told_from_what_a_config_says():
