@@ -1,5 +1,6 @@
 """The browser that the tests drive, where there is one."""
 
+import io
 import os
 import shutil
 import time
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -46,7 +48,19 @@ def wait_for_function(page, expression: str, *, arg=None, timeout: float = 180_0
     return found
 
 
+def wait_in_page(page, milliseconds: int) -> None:
+    """So long by the page's own clock: what it had to do before that is done, however slow the machine is."""
+    wait = "ms => new Promise((done) => setTimeout(() => requestIdleCallback(done, { timeout: ms }), ms))"
+    page.evaluate(wait, milliseconds)
+
+
 def shoot(page, name: str) -> None:
     """A screenshot in the folder that RETHINK_SCREENSHOTS names, to be looked at; without one, none is taken."""
     if folder := os.environ.get("RETHINK_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def see(page, name: str) -> Image.Image:
+    """What is to be seen on the page; kept as `shoot` does."""
+    shoot(page, name)
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")

@@ -27,15 +27,16 @@ def server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     install_pack(root, base)
     shutil.copytree(Path(__file__).parent / "miniature_nodes", base / "custom_nodes" / "miniature_nodes")
-    miniature = write_folder(base / "models" / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
-    (base / "models" / "loras").mkdir()
-    write_lora(
-        as_diffusers(factors(load_editor(miniature))), base / "models" / "loras", LORA.removesuffix(".safetensors")
-    )
-    write_folder(base / "models" / "diffusers" / "stable-diffusion-v1-5", "StableDiffusionPipeline")
-    write_clip(base / "models" / "clip_vision" / "clip-vit-large-patch14")
-    with running_comfyui(root, base) as server:
+    with running_comfyui(root, base, lambda: write_models(base / "models")) as server:
         yield server
+
+
+def write_models(folder: Path) -> None:
+    miniature = write_folder(folder / "diffusers" / "miniature", "StableDiffusionInstructPix2PixPipeline")
+    (folder / "loras").mkdir(exist_ok=True)
+    write_lora(as_diffusers(factors(load_editor(miniature))), folder / "loras", LORA.removesuffix(".safetensors"))
+    write_folder(folder / "diffusers" / "stable-diffusion-v1-5", "StableDiffusionPipeline")
+    write_clip(folder / "clip_vision" / "clip-vit-large-patch14")
 
 
 @pytest.fixture(scope="package")

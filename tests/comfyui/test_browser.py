@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER
-from tests.browsers import needs_chromium, shoot
+from tests.browsers import needs_chromium, see
 from tests.support.comfyui_window import CANVASES, fit_view, wait_until_still
 from tests.support.hosts import PACK_ROOT
 
@@ -43,11 +43,6 @@ def drop(page, path: Path) -> None:
     )
 
 
-def look(page, name: str) -> Image.Image:
-    shoot(page, f"{name}-{page.canvas_kind}")
-    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-
-
 def results(server) -> list[Image.Image]:
     """The pictures of the newest run."""
     entry = list(server.json("/history?max_items=1").values())[-1]
@@ -64,7 +59,7 @@ def share_of_color(screen: Image.Image, color: tuple) -> float:
 def test_a_dropped_workflow_shows_its_result(server, page, name):
     drop(page, PACK_ROOT / "workflows" / f"{name}.json")
     fit_view(page)
-    before, done = look(page, f"{name}-before"), len(server.json("/history"))
+    before, done = see(page, f"{name}-{page.canvas_kind}-before"), len(server.json("/history"))
     page.keyboard.press("Control+Enter")
     for _ in range(1800):
         if len(server.json("/history")) > done:
@@ -73,7 +68,10 @@ def test_a_dropped_workflow_shows_its_result(server, page, name):
     corner = results(server)[-1].getpixel((2, 2))  # a picture's corner shows its background
     for _ in range(100):  # until the window has drawn it
         page.wait_for_timeout(100)
-        if shown := share_of_color(look(page, f"{name}-after"), corner) > share_of_color(before, corner) + 0.002:
+        if (
+            shown := share_of_color(see(page, f"{name}-{page.canvas_kind}-after"), corner)
+            > share_of_color(before, corner) + 0.002
+        ):
             break
     assert shown
 

@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 
-from tests.browsers import needs_chromium, shoot
+from tests.browsers import needs_chromium, shoot, wait_in_page
 from tests.comfyui.native_graphs import error_of
 from tests.support.comfyui_window import fit_view, reload_window
 from tests.support.hosts import PACK_ROOT
@@ -193,7 +193,7 @@ def test_u_takes_back_the_verdict_that_was_just_given_and_shows_its_pair(server,
     page.keyboard.press("u")
     wait_for(1, 0)
     page.keyboard.press("u")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert "person" not in verdicts()
     page.close()
 
@@ -218,7 +218,7 @@ def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, f
     page.keyboard.press("r")
     page.keyboard.press("r")
     page.wait_for_function("text => document.querySelector('#instruction').textContent === text", arg=second)
-    page.wait_for_timeout(400)
+    wait_in_page(page, 400)
     assert len(verdicts) == 1 and page.inner_text("#instruction") == second
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("u")
@@ -248,7 +248,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(page):
     slider = page.locator(".rethink-plot input").first.bounding_box()
     page.mouse.move(slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2)
     page.mouse.wheel(0, 200)
-    page.wait_for_timeout(300)
+    wait_in_page(page, 300)
     assert page.evaluate("app.canvas.ds.scale") == scale, "the wheel scrolls the sheet and leaves the canvas alone"
 
     kept = page.inner_text(".rethink-bar:has(.rethink-note) .rethink-summary")
@@ -273,7 +273,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(page):
     assert sheet[1] <= below[0], "the sheet grows over its neighbor"
     slider.press("ArrowLeft")  # the front end takes no state by itself from keys in an input field
     moved = page.evaluate(threshold)
-    page.wait_for_timeout(1500)  # it writes its drafts with a delay
+    wait_in_page(page, 1500)  # it writes its drafts with a delay
     reload_window(page)
     page.wait_for_selector(".rethink-card img", timeout=180_000)
     page.wait_for_selector(".rethink-plot", timeout=180_000)

@@ -7,7 +7,7 @@ import urllib.parse
 
 import pytest
 
-from tests.browsers import needs_chromium
+from tests.browsers import needs_chromium, wait_in_page
 from tests.comfyui.test_pairs import outputs, workflow
 from tests.support.runs import made_up_run
 
@@ -210,7 +210,7 @@ def test_no_other_site_shows_the_review_page_within_its_own(server, browser):
     assert ask(server, "GET", "/extensions/rethink/pairs/review.mjs")[2]["X-Frame-Options"] is None
     page = browser.new_page()
     page.set_content(f'<iframe src="{server.address}{address}?pairs=x"></iframe>')
-    page.wait_for_timeout(1000)
+    wait_in_page(page, 1000)
     (frame,) = page.frames[1:]
     assert not frame.url.startswith(server.address) or frame.evaluate("document.getElementById('accept')") is None
     page.close()

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.browsers import needs_chromium, shoot
+from tests.browsers import needs_chromium, shoot, wait_in_page
 from tests.support.comfyui_server import read_run
 from tests.support.comfyui_window import CANVASES, LONG, execute_command, reload_window, wait_until_still
 from tests.support.runs import PROMPTS, made_up_run
@@ -194,7 +194,7 @@ def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, page,
     for count in (2, 3):  # over the tab itself, and over another one of the same file
         page.evaluate(OPEN, workflow)
         page.wait_for_function(f"app.extensionManager.workflow.openWorkflows.length > {count}")
-        page.wait_for_timeout(SOON)
+        wait_in_page(page, SOON)
         assert turn(page, 1).count() == 0 and page.locator(".rt-steering:visible").count() == 0, count
     assert turn(other_page, 1).count() == 0 and other_page.locator(".rt-steering:visible").count() == 0
     shoot(page, f"viewer-fresh-{page.canvas_kind}")
@@ -206,23 +206,23 @@ def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, page,
     page.get_by_role("button", name="Go on").first.click()
     turn(page, 2).first.wait_for(timeout=LONG)
     execute_command(page, "Workspace.NextOpenedWorkflow")
-    page.wait_for_timeout(SOON)
+    wait_in_page(page, SOON)
     assert turn(page, 1).count() == 0
     orders = {"run": server.json("/rethink/running")[0]["run"]["subfolder"], "action": "stop"}
     assert server.post("/rethink/order", orders)[0] == 200
     ended(server)
-    page.wait_for_timeout(SOON)
+    wait_in_page(page, SOON)
     assert turn(page, 1).count() == 0 == turn(other_page, 1).count(), (
         "the node of the same id in another graph learns nothing"
     )
 
     execute_command(page, "Workspace.PreviousOpenedWorkflow")
     page.get_by_text("Stopped by you").first.wait_for(timeout=LONG)
-    page.wait_for_timeout(1000)  # ComfyUI keeps its tabs in mind with a delay
+    wait_in_page(page, 1000)  # ComfyUI keeps its tabs in mind with a delay
     reload_window(page)
     turn(page, 2).first.wait_for(timeout=LONG)
     page.evaluate(OPEN, workflow)
-    page.wait_for_timeout(SOON)
+    wait_in_page(page, SOON)
     assert turn(page, 1).count() == 0
 
 
@@ -314,8 +314,9 @@ def unused_address():
         return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
 
-LOADED = """async () => {
+LOADED = """async (run) => {
     const node = LiteGraph.createNode('RethinkLoadTrajectory');
+    node.widgets[0].value = run; // the list that it chooses from is as old as the page
     app.rootGraph.clear();
     app.rootGraph.add(node);
     await app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()});
@@ -335,7 +336,7 @@ def long_run(server):
 
 
 def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, long_run, page):
-    page.evaluate(LOADED)
+    page.evaluate(LOADED, f"output/long/{long_run.name}")
     turn(page, 12).wait_for(timeout=LONG)
     strip = page.locator(".rt-node .rt-strip")
     box = strip.bounding_box()
@@ -344,19 +345,18 @@ def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(
     before = strip.evaluate("strip => strip.scrollLeft")
     for by in (-300, -300, -5000, -300, 200):  # also where it ends
         page.mouse.wheel(0, by)
-        page.wait_for_timeout(150)
+        wait_in_page(page, 150)
     assert 0 < strip.evaluate("strip => strip.scrollLeft") < before
     assert page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]") == place, "the canvas stays where it is"
     page.keyboard.down("Control")
     page.mouse.wheel(0, -100)
     page.keyboard.up("Control")
-    page.wait_for_timeout(300)
-    assert page.evaluate("app.canvas.ds.scale") != place[0], "a pinch is the canvas's"
+    page.wait_for_function("scale => app.canvas.ds.scale !== scale", arg=place[0])  # a pinch is the canvas's
 
     thumb = page.locator(".rt-node .rt-frame .rt-thumb").first
     small = thumb.evaluate("thumb => thumb.offsetWidth")
     page.evaluate(
-        "const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;"
+        "() => { app.rootGraph.nodes[0].setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8; }"
     )
     page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=LONG)
     size = thumb.evaluate("thumb => [thumb.offsetWidth, thumb.offsetHeight]")
@@ -368,8 +368,8 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     folders = [long_run.with_name(f"{long_run.name}-{number}") for number in range(3)]
     for turns, folder in enumerate(folders, 2):
         made_up_run(folder, turns=turns)
-    page.evaluate(LOADED)
-    turn(page, 12).wait_for(timeout=LONG)  # the run that the page knows of
+    page.evaluate(LOADED, f"output/long/{long_run.name}")
+    turn(page, 12).wait_for(timeout=LONG)
     page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
     dialog = page.get_by_role("dialog", name="Choose a run")
     dialog.locator(".rt-run").first.wait_for(timeout=LONG)
