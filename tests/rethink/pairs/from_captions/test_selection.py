@@ -115,10 +115,10 @@ def test_captions_that_come_twice_are_drawn_for_once(pipeline, tmp_path):
 def test_bad_captions_are_skipped_and_a_full_device_ends_the_run(pipeline, tmp_path, monkeypatch):
     same = CaptionEdit("a cat", "keep it", "a cat")
     store, stats = draw(tmp_path / "s", pipeline, Selection(2, 2, **EVERYTHING), [same, TRIPLES[0]])
-    assert stats.skipped == 1 and stats.captions == 2 and "different" in next(iter(store.skipped))["why"]
+    assert stats.skipped == 1 and stats.captions == 2 and "equals the caption" in next(iter(store.skipped))["why"]
 
     def full(*args, **kwargs):
-        raise torch.cuda.OutOfMemoryError
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr("rethink.pairs.from_captions.selection.generate", full)
     with pytest.raises(OutOfMemoryError, match="batch"):
