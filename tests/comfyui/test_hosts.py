@@ -8,7 +8,8 @@ import json
 import pytest
 
 from tests.browsers import needs_chromium, shoot
-from tests.comfyui.test_thinking import FAR, far_graph, why
+from tests.comfyui.far_thinker import FAR, far_graph
+from tests.comfyui.native_graphs import error_of
 from tests.support.comfyui_window import LONG
 
 # What the canvas posts, with a workflow of its own to say whose it is. A program's prompt has none.
@@ -31,7 +32,7 @@ def test_the_page_that_queued_is_asked_and_one_answer_closes_the_question_everyw
     other_page.reload()  # now it may be the same person's
     other_page.get_by_role("dialog").wait_for(timeout=LONG)
     page.keyboard.press("Escape")
-    assert "is not this machine" in why(server.wait(run))
+    assert "is not this machine" in error_of(server.wait(run))
     for window in (page, other_page):
         window.get_by_role("dialog", name="Send your images to another machine?").wait_for(
             state="detached", timeout=LONG

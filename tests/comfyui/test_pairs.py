@@ -3,40 +3,29 @@
 Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS names, if it is set, to be looked at.
 """
 
-import json
 import urllib.error
 import urllib.parse
 
 import pytest
 
 from tests.browsers import needs_chromium, shoot, wait_in_page
-from tests.comfyui.native_graphs import error_of
+from tests.comfyui.native_graphs import error_of, run
 from tests.support.comfyui_window import fit_view, reload_window
-from tests.support.hosts import PACK_ROOT
+from tests.support.hosts import read_workflow
 from tests.support.miniatures import QUICK
-
-
-def workflow(name: str, folder: str = "workflows/api") -> dict:
-    return json.loads((PACK_ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def outputs(server, prompt: dict) -> dict:
-    entry = server.run(prompt)
-    assert entry["status"]["status_str"] == "success", error_of(entry)
-    return entry["outputs"]
 
 
 @pytest.fixture
 def filtered(server):
     """(key of the filtered pairs, what Preview Pairs shows) of the shipped workflow."""
-    found = outputs(server, workflow("filter_and_save_pairs"))
+    found = run(server, read_workflow("filter_and_save_pairs"))
     return found["3"]["rethink_filter"][0]["key"], found["4"]["rethink_pairs"][0]
 
 
 def test_pairs_are_made_previewed_and_cached(server):
-    first = outputs(server, workflow("inverse_edit_pairs"))
+    first = run(server, read_workflow("inverse_edit_pairs"))
     assert first["3"]["rethink_pairs"][0]["count"] == 12 and first["4"]["images"]
-    entry = server.run(workflow("inverse_edit_pairs"))
+    entry = server.run(read_workflow("inverse_edit_pairs"))
     cached = next(data["nodes"] for name, data in entry["status"]["messages"] if name == "execution_cached")
     assert {"1", "2", "3"} <= set(cached)
 
@@ -45,7 +34,7 @@ def test_every_choice_of_an_operation_is_understood(server):
     described = server.json("/object_info/RethinkInverseEditSynthesizer")["RethinkInverseEditSynthesizer"]["input"]
     options = described["required"]["operation"][1]["options"]
     assert len(options) >= 18
-    prompt = workflow("inverse_edit_pairs")
+    prompt = read_workflow("inverse_edit_pairs")
     for option in options:
         needs_place = option["key"] in ("remove_object", "text_erase", "flat_background", "editor")
         if needs_place:
@@ -53,11 +42,11 @@ def test_every_choice_of_an_operation_is_understood(server):
         prompt["2"]["inputs"] |= {"operation": option["key"], "pairs": 1, "dataset": "operations"}
         inner = {name: spec[1]["default"] for name, spec in option["inputs"]["required"].items()}
         chosen = {**prompt["2"]["inputs"], **{f"operation.{name}": value for name, value in inner.items()}}
-        outputs(server, {**prompt, "2": {**prompt["2"], "inputs": chosen}})
+        run(server, {**prompt, "2": {**prompt["2"], "inputs": chosen}})
 
 
 def test_an_editor_does_the_inverse_edit(server):
-    prompt = workflow("inverse_edit_pairs")
+    prompt = read_workflow("inverse_edit_pairs")
     names = server.json("/object_info/RethinkLoadEditor")["RethinkLoadEditor"]["input"]["required"]["editor"][1][
         "options"
     ]
@@ -70,21 +59,21 @@ def test_an_editor_does_the_inverse_edit(server):
         "pairs": 1,
         "dataset": "by-an-editor",
     }
-    assert outputs(server, prompt)["3"]["rethink_pairs"][0]["count"] == 1
+    assert run(server, prompt)["3"]["rethink_pairs"][0]["count"] == 1
 
 
 def test_prompt_to_prompt_draws_pairs(server):
-    prompt = workflow("prompt_to_prompt_pairs")
+    prompt = read_workflow("prompt_to_prompt_pairs")
     prompt["2"]["inputs"] |= QUICK | {"caption_fit": -1.0}
-    assert outputs(server, prompt)["3"]["rethink_pairs"][0]["count"] == 2
+    assert run(server, prompt)["3"]["rethink_pairs"][0]["count"] == 2
 
 
 def test_a_mistake_is_one_sentence_and_the_next_run_works(server):
-    wrong = workflow("inverse_edit_pairs")
+    wrong = read_workflow("inverse_edit_pairs")
     wrong["2"]["inputs"]["dataset"] = "../../x"
     message = error_of(server.run(wrong))
     assert message.startswith("dataset: “../../x” is no name") and "Traceback" not in message
-    outputs(server, workflow("inverse_edit_pairs"))
+    run(server, read_workflow("inverse_edit_pairs"))
 
 
 def test_the_routes_answer_for_published_pairs_alone(server, filtered):
@@ -231,7 +220,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(page):
     canvas = page.canvas_kind
     theme = {"classic": "dark", "nodes-2.0": "light"}[canvas]
     page.evaluate("theme => app.extensionManager.setting.set('Comfy.ColorPalette', theme)", theme)
-    page.evaluate("graph => app.loadGraphData(graph)", workflow("filter_and_save_pairs", "workflows"))
+    page.evaluate("graph => app.loadGraphData(graph)", read_workflow("filter_and_save_pairs", "workflows"))
     fit_view(page)
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_selector(".rethink-card img", timeout=180_000)

@@ -8,7 +8,8 @@ import urllib.parse
 import pytest
 
 from tests.browsers import needs_chromium, wait_in_page
-from tests.comfyui.test_pairs import outputs, workflow
+from tests.comfyui import native_graphs
+from tests.support.hosts import read_workflow
 from tests.support.runs import made_up_run
 
 DEEP = b"[" * 1000 + b"]" * 1000
@@ -45,7 +46,7 @@ BODIES = [
 
 @pytest.fixture(scope="module")
 def key(server):
-    return outputs(server, workflow("filter_and_save_pairs"))["4"]["rethink_pairs"][0]["key"]
+    return native_graphs.run(server, read_workflow("filter_and_save_pairs"))["4"]["rethink_pairs"][0]["key"]
 
 
 @pytest.fixture
