@@ -68,6 +68,7 @@ def main() -> None:
         settings = LoraSettings(
             steps=options.steps,
             rank=options.rank,
+            layers=options.layers,
             learning_rate=options.rate,
             batch=options.batch,
             accumulate=1,
@@ -75,6 +76,7 @@ def main() -> None:
             keep_instructions=other_instructions(options.replay),
             replay=options.replay,
             seed=options.seed,
+            save_every=options.steps // options.saves,
         )
         job = TrainEditLoraJob(pairs, work / f"mosaic-{options.pairs}.safetensors", work / "runs", settings)
         started = time.monotonic()
@@ -98,8 +100,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--cases", type=int, default=200, help="edits judged, of the new kind and of every old one")
     parser.add_argument("--plain", action="store_true", help="instructions without the description of what is beneath")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--rank", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--layers", default="all", choices=("family", "all"))
+    parser.add_argument("--saves", type=int, default=5, help="LoRAs that are measured on the way")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--keep", default="default", choices=("off", "low", "default", "high"))

@@ -47,6 +47,8 @@ class TrainEditLora(io.ComfyNode):
                 ),
                 field_input(settings, "steps"),
                 field_input(settings, "rank"),
+                field_input(settings, "seed", control_after_generate="fixed"),
+                field_input(settings, "layers", optional=True),
                 field_input(settings, "learning_rate", optional=True),
                 field_input(settings, "batch", optional=True),
                 field_input(settings, "accumulate", optional=True),
@@ -64,7 +66,6 @@ class TrainEditLora(io.ComfyNode):
                 field_input(settings, "hold_out", optional=True),
                 field_input(settings, "save_every", optional=True),
                 field_input(settings, "previews", optional=True),
-                field_input(settings, "seed", control_after_generate="fixed"),
             ],
             outputs=[
                 sockets.Editor.Output(

@@ -21,7 +21,7 @@ lies in the folder of --folder.
 """
 
 FIELDS = (
-    *("steps", "rank", "learning_rate", "batch", "accumulate", "keep", "replay"),
+    *("steps", "rank", "layers", "learning_rate", "batch", "accumulate", "keep", "replay"),
     *("hold_out", "save_every", "previews", "seed"),
 )
 

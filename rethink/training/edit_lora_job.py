@@ -17,7 +17,7 @@ from .edit_model import EditModel, trainable_parts
 from .lora_pairs import read_pairs
 from .lora_run import check_own_file
 from .lora_settings import LoraSettings
-from .trainable_lora import target_layers
+from .trainable_lora import ALL_LAYERS, target_layers
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
@@ -47,7 +47,8 @@ class TrainEditLoraJob:
         check_target(self.output, "output")
         check_own_file(self.output)
         pairs = read_pairs(self.pairs)
-        layers = target_layers(model.denoiser, model.lora_targets, self.settings.rank)
+        targets = model.lora_targets if self.settings.layers == "family" else ALL_LAYERS
+        layers = target_layers(model.denoiser, targets, self.settings.rank)
         with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
             training = LoraTraining(self.settings, self.output, self.folder, model, pairs, layers, on_progress)
             return training.run()

@@ -26,6 +26,13 @@ class LoraSettings:
         high=1_000_000,
     )
     rank: int = option(16, "How much the LoRA can hold. 4 to 16 for one edit, 32 and more for many.", low=1, high=1024)
+    layers: str = option(
+        "family",
+        "Which layers learn. family: those that LoRAs of this family adapt, attention above all. all: every linear layer and "
+        "convolution, for small models and for edits that are far from what the editor knows; a larger file.",
+        choices=("family", "all"),
+        advanced=True,
+    )
     learning_rate: float = option(
         1e-4, "How far every step goes. Lower it if the loss jumps.", low=1e-7, high=0.1, step=1e-6, advanced=True
     )

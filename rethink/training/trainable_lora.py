@@ -13,6 +13,8 @@ from ..editors.lora_adapters import CONVOLUTIONS, Product
 from ..editors.lora_names import shape_of
 from ..errors import RethinkError
 
+ALL_LAYERS = ("",)  # of `target_layers`: the end of every name
+
 
 class TrainableLora(nn.Module):
     """down (A, Kaiming) and up (B, zero) of every layer by its name, in float32; the scale is 1, so alpha is the rank.
@@ -81,7 +83,7 @@ def target_layers(denoiser: nn.Module, suffixes: Sequence[str], rank: int) -> di
 
     Raises RethinkError for a rank that is larger than one of them.
     """
-    ends = tuple(f".{suffix}" for suffix in suffixes)
+    ends = tuple(f".{suffix}" if suffix else "" for suffix in suffixes)
     found = {
         name: layer
         for name, layer in denoiser.named_modules()

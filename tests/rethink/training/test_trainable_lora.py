@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rethink.errors import RethinkError
-from rethink.training.trainable_lora import TrainableLora, target_layers
+from rethink.training.trainable_lora import ALL_LAYERS, TrainableLora, target_layers
 
 
 def make_model():
@@ -55,6 +55,12 @@ def test_gradients_are_those_of_a_weight_with_the_product_added():
 def test_a_rank_larger_than_a_layer_is_refused():
     with pytest.raises(RethinkError, match="^rank: expected 1 to 5"):
         make_lora(make_model(), rank=6)
+
+
+def test_all_layers_are_the_linear_ones_and_the_convolutions():
+    model = nn.ModuleDict({"norm": nn.GroupNorm(2, 4), **make_model()})
+    assert list(target_layers(model, ALL_LAYERS, 2)) == ["to_q", "conv", "other"]
+    assert list(target_layers(model, ("to_q",), 2)) == ["to_q"]
 
 
 def test_factors_come_back():
