@@ -14,7 +14,7 @@ from ..rethink.editors.quantization import QuantizerName
 from ..rethink.editors.settings import LoadSettings, Offload, Settings, summarize_settings, used_settings
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_edit_mask, as_image
-from ..rethink.model_files import Dtype
+from ..rethink.options import Dtype
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import feedback, sockets
 from .comfy import memory, model_folders, progress

@@ -7,13 +7,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from .errors import RethinkError, lazy_import
 
-Dtype = Literal["auto", "fp32", "fp16", "bf16"]  # number format of weights; auto: what the device computes best
 _CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions

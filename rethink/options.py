@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from .errors import RethinkError
 
 MAX_SEED = 2**64 - 1
+Dtype = Literal["auto", "fp32", "fp16", "bf16"]  # number format of weights; auto: what the device computes best
 
 
 @dataclass(frozen=True)

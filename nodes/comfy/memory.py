@@ -16,7 +16,7 @@ from ...rethink.editors.protocol import Editor, EditorFamily, LoraReport, Prepar
 from ...rethink.editors.quantization import QuantizerName
 from ...rethink.editors.settings import Offload, Settings
 from ...rethink.errors import OutOfMemoryError
-from ...rethink.model_files import Dtype
+from ...rethink.options import Dtype
 from ...rethink.thinkers.critique import Thinker
 from ...rethink.thinkers.loading import Backend, ThinkerConfig
 from ...rethink.thinkers.protocol import Chat, Messages, Placement, Request, ThinkerError, chat_all, clear_cache

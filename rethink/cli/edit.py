@@ -1,27 +1,24 @@
-"""`rethink edit`, and the options of everything that edits: editor, LoRAs, settings, mask."""
+"""`rethink edit`, and the settings of everything that edits."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..edit_job import EditJob
 from ..errors import RethinkError
-from ..options import option_of
 from .arguments import add_field
+from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..editors.protocol import Editor
     from ..editors.settings import Settings
 
-BUILT_IN = "built-in"
-EDITORS = "built-in, a diffusers folder, or a .safetensors file"
 EXAMPLES = """examples:
   python -m rethink edit photo.png "make it winter" --editor models/diffusers/instruct-pix2pix -o winter.png
   python -m rethink edit photo.png "make it winter" --editor ... --seed 7 --variations 4 --randomize-guidance
@@ -81,36 +78,6 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
 
 
-def add_loading_options(parser: argparse.ArgumentParser, default: str | None, help: str) -> None:
-    """Which editor, its LoRAs, and how it is loaded: what `open_editor` reads, besides the device."""
-    from ..editors.settings import LoadSettings
-
-    parser.add_argument("--editor", default=default, help=help)
-    add_lora_option(parser, "editor")
-    add_field(parser, LoadSettings, "dtype")
-    add_field(parser, LoadSettings, "offload")
-    quantizers = ", ".join(option_of(LoadSettings, "quantize").choices)
-    about = f"{option_of(LoadSettings, 'quantize').help} One of: {quantizers}"
-    add_field(parser, LoadSettings, "quantize", metavar="BITS", help=about)
-    parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
-
-
-def add_lora_option(parser: argparse.ArgumentParser, model: str) -> None:
-    """--lora, for models of this kind."""
-    parser.add_argument(
-        "--lora",
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help=f"a LoRA over the {model}, strength 1 unless given; repeat it for several",
-    )
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device, which all models of a command share."""
-    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
-
-
 def run_edit(options: argparse.Namespace) -> int:
     """Edit an image as the arguments say; → the exit status."""
     from ..images import check_image_target, load_image, save_image
@@ -142,45 +109,6 @@ def _numbered(target: Path, count: int) -> list[Path]:
     if count == 1:
         return [target]
     return [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
-
-
-def open_editor(options: argparse.Namespace) -> Editor:
-    """The editor of the arguments with its LoRAs."""
-    from ..builtin import EDITOR_FOLDER
-    from ..editors.loading import load_editor
-
-    editor = load_editor(
-        EDITOR_FOLDER if options.editor == BUILT_IN else Path(options.editor),
-        dtype=options.dtype,
-        device=options.device,
-        offload=options.offload,
-        quantize=options.quantize,
-        tokenizer=options.tokenizer,
-    )
-    if options.editor == BUILT_IN:
-        editor.name = BUILT_IN  # as it was chosen, in records
-    return add_loras(editor, options.lora)
-
-
-def add_loras(model: Any, texts: Sequence[str]) -> Any:
-    """An editor, or whatever else takes LoRAs, with those of --lora over it; prints which of their layers fit."""
-    from ..editors.loading import add_lora
-
-    for path, strength in map(parse_lora, texts):
-        model, report = add_lora(model, path, strength)
-        print(report, file=sys.stderr)
-    return model
-
-
-def parse_lora(text: str) -> tuple[Path, float]:
-    """FILE or FILE:STRENGTH; a colon inside the path does not count."""
-    path, colon, strength = text.rpartition(":")
-    if not (colon and path):
-        return Path(text), 1.0
-    try:
-        return Path(path), float(strength)
-    except ValueError:
-        return Path(text), 1.0
 
 
 def settings_from(options: argparse.Namespace) -> Settings:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RethinkError
 from .arguments import add_field
+from .editor_options import BUILT_IN, add_loras, open_editor, parse_lora
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from ..pairs.ray_cluster import WorkerResources
     from ..thinkers.asking import ChatFn
     from ..thinkers.loading import ThinkerConfig
-
-BUILT_IN = "built-in"
 
 
 def add_engine(parser: argparse.ArgumentParser, names: str) -> None:
@@ -105,7 +104,6 @@ def open_chat(config: ThinkerConfig, by_owner: bool) -> ChatFn:
 def editor_from(options) -> ModelSource[Editor] | None:
     """The editor that does --inverse, with its LoRAs; it is loaded later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
-    from .edit import open_editor
 
     if bool(options.editor) != bool(options.inverse):
         raise RethinkError("--editor and --inverse go together.")
@@ -124,7 +122,6 @@ def text_to_image_from(options) -> ModelSource[Any]:
 
 def _open_text_to_image(folder: Path, device: str, loras: Sequence[str]) -> TextToImageModel:
     from ..pairs.from_captions.text_to_image import open_text_to_image
-    from .edit import add_loras
 
     return add_loras(open_text_to_image(folder, device), loras)
 
@@ -152,7 +149,6 @@ def name_model(where: str | Path, loras: Sequence[str] = ()) -> str:
     from ..editors.loading import name_with_lora
     from ..model_files import model_name, snapshot_of
     from ..pairs.models import model_id
-    from .edit import parse_lora
 
     name = model_id(BUILT_IN if where == BUILT_IN else model_name(snapshot_of(Path(where))))
     for path, strength in map(parse_lora, loras):

@@ -13,7 +13,7 @@ from ..progress import format_duration
 from ..text_files import read_json
 from .arguments import EXAMPLES, add_command, add_field
 from .datasets import add_export, add_inspect
-from .edit import EDITORS, add_device, add_loading_options, add_lora_option
+from .editor_options import EDITORS, add_device, add_loading_options, add_lora_option
 from .pair_options import add_engine, add_thinker, clip_from, editor_from, engine_from, text_to_image_from, thinker_from
 from .progress import ProgressLine, print_counts, print_result
 

@@ -16,11 +16,11 @@ from .edit import (
     EXIT_CODES,
     add_editor_options,
     load_edit_mask,
-    open_editor,
     settings_from,
     show_step,
     warn_of_strangers,
 )
+from .editor_options import open_editor
 from .progress import complain
 
 if TYPE_CHECKING:
@@ -229,6 +229,6 @@ def _report_end(trajectory: Trajectory) -> None:
     if trajectory.message:
         complain(trajectory.message)
     if not trajectory.best_judged:
-        complain("the result was not is_judge: the thinker's answers hold no scores")
+        complain("the result was not judged: the thinker's answers hold no scores")
     if trajectory.best is not None and (best := trajectory.folder / trajectory.steps[trajectory.best].file).is_file():
         print(best)

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..errors import RethinkError, lazy_import
-from ..model_files import PICKLES, Dtype, check_weights, model_name, read_json, resolve_device, snapshot_of
+from ..model_files import PICKLES, check_weights, model_name, read_json, resolve_device, snapshot_of
+from ..options import Dtype
 from .families import FAMILIES, DenoisingLoop, Family
 from .pipeline_adapters import PipelineAdapter
 from .pipeline_editor import PipelineEditor

@@ -1,12 +1,15 @@
 """Weights in fewer bits, by the packages that diffusers and transformers support, quantized while loading."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import lazy_import
+
+if TYPE_CHECKING:
+    import torch
 
 _LARGE = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")  # the VAE is small and sensitive
 

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Protocol, get_args
 
 from ..errors import RethinkError
-from ..model_files import Dtype
-from ..options import check_limits, option
+from ..options import Dtype, check_limits, option
 from .quantization import QuantizerName
 
 Offload = Literal["none", "model", "sequential"]

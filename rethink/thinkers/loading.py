@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import RethinkError
-from ..model_files import Dtype
-from ..options import check_limits, option
+from ..options import Dtype, check_limits, option
 from . import backends
 from .critique import TEMPLATE, Thinker
 

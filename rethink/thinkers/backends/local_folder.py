@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from ...errors import RethinkError, lazy_import
-from ...model_files import Dtype, check_data, model_name, read_json, resolve_device, snapshot_of
+from ...model_files import check_data, model_name, read_json, resolve_device, snapshot_of
+from ...options import Dtype
 from ...weights import open_model, shortened
 from ..loading import Backend, Location, Quantization, ThinkerConfig
 from ..templates import check_template, find_template

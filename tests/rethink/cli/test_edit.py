@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER
-from rethink.cli.edit import parse_lora
 from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
 from rethink.images import load_image, save_image
@@ -90,21 +89,6 @@ def test_loras_lie_over_the_editor_at_their_strengths(editor, photo, tmp_path, c
     acts = distance("one", "plain")
     assert acts > 0.02, acts
     assert max(distance("two", "one"), distance("none", "plain")) < acts / 20, "apart from the rounding of sums"
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "strength"),
-    [
-        ("a.safetensors", "a.safetensors", 1.0),
-        ("a.safetensors:0.8", "a.safetensors", 0.8),
-        ("a.safetensors:-2", "a.safetensors", -2.0),
-        (r"C:\loras\a.safetensors", r"C:\loras\a.safetensors", 1.0),
-        (r"C:\loras\a.safetensors:.5", r"C:\loras\a.safetensors", 0.5),
-        ("snow:night.safetensors", "snow:night.safetensors", 1.0),
-    ],
-)
-def test_a_strength_stands_behind_the_last_colon(text, path, strength):
-    assert parse_lora(text) == (Path(path), strength)
 
 
 def test_an_editor_that_takes_no_references_says_so(editor, photo, capfd):
