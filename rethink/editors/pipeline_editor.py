@@ -160,6 +160,7 @@ class PipelineEditor:
         """See `protocol.InspectableEditor`."""
         denoiser, encoded, found = self.module[self._denoiser], prepared.encoded, {}
         signature = inspect.signature(denoiser.forward)
+        whole = {"strength": 1.0} if self.family.defaults.strength else {}  # at a lower one a single step is left out
 
         def keep_inputs(module: nn.Module, args: tuple, options: dict) -> None:
             found.update(signature.bind(*args, **options).arguments)
@@ -181,7 +182,7 @@ class PipelineEditor:
                     return_dict=False,
                     **self._adapter.image_arguments(encoded.images[0], encoded.plan.padded),
                     **{name: 1.0 for name in (self._adapter.text_scale, self._adapter.image_scale) if name},
-                    **({"strength": 1.0} if self.family.defaults.strength else {}),  # a step that a lower one would leave out
+                    **whole,
                 )
         finally:
             hook.remove()
