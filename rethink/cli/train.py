@@ -67,7 +67,7 @@ def run_train_lora(options: argparse.Namespace) -> int:
         raise RethinkError(f"-o: {output.name} should end in .safetensors.")
     chosen = {name: getattr(options, name) for name in FIELDS}
     job = TrainEditLoraJob(
-        PairStore.existing(options.store.absolute()),
+        PairStore.open_existing(options.store.absolute()),
         output,
         (options.folder or output.with_name(f"{output.stem}-training")).absolute(),
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
