@@ -16,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 # A version that was tested, for this environment alone; ComfyUI brings its own torch, which nothing here touches.
 TORCH = "torch==2.13.0"
 TEST_PACKAGES = ["pytest", "pytest-xdist", "playwright", "trl", "transformers[serving]"]
-# The tests share the cores: each process takes a stretch of them, starts what it needs, and helps the others at the end.
-PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
+# The tests share the cores: one process takes all that share a ComfyUI and its window, the others go where one is free.
+PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup"]
 CHECK_PACKAGES = ["ruff", "pyright[nodejs]"]
 NODE = (20, 19)  # what eslint and the tests of the web part need
 

@@ -21,7 +21,7 @@ from rethink.editors.loading import load_editor
 from rethink.images import load_image, save_image
 from rethink.pairs.inverse.drafts import SynthesisConfig
 from rethink.pairs.inverse.job import SynthesisJob
-from rethink.pairs.inverse.sources import Folder, NamedBox
+from rethink.pairs.inverse.sources import ImageFolder, NamedBox
 from rethink.pairs.store import PairStore
 from rethink.tiny.benchmark import BATCH, evaluate
 from rethink.tiny.oracle import judge
@@ -121,12 +121,12 @@ def make_pairs(folder: Path, split: str, count: int, templates: tuple[str, ...],
     images = folder / "scenes"
     images.mkdir(parents=True, exist_ok=True)
     scenes = sample_scenes(split, count)
-    spots = {}
+    boxes = {}
     for number, (scene, cell) in enumerate(scenes):
         save_image(render([scene]), images / f"{number:05d}.png")
-        spots[f"{number:05d}.png"] = (box_of(scene, cell, describe),)
+        boxes[f"{number:05d}.png"] = (box_of(scene, cell, describe),)
     config = SynthesisConfig(("pixelate",), {"pixelate": {"blocks": list(BLOCKS)}})
-    job = SynthesisJob(Folder(images, spots=spots), folder / "pairs", config, templates={"pixelate": templates})
+    job = SynthesisJob(ImageFolder(images, boxes=boxes), folder / "pairs", config, templates={"pixelate": templates})
     job.run()
     return PairStore.open_existing(folder / "pairs")
 

@@ -1,13 +1,18 @@
 """The browser that the tests drive, where there is one."""
 
+import io
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -19,13 +24,19 @@ FLAGS = [
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium was found")
 
 
-@pytest.fixture(scope="module")
-def browser():
+@contextmanager
+def running_browser() -> Iterator:
     playwright = pytest.importorskip("playwright.sync_api")
     with pytest.MonkeyPatch.context() as patch, playwright.sync_playwright() as engine:
         patch.setattr(playwright.Page, "wait_for_function", wait_for_function)
         with engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as chromium:
             yield chromium
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with running_browser() as chromium:
+        yield chromium
 
 
 def wait_for_function(page, expression: str, *, arg=None, timeout: float = 180_000):
@@ -37,10 +48,19 @@ def wait_for_function(page, expression: str, *, arg=None, timeout: float = 180_0
     return found
 
 
-def shoot(page, name: str) -> bytes:
-    """A screenshot; also a file in the folder that RETHINK_SCREENSHOTS names, to be looked at."""
-    data = page.screenshot()
+def wait_in_page(page, milliseconds: int) -> None:
+    """So long by the page's own clock: what it had to do before that is done, however slow the machine is."""
+    wait = "ms => new Promise((done) => setTimeout(() => requestIdleCallback(done, { timeout: ms }), ms))"
+    page.evaluate(wait, milliseconds)
+
+
+def shoot(page, name: str) -> None:
+    """A screenshot in the folder that RETHINK_SCREENSHOTS names, to be looked at; without one, none is taken."""
     if folder := os.environ.get("RETHINK_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"{name}.png").write_bytes(data)
-    return data
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def see(page, name: str) -> Image.Image:
+    """What is to be seen on the page; kept as `shoot` does."""
+    shoot(page, name)
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")

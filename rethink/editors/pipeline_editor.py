@@ -159,10 +159,8 @@ class PipelineEditor:
     def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
         """See `protocol.InspectableEditor`."""
         denoiser, encoded, found = self.module[self._denoiser], prepared.encoded, {}
-        scales = {name: 1.0 for name in (self._adapter.text_scale, self._adapter.image_scale) if name}
-        if self.family.defaults.strength:
-            scales["strength"] = 1.0  # less than all of one step is none
         signature = inspect.signature(denoiser.forward)
+        whole = {"strength": 1.0} if self.family.defaults.strength else {}  # at a lower one a single step is left out
 
         def keep_inputs(module: nn.Module, args: tuple, options: dict) -> None:
             found.update(signature.bind(*args, **options).arguments)
@@ -183,7 +181,8 @@ class PipelineEditor:
                     output_type="pt",
                     return_dict=False,
                     **self._adapter.image_arguments(encoded.images[0], encoded.plan.padded),
-                    **scales,
+                    **{name: 1.0 for name in (self._adapter.text_scale, self._adapter.image_scale) if name},
+                    **whole,
                 )
         finally:
             hook.remove()

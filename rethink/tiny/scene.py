@@ -223,12 +223,17 @@ def _atlas(device) -> torch.Tensor:
 @lru_cache
 def _draw_atlas() -> np.ndarray:
     """Shadow, outline, fill (coverage 0…1) and light (a factor) of every shape × size × dx × dy: [N, 4, 64, 64]."""
-    y, x = np.mgrid[0:CELL, 0:CELL].astype(np.float32) + 0.5 - CELL / 2
+    margin = max(map(abs, JITTER))
+    pixels = np.arange(-margin, CELL + margin, dtype=np.float32) + 0.5 - CELL / 2
+    y, x = np.meshgrid(pixels, pixels, indexing="ij")
+    shifted = [slice(margin - offset, margin - offset + CELL) for offset in JITTER]  # each is drawn once and cut out
     patches = []
     for outline in [*map(_outline, SHAPES), None]:
         for radius in RADIUS:
-            patches += [_draw(outline, radius, x - dx, y - dy) for dx in JITTER for dy in JITTER]
-    patches.append(np.stack([np.zeros_like(x)] * 3 + [np.ones_like(x)]))
+            drawn = _draw(outline, radius, x, y)
+            patches += [drawn[:, rows, columns] for columns in shifted for rows in shifted]
+    blank = np.zeros((CELL, CELL))
+    patches.append(np.stack([blank, blank, blank, blank + 1]))
     return np.stack(patches).astype(np.float32)
 
 

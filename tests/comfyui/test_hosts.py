@@ -5,10 +5,13 @@ Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS n
 
 import json
 
-from tests.browsers import needs_chromium, shoot
-from tests.comfyui.test_thinking import FAR, far_graph, why
+import pytest
 
-READY = "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkLoadThinker)"
+from tests.browsers import needs_chromium, shoot
+from tests.comfyui.far_thinker import FAR, far_graph
+from tests.comfyui.native_graphs import error_of
+from tests.support.comfyui_window import LONG
+
 # What the canvas posts, with a workflow of its own to say whose it is. A program's prompt has none.
 QUEUE = """async (prompt) => {
     const { api } = await import('/scripts/api.js');
@@ -18,31 +21,20 @@ QUEUE = """async (prompt) => {
 
 
 @needs_chromium
-def test_the_page_that_queued_is_asked_and_one_answer_closes_the_question_everywhere(server, browser):
-    server.post("/settings/Comfy.TutorialCompleted", True)
-    bystander, page = open_window(server, browser), open_window(server, browser)
+@pytest.mark.parametrize("window", ["classic"], indirect=True)
+def test_the_page_that_queued_is_asked_and_one_answer_closes_the_question_everywhere(server, page, other_page):
     run = page.evaluate(QUEUE, far_graph())
     dialog = page.get_by_role("dialog", name="Send your images to another machine?")
-    dialog.wait_for(timeout=180_000)
+    dialog.wait_for(timeout=LONG)
     assert FAR in dialog.inner_text() and page.evaluate("document.activeElement.textContent") == "No"
     shoot(page, "question")
-    assert bystander.get_by_role("dialog").count() == 0, "somebody else at this ComfyUI"
-    later = open_window(server, browser)  # it may be the same person's, after a reload
-    later.get_by_role("dialog").wait_for(timeout=180_000)
+    assert other_page.get_by_role("dialog").count() == 0, "somebody else at this ComfyUI"
+    other_page.reload()  # now it may be the same person's
+    other_page.get_by_role("dialog").wait_for(timeout=LONG)
     page.keyboard.press("Escape")
-    assert "is not this machine" in why(server.wait(run))
-    for window in (page, later):
+    assert "is not this machine" in error_of(server.wait(run))
+    for window in (page, other_page):
         window.get_by_role("dialog", name="Send your images to another machine?").wait_for(
-            state="detached", timeout=180_000
+            state="detached", timeout=LONG
         )
     assert json.loads(server.get("/rethink/hosts")) == []
-    for window in (bystander, page, later):
-        window.close()
-
-
-def open_window(server, browser):
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.goto(server.address)
-    page.wait_for_function(READY, timeout=180_000)
-    page.wait_for_timeout(500)
-    return page

@@ -1,8 +1,6 @@
 """Every kind of LoRA that ComfyUI applies changes a weight here as it does there."""
 
-import subprocess
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rethink.editors.lora import lora_applied, read_lora
-from tests.support.hosts import comfyui_python, find_comfyui
+from tests.comfyui.native_graphs import node, run
 
 IN, OUT, RANK = 12, 24, 3
 STRENGTHS = (1.0, 0.6, -0.5)
@@ -142,18 +140,13 @@ def module():
 
 
 @pytest.fixture(scope="module")
-def merged(module, tmp_path_factory):
+def merged(server, module, tmp_path_factory):
     """strength → (the LoRA as it is read here, every kind's weight as ComfyUI merges it)."""
-    root = find_comfyui()
-    python = root and comfyui_python(root)
-    if not python:
-        pytest.skip("no ComfyUI with a virtual environment of its own was found")
     folder = tmp_path_factory.mktemp("merged")
     weights, lora = folder / "weights.safetensors", folder / "lora.safetensors"
     save_file({f"unet.{kind}": layer.weight.detach() for kind, layer in module["unet"].items()}, weights)
     save_file({f"unet.{kind}.{key}": t for kind, (_, tensors) in KINDS.items() for key, t in tensors.items()}, lora)
-    command = [python, Path(__file__).with_name("merge_lora.py"), folder, *STRENGTHS]
-    subprocess.run([str(part) for part in command], cwd=root, check=True, capture_output=True)
+    run(server, {"merge": node("TestMergeLora", folder=str(folder), strengths=" ".join(map(str, STRENGTHS)))})
     read = {strength: read_lora(lora, strength, module, "the test") for strength in STRENGTHS}
     assert all(report.matched == len(KINDS) and not report.unmatched for _, report in read.values())
     return {strength: (one, load_file(folder / f"{strength}.safetensors")) for strength, (one, _) in read.items()}

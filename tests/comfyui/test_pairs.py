@@ -3,39 +3,29 @@
 Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS names, if it is set, to be looked at.
 """
 
-import json
 import urllib.error
 import urllib.parse
 
 import pytest
 
-from tests.browsers import needs_chromium, shoot
-from tests.comfyui.native_graphs import error_of
-from tests.support.hosts import PACK_ROOT
+from tests.browsers import needs_chromium, shoot, wait_in_page
+from tests.comfyui.native_graphs import error_of, run
+from tests.support.comfyui_window import fit_view, reload_window
+from tests.support.hosts import read_workflow
 from tests.support.miniatures import QUICK
-
-
-def workflow(name: str, folder: str = "workflows/api") -> dict:
-    return json.loads((PACK_ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def outputs(server, prompt: dict) -> dict:
-    entry = server.run(prompt)
-    assert entry["status"]["status_str"] == "success", error_of(entry)
-    return entry["outputs"]
 
 
 @pytest.fixture
 def filtered(server):
     """(key of the filtered pairs, what Preview Pairs shows) of the shipped workflow."""
-    found = outputs(server, workflow("filter_and_save_pairs"))
+    found = run(server, read_workflow("filter_and_save_pairs"))
     return found["3"]["rethink_filter"][0]["key"], found["4"]["rethink_pairs"][0]
 
 
 def test_pairs_are_made_previewed_and_cached(server):
-    first = outputs(server, workflow("inverse_edit_pairs"))
+    first = run(server, read_workflow("inverse_edit_pairs"))
     assert first["3"]["rethink_pairs"][0]["count"] == 12 and first["4"]["images"]
-    entry = server.run(workflow("inverse_edit_pairs"))
+    entry = server.run(read_workflow("inverse_edit_pairs"))
     cached = next(data["nodes"] for name, data in entry["status"]["messages"] if name == "execution_cached")
     assert {"1", "2", "3"} <= set(cached)
 
@@ -44,7 +34,7 @@ def test_every_choice_of_an_operation_is_understood(server):
     described = server.json("/object_info/RethinkInverseEditSynthesizer")["RethinkInverseEditSynthesizer"]["input"]
     options = described["required"]["operation"][1]["options"]
     assert len(options) >= 18
-    prompt = workflow("inverse_edit_pairs")
+    prompt = read_workflow("inverse_edit_pairs")
     for option in options:
         needs_place = option["key"] in ("remove_object", "text_erase", "flat_background", "editor")
         if needs_place:
@@ -52,11 +42,11 @@ def test_every_choice_of_an_operation_is_understood(server):
         prompt["2"]["inputs"] |= {"operation": option["key"], "pairs": 1, "dataset": "operations"}
         inner = {name: spec[1]["default"] for name, spec in option["inputs"]["required"].items()}
         chosen = {**prompt["2"]["inputs"], **{f"operation.{name}": value for name, value in inner.items()}}
-        outputs(server, {**prompt, "2": {**prompt["2"], "inputs": chosen}})
+        run(server, {**prompt, "2": {**prompt["2"], "inputs": chosen}})
 
 
 def test_an_editor_does_the_inverse_edit(server):
-    prompt = workflow("inverse_edit_pairs")
+    prompt = read_workflow("inverse_edit_pairs")
     names = server.json("/object_info/RethinkLoadEditor")["RethinkLoadEditor"]["input"]["required"]["editor"][1][
         "options"
     ]
@@ -69,21 +59,21 @@ def test_an_editor_does_the_inverse_edit(server):
         "pairs": 1,
         "dataset": "by-an-editor",
     }
-    assert outputs(server, prompt)["3"]["rethink_pairs"][0]["count"] == 1
+    assert run(server, prompt)["3"]["rethink_pairs"][0]["count"] == 1
 
 
 def test_prompt_to_prompt_draws_pairs(server):
-    prompt = workflow("prompt_to_prompt_pairs")
+    prompt = read_workflow("prompt_to_prompt_pairs")
     prompt["2"]["inputs"] |= QUICK | {"caption_fit": -1.0}
-    assert outputs(server, prompt)["3"]["rethink_pairs"][0]["count"] == 2
+    assert run(server, prompt)["3"]["rethink_pairs"][0]["count"] == 2
 
 
 def test_a_mistake_is_one_sentence_and_the_next_run_works(server):
-    wrong = workflow("inverse_edit_pairs")
+    wrong = read_workflow("inverse_edit_pairs")
     wrong["2"]["inputs"]["dataset"] = "../../x"
     message = error_of(server.run(wrong))
     assert message.startswith("dataset: “../../x” is no name") and "Traceback" not in message
-    outputs(server, workflow("inverse_edit_pairs"))
+    run(server, read_workflow("inverse_edit_pairs"))
 
 
 def test_the_routes_answer_for_published_pairs_alone(server, filtered):
@@ -192,7 +182,7 @@ def test_u_takes_back_the_verdict_that_was_just_given_and_shows_its_pair(server,
     page.keyboard.press("u")
     wait_for(1, 0)
     page.keyboard.press("u")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert "person" not in verdicts()
     page.close()
 
@@ -217,7 +207,7 @@ def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, f
     page.keyboard.press("r")
     page.keyboard.press("r")
     page.wait_for_function("text => document.querySelector('#instruction').textContent === text", arg=second)
-    page.wait_for_timeout(400)
+    wait_in_page(page, 400)
     assert len(verdicts) == 1 and page.inner_text("#instruction") == second
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("u")
@@ -226,20 +216,12 @@ def test_a_key_pressed_twice_judges_no_pair_that_was_not_seen(server, browser, f
 
 
 @needs_chromium
-@pytest.mark.parametrize(("canvas", "theme"), [("classic", "dark"), ("nodes-2.0", "light")])
-def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, theme):
-    server.post("/settings/Comfy.VueNodes.Enabled", canvas == "nodes-2.0")
-    server.post("/settings/Comfy.ColorPalette", theme)
-    server.post("/settings/Comfy.TutorialCompleted", True)
-    page = browser.new_page(viewport={"width": 1800, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(server.address)
-    ready = "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkPreviewPairs)"
-    page.wait_for_function(ready, timeout=180_000)
-    page.evaluate("graph => app.loadGraphData(graph)", workflow("filter_and_save_pairs", "workflows"))
-    page.wait_for_timeout(1000)
-    page.keyboard.press(".")  # fit the view
+def test_the_sheet_and_the_plots_are_on_their_nodes(page):
+    canvas = page.canvas_kind
+    theme = {"classic": "dark", "nodes-2.0": "light"}[canvas]
+    page.evaluate("theme => app.extensionManager.setting.set('Comfy.ColorPalette', theme)", theme)
+    page.evaluate("graph => app.loadGraphData(graph)", read_workflow("filter_and_save_pairs", "workflows"))
+    fit_view(page)
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_selector(".rethink-card img", timeout=180_000)
     page.wait_for_selector(".rethink-plot", timeout=180_000)
@@ -255,7 +237,7 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     slider = page.locator(".rethink-plot input").first.bounding_box()
     page.mouse.move(slider["x"] + slider["width"] / 2, slider["y"] + slider["height"] / 2)
     page.mouse.wheel(0, 200)
-    page.wait_for_timeout(300)
+    wait_in_page(page, 300)
     assert page.evaluate("app.canvas.ds.scale") == scale, "the wheel scrolls the sheet and leaves the canvas alone"
 
     kept = page.inner_text(".rethink-bar:has(.rethink-note) .rethink-summary")
@@ -280,9 +262,8 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
     assert sheet[1] <= below[0], "the sheet grows over its neighbor"
     slider.press("ArrowLeft")  # the front end takes no state by itself from keys in an input field
     moved = page.evaluate(threshold)
-    page.wait_for_timeout(1500)  # it writes its drafts with a delay
-    page.reload()
-    page.wait_for_function(ready, timeout=180_000)
+    wait_in_page(page, 1500)  # it writes its drafts with a delay
+    reload_window(page)
     page.wait_for_selector(".rethink-card img", timeout=180_000)
     page.wait_for_selector(".rethink-plot", timeout=180_000)
     page.wait_for_selector(".rethink-text:has-text('pairs in')", timeout=180_000)
@@ -293,6 +274,4 @@ def test_the_sheet_and_the_plots_are_on_their_nodes(server, browser, canvas, the
         page.click(".rethink-button")
     opened.value.wait_for_selector("#strip button")
     assert opened.value.evaluate("document.documentElement.dataset.theme") == theme
-    assert problems == []
     opened.value.close()
-    page.close()

@@ -7,8 +7,9 @@ import urllib.parse
 
 import pytest
 
-from tests.browsers import needs_chromium
-from tests.comfyui.test_pairs import outputs, workflow
+from tests.browsers import needs_chromium, wait_in_page
+from tests.comfyui import native_graphs
+from tests.support.hosts import read_workflow
 from tests.support.runs import made_up_run
 
 DEEP = b"[" * 1000 + b"]" * 1000
@@ -45,7 +46,7 @@ BODIES = [
 
 @pytest.fixture(scope="module")
 def key(server):
-    return outputs(server, workflow("filter_and_save_pairs"))["4"]["rethink_pairs"][0]["key"]
+    return native_graphs.run(server, read_workflow("filter_and_save_pairs"))["4"]["rethink_pairs"][0]["key"]
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_no_other_site_shows_the_review_page_within_its_own(server, browser):
     assert ask(server, "GET", "/extensions/rethink/pairs/review.mjs")[2]["X-Frame-Options"] is None
     page = browser.new_page()
     page.set_content(f'<iframe src="{server.address}{address}?pairs=x"></iframe>')
-    page.wait_for_timeout(1000)
+    wait_in_page(page, 1000)
     (frame,) = page.frames[1:]
     assert not frame.url.startswith(server.address) or frame.evaluate("document.getElementById('accept')") is None
     page.close()

@@ -7,6 +7,8 @@ import uuid
 
 import pytest
 
+from tests.comfyui.far_thinker import FAR, far_graph
+from tests.comfyui.native_graphs import error_of
 from tests.support.comfyui_server import KEY, read_run
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import said
@@ -136,30 +138,9 @@ def test_the_key_is_nowhere(server, critic):
     assert KEY not in json.dumps([entry, server.json("/history"), server.json("/object_info/RethinkLoadThinker")])
 
 
-FAR = "http://192.0.2.1:8000"  # nobody's
-
-
-def far_graph():
-    """Only loads a thinker far away, and asks it nothing that it could answer in a second."""
-    backend = {"base_url": f"{FAR}/v1", "model": "m", "key_variable": "", "timeout": 1, "retries": 0, "concurrency": 1}
-    thinker = {"backend": "server", **{f"backend.{name}": value for name, value in backend.items()}}
-    judged = {"thinker": ["3", 0], "source": ["2", 0], "edited": ["2", 0], "instruction": "make it red", "seed": 1}
-    prompt = {
-        "2": ("RethinkScene", {"seed": 10, "level": "plain"}),
-        "3": ("RethinkLoadThinker", thinker),
-        "4": ("RethinkCritiqueEdit", judged),
-        "5": ("PreviewAny", {"source": ["4", 2]}),
-    }
-    return {node: {"class_type": kind, "inputs": inputs} for node, (kind, inputs) in prompt.items()}
-
-
-def why(entry):
-    return next(data["exception_message"] for name, data in entry["status"]["messages"] if name == "execution_error")
-
-
 def test_pictures_go_to_no_server_that_the_owner_has_not_allowed(server):
     settings = server.log.parent / "user" / "__rethink" / "servers.json"
-    assert f'add {{"hosts": ["{FAR}"]}} to {settings}' in why(server.run(far_graph()))
+    assert f'add {{"hosts": ["{FAR}"]}} to {settings}' in error_of(server.run(far_graph()))
 
     def on_the_canvas(answer):
         workflow = {"extra_pnginfo": {"workflow": {"id": "of a stranger"}}}
@@ -171,11 +152,11 @@ def test_pictures_go_to_no_server_that_the_owner_has_not_allowed(server):
         assert question["host"] == FAR
         assert server.post("/rethink/hosts", {"id": "guessed", "answer": "always"})[0] == 400
         assert server.post("/rethink/hosts", {"id": question["id"], "answer": answer})[0] == 200
-        return why(server.wait(posted["prompt_id"]))
+        return error_of(server.wait(posted["prompt_id"]))
 
     assert "is not this machine" in on_the_canvas("no") and not settings.exists()
     assert f"thinker: m at {FAR}/v1: " in on_the_canvas("once") and not settings.exists()
     on_the_canvas("always")
     assert json.loads(settings.read_text()) == {"hosts": [FAR]}
-    assert "is not this machine" not in why(server.run(far_graph())), "a program too, from now on"
+    assert "is not this machine" not in error_of(server.run(far_graph())), "a program too, from now on"
     settings.unlink()

@@ -13,16 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.browsers import needs_chromium, shoot
+from tests.browsers import needs_chromium, shoot, wait_in_page
 from tests.support.comfyui_server import read_run
+from tests.support.comfyui_window import CANVASES, LONG, execute_command, reload_window, wait_until_still
 from tests.support.runs import PROMPTS, made_up_run
 from tests.support.servers import completion, openai_server
 from tests.support.thinking import said
 
 pytestmark = needs_chromium
 
-KINDS = ["classic", "nodes-2.0"]
-LONG = 180_000  # milliseconds: a busy machine takes minutes to load what an editor needs
+SOON = 500  # milliseconds, in which a run would be seen where it must not be
 
 ANSWERS = (
     (3.0, 6.5, "make the red circle blue"),
@@ -61,35 +61,6 @@ def thinker():
         server.shutdown()
 
 
-@pytest.fixture(params=KINDS)
-def page(request, server, browser):
-    server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
-    server.post("/settings/Comfy.TutorialCompleted", True)
-    page = opened(server, browser)
-    page.canvas_kind = request.param
-    yield page
-    page.close()
-    server.post("/interrupt", {})
-    assert page.problems == []
-
-
-def opened(server, browser):
-    """A page of its own: the server takes two of them for two clients."""
-    page = browser.new_page(viewport={"width": 1600, "height": 1000})
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(server.address)
-    ready(page)
-    return page
-
-
-def ready(page):
-    page.wait_for_function(
-        "!!(window.app?.graph && LiteGraph?.registered_node_types?.RethinkThinkWhileEdit)", timeout=LONG
-    )
-    page.wait_for_timeout(1000)
-
-
 BUILD = """async ([nodes, links]) => {
     const made = {}
     app.rootGraph.clear();
@@ -118,7 +89,7 @@ def backend_of(address):
 def build(page, thinker, editor, links):
     nodes = {
         "load": ["RethinkLoadEditor", [0, 0], {"editor": "miniature"}],
-        "scene": ["RethinkScene", [0, 220], {"seed": KINDS.index(page.canvas_kind)}],  # else it comes from the cache
+        "scene": ["RethinkScene", [0, 220], {"seed": CANVASES.index(page.canvas_kind)}],  # else it comes from the cache
         "thinker": ["RethinkLoadThinker", [0, 460], backend_of(thinker)],
         **editor,
     }
@@ -138,10 +109,6 @@ SAMPLE = {
     "edit": ["RethinkSampleEdit", [400, 0], {"instruction": "make the circle blue", "steps": 2}],
     "preview": ["PreviewImage", [800, 0], {}],
 }
-
-
-def command(page, name):
-    page.evaluate("name => app.extensionManager.command.execute(name)", name)
 
 
 def turn(page, number):
@@ -181,7 +148,6 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     dialog = page.get_by_role("dialog")
     assert dialog.locator("h2").inner_text() == "Turn 1"
     page.keyboard.press("d")
-    page.wait_for_timeout(300)
     shoot(page, f"viewer-difference-{page.canvas_kind}")
     dialog.get_by_role("button", name="Accept turn 1").click()
     page.get_by_text("Accepted by you").first.wait_for(timeout=LONG)
@@ -193,15 +159,14 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert [step["prompt_by"] for step in record["steps"]] == ["user", "human"]
     assert (record["stopped"], record["chosen"], record["best"]) == ("human", 0, 0)
 
-    command(page, "Comfy.NewBlankWorkflow")
+    execute_command(page, "Comfy.NewBlankWorkflow")
     page.locator(".rt-node").first.wait_for(state="detached")
-    command(page, "Workspace.PreviousOpenedWorkflow")
-    turn(page, 1).first.wait_for(timeout=180_000)
+    execute_command(page, "Workspace.PreviousOpenedWorkflow")
+    turn(page, 1).first.wait_for(timeout=LONG)
 
     server.post("/settings/Comfy.ColorPalette", "light")
-    page.reload()
-    ready(page)
-    turn(page, 1).first.wait_for(timeout=180_000)
+    reload_window(page)
+    turn(page, 1).first.wait_for(timeout=LONG)
     assert turn(page, 1).first.locator(".rt-star").count() == 1 and page.locator(".rt-status:visible").count() == 0
     shoot(page, f"viewer-reloaded-{page.canvas_kind}")
     with page.expect_download() as download:
@@ -210,7 +175,7 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     assert "data:image/png;base64," in download.value.path().read_text(encoding="utf-8")
     shoot(page, f"viewer-light-{page.canvas_kind}")
     page.evaluate("app.rootGraph.clear(); app.rootGraph.add(LiteGraph.createNode('RethinkLoadTrajectory'))")
-    turn(page, 2).wait_for(timeout=180_000)  # without being queued
+    turn(page, 2).wait_for(timeout=LONG)  # without being queued
     server.post("/settings/Comfy.ColorPalette", "dark")
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
 
@@ -218,50 +183,47 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
 OPEN = "workflow => app.loadGraphData(workflow, true, true, 'mine')"
 
 
-def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, browser, page, thinker):
+def test_a_run_belongs_to_the_tab_and_the_graph_it_was_queued_from(server, page, other_page, thinker):
     links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
     kind, pos, values = THINK["edit"]
     build(page, thinker, {**THINK, "edit": [kind, pos, {**values, "turns": 3, "seed": 21}]}, links)
     workflow = page.evaluate("app.rootGraph.serialize()")  # which keeps its id, as files do
     page.evaluate("app.queuePrompt(0)")
     page.get_by_label("The next prompt").first.wait_for(timeout=LONG)
-    other = opened(server, browser)
-    other.evaluate(OPEN, workflow)
+    other_page.evaluate(OPEN, workflow)
     for count in (2, 3):  # over the tab itself, and over another one of the same file
         page.evaluate(OPEN, workflow)
         page.wait_for_function(f"app.extensionManager.workflow.openWorkflows.length > {count}")
-        page.wait_for_timeout(1000)
+        wait_in_page(page, SOON)
         assert turn(page, 1).count() == 0 and page.locator(".rt-steering:visible").count() == 0, count
-    assert turn(other, 1).count() == 0 and other.locator(".rt-steering:visible").count() == 0
+    assert turn(other_page, 1).count() == 0 and other_page.locator(".rt-steering:visible").count() == 0
     shoot(page, f"viewer-fresh-{page.canvas_kind}")
 
     for _ in range(2):
-        command(page, "Workspace.PreviousOpenedWorkflow")
-        page.wait_for_timeout(1000)
+        execute_command(page, "Workspace.PreviousOpenedWorkflow")
+    turn(page, 1).nth(1).wait_for(timeout=LONG)
     assert turn(page, 1).count() == 2 and page.evaluate("app.rootGraph.id") == workflow["id"]
     page.get_by_role("button", name="Go on").first.click()
     turn(page, 2).first.wait_for(timeout=LONG)
-    command(page, "Workspace.NextOpenedWorkflow")
-    page.wait_for_timeout(1000)
+    execute_command(page, "Workspace.NextOpenedWorkflow")
+    wait_in_page(page, SOON)
     assert turn(page, 1).count() == 0
     orders = {"run": server.json("/rethink/running")[0]["run"]["subfolder"], "action": "stop"}
     assert server.post("/rethink/order", orders)[0] == 200
     ended(server)
-    page.wait_for_timeout(1000)
-    assert turn(page, 1).count() == 0 == turn(other, 1).count(), (
+    wait_in_page(page, SOON)
+    assert turn(page, 1).count() == 0 == turn(other_page, 1).count(), (
         "the node of the same id in another graph learns nothing"
     )
 
-    command(page, "Workspace.PreviousOpenedWorkflow")
-    page.get_by_text("Stopped by you").first.wait_for(timeout=180_000)
-    page.wait_for_timeout(1000)  # ComfyUI keeps its tabs in mind with a delay
-    page.reload()
-    ready(page)
-    turn(page, 2).first.wait_for(timeout=180_000)
+    execute_command(page, "Workspace.PreviousOpenedWorkflow")
+    page.get_by_text("Stopped by you").first.wait_for(timeout=LONG)
+    wait_in_page(page, 1000)  # ComfyUI keeps its tabs in mind with a delay
+    reload_window(page)
+    turn(page, 2).first.wait_for(timeout=LONG)
     page.evaluate(OPEN, workflow)
-    page.wait_for_timeout(1500)
-    assert turn(page, 1).count() == 0 and other.problems == []
-    other.close()
+    wait_in_page(page, SOON)
+    assert turn(page, 1).count() == 0
 
 
 def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, page, slow_thinker):
@@ -269,14 +231,13 @@ def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, p
     kind, pos, values = THINK["edit"]
     values = {**values, "steps": 80, "turns": 2, "pause": False, "seed": 31}
     build(page, slow_thinker.url, {**THINK, "edit": [kind, pos, values]}, links)
-    previews = []
-    page.on("response", lambda reply: "/rethink/preview" in reply.url and previews.append(reply.status))
-    page.evaluate("app.queuePrompt(0)")
+    with page.expect_response(lambda reply: "/rethink/preview" in reply.url, timeout=LONG) as preview:
+        page.evaluate("app.queuePrompt(0)")
+    assert preview.value.status == 200, "the strip shows what comes of it"
     looking = page.locator(".rt-frame-pending", has_text="looking…").first
     looking.wait_for(timeout=LONG)
     page.wait_for_function("document.querySelector('.rt-frame-pending .rt-thumb img')?.naturalWidth > 0")
     assert "turn-0001-00.png" in looking.locator("img").get_attribute("src")
-    assert 200 in previews, "the strip has shown what comes of it"
     shoot(page, f"viewer-looking-{page.canvas_kind}")
     page.evaluate("document.querySelectorAll('.rt-frame-pending img').forEach((image) => { image.dataset.same = ''; })")
     slow_thinker.go.set()
@@ -330,7 +291,7 @@ def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
     ending.wait_for(timeout=LONG)
     assert "cannot be reached" in ending.inner_text()
     assert ending.evaluate("text => text.scrollHeight <= text.clientHeight"), "all of it is in sight"
-    page.get_by_text("result, not judged").first.wait_for(timeout=180_000)
+    page.get_by_text("result, not judged").first.wait_for(timeout=LONG)
     assert page.locator(".rt-star").count() == 0
     page.wait_for_function(PICTURES_ARE_THERE)
     shoot(page, f"viewer-unjudged-{page.canvas_kind}")
@@ -353,8 +314,9 @@ def unused_address():
         return f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
 
-LOADED = """async () => {
+LOADED = """async (run) => {
     const node = LiteGraph.createNode('RethinkLoadTrajectory');
+    node.widgets[0].value = run; // the list that it chooses from is as old as the page
     app.rootGraph.clear();
     app.rootGraph.add(node);
     await app.loadGraphData({...app.rootGraph.serialize(), id: crypto.randomUUID()});
@@ -374,8 +336,8 @@ def long_run(server):
 
 
 def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(server, long_run, page):
-    page.evaluate(LOADED)
-    turn(page, 12).wait_for(timeout=180_000)
+    page.evaluate(LOADED, f"output/long/{long_run.name}")
+    turn(page, 12).wait_for(timeout=LONG)
     strip = page.locator(".rt-node .rt-strip")
     box = strip.bounding_box()
     place = page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]")
@@ -383,21 +345,20 @@ def test_the_wheel_goes_along_the_strip_and_a_larger_node_shows_larger_pictures(
     before = strip.evaluate("strip => strip.scrollLeft")
     for by in (-300, -300, -5000, -300, 200):  # also where it ends
         page.mouse.wheel(0, by)
-        page.wait_for_timeout(150)
+        wait_in_page(page, 150)
     assert 0 < strip.evaluate("strip => strip.scrollLeft") < before
     assert page.evaluate("[app.canvas.ds.scale, ...app.canvas.ds.offset]") == place, "the canvas stays where it is"
     page.keyboard.down("Control")
     page.mouse.wheel(0, -100)
     page.keyboard.up("Control")
-    page.wait_for_timeout(300)
-    assert page.evaluate("app.canvas.ds.scale") != place[0], "a pinch is the canvas's"
+    page.wait_for_function("scale => app.canvas.ds.scale !== scale", arg=place[0])  # a pinch is the canvas's
 
     thumb = page.locator(".rt-node .rt-frame .rt-thumb").first
     small = thumb.evaluate("thumb => thumb.offsetWidth")
     page.evaluate(
-        "const [node] = app.rootGraph.nodes; node.setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8;"
+        "() => { app.rootGraph.nodes[0].setSize([1100, 900]); app.canvas.setDirty(true, true); app.canvas.ds.scale = 0.8; }"
     )
-    page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=180_000)
+    page.wait_for_function(f"document.querySelector('.rt-node .rt-thumb').offsetWidth > {2 * small}", timeout=LONG)
     size = thumb.evaluate("thumb => [thumb.offsetWidth, thumb.offsetHeight]")
     assert min(size) > 400, size
     shoot(page, f"viewer-larger-{page.canvas_kind}")
@@ -407,12 +368,11 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     folders = [long_run.with_name(f"{long_run.name}-{number}") for number in range(3)]
     for turns, folder in enumerate(folders, 2):
         made_up_run(folder, turns=turns)
-    page.evaluate(LOADED)
-    turn(page, 12).wait_for(timeout=180_000)  # the run that the page knows of
+    page.evaluate(LOADED, f"output/long/{long_run.name}")
+    turn(page, 12).wait_for(timeout=LONG)
     page.evaluate("app.rootGraph.nodes[0].widgets.find((widget) => widget.name === 'rethink_choose').callback()")
     dialog = page.get_by_role("dialog", name="Choose a run")
-    dialog.locator(".rt-run").first.wait_for(timeout=180_000)
-    page.wait_for_timeout(500)
+    dialog.locator(".rt-run").first.wait_for(timeout=LONG)
     shoot(page, f"viewer-choose-{page.canvas_kind}")
     run = f"output/long/{folders[0].name}"
     card = dialog.locator(f".rt-run[title='{run}']")
@@ -421,39 +381,37 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     assert card.locator("img").evaluate("image => image.naturalWidth") > 0
     card.click()
     dialog.wait_for(state="detached")
-    turn(page, 2).wait_for(timeout=180_000)
+    turn(page, 2).wait_for(timeout=LONG)
     page.wait_for_function("document.querySelectorAll('.rt-node [role=option]').length === 2")
     assert page.evaluate("app.rootGraph.nodes[0].widgets[0].value") == run
     assert page.evaluate("app.rootGraph.serialize().nodes[0].widgets_values") == [run]
     shoot(page, f"viewer-chosen-{page.canvas_kind}")
     if page.canvas_kind == "nodes-2.0":
-        page.get_by_text(f" · {PROMPTS[0]}").first.wait_for(timeout=180_000)
+        page.get_by_text(f" · {PROMPTS[0]}").first.wait_for(timeout=LONG)
     for folder in folders:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
-def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, browser, page, thinker):
+@pytest.mark.parametrize("window", CANVASES[:1], indirect=True)
+def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, page, other_page, thinker):
     links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
     kind, pos, values = THINK["edit"]
-    build(page, thinker, {**THINK, "edit": [kind, pos, {**values, "turns": 2, "seed": 7}]}, links)
-    workflow = page.evaluate("app.rootGraph.serialize()")
-    page.evaluate("app.queuePrompt(0)")
-    page.get_by_label("The next prompt").first.wait_for(timeout=LONG)
-    page.close()
-    other = opened(server, browser)
-    other.evaluate("workflow => app.loadGraphData(workflow)", workflow)
-    text = other.get_by_label("The next prompt").first
-    text.wait_for(timeout=180_000)
+    build(other_page, thinker, {**THINK, "edit": [kind, pos, {**values, "turns": 2, "seed": 7}]}, links)
+    workflow = other_page.evaluate("app.rootGraph.serialize()")
+    other_page.evaluate("app.queuePrompt(0)")
+    other_page.get_by_label("The next prompt").first.wait_for(timeout=LONG)
+    other_page.goto("about:blank")
+    page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    text = page.get_by_label("The next prompt").first
+    text.wait_for(timeout=LONG)
     text.fill("once more")
-    other.get_by_role("button", name="Go on").first.click()
-    turn(other, 2).first.wait_for(timeout=LONG)
-    other.get_by_text("All turns used").first.wait_for(timeout=180_000)
-    assert [step["prompt"] for step in ended(server)["steps"]][1] == "once more" and other.problems == []
-    other.close()
+    page.get_by_role("button", name="Go on").first.click()
+    turn(page, 2).first.wait_for(timeout=LONG)
+    page.get_by_text("All turns used").first.wait_for(timeout=LONG)
+    assert [step["prompt"] for step in ended(server)["steps"]][1] == "once more"
 
 
-@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+@pytest.mark.parametrize("window", CANVASES[:1], indirect=True)
 def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(server, page, thinker):
     loop = {
         "open": ["RethinkThinkLoopOpen", [350, 0], {"instruction": "make the circle blue", "seed": 11}],
@@ -477,7 +435,7 @@ def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(serve
     page.wait_for_function(PICTURES_ARE_THERE)
     shoot(page, f"viewer-preview-{page.canvas_kind}")
     server.post("/interrupt", {})
-    page.get_by_text("Not finished").wait_for(timeout=180_000)
+    page.get_by_text("Not finished").wait_for(timeout=LONG)
 
 
 def newest(server):
@@ -560,7 +518,7 @@ def test_selected_nodes_are_wrapped_in_a_loop(server, page, thinker):
     earlier = "output/of/another/picture"
     outputs = {node: {name: [earlier, *shown] for name, shown in o.items()} for node, o in first["outputs"].items()}
     page.evaluate("outputs => { app.nodeOutputs = outputs; }", outputs)
-    outside.wait_for(timeout=180_000)
+    outside.wait_for(timeout=LONG)
     page.wait_for_function(SHOWS_A_RUN_INSIDE)
 
 
@@ -573,7 +531,7 @@ LINKS = """() => [...app.canvas.graph.links.values()].map((link) => {
 }).sort()"""
 
 
-@pytest.mark.parametrize("page", KINDS[:1], indirect=True)
+@pytest.mark.parametrize("window", CANVASES[:1], indirect=True)
 def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_is_told(page, thinker):
     links = [["edit", "image", "preview", "images"], ["scene", "instruction", "edit", "instruction"]]
     nodes = "const [scene, edit] = ['Scene', 'SampleEdit'].map((kind) => app.rootGraph.nodes.find((n) => n.type === `Rethink${kind}`));"
@@ -581,7 +539,7 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     build(page, thinker, SAMPLE, links)
     before = page.evaluate(LINKS)
     page.evaluate(select % "[scene, edit]")  # the picture that is brought is none to go into another input
-    page.get_by_text("No picture goes into the selection").wait_for(timeout=180_000)
+    page.get_by_text("No picture goes into the selection").wait_for(timeout=LONG)
     assert page.evaluate(LINKS) == before
 
     group = "(() => { const group = new LiteGraph.LGraphGroup('edit'); app.rootGraph.add(group); group.resizeTo([edit]); group.recomputeInsideNodes(); return [group]; })()"
@@ -623,7 +581,7 @@ def test_what_is_wrapped_may_be_a_group_or_within_a_subgraph_and_what_cannot_be_
     page.evaluate(
         "() => { const [node] = app.rootGraph.nodes.filter((n) => n.subgraph); app.canvas.openSubgraph(node.subgraph, node); }"
     )
-    page.wait_for_timeout(500)
+    wait_until_still(page)
     page.evaluate(
         "() => { app.canvas.selectItems(app.canvas.graph.nodes); app.extensionManager.command.execute('Rethink.WrapInThinkLoop'); }"
     )

@@ -8,15 +8,14 @@ from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.browsers import needs_chromium, shoot
+from tests.support.comfyui_window import fit_view, reload_window, wait_until_still
 from tests.support.hosts import PACK_ROOT
 
 trained = pytest.mark.skipif(
     not (EDITOR_FOLDER.exists() and THINKER_FOLDER.exists()), reason="the built-in models are not trained yet"
 )
-READY = "!!(window.app?.graph && window.LiteGraph?.registered_node_types?.RethinkPreviewPairs)"
 BYPASSED = """async ([workflow, kinds]) => {
     await app.loadGraphData(workflow);
-    await new Promise((done) => setTimeout(done, 300));
     for (const node of app.graph.nodes) if (kinds.includes(node.type)) node.mode = 4;
     return (await app.graphToPrompt()).output;
 }"""
@@ -34,29 +33,6 @@ def workflow(name: str) -> dict:
     found = json.loads((PACK_ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     found.pop("id", None)
     return found
-
-
-@pytest.fixture(scope="module", params=["classic", "nodes-2.0"])
-def window(request, server, browser):
-    """One for all tests of a canvas: to open it takes longer than most of them."""
-    server.post("/settings/Comfy.VueNodes.Enabled", request.param == "nodes-2.0")
-    server.post("/settings/Comfy.TutorialCompleted", True)
-    page = browser.new_page(viewport={"width": 1700, "height": 1000})
-    page.canvas_kind = request.param
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(server.address)
-    page.wait_for_function(READY, timeout=180_000)
-    page.wait_for_timeout(500)
-    yield page
-    page.close()
-
-
-@pytest.fixture
-def page(window):
-    yield window
-    problems, window.problems[:] = list(window.problems), []
-    assert problems == []
 
 
 def links_of(prompt: dict, class_type: str, name: str) -> set[str]:
@@ -142,14 +118,14 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
         }""",
         [thinker, critic],
     )
-    page.keyboard.press(".")
+    fit_view(page)
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
-    page.wait_for_timeout(800)
+    wait_until_still(page)
     shoot(page, f"words-{page.canvas_kind}")
     heights = page.evaluate(HEIGHTS)
     page.evaluate(GROW)
-    page.wait_for_timeout(500)
+    wait_until_still(page)
     assert page.evaluate(HEIGHTS) == heights, "the room that is left on a node is for its images and prompts"
     said = sorted(page.evaluate(TEXTS))
     assert (
@@ -163,8 +139,7 @@ def test_what_nodes_say_comes_back_after_a_reload_a_cached_run_and_another_tab(p
     (notes,) = json.loads(picture.text["rethink"]).values()
     assert notes["editor"] == "built-in" and notes["steps"] == 4 and notes["text_guidance"] > 0
 
-    page.reload()
-    page.wait_for_function(READY, timeout=180_000)
+    reload_window(page)
     page.wait_for_function(f"({TEXTS})().length === 2", timeout=180_000)
     assert sorted(page.evaluate(TEXTS)) == said
     scene = "app.graph.nodes.find((node) => node.type === 'RethinkScene')"
@@ -193,10 +168,9 @@ def test_the_built_in_editor_says_on_the_node_that_it_does_not_know_a_photograph
             load.connect(0, editor, editor.inputs.findIndex(({name}) => name === 'image'));
         }"""
     )
-    page.keyboard.press(".")
+    fit_view(page)
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_function(f"({TEXTS})().length === 1", timeout=180_000)
-    page.wait_for_timeout(800)
     shoot(page, f"words-{page.canvas_kind}-photograph")
     assert page.evaluate(TEXTS)[0].startswith("The built-in editor knows the images of Built-in Scene alone")
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from tests.browsers import needs_chromium
+from tests.browsers import needs_chromium, wait_in_page
 from tests.support.hosts import PACK_ROOT
 
 HOST = "http://pairs.test"
@@ -49,7 +49,7 @@ def test_a_page_that_comes_late_is_not_taken_for_the_choice_that_was_made_since(
     page.select_option("#show", "rejected")
     page.wait_for_function("document.getElementById('instruction').textContent === 'rejected 0'")
     late[0].fulfill(body=json.dumps(listing("all")), content_type="application/json")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert page.locator("#instruction").inner_text() == "rejected 0"
     assert [b.get_attribute("title") for b in page.locator("#strip button").all()] == ["rejected 0", "rejected 1"]
     page.close()
@@ -123,7 +123,7 @@ def test_nothing_that_pairs_say_runs(page):
     page.wait_for_function("document.getElementById('instruction').textContent.startsWith('</script>')")
     for key in ("?", "z", "Tab", "Tab", "Enter", "a"):
         page.keyboard.press(key)
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert (
         page.evaluate("window.ran") is None and page.locator("[onfocus], [onerror]").count() == 0 and not page.problems
     )
@@ -139,5 +139,5 @@ def test_what_gets_into_it_all_the_same_does_not_run(page):
         document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}));
     }""")
     left = page.evaluate("fetch('https://evil.test/').then(() => 'got through', () => 'refused')")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert page.evaluate("window.ran") is None and left == "refused"

@@ -1,7 +1,6 @@
 """A run as one HTML file, and what a reader of it sees and does, in a real browser."""
 
 import base64
-import io
 import json
 import re
 from dataclasses import replace
@@ -13,7 +12,7 @@ from PIL import Image
 from rethink.errors import RethinkError
 from rethink.trajectory import Trajectory, load_trajectory
 from rethink.trajectory_html import VIEWER, page_name, write_html
-from tests.browsers import needs_chromium, shoot
+from tests.browsers import needs_chromium, see, shoot, wait_in_page
 from tests.support.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
@@ -143,10 +142,10 @@ def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
     page.keyboard.press(" ")
     page.keyboard.press(" ")
     page.keyboard.press(key)
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert page.locator(".rt-scale").inner_text() == f"{scale * 100} %"
     corner = page.locator(".rt-plane").bounding_box()
-    shown = np.asarray(Image.open(io.BytesIO(shoot(page, f"pixels-{scale}"))).convert("RGB"))
+    shown = np.asarray(see(page, f"pixels-{scale}"))
     left, top = round(corner["x"]), round(corner["y"])
     assert (left, top) == pytest.approx((corner["x"], corner["y"]), abs=0.02)
     truth = np.asarray(Image.open(run.folder / run.steps[run.best].file)).repeat(scale, 0).repeat(scale, 1)
@@ -157,7 +156,7 @@ def test_a_pixel_is_a_whole_number_of_pixels(page, run, key, scale):
 @needs_chromium
 def test_the_difference_map_is_gray_where_nothing_changed(page, run):
     page.keyboard.press("d")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     shoot(page, "difference")
     shown = np.asarray(
         page.evaluate("""() => {
@@ -192,7 +191,7 @@ def test_a_screen_reader_is_told(page, run):
 @pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
 def test_it_follows_the_theme(browser, html, theme, dark):
     page = opened(browser, html, color_scheme=theme)
-    screen = Image.open(io.BytesIO(shoot(page, f"html-{theme}"))).convert("L")
+    screen = see(page, f"html-{theme}").convert("L")
     assert (np.asarray(screen).mean() < 100) == dark
     page.close()
 
@@ -238,9 +237,9 @@ def test_a_strip_that_was_out_of_sight_comes_back_with_its_turn(browser, html):
     page.locator(".rt-panel").focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     page.evaluate(show, "block")
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     box = page.locator(SELECTED).bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     page.close()
@@ -329,7 +328,7 @@ def test_nothing_that_a_run_says_runs(browser, hostile):
     page = opened(browser, hostile)
     for key in ("ArrowRight", "d", " ", "Tab", "Tab", "Enter", "End", "Home"):
         page.keyboard.press(key)
-    page.wait_for_timeout(300)
+    wait_in_page(page, 300)
     assert page.evaluate("window.ran") is None
     assert (
         page.locator("h1").inner_text().startswith("</script>")
@@ -362,7 +361,7 @@ def test_what_gets_into_a_page_all_the_same_neither_runs_nor_asks(browser, html,
     )
     page.goto((tmp_path / "page.html").as_uri())
     page.wait_for_selector(SELECTED)
-    page.wait_for_timeout(200)
+    wait_in_page(page, 200)
     assert page.evaluate("window.ran") is None and any("Content Security Policy" in line for line in refused)
     assert not [url for url in asked if url.startswith("http")]
     page.close()

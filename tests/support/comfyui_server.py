@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,8 +72,8 @@ def read_run(server: Server, name: str) -> dict:
 
 
 @contextmanager
-def running_comfyui(root: Path, base: Path) -> Iterator[Server]:
-    """The ComfyUI that lies in `root`, with `base` for all that it reads and writes."""
+def running_comfyui(root: Path, base: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Server]:
+    """The ComfyUI that lies in `root`, with `base` for all that it reads and writes. meanwhile: done while it starts."""
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
     with socket.socket() as free:
@@ -91,6 +91,7 @@ def running_comfyui(root: Path, base: Path) -> Iterator[Server]:
             env={**os.environ, "RETHINK_TEST_KEY": KEY},
         )
     try:
+        meanwhile()
         yield wait_until_ready(Server(f"http://127.0.0.1:{port}", log, process.pid), process)
     finally:
         process.terminate()
@@ -109,6 +110,9 @@ def install_pack(root: Path, base: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PACK_ROOT / name, folder / name)
     needs = (PACK_ROOT / "requirements.txt").read_text().split()
+    look = f"from importlib.metadata import version; [version(name) for name in {needs}]"
+    if not subprocess.run([comfyui_python(root), "-c", look], capture_output=True).returncode:
+        return  # pip takes five seconds to see that everything is there
     with FileLock(Path(tempfile.gettempdir()) / "rethink-tests-install.lock"):  # another test process may be at it
         subprocess.run([comfyui_python(root), "-m", "pip", "install", "--quiet", *needs], check=True)
 

@@ -53,6 +53,11 @@ def _is_comfyui(root: Path) -> bool:
     return (root / "main.py").is_file() and (root / "comfyui_version.py").is_file()
 
 
+def read_workflow(name: str, folder: str = "workflows/api") -> dict:
+    """A shipped one: as programs post it, or, in the folder “workflows”, as people open it."""
+    return json.loads((PACK_ROOT / folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def self_contained() -> list[str]:
     """The workflows whose models all come with the pack, and that train none, which takes minutes."""
 

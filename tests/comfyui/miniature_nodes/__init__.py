@@ -2,11 +2,14 @@
 
 import copy
 import json
+from pathlib import Path
 
+import comfy.lora
 import comfy.model_management
 import torch
+from safetensors.torch import load_file, save_file
 
-from .models import MODELS, WIDTH, save, text_encoder, write_files
+from .models import MODELS, WIDTH, save, text_encoder, vision_model, write_files
 
 
 class MiniatureTextEncoder:
@@ -108,6 +111,64 @@ def _of_another_kind(kind, tensors, generator):
 def _in_kohyas_words(name):
     base, factor, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
     return f"lora_unet_{base.replace('.', '_')}.{'lora_down' if factor == 'lora_A' else 'lora_up'}.weight"
+
+
+class MergeLora:
+    """What ComfyUI's loader makes of weights.safetensors and lora.safetensors, where layers have the same names.
+
+    One file a strength, called after it, in the same folder.
+    """
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"folder": ("STRING",), "strengths": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, folder, strengths):
+        weights, tensors = (load_file(Path(folder) / f"{name}.safetensors") for name in ("weights", "lora"))
+        patches = comfy.lora.load_lora(tensors, {name: f"{name}.weight" for name in weights}, log_missing=False)
+        for strength in strengths.split():
+            merged = {
+                name: comfy.lora.calculate_weight(
+                    [(float(strength), patches[f"{name}.weight"], 1.0, None, None)], weight.clone(), name
+                ).contiguous()
+                for name, weight in weights.items()
+            }
+            save_file(merged, Path(folder) / f"{strength}.safetensors")
+        return {}
+
+
+class VisionModel:
+    """A Qwen3-VL as a CLIP, as small as it goes."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP",), "run", "tests"
+
+    def run(self):
+        return (vision_model(),)
+
+
+class Ask:
+    """The first words of a thinker's model about two pictures, shown; the number tells two like questions apart."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {
+            "required": {
+                "thinker": ("RETHINK_THINKER",),
+                "source": ("IMAGE",),
+                "edited": ("IMAGE",),
+                "seed": ("INT",),
+                "temperature": ("FLOAT",),
+                "number": ("INT",),
+            }
+        }
+    )
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, thinker, source, edited, seed, temperature, number):
+        texts = [{"type": "text", "text": text} for text in ("See ", " and ", ": make it red")]
+        parts = [texts[0], {"type": "image"}, texts[1], {"type": "image"}, texts[2]]
+        options = {"max_tokens": 6, "seed": seed, "temperature": temperature}
+        answer = thinker.chat.chat([{"role": "user", "content": parts}], [source, edited], **options)
+        return {"ui": {"answer": [answer]}}
 
 
 class Counted:
@@ -254,6 +315,9 @@ NODE_CLASS_MAPPINGS = {
         MiniatureTextEncoder,
         Shared,
         WriteLora,
+        MergeLora,
+        VisionModel,
+        Ask,
         Counted,
         Counts,
         Crowded,

@@ -9,9 +9,11 @@ All weights are random, and the same in every run.
 import base64
 import json
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import comfy.model_detection
 import comfy.quant_ops
@@ -29,6 +31,7 @@ import folder_paths
 import torch
 from comfy import sd1_clip, sdxl_clip
 from comfy.ldm.wan.vae import WanVAE
+from comfy.text_encoders import qwen3vl
 
 WIDTH = 128  # of a head, which ComfyUI fixes
 
@@ -294,6 +297,29 @@ def small_eyes():
         yield
     finally:
         vision.Qwen2VLVisionTransformer = whole
+
+
+def vision_model():
+    name = "qwen3vl_4b"
+    config = replace(
+        qwen3vl.QWEN3VL_CONFIGS[name](),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    vision = {"hidden_size": 64, "intermediate_size": 64, "depth": 2, "deepstack_visual_indexes": [0]}
+    with (
+        patch.dict(qwen3vl.QWEN3VL_CONFIGS, {name: partial(replace, config)}),
+        patch.dict(qwen3vl.QWEN3VL_VISION, {name: vision}),
+        patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, {"num_heads": 2}),
+    ):
+        clip = comfy.sd.CLIP(_target(qwen3vl.tokenizer(name), qwen3vl.te(model_type=name)), disable_dynamic=True)
+    generator = torch.Generator().manual_seed(0)
+    for weights in clip.cond_stage_model.parameters():
+        torch.nn.init.normal_(weights, 0, 0.3, generator=generator)
+    return clip
 
 
 def _tekken():

@@ -47,3 +47,11 @@ def test_a_caption_says_everything():
     scene = Scene("navy", True, (SceneObject(0, "star", "red", 2), SceneObject(3, "heart", "pink", 0, covered=True)))
     words = "a large red star at the top left and a small black square at the bottom right on a navy background"
     assert scene.caption == words
+
+
+def test_an_object_that_lies_further_is_the_same_drawing_further_on():
+    empty = Scene("mint", False, ())
+    middle, moved = render(
+        [empty.with_thing(0, SceneObject(0, "heart", "red", 1, dx, dy)) for dx, dy in ((0, 0), (4, -2))]
+    )
+    assert torch.equal(moved, middle.roll((4, -2), (1, 0)))
