@@ -88,7 +88,12 @@ def gradients_are_the_formulas(training, batch):
     output = torch.func.functional_call(model.denoiser, weights, (), inputs)[0]
     output = output if model.row.layout == "channels" else output[:, :tokens]
     ((output - target) ** 2).mean().backward()
-    for found, expected in zip(lora.parameters(), (*downs, *ups)):
+    pairs = list(zip(lora.parameters(), (*downs, *ups)))
+    assert sum(found.grad is not None for found, _ in pairs) > len(pairs) / 2
+    for found, expected in pairs:
+        if found.grad is None or expected.grad is None:  # what the last block says of the text is of no use
+            assert found.grad is expected.grad
+            continue
         assert torch.allclose(found.grad, expected.grad, rtol=1e-3, atol=1e-4)
     lora.zero_grad()
     for up in lora.ups:
