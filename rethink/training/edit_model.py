@@ -65,6 +65,10 @@ class EditModel:
         self.editor = cast(InspectableEditor, editor)
         self.lora_targets: tuple[str, ...] = editor.family.lora_targets
         self.denoiser: Any = editor.module[self.editor.denoiser_name]
+        if self.denoiser.dtype == torch.float16:
+            raise RethinkError(
+                f"editor: {editor.name} is in fp16, in which gradients vanish; load it with the dtype bf16 or fp32."
+            )
         self._main = "sample" if self.row.layout == "channels" else "hidden_states"
         with editor.pipeline() as pipeline:
             _refuse_special(editor, pipeline)

@@ -106,6 +106,13 @@ def test_models_that_cannot_learn_are_refused(kind, message, root, monkeypatch):
         EditModel(editor_miniatures.opened_or_skipped(kind, root))
 
 
+def test_half_precision_is_refused_where_gradients_would_vanish(root):
+    with pytest.raises(
+        RethinkError, match="is in fp16, in which gradients vanish; load it with the dtype bf16 or fp32"
+    ):
+        EditModel(editor_miniatures.opened("instruct_pix2pix", root, dtype="fp16"))
+
+
 def test_an_editor_that_does_not_show_its_denoiser_is_refused(editor):
     native = type("Native", (), {"name": "flux.safetensors", "family": editor.family})()
     with pytest.raises(RethinkError, match=r"flux.safetensors cannot be trained yet; load it from a diffusers folder"):
