@@ -13,7 +13,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,7 +169,8 @@ class LoraTraining:
         started = time.monotonic() - self.record.seconds
         while self.record.step < self.steps:
             until = min(self.steps, (self.record.step // self.save_every + 1) * self.save_every)
-            with self._denoiser_alone(), self.model.editor.pipeline(), self.lora.attached():
+            on_card = self.model.less_memory() if self.device.type != "cpu" else nullcontext()
+            with self._denoiser_alone(), self.model.editor.pipeline(), self.lora.attached(), on_card:
                 while self.record.step < until:
                     loss, ids = self.step(self.record.step)
                     watch.look(loss, self.record.step, ids)

@@ -122,6 +122,19 @@ class EditModel:
         inputs = _choose_rows(lost_text, example.null, example.inputs)
         return Example(example.target, example.source * keep, inputs, example.null)
 
+    @contextmanager
+    def less_memory(self) -> Iterator[None]:
+        """Within it activations are computed again on the way back instead of kept (arXiv 1604.06174), where the denoiser can:
+        a third slower, and the larger a model the more of its memory saved."""
+        if not getattr(self.denoiser, "_supports_gradient_checkpointing", False):
+            yield
+            return
+        self.denoiser.enable_gradient_checkpointing()
+        try:
+            yield
+        finally:
+            self.denoiser.disable_gradient_checkpointing()
+
     def _diffusion(self, scheduler: Any) -> DiffusionNoise:
         steps = self.editor.defaults.steps
         visited = Schedule("default", scheduler, steps).timesteps.tolist() if steps <= FEW_STEPS else ()

@@ -1,5 +1,7 @@
 """A LoRA is trained on miniatures of every family: it learns, its gradient is the formula's, and its file loads everywhere."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -98,6 +100,20 @@ def gradients_are_the_formulas(training, batch):
     lora.zero_grad()
     for up in lora.ups:
         torch.nn.init.zeros_(up)
+
+
+@pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext"])
+def test_less_memory_gives_the_same_gradients(kind, root, store, tmp_path):
+    training = open_training(editor_miniatures.opened(kind, root), make_job(tmp_path, store, batch=2, hold_out=0.0))
+    batch, found = training.load_batch(training.keys[:2]), []
+    for memory in (nullcontext(), training.model.less_memory()):
+        with memory, training.model.editor.pipeline(), training.lora.attached():
+            training.loss(batch, generator_of("same")).backward()
+        found.append([weight.grad.clone() for weight in training.lora.ups])
+        training.lora.zero_grad()
+    assert any(grad.abs().sum() > 0 for grad in found[0])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found))
+    assert not training.model.denoiser.is_gradient_checkpointing
 
 
 def with_lora(editor, report):
