@@ -176,4 +176,5 @@ def _number_input(id: str, found: Option, whole: bool, **options: Any) -> io.Inp
     limits = {"min": found.low, "max": found.high}
     if whole:
         return io.Int.Input(id, **limits, **options)
-    return io.Float.Input(id, **limits, step=found.step or 0.01, round=0.0001, **options)
+    step = found.step or 0.01
+    return io.Float.Input(id, **limits, step=step, round=min(0.0001, step), **options)

@@ -1,6 +1,7 @@
 """The nodes around the record of a run: look at it, keep it, open it again."""
 
 from pathlib import Path
+from typing import Any
 
 import torch.nn.functional as F
 from comfy_api.latest import io
@@ -102,7 +103,7 @@ class LoadTrajectory(io.ComfyNode):
         return validate_with(_folder, run)
 
     @classmethod
-    def fingerprint_inputs(cls, run: str):
+    def fingerprint_inputs(cls, run: str) -> Any:
         return model_folders.files_fingerprint(_folder(run))  # a run that continued is read again
 
     @classmethod

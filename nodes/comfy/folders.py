@@ -105,6 +105,11 @@ def system_user_folder(name: str) -> Path:
     return Path(folder_paths.get_system_user_directory(name))
 
 
+def training_folder() -> Path:
+    """Where trainings keep what they save, in ComfyUI's output folder."""
+    return Path(folder_paths.get_output_directory()) / "rethink" / "training"
+
+
 def next_output_folder(prefix: str) -> Path:
     """A new folder in ComfyUI's output folder: “a/b” gives a/b_00001_, a/b_00002_, …
 

@@ -13,6 +13,7 @@ import folder_paths
 from ...rethink.builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
 from ...rethink.errors import RethinkError
 from ...rethink.model_files import model_files, model_name, snapshot_of
+from ...rethink.names import is_within, portable_parts
 
 BUILT_IN = "built-in"
 DEEPEST = 8  # levels below a root
@@ -87,6 +88,24 @@ def lora_path(name: str) -> Path:
     if path is None:
         raise RethinkError(f"lora: there is no “{name}” in ComfyUI's models/loras; put the .safetensors file there.")
     return path
+
+
+def new_lora_path(name: str, input: str) -> Path:
+    """Where a LoRA called `name` is written: into the first of ComfyUI's folders for LoRAs, “a/b” into a folder there.
+
+    Raises RethinkError for what is no name of a file in it.
+    """
+    root = Path(folder_paths.get_folder_paths("loras")[0])
+    parts = portable_parts(name.strip().removesuffix(".safetensors"))
+    path = root.joinpath(*parts[:-1], f"{parts[-1]}.safetensors") if parts else root
+    if not parts or not is_within(path, root):
+        raise RethinkError(f"{input}: “{name[:80]}” is no name for a file in {root}; use for example my-edit.")
+    return path
+
+
+def lora_name(path: Path) -> str:
+    """What `lora_names` calls a file that `new_lora_path` has named."""
+    return path.relative_to(folder_paths.get_folder_paths("loras")[0]).as_posix()
 
 
 def clip_names() -> list[str]:

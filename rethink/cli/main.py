@@ -1,4 +1,4 @@
-"""The command line: `python -m rethink demo | edit | think | synthesize | … | bench`."""
+"""The command line: `python -m rethink demo | edit | think | synthesize | … | train-lora | bench`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
 from .progress import complain
 from .think import add_think_command, print_step
+from .train import add_train_command
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -83,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_edit_command(commands)
     add_think_command(commands)
     add_commands(commands)
+    add_train_command(commands)
     bench = commands.add_parser("bench", help="measure against ground truth")
     bench.add_argument("what", choices=("tiny",), help="tiny: the built-in editor by the exact oracle")
     bench.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")

@@ -1,7 +1,8 @@
 """An Editor over any diffusers editing pipeline: its own sampling, row by row, observed and controlled through hooks."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,10 @@ _WIDEST = 4  # aspect of a working size: no model knows ribbons, they are padded
 # (latents after a step, the clean ones they lead to, index of the step among the solver's timesteps), both
 # [1, c, h, w], the first to be written to
 OnSolverStep = Callable[[Tensor, Tensor, int], None]
+
+
+class _InputsSeen(Exception):
+    """Ends a pipeline's call: what its denoiser is called with is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +107,10 @@ class PipelineEditor:
     def device(self) -> torch.device:
         return self._offloaded_to or torch.device(self._pipeline.components[self._denoiser].device)
 
+    @property
+    def denoiser_name(self) -> str:
+        return self._denoiser
+
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         others = check_references(references, self.family)
         source = as_image(images)
@@ -146,6 +155,40 @@ class PipelineEditor:
         """The diffusers pipeline of these modules with the LoRAs, for callers that sample themselves."""
         with lora_applied(self.module, self._loras):
             yield self._pipeline
+
+    def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
+        """See `protocol.InspectableEditor`."""
+        denoiser, encoded, found = self.module[self._denoiser], prepared.encoded, {}
+        signature = inspect.signature(denoiser.forward)
+        whole = {"strength": 1.0} if self.family.defaults.strength else {}  # at a lower one a single step is left out
+
+        def keep_inputs(module: nn.Module, args: tuple, options: dict) -> None:
+            found.update(signature.bind(*args, **options).arguments)
+            raise _InputsSeen
+
+        hook = denoiser.register_forward_pre_hook(keep_inputs, with_kwargs=True)
+        try:
+            with (
+                torch.no_grad(),
+                lora_applied(self.module, self._loras),
+                cached_encoders(self._pipeline, self._adapter.encoders, self._encoder_cache, lambda *_: None),
+                suppress(_InputsSeen),
+            ):
+                self._pipeline(
+                    prompt=instruction,
+                    num_inference_steps=1,
+                    generator=_generator(0),
+                    output_type="pt",
+                    return_dict=False,
+                    **self._adapter.image_arguments(encoded.images[0], encoded.plan.padded),
+                    **{name: 1.0 for name in (self._adapter.text_scale, self._adapter.image_scale) if name},
+                    **whole,
+                )
+        finally:
+            hook.remove()
+            self._pipeline.maybe_free_model_hooks()
+        found.pop("return_dict", None)
+        return found
 
     def _fit(self, source: Tensor, references: Sequence[Tensor]) -> FittedImages:
         plan = self._plan(source)

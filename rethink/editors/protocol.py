@@ -1,6 +1,7 @@
 """What every editor promises: `prepare` encodes the source once, `edit` runs any instructions and seeds against it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Protocol
@@ -124,6 +125,22 @@ class Editor(Protocol):
         The new editor shares this one's weights and adds the LoRA while it edits: strength 0 is off, a negative one
         reverses the LoRA, and LoRAs stack. Raises RethinkError for a file that is broken or of another family.
         """
+        ...
+
+
+class InspectableEditor(Editor, Protocol):
+    """An editor that shows what its denoiser, a part of `module`, is called with: what training needs to know of it."""
+
+    @property
+    def denoiser_name(self) -> str: ...
+
+    def pipeline(self) -> AbstractContextManager[Any]:
+        """Within it: the diffusers pipeline of these modules, with the editor's LoRAs over them."""
+        ...
+
+    def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
+        """What the denoiser is called with in the first step of an edit of the first image, without guidance: {parameter: its
+        value}, as the sampling code itself makes it."""
         ...
 
 

@@ -61,6 +61,10 @@ class StableDiffusionEditor:
     def device(self) -> torch.device:
         return self._offloaded_to or self._unet.device
 
+    @property
+    def denoiser_name(self) -> str:
+        return "unet"
+
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         check_references(references, self.family)
         source = as_image(images)
@@ -106,6 +110,15 @@ class StableDiffusionEditor:
         with lora_applied(self.module, self._loras):
             yield self._pipeline
 
+    def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
+        """See `protocol.InspectableEditor`."""
+        with torch.no_grad(), lora_applied(self.module, self._loras):
+            source = prepared.encoded.latents[:1].to(self.device)
+            inputs = {"sample": source, "timestep": 0, "encoder_hidden_states": self.embed_texts([instruction])}
+        if self._loop.source_channels:
+            inputs["sample"] = torch.cat([torch.zeros_like(source), source], 1)
+        return inputs
+
     def _encode_within_memory(self, images: Tensor) -> Encoded:
         release = self._pipeline.maybe_free_model_hooks
         return run_with_oom_guard(lambda: self._encode(images), release, self, "use a smaller batch of images")
@@ -150,7 +163,7 @@ class StableDiffusionEditor:
         generators, noise = _draw_noise(batch.seeds, source.shape[1:])
         noise = noise.to(self.device)
         passes = self._loop.guidance(*_draw_scales(settings, generators))
-        embeddings = self._embed([*batch.instructions, *[settings.negative_prompt] * len(batch.seeds)])
+        embeddings = self.embed_texts([*batch.instructions, *[settings.negative_prompt] * len(batch.seeds)])
         text, null = embeddings.chunk(2)
 
         if self._loop.source_channels:
@@ -190,7 +203,7 @@ class StableDiffusionEditor:
 
         return preview
 
-    def _embed(self, texts: Sequence[str]) -> Tensor:
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings [len(texts), tokens, width], each text computed once, and not again while it is in the cache."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if missing:

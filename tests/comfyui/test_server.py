@@ -188,6 +188,20 @@ def test_every_shipped_workflow_runs(server, path):
     assert pictures(server, entry)
 
 
+def test_a_lora_is_trained_and_at_work_in_one_graph(server):
+    """The shipped graph with two steps in place of sixty; ComfyUI lists the file at once, for its own loader too."""
+    graph = json.loads((PACK_ROOT / "workflows" / "api" / "learn_black_squares.json").read_text(encoding="utf-8"))
+    few = {"name": "taught/two-steps", "steps": 2, "save_every": 2, "batch": 2, "replay": 2, "previews": 1}
+    node(graph, "RethinkTrainEditLora").update(few)
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", error_of(entry)
+    assert {image.size for image in pictures(server, entry)} == {(128, 128)}
+    said = "".join(text for output in entry["outputs"].values() for text in output.get("rethink_text", []))
+    assert "layers fit" in said and "step 2 of 2" in said
+    loaders = server.json("/object_info/LoraLoaderModelOnly")["LoraLoaderModelOnly"]["input"]["required"]
+    assert any("two-steps.safetensors" in name for name in json.dumps(loaders["lora_name"]).split('"'))
+
+
 def test_unchanged_pixels_are_the_sources(server):
     """A square is pasted onto the source by ComfyUI's own nodes."""
     graph = {

@@ -50,6 +50,7 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkThinkLoopClose",
         "RethinkThinkLoopOpen",
         "RethinkThinkWhileEdit",
+        "RethinkTrainEditLora",
         "RethinkTrajectoryViewer",
     ]
 

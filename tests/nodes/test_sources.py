@@ -68,12 +68,12 @@ def test_what_must_be_connected_is_said(part, RethinkError, results):
             sources_of(connected, images, mask, boxes)
 
 
-def test_a_stamp_changes_with_the_files_of_the_folders_alone(part, results):
-    stamp_of, photos = part("nodes.sources").stamp_of, results.input / "photos"
+def test_the_fingerprint_changes_with_the_files_of_the_folders_alone(part, results):
+    fingerprint, photos = part("nodes.sources").fingerprint, results.input / "photos"
     photos.mkdir()
     (photos / "a.png").write_bytes(b"1")
     chosen = {"pictures": ["folder"], "folder": ["input/photos"], "masks": ["none"]}
-    before = stamp_of(chosen)
-    assert before == stamp_of(chosen) and stamp_of({"pictures": ["connected pictures"]}) is None
+    before = fingerprint(chosen)
+    assert before == fingerprint(chosen) and fingerprint({"pictures": ["connected pictures"]}) is None
     (photos / "b.png").write_bytes(b"22")
-    assert stamp_of(chosen) != before
+    assert fingerprint(chosen) != before

@@ -85,6 +85,8 @@ def prompt(request, part, models, results, miniature, vision_folder, clip_folder
         elif node["class_type"] == "RethinkPromptToPromptPairs":
             shutil.copytree(clip_folder, models.clip_vision / inputs["clip"])
             inputs |= QUICK
+        elif node["class_type"] == "RethinkTrainEditLora":
+            inputs |= {"steps": 1, "save_every": 1, "replay": 1, "batch": 2, "previews": 0}
         elif node["class_type"] == "RethinkEditLoraLoader":
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
@@ -127,6 +129,7 @@ def test_there_are_workflows():
         "filter_and_save_pairs",
         "prompt_to_prompt_pairs",
         "caption_edit_pairs",
+        "learn_black_squares",
     } <= set(NAMES)
 
 

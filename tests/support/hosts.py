@@ -59,11 +59,12 @@ def read_workflow(name: str, folder: str = "workflows/api") -> dict:
 
 
 def self_contained() -> list[str]:
-    """The workflows whose models all come with the pack."""
+    """The workflows whose models all come with the pack, and that train none, which takes minutes."""
 
     def comes_along(node: dict) -> bool:
         chosen = {"RethinkLoadEditor": "editor", "RethinkLoadThinker": "backend"}.get(node["class_type"])
-        return not node["class_type"].endswith("Loader") and (not chosen or node["inputs"][chosen] == "built-in")
+        takes_longer = node["class_type"].endswith("Loader") or node["class_type"] == "RethinkTrainEditLora"
+        return not takes_longer and (not chosen or node["inputs"][chosen] == "built-in")
 
     paths = sorted((PACK_ROOT / "workflows" / "api").glob("*.json"))
     return [path.stem for path in paths if all(map(comes_along, json.loads(path.read_text("utf-8")).values()))]

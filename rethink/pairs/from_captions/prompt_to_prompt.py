@@ -144,24 +144,24 @@ def preview_sample(
         stops = sorted({round(i * total / steps) for i in range(min(steps, total))})
         latents = noise
         for done, index in enumerate(stops, 1):
-            signal, spread = schedule.alpha_sigma(index)
+            signal, sigma = schedule.alpha_sigma(index)
             clean = schedule.predict_x0(predict(latents, index), latents, index)
             on_step(done, len(stops))
             if done < len(stops):
                 next_index = stops[done]
-                next_signal, next_spread = schedule.alpha_sigma(next_index)
-                direction = (latents - signal * clean) / spread
+                next_signal, next_sigma = schedule.alpha_sigma(next_index)
+                direction = (latents - signal * clean) / sigma
                 if schedule.stochastic:
-                    retained = next_spread * signal / (next_signal * spread)
+                    retained = next_sigma * signal / (next_signal * sigma)
                     fresh = _added_noise(schedule, draws, index, next_index).to(latents)
                     direction = retained * direction + (1 - retained**2) ** 0.5 * fresh
-                latents = next_signal * clean + next_spread * direction
+                latents = next_signal * clean + next_sigma * direction
         return _candidates(pipeline.vae, draws, clean)
 
 
 def _added_noise(schedule: Schedule, draws: list[_Draw], index: int, next_index: int) -> Tensor:
     """The fresh noise of the steps index…next_index for [first, second] × pairs, combined to unit variance."""
-    times = [(signal / spread) ** 2 for signal, spread in map(schedule.alpha_sigma, range(index, next_index + 1))]
+    times = [(signal / sigma) ** 2 for signal, sigma in map(schedule.alpha_sigma, range(index, next_index + 1))]
     weights = [((after - before) / (times[-1] - times[0])) ** 0.5 for before, after in itertools.pairwise(times)]
 
     def fresh(draw: _Draw) -> Tensor:

@@ -1,0 +1,87 @@
+"""`rethink train-lora`: a LoRA from a store of pairs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..errors import RethinkError
+from .arguments import add_command, add_field
+from .edit import EXIT_CODES
+from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
+from .progress import ProgressLine, print_result
+
+EXAMPLES = """examples:
+  python -m rethink train-lora my-pairs -o models/loras/no-squares.safetensors --editor models/diffusers/flux-kontext
+  python -m rethink train-lora my-pairs -o wide.safetensors --editor ... --rank 32 --steps 3000 --keep high
+  python -m rethink edit photo.png "remove the black square" --editor ... --lora models/loras/no-squares.safetensors
+
+A run that was cut off goes on when it is started again, to the same weights. All that it saves, with a report to look at,
+lies in the folder of --folder.
+"""
+
+FIELDS = (
+    *("steps", "rank", "layers", "learning_rate", "batch", "accumulate", "keep", "replay"),
+    *("hold_out", "save_every", "previews", "seed"),
+)
+
+
+def add_train_command(commands) -> None:
+    """Adds `train-lora` to the subparsers of `rethink`."""
+    from ..training.lora_settings import LoraSettings
+
+    parser = add_command(commands, "train-lora", "teach an editor an edit from pairs, as a LoRA", run_train_lora)
+    parser.epilog = EXAMPLES + EXIT_CODES
+    parser.add_argument("store", type=Path, help="folder of the pairs")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where saves, latents and reports are kept; default: OUTPUT-training beside the output",
+    )
+    parser.add_argument(
+        "--keep-instructions",
+        type=Path,
+        metavar="FILE",
+        help="text file with an instruction a line: other edits that must not be forgotten; default: common ones",
+    )
+    add_loading_options(parser, BUILT_IN, f"the model that learns: {EDITORS}")
+    add_device(parser)
+    for name in FIELDS:
+        add_field(parser, LoraSettings, name)
+
+
+def run_train_lora(options: argparse.Namespace) -> int:
+    """Train as the arguments say; → the exit status."""
+    from ..pairs.store import PairStore
+    from ..training.edit_lora_job import TrainEditLoraJob
+    from ..training.lora_settings import LoraSettings
+
+    output = options.output.absolute()
+    if output.suffix != ".safetensors":
+        raise RethinkError(f"-o: {output.name} should end in .safetensors.")
+    chosen = {name: getattr(options, name) for name in FIELDS}
+    job = TrainEditLoraJob(
+        PairStore.open_existing(options.store.absolute()),
+        output,
+        (options.folder or output.with_name(f"{output.stem}-training")).absolute(),
+        LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
+    )
+    report = job.run(open_editor(options), ProgressLine())
+    print_result(str(report))
+    print(f"A page to look at: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
+    return 0
+
+
+def read_instructions(path: Path | None) -> tuple[str, ...]:
+    """The lines of a text file that are not empty; () without one."""
+    if path is None:
+        return ()
+    from ..text_files import good_lines
+
+    lines = [line for _, line in good_lines(path, "--keep-instructions")]
+    found = tuple(line.strip() for line in lines if line.strip())
+    if not found:
+        raise RethinkError(f"--keep-instructions: {path} has no lines.")
+    return found

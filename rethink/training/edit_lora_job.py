@@ -1,0 +1,70 @@
+"""The job of training a LoRA on pairs, as a node and a command start it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..atomic import check_target
+from ..errors import OutOfMemoryError, is_out_of_memory
+from ..pairs.store import PairStore
+from ..progress import OnProgress, ignore_progress
+from .edit_lora import LoraTraining, TrainReport
+from .edit_model import EditModel, trainable_parts
+from .lora_pairs import read_pairs
+from .lora_run import check_own_file
+from .lora_settings import LoraSettings
+from .trainable_lora import ALL_LAYERS, target_layers
+
+if TYPE_CHECKING:
+    from ..editors.protocol import Editor
+
+
+@dataclass(frozen=True)
+class TrainEditLoraJob:
+    """Train a LoRA on pairs, over an editor that stays as it is.
+
+    pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
+    kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew.
+    """
+
+    pairs: PairStore
+    output: Path
+    folder: Path
+    settings: LoraSettings = field(default_factory=LoraSettings)
+
+    def run(self, editor: Editor, on_progress: OnProgress = ignore_progress) -> TrainReport:
+        """Train, or go on with a run that was cut off. What `on_progress` raises ends it; the newest and the best LoRA are
+        kept then.
+
+        Raises RethinkError for what is wrong with the pairs, the editor or the settings, before any work; and when the loss
+        explodes, with the last good LoRA kept.
+        """
+        model = EditModel(editor)
+        check_target(self.output, "output")
+        check_own_file(self.output)
+        pairs = read_pairs(self.pairs)
+        targets = model.lora_targets if self.settings.layers == "family" else ALL_LAYERS
+        layers = target_layers(model.denoiser, targets, self.settings.rank)
+        with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
+            training = LoraTraining(self.settings, self.output, self.folder, model, pairs, layers, on_progress)
+            return training.run()
+
+
+@contextmanager
+def _oom_guard(settings: LoraSettings, editor: Editor) -> Iterator[None]:
+    """Within it, that memory runs out is an OutOfMemoryError that says what to lower, what saves most first."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        lower = [f"batch (it is {settings.batch})"] if settings.batch > 1 else []
+        lower += ["load the editor quantized, or with offload model", f"rank (it is {settings.rank})"]
+        raise OutOfMemoryError(
+            f"editor: {editor.name} ran out of memory on {editor.device} in training; lower, in this order: "
+            f"{'; '.join(lower)}."
+        ) from None

@@ -1,0 +1,238 @@
+"""An editor as training sees it: a pair in its latents, and its denoiser's answer to them.
+
+What its denoiser is called with comes from the sampling code itself, so that what is trained is what is sampled: size,
+padding, template, the places of tokens. A pair's target is encoded as if it were a source, whose latents the same code brings
+into the form of the result's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..editors.protocol import InspectableEditor
+from ..editors.samplers import Schedule
+from ..errors import RethinkError
+from .lora_families import TrainedFamily, trained_family
+from .noising import FEW_STEPS, DiffusionNoise, Noise
+
+_OFF_ASPECT = 0.02  # by how much the aspect of a target may differ from its source's
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A pair in latents, or several of the same sizes as one batch.
+
+    target: clean latents [B, …]. source: those of the source, as the denoiser takes them. inputs: what else it is called
+    with, tensors whose first side is the batch. null: the same for the empty instruction; {} where it is never dropped.
+    """
+
+    target: Tensor
+    source: Tensor
+    inputs: dict[str, Any]
+    null: dict[str, Any]
+
+    @property
+    def tokens(self) -> int:
+        """How many places the latents of one image have."""
+        return self.target.shape[1] if self.target.ndim == 3 else math.prod(self.target.shape[2:])
+
+    @property
+    def shapes(self) -> str:
+        """The same for examples that may be in one batch."""
+        return repr([_map(value, lambda tensor: tuple(tensor.shape)) for value in vars(self).values()])
+
+    def to(self, device: torch.device) -> Example:
+        return Example(*(_map(value, lambda tensor: tensor.to(device)) for value in vars(self).values()))
+
+
+class EditModel:
+    """The denoiser of an editor with all that training needs of it.
+
+    Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
+    """
+
+    def __init__(self, editor: Any):
+        self.row: TrainedFamily = trained_family(editor.family.id, editor.family.title)
+        if not hasattr(editor, "denoiser_inputs"):
+            raise RethinkError(f"editor: {editor.name} cannot be trained yet; load it from a diffusers folder.")
+        self.editor = cast(InspectableEditor, editor)
+        self.lora_targets: tuple[str, ...] = editor.family.lora_targets
+        self.denoiser: Any = editor.module[self.editor.denoiser_name]
+        if self.denoiser.dtype == torch.float16:
+            raise RethinkError(
+                f"editor: {editor.name} is in fp16, in which gradients vanish; load it with the dtype bf16 or fp32."
+            )
+        self._main = "sample" if self.row.layout == "channels" else "hidden_states"
+        with editor.pipeline() as pipeline:
+            _refuse_special(editor, pipeline)
+            self.noise: Noise = self.row.noise or self._diffusion(pipeline.scheduler)
+            self._scaling = 1.0 if self.row.layout == "tokens" else pipeline.vae.config.scaling_factor
+
+    @property
+    def drops(self) -> bool:
+        """Whether samples lose their text or source now and then: only what the editor compares with is worth training."""
+        guided = self.editor.defaults.text_guidance > 1 or self.editor.defaults.image_guidance > 1
+        return guided and bool(self.row.drop_text or self.row.drop_image)
+
+    @torch.no_grad()
+    def encode(self, source: Tensor, target: Tensor, instruction: str) -> Example:
+        """A pair of IMAGEs [1, H, W, 3] as a batch of one, on the CPU. Raises RethinkError where they differ in shape."""
+        target = self._as_large_as(source, target)
+        prepared = self.editor.prepare(source)
+        inputs = self.editor.denoiser_inputs(prepared, instruction)
+        null = self.editor.denoiser_inputs(prepared, "") if self.drops else {}
+        as_source = self._source(self.editor.denoiser_inputs(self.editor.prepare(target), instruction)[self._main])
+        here = self._source(inputs[self._main])
+        if as_source.shape != here.shape:
+            raise RethinkError(f"the target comes out at {list(as_source.shape)}, the input at {list(here.shape)}.")
+        kept = (self._without_latents(each) for each in (inputs, null))
+        example = Example(as_source.float() * self._scaling, here, *kept)
+        return Example(*(_map(value, lambda tensor: tensor.detach().cpu().clone()) for value in vars(example).values()))
+
+    def predict(self, noisy: Tensor, times: Tensor, example: Example) -> Tensor:
+        """What the denoiser says of noisy latents [B, …] at times [B], in float32."""
+        dtype = self.denoiser.dtype
+        joined = torch.cat([noisy.to(dtype), example.source.to(dtype)], 1)
+        inputs = {**example.inputs, self._main: joined, "timestep": times.to(noisy.device)}
+        output = self.denoiser(**inputs, return_dict=False)[0]
+        return (output if self.row.layout == "channels" else output[:, : noisy.shape[1]]).float()
+
+    def drop_conditions(self, example: Example, generator: torch.Generator) -> Example:
+        """A batch of which some rows have lost their text, their source or both; one draw a row decides.
+
+        InstructPix2Pix, section 3.2.1. The rows of a batch lose their text one by one, where the empty one is as long.
+        """
+        if not self.drops:
+            return example
+        draw, text, image = (
+            torch.rand(len(example.target), generator=generator),
+            self.row.drop_text,
+            self.row.drop_image,
+        )
+        lost_text = (draw < text) | ((draw >= text + image) & (draw < text + 2 * image))
+        lost_image = (draw >= text) & (draw < text + 2 * image)
+        keep = (~lost_image).to(example.source).view(-1, *(1,) * (example.source.ndim - 1))
+        inputs = _choose_rows(lost_text, example.null, example.inputs)
+        return Example(example.target, example.source * keep, inputs, example.null)
+
+    @contextmanager
+    def less_memory(self) -> Iterator[None]:
+        """Within it activations are computed again on the way back instead of kept (arXiv 1604.06174), where the denoiser can:
+        a third slower, and the larger a model the more of its memory saved."""
+        if not getattr(self.denoiser, "_supports_gradient_checkpointing", False):
+            yield
+            return
+        self.denoiser.enable_gradient_checkpointing()
+        try:
+            yield
+        finally:
+            self.denoiser.disable_gradient_checkpointing()
+
+    def _diffusion(self, scheduler: Any) -> DiffusionNoise:
+        steps = self.editor.defaults.steps
+        visited = Schedule("default", scheduler, steps).timesteps.tolist() if steps <= FEW_STEPS else ()
+        return DiffusionNoise.of(scheduler, [round(time) for time in visited])
+
+    def _source(self, latents: Tensor) -> Tensor:
+        """The half of a denoiser's input [1, 2n, …] that is the source's."""
+        return latents[:, latents.shape[1] // 2 :]
+
+    def _without_latents(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        others = {name: value for name, value in inputs.items() if name not in (self._main, "timestep")}
+        return {name: value for name, value in others.items() if value is not None}
+
+    def _as_large_as(self, source: Tensor, target: Tensor) -> Tensor:
+        (height, width), (high, wide) = source.shape[1:3], target.shape[1:3]
+        if (height, width) == (high, wide):
+            return target
+        if abs(width * high / (height * wide) - 1) > _OFF_ASPECT:
+            raise RethinkError(
+                f"its input has {width} × {height} pixels and its target {wide} × {high}: another shape."
+            )
+        resized = nn.functional.interpolate(target.movedim(-1, 1), (height, width), mode="bicubic", antialias=True)
+        return resized.clamp(0, 1).movedim(1, -1)
+
+
+def join_examples(examples: list[Example]) -> Example:
+    """Examples of the same `shapes` as one batch."""
+    first, *_ = examples
+    return Example(*(_join([getattr(example, name) for example in examples]) for name in vars(first)))
+
+
+def _refuse_special(editor: Any, pipeline: Any) -> None:
+    """Raise RethinkError for a member of a family that is not trained as the others are."""
+    if getattr(pipeline, "is_cosxl_edit", False):
+        raise RethinkError("editor: there is no trainer for CosXL-Edit yet; choose another InstructPix2Pix.")
+    if pipeline.config.get("is_distilled", False):  # trained itself, it forgets how to do with few steps
+        raise RethinkError(
+            f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
+            f"{editor.family.title}. What is learned on it works on the distilled one too."
+        )
+
+
+@contextmanager
+def trainable_parts(module: nn.Module) -> Iterator[None]:
+    """Within it gradients can flow through `module`, whose own weights get none: inference mode is off, and weights that were
+    made in it are replaced by copies, one by one, as autograd refuses them."""
+    with torch.inference_mode(False), torch.enable_grad():
+        make_trainable(module)
+        asked = [weight for weight in module.parameters() if weight.requires_grad]
+        module.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in asked:
+                weight.requires_grad_(True)
+
+
+def make_trainable(module: nn.Module) -> None:
+    """Replace tensors that were made in inference mode: weights, buffers, and what parts have computed and remember."""
+    for part in module.modules():
+        for name, weight in part._parameters.items():
+            if weight is not None and weight.is_inference():
+                part._parameters[name] = nn.Parameter(weight.clone(), requires_grad=False)
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.is_inference():
+                part._buffers[name] = buffer.clone()
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and value.is_inference():
+                vars(part)[name] = value.clone()
+        for method in vars(type(part)).values():
+            if hasattr(method, "cache_clear"):  # places of tokens, in Qwen-Image
+                method.cache_clear()
+
+
+def _map(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same with every tensor in it changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _map(value[name], change) for name in sorted(value)}
+    return value
+
+
+def _join(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(values) if first.ndim and len(first) == 1 else first  # places of tokens are the same for all
+    if isinstance(first, dict):
+        return {name: _join([value[name] for value in values]) for name in first}
+    return first * len(values) if isinstance(first, list) and len(first) == 1 else first
+
+
+def _choose_rows(chosen: Tensor, ones: Any, others: Any) -> Any:
+    """Rows of `ones` where `chosen` [B], of `others` elsewhere; what has no rows, or other ones, stays that of `others`."""
+    if isinstance(others, dict):
+        return {name: _choose_rows(chosen, ones.get(name), value) for name, value in others.items()}
+    if not isinstance(others, Tensor) or not isinstance(ones, Tensor) or ones.shape != others.shape or not others.ndim:
+        return others
+    if len(others) != len(chosen):
+        return others
+    return torch.where(chosen.to(others.device).view(-1, *(1,) * (others.ndim - 1)), ones, others)

@@ -1,0 +1,109 @@
+"""Stage one of training: pairs in latents, encoded once and kept in files by what they were made of."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from ..atomic import atomic_write
+from ..errors import lazy_import
+from .edit_model import EditModel, Example
+
+VERSION = 1  # of the files; another one finds none of these
+IN_MEMORY = 2**31  # bytes of examples that are held; more are read from their files whenever they are needed
+
+
+class ExampleCache:
+    """A folder of examples, one .safetensors file each, named by the content of the pair and by the encoders."""
+
+    def __init__(self, folder: Path, model: EditModel):
+        self.folder = folder
+        self._model = encoders_digest(model)
+        self._held: dict[str, Example] = {}
+        self._bytes = 0
+
+    def key(self, digest: str) -> str:
+        """The name of what the encoders make of something of this content."""
+        return hashlib.blake2b(f"{VERSION} {self._model} {digest}".encode(), digest_size=16).hexdigest()
+
+    def ensure(self, digest: str, encode: Callable[[], Example]) -> str:
+        """The key of what has this content, which is encoded where it is not there yet."""
+        key = self.key(digest)
+        path = self._path(key)
+        if not path.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_example(encode(), path)
+        return key
+
+    def load(self, key: str) -> Example:
+        """The example of this key, on the CPU."""
+        if key in self._held:
+            return self._held[key]
+        example, size = read_example(self._path(key)), self._path(key).stat().st_size
+        if self._bytes + size <= IN_MEMORY:
+            self._held[key], self._bytes = example, self._bytes + size
+        return example
+
+    def size(self, key: str) -> int:
+        """Of its file, in bytes."""
+        return self._path(key).stat().st_size
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+
+def encoders_digest(model: EditModel) -> str:
+    """The same for editors that encode alike: their family, and a few weights of every part beside the denoiser."""
+    digest = hashlib.blake2b(f"{model.editor.family.id} {model.drops}".encode(), digest_size=16)
+    digest.update(repr(getattr(model.denoiser.config, "sample_size", "")).encode())  # of which the working size follows
+    for name, part in cast(nn.ModuleDict, model.editor.module).items():
+        if name == model.editor.denoiser_name:
+            continue
+        weights = list(part.parameters())
+        digest.update(f"{name} {len(weights)}".encode())
+        for weight in weights[:: max(1, len(weights) // 16)]:
+            digest.update(weight.detach().flatten()[:32].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_example(example: Example, path: Path) -> None:
+    """One file, which appears whole. What is no tensor stands in its header, as Python writes it."""
+    tensors: dict[str, Tensor] = {}
+    others: dict[str, str] = {}
+    for name, value in _flatten(vars(example)):
+        if isinstance(value, Tensor):
+            tensors[name] = value.contiguous()
+        else:
+            others[name] = repr(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part:
+        lazy_import("safetensors.torch").save_file(tensors, part, {"others": json.dumps(others)})
+
+
+def read_example(path: Path) -> Example:
+    """What `write_example` has written."""
+    with lazy_import("safetensors").safe_open(path, framework="pt") as file:
+        flat: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        others = json.loads(file.metadata()["others"])
+    flat |= {name: ast.literal_eval(text) for name, text in others.items()}
+    parts: dict[str, Any] = {"inputs": {}, "null": {}}
+    for name, value in flat.items():
+        *outer, last = name.split("/")
+        place = parts
+        for step in outer:
+            place = place.setdefault(step, {})
+        place[last] = value
+    return Example(**parts)
+
+
+def _flatten(values: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    flat = []
+    for name, value in values.items():
+        flat += _flatten(value, f"{before}{name}/") if isinstance(value, dict) else [(before + name, value)]
+    return flat

@@ -1,0 +1,150 @@
+"""The pairs that a LoRA is trained on: what is wrong with them, which are held out, and in which order they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import RethinkError
+from ..images import load_image
+from ..pairs.store import PairStore
+
+FEWEST = 2  # pairs
+FEWEST_TO_HOLD_OUT = 6  # pairs: of fewer, none can be spared
+LISTED = 12  # faults in one message
+LESS_DETAIL = frozenset({"blur", "cover", "flat_background", "pixelate"})  # operations after which there is less to see
+
+
+@dataclass(frozen=True)
+class LoraPair:
+    """A pair of a store by its files. digest: of both files' bytes and the instruction; source: which image it came from."""
+
+    id: str
+    input: Path
+    target: Path
+    instruction: str
+    digest: str
+    source: str
+
+    def images(self) -> tuple[Tensor, Tensor]:
+        """(input, target), each an IMAGE [1, H, W, 3]. Raises RethinkError naming the file."""
+        input, target = (load_image(path, "pairs") for path in (self.input, self.target))
+        return input, target
+
+
+def read_pairs(store: PairStore) -> list[LoraPair]:
+    """The accepted pairs of a store, in their order. Raises RethinkError with one list of all that is wrong, by file."""
+    faults: list[str] = []
+    found: list[LoraPair] = []
+    with_less: list[bool] = []
+    for pair in store.accepted():
+        try:
+            files = store.file(pair.input), store.file(pair.target)
+            images = [store.read_image(path) for path in (pair.input, pair.target)]
+            digests = [hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() for file in files]
+        except (RethinkError, OSError) as error:
+            faults.append(str(error))
+            continue
+        if digests[0] == digests[1]:
+            faults.append(f"pairs: {files[0]} and {files[1]}, input and target of {pair.id}, are the same image.")
+            continue
+        if not pair.instruction.strip():
+            faults.append(f"pairs: {pair.id} has no instruction.")
+            continue
+        digest = hashlib.blake2b("\0".join([*digests, pair.instruction]).encode(), digest_size=16).hexdigest()
+        found.append(LoraPair(pair.id, *files, pair.instruction, digest, pair.source or digests[1]))
+        if pair.operation in LESS_DETAIL and images[0].shape == images[1].shape:
+            with_less.append(_target_has_less_detail(*images))
+    if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:
+        faults.append(
+            f"pairs: of {sum(with_less)} of {len(with_less)} pairs made by covering, blurring and the like the target is the "
+            "damaged image; input and target seem to be swapped."
+        )
+    if faults:
+        more = [f"… and {len(faults) - LISTED} more"] if len(faults) > LISTED else []
+        raise RethinkError("\n".join([*faults[:LISTED], *more]))
+    if len(found) < FEWEST:
+        raise RethinkError(f"pairs: {store.folder} has {len(found)} accepted pairs; a LoRA needs at least {FEWEST}.")
+    return found
+
+
+def digest_of(pairs: Iterable[LoraPair]) -> str:
+    """The same for the same pairs, whatever their order."""
+    return hashlib.blake2b("".join(sorted(pair.digest for pair in pairs)).encode(), digest_size=8).hexdigest()
+
+
+def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair], list[LoraPair]]:
+    """(those to train on, those held out): about `share` of them, at least 2 where there are enough, and never pairs of the
+    same image on both sides. Which ones depends on their content alone."""
+    if share <= 0 or len(pairs) < FEWEST_TO_HOLD_OUT:
+        return list(pairs), []
+    by_source: dict[str, list[LoraPair]] = defaultdict(list)
+    for pair in pairs:
+        by_source[pair.source].append(pair)
+    wanted, held_out = max(2, round(share * len(pairs))), set()
+    for group in sorted(by_source.values(), key=lambda group: min(pair.digest for pair in group)):
+        if len(held_out) < wanted and len(held_out) + len(group) <= len(pairs) // 2:
+            held_out |= {pair.digest for pair in group}
+    kept = [pair for pair in pairs if pair.digest not in held_out]
+    return kept, [pair for pair in pairs if pair.digest in held_out]
+
+
+class BatchOrder:
+    """Which examples come in which batch, forever: a function of the seed and the batch's number alone.
+
+    sizes: what examples of one batch have in common, an example each. Fewer than a batch make a smaller batch, and every
+    example comes once an epoch.
+    """
+
+    def __init__(self, sizes: Sequence[Hashable], batch: int, seed: int):
+        buckets: dict[Hashable, list[int]] = defaultdict(list)
+        for index, size in enumerate(sizes):
+            buckets[size].append(index)
+        self._buckets, self._batch, self._seed = list(buckets.values()), batch, seed
+        self._epoch = lru_cache(2)(self._draw_epoch)
+
+    @cached_property
+    def per_epoch(self) -> int:
+        """How many batches every example comes once in."""
+        return sum(-(-len(bucket) // self._batch) for bucket in self._buckets)
+
+    def batch(self, number: int) -> list[int]:
+        """The examples of batch `number`, by their index."""
+        epoch, place = divmod(number, self.per_epoch)
+        return self._epoch(epoch)[place]
+
+    def _draw_epoch(self, epoch: int) -> list[list[int]]:
+        generator = generator_of("order", self._seed, epoch)
+        batches = []
+        for bucket in self._buckets:
+            order = torch.randperm(len(bucket), generator=generator)
+            parts = order.tensor_split(-(-len(bucket) // self._batch))
+            batches += [[bucket[index] for index in part.tolist()] for part in parts]
+        return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def generator_of(*names: object) -> torch.Generator:
+    """A generator on the CPU whose numbers are a function of `names` alone."""
+    digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _target_has_less_detail(input: np.ndarray, target: np.ndarray) -> bool:
+    """Whether the target varies less than the input from pixel to pixel where the two differ."""
+    where = (input != target).any(-1)[1:, 1:]
+    detail = [_detail(image)[where].mean() for image in (input, target)] if where.any() else [0, 0]
+    return bool(detail[1] < detail[0])
+
+
+def _detail(image: np.ndarray) -> np.ndarray:
+    gray = image.astype(np.float32).mean(-1)
+    return abs(np.diff(gray, axis=0))[:, 1:] + abs(np.diff(gray, axis=1))[1:]

@@ -1,0 +1,193 @@
+"""What a LoRA training keeps in its folder: every LoRA that was saved, the newest state to go on from, and the record.
+
+RUN/
+  training.json      the record: settings, pairs, losses, saves, which is the best and why
+  report.html        the same to look at
+  state.safetensors  LoRA and optimizer after the newest save; never the model itself
+  saves/             the LoRA of every save
+  previews/          held-out pairs by every save
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..atomic import atomic_write
+from ..errors import RethinkError, lazy_import
+from ..records import json_text
+from .lora_families import TrainedFamily, name_weights
+from .lora_pairs import LoraPair
+from .trainable_lora import TrainableLora
+
+RECORD, STATE, REPORT = "training.json", "state.safetensors", "report.html"
+MOST_TAGS = 200  # instructions in a file's header
+
+
+@dataclass(frozen=True)
+class Save:
+    """A LoRA that was saved. held_out: the mean loss over the held-out pairs, None without any. previews: their files."""
+
+    step: int
+    file: str
+    loss: float
+    held_out: float | None
+    previews: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoraRecord:
+    """What a training was, as `training.json` holds it.
+
+    losses: the mean of every step's batch, from step 1 on. best: the step of the save that was chosen; why: in a sentence.
+    stopped: why it ended before its last step, "" where it did not.
+    """
+
+    title: str
+    settings: dict[str, Any]
+    editor: str
+    family: str
+    pairs: int
+    held_out: tuple[str, ...]
+    data: str
+    layers: int = 0
+    seconds: float = 0.0
+    losses: tuple[float, ...] = ()
+    saves: tuple[Save, ...] = ()
+    best: int = 0
+    why: str = ""
+    stopped: str = ""
+    version: int = field(default=1)
+
+    @property
+    def step(self) -> int:
+        """How many steps have been taken."""
+        return len(self.losses)
+
+    @classmethod
+    def from_json(cls, record: dict) -> LoraRecord:
+        saves = tuple(Save(**{**save, "previews": tuple(save["previews"])}) for save in record["saves"])
+        tuples = {name: tuple(record[name]) for name in ("held_out", "losses")}
+        return cls(**{**record, **tuples, "saves": saves})
+
+    def choose_best(self) -> LoraRecord:
+        """The record with the save that the held-out pairs speak for, else the newest."""
+        measured = [save for save in self.saves if save.held_out is not None]
+        if not measured:
+            newest = self.saves[-1].step if self.saves else 0
+            return replace(self, best=newest, why="the newest, as there are too few pairs to hold some out")
+        best = min(measured, key=lambda save: save.held_out or 0.0)
+        why = f"the lowest loss on {len(self.held_out)} held-out pairs, {best.held_out:.5f}, of {len(measured)} saves"
+        return replace(self, best=best.step, why=why)
+
+
+class LoraRun:
+    """The folder of a run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save_path(self, step: int) -> Path:
+        return self.folder / "saves" / f"step-{step:06d}.safetensors"
+
+    def preview_path(self, step: int, number: int) -> Path:
+        """Of held-out pair `number` by the save of a step; step 0: what the base editor makes of it."""
+        return self.folder / "previews" / f"{number}-step-{step:06d}.png"
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def write_record(self, record: LoraRecord) -> None:
+        with atomic_write(self.folder / RECORD) as part:
+            part.write_text(json_text(asdict(record)), encoding="utf-8")
+
+    def write_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer, record: LoraRecord) -> None:
+        """LoRA, optimizer and record after the same step, as one file that appears whole."""
+        tensors: dict[str, Tensor] = {}
+        for number, weight in enumerate(lora.parameters()):
+            tensors[f"weight.{number}"] = weight.detach().cpu().contiguous()
+            tensors |= {f"{name}.{number}": value.cpu() for name, value in optimizer.state.get(weight, {}).items()}
+        with atomic_write(self.folder / STATE) as part:
+            lazy_import("safetensors.torch").save_file(tensors, part, {"record": json_text(asdict(record))})
+
+    def read_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer) -> LoraRecord | None:
+        """Go on from the newest state; None where there is none."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return None
+        try:
+            with lazy_import("safetensors").safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+                record = LoraRecord.from_json(json.loads(file.metadata()["record"]))
+            for number, weight in enumerate(lora.parameters()):
+                weight.data.copy_(tensors[f"weight.{number}"])
+                names = [name for name in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{number}" in tensors]
+                moments = {name: tensors[f"{name}.{number}"] for name in names}
+                placed = {name: value if name == "step" else value.to(weight) for name, value in moments.items()}
+                if placed:
+                    optimizer.state[weight] = placed
+        except Exception as error:  # safetensors has an error class of its own, and a record may lack anything
+            raise RethinkError(f"folder: {path} cannot be read ({error}); remove it to train anew.") from error
+        return record
+
+    def read_record(self) -> LoraRecord | None:
+        """The record of a run that was begun; None where there is none that can be read."""
+        try:
+            return LoraRecord.from_json(json.loads((self.folder / RECORD).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def write_lora_file(
+    path: Path, row: TrainedFamily, lora: TrainableLora, dtype: torch.dtype, header: dict[str, str]
+) -> None:
+    """The LoRA by the names of its family; the file appears whole, and an old one stays until then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = name_weights(row.names, lora.factors(), dtype)
+    with atomic_write(path) as part:
+        lazy_import("safetensors.torch").save_file(tensors, part, header)
+
+
+def check_own_file(path: Path) -> None:
+    """Raise RethinkError where there is a file that was not trained here: it would be replaced."""
+    if not path.exists():
+        return
+    try:
+        with lazy_import("safetensors").safe_open(path, framework="pt") as file:
+            ours = "rethink.family" in (file.metadata() or {})
+    except Exception:  # safetensors has an error class of its own
+        ours = False
+    if not ours:
+        raise RethinkError(f"output: {path} is there already, and was not trained by Rethink; choose another name.")
+
+
+def file_header(record: LoraRecord, row: TrainedFamily, rank: int, pairs: Sequence[LoraPair]) -> dict[str, str]:
+    """The fields that ComfyUI, Lora Manager and trainers read of a LoRA: what it lies over, what it was taught. There is no
+    trigger word: it follows instructions, and those that it has seen stand where others have tags."""
+    instructions = Counter(pair.instruction for pair in pairs).most_common(MOST_TAGS)
+    return {
+        "format": "pt",
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": row.architecture,
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": record.title,
+        "modelspec.description": f"Edits by instruction, such as “{instructions[0][0]}”, learned from {record.pairs} pairs.",
+        "ss_base_model_version": row.base,
+        "ss_sd_model_name": record.editor,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(rank),
+        "ss_network_alpha": str(rank),
+        "ss_num_train_images": str(record.pairs),
+        "ss_steps": str(record.step),
+        "ss_tag_frequency": json.dumps({"instructions": dict(instructions)}, ensure_ascii=False),
+        "rethink.family": record.family,
+        "rethink.pairs": record.data,
+        "rethink.settings": json.dumps(record.settings, ensure_ascii=False),
+    }

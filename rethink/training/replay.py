@@ -1,0 +1,71 @@
+"""What keeps other edits as they were while one is learned: the base editor's own answers to other instructions, to be given
+again. A LoRA is trained towards what the same model says with the LoRA off (learning without forgetting, arXiv 1606.09282)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .edit_model import EditModel
+from .example_cache import ExampleCache
+from .lora_pairs import LoraPair, generator_of
+
+# Common edits of every kind, for editors of which nobody has said what they are used for.
+EVERYDAY_EDITS = (
+    "make it winter",
+    "make it night",
+    "turn it into a watercolor painting",
+    "make it a black and white photograph",
+    "change the background to a beach",
+    "make the colors warmer",
+    "make it sunny",
+    "turn it into a pencil drawing",
+    "blur the background",
+    "make it look like an old photograph",
+    "add a tree on the left",
+    "add a hat",
+    "remove the person on the right",
+    "remove the text",
+    "make the sky purple",
+    "change the color of the largest object to red",
+    "make the main object smaller",
+    "replace the main object with a dog",
+    "make it foggy",
+    "turn it into a 3D render",
+)
+
+
+def make_replay(
+    model: EditModel,
+    pairs: Sequence[LoraPair],
+    instructions: Sequence[str],
+    count: int,
+    cache: ExampleCache,
+    seed: int,
+    on_example: Callable[[int], None],
+) -> list[str]:
+    """Examples in the cache, by their keys: other instructions on inputs and targets of the pairs, with the base editor's own
+    edits as targets. Which instruction goes with which image follows from the seed."""
+    generator = generator_of("replay", seed)
+    keys = []
+    for number in range(count):
+        pair = pairs[_draw(generator, len(pairs))]
+        text = instructions[number % len(instructions)]
+        side = _draw(generator, 2)
+        digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.editor.name}".encode()).hexdigest()
+
+        def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
+            image: Tensor = pair.images()[side]
+            edited = model.editor.edit(model.editor.prepare(image), [text], [number])
+            return model.encode(image, edited, text)
+
+        keys.append(cache.ensure(digest, encode))
+        on_example(number + 1)
+    return keys
+
+
+def _draw(generator: torch.Generator, below: int) -> int:
+    return int(torch.randint(0, below, (), generator=generator))

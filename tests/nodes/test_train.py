@@ -1,0 +1,78 @@
+"""Train Edit LoRA: the file stands in the list of LoRAs, the editor has it, and Cancel keeps what there is."""
+
+import shutil
+
+import pytest
+import torch
+from comfy import model_management
+
+from tests.support.lora_training import write_pairs
+
+QUICK = {
+    "steps": 2,
+    "rank": 2,
+    "learning_rate": 0.01,
+    "batch": 4,
+    "accumulate": 1,
+    "keep": "off",
+    "replay": 1,
+    "hold_out": 0.0,
+    "save_every": 1,
+    "previews": 0,
+    "seed": 0,
+}
+
+
+@pytest.fixture
+def train(classes, part, models, results, miniature, tmp_path):
+    """train(name, **options): what the node puts out, run as ComfyUI runs nodes."""
+    shutil.copytree(miniature, models.diffusers / "mini")
+    store = part("rethink.pairs.store").PairStore(write_pairs(tmp_path / "pairs", 3).folder)
+
+    @torch.inference_mode()
+    def call(name="taught/mine", **options):
+        editor = part("nodes.comfy.memory").load_editor("mini", "auto", "none")
+        return classes["RethinkTrainEditLora"].execute(editor, store, name, **{**QUICK, **options}).result
+
+    return call
+
+
+def test_the_editor_comes_out_with_the_lora_and_loaders_list_it(train, part, results):
+    editor, name, report = train()
+    assert name == "taught/mine.safetensors" and editor.name == "mini + mine × 1"
+    assert part("nodes.comfy.model_folders").lora_names() == [name]
+    assert "32 of 32 layers fit" in report and "step 2 of 2" in report
+    assert list((results.output / "rethink" / "training").glob("mine-*/report.html"))
+
+
+def test_cancel_keeps_the_newest_and_the_same_inputs_go_on(train, part, monkeypatch):
+    progress = part("nodes.train").job_progress
+
+    def cancel_at_first():
+        report = progress()
+
+        def on_progress(now):
+            if now.line.startswith("step 1 "):
+                model_management.interrupt_current_processing(True)
+            report(now)
+
+        return on_progress
+
+    with monkeypatch.context() as patch:
+        patch.setattr(part("nodes.train"), "job_progress", cancel_at_first)
+        with pytest.raises(model_management.InterruptProcessingException):
+            train()
+    model_management.interrupt_current_processing(False)
+    assert part("nodes.comfy.model_folders").lora_names() == ["taught/mine.safetensors"]
+    assert "step 2 of 2" in train()[2]
+
+
+@pytest.mark.parametrize("name", ["../mine", "", "a/../../b", "nul"])
+def test_a_name_that_is_none_is_refused(train, name, RethinkError):
+    with pytest.raises(RethinkError, match="^name: .*use for example my-edit"):
+        train(name)
+
+
+def test_a_small_learning_rate_is_not_rounded_away(classes):
+    described = classes["RethinkTrainEditLora"].describe()["input"]
+    assert described["optional"]["learning_rate"][1]["round"] <= 1e-6

@@ -1,0 +1,44 @@
+"""`rethink train-lora`: from a store of pairs to a file that `rethink edit` loads."""
+
+from tests.support.lora_training import write_pairs
+
+
+def test_a_lora_from_pairs_and_an_edit_with_it(editor, photo, rethink, tmp_path):
+    store, lora = write_pairs(tmp_path / "pairs", 6), tmp_path / "learned.safetensors"
+    (tmp_path / "keep.txt").write_text("make it winter\n\nadd a hat\n", encoding="utf-8")
+    options = [
+        "--steps",
+        2,
+        "--save-every",
+        2,
+        "--rank",
+        2,
+        "--batch",
+        2,
+        "--accumulate",
+        1,
+        "--replay",
+        2,
+        "--previews",
+        0,
+    ]
+    kept = ["--keep-instructions", tmp_path / "keep.txt"]
+    done = rethink("train-lora", store.folder, "-o", lora, "--editor", editor, *options, *kept)
+    assert done.returncode == 0, done.stderr
+    assert "32 of 32 layers fit" in done.stdout and "step 2 of 2" in done.stdout and "report.html" in done.stderr
+    edited = rethink("edit", photo, "make it red", "--editor", editor, "--lora", lora, "--steps", 1)
+    assert edited.returncode == 0 and "32 of 32 layers fit" in edited.stderr
+
+
+def test_what_is_wrong_is_said_in_a_sentence(editor, rethink, tmp_path):
+    store = write_pairs(tmp_path / "pairs", 1)
+    wrong = rethink("train-lora", store.folder, "-o", tmp_path / "x.safetensors", "--editor", editor)
+    assert wrong.returncode == 2 and "a LoRA needs at least 2" in wrong.stderr
+    wrong = rethink("train-lora", store.folder, "-o", tmp_path / "x.ckpt", "--editor", editor)
+    assert wrong.returncode == 2 and "should end in .safetensors" in wrong.stderr
+    (tmp_path / "empty.txt").write_text("\n")
+    wrong = rethink(
+        *("train-lora", store.folder, "-o", tmp_path / "x.safetensors", "--editor", editor),
+        *("--keep-instructions", tmp_path / "empty.txt"),
+    )
+    assert wrong.returncode == 2 and "has no lines" in wrong.stderr

@@ -1,0 +1,157 @@
+"""A LoRA is trained on miniatures of every family: it learns, its gradient is the formula's, and its file loads everywhere."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from rethink.editors.settings import Settings
+from rethink.training.edit_lora import Diverged, LossWatch
+from rethink.training.lora_families import TRAINED
+from rethink.training.lora_pairs import generator_of
+from tests.support import editor_miniatures
+from tests.support.lora_training import make_job, open_training, write_pairs
+
+FEW = Settings(steps=2)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("families")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    editor_miniatures.shrink(monkeypatch)
+
+
+@pytest.fixture(params=TRAINED)
+def editor(request, root):
+    return editor_miniatures.opened_or_skipped(request.param, root)
+
+
+@pytest.fixture(scope="module")
+def store(root):
+    return write_pairs(root / "pairs", 8)
+
+
+@torch.no_grad()
+def loss_of(training):
+    with training.model.editor.pipeline(), training.lora.attached():
+        return training.loss(training.load_batch(training.keys), generator_of("fixed")).item()
+
+
+def test_it_learns_eight_pairs_and_its_file_does_the_same_in_the_pack_and_in_diffusers(editor, store, tmp_path):
+    settings = {"steps": 6, "save_every": 6, "batch": 4, "hold_out": 0.0, "learning_rate": 5e-2}
+    training = open_training(editor, make_job(tmp_path, store, **settings))
+    before = loss_of(training)
+    gradients_are_the_formulas(training, training.load_batch(training.keys[:2]))
+    report = training.run()
+    assert loss_of(training) < 0.99 * before
+    assert report.check.matched == report.record.layers and not report.check.unmatched
+    image = torch.rand(1, 32, 32, 3, generator=generator_of("image"))
+    base, ours = (
+        each.edit(each.prepare(image), ["make it red"], [1], FEW) for each in (editor, with_lora(editor, report))
+    )
+    assert not torch.allclose(ours, base, atol=1e-3)
+    with in_diffusers(editor, report.output):
+        theirs = editor.edit(editor.prepare(image), ["make it red"], [1], FEW)
+    assert torch.allclose(ours, theirs, atol=2e-4)
+
+
+def gradients_are_the_formulas(training, batch):
+    """Against a loss that is written out, with the LoRA's products added to the weights themselves."""
+    model, lora = training.model, training.lora
+    torch.manual_seed(0)
+    for up in lora.ups:
+        torch.nn.init.normal_(up, std=0.1)
+    with model.editor.pipeline(), lora.attached():
+        training.loss(batch, generator_of("gradient")).backward()
+    generator, tokens = generator_of("gradient"), batch.tokens
+    times = model.noise.draw_times(len(batch.target), generator, tokens)
+    noise = torch.randn(batch.target.shape, generator=generator)
+    batch = model.drop_conditions(batch, generator)
+    downs, ups = (
+        [weight.detach().clone().requires_grad_() for weight in weights] for weights in (lora.downs, lora.ups)
+    )
+    weights = {
+        f"{name}.weight": model.denoiser.get_submodule(name).weight + up @ down
+        for name, down, up in zip(lora.names, downs, ups)
+    }
+    if model.row.layout == "channels":
+        alpha = model.noise.alphas[times].view(-1, 1, 1, 1)
+        noisy, target = alpha.sqrt() * batch.target + (1 - alpha).sqrt() * noise, noise
+        inputs = {"sample": torch.cat([noisy, batch.source], 1)}
+    else:
+        time = times.view(-1, 1, 1)
+        noisy, target = (1 - time) * batch.target + time * noise, noise - batch.target
+        inputs = {"hidden_states": torch.cat([noisy, batch.source], 1)}
+    inputs |= {**batch.inputs, "timestep": times, "return_dict": False}
+    output = torch.func.functional_call(model.denoiser, weights, (), inputs)[0]
+    output = output if model.row.layout == "channels" else output[:, :tokens]
+    ((output - target) ** 2).mean().backward()
+    pairs = list(zip(lora.parameters(), (*downs, *ups)))
+    assert sum(found.grad is not None for found, _ in pairs) > len(pairs) / 2
+    for found, expected in pairs:
+        if found.grad is None or expected.grad is None:  # what the last block says of the text is of no use
+            assert found.grad is expected.grad
+            continue
+        assert torch.allclose(found.grad, expected.grad, rtol=1e-3, atol=1e-4)
+    lora.zero_grad()
+    for up in lora.ups:
+        torch.nn.init.zeros_(up)
+
+
+@pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext"])
+def test_less_memory_gives_the_same_gradients(kind, root, store, tmp_path):
+    training = open_training(editor_miniatures.opened(kind, root), make_job(tmp_path, store, batch=2, hold_out=0.0))
+    batch, found = training.load_batch(training.keys[:2]), []
+    for memory in (nullcontext(), training.model.less_memory()):
+        with memory, training.model.editor.pipeline(), training.lora.attached():
+            training.loss(batch, generator_of("same")).backward()
+        found.append([weight.grad.clone() for weight in training.lora.ups])
+        training.lora.zero_grad()
+    assert any(grad.abs().sum() > 0 for grad in found[0])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found))
+    assert not training.model.denoiser.is_gradient_checkpointing
+
+
+def with_lora(editor, report):
+    return editor.with_lora(report.output, 1.0)[0]
+
+
+class in_diffusers:
+    """Within it the editor's own pipeline has the LoRA by diffusers' loader."""
+
+    def __init__(self, editor, file):
+        self.pipeline, self.file = editor._pipeline, file
+
+    def __enter__(self):
+        pytest.importorskip("peft")
+        if hasattr(self.pipeline, "load_lora_weights"):
+            self.pipeline.load_lora_weights(str(self.file.parent), weight_name=self.file.name)
+        else:
+            from safetensors.torch import load_file
+
+            self.pipeline.transformer.load_lora_adapter(load_file(self.file), prefix="transformer")
+
+    def __exit__(self, *error):
+        denoiser = getattr(self.pipeline, "transformer", None) or self.pipeline.unet
+        denoiser.unload_lora()
+
+
+def test_a_loss_that_rises_tenfold_ends_a_training():
+    watch = LossWatch()
+    for step in range(30):
+        watch.look(0.5, step, ["a"])
+    assert watch.calm
+    with pytest.raises(Diverged, match="step 3.*pairs b.*learning rate"):
+        for step in range(30, 60):
+            watch.look(20.0, step, ["b"])
+    assert not watch.calm
+
+
+def test_a_loss_that_wavers_does_not():
+    watch = LossWatch()
+    for step in range(200):
+        watch.look(1.0 if step % 7 == 0 else 0.05, step, ["a"])

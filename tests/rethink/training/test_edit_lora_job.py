@@ -1,0 +1,171 @@
+"""The job of training a LoRA: going on, ending early, small sets, what is refused, and what it leaves."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.training.edit_lora import LoraTraining
+from rethink.training.lora_pairs import generator_of
+from tests.support import editor_miniatures
+from tests.support.lora_training import make_job, open_training, write_pairs
+
+
+class Cut(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def editor(root):
+    editor = editor_miniatures.opened("instruct_pix2pix", root)
+    editor.defaults = replace(editor.defaults, steps=2)  # for replay and previews
+    return editor
+
+
+@pytest.fixture(scope="module")
+def store(root):
+    return write_pairs(root / "pairs", 8)
+
+
+def cut_at(step):
+    """A progress that ends the run at a step."""
+
+    def on_progress(progress):
+        if progress.line.startswith(f"step {step} "):
+            raise Cut
+
+    return on_progress
+
+
+def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(editor, store, tmp_path):
+    options = {"steps": 6, "save_every": 2, "batch": 2, "keep": "high", "replay": 2}
+    whole = make_job(tmp_path / "whole", store, **options).run(editor)
+    job = make_job(tmp_path / "cut", store, **options)
+    with pytest.raises(Cut):
+        job.run(editor, cut_at(3))
+    assert job.output.is_file()  # the best so far
+    lines = []
+    report = job.run(editor, lambda progress: lines.append(progress.line))
+    assert [line.split()[1] for line in lines if line.startswith("step")] == ["4", "5", "6"]
+    files = [load_file(each.folder / "saves" / "step-000006.safetensors") for each in (whole, report)]
+    assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+    assert report.record.losses == whole.record.losses
+    again = make_job(tmp_path / "cut", store, **{**options, "steps": 4}).run(
+        editor, pytest.fail
+    )  # nothing is left to do
+    assert again.record.losses == whole.record.losses
+
+
+def test_a_kill_while_a_state_is_written_leaves_the_one_before(editor, store, tmp_path, monkeypatch):
+    job = make_job(tmp_path, store, steps=4, save_every=2)
+    with monkeypatch.context() as patch:
+        write, calls = LoraTraining._write_record, []
+
+        def die_at_second(training):
+            calls.append(training)
+            if len(calls) == 2:
+                raise SystemExit
+            write(training)
+
+        patch.setattr(LoraTraining, "_write_record", die_at_second)
+        patch.setattr(LoraTraining, "_keep_newest", lambda training, why: None)  # after kill -9 nothing is
+        with pytest.raises(SystemExit):
+            job.run(editor)
+    state = next((tmp_path / "runs").rglob("state.safetensors"))
+    with safe_open(state, "pt") as file:
+        assert len(json.loads(file.metadata()["record"])["losses"]) == 4
+        assert not any("unet" in name or "conv" in name for name in file.keys())  # noqa: SIM118
+    assert state.stat().st_size < 200_000  # the LoRA and its optimizer alone
+    assert job.run(editor, pytest.fail).record.step == 4
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_fewer_pairs_than_a_batch_are_trained_on(editor, tmp_path, count):
+    job = make_job(tmp_path, write_pairs(tmp_path / "pairs", count), steps=1, batch=16)
+    report = job.run(editor)
+    assert report.record.step == 1 and len(report.record.held_out) == (2 if count == 6 else 0)
+
+
+def test_what_it_leaves(editor, store, tmp_path):
+    report = make_job(tmp_path, store, steps=2, save_every=1, previews=1).run(editor)
+    record = json.loads((report.folder / "training.json").read_text(encoding="utf-8"))
+    losses = {save["step"]: save["held_out"] for save in record["saves"]}
+    assert record["best"] == min(losses, key=losses.get) and "lowest loss on 2 held-out pairs" in record["why"]
+    best = report.folder / "saves" / f"step-{record['best']:06d}.safetensors"
+    assert report.output.read_bytes() == best.read_bytes()
+    with safe_open(report.output, "pt") as file:
+        header = file.metadata()
+        alphas = [file.get_tensor(name) for name in file.keys() if name.endswith("alpha")]  # noqa: SIM118
+    assert header["ss_base_model_version"] == "sd_1.5" and json.loads(header["ss_tag_frequency"])
+    assert all(alpha == 2 for alpha in alphas)
+    page = (report.folder / "report.html").read_text(encoding="utf-8")
+    assert (
+        page.count("data:image/png;base64,") == 5
+        and "<polyline" in page
+        and "http" not in page.replace("http-equiv", "")
+    )
+    assert f"{len(alphas)} of {len(alphas)} layers fit" in str(report)
+    assert not any(module._forward_hooks for module in editor.module.modules())
+
+
+def test_other_instructions_are_held_to_what_the_editor_said(editor, store, tmp_path):
+    """By how far the trained LoRA moves the editor's answers to them, with and without."""
+
+    def drift(keep):
+        job = make_job(tmp_path / keep, store, steps=6, save_every=6, keep=keep, replay=4, learning_rate=3e-2)
+        trained = load_file(job.run(editor).output)
+        training = open_training(editor, make_job(tmp_path / keep / "measured", store, keep="high", replay=4))
+        stems = {name: "lora_unet_" + name.replace(".", "_") for name in training.lora.names}
+        pairs = {name: (f"{stem}.lora_down.weight", f"{stem}.lora_up.weight") for name, stem in stems.items()}
+        training.lora.load_factors({name: (trained[down], trained[up]) for name, (down, up) in pairs.items()})
+        with training.lora.attached(), torch.no_grad():
+            return training.drift(training.load_batch(training.replay_keys), generator_of("drift")).item()
+
+    assert drift("high") < 0.7 * drift("off")
+
+
+def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(editor, store, tmp_path, monkeypatch):
+    job, loss = make_job(tmp_path, store, steps=9, save_every=3), LoraTraining.loss
+
+    def poisoned(training, batch, generator):
+        return loss(training, batch, generator) * (float("nan") if training.record.step >= 4 else 1)
+
+    monkeypatch.setattr(LoraTraining, "loss", poisoned)
+    with pytest.raises(RethinkError, match="not a number at step 5, with the pairs 0000.*What was good is kept"):
+        job.run(editor)
+    assert all(torch.isfinite(weight).all() for weight in load_file(job.output).values())
+
+
+def test_memory_that_runs_out_says_what_to_lower(editor, store, tmp_path, monkeypatch):
+    def exhausted(training, batch, generator):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(LoraTraining, "loss", exhausted)
+    with pytest.raises(OutOfMemoryError, match=r"batch \(it is 4\); load the editor quantized.*rank"):
+        make_job(tmp_path, store).run(editor)
+
+
+def test_what_cannot_be_trained_is_said_before_any_work(editor, store, root, tmp_path, monkeypatch):
+    with pytest.raises(RethinkError, match="rank: expected 1 to 32"):
+        make_job(tmp_path, store, rank=33).run(editor)
+    with pytest.raises(RethinkError, match="no trainer for SDEdit yet"):
+        make_job(tmp_path, store).run(editor_miniatures.opened("sdedit", root))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(RethinkError, match="folder: .* the disk has 0.0 GiB left"):
+        make_job(tmp_path, store).run(editor)
+    assert not list(tmp_path.rglob("saves"))
+
+
+def test_weights_made_in_inference_mode_are_trained_over(store, tmp_path):
+    with torch.inference_mode():  # as ComfyUI runs nodes
+        editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
+        assert make_job(tmp_path, store, steps=1).run(editor).record.step == 1

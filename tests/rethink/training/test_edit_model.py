@@ -1,0 +1,132 @@
+"""An editor as training sees it: sizes and latents are the sampling code's, and rows lose their conditions as the paper says."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rethink.editors.settings import Settings
+from rethink.errors import RethinkError
+from rethink.training.edit_model import EditModel, Example, join_examples, trainable_parts
+from rethink.training.lora_families import TRAINED
+from tests.support import editor_miniatures
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def editor(root):
+    return editor_miniatures.opened("instruct_pix2pix", root)
+
+
+def test_a_pair_is_encoded_as_the_editor_encodes_its_source(editor):
+    source, target = torch.rand(2, 1, 40, 56, 3)
+    example = EditModel(editor).encode(source, target, "make it red")
+    prepared = [editor.prepare(image).encoded.latents for image in (source, target)]
+    scaling = editor._pipeline.vae.config.scaling_factor
+    assert torch.allclose(example.source, prepared[0]) and torch.allclose(example.target, prepared[1] * scaling)
+    assert torch.equal(example.inputs["encoder_hidden_states"], editor.embed_texts(["make it red"]))
+
+
+@pytest.mark.parametrize("kind", [*(kind for kind in TRAINED if kind != "instruct_pix2pix"), "sdedit_xl"])
+def test_what_the_denoiser_is_called_with_is_what_an_edit_calls_it_with(kind, root, monkeypatch):
+    editor_miniatures.shrink(monkeypatch)
+    editor = editor_miniatures.opened_or_skipped(kind, root)
+    seen, denoiser, image = [], editor.module[editor.denoiser_name], torch.rand(1, 64, 64, 3)
+    hook = denoiser.register_forward_pre_hook(
+        lambda module, args, options: seen.append((args, options)), with_kwargs=True
+    )
+    try:
+        once = Settings(steps=1, text_guidance=1.0, image_guidance=1.0, strength=1.0)
+        editor.edit(editor.prepare(image), ["make it red"], [1], once)
+        found = editor.denoiser_inputs(editor.prepare(image), "make it red")
+    finally:
+        hook.remove()
+    assert len(seen) == 2, "one step of an edit, and one call that ends there"
+    arguments, options = seen[0]
+    for name, value in options.items():
+        if isinstance(value, torch.Tensor) and name not in ("hidden_states", "timestep"):
+            assert torch.equal(found[name], value), name
+    first = arguments[0] if arguments else options["hidden_states"]
+    assert next(iter(found.values())).shape == first.shape and not denoiser._forward_pre_hooks
+
+
+def test_a_target_of_the_same_shape_is_scaled_and_another_is_refused(editor):
+    model, source = EditModel(editor), torch.rand(1, 40, 56, 3)
+    assert (
+        model.encode(source, torch.rand(1, 80, 112, 3), "x").target.shape
+        == model.encode(source, source, "x").source.shape
+    )
+    with pytest.raises(RethinkError, match="56 × 40 pixels and its target 56 × 56"):
+        model.encode(source, torch.rand(1, 56, 56, 3), "x")
+
+
+def test_text_source_and_both_are_dropped_equally_often(editor):
+    model, rows = EditModel(editor), 12_000
+    ones, zeros = torch.ones(rows, 1, 1), torch.zeros(rows, 1, 1)
+    batch = Example(torch.ones(rows, 1, 1, 1), torch.ones(rows, 1, 1, 1), {"text": ones}, {"text": zeros})
+    dropped = model.drop_conditions(batch, torch.Generator().manual_seed(0))
+    text, image = dropped.inputs["text"].flatten() == 0, dropped.source.flatten() == 0
+    for share in (text & ~image, image & ~text, text & image):
+        assert share.float().mean().item() == pytest.approx(0.05, abs=0.008)
+
+
+def test_what_an_editor_does_not_compare_with_is_never_dropped(editor):
+    model = EditModel(editor)
+    assert model.drops
+    model.editor = type("Plain", (), {"defaults": replace(editor.defaults, text_guidance=1.0, image_guidance=1.0)})()
+    assert not model.drops
+
+
+def test_examples_are_joined_row_by_row_and_places_are_shared():
+    def example(value):
+        inputs = {"text": torch.full((1, 3), value), "ids": torch.arange(6).view(3, 2), "shapes": [[(1, 2, 2)]]}
+        return Example(
+            torch.full((1, 4, 2), value), torch.zeros(1, 4, 2), {**inputs, "more": {"pooled": torch.ones(1, 2)}}, {}
+        )
+
+    one, other = example(1.0), example(2.0)
+    assert one.shapes == other.shapes and one.tokens == 4
+    joined = join_examples([one, other])
+    assert joined.target[:, 0, 0].tolist() == [1, 2] and joined.inputs["text"].shape == (2, 3)
+    assert joined.inputs["ids"].shape == (3, 2) and joined.inputs["shapes"] == [[(1, 2, 2)]] * 2
+    assert joined.inputs["more"]["pooled"].shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("cosxl_edit", "no trainer for CosXL-Edit"), ("flux2_klein_distilled", "load the base of FLUX.2 Klein")],
+)
+def test_models_that_cannot_learn_are_refused(kind, message, root, monkeypatch):
+    editor_miniatures.shrink(monkeypatch)
+    with pytest.raises(RethinkError, match=message):
+        EditModel(editor_miniatures.opened_or_skipped(kind, root))
+
+
+def test_half_precision_is_refused_where_gradients_would_vanish(root):
+    with pytest.raises(
+        RethinkError, match="is in fp16, in which gradients vanish; load it with the dtype bf16 or fp32"
+    ):
+        EditModel(editor_miniatures.opened("instruct_pix2pix", root, dtype="fp16"))
+
+
+def test_an_editor_that_does_not_show_its_denoiser_is_refused(editor):
+    native = type("Native", (), {"name": "flux.safetensors", "family": editor.family})()
+    with pytest.raises(RethinkError, match=r"flux.safetensors cannot be trained yet; load it from a diffusers folder"):
+        EditModel(native)
+
+
+def test_weights_and_what_was_remembered_in_inference_mode_can_be_trained_over():
+    with torch.inference_mode():
+        layer = torch.nn.Linear(3, 3)
+        layer.places = torch.ones(3)
+    asked = torch.nn.Linear(3, 3)
+    module = torch.nn.ModuleList([layer, asked])
+    x = torch.ones(1, 3, requires_grad=True)
+    with torch.inference_mode(), trainable_parts(module):
+        assert not any(weight.requires_grad for weight in module.parameters())
+        (layer(x * 2) * layer.places).sum().backward()
+    assert x.grad is not None and asked.weight.requires_grad

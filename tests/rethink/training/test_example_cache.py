@@ -1,0 +1,47 @@
+"""Examples in files: found by their content, and what is read is what was written."""
+
+import pytest
+import torch
+
+from rethink.training import example_cache
+from rethink.training.edit_model import EditModel, Example
+from rethink.training.example_cache import ExampleCache, encoders_digest, read_example, write_example
+from tests.support import editor_miniatures
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return EditModel(editor_miniatures.opened("instruct_pix2pix", tmp_path_factory.mktemp("models")))
+
+
+def example():
+    inputs = {"text": torch.rand(1, 2), "added": {"pooled": torch.rand(1, 2)}, "shapes": [[(1, 2, 3)]], "guidance": 1.0}
+    return Example(torch.rand(1, 4, 2), torch.rand(1, 4, 2), inputs, {})
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    written = example()
+    write_example(written, tmp_path / "one.safetensors")
+    read = read_example(tmp_path / "one.safetensors")
+    assert torch.equal(read.target, written.target) and read.inputs["shapes"] == [[(1, 2, 3)]]
+    assert read.null == {} and torch.equal(read.inputs["added"]["pooled"], written.inputs["added"]["pooled"])
+    assert read.shapes == written.shapes
+
+
+def test_nothing_is_encoded_twice(tmp_path, model, monkeypatch):
+    cache, calls = ExampleCache(tmp_path, model), []
+    keys = [cache.ensure(digest, lambda: calls.append(1) or example()) for digest in ("a", "a", "b")]
+    assert len(calls) == 2 and keys[0] == keys[1] != keys[2]
+    assert cache.load(keys[0]) is cache.load(keys[0])
+    assert ExampleCache(tmp_path, model).ensure("a", pytest.fail) == keys[0]
+    monkeypatch.setattr(example_cache, "IN_MEMORY", 0)
+    large = ExampleCache(tmp_path, model)
+    assert large.load(keys[0]) is not large.load(keys[0])
+
+
+def test_other_encoders_find_nothing_of_it(model):
+    before = encoders_digest(model)
+    weight = next(model.editor.module["vae"].parameters())
+    with torch.no_grad():
+        weight[0, 0, 0, 0] += 1
+        assert encoders_digest(model) != before

@@ -1,0 +1,80 @@
+"""The pairs of a LoRA: what is refused, what is held out, in which order they come."""
+
+import pytest
+import torch
+
+from rethink.errors import RethinkError
+from rethink.pairs.store import EditPair, PairStore
+from rethink.training.lora_pairs import BatchOrder, generator_of, read_pairs, split_pairs
+from tests.support.lora_training import write_pairs
+
+
+def test_pairs_are_read_with_their_files(tmp_path):
+    pairs = read_pairs(write_pairs(tmp_path, 3))
+    assert len({pair.digest for pair in pairs}) == 3 and pairs[0].instruction == "make it red"
+    input, target = pairs[0].images()
+    assert input.shape == target.shape == (1, 32, 32, 3) and input[0, 0, 0].sum() == 0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_pair_is_not_enough(tmp_path, count):
+    with pytest.raises(RethinkError, match=f"has {count} accepted pairs; a LoRA needs at least 2"):
+        read_pairs(write_pairs(tmp_path, count))
+
+
+def test_all_that_is_wrong_is_said_at_once_by_file(tmp_path):
+    store = write_pairs(tmp_path, 4)
+    first, second, *_ = store
+    (tmp_path / first.input).write_bytes(b"torn")
+    (tmp_path / second.target).write_bytes((tmp_path / second.input).read_bytes())
+    with pytest.raises(RethinkError) as error:
+        read_pairs(store)
+    assert first.input in str(error.value) and "are the same image" in str(error.value)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_swapped_pairs_are_recognized_by_what_was_done_to_them(tmp_path):
+    read_pairs(write_pairs(tmp_path / "right", 4, operation="cover"))
+    store, swapped = write_pairs(tmp_path / "right", 4, operation="cover"), PairStore(tmp_path / "right" / "swapped")
+    with swapped.writing():
+        for pair in store:
+            paths = [swapped.image_path(pair.id, role) for role in ("input", "target")]
+            for path, old in zip(paths, (pair.target, pair.input)):
+                swapped.write_image(path, store.read_image(old))
+            swapped.add(EditPair(pair.id, *paths, pair.instruction, operation="cover"))
+    with pytest.raises(RethinkError, match="of 4 of 4 pairs .* input and target seem to be swapped"):
+        read_pairs(swapped)
+
+
+def test_what_is_held_out_follows_from_the_content_and_no_image_is_on_both_sides(tmp_path):
+    pairs = read_pairs(write_pairs(tmp_path, 24))
+    training, held_out = split_pairs(pairs, 0.1)
+    assert len(held_out) == 2 and len(training) == 22
+    assert {pair.id for pair in split_pairs(pairs[::-1], 0.1)[1]} == {pair.id for pair in held_out}
+    assert split_pairs(pairs[:5], 0.1)[1] == [] and len(split_pairs(pairs[:6], 0.1)[1]) == 2
+    twins = [*pairs, *(type(pair)(**{**vars(pair), "digest": pair.digest[::-1]}) for pair in pairs)]
+    training, held_out = split_pairs(twins, 0.1)
+    assert not {pair.source for pair in training} & {pair.source for pair in held_out}
+
+
+def test_every_example_comes_once_an_epoch_in_batches_of_one_size():
+    sizes = ["wide"] * 5 + ["tall"] * 3
+    order = BatchOrder(sizes, batch=2, seed=0)
+    assert order.per_epoch == 5
+    epochs = [[order.batch(number) for number in range(start, start + 5)] for start in (0, 5)]
+    for epoch in epochs:
+        assert sorted(index for batch in epoch for index in batch) == list(range(8))
+        assert all(len({sizes[index] for index in batch}) == 1 for batch in epoch)
+    assert epochs[0] != epochs[1]
+    again = BatchOrder(sizes, batch=2, seed=0)
+    assert [again.batch(number) for number in (7, 2)] == [order.batch(7), order.batch(2)]
+
+
+def test_fewer_examples_than_a_batch_make_a_smaller_one():
+    order = BatchOrder(["same"] * 3, batch=16, seed=0)
+    assert sorted(order.batch(0)) == sorted(order.batch(9)) == [0, 1, 2]
+
+
+def test_what_is_drawn_follows_from_names_alone():
+    one, same, other = (torch.rand(3, generator=generator_of("step", seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)

@@ -1,0 +1,62 @@
+"""The folder of a training: its record, its state, and how the best save is chosen."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from rethink.errors import RethinkError
+from rethink.training.lora_run import LoraRecord, LoraRun, Save, check_own_file
+from rethink.training.trainable_lora import TrainableLora
+
+RECORD = LoraRecord("it", {"rank": 2}, "built-in", "instruct_pix2pix", 8, ("a", "b"), "0123")
+
+
+def make_lora():
+    return TrainableLora({"to_q": nn.Linear(4, 3)}, 2, 0, torch.device("cpu"))
+
+
+def test_the_best_save_is_the_one_that_the_held_out_pairs_speak_for():
+    saves = (Save(1, "1", 0.5, 0.4), Save(2, "2", 0.4, 0.3), Save(3, "3", 0.1, 0.35), Save(4, "4", 0.1, None))
+    best = replace(RECORD, saves=saves).choose_best()
+    assert best.best == 2 and best.why == "the lowest loss on 2 held-out pairs, 0.30000, of 3 saves"
+    newest = replace(RECORD, saves=(Save(1, "1", 0.5, None), Save(2, "2", 0.4, None))).choose_best()
+    assert newest.best == 2 and "too few pairs" in newest.why
+
+
+def test_a_state_comes_back_whole(tmp_path):
+    run, lora = LoraRun(tmp_path), make_lora()
+    optimizer = torch.optim.AdamW(lora.parameters(), 0.1)
+    lora.ups[0].sum().backward()
+    optimizer.step()
+    record = replace(RECORD, losses=(0.5,), saves=(Save(1, "1", 0.5, None, ("p",)),))
+    run.write_state(lora, optimizer, record)
+    run.write_record(record)
+    other = make_lora()
+    again = torch.optim.AdamW(other.parameters(), 0.1)
+    assert run.read_state(other, again) == record == run.read_record()
+    for each, steps in ((lora, optimizer), (other, again)):
+        each.zero_grad()
+        (each.ups[0].sum() * 2).backward()
+        steps.step()
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(lora.parameters(), other.parameters()))
+    (tmp_path / "state.safetensors").write_bytes(b"torn")
+    with pytest.raises(RethinkError, match="cannot be read .*; remove it to train anew"):
+        run.read_state(other, again)
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    run, lora = LoraRun(tmp_path), make_lora()
+    assert run.read_state(lora, torch.optim.AdamW(lora.parameters())) is None and run.read_record() is None
+
+
+def test_a_lora_of_somebody_else_is_not_replaced(tmp_path):
+    check_own_file(tmp_path / "none.safetensors")
+    save_file({"x": torch.ones(1)}, tmp_path / "ours.safetensors", {"rethink.family": "flux2"})
+    check_own_file(tmp_path / "ours.safetensors")
+    for name, content in (("theirs", {"ss_network_dim": "4"}), ("plain", None)):
+        save_file({"x": torch.ones(1)}, tmp_path / f"{name}.safetensors", content)
+        with pytest.raises(RethinkError, match="was not trained by Rethink; choose another name"):
+            check_own_file(tmp_path / f"{name}.safetensors")
