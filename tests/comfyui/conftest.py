@@ -60,6 +60,7 @@ def window(request, server, browser):
 def second_window(server, browser, window):
     """Of somebody else, on the same canvas."""
     page = open_window(server, browser)
+    page.canvas_kind = window.canvas_kind
     yield page
     page.close()
 

@@ -422,7 +422,7 @@ def test_a_run_is_steered_from_another_page_when_its_own_is_closed(server, page,
 def test_the_page_learns_that_a_loop_was_cut_off_where_it_could_not_say_so(server, page, thinker):
     loop = {
         "open": ["RethinkThinkLoopOpen", [350, 0], {"instruction": "make the circle blue", "seed": 11}],
-        "edit": ["RethinkSampleEdit", [700, 0], {"steps": 100}],
+        "edit": ["RethinkSampleEdit", [700, 0], {"steps": 50}],
         "close": ["RethinkThinkLoopClose", [1050, 0], {}],
     }
     links = [
