@@ -4,6 +4,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..rethink.editors.protocol import Editor
+from ..rethink.pairs.store import PairStore
 from ..rethink.training.edit_lora_job import TrainEditLoraJob
 from ..rethink.training.lora_settings import LoraSettings
 from . import feedback, sockets
@@ -79,7 +81,9 @@ class TrainEditLora(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, editor, pairs, name: str, keep_instructions: str = "", **options: Any) -> io.NodeOutput:
+    def execute(
+        cls, editor: Editor, pairs: PairStore, name: str, keep_instructions: str = "", **options: Any
+    ) -> io.NodeOutput:
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
         settings = LoraSettings(**options, keep_instructions=lines)
