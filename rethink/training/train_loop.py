@@ -10,10 +10,11 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -120,14 +121,15 @@ def _accelerator(config: TrainConfig):
 def _loader(
     dataset: torch.utils.data.Dataset, config: TrainConfig, collate: Callable | None
 ) -> torch.utils.data.DataLoader:
+    is_stream = isinstance(dataset, torch.utils.data.IterableDataset)
     return torch.utils.data.DataLoader(
         dataset,
         config.batch,
-        shuffle=None if isinstance(dataset, torch.utils.data.IterableDataset) else True,
+        shuffle=None if is_stream else True,
         collate_fn=collate,
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
-        drop_last=True,
+        drop_last=is_stream or len(cast(Sized, dataset)) >= config.batch,  # of fewer than a batch nothing would be left
     )
 
 

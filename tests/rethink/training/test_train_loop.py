@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, lr_factor
+from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, lr_factor, train_loop
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,6 +41,21 @@ PartialState(cpu=True)
 plan = TrainConfig(steps=10**6, batch=4, minutes=0.02, ema=0.9, workers=0)
 train_loop(Distance(), torch.ones(64, 3), plan, Path(sys.argv[1]))
 """
+
+
+class Distance(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, batch):
+        return (batch - self.weight).square().mean()
+
+
+def test_fewer_samples_than_a_batch_are_trained_on(tmp_path):
+    model = Distance()
+    train_loop(model, torch.ones(3, 3), TrainConfig(steps=2, batch=16, workers=0, warmup=1), tmp_path, report=str)
+    assert model.weight.abs().sum() > 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torch's launcher wants libuv, which its Windows builds lack")
