@@ -12,7 +12,6 @@ from PIL import Image
 from rethink.cli import progress
 from rethink.cli.main import main
 from rethink.pairs.store import JsonlLog, PairStore
-from rethink.thinkers import asking
 from tests.support.hosts import PACK_ROOT
 from tests.support.miniatures import PLAIN, write_folder
 from tests.support.pairs import draw_image
@@ -157,12 +156,26 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):
     assert {record["clip"] for record in PairStore(tmp_path / "s").scores} == {clip_folder.name, "built-in"}
 
 
-def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(thinker, folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(asking, "MAX_TOKENS", 16)
+def test_a_thinker_in_a_folder_looks_and_what_it_babbles_is_told(thinker, folder, tmp_path, capsys):
     store = tmp_path / "s"
     for photo in list(folder.iterdir())[1:]:
         photo.unlink()
-    assert rethink("synthesize", folder, store, "--operations", "cover", "--thinker", thinker, "--workers", 1) == 0
+    assert (
+        rethink(
+            "synthesize",
+            folder,
+            store,
+            "--operations",
+            "cover",
+            "--thinker",
+            thinker,
+            "--max-tokens",
+            16,
+            "--workers",
+            1,
+        )
+        == 0
+    )
     assert "0 pairs made, 1 skipped" in capsys.readouterr().out
     assert "no JSON object" in next(iter(PairStore(store).skipped))["why"]
 
