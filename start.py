@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
 TEST_PACKAGES = ["pytest", "pytest-xdist", "playwright", "trl", "transformers[serving]"]
 # The tests share the cores: one process takes all that share a ComfyUI and its window, the others go where one is free.
-PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup"]
+PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadscope"]
 CHECK_PACKAGES = ["ruff", "pyright[nodejs]"]
 NODE = (20, 19)  # what eslint and the tests of the web part need
 

@@ -15,6 +15,19 @@ def owner(tmp_path_factory, monkeypatch):
     return file
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Processes take whole files; those of ComfyUI go to one of them, as they share a server and a window."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return "tests/comfyui" if file.startswith("tests/comfyui/") else file
+
+    return ByFile(config, log)
+
+
 def pytest_configure():
     try:
         find_comfyuis()

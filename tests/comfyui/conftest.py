@@ -105,11 +105,6 @@ def family(request):
     return request.param
 
 
-def pytest_itemcollected(item):
-    """All tests of this folder share one server and one window, also where processes share the tests."""
-    item.add_marker(pytest.mark.xdist_group("comfyui"))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Of the tests here, those in the window come last: once it is loaded, it draws all the time."""
