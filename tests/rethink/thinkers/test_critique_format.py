@@ -228,7 +228,7 @@ def test_checklists():
     assert parse_list("<checklist>\n1. a is red\n- b\n\n* c 2\n</checklist>") == ["a is red", "b", "c 2"]
 
 
-# ── thousands of damaged answers ───────────────────────────────────────────────────────────────────────────────────────
+# ── ten thousand damaged answers ─────────────────────────────────────────────────────────────────────────────────────
 
 DECOY = '{"semantic": 10, "quality": 10}'
 TAGS = ("<think>", "</think>", "<score>", "</score>", "<answer>", "</answer>", "<checklist>", "</checklist>")
@@ -342,10 +342,10 @@ def noise(rng, text):
     return text[:at] + rng.choice(["", "\n", "Sure!", "🙂", "<|im_end|>", "\ufeff", "```"]) + text[at:]
 
 
-def test_thousands_of_damaged_answers():
+def test_ten_thousand_damaged_answers():
     rng = random.Random(0)
     seen, clear_ones = {"ok": 0, "repaired": 0, "unparsed": 0}, 0
-    for _ in range(4_000):
+    for _ in range(10_000):
         text, stated = damaged(rng)
         critique = parse_critique(text, DEMANDS if rng.random() < 0.5 else ())
         got = None if critique.semantic is None else (critique.semantic, critique.quality)
@@ -355,7 +355,7 @@ def test_thousands_of_damaged_answers():
         seen[critique.status] += 1
         clear_ones += stated is not None
     # Plain JSON in whole tags in their order, after all that: one in thirty-five. Of what states scores, most is read.
-    assert seen["ok"] > 90 and seen["ok"] + seen["repaired"] > 0.7 * clear_ones, seen
+    assert seen["ok"] > 250 and seen["ok"] + seen["repaired"] > 0.7 * clear_ones, seen
 
 
 def test_noise_is_no_verdict():
