@@ -28,6 +28,7 @@ PASSED = {
     "RethinkSampleEdit": {"image": "image"},
     "RethinkSaveEditDataset": {"folder": "name", "report": "name"},
     "RethinkSaveTrajectory": {"trajectory": "trajectory"},
+    "RethinkTrainEditLora": {"editor": "editor", "lora": "name", "report": "name"},
     "RethinkThinkLoopClose": {"image": "edited", "images": "edited"},
     "RethinkThinkLoopOpen": {"image": "image", "prompt": "instruction", "seed": "seed", "turn": "turns"},
     "RethinkThinkWhileEdit": {"image": "image", "images": "image", "prompt": "instruction"},
