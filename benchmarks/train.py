@@ -1,7 +1,7 @@
 """A LoRA teaches the built-in editor an edit it was never taught, from pairs made by the inverse edit: how well, and at what
 cost for the edits it knew. Everything is judged by the exact oracle, on scenes and wordings that training never saw.
 
-    python benchmarks/train.py            # about 20 minutes on two cores; --work FOLDER goes on where it was cut off
+    python benchmarks/train.py            # --work FOLDER goes on where it was cut off
 
 The task: a mosaic over a thing, and the description of what is beneath it.
 """

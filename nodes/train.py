@@ -20,7 +20,6 @@ PASSES = 4  # as much memory as an edit takes, for what is kept to go back throu
 class TrainEditLora(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        settings = LoraSettings
         return io.Schema(
             node_id="RethinkTrainEditLora",
             display_name="Train Edit LoRA",
@@ -39,22 +38,18 @@ class TrainEditLora(io.ComfyNode):
                 sockets.Editor.Input("editor", tooltip="From Load Editor: the model that learns."),
                 sockets.Pairs.Input(
                     "pairs",
-                    tooltip="What is learned, from Inverse Edit Synthesizer, Filter Edit Pairs or Load Edit Dataset. Ten good "
-                    "pairs are a beginning; 20 to 50 are enough for one edit.",
+                    tooltip="What is learned, from Inverse Edit Synthesizer, Filter Edit Pairs or Load Edit Dataset. Most guides "
+                    "for LoRAs of one edit ask for 20 to 50 pairs.",
                 ),
                 io.String.Input(
                     "name",
                     default="my-edit",
                     tooltip="Name of the LoRA in models/loras. A LoRA of this name that Rethink has trained is replaced.",
                 ),
-                field_input(settings, "steps"),
-                field_input(settings, "rank"),
-                field_input(settings, "seed", control_after_generate="fixed"),
-                field_input(settings, "layers", optional=True),
-                field_input(settings, "learning_rate", optional=True),
-                field_input(settings, "batch", optional=True),
-                field_input(settings, "accumulate", optional=True),
-                field_input(settings, "keep", optional=True),
+                field_input(LoraSettings, "steps"),
+                field_input(LoraSettings, "rank"),
+                field_input(LoraSettings, "seed", control_after_generate="fixed"),
+                *_optional("layers", "learning_rate", "batch", "accumulate", "keep"),
                 io.String.Input(
                     "keep_instructions",
                     optional=True,
@@ -64,10 +59,7 @@ class TrainEditLora(io.ComfyNode):
                     tooltip="Other edits that must not be forgotten, one a line. Empty: common ones.",
                     advanced=True,
                 ),
-                field_input(settings, "replay", optional=True),
-                field_input(settings, "hold_out", optional=True),
-                field_input(settings, "save_every", optional=True),
-                field_input(settings, "previews", optional=True),
+                *_optional("replay", "hold_out", "save_every", "previews"),
             ],
             outputs=[
                 sockets.Editor.Output(
@@ -92,3 +84,7 @@ class TrainEditLora(io.ComfyNode):
             report = job.run(editor, job_progress())
         changed, _ = memory.add_lora(editor, model_folders.lora_name(path), 1.0)
         return io.NodeOutput(changed, model_folders.lora_name(path), str(report), ui=feedback.show_text(str(report)))
+
+
+def _optional(*names: str) -> list[io.Input]:
+    return [field_input(LoraSettings, name, optional=True) for name in names]

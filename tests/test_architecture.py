@@ -61,7 +61,7 @@ CIRCLES: set[frozenset[str]] = set()
 BESIDE_THE_DOOR: tuple[str, ...] = ()
 TOO_MANY_PARAMETERS: tuple[str, ...] = ()
 WITHOUT_TESTS: tuple[str, ...] = ()
-HELPERS_FROM_TESTS: tuple[str, ...] = ("tests/comfyui/",)
+HELPERS_FROM_TESTS: tuple[str, ...] = ()
 # Files of more lines than that, each with its reason.
 LONG: dict[str, str] = {}
 LONG_STILL: tuple[str, ...] = ("tests/comfyui/test_viewer.py",)

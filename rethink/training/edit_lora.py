@@ -209,21 +209,23 @@ class LoraTraining:
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         """The mean squared error of the denoiser's answers, in float32."""
-        noise = self.model.noise
-        times = noise.draw_times(len(batch.target), generator, batch.tokens)
-        epsilon = torch.randn(batch.target.shape, generator=generator).to(self.device)
-        batch = self.model.drop_conditions(batch, generator)
-        answer = self.model.predict(noise.add_noise(batch.target, epsilon, times), times, batch)
-        return (answer - noise.target(batch.target, epsilon, times)).square().mean()
+        noisy, times, epsilon = self._add_noise(batch, generator)
+        answer = self.model.predict(noisy, times, self.model.drop_conditions(batch, generator))
+        return (answer - self.model.noise.target(batch.target, epsilon, times)).square().mean()
 
     def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
         """How far the denoiser's answers are from those without the LoRA, mean squared."""
-        times = self.model.noise.draw_times(len(batch.target), generator, batch.tokens)
-        epsilon = torch.randn(batch.target.shape, generator=generator).to(self.device)
-        noisy = self.model.noise.add_noise(batch.target, epsilon, times)
+        noisy, times, _ = self._add_noise(batch, generator)
         with torch.no_grad(), self.lora.off():
             base = self.model.predict(noisy, times, batch)
         return (self.model.predict(noisy, times, batch) - base).square().mean()
+
+    def _add_noise(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(noisy targets, their times, the noise in them), drawn on the CPU, so that every device draws the same."""
+        noise = self.model.noise
+        times = noise.draw_times(len(batch.target), generator, batch.tokens)
+        epsilon = torch.randn(batch.target.shape, generator=generator).to(self.device)
+        return noise.add_noise(batch.target, epsilon, times), times, epsilon
 
     @torch.no_grad()
     def _held_out_loss(self) -> float | None:

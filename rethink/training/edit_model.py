@@ -111,11 +111,8 @@ class EditModel:
         """
         if not self.drops:
             return example
-        draw, text, image = (
-            torch.rand(len(example.target), generator=generator),
-            self.row.drop_text,
-            self.row.drop_image,
-        )
+        draw = torch.rand(len(example.target), generator=generator)
+        text, image = self.row.drop_text, self.row.drop_image
         lost_text = (draw < text) | ((draw >= text + image) & (draw < text + 2 * image))
         lost_image = (draw >= text) & (draw < text + 2 * image)
         keep = (~lost_image).to(example.source).view(-1, *(1,) * (example.source.ndim - 1))
@@ -125,7 +122,7 @@ class EditModel:
     @contextmanager
     def less_memory(self) -> Iterator[None]:
         """Within it activations are computed again on the way back instead of kept (arXiv 1604.06174), where the denoiser can:
-        a third slower, and the larger a model the more of its memory saved."""
+        slower, in less memory."""
         if not getattr(self.denoiser, "_supports_gradient_checkpointing", False):
             yield
             return
@@ -173,7 +170,7 @@ def _refuse_special(editor: Any, pipeline: Any) -> None:
     if pipeline.config.get("is_distilled", False):  # trained itself, it forgets how to do with few steps
         raise RethinkError(
             f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
-            f"{editor.family.title}. What is learned on it works on the distilled one too."
+            f"{editor.family.title}. What is learned on it is used with the distilled one too."
         )
 
 

@@ -137,13 +137,6 @@ class LoraRun:
             raise RethinkError(f"folder: {path} cannot be read ({error}); remove it to train anew.") from error
         return record
 
-    def read_record(self) -> LoraRecord | None:
-        """The record of a run that was begun; None where there is none that can be read."""
-        try:
-            return LoraRecord.from_json(json.loads((self.folder / RECORD).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-
 
 def write_lora_file(
     path: Path, row: TrainedFamily, lora: TrainableLora, dtype: torch.dtype, header: dict[str, str]

@@ -47,7 +47,7 @@ class LoraSettings:
     keep: str = option(
         "default",
         "How firmly all other edits are kept as they were: every so many steps the LoRA is held to what the editor says "
-        "without it. high costs half of the speed; off costs nothing.",
+        "without it. high costs the most time; off costs none.",
         choices=tuple(KEEP),
         advanced=True,
     )

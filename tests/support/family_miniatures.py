@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from tests.support.miniatures import SD_NOISE, TOKENS, write_tokenizer
+from tests.support.miniatures import SD_NOISE, clip_text_config, write_tokenizer
 
 SIDE = 64  # of the pictures they work at, once `shrink` has been called
 _WORDS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
@@ -25,20 +25,8 @@ def clip_tokenizer(folder):
 def clip_text(tokenizer, projected=False):
     import transformers
 
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=1,
-        max_position_embeddings=TOKENS,
-        projection_dim=32,
-        bos_token_id=len(tokenizer) - 2,
-        eos_token_id=len(tokenizer) - 1,
-        pad_token_id=len(tokenizer) - 1,
-    )
     kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
-    return kind(config).eval()
+    return kind(clip_text_config(tokenizer)).eval()
 
 
 def byte_tokenizer():

@@ -41,6 +41,23 @@ def write_tokenizer(folder: Path) -> Path:
     return folder
 
 
+def clip_text_config(tokenizer):
+    import transformers
+
+    return transformers.CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        max_position_embeddings=TOKENS,
+        projection_dim=32,
+        bos_token_id=len(tokenizer) - 2,
+        eos_token_id=len(tokenizer) - 1,
+        pad_token_id=len(tokenizer) - 1,
+    )
+
+
 def make_pipeline(class_name: str, tokenizer: Path, prediction: str = "epsilon", **scheduler):
     """A pipeline in Stable Diffusion 1's layout: 32×32 pictures, 16×16 latents, two levels, random weights."""
     import diffusers
@@ -48,18 +65,7 @@ def make_pipeline(class_name: str, tokenizer: Path, prediction: str = "epsilon",
 
     torch.manual_seed(0)
     tokens = transformers.CLIPTokenizer.from_pretrained(str(tokenizer))
-    text = transformers.CLIPTextConfig(
-        vocab_size=len(tokens),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=1,
-        max_position_embeddings=TOKENS,
-        projection_dim=32,
-        bos_token_id=len(tokens) - 2,
-        eos_token_id=len(tokens) - 1,
-        pad_token_id=len(tokens) - 1,
-    )
+    text = clip_text_config(tokens)
     unet = diffusers.UNet2DConditionModel(
         sample_size=16,
         in_channels=8 if class_name == INSTRUCT else 4,

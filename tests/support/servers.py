@@ -1,15 +1,20 @@
-"""A real OpenAI-compatible server on loopback that says what it is told to, in whole, packed, or drop by drop."""
+"""Real servers on loopback: one in OpenAI's language that says what it is told to, in whole, packed, or drop by drop; a bare
+one; and what asks them."""
 
 import http.server
 import json
+import socket
 import threading
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
+
+from rethink.thinkers.openai_chat import OpenAIChat
 
 # Seconds that a busy machine may take for what must not wait for a server that answers after a minute.
 SOON = 20
+MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
 
 
 def completion(text, **more):
@@ -89,3 +94,32 @@ def openai_server():
     yield here
     running.shutdown()
     running.server_close()
+
+
+def talk(address, **options):
+    options = {"timeout": 5.0, "retries": 0} | options
+    return OpenAIChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
+
+
+@contextmanager
+def listening(answer):
+    """A bare server: `answer(connection)` for each that comes; the port. What is raised in it ends that connection."""
+    place = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection):
+        with connection, suppress(OSError):
+            answer(connection)
+
+    def accept():
+        while True:
+            try:
+                threading.Thread(target=serve, args=[place.accept()[0]], daemon=True).start()
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield place.getsockname()[1]
+    finally:
+        place.shutdown(socket.SHUT_RDWR)
+        place.close()

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,39 +13,8 @@ from rethink.thinkers import exchange as module
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
-from tests.support.servers import SOON, completion, drip, openai_server, zeros_packed
+from tests.support.servers import SOON, completion, drip, listening, openai_server, talk, zeros_packed
 from tests.support.thinking import SOURCE
-
-MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
-
-
-def talk(address, **options):
-    options = {"timeout": 5.0, "retries": 0} | options
-    return OpenAIChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
-
-
-@contextmanager
-def listening(answer):
-    """A bare server: `answer(connection)` for each that comes; the port. What is raised in it ends that connection."""
-    place = socket.create_server(("127.0.0.1", 0))
-
-    def serve(connection):
-        with connection, suppress(OSError):
-            answer(connection)
-
-    def accept():
-        while True:
-            try:
-                threading.Thread(target=serve, args=[place.accept()[0]], daemon=True).start()
-            except OSError:
-                return
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield place.getsockname()[1]
-    finally:
-        place.shutdown(socket.SHUT_RDWR)
-        place.close()
 
 
 def drip_headers(connection):

@@ -36,7 +36,7 @@ def test_a_state_comes_back_whole(tmp_path):
     run.write_record(record)
     other = make_lora()
     again = torch.optim.AdamW(other.parameters(), 0.1)
-    assert run.read_state(other, again) == record == run.read_record()
+    assert run.read_state(other, again) == record
     for each, steps in ((lora, optimizer), (other, again)):
         each.zero_grad()
         (each.ups[0].sum() * 2).backward()
@@ -49,7 +49,7 @@ def test_a_state_comes_back_whole(tmp_path):
 
 def test_nothing_to_go_on_from(tmp_path):
     run, lora = LoraRun(tmp_path), make_lora()
-    assert run.read_state(lora, torch.optim.AdamW(lora.parameters())) is None and run.read_record() is None
+    assert run.read_state(lora, torch.optim.AdamW(lora.parameters())) is None
 
 
 def test_a_lora_of_somebody_else_is_not_replaced(tmp_path):
