@@ -34,8 +34,8 @@ def gradients_through(denoiser: nn.Module, dtype: torch.dtype, device: torch.dev
                 stack.callback(layer.register_forward_pre_hook(_copy_input).remove)
             elif _makes_weights(layer, dtype, device):
                 stack.enter_context(_forward_replaced(layer, _recomputed))
-        before, management.in_training = management.in_training, True
-        stack.callback(setattr, management, "in_training", before)
+        stack.callback(setattr, management, "in_training", getattr(management, "in_training", False))
+        management.in_training = True
         yield
 
 

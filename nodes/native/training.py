@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,8 @@ from ...rethink.training.lora_families import TrainedFamily, trained_family
 from ...rethink.training.noising import DiffusionNoise, FlowNoise, Noise
 from ...rethink.training.trainable_lora import ALL_LAYERS, target_layers
 from ..comfy.modules import comfy_module
+from .families import NativeFamily
 from .gradients import checkpointed_blocks, gradients_through, without_fast_attention
-
-if TYPE_CHECKING:
-    from .editor import NativeEditor
 
 PASSES = 4  # as much memory as ComfyUI reckons for sampling, for what is kept to go back through the model
 _REFERENCES = "ref_latents"  # ComfyUI's name for latents of further images among a denoiser's inputs
@@ -34,9 +32,9 @@ _OMNIGEN2 = TrainedFamily("tokens", FlowNoise(), "comfyui", "omnigen2", "omnigen
 class NativeEditModel(EditModel):
     """See `EditModel`. Latents and conditions are those that ComfyUI's samplers give the model."""
 
-    def __init__(self, editor: NativeEditor):
+    def __init__(self, editor: Any):
         self.editor = editor
-        self.row = _row(editor)
+        self.row = _row(editor.family)
         self.lora_targets = editor.family.lora_targets
         model, self._clip, self._vae = editor.parts
         self._patcher = _in_a_format_to_train(model)
@@ -125,8 +123,7 @@ class NativeEditModel(EditModel):
         return self._base.model_sampling.sigmas[times.to(self._base.model_sampling.sigmas.device)]
 
 
-def _row(editor: NativeEditor) -> TrainedFamily:
-    family = editor.family
+def _row(family: NativeFamily) -> TrainedFamily:
     if family.id == "omnigen2":  # which diffusers does not have
         return _OMNIGEN2
     id = "qwen_image_edit_plus" if family.id == "qwen_image_edit_2511" else family.id
