@@ -80,7 +80,7 @@ class LoraTraining:
         self.device = model.editor.device
         self.lora = TrainableLora(layers, settings.rank, settings.seed % 2**63, self.device)
         self.optimizer = torch.optim.AdamW(self.lora.parameters(), settings.learning_rate, weight_decay=0.01)
-        identity = [settings.as_record(), digest_of(pairs), model.editor.name, sorted(layers)]
+        identity = [settings.as_record(), digest_of(pairs), model.identity, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.cache = ExampleCache(folder / "cache", model)
         self.newest: Tensor | None = None  # the first held-out input and its newest edit, as one IMAGE
@@ -170,7 +170,7 @@ class LoraTraining:
         while self.record.step < self.steps:
             until = min(self.steps, (self.record.step // self.save_every + 1) * self.save_every)
             on_card = self.model.less_memory() if self.device.type != "cpu" else nullcontext()
-            with self._denoiser_alone(), self.model.editor.pipeline(), self.lora.attached(), on_card:
+            with self._denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached(), on_card:
                 while self.record.step < until:
                     loss, ids = self.step(self.record.step)
                     watch.look(loss, self.record.step, ids)
@@ -233,7 +233,7 @@ class LoraTraining:
         if not self.held_out_keys:
             return None
         losses = []
-        with self._denoiser_alone(), self.model.editor.pipeline(), self.lora.attached():
+        with self._denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             for pair, key in zip(self.held_out, self.held_out_keys):
                 one = self.load_batch([key])
                 times = self.model.noise.fixed_times(one.tokens)
@@ -290,7 +290,7 @@ class LoraTraining:
 
     def _write_lora(self) -> Path:
         path = self.run_folder.save_path(self.record.step)
-        dtype = self.model.denoiser.dtype
+        dtype = self.model.dtype
         header = file_header(self.record, self.model.row, self.settings.rank, self.training)
         write_lora_file(path, self.model.row, self.lora, dtype, header)
         return path
