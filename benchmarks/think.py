@@ -339,7 +339,7 @@ def main():
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER)
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
     options = parser.parse_args()
-    with multiprocessing.get_context("spawn").LatentReplayBuffer(options.workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
         parts = pool.map(measure, [(options, part) for part in range(options.workers)])
     rows = [row for part in parts for row in part]
     editor, chat = load(options)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from os import PathLike
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy_api.latest import io
@@ -27,9 +27,12 @@ from ...rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from ...rethink.errors import RethinkError
 from ...rethink.images import Fit, as_image, fit, plan_fit
 from .. import sockets
-from ..comfy.modules import comfy_module
+from ..comfy.modules import comfy_extra, comfy_module
 from .families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, detect, named_schedule
 from .lora import apply_lora
+
+if TYPE_CHECKING:
+    from ...rethink.training.edit_model import EditModel
 
 DEFAULT = "default"
 _MAX_TEXTS = 64
@@ -86,6 +89,16 @@ class NativeEditor:
     def device(self) -> torch.device:
         return self._model.load_device
 
+    @property
+    def parts(self) -> tuple[Any, Any, Any]:
+        """(MODEL, CLIP, VAE), as ComfyUI patches and moves them."""
+        return self._model, self._clip, self._vae
+
+    @property
+    def area(self) -> int:
+        """Pixels that it works on."""
+        return self._sampling.area or self.family.area
+
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         others = check_references(references, self.family)
         batch = as_image(images)
@@ -121,6 +134,24 @@ class NativeEditor:
         model, clip, report = apply_lora(self._model, self._clip, path, strength, self.family.title)
         return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
 
+    def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
+        """What ComfyUI's model is called with in an edit of the first image, beside latents and their noise level: {parameter:
+        its value}, as samplers make it of a conditioning; without guidance, for those that were distilled with it."""
+        source = prepared.encoded[0]
+        text = self._conditioning(source, instruction, source.values)
+        conditioning = comfy_extra("flux").FluxGuidance.execute(text, 1.0)[0]
+        conds = {"positive": comfy_module("comfy.sampler_helpers").convert_cond(conditioning)}
+        process = comfy_module("comfy.samplers").process_conds
+        [processed] = process(self._model.model, self._empty_latents(source), conds, self.device)["positive"]
+        found = {name: value.process_cond(batch_size=1, area=None) for name, value in processed["model_conds"].items()}
+        return {name: value.cond for name, value in found.items()}
+
+    def edit_model(self) -> "EditModel":
+        """This editor as training sees it."""
+        from .training import NativeEditModel
+
+        return NativeEditModel(self)
+
     def _encode(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
         return run_with_oom_guard(lambda: self._encode_images(batch, references), _release_nothing, self, _LESS_MEMORY)
 
@@ -137,8 +168,7 @@ class NativeEditor:
         return sources
 
     def _plan(self, image: Tensor) -> Fit:
-        area = self._sampling.area or self.family.area
-        return plan_fit(*image.shape[1:3], area=area, multiple=self.family.multiple)
+        return plan_fit(*image.shape[1:3], area=self.area, multiple=self.family.multiple)
 
     def _sample(self, batch: EditBatch) -> Tensor:
         """Edits [rows, h, w, 3] at the working size. All texts are encoded, then all rows sampled, then all decoded: so
@@ -174,7 +204,7 @@ class NativeEditor:
     ) -> Tensor:
         """The latents of one edit, from noise. editable: see `_editable_latents`."""
         name = self._sampler_name(settings.sampler)
-        empty = comfy_module("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
+        empty = self._empty_latents(source)
         latents = guider.sample(
             comfy_module("comfy.sample").prepare_noise(empty, seed),
             empty if editable is None else source.latents,
@@ -186,6 +216,9 @@ class NativeEditor:
             seed=seed,
         )
         return latents.to(comfy_module("comfy.model_management").intermediate_device())
+
+    def _empty_latents(self, source: Source) -> Tensor:
+        return comfy_module("comfy.sample").fix_empty_latent_channels(self._model, torch.zeros_like(source.latents))
 
     def _conditioning(self, source: Source, text: str, values: dict[str, Any]) -> list:
         """The text's conditioning with `values` added; the text is encoded once for all that the encoder sees with it."""

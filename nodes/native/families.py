@@ -139,6 +139,7 @@ class NativeFamily:
     text_width: where unet_config says how wide the embeddings must be.
     encode_text, encode_images, make_guider, patch_model, schedule: see above; text_sees_images: `encode_text` looks at the
         images.
+    lora_targets: the ends of the names of the layers that an edit LoRA adapts.
     takes_negative_prompt: it takes a negative prompt; references: how many further images it can look at.
     area: pixels it works on; multiple: of its sides.
     """
@@ -150,6 +151,7 @@ class NativeFamily:
     text_encoder: str
     defaults: Settings
     make_guider: Callable[[Any, Conditionings, float, float], Any]
+    lora_targets: tuple[str, ...]
     encode_images: Callable[[Any, Sequence[Tensor]], EncodedImages] = as_references
     encode_text: Callable[[Any, str, Sequence[Tensor]], list] = encode_text
     text_sees_images: bool = False
@@ -169,6 +171,14 @@ class NativeFamily:
         return self.make_guider is dual_cfg_guider
 
 
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FLUX_LAYERS = tuple(
+    f"{part}_{layer}" for part in ("img", "txt") for layer in ("attn.qkv", "attn.proj", "mlp.0", "mlp.2")
+)
+_FLUX_LAYERS += ("linear1", "linear2")
+_QWEN_LAYERS = tuple(f"{part}_mlp.{layer}" for part in ("img", "txt") for layer in ("net.0.proj", "net.2"))
+_QWEN_LAYERS += (*_ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+
 _QWEN = {"use_additional_t_cond": (None, False)}  # those with it take images apart into layers
 _QWEN_ENCODER = "Qwen2.5-VL 7B, by Load CLIP with type qwen_image"
 _QWEN_PLUS = NativeFamily(
@@ -181,6 +191,7 @@ _QWEN_PLUS = NativeFamily(
     text_width="joint_attention_dim",
     defaults=Settings(steps=40, text_guidance=4.0),
     make_guider=cfg_guider,
+    lora_targets=_QWEN_LAYERS,
     patch_model=patch_qwen,
     encode_text=encode_text_with_images,
     text_sees_images=True,
@@ -198,6 +209,7 @@ NATIVE_FAMILIES = (
         text_width="context_dim",
         defaults=Settings(steps=20, text_guidance=7.5, image_guidance=1.5),
         make_guider=dual_cfg_guider,
+        lora_targets=_ATTENTION,
         encode_images=as_input_channels,
         schedule=named_schedule("normal"),
         area=512 * 512,
@@ -212,6 +224,7 @@ NATIVE_FAMILIES = (
         text_width="context_dim",
         defaults=Settings(steps=20, text_guidance=7.0, image_guidance=1.5),
         make_guider=dual_cfg_guider,
+        lora_targets=_ATTENTION,
         encode_images=as_input_channels,
         schedule=named_schedule("normal"),
         multiple=32,
@@ -225,6 +238,7 @@ NATIVE_FAMILIES = (
         text_encoder="CLIP-L and T5-XXL, by DualCLIPLoader with type flux",
         defaults=Settings(steps=20, text_guidance=2.5),
         make_guider=distilled_guider,
+        lora_targets=_FLUX_LAYERS,
         takes_negative_prompt=False,
         references=3,
     ),
@@ -245,6 +259,7 @@ NATIVE_FAMILIES = (
         text_width="joint_attention_dim",
         defaults=Settings(steps=40, text_guidance=4.0),
         make_guider=cfg_guider,
+        lora_targets=_QWEN_LAYERS,
         patch_model=patch_qwen,
         encode_text=encode_text_with_image,
         text_sees_images=True,
@@ -258,6 +273,7 @@ NATIVE_FAMILIES = (
         text_encoder="Mistral Small 3, by Load CLIP with type flux2",
         defaults=Settings(steps=20, text_guidance=4.0),
         make_guider=distilled_guider,
+        lora_targets=_FLUX_LAYERS,
         takes_negative_prompt=False,
         schedule=flux2_schedule,
         references=9,
@@ -271,6 +287,7 @@ NATIVE_FAMILIES = (
         text_encoder="Qwen3 of the model's size, by Load CLIP with type flux2",
         defaults=Settings(steps=4, text_guidance=1.0),
         make_guider=cfg_guider,
+        lora_targets=_FLUX_LAYERS,
         schedule=flux2_schedule,
         references=9,
     ),
@@ -282,6 +299,7 @@ NATIVE_FAMILIES = (
         text_encoder="Qwen2.5-VL 7B, by Load CLIP with type longcat_image",
         defaults=Settings(steps=50, text_guidance=4.5),
         make_guider=cfg_guider,
+        lora_targets=_FLUX_LAYERS,
         encode_images=partial(as_references, method="index"),
         encode_text=encode_text_with_image,
         text_sees_images=True,
@@ -295,6 +313,7 @@ NATIVE_FAMILIES = (
         text_width="text_feat_dim",
         defaults=Settings(steps=20, text_guidance=5.0, image_guidance=2.0),
         make_guider=dual_cfg_guider,
+        lora_targets=_ATTENTION,
         references=4,
     ),
 )

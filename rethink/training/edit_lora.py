@@ -57,7 +57,7 @@ class LoraTraining:
         self.lora = TrainableLora(layers, settings.rank, settings.seed % 2**63, model.editor.device)
         self.optimizer = torch.optim.AdamW(self.lora.parameters(), settings.learning_rate, weight_decay=0.01)
         self.objective = LoraObjective(model, self.lora)
-        identity = [settings.as_record(), digest_of(pairs), model.editor.name, sorted(layers)]
+        identity = [settings.as_record(), digest_of(pairs), model.identity, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
         self.saves = LoraSaves(self.run_folder, output, model, self.lora, self.examples.held_out[: settings.previews])
@@ -118,7 +118,7 @@ class LoraTraining:
         while self.record.step < self.steps:
             until = min(self.steps, (self.record.step // self.save_every + 1) * self.save_every)
             on_card = self.model.less_memory() if self.model.editor.device.type != "cpu" else nullcontext()
-            with self.model.denoiser_alone(), self.model.editor.pipeline(), self.lora.attached(), on_card:
+            with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached(), on_card:
                 while self.record.step < until:
                     loss, ids = self.step(self.record.step)
                     watch.look(loss, self.record.step, ids)
@@ -166,7 +166,7 @@ class LoraTraining:
     def _save(self) -> None:
         """The LoRA of this step, measured, loaded again, tried on held-out pairs; then the state, which makes it count."""
         path = self._write_lora()
-        with self.model.denoiser_alone(), self.model.editor.pipeline(), self.lora.attached():
+        with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
         recent = statistics.fmean(self.losses[-self.save_every :])
         previews = self.saves.preview(path, self.record.step)

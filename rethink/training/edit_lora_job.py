@@ -13,12 +13,11 @@ from ..errors import OutOfMemoryError, is_out_of_memory
 from ..pairs.store import PairStore
 from ..progress import OnProgress, ignore_progress
 from .edit_lora import LoraTraining
-from .edit_model import EditModel, trainable_parts
+from .edit_model import open_edit_model, trainable_parts
 from .lora_pairs import read_pairs
 from .lora_run import check_own_file
 from .lora_saves import TrainReport
 from .lora_settings import LoraSettings
-from .trainable_lora import ALL_LAYERS, target_layers
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
@@ -44,12 +43,11 @@ class TrainEditLoraJob:
         Raises RethinkError for what is wrong with the pairs, the editor or the settings, before any work; and when the loss
         explodes, with the last good LoRA kept.
         """
-        model = EditModel(editor)
+        model = open_edit_model(editor)
         check_target(self.output, "output")
         check_own_file(self.output)
         pairs = read_pairs(self.pairs)
-        targets = model.lora_targets if self.settings.layers == "family" else ALL_LAYERS
-        layers = target_layers(model.denoiser, targets, self.settings.rank)
+        layers = model.layers(self.settings.layers, self.settings.rank)
         with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
             training = LoraTraining(self.settings, self.output, self.folder, model, pairs, layers, on_progress)
             return training.run()

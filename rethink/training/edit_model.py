@@ -7,6 +7,7 @@ into the form of the result's.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..editors.protocol import InspectableEditor
+from ..editors.protocol import InspectableEditor, Prepared
 from ..editors.samplers import Schedule
 from ..errors import RethinkError
 from .lora_families import TrainedFamily, trained_family
 from .noising import FEW_STEPS, DiffusionNoise, Noise
+from .trainable_lora import ALL_LAYERS, target_layers
 
 _OFF_ASPECT = 0.02  # by how much the aspect of a target may differ from its source's
 
@@ -53,7 +55,7 @@ class Example:
 
 
 class EditModel:
-    """The denoiser of an editor with all that training needs of it.
+    """The denoiser of an editor with all that training needs of it; here, of one that diffusers runs.
 
     Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
     """
@@ -76,6 +78,45 @@ class EditModel:
             self._scaling = 1.0 if self.row.layout == "tokens" else pipeline.vae.config.scaling_factor
 
     @property
+    def dtype(self) -> torch.dtype:
+        """In which the denoiser computes, and files are written."""
+        return self.denoiser.dtype
+
+    @property
+    def identity(self) -> str:
+        """The same for models that training leads to the same LoRA."""
+        return self.editor.name
+
+    @property
+    def encoders(self) -> str:
+        """The same for editors that encode alike: their family, and a few weights of every part beside the denoiser."""
+        digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}".encode(), digest_size=16)
+        digest.update(
+            repr(getattr(self.denoiser.config, "sample_size", "")).encode()
+        )  # of which the working size follows
+        for name, part in cast(nn.ModuleDict, self.editor.module).items():
+            if name == self.editor.denoiser_name:
+                continue
+            weights = list(part.parameters())
+            digest.update(f"{name} {len(weights)}".encode())
+            for weight in weights[:: max(1, len(weights) // 16)]:
+                digest.update(weight.detach().flatten()[:32].float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
+        """The layers that learn, by the names that files call them: those of the "family", or "all".
+
+        Raises RethinkError for a rank that is larger than one of them.
+        """
+        return target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
+
+    @contextmanager
+    def computing(self, rows: int) -> Iterator[None]:
+        """Within it the denoiser computes as it does in edits, with room for so many rows, and gradients flow through it."""
+        with self.editor.pipeline():
+            yield
+
+    @property
     def drops(self) -> bool:
         """Whether samples lose their text or source now and then: only what the editor compares with is worth training."""
         guided = self.editor.defaults.text_guidance > 1 or self.editor.defaults.image_guidance > 1
@@ -86,14 +127,12 @@ class EditModel:
         """A pair of IMAGEs [1, H, W, 3] as a batch of one, on the CPU. Raises RethinkError where they differ in shape."""
         target = self._as_large_as(source, target)
         prepared = self.editor.prepare(source)
-        inputs = self.editor.denoiser_inputs(prepared, instruction)
-        null = self.editor.denoiser_inputs(prepared, "") if self.drops else {}
-        as_source = self._source(self.editor.denoiser_inputs(self.editor.prepare(target), instruction)[self._main])
-        here = self._source(inputs[self._main])
-        if as_source.shape != here.shape:
-            raise RethinkError(f"the target comes out at {list(as_source.shape)}, the input at {list(here.shape)}.")
-        kept = (self._without_latents(each) for each in (inputs, null))
-        example = Example(as_source.float() * self._scaling, here, *kept)
+        here, inputs = self._inputs(prepared, instruction)
+        null = self._inputs(prepared, "")[1] if self.drops else {}
+        clean = self._clean(self.editor.prepare(target), instruction)
+        if clean.shape != here.shape:
+            raise RethinkError(f"the target comes out at {list(clean.shape)}, the input at {list(here.shape)}.")
+        example = Example(clean, here, inputs, null)
         return Example(*(_map(value, lambda tensor: tensor.detach().cpu().clone()) for value in vars(example).values()))
 
     def predict(self, noisy: Tensor, times: Tensor, example: Example) -> Tensor:
@@ -155,9 +194,15 @@ class EditModel:
         """The half of a denoiser's input [1, 2n, …] that is the source's."""
         return latents[:, latents.shape[1] // 2 :]
 
-    def _without_latents(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _inputs(self, prepared: Prepared, instruction: str) -> tuple[Tensor, dict[str, Any]]:
+        """(latents of the source as the denoiser takes them, what else it takes)."""
+        inputs = self.editor.denoiser_inputs(prepared, instruction)
         others = {name: value for name, value in inputs.items() if name not in (self._main, "timestep")}
-        return {name: value for name, value in others.items() if value is not None}
+        return self._source(inputs[self._main]), {name: value for name, value in others.items() if value is not None}
+
+    def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
+        """Latents of a target, which was prepared as if it were a source, in the form of the result's."""
+        return self._source(self.editor.denoiser_inputs(prepared, instruction)[self._main]).float() * self._scaling
 
     def _as_large_as(self, source: Tensor, target: Tensor) -> Tensor:
         (height, width), (high, wide) = source.shape[1:3], target.shape[1:3]
@@ -169,6 +214,11 @@ class EditModel:
             )
         resized = nn.functional.interpolate(target.movedim(-1, 1), (height, width), mode="bicubic", antialias=True)
         return resized.clamp(0, 1).movedim(1, -1)
+
+
+def open_edit_model(editor: Any) -> EditModel:
+    """An editor as training sees it: as it says itself, where it is not run by diffusers."""
+    return editor.edit_model() if hasattr(editor, "edit_model") else EditModel(editor)
 
 
 def join_examples(examples: list[Example]) -> Example:
@@ -191,7 +241,7 @@ def _refuse_special(editor: Any, pipeline: Any) -> None:
 @contextmanager
 def trainable_parts(module: nn.Module) -> Iterator[None]:
     """Within it gradients can flow through `module`, whose own weights get none: inference mode is off, and weights that were
-    made in it are replaced by copies, one by one, as autograd refuses them."""
+    made in it are replaced, as autograd refuses them."""
     with torch.inference_mode(False), torch.enable_grad():
         make_trainable(module)
         asked = [weight for weight in module.parameters() if weight.requires_grad]
@@ -211,20 +261,29 @@ def _is_movable(part: nn.Module, device: torch.device) -> bool:
 
 
 def make_trainable(module: nn.Module) -> None:
-    """Replace tensors that were made in inference mode: weights, buffers, and what parts have computed and remember."""
+    """Replace tensors that were made in inference mode by others in the same memory: weights, buffers, and what parts have
+    computed and remember."""
     for part in module.modules():
         for name, weight in part._parameters.items():
             if weight is not None and weight.is_inference():
-                part._parameters[name] = nn.Parameter(weight.clone(), requires_grad=False)
+                part._parameters[name] = nn.Parameter(_for_autograd(weight), requires_grad=weight.requires_grad)
         for name, buffer in part._buffers.items():
             if buffer is not None and buffer.is_inference():
-                part._buffers[name] = buffer.clone()
+                part._buffers[name] = _for_autograd(buffer)
         for name, value in vars(part).items():
             if isinstance(value, Tensor) and value.is_inference():
-                vars(part)[name] = value.clone()
+                vars(part)[name] = _for_autograd(value)
         for method in vars(type(part)).values():
             if hasattr(method, "cache_clear"):  # places of tokens, in Qwen-Image
                 method.cache_clear()
+
+
+def _for_autograd(tensor: Tensor) -> Tensor:
+    """The same tensor in the same memory, for autograd to keep; a copy where it is of a kind of its own."""
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
+        return tensor.clone()
+    place = tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride()
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(*place)
 
 
 def _map(value: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -7,9 +7,9 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..atomic import atomic_write
 from ..errors import lazy_import
@@ -24,7 +24,7 @@ class ExampleCache:
 
     def __init__(self, folder: Path, model: EditModel):
         self.folder = folder
-        self._model = encoders_digest(model)
+        self._model = model.encoders
         self._held: dict[str, Example] = {}
         self._bytes = 0
 
@@ -56,20 +56,6 @@ class ExampleCache:
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
-
-
-def encoders_digest(model: EditModel) -> str:
-    """The same for editors that encode alike: their family, and a few weights of every part beside the denoiser."""
-    digest = hashlib.blake2b(f"{model.editor.family.id} {model.drops}".encode(), digest_size=16)
-    digest.update(repr(getattr(model.denoiser.config, "sample_size", "")).encode())  # of which the working size follows
-    for name, part in cast(nn.ModuleDict, model.editor.module).items():
-        if name == model.editor.denoiser_name:
-            continue
-        weights = list(part.parameters())
-        digest.update(f"{name} {len(weights)}".encode())
-        for weight in weights[:: max(1, len(weights) // 16)]:
-            digest.update(weight.detach().flatten()[:32].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def write_example(example: Example, path: Path) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 from ..errors import RethinkError
 from .noising import FlowNoise
 
+Names = Literal["kohya", "diffusers", "comfyui"]
+
 
 @dataclass(frozen=True)
 class TrainedFamily:
@@ -21,7 +23,7 @@ class TrainedFamily:
         layout: Where the source is in the denoiser's input: in further "channels", or as "tokens" after those of the result.
         noise: A flow, or None: diffusion, by the editor's own scheduler.
         names: How a file calls the layers: as "kohya" does for U-Nets, or by "diffusers" names. ComfyUI and diffusers both
-            match all of them, each in this spelling only.
+            match all of them, each in this spelling only. "comfyui": by the names that ComfyUI's own model has.
         base: What files say they were trained on (ss_base_model_version).
         architecture: The same for the fields of modelspec.
         drop_text, drop_image: The shares of samples that lose the text alone, the source alone, and as many both, where the
@@ -30,7 +32,7 @@ class TrainedFamily:
 
     layout: Literal["channels", "tokens"]
     noise: FlowNoise | None
-    names: Literal["kohya", "diffusers"]
+    names: Names
     base: str
     architecture: str
     drop_text: float = 0.0
@@ -64,12 +66,10 @@ def trained_family(family: str, title: str) -> TrainedFamily:
     return TRAINED[family]
 
 
-def name_weights(
-    names: Literal["kohya", "diffusers"], factors: Mapping[str, tuple[Tensor, Tensor]], dtype: torch.dtype
-) -> dict[str, Tensor]:
+def name_weights(names: Names, factors: Mapping[str, tuple[Tensor, Tensor]], dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of a file: {layer of the denoiser: (down [rank, in, …], up [out, rank])} by the names of its family.
 
-    Without alpha in diffusers' spelling, as its loaders disagree about one; a rank that is the alpha needs none.
+    Without alpha but in kohya's spelling, as its loaders disagree about one; a rank that is the alpha needs none.
     """
     weights = {}
     for name, (down, up) in factors.items():
@@ -80,5 +80,6 @@ def name_weights(
             alpha = torch.tensor(float(len(down)))
             weights |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": alpha}
         else:
-            weights |= {f"transformer.{name}.lora_A.weight": down, f"transformer.{name}.lora_B.weight": up}
+            stem = f"{'transformer' if names == 'diffusers' else 'diffusion_model'}.{name}"
+            weights |= {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}
     return weights

@@ -57,7 +57,7 @@ class LoraSaves:
         """The LoRA as it is now, among the saves. pairs: those it is trained on."""
         path = self._run.save_path(record.step)
         header = file_header(record, self._model.row, self._lora.rank, pairs)
-        write_lora_file(path, self._model.row, self._lora, self._model.denoiser.dtype, header)
+        write_lora_file(path, self._model.row, self._lora, self._model.dtype, header)
         return path
 
     def preview(self, path: Path, step: int) -> tuple[str, ...]:

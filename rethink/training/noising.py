@@ -71,12 +71,13 @@ class FlowNoise:
     """x_t = (1 − t) x + t ε, and the model says ε − x (rectified flow, arXiv 2209.03003). Times are 0…1.
 
     They are logit-normal (arXiv 2403.03206, section 3.1), shifted towards noise the more tokens an image has: μ lies on the
-    line through (256, low) and (most, high).
+    line through (256, low) and (most, high). places: of the latents, that make up one token.
     """
 
     low: float = 0.5
     most: int = 4096
     high: float = 1.15
+    places: int = 1
 
     def draw_times(self, count: int, generator: torch.Generator, tokens: int) -> Tensor:
         """Times [count] to train at."""
@@ -97,7 +98,7 @@ class FlowNoise:
         return noise - clean
 
     def _mean(self, tokens: int) -> float:
-        return self.low + (self.high - self.low) * (tokens - 256) / (self.most - 256)
+        return self.low + (self.high - self.low) * (tokens / self.places - 256) / (self.most - 256)
 
 
 Noise = DiffusionNoise | FlowNoise

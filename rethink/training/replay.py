@@ -55,7 +55,7 @@ def make_replay(
         pair = pairs[_draw(generator, len(pairs))]
         text = instructions[number % len(instructions)]
         side = _draw(generator, 2)
-        digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.editor.name}".encode()).hexdigest()
+        digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.identity}".encode()).hexdigest()
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
             image: Tensor = pair.images()[side]

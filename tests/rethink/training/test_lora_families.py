@@ -36,3 +36,7 @@ def test_names_of_both_kinds():
         "transformer.blocks.0.to_q.lora_A.weight",
         "transformer.blocks.0.to_q.lora_B.weight",
     }
+    assert set(name_weights("comfyui", {"blocks.0.qkv": linear}, torch.float32)) == {
+        "diffusion_model.blocks.0.qkv.lora_A.weight",
+        "diffusion_model.blocks.0.qkv.lora_B.weight",
+    }

@@ -1,0 +1,54 @@
+"""How ComfyUI's own models are told apart for training, and what their files call the layers.
+
+How they train: tests/comfyui/test_native_training.py.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def training(part):
+    return part("nodes.native.training")
+
+
+def patcher(*patches):
+    torch.manual_seed(0)
+    named = {f"weight {number}": [patch] for number, patch in enumerate(patches)}
+    return SimpleNamespace(model=nn.Linear(3, 2), backup={}, patches=named)
+
+
+def test_the_same_weights_with_the_same_patches_are_one_model(training):
+    fingerprint = training._fingerprint
+    plain, adapter = fingerprint(patcher()), SimpleNamespace(weights=(torch.ones(2, 2), None))
+    assert fingerprint(patcher()) == plain
+    patched = fingerprint(patcher((1.0, adapter, 1.0, None, None)))
+    weaker = fingerprint(patcher((0.5, adapter, 1.0, None, None)))
+    other = fingerprint(patcher((1.0, ("diff", (torch.zeros(2, 2),)), 1.0, None, None)))
+    assert len({plain, patched, weaker, other}) == 4
+
+
+def test_a_weight_that_is_patched_in_place_counts_as_it_was(training):
+    one, other = patcher(), patcher()
+    other.backup["weight"] = SimpleNamespace(weight=other.model.weight.detach().clone())
+    other.model.weight.data += 1
+    assert training._fingerprint(one) == training._fingerprint(other)
+
+
+def test_every_native_family_has_a_trainer(part, training):
+    rows = {family.id: training._row(family) for family in part("nodes.native.families").NATIVE_FAMILIES}
+    assert {id: row.names for id, row in rows.items()} == {
+        "instruct_pix2pix": "kohya",
+        "instruct_pix2pix_xl": "kohya",
+        "flux_kontext": "kohya",
+        "qwen_image_edit_plus": "diffusers",
+        "qwen_image_edit_2511": "diffusers",
+        "qwen_image_edit": "diffusers",
+        "flux2": "comfyui",
+        "flux2_klein": "comfyui",
+        "longcat_image_edit": "kohya",
+        "omnigen2": "comfyui",
+    }
