@@ -80,7 +80,7 @@ class Previewer:
         scores: Scores = dict(asdict(match_target(source, target, edited)))
         if self._thinker is not None:
             found = critique(self._thinker, source, [edited], pair.instruction, [pair.instruction], [seed])[0]
-            scores |= {"thinker": found.score, "note": found.reasoning or found.note}
+            scores |= {"thinker": found.overall, "note": found.reasoning or found.note}
         return scores
 
     def _keep(self, pair: LoraPair, source: Tensor, target: Tensor, number: int, base: Path) -> PreviewPair:

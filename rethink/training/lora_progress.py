@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from ..progress import JobProgress
-
-if TYPE_CHECKING:
-    from .lora_run import LoraRecord
+from ..progress import JobProgress, eta
+from .lora_run import LoraRecord
+from .lora_view import samples_per_second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +26,16 @@ class TrainProgress(JobProgress):
     losses: Sequence[float]
     folder: Path
     phase: str = ""
+
+
+def describe_step(record: LoraRecord, losses: Sequence[float]) -> str:
+    """Where it is, in a line."""
+    measured = [save.held_out for save in record.saves if save.held_out is not None]
+    held_out = f" · held-out {measured[-1]:.4f}" if measured else ""
+    return (
+        f"step {record.step} of {record.steps} · loss {statistics.fmean(losses[-20:]):.4f}{held_out} · "
+        f"{samples_per_second(record):.1f} samples/s · {eta(record.step, record.steps - record.step, record.seconds)} left"
+    )
 
 
 def peak_memory(device: torch.device) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from ..atomic import atomic_write
 from ..progress import format_duration
@@ -98,7 +99,7 @@ def _plot(record: LoraRecord) -> str:
         top = max(rate for _, rate in rates)
         axes = Axes(record.step, 0, top * 1.15 or 1, HEIGHT + 2 * ABOVE, HEIGHT + 2 * ABOVE + LOW)
         steps = [*rates, (record.step, rates[-1][1])]
-        level = [point for here, after in zip(steps, steps[1:]) for point in (here, (after[0], here[1]))]
+        level = [point for here, after in pairwise(steps) for point in (here, (after[0], here[1]))]
         lowest = axes.frame([(top, f"{top:.3g}")]) + axes.curve("rate", level)
         legend.append("<span>below: the learning rate</span>")
     height = HEIGHT + 2 * ABOVE + (LOW + ABOVE if rates else 0) + 12

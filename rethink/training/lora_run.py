@@ -48,9 +48,10 @@ class PreviewPair:
 class LoraRecord:
     """What a training was, as `training.json` holds it.
 
-    losses: the mean of every step's batch, from step 1 on. best: the step of the save that was chosen; why: in a sentence.
-    stopped: why it ended before its last step, "" where it did not. steps: how many it is to have. rates: from which step on the
-    learning rate was what. memory: the most that was taken, in bytes, 0 where nobody says. preview_pairs: what is edited at saves.
+    step: how many steps have been taken, of `steps` it is to have. losses: the mean of every step's batch, from step 1 on, as of
+    the newest save. best: the step of the save that was chosen; why: in a sentence. stopped: why it ended before its last step,
+    "" where it did not. rates: from which step on the learning rate was what. memory: the most that was taken, in bytes, 0 where
+    nobody says. preview_pairs: what is edited at saves.
     """
 
     title: str
@@ -62,6 +63,7 @@ class LoraRecord:
     data: str
     layers: int = 0
     seconds: float = 0.0
+    step: int = 0
     losses: tuple[float, ...] = ()
     saves: tuple[Save, ...] = ()
     best: int = 0
@@ -73,11 +75,6 @@ class LoraRecord:
     preview_pairs: tuple[PreviewPair, ...] = ()
     version: int = field(default=1)
 
-    @property
-    def step(self) -> int:
-        """How many steps have been taken."""
-        return len(self.losses)
-
     @classmethod
     def from_json(cls, record: dict) -> LoraRecord:
         saves = tuple(
@@ -86,8 +83,9 @@ class LoraRecord:
         )
         pairs = tuple(PreviewPair(**pair) for pair in record.get("preview_pairs", ()))
         rates = tuple((step, rate) for step, rate in record.get("rates", ()))
-        tuples = {name: tuple(record[name]) for name in ("held_out", "losses")}
-        return cls(**{**record, **tuples, "saves": saves, "preview_pairs": pairs, "rates": rates})
+        tuples: dict[str, tuple] = {name: tuple(record[name]) for name in ("held_out", "losses")}
+        tuples |= {"saves": saves, "preview_pairs": pairs, "rates": rates}
+        return cls(**{"step": len(record["losses"]), **record, **tuples})
 
     def choose_best(self) -> LoraRecord:
         """The record with the save that the evidence speaks for, and why."""
