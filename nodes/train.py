@@ -37,6 +37,7 @@ class TrainEditLora(io.ComfyNode):
                 "kontext lora",
                 "qwen edit lora",
             ],
+            is_output_node=True,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor: the model that learns."),
                 sockets.Pairs.Input(
