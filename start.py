@@ -16,8 +16,9 @@ HERE = Path(__file__).resolve().parent
 # A version that was tested, for this environment alone; ComfyUI brings its own torch, which nothing here touches.
 TORCH = "torch==2.13.0"
 TEST_PACKAGES = ["pytest", "pytest-xdist", "playwright", "trl", "transformers[serving]"]
-# The tests share the cores: one process takes all that share a ComfyUI and its window, the others go where one is free.
-PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadscope"]
+# One process more than cores, as many tests wait for a server or a window (order and shares: tests/conftest.py).
+PROCESSES = min(4, (os.cpu_count() or 1) + 1)
+PARALLEL = ["-n", str(PROCESSES), "--dist", "loadscope", "--no-loadscope-reorder"]
 CHECK_PACKAGES = ["ruff", "pyright[nodejs]"]
 NODE = (20, 19)  # what eslint and the tests of the web part need
 

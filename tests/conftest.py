@@ -15,17 +15,27 @@ def owner(tmp_path_factory, monkeypatch):
     return file
 
 
+FIRST = ("tests/comfyui/window", "tests/comfyui")  # they take longest
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Processes take whole files; those of ComfyUI go to one of them, as they share a server and a window."""
+    """Processes take whole files, and whole folders of ComfyUI's, as those share a server and a window."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            return "tests/comfyui" if file.startswith("tests/comfyui/") else file
+            folder = file.rpartition("/")[0]
+            return folder if folder in FIRST else file
 
     return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Where several processes take them, those that take longest are begun first."""
+    rank = {folder: place for place, folder in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0].rpartition("/")[0], len(FIRST)))
 
 
 def pytest_configure():

@@ -7,7 +7,6 @@ import urllib.parse
 
 import pytest
 
-from tests.browsers import needs_chromium, wait_in_page
 from tests.comfyui import native_graphs
 from tests.support.hosts import read_workflow
 from tests.support.runs import made_up_run
@@ -197,21 +196,3 @@ def test_browsers_ask_whether_a_file_of_the_front_end_has_changed(server):
     for name, policy in {"extension.js": "no-store", "graph.mjs": "no-cache", "viewer/viewer.mjs": "no-cache"}.items():
         status, _, headers = ask(server, "GET", f"/extensions/rethink/{name}")
         assert (status, headers["Cache-Control"]) == (200, policy), name
-
-
-@needs_chromium
-def test_no_other_site_shows_the_review_page_within_its_own(server, browser):
-    address = "/extensions/rethink/pairs/review.html"
-    status, _, headers = ask(server, "GET", address)
-    assert (
-        status == 200
-        and headers["X-Frame-Options"] == "DENY"
-        and headers["Content-Security-Policy"] == "frame-ancestors 'none'"
-    )
-    assert ask(server, "GET", "/extensions/rethink/pairs/review.mjs")[2]["X-Frame-Options"] is None
-    page = browser.new_page()
-    page.set_content(f'<iframe src="{server.address}{address}?pairs=x"></iframe>')
-    wait_in_page(page, 1000)
-    (frame,) = page.frames[1:]
-    assert not frame.url.startswith(server.address) or frame.evaluate("document.getElementById('accept')") is None
-    page.close()

@@ -234,3 +234,59 @@ def test_unchanged_pixels_are_the_sources(server):
         assert mask.getpixel((x, y)) == ((255, 255, 255) if inside else (0, 0, 0))
     assert "% changed" in entry["outputs"]["8"]["text"][0]
     assert entry["outputs"]["9"]["a_images"] and entry["outputs"]["9"]["b_images"]
+
+
+def test_a_program_need_not_send_what_has_a_default_and_is_told_names_as_it_sends_them(server):
+    prompt = {
+        "1": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
+        "2": {
+            "class_type": "RethinkInverseEditSynthesizer",
+            "inputs": {
+                "operation": "cover",
+                "pictures": "connected pictures",
+                "image": ["1", 0],
+                "dataset": "few-words",
+                "pairs": 1,
+                "seed": 0,
+            },
+        },
+        "3": {"class_type": "RethinkPreviewPairs", "inputs": {"pairs": ["2", 0], "count": 1}},
+    }
+    assert server.run(prompt)["status"]["status_str"] == "success"
+    reversed_range = {"operation.lowest_strength": 0.12, "operation.highest_strength": 0.1}
+    prompt["2"]["inputs"] |= {"operation": "blur", **reversed_range}
+    error = failure_of(server.run(prompt))
+    assert error["exception_message"].startswith("operation.lowest_strength: is 0.12, above highest_strength")
+    assert error["exception_type"] == "RethinkError"
+
+
+def test_a_missing_model_is_named_with_the_folder_that_it_belongs_into(server):
+    prompt = {
+        "1": {
+            "class_type": "RethinkLoadEditor",
+            "inputs": {"editor": "gone.safetensors", "dtype": "auto", "offload": "none"},
+        },
+        "2": {"class_type": "RethinkScene", "inputs": {"seed": 3, "level": "plain"}},
+        "3": {
+            "class_type": "RethinkEditChain",
+            "inputs": {"editor": ["1", 0], "image": ["2", 0], "instructions": "x", "seed": 0},
+        },
+    }
+    code, answer = server.post("/prompt", {"prompt": prompt})
+    (error,) = answer["node_errors"]["1"]["errors"]
+    assert code == 400 and error["type"] == "custom_validation_failed"
+    assert error["details"].startswith("editor - there is no “gone.safetensors” in ComfyUI's model folders; put ")
+    think = {"1": {"class_type": "RethinkLoadThinker", "inputs": {"backend": "local folder", "backend.folder": "gone"}}}
+    think |= {
+        "2": prompt["2"],
+        "3": {
+            "class_type": "RethinkCritiqueEdit",
+            "inputs": {"thinker": ["1", 0], "source": ["2", 0], "edited": ["2", 0], "instruction": "x", "seed": 0},
+        },
+        "4": {"class_type": "PreviewAny", "inputs": {"source": ["3", 2]}},
+    }
+    assert failure_of(server.run(think))["exception_message"].startswith("backend.folder: there is no “gone”")
+
+
+def failure_of(entry: dict) -> dict:
+    return next(data for name, data in entry["status"]["messages"] if name == "execution_error")
