@@ -12,10 +12,11 @@ from ..atomic import check_target
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..pairs.store import PairStore
 from ..progress import OnProgress, ignore_progress
-from .edit_lora import LoraTraining, TrainReport
+from .edit_lora import LoraTraining
 from .edit_model import open_edit_model, trainable_parts
 from .lora_pairs import read_pairs
 from .lora_run import check_own_file
+from .lora_saves import TrainReport
 from .lora_settings import LoraSettings
 
 if TYPE_CHECKING:

@@ -171,6 +171,20 @@ class EditModel:
         finally:
             self.denoiser.disable_gradient_checkpointing()
 
+    @contextmanager
+    def denoiser_alone(self) -> Iterator[None]:
+        """Within it the encoders, whose work is done, leave the card to the denoiser."""
+        device, parts = self.editor.device, self.editor.module.named_children()
+        others = [part for name, part in parts if name != self.editor.denoiser_name]
+        moved = [part for part in others if device.type != "cpu" and _is_movable(part, device)]
+        for part in moved:
+            part.to("cpu")
+        try:
+            yield
+        finally:
+            for part in moved:
+                part.to(device)
+
     def _diffusion(self, scheduler: Any) -> DiffusionNoise:
         steps = self.editor.defaults.steps
         visited = Schedule("default", scheduler, steps).timesteps.tolist() if steps <= FEW_STEPS else ()
@@ -237,6 +251,13 @@ def trainable_parts(module: nn.Module) -> Iterator[None]:
         finally:
             for weight in asked:
                 weight.requires_grad_(True)
+
+
+def _is_movable(part: nn.Module, device: torch.device) -> bool:
+    """Whether it lies on the device as a whole, and nothing else moves it."""
+    first = next(part.parameters(), None)
+    hooked = hasattr(part, "_hf_hook") or getattr(part, "is_quantized", False)
+    return first is not None and first.device == device and not hooked
 
 
 def make_trainable(module: nn.Module) -> None:

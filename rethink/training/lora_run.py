@@ -46,7 +46,7 @@ class Save:
 class LoraRecord:
     """What a training was, as `training.json` holds it.
 
-    losses: the mean of every step's batch, from step 1 on. best: the step of the save that was chosen; why: in a sentence.
+    step: how many steps have been taken. losses: the mean of every step's batch, from step 1 on, as of the newest save. best: the step of the save that was chosen; why: in a sentence.
     stopped: why it ended before its last step, "" where it did not.
     """
 
@@ -59,6 +59,7 @@ class LoraRecord:
     data: str
     layers: int = 0
     seconds: float = 0.0
+    step: int = 0
     losses: tuple[float, ...] = ()
     saves: tuple[Save, ...] = ()
     best: int = 0
@@ -66,16 +67,11 @@ class LoraRecord:
     stopped: str = ""
     version: int = field(default=1)
 
-    @property
-    def step(self) -> int:
-        """How many steps have been taken."""
-        return len(self.losses)
-
     @classmethod
     def from_json(cls, record: dict) -> LoraRecord:
         saves = tuple(Save(**{**save, "previews": tuple(save["previews"])}) for save in record["saves"])
         tuples = {name: tuple(record[name]) for name in ("held_out", "losses")}
-        return cls(**{**record, **tuples, "saves": saves})
+        return cls(**{"step": len(record["losses"]), **record, **tuples, "saves": saves})
 
     def choose_best(self) -> LoraRecord:
         """The record with the save that the held-out pairs speak for, else the newest."""

@@ -25,7 +25,7 @@ class TrainableLora(nn.Module):
     def __init__(self, layers: Mapping[str, nn.Module], rank: int, seed: int, device: torch.device):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.names = tuple(layers)
+        self.names, self.rank = tuple(layers), rank
         self._layers = dict(layers)  # not as modules of ours: nothing of them is trained or saved
         self._on = True
         downs, ups = [], []

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rethink.editors.settings import Settings
-from rethink.training.edit_lora import Diverged, LossWatch
 from rethink.training.lora_families import TRAINED
 from rethink.training.lora_pairs import generator_of
 from tests.support import editor_miniatures
@@ -38,14 +37,14 @@ def store(root):
 @torch.no_grad()
 def loss_of(training):
     with training.model.editor.pipeline(), training.lora.attached():
-        return training.loss(training.load_batch(training.keys), generator_of("fixed")).item()
+        return training.objective.loss(training.examples.load(training.examples.keys), generator_of("fixed")).item()
 
 
 def test_it_learns_eight_pairs_and_its_file_does_the_same_in_the_pack_and_in_diffusers(editor, store, tmp_path):
     settings = {"steps": 6, "save_every": 6, "batch": 4, "hold_out": 0.0, "learning_rate": 5e-2}
     training = open_training(editor, make_job(tmp_path, store, **settings))
     before = loss_of(training)
-    gradients_are_the_formulas(training, training.load_batch(training.keys[:2]))
+    gradients_are_the_formulas(training, training.examples.load(training.examples.keys[:2]))
     report = training.run()
     assert loss_of(training) < 0.99 * before
     assert report.check.matched == report.record.layers and not report.check.unmatched
@@ -66,7 +65,7 @@ def gradients_are_the_formulas(training, batch):
     for up in lora.ups:
         torch.nn.init.normal_(up, std=0.1)
     with model.editor.pipeline(), lora.attached():
-        training.loss(batch, generator_of("gradient")).backward()
+        training.objective.loss(batch, generator_of("gradient")).backward()
     generator, tokens = generator_of("gradient"), batch.tokens
     times = model.noise.draw_times(len(batch.target), generator, tokens)
     noise = torch.randn(batch.target.shape, generator=generator)
@@ -105,10 +104,10 @@ def gradients_are_the_formulas(training, batch):
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext"])
 def test_less_memory_gives_the_same_gradients(kind, root, store, tmp_path):
     training = open_training(editor_miniatures.opened(kind, root), make_job(tmp_path, store, batch=2, hold_out=0.0))
-    batch, found = training.load_batch(training.keys[:2]), []
+    batch, found = training.examples.load(training.examples.keys[:2]), []
     for memory in (nullcontext(), training.model.less_memory()):
         with memory, training.model.editor.pipeline(), training.lora.attached():
-            training.loss(batch, generator_of("same")).backward()
+            training.objective.loss(batch, generator_of("same")).backward()
         found.append([weight.grad.clone() for weight in training.lora.ups])
         training.lora.zero_grad()
     assert any(grad.abs().sum() > 0 for grad in found[0])
@@ -138,20 +137,3 @@ class in_diffusers:
     def __exit__(self, *error):
         denoiser = getattr(self.pipeline, "transformer", None) or self.pipeline.unet
         denoiser.unload_lora()
-
-
-def test_a_loss_that_rises_tenfold_ends_a_training():
-    watch = LossWatch()
-    for step in range(30):
-        watch.look(0.5, step, ["a"])
-    assert watch.calm
-    with pytest.raises(Diverged, match="step 3.*pairs b.*learning rate"):
-        for step in range(30, 60):
-            watch.look(20.0, step, ["b"])
-    assert not watch.calm
-
-
-def test_a_loss_that_wavers_does_not():
-    watch = LossWatch()
-    for step in range(200):
-        watch.look(1.0 if step % 7 == 0 else 0.05, step, ["a"])

@@ -10,7 +10,9 @@ from safetensors.torch import load_file
 
 from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.training.edit_lora import LoraTraining
+from rethink.training.lora_objective import LoraObjective
 from rethink.training.lora_pairs import generator_of
+from rethink.training.lora_saves import LoraSaves
 from tests.support import editor_miniatures
 from tests.support.lora_training import make_job, open_training, write_pairs
 
@@ -68,15 +70,15 @@ def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(editor
 def test_a_kill_while_a_state_is_written_leaves_the_one_before(editor, store, tmp_path, monkeypatch):
     job = make_job(tmp_path, store, steps=4, save_every=2)
     with monkeypatch.context() as patch:
-        write, calls = LoraTraining._write_record, []
+        write, calls = LoraSaves.write_record, []
 
-        def die_at_second(training):
-            calls.append(training)
+        def die_at_second(saves, record):
+            calls.append(record)
             if len(calls) == 2:
                 raise SystemExit
-            write(training)
+            write(saves, record)
 
-        patch.setattr(LoraTraining, "_write_record", die_at_second)
+        patch.setattr(LoraSaves, "write_record", die_at_second)
         patch.setattr(LoraTraining, "_keep_newest", lambda training, why: None)  # after kill -9 nothing is
         with pytest.raises(SystemExit):
             job.run(editor)
@@ -128,28 +130,31 @@ def test_other_instructions_are_held_to_what_the_editor_said(editor, store, tmp_
         pairs = {name: (f"{stem}.lora_down.weight", f"{stem}.lora_up.weight") for name, stem in stems.items()}
         training.lora.load_factors({name: (trained[down], trained[up]) for name, (down, up) in pairs.items()})
         with training.lora.attached(), torch.no_grad():
-            return training.drift(training.load_batch(training.replay_keys), generator_of("drift")).item()
+            return training.objective.drift(
+                training.examples.load(training.examples.replay_keys), generator_of("drift")
+            ).item()
 
     assert drift("high") < 0.7 * drift("off")
 
 
 def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(editor, store, tmp_path, monkeypatch):
-    job, loss = make_job(tmp_path, store, steps=9, save_every=3), LoraTraining.loss
+    job, loss, calls = make_job(tmp_path, store, steps=9, save_every=3), LoraObjective.loss, []
 
-    def poisoned(training, batch, generator):
-        return loss(training, batch, generator) * (float("nan") if training.record.step >= 4 else 1)
+    def poisoned(objective, batch, generator):
+        calls.append(batch)
+        return loss(objective, batch, generator) * (float("nan") if len(calls) > 4 else 1)
 
-    monkeypatch.setattr(LoraTraining, "loss", poisoned)
+    monkeypatch.setattr(LoraObjective, "loss", poisoned)
     with pytest.raises(RethinkError, match="not a number at step 5, with the pairs 0000.*What was good is kept"):
         job.run(editor)
     assert all(torch.isfinite(weight).all() for weight in load_file(job.output).values())
 
 
 def test_memory_that_runs_out_says_what_to_lower(editor, store, tmp_path, monkeypatch):
-    def exhausted(training, batch, generator):
+    def exhausted(objective, batch, generator):
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(LoraTraining, "loss", exhausted)
+    monkeypatch.setattr(LoraObjective, "loss", exhausted)
     with pytest.raises(OutOfMemoryError, match=r"batch \(it is 4\); load the editor quantized.*rank"):
         make_job(tmp_path, store).run(editor)
 

@@ -31,7 +31,7 @@ def test_a_state_comes_back_whole(tmp_path):
     optimizer = torch.optim.AdamW(lora.parameters(), 0.1)
     lora.ups[0].sum().backward()
     optimizer.step()
-    record = replace(RECORD, losses=(0.5,), saves=(Save(1, "1", 0.5, None, ("p",)),))
+    record = replace(RECORD, step=1, losses=(0.5,), saves=(Save(1, "1", 0.5, None, ("p",)),))
     run.write_state(lora, optimizer, record)
     run.write_record(record)
     other = make_lora()

@@ -1,0 +1,61 @@
+"""What a LoRA is trained towards: the denoiser's answer to noisy targets, and to other edits the answer that it gave before."""
+
+from __future__ import annotations
+
+import statistics
+
+import torch
+from torch import Tensor
+
+from .edit_model import EditModel, Example, join_examples
+from .lora_examples import LoraExamples
+from .lora_pairs import generator_of
+from .trainable_lora import TrainableLora
+
+
+class LoraObjective:
+    """The losses of a LoRA over a model. The LoRA is attached, and the editor's pipeline open, wherever one is computed."""
+
+    def __init__(self, model: EditModel, lora: TrainableLora):
+        self._model, self._lora = model, lora
+
+    def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
+        """The mean squared error of the denoiser's answers, in float32."""
+        noisy, times, epsilon = self._add_noise(batch, generator)
+        answer = self._model.predict(noisy, times, self._model.drop_conditions(batch, generator))
+        return (answer - self._model.noise.target(batch.target, epsilon, times)).square().mean()
+
+    def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
+        """How far the denoiser's answers are from those without the LoRA, mean squared."""
+        noisy, times, _ = self._add_noise(batch, generator)
+        with torch.no_grad(), self._lora.off():
+            base = self._model.predict(noisy, times, batch)
+        return (self._model.predict(noisy, times, batch) - base).square().mean()
+
+    @torch.no_grad()
+    def held_out_loss(self, examples: LoraExamples, batch: int) -> float | None:
+        """Over the held-out pairs, each at the same times with the same noise every time, `batch` of them at once."""
+        losses = []
+        for pair, key in zip(examples.held_out, examples.held_out_keys):
+            losses += self._fixed_losses(examples.load([key]), generator_of("held out", pair.digest), batch)
+        return statistics.fmean(losses) if losses else None
+
+    def _fixed_losses(self, one: Example, generator: torch.Generator, batch: int) -> list[float]:
+        noise, losses = self._model.noise, []
+        times = noise.fixed_times(one.tokens)
+        epsilon = torch.randn((len(times), *one.target.shape[1:]), generator=generator).to(one.target.device)
+        for index in range(0, len(times), batch):
+            part = slice(index, index + batch)
+            rows = join_examples([one] * len(times[part]))
+            noisy = noise.add_noise(rows.target, epsilon[part], times[part])
+            answer = self._model.predict(noisy, times[part], rows)
+            target = noise.target(rows.target, epsilon[part], times[part])
+            losses += (answer - target).square().flatten(1).mean(1).tolist()
+        return losses
+
+    def _add_noise(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(noisy targets, their times, the noise in them), drawn on the CPU, so that every device draws the same."""
+        noise = self._model.noise
+        times = noise.draw_times(len(batch.target), generator, batch.tokens)
+        epsilon = torch.randn(batch.target.shape, generator=generator).to(batch.target.device)
+        return noise.add_noise(batch.target, epsilon, times), times, epsilon

@@ -1,0 +1,36 @@
+"""The losses of a LoRA: written out for the families in test_edit_lora.py; here what holds for all of them."""
+
+import pytest
+import torch
+
+from rethink.training.lora_pairs import generator_of
+from tests.support import editor_miniatures
+from tests.support.lora_training import make_job, open_training, write_pairs
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    root = tmp_path_factory.mktemp("objective")
+    editor = editor_miniatures.opened("instruct_pix2pix", root)
+    return open_training(editor, make_job(root, write_pairs(root / "pairs", 8)))
+
+
+@pytest.fixture
+def attached(training):
+    with training.model.editor.pipeline(), training.lora.attached():
+        yield training
+
+
+def test_a_lora_that_does_nothing_yet_drifts_nowhere(attached):
+    examples, objective = attached.examples, attached.objective
+    batch = examples.load(examples.keys[:2])
+    assert objective.drift(batch, generator_of("drift")).item() == 0
+    with torch.no_grad():
+        attached.lora.ups[0].add_(0.1)
+        assert objective.drift(batch, generator_of("drift")).item() > 0
+        attached.lora.ups[0].zero_()
+
+
+def test_the_held_out_loss_is_the_same_every_time_and_in_batches_of_any_size(attached):
+    found = [attached.objective.held_out_loss(attached.examples, batch) for batch in (1, 5, 5)]
+    assert found[0] == pytest.approx(found[1], rel=1e-4) and found[1] == found[2]
