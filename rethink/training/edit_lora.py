@@ -20,12 +20,16 @@ from pathlib import Path
 import torch
 
 from ..errors import RethinkError, is_out_of_memory
-from ..progress import JobProgress, OnProgress, eta
+from ..progress import JobProgress, OnProgress
+from ..thinkers.critique import Thinker
+from .best_save import Save
 from .edit_model import EditModel
 from .lora_examples import LoraExamples
 from .lora_objective import LoraObjective
 from .lora_pairs import LoraPair, digest_of, generator_of
-from .lora_run import LoraRecord, LoraRun, Save
+from .lora_previews import Previewer
+from .lora_progress import TrainProgress, describe_step, peak_memory
+from .lora_run import LoraRecord, LoraRun
 from .lora_saves import LoraSaves, TrainReport
 from .lora_settings import KEEP, LoraSettings
 from .loss_watch import Diverged, LossWatch
@@ -47,9 +51,10 @@ class LoraTraining:
         folder: Path,
         model: EditModel,
         pairs: Sequence[LoraPair],
-        layers: dict[str, torch.nn.Module],
         on_progress: OnProgress,
+        thinker: Thinker | None = None,
     ):
+        layers = model.layers(settings.layers, settings.rank)
         self.settings, self.model, self.output, self.on_progress = settings, model, output, on_progress
         self.examples = LoraExamples(settings, model, pairs, folder / "cache")
         self.steps = settings.count_steps(len(self.examples.training))
@@ -60,7 +65,8 @@ class LoraTraining:
         identity = [settings.as_record(), digest_of(pairs), model.identity, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
-        self.saves = LoraSaves(self.run_folder, output, model, self.lora, self.examples.held_out[: settings.previews])
+        self.saves = LoraSaves(self.run_folder, output, model, self.lora)
+        self.previewer = Previewer(self.run_folder, model, self.examples.held_out[: settings.previews], thinker)
         self.losses: list[float] = []
         self.record = LoraRecord(
             title=output.stem,
@@ -76,7 +82,8 @@ class LoraTraining:
     def run(self) -> TrainReport:
         """Both stages, from the beginning or from the newest state."""
         self.run_folder.folder.mkdir(parents=True, exist_ok=True)
-        self.record = replace(self.run_folder.read_state(self.lora, self.optimizer) or self.record, stopped="")
+        known = self.run_folder.read_state(self.lora, self.optimizer) or self.record
+        self.record = replace(known, stopped="", steps=self.steps)
         self.losses = list(self.record.losses)
         if self.record.step < self.steps:
             self.encode_all()
@@ -149,17 +156,21 @@ class LoraTraining:
         self.optimizer.zero_grad(set_to_none=True)
         return mean, ids
 
-    def _report_step(self) -> None:
-        record = self.record
-        seconds = max(1e-3, record.seconds)
-        measured = [save.held_out for save in record.saves if save.held_out is not None]
-        held_out = f" · held-out {measured[-1]:.4f}" if measured else ""
-        speed = record.step * self.settings.batch * self.settings.accumulate / seconds
-        line = (
-            f"step {record.step} of {self.steps} · loss {statistics.fmean(self.losses[-20:]):.4f}{held_out} · "
-            f"{speed:.1f} samples/s · {eta(record.step, self.steps - record.step, seconds)} left"
+    def _report_step(self, phase: str = "") -> None:
+        """phase: what is done besides taking steps."""
+        rate = self.optimizer.param_groups[0]["lr"]
+        if not self.record.rates or self.record.rates[-1][1] != rate:
+            self.record = replace(self.record, rates=(*self.record.rates, (self.record.step, rate)))
+        line = phase or describe_step(self.record, self.losses)
+        self.on_progress(
+            TrainProgress(
+                *(self.record.step, self.steps, line, lambda: self.previewer.newest),
+                record=self.record,
+                losses=self.losses,
+                folder=self.run_folder.folder,
+                phase=phase,
+            )
         )
-        self.on_progress(JobProgress(record.step, self.steps, line, lambda: self.saves.newest))
 
     # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -169,10 +180,17 @@ class LoraTraining:
         with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
         recent = statistics.fmean(self.losses[-self.save_every :])
-        previews = self.saves.preview(path, self.record.step)
-        self._add_save(Save(self.record.step, self.run_folder.relative(path), recent, held_out, previews))
+        previews = self.previewer.edit(path, self.record.step, self._report_phase)
+        memory = max(self.record.memory, peak_memory(self.model.editor.device))
+        self.record = replace(self.record, preview_pairs=previews.pairs, memory=memory)
+        self._add_save(
+            Save(self.record.step, self.run_folder.relative(path), recent, held_out, previews.files, previews.scores)
+        )
         self.run_folder.write_state(self.lora, self.optimizer, self.record)
         self.saves.write_record(self.record)
+
+    def _report_phase(self, pair: int) -> None:
+        self._report_step(f"step {self.record.step} is saved; trying it on held-out pair {pair}")
 
     def _write_lora(self) -> Path:
         self.record = replace(self.record, losses=tuple(self.losses))

@@ -12,6 +12,7 @@ from ..atomic import check_target
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..pairs.store import PairStore
 from ..progress import OnProgress, ignore_progress
+from ..thinkers.critique import Thinker
 from .edit_lora import LoraTraining
 from .edit_model import open_edit_model, trainable_parts
 from .lora_pairs import read_pairs
@@ -28,13 +29,15 @@ class TrainEditLoraJob:
     """Train a LoRA on pairs, over an editor that stays as it is.
 
     pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
-    kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew.
+    kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew. thinker: also
+    scores the previews of every save.
     """
 
     pairs: PairStore
     output: Path
     folder: Path
     settings: LoraSettings = field(default_factory=LoraSettings)
+    thinker: Thinker | None = None
 
     def run(self, editor: Editor, on_progress: OnProgress = ignore_progress) -> TrainReport:
         """Train, or go on with a run that was cut off. What `on_progress` raises ends it; the newest and the best LoRA are
@@ -47,9 +50,8 @@ class TrainEditLoraJob:
         check_target(self.output, "output")
         check_own_file(self.output)
         pairs = read_pairs(self.pairs)
-        layers = model.layers(self.settings.layers, self.settings.rank)
         with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
-            training = LoraTraining(self.settings, self.output, self.folder, model, pairs, layers, on_progress)
+            training = LoraTraining(self.settings, self.output, self.folder, model, pairs, on_progress, self.thinker)
             return training.run()
 
 

@@ -10,7 +10,6 @@ from rethink.training.edit_lora_job import TrainEditLoraJob
 from rethink.training.edit_model import EditModel
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_settings import LoraSettings
-from rethink.training.trainable_lora import target_layers
 
 QUICK = {"steps": 4, "rank": 2, "batch": 4, "accumulate": 1, "learning_rate": 1e-2, "keep": "off", "previews": 0}
 
@@ -40,9 +39,8 @@ def make_job(root: Path, pairs: PairStore, **options) -> TrainEditLoraJob:
 def open_training(editor, job: TrainEditLoraJob) -> LoraTraining:
     """The run of a job with its first stage done."""
     model = EditModel(editor)
-    layers = target_layers(model.denoiser, model.lora_targets, job.settings.rank)
     pairs = read_pairs(job.pairs)
-    training = LoraTraining(job.settings, job.output, job.folder, model, pairs, layers, lambda progress: None)
+    training = LoraTraining(job.settings, job.output, job.folder, model, pairs, lambda progress: None)
     training.run_folder.folder.mkdir(parents=True)
     training.encode_all()
     return training
