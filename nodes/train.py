@@ -39,7 +39,7 @@ class TrainEditLora(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                sockets.Editor.Input("editor", tooltip="From Load Editor: the model that learns."),
+                sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model: the model that learns."),
                 sockets.Pairs.Input(
                     "pairs",
                     tooltip="What is learned, from Inverse Edit Synthesizer, Filter Edit Pairs or Load Edit Dataset. Most guides "

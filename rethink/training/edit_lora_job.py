@@ -14,7 +14,7 @@ from ..pairs.store import PairStore
 from ..progress import OnProgress, ignore_progress
 from ..thinkers.critique import Thinker
 from .edit_lora import LoraTraining
-from .edit_model import open_edit_model, trainable_parts
+from .edit_model import EditModel, open_edit_model, trainable_parts
 from .lora_pairs import read_pairs
 from .lora_run import check_own_file
 from .lora_saves import TrainReport
@@ -50,13 +50,13 @@ class TrainEditLoraJob:
         check_target(self.output, "output")
         check_own_file(self.output)
         pairs = read_pairs(self.pairs)
-        with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
+        with trainable_parts(model.editor.module), _oom_guard(self.settings, model):
             training = LoraTraining(self.settings, self.output, self.folder, model, pairs, on_progress, self.thinker)
             return training.run()
 
 
 @contextmanager
-def _oom_guard(settings: LoraSettings, editor: Editor) -> Iterator[None]:
+def _oom_guard(settings: LoraSettings, model: EditModel) -> Iterator[None]:
     """Within it, that memory runs out is an OutOfMemoryError that says what to lower, what saves most first."""
     try:
         yield
@@ -64,8 +64,8 @@ def _oom_guard(settings: LoraSettings, editor: Editor) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         lower = [f"batch (it is {settings.batch})"] if settings.batch > 1 else []
-        lower += ["load the editor quantized, or with offload model", f"rank (it is {settings.rank})"]
+        lower += [model.memory_advice, f"rank (it is {settings.rank})"]
         raise OutOfMemoryError(
-            f"editor: {editor.name} ran out of memory on {editor.device} in training; lower, in this order: "
+            f"editor: {model.editor.name} ran out of memory on {model.editor.device} in training; lower, in this order: "
             f"{'; '.join(lower)}."
         ) from None

@@ -60,6 +60,8 @@ class EditModel:
     Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
     """
 
+    memory_advice = "load the editor quantized, or with offload model"  # where memory runs out
+
     def __init__(self, editor: Any):
         self.row: TrainedFamily = trained_family(editor.family.id, editor.family.title)
         if not hasattr(editor, "denoiser_inputs"):
@@ -108,7 +110,8 @@ class EditModel:
 
         Raises RethinkError for a rank that is larger than one of them.
         """
-        return target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
+        found = target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
+        return {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)}
 
     @contextmanager
     def computing(self, rows: int) -> Iterator[None]:

@@ -26,6 +26,7 @@ class TrainedFamily:
             match all of them, each in this spelling only. "comfyui": by the names that ComfyUI's own model has.
         base: What files say they were trained on (ss_base_model_version).
         architecture: The same for the fields of modelspec.
+        nameless: How the names of layers begin for which ComfyUI has none; they do not learn.
         drop_text, drop_image: The shares of samples that lose the text alone, the source alone, and as many both, where the
             editor guides by comparing with none.
     """
@@ -35,10 +36,12 @@ class TrainedFamily:
     names: Names
     base: str
     architecture: str
+    nameless: tuple[str, ...] = ()
     drop_text: float = 0.0
     drop_image: float = 0.0
 
 
+_FLUX2_SHARED = ("time_guidance_embed.", "double_stream_modulation", "single_stream_modulation")
 _FLUX_FLOW, _QWEN_FLOW = FlowNoise(), FlowNoise(most=8192, high=0.9)
 
 # By the id of the editor's family.
@@ -52,9 +55,11 @@ TRAINED: dict[str, TrainedFamily] = {
     "flux_kontext": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux.1_kontext", "flux-1-kontext/lora"),
     "qwen_image_edit": TrainedFamily("tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit/lora"),
     "qwen_image_edit_plus": TrainedFamily("tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit-plus/lora"),
-    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora"),
-    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora"),
-    "longcat_image_edit": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora"),
+    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora", _FLUX2_SHARED),
+    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora", _FLUX2_SHARED),
+    "longcat_image_edit": TrainedFamily(
+        "tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora", ("time_embed.",)
+    ),
 }
 
 

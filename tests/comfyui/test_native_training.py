@@ -1,12 +1,15 @@
 """ComfyUI's own models learn from pairs, in a real ComfyUI: every family, miniature; what they have learned loads in ComfyUI."""
 
+import io
 import json
 import time
 import uuid
 
 import pytest
+from PIL import Image
 from safetensors import safe_open
 
+from rethink.training.lora_families import TRAINED
 from tests.comfyui.native_graphs import (
     difference,
     diffusion_model,
@@ -19,6 +22,8 @@ from tests.comfyui.native_graphs import (
     noise,
     run,
 )
+from tests.support import lora_names
+from tests.support.hosts import PACK_ROOT
 from tests.support.lora_training import write_pairs
 
 SIZE = {"megapixels": 64 * 64 / 2**20}
@@ -119,6 +124,34 @@ def test_weights_in_fp8_are_learned_over_and_other_edits_are_kept(server, train)
     assert found["same"]["difference"] == [0.0] and found["changed"]["difference"][0] > 1e-3
     with safe_open(server.log.parent / "models" / "loras" / name, "pt") as file:
         assert file.metadata()["ss_base_model_version"] == "flux.1_kontext"
+
+
+@pytest.mark.parametrize("choice", ["family", "all"])
+def test_every_name_that_models_of_diffusers_learn_under_is_known_to_comfyui(server, choice):
+    families = set(TRAINED) - {"qwen_image_edit_plus"}  # the model of the first one
+    names = json.dumps({family: lora_names.stems(family, choice) for family in sorted(families)})
+    assert len(names) > 20_000
+    assert run(server, {"names": node("TestUnknownNames", names=names)})["names"].get("unknown", []) == []
+
+
+def test_the_shipped_workflow_trains_a_miniature_in_place_of_its_model(server):
+    Image.new("RGB", (96, 64), "teal").save(server.log.parent / "input" / "example.png")
+    path = PACK_ROOT / "workflows" / "api" / "native_fp8_lora.json"
+    graph, name = json.loads(path.read_text(encoding="utf-8")), f"native-{uuid.uuid4().hex}"
+    small = {
+        "RethinkEditorFromModel": SIZE,
+        "RethinkInverseEditSynthesizer": {"dataset": name, "pairs": 4},
+        "RethinkTrainEditLora": {"name": name, "steps": 1, "replay": 1, "previews": 0, "accumulate": 1},
+        "RethinkSampleEdit": {"steps": 1},
+    }
+    for entry in graph.values():
+        entry["inputs"] |= small.get(entry["class_type"], {})
+    keys = {entry["class_type"]: key for key, entry in graph.items()}
+    miniature = {**loaders("flux_kontext"), "model": diffusion_model("flux_kontext", "fp8_e4m3fn")}
+    for kind, part in {"UNETLoader": "model", "DualCLIPLoader": "clip", "VAELoader": "vae"}.items():
+        graph[keys[kind]] = miniature[part]
+    (saved,) = run(server, graph)[keys["SaveImage"]]["images"]
+    assert Image.open(io.BytesIO(server.view(saved))).size == (96, 64)
 
 
 def test_after_a_cancel_the_model_edits_as_before_and_the_newest_lora_is_kept(server, dataset):

@@ -10,7 +10,7 @@ import folder_paths
 import torch
 from safetensors.torch import load_file, save_file
 
-from .models import MODELS, WIDTH, save, text_encoder, vision_model, write_files
+from .models import MODELS, WIDTH, model_of_several_blocks, save, text_encoder, vision_model, write_files
 
 
 class MiniatureTextEncoder:
@@ -112,6 +112,20 @@ def _of_another_kind(kind, tensors, generator):
 def _in_kohyas_words(name):
     base, factor, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
     return f"lora_unet_{base.replace('.', '_')}.{'lora_down' if factor == 'lora_A' else 'lora_up'}.weight"
+
+
+class UnknownNames:
+    """The names of layers in a list, by family, for which ComfyUI's loader of LoRAs has no layer, shown."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"names": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, names):
+        unknown = []
+        for family, stems in json.loads(names).items():
+            known = comfy.lora.model_lora_keys_unet(model_of_several_blocks(family), {})
+            unknown += [f"{family}: {stem}" for stem in stems if stem not in known]
+        return {"ui": {"unknown": unknown}}
 
 
 class Unchanged:
@@ -332,6 +346,7 @@ NODE_CLASS_MAPPINGS = {
         MiniatureTextEncoder,
         Shared,
         WriteLora,
+        UnknownNames,
         Unchanged,
         MergeLora,
         VisionModel,
