@@ -49,7 +49,7 @@ class TrainEditLora(io.ComfyNode):
                 field_input(LoraSettings, "steps"),
                 field_input(LoraSettings, "rank"),
                 field_input(LoraSettings, "seed", control_after_generate="fixed"),
-                *_optional("layers", "learning_rate", "batch", "accumulate", "keep"),
+                *_optional("layers", "learning_rate", "optimizer", "batch", "accumulate", "keep"),
                 io.String.Input(
                     "keep_instructions",
                     optional=True,
@@ -59,7 +59,8 @@ class TrainEditLora(io.ComfyNode):
                     tooltip="Other edits that must not be forgotten, one a line. Empty: common ones.",
                     advanced=True,
                 ),
-                *_optional("replay", "hold_out", "save_every", "previews"),
+                *_optional("replay", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"),
+                *_optional("timesteps", "shift", "hold_out", "save_every", "previews"),
             ],
             outputs=[
                 sockets.Editor.Output(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import atomic_write
+from ..atomic import atomic_write, locked
 from ..errors import RethinkError, lazy_import
 from ..records import json_text
 from .lora_families import TrainedFamily, name_weights
 from .lora_pairs import LoraPair
 from .trainable_lora import TrainableLora
 
-RECORD, STATE, REPORT = "training.json", "state.safetensors", "report.html"
+RECORD, STATE, REPORT, LOCK = "training.json", "state.safetensors", "report.html", "lock"
 MOST_TAGS = 200  # instructions in a file's header
 
 
@@ -47,7 +48,7 @@ class LoraRecord:
     """What a training was, as `training.json` holds it.
 
     step: how many steps have been taken. losses: the mean of every step's batch, from step 1 on, as of the newest save. best: the step of the save that was chosen; why: in a sentence.
-    stopped: why it ended before its last step, "" where it did not.
+    stopped: why it ended before its last step, "" where it did not. skipped: pairs whose files were gone in the midst of it.
     """
 
     title: str
@@ -65,12 +66,13 @@ class LoraRecord:
     best: int = 0
     why: str = ""
     stopped: str = ""
+    skipped: tuple[str, ...] = ()
     version: int = field(default=1)
 
     @classmethod
     def from_json(cls, record: dict) -> LoraRecord:
         saves = tuple(Save(**{**save, "previews": tuple(save["previews"])}) for save in record["saves"])
-        tuples = {name: tuple(record[name]) for name in ("held_out", "losses")}
+        tuples = {name: tuple(record[name]) for name in ("held_out", "losses", "skipped") if name in record}
         return cls(**{"step": len(record["losses"]), **record, **tuples, "saves": saves})
 
     def choose_best(self) -> LoraRecord:
@@ -90,6 +92,24 @@ class LoraRun:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it no other process trains here; what one that was killed has written by half is removed.
+
+        Raises RethinkError where another one does.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / LOCK))
+            except BlockingIOError as error:
+                raise RethinkError(
+                    f"folder: another process is training {self.folder.name} at this moment; wait for it or choose another seed."
+                ) from error
+            for torn in self.folder.rglob(".*.part"):
+                torn.unlink(missing_ok=True)
+            yield
+
     def save_path(self, step: int) -> Path:
         return self.folder / "saves" / f"step-{step:06d}.safetensors"
 
@@ -104,14 +124,24 @@ class LoraRun:
         with atomic_write(self.folder / RECORD) as part:
             part.write_text(json_text(asdict(record)), encoding="utf-8")
 
+    def read_record(self) -> LoraRecord:
+        """What `write_record` has written."""
+        return LoraRecord.from_json(json.loads((self.folder / RECORD).read_text(encoding="utf-8")))
+
     def write_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer, record: LoraRecord) -> None:
         """LoRA, optimizer and record after the same step, as one file that appears whole."""
         tensors: dict[str, Tensor] = {}
+        numbers: dict[str, float] = {}  # of the optimizer's state, what is no tensor
         for number, weight in enumerate(lora.parameters()):
             tensors[f"weight.{number}"] = weight.detach().cpu().contiguous()
-            tensors |= {f"{name}.{number}": value.cpu() for name, value in optimizer.state.get(weight, {}).items()}
-        with atomic_write(self.folder / STATE) as part:
-            lazy_import("safetensors.torch").save_file(tensors, part, {"record": json_text(asdict(record))})
+            for name, value in optimizer.state.get(weight, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"{name}.{number}"] = value.cpu()
+                else:
+                    numbers[f"{name}.{number}"] = value
+        save_tensors(
+            tensors, self.folder / STATE, {"record": json_text(asdict(record)), "numbers": json.dumps(numbers)}
+        )
 
     def read_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer) -> LoraRecord | None:
         """Go on from the newest state; None where there is none."""
@@ -121,17 +151,34 @@ class LoraRun:
         try:
             with lazy_import("safetensors").safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-                record = LoraRecord.from_json(json.loads(file.metadata()["record"]))
-            for number, weight in enumerate(lora.parameters()):
-                weight.data.copy_(tensors[f"weight.{number}"])
-                names = [name for name in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{number}" in tensors]
-                moments = {name: tensors[f"{name}.{number}"] for name in names}
-                placed = {name: value if name == "step" else value.to(weight) for name, value in moments.items()}
-                if placed:
-                    optimizer.state[weight] = placed
+                header = file.metadata()
+            record = LoraRecord.from_json(json.loads(header["record"]))
+            values = {**tensors, **json.loads(header.get("numbers", "{}"))}
+            weights = list(lora.parameters())
+            for name, value in values.items():
+                kind, _, number = name.rpartition(".")
+                weight = weights[int(number)]
+                if kind == "weight":
+                    weight.data.copy_(value)
+                else:  # AdamW counts its steps on the CPU
+                    state = optimizer.state[weight]
+                    state[kind] = value.to(weight.device) if isinstance(value, Tensor) and kind != "step" else value
         except Exception as error:  # safetensors has an error class of its own, and a record may lack anything
             raise RethinkError(f"folder: {path} cannot be read ({error}); remove it to train anew.") from error
         return record
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    """A .safetensors file, which appears whole; an old one stays until then. Raises RethinkError where it cannot be written."""
+    try:
+        with atomic_write(path) as part:
+            lazy_import("safetensors.torch").save_file(tensors, part, header)
+    except Exception as error:  # safetensors has an error class of its own
+        if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
+            raise RethinkError(
+                f"folder: {path} cannot be written ({error}); free some space, then start again: it goes on from its newest save."
+            ) from error
+        raise
 
 
 def write_lora_file(
@@ -139,9 +186,7 @@ def write_lora_file(
 ) -> None:
     """The LoRA by the names of its family; the file appears whole, and an old one stays until then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = name_weights(row.names, lora.factors(), dtype)
-    with atomic_write(path) as part:
-        lazy_import("safetensors.torch").save_file(tensors, part, header)
+    save_tensors(name_weights(row.names, lora.factors(), dtype), path, header)
 
 
 def check_own_file(path: Path) -> None:
