@@ -22,7 +22,8 @@ from rethink.editors.families import DenoisingLoop
 from rethink.editors.settings import Settings
 from rethink.images import to_pil
 from tests.support import editor_miniatures
-from tests.support.editor_miniatures import MINIATURES, NEED_TORCHVISION, OWN, SIDE, count_encodes, opened
+from tests.support.editor_miniatures import NEED_TORCHVISION, OWN, count_encodes, opened
+from tests.support.family_miniatures import MINIATURES, SIDE
 
 STEPS = 4
 EDITS = {"first": ("make it red", 1), "another seed": ("make it red", 2), "another instruction": ("make it blue", 1)}

@@ -8,6 +8,7 @@ The task: a mosaic over a thing, and the description of what is beneath it.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from pathlib import Path
 from random import Random
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rethink.builtin import EDITOR_FOLDER
 from rethink.editors.loading import load_editor

@@ -1,17 +1,20 @@
 """Learning from pairs: a LoRA over an editor."""
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..rethink.editors.protocol import Editor
 from ..rethink.pairs.store import PairStore
+from ..rethink.thinkers.critique import Thinker
 from ..rethink.training.edit_lora_job import TrainEditLoraJob
+from ..rethink.training.lora_run import RECORD
 from ..rethink.training.lora_settings import LoraSettings
 from . import feedback, sockets
-from .comfy import folders, memory, model_folders
-from .comfy.progress import job_progress
+from .comfy import folders, memory, model_folders, server
 from .inputs import field_input
+from .training_monitor import LiveTraining
 
 PIXELS = 2**20  # of an image in training, at most: larger ones are scaled down
 PASSES = 4  # as much memory as an edit takes, for what is kept to go back through the model
@@ -34,6 +37,7 @@ class TrainEditLora(io.ComfyNode):
                 "kontext lora",
                 "qwen edit lora",
             ],
+            is_output_node=True,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor: the model that learns."),
                 sockets.Pairs.Input(
@@ -61,7 +65,13 @@ class TrainEditLora(io.ComfyNode):
                 ),
                 *_optional("replay", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"),
                 *_optional("timesteps", "shift", "hold_out", "save_every", "previews"),
+                sockets.Thinker.Input(
+                    "thinker",
+                    optional=True,
+                    tooltip="Also scores the previews of every save, and speaks when their losses are too near to choose.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
                 sockets.Editor.Output(
                     "editor_out", display_name="editor", tooltip="The editor with what it has learned."
@@ -75,16 +85,27 @@ class TrainEditLora(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, editor: Editor, pairs: PairStore, name: str, keep_instructions: str = "", **options: Any
+        cls,
+        editor: Editor,
+        pairs: PairStore,
+        name: str,
+        keep_instructions: str = "",
+        thinker: Thinker | None = None,
+        **options: Any,
     ) -> io.NodeOutput:
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
         settings = LoraSettings(**options, keep_instructions=lines)
-        job = TrainEditLoraJob(pairs, path, folders.training_folder(), settings)
-        with memory.loaded_on_device(editor, settings.batch * PIXELS * PASSES * memory.BYTES_PER_PIXEL):
-            report = job.run(editor, job_progress())
+        room = (settings.batch or 1) * PIXELS * PASSES * memory.BYTES_PER_PIXEL
+        judge = thinker and replace(thinker, chat=memory.ChatBesides(thinker.chat, editor, room))
+        job = TrainEditLoraJob(pairs, path, folders.training_folder(), settings, judge)
+        with memory.loaded_on_device(editor, room), LiveTraining(server.display_id(cls.hidden)) as live:
+            report = job.run(editor, live.on_progress)
         changed, _ = memory.add_lora(editor, model_folders.lora_name(path), 1.0)
-        return io.NodeOutput(changed, model_folders.lora_name(path), str(report), ui=feedback.show_text(str(report)))
+        shown = {"rethink_training": [folders.to_view_params(report.folder / RECORD)]}
+        return io.NodeOutput(
+            changed, model_folders.lora_name(path), str(report), ui=feedback.show_text(str(report)) | shown
+        )
 
 
 def _optional(*names: str) -> list[io.Input]:

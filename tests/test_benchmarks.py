@@ -1,10 +1,25 @@
 """The benchmarks' own models still go through the code that they measure."""
 
+import importlib
 import sys
 
+import pytest
 import torch
 
 from tests.support.hosts import PACK_ROOT
+
+COMPARED_WITH = ("cv2", "skimage", "sklearn")  # a benchmark's alone, and not among what the tests install
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (PACK_ROOT / "benchmarks").glob("*.py")))
+def test_it_finds_all_that_it_measures(name, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] not in COMPARED_WITH:
+            raise
+        pytest.skip(f"{error.name} is not installed")
 
 
 def test_the_painter_draws_as_a_pipeline_of_diffusers_does(monkeypatch):

@@ -10,14 +10,16 @@ import { onGraphLoaded, separateReopened } from "./ownership.mjs";
 import { addPairView, showPairs } from "./pairs/views.mjs";
 import { fetchRuns } from "./run_chooser.mjs";
 import { findLiveRuns, watchRuns } from "./run_events.mjs";
+import { addTrainingView, restoreTrainings, showTraining, watchTrainings } from "./training/monitor.mjs";
 import { WRAP_TITLE, wrapInThinkLoop } from "./wrap.mjs";
 
 const WRAP = "Rethink.WrapInThinkLoop";
 
-for (const sheet of ["./viewer/viewer.css", "./pairs/pairs.css", "./node_text.css"])
+for (const sheet of ["./viewer/viewer.css", "./pairs/pairs.css", "./training/training.css", "./node_text.css"])
   addStyleSheet(new URL(sheet, import.meta.url));
 onOutput(showText);
 onOutput(showPairs);
+onOutput(showTraining);
 
 app.registerExtension({
   name: "Rethink",
@@ -27,10 +29,12 @@ app.registerExtension({
   setup() {
     askAboutHosts(api, notify);
     watchRuns();
+    watchTrainings();
     api.addEventListener("executed", ({ detail }) => showExecuted(detail));
     onGraphLoaded(() => {
       restoreRuns();
       findLiveRuns();
+      restoreTrainings();
     });
     fetchRuns(); // for nodes that are added by hand
   },
@@ -38,6 +42,7 @@ app.registerExtension({
     followChoice(node);
     addDisplay(node);
     addPairView(node);
+    addTrainingView(node);
     watchOutputs(node);
   },
   beforeConfigureGraph(workflow) {

@@ -130,6 +130,37 @@ class ManagedChat:
         return loaded_on_device(self, int(answers * model_management.module_size(self.module) * KV_CACHE_SHARE))
 
 
+class ChatBesides:
+    """A Chat that answers while an editor works: ComfyUI may take the editor off the device for it, and after every answer the
+    editor is back there, with `room` bytes to work in."""
+
+    name: str  # these two are the chat's own, by `__getattr__`
+    placement: Placement
+
+    def __init__(self, chat: Chat, editor: Editor, room: int):
+        self._chat, self._editor, self._room = chat, editor, room
+
+    def __getattr__(self, name: str):
+        return getattr(self._chat, name)
+
+    def chat(self, messages: Messages, images: Sequence[Tensor], **options: Any) -> str:
+        try:
+            return self._chat.chat(messages, images, **options)
+        finally:
+            self._bring_back()
+
+    def chat_all(self, requests: Sequence[Request], **options: Any) -> list[str | ThinkerError]:
+        try:
+            return chat_all(self._chat, requests, **options)
+        finally:
+            self._bring_back()
+
+    def _bring_back(self) -> None:
+        clear_cache(self._chat)
+        with loaded_on_device(self._editor, self._room):
+            pass
+
+
 def release_caches(*thinkers: Thinker | None) -> None:
     """Give back what the Chats of thinkers have remembered of a run that is over."""
     for thinker in thinkers:

@@ -75,6 +75,17 @@ def count_progress() -> Callable[..., None]:
     return report
 
 
+def silent_progress() -> Callable[[int, int], None]:
+    """The callback (done, total) of a run whose node says in its own way how far it is: the bar on the node, and Cancel."""
+    bar = comfy.utils.ProgressBar(1)
+
+    def report(done: int, total: int) -> None:
+        stop_if_cancelled()
+        bar.update_absolute(done, total)
+
+    return report
+
+
 def job_progress() -> Callable[[JobProgress], None]:
     """The callback of a job of the library."""
     report = count_progress()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..pairs.models import ModelSource
     from ..pairs.ray_cluster import WorkerResources
     from ..thinkers.asking import ChatFn
+    from ..thinkers.critique import Thinker
     from ..thinkers.loading import ThinkerConfig
 
 
@@ -79,17 +80,35 @@ def add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
 def thinker_from(options) -> ModelSource[ChatFn] | None:
     """The thinker that was asked for; it is opened later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
-    from ..thinkers.loading import ThinkerConfig, find_backend
+    from ..thinkers.loading import find_backend
 
     if not options.thinker:
         return None
-    values = {name: getattr(options, f"thinker_{name}") for name in THINKER_FLAGS}
-    config = ThinkerConfig(options.thinker, device=options.device, **values)
-    named = {"--thinker"} | ({"--key-variable"} if config.key_variable else set())
-    load = partial(open_chat, config, options.config is None or named <= options.typed)
+    config, by_owner = _thinker_config(options)
+    load = partial(open_chat, config, by_owner)
     if find_backend(options.thinker).remote:
         return ModelSource(config.model, load, config.concurrency)
     return ModelSource(name_model(options.thinker), load)
+
+
+def open_thinker_from(options) -> Thinker | None:
+    """The thinker that was asked for, opened, as critiques ask it; None without one."""
+    from ..thinkers import loading
+
+    if not options.thinker:
+        return None
+    config, by_owner = _thinker_config(options)
+    return loading.open_thinker(config, loading.typed_trust(config) if by_owner else None)
+
+
+def _thinker_config(options) -> tuple[ThinkerConfig, bool]:
+    """(which thinker and how, whether the server's address, and the name of its key, were typed on the command line)."""
+    from ..thinkers.loading import ThinkerConfig
+
+    values = {name: getattr(options, f"thinker_{name}") for name in THINKER_FLAGS}
+    config = ThinkerConfig(options.thinker, device=options.device, **values)
+    named = {"--thinker"} | ({"--key-variable"} if config.key_variable else set())
+    return config, options.config is None or named <= options.typed
 
 
 def open_chat(config: ThinkerConfig, by_owner: bool) -> ChatFn:

@@ -11,6 +11,7 @@ from ..progress import ignore_progress
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
+from .pair_options import add_thinker, open_thinker_from
 from .progress import ProgressLine, print_result
 
 EXAMPLES = """examples:
@@ -72,6 +73,7 @@ def add_train_command(commands) -> None:
         metavar="FILE",
         help="text file with an instruction a line: other edits that must not be forgotten; default: common ones",
     )
+    add_thinker(parser, "also scores the previews of every save: ")
     add_loading_options(parser, BUILT_IN, f"the model that learns: {EDITORS}")
     add_device(parser)
     for name in FIELDS:
@@ -94,6 +96,7 @@ def run_train_lora(options: argparse.Namespace) -> int:
         output,
         (options.folder or output.with_name(f"{output.stem}-training")).absolute(),
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
+        open_thinker_from(options),
     )
     processes = join_processes(options.device)
     report = job.run(open_editor(options), ProgressLine() if processes.is_main else ignore_progress, processes)

@@ -35,9 +35,8 @@ def measure(source: Tensor, edited: Tensor, mask: Tensor | None = None) -> list[
 def _measure(source: Tensor, edited: Tensor, free: Tensor | None) -> Preservation:
     """Both [H, W, 3]; free: bool [H, W] or None."""
     height, width = source.shape[:2]
-    side = min(max(SMALLEST, max(height, width) // CELLS), height, width)
-    shift = (edited - source).movedim(-1, 0)[None]  # [1, 3, H, W]
-    cells = F.avg_pool2d(shift, side, ceil_mode=True, count_include_pad=False)
+    side = _cell_side(height, width)
+    cells = cell_shift(source[None], edited[None])
     moved = cells.abs().amax(1)[0]  # [rows, columns]
     changed = moved > CELL_MOVED
     unchanged = not bool(changed.any()) and float(cells.mean((2, 3)).abs().amax()) < ALL_MOVED
@@ -50,3 +49,14 @@ def _measure(source: Tensor, edited: Tensor, free: Tensor | None) -> Preservatio
     else:
         psnr = min(TOP, float(-10 * torch.log10(error.mean().clamp(min=1e-12))))
     return Preservation(float(changed.float().mean()), psnr, unchanged)
+
+
+def cell_shift(source: Tensor, edited: Tensor) -> Tensor:
+    """How much each cell's mean color differs between two IMAGEs [B, H, W, 3] of one size: [B, 3, rows, columns]."""
+    shift = (edited - source).movedim(-1, 1)
+    return F.avg_pool2d(shift, _cell_side(*source.shape[1:3]), ceil_mode=True, count_include_pad=False)
+
+
+def _cell_side(height: int, width: int) -> int:
+    """Pixels along a cell."""
+    return min(max(SMALLEST, max(height, width) // CELLS), height, width)

@@ -20,12 +20,16 @@ from pathlib import Path
 import torch
 
 from ..errors import RethinkError, is_out_of_memory, lazy_import
-from ..progress import JobProgress, OnProgress, eta
+from ..progress import JobProgress, OnProgress
+from ..thinkers.critique import Thinker
+from .best_save import Save
 from .edit_model import EditModel
 from .lora_examples import LoraExamples
 from .lora_objective import LoraObjective
 from .lora_pairs import LoraPair, digest_of, generator_of
-from .lora_run import LoraRecord, LoraRun, Save
+from .lora_previews import Previewer
+from .lora_progress import TrainProgress, describe_step, peak_memory
+from .lora_run import LoraRecord, LoraRun
 from .lora_saves import LoraSaves, TrainReport
 from .lora_settings import KEEP, OPTIMIZERS, LoraSettings
 from .loss_watch import Diverged, LossWatch
@@ -48,10 +52,11 @@ class LoraTraining:
         folder: Path,
         model: EditModel,
         pairs: Sequence[LoraPair],
-        layers: dict[str, torch.nn.Module],
         on_progress: OnProgress,
+        thinker: Thinker | None = None,
         processes: ProcessGroup = ALONE,
     ):
+        layers = model.layers(settings.layers, settings.rank)
         self.settings, self.model, self.output, self.on_progress = settings, model, output, on_progress
         self.processes = processes
         self.examples = LoraExamples(settings, model, pairs, folder / "cache", processes)
@@ -63,7 +68,8 @@ class LoraTraining:
         identity = [settings.as_record(), digest_of(pairs), model.identity, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
-        self.saves = LoraSaves(self.run_folder, output, model, self.lora, self.examples.held_out[: settings.previews])
+        self.saves = LoraSaves(self.run_folder, output, model, self.lora)
+        self.previewer = Previewer(self.run_folder, model, self.examples.held_out[: settings.previews], thinker)
         self.losses: list[float] = []
         self.record = LoraRecord(
             title=output.stem,
@@ -80,7 +86,8 @@ class LoraTraining:
         """Both stages, from the beginning or from the newest state. Of several processes the main one writes."""
         with self.run_folder.held() if self.processes.is_main else nullcontext():
             self.processes.wait()
-            self.record = replace(self.run_folder.read_state(self.lora, self.optimizer) or self.record, stopped="")
+            known = self.run_folder.read_state(self.lora, self.optimizer) or self.record
+            self.record = replace(known, stopped="", steps=self.steps)
             self.losses = list(self.record.losses)
             if self.record.step < self.steps:
                 self.encode_all()
@@ -90,7 +97,7 @@ class LoraTraining:
                 self.processes.wait()
                 return report
         self.processes.wait()
-        return self.saves.report(self.run_folder.read_record())
+        return self.saves.report(self.run_folder.read_record() or self.record)
 
     def _train_to_the_end(self) -> None:
         try:
@@ -187,19 +194,23 @@ class LoraTraining:
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             yield generator
 
-    def _report_step(self) -> None:
+    def _report_step(self, phase: str = "") -> None:
+        """phase: what is done besides taking steps."""
         if not self.processes.is_main:
             return
-        record = self.record
-        seconds = max(1e-3, record.seconds)
-        measured = [save.held_out for save in record.saves if save.held_out is not None]
-        held_out = f" · held-out {measured[-1]:.4f}" if measured else ""
-        speed = record.step * self.settings.batch * self.settings.accumulate / seconds
-        line = (
-            f"step {record.step} of {self.steps} · loss {statistics.fmean(self.losses[-20:]):.4f}{held_out} · "
-            f"{speed:.1f} samples/s · {eta(record.step, self.steps - record.step, seconds)} left"
+        rate = self.optimizer.param_groups[0]["lr"]
+        if not self.record.rates or self.record.rates[-1][1] != rate:
+            self.record = replace(self.record, rates=(*self.record.rates, (self.record.step, rate)))
+        line = phase or describe_step(self.record, self.losses)
+        self.on_progress(
+            TrainProgress(
+                *(self.record.step, self.steps, line, lambda: self.previewer.newest),
+                record=self.record,
+                losses=self.losses,
+                folder=self.run_folder.folder,
+                phase=phase,
+            )
         )
-        self.on_progress(JobProgress(record.step, self.steps, line, lambda: self.saves.newest))
 
     # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,11 +223,18 @@ class LoraTraining:
         with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
         recent = statistics.fmean(self.losses[-self.save_every :])
-        previews = self.saves.preview(path, self.record.step)
-        self._add_save(Save(self.record.step, self.run_folder.relative(path), recent, held_out, previews))
+        previews = self.previewer.edit(path, self.record.step, self._report_phase)
+        memory = max(self.record.memory, peak_memory(self.model.editor.device))
+        self.record = replace(self.record, preview_pairs=previews.pairs, memory=memory)
+        self._add_save(
+            Save(self.record.step, self.run_folder.relative(path), recent, held_out, previews.files, previews.scores)
+        )
         self.run_folder.write_state(self.lora, self.optimizer, self.record)
         self.saves.write_record(self.record)
         self.processes.wait()
+
+    def _report_phase(self, pair: int) -> None:
+        self._report_step(f"step {self.record.step} is saved; trying it on held-out pair {pair}")
 
     def _write_lora(self) -> Path:
         self.record = replace(self.record, losses=tuple(self.losses), skipped=tuple(self.examples.skipped))

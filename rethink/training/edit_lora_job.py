@@ -12,6 +12,7 @@ from ..atomic import check_target
 from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory
 from ..pairs.store import PairStore
 from ..progress import OnProgress, ignore_progress
+from ..thinkers.critique import Thinker
 from .edit_lora import LoraTraining
 from .edit_model import EditModel, open_edit_model, trainable_parts
 from .lora_pairs import read_pairs
@@ -30,13 +31,15 @@ class TrainEditLoraJob:
     """Train a LoRA on pairs, over an editor that stays as it is.
 
     pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
-    kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew.
+    kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew. thinker: also
+    scores the previews of every save.
     """
 
     pairs: PairStore
     output: Path
     folder: Path
     settings: LoraSettings = field(default_factory=LoraSettings)
+    thinker: Thinker | None = None
 
     def run(
         self, editor: Editor, on_progress: OnProgress = ignore_progress, processes: ProcessGroup = ALONE
@@ -57,9 +60,10 @@ class TrainEditLoraJob:
                 f"accumulate: {processes.count} processes share the batches of a step, so it must be {processes.count} or more; it is "
                 f"{settings.accumulate}."
             )
-        layers = model.layers(settings.layers, settings.rank)
         with trainable_parts(model.editor.module), _oom_guard(settings, editor):
-            training = LoraTraining(settings, self.output, self.folder, model, pairs, layers, on_progress, processes)
+            training = LoraTraining(
+                settings, self.output, self.folder, model, pairs, on_progress, self.thinker, processes
+            )
             return training.run()
 
 

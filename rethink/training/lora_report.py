@@ -1,36 +1,50 @@
-"""A LoRA training as one HTML file: losses, and held-out pairs by every save. It opens anywhere, offline."""
+"""A LoRA training as one HTML file: curves, saves with what was measured at each, and held-out pairs by every save. It opens
+anywhere, offline."""
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from ..atomic import atomic_write
 from ..progress import format_duration
 from ..records import replace_surrogates
-from .lora_pairs import LoraPair
-from .lora_run import REPORT, LoraRecord, LoraRun
+from .best_save import Save, mean_scores
+from .lora_curves import Curve, loss_curves
+from .lora_run import REPORT, LoraRecord, LoraRun, PreviewPair
+from .lora_view import samples_per_second, thin
 
-WIDTH, HEIGHT, MARGIN = 720, 240, 48  # of the plot
-MOST_POINTS = 400  # of a curve
+WIDTH, HEIGHT, LOW = 720, 260, 48  # of the plot of losses, and the height of that of the learning rate below it
+LEFT, RIGHT, ABOVE = 64, 12, 12
 
 _STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
-.pair { display: flex; flex-wrap: wrap; gap: .5rem; margin: 1rem 0 } figure { margin: 0; width: 9rem }
-figure img { width: 100%; image-rendering: pixelated } figcaption { font-size: .85em }
-.train { stroke: #888; fill: none } .held { stroke: #c2571a; fill: none; stroke-width: 2 } .dot { fill: #c2571a }
-text { font-size: 12px; fill: currentColor } .axis { stroke: currentColor; opacity: .4 }
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; --held: light-dark(#b8500f, #ff9a55);
+  --smooth: light-dark(#2f5fd0, #8fb2ff); --raw: #8885 }
+body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top }
+.saves td { font-variant-numeric: tabular-nums } .best { font-weight: 600 }
+.legend span { margin-right: 1.2rem } .legend i { display: inline-block; width: 1.6em; height: .25em; margin-right: .4em;
+  vertical-align: middle; background: currentColor }
+.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .8rem .5rem; margin: 1rem 0 }
+figure { margin: 0 } figure img { display: block; width: 100%; border-radius: 4px } figcaption { font-size: .85em }
+figure.small img { image-rendering: pixelated } figure.best img { outline: 3px solid var(--held) } small { opacity: .75 }
+.raw { stroke: var(--raw); fill: none } .smooth, .rate { stroke: var(--smooth); fill: none; stroke-width: 2 }
+.held { stroke: var(--held); fill: none; stroke-width: 2 } .dot { fill: var(--held) }
+svg text { font-size: 12px; fill: currentColor } .axis { stroke: currentColor; opacity: .3; fill: none }
 """
+MEASURES = {  # score → its column, what it says, and how it is written
+    "changed": ("change made", "how much of the change of the target is there, over the previews", "{:.0%}"),
+    "kept": ("rest kept", "the share of everything else that is as in the input", "{:.0%}"),
+    "thinker": ("thinker", "what the thinker gives the previews, of 10", "{:.1f}"),
+}
 
 
-def write_report(run: LoraRun, record: LoraRecord, shown: Sequence[LoraPair]) -> None:
-    """Write `report.html` of a run. shown: the held-out pairs that have previews, in their order."""
+def write_report(run: LoraRun, record: LoraRecord) -> None:
+    """Write `report.html` of a run."""
     parts = [_facts(record), _plot(record), _saves(record)]
-    parts += [_pair(run, record, number, pair) for number, pair in enumerate(shown) if record.saves]
+    parts += [_pair(run, record, number, pair) for number, pair in enumerate(record.preview_pairs)]
     title = html.escape(replace_surrogates(record.title))
     page = (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -43,11 +57,13 @@ def write_report(run: LoraRun, record: LoraRecord, shown: Sequence[LoraPair]) ->
 
 
 def _facts(record: LoraRecord) -> str:
+    speed = samples_per_second(record)
     rows = {
         "Editor": f"{record.editor} ({record.family})",
         "Pairs": f"{record.pairs}, of which {len(record.held_out)} held out",
-        "Steps": f"{record.step} in {format_duration(record.seconds)}",
+        "Steps": f"{record.step} in {format_duration(record.seconds)}" + (f", {speed:.3g} samples/s" if speed else ""),
         "Best": f"step {record.best}: {record.why}" if record.why else "–",
+        **({"Memory": f"{record.memory / 2**30:.1f} GiB at most"} if record.memory else {}),
         "Layers": str(record.layers),
         **({"Stopped": record.stopped} if record.stopped else {}),
         "Settings": ", ".join(
@@ -58,65 +74,134 @@ def _facts(record: LoraRecord) -> str:
     return f"<table>{cells}</table>"
 
 
+# ── curves ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def _plot(record: LoraRecord) -> str:
-    """The training loss, averaged over neighbors, and the held-out loss, each on its own scale from 0."""
-    if not record.losses:
+    """Losses of training and of the held-out pairs on one scale, and the learning rate below them."""
+    raw, smooth = loss_curves(record.losses)
+    if not raw:
         return ""
-    size = max(1, len(record.losses) // MOST_POINTS)
-    means = [
-        (start + len(part), sum(part) / len(part))
-        for start in range(0, len(record.losses), size)
-        if (part := record.losses[start : start + size])
-    ]
     held_out = [(save.step, save.held_out) for save in record.saves if save.held_out is not None]
-    curves = [_curve(means, record.step, "train"), _curve(held_out, record.step, "held")]
-    top = [max((value for _, value in points), default=0.0) for points in (means, held_out)]
-    bottom = HEIGHT - MARGIN / 2
+    low, high = value_range([value for _, value in (*smooth, *held_out)])
+    losses = Axes(record.step, low, high, ABOVE, HEIGHT)
+    dots = "".join(
+        f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{5 if step == record.best else 3}"><title>step {step}: {value:.5f}'
+        f"{' ★ best' if step == record.best else ''}</title></circle>"
+        for (x, y), (step, value) in zip(losses.places(held_out), held_out)
+    )
+    curves = [losses.curve("raw", raw), losses.curve("smooth", smooth), losses.curve("held", held_out) + dots]
+    legend = ['<span style="color: var(--smooth)"><i></i>training loss, smoothed</span>']
+    legend += ['<span style="color: var(--held)"><i></i>held-out loss</span>'] if held_out else []
+    rates = thin(record.rates)
+    lowest = ""
+    if rates:
+        top = max(rate for _, rate in rates)
+        axes = Axes(record.step, 0, top * 1.15 or 1, HEIGHT + 2 * ABOVE, HEIGHT + 2 * ABOVE + LOW)
+        steps = [*rates, (record.step, rates[-1][1])]
+        level = [point for here, after in pairwise(steps) for point in (here, (after[0], here[1]))]
+        lowest = axes.frame([(top, f"{top:.3g}")]) + axes.curve("rate", level)
+        legend.append("<span>below: the learning rate</span>")
+    height = HEIGHT + 2 * ABOVE + (LOW + ABOVE if rates else 0) + 12
+    ticks = [(value, f"{value:.4g}") for value in (low + (high - low) * part for part in (0.1, 0.5, 0.9))]
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="losses by step" width="100%">'
-        f'<path class="axis" d="M{MARGIN},{MARGIN / 2}V{bottom}H{WIDTH - MARGIN}"/>{"".join(curves)}'
-        f'<text x="{MARGIN + 4}" y="{MARGIN / 2}">training loss up to {top[0]:.4g} (gray)'
-        f"{f', held-out loss up to {top[1]:.4g} (orange)' if held_out else ''}</text>"
-        f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - 6}" text-anchor="end">step {record.step}</text></svg>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="losses and learning rate by step" width="100%">'
+        f'{losses.frame(ticks)}{"".join(curves)}{lowest}<text x="{LEFT}" y="{height - 3}">step 1</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{height - 3}" text-anchor="end">step {record.step}</text></svg>'
+        f'<p class="legend">{"".join(legend)}</p>'
     )
 
 
-def _curve(points: Sequence[tuple[int, float]], last: int, kind: str) -> str:
-    highest = max((value for _, value in points), default=0.0) or 1.0
-    across, down = WIDTH - 2 * MARGIN, HEIGHT - MARGIN
-    places = [
-        (MARGIN + across * step / max(1, last), MARGIN / 2 + down * (1 - value / highest)) for step, value in points
-    ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    dots = "".join(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places if kind == "held")
-    return f'<polyline class="{kind}" points="{line}"/>{dots}' if places else ""
+def value_range(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest value with a margin."""
+    low, high = min(values), max(values)
+    margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+class Axes:
+    """Steps 1 to `last` across the plot, values from `low` to `high` between two heights. What lies beyond is cut."""
+
+    def __init__(self, last: int, low: float, high: float, top: float, bottom: float):
+        self._last, self._low, self._high, self._top, self._bottom = last, low, high, top, bottom
+
+    def _y(self, value: float) -> float:
+        share = (value - self._low) / (self._high - self._low)
+        return self._bottom - min(1.0, max(0.0, share)) * (self._bottom - self._top)
+
+    def places(self, curve: Curve) -> list[tuple[float, float]]:
+        width = WIDTH - LEFT - RIGHT
+        return [(LEFT + width * (step - 1) / max(1, self._last - 1), self._y(value)) for step, value in curve]
+
+    def curve(self, kind: str, curve: Curve) -> str:
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in self.places(curve))
+        return f'<polyline class="{kind}" points="{points}"/>' if points else ""
+
+    def frame(self, ticks: Sequence[tuple[float, str]]) -> str:
+        """The lines at the left and the bottom, and values with their texts."""
+        lines = "".join(f"M{LEFT - 4},{self._y(value):.1f}H{WIDTH - RIGHT}" for value, _ in ticks)
+        texts = "".join(
+            f'<text x="{LEFT - 8}" y="{self._y(value) + 4:.1f}" text-anchor="end">{text}</text>'
+            for value, text in ticks
+        )
+        return f'<path class="axis" d="M{LEFT},{self._top}V{self._bottom}H{WIDTH - RIGHT}{lines}"/>{texts}'
+
+
+# ── saves and previews ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _saves(record: LoraRecord) -> str:
-    rows = "".join(
-        f"<tr><td>{save.step}{' ★' if save.step == record.best else ''}<td>{save.loss:.5f}"
-        f"<td>{'–' if save.held_out is None else f'{save.held_out:.5f}'}<td>{html.escape(save.file)}"
-        for save in record.saves
+    means = {save.step: mean_scores(save.scores) for save in record.saves}
+    measured = [name for name in MEASURES if any(name in each for each in means.values())]
+    heads = "".join(f'<th title="{MEASURES[name][1]}">{MEASURES[name][0]}' for name in measured)
+    base = mean_scores([pair.scores for pair in record.preview_pairs])
+    rows = [f"<tr><td>editor alone<td>–<td>–{_cells(base, measured)}<td>"] if base else []
+    rows += [_save_row(record, save, _cells(means[save.step], measured)) for save in record.saves]
+    notes = "; ".join(f"{MEASURES[name][0]}: {MEASURES[name][1]}" for name in measured)
+    return (
+        f'<table class="saves"><tr><th>step<th>training loss<th>held-out loss{heads}<th>file{"".join(rows)}</table>'
+        f"<p><small>{notes[:1].upper()}{notes[1:]}{'.' if notes else ''}</small></p>"
     )
-    return f"<table><tr><th>step<th>training loss<th>held-out loss<th>file{rows}</table>"
 
 
-def _pair(run: LoraRun, record: LoraRecord, number: int, pair: LoraPair) -> str:
-    shown: list[tuple[str, Path]] = [("input", pair.input), ("target", pair.target)]
-    shown.append(("editor alone", run.preview_path(0, number)))
-    shown += [(f"step {save.step}", run.preview_path(save.step, number)) for save in record.saves if save.previews]
-    figures = "".join(
-        f'<figure><img alt="{name}" src="data:image/{_kind(path)};base64,{_data(path)}"><figcaption>{name}</figcaption></figure>'
-        for name, path in shown
-        if path.is_file()
+def _save_row(record: LoraRecord, save: Save, measures: str) -> str:
+    is_best = save.step == record.best
+    held_out = "–" if save.held_out is None else f"{save.held_out:.5f}"
+    return (
+        f"<tr{' class=best' if is_best else ''}><td>{save.step}{' ★' if is_best else ''}<td>{save.loss:.5f}<td>{held_out}"
+        f"{measures}<td>{html.escape(save.file)}"
     )
-    return f'<h2>{html.escape(pair.instruction)}</h2>\n<div class="pair">{figures}</div>'
 
 
-def _kind(path: Path) -> str:
-    ending = path.suffix.lower().lstrip(".")
-    return {"jpg": "jpeg"}.get(ending, ending)
+def _cells(means: Mapping[str, float], names: Sequence[str]) -> str:
+    return "".join(f"<td>{MEASURES[name][2].format(means[name]) if name in means else '–'}" for name in names)
 
 
-def _data(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+def _pair(run: LoraRun, record: LoraRecord, number: int, pair: PreviewPair) -> str:
+    """An instruction with the images side by side: input, target, what the editor alone makes of it, and every save."""
+    figures = [
+        _figure(run, pair.input, "input"),
+        _figure(run, pair.target, "target"),
+        _figure(run, pair.base, "editor alone", pair.scores),
+    ]
+    for save in record.saves:
+        if number < len(save.previews):
+            scores = save.scores[number] if number < len(save.scores) else {}
+            star = " ★" if save.step == record.best else ""
+            figures.append(_figure(run, save.previews[number], f"step {save.step}{star}", scores))
+    return f'<h2>{html.escape(pair.instruction)}</h2>\n<div class="pair">{"".join(figures)}</div>'
+
+
+def _figure(run: LoraRun, file: str, name: str, scores: Mapping[str, float | str | None] | None = None) -> str:
+    path = run.folder / file
+    if not path.is_file():
+        return ""
+    means = mean_scores([scores or {}])
+    words = ", ".join(f"{MEASURES[key][0]} {MEASURES[key][2].format(means[key])}" for key in MEASURES if key in means)
+    note = html.escape(str((scores or {}).get("note") or ""))
+    data = base64.b64encode(path.read_bytes()).decode()
+    kinds = " ".join(["best"] * ("★" in name))
+    return (
+        f'<figure class="{kinds}"><img alt="{name}" title="{note}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{name}{f'<br><small>{words}</small>' if words else ''}</figcaption></figure>"
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch import Tensor
 from ..atomic import atomic_write, locked
 from ..errors import RethinkError, lazy_import
 from ..records import json_text
+from .best_save import Save, choose_save
 from .lora_families import TrainedFamily, name_weights
 from .lora_pairs import LoraPair
 from .trainable_lora import TrainableLora
@@ -33,22 +34,25 @@ MOST_TAGS = 200  # instructions in a file's header
 
 
 @dataclass(frozen=True)
-class Save:
-    """A LoRA that was saved. held_out: the mean loss over the held-out pairs, None without any. previews: their files."""
+class PreviewPair:
+    """A held-out pair that every save edits: files in the run's folder. base: what the editor alone makes of it; scores: of
+    that, as those of a `Save`."""
 
-    step: int
-    file: str
-    loss: float
-    held_out: float | None
-    previews: tuple[str, ...] = ()
+    instruction: str
+    input: str
+    target: str
+    base: str
+    scores: Mapping[str, float | str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LoraRecord:
     """What a training was, as `training.json` holds it.
 
-    step: how many steps have been taken. losses: the mean of every step's batch, from step 1 on, as of the newest save. best: the step of the save that was chosen; why: in a sentence.
-    stopped: why it ended before its last step, "" where it did not. skipped: pairs whose files were gone in the midst of it.
+    step: how many steps have been taken, of `steps` it is to have. losses: the mean of every step's batch, from step 1 on, as of
+    the newest save. best: the step of the save that was chosen; why: in a sentence. stopped: why it ended before its last step,
+    "" where it did not. skipped: pairs whose files were gone in the midst of it. rates: from which step on the learning rate was
+    what. memory: the most that was taken, in bytes, 0 where nobody says. preview_pairs: what is edited at saves.
     """
 
     title: str
@@ -67,23 +71,28 @@ class LoraRecord:
     why: str = ""
     stopped: str = ""
     skipped: tuple[str, ...] = ()
+    steps: int = 0
+    rates: tuple[tuple[int, float], ...] = ()
+    memory: int = 0
+    preview_pairs: tuple[PreviewPair, ...] = ()
     version: int = field(default=1)
 
     @classmethod
     def from_json(cls, record: dict) -> LoraRecord:
-        saves = tuple(Save(**{**save, "previews": tuple(save["previews"])}) for save in record["saves"])
-        tuples = {name: tuple(record[name]) for name in ("held_out", "losses", "skipped") if name in record}
-        return cls(**{"step": len(record["losses"]), **record, **tuples, "saves": saves})
+        saves = tuple(
+            Save(**save | {name: tuple(save.get(name, ())) for name in ("previews", "scores")})
+            for save in record["saves"]
+        )
+        pairs = tuple(PreviewPair(**pair) for pair in record.get("preview_pairs", ()))
+        rates = tuple((step, rate) for step, rate in record.get("rates", ()))
+        tuples: dict[str, tuple] = {name: tuple(record.get(name, ())) for name in ("held_out", "losses", "skipped")}
+        tuples |= {"saves": saves, "preview_pairs": pairs, "rates": rates}
+        return cls(**{"step": len(record["losses"]), **record, **tuples})
 
     def choose_best(self) -> LoraRecord:
-        """The record with the save that the held-out pairs speak for, else the newest."""
-        measured = [save for save in self.saves if save.held_out is not None]
-        if not measured:
-            newest = self.saves[-1].step if self.saves else 0
-            return replace(self, best=newest, why="the newest, as there are too few pairs to hold some out")
-        best = min(measured, key=lambda save: save.held_out or 0.0)
-        why = f"the lowest loss on {len(self.held_out)} held-out pairs, {best.held_out:.5f}, of {len(measured)} saves"
-        return replace(self, best=best.step, why=why)
+        """The record with the save that the evidence speaks for, and why."""
+        best, why = choose_save(self.saves, len(self.held_out))
+        return replace(self, best=best, why=why)
 
 
 class LoraRun:
@@ -117,6 +126,10 @@ class LoraRun:
         """Of held-out pair `number` by the save of a step; step 0: what the base editor makes of it."""
         return self.folder / "previews" / f"{number}-step-{step:06d}.png"
 
+    def side_path(self, side: str, number: int) -> Path:
+        """Of the input or the target of held-out pair `number`."""
+        return self.folder / "previews" / f"{number}-{side}.png"
+
     def relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
@@ -124,9 +137,12 @@ class LoraRun:
         with atomic_write(self.folder / RECORD) as part:
             part.write_text(json_text(asdict(record)), encoding="utf-8")
 
-    def read_record(self) -> LoraRecord:
-        """What `write_record` has written."""
-        return LoraRecord.from_json(json.loads((self.folder / RECORD).read_text(encoding="utf-8")))
+    def read_record(self) -> LoraRecord | None:
+        """What `training.json` says; None where there is none that can be read."""
+        try:
+            return LoraRecord.from_json(json.loads((self.folder / RECORD).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def write_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer, record: LoraRecord) -> None:
         """LoRA, optimizer and record after the same step, as one file that appears whole."""

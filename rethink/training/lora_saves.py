@@ -1,4 +1,4 @@
-"""The saves of a LoRA's training: each LoRA by its step, loaded again and tried on held-out pairs; the best under its name."""
+"""The saves of a LoRA's training: each LoRA by its step; the best under its name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from ..atomic import atomic_write
 from ..errors import RethinkError
-from ..images import save_image
-from .edit_model import EditModel, make_trainable
+from .edit_model import EditModel
 from .lora_pairs import LoraPair
 from .lora_report import write_report
 from .lora_run import LoraRecord, LoraRun, file_header, write_lora_file
@@ -46,14 +42,10 @@ class TrainReport:
 
 
 class LoraSaves:
-    """Writes the LoRAs of a run, tries them, and publishes the best.
+    """Writes the LoRAs of a run, and publishes the best."""
 
-    shown: the held-out pairs that are edited at every save. newest: the first of them and its newest edit, as one IMAGE.
-    """
-
-    def __init__(self, run: LoraRun, output: Path, model: EditModel, lora: TrainableLora, shown: Sequence[LoraPair]):
-        self._run, self._output, self._model, self._lora, self._shown = run, output, model, lora, shown
-        self.newest: Tensor | None = None
+    def __init__(self, run: LoraRun, output: Path, model: EditModel, lora: TrainableLora):
+        self._run, self._output, self._model, self._lora = run, output, model, lora
 
     def write_lora(self, record: LoraRecord, pairs: Sequence[LoraPair]) -> Path:
         """The LoRA as it is now, among the saves. pairs: those it is trained on."""
@@ -61,27 +53,6 @@ class LoraSaves:
         header = file_header(record, self._model.row, self._lora.rank, pairs)
         write_lora_file(path, self._model.row, self._lora, self._model.dtype, header)
         return path
-
-    def preview(self, path: Path, step: int) -> tuple[str, ...]:
-        """Edits of the first held-out pairs by the file as it is loaded, and once by the base editor; → their files."""
-        editor, report = self._model.editor.with_lora(path, 1.0)
-        if report.unmatched:
-            raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
-        files = []
-        for number, pair in enumerate(self._shown):
-            try:
-                image = pair.images()[0]
-            except RethinkError:  # gone in the meantime; the training does without
-                continue
-            for by, at in ((self._model.editor, 0), (editor, step)):
-                file = self._run.preview_path(at, number)
-                if at or not file.is_file():
-                    edited = by.edit(by.prepare(image), [pair.instruction], [number])
-                    save_image(edited, file)
-                    self.newest = self.newest if number else torch.cat([image, edited], 2)
-            files.append(self._run.relative(file))
-        make_trainable(self._model.editor.module)
-        return tuple(files)
 
     def publish(self, record: LoraRecord) -> TrainReport:
         """The best LoRA of all saves under the name that was chosen; the report beside the run."""
@@ -105,4 +76,4 @@ class LoraSaves:
     def write_record(self, record: LoraRecord) -> None:
         """The record, and the report to look at."""
         self._run.write_record(record)
-        write_report(self._run, record, self._shown)
+        write_report(self._run, record)

@@ -1,12 +1,15 @@
 """Train Edit LoRA: the file stands in the list of LoRAs, the editor has it, and Cancel keeps what there is."""
 
+import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from comfy import model_management
 
 from tests.support.lora_training import write_pairs
+from tests.support.thinking import said, thinker
 
 QUICK = {
     "steps": 2,
@@ -27,12 +30,18 @@ QUICK = {
 def train(classes, part, models, results, miniature, tmp_path):
     """train(name, **options): what the node puts out, run as ComfyUI runs nodes."""
     shutil.copytree(miniature, models.diffusers / "mini")
-    store = part("rethink.pairs.store").PairStore(write_pairs(tmp_path / "pairs", 3).folder)
 
     @torch.inference_mode()
-    def call(name="taught/mine", **options):
+    def call(name="taught/mine", count=3, **options):
+        store = part("rethink.pairs.store").PairStore(tmp_path / "pairs")
+        if not store.folder.exists():
+            write_pairs(store.folder, count)
         editor = part("nodes.comfy.memory").load_editor("mini", "auto", "none")
-        return classes["RethinkTrainEditLora"].execute(editor, store, name, **{**QUICK, **options}).result
+        hidden = SimpleNamespace(unique_id="6.0.0.6", dynprompt=SimpleNamespace(get_display_node_id=lambda id: "6"))
+        node = type("Node", (classes["RethinkTrainEditLora"],), {"hidden": hidden})
+        done = node.execute(editor, store, name, **{**QUICK, **options})
+        call.ui = done.ui
+        return done.result
 
     return call
 
@@ -46,25 +55,31 @@ def test_the_editor_comes_out_with_the_lora_and_loaders_list_it(train, part, res
 
 
 def test_cancel_keeps_the_newest_and_the_same_inputs_go_on(train, part, monkeypatch):
-    progress = part("nodes.train").job_progress
+    live = part("nodes.training_monitor").LiveTraining
+    report = live.on_progress
 
-    def cancel_at_first():
-        report = progress()
-
-        def on_progress(now):
-            if now.line.startswith("step 1 "):
-                model_management.interrupt_current_processing(True)
-            report(now)
-
-        return on_progress
+    def cancel_at_first(self, now):
+        if now.line.startswith("step 1 "):
+            model_management.interrupt_current_processing(True)
+        report(self, now)
 
     with monkeypatch.context() as patch:
-        patch.setattr(part("nodes.train"), "job_progress", cancel_at_first)
+        patch.setattr(live, "on_progress", cancel_at_first)
         with pytest.raises(model_management.InterruptProcessingException):
             train()
     model_management.interrupt_current_processing(False)
     assert part("nodes.comfy.model_folders").lora_names() == ["taught/mine.safetensors"]
     assert "step 2 of 2" in train()[2]
+
+
+def test_a_thinker_scores_the_previews_and_the_node_shows_where_they_are(train, results, tmp_path):
+    judge = thinker(said(6, 6, reasoning="Red enough."))
+    train(hold_out=0.5, previews=1, count=6, thinker=judge)
+    (shown,) = train.ui["rethink_training"]
+    record = json.loads((results.output / shown["subfolder"] / shown["filename"]).read_text(encoding="utf-8"))
+    assert [save["scores"][0]["thinker"] for save in record["saves"]] == [6, 6]
+    assert record["saves"][0]["scores"][0]["note"] == "Red enough."
+    assert len(judge.chat.asked) == 3, "what the editor alone makes is judged once"
 
 
 @pytest.mark.parametrize("name", ["../mine", "", "a/../../b", "nul"])

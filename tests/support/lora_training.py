@@ -17,7 +17,6 @@ from rethink.training.edit_model import EditModel
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_settings import LoraSettings
 from rethink.training.process_group import join_processes
-from rethink.training.trainable_lora import target_layers
 
 QUICK = {"steps": 4, "rank": 2, "batch": 4, "accumulate": 1, "learning_rate": 1e-2, "keep": "off", "previews": 0}
 
@@ -48,9 +47,8 @@ def open_training(editor, job: TrainEditLoraJob) -> LoraTraining:
     """The run of a job with its first stage done."""
     model = EditModel(editor)
     settings = adapt(job.settings, model)
-    layers = target_layers(model.denoiser, model.lora_targets, settings.rank)
     pairs = read_pairs(job.pairs)
-    training = LoraTraining(settings, job.output, job.folder, model, pairs, layers, lambda progress: None)
+    training = LoraTraining(settings, job.output, job.folder, model, pairs, lambda progress: None)
     training.run_folder.folder.mkdir(parents=True)
     training.encode_all()
     return training

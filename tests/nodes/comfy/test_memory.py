@@ -10,6 +10,8 @@ import pytest
 import torch
 from comfy import model_management
 
+from tests.support.thinking import Says
+
 
 @pytest.fixture
 def memory(part):
@@ -148,3 +150,19 @@ def test_a_chat_is_placed_as_it_says(memory, part, placement):
     assert chat.chat([], []) == "hello"
     memory.release_caches(part("rethink.thinkers.critique").Thinker(chat), None)
     assert not opened[0].cached
+
+
+def test_after_a_thinkers_answer_the_editor_is_back(memory, mini):
+    editor = memory.load_editor("mini", "auto", "none")
+    chat = memory.ChatBesides(Says("first", "second"), editor, 7)
+    with memory.loaded_on_device(editor, 7):
+        patcher = model_management.loaded[0]()
+        for answer in (
+            lambda: chat.chat([{"role": "user", "content": []}], [], max_tokens=1, seed=0, temperature=0.0),
+            lambda: chat.chat_all([], max_tokens=1, temperature=0.0),
+        ):
+            model_management.unload_all_models()  # as ComfyUI does to make room for a thinker
+            loads = patcher.loads
+            answer()
+            assert patcher.loads == loads + 1
+    assert chat.name == "says"

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.training.best_save import choose_save
 from rethink.training.edit_lora import LoraTraining
 from rethink.training.lora_objective import LoraObjective
 from rethink.training.lora_pairs import generator_of, read_pairs, split_pairs
@@ -204,8 +205,10 @@ def test_fewer_pairs_than_a_batch_are_trained_on(editor, tmp_path, count):
 def test_what_it_leaves(editor, store, tmp_path):
     report = make_job(tmp_path, store, steps=2, save_every=1, previews=1).run(editor)
     record = json.loads((report.folder / "training.json").read_text(encoding="utf-8"))
-    losses = {save["step"]: save["held_out"] for save in record["saves"]}
-    assert record["best"] == min(losses, key=losses.get) and "lowest loss on 2 held-out pairs" in record["why"]
+    chosen = choose_save(LoraRun(report.folder).read_record().saves, 2)
+    assert (record["best"], record["why"]) == chosen and "on 2 held-out pairs" in record["why"]
+    assert record["memory"] > 0 and record["rates"] == [[1, 1e-2]] and record["steps"] == 2
+    assert all(set(save["scores"][0]) == {"changed", "kept"} for save in record["saves"])
     best = report.folder / "saves" / f"step-{record['best']:06d}.safetensors"
     assert report.output.read_bytes() == best.read_bytes()
     with safe_open(report.output, "pt") as file:

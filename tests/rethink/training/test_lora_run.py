@@ -1,5 +1,6 @@
 """The folder of a training: its record, its state, and how the best save is chosen."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rethink.errors import RethinkError
-from rethink.training.lora_run import LoraRecord, LoraRun, Save, check_own_file
+from rethink.training.best_save import Save
+from rethink.training.lora_run import LoraRecord, LoraRun, PreviewPair, check_own_file
 from rethink.training.trainable_lora import TrainableLora
 
 RECORD = LoraRecord("it", {"rank": 2}, "built-in", "instruct_pix2pix", 8, ("a", "b"), "0123")
@@ -18,12 +20,28 @@ def make_lora():
     return TrainableLora({"to_q": nn.Linear(4, 3)}, 2, 0, torch.device("cpu"))
 
 
-def test_the_best_save_is_the_one_that_the_held_out_pairs_speak_for():
+def test_the_best_save_is_chosen_by_the_evidence():
     saves = (Save(1, "1", 0.5, 0.4), Save(2, "2", 0.4, 0.3), Save(3, "3", 0.1, 0.35), Save(4, "4", 0.1, None))
     best = replace(RECORD, saves=saves).choose_best()
     assert best.best == 2 and best.why == "the lowest loss on 2 held-out pairs, 0.30000, of 3 saves"
-    newest = replace(RECORD, saves=(Save(1, "1", 0.5, None), Save(2, "2", 0.4, None))).choose_best()
-    assert newest.best == 2 and "too few pairs" in newest.why
+
+
+def test_a_record_is_read_again_and_one_of_before_too(tmp_path):
+    run = LoraRun(tmp_path)
+    assert run.read_record() is None
+    pair = PreviewPair("red", "i", "t", "b", {"changed": 0.1})
+    saves = (Save(1, "1", 0.5, 0.4, ("p",), ({"changed": 0.5, "kept": None},)),)
+    record = replace(RECORD, step=1, losses=(0.5,), saves=saves, rates=((1, 0.1),), preview_pairs=(pair,))
+    run.write_record(record)
+    assert run.read_record() == record
+    old = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
+    for name in ("step", "steps", "rates", "memory", "preview_pairs"):
+        old.pop(name)
+    del old["saves"][0]["scores"]
+    (tmp_path / "training.json").write_text(json.dumps(old), encoding="utf-8")
+    assert run.read_record().step == 1 and run.read_record().saves[0].scores == ()
+    (tmp_path / "training.json").write_text("torn", encoding="utf-8")
+    assert run.read_record() is None
 
 
 def test_a_state_comes_back_whole(tmp_path):

@@ -1,10 +1,10 @@
-"""The saves of a run: an edit of each, the best under its name."""
+"""The saves of a run: each by its step, the best under its name."""
 
 from dataclasses import replace
 
 import pytest
 
-from rethink.training.lora_run import Save
+from rethink.training.best_save import Save
 from tests.support import editor_miniatures
 from tests.support.lora_training import make_job, open_training, write_pairs
 
@@ -14,19 +14,6 @@ def training(tmp_path):
     editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
     editor.defaults = replace(editor.defaults, steps=1)
     return open_training(editor, make_job(tmp_path, write_pairs(tmp_path / "pairs", 8), previews=2))
-
-
-def test_held_out_pairs_are_edited_by_every_save_and_once_without(training):
-    record, pairs = replace(training.record, step=3), training.examples.training
-    assert training.saves.newest is None
-    files = training.saves.preview(training.saves.write_lora(record, pairs), 3)
-    assert files == ("previews/0-step-000003.png", "previews/1-step-000003.png")
-    assert training.saves.newest.shape == (1, 32, 64, 3)
-    alone = training.run_folder.preview_path(0, 1)
-    alone.write_bytes(b"not made again")
-    assert training.saves.preview(training.saves.write_lora(replace(record, step=6), pairs), 6) != files
-    assert len(list((training.run_folder.folder / "previews").iterdir())) == 6
-    assert alone.read_bytes() == b"not made again"
 
 
 def test_the_best_is_published(training):

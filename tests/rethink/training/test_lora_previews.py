@@ -1,0 +1,63 @@
+"""Held-out pairs at every save: edited once a save and once without, measured, and kept where pages find them."""
+
+from dataclasses import replace
+
+import pytest
+
+from rethink.images import load_image
+from rethink.training.lora_previews import LONGEST_SIDE, Previewer, _shrink
+from tests.support import editor_miniatures
+from tests.support.lora_training import make_job, open_training, write_pairs
+from tests.support.thinking import said, thinker
+
+
+@pytest.fixture
+def training(tmp_path):
+    editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
+    editor.defaults = replace(editor.defaults, steps=1)
+    return open_training(editor, make_job(tmp_path, write_pairs(tmp_path / "pairs", 8), previews=2))
+
+
+def save(training, step):
+    return training.saves.write_lora(replace(training.record, step=step), training.examples.training)
+
+
+def test_held_out_pairs_are_edited_by_every_save_and_once_without(training):
+    previewer, told = training.previewer, []
+    assert previewer.newest is None
+    first = previewer.edit(save(training, 3), 3, told.append)
+    assert first.files == ("previews/0-step-000003.png", "previews/1-step-000003.png") and told == [1, 2]
+    assert previewer.newest.shape == (1, 32, 64, 3)
+    assert [pair.target for pair in first.pairs] == ["previews/0-target.png", "previews/1-target.png"]
+    assert all(load_image(training.run_folder.folder / pair.input).shape == (1, 32, 32, 3) for pair in first.pairs)
+    alone = training.run_folder.preview_path(0, 1)
+    before = alone.stat().st_mtime_ns
+    second = previewer.edit(save(training, 6), 6)
+    assert second.files != first.files and second.pairs == first.pairs
+    assert len(list((training.run_folder.folder / "previews").iterdir())) == 2 * 5
+    assert alone.stat().st_mtime_ns == before
+
+
+def test_edits_are_measured_against_their_targets(training):
+    previews = training.previewer.edit(save(training, 3), 3)
+    assert len(previews.scores) == 2
+    for scores in (*previews.scores, *(pair.scores for pair in previews.pairs)):
+        assert set(scores) == {"changed", "kept"} and 0 <= scores["changed"] <= 1
+
+
+def test_a_thinker_scores_them_and_one_that_fails_takes_nothing_with_it(training):
+    judge = thinker(said(4, 9, reasoning="Half."), said(4, 9), "no scores at all")
+    shown = training.examples.held_out[:1]
+    previewer = Previewer(training.run_folder, training.model, shown, judge)
+    first = previewer.edit(save(training, 3), 3)
+    assert first.scores[0]["thinker"] == pytest.approx(6) and first.pairs[0].scores["note"] == "Half."
+    second = previewer.edit(save(training, 6), 6)
+    assert second.scores[0]["thinker"] is None and second.scores[0]["note"]
+    assert "make it red" in judge.chat.asked[0].text
+
+
+def test_large_images_are_kept_smaller():
+    import torch
+
+    assert _shrink(torch.zeros(1, 3000, 1500, 3)).shape == (1, LONGEST_SIDE, LONGEST_SIDE // 2, 3)
+    assert _shrink(torch.zeros(1, 64, 32, 3)).shape == (1, 64, 32, 3)

@@ -1,0 +1,92 @@
+/** A training as the server describes it, and what is to be read off it. */
+
+import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } from "./plot.mjs";
+
+/** @typedef {import("./plot.mjs").Point} Point */
+/** @typedef {{changed?: number, kept?: number, thinker?: number}} Means */
+/** @typedef {{changed?: number, kept?: number | null, thinker?: number | null, note?: string}} Scores */
+
+/**
+ * @typedef {object} Save
+ * @property {number} step
+ * @property {number} loss
+ * @property {number | null} held_out
+ * @property {string[]} previews files of the edits, in the order of `shown`
+ * @property {Scores[]} scores of each of them
+ * @property {Means} means
+ */
+
+/**
+ * A held-out pair that every save edits.
+ *
+ * @typedef {{instruction: string, input: string, target: string, base: string, scores: Scores, means: Means}} Shown
+ */
+
+/**
+ * See `view_of` in rethink/training/lora_view.py.
+ *
+ * @typedef {object} Training
+ * @property {string} title
+ * @property {number} step
+ * @property {number} steps
+ * @property {number} seconds
+ * @property {number | null} seconds_left
+ * @property {number} samples_per_second
+ * @property {number} memory bytes; 0: unknown
+ * @property {{raw: Point[], smooth: Point[], rates: Point[]}} curves
+ * @property {Save[]} saves
+ * @property {Shown[]} shown
+ * @property {number} best the step of the best save, 0 before there is one
+ * @property {string} why
+ * @property {string} stopped why it ended early, "" where it did not
+ */
+
+/** @param {Training} training @returns {Point[]} */
+export const heldOutCurve = ({ saves }) =>
+  saves.flatMap(({ step, held_out }) => (held_out === null ? [] : [/** @type {Point} */ ([step, held_out])]));
+
+/** The saves that have edits to look at. @param {Training} training */
+export const previewedSaves = ({ saves }) => saves.filter(({ previews }) => previews.length);
+
+/**
+ * The numbers above the plot, each with its name.
+ *
+ * @param {Training} training
+ * @param {boolean} live
+ * @returns {[string, string][]}
+ */
+export function numbersOf(training, live) {
+  const { step, steps, seconds, seconds_left, samples_per_second, memory, curves } = training;
+  const heldOut = heldOutCurve(training).at(-1)?.[1];
+  const loss = curves.smooth.at(-1)?.[1];
+  const rate = curves.rates.at(-1)?.[1];
+  /** @type {[string, string | undefined | false][]} */
+  const rows = [
+    ["step", steps > step ? `${step} of ${steps}` : String(step)],
+    ["loss", loss !== undefined && formatLoss(loss)],
+    ["held-out", heldOut !== undefined && formatLoss(heldOut)],
+    ["learning rate", rate !== undefined && formatRate(rate)],
+    ["samples/s", Boolean(samples_per_second) && String(samples_per_second)],
+    live ? ["left", seconds_left !== null && formatDuration(seconds_left)] : ["took", formatDuration(seconds)],
+    ["memory", Boolean(memory) && formatMemory(memory)],
+  ];
+  return rows.flatMap(([name, text]) => (text ? [/** @type {[string, string]} */ ([name, text])] : []));
+}
+
+/** What was measured of edits, in words; "" where nothing was. @param {Scores | Means | undefined} scores */
+export function describeScores(scores) {
+  const { changed, kept, thinker } = scores ?? {};
+  return [
+    changed !== undefined && `${formatShare(changed)} of the change`,
+    typeof kept === "number" && `${formatShare(kept)} of the rest kept`,
+    typeof thinker === "number" && `thinker ${thinker.toFixed(1)}`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/** How a training stands, in a sentence. @param {Training} training @param {boolean} live */
+export function describeEnd({ best, why, stopped }, live) {
+  const chosen = best ? `${live ? "Best so far" : "Best"}: step ${best}, ${why}.` : "";
+  return [stopped && !live ? `Stopped early: ${stopped}.` : "", chosen].filter(Boolean).join(" ");
+}
