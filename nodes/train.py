@@ -53,7 +53,7 @@ class TrainEditLora(io.ComfyNode):
                 field_input(LoraSettings, "steps"),
                 field_input(LoraSettings, "rank"),
                 field_input(LoraSettings, "seed", control_after_generate="fixed"),
-                *_optional("layers", "learning_rate", "optimizer", "batch", "accumulate", "keep"),
+                *_optional("layers", "learning_rate", "batch", "accumulate", "keep"),
                 io.String.Input(
                     "keep_instructions",
                     optional=True,
@@ -63,8 +63,12 @@ class TrainEditLora(io.ComfyNode):
                     tooltip="Other edits that must not be forgotten, one a line. Empty: common ones.",
                     advanced=True,
                 ),
-                *_optional("replay", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"),
-                *_optional("timesteps", "shift", "hold_out", "save_every", "previews"),
+                *_optional("replay", "hold_out", "save_every", "previews"),
+                # in the order in which they came, as saved workflows hold values by their places
+                *_optional(
+                    "optimizer", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"
+                ),
+                *_optional("timesteps", "shift"),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
