@@ -54,21 +54,16 @@ class TrainEditLoraJob:
         check_target(self.output, "output")
         check_own_file(self.output)
         pairs = read_pairs(self.pairs)
-<<<<<<< HEAD
-        with trainable_parts(model.editor.module), _oom_guard(self.settings, model):
-            training = LoraTraining(self.settings, self.output, self.folder, model, pairs, on_progress, self.thinker)
-=======
         settings = adapt(self.settings, model)
         if settings.accumulate < processes.count:
             raise RethinkError(
                 f"accumulate: {processes.count} processes share the batches of a step, so it must be {processes.count} or more; it is "
                 f"{settings.accumulate}."
             )
-        with trainable_parts(model.editor.module), _oom_guard(settings, editor):
+        with trainable_parts(model.editor.module), _oom_guard(settings, model):
             training = LoraTraining(
                 settings, self.output, self.folder, model, pairs, on_progress, self.thinker, processes
             )
->>>>>>> main
             return training.run()
 
 
@@ -88,15 +83,10 @@ def _oom_guard(settings: LoraSettings, model: EditModel) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-<<<<<<< HEAD
-        lower = [f"batch (it is {settings.batch})"] if settings.batch > 1 else []
-        lower += [model.memory_advice, f"rank (it is {settings.rank})"]
-=======
         lower = [f"batch (it is {settings.batch}; accumulate does the same)"] if settings.batch > 1 else []
-        lower += ["load the editor quantized (nf4, then int8 or fp8), or with offload model"]
+        lower += [model.memory_advice]
         lower += ["optimizer (adamw 8-bit)"] if settings.optimizer == "adamw" else []
         lower += [f"rank (it is {settings.rank})"] + (["layers (family)"] if settings.layers == "all" else [])
->>>>>>> main
         raise OutOfMemoryError(
             f"editor: {model.editor.name} ran out of memory on {model.editor.device} in training; lower, in this order: "
             f"{'; '.join(lower)}."

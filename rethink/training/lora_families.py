@@ -58,25 +58,17 @@ TRAINED: dict[str, TrainedFamily] = {
         "channels", None, "kohya", "sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", drop_text=0.05, drop_image=0.05
     ),
     "flux_kontext": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux.1_kontext", "flux-1-kontext/lora"),
-<<<<<<< HEAD
-    "qwen_image_edit": TrainedFamily("tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit/lora"),
-    "qwen_image_edit_plus": TrainedFamily("tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit-plus/lora"),
-    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora", _FLUX2_SHARED),
-    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora", _FLUX2_SHARED),
-    "longcat_image_edit": TrainedFamily(
-        "tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora", ("time_embed.",)
-    ),
-=======
     "qwen_image_edit": TrainedFamily(
         "tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit/lora", learning_rate=5e-5
     ),
     "qwen_image_edit_plus": TrainedFamily(
         "tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit-plus/lora", learning_rate=5e-5
     ),
-    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora"),
-    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora"),
-    "longcat_image_edit": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora"),
->>>>>>> main
+    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora", _FLUX2_SHARED),
+    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora", _FLUX2_SHARED),
+    "longcat_image_edit": TrainedFamily(
+        "tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora", ("time_embed.",)
+    ),
 }
 
 
