@@ -19,6 +19,7 @@ from .lora_pairs import read_pairs
 from .lora_run import check_own_file
 from .lora_saves import TrainReport
 from .lora_settings import LoraSettings
+from .pair_sides import check_sides
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
@@ -30,7 +31,7 @@ class TrainEditLoraJob:
 
     pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
     kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew. thinker: also
-    scores the previews of every save.
+    scores the previews of every save, and looks at some pairs first: are input and target swapped?
     """
 
     pairs: PairStore
@@ -52,6 +53,8 @@ class TrainEditLoraJob:
         pairs = read_pairs(self.pairs)
         with trainable_parts(model.editor.module), _oom_guard(self.settings, editor):
             training = LoraTraining(self.settings, self.output, self.folder, model, pairs, on_progress, self.thinker)
+            if self.thinker is not None and not training.run_folder.is_begun:
+                check_sides(pairs, self.thinker)
             return training.run()
 
 

@@ -99,6 +99,11 @@ class LoraRun:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a state to go on from."""
+        return (self.folder / STATE).is_file()
+
     def save_path(self, step: int) -> Path:
         return self.folder / "saves" / f"step-{step:06d}.safetensors"
 
