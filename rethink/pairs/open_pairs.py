@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import RethinkError
-from .formats import FORMATS
+from .formats import get_format
 from .formats.before_after import pair_folders
+from .formats.core import ImportedPair, Skipped
 from .formats.dataset_folder import Dataset
-from .importing import import_dataset, import_entries
+from .importing import OnSkip, import_entries
 from .store import PairStore, is_store
 
-TRIED = (
-    "before-after",
-    "fal-zip",
-    "imagefolder",
-    "diffsynth",
-    "instruct-pix2pix",
-)  # the others have these layouts, too
+# Those with a table or a zip first, which also have folders like those of the last; other formats have one of these layouts.
+TRIED = ("fal-zip", "imagefolder", "diffsynth", "instruct-pix2pix", "before-after")
 
 
 def open_pairs(folder: Path, into: Path, after: Path | None = None, instruction: str = "") -> PairStore:
@@ -39,23 +36,23 @@ def open_pairs(folder: Path, into: Path, after: Path | None = None, instruction:
             raise RethinkError(f"pairs: there is no {place}.")
     with PairStore(into).writing() as store:
         if after is not None:
-            found = any(import_entries(store, pair_folders(Dataset(folder), Dataset(after)), skip, instruction))
+            _read(store, pair_folders(Dataset(folder), Dataset(after)), skip, instruction)
         else:
-            found = any(_has_layout(store, name, folder, skip, instruction) for name in TRIED if name in FORMATS)
-    if not found:
+            any(_read(store, get_format(name).read(folder), skip, instruction) for name in TRIED)
+    if next(iter(store), None) is None:
         contents = Dataset(folder).contents() if folder.is_dir() else "it is a file"
+        reasons = "".join(f" (of what looks like one: {reason})" for reason, _ in why.most_common(1))
         raise RethinkError(
-            f"pairs: {folder} holds no pairs: {contents}. Give a store of pairs, a folder with “before” and “after” in it, or one "
-            "of NAME_start and NAME_end; images of the same name belong together."
+            f"pairs: {folder} holds no pair{reasons}; {contents}. Give a store of pairs, a folder with “before” and “after” in "
+            "it, or one of NAME_start and NAME_end; images of the same name belong together."
         )
-    if not any(True for _ in store):
-        raise RethinkError(f"pairs: no pair of {folder} could be read: {why.most_common(1)[0][0]}.")
     return store
 
 
-def _has_layout(store: PairStore, name: str, folder: Path, skip, instruction: str) -> bool:
+def _read(store: PairStore, entries: Iterable[ImportedPair | Skipped], skip: OnSkip, instruction: str) -> bool:
+    """Whether there are pairs among entries that a layout finds, all of which are then in the store."""
     try:
-        import_dataset(store, name, folder, skip, instruction)
-    except RethinkError:
+        imported, _, there = import_entries(store, entries, skip, instruction)
+    except (RethinkError, NotADirectoryError):  # it is in another layout
         return False
-    return True
+    return bool(imported or there)
