@@ -6,6 +6,7 @@ from pathlib import Path
 
 import comfy.lora
 import comfy.model_management
+import folder_paths
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -111,6 +112,22 @@ def _of_another_kind(kind, tensors, generator):
 def _in_kohyas_words(name):
     base, factor, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
     return f"lora_unet_{base.replace('.', '_')}.{'lora_down' if factor == 'lora_A' else 'lora_up'}.weight"
+
+
+class Unchanged:
+    """Whether a model is as its file says, with nothing on it that computes otherwise or learns, shown."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"model": ("MODEL",), "file": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, model, file):
+        weights = load_file(folder_paths.get_full_path("diffusion_models", file))
+        parts = list(model.model.modules())
+        hooked = [part for part in parts if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part)]
+        learning = comfy.model_management.in_training or any(w.requires_grad for w in model.model.parameters())
+        found = dict(model.model.diffusion_model.named_parameters())
+        same = all(torch.equal(found[name], weight) for name, weight in weights.items() if name in found)
+        return {"ui": {"unchanged": [same and len(found) > 9 and not (hooked or learning or model.patches)]}}
 
 
 class MergeLora:
@@ -315,6 +332,7 @@ NODE_CLASS_MAPPINGS = {
         MiniatureTextEncoder,
         Shared,
         WriteLora,
+        Unchanged,
         MergeLora,
         VisionModel,
         Ask,
