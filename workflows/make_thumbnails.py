@@ -129,10 +129,11 @@ def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
 def main() -> None:
     classes = node_classes(load_pack(ROOT))
     with tempfile.TemporaryDirectory() as base:
-        for kind in ("output", "input", "temp", "datasets"):
+        for kind in ("output", "input", "temp", "datasets", "loras"):
             Path(base, kind).mkdir()
         folder_paths.base = base
-        folder_paths.add_model_folder_path("datasets", str(Path(base, "datasets")))
+        for kind in ("datasets", "loras"):
+            folder_paths.add_model_folder_path(kind, str(Path(base, kind)))
         draw_all(classes)
 
 

@@ -83,7 +83,7 @@ def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
                     continue
                 files = [images[name][0] for name in (stem, other)]
                 texts = [(dataset, f"{name}.txt") for name in (root, other, stem)] + [(dataset, FOR_ALL)]
-                yield ImportedPair(root, *map(dataset.image, files), partial(_first_text, texts))
+                yield ImportedPair(root, dataset.image(files[0]), dataset.image(files[1]), partial(_first_text, texts))
 
 
 def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
