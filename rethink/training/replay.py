@@ -46,9 +46,11 @@ def make_replay(
     cache: ExampleCache,
     seed: int,
     on_example: Callable[[int], None],
-) -> list[str]:
+    share: range,
+) -> list[str]:  # more than eight: what is encoded, by what, and where it goes
     """Examples in the cache, by their keys: other instructions on inputs and targets of the pairs, with the base editor's own
-    edits as targets. Which instruction goes with which image follows from the seed."""
+    edits as targets; an empty instruction leaves the image as it is. Which instruction goes with which image follows from the
+    seed. share: the numbers of those that this process encodes."""
     generator = generator_of("replay", seed)
     keys = []
     for number in range(count):
@@ -59,12 +61,25 @@ def make_replay(
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
             image: Tensor = pair.images()[side]
-            edited = model.editor.edit(model.editor.prepare(image), [text], [number])
+            edited = model.editor.edit(model.editor.prepare(image), [text], [number]) if text else image
             return model.encode(image, edited, text)
 
-        keys.append(cache.ensure(digest, encode))
+        keys.append(cache.ensure(digest, encode) if number in share else cache.key(digest))
         on_example(number + 1)
     return keys
+
+
+def mix_identity(instructions: Sequence[str], count: int, share: float) -> list[str]:
+    """Instructions for `count` images, of which about `share`, evenly spread, are empty."""
+    texts: list[str] = []
+    empty = 0
+    for number in range(count):
+        if empty < round(share * (number + 1)):
+            texts.append("")
+            empty += 1
+        else:
+            texts.append(instructions[(number - empty) % len(instructions)])
+    return texts
 
 
 def _draw(generator: torch.Generator, below: int) -> int:
