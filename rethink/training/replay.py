@@ -41,20 +41,27 @@ EVERYDAY_EDITS = (
 def make_replay(
     model: EditModel,
     pairs: Sequence[LoraPair],
-    instructions: Sequence[str],
+    instructions: Sequence[str] | Sequence[tuple[str, str]],
     count: int,
     cache: ExampleCache,
     seed: int,
     on_example: Callable[[int], None],
 ) -> list[str]:
     """Examples in the cache, by their keys: other instructions on inputs and targets of the pairs, with the base editor's own
-    edits as targets. Which instruction goes with which image follows from the seed."""
+    edits as targets. Which instruction goes with which image follows from the seed.
+
+    An instruction that is (source, instruction) goes with the target of a pair made from that source.
+    """
     generator = generator_of("replay", seed)
+    own = {pair.source: pair for pair in pairs}
+    known = [each for each in instructions if isinstance(each, str) or each[0] in own]
     keys = []
-    for number in range(count):
-        pair = pairs[_draw(generator, len(pairs))]
-        text = instructions[number % len(instructions)]
-        side = _draw(generator, 2)
+    for number in range(count if known else 0):
+        pair, side = pairs[_draw(generator, len(pairs))], _draw(generator, 2)
+        text = known[number % len(known)]
+        if not isinstance(text, str):
+            (source, text), side = text, 1
+            pair = own[source]
         digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.identity}".encode()).hexdigest()
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
