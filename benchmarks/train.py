@@ -82,7 +82,7 @@ def main() -> None:
             figures["checkpoint_regrets"] = [lesson.regret for lesson in lessons]
             figures["checkpoint_regret"] = statistics.fmean(lesson.regret for lesson in lessons)
         if "speed" in options.parts:
-            pairs = make_pairs(school.folder / "train", "train", options.pairs, TEMPLATES, describe=True)
+            pairs = make_pairs(school.folder / "train" / str(options.pairs), "train", options.pairs, TEMPLATES, describe=True)
             figures |= compare_speed(pairs, school.settings(keep="off"), school.folder / "speed", options.speed_steps)
     print_table(figures)
     print(json.dumps(figures))
@@ -132,11 +132,15 @@ class School:
     def __init__(self, folder: Path, options: argparse.Namespace):
         self.folder, self.options = folder, options
         self.editor = load_editor(EDITOR_FOLDER)
-        self.exercises = {
-            describe: make_exercises(folder / test_name(describe), options.cases, describe)
-            for describe in (True, False)
-        }
+        self._exercises: dict[bool, list[Exercise]] = {}
         self._lessons: dict[tuple, Lesson] = {}
+
+    def exercises(self, describe: bool) -> list[Exercise]:
+        """With or without descriptions in their instructions; made once."""
+        if describe not in self._exercises:
+            folder = self.folder / ("test" if describe else "test-plain")
+            self._exercises[describe] = make_exercises(folder, self.options.cases, describe)
+        return self._exercises[describe]
 
     def settings(self, **changes) -> LoraSettings:
         options = self.options
@@ -172,21 +176,17 @@ class School:
         report = job.run(self.editor, lambda progress: print(f"\r{progress.line:<110}", end="", flush=True))
         seconds = time.monotonic() - started
         print()
-        exercises = self.exercises[describe]
+        exercises = self.exercises(describe)
         saves = {save.step: report.folder / save.file for save in report.record.saves}
         by_save = {step: success(load(self.editor, file), exercises) for step, file in saves.items()}
         print(name, {step: f"{rate:.1%}" for step, rate in by_save.items()}, f"{seconds:.0f} s", flush=True)
         return Lesson(by_save, report.record.best, saves[report.record.best], seconds)
 
 
-def test_name(describe: bool) -> str:
-    return "test" if describe else "test-plain"
-
-
 def measure_success(school: School) -> dict:
     """The new edit and the nine old ones, before and after."""
     cases = school.options.cases
-    before, old = success(school.editor, school.exercises[True]), old_edits(school.editor, cases)
+    before, old = success(school.editor, school.exercises(True)), old_edits(school.editor, cases)
     lesson = school.lesson()
     now = old_edits(load(school.editor, lesson.chosen), cases)
     return {
