@@ -82,7 +82,9 @@ def main() -> None:
             figures["checkpoint_regrets"] = [lesson.regret for lesson in lessons]
             figures["checkpoint_regret"] = statistics.fmean(lesson.regret for lesson in lessons)
         if "speed" in options.parts:
-            pairs = make_pairs(school.folder / "train" / str(options.pairs), "train", options.pairs, TEMPLATES, describe=True)
+            pairs = make_pairs(
+                school.folder / "train" / str(options.pairs), "train", options.pairs, TEMPLATES, describe=True
+            )
             figures |= compare_speed(pairs, school.settings(keep="off"), school.folder / "speed", options.speed_steps)
     print_table(figures)
     print(json.dumps(figures))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import RethinkError
+from ..progress import ignore_progress
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
@@ -18,13 +19,38 @@ EXAMPLES = """examples:
   python -m rethink train-lora my-pairs -o wide.safetensors --editor ... --rank 32 --steps 3000 --keep high
   python -m rethink edit photo.png "remove the black square" --editor ... --lora models/loras/no-squares.safetensors
 
+Several GPUs share the batches of a step; what is learned is the same:
+  accelerate launch --num_processes 2 -m rethink train-lora my-pairs -o wide.safetensors --device cuda --editor ...
+
 A run that was cut off goes on when it is started again, to the same weights. All that it saves, with a report to look at,
 lies in the folder of --folder.
 """
 
 FIELDS = (
-    *("steps", "rank", "layers", "learning_rate", "batch", "accumulate", "keep", "replay"),
-    *("hold_out", "save_every", "previews", "seed"),
+    *(
+        "steps",
+        "rank",
+        "layers",
+        "learning_rate",
+        "optimizer",
+        "batch",
+        "accumulate",
+        "keep",
+        "replay",
+        "keep_identity",
+    ),
+    *(
+        "change_weight",
+        "hold_outside",
+        "dropout",
+        "drop_instruction",
+        "timesteps",
+        "shift",
+        "hold_out",
+        "save_every",
+        "previews",
+        "seed",
+    ),
 )
 
 
@@ -59,6 +85,7 @@ def run_train_lora(options: argparse.Namespace) -> int:
     from ..pairs.store import PairStore
     from ..training.edit_lora_job import TrainEditLoraJob
     from ..training.lora_settings import LoraSettings
+    from ..training.process_group import join_processes
 
     output = options.output.absolute()
     if output.suffix != ".safetensors":
@@ -71,7 +98,10 @@ def run_train_lora(options: argparse.Namespace) -> int:
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
         open_thinker_from(options),
     )
-    report = job.run(open_editor(options), ProgressLine())
+    processes = join_processes(options.device)
+    report = job.run(open_editor(options), ProgressLine() if processes.is_main else ignore_progress, processes)
+    if not processes.is_main:
+        return 0
     print_result(str(report))
     print(f"A page to look at: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
     return 0
