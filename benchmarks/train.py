@@ -303,8 +303,8 @@ def other_instructions(pairs: int, count: int) -> tuple[tuple[str, str], ...]:
 
 def with_other_words(rng: Random, task: Task) -> str:
     """The instruction of a task in any of the everyday wordings."""
-    parts = {"at": "(?P<at> at the .+)?"}
-    pattern = re.sub(r"{(\w+)}", lambda name: parts.get(name[1], f"(?P<{name[1]}>.+?)"), task.wording)
+    patterns = {"x": "(?P<x>.+)", "new": "(?P<new>.+?)", "place": r"(?P<place>\w+ \w+)", "at": "(?P<at> at the .+)?"}
+    pattern = re.sub(r"{(\w+)}", lambda name: patterns.get(name[1], rf"(?P<{name[1]}>\w+)"), task.wording)
     match = re.fullmatch(pattern, task.instruction)
     assert match is not None, "the instruction was made of the wording"
     return rng.choice(WORDINGS[task.kind]).format(**match.groupdict(""))
