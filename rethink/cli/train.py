@@ -16,6 +16,7 @@ from .progress import ProgressLine, print_result
 
 EXAMPLES = """examples:
   python -m rethink train-lora my-pairs -o models/loras/no-squares.safetensors --editor models/diffusers/flux-kontext
+  python -m rethink train-lora before --after after --instruction "remove the hat" -o no-hats.safetensors --editor ...
   python -m rethink train-lora my-pairs -o wide.safetensors --editor ... --rank 32 --steps 3000 --keep high
   python -m rethink edit photo.png "remove the black square" --editor ... --lora models/loras/no-squares.safetensors
 
@@ -60,7 +61,16 @@ def add_train_command(commands) -> None:
 
     parser = add_command(commands, "train-lora", "teach an editor an edit from pairs, as a LoRA", run_train_lora)
     parser.epilog = EXAMPLES + EXIT_CODES
-    parser.add_argument("store", type=Path, help="folder of the pairs")
+    parser.add_argument(
+        "store",
+        type=Path,
+        help="the pairs: a store, or a folder with “before” and “after” in it, one of NAME_start and NAME_end, or the dataset of "
+        "another trainer",
+    )
+    parser.add_argument(
+        "--after", type=Path, metavar="FOLDER", help="images after the edit; then STORE has those before"
+    )
+    parser.add_argument("--instruction", default="", help="of pairs that have none of their own")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file")
     parser.add_argument(
         "--folder",
@@ -82,7 +92,7 @@ def add_train_command(commands) -> None:
 
 def run_train_lora(options: argparse.Namespace) -> int:
     """Train as the arguments say; → the exit status."""
-    from ..pairs.store import PairStore
+    from ..pairs.open_pairs import open_pairs
     from ..training.edit_lora_job import TrainEditLoraJob
     from ..training.lora_settings import LoraSettings
     from ..training.process_group import join_processes
@@ -90,11 +100,12 @@ def run_train_lora(options: argparse.Namespace) -> int:
     output = options.output.absolute()
     if output.suffix != ".safetensors":
         raise RethinkError(f"-o: {output.name} should end in .safetensors.")
+    folder = (options.folder or output.with_name(f"{output.stem}-training")).absolute()
     chosen = {name: getattr(options, name) for name in FIELDS}
     job = TrainEditLoraJob(
-        PairStore.open_existing(options.store.absolute()),
+        open_pairs(options.store.absolute(), folder / "pairs", options.after, options.instruction),
         output,
-        (options.folder or output.with_name(f"{output.stem}-training")).absolute(),
+        folder,
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
         open_thinker_from(options),
     )

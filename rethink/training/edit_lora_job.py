@@ -20,6 +20,7 @@ from .lora_run import check_own_file
 from .lora_saves import TrainReport
 from .lora_settings import LoraSettings
 from .noising import choose_times
+from .pair_sides import check_sides
 from .process_group import ALONE, ProcessGroup
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class TrainEditLoraJob:
 
     pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
     kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew. thinker: also
-    scores the previews of every save.
+    scores the previews of every save, and looks at some pairs first: are input and target swapped?
     """
 
     pairs: PairStore
@@ -64,6 +65,8 @@ class TrainEditLoraJob:
             training = LoraTraining(
                 settings, self.output, self.folder, model, pairs, on_progress, self.thinker, processes
             )
+            if self.thinker is not None and processes.is_main and not training.run_folder.is_begun:
+                check_sides(pairs, self.thinker)
             return training.run()
 
 

@@ -101,6 +101,11 @@ class LoraRun:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a state to go on from."""
+        return (self.folder / STATE).is_file()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within it no other process trains here; what one that was killed has written by half is removed.
