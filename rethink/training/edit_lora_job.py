@@ -87,7 +87,7 @@ def _oom_guard(settings: LoraSettings, editor: Editor) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         lower = [f"batch (it is {settings.batch}; accumulate does the same)"] if settings.batch > 1 else []
-        lower += ["load the editor quantized (nf4, then int8 or fp8), or with offload model"]
+        lower += ["load the editor quantized (nf4, then int8), or with offload model"]
         lower += ["optimizer (adamw 8-bit)"] if settings.optimizer == "adamw" else []
         lower += [f"rank (it is {settings.rank})"] + (["layers (family)"] if settings.layers == "all" else [])
         raise OutOfMemoryError(
