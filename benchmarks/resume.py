@@ -1,5 +1,5 @@
-"""Kills a training of the built-in editor at random moments, as `kill -9` does, until it is done: its losses and its LoRA are
-those of a training that nobody killed.
+"""Kills trainings of the built-in editor at random moments, as `kill -9` does, and lets them end: their losses and their LoRAs
+are those of a training that nobody killed.
 
     python benchmarks/resume.py --kills 10
 """
@@ -34,25 +34,39 @@ def main() -> None:
         started = time.monotonic()
         subprocess.run(command(work, "whole", options.steps), check=True, capture_output=True)
         whole = time.monotonic() - started
-        rng, kills = random.Random(options.seed), 0
+        rng, kills, rounds = random.Random(options.seed), 0, 0
+        reference = result(work, "whole")
+        same_losses = same_weights = True
         while kills < options.kills:
-            process = subprocess.Popen(
-                command(work, "killed", options.steps), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            time.sleep(rng.uniform(0.2, 1.0) * whole * options.share)
-            if process.poll() is not None:
-                break  # it is done
-            process.kill()
-            process.wait()
-            kills += 1
-        subprocess.run(command(work, "killed", options.steps), check=True, capture_output=True)
-        records = [read_record(work, name) for name in ("whole", "killed")]
-        files = [load_file(work / f"{name}.safetensors") for name in ("whole", "killed")]
-    same_losses = records[0]["losses"] == records[1]["losses"]
-    same_weights = all(torch.equal(files[0][name], files[1][name]) for name in files[0])
-    figures = {"kills": kills, "steps": len(records[0]["losses"]), "seconds": round(whole, 1)}
+            name = f"killed-{rounds}"
+            while kills < options.kills and not live_until(command(work, name, options.steps), rng.uniform(0, whole)):
+                kills += 1
+            subprocess.run(command(work, name, options.steps), check=True, capture_output=True)
+            losses, weights = result(work, name)
+            same_losses &= losses == reference[0]
+            same_weights &= all(torch.equal(weights[key], reference[1][key]) for key in reference[1])
+            rounds += 1
+    figures = {"kills": kills, "trainings": rounds, "steps": options.steps, "seconds": round(whole, 1)}
     print(json.dumps({"bench": "resume", **figures, "same_losses": same_losses, "same_weights": same_weights}))
     sys.exit(not (same_losses and same_weights))
+
+
+def live_until(command: list[str], seconds: float) -> bool:
+    """Run a command and kill it after so many seconds; → whether it was done by then."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def result(work: Path, name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """(losses, LoRA) of a training that is done."""
+    [file] = (work / f"{name}-training").glob(f"{name}-*/training.json")
+    losses = json.loads(file.read_text(encoding="utf-8"))["losses"]
+    return losses, load_file(work / f"{name}.safetensors")
 
 
 def read_options() -> argparse.Namespace:
@@ -60,7 +74,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--share", type=float, default=1.0, help="of a whole training's time, that one lives at most")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -84,11 +97,6 @@ def command(work: Path, name: str, steps: int) -> list[str]:
         "4",
     ]
     return [sys.executable, "-m", "rethink", "train-lora", *arguments, *OPTIONS]
-
-
-def read_record(work: Path, name: str) -> dict:
-    [file] = (work / f"{name}-training").glob(f"{name}-*/training.json")
-    return json.loads(file.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class EditModel:
     Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
     """
 
-    memory_advice = "load the editor quantized (nf4, then int8 or fp8), or with offload model"  # where memory runs out
+    memory_advice = "load the editor quantized (nf4, then int8), or with offload model"  # where memory runs out
 
     def __init__(self, editor: Any):
         self.row: TrainedFamily = trained_family(editor.family.id, editor.family.title)

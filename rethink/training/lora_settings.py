@@ -21,7 +21,8 @@ FREE = ("steps", "save_every", "previews")  # what may differ when a run goes on
 class LoraSettings:
     """How a LoRA is trained.
 
-    keep_instructions: other edits that the editor must not forget, for `keep`; (): common ones.
+    keep_instructions: other edits that the editor must not forget, for `keep`; (): common ones. One that is (source,
+        instruction) is of a certain image: the one that a pair was made from, by its name in the store.
     """
 
     steps: int = option(
@@ -155,7 +156,7 @@ class LoraSettings:
     )
     seed: int = option(0, "The same seed, pairs and settings give the same LoRA.", low=0, high=MAX_SEED, advanced=True)
 
-    keep_instructions: tuple[str, ...] = ()
+    keep_instructions: tuple[str, ...] | tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
         check_limits(self)

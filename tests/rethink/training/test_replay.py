@@ -43,5 +43,21 @@ def test_empty_instructions_are_spread_evenly():
     assert texts.count("") == 2 and texts[:4].count("") == 1 and [text for text in texts if text] == ["a", "b"] * 3
 
 
+def test_an_instruction_of_a_certain_image_goes_with_that_one(tmp_path, monkeypatch):
+    editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
+    model, pairs, sources = EditModel(editor), read_pairs(write_pairs(tmp_path / "pairs", 3)), []
+    monkeypatch.setattr(editor, "edit", lambda prepared, texts, seeds: sources[-1])
+    prepare = editor.prepare
+    monkeypatch.setattr(editor, "prepare", lambda image: sources.append(image) or prepare(image))
+    own = [(pair.source, f"make {pair.id} red") for pair in pairs]
+    cache = ExampleCache(tmp_path / "cache", model)
+    assert (
+        len(make_replay(model, pairs, [("elsewhere", "add a hat"), *own], 3, cache, 0, lambda done: None, range(3)))
+        == 3
+    )
+    assert all((sources[3 * number] == pair.images()[1]).all() for number, pair in enumerate(pairs))
+    assert make_replay(model, pairs, [("elsewhere", "add a hat")], 3, cache, 0, lambda done: None, range(3)) == []
+
+
 def test_common_edits_are_instructions():
     assert len(EVERYDAY_EDITS) == len(set(EVERYDAY_EDITS)) == 20
