@@ -1,14 +1,21 @@
 """A LoRA teaches the built-in editor an edit it was never taught, from pairs made by the inverse edit: how well, and at what
 cost for the edits it knew. Everything is judged by the exact oracle, on scenes and wordings that training never saw.
 
-    python benchmarks/train.py            # --work FOLDER goes on where it was cut off
+    python benchmarks/train.py                     # --work FOLDER goes on where it was cut off
+    python benchmarks/train.py --parts speed       # any of: success, descriptions, curve, selection, speed
 
-The task: a mosaic over a thing, and the description of what is beneath it.
+The task: a circle of noise hides a thing, of which nothing is left to see, and the instruction describes it.
+
+success: the new edit before and after, and what the nine old ones lose. descriptions: what is gained over the same pairs
+without them. curve: with fewer pairs, and without keeping other edits. selection: the save that is chosen against the best of
+all by the oracle, over several seeds. speed: against a loop that encodes images and text at every step, as the example scripts
+of diffusers do.
 """
 
 import argparse
 import json
-import sys
+import re
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -16,8 +23,7 @@ from pathlib import Path
 from random import Random
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from train_speed import compare_speed
 
 from rethink.builtin import EDITOR_FOLDER
 from rethink.editors.loading import load_editor
@@ -29,23 +35,24 @@ from rethink.pairs.store import PairStore
 from rethink.tiny.benchmark import BATCH, evaluate
 from rethink.tiny.oracle import judge
 from rethink.tiny.phrasings import WORDINGS
-from rethink.tiny.scene import BACKGROUNDS, CELL, COLORS, PLACES, RADIUS, SHAPES, SIZE, SIZES, Scene, render
-from rethink.tiny.tasks import KINDS, Task, sample_task
+from rethink.tiny.scene import CELL, RADIUS, SIZE, Scene, render
+from rethink.tiny.tasks import KINDS, Task, other_task, sample_task
 from rethink.training.edit_lora_job import TrainEditLoraJob
 from rethink.training.lora_settings import LoraSettings
 
-MARGIN = 3  # pixels of the mosaic around the thing, as the black square has them
-BLOCKS = (2, 4)  # of the mosaic along its side: few enough that it must be told what is beneath
+PARTS = ("success", "descriptions", "curve", "selection", "speed")
+MARGIN = 3  # pixels of the circle around the thing, as the black square has them
 # Short: the built-in editor reads 30 tokens, of which the description takes eight.
 TEMPLATES = (
-    "Remove the mosaic.",
-    "Remove the pixels.",
-    "Take the mosaic away.",
-    "Make the mosaic clear.",
-    "Undo the mosaic.",
+    "Remove the noise.",
+    "Take the noise away.",
+    "Erase the noise.",
+    "Get the noise out.",
+    "Take away the noise.",
     "Uncover what is there.",
 )
-HELD_OUT_TEMPLATES = ("Get rid of the mosaic.", "Take the pixels away.", "Clear the mosaic.")
+HELD_OUT_TEMPLATES = ("Get rid of the noise.", "Delete the noise.", "Take the noise out.")
+CURVE = (50, 150)  # pairs, beside all of them
 
 
 @dataclass(frozen=True)
@@ -59,51 +66,37 @@ class Exercise:
 def main() -> None:
     options = read_options()
     torch.manual_seed(0)
+    figures: dict = {"bench": "train", "pairs": options.pairs, "steps": options.steps}
     with tempfile.TemporaryDirectory() as temporary:
-        work = options.work or Path(temporary)
-        editor = load_editor(EDITOR_FOLDER)
-        exercises = make_exercises(work / "test", options.cases, describe=not options.plain)
-        figures = {"pairs": options.pairs, "success_before": success(editor, exercises)}
-        old = old_edits(editor, options.cases)
-        started = time.monotonic()
-        pairs = make_pairs(work / "train", "train", options.pairs, TEMPLATES, describe=not options.plain)
-        figures["seconds_of_synthesis"] = round(time.monotonic() - started, 1)
-        settings = LoraSettings(
-            steps=options.steps,
-            rank=options.rank,
-            layers=options.layers,
-            learning_rate=options.rate,
-            batch=options.batch,
-            accumulate=1,
-            keep=options.keep,
-            keep_instructions=other_instructions(options.replay),
-            replay=options.replay,
-            seed=options.seed,
-            save_every=options.steps // options.saves,
-        )
-        job = TrainEditLoraJob(pairs, work / f"mosaic-{options.pairs}.safetensors", work / "runs", settings)
-        started = time.monotonic()
-        report = job.run(editor, lambda progress: print(f"\r{progress.line:<110}", end="", flush=True))
-        print()
-        figures["seconds_of_training"] = round(time.monotonic() - started, 1)
-        after = {save.step: success(load(editor, report.folder / save.file), exercises) for save in report.record.saves}
-        figures["success_by_save"] = after
-        chosen = load(editor, report.output)
-        figures["success_after"] = after[report.record.best]
-        figures["checkpoint_regret"] = max(after.values()) - after[report.record.best]
-        now = old_edits(chosen, options.cases)
-        figures["old_edits_lost"] = sum(old.values()) / len(old) - sum(now.values()) / len(now)
-    print_table(figures, old, now)
-    print(json.dumps({"bench": "train", **figures, "old_before": old, "old_after": now}))
+        school = School(options.work or Path(temporary), options)
+        if "success" in options.parts:
+            figures |= measure_success(school)
+        if "descriptions" in options.parts:
+            with_them, without = (school.lesson(describe=describe).success for describe in (True, False))
+            figures["success_without_descriptions"] = without
+            figures["description_gain"] = with_them - without
+        if "curve" in options.parts:
+            figures["curve"] = measure_curve(school)
+        if "selection" in options.parts:
+            lessons = [school.lesson(seed=seed) for seed in range(options.seeds)]
+            figures["checkpoint_regrets"] = [lesson.regret for lesson in lessons]
+            figures["checkpoint_regret"] = statistics.fmean(lesson.regret for lesson in lessons)
+        if "speed" in options.parts:
+            pairs = make_pairs(
+                school.folder / "train" / str(options.pairs), "train", options.pairs, TEMPLATES, describe=True
+            )
+            figures |= compare_speed(pairs, school.settings(keep="off"), school.folder / "speed", options.speed_steps)
+    print_table(figures)
+    print(json.dumps(figures))
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder to keep pairs and runs in; a run that was cut off goes on")
+    parser.add_argument("--parts", nargs="+", default=["success", "descriptions", "speed"], choices=PARTS)
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--cases", type=int, default=200, help="edits judged, of the new kind and of every old one")
-    parser.add_argument("--plain", action="store_true", help="instructions without the description of what is beneath")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--layers", default="all", choices=("family", "all"))
     parser.add_argument("--saves", type=int, default=5, help="LoRAs that are measured on the way")
@@ -111,8 +104,115 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--keep", default="default", choices=("off", "low", "default", "high"))
     parser.add_argument("--replay", type=int, default=500, help="images on which the old edits are kept")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=5, help="of the part selection")
+    parser.add_argument("--speed-steps", type=int, default=20, help="of the part speed, for either side")
     return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What came of one training. by_save: the success of every save. chosen: the LoRA that was chosen."""
+
+    by_save: dict[int, float]
+    best: int
+    chosen: Path
+    seconds: float
+
+    @property
+    def success(self) -> float:
+        return self.by_save[self.best]
+
+    @property
+    def regret(self) -> float:
+        """What the best save by the oracle does better than the one that was chosen."""
+        return max(self.by_save.values()) - self.success
+
+
+class School:
+    """The editor, its exercises, and the lessons that it has had."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace):
+        self.folder, self.options = folder, options
+        self.editor = load_editor(EDITOR_FOLDER)
+        self._exercises: dict[bool, list[Exercise]] = {}
+        self._lessons: dict[tuple, Lesson] = {}
+
+    def exercises(self, describe: bool) -> list[Exercise]:
+        """With or without descriptions in their instructions; made once."""
+        if describe not in self._exercises:
+            folder = self.folder / ("test" if describe else "test-plain")
+            self._exercises[describe] = make_exercises(folder, self.options.cases, describe)
+        return self._exercises[describe]
+
+    def settings(self, **changes) -> LoraSettings:
+        options = self.options
+        chosen = LoraSettings(
+            steps=options.steps,
+            rank=options.rank,
+            layers=options.layers,
+            learning_rate=options.rate,
+            batch=options.batch,
+            accumulate=1,
+            keep=options.keep,
+            keep_instructions=other_instructions(options.pairs, options.replay),
+            replay=options.replay,
+            save_every=max(1, options.steps // options.saves),
+        )
+        return replace(chosen, **changes)
+
+    def lesson(self, pairs: int = 0, describe: bool = True, **changes) -> Lesson:
+        """Train on so many pairs (0: all), with these changes to the settings, and judge every save; once each."""
+        pairs = pairs or self.options.pairs
+        key = (pairs, describe, *sorted(changes.items()))
+        if key not in self._lessons:
+            self._lessons[key] = self._train(pairs, describe, self.settings(**changes), "-".join(map(str, key)))
+        return self._lessons[key]
+
+    def _train(self, count: int, describe: bool, settings: LoraSettings, name: str) -> Lesson:
+        folder = self.folder / ("train" if describe else "train-plain")
+        pairs = make_pairs(folder / str(count), "train", count, TEMPLATES, describe)
+        job = TrainEditLoraJob(
+            pairs, self.folder / f"noise-{count}-{settings.seed}.safetensors", self.folder / "runs", settings
+        )
+        started = time.monotonic()
+        report = job.run(self.editor, lambda progress: print(f"\r{progress.line:<110}", end="", flush=True))
+        seconds = time.monotonic() - started
+        print()
+        exercises = self.exercises(describe)
+        saves = {save.step: report.folder / save.file for save in report.record.saves}
+        by_save = {step: success(load(self.editor, file), exercises) for step, file in saves.items()}
+        print(name, {step: f"{rate:.1%}" for step, rate in by_save.items()}, f"{seconds:.0f} s", flush=True)
+        return Lesson(by_save, report.record.best, saves[report.record.best], seconds)
+
+
+def measure_success(school: School) -> dict:
+    """The new edit and the nine old ones, before and after."""
+    cases = school.options.cases
+    before, old = success(school.editor, school.exercises(True)), old_edits(school.editor, cases)
+    lesson = school.lesson()
+    now = old_edits(load(school.editor, lesson.chosen), cases)
+    return {
+        "lora_success_before": before,
+        "lora_success_after": lesson.success,
+        "old_edits_lost": statistics.fmean(old[kind] - now[kind] for kind in KINDS),
+        "seconds_of_training": round(lesson.seconds, 1),
+        "success_by_save": lesson.by_save,
+        "old_before": old,
+        "old_after": now,
+    }
+
+
+def measure_curve(school: School) -> dict:
+    """{pairs, keep: success of the new edit and loss of the old ones}."""
+    old = old_edits(school.editor, school.options.cases)
+    curve = {}
+    for pairs in (*CURVE, school.options.pairs):
+        for keep in ("off", school.options.keep):
+            lesson = school.lesson(pairs, keep=keep)
+            now = old_edits(load(school.editor, lesson.chosen), school.options.cases)
+            lost = statistics.fmean(old[kind] - now[kind] for kind in KINDS)
+            curve[f"{pairs}, keep {keep}"] = {"success": lesson.success, "old_edits_lost": lost}
+    return curve
 
 
 def load(editor, lora: Path):
@@ -128,8 +228,8 @@ def make_pairs(folder: Path, split: str, count: int, templates: tuple[str, ...],
     for number, (scene, cell) in enumerate(scenes):
         save_image(render([scene]), images / f"{number:05d}.png")
         boxes[f"{number:05d}.png"] = (box_of(scene, cell, describe),)
-    config = SynthesisConfig(("pixelate",), {"pixelate": {"blocks": list(BLOCKS)}})
-    job = SynthesisJob(ImageFolder(images, boxes=boxes), folder / "pairs", config, templates={"pixelate": templates})
+    config = SynthesisConfig(("cover",), {"cover": {"shape": ["ellipse"], "fill": ["noise"]}})
+    job = SynthesisJob(ImageFolder(images, boxes=boxes), folder / "pairs", config, templates={"cover": templates})
     job.run()
     return PairStore.open_existing(folder / "pairs")
 
@@ -156,7 +256,7 @@ def box_of(scene: Scene, cell: int, describe: bool) -> NamedBox:
 
 
 def make_exercises(folder: Path, count: int, describe: bool) -> list[Exercise]:
-    """Held-out scenes under a mosaic, with held-out wordings."""
+    """Held-out scenes under noise, with held-out wordings."""
     pairs = make_pairs(folder, "test", count, HELD_OUT_TEMPLATES, describe)
     by_source = {pair.source: pair for pair in pairs}
     exercises = []
@@ -189,33 +289,37 @@ def old_edits(editor, cases: int) -> dict[str, float]:
     return rates
 
 
-def other_instructions(count: int) -> tuple[str, ...]:
-    """Instructions of the nine old kinds in everyday words, of no particular image."""
-    rng = Random(0)
-    kinds = [KINDS[number % len(KINDS)] for number in range(count)]
-    return tuple(rng.choice(WORDINGS[kind]).format(**random_words(rng)) for kind in kinds)
+def other_instructions(pairs: int, count: int) -> tuple[tuple[str, str], ...]:
+    """(source, instruction): other edits of the scenes of the pairs, of the eight old kinds that ask for no black square."""
+    rng, scenes = Random(0), sample_scenes("train", pairs)
+    found = []
+    for number in range(count):
+        scene = scenes[number % pairs][0]
+        task = other_task(rng, Task(scene, "", (scene,), "", "plain"))
+        if task:
+            found.append((f"{number % pairs:05d}.png", with_other_words(rng, task)))
+    return tuple(found)
 
 
-def random_words(rng: Random) -> dict[str, str]:
-    color, shape = rng.choice(tuple(COLORS)), rng.choice(SHAPES)
-    return {
-        "x": f"the {rng.choice(tuple(COLORS))} {rng.choice(SHAPES)}",
-        "color": color,
-        "shape": shape,
-        "place": rng.choice(PLACES),
-        "size": rng.choice(("bigger", "smaller")),
-        "new": f"a {rng.choice(SIZES)} {color} {shape}",
-        "at": f" at the {rng.choice(PLACES)}",
-        "background": rng.choice(tuple(BACKGROUNDS)),
-    }
+def with_other_words(rng: Random, task: Task) -> str:
+    """The instruction of a task in any of the everyday wordings."""
+    patterns = {"x": "(?P<x>.+)", "new": "(?P<new>.+?)", "place": r"(?P<place>\w+ \w+)", "at": "(?P<at> at the .+)?"}
+    pattern = re.sub(r"{(\w+)}", lambda name: patterns.get(name[1], rf"(?P<{name[1]}>\w+)"), task.wording)
+    match = re.fullmatch(pattern, task.instruction)
+    assert match is not None, "the instruction was made of the wording"
+    return rng.choice(WORDINGS[task.kind]).format(**match.groupdict(""))
 
 
-def print_table(figures: dict, old: dict[str, float], now: dict[str, float]) -> None:
-    print(f"success of the new edit: {figures['success_before']:.1%} before, {figures['success_after']:.1%} after")
-    print(f"{'':<12}{'before':>9}{'after':>9}")
+def print_table(figures: dict) -> None:
+    """The figures, one a line, and old edits side by side."""
+    old, now = figures.get("old_before", {}), figures.get("old_after", {})
+    if old:
+        print(f"{'':<14}{'before':>9}{'after':>9}")
     for kind, rate in old.items():
-        print(f"{kind:<12}{rate:>9.1%}{now[kind]:>9.1%}")
-    print(f"old edits lost: {figures['old_edits_lost']:.1%}; training took {figures['seconds_of_training']:.0f} s")
+        print(f"{kind:<14}{rate:>9.1%}{now[kind]:>9.1%}")
+    for name, value in figures.items():
+        if isinstance(value, float):
+            print(f"{name:<32}{value:.3f}")
 
 
 if __name__ == "__main__":

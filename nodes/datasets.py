@@ -227,6 +227,13 @@ class LoadEditDataset(io.ComfyNode):
             default="imported",
             tooltip="Name of the pair store, within ComfyUI's datasets folder, that it is read into, once.",
         )
+        instruction = io.String.Input(
+            "instruction",
+            optional=True,
+            default="",
+            placeholder="remove the black square",
+            tooltip="Of pairs that have none of their own, as images before and after mostly have not.",
+        )
         return io.Schema(
             node_id="RethinkLoadEditDataset",
             display_name="Load Edit Dataset",
@@ -239,7 +246,7 @@ class LoadEditDataset(io.ComfyNode):
                     "format",
                     options=[
                         io.DynamicCombo.Option(STORE, [_dataset_input(MANIFEST)]),
-                        *(io.DynamicCombo.Option(name, [_dataset_input("*"), into]) for name in FORMATS),
+                        *(io.DynamicCombo.Option(name, [_dataset_input("*"), into, instruction]) for name in FORMATS),
                     ],
                     tooltip="Whose layout it has. pair store: Rethink's own.",
                 ),
@@ -282,7 +289,8 @@ def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
     """The store that a dataset is read into, and how that went."""
     skipped: list[tuple[str, str]] = []
     with PairStore(folders.dataset_path(format["into"], "into")).writing() as store:
-        imported, _ = import_dataset(store, format["format"], folder, lambda name, why: skipped.append((name, why)))
+        text = format.get("instruction") or ""
+        imported, _ = import_dataset(store, format["format"], folder, lambda *skip: skipped.append(skip), text)
         describe_store(store)
     report = f"{imported} pairs read into {store.folder}, {len(skipped)} skipped."
     if not next(iter(store), None):

@@ -39,7 +39,7 @@ class TrainEditLora(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                sockets.Editor.Input("editor", tooltip="From Load Editor: the model that learns."),
+                sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model: the model that learns."),
                 sockets.Pairs.Input(
                     "pairs",
                     tooltip="What is learned, from Inverse Edit Synthesizer, Filter Edit Pairs or Load Edit Dataset. Most guides "
@@ -64,6 +64,11 @@ class TrainEditLora(io.ComfyNode):
                     advanced=True,
                 ),
                 *_optional("replay", "hold_out", "save_every", "previews"),
+                # in the order in which they came, as saved workflows hold values by their places
+                *_optional(
+                    "optimizer", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"
+                ),
+                *_optional("timesteps", "shift"),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
@@ -95,7 +100,7 @@ class TrainEditLora(io.ComfyNode):
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
         settings = LoraSettings(**options, keep_instructions=lines)
-        room = settings.batch * PIXELS * PASSES * memory.BYTES_PER_PIXEL
+        room = (settings.batch or 1) * PIXELS * PASSES * memory.BYTES_PER_PIXEL
         judge = thinker and replace(thinker, chat=memory.ChatBesides(thinker.chat, editor, room))
         job = TrainEditLoraJob(pairs, path, folders.training_folder(), settings, judge)
         with memory.loaded_on_device(editor, room), LiveTraining(server.display_id(cls.hidden)) as live:

@@ -44,6 +44,10 @@ SHOWN = {
     "inverse_edit_pairs": ([("3", 0)], lambda prompt, outputs: [""]),
     "inverse_edit_with_editor": ([("4", 0)], lambda prompt, outputs: [""]),
     "filter_and_save_pairs": ([("4", 0)], lambda prompt, outputs: [""]),
+    "learn_black_squares": (
+        [("5", 0), ("6", 0), ("7", 0)],
+        lambda prompt, outputs: ["", prompt["6"]["inputs"]["instruction"], prompt["7"]["inputs"]["instruction"]],
+    ),
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
 GAP, LINE, PAPER, INK = 14, 23, (246, 245, 242), (40, 42, 48)
@@ -125,10 +129,11 @@ def curve(begin: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
 def main() -> None:
     classes = node_classes(load_pack(ROOT))
     with tempfile.TemporaryDirectory() as base:
-        for kind in ("output", "input", "temp", "datasets"):
+        for kind in ("output", "input", "temp", "datasets", "loras"):
             Path(base, kind).mkdir()
         folder_paths.base = base
-        folder_paths.add_model_folder_path("datasets", str(Path(base, "datasets")))
+        for kind in ("datasets", "loras"):
+            folder_paths.add_model_folder_path(kind, str(Path(base, kind)))
         draw_all(classes)
 
 

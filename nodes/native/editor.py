@@ -74,6 +74,7 @@ class NativeEditor:
     """
 
     moves_itself = True  # ComfyUI's loaders put each model where it computes, when it does
+    denoiser_name = "model"
 
     def __init__(self, model: Any, clip: Any, vae: Any, family: NativeFamily, sampling: Sampling = Sampling()):
         self.name = family.title

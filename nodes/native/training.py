@@ -16,7 +16,6 @@ from ...rethink.errors import RethinkError
 from ...rethink.training.edit_model import EditModel, Example, make_trainable
 from ...rethink.training.lora_families import TrainedFamily, trained_family
 from ...rethink.training.noising import DiffusionNoise, FlowNoise, Noise
-from ...rethink.training.trainable_lora import ALL_LAYERS, target_layers
 from ..comfy.modules import comfy_module
 from .families import NativeFamily
 from .gradients import checkpointed_blocks, gradients_through, without_fast_attention
@@ -31,6 +30,8 @@ _OMNIGEN2 = TrainedFamily("tokens", FlowNoise(), "comfyui", "omnigen2", "omnigen
 
 class NativeEditModel(EditModel):
     """See `EditModel`. Latents and conditions are those that ComfyUI's samplers give the model."""
+
+    memory_advice = "megapixels of Editor From Model, or load smaller weights"
 
     def __init__(self, editor: Any):
         self.editor = editor
@@ -56,7 +57,7 @@ class NativeEditModel(EditModel):
         return f"{self.editor.family.id} {self.drops} {self.editor.area} {' '.join(map(_fingerprint, parts))}"
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
-        found = target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
+        found = super().layers(choice, rank)
         if self.row.layout != "channels":
             return found
         known = comfy_module("comfy.utils").unet_to_diffusers(self._base.model_config.unet_config)
@@ -128,7 +129,7 @@ def _row(family: NativeFamily) -> TrainedFamily:
         return _OMNIGEN2
     id = "qwen_image_edit_plus" if family.id == "qwen_image_edit_2511" else family.id
     row = trained_family(id, family.title)
-    return replace(row, names=_NAMES.get(id, row.names))
+    return replace(row, names=_NAMES.get(id, row.names), nameless=())
 
 
 def _in_a_format_to_train(patcher: Any) -> Any:

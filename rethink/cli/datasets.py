@@ -29,6 +29,7 @@ def add_export(commands) -> None:
     parser.add_argument("folder", type=Path, help="the dataset: a folder, or the zip of fal-zip")
     parser.add_argument("format", choices=FORMATS)
     parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser.add_argument("--instruction", default="", help="of pairs that have none of their own")
 
 
 def run_export(options) -> int:
@@ -57,7 +58,7 @@ def run_import(options) -> int:
     with PairStore(options.store).writing() as store:
         why: list[str] = []
         imported, skipped = import_dataset(
-            store, options.format, options.folder, lambda name, reason: why.append(reason)
+            store, options.format, options.folder, lambda name, reason: why.append(reason), options.instruction
         )
         describe_store(store)
     print_result(f"{imported} pairs imported, {skipped} skipped → {options.store}")

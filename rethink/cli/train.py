@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import RethinkError
+from ..progress import ignore_progress
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
@@ -15,16 +16,42 @@ from .progress import ProgressLine, print_result
 
 EXAMPLES = """examples:
   python -m rethink train-lora my-pairs -o models/loras/no-squares.safetensors --editor models/diffusers/flux-kontext
+  python -m rethink train-lora before --after after --instruction "remove the hat" -o no-hats.safetensors --editor ...
   python -m rethink train-lora my-pairs -o wide.safetensors --editor ... --rank 32 --steps 3000 --keep high
   python -m rethink edit photo.png "remove the black square" --editor ... --lora models/loras/no-squares.safetensors
+
+Several GPUs share the batches of a step; what is learned is the same:
+  accelerate launch --num_processes 2 -m rethink train-lora my-pairs -o wide.safetensors --device cuda --editor ...
 
 A run that was cut off goes on when it is started again, to the same weights. All that it saves, with a report to look at,
 lies in the folder of --folder.
 """
 
 FIELDS = (
-    *("steps", "rank", "layers", "learning_rate", "batch", "accumulate", "keep", "replay"),
-    *("hold_out", "save_every", "previews", "seed"),
+    *(
+        "steps",
+        "rank",
+        "layers",
+        "learning_rate",
+        "optimizer",
+        "batch",
+        "accumulate",
+        "keep",
+        "replay",
+        "keep_identity",
+    ),
+    *(
+        "change_weight",
+        "hold_outside",
+        "dropout",
+        "drop_instruction",
+        "timesteps",
+        "shift",
+        "hold_out",
+        "save_every",
+        "previews",
+        "seed",
+    ),
 )
 
 
@@ -34,7 +61,16 @@ def add_train_command(commands) -> None:
 
     parser = add_command(commands, "train-lora", "teach an editor an edit from pairs, as a LoRA", run_train_lora)
     parser.epilog = EXAMPLES + EXIT_CODES
-    parser.add_argument("store", type=Path, help="folder of the pairs")
+    parser.add_argument(
+        "store",
+        type=Path,
+        help="the pairs: a store, or a folder with “before” and “after” in it, one of NAME_start and NAME_end, or the dataset of "
+        "another trainer",
+    )
+    parser.add_argument(
+        "--after", type=Path, metavar="FOLDER", help="images after the edit; then STORE has those before"
+    )
+    parser.add_argument("--instruction", default="", help="of pairs that have none of their own")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file")
     parser.add_argument(
         "--folder",
@@ -56,22 +92,27 @@ def add_train_command(commands) -> None:
 
 def run_train_lora(options: argparse.Namespace) -> int:
     """Train as the arguments say; → the exit status."""
-    from ..pairs.store import PairStore
+    from ..pairs.open_pairs import open_pairs
     from ..training.edit_lora_job import TrainEditLoraJob
     from ..training.lora_settings import LoraSettings
+    from ..training.process_group import join_processes
 
     output = options.output.absolute()
     if output.suffix != ".safetensors":
         raise RethinkError(f"-o: {output.name} should end in .safetensors.")
+    folder = (options.folder or output.with_name(f"{output.stem}-training")).absolute()
     chosen = {name: getattr(options, name) for name in FIELDS}
     job = TrainEditLoraJob(
-        PairStore.open_existing(options.store.absolute()),
+        open_pairs(options.store.absolute(), folder / "pairs", options.after, options.instruction),
         output,
-        (options.folder or output.with_name(f"{output.stem}-training")).absolute(),
+        folder,
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
         open_thinker_from(options),
     )
-    report = job.run(open_editor(options), ProgressLine())
+    processes = join_processes(options.device)
+    report = job.run(open_editor(options), ProgressLine() if processes.is_main else ignore_progress, processes)
+    if not processes.is_main:
+        return 0
     print_result(str(report))
     print(f"A page to look at: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
     return 0

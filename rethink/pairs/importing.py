@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,53 +17,70 @@ from .formats.dataset_folder import Dataset
 from .pixels import read_pixels
 from .store import EditPair, PairStore
 
+OnSkip = Callable[[str, str], None]
+
 
 def import_dataset(
-    store: PairStore, name: str, path: str | Path, on_skip: Callable[[str, str], None] = lambda name, why: None
+    store: PairStore,
+    name: str,
+    path: str | Path,
+    on_skip: OnSkip = lambda name, why: None,
+    instruction: str = "",
 ) -> tuple[int, int]:
     """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
 
     Pairs that are in the store already are not added again; what cannot be read is skipped, with the reason in the
-    store's report and to `on_skip(name, why)`. Raises RethinkError where there is nothing in this layout.
+    store's report and to `on_skip(name, why)`. instruction: of those that have none. Raises RethinkError where there is
+    nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
-    imported = skipped = duplicates = 0
-    reported = {(record.get("source"), record.get("why")) for record in store.skipped}
     try:
-        for entry in get_format(name).read(path):
-            try:
-                pair, images = _read_pair(store, entry)
-            except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
-                why = describe_error(error)
-                if (entry.name, why) not in reported:
-                    store.skipped.append({"source": entry.name, "number": 0, "why": why})
-                on_skip(entry.name, why)
-                skipped += 1
-                continue
-            if pair.id in store:
-                duplicates += 1
-                continue
-            for relative, image in images.items():
-                store.write_image(relative, image)
-            store.add(pair)
-            imported += 1
+        counts = import_entries(store, get_format(name).read(path), on_skip, instruction)
     except NotADirectoryError as error:
         raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
-    if not (imported or skipped or duplicates):
+    if not any(counts):
         contents = Dataset(path).contents() if path.is_dir() else "it is a file"
         raise RethinkError(
             f"import: {path} holds no pair in the layout of {name}: {contents}; choose the layout it has."
         )
+    imported, skipped, _ = counts
     return imported, skipped
 
 
-def _read_pair(store: PairStore, entry: ImportedPair | Skipped) -> tuple[EditPair, dict[str, np.ndarray]]:
+def import_entries(
+    store: PairStore, entries: Iterable[ImportedPair | Skipped], on_skip: OnSkip, instruction: str = ""
+) -> tuple[int, int, int]:
+    """(imported, skipped, there already) of entries, read into the store held for writing; see `import_dataset`."""
+    imported = skipped = duplicates = 0
+    reported = {(record.get("source"), record.get("why")) for record in store.skipped}
+    for entry in entries:
+        try:
+            pair, images = _read_pair(store, entry, instruction)
+        except Exception as error:  # one bad entry never ends an import, whatever its image makes a library raise
+            why = describe_error(error)
+            if (entry.name, why) not in reported:
+                store.skipped.append({"source": entry.name, "number": 0, "why": why})
+            on_skip(entry.name, why)
+            skipped += 1
+            continue
+        if pair.id in store:
+            duplicates += 1
+            continue
+        for relative, image in images.items():
+            store.write_image(relative, image)
+        store.add(pair)
+        imported += 1
+    return imported, skipped, duplicates
+
+
+def _read_pair(store: PairStore, entry: ImportedPair | Skipped, default: str) -> tuple[EditPair, dict[str, np.ndarray]]:
     """The pair, and {path in the store: image}."""
     if isinstance(entry, Skipped):
         raise RethinkError(entry.why)
     instruction, input_caption, target_caption = map(one_line, entry.texts())
+    instruction = instruction or one_line(default)
     if not instruction:
         raise RethinkError("it has no instruction")
     before, after = entry.input(), entry.target()

@@ -12,14 +12,14 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from ..errors import RethinkError, is_out_of_memory
+from ..errors import RethinkError, is_out_of_memory, lazy_import
 from ..progress import JobProgress, OnProgress
 from ..thinkers.critique import Thinker
 from .best_save import Save
@@ -31,8 +31,9 @@ from .lora_previews import Previewer
 from .lora_progress import TrainProgress, describe_step, peak_memory
 from .lora_run import LoraRecord, LoraRun
 from .lora_saves import LoraSaves, TrainReport
-from .lora_settings import KEEP, LoraSettings
+from .lora_settings import KEEP, OPTIMIZERS, LoraSettings
 from .loss_watch import Diverged, LossWatch
+from .process_group import ALONE, ProcessGroup
 from .trainable_lora import TrainableLora
 
 GOOD_EVERY = 10  # steps between copies of weights that are known to be good
@@ -53,15 +54,17 @@ class LoraTraining:
         pairs: Sequence[LoraPair],
         on_progress: OnProgress,
         thinker: Thinker | None = None,
+        processes: ProcessGroup = ALONE,
     ):
         layers = model.layers(settings.layers, settings.rank)
         self.settings, self.model, self.output, self.on_progress = settings, model, output, on_progress
-        self.examples = LoraExamples(settings, model, pairs, folder / "cache")
+        self.processes = processes
+        self.examples = LoraExamples(settings, model, pairs, folder / "cache", processes)
         self.steps = settings.count_steps(len(self.examples.training))
         self.save_every = settings.save_every or max(1, math.ceil(self.steps / 10))
-        self.lora = TrainableLora(layers, settings.rank, settings.seed % 2**63, model.editor.device)
-        self.optimizer = torch.optim.AdamW(self.lora.parameters(), settings.learning_rate, weight_decay=0.01)
-        self.objective = LoraObjective(model, self.lora)
+        self.lora = TrainableLora(layers, settings.rank, settings.seed % 2**63, model.editor.device, settings.dropout)
+        self.optimizer = make_optimizer(settings, self.lora)
+        self.objective = LoraObjective(model, self.lora, settings.change_weight, settings.hold_outside)
         identity = [settings.as_record(), digest_of(pairs), model.identity, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
@@ -80,23 +83,32 @@ class LoraTraining:
         )
 
     def run(self) -> TrainReport:
-        """Both stages, from the beginning or from the newest state."""
-        self.run_folder.folder.mkdir(parents=True, exist_ok=True)
-        known = self.run_folder.read_state(self.lora, self.optimizer) or self.record
-        self.record = replace(known, stopped="", steps=self.steps)
-        self.losses = list(self.record.losses)
-        if self.record.step < self.steps:
-            self.encode_all()
-            try:
-                self._train()
-            except Diverged as error:
-                self._keep_good(str(error))
-                raise RethinkError(f"{error} What was good is kept: {self.output}.") from None
-            except BaseException as error:  # ComfyUI's Cancel is none of Exception
-                if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
-                    self._keep_newest(f"{type(error).__name__} at step {self.record.step}")
-                raise
-        return self.saves.publish(self.record)
+        """Both stages, from the beginning or from the newest state. Of several processes the main one writes."""
+        with self.run_folder.held() if self.processes.is_main else nullcontext():
+            self.processes.wait()
+            known = self.run_folder.read_state(self.lora, self.optimizer) or self.record
+            self.record = replace(known, stopped="", steps=self.steps)
+            self.losses = list(self.record.losses)
+            if self.record.step < self.steps:
+                self.encode_all()
+                self._train_to_the_end()
+            if self.processes.is_main:
+                report = self.saves.publish(self.record)
+                self.processes.wait()
+                return report
+        self.processes.wait()
+        return self.saves.report(self.run_folder.read_record() or self.record)
+
+    def _train_to_the_end(self) -> None:
+        try:
+            self._train()
+        except Diverged as error:
+            self._keep_good(str(error))
+            raise RethinkError(f"{error} What was good is kept: {self.output}.") from None
+        except BaseException as error:  # ComfyUI's Cancel is none of Exception
+            if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
+                self._keep_newest(f"{type(error).__name__} at step {self.record.step}")
+            raise
 
     def encode_all(self) -> None:
         """Stage one."""
@@ -137,27 +149,55 @@ class LoraTraining:
             self._save()
 
     def step(self, step: int) -> tuple[float, list[str]]:
-        """One optimizer step → (mean loss, the pairs it was of). What is drawn follows from the seed and the step alone."""
-        generator = generator_of("step", self.settings.seed, step)
-        losses, ids = [], []
-        for part in range(self.settings.accumulate):
-            batch, names = self.examples.batch(step * self.settings.accumulate + part)
-            loss = self.objective.loss(batch, generator)
-            (loss / self.settings.accumulate).backward()
-            losses.append(loss.detach())
-            ids += names
-        if self.examples.replay_keys and step % KEEP[self.settings.keep] == 0:
-            self.objective.drift(self.examples.replay_batch(step), generator).backward()
+        """One optimizer step → (mean loss, the pairs it was of).
+
+        What is drawn follows from the seed, the step and the part of it alone. Several processes share the parts; the
+        gradients of all are added up, so that each takes the same step as one process would.
+        """
+        parts = self.settings.accumulate
+        loss = torch.zeros((), device=self.model.editor.device)
+        for part in self.processes.share(parts):
+            batch, _ = self.examples.batch(step * parts + part)
+            with self._drawing("step", step, part) as generator:
+                mean = self.objective.loss(batch, generator) / parts
+                mean.backward()
+            loss += mean.detach()
+        every = KEEP[self.settings.keep]
+        if self.examples.replay_keys and step % every == 0 and self.processes.rank == parts % self.processes.count:
+            with self._drawing("replay", step) as generator:
+                self.objective.drift(self.examples.replay_batch(step // every), generator).backward()
+        self.processes.add_up([loss, *self._gradients()])
         norm = torch.nn.utils.clip_grad_norm_(self.lora.parameters(), 1.0)
-        mean = float(torch.stack(losses).mean())
-        if not math.isfinite(mean + float(norm)):
+        ids = [name for part in range(parts) for name in self.examples.ids(step * parts + part)]
+        if not math.isfinite(float(loss) + float(norm)):
             raise Diverged(step, ids, "is not a number")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return mean, ids
+        return float(loss), ids
+
+    def _gradients(self) -> list[torch.Tensor]:
+        """Of all weights, whatever this process has had to do."""
+        if self.processes.count > 1:
+            for weight in self.lora.parameters():
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        return [weight.grad for weight in self.lora.parameters() if weight.grad is not None]
+
+    @contextmanager
+    def _drawing(self, *names: object) -> Iterator[torch.Generator]:
+        """A generator that follows from the seed and `names`; dropout, which has none, draws from the global one."""
+        generator = generator_of(self.settings.seed, *names)
+        if not self.settings.dropout:
+            yield generator
+            return
+        device = self.model.editor.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            yield generator
 
     def _report_step(self, phase: str = "") -> None:
         """phase: what is done besides taking steps."""
+        if not self.processes.is_main:
+            return
         rate = self.optimizer.param_groups[0]["lr"]
         if not self.record.rates or self.record.rates[-1][1] != rate:
             self.record = replace(self.record, rates=(*self.record.rates, (self.record.step, rate)))
@@ -176,6 +216,9 @@ class LoraTraining:
 
     def _save(self) -> None:
         """The LoRA of this step, measured, loaded again, tried on held-out pairs; then the state, which makes it count."""
+        if not self.processes.is_main:
+            self.processes.wait()
+            return
         path = self._write_lora()
         with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
@@ -188,12 +231,13 @@ class LoraTraining:
         )
         self.run_folder.write_state(self.lora, self.optimizer, self.record)
         self.saves.write_record(self.record)
+        self.processes.wait()
 
     def _report_phase(self, pair: int) -> None:
         self._report_step(f"step {self.record.step} is saved; trying it on held-out pair {pair}")
 
     def _write_lora(self) -> Path:
-        self.record = replace(self.record, losses=tuple(self.losses))
+        self.record = replace(self.record, losses=tuple(self.losses), skipped=tuple(self.examples.skipped))
         return self.saves.write_lora(self.record, self.examples.training)
 
     def _add_save(self, save: Save) -> None:
@@ -206,7 +250,7 @@ class LoraTraining:
 
     def _keep_newest(self, why: str) -> None:
         """After a cancel: the newest weights as a LoRA and as the state to go on from; the best as the output."""
-        if not self.record.step:
+        if not (self.record.step and self.processes.is_main):
             return
         with suppress(OSError, RethinkError):
             self.optimizer.zero_grad(set_to_none=True)
@@ -219,6 +263,8 @@ class LoraTraining:
 
     def _keep_good(self, why: str) -> None:
         """After the loss has exploded: the last good weights as one more LoRA; the state stays the last whole one's."""
+        if not self.processes.is_main:
+            return
         self.lora.load_factors(self.good)
         with suppress(OSError, RethinkError):
             if not self._is_saved:  # else it is good, and measured
@@ -227,3 +273,10 @@ class LoraTraining:
                 self._add_save(Save(self.record.step, self.run_folder.relative(path), last, None))
             self.record = replace(self.record, losses=tuple(self.losses), stopped=why)
             self.saves.publish(self.record)
+
+
+def make_optimizer(settings: LoraSettings, lora: TrainableLora) -> torch.optim.Optimizer:
+    """The optimizer of the settings. Raises RethinkError where its package is not installed."""
+    module, name = OPTIMIZERS[settings.optimizer]
+    found = getattr(lazy_import(module), name)
+    return found(lora.parameters(), lr=settings.learning_rate, weight_decay=0.01)

@@ -24,6 +24,8 @@ from .lora_families import TrainedFamily, trained_family
 from .noising import FEW_STEPS, DiffusionNoise, Noise
 from .trainable_lora import ALL_LAYERS, target_layers
 
+TEXT, TEXT_MASK = "encoder_hidden_states", "encoder_hidden_states_mask"  # of a denoiser whose texts differ in length
+_CHANGED = 0.1  # of the spread of an image's latents: what differs by more has been changed
 _OFF_ASPECT = 0.02  # by how much the aspect of a target may differ from its source's
 
 
@@ -47,8 +49,9 @@ class Example:
 
     @property
     def shapes(self) -> str:
-        """The same for examples that may be in one batch."""
-        return repr([_map(value, lambda tensor: tuple(tensor.shape)) for value in vars(self).values()])
+        """The same for examples that may be in one batch; texts that have a mask may differ in length."""
+        parts = [self.target, self.source, *(_without_length(part) for part in (self.inputs, self.null))]
+        return repr([_map(value, lambda tensor: tuple(tensor.shape)) for value in parts])
 
     def to(self, device: torch.device) -> Example:
         return Example(*(_map(value, lambda tensor: tensor.to(device)) for value in vars(self).values()))
@@ -59,6 +62,8 @@ class EditModel:
 
     Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
     """
+
+    memory_advice = "load the editor quantized (nf4, then int8), or with offload model"  # where memory runs out
 
     def __init__(self, editor: Any):
         self.row: TrainedFamily = trained_family(editor.family.id, editor.family.title)
@@ -108,7 +113,8 @@ class EditModel:
 
         Raises RethinkError for a rank that is larger than one of them.
         """
-        return target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
+        found = target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
+        return {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)}
 
     @contextmanager
     def computing(self, rows: int) -> Iterator[None]:
@@ -198,6 +204,8 @@ class EditModel:
         """(latents of the source as the denoiser takes them, what else it takes)."""
         inputs = self.editor.denoiser_inputs(prepared, instruction)
         others = {name: value for name, value in inputs.items() if name not in (self._main, "timestep")}
+        if TEXT_MASK in others and others[TEXT_MASK] is None:
+            others[TEXT_MASK] = torch.ones(others[TEXT].shape[:2], dtype=torch.bool, device=others[TEXT].device)
         return self._source(inputs[self._main]), {name: value for name, value in others.items() if value is not None}
 
     def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
@@ -222,9 +230,50 @@ def open_edit_model(editor: Any) -> EditModel:
 
 
 def join_examples(examples: list[Example]) -> Example:
-    """Examples of the same `shapes` as one batch."""
-    first, *_ = examples
-    return Example(*(_join([getattr(example, name) for example in examples]) for name in vars(first)))
+    """Examples of the same `shapes` as one batch, shorter texts padded."""
+    rows = [part for example in examples for part in (example.inputs, example.null) if TEXT_MASK in part]
+    length = max((part[TEXT_MASK].shape[1] for part in rows), default=0)
+    padded = [
+        Example(each.target, each.source, _pad_text(each.inputs, length), _pad_text(each.null, length))
+        for each in examples
+    ]
+    joined = Example(*(_join([getattr(example, name) for example in padded]) for name in vars(padded[0])))
+    if all(bool(part[TEXT_MASK].all()) for part in rows) and len({part[TEXT_MASK].shape for part in rows}) == 1:
+        for part in (joined.inputs, joined.null):  # as the editor does: attention is faster without
+            part.pop(TEXT_MASK, None)
+    return joined
+
+
+def _pad_text(inputs: dict[str, Any], length: int) -> dict[str, Any]:
+    """Inputs with a text of `length` places, of which the further ones are masked; as they are where texts have no mask."""
+    if TEXT_MASK not in inputs:
+        return inputs
+    text, mask = inputs[TEXT], inputs[TEXT_MASK]
+    more = length - mask.shape[1]
+    padded = {TEXT: nn.functional.pad(text, (0, 0, 0, more)), TEXT_MASK: nn.functional.pad(mask, (0, more))}
+    return {**inputs, **padded}
+
+
+def _without_length(inputs: dict[str, Any]) -> dict[str, Any]:
+    """What may not differ in a batch."""
+    if TEXT_MASK not in inputs:
+        return inputs
+    return {name: value for name, value in inputs.items() if name not in (TEXT, TEXT_MASK)}
+
+
+def changed_places(example: Example) -> Tensor:
+    """Where the edit changes the latents: 0 or 1 for every place of a batch, as it broadcasts over the target.
+
+    The source's latents are brought to the scale of the target's first, as some denoisers take them in another one: the
+    median of how the two compare is that of what stays.
+    """
+    target, source = example.target.float(), example.source.float()
+    over = tuple(range(1, target.ndim))
+    ratio = (target / torch.where(source == 0, torch.ones_like(source), source)).flatten(1).median(1).values
+    scale = ratio.view(-1, *(1,) * (target.ndim - 1))
+    features = 2 if target.ndim == 3 else 1  # tokens [B, n, c], or latents [B, c, h, w]
+    difference = (target - scale * source).abs().mean(features, True)
+    return (difference > _CHANGED * target.std(over, keepdim=True)).float()
 
 
 def _refuse_special(editor: Any, pipeline: Any) -> None:

@@ -15,7 +15,7 @@ from ..atomic import atomic_write
 from ..errors import lazy_import
 from .edit_model import EditModel, Example
 
-VERSION = 1  # of the files; another one finds none of these
+VERSION = 2  # of the files; another one finds none of these
 IN_MEMORY = 2**31  # bytes of examples that are held; more are read from their files whenever they are needed
 
 
@@ -40,6 +40,10 @@ class ExampleCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_example(encode(), path)
         return key
+
+    def has(self, key: str) -> bool:
+        """Whether there is an example of this key."""
+        return self._path(key).is_file()
 
     def load(self, key: str) -> Example:
         """The example of this key, on the CPU."""

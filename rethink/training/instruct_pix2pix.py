@@ -1,7 +1,7 @@
 """Trains an InstructPix2Pix editor (Brooks et al. 2022, arXiv 2211.09800, section 3.2) from a diffusers folder.
 
 The folder is a Stable Diffusion text-to-image pipeline (its U-Net is widened to take the source's latents as well) or
-an InstructPix2Pix pipeline to train further. The data is a folder with `metadata.jsonl`, one line a pair:
+an InstructPix2Pix pipeline to train further. The data is a store of pairs, or a folder with `metadata.jsonl`, one line a pair:
 {"input_image_file_name": …, "edited_image_file_name": …, "edit_prompt": …}, paths relative to it.
 
     accelerate launch -m rethink.training.instruct_pix2pix models/diffusers/sd15 my-pairs my-editor --precision bf16
@@ -248,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="diffusers folder to start from")
-    parser.add_argument("data", type=Path, help="folder with metadata.jsonl")
+    parser.add_argument("data", type=Path, help="store of pairs, or folder with metadata.jsonl")
     parser.add_argument("out", type=Path, help="folder for the editor; a run that was interrupted goes on")
     parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
     parser.add_argument("--train-text", action="store_true", help="train the text encoder too")

@@ -5,52 +5,76 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import RethinkError
+from ..errors import RethinkError, lazy_import
 from .edit_model import EditModel, Example, join_examples
 from .example_cache import ExampleCache
 from .lora_pairs import BatchOrder, LoraPair, split_pairs
 from .lora_settings import KEEP, LoraSettings
-from .replay import EVERYDAY_EDITS, make_replay
+from .process_group import ALONE, ProcessGroup
+from .replay import EVERYDAY_EDITS, make_replay, mix_identity
 
 
 class LoraExamples:
     """The examples of a training by their keys in the cache.
 
     training, held_out: the pairs of either kind. keys, held_out_keys: their examples. replay_keys: other edits to be kept.
+    skipped: the ids of pairs whose files have gone in the midst of it.
     """
 
-    def __init__(self, settings: LoraSettings, model: EditModel, pairs: Sequence[LoraPair], folder: Path):
-        self._settings, self._model = settings, model
+    def __init__(
+        self,
+        settings: LoraSettings,
+        model: EditModel,
+        pairs: Sequence[LoraPair],
+        folder: Path,
+        processes: ProcessGroup = ALONE,
+    ):
+        self._settings, self._model, self._processes = settings, model, processes
         self.training, self.held_out = split_pairs(pairs, settings.hold_out)
         self.cache = ExampleCache(folder, model)
         self.keys: list[str] = []
         self.held_out_keys: list[str] = []
         self.replay_keys: list[str] = []
+        self.skipped: dict[str, None] = {}
 
     def encode_all(self, check_room: Callable[[int], None], on_example: Callable[[int, int], None]) -> None:
-        """Encode what is not in the cache yet.
+        """Encode what is not in the cache yet, each process its share.
 
         check_room: called with the bytes that all examples will take, once that is known. on_example: with how many there
-        are, of how many.
+        are, of how many. Raises RethinkError where nothing is left to train on.
         """
         pairs = [*self.training, *self.held_out]
         replay = self._settings.replay if KEEP[self._settings.keep] else 0
         total = len(pairs) + replay
-        keys: list[str] = []
-        for pair in pairs:
-            keys.append(self.cache.ensure(pair.digest, lambda pair=pair: self._encode(pair)))
-            if len(keys) == 1:
-                check_room(self.cache.size(keys[0]) * total)
-            on_example(len(keys), total)
-        self.keys, self.held_out_keys = keys[: len(self.training)], keys[len(self.training) :]
+        for done, number in enumerate(self._processes.share(len(pairs)), 1):
+            key = self._ensure(pairs[number])
+            if done == 1 and key:
+                check_room(self.cache.size(key) * total)
+            on_example(min(len(pairs), done * self._processes.count), total)
+        self._processes.wait()
+        self.training, self.keys = self._encoded(self.training)
+        self.held_out, self.held_out_keys = self._encoded(self.held_out)
+        if not self.keys:
+            raise RethinkError("pairs: no image of them can be read any more; look where they have gone.")
         if replay:
             self.replay_keys = self._make_replay(replay, lambda done: on_example(len(pairs) + done, total))
+            self._processes.wait()
         self._order, self._replay_order = self._order_of(self.keys), self._order_of(self.replay_keys)
 
     def batch(self, number: int) -> tuple[Example, list[str]]:
-        """Training batch `number` on the device, and the ids of its pairs."""
-        chosen = self._order.batch(number)
-        return self.load([self.keys[index] for index in chosen]), [self.training[index].id for index in chosen]
+        """Training batch `number` on the device, and the ids of its pairs. Where the files of all of it have gone, the next."""
+        for later in range(number, number + self._order.per_epoch):
+            examples = {index: self._try_load(index) for index in self._order.batch(later)}
+            found = {self.training[index].id: example for index, example in examples.items() if example is not None}
+            if found:
+                return self._join(list(found.values())), list(found)
+        raise RethinkError(
+            f"folder: the latents in {self.cache.folder} have gone; start again, and they are made anew."
+        )
+
+    def ids(self, number: int) -> list[str]:
+        """Of the pairs of training batch `number`."""
+        return [self.training[index].id for index in self._order.batch(number)]
 
     def replay_batch(self, number: int) -> Example:
         """Batch `number` of the edits to be kept, on the device."""
@@ -58,17 +82,45 @@ class LoraExamples:
 
     def load(self, keys: Sequence[str]) -> Example:
         """Examples of the same sizes as one batch, on the device."""
-        return join_examples([self.cache.load(key) for key in keys]).to(self._model.editor.device)
+        return self._join([self.cache.load(key) for key in keys])
 
-    def _encode(self, pair: LoraPair) -> Example:
+    def _join(self, examples: list[Example]) -> Example:
+        return join_examples(examples).to(self._model.editor.device)
+
+    def _try_load(self, index: int) -> Example | None:
         try:
-            return self._model.encode(*pair.images(), pair.instruction)
+            return self.cache.load(self.keys[index])
+        except Exception as error:  # safetensors has an error class of its own
+            if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
+                self.skipped[self.training[index].id] = None
+                return None
+            raise
+
+    def _ensure(self, pair: LoraPair) -> str | None:
+        """The key of a pair's example; None where its images have gone since they were looked through."""
+        if self.cache.has(key := self.cache.key(pair.digest)):
+            return key
+        try:
+            images = pair.images()
+        except RethinkError:
+            return None
+        try:
+            return self.cache.ensure(pair.digest, lambda: self._model.encode(*images, pair.instruction))
         except RethinkError as error:
             raise RethinkError(f"pairs: {pair.id}: {error}") from error
 
+    def _encoded(self, pairs: Sequence[LoraPair]) -> tuple[list[LoraPair], list[str]]:
+        """Those of the pairs that are in the cache, and their keys; the others are noted."""
+        keys = {pair.id: self.cache.key(pair.digest) for pair in pairs}
+        found = [pair for pair in pairs if self.cache.has(keys[pair.id])]
+        self.skipped |= dict.fromkeys(pair.id for pair in pairs if pair not in found)
+        return found, [keys[pair.id] for pair in found]
+
     def _make_replay(self, count: int, on_example: Callable[[int], None]) -> list[str]:
-        texts = self._settings.keep_instructions or EVERYDAY_EDITS
-        return make_replay(self._model, self.training, texts, count, self.cache, self._settings.seed, on_example)
+        settings = self._settings
+        texts = mix_identity(settings.keep_instructions or EVERYDAY_EDITS, count, settings.keep_identity)
+        share = self._processes.share(count)
+        return make_replay(self._model, self.training, texts, count, self.cache, settings.seed, on_example, share)
 
     def _order_of(self, keys: Sequence[str]) -> BatchOrder:
         return BatchOrder([self.cache.load(key).shapes for key in keys], self._settings.batch, self._settings.seed)

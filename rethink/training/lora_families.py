@@ -26,8 +26,10 @@ class TrainedFamily:
             match all of them, each in this spelling only. "comfyui": by the names that ComfyUI's own model has.
         base: What files say they were trained on (ss_base_model_version).
         architecture: The same for the fields of modelspec.
+        nameless: How the names of layers begin for which ComfyUI has none; they do not learn.
         drop_text, drop_image: The shares of samples that lose the text alone, the source alone, and as many both, where the
             editor guides by comparing with none.
+        learning_rate, rank, batch, accumulate: What suits it, where nothing else is asked for.
     """
 
     layout: Literal["channels", "tokens"]
@@ -35,10 +37,16 @@ class TrainedFamily:
     names: Names
     base: str
     architecture: str
+    nameless: tuple[str, ...] = ()
     drop_text: float = 0.0
     drop_image: float = 0.0
+    learning_rate: float = 1e-4
+    rank: int = 16
+    batch: int = 1
+    accumulate: int = 4
 
 
+_FLUX2_SHARED = ("time_guidance_embed.", "double_stream_modulation", "single_stream_modulation")
 _FLUX_FLOW, _QWEN_FLOW = FlowNoise(), FlowNoise(most=8192, high=0.9)
 
 # By the id of the editor's family.
@@ -50,11 +58,17 @@ TRAINED: dict[str, TrainedFamily] = {
         "channels", None, "kohya", "sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", drop_text=0.05, drop_image=0.05
     ),
     "flux_kontext": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux.1_kontext", "flux-1-kontext/lora"),
-    "qwen_image_edit": TrainedFamily("tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit/lora"),
-    "qwen_image_edit_plus": TrainedFamily("tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit-plus/lora"),
-    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora"),
-    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora"),
-    "longcat_image_edit": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora"),
+    "qwen_image_edit": TrainedFamily(
+        "tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit/lora", learning_rate=5e-5
+    ),
+    "qwen_image_edit_plus": TrainedFamily(
+        "tokens", _QWEN_FLOW, "diffusers", "qwen_image", "qwen-image-edit-plus/lora", learning_rate=5e-5
+    ),
+    "flux2": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2", "flux-2/lora", _FLUX2_SHARED),
+    "flux2_klein": TrainedFamily("tokens", _FLUX_FLOW, "diffusers", "flux2_klein", "flux-2-klein/lora", _FLUX2_SHARED),
+    "longcat_image_edit": TrainedFamily(
+        "tokens", _FLUX_FLOW, "diffusers", "longcat_image", "longcat-image-edit/lora", ("time_embed.",)
+    ),
 }
 
 

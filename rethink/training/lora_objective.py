@@ -7,30 +7,42 @@ import statistics
 import torch
 from torch import Tensor
 
-from .edit_model import EditModel, Example, join_examples
+from .edit_model import EditModel, Example, changed_places, join_examples
 from .lora_examples import LoraExamples
 from .lora_pairs import generator_of
 from .trainable_lora import TrainableLora
 
 
 class LoraObjective:
-    """The losses of a LoRA over a model. The LoRA is attached, and the editor's pipeline open, wherever one is computed."""
+    """The losses of a LoRA over a model. The LoRA is attached, and the editor's pipeline open, wherever one is computed.
 
-    def __init__(self, model: EditModel, lora: TrainableLora):
+    change_weight: of places that the edit changes, against 1 elsewhere. hold_outside: the weight of how far the answers
+    elsewhere are from those without the LoRA.
+    """
+
+    def __init__(self, model: EditModel, lora: TrainableLora, change_weight: float = 1.0, hold_outside: float = 0.0):
         self._model, self._lora = model, lora
+        self._change_weight, self._hold_outside = change_weight, hold_outside
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
         """The mean squared error of the denoiser's answers, in float32."""
         noisy, times, epsilon = self._add_noise(batch, generator)
-        answer = self._model.predict(noisy, times, self._model.drop_conditions(batch, generator))
-        return (answer - self._model.noise.target(batch.target, epsilon, times)).square().mean()
+        seen = self._model.drop_conditions(batch, generator)
+        answer = self._model.predict(noisy, times, seen)
+        error = (answer - self._model.noise.target(batch.target, epsilon, times)).square()
+        if self._change_weight == 1 and not self._hold_outside:
+            return error.mean()
+        changed = changed_places(batch)
+        loss = (error * (1 + (self._change_weight - 1) * changed)).mean()
+        if self._hold_outside:
+            outside = (answer - self._base(noisy, times, seen)).square() * (1 - changed)
+            loss = loss + self._hold_outside * outside.mean()
+        return loss
 
     def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
         """How far the denoiser's answers are from those without the LoRA, mean squared."""
         noisy, times, _ = self._add_noise(batch, generator)
-        with torch.no_grad(), self._lora.off():
-            base = self._model.predict(noisy, times, batch)
-        return (self._model.predict(noisy, times, batch) - base).square().mean()
+        return (self._model.predict(noisy, times, batch) - self._base(noisy, times, batch)).square().mean()
 
     @torch.no_grad()
     def held_out_loss(self, examples: LoraExamples, batch: int) -> float | None:
@@ -52,6 +64,12 @@ class LoraObjective:
             target = noise.target(rows.target, epsilon[part], times[part])
             losses += (answer - target).square().flatten(1).mean(1).tolist()
         return losses
+
+    @torch.no_grad()
+    def _base(self, noisy: Tensor, times: Tensor, batch: Example) -> Tensor:
+        """What the denoiser says without the LoRA."""
+        with self._lora.off():
+            return self._model.predict(noisy, times, batch)
 
     def _add_noise(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(noisy targets, their times, the noise in them), drawn on the CPU, so that every device draws the same."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
-from ..pairs.store import PairStore
+from ..pairs.store import EditPair, PairStore
 
 FEWEST = 2  # pairs
 FEWEST_TO_HOLD_OUT = 6  # pairs: of fewer, none can be spared
@@ -62,7 +62,7 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
             continue
         digest = hashlib.blake2b("\0".join([*digests, pair.instruction]).encode(), digest_size=16).hexdigest()
         found.append(LoraPair(pair.id, *files, pair.instruction, digest, pair.source or digests[1]))
-        if pair.operation in LESS_DETAIL and images[0].shape == images[1].shape:
+        if _hides_detail(pair) and images[0].shape == images[1].shape:
             with_less.append(_target_has_less_detail(*images))
     if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:
         faults.append(
@@ -84,7 +84,7 @@ def digest_of(pairs: Iterable[LoraPair]) -> str:
 
 def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair], list[LoraPair]]:
     """(those to train on, those held out): about `share` of them, at least 2 where there are enough, and never pairs of the
-    same image on both sides. Which ones depends on their content alone."""
+    same image on both sides, unless all are of one image or two. Which ones depends on their content alone."""
     if share <= 0 or len(pairs) < FEWEST_TO_HOLD_OUT:
         return list(pairs), []
     by_source: dict[str, list[LoraPair]] = defaultdict(list)
@@ -94,6 +94,7 @@ def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair]
     for group in sorted(by_source.values(), key=lambda group: min(pair.digest for pair in group)):
         if len(held_out) < wanted and len(held_out) + len(group) <= len(pairs) // 2:
             held_out |= {pair.digest for pair in group}
+    held_out = held_out or set(sorted(pair.digest for pair in pairs)[:wanted])  # of one image: better that than none
     kept = [pair for pair in pairs if pair.digest not in held_out]
     return kept, [pair for pair in pairs if pair.digest in held_out]
 
@@ -138,9 +139,15 @@ def generator_of(*names: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
+def _hides_detail(pair: EditPair) -> bool:
+    return pair.operation in LESS_DETAIL and pair.parameters.get("fill") != "noise"
+
+
 def _target_has_less_detail(input: np.ndarray, target: np.ndarray) -> bool:
-    """Whether the target varies less than the input from pixel to pixel where the two differ."""
-    where = (input != target).any(-1)[1:, 1:]
+    """Whether the target varies less than the input from pixel to pixel within the places where the two differ: what covers a
+    flat thing has edges too, which say nothing."""
+    differs = (input != target).any(-1)
+    where = differs[1:, 1:] & differs[:-1, 1:] & differs[1:, :-1]
     detail = [_detail(image)[where].mean() for image in (input, target)] if where.any() else [0, 0]
     return bool(detail[1] < detail[0])
 

@@ -4,7 +4,9 @@ measured of these edits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +55,8 @@ class Previewer:
         if report.unmatched:
             raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
         files, scores, pairs = [], [], []
-        for number, pair in enumerate(self._pairs):
+        for number, (pair, (source, target)) in enumerate(self._opened):
             on_pair(number + 1)
-            source, target = pair.images()
             base = self._edited(self._model.editor, source, pair.instruction, number, 0)
             file = self._edited(editor, source, pair.instruction, number, step)
             if number not in self._base:
@@ -68,6 +69,15 @@ class Previewer:
             pairs.append(self._keep(pair, source, target, number, base))
         make_trainable(self._model.editor.module)
         return Previews(tuple(files), tuple(scores), tuple(pairs))
+
+    @cached_property
+    def _opened(self) -> list[tuple[LoraPair, tuple[Tensor, Tensor]]]:
+        """The pairs with their images; those whose files have gone are left out."""
+        opened = []
+        for pair in self._pairs:
+            with suppress(RethinkError):
+                opened.append((pair, pair.images()))
+        return opened
 
     def _edited(self, editor: Editor, source: Tensor, instruction: str, number: int, step: int) -> Path:
         """The file of an edit; what the editor alone makes of a pair stays the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -103,7 +104,7 @@ def _plot(record: LoraRecord) -> str:
         lowest = axes.frame([(top, f"{top:.3g}")]) + axes.curve("rate", level)
         legend.append("<span>below: the learning rate</span>")
     height = HEIGHT + 2 * ABOVE + (LOW + ABOVE if rates else 0) + 12
-    ticks = [(value, f"{value:.4g}") for value in (low + (high - low) * part for part in (0.1, 0.5, 0.9))]
+    ticks = [(value, f"{value:.4g}") for value in round_values(low, high)]
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="losses and learning rate by step" width="100%">'
         f'{losses.frame(ticks)}{"".join(curves)}{lowest}<text x="{LEFT}" y="{height - 3}">step 1</text>'
@@ -117,6 +118,14 @@ def value_range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
     return low - margin, high + margin
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """A few round values between two bounds."""
+    rough = (high - low) / 4
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough)
+    return [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 class Axes:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import atomic_write
+from ..atomic import atomic_write, locked
 from ..errors import RethinkError, lazy_import
 from ..records import json_text
 from .best_save import Save, choose_save
@@ -28,7 +29,7 @@ from .lora_families import TrainedFamily, name_weights
 from .lora_pairs import LoraPair
 from .trainable_lora import TrainableLora
 
-RECORD, STATE, REPORT = "training.json", "state.safetensors", "report.html"
+RECORD, STATE, REPORT, LOCK = "training.json", "state.safetensors", "report.html", "lock"
 MOST_TAGS = 200  # instructions in a file's header
 
 
@@ -50,8 +51,8 @@ class LoraRecord:
 
     step: how many steps have been taken, of `steps` it is to have. losses: the mean of every step's batch, from step 1 on, as of
     the newest save. best: the step of the save that was chosen; why: in a sentence. stopped: why it ended before its last step,
-    "" where it did not. rates: from which step on the learning rate was what. memory: the most that was taken, in bytes, 0 where
-    nobody says. preview_pairs: what is edited at saves.
+    "" where it did not. skipped: pairs whose files were gone in the midst of it. rates: from which step on the learning rate was
+    what. memory: the most that was taken, in bytes, 0 where nobody says. preview_pairs: what is edited at saves.
     """
 
     title: str
@@ -69,6 +70,7 @@ class LoraRecord:
     best: int = 0
     why: str = ""
     stopped: str = ""
+    skipped: tuple[str, ...] = ()
     steps: int = 0
     rates: tuple[tuple[int, float], ...] = ()
     memory: int = 0
@@ -83,7 +85,7 @@ class LoraRecord:
         )
         pairs = tuple(PreviewPair(**pair) for pair in record.get("preview_pairs", ()))
         rates = tuple((step, rate) for step, rate in record.get("rates", ()))
-        tuples: dict[str, tuple] = {name: tuple(record[name]) for name in ("held_out", "losses")}
+        tuples: dict[str, tuple] = {name: tuple(record.get(name, ())) for name in ("held_out", "losses", "skipped")}
         tuples |= {"saves": saves, "preview_pairs": pairs, "rates": rates}
         return cls(**{"step": len(record["losses"]), **record, **tuples})
 
@@ -98,6 +100,29 @@ class LoraRun:
 
     def __init__(self, folder: Path):
         self.folder = folder
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a state to go on from."""
+        return (self.folder / STATE).is_file()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it no other process trains here; what one that was killed has written by half is removed.
+
+        Raises RethinkError where another one does.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / LOCK))
+            except BlockingIOError as error:
+                raise RethinkError(
+                    f"folder: another process is training {self.folder.name} at this moment; wait for it or choose another seed."
+                ) from error
+            for torn in self.folder.rglob(".*.part"):
+                torn.unlink(missing_ok=True)
+            yield
 
     def save_path(self, step: int) -> Path:
         return self.folder / "saves" / f"step-{step:06d}.safetensors"
@@ -127,11 +152,17 @@ class LoraRun:
     def write_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer, record: LoraRecord) -> None:
         """LoRA, optimizer and record after the same step, as one file that appears whole."""
         tensors: dict[str, Tensor] = {}
+        numbers: dict[str, float] = {}  # of the optimizer's state, what is no tensor
         for number, weight in enumerate(lora.parameters()):
             tensors[f"weight.{number}"] = weight.detach().cpu().contiguous()
-            tensors |= {f"{name}.{number}": value.cpu() for name, value in optimizer.state.get(weight, {}).items()}
-        with atomic_write(self.folder / STATE) as part:
-            lazy_import("safetensors.torch").save_file(tensors, part, {"record": json_text(asdict(record))})
+            for name, value in optimizer.state.get(weight, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"{name}.{number}"] = value.cpu()
+                else:
+                    numbers[f"{name}.{number}"] = value
+        save_tensors(
+            tensors, self.folder / STATE, {"record": json_text(asdict(record)), "numbers": json.dumps(numbers)}
+        )
 
     def read_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer) -> LoraRecord | None:
         """Go on from the newest state; None where there is none."""
@@ -141,17 +172,34 @@ class LoraRun:
         try:
             with lazy_import("safetensors").safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-                record = LoraRecord.from_json(json.loads(file.metadata()["record"]))
-            for number, weight in enumerate(lora.parameters()):
-                weight.data.copy_(tensors[f"weight.{number}"])
-                names = [name for name in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{number}" in tensors]
-                moments = {name: tensors[f"{name}.{number}"] for name in names}
-                placed = {name: value if name == "step" else value.to(weight) for name, value in moments.items()}
-                if placed:
-                    optimizer.state[weight] = placed
+                header = file.metadata()
+            record = LoraRecord.from_json(json.loads(header["record"]))
+            values = {**tensors, **json.loads(header.get("numbers", "{}"))}
+            weights = list(lora.parameters())
+            for name, value in values.items():
+                kind, _, number = name.rpartition(".")
+                weight = weights[int(number)]
+                if kind == "weight":
+                    weight.data.copy_(value)
+                else:  # AdamW counts its steps on the CPU
+                    state = optimizer.state[weight]
+                    state[kind] = value.to(weight.device) if isinstance(value, Tensor) and kind != "step" else value
         except Exception as error:  # safetensors has an error class of its own, and a record may lack anything
             raise RethinkError(f"folder: {path} cannot be read ({error}); remove it to train anew.") from error
         return record
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    """A .safetensors file, which appears whole; an old one stays until then. Raises RethinkError where it cannot be written."""
+    try:
+        with atomic_write(path) as part:
+            lazy_import("safetensors.torch").save_file(tensors, part, header)
+    except Exception as error:  # safetensors has an error class of its own
+        if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
+            raise RethinkError(
+                f"folder: {path} cannot be written ({error}); free some space, then start again: it goes on from its newest save."
+            ) from error
+        raise
 
 
 def write_lora_file(
@@ -159,9 +207,7 @@ def write_lora_file(
 ) -> None:
     """The LoRA by the names of its family; the file appears whole, and an old one stays until then."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = name_weights(row.names, lora.factors(), dtype)
-    with atomic_write(path) as part:
-        lazy_import("safetensors.torch").save_file(tensors, part, header)
+    save_tensors(name_weights(row.names, lora.factors(), dtype), path, header)
 
 
 def check_own_file(path: Path) -> None:

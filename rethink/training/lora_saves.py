@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import atomic_write
+from ..errors import RethinkError
 from .edit_model import EditModel
 from .lora_pairs import LoraPair
 from .lora_report import write_report
@@ -35,6 +36,8 @@ class TrainReport:
             f"The LoRA of step {record.best} of {record.step}: {record.why}.",
             f"Learned from {record.pairs - len(record.held_out)} pairs; all saves and the report: {self.folder}",
         ]
+        if record.skipped:
+            lines.append(f"Left out, as their files were gone: {', '.join(record.skipped)}.")
         return "\n".join(lines + ([f"Stopped early: {record.stopped}"] if record.stopped else []))
 
 
@@ -54,9 +57,19 @@ class LoraSaves:
     def publish(self, record: LoraRecord) -> TrainReport:
         """The best LoRA of all saves under the name that was chosen; the report beside the run."""
         best = next(save for save in record.saves if save.step == record.best)
-        with atomic_write(self._output) as part:
-            shutil.copyfile(self._run.folder / best.file, part)
         self.write_record(record)
+        try:
+            with atomic_write(self._output) as part:
+                shutil.copyfile(self._run.folder / best.file, part)
+        except OSError as error:
+            raise RethinkError(
+                f"output: {self._output} cannot be replaced ({error.strerror or error}); close what reads it, or free some space. "
+                f"The LoRA itself is kept: {self._run.folder / best.file}"
+            ) from error
+        return self.report(record)
+
+    def report(self, record: LoraRecord) -> TrainReport:
+        """What was done, with what the pack's loader says of the file."""
         _, check = self._model.editor.with_lora(self._output, 1.0)
         return TrainReport(self._output, record, self._run.folder, check)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from ..options import MAX_SEED, check_limits, option
 
+if TYPE_CHECKING:
+    from .lora_families import TrainedFamily
+
 KEEP = {"off": 0, "low": 4, "default": 2, "high": 1}  # every so many steps other edits are held to the base editor's
+# (module, class) of optimizers
+OPTIMIZERS = {"adamw": ("torch.optim", "AdamW"), "adamw 8-bit": ("bitsandbytes.optim", "AdamW8bit")}
+FAMILY = ("rank", "learning_rate", "batch", "accumulate")  # 0: those of the editor's family
 FREE = ("steps", "save_every", "previews")  # what may differ when a run goes on: no step depends on it
 
 
@@ -15,7 +21,8 @@ FREE = ("steps", "save_every", "previews")  # what may differ when a run goes on
 class LoraSettings:
     """How a LoRA is trained.
 
-    keep_instructions: other edits that the editor must not forget, for `keep`; (): common ones.
+    keep_instructions: other edits that the editor must not forget, for `keep`; (): common ones. One that is (source,
+        instruction) is of a certain image: the one that a pair was made from, by its name in the store.
     """
 
     steps: int = option(
@@ -25,7 +32,12 @@ class LoraSettings:
         low=0,
         high=1_000_000,
     )
-    rank: int = option(16, "How much the LoRA can hold. 4 to 16 for one edit, 32 and more for many.", low=1, high=1024)
+    rank: int = option(
+        0,
+        "How much the LoRA can hold. 4 to 16 for one edit, 32 and more for many. 0: what suits the editor's family.",
+        low=0,
+        high=1024,
+    )
     layers: str = option(
         "family",
         "Which layers learn. family: those that LoRAs of this family adapt, attention above all. all: every linear layer and "
@@ -34,13 +46,31 @@ class LoraSettings:
         advanced=True,
     )
     learning_rate: float = option(
-        1e-4, "How far every step goes. Lower it if the loss jumps.", low=1e-7, high=0.1, step=1e-6, advanced=True
+        0.0,
+        "How far every step goes. Lower it if the loss jumps. 0: what suits the editor's family.",
+        low=0.0,
+        high=0.1,
+        step=1e-6,
+        advanced=True,
     )
-    batch: int = option(1, "Pairs a step at once. Lower it if memory runs out.", low=1, high=1024, advanced=True)
+    optimizer: str = option(
+        "adamw",
+        "adamw 8-bit: what it remembers of every weight takes a quarter of the memory; needs bitsandbytes.",
+        choices=tuple(OPTIMIZERS),
+        advanced=True,
+    )
+    batch: int = option(
+        0,
+        "Pairs a step at once. Lower it if memory runs out. 0: what suits the editor's family.",
+        low=0,
+        high=1024,
+        advanced=True,
+    )
     accumulate: int = option(
-        4,
-        "Batches a step, one after another: as good as a larger batch, in less memory.",
-        low=1,
+        0,
+        "Batches a step, one after another: as good as a larger batch, in less memory. Several GPUs share them. 0: what suits "
+        "the editor's family.",
+        low=0,
         high=256,
         advanced=True,
     )
@@ -56,6 +86,58 @@ class LoraSettings:
         "On how many images other edits are kept; each is edited once by the editor first.",
         low=1,
         high=10_000,
+        advanced=True,
+    )
+    keep_identity: float = option(
+        0.0,
+        "The share of those images that are to stay as they are: held to what the editor makes of an empty instruction.",
+        low=0.0,
+        high=1.0,
+        advanced=True,
+    )
+    change_weight: float = option(
+        1.0,
+        "How much the part that the edit changes counts against the rest. More than 1 helps where little changes.",
+        low=0.0,
+        high=100.0,
+        step=0.5,
+        advanced=True,
+    )
+    hold_outside: float = option(
+        0.0,
+        "How firmly what the edit does not change is held to what the editor says without the LoRA. Costs time; 0: off.",
+        low=0.0,
+        high=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    dropout: float = option(
+        0.0,
+        "The share of a layer's inputs that the LoRA does not see in a step. Helps few pairs.",
+        low=0.0,
+        high=0.9,
+        advanced=True,
+    )
+    drop_instruction: float = option(
+        -1.0,
+        "The share of samples that lose their instruction, for editors that compare with none. -1: what suits the family.",
+        low=-1.0,
+        high=0.9,
+        advanced=True,
+    )
+    timesteps: str = option(
+        "family",
+        "At which noise levels it is trained. logit-normal: in the middle above all. family: as this family was trained.",
+        choices=("family", "uniform", "logit-normal"),
+        advanced=True,
+    )
+    shift: float = option(
+        0.0,
+        "How far these are shifted towards more noise, for flow models; 1: not at all, 3: much. 0: by the size of the image, as "
+        "this family was trained.",
+        low=0.0,
+        high=100.0,
+        step=0.1,
         advanced=True,
     )
     hold_out: float = option(
@@ -74,10 +156,16 @@ class LoraSettings:
     )
     seed: int = option(0, "The same seed, pairs and settings give the same LoRA.", low=0, high=MAX_SEED, advanced=True)
 
-    keep_instructions: tuple[str, ...] = ()
+    keep_instructions: tuple[str, ...] | tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
         check_limits(self)
+
+    def for_family(self, row: TrainedFamily) -> LoraSettings:
+        """With what is left to the family filled in."""
+        left = {name: getattr(row, name) for name in FAMILY if not getattr(self, name)}
+        drop = row.drop_text if self.drop_instruction < 0 else self.drop_instruction
+        return replace(self, **left, drop_instruction=drop)
 
     def as_record(self) -> dict[str, Any]:
         """What decides which weights a step leads to, for JSON."""

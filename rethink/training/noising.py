@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class DiffusionNoise:
     alphas: Tensor
     prediction: str
     visited: tuple[int, ...] = ()
+    middle: bool = False  # logit-normal times
 
     @classmethod
     def of(cls, scheduler: Any, visited: Sequence[int] = ()) -> DiffusionNoise:
@@ -41,6 +43,8 @@ class DiffusionNoise:
 
     def draw_times(self, count: int, generator: torch.Generator, tokens: int) -> Tensor:
         """Times [count] to train at: uniform, but for the share of those that are visited."""
+        if self.middle:
+            return (torch.randn(count, generator=generator).sigmoid() * len(self.alphas)).long()
         times = torch.randint(0, len(self.alphas), (count,), generator=generator)
         if not self.visited:
             return times
@@ -71,22 +75,30 @@ class FlowNoise:
     """x_t = (1 − t) x + t ε, and the model says ε − x (rectified flow, arXiv 2209.03003). Times are 0…1.
 
     They are logit-normal (arXiv 2403.03206, section 3.1), shifted towards noise the more tokens an image has: μ lies on the
-    line through (256, low) and (most, high). places: of the latents, that make up one token.
+    line through (256, low) and (most, high). places: of the latents, that make up one token. shift: the factor
+    t / (1 − t) grows by instead, 0: none. uniform: t is uniform before it is shifted.
     """
 
     low: float = 0.5
     most: int = 4096
     high: float = 1.15
     places: int = 1
+    shift: float = 0.0
+    uniform: bool = False
 
     def draw_times(self, count: int, generator: torch.Generator, tokens: int) -> Tensor:
         """Times [count] to train at."""
-        return torch.sigmoid(torch.randn(count, generator=generator) + self._mean(tokens))
+        if self.uniform:
+            drawn = torch.rand(count, generator=generator).logit(1e-6)
+        else:
+            drawn = torch.randn(count, generator=generator)
+        return torch.sigmoid(drawn + self._mean(tokens))
 
     def fixed_times(self, tokens: int) -> Tensor:
         """The times at which the held-out loss is measured: quantiles of those trained at."""
-        normal = torch.special.ndtri(torch.tensor(QUANTILES, dtype=torch.float64)).float()
-        return torch.sigmoid(normal + self._mean(tokens))
+        quantiles = torch.tensor(QUANTILES, dtype=torch.float64)
+        drawn = quantiles.logit() if self.uniform else torch.special.ndtri(quantiles)
+        return torch.sigmoid(drawn.float() + self._mean(tokens))
 
     def add_noise(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
         """Latents [B, …] as they are at times [B]."""
@@ -98,7 +110,19 @@ class FlowNoise:
         return noise - clean
 
     def _mean(self, tokens: int) -> float:
+        if self.shift or self.uniform:
+            return math.log(self.shift or 1.0)
         return self.low + (self.high - self.low) * (tokens / self.places - 256) / (self.most - 256)
 
 
 Noise = DiffusionNoise | FlowNoise
+
+
+def choose_times(noise: Noise, timesteps: str, shift: float) -> Noise:
+    """The noise with other times to train at. timesteps: "family", "uniform" or "logit-normal"; shift: of a flow, 0: its own."""
+    if isinstance(noise, FlowNoise):
+        uniform = noise.uniform if timesteps == "family" else timesteps == "uniform"
+        return replace(noise, uniform=uniform, shift=shift or noise.shift)
+    if timesteps == "family":
+        return noise
+    return replace(noise, visited=(), middle=timesteps == "logit-normal")

@@ -1,4 +1,4 @@
-"""Pairs on disk as training samples: folders with `metadata.jsonl`, and batches of them (arXiv 2211.09800, section 3.2)."""
+"""Pairs on disk as training samples: stores, folders with `metadata.jsonl`, and batches of them (arXiv 2211.09800, section 3.2)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,48 @@ from torch import nn
 
 from ..errors import RethinkError
 from ..images import load_image
+from ..pairs.store import MANIFEST, PairStore
+from .lora_pairs import read_pairs
 
 
 class PairFolder(torch.utils.data.Dataset):
-    """Pairs of a folder with `metadata.jsonl`, cropped and flipped alike in both images (section 3.2)."""
+    """Pairs of a folder, cropped and flipped alike in both images (section 3.2): the accepted ones of a store of pairs, or those
+    of `metadata.jsonl`."""
 
     def __init__(self, folder: Path, resolution: int):
-        manifest = folder / "metadata.jsonl"
-        if not manifest.is_file():
-            raise RethinkError(f"{folder} has no metadata.jsonl; each of its lines names an input and an edited image.")
-        self.folder, self.resolution = folder, resolution
-        self.rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+        self.resolution = resolution
+        if (folder / MANIFEST).is_file():
+            pairs = read_pairs(PairStore.open_existing(folder))
+            self.rows = [(pair.input, pair.target, pair.instruction) for pair in pairs]
+        else:
+            self.rows = _listed_pairs(folder)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict:
-        row = self.rows[index]
-        images = [load_image(self.folder / row[f"{name}_image_file_name"])[0] for name in ("input", "edited")]
+        input, target, instruction = self.rows[index]
+        images = [load_image(path)[0] for path in (input, target)]
         if images[0].shape != images[1].shape:
-            raise RethinkError(f"Line {index + 1} of metadata.jsonl: the two images differ in size.")
+            raise RethinkError(f"Pair {index + 1}: {input} and {target} differ in size.")
         both = torch.stack(images).permute(0, 3, 1, 2)
         both = fill_square(both, self.resolution)
         if torch.rand(()) < 0.5:
             both = both.flip(-1)
         source, edited = both.permute(0, 2, 3, 1)
-        return {"source": source, "edited": edited, "instruction": row["edit_prompt"]}
+        return {"source": source, "edited": edited, "instruction": instruction}
+
+
+def _listed_pairs(folder: Path) -> list[tuple[Path, Path, str]]:
+    """(input, edited image, instruction) of every line of `metadata.jsonl`."""
+    manifest = folder / "metadata.jsonl"
+    if not manifest.is_file():
+        raise RethinkError(
+            f"{folder} is no store of pairs and has no metadata.jsonl; each of its lines names an input and an edited image."
+        )
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [tuple(row[f"{name}_image_file_name"] for name in ("input", "edited")) for row in rows]
+    return [(folder / input, folder / edited, row["edit_prompt"]) for (input, edited), row in zip(names, rows)]
 
 
 def fill_square(images: torch.Tensor, side: int) -> torch.Tensor:

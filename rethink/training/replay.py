@@ -37,34 +37,56 @@ EVERYDAY_EDITS = (
     "turn it into a 3D render",
 )
 
+Instruction = str | tuple[str, str]  # of any image, or (source, instruction) of the one a pair was made from
+
 
 def make_replay(
     model: EditModel,
     pairs: Sequence[LoraPair],
-    instructions: Sequence[str],
+    instructions: Sequence[Instruction],
     count: int,
     cache: ExampleCache,
     seed: int,
     on_example: Callable[[int], None],
-) -> list[str]:
+    share: range,
+) -> list[str]:  # more than eight: what is encoded, by what, and where it goes
     """Examples in the cache, by their keys: other instructions on inputs and targets of the pairs, with the base editor's own
-    edits as targets. Which instruction goes with which image follows from the seed."""
+    edits as targets; an empty instruction leaves the image as it is. Which instruction goes with which image follows from the
+    seed; one that is (source, instruction) goes with the target of a pair made from that source, where there is one. share:
+    the numbers of those that this process encodes."""
     generator = generator_of("replay", seed)
+    own = {pair.source: pair for pair in pairs}
+    known = [each for each in instructions if isinstance(each, str) or each[0] in own]
     keys = []
-    for number in range(count):
-        pair = pairs[_draw(generator, len(pairs))]
-        text = instructions[number % len(instructions)]
-        side = _draw(generator, 2)
+    for number in range(count if known else 0):
+        pair, side = pairs[_draw(generator, len(pairs))], _draw(generator, 2)
+        text = known[number % len(known)]
+        if not isinstance(text, str):
+            (source, text), side = text, 1
+            pair = own[source]
         digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.identity}".encode()).hexdigest()
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
             image: Tensor = pair.images()[side]
-            edited = model.editor.edit(model.editor.prepare(image), [text], [number])
+            edited = model.editor.edit(model.editor.prepare(image), [text], [number]) if text else image
             return model.encode(image, edited, text)
 
-        keys.append(cache.ensure(digest, encode))
+        keys.append(cache.ensure(digest, encode) if number in share else cache.key(digest))
         on_example(number + 1)
     return keys
+
+
+def mix_identity(instructions: Sequence[Instruction], count: int, share: float) -> list[Instruction]:
+    """Instructions for `count` images, of which about `share`, evenly spread, are empty."""
+    texts: list[Instruction] = []
+    empty = 0
+    for number in range(count):
+        if empty < round(share * (number + 1)):
+            texts.append("")
+            empty += 1
+        else:
+            texts.append(instructions[(number - empty) % len(instructions)])
+    return texts
 
 
 def _draw(generator: torch.Generator, below: int) -> int:

@@ -21,6 +21,8 @@ from torch import nn
 
 from ..errors import RethinkError, lazy_import
 
+TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -75,6 +77,7 @@ def train_loop(
     average = MovingAverage(weights, config.ema)
     progress = TrainState()
     accelerator.register_for_checkpointing(average, progress)
+    keep_trained_weights_only(accelerator)
     checkpoint = folder / "checkpoint"
     if (checkpoint / "complete").exists():
         accelerator.load_state(str(checkpoint))
@@ -187,6 +190,46 @@ def save_checkpoint(accelerator, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     accelerator.wait_for_everyone()
+
+
+def keep_trained_weights_only(accelerator) -> None:
+    """Checkpoints hold the weights that are trained, and the buffers beside them, not the frozen model that it was started
+    with. Older ones, which hold all, are read too."""
+
+    def save(models: list[nn.Module], weights: list[dict], folder: str) -> None:
+        if accelerator.is_main_process:
+            for number, model in enumerate(models):
+                save_tensors(trained_tensors(accelerator.unwrap_model(model)), Path(folder) / TRAINED.format(number))
+        weights.clear()  # nothing is left for accelerate to write
+
+    def load(models: list[nn.Module], folder: str) -> None:
+        if not (Path(folder) / TRAINED.format(0)).is_file():
+            return
+        for number, model in enumerate(models):
+            tensors = lazy_import("safetensors.torch").load_file(Path(folder) / TRAINED.format(number))
+            accelerator.unwrap_model(model).load_state_dict(tensors, strict=False)
+        models.clear()
+
+    accelerator.register_save_state_pre_hook(save)
+    accelerator.register_load_state_pre_hook(load)
+
+
+def trained_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that require gradients, and the buffers of the parts that have such, by their names."""
+    state, found = model.state_dict(), {}
+    for name, part in model.named_modules():
+        if any(weight.requires_grad for weight in part.parameters(recurse=False)):
+            frozen = {key for key, weight in part.named_parameters(recurse=False) if not weight.requires_grad}
+            names = [*dict(part.named_parameters(recurse=False)), *dict(part.named_buffers(recurse=False))]
+            found |= {f"{name}.{key}".lstrip("."): None for key in names if key not in frozen}
+    return {name: state[name].contiguous() for name in found if name in state}
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Tensors as a file; those that share their memory once."""
+    places: dict[int, str] = {}
+    alone = {name: tensor for name, tensor in tensors.items() if places.setdefault(tensor.data_ptr(), name) == name}
+    lazy_import("safetensors.torch").save_file(alone, path)
 
 
 class TrainState:

@@ -20,14 +20,17 @@ class TrainableLora(nn.Module):
     """down (A, Kaiming) and up (B, zero) of every layer by its name, in float32; the scale is 1, so alpha is the rank.
 
     It hangs on the layers by hooks, so the model's own parts, names and weights stay what they are, whatever holds them.
+    dropout: the share of a layer's inputs that it does not see while gradients are computed.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], rank: int, seed: int, device: torch.device):
+    def __init__(
+        self, layers: Mapping[str, nn.Module], rank: int, seed: int, device: torch.device, dropout: float = 0.0
+    ):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.names, self.rank = tuple(layers), rank
         self._layers = dict(layers)  # not as modules of ours: nothing of them is trained or saved
-        self._on = True
+        self._on, self._dropout = True, dropout
         downs, ups = [], []
         for layer in layers.values():
             rows, *columns = shape_of(layer)
@@ -73,6 +76,8 @@ class TrainableLora(nn.Module):
             if not self._on:
                 return output
             x = inputs[0]
+            if self._dropout and torch.is_grad_enabled():
+                x = nn.functional.dropout(x, self._dropout)
             return output + Product(down.to(x.dtype), up.to(x.dtype), 1.0).output(layer, x)
 
         return add

@@ -84,7 +84,12 @@ ELSEWHERE = {
     },
     FILTER: {"pairs": "store", "clip": "clip", "thinker": "thinker"},
     "RethinkSaveEditDataset": {"pairs": "store", "name": "folder", "format": "format", "format.replace": "replace"},
-    "RethinkLoadEditDataset": {"format": "format", "format.dataset": "folder", "format.into": "store"},
+    "RethinkLoadEditDataset": {
+        "format": "format",
+        "format.dataset": "folder",
+        "format.into": "store",
+        "format.instruction": "instruction",
+    },
 }
 
 

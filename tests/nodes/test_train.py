@@ -79,7 +79,7 @@ def test_a_thinker_scores_the_previews_and_the_node_shows_where_they_are(train, 
     record = json.loads((results.output / shown["subfolder"] / shown["filename"]).read_text(encoding="utf-8"))
     assert [save["scores"][0]["thinker"] for save in record["saves"]] == [6, 6]
     assert record["saves"][0]["scores"][0]["note"] == "Red enough."
-    assert len(judge.chat.asked) == 3, "what the editor alone makes is judged once"
+    assert len(judge.chat.asked) == 8 + 3, "four pairs both ways round, and what the editor alone makes once"
 
 
 @pytest.mark.parametrize("name", ["../mine", "", "a/../../b", "nul"])

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from rethink.editors.loading import load_editor
 from tests.standin.executor import DYNAMIC, run, validate
@@ -87,6 +88,8 @@ def prompt(request, part, models, results, miniature, vision_folder, clip_folder
             inputs |= QUICK
         elif node["class_type"] == "RethinkTrainEditLora":
             inputs |= {"steps": 1, "save_every": 1, "replay": 1, "batch": 2, "previews": 0}
+        elif node["class_type"] == "RethinkLoadEditDataset":
+            write_sides(part("nodes.comfy.folders").dataset_roots()[0] / inputs["format.dataset"])
         elif node["class_type"] == "RethinkEditLoraLoader":
             weights = as_diffusers(factors(load_editor(base)))
             write_lora(weights, models.loras, inputs["lora"].removesuffix(".safetensors"))
@@ -110,6 +113,14 @@ def prompt(request, part, models, results, miniature, vision_folder, clip_folder
     return prompt
 
 
+def write_sides(folder):
+    """Two images before and after."""
+    for side, blue in (("before", 40), ("after", 200)):
+        (folder / side).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (64, 64), (90 * number, 40, blue)).save(folder / side / f"{number}.png")
+
+
 def test_there_are_workflows():
     assert {
         "built_in_edit",
@@ -130,6 +141,9 @@ def test_there_are_workflows():
         "prompt_to_prompt_pairs",
         "caption_edit_pairs",
         "learn_black_squares",
+        "kontext_lora",
+        "qwen_image_edit_lora",
+        "resume_and_compare_saves",
     } <= set(NAMES)
 
 
@@ -167,8 +181,6 @@ def test_the_drag_and_drop_file_is_whole_and_explained(name, classes, models):
 def test_has_a_thumbnail(name, part):
     if not part("rethink.builtin").EDITOR_FOLDER.exists():
         pytest.skip("there is no built-in editor yet that could draw it")
-    from PIL import Image
-
     with Image.open(WORKFLOWS / f"{name}.jpg") as thumbnail:
         assert thumbnail.width == 640
 

@@ -1,15 +1,22 @@
 """Pairs, jobs and editors for the training of LoRAs on miniatures."""
 
+import multiprocessing
+import os
+import random
+import socket
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
 from rethink.pairs.store import EditPair, PairStore
 from rethink.training.edit_lora import LoraTraining
-from rethink.training.edit_lora_job import TrainEditLoraJob
+from rethink.training.edit_lora_job import TrainEditLoraJob, adapt
 from rethink.training.edit_model import EditModel
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_settings import LoraSettings
+from rethink.training.process_group import join_processes
 
 QUICK = {"steps": 4, "rank": 2, "batch": 4, "accumulate": 1, "learning_rate": 1e-2, "keep": "off", "previews": 0}
 
@@ -39,8 +46,65 @@ def make_job(root: Path, pairs: PairStore, **options) -> TrainEditLoraJob:
 def open_training(editor, job: TrainEditLoraJob) -> LoraTraining:
     """The run of a job with its first stage done."""
     model = EditModel(editor)
+    settings = adapt(job.settings, model)
     pairs = read_pairs(job.pairs)
-    training = LoraTraining(job.settings, job.output, job.folder, model, pairs, lambda progress: None)
+    training = LoraTraining(settings, job.output, job.folder, model, pairs, lambda progress: None)
     training.run_folder.folder.mkdir(parents=True)
     training.encode_all()
     return training
+
+
+def train_and_kill(job: TrainEditLoraJob, editor, rng: random.Random, most_steps: int) -> bool:
+    """Run the job in a process of its own, which is killed after so many reports of progress, and a while, as `rng` draws.
+
+    → whether it was done by then.
+    """
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_train, args=(job, editor, there))
+    process.start()
+    there.close()
+    reports = rng.randrange(1, most_steps)
+    try:
+        for _ in range(reports):
+            if here.recv() == "done":
+                break
+        time.sleep(rng.random() * 0.02)
+    except EOFError:
+        pass
+    process.kill()
+    process.join()
+    return process.exitcode == 0
+
+
+def train_together(job: TrainEditLoraJob, editor, count: int) -> list[int | None]:
+    """Run the job in so many processes at once, as `accelerate launch` starts them; → their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    arguments = [(job, editor, rank, count, port) for rank in range(count)]
+    processes = [context.Process(target=_train_as, args=each) for each in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _train_as(job: TrainEditLoraJob, editor, rank: int, count: int, port: int) -> None:
+    import torch
+    from accelerate import PartialState
+
+    torch.set_num_threads(1)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    PartialState._reset_state()  # what the fork has taken along
+    job.run(editor, processes=join_processes("cpu"))
+
+
+def _train(job: TrainEditLoraJob, editor, connection: Connection) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # a fork has no other threads
+    job.run(editor, lambda progress: connection.send(progress.line))
+    connection.send("done")

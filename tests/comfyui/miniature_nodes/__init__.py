@@ -6,10 +6,11 @@ from pathlib import Path
 
 import comfy.lora
 import comfy.model_management
+import folder_paths
 import torch
 from safetensors.torch import load_file, save_file
 
-from .models import MODELS, WIDTH, save, text_encoder, vision_model, write_files
+from .models import MODELS, WIDTH, model_of_several_blocks, save, text_encoder, vision_model, write_files
 
 
 class MiniatureTextEncoder:
@@ -111,6 +112,36 @@ def _of_another_kind(kind, tensors, generator):
 def _in_kohyas_words(name):
     base, factor, _ = name.removeprefix("diffusion_model.").rsplit(".", 2)
     return f"lora_unet_{base.replace('.', '_')}.{'lora_down' if factor == 'lora_A' else 'lora_up'}.weight"
+
+
+class UnknownNames:
+    """The names of layers in a list, by family, for which ComfyUI's loader of LoRAs has no layer, shown."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"names": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, names):
+        unknown = []
+        for family, stems in json.loads(names).items():
+            known = comfy.lora.model_lora_keys_unet(model_of_several_blocks(family), {})
+            unknown += [f"{family}: {stem}" for stem in stems if stem not in known]
+        return {"ui": {"unknown": unknown}}
+
+
+class Unchanged:
+    """Whether a model is as its file says, with nothing on it that computes otherwise or learns, shown."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"model": ("MODEL",), "file": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, model, file):
+        weights = load_file(folder_paths.get_full_path("diffusion_models", file))
+        parts = list(model.model.modules())
+        hooked = [part for part in parts if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part)]
+        learning = comfy.model_management.in_training or any(w.requires_grad for w in model.model.parameters())
+        found = dict(model.model.diffusion_model.named_parameters())
+        same = all(torch.equal(found[name], weight) for name, weight in weights.items() if name in found)
+        return {"ui": {"unchanged": [same and len(found) > 9 and not (hooked or learning or model.patches)]}}
 
 
 class MergeLora:
@@ -315,6 +346,8 @@ NODE_CLASS_MAPPINGS = {
         MiniatureTextEncoder,
         Shared,
         WriteLora,
+        UnknownNames,
+        Unchanged,
         MergeLora,
         VisionModel,
         Ask,

@@ -166,6 +166,47 @@ comfy.supported_models.models[:0] = [
 ]
 
 
+_SD = _UNET | {
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1] * 9 + [0] * 3,
+    "context_dim": 768,
+    "num_heads": 8,
+}
+_SDXL = _SD | {
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 4],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+    "num_classes": "sequential",
+    "use_linear_in_transformer": True,
+}
+_FEW = {"depth": 2, "depth_single_blocks": 2}
+
+# Family → what ComfyUI sees in a model of as many blocks as tests/support/lora_names.py has of each kind
+SEVERAL_BLOCKS = {
+    "instruct_pix2pix": _SD,
+    "instruct_pix2pix_xl": _SDXL,
+    "flux_kontext": MODELS["flux_kontext"] | _FEW,
+    "qwen_image_edit": MODELS["qwen_image_edit"] | {"num_layers": 2},
+    "flux2": MODELS["flux2"] | _FEW,
+    "flux2_klein": MODELS["flux2_klein"] | _FEW,
+    "longcat_image_edit": MODELS["longcat_image_edit"] | _FEW,
+}
+
+
+def model_of_several_blocks(family):
+    """ComfyUI's model without weights."""
+    config = comfy.model_detection.model_config_from_unet_config(SEVERAL_BLOCKS[family], {"none": None})
+    config.set_inference_dtype(torch.float32, None)
+    return config.get_model({}, "", device="meta")
+
+
 def diffusion_model(family):
     config = comfy.model_detection.model_config_from_unet_config(MODELS[family])
     config.set_inference_dtype(torch.float32, None)

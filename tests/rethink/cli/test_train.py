@@ -1,5 +1,8 @@
 """`rethink train-lora`: from a store of pairs to a file that `rethink edit` loads."""
 
+import shutil
+
+from rethink.pairs.store import PairStore
 from tests.support.lora_training import write_pairs
 
 
@@ -28,6 +31,21 @@ def test_a_lora_from_pairs_and_an_edit_with_it(editor, photo, rethink, tmp_path)
     assert "32 of 32 layers fit" in done.stdout and "step 2 of 2" in done.stdout and "report.html" in done.stderr
     edited = rethink("edit", photo, "make it red", "--editor", editor, "--lora", lora, "--steps", 1)
     assert edited.returncode == 0 and "32 of 32 layers fit" in edited.stderr
+
+
+def test_two_folders_of_images_are_trained_on_as_they_are(editor, rethink, tmp_path):
+    store = write_pairs(tmp_path / "pairs", 3)
+    for pair in store:
+        for side, path in (("before", pair.input), ("after", pair.target)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            shutil.copy(store.file(path), tmp_path / side / f"{pair.id}.png")
+    few = ["--steps", 1, "--rank", 2, "--accumulate", 1, "--keep", "off", "--editor", editor]
+    folders = [tmp_path / "before", "--after", tmp_path / "after", "--instruction", "make it red"]
+    done = rethink("train-lora", *folders, "-o", tmp_path / "learned.safetensors", *few)
+    assert done.returncode == 0, done.stderr
+    assert "Learned from 3 pairs" in done.stdout
+    read = PairStore.open_existing(tmp_path / "learned-training" / "pairs")
+    assert {pair.instruction for pair in read} == {"make it red"}
 
 
 def test_what_is_wrong_is_said_in_a_sentence(editor, rethink, tmp_path):

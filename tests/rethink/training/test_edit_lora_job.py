@@ -1,9 +1,12 @@
 """The job of training a LoRA: going on, ending early, small sets, what is refused, and what it leaves."""
 
 import json
+import os
+import random
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -12,11 +15,12 @@ from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.training.best_save import choose_save
 from rethink.training.edit_lora import LoraTraining
 from rethink.training.lora_objective import LoraObjective
-from rethink.training.lora_pairs import generator_of
+from rethink.training.lora_pairs import generator_of, read_pairs, split_pairs
 from rethink.training.lora_run import LoraRun
 from rethink.training.lora_saves import LoraSaves
+from rethink.training.process_group import ProcessGroup
 from tests.support import editor_miniatures
-from tests.support.lora_training import make_job, open_training, write_pairs
+from tests.support.lora_training import make_job, open_training, train_and_kill, train_together, write_pairs
 
 
 class Cut(Exception):
@@ -67,6 +71,105 @@ def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(editor
         editor, pytest.fail
     )  # nothing is left to do
     assert again.record.losses == whole.record.losses
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_that_was_killed_at_any_moment_ends_the_same(editor, store, tmp_path):
+    options = {"steps": 8, "save_every": 2, "batch": 2, "keep": "high", "replay": 2}
+    whole = make_job(tmp_path / "whole", store, **options).run(editor)
+    job, rng = make_job(tmp_path / "killed", store, **options), random.Random(0)
+    for _ in range(3):
+        train_and_kill(job, editor, rng, most_steps=12)
+    (torn := next((tmp_path / "killed" / "runs").glob("learned-*")) / ".state.safetensors.1.part").write_bytes(b"torn")
+    report = job.run(editor)
+    assert not torn.exists()
+    assert report.record.losses == whole.record.losses and report.record.step == 8
+    files = [load_file(each.folder / "saves" / "step-000008.safetensors") for each in (whole, report)]
+    assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_processes_take_the_same_steps_as_one(editor, store, tmp_path):
+    options = {"steps": 4, "save_every": 2, "batch": 2, "accumulate": 3, "keep": "high", "replay": 3}
+    alone = make_job(tmp_path / "alone", store, **options).run(editor).record
+    job = make_job(tmp_path / "both", store, **options)
+    assert train_together(job, editor, 2) == [0, 0]
+    record = LoraRun(next((tmp_path / "both" / "runs").glob("learned-*"))).read_record()
+    assert record.losses == pytest.approx(alone.losses, rel=1e-5)
+    assert [save.held_out for save in record.saves] == pytest.approx([save.held_out for save in alone.saves], rel=1e-5)
+    files = [load_file(make_job(tmp_path / name, store).output) for name in ("alone", "both")]
+    assert all(torch.allclose(files[0][name], files[1][name], atol=1e-5) for name in files[0])
+
+
+def test_more_processes_than_batches_of_a_step_are_refused(editor, store, tmp_path):
+    with pytest.raises(RethinkError, match="accumulate: 3 processes share .* must be 3 or more; it is 2"):
+        make_job(tmp_path, store, accumulate=2).run(editor, processes=ProcessGroup(0, 3))
+
+
+def test_images_that_go_in_the_midst_of_it_are_left_out_and_named(editor, tmp_path):
+    store = write_pairs(tmp_path / "pairs", 8)
+    _, *gone = [pair.id for pair in split_pairs(read_pairs(store), 0.1)[0]][:3]
+
+    def lose(progress):
+        for id in gone:
+            for path in (tmp_path / "pairs").rglob(f"{id}*.png"):
+                path.unlink()
+
+    report = make_job(tmp_path, store, steps=2, save_every=1, previews=2).run(editor, lose)
+    assert report.record.step == 2 and report.record.skipped == tuple(gone)
+    assert f"Left out, as their files were gone: {', '.join(gone)}." in str(report)
+
+
+def test_a_second_process_does_not_train_the_same_run(editor, store, tmp_path):
+    job, found = make_job(tmp_path, store, steps=1), []
+
+    def again(progress):
+        with pytest.raises(RethinkError, match="another process is training learned-.* at this moment"):
+            job.run(editor)
+        found.append(progress)
+
+    job.run(editor, again)
+    assert found
+
+
+def test_an_output_that_is_locked_is_said_and_the_lora_kept(editor, store, tmp_path, monkeypatch):
+    job = make_job(tmp_path, store, steps=1)
+    replace = os.replace
+
+    def refuse(source, target):
+        if target == job.output:
+            raise PermissionError(13, "Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr("rethink.atomic.PAUSE", 0)
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(
+        RethinkError, match="output: .* cannot be replaced .*; close what reads it.* is kept: .*step-000001"
+    ):
+        job.run(editor)
+
+
+def test_a_disk_that_is_full_leaves_the_save_before(editor, store, tmp_path, monkeypatch):
+    job = make_job(tmp_path, store, steps=4, save_every=2)
+    write = safetensors.torch.save_file
+
+    def fill(tensors, path, header):
+        if "step-000004" in str(path):
+            path.write_bytes(b"half")
+            raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+        write(tensors, path, header)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.torch.save_file", fill)
+        with pytest.raises(
+            RethinkError, match="folder: .* cannot be written .*No space left.* goes on from its newest save"
+        ):
+            job.run(editor)
+    run = next((tmp_path / "runs").glob("learned-*"))
+    assert [path.name for path in (run / "saves").iterdir()] == ["step-000002.safetensors"]
+    lines = []
+    assert job.run(editor, lambda progress: lines.append(progress.line)).record.step == 4
+    assert [line.split()[1] for line in lines if line.startswith("step")] == ["3", "4"]
 
 
 def test_a_kill_while_a_state_is_written_leaves_the_one_before(editor, store, tmp_path, monkeypatch):
@@ -159,7 +262,9 @@ def test_memory_that_runs_out_says_what_to_lower(editor, store, tmp_path, monkey
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(LoraObjective, "loss", exhausted)
-    with pytest.raises(OutOfMemoryError, match=r"batch \(it is 4\); load the editor quantized.*rank"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"batch \(it is 4; .*\); load the editor quantized.*; optimizer .*; rank \(it is 2\)\."
+    ):
         make_job(tmp_path, store).run(editor)
 
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.training.edit_model import EditModel, Example, join_examples, trainable_parts
+from rethink.training.edit_model import (
+    TEXT,
+    TEXT_MASK,
+    EditModel,
+    Example,
+    changed_places,
+    join_examples,
+    trainable_parts,
+)
 from tests.support import editor_miniatures
 
 
@@ -98,6 +106,7 @@ def test_weights_and_what_was_remembered_in_inference_mode_can_be_trained_over()
     with torch.inference_mode():
         layer = torch.nn.Linear(3, 3)
         layer.places = torch.ones(3)
+        places = layer.weight.data_ptr(), layer.places.data_ptr()
     asked = torch.nn.Linear(3, 3)
     module = torch.nn.ModuleList([layer, asked])
     x = torch.ones(1, 3, requires_grad=True)
@@ -105,3 +114,58 @@ def test_weights_and_what_was_remembered_in_inference_mode_can_be_trained_over()
         assert not any(weight.requires_grad for weight in module.parameters())
         (layer(x * 2) * layer.places).sum().backward()
     assert x.grad is not None and asked.weight.requires_grad
+    assert (layer.weight.data_ptr(), layer.places.data_ptr()) == places  # as large models have no room for copies
+
+
+def test_layers_that_comfyui_has_no_name_for_do_not_learn(editor):
+    model = EditModel(editor)
+    assert any(name.startswith("time_embedding.") for name in model.layers("all", 2))
+    model.row = replace(model.row, nameless=("time_embedding.",))
+    assert not any(name.startswith("time_embedding.") for name in model.layers("all", 2))
+    assert set(model.layers("family", 2)) < set(model.layers("all", 2))
+
+
+def text_example(length, value=1.0):
+    generator = torch.Generator().manual_seed(length)
+    text = {TEXT: torch.randn(1, length, 16, generator=generator), TEXT_MASK: torch.ones(1, length, dtype=torch.bool)}
+    tokens = torch.randn(2, 1, 4, 16, generator=generator) * value
+    return Example(tokens[0], tokens[1], {**text, "img_shapes": [[(1, 2, 2), (1, 2, 2)]]}, {})
+
+
+def test_texts_of_different_lengths_fill_a_batch_and_say_the_same_as_alone():
+    """With the denoiser of Qwen-Image-Edit, whose attention leaves out what is masked."""
+    model = pytest.importorskip("diffusers").QwenImageTransformer2DModel(
+        patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=16, axes_dims_rope=(4, 6, 6),
+    )  # fmt: skip
+    short, long = text_example(3), text_example(7)
+    assert short.shapes == long.shapes
+    joined = join_examples([short, long])
+    assert joined.inputs[TEXT].shape == (2, 7, 16) and joined.inputs[TEXT_MASK].sum(1).tolist() == [3, 7]
+    with torch.no_grad():
+        answers = [
+            model(
+                torch.cat([each.target, each.source], 1), timestep=torch.full((len(each.target),), 0.5), **each.inputs
+            )
+            for each in (joined, join_examples([short]), join_examples([long]))
+        ]
+    assert torch.allclose(answers[0].sample, torch.cat([answers[1].sample, answers[2].sample]), atol=1e-5)
+
+
+def test_texts_of_one_length_need_no_mask():
+    assert TEXT_MASK not in join_examples([text_example(5), text_example(5)]).inputs
+    example = text_example(5)
+    emptied = Example(example.target, example.source, example.inputs, text_example(2).inputs)
+    joined = join_examples([emptied, emptied])
+    assert joined.null[TEXT].shape == joined.inputs[TEXT].shape and joined.null[TEXT_MASK].sum(1).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 8, 8), (2, 64, 4)])
+def test_where_an_edit_changes_the_latents_is_seen_in_any_layout(shape):
+    source = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    target = source.clone()
+    part = (slice(None), slice(None), slice(0, 2)) if len(shape) == 4 else (slice(None), slice(0, 16))
+    target[part] = torch.randn(target[part].shape, generator=torch.Generator().manual_seed(1))
+    changed = changed_places(Example(target, source / 0.18, {}, {}))
+    assert changed.shape == ((2, 1, 8, 8) if len(shape) == 4 else (2, 64, 1))
+    assert changed[part].mean() > 0.9 and changed.mean() < 0.3

@@ -1,9 +1,14 @@
 """The pairs of a LoRA: what is refused, what is held out, in which order they come."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from rethink.errors import RethinkError
+from rethink.pairs.inverse.operations.core import Region
+from rethink.pairs.inverse.operations.cover import OPERATION
 from rethink.pairs.store import EditPair, PairStore
 from rethink.training.lora_pairs import BatchOrder, generator_of, read_pairs, split_pairs
 from tests.support.lora_training import write_pairs
@@ -46,6 +51,22 @@ def test_swapped_pairs_are_recognized_by_what_was_done_to_them(tmp_path):
         read_pairs(swapped)
 
 
+@pytest.mark.parametrize(("shape", "fill"), [("scribble", "black"), ("square", "white"), ("ellipse", "noise")])
+def test_covers_of_a_flat_thing_are_not_taken_for_swapped(tmp_path, shape, fill):
+    """The edges of a cover, and noise, are more detail than what is beneath has."""
+    rng, store = np.random.default_rng(0), PairStore(tmp_path)
+    with store.writing():
+        for number in range(4):
+            target = np.full((32, 32, 3), (200, 60 * number, 40), np.uint8)
+            values = {"shape": shape, "fill": fill}
+            result = OPERATION.apply(target, Region((4, 4, 28, 28)), values, rng)
+            paths = [store.image_path(f"{number:016x}", role) for role in ("input", "target")]
+            for path, image in zip(paths, (result.image, target)):
+                store.write_image(path, image)
+            store.add(EditPair(f"{number:016x}", *paths, "Remove it.", operation="cover", parameters=values))
+    assert len(read_pairs(store)) == 4
+
+
 def test_what_is_held_out_follows_from_the_content_and_no_image_is_on_both_sides(tmp_path):
     pairs = read_pairs(write_pairs(tmp_path, 24))
     training, held_out = split_pairs(pairs, 0.1)
@@ -55,6 +76,12 @@ def test_what_is_held_out_follows_from_the_content_and_no_image_is_on_both_sides
     twins = [*pairs, *(type(pair)(**{**vars(pair), "digest": pair.digest[::-1]}) for pair in pairs)]
     training, held_out = split_pairs(twins, 0.1)
     assert not {pair.source for pair in training} & {pair.source for pair in held_out}
+
+
+def test_of_a_single_image_some_pairs_are_held_out_all_the_same(tmp_path):
+    pairs = [replace(pair, source="one.png") for pair in read_pairs(write_pairs(tmp_path, 8))]
+    training, held_out = split_pairs(pairs, 0.1)
+    assert len(held_out) == 2 and len(training) == 6 and split_pairs(pairs[::-1], 0.1)[1] == held_out[::-1]
 
 
 def test_every_example_comes_once_an_epoch_in_batches_of_one_size():

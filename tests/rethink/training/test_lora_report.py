@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from rethink.images import save_image
 from rethink.training.best_save import Save
-from rethink.training.lora_report import Axes, value_range, write_report
+from rethink.training.lora_report import Axes, round_values, value_range, write_report
 from rethink.training.lora_run import LoraRecord, LoraRun, PreviewPair
 
 RECORD = LoraRecord("<b>it", {"rank": 2}, "built-in", "instruct_pix2pix", 8, ("a",), "0123")
@@ -45,3 +46,5 @@ def test_a_plot_has_all_values_within_and_one_step_is_enough():
     assert low < 0.2 and high > 0.4 and value_range([0.3, 0.3])[0] < 0.3 < value_range([0.3, 0.3])[1]
     axes = Axes(1, low, high, 0, 100)
     assert axes.places([(1, high), (1, low), (1, 9.0)]) == [(64, 0), (64, 100), (64, 0)]
+    assert round_values(0.19, 0.81) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert round_values(0.2981, 0.3019) == pytest.approx([0.299, 0.3, 0.301])

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.training.lora_families import TRAINED
 from rethink.training.lora_settings import LoraSettings
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rank": 0}, "rank: expected 1"),
+        ({"rank": -1}, "rank: expected 0"),
         ({"learning_rate": 10.0}, "learning_rate: expected"),
         ({"keep": "much"}, "keep: “much” is unknown"),
     ],
@@ -30,3 +31,12 @@ def test_a_longer_run_is_the_same_one_and_another_seed_another():
 def test_more_pairs_take_more_steps_within_reason():
     assert [LoraSettings().count_steps(pairs) for pairs in (2, 50, 5000)] == [500, 1500, 3000]
     assert LoraSettings(steps=7).count_steps(50) == 7
+
+
+def test_what_is_left_open_suits_the_family():
+    row = replace(TRAINED["qwen_image_edit"], rank=8, batch=2, accumulate=3, drop_text=0.1)
+    found = LoraSettings().for_family(row)
+    assert (found.learning_rate, found.rank, found.batch, found.accumulate) == (5e-5, 8, 2, 3)
+    assert found.drop_instruction == 0.1
+    chosen = LoraSettings(learning_rate=1e-3, rank=4, batch=1, accumulate=1, drop_instruction=0.0)
+    assert chosen.for_family(row) == chosen

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rethink.training.lora_pairs import generator_of
-from rethink.training.noising import DiffusionNoise, FlowNoise
+from rethink.training.noising import DiffusionNoise, FlowNoise, choose_times
 
 ALPHAS = torch.linspace(0.99, 0.01, 100)
 
@@ -43,3 +43,24 @@ def test_an_editor_of_few_steps_is_trained_at_the_times_it_visits():
     share = sum((times == time).float().mean().item() for time in process.visited)
     assert share == pytest.approx(0.52, abs=0.03) and times.unique().numel() > 90
     assert process.fixed_times(64).tolist() == [99, 74, 49, 24]
+
+
+def test_times_may_be_others_than_the_familys():
+    flow, generator = FlowNoise(), torch.Generator().manual_seed(0)
+    assert choose_times(flow, "family", 0.0) == flow
+    uniform = choose_times(flow, "uniform", 0.0).draw_times(20_000, generator, 4096)
+    assert uniform.mean().item() == pytest.approx(0.5, abs=0.01) and uniform.std().item() == pytest.approx(
+        12**-0.5, abs=0.01
+    )
+    shifted = choose_times(flow, "uniform", 3.0)
+    assert shifted.fixed_times(9)[2].item() == pytest.approx(3 * 0.5 / (1 + 2 * 0.5))  # s t / (1 + (s − 1) t)
+    middle = choose_times(flow, "logit-normal", 1.0).draw_times(20_000, generator, 4096)
+    assert middle.median().item() == pytest.approx(0.5, abs=0.01) and middle.std() < uniform.std()
+
+
+def test_times_of_diffusion_may_lie_in_the_middle():
+    noise, generator = DiffusionNoise(torch.linspace(1, 0, 100), "epsilon", (99,)), torch.Generator().manual_seed(0)
+    middle = choose_times(noise, "logit-normal", 0.0).draw_times(20_000, generator, 64)
+    assert middle.dtype == torch.long and middle.min() >= 0 and middle.max() < 100
+    assert middle.float().mean().item() == pytest.approx(49.5, abs=1) and middle.float().std() < 25
+    assert choose_times(noise, "uniform", 0.0).visited == ()

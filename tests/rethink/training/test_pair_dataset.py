@@ -8,6 +8,7 @@ import torch
 from rethink.errors import RethinkError
 from rethink.images import save_image
 from rethink.training.pair_dataset import PairFolder, fill_square
+from tests.support.lora_training import write_pairs
 from tests.support.pair_folders import write_pair_folder
 
 
@@ -37,5 +38,15 @@ def test_a_folder_without_a_manifest_and_a_pair_of_two_sizes_are_named(tmp_path)
     save_image(torch.rand(1, 8, 8, 3), folder / "1 in.png")
     data = PairFolder(folder, 32)
     assert data[0]["instruction"] == "make it red"
-    with pytest.raises(RethinkError, match="^Line 2 of metadata.jsonl"):
+    with pytest.raises(RethinkError, match="^Pair 2: .*1 in.png and .* differ in size"):
         data[1]
+
+
+def test_the_accepted_pairs_of_a_store_are_samples(tmp_path):
+    store = write_pairs(tmp_path / "store", 3)
+    rejected = next(iter(store)).id
+    with store.writing():
+        store.set_verdict(rejected, False)
+    data = PairFolder(tmp_path / "store", 32)
+    assert len(data) == 2 and data[0]["instruction"] == "make it red"
+    assert not torch.equal(data[0]["source"], data[0]["edited"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rethink.errors import RethinkError
 from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, lr_factor, train_loop
@@ -56,6 +57,37 @@ def test_fewer_samples_than_a_batch_are_trained_on(tmp_path):
     model = Distance()
     train_loop(model, torch.ones(3, 3), TrainConfig(steps=2, batch=16, workers=0, warmup=1), tmp_path, report=str)
     assert model.weight.abs().sum() > 0
+
+
+class Frozen(Distance):
+    """With a large part that is not trained, and a weight that another part shares."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = torch.nn.Linear(300, 300).requires_grad_(False)
+        self.norm = torch.nn.BatchNorm1d(3)
+        self.same = self.norm
+
+    def forward(self, batch):
+        return (self.norm(batch * self.weight) - batch).square().mean() + self.base.weight.sum() * 0
+
+
+def test_checkpoints_hold_what_is_trained_and_no_frozen_base(tmp_path):
+    data, plan = torch.randn(8, 3), TrainConfig(steps=2, batch=4, workers=0, warmup=1, ema=0.0)
+    model, other = Frozen(), Frozen()
+    train_loop(model, data, plan, tmp_path, report=str)
+    files = list((tmp_path / "checkpoint").iterdir())
+    assert sum(file.stat().st_size for file in files) < 60_000 < model.base.weight.nbytes
+    assert set(load_file(tmp_path / "checkpoint" / "trained-0.safetensors")) >= {
+        "weight",
+        "norm.weight",
+        "norm.running_mean",
+    }
+    lines = []
+    train_loop(other, data, plan, tmp_path, report=lines.append)
+    assert lines == ["going on from step 2"]
+    assert torch.equal(other.weight, model.weight) and torch.equal(other.norm.running_mean, model.norm.running_mean)
+    assert not torch.equal(other.base.weight, model.base.weight)  # each brings its own
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torch's launcher wants libuv, which its Windows builds lack")

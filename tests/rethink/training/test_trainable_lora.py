@@ -68,3 +68,15 @@ def test_factors_come_back():
     nn.init.normal_(one.ups[1])
     other.load_factors(one.factors())
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(one.parameters(), other.parameters()))
+
+
+def test_dropout_hides_inputs_while_it_learns_and_never_after():
+    layer, x = nn.Linear(64, 8), torch.ones(1, 64)
+    lora = TrainableLora({"to_q": layer}, 4, 0, torch.device("cpu"), dropout=0.5)
+    nn.init.normal_(lora.ups[0])
+    with lora.attached():
+        torch.manual_seed(0)
+        one, other = layer(x), layer(x)
+        with torch.no_grad():
+            quiet = [layer(x), layer(x)]
+    assert not torch.allclose(one, other) and torch.equal(*quiet)

@@ -1,0 +1,103 @@
+"""Kills trainings of the built-in editor at random moments, as `kill -9` does, and lets them end: their losses and their LoRAs
+are those of a training that nobody killed.
+
+    python benchmarks/resume.py --kills 10
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from rethink.images import save_image
+from rethink.pairs.inverse.drafts import SynthesisConfig
+from rethink.pairs.inverse.job import SynthesisJob
+from rethink.pairs.inverse.sources import ImageFolder
+from rethink.tiny.scene import render
+from rethink.tiny.tasks import sample_task
+
+OPTIONS = ("--rank", "4", "--batch", "4", "--accumulate", "1", "--learning-rate", "1e-3", "--replay", "8")
+
+
+def main() -> None:
+    options = read_options()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        make_pairs(work, options.pairs)
+        started = time.monotonic()
+        subprocess.run(command(work, "whole", options.steps), check=True, capture_output=True)
+        whole = time.monotonic() - started
+        rng, kills, rounds = random.Random(options.seed), 0, 0
+        reference = result(work, "whole")
+        same_losses = same_weights = True
+        while kills < options.kills:
+            name = f"killed-{rounds}"
+            while kills < options.kills and not live_until(command(work, name, options.steps), rng.uniform(0, whole)):
+                kills += 1
+            subprocess.run(command(work, name, options.steps), check=True, capture_output=True)
+            losses, weights = result(work, name)
+            same_losses &= losses == reference[0]
+            same_weights &= all(torch.equal(weights[key], reference[1][key]) for key in reference[1])
+            rounds += 1
+    figures = {"kills": kills, "trainings": rounds, "steps": options.steps, "seconds": round(whole, 1)}
+    print(json.dumps({"bench": "resume", **figures, "same_losses": same_losses, "same_weights": same_weights}))
+    sys.exit(not (same_losses and same_weights))
+
+
+def live_until(command: list[str], seconds: float) -> bool:
+    """Run a command and kill it after so many seconds; → whether it was done by then."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+
+
+def result(work: Path, name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """(losses, LoRA) of a training that is done."""
+    [file] = (work / f"{name}-training").glob(f"{name}-*/training.json")
+    losses = json.loads(file.read_text(encoding="utf-8"))["losses"]
+    return losses, load_file(work / f"{name}.safetensors")
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def make_pairs(work: Path, count: int) -> None:
+    images = work / "images"
+    images.mkdir()
+    for seed in range(count):
+        save_image(render([sample_task(seed).target]), images / f"{seed}.png")
+    SynthesisJob(ImageFolder(images), work / "pairs", SynthesisConfig(("cover",))).run()
+
+
+def command(work: Path, name: str, steps: int) -> list[str]:
+    arguments = [
+        str(work / "pairs"),
+        "-o",
+        str(work / f"{name}.safetensors"),
+        "--steps",
+        str(steps),
+        "--save-every",
+        "4",
+    ]
+    return [sys.executable, "-m", "rethink", "train-lora", *arguments, *OPTIONS]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Images before and after: two folders with equal names, or one folder in which names end in who they are. What people who
+have edited by hand have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from ...errors import RethinkError
+from .core import Example, Format, ImportedPair, Skipped, copy_image, is_image, read_text
+from .dataset_folder import Dataset, Names
+
+# What the side before and the side after are called, as folders and as endings of names.
+SIDES = (
+    *(("before", "after"), ("start", "end"), ("input", "target"), ("source", "edited"), ("control", "target")),
+    *(("source", "target"), ("input", "output"), ("original", "edited")),
+)
+FOR_ALL = "instruction.txt"  # in the folder: the instruction of every pair without a text of its own
+
+
+def write_before_after(items: Iterable[Example], folder: Path, home: Path) -> int:
+    """`before/N.png`, and `after/N.png` with `after/N.txt`."""
+    count = 0
+    for side in ("before", "after"):
+        (folder / side).mkdir()
+    for item in items:
+        count += 1
+        copy_image(item.input, folder, "before", item.stem)
+        copy_image(item.target, folder, "after", item.stem)
+        (folder / "after" / f"{item.stem}.txt").write_text(item.pair.instruction, encoding="utf-8")
+    return count
+
+
+def read_before_after(folder: Path) -> Iterator[ImportedPair | Skipped]:
+    """Two folders side by side, whatever they are called of `SIDES`, else one folder of `NAME_start`, `NAME_end`."""
+    if folder.is_file():
+        raise NotADirectoryError(folder)
+    dataset = Dataset(folder)
+    for before, after in SIDES:
+        found = dataset.names().find(before), dataset.names().find(after)
+        if all(found) and all((folder / name).is_dir() for name in found):
+            yield from pair_folders(Dataset(folder / found[0]), Dataset(folder / found[1]), dataset)
+            return
+    yield from _pair_by_endings(dataset)
+
+
+def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None) -> Iterator[ImportedPair | Skipped]:
+    """Images with the same name in two folders; a text lies beside either. around: the folder with the text for all."""
+    sides = [_by_stem(dataset.images("")) for dataset in (before, after)]
+    stems, paired = Names(sides[0]), set()
+    for stem, names in sorted(sides[1].items()):
+        name = f"{after.folder.name}/{names[0]}"
+        try:
+            other = stems.find(stem)
+            paired.add(other)
+            if not other:
+                raise RethinkError(f"{before.folder.name} has no image of this name")
+            if max(len(names), len(sides[0][other])) > 1:
+                raise RethinkError("there are several images of this name")
+        except RethinkError as error:
+            yield Skipped(name, str(error))
+            continue
+        texts = [(after, f"{stem}.txt"), (before, f"{other}.txt"), *([(around, FOR_ALL)] if around else [])]
+        input, target = before.image(sides[0][other][0]), after.image(names[0])
+        yield ImportedPair(name, input, target, partial(_first_text, texts))
+    for stem in sorted(set(sides[0]) - paired):
+        yield Skipped(f"{before.folder.name}/{sides[0][stem][0]}", f"{after.folder.name} has no image of this name")
+
+
+def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
+    images = _by_stem(name for name in dataset.names() if is_image(name))
+    stems = Names(images)
+    for stem in stems:
+        for before, after in SIDES:
+            for mark in "_-":
+                if not stem.casefold().endswith(f"{mark}{before}"):
+                    continue
+                root = stem[: -len(before) - 1]
+                other = stems.find(f"{root}{mark}{after}")
+                if not other:
+                    continue
+                files = [images[name][0] for name in (stem, other)]
+                texts = [(dataset, f"{name}.txt") for name in (root, other, stem)] + [(dataset, FOR_ALL)]
+                yield ImportedPair(root, dataset.image(files[0]), dataset.image(files[1]), partial(_first_text, texts))
+
+
+def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(os.path.splitext(name)[0], []).append(name)
+    return found
+
+
+def _first_text(places: Iterable[tuple[Dataset, str]]) -> tuple[str, str, str]:
+    """The text of the first of several files that there is."""
+    texts = (read_text(dataset.text(path), "caption") for dataset, path in places)
+    return next((text for text in texts if text.strip()), ""), "", ""
+
+
+FORMAT = Format(
+    name="before-after",
+    title="Before and after",
+    target="`after/` holds the TARGET with the instruction beside it, `before/` what the model gets as input.",
+    use="`python -m rethink train-lora FOLDER`; images of the same name belong together.",
+    write=write_before_after,
+    read=read_before_after,
+)

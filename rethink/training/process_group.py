@@ -1,0 +1,54 @@
+"""Several processes, a GPU each, that train one model together, as `accelerate launch` starts them; alone, one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor
+
+from ..errors import lazy_import
+
+PATIENCE = timedelta(hours=3)  # for the main process, which alone saves and edits previews
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """count: how many processes there are. rank: the number of this one."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one writes what is kept."""
+        return self.rank == 0
+
+    def share(self, items: int) -> range:
+        """Which of so many items are for this process."""
+        return range(self.rank, items, self.count)
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
+        """Every tensor becomes the sum of all processes'."""
+        if self.count > 1:
+            for tensor in tensors:
+                torch.distributed.all_reduce(tensor)
+
+
+ALONE = ProcessGroup()
+
+
+def join_processes(device: str) -> ProcessGroup:
+    """Those that `accelerate launch` or `torchrun` has started, if any. On GPUs, each has its own as "cuda" from then on."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return ALONE
+    state = lazy_import("accelerate").PartialState(cpu=device == "cpu", timeout=PATIENCE)
+    return ProcessGroup(state.process_index, state.num_processes)

@@ -1,0 +1,75 @@
+"""Images before and after, however their owner has named them."""
+
+import pytest
+from PIL import Image
+
+from rethink.errors import RethinkError
+from rethink.pairs.formats.before_after import SIDES
+from rethink.pairs.importing import import_dataset
+from rethink.pairs.store import PairStore
+from tests.support.pairs import draw_image
+
+
+def write(path, seed, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw_image(seed=seed)).save(path)
+    if text:
+        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+
+
+def read(folder, tmp_path, **more):
+    """({instruction}, {name: why}, whether every input is darker than its target) of what was read."""
+    why = {}
+    with PairStore(tmp_path / "store").writing() as store:
+        import_dataset(store, "before-after", folder, lambda name, reason: why.update({name: reason}), **more)
+    return sorted(pair.instruction for pair in store), why, store
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_two_folders_with_equal_names(tmp_path, sides):
+    before, after = (tmp_path / "set" / side.title() for side in sides)
+    write(before / "a.jpg", 0)
+    write(after / "A.png", 1, "make it red")
+    write(before / "b.png", 2)
+    instructions, why, store = read(tmp_path / "set", tmp_path)
+    assert instructions == ["make it red"] and why == {
+        f"{before.name}/b.png": f"{after.name} has no image of this name"
+    }
+    (pair,) = store
+    assert (store.read_image(pair.target) == draw_image(seed=1)).all()
+
+
+@pytest.mark.parametrize("mark", ["_", "-"])
+def test_one_folder_of_names_with_endings(tmp_path, mark):
+    write(tmp_path / f"set/a{mark}start.png", 0)
+    write(tmp_path / f"set/a{mark}end.png", 1)
+    write(tmp_path / f"set/b{mark}before.png", 2)
+    write(tmp_path / f"set/b{mark}after.png", 3)
+    write(tmp_path / "set/lonely.png", 4)
+    (tmp_path / "set/a.txt").write_text("make it red")
+    (tmp_path / "set/instruction.txt").write_text("make it blue\n")
+    instructions, _, store = read(tmp_path / "set", tmp_path)
+    assert instructions == ["make it blue", "make it red"]
+    red = next(pair for pair in store if pair.instruction == "make it red")
+    assert (store.read_image(red.input) == draw_image(seed=0)).all()
+
+
+def test_one_instruction_for_all_that_have_none(tmp_path):
+    write(tmp_path / "set/before/a.png", 0)
+    write(tmp_path / "set/after/a.png", 1)
+    instructions, why, _ = read(tmp_path / "set", tmp_path)
+    assert instructions == [] and why == {"after/a.png": "it has no instruction"}
+    instructions, why, _ = read(tmp_path / "set", tmp_path, instruction="make it red")
+    assert instructions == ["make it red"] and why == {}
+
+
+def test_several_images_of_a_name_are_no_pair(tmp_path):
+    for name in ("before/a.png", "before/a.jpg", "after/a.png"):
+        write(tmp_path / "set" / name, 0, "x")
+    assert read(tmp_path / "set", tmp_path)[1] == {"after/a.png": "there are several images of this name"}
+
+
+def test_a_folder_of_something_else_is_one_sentence(tmp_path):
+    write(tmp_path / "set/holiday.png", 0)
+    with pytest.raises(RethinkError, match="no pair in the layout of before-after: it holds holiday.png"):
+        read(tmp_path / "set", tmp_path)
