@@ -23,7 +23,7 @@ import { TrainingView } from "./training_view.mjs";
  */
 
 const NODE_TYPE = "RethinkTrainEditLora";
-const [MIN_WIDTH, MIN_HEIGHT] = [520, 600]; // of the node and of its view, in CSS pixels
+const [MIN_WIDTH, MIN_HEIGHT] = [520, 460]; // of the node and of its view, in CSS pixels
 
 /** @type {WeakMap<ComfyNode, TrainingView>} */
 const views = new WeakMap();

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.training.best_save import choose_save
 from rethink.training.edit_lora import LoraTraining
+from rethink.training.lora_examples import LoraExamples
 from rethink.training.lora_objective import LoraObjective
 from rethink.training.lora_pairs import generator_of, read_pairs, split_pairs
 from rethink.training.lora_run import LoraRun
@@ -242,6 +243,19 @@ def test_other_instructions_are_held_to_what_the_editor_said(editor, store, tmp_
             ).item()
 
     assert drift("high") < 0.7 * drift("off")
+
+
+@pytest.mark.parametrize(("keep", "steps"), [("high", 4), ("default", 8), ("low", 16)])
+def test_all_edits_that_are_kept_have_their_turn(editor, store, tmp_path, monkeypatch, keep, steps):
+    training = open_training(editor, make_job(tmp_path, store, batch=1, keep=keep, replay=4))
+    numbers, batch = [], LoraExamples.replay_batch
+    monkeypatch.setattr(
+        LoraExamples, "replay_batch", lambda self, number: (numbers.append(number), batch(self, number))[1]
+    )
+    with training.model.computing(1), training.lora.attached():
+        for step in range(steps):
+            training.step(step)
+    assert numbers == [0, 1, 2, 3]
 
 
 def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(editor, store, tmp_path, monkeypatch):
