@@ -147,11 +147,14 @@ def test_there_are_workflows():
     } <= set(NAMES)
 
 
+ENDS = {"SaveImage": "images", "RethinkTrainEditLora": "rethink_training"}  # and what they show
+
+
 @pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)
 def test_runs(prompt, classes):
     results = run(prompt, classes)
-    ends = [i for i, node in prompt.items() if node["class_type"] == "SaveImage"]
-    assert ends and all(results["ui"][i]["images"] for i in ends)
+    ends = [(i, ENDS[node["class_type"]]) for i, node in prompt.items() if node["class_type"] in ENDS]
+    assert ends and all(results["ui"][i][shown] for i, shown in ends)
 
 
 @pytest.mark.parametrize("name", NAMES)
