@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from rethink.editors.loading import load_editor
-from tests.comfyui.native_graphs import FAMILIES
+from tests.comfyui.native_graphs import FAMILIES, run
 from tests.support.comfyui_server import LORA, install_pack, running_comfyui
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
-from tests.support.hosts import comfyui_python, find_comfyui
+from tests.support.hosts import comfyui_python, find_comfyui, read_workflow
 from tests.support.miniatures import write_clip, write_folder
 
 
@@ -37,3 +37,10 @@ def write_models(folder: Path) -> None:
 def family(request):
     """The tests of one family come one after another, so that its models are loaded once for all of them."""
     return request.param
+
+
+@pytest.fixture
+def filtered(server):
+    """(key of the filtered pairs, what Preview Pairs shows) of the shipped workflow."""
+    found = run(server, read_workflow("filter_and_save_pairs"))
+    return found["3"]["rethink_filter"][0]["key"], found["4"]["rethink_pairs"][0]

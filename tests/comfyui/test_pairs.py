@@ -10,13 +10,6 @@ from tests.support.hosts import read_workflow
 from tests.support.miniatures import QUICK
 
 
-@pytest.fixture
-def filtered(server):
-    """(key of the filtered pairs, what Preview Pairs shows) of the shipped workflow."""
-    found = run(server, read_workflow("filter_and_save_pairs"))
-    return found["3"]["rethink_filter"][0]["key"], found["4"]["rethink_pairs"][0]
-
-
 def test_pairs_are_made_previewed_and_cached(server):
     first = run(server, read_workflow("inverse_edit_pairs"))
     assert first["3"]["rethink_pairs"][0]["count"] == 12 and first["4"]["images"]
