@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
-from .core import Example, Format, ImportedPair, Skipped, copy_image, is_image, read_text
+from .control_folders import write_folders
+from .core import Example, Format, ImportedPair, Skipped, is_image, read_text
 from .dataset_folder import Dataset, Names
 
 # What the side before and the side after are called, as folders and as endings of names.
@@ -22,15 +23,7 @@ FOR_ALL = "instruction.txt"  # in the folder: the instruction of every pair with
 
 def write_before_after(items: Iterable[Example], folder: Path, home: Path) -> int:
     """`before/N.png`, and `after/N.png` with `after/N.txt`."""
-    count = 0
-    for side in ("before", "after"):
-        (folder / side).mkdir()
-    for item in items:
-        count += 1
-        copy_image(item.input, folder, "before", item.stem)
-        copy_image(item.target, folder, "after", item.stem)
-        (folder / "after" / f"{item.stem}.txt").write_text(item.pair.instruction, encoding="utf-8")
-    return count
+    return write_folders(items, folder, "before", "after")
 
 
 def read_before_after(folder: Path) -> Iterator[ImportedPair | Skipped]:

@@ -13,16 +13,16 @@ from .core import Example, ImportedPair, Skipped, copy_image, read_text
 from .dataset_folder import Dataset, Names
 
 
-def write_folders(items: Iterable[Example], folder: Path) -> int:
+def write_folders(items: Iterable[Example], folder: Path, input: str = "control", target: str = "target") -> int:
     """`target/N.png` with `target/N.txt`, and `control/N.png`: next to each other, since trainers walk into subfolders."""
     count = 0
-    for side in ("target", "control"):
+    for side in (target, input):
         (folder / side).mkdir()
     for item in items:
         count += 1
-        copy_image(item.target, folder, "target", item.stem)
-        copy_image(item.input, folder, "control", item.stem)
-        (folder / "target" / f"{item.stem}.txt").write_text(item.pair.instruction, encoding="utf-8")
+        copy_image(item.target, folder, target, item.stem)
+        copy_image(item.input, folder, input, item.stem)
+        (folder / target / f"{item.stem}.txt").write_text(item.pair.instruction, encoding="utf-8")
     return count
 
 
