@@ -4,13 +4,14 @@
 
 Every run is a process of its own, with the Python of the ComfyUI that is found (COMFYUI_PATH, the custom_nodes that
 the pack lies in, ~/comfy/ComfyUI). It imports what ComfyUI has imported before it comes to custom nodes, then loads
-the pack as ComfyUI does; the first run compiles it, the later ones find its bytecode. Without a ComfyUI it runs on
-the stand-in.
+a fresh copy of the pack as ComfyUI does; the first run compiles it, the later ones find its bytecode. Without a ComfyUI
+it runs on the stand-in.
 """
 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support.hosts import STANDIN, comfyui_python, comfyui_version, find_comfyui  # noqa: E402
 
+PACK = ("__init__.py", "nodes", "rethink", "web", "workflows", "locales", "pyproject.toml")
 HEAVY = ("diffusers", "transformers", "peft", "accelerate", "kornia", "torchvision", "scipy")
 
 SCRIPT = """
@@ -58,11 +60,22 @@ print(json.dumps({"seconds": seconds, "nodes": len(schemas), "modules": sorted(o
 """
 
 
-def measure(python: Path, host: Path, bytecode: Path) -> dict:
+def copy_pack(folder: Path) -> Path:
+    """The pack without bytecode."""
+    folder.mkdir()
+    for name in PACK:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def measure(python: Path, host: Path, pack: Path) -> dict:
     """One start: {"seconds", "nodes", "modules" (top-level names that the pack brought in)}."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [str(python), "-c", SCRIPT, str(host), str(ROOT)]
+    command = [str(python), "-c", SCRIPT, str(host), str(pack)]
     done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"The pack did not load:\n{done.stderr}")
@@ -78,9 +91,9 @@ def main() -> None:
     host = comfyui if python else STANDIN
     print(f"host: ComfyUI {comfyui_version(comfyui)} at {comfyui}" if python else "host: stand-in")
 
-    with tempfile.TemporaryDirectory() as bytecode:
-        first = measure(python or Path(sys.executable), host, Path(bytecode))
-        later = [measure(python or Path(sys.executable), host, Path(bytecode)) for _ in range(runs)]
+    with tempfile.TemporaryDirectory() as temporary:
+        pack = copy_pack(Path(temporary) / "Rethink")
+        first, *later = [measure(python or Path(sys.executable), host, pack) for _ in range(runs + 1)]
     seconds = [run["seconds"] for run in later]
     heavy = sorted({name for run in [first, *later] for name in run["modules"]} & set(HEAVY))
     print(f"{'start':<34}{'seconds':>10}")
