@@ -37,8 +37,8 @@ def read_scores(reply: str) -> list[float]:
     Raises UnreadableReply where the script asks again: from its second try on it draws a random number instead, or never ends.
     """
     record = _find_record(reply)
-    scores = record.get("score") if isinstance(record, dict) else None
-    scores = scores if isinstance(scores, list) else [scores]
+    found = record.get("score") if isinstance(record, dict) else None
+    scores: list[Any] = found if isinstance(found, list) else [found]
     if not scores or not all(_is_number(score) for score in scores):
         raise UnreadableReply("it has no list of scores")
     return [float(score) for score in scores]
