@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RethinkError
+from ...names import path_parts
+from ...text_files import show_name
 
 # The numbers that a judge's replies about one item give, by name; None for one that was not asked for or not read.
 Scores = Mapping[str, float | None]
@@ -114,6 +116,50 @@ class Published:
     source: str
 
 
+@dataclass(frozen=True)
+class Results:
+    """What a benchmark's own scripts have left in a folder. items: those it speaks of, with more than one row for an item that it
+    holds twice. notes: in sentences."""
+
+    items: tuple[Item, ...]
+    judged: Judged
+    notes: tuple[str, ...] = ()
+
+
+Prompts = Mapping[str, str]  # the judge's, by their names in the benchmark's code
+# The replies to an item's questions that could be had, by the question's name.
+Replies = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A row of the table of benchmarks.
+
+    read_items: (folder of its data, language) → Items. result_names: where an item's edit may lie in a folder of results, the first
+    is where it is written. read_prompts: from the folder of the benchmark's code. questions: of an item. read_reply: (item,
+    question's name, reply) → scores; raises UnreadableReply. read_results: (folder, items of the data) → what lies there, None where
+    the benchmark's scripts have left nothing. write_results: (folder, model's name, items, their replies, their scores) in the files
+    that those scripts read. headline: the figure that boards rank by.
+    """
+
+    id: str
+    title: str
+    read_items: Callable[[Path, str], Items]
+    result_names: Callable[[Item], tuple[str, ...]]
+    read_prompts: Callable[[Path], Prompts]
+    questions: Callable[[Item, Prompts], tuple[Question, ...]]
+    read_reply: Callable[[Item, str, str], Scores]
+    item_score: Callable[[Item, Scores], float | None]
+    summarize: Callable[[Sequence[Item], Judged], Summary]
+    read_results: Callable[[Path, Sequence[Item]], Results | None]
+    write_results: Callable[[Path, str, Sequence[Item], Mapping[str, Replies], Judged], None]
+    headline: tuple[str, str, str]
+    judge: str
+    max_tokens: int
+    temperature: float
+    published: tuple[Published, ...] = ()
+
+
 def mean(values: Iterable[float]) -> float | None:
     """The mean; None of nothing."""
     numbers = list(values)
@@ -149,7 +195,12 @@ def natural_key(text: str) -> tuple[Any, ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text))
 
 
-def check_folder(folder: Path, name: str) -> None:
-    """Raises RethinkError where there is no such folder."""
-    if not folder.is_dir():
-        raise RethinkError(f"{name}: {folder} is no folder; give the one that the benchmark was downloaded to.")
+def image_below(name: str, roots: Sequence[Path]) -> Path:
+    """The image of this name in the first of the folders that has it. Raises RethinkError where none has."""
+    parts = path_parts(name)
+    if not parts or ".." in parts or Path(name).is_absolute():
+        raise RethinkError(f"its image {show_name(name)} lies outside of the benchmark's folder")
+    for root in roots:
+        if (root / name).is_file():
+            return root / name
+    raise RethinkError(f"its image {show_name(name)} is missing")
