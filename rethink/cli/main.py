@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .arguments import find_typed, with_config
+from .collect import add_collect_commands
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
 from .progress import complain
@@ -84,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_edit_command(commands)
     add_think_command(commands)
     add_commands(commands)
+    add_collect_commands(commands)
     add_train_command(commands)
     bench = commands.add_parser("bench", help="measure against ground truth")
     bench.add_argument("what", choices=("tiny",), help="tiny: the built-in editor by the exact oracle")
