@@ -42,14 +42,14 @@ from rethink.training.lora_settings import LoraSettings
 
 PARTS = ("success", "descriptions", "curve", "selection", "speed")
 MARGIN = 3  # pixels of the circle around the thing, as the black square has them
-# Short: the built-in editor reads 30 tokens, of which the description takes eight.
+# Short, as the built-in editor reads 30 tokens, and in words that it knows: what it has to learn is what noise is.
 TEMPLATES = (
     "Remove the noise.",
     "Take the noise away.",
     "Erase the noise.",
     "Get the noise out.",
     "Take away the noise.",
-    "Uncover what is there.",
+    "Make the noise disappear.",
 )
 HELD_OUT_TEMPLATES = ("Get rid of the noise.", "Delete the noise.", "Take the noise out.")
 CURVE = (50, 150)  # pairs, beside all of them
@@ -252,7 +252,7 @@ def box_of(scene: Scene, cell: int, describe: bool) -> NamedBox:
     x, y = left + thing.dx, top + thing.dy
     edges = (x - reach, y - reach, x + reach, y + reach)
     box = tuple(min(1.0, max(0.0, edge / SIZE)) for edge in edges)
-    return NamedBox(box, "", f"There is a {thing.name}." if describe else "")
+    return NamedBox(box, "", f"Behind it is a {thing.name}." if describe else "")
 
 
 def make_exercises(folder: Path, count: int, describe: bool) -> list[Exercise]:

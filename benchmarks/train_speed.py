@@ -13,8 +13,10 @@ from rethink.builtin import EDITOR_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.images import load_image
 from rethink.pairs.store import PairStore
+from rethink.progress import ignore_progress
 from rethink.training.edit_lora import LoraTraining
-from rethink.training.edit_model import EditModel, trainable_parts
+from rethink.training.edit_lora_job import adapt
+from rethink.training.edit_model import open_edit_model, trainable_parts
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_settings import LoraSettings
 from rethink.training.trainable_lora import ALL_LAYERS, target_layers
@@ -62,12 +64,10 @@ def _time_steps(step: Step, steps: int) -> float:
 
 def run_our_loop(pairs: PairStore, settings: LoraSettings, folder: Path, steps: int) -> float:
     """The trainer's own steps, stage one done."""
-    model = EditModel(load_editor(EDITOR_FOLDER))
+    model = open_edit_model(load_editor(EDITOR_FOLDER))
+    settings = adapt(settings, model)
     with trainable_parts(model.editor.module):
-        layers = target_layers(model.denoiser, ALL_LAYERS, settings.rank)
-        training = LoraTraining(
-            settings, folder / "x.safetensors", folder, model, read_pairs(pairs), layers, lambda _: None
-        )
+        training = LoraTraining(settings, folder / "x.safetensors", folder, model, read_pairs(pairs), ignore_progress)
         training.run_folder.folder.mkdir(parents=True, exist_ok=True)
         training.encode_all()
         with model.denoiser_alone(), model.computing(settings.batch), training.lora.attached():

@@ -1,0 +1,206 @@
+"""What the benchmarks share: items, what a judge is asked about each, and figures with their coverage."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import RethinkError
+from ...names import path_parts
+from ...text_files import show_name
+
+# The numbers that a judge's replies about one item give, by name; None for one that was not asked for or not read.
+Scores = Mapping[str, float | None]
+# The scores of every item that was judged, by its id; None where the replies cannot be read.
+Judged = Mapping[str, Scores | None]
+LoadBytes = Callable[[], bytes]  # an image file, read when it is needed
+
+
+class UnreadableReply(RethinkError):
+    """A judge's reply out of which the benchmark's own script makes no number, a guessed one, or an error."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to edit. id: unique in its benchmark. group: what its score is averaged with.
+
+    images: by their role: "source", "source 2", …, "truth", or what else the judge is shown. tags: whatever else the benchmark
+    knows of it.
+    """
+
+    id: str
+    group: str
+    instruction: str
+    images: Mapping[str, LoadBytes] = field(default_factory=dict, repr=False)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> list[LoadBytes]:
+        """The images that are edited, in their order."""
+        return [load for role, load in self.images.items() if role.startswith("source")]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image within a question: a role among the item's images, or "edited"."""
+
+    role: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One call of the judge: texts and images in their order."""
+
+    name: str
+    parts: tuple[str | Shown, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of the table. variant: by which of the rules that are in use. items: how many it is the mean of."""
+
+    name: str
+    measure: str
+    value: float | None
+    items: int
+    variant: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a benchmark says of a set of edits.
+
+    asked: judged items, and read: those with scores. missing: items without any judgment. notes: in sentences.
+    """
+
+    figures: tuple[Figure, ...]
+    asked: int
+    read: int
+    missing: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        """The share of all items that have scores, 0…1."""
+        total = self.asked + self.missing
+        return self.read / total if total else 0.0
+
+    def value(self, name: str, measure: str, variant: str = "") -> float | None:
+        """One number of it. Raises KeyError where there is no such figure."""
+        for figure in self.figures:
+            if (figure.name, figure.measure, figure.variant) == (name, measure, variant):
+                return figure.value
+        raise KeyError((name, measure, variant))
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a benchmark's files hold. problems: (item or file, what is wrong with it); such items are left out."""
+
+    items: tuple[Item, ...]
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that others have published. judge: who scored; source: where it stands."""
+
+    editor: str
+    figure: str
+    value: float
+    judge: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a benchmark's own scripts have left in a folder. items: those it speaks of, with more than one row for an item that it
+    holds twice. notes: in sentences."""
+
+    items: tuple[Item, ...]
+    judged: Judged
+    notes: tuple[str, ...] = ()
+
+
+Prompts = Mapping[str, str]  # the judge's, by their names in the benchmark's code
+# The replies to an item's questions that could be had, by the question's name.
+Replies = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A row of the table of benchmarks.
+
+    read_items: (folder of its data, language) → Items. result_names: where an item's edit may lie in a folder of results, the first
+    is where it is written. read_prompts: from the folder of the benchmark's code. questions: of an item. read_reply: (item,
+    question's name, reply) → scores; raises UnreadableReply. read_results: (folder, items of the data) → what lies there, None where
+    the benchmark's scripts have left nothing. write_results: (folder, model's name, items, their replies, their scores) in the files
+    that those scripts read. headline: the figure that boards rank by.
+    """
+
+    id: str
+    title: str
+    read_items: Callable[[Path, str], Items]
+    result_names: Callable[[Item], tuple[str, ...]]
+    read_prompts: Callable[[Path], Prompts]
+    questions: Callable[[Item, Prompts], tuple[Question, ...]]
+    read_reply: Callable[[Item, str, str], Scores]
+    item_score: Callable[[Item, Scores], float | None]
+    summarize: Callable[[Sequence[Item], Judged], Summary]
+    read_results: Callable[[Path, Sequence[Item]], Results | None]
+    write_results: Callable[[Path, str, Sequence[Item], Mapping[str, Replies], Judged], None]
+    headline: tuple[str, str, str]
+    judge: str
+    max_tokens: int
+    temperature: float
+    published: tuple[Published, ...] = ()
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The mean; None of nothing."""
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def mean_figure(name: str, measure: str, values: Sequence[float], variant: str = "") -> Figure:
+    """The mean of the values as a figure."""
+    return Figure(name, measure, mean(values), len(values), variant)
+
+
+def count(items: Sequence[Item], judged: Judged, is_read: Callable[[Scores], bool] = bool) -> tuple[int, int, int]:
+    """How many of the items were judged, have scores, and were not judged at all."""
+    known = [judged[item.id] for item in items if item.id in judged]
+    read = sum(scores is not None and is_read(scores) for scores in known)
+    return len(known), read, len(items) - len(known)
+
+
+def as_flag(value: Any) -> bool:
+    """Whether a flag of a benchmark's file is set: tables of strangers hold true, "True", 1, and nothing."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("true", "yes", "1", "1.0")
+    return value is not None and not (isinstance(value, float) and math.isnan(value)) and bool(value)
+
+
+def is_given(value: Any) -> bool:
+    """Whether a field of a benchmark's file has a value: neither absent, nor null, nor NaN, nor empty."""
+    return not (value is None or value == "" or (isinstance(value, float) and math.isnan(value)))
+
+
+def natural_key(text: str) -> tuple[Any, ...]:
+    """Sorts 2 before 10."""
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text))
+
+
+def image_below(name: str, roots: Sequence[Path]) -> Path:
+    """The image of this name in the first of the folders that has it. Raises RethinkError where none has."""
+    parts = path_parts(name)
+    if not parts or ".." in parts or Path(name).is_absolute():
+        raise RethinkError(f"its image {show_name(name)} lies outside of the benchmark's folder")
+    for root in roots:
+        if (root / name).is_file():
+            return root / name
+    raise RethinkError(f"its image {show_name(name)} is missing")

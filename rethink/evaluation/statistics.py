@@ -1,0 +1,124 @@
+"""How sure a mean of scores is: intervals that know that edits of one source image are alike, and a verdict in words.
+
+The intervals are studentized bootstrap intervals (Efron & Tibshirani 1993, section 12.5) of a ratio of sums over clusters: sources
+are drawn anew, with all of their items, so that ten instructions for one photograph do not count as ten photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Verdict = Literal["better", "worse", "cannot tell"]
+LEVEL = 0.95
+# An interval of this level has to be clear of zero for a verdict: where two are alike, either verdict is given in 1% of cases.
+VERDICT_LEVEL = 0.98
+RESAMPLES = 2000
+FEWEST_CLUSTERS = 5  # with fewer sources, none of this says anything
+_CHUNK = 2**22  # counts of resampled clusters that are in memory at once
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95% interval; low and high are None where there are too few sources to say.
+
+    items, clusters: how many it is from. verdict: of a difference, what it says of the first of the two.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    items: int
+    clusters: int
+    verdict: Verdict = "cannot tell"
+
+    @property
+    def words(self) -> str:
+        """ "+0.31 (0.12 … 0.50)"."""
+        if self.low is None or self.high is None:
+            return f"{self.mean:+.3g} (too few sources for an interval)"
+        return f"{self.mean:+.3g} ({self.low:.3g} … {self.high:.3g})"
+
+
+def mean_interval(
+    values: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Interval:
+    """The mean of scores with its interval.
+
+    clusters: for every value, what it may be alike with: its source image; by default each is on its own. weights: of the values, for
+    means of groups' means: one by the size of its group. Raises ValueError without values.
+    """
+    import numpy as np
+
+    if not len(values):
+        raise ValueError("the mean of nothing")
+    data = np.asarray(values, dtype=np.float64)
+    weight = np.ones_like(data) if weights is None else np.asarray(weights, dtype=np.float64)
+    names = range(len(data)) if clusters is None else clusters
+    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    index = np.fromiter((place[name] for name in names), dtype=np.intp, count=len(data))
+    sums, sizes = np.bincount(index, data * weight), np.bincount(index, weight)
+    center = float(sums.sum() / sizes.sum())
+    if len(place) < FEWEST_CLUSTERS:
+        return Interval(center, None, None, len(data), len(place))
+    error = float(_errors(sums[None], sizes[None], np.ones((1, len(place))))[1][0])
+    low, strict_low, strict_high, high = (center - error * t for t in _quantiles(sums, sizes, seed))
+    verdict: Verdict = "better" if strict_low > 0 else "worse" if strict_high < 0 else "cannot tell"
+    return Interval(center, low, high, len(data), len(place), verdict)
+
+
+def paired_difference(
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    clusters: Mapping[str, Hashable] | None = None,
+    seed: int = 0,
+) -> Interval | None:
+    """How much higher the first scores are, over the items that both have; None where there are none.
+
+    first, second: scores by item. clusters: the source image of every item.
+    """
+    shared = sorted(first.keys() & second.keys())
+    if not shared:
+        return None
+    differences = [first[name] - second[name] for name in shared]
+    names = [name if clusters is None else clusters.get(name, name) for name in shared]
+    return mean_interval(differences, names, seed=seed)
+
+
+def _quantiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float, float, float]:
+    """Of the resampled t: those that give the low end, the strict low end, the strict high end and the high end."""
+    import numpy as np
+
+    random, number = np.random.default_rng(seed), len(sums)
+    center = sums.sum() / sizes.sum()
+    found, rows = [], max(1, _CHUNK // number)
+    for start in range(0, RESAMPLES, rows):
+        draws = random.multinomial(number, np.full(number, 1 / number), size=min(rows, RESAMPLES - start))
+        means, errors = _errors(sums[None], sizes[None], draws)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found.append((means - center) / errors)
+    t = np.concatenate(found)
+    t = t[np.isfinite(t)]
+    if not len(t):  # all clusters say the same
+        return 0.0, 0.0, 0.0, 0.0
+    sides = [(1 + LEVEL) / 2, (1 + VERDICT_LEVEL) / 2, (1 - VERDICT_LEVEL) / 2, (1 - LEVEL) / 2]
+    low, strict_low, strict_high, high = np.quantile(t, sides).tolist()
+    return low, strict_low, strict_high, high
+
+
+def _errors(sums: np.ndarray, sizes: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ratio of sums and its standard error for every row of how often each cluster is drawn."""
+    import numpy as np
+
+    number = draws.shape[1]
+    totals = draws @ sizes[0]
+    means = draws @ sums[0] / totals
+    squares = draws @ (sums[0] ** 2) - 2 * means * (draws @ (sums[0] * sizes[0])) + means**2 * (draws @ (sizes[0] ** 2))
+    return means, np.sqrt(np.maximum(squares, 0) * number / (number - 1)) / totals

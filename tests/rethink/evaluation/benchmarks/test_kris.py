@@ -1,0 +1,75 @@
+"""KRIS's data, what it asks about which images, and the scores that its scripts keep."""
+
+import json
+
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.evaluation.benchmarks.core import Shown
+from rethink.evaluation.benchmarks.kris import BENCHMARK, read_items, read_results
+from rethink.evaluation.benchmarks.kris_scores import CATEGORIES, CONSISTENCY, INSTRUCTION, QUALITY
+from tests.support.benchmark_miniatures import put, write_kris
+
+EDITED = Shown("edited")
+
+
+def test_each_kind_has_its_questions(tmp_path):
+    write_kris(tmp_path)
+    prompts = BENCHMARK.read_prompts(tmp_path / "code")
+    asked = {item.group: BENCHMARK.questions(item, prompts) for item in read_items(tmp_path).items}
+    color = asked["color_change"]
+    assert [question.name for question in color] == [CONSISTENCY, INSTRUCTION, QUALITY]
+    assert color[0].parts == (
+        "consistency_score of Make it red",
+        "Original image:",
+        Shown("source"),
+        "Edited image:",
+        EDITED,
+    )
+    assert color[2].parts == ('quality_score as {{"quality_score": 3}}', "Edited image:", EDITED)
+    assert (
+        asked["physics"][1].name == "dual"
+        and asked["physics"][1].parts[0] == "dual of Let it fall: It lies on the floor"
+    )
+    assert asked["viewpoint_change"][1].parts[-1] == Shown("truth")
+    assert [part.role for part in asked["multi-element_composition"][0].parts[2::2]] == ["source", "source 2", "edited"]
+    frames = asked["temporal_prediction"][0].parts
+    assert frames[0] == "consistency_score of frame 3, Draw frame 3"
+    assert [part.role for part in frames[2::2]] == ["source", "source 2", "edited", "source 3"]
+
+
+def test_what_is_wrong_is_said_by_item(tmp_path):
+    write_kris(tmp_path)
+    home = tmp_path / "KRIS_Bench"
+    put(
+        home / "color_change" / "annotation.json",
+        json.dumps({"1": {"ori_img": "none.jpg", "ins_en": "x"}, "2": {}, "3": 4}),
+    )
+    put(home / "physics" / "annotation.json", json.dumps({"10": {"ori_img": "10.jpg", "ins_en": "x"}}))
+    put(home / "biology" / "annotation.json", "[")
+    found = read_items(home)
+    wrong = dict(found.problems)
+    assert "none.jpg is missing" in wrong["color_change/1"] and "ins_en" in wrong["color_change/2"]
+    assert "explain_en" in wrong["physics/10"] and "cannot read" in wrong["biology"] and "missing" in wrong["medicine"]
+    assert len(found.items) == 3 and len(wrong) == 5 + len(CATEGORIES) - 6
+    with pytest.raises(RethinkError, match="annotation.json"):
+        read_items(tmp_path / "code")
+
+
+def test_scores_of_its_own_scripts_are_pooled(tmp_path):
+    results = tmp_path / "results" / "m"
+    entry = {"instruction": "x", CONSISTENCY: 5, QUALITY: 3, INSTRUCTION: None}
+    put(
+        results / "color_change" / "metrics.json",
+        json.dumps({"1": entry, "2": {CONSISTENCY: None}, "5": {CONSISTENCY: "4"}}),
+    )
+    found = read_results(tmp_path / "results", read_items(write_kris(tmp_path)).items)
+    summary = BENCHMARK.summarize(found.items, found.judged)
+    assert summary.value("color_change", "average") == 75 and (summary.asked, summary.read, summary.missing) == (
+        3,
+        0,
+        4,
+    )
+    assert "2 items" in found.notes[0]
+    alone = read_results(tmp_path / "results", [])
+    assert BENCHMARK.summarize(alone.items, alone.judged).figures == summary.figures

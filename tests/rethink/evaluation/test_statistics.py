@@ -1,0 +1,56 @@
+"""Intervals hold the truth as often as they say, and a verdict is seldom wrong."""
+
+import numpy as np
+import pytest
+
+from rethink.evaluation import statistics
+from rethink.evaluation.statistics import mean_interval, paired_difference
+
+
+def test_intervals_of_clustered_scores_hold_the_truth(monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 300)
+    random, held, naive, verdicts = np.random.default_rng(0), 0, 0, []
+    clusters = np.repeat(np.arange(30), 4)
+    for trial in range(150):
+        alike = random.normal(size=30)[clusters]
+        scores = (alike + 0.5 * random.normal(size=120)).tolist()
+        found = mean_interval(scores, clusters.tolist(), seed=trial)
+        held += found.low <= 0 <= found.high
+        verdicts.append(found.verdict)
+        alone = mean_interval(scores, seed=trial)
+        naive += alone.low <= 0 <= alone.high
+    assert 0.92 <= held / 150 <= 0.98
+    assert naive / 150 < 0.8  # as if an instruction were a photograph
+    assert verdicts.count("better") <= 0.03 * 150 and verdicts.count("worse") <= 0.03 * 150
+
+
+def test_a_difference_is_of_the_items_that_both_have():
+    first = {f"{number}": 3.0 + number % 2 for number in range(20)} | {"alone": 100.0}
+    second = {f"{number}": 2.5 for number in range(20)}
+    found = paired_difference(first, second)
+    assert found.items == 20 and found.mean == pytest.approx(1.0)
+    assert found.low <= 1 <= found.high and found.verdict == "better"
+    assert paired_difference(second, first).verdict == "worse"
+    assert paired_difference(first, {"elsewhere": 1.0}) is None
+    sources = {name: int(name) // 5 if name.isdecimal() else 9 for name in first}
+    few = paired_difference(first, second, sources)
+    assert few.clusters == 4 and few.low is None and few.verdict == "cannot tell" and "too few" in few.words
+    assert "(" in found.words and found.words.startswith("+1")
+
+
+def test_weights_make_a_mean_of_groups():
+    values, weights = [1.0, 1.0, 1.0, 4.0, 4.0, 1.0], [1 / 4, 1 / 4, 1 / 4, 1 / 2, 1 / 2, 1 / 4]
+    assert mean_interval(values, weights=weights).mean == pytest.approx(2.5)
+    same = mean_interval([2.0] * 8)
+    assert (same.low, same.high) == (2.0, 2.0)
+    with pytest.raises(ValueError):
+        mean_interval([])
+
+
+def test_many_scores_in_flat_memory(monkeypatch):
+    monkeypatch.setattr(statistics, "_CHUNK", 1000)
+    monkeypatch.setattr(statistics, "RESAMPLES", 20)
+    random = np.random.default_rng(1).normal(size=500).tolist()
+    found = mean_interval(random)
+    monkeypatch.setattr(statistics, "_CHUNK", 2**22)
+    assert mean_interval(random).low == pytest.approx(found.low, abs=0.03)
