@@ -22,6 +22,7 @@ ROOMS = {
     "trajectory": ("TrajectoryViewer", "SaveTrajectory", "LoadTrajectory"),
     "synthesis": ("InverseEditSynthesizer",),
     "caption_pairs": ("CaptionToEdit", "PromptToPromptPairs"),
+    "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs"),
     "train": ("TrainEditLora",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }

@@ -251,6 +251,14 @@ class RunningError(RethinkError):
     """The run is being continued elsewhere right now."""
 
 
+class NewerRunError(RethinkError):
+    """A record is of a newer version than this one reads."""
+
+
+class MissingImageError(RethinkError):
+    """A record names an image that is not in its folder."""
+
+
 def check_new_folder(folder: Path) -> None:
     """Check that a run can start in a folder, and create it. Raises RethinkError where it is not empty or not a folder."""
     try:
@@ -277,7 +285,7 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} is not the record of a thinking run.")
     if data["schema"] > SCHEMA:
-        raise RethinkError(
+        raise NewerRunError(
             f"trajectory: {folder} was written by a newer Rethink (schema {data['schema']}); update to open it."
         )
     try:
@@ -289,7 +297,7 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} is damaged ({error!r:.200}).") from error
     for name in (SOURCE_FILE, *(step.file for step in steps)):
         if not is_own_image(folder, name):
-            raise RethinkError(
+            raise MissingImageError(
                 f"trajectory: {folder} names a image {name!r:.80}, which is missing or no PNG file of its own; copy the "
                 "whole folder."
             )

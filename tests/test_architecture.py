@@ -24,6 +24,7 @@ ROWS = (
     "think_job steering",
     "pairs",
     "training benchmarking",
+    "collect",
     "tiny",
     "cli",
     "__main__",

@@ -164,6 +164,15 @@ def _can_be_path(text: str) -> bool:
         return False
 
 
+def folders_above(index: str) -> dict[str, Path]:
+    """“output/a” → every folder that holds such folders as `folders_with` finds, ComfyUI's output and input folders themselves
+    among them."""
+    found = {kind: Path(folder_paths.get_directory_by_type(kind)) for kind in ("output", "input")}
+    for name, folder in folders_with(index).items():
+        found.setdefault(name.rpartition("/")[0], folder.parent)
+    return found
+
+
 def folders_with(index: str) -> dict[str, Path]:
     """“output/a/b” → every folder in ComfyUI's output and input folders, down to two levels, that has a file `index`."""
     found: dict[str, Path] = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import RethinkError
 from .arguments import find_typed, with_config
 from .bench import add_bench_command
+from .collect import add_collect_commands
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
 from .progress import complain
@@ -86,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_edit_command(commands)
     add_think_command(commands)
     add_commands(commands)
+    add_collect_commands(commands)
     add_train_command(commands)
     add_bench_command(commands)
     return parser

@@ -68,11 +68,12 @@ THINKER_FLAGS = {
 }
 
 
-def add_thinker(parser: argparse.ArgumentParser, role: str = "") -> None:
+def add_thinker(parser: argparse.ArgumentParser, role: str = "", flag: str = "--thinker") -> None:
     from ..thinkers.loading import ThinkerConfig
 
     kinds = "built-in, a transformers folder of a vision-language model, or the URL of a server (…/v1)"
-    parser.add_argument("--thinker", help=f"{role}{kinds}")
+    parser.add_argument(flag, dest="thinker", help=f"{role}{kinds}")
+    parser.set_defaults(thinker_flag=flag)
     for name, flag in THINKER_FLAGS.items():
         add_field(parser, ThinkerConfig, name, flag, dest=f"thinker_{name}")
 
@@ -107,7 +108,7 @@ def _thinker_config(options) -> tuple[ThinkerConfig, bool]:
 
     values = {name: getattr(options, f"thinker_{name}") for name in THINKER_FLAGS}
     config = ThinkerConfig(options.thinker, device=options.device, **values)
-    named = {"--thinker"} | ({"--key-variable"} if config.key_variable else set())
+    named = {options.thinker_flag} | ({"--key-variable"} if config.key_variable else set())
     return config, options.config is None or named <= options.typed
 
 

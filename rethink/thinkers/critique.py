@@ -106,15 +106,20 @@ class Thinker:
     temperature: float = 0.0
 
     def __post_init__(self):
-        slots = set(_SLOT.findall(self.template))
-        missing = [slot for slot in (*IMAGE_SLOTS, "instruction") if slot not in slots]
-        if missing:
-            named = ", ".join(f"{{{slot}}}" for slot in missing)
-            raise RethinkError(f"template: does not say where {named} goes; put it there.")
+        check_template(self.template)
         if not 1 <= self.max_tokens <= 2**17:
             raise RethinkError(f"max_tokens: expected 1 to {2**17}, got {self.max_tokens}.")
         if not 0 <= self.temperature <= 2:
             raise RethinkError(f"temperature: expected 0 to 2, got {self.temperature}.")
+
+
+def check_template(template: str) -> None:
+    """Raises RethinkError for a wording that does not say where the images and the instruction go."""
+    slots = set(_SLOT.findall(template))
+    missing = [slot for slot in (*IMAGE_SLOTS, "instruction") if slot not in slots]
+    if missing:
+        named = ", ".join(f"{{{slot}}}" for slot in missing)
+        raise RethinkError(f"template: does not say where {named} goes; put it there.")
 
 
 def critique_messages(template: str, *, instruction: str, prompt: str = "", checklist: Sequence[str] = ()) -> Messages:

@@ -58,9 +58,13 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
 def did_no_harm(trajectory: Trajectory) -> bool:
     """Thinking helped, or at least did no harm: the best later turn is no worse than the first. One that was good at once
     is kept too, since when to stop is to be learned as well."""
-    scores = [score_of(step) for step in scored_steps(trajectory)]
+    return scores_did_no_harm([score_of(step) for step in scored_steps(trajectory)], trajectory.stopped)
+
+
+def scores_did_no_harm(scores: Sequence[float], stopped: str) -> bool:
+    """`did_no_harm`, of the scores of a run's turns and why it stopped."""
     if len(scores) < 2:
-        return bool(scores) and trajectory.stopped == "accepted"
+        return bool(scores) and stopped == "accepted"
     return max(scores[1:]) >= scores[0]
 
 

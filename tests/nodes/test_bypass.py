@@ -29,6 +29,8 @@ PASSED = {
     "RethinkSaveEditDataset": {"folder": "name", "report": "name"},
     "RethinkSaveTrajectory": {"trajectory": "trajectory"},
     "RethinkTrainEditLora": {"editor": "editor", "lora": "name", "report": "name"},
+    "RethinkTrajectoriesToDataset": {"folder": "name", "report": "name"},
+    "RethinkTrajectoriesToPairs": {"report": "name"},
     "RethinkThinkLoopClose": {"image": "edited", "images": "edited"},
     "RethinkThinkLoopOpen": {"image": "image", "prompt": "instruction", "seed": "seed", "turn": "turns"},
     "RethinkThinkWhileEdit": {"image": "image", "images": "image", "prompt": "instruction"},

@@ -51,6 +51,8 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkThinkLoopOpen",
         "RethinkThinkWhileEdit",
         "RethinkTrainEditLora",
+        "RethinkTrajectoriesToDataset",
+        "RethinkTrajectoriesToPairs",
         "RethinkTrajectoryViewer",
     ]
 

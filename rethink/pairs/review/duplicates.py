@@ -8,6 +8,7 @@ from itertools import combinations, pairwise
 
 from ..store import EditPair
 
+THINKING = "thinking"  # the operation of pairs from runs, whose target is an edit
 MAX_DISTANCE = 3  # bits; see NearDuplicates
 PARTS = [((1 << end) - 1) ^ ((1 << start) - 1) for start, end in pairwise((0, 12, 24, 36, 48, 64))]  # of a hash's bits
 TWO_PARTS = [one | other for one, other in combinations(PARTS, 2)]
@@ -48,12 +49,12 @@ class DuplicateFinder:
     that of another pair with the same target, operation and instruction.
 
     Where few pixels changed, nearly all hashes of edits are similar, so only pairs that agree in everything else are
-    compared by them.
+    compared by them. For the same reason targets that are edits are compared only where the same was asked for.
     """
 
     def __init__(self, distance: int):
         self.distance = distance
-        self._near_targets = NearDuplicates(distance)
+        self._near_targets: dict[str, NearDuplicates] = defaultdict(lambda: NearDuplicates(distance))
         self._targets: set[str] = set()
         self._edits: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
 
@@ -62,12 +63,13 @@ class DuplicateFinder:
         if self.distance < 0:
             return []
         edits = self._edits[pair.target, pair.operation, pair.instruction]
-        duplicate = None if pair.target in self._targets else self._near_targets.find(scores["hash_target"])
+        targets = self._near_targets[pair.instruction if pair.operation == THINKING else ""]
+        duplicate = None if pair.target in self._targets else targets.find(scores["hash_target"])
         near = (id for hash, id in edits if hamming_distance(hash, scores["hash_edit"]) <= self.distance)
         if duplicate := duplicate or next(near, None):
             return [f"nearly the same as another pair ({duplicate})"]
         if pair.target not in self._targets:
             self._targets.add(pair.target)
-            self._near_targets.add(scores["hash_target"], pair.id)
+            targets.add(scores["hash_target"], pair.id)
         edits.append((scores["hash_edit"], pair.id))
         return []

@@ -1,0 +1,119 @@
+"""`rethink collect` and `rethink collect-pairs`: what recorded runs teach, for thinkers and for editors."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from ..errors import RethinkError
+from .arguments import add_command, add_field
+from .edit import EXIT_CODES
+from .editor_options import add_device
+from .pair_options import add_thinker, open_thinker_from
+from .progress import ProgressLine, print_result
+
+EXAMPLES = """examples:
+  python -m rethink collect runs -o my-data
+  python -m rethink collect runs more-runs -o my-data --format llama-factory --judge models/LLM/Qwen3-VL-8B-Instruct
+  python -m rethink collect-pairs runs my-pairs --score 8 --preservation 25
+  python -m rethink collect-pairs runs my-pairs --judge http://127.0.0.1:8000/v1 --model qwen3-vl --preferences my-preferences
+  python -m rethink train-lora my-pairs -o models/loras/what-i-mean.safetensors --editor models/diffusers/flux-kontext
+
+Both read every run once, and go on where they stopped; other rules ask no judge again.
+"""
+
+
+def add_collect_commands(commands) -> None:
+    """Adds `collect` and `collect-pairs` to the subparsers of `rethink`."""
+    _add_collect(commands)
+    _add_collect_pairs(commands)
+
+
+def _add_collect(commands) -> None:
+    from ..collect.dataset_job import CollectJob
+    from ..collect.rules import CollectRules
+
+    parser = add_command(commands, "collect", "a data set for thinkers, from recorded runs", run_collect)
+    _add_runs(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the data set, new or begun")
+    add_field(parser, CollectJob, "format")
+    for field in fields(CollectRules):
+        add_field(parser, CollectRules, field.name)
+    parser.add_argument(
+        "--template", type=Path, help="text file with the wording of the critique that the thinker will be asked in"
+    )
+    add_thinker(parser, "scores all edits anew: ", "--judge")
+    add_device(parser)
+    parser.epilog = EXAMPLES + EXIT_CODES
+
+
+def _add_collect_pairs(commands) -> None:
+    from ..collect.pairs_job import RunPairRules
+
+    parser = add_command(commands, "collect-pairs", "pairs for editors, from recorded runs", run_collect_pairs)
+    _add_runs(parser)
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    for field in fields(RunPairRules):
+        add_field(parser, RunPairRules, field.name)
+    parser.add_argument(
+        "--preferences",
+        type=Path,
+        metavar="FOLDER",
+        help="also write the best and the worst edit of every such run, for trainers that learn from preferences (DPO)",
+    )
+    add_thinker(parser, "a second opinion on the best edit of every run: ", "--judge")
+    add_device(parser)
+    parser.epilog = EXAMPLES + EXIT_CODES
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=Path, nargs="+", help="folders with recorded runs in them or below")
+
+
+def run_collect(options: argparse.Namespace) -> int:
+    """Make a data set as the arguments say; → the exit status."""
+    from ..collect.dataset_job import CollectJob
+    from ..collect.rules import CollectRules
+
+    job = CollectJob(
+        _absolute(options.runs),
+        options.output.absolute(),
+        CollectRules(**{field.name: getattr(options, field.name) for field in fields(CollectRules)}),
+        open_thinker_from(options),
+        read_template(options.template),
+        options.format,
+    )
+    print_result(str(job.run(ProgressLine())))
+    return 0
+
+
+def run_collect_pairs(options: argparse.Namespace) -> int:
+    """Make pairs as the arguments say; → the exit status."""
+    from ..collect.pairs_job import RunPairRules, RunPairsJob
+
+    job = RunPairsJob(
+        _absolute(options.runs),
+        options.store.absolute(),
+        RunPairRules(**{field.name: getattr(options, field.name) for field in fields(RunPairRules)}),
+        open_thinker_from(options),
+        options.preferences and options.preferences.absolute(),
+    )
+    print_result(str(job.run(ProgressLine())))
+    return 0
+
+
+def read_template(path: Path | None) -> str:
+    """The wording in a text file; Rethink's own without one."""
+    from ..thinkers.critique import TEMPLATE
+
+    if path is None:
+        return TEMPLATE
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RethinkError(f"--template: {path} cannot be read: {error}") from error
+
+
+def _absolute(folders: list[Path]) -> tuple[Path, ...]:
+    return tuple(folder.absolute() for folder in folders)

@@ -1,0 +1,1 @@
+"""What thinking runs teach: data for thinkers, and pairs for editors."""

@@ -1,0 +1,196 @@
+"""The job of making a data set for thinkers of recorded runs: what the node and the command share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..atomic import atomic_write
+from ..errors import RethinkError
+from ..options import check_limits, option
+from ..pairs.jsonl_log import disk_full_as_error, locked
+from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..thinkers.critique import TEMPLATE, Thinker, check_template
+from ..thinkers.protocol import OnToken
+from .formats import FORMATS
+from .formats.core import DatasetFormat
+from .rows import Row, rows_of
+from .rules import RULES, Choice, CollectRules, Part, apply_rules
+from .run_log import LOG, ReadRuns, RunReader
+from .runs import warn_of_same_judge
+
+LOCK = ".lock"
+PART_NAMES: dict[Part, str] = {"sft": "supervised learning (SFT)", "rl": "reinforcement learning (RL)"}
+
+
+@dataclass(frozen=True)
+class CollectJob:
+    """Make a data set of recorded runs.
+
+    runs: folders with runs in them or below. output: the data set's folder, new or begun: what was read and judged before is
+    not read again. judge: scores all edits anew, in place of the runs' own scores. template: the wording of the critique
+    that the thinker will be asked in.
+    """
+
+    runs: tuple[Path, ...]
+    output: Path
+    rules: CollectRules = field(default_factory=CollectRules)
+    judge: Thinker | None = None
+    template: str = TEMPLATE
+    format: str = option(
+        "trl",
+        "Whose layout: trl's conversations, LLaMA-Factory's ShareGPT (SFT), EasyR1's JSON lines or verl's parquet (both RL).",
+        choices=tuple(FORMATS),
+    )
+
+    def __post_init__(self):
+        check_limits(self)
+        check_template(self.template)
+
+    def run(self, on_progress: OnProgress = ignore_progress, on_token: OnToken | None = None) -> CollectReport:
+        """Read, judge, choose, write. A run that was stopped goes on; the files of the layout appear whole.
+
+        on_token: called while the judge answers; what it raises ends the job.
+        """
+        format = FORMATS[self.format]
+        with _open_dataset(self.output), disk_full_as_error(self.output):
+            runs = RunReader(self.runs, self.judge, on_token=on_token).read(self.output, on_progress)
+            choice = apply_rules(runs, self.rules)
+            _require_rows(choice, format)
+            counts, lost = self._write(runs, choice, format, on_progress)
+            report = CollectReport(self.output, format, choice, counts, lost)
+            with atomic_write(self.output / "README.md") as part:
+                part.write_text(report.readme(), encoding="utf-8")
+        return report
+
+    def _write(
+        self, runs: ReadRuns, choice: Choice, format: DatasetFormat, on_progress: OnProgress
+    ) -> tuple[Counter[Part], int]:
+        """(rows written of each part, runs that went missing meanwhile)."""
+        written: Counter[Part] = Counter()
+        lost = set()
+        total = sum(choice.chosen[part] for part in format.parts)
+        report = progress_with_eta("steps written", on_progress)
+
+        def rows(part: Part) -> Iterator[Row]:
+            for its_part, facts, places in choice.choose(runs):
+                if its_part != part:
+                    continue
+                try:
+                    found = list(rows_of(facts, places, self.output, self.template))
+                except (RethinkError, FileNotFoundError):
+                    lost.add(facts.id)
+                    continue
+                yield from found
+                written[part] += len(found)
+                report(written.total(), total)
+
+        for part in format.parts:
+            if choice.chosen[part]:
+                format.write(part, rows(part), self.output)
+            else:  # of an earlier run, with other rules
+                _remove_empty(format, part, self.output)
+        return written, len(lost)
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """The result of a job. written: rows of each part in the layout's files. lost: runs that went missing meanwhile."""
+
+    folder: Path
+    format: DatasetFormat
+    choice: Choice
+    written: Counter[Part]
+    lost: int
+
+    @property
+    def drops(self) -> list[tuple[str, int]]:
+        """(rule, runs that it has dropped), in the order in which the rules are applied."""
+        dropped = [(RULES[why], self.choice.dropped[why]) for why in RULES if self.choice.dropped[why]]
+        return [*dropped, *([("went missing while they were written", self.lost)] if self.lost else [])]
+
+    @property
+    def warning(self) -> str:
+        """What to know about the judge; "" where there is nothing."""
+        return warn_of_same_judge(self.choice.same_judge)
+
+    def __str__(self) -> str:
+        choice = self.choice
+        lines = [f"{choice.kept - self.lost} of {choice.runs} runs kept → {self.folder}"]
+        lines += [f"{count} × {why}" for why, count in self.drops]
+        lines += [f"{PART_NAMES[part]}: {_steps(self, part)}" for part in PART_NAMES]
+        return "\n".join([*lines, *([self.warning] if self.warning else [])])
+
+    def readme(self) -> str:
+        """The data set's README, in Markdown."""
+        choice, title = self.choice, self.format.title
+        table = [f"| {why} | {count} |" for why, count in self.drops]
+        balanced = choice.steps.total() - choice.chosen.total()
+        lines = [
+            f"# {self.written.total()} steps of thinking runs",
+            "",
+            f"Layout: {title}. Images lie in `images/`.",
+            "",
+            f"| {choice.runs} runs, of them dropped because | runs |",
+            "|---|---|",
+            *table,
+            f"| **kept** | **{choice.kept - self.lost}** |",
+            "",
+            f"Every kept run is cut at its best turn and unrolled into steps: {choice.steps.total()}. To balance tasks and "
+            f"scores, {balanced} of them were left out.",
+            "",
+            *(f"- {name}: {_steps(self, part)}" for part, name in PART_NAMES.items()),
+            "",
+            *([f"**{self.warning}**", ""] if self.warning else []),
+            self.format.use.replace("FOLDER", repr(str(self.folder)) if "```" in self.format.use else str(self.folder)),
+            "",
+            f"The rules are those of ThinkEdit-140k (arXiv 2512.05965, section 4). `{LOG}` holds what was read of every run. Made "
+            "with Rethink.",
+            "",
+        ]
+        return "\n".join(lines)
+
+
+def _steps(report: CollectReport, part: Part) -> str:
+    if part in report.format.parts:
+        return f"{report.written[part]} steps"
+    return f"{report.choice.chosen[part]} steps, which this layout does not take"
+
+
+@contextmanager
+def _open_dataset(folder: Path) -> Iterator[None]:
+    """Hold the folder for writing. Raises RethinkError where it holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise RethinkError(f"output: {folder} is a file; choose a folder.")
+    if folder.is_dir() and not (folder / LOG).exists() and any(_foreign(folder)):
+        raise RethinkError(f"output: {folder} holds what is no data set of runs; choose a new folder.")
+    with locked(folder / LOCK, folder):
+        (folder / LOG).touch()
+        yield
+
+
+def _foreign(folder: Path) -> Iterable[Path]:
+    return (file for file in folder.iterdir() if file.name != LOCK)
+
+
+def _require_rows(choice: Choice, format: DatasetFormat) -> None:
+    """Raises RethinkError where there would be nothing to learn from."""
+    if any(choice.chosen[part] for part in format.parts):
+        return
+    if choice.kept:
+        part = format.parts[0]
+        turn = "raise" if part == "sft" else "lower"
+        raise RethinkError(
+            f"sft_share: {format.title} takes the part for {PART_NAMES[part]}, which is empty with {choice.kept} runs; {turn} it, "
+            "or make more runs."
+        )
+    reasons = "; ".join(f"{choice.dropped[why]} × {RULES[why]}" for why in RULES if choice.dropped[why])
+    raise RethinkError(f"runs: none of {choice.runs} can be learned from: {reasons}.")
+
+
+def _remove_empty(format: DatasetFormat, part: Part, folder: Path) -> None:
+    for file in folder.glob(f"{format.name}-{part}.*"):
+        file.unlink()

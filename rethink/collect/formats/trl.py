@@ -1,0 +1,44 @@
+"""Conversations as trl's SFTTrainer and GRPOTrainer take them: `prompt` with image parts in their places, `images`, and
+`completion` or what a reward function needs. (trl 1.16, docs/source/dataset_formats.md.)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..rows import Row
+from ..rules import Part
+from .core import DatasetFormat, write_jsonl
+
+
+def write_trl(part: Part, rows: Iterable[Row], folder: Path) -> str:
+    """`trl-sft.jsonl` and `trl-rl.jsonl`."""
+    name = f"trl-{part}.jsonl"
+    write_jsonl(folder / name, ({"prompt": row.messages, "images": row.images, **_rest(part, row)} for row in rows))
+    return name
+
+
+def _rest(part: Part, row: Row) -> dict:
+    if part == "rl":
+        return {"last_prompt" if name == "prompt" else name: value for name, value in row.task.items()}
+    return {"completion": [{"role": "assistant", "content": [{"type": "text", "text": row.answer}]}]}
+
+
+FORMAT = DatasetFormat(
+    name="trl",
+    title="trl's conversations",
+    parts=("sft", "rl"),
+    use="""`trl-sft.jsonl` is for `SFTTrainer` (`prompt`, `completion`, `images`; loss on the completion alone), `trl-rl.jsonl` for
+`GRPOTrainer`: a reward function is given `instruction`, `last_prompt`, `source`, `edited`, `semantic` and `quality` (the scores of
+the edit shown) as columns of these names.
+
+```python
+from pathlib import Path
+from datasets import Image, List, load_dataset
+
+home = Path(FOLDER)
+data = load_dataset("json", data_files=str(home / "trl-sft.jsonl"), split="train")
+data = data.map(lambda row: {"images": [str(home / name) for name in row["images"]]}).cast_column("images", List(Image()))
+```""",
+    write=write_trl,
+)

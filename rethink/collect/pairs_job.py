@@ -1,0 +1,290 @@
+"""The job of making pairs for editors of recorded runs: what the node and the command share.
+
+What needed several turns of thinking becomes one example: the user's own wording and the source, and the best edit as the
+target. The prompts in between are left out: the editor is to learn what the user means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import RethinkError
+from ..evaluation.pixel_metrics import measure
+from ..options import check_limits, option
+from ..pairs.exporting import describe_store
+from ..pairs.jsonl_log import DiskFull, LatestIndex
+from ..pairs.pixels import read_pixels
+from ..pairs.review.duplicates import THINKING, DuplicateFinder
+from ..pairs.store import EditPair, PairStore
+from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..text_files import one_line
+from ..thinkers.critique import Thinker
+from ..thinkers.protocol import OnToken
+from ..trajectory import SOURCE_FILE, Trajectory, load_trajectory
+from .preferences import Preference, write_preferences
+from .run_log import ReadRuns, RunReader
+from .runs import REASONS, RunFacts, warn_of_same_judge
+
+RULES = {
+    **REASONS,
+    "unaccepted": "the best edit was not good enough",
+    "unchanged": "the best edit has changed nothing",
+    "preservation": "too much else was changed",
+    "disagreement": "the judge does not agree",
+    "broken": "an image cannot be read, or has another size than the source",
+    "duplicate": "nearly the same as another pair",
+}
+
+
+@dataclass(frozen=True)
+class RunPairRules:
+    """Which runs become pairs."""
+
+    score: float = option(
+        0.0,
+        "Both scores of the best edit are at least this, of ten. 0: what the run itself accepted. An edit that a person took "
+        "counts as it is.",
+        low=0,
+        high=10,
+        step=0.5,
+    )
+    preservation: float = option(
+        20.0,
+        "What was not edited differs from the source by a PSNR of at least this many dB: 20 lets an autoencoder's softness "
+        "pass, 30 hardly anything. 0: any.",
+        low=0,
+        high=99,
+        step=1,
+    )
+    changed: float = option(
+        1.0, "At most this fraction of the image has changed. 1: all of it may.", low=0, high=1, step=0.01
+    )
+    agreement: float = option(
+        2.0, "The judge's lower score is at most this far below the run's own.", low=0, high=10, step=0.5
+    )
+    duplicates: int = option(
+        2,
+        "Of pairs with one instruction, whose targets differ in at most this many of 64 bits of a hash, one is kept. "
+        "-1: all.",
+        low=-1,
+        high=3,
+        advanced=True,
+    )
+    margin: float = option(
+        1.0,
+        "Preferences: the best edit of a run scores at least this much more than the worst.",
+        low=0,
+        high=10,
+        step=0.5,
+        advanced=True,
+    )
+
+    def __post_init__(self):
+        check_limits(self)
+
+
+def reject_reason(facts: RunFacts, rules: RunPairRules) -> str:
+    """A key of RULES: why a run is no pair, by what was read of it; "" where it is one."""
+    best = facts.best
+    if (facts.why and facts.why not in ("failed", "unscored")) or best is None:
+        return facts.why or "unscored"
+    own = [score for score in (best.semantic, best.quality) if score is not None]
+    if not facts.chosen:
+        if not own:
+            return facts.why or "unscored"
+        if not facts.accepted if rules.score == 0 else min(own) < rules.score:
+            return "unaccepted"
+    if best.unchanged:
+        return "unchanged"
+    if best.outside_psnr < rules.preservation or best.changed > rules.changed:
+        return "preservation"
+    if facts.scores is None:
+        return ""
+    judged = facts.scores.get(str(best.index))
+    if judged is None:
+        return "judge"
+    return "disagreement" if min(judged) < min(own, default=rules.score) - rules.agreement else ""
+
+
+@dataclass(frozen=True)
+class RunPairsJob:
+    """Make pairs of recorded runs.
+
+    runs: folders with runs in them or below. store: the folder of the pairs, new or begun; pairs that exist are not made
+    again. judge: a second opinion on the best edit of every run. preferences: a folder for the best and the worst edit of
+    every run that became a pair, for trainers that learn from preferences; None: none are written.
+    """
+
+    runs: tuple[Path, ...]
+    store: Path
+    rules: RunPairRules = field(default_factory=RunPairRules)
+    judge: Thinker | None = None
+    preferences: Path | None = None
+
+    def run(self, on_progress: OnProgress = ignore_progress, on_token: OnToken | None = None) -> RunPairsReport:
+        """Read, judge, filter, write. A run that was stopped goes on.
+
+        on_token: called while the judge answers; what it raises ends the job.
+        """
+        with PairStore(self.store).writing() as store:
+            runs = RunReader(self.runs, self.judge, "best", on_token).read(self.store, on_progress)
+            maker = _PairMaker(store, self.rules, runs)
+            report = progress_with_eta("runs looked at", on_progress)
+            total = len(runs.ids) + len(runs.unanswered)
+            for done, facts in enumerate(runs, 1):
+                maker.take(facts)
+                report(done, total)
+            if not maker.kept:
+                raise RethinkError(
+                    f"runs: none of {total} became a pair: {maker.reasons}; loosen the rule that drops most."
+                )
+            describe_store(store)
+        pairs = PairStore(self.store, maker.kept)
+        return RunPairsReport(pairs, total, maker.made, maker.dropped, maker.same_judge, self._preferences(pairs, runs))
+
+    def _preferences(self, pairs: PairStore, runs: ReadRuns) -> int | None:
+        """How many were written; None where none were asked for."""
+        if self.preferences is None:
+            return None
+        return write_preferences(_preferences(pairs, runs, self.rules.margin), self.preferences)
+
+
+class _PairMaker:
+    """Makes a pair of every run that the rules let pass.
+
+    kept: ids of the pairs; made: how many of them are new.
+    """
+
+    def __init__(self, store: PairStore, rules: RunPairRules, runs: ReadRuns):
+        self._store, self._rules, self._runs = store, rules, runs
+        self._measured, self._duplicates = LatestIndex(store.scores), DuplicateFinder(rules.duplicates)
+        self.kept: set[str] = set()
+        self.dropped: Counter[str] = Counter()
+        self.made = self.same_judge = 0
+
+    @property
+    def reasons(self) -> str:
+        return "; ".join(f"{count} × {why}" for why, count in count_drops(self.dropped))
+
+    def take(self, facts: RunFacts) -> None:
+        self.same_judge += facts.same_judge
+        why = reject_reason(facts, self._rules) or self._add(facts)
+        if why:
+            self.dropped[why] += 1
+
+    def _add(self, facts: RunFacts) -> str:
+        """Why it is no pair after all, looking at the pixels; "" where it is in the store now."""
+        try:
+            trajectory = load_trajectory(Path(facts.run))
+            pair = pair_of(facts, trajectory, self._store)
+            scores = self._measure(pair, facts, trajectory)
+            if "hash_edit" not in scores:
+                return "broken"
+            if self._duplicates.reject_reasons(scores, pair):
+                return "duplicate"
+            if pair.id not in self._store:
+                for path, pixels in zip((pair.input, pair.target), _read_sides(facts, trajectory)):
+                    self._store.write_image(path, pixels)
+                self._store.add(pair)
+                self.made += 1
+        except (RethinkError, FileNotFoundError) as error:
+            if isinstance(error, DiskFull):
+                raise
+            return "broken"
+        self.kept.add(pair.id)
+        return ""
+
+    def _measure(self, pair: EditPair, facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
+        """The scores that filters go by, measured once."""
+        if pair.id in self._measured and "hash_edit" in (known := next(self._measured.records([pair.id]))):
+            return known
+        scores = {"id": pair.id, **measure(*_read_sides(facts, trajectory), None)}
+        self._store.scores.append(scores)
+        self._measured.refresh()
+        return scores
+
+
+def _read_sides(facts: RunFacts, trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
+    """Source and best edit, uint8 [H, W, 3]."""
+    assert facts.best is not None, "checked by the rules"
+    names = SOURCE_FILE, trajectory.steps[facts.best.index].file
+    before, after = (read_pixels(trajectory.folder / name) for name in names)
+    return before, after
+
+
+def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPair:
+    """The pair that a run is. Raises RethinkError where its instruction has no words."""
+    assert facts.best is not None, "checked by the rules"
+    instruction, step = one_line(trajectory.instruction), trajectory.steps[facts.best.index]
+    if not instruction:
+        raise RethinkError("it has no instruction")
+    id = hashlib.sha256(f"{facts.content} {facts.best.index}".encode()).hexdigest()[:16]
+    return EditPair(
+        id,
+        store.image_path(id, "input"),
+        store.image_path(id, "target"),
+        instruction,
+        operation=THINKING,
+        parameters=_parameters(facts, trajectory),
+        seed=step.seed,
+        source=Path(facts.run).name,
+    )
+
+
+def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
+    """How its run went, for those who look through pairs."""
+    assert facts.best is not None, "checked by the rules"
+    step = trajectory.steps[facts.best.index]
+    models = {name: trajectory.options.get(name, "") for name in ("editor", "thinker", "judge")}
+    return {"prompt": step.prompt, "turn": step.turn, "score": facts.best.score, **models}
+
+
+def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Preference]:
+    """The best and the worst edit of every run among `pairs` that nobody rejected."""
+    accepted = {pair.id for pair in pairs.accepted()}
+    for facts in runs:
+        best, worst = facts.best, facts.worst
+        if facts.why or best is None or worst is None or best.score is None or worst.score is None:
+            continue
+        if best.index == worst.index or best.score - worst.score < margin:
+            continue
+        try:
+            trajectory = load_trajectory(Path(facts.run))
+            if pair_of(facts, trajectory, pairs).id in accepted:
+                yield Preference(trajectory, best.index, worst.index, best.score, worst.score)
+        except RethinkError:  # it has gone meanwhile
+            continue
+
+
+@dataclass(frozen=True)
+class RunPairsReport:
+    """The result of a job. pairs: the store, narrowed to the runs' pairs, made now or before. runs: how many there are;
+    made: how many pairs are new; dropped: runs by the key of RULES; same_judge: runs whose judge is their own thinker.
+    preferences: how many were written; None where none were asked for."""
+
+    pairs: PairStore
+    runs: int
+    made: int
+    dropped: Counter[str]
+    same_judge: int
+    preferences: int | None
+
+    def __str__(self) -> str:
+        kept = len(self.pairs.subset_ids)
+        lines = [f"{kept} of {self.runs} runs are pairs, {self.made} of them made now → {self.pairs.folder}"]
+        lines += [f"{count} × {why}" for why, count in count_drops(self.dropped)]
+        if self.preferences is not None:
+            lines.append(f"{self.preferences} preferences, the best against the worst of a run.")
+        return "\n".join(filter(None, [*lines, warn_of_same_judge(self.same_judge)]))
+
+
+def count_drops(dropped: Counter[str]) -> list[tuple[str, int]]:
+    """(rule, runs that it has dropped), in the order in which the rules are applied."""
+    return [(RULES[why], dropped[why]) for why in RULES if dropped[why]]

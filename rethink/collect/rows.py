@@ -1,0 +1,108 @@
+"""The steps of runs as the rows of a data set: question, images and answer, whatever its layout."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic import atomic_write
+from ..thinkers.critique import TEMPLATE
+from ..thinkers.protocol import Messages
+from ..training.conversations import Conversation, unroll
+from ..trajectory import SOURCE_FILE, load_trajectory
+from .runs import RunFacts, with_scores
+
+IMAGES = "images"
+_PLACEHOLDER = re.compile(r"<(image|video|audio)>")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question to a thinker and the answer to learn.
+
+    images: files relative to the data set, one for each image part of the messages. source, edited: the same files by what
+    they show. prompt: what the edit was made by. semantic, quality: its scores, 0…10. turn: its turn in the run, from 1.
+    """
+
+    id: str
+    messages: Messages
+    images: tuple[str, ...]
+    answer: str
+    instruction: str
+    prompt: str
+    source: str
+    edited: str
+    semantic: float
+    quality: float
+    kind: str
+    turn: int
+    run: str
+
+    @property
+    def task(self) -> dict[str, str | float | int]:
+        """What a reward needs: it edits `source` by the prompt of a new answer, and compares with the scores so far."""
+        names = ("instruction", "prompt", "source", "edited", "semantic", "quality", "kind", "turn", "run", "answer")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def task_json(self) -> str:
+        """`task` in one line of JSON."""
+        return json.dumps(self.task)
+
+
+def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str = TEMPLATE) -> Iterator[Row]:
+    """The rows of some turns of a run, up to its best, their images copied into the data set in `folder`.
+
+    Raises RethinkError and OSError where the run has gone meanwhile.
+    """
+    trajectory = with_scores(load_trajectory(Path(facts.run)), facts.scores)
+    conversations = unroll(trajectory, template)
+    for place in places:
+        turn, conversation = facts.turns[place], conversations[place]
+        step = trajectory.steps[turn.index]
+        files = {name: _copy(Path(facts.run) / name, facts.content, folder) for name in (SOURCE_FILE, step.file)}
+        yield Row(
+            id=f"{facts.content}-{step.turn}",
+            messages=conversation.messages,
+            images=_names(conversation, files),
+            answer=conversation.answer,
+            instruction=trajectory.instruction,
+            prompt=step.prompt,
+            source=files[SOURCE_FILE],
+            edited=files[step.file],
+            semantic=float(turn.semantic),  # an integer in the first row would be the type of all
+            quality=float(turn.quality),
+            kind=facts.kind,
+            turn=step.turn,
+            run=Path(facts.run).name,
+        )
+
+
+def flat_text(messages: Messages) -> str:
+    """The first message's text with `<image>` at its images; what a user wrote in that form is no longer one."""
+    parts = messages[0]["content"]
+    return "".join("<image>" if part["type"] == "image" else defuse_placeholders(part["text"]) for part in parts)
+
+
+def defuse_placeholders(text: str) -> str:
+    """A text without what trainers take for the place of an image, a video or a sound."""
+    return _PLACEHOLDER.sub(r"< \1>", text)
+
+
+def _names(conversation: Conversation, files: dict[str, str]) -> tuple[str, ...]:
+    assert all(isinstance(image, Path) for image in conversation.images), "a recorded run has its images in files"
+    return tuple(files[image.name] for image in conversation.images if isinstance(image, Path))
+
+
+def _copy(file: Path, content: str, folder: Path) -> str:
+    """Copy an image into the data set, once; returns its name there, which no other run's image has."""
+    name = f"{IMAGES}/{content[:2]}/{content}-{file.name}"
+    if not (folder / name).exists():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / name) as part:
+            shutil.copyfile(file, part)
+    return name

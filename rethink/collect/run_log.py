@@ -1,0 +1,151 @@
+"""What was read of every run, one JSON line each: a data set that was cut off goes on, and no judge is asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ..errors import RethinkError
+from ..pairs.jsonl_log import JsonlLog, LatestIndex
+from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..steps import Critique
+from ..thinkers.asking import FailureStreak
+from ..thinkers.critique import Thinker
+from ..thinkers.protocol import OnToken
+from ..trajectory import Trajectory
+from .runs import (
+    RunFacts,
+    facts_of,
+    facts_record,
+    find_runs,
+    is_same_model,
+    judge_steps,
+    read_facts_record,
+    read_run,
+    run_id,
+)
+
+LOG = "runs.jsonl"
+
+# Which edits of a run a judge scores anew: all, or the best, to see whether it agrees.
+Judged = Literal["all", "best"]
+
+
+@dataclass(frozen=True)
+class RunReader:
+    """Reads the runs in some folders and below, each once.
+
+    judge: scores their edits anew, all of them or the best; None: the run's own scores count.
+    on_token: called while it answers.
+    """
+
+    runs: tuple[Path, ...]
+    judge: Thinker | None = None
+    judged: Judged = "all"
+    on_token: OnToken | None = None
+
+    def read(self, folder: Path, on_progress: OnProgress = ignore_progress) -> ReadRuns:
+        """Read what was not read yet into the log in a folder, which is held for writing.
+
+        A run that its judge does not answer for is not logged: it is asked about again next time. Raises RethinkError where
+        the judge fails several times in a row, and where there is no run.
+        """
+        log = open_log(folder)
+        known, ids = LatestIndex(log), {}
+        unanswered: list[RunFacts] = []
+        report, streak = progress_with_eta("runs read", on_progress), FailureStreak()
+        total = sum(1 for _ in find_runs(self.runs))
+        for done, run in enumerate(find_runs(self.runs), 1):
+            id = run_id(run, self._judged_by)
+            if id not in known and id not in ids:
+                facts, answered = self._read(run, id)
+                if answered:
+                    log.append(facts_record(facts))
+                else:
+                    unanswered.append(facts)
+                streak.record(not answered, f"judge: {facts.run} got no answer")
+            if not unanswered or unanswered[-1].id != id:
+                ids[id] = None
+            report(done, total)
+        if not total:
+            places = ", ".join(map(str, self.runs))
+            raise RethinkError(
+                f"runs: there is no recorded run in {places} or below; think first, or give another folder."
+            )
+        known.refresh()
+        return ReadRuns(log, known, tuple(ids), tuple(unanswered))
+
+    @property
+    def _judged_by(self) -> str:
+        return f"{self.judged} {self.judge.chat.name}" if self.judge else ""
+
+    def _read(self, run: Path, id: str) -> tuple[RunFacts, bool]:
+        """(what a run has, whether the judge, if any, gave an answer at all)."""
+        trajectory, why = read_run(run)
+        if trajectory is None or why:
+            return RunFacts(id, str(run), why), True
+        facts = facts_of(run, id, trajectory, None)
+        if self.judge is None or facts.best is None or (facts.why and self.judged == "best"):
+            return facts, True
+        indices = range(len(trajectory.steps)) if self.judged == "all" else [facts.best.index]
+        try:
+            answers = judge_steps(trajectory, indices, self.judge, self.on_token)
+        except RethinkError:  # an image that no longer opens
+            return replace(facts, why="image"), True
+        answered = any(answer.status != "failed" for answer in answers.values())
+        return self._with_answers(facts, trajectory, answers), answered
+
+    def _with_answers(self, facts: RunFacts, trajectory: Trajectory, answers: dict[int, Critique]) -> RunFacts:
+        assert self.judge is not None, "who answered"
+        scores = {
+            str(index): (answer.semantic, answer.quality)
+            for index, answer in answers.items()
+            if answer.semantic is not None and answer.quality is not None
+        }
+        same = is_same_model(self.judge.chat.name, trajectory.options.get("thinker"))
+        if self.judged == "all":  # in place of the run's own scores
+            facts = facts_of(Path(facts.run), facts.id, trajectory, scores)
+        return replace(facts, scores=scores, same_judge=same)
+
+
+@dataclass(frozen=True)
+class ReadRuns:
+    """The runs that were asked for, in the order of their folders; any number of them: facts are read one by one.
+
+    ids: of those in the log; unanswered: those that the judge did not answer for.
+    """
+
+    log: JsonlLog
+    index: LatestIndex
+    ids: tuple[str, ...]
+    unanswered: tuple[RunFacts, ...]
+
+    def __iter__(self) -> Iterator[RunFacts]:
+        """Every run once, copies of an earlier one with the reason “copy”."""
+        seen: set[int] = set()
+        for record in self.index.records(self.ids):
+            facts = read_facts_record(record)
+            if not facts.why:
+                content = int(facts.content, 16)
+                facts = replace(facts, why="copy") if content in seen else facts
+                seen.add(content)
+            yield facts
+        yield from (replace(facts, why="judge") for facts in self.unanswered)
+
+
+def open_log(folder: Path) -> JsonlLog:
+    """The log in a folder."""
+    return JsonlLog(folder / LOG, _check)
+
+
+def _check(record: dict) -> None:
+    try:
+        facts = read_facts_record(record)
+        valid = all(isinstance(text, str) for text in (facts.id, facts.run, facts.why, facts.content, facts.kind))
+        numbers: Iterable[object] = (number for turn in facts.turns for number in turn)
+        if not valid or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError("a value is of another type")
+    except (TypeError, KeyError) as error:
+        raise RethinkError(f"it is not what was read of a run ({error!r:.80})") from error

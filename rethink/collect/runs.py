@@ -1,0 +1,300 @@
+"""Finds recorded runs, and reads of each the little that the rules of a data set decide by.
+
+Runs come from anyone: whatever is wrong with one costs that one alone, and has a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import RethinkError
+from ..steps import Critique, Step
+from ..think_loop import LoopConfig, is_accepted
+from ..thinkers.critique import Thinker, critique
+from ..thinkers.protocol import OnToken
+from ..training.conversations import score_of, scored_steps, scores_to_learn
+from ..trajectory import (
+    RECORD_FILE,
+    SOURCE_FILE,
+    MissingImageError,
+    NewerRunError,
+    Trajectory,
+    load_trajectory,
+)
+
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+# Why a run teaches nothing: what the record of `RunFacts.why` stands for, in the order in which it is looked for.
+REASONS = {
+    "unreadable": "no readable record of a run",
+    "newer": "written by a newer Rethink",
+    "image": "an image is missing or cut off",
+    "unfinished": "has not ended: cut off, or still running",
+    "failed": "the thinker failed before any edit had a score",
+    "unscored": "no scores",
+    "judge": "the judge gave no scores",
+    "copy": "a copy of another run",
+}
+
+# What is asked for, by the first word that says it: tasks as editing benchmarks tell them apart.
+_TASKS = {
+    "add": "add|put|insert|place|give|attach|draw|include",
+    "remove": "remove|delete|erase|drop|hide|without|rid",
+    "replace": "replace|swap|exchange|substitute|turn|transform|convert",
+    "move": "move|shift|rotate|flip|mirror|resize|enlarge|shrink|crop|zoom",
+    "color": "(?:re)?colou?r|paint|tint|dye|red|green|blue|yellow|orange|purple|pink|brown|black|white|gr[ae]y",
+    "background": "background|backdrop|sky|behind",
+    "style": "style|sketch|cartoon|anime|watercolor|painting",
+    "light": "bright|brighter|brighten|dark|darker|darken|light|night|day|sunset|winter|summer|snow|rain|fog",
+    "text": "text|word|write|letter|title|says",
+}
+_WORD = re.compile("|".join(rf"\b(?P<{task}>{words})\b" for task, words in _TASKS.items()), re.IGNORECASE)
+
+
+class TurnFacts(NamedTuple):
+    """The step of a turn that is learned from: its index in the run, and its scores, 0…10."""
+
+    index: int
+    semantic: float
+    quality: float
+    overall: float
+
+
+@dataclass(frozen=True)
+class EditFacts:
+    """An edit of a run: the scores of its own thinker or judge, None without, and how the source was preserved."""
+
+    index: int
+    semantic: float | None
+    quality: float | None
+    score: float | None
+    outside_psnr: float
+    changed: float
+    unchanged: bool
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the rules decide by.
+
+    id: of the record as it was read, and of who scored. run: its folder. content: 16 hex digits of its record and source.
+    why: a key of REASONS, or "". turns: those that have scores to learn. best, worst: of all edits; chosen: whether a person
+    took the best; accepted: whether it or the run's own rules did. scores: [semantic, quality] that a judge gave anew, by the index of the step. same_judge: whether that
+    judge is the run's own thinker.
+    """
+
+    id: str
+    run: str
+    why: str = ""
+    content: str = ""
+    kind: str = ""
+    stopped: str = ""
+    turns: tuple[TurnFacts, ...] = ()
+    best: EditFacts | None = None
+    worst: EditFacts | None = None
+    chosen: bool = False
+    accepted: bool = False
+    scores: Mapping[str, tuple[float, float]] | None = None
+    same_judge: bool = False
+
+    @property
+    def best_turn(self) -> int:
+        """The place of the best among `turns`, the earlier of equals."""
+        overall = [turn.overall for turn in self.turns]
+        return overall.index(max(overall))
+
+
+def facts_record(facts: RunFacts) -> dict[str, Any]:
+    """Plain JSON values."""
+    return asdict(facts)
+
+
+def read_facts_record(record: Mapping[str, Any]) -> RunFacts:
+    """The facts of a record that `facts_record` made. Raises TypeError for any other."""
+    edits = {name: record[name] and EditFacts(**record[name]) for name in ("best", "worst")}
+    turns = tuple(TurnFacts(*turn) for turn in record["turns"])
+    return RunFacts(**{**record, **edits, "turns": turns})
+
+
+def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
+    """The folders of all runs in these folders and below, in the order of their names; hidden ones are left out.
+
+    Raises RethinkError for a folder that is not there.
+    """
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise RethinkError(f"runs: there is no folder {folder}; give one with recorded runs in it or below.")
+        yield from _walk(str(folder))
+
+
+def _walk(folder: str) -> Iterator[Path]:
+    """Holds names alone, as there may be many runs side by side; folders that cannot be read are passed by."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return
+    if RECORD_FILE in names:
+        yield Path(folder)
+    for name in names:
+        inner = os.path.join(folder, name)
+        if os.path.isdir(inner) and not os.path.islink(inner):
+            yield from _walk(inner)
+
+
+def run_id(folder: Path, judged_by: str) -> str:
+    """16 hex digits that stay the same as long as the record does, and who scores it."""
+    try:
+        state = os.stat(folder / RECORD_FILE)
+        stamp = f"{state.st_size} {state.st_mtime_ns}"
+    except OSError:
+        stamp = "gone"
+    text = "\n".join([os.path.abspath(folder), stamp, judged_by])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def read_run(folder: Path) -> tuple[Trajectory | None, str]:
+    """(the run, "") where it is whole and has ended, else (None or the run, why not: a key of REASONS)."""
+    try:
+        trajectory = load_trajectory(folder)
+    except NewerRunError:
+        return None, "newer"
+    except MissingImageError:
+        return None, "image"
+    except RethinkError:
+        return None, "unreadable"
+    if not all(is_whole_png(folder / name) for name in (SOURCE_FILE, *(step.file for step in trajectory.steps))):
+        return None, "image"
+    return trajectory, "" if trajectory.stopped else "unfinished"
+
+
+def is_whole_png(path: Path) -> bool:
+    """Whether a PNG file goes to its end: one that was cut off while it was copied stops a trainer after hours."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:
+        return False
+
+
+def judge_steps(
+    trajectory: Trajectory, indices: Iterable[int], judge: Thinker, on_token: OnToken | None = None
+) -> dict[int, Critique]:
+    """What a judge says of some steps, by their index: all asked as one batch."""
+    order = list(indices)
+    steps = [trajectory.steps[index] for index in order]
+    images = [trajectory.image(step) for step in steps]
+    prompts, seeds = [step.prompt for step in steps], [step.seed for step in steps]
+    answers = critique(judge, trajectory.source, images, trajectory.instruction, prompts, seeds, on_token=on_token)
+    return dict(zip(order, answers))
+
+
+def with_scores(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> Trajectory:
+    """The run as its new judge has scored it; a step without a score of the judge's has none."""
+    if scores is None:
+        return trajectory
+
+    def judged(index: int, step: Step) -> Step:
+        found = scores.get(str(index))
+        return replace(step, judge=Critique("ok", *found) if found else Critique("failed", note="not judged"))
+
+    return replace(trajectory, steps=tuple(judged(index, step) for index, step in enumerate(trajectory.steps)))
+
+
+def facts_of(
+    folder: Path, id: str, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None
+) -> RunFacts:
+    """What the rules decide by, of a whole run; scores: of a judge, see `RunFacts`."""
+    judged = with_scores(trajectory, scores)
+    places = {step: index for index, step in enumerate(judged.steps)}
+    turns = tuple(_turn_facts(places[step], step) for step in scored_steps(judged))
+    best = trajectory.best
+    return RunFacts(
+        id,
+        str(folder),
+        "" if turns else _why_unscored(trajectory, scores),
+        content_of(trajectory),
+        kind_of(trajectory),
+        trajectory.stopped,
+        turns,
+        None if best is None else _edit_facts(best, trajectory.steps[best]),
+        _worst(trajectory),
+        trajectory.chosen is not None,
+        _is_accepted(trajectory),
+        scores,
+    )
+
+
+def kind_of(trajectory: Trajectory) -> str:
+    """The kind of task, for balance: what the run's options say, else by the first word of the instruction that tells."""
+    kind = trajectory.options.get("kind")
+    if isinstance(kind, str) and kind:
+        return kind[:80]
+    found = _WORD.search(trajectory.instruction)
+    return found.lastgroup if found and found.lastgroup else "other"
+
+
+def content_of(trajectory: Trajectory) -> str:
+    """16 hex digits of what a run holds: of a copy they are the same, of another run of the same name they are not."""
+    digest = hashlib.sha256()
+    for name in (RECORD_FILE, SOURCE_FILE):
+        digest.update((trajectory.folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def is_same_model(name: str, other: Any) -> bool:
+    """Whether two names, maybe with folders of this machine before them, are of one model."""
+    return isinstance(other, str) and Path(name.replace("\\", "/")).name == Path(other.replace("\\", "/")).name
+
+
+def warn_of_same_judge(count: int) -> str:
+    """What to say where the judge of `count` runs is their own thinker; "" for none."""
+    if not count:
+        return ""
+    return f"Not independent: in {count} runs the judge is the thinker itself, which scores its own work."
+
+
+def _turn_facts(index: int, step: Step) -> TurnFacts:
+    verdict = scores_to_learn(step)
+    assert verdict.semantic is not None and verdict.quality is not None, "steps without scores are left out before"
+    return TurnFacts(index, verdict.semantic, verdict.quality, score_of(step))
+
+
+def _edit_facts(index: int, step: Step) -> EditFacts:
+    verdict, kept = step.judge or step.critique, step.preservation
+    return EditFacts(
+        index, verdict.semantic, verdict.quality, step.score, kept.outside_psnr, kept.changed, kept.unchanged
+    )
+
+
+def _is_accepted(trajectory: Trajectory) -> bool:
+    """Whether the best edit was good enough for the run itself, or for the person who took it."""
+    if trajectory.chosen is not None or trajectory.stopped == "accepted":
+        return True
+    try:
+        config = LoopConfig(accept=tuple(trajectory.options["rules"]["accept"]))
+    except (KeyError, TypeError, ValueError):  # a record of before, or of another tool
+        config = LoopConfig()
+    return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config)
+
+
+def _worst(trajectory: Trajectory) -> EditFacts | None:
+    """The edit with the lowest score, the later of equals."""
+    scored = [(step.score, -index) for index, step in enumerate(trajectory.steps) if step.score is not None]
+    if not scored:
+        return None
+    index = -min(scored)[1]
+    return _edit_facts(index, trajectory.steps[index])
+
+
+def _why_unscored(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> str:
+    if scores is not None and scored_steps(trajectory):
+        return "judge"
+    first = [step.judge or step.critique for step in trajectory.steps if step.turn == 1]
+    return "failed" if any(verdict.status == "failed" for verdict in first) or not first else "unscored"

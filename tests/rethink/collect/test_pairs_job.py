@@ -1,0 +1,172 @@
+"""Runs that ended well become pairs of the user's own words."""
+
+import json
+import shutil
+
+import pytest
+
+from rethink.collect.pairs_job import RunPairRules, RunPairsJob, count_drops
+from rethink.errors import RethinkError
+from rethink.images import load_image, to_pil
+from rethink.pairs.pixels import from_pixels
+from rethink.pairs.review.job import FilterJob
+from rethink.pairs.store import PairStore
+from rethink.steps import Preservation
+from tests.support.thinking import said, thinker
+from tests.support.trajectories import draw_images, rewrite_record, write_trajectory
+
+
+@pytest.fixture
+def add(tmp_path):
+    """add(number, scores) writes a run with images of its own."""
+
+    def add(number, scores=(4, 9), **options):
+        options = {"instruction": f"make {number} nicer", "images": draw_images(number, len(scores)), **options}
+        return write_trajectory(tmp_path / "runs" / str(number), scores, **options)
+
+    return add
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(rules, judge, preferences) → the report."""
+
+    def make(rules=None, judge=None, preferences=None, store="pairs", on_progress=lambda progress: None, **options):
+        rules = rules or RunPairRules(**options)
+        return RunPairsJob((tmp_path / "runs",), tmp_path / store, rules, judge, preferences).run(on_progress)
+
+    return make
+
+
+def drops(report):
+    return dict(count_drops(report.dropped))
+
+
+def test_a_pair_is_the_users_words_the_source_and_the_best_edit(add, make):
+    run = add(0, (4, 9, 6), options=(("editor", "kontext"), ("thinker", "qwen")))
+    report = make()
+    (pair,) = report.pairs
+    assert pair.instruction == "make 0 nicer" and pair.operation == "thinking" and pair.source == "0"
+    assert pair.parameters == {
+        "prompt": "prompt 1",
+        "turn": 2,
+        "score": 9,
+        "editor": "kontext",
+        "thinker": "qwen",
+        "judge": "",
+    }
+    for path, name in ((pair.input, "source.png"), (pair.target, "turn-0002-00.png")):
+        assert (from_pixels(report.pairs.read_image(path)) == load_image(run.folder / name)).all()
+    assert "1 of 1 runs are pairs, 1 of them made now" in str(report)
+
+
+def test_no_pair_is_made_twice_and_none_is_lost(add, make):
+    for number in range(4):
+        add(number)
+
+    def stop(progress):
+        if "looked" in progress.line and progress.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(on_progress=stop)
+    first = make()
+    assert (first.made, len(list(first.pairs))) == (2, 4) and make().made == 0
+    add(9)
+    again = make()
+    assert again.made == 1 and {pair.id for pair in first.pairs} < {pair.id for pair in again.pairs}
+
+
+@pytest.mark.parametrize(
+    ("options", "rules", "why"),
+    [
+        ({"scores": (4, 6)}, {}, "the best edit was not good enough"),
+        ({"scores": (4, 8)}, {"score": 8.5}, "the best edit was not good enough"),
+        ({"scores": (4, 6)}, {"score": 6}, None),
+        ({"scores": (4, 6), "chosen": 0}, {"score": 9}, None),  # a person took it
+        ({"stopped": "accepted", "scores": (6,)}, {}, None),
+        ({"preserved": Preservation(0.1, 12.0, False)}, {}, "too much else was changed"),
+        ({"preserved": Preservation(0.1, 12.0, False)}, {"preservation": 0}, None),
+        ({"preserved": Preservation(0.9, 40.0, False)}, {"changed": 0.5}, "too much else was changed"),
+        ({"scores": (None,), "stopped": "failed"}, {}, "the thinker failed before any edit had a score"),
+        ({"stopped": ""}, {}, "has not ended: cut off, or still running"),
+    ],
+)
+def test_a_run_has_to_pass_every_rule(add, make, options, rules, why):
+    add(0)
+    add(1, **options)
+    report = make(**rules)
+    assert drops(report) == ({why: 1} if why else {})
+
+
+def test_bad_runs_cost_no_other(add, make):
+    add(0)
+    rewrite_record(add(1), schema=7)
+    (add(2).folder / "source.png").unlink()
+    file = add(3).folder / "turn-0002-00.png"
+    file.write_bytes(file.read_bytes()[:60] + file.read_bytes()[-12:])  # whole by its ends alone
+    to_pil(draw_images(0, 0, size=32)[0])[0].save(add(4).folder / "turn-0002-00.png")
+    rewrite_record(add(5), instruction=" \n ")
+    report = make()
+    assert len(list(report.pairs)) == 1 and drops(report) == {
+        "written by a newer Rethink": 1,
+        "an image is missing or cut off": 1,
+        "an image cannot be read, or has another size than the source": 3,
+    }
+
+
+def test_a_second_judge_has_to_agree(add, make):
+    for number in range(3):
+        add(number)
+    judge = thinker(said(8, 9), said(6, 9), "no scores", "none again")
+    report = make(judge=judge)
+    assert drops(report) == {"the judge does not agree": 1, "the judge gave no scores": 1}
+    asked = len(judge.chat.asked)
+    loose = make(judge=judge, agreement=5)
+    assert drops(loose) == {"the judge gave no scores": 1} and len(judge.chat.asked) == asked
+
+
+def test_a_judge_that_is_the_thinker_is_said_to_be_not_independent(add, make):
+    add(0, options=(("thinker", "says"),))
+    assert "Not independent: in 1 runs" in str(make(judge=thinker(said(9, 9))))
+
+
+def test_near_duplicates_are_kept_once_and_other_instructions_on_one_image_stay(add, make):
+    images = draw_images(0, 2)
+    for number, instruction in enumerate(("make it red", "make it red", "make it blue")):
+        add(number, images=images, instruction=instruction, options=(("run", number),))
+    report = make()
+    assert drops(report) == {"nearly the same as another pair": 1} and len(list(report.pairs)) == 2
+    assert not drops(make(duplicates=-1))
+    filtered = FilterJob(report.pairs).run()
+    assert len(filtered.accepted.subset_ids) == 2, "the filter knows that they are edits"
+
+
+def test_the_best_against_the_worst_of_a_run(add, make, tmp_path):
+    add(0, (4, 9, 6))
+    add(1, (9,), stopped="accepted")  # no other edit to compare with
+    add(2, (8.5, 9))
+    rejected = add(3, (2, 9))
+    report = make()
+    (bad,) = (pair for pair in report.pairs if pair.source == rejected.folder.name)
+    report.pairs.set_verdict(bad.id, False)
+    again = make(preferences=tmp_path / "preferences")
+    (line,) = (tmp_path / "preferences" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    record = json.loads(line)
+    assert again.preferences == 1 and record["edit_prompt"] == "make 0 nicer"
+    assert (record["chosen_score"], record["rejected_score"]) == (9, 4)
+    assert make(preferences=tmp_path / "preferences", margin=0.5).preferences == 2
+
+
+def test_no_pair_at_all_is_said_rule_by_rule(add, make):
+    add(0, (3, 4))
+    with pytest.raises(RethinkError, match="^runs: none of 1 became a pair: 1 × the best edit was not good"):
+        make()
+
+
+def test_a_store_goes_on_where_its_runs_are_gone(add, make, tmp_path):
+    add(0)
+    make()
+    shutil.rmtree(tmp_path / "runs" / "0")
+    add(1)
+    assert make().made == 1 and len(list(PairStore(tmp_path / "pairs"))) == 2

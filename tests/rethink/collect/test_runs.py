@@ -1,0 +1,124 @@
+"""Runs are found, and whatever is wrong with one has its name."""
+
+import shutil
+
+import pytest
+
+from rethink.collect import runs as collect
+from rethink.errors import RethinkError
+from rethink.steps import Preservation
+from tests.support.trajectories import rewrite_record, write_trajectory
+
+
+def read(folder):
+    trajectory, why = collect.read_run(folder)
+    return why if trajectory is None or why else collect.facts_of(folder, "0", trajectory, None)
+
+
+def test_runs_are_found_in_folders_and_below(tmp_path):
+    for name in ("b/two", "a", ".hidden/run", "b/one"):
+        write_trajectory(tmp_path / name, (1,))
+    found = [folder.relative_to(tmp_path).as_posix() for folder in collect.find_runs([tmp_path])]
+    assert found == ["a", "b/one", "b/two"]
+    assert list(collect.find_runs([tmp_path / "a"])) == [tmp_path / "a"]
+    with pytest.raises(RethinkError, match="^runs: there is no folder"):
+        list(collect.find_runs([tmp_path / "gone"]))
+
+
+def damage_record(run):
+    (run.folder / "trajectory.json").write_text('{"schema": 1, "ste', encoding="utf-8")
+
+
+def cut_image(run):
+    file = run.folder / "turn-0001-00.png"
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (damage_record, "unreadable"),
+        (lambda run: rewrite_record(run, schema="one"), "unreadable"),
+        (lambda run: rewrite_record(run, schema=99), "newer"),
+        (lambda run: (run.folder / "source.png").unlink(), "image"),
+        (cut_image, "image"),
+        (lambda run: rewrite_record(run, stopped=""), "unfinished"),
+        (lambda run: shutil.rmtree(run.folder), "unreadable"),
+    ],
+)
+def test_what_is_wrong_with_a_run_has_its_name(tmp_path, harm, why):
+    run = write_trajectory(tmp_path / "run", (3, 8))
+    assert read(run.folder).why == ""
+    harm(run)
+    assert read(run.folder) == why
+
+
+@pytest.mark.parametrize(
+    ("scores", "preserved", "why"),
+    [
+        ((None,), {}, "failed"),
+        ((), {}, "failed"),
+        ((9,), {"preserved": Preservation(0.0, 99.0, True)}, "unscored"),
+    ],
+)
+def test_a_run_without_scores_says_why_it_has_none(tmp_path, scores, preserved, why):
+    assert read(write_trajectory(tmp_path / "run", scores, **preserved).folder).why == why
+
+
+def test_a_critique_that_failed_later_ends_what_is_learned(tmp_path):
+    facts = read(write_trajectory(tmp_path / "run", (3, 8, None, 9)).folder)
+    assert [turn.index for turn in facts.turns] == [0, 1] and facts.best_turn == 1
+    assert facts.best.index == 3 and facts.worst.index == 0
+
+
+def test_facts_survive_their_record(tmp_path):
+    facts = read(write_trajectory(tmp_path / "run", (3, 8), chosen=0).folder)
+    assert collect.read_facts_record(collect.facts_record(facts)) == facts and facts.chosen and facts.accepted
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "accepted"),
+    [
+        ((9,), {}, True),
+        ((6,), {}, False),
+        ((6,), {"options": (("rules", {"accept": [5, 5]}),)}, True),
+        ((6,), {"stopped": "accepted"}, True),
+        ((6,), {"options": (("rules", {"accept": "all"}),)}, False),
+    ],
+)
+def test_a_run_is_accepted_by_its_own_rules(tmp_path, scores, options, accepted):
+    assert read(write_trajectory(tmp_path / "run", scores, **options).folder).accepted is accepted
+
+
+@pytest.mark.parametrize(
+    ("instruction", "kind"),
+    [
+        ("Please remove the red car", "remove"),
+        ("could you ADD a hat?", "add"),
+        ("the star should be Blue", "color"),
+        ("haz que nieve", "other"),
+    ],
+)
+def test_the_kind_of_task_is_what_the_instruction_says_first(tmp_path, instruction, kind):
+    run = write_trajectory(tmp_path / "run", (9,), instruction=instruction, options=())
+    assert collect.kind_of(run) == kind
+
+
+def test_a_copy_has_the_content_of_its_run_and_a_namesake_has_not(tmp_path):
+    run = write_trajectory(tmp_path / "a" / "run", (3, 8))
+    other = write_trajectory(tmp_path / "b" / "run", (3, 8), instruction="make it blue")
+    copy = run.copy_to(tmp_path / "copy")
+    assert collect.content_of(copy) == collect.content_of(run) != collect.content_of(other)
+
+
+def test_a_model_is_known_wherever_it_lies():
+    assert collect.is_same_model("models/LLM/qwen", "C:\\llm\\qwen") and not collect.is_same_model("qwen", "gemma")
+    assert not collect.is_same_model("qwen", None)
+
+
+def test_a_record_that_changes_is_read_again(tmp_path):
+    run = write_trajectory(tmp_path / "run", (3,))
+    before = collect.run_id(run.folder, "")
+    assert collect.run_id(run.folder, "") == before != collect.run_id(run.folder, "all judge")
+    rewrite_record(run, message="went on")
+    assert collect.run_id(run.folder, "") != before
