@@ -42,6 +42,7 @@ def add_bench_command(commands) -> None:
     kinds = bench.add_subparsers(required=True, metavar="WHAT")
     tiny = kinds.add_parser("tiny", help="the built-in editor by the exact oracle")
     tiny.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
+    add_switch(tiny, "--think", "thinking against one edit instead, on so many tasks of all levels")
     tiny.set_defaults(run=run_tiny)
     for name, benchmark in BENCHMARKS.items():
         parser = kinds.add_parser(
@@ -82,9 +83,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def run_tiny(options: argparse.Namespace) -> int:
     """Measure the built-in editor; → the exit status."""
-    from ..tiny.benchmark import run
+    from ..tiny import benchmark, think_benchmark
 
-    return run(options.cases)
+    return (think_benchmark if options.think else benchmark).run(options.cases)
 
 
 def run_benchmark(options: argparse.Namespace) -> int:
