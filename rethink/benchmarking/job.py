@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_write
 from ..errors import RethinkError
+from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.benchmarks.core import Benchmark, Item, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
@@ -20,6 +21,7 @@ from ..records import read_json_file
 from .budget import NO_LIMITS, Budget
 from .editing import EditSetup, make_edits
 from .judging import Judge, Judgments, decode_image, estimate, find_edits, judge_edits
+from .page import write_page
 from .reply_log import ReplyLog
 from .report import BenchmarkReport, make_report
 
@@ -98,6 +100,7 @@ class BenchmarkJob:
             other = self._read_other(items)
             report = make_report(benchmark, items, judged, judgments, problems, notes, record, other)
             self._write(record, report)
+            write_page(benchmark, items, judged, edits, self.output, report)
         return report
 
     @property
@@ -164,6 +167,7 @@ class BenchmarkJob:
         except (OSError, ValueError) as error:
             raise RethinkError(f"-o: {file} cannot be read: {error}") from error
         now: dict[str, Any] = {"benchmark": self.benchmark.id, "language": self.language}
+        where = {"data": str(self.data.absolute()), "limit": self.limit}  # which may change from run to run
         if setup is not None:
             rewrites = setup.thinking is not None
             now |= {"editor": setup.editor.name, "seed": setup.seed, "thinking": rewrites}
@@ -172,7 +176,7 @@ class BenchmarkJob:
                 raise RethinkError(
                     f"-o: {self.output} holds a run with {name} {record[name]!r}, not {value!r}; choose another folder."
                 )
-        record = (record if isinstance(record, dict) else {}) | now
+        record = (record if isinstance(record, dict) else {}) | now | where
         with atomic_write(file) as part:
             part.write_text(json.dumps(record, indent=2), encoding="utf-8")
         return record
@@ -191,6 +195,19 @@ class BenchmarkJob:
                 part.write_text(text, encoding="utf-8")
         with atomic_write(self.output / RECORD) as part:
             part.write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def job_of_folder(folder: Path) -> BenchmarkJob:
+    """The job that has made a folder of results, to sum it up again. Raises RethinkError where none has."""
+    file = folder / RECORD
+    try:
+        record = read_json_file(file)
+        row, data, limit = BENCHMARKS[record["benchmark"]], Path(record["data"]), int(record["limit"])
+        return BenchmarkJob(row, data, folder, language=record["language"], limit=limit)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RethinkError(
+            f"report: {folder} holds no run of a benchmark ({file.name} cannot be read); run `rethink bench` with -o {folder} first."
+        ) from error
 
 
 def _first(items: Sequence[Item], limit: int) -> list[Item]:
