@@ -37,7 +37,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .scroll { overflo
 .case { border-top: 1px solid #8884; padding: .8rem 0 } .case p { margin: .2rem 0 } small { opacity: .75 }
 .images { display: flex; flex-wrap: wrap; gap: .6rem } figure { margin: 0; max-width: 100% }
 figure img { display: block; max-width: 100%; height: 11rem; border-radius: 4px } figcaption { font-size: .85em; max-width: 16rem }
-svg { max-width: 100%; height: auto } svg text { font-size: 12px; fill: currentColor } line { stroke: var(--mark); stroke-width: 2 }
+svg text { font-size: 12px; fill: currentColor } line { stroke: var(--mark); stroke-width: 2 }
 circle { fill: var(--mark) } .axis { stroke: currentColor; opacity: .3; stroke-width: 1 }
 """
 
@@ -145,7 +145,8 @@ def _plot(cases: Sequence[Case]) -> str:
     scale += f"<text x={_LEFT} y={bottom + 16}>{low:.3g}</text>"
     scale += f"<text x={_LEFT + _WIDTH} y={bottom + 16} text-anchor=end>{high:.3g}</text>"
     size = f"0 0 {_LEFT + _WIDTH + 20} {bottom + 24}"
-    return f'<h2>By group, with 95% intervals</h2><svg viewBox="{size}" width={_LEFT + _WIDTH + 20}>{rows}{scale}</svg>'
+    plot = f'<svg viewBox="{size}" width={_LEFT + _WIDTH + 20} role=img aria-label="means by group">{rows}{scale}</svg>'
+    return f"<h2>By group, with 95% intervals</h2><div class=scroll>{plot}</div>"
 
 
 def _interval(cases: Sequence[Case]) -> Interval:

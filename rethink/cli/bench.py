@@ -137,11 +137,10 @@ def _print_report(job: BenchmarkJob, report: BenchmarkReport) -> None:
 def _open_setup(options: argparse.Namespace) -> EditSetup:
     from ..benchmarking.editing import EditSetup, Thinking
 
-    editor, settings = open_editor(options), settings_from(options)
-    if not options.think:
-        return EditSetup(editor, settings, options.seed)
-    thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options))
-    return EditSetup(editor, settings, options.seed, thinking)
+    thinking = None
+    if options.think:
+        thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options))
+    return EditSetup(open_editor(options), settings_from(options), options.seed, thinking, tuple(options.lora))
 
 
 def _open_judge(options: argparse.Namespace) -> Thinker:

@@ -30,7 +30,7 @@ def test_figures_cases_and_the_turns_of_thinking(tmp_path, judge):
     assert page.count("data:image/jpeg") == 3 * (1 + 1 + 2) and "make it red &amp; R&amp;D-like" in page
     assert "FLUX.1 Kontext" in page and "leaderboard" in page and str(tmp_path) not in page
     assert not re.search(r"<script|https?://", page)
-    assert report.record["thinking"] is True
+    assert report.record["thinking"]["thinker"] == "critic" and report.record["thinking"]["turns"] == 2
 
 
 def test_nothing_judged_and_broken_images(tmp_path):
