@@ -226,7 +226,7 @@ def facts_of(
         None if best is None else _edit_facts(best, trajectory.steps[best]),
         _worst(trajectory),
         trajectory.chosen is not None,
-        _is_accepted(trajectory),
+        has_succeeded(trajectory),
         scores,
     )
 
@@ -246,6 +246,21 @@ def content_of(trajectory: Trajectory) -> str:
     for name in (RECORD_FILE, SOURCE_FILE):
         digest.update((trajectory.folder / name).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def has_succeeded(trajectory: Trajectory) -> bool:
+    """Whether the best edit was good enough for the run itself, or for the person who took it."""
+    if trajectory.chosen is not None or trajectory.stopped == "accepted":
+        return True
+    return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config_of(trajectory))
+
+
+def config_of(trajectory: Trajectory) -> LoopConfig:
+    """From which scores a run accepts an edit; the defaults where its record does not say."""
+    try:
+        return LoopConfig(accept=tuple(trajectory.options["rules"]["accept"]))
+    except (KeyError, TypeError, ValueError):  # a record of before, or of another tool
+        return LoopConfig()
 
 
 def is_same_model(name: str, other: Any) -> bool:
@@ -271,17 +286,6 @@ def _edit_facts(index: int, step: Step) -> EditFacts:
     return EditFacts(
         index, verdict.semantic, verdict.quality, step.score, kept.outside_psnr, kept.changed, kept.unchanged
     )
-
-
-def _is_accepted(trajectory: Trajectory) -> bool:
-    """Whether the best edit was good enough for the run itself, or for the person who took it."""
-    if trajectory.chosen is not None or trajectory.stopped == "accepted":
-        return True
-    try:
-        config = LoopConfig(accept=tuple(trajectory.options["rules"]["accept"]))
-    except (KeyError, TypeError, ValueError):  # a record of before, or of another tool
-        config = LoopConfig()
-    return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config)
 
 
 def _worst(trajectory: Trajectory) -> EditFacts | None:
