@@ -120,23 +120,26 @@ class Comparison:
 
 
 def comparison_sheet(comparison: Comparison) -> Image:
-    """The first tasks in rows: source, result before, result after, with the instruction and how it went below."""
+    """The first tasks, up to two beside each other: source, result before, result after, with how it went below."""
     from PIL import Image, ImageDraw, ImageFont
 
-    rows = comparison.rows[:MAX_ROWS]
-    columns = [[row.source, row.before.best, row.after.best] for row in rows]
-    thumbs = [[_thumbnail(file) for file in files] for files in columns]
-    heights = [max(thumb.height for thumb in row) + TEXT + GAP for row in thumbs]
-    sheet = Image.new("RGB", (3 * (THUMB + GAP) + GAP, sum(heights) + GAP), PAPER)
+    tasks = comparison.rows[:MAX_ROWS]
+    columns, wide = (1 if len(tasks) <= MAX_ROWS // 3 else 2), 3 * (THUMB + GAP) + GAP
+    thumbs = [[_thumbnail(file) for file in (task.source, task.before.best, task.after.best)] for task in tasks]
+    lines = [range(start, min(start + columns, len(tasks))) for start in range(0, len(tasks), columns)]
+    heights = [max(thumb.height for task in line for thumb in thumbs[task]) for line in lines]
+    sheet = Image.new("RGB", (columns * wide, sum(heights) + len(lines) * (TEXT + GAP) + GAP), PAPER)
     pencil, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(15), GAP
-    for row, images, height in zip(rows, thumbs, heights):
-        words = (row.instruction, f"before: {row.before}", f"after: {row.after}")
-        for column, (image, text) in enumerate(zip(images, words)):
-            left = GAP + column * (THUMB + GAP)
-            sheet.paste(image, (left, top))
-            below = "\n".join(textwrap.wrap(text, THUMB // 7)[:2])
-            pencil.multiline_text((left, top + height - TEXT - GAP + 2), below, INK, font)
-        top += height
+    for line, height in zip(lines, heights):
+        for column, number in enumerate(line):
+            task = tasks[number]
+            words = (task.instruction, f"before: {task.before}", f"after: {task.after}")
+            for side, (image, text) in enumerate(zip(thumbs[number], words)):
+                left = column * wide + GAP + side * (THUMB + GAP)
+                sheet.paste(image, (left, top))
+                below = "\n".join(textwrap.wrap(text, THUMB // 7)[:2])
+                pencil.multiline_text((left, top + height + 2), below, INK, font)
+        top += height + TEXT + GAP
     return sheet
 
 
