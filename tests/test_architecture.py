@@ -23,7 +23,7 @@ ROWS = (
     "think_loop edit_job",
     "think_job steering",
     "pairs",
-    "training",
+    "training benchmarking",
     "collect",
     "tiny",
     "cli",

@@ -61,9 +61,15 @@ def add_edit_command(commands) -> None:
 
 
 def add_editor_options(parser: argparse.ArgumentParser) -> None:
-    """Which editor, how it is loaded, and the settings of its edits."""
+    """Which editor, how it is loaded, the settings of its edits, and where they may change something."""
     add_loading_options(parser, BUILT_IN, EDITORS)
     add_device(parser)
+    add_sampling_options(parser)
+    parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of edits: what `settings_from` reads."""
     parser.add_argument("--steps", type=int, default=0, help="0: the editor's own")
     parser.add_argument("--sampler", default="default")
     parser.add_argument(
@@ -75,7 +81,6 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--randomize-guidance", action="store_true", help="both guidances ± 20%%, by seed")
     parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
     parser.add_argument("--negative", default="", help="what to keep away from")
-    parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
 
 
 def run_edit(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .arguments import find_typed, with_config
+from .bench import add_bench_command
 from .collect import add_collect_commands
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   python -m rethink think photo.png "make it winter" --editor ... --thinker ... -o winter.html
   python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
   python -m rethink bench tiny --cases 400
+  python -m rethink bench gedit GEdit-Bench -o results/kontext --editor ... --judge ... --benchmark-code Step1X-Edit
 
 """
 
@@ -87,10 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_commands(commands)
     add_collect_commands(commands)
     add_train_command(commands)
-    bench = commands.add_parser("bench", help="measure against ground truth")
-    bench.add_argument("what", choices=("tiny",), help="tiny: the built-in editor by the exact oracle")
-    bench.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
-    bench.set_defaults(run=run_bench)
+    add_bench_command(commands)
     return parser
 
 
@@ -103,12 +102,6 @@ def run_demo(options) -> int:
     print("The oracle says: " + ("done, and all else kept." if found.success else "not quite; try another --seed."))
     print(f"The whole run, to look at: {options.output.resolve().as_uri()}")
     return 0
-
-
-def run_bench(options) -> int:
-    from ..tiny.benchmark import run
-
-    return run(options.cases)
 
 
 def run_command_line() -> None:

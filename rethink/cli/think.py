@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ steering: a line in the file of --steer is an order; of prompt, accept and stop,
 # The options of a thinker: those whose flag is their own name, and those that say whose they are; the judge's all do.
 _SHORT = ("model", "key_variable", "max_tokens", "temperature")
 _LONG = ("dtype", "device", "quantization", "timeout", "retries", "concurrency")
+NO_DEFAULTS: Mapping[str, str] = {}
 _TWIN = {"max_tokens": "--max-tokens", "temperature": "--temperature", "dtype": "--dtype", "device": "--device"}
 
 
@@ -73,6 +75,15 @@ def add_think_command(commands) -> None:
     parser.add_argument(
         "--pause", action="store_true", help="wait after every turn for an order in the file of --steer"
     )
+    add_loop_options(parser)
+    add_thinker_options(parser, "thinker", "criticizes and rewrites")
+    add_thinker_options(parser, "judge", "scores in the thinker's place; optional")
+    add_editor_options(parser)
+    parser.set_defaults(run=run_think)
+
+
+def add_loop_options(parser: argparse.ArgumentParser) -> None:
+    """How a run goes: what `config_from` reads."""
     for name in ("turns", "candidates", "patience", "start", "base", "checklist", "preserve", "seed"):
         add_field(parser, LoopConfig, name)
     parser.add_argument(
@@ -83,14 +94,15 @@ def add_think_command(commands) -> None:
         metavar=("SEMANTIC", "QUALITY"),
         help="an edit is good enough from these scores on, both of them. Default: 8 8",
     )
-    _add_thinker_options(parser, "thinker", "criticizes and rewrites")
-    _add_thinker_options(parser, "judge", "scores in the thinker's place; optional")
-    add_editor_options(parser)
-    parser.set_defaults(run=run_think)
 
 
-def _add_thinker_options(parser: argparse.ArgumentParser, who: str, role: str) -> None:
-    """--thinker and its options, or --judge and its options, which default to the thinker's."""
+def add_thinker_options(
+    parser: argparse.ArgumentParser, who: str, role: str, defaults: Mapping[str, str] = NO_DEFAULTS
+) -> None:
+    """--thinker and its options, or --judge and its options, which default to the thinker's.
+
+    defaults: in words, what else the judge's options default to.
+    """
     group = parser.add_argument_group(who, role)
     is_judge = who == "judge"
     where = f"built-in, a transformers folder, or a server's address; {role}"
@@ -99,7 +111,7 @@ def _add_thinker_options(parser: argparse.ArgumentParser, who: str, role: str) -
         own = name in _SHORT
         flag = f"--{'' if own and not is_judge else who + '-'}{name.replace('_', '-')}"
         other = _TWIN.get(name) if is_judge or not own else None  # what it is as, where it is not given
-        shared = {"default": None, "help": f"as {other} unless given"} if other else {}
+        shared = {"default": None, "help": f"{defaults.get(name, f'as {other}')} unless given"} if other else {}
         plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
         add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
     group.add_argument(

@@ -78,18 +78,19 @@ def paired_difference(
     first: Mapping[str, float],
     second: Mapping[str, float],
     clusters: Mapping[str, Hashable] | None = None,
+    weights: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Interval | None:
     """How much higher the first scores are, over the items that both have; None where there are none.
 
-    first, second: scores by item. clusters: the source image of every item.
+    first, second: scores by item. clusters: the source image of every item. weights: of the items, 1 each unless given.
     """
     shared = sorted(first.keys() & second.keys())
     if not shared:
         return None
     differences = [first[name] - second[name] for name in shared]
     names = [name if clusters is None else clusters.get(name, name) for name in shared]
-    return mean_interval(differences, names, seed=seed)
+    return mean_interval(differences, names, None if weights is None else [weights[name] for name in shared], seed)
 
 
 def _quantiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float, float, float]:

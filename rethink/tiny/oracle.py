@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 import torch
@@ -99,17 +100,42 @@ def nearest_object(
 ) -> tuple[SceneObject | None, float]:
     """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and how far it is (RMS)."""
     place = (known.dx, known.dy) if known else (0, 0)
-    things = [
-        None,
-        *(
-            visible_object(SceneObject(cell, shape, color, size, *place, covered))
-            for shape, color, size, covered in _ALL
-        ),
-    ]
+    things = _things_at(cell, place)
+    shown = split_cells(image)[0, cell]
+    distances = _distances_to_nearest(background, cell // 2, place)
+    for guess in (0, things.index(visible_object(known))):
+        error = _errors(shown, [things[guess]], background, cell).item()
+        if error < 0.49 * distances[guess]:  # then all others are further, as the distance is a metric
+            return things[guess], error
+    errors = _errors(shown, things, background, cell)
+    return things[int(errors.argmin())], float(errors.min())
+
+
+def _things_at(cell: int, place: tuple[int, int]) -> list[SceneObject | None]:
+    """All that a cell can show at a place: nothing, and 147 things."""
+    looks = (SceneObject(cell, shape, color, size, *place, covered) for shape, color, size, covered in _ALL)
+    return [None, *map(visible_object, looks)]
+
+
+def _errors(
+    shown: torch.Tensor, things: list[SceneObject | None], background: tuple[str, bool], cell: int
+) -> torch.Tensor:
+    """How far a cell [64, 64, 3] is from each of the things [N] (RMS)."""
+    return (_draw(things, background, cell) - shown).square().mean((1, 2, 3)).sqrt()
+
+
+def _draw(things: list[SceneObject | None], background: tuple[str, bool], cell: int) -> torch.Tensor:
+    """The cell with each of the things [N, 64, 64, 3]."""
     under = split_cells(render([Scene(*background, ())]))[0, cell]
-    patches = draw_cells(torch.tensor([encode_object(t) for t in things]), under.expand(len(things), -1, -1, -1))
-    error = (patches - split_cells(image)[0, cell]).square().mean((1, 2, 3)).sqrt()
-    return things[int(error.argmin())], float(error.min())
+    return draw_cells(torch.tensor([encode_object(t) for t in things]), under.expand(len(things), -1, -1, -1))
+
+
+@cache
+def _distances_to_nearest(background: tuple[str, bool], row: int, place: tuple[int, int]) -> list[float]:
+    """Of each of the things at a place in a row of cells: how far the most similar other one is (RMS)."""
+    pixels = _draw(_things_at(2 * row, place), background, 2 * row).flatten(1)
+    distances = torch.cdist(pixels, pixels).fill_diagonal_(torch.inf).amin(1)
+    return (distances / pixels.shape[1] ** 0.5).tolist()
 
 
 _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] + [

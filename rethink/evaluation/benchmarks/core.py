@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ class UnreadableReply(RethinkError):
     """A judge's reply out of which the benchmark's own script makes no number, a guessed one, or an error."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
     """One thing to edit. id: unique in its benchmark. group: what its score is averaged with.
 
@@ -154,10 +155,24 @@ class Benchmark:
     read_results: Callable[[Path, Sequence[Item]], Results | None]
     write_results: Callable[[Path, str, Sequence[Item], Mapping[str, Replies], Judged], None]
     headline: tuple[str, str, str]
+    headline_terms: Callable[[Sequence[Item], Judged], Mapping[str, tuple[float, float]]]
     judge: str
     max_tokens: int
     temperature: float
     published: tuple[Published, ...] = ()
+    source_name: Callable[[Item], str] = lambda item: ""
+    resizes: bool = False
+    partial: bool = False
+
+
+def group_terms(
+    items: Sequence[Item], judged: Judged, score: Callable[[Item, Scores], float | None]
+) -> dict[str, tuple[float, float]]:
+    """Every item's score, weighed by one through the number of scores in its group: a mean of groups' means."""
+    found = {item.id: score(item, scores) for item in items if (scores := judged.get(item.id)) is not None}
+    values = {item: value for item in items if (value := found.get(item.id)) is not None}
+    sizes = Counter(item.group for item in values)
+    return {item.id: (value, 1 / sizes[item.group]) for item, value in values.items()}
 
 
 def mean(values: Iterable[float]) -> float | None:

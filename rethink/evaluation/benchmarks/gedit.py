@@ -96,6 +96,11 @@ def result_names(item: Item) -> tuple[str, ...]:
     return (f"fullset/{item.id}.png",)
 
 
+def source_name(item: Item) -> str:
+    """`{key}_SRCIMG.png` beside the edit: the judge's script skips an item that lacks it."""
+    return f"fullset/{item.id}_SRCIMG.png"
+
+
 def read_prompts(code: Path) -> Prompts:
     """VIEScore's prompts."""
     return read_constants(
@@ -215,9 +220,12 @@ BENCHMARK = Benchmark(
     read_results=read_results,
     write_results=write_results,
     headline=("mean of tasks", "overall", ""),
+    headline_terms=scores.headline_terms,
     judge="gpt-4.1",
     max_tokens=1400,
     temperature=1.0,
+    source_name=source_name,
+    resizes=True,
     published=(
         Published("FLUX.1 Kontext [dev]", "mean of tasks, en", 6.00, "gpt-4.1", _BOARD),
         Published("Qwen-Image-Edit", "mean of tasks, en", 7.56, "gpt-4.1", _BOARD),

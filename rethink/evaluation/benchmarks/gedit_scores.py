@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .core import Figure, Item, Judged, Scores, Summary, UnreadableReply, as_flag, count, mean, mean_figure
+from .core import Figure, Item, Judged, Scores, Summary, UnreadableReply, as_flag, count, group_terms, mean, mean_figure
 
 TASKS = (
     "background_change",
@@ -103,6 +103,11 @@ def item_score(item: Item, scores: Scores) -> float | None:
     """√(semantics · quality), 0…10."""
     semantics, quality = scores.get("semantics"), scores.get("quality")
     return None if semantics is None or quality is None else math.sqrt(semantics * quality)
+
+
+def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
+    """The value and the weight by which each item goes into the mean of means."""
+    return group_terms(items, judged, item_score)
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:

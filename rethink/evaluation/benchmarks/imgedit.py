@@ -138,6 +138,7 @@ BENCHMARK = Benchmark(
     read_results=read_results,
     write_results=write_results,
     headline=("overall", "score", scores.BY_TYPE),
+    headline_terms=scores.headline_terms,
     judge="gpt-4.1",
     max_tokens=4096,
     temperature=1.0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .core import Figure, Item, Judged, Scores, Summary, UnreadableReply, count, mean
+from .core import Figure, Item, Judged, Scores, Summary, UnreadableReply, count, group_terms, mean
 
 TYPES = ("extract", "style", "add", "adjust", "background", "replace", "remove", "action", "compose")
 BY_TYPE, BY_ITEM = "mean of types", "mean of items"
@@ -38,6 +38,11 @@ def read_reply(item: Item, question: str, reply: object) -> Scores:
 def item_score(item: Item, scores: Scores) -> float | None:
     """1…5, where the judge keeps to that."""
     return scores.get("score")
+
+
+def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
+    """The value and the weight by which each item goes into the mean of means."""
+    return group_terms(items, judged, item_score)
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:

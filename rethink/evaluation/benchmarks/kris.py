@@ -213,7 +213,9 @@ BENCHMARK = Benchmark(
     read_results=read_results,
     write_results=write_results,
     headline=("overall", "average", scores.POOLED),
+    headline_terms=scores.headline_terms,
     judge="gpt-4o",
     max_tokens=1000,
     temperature=1.0,
+    partial=True,
 )

@@ -128,6 +128,17 @@ def item_score(item: Item, scores: Scores) -> float | None:
     return mean(found) if len(found) == len(values) else None
 
 
+def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
+    """Every item's mean, weighed by how many numbers it has."""
+    terms = {}
+    for item in items:
+        scores = judged.get(item.id) or {}
+        values = [percent(v) for name in measures_of(item.group) if (v := scores.get(name)) is not None]
+        if values:
+            terms[item.id] = (mean(values) or 0.0, float(len(values)))
+    return terms
+
+
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:
     """The pooled means of categories, dimensions, kinds of knowledge, and of all."""
     pool: dict[str, dict[str, list[float]]] = {

@@ -252,6 +252,7 @@ BENCHMARK = Benchmark(
     read_results=read_results,
     write_results=write_results,
     headline=("overall", "accuracy", scores.NEW_RULE),
+    headline_terms=scores.headline_terms,
     judge="gpt-4.1-2025-04-14",
     max_tokens=4096,
     temperature=0.0,

@@ -82,6 +82,12 @@ def _is_right(item: Item, scores: Scores, new_rule: bool) -> bool:
     return (new_rule or not is_free(item)) and all(scores.get(name) == _BEST for name in asked(item))
 
 
+def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
+    """100 for every item that is right since April 2026, 0 for every other one that was judged, all of one weight."""
+    rows = [(item, judged[item.id]) for item in items if item.id in judged]
+    return {item.id: (100.0 * (scores is not None and _is_right(item, scores, True)), 1.0) for item, scores in rows}
+
+
 def percent(score: float | None) -> float | None:
     """1…5 as 0…100."""
     return None if score is None else 25 * (score - 1)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rethink.tiny import KINDS, LEVELS, judge, render, sample_task
+from rethink.tiny import KINDS, LEVELS, judge, oracle, render, sample_task
+from rethink.tiny.oracle import observe
 from rethink.tiny.scene import Scene, SceneObject
 from rethink.tiny.tasks import Task
 
@@ -48,3 +49,16 @@ def test_a_small_pale_thing_that_was_not_removed_is_seen():
     task = Task(source, "remove the white square", (source.with_thing(1, None),), "remove", "plain")
     assert not judge(render([source]), task).done
     assert judge(render([task.target]), task).success
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03, 0.2])
+def test_the_nearest_thing_is_that_of_a_search_through_all(noise, monkeypatch):
+    tasks = [sample_task(seed) for seed in range(2)]
+    generator = torch.Generator().manual_seed(0)
+    images = [render([task.accepted[0]]) for task in tasks]
+    images = [(image + noise * torch.randn(image.shape, generator=generator)).clamp(0, 1) for image in images]
+    found = [observe(image, task) for image, task in zip(images, tasks)]
+    monkeypatch.setattr(oracle, "_distances_to_nearest", lambda *_: [0.0] * 148)
+    searched = [observe(image, task) for image, task in zip(images, tasks)]
+    assert [each.things for each in found] == [each.things for each in searched]
+    assert [each.errors for each in found] == [pytest.approx(each.errors, abs=1e-6) for each in searched]

@@ -1,0 +1,90 @@
+"""What judging may cost, what it is going to cost, and what it has cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from ..options import check_limits, option
+
+TOKENS_PER_IMAGE = 1000  # about what models make of a megapixel
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a run, 0 for none. What is left out then is asked by a later run."""
+
+    calls: int = option(0, "At most this many judge calls; 0: as many as it takes.", low=0)
+    minutes: float = option(0.0, "At most this many minutes of judging; 0: as long as it takes.", low=0)
+    money: float = option(
+        0.0, "At most about this much for judging, in the currency of the prices; 0: no limit.", low=0
+    )
+    price_in: float = option(0.0, "Price of a million tokens that the judge reads.", low=0)
+    price_out: float = option(0.0, "Price of a million tokens that the judge writes.", low=0)
+
+    def __post_init__(self):
+        check_limits(self)
+
+    def price(self, tokens_in: float, tokens_out: float) -> float:
+        """What so many tokens cost."""
+        return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+
+
+NO_LIMITS = Budget()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to ask. answer_tokens: of an answer, as far as is known."""
+
+    calls: int
+    known: int
+    images: int
+    characters: int
+    answer_tokens: float = 250.0
+
+    @property
+    def tokens_in(self) -> float:
+        """How many tokens the judge is going to read."""
+        return self.images * TOKENS_PER_IMAGE + self.characters / CHARACTERS_PER_TOKEN
+
+    def words(self, judge: str, budget: Budget) -> str:
+        """In a sentence, for the user to stop before the first call."""
+        if not self.calls:
+            return f"All {self.known} answers of {judge} are known: nothing is asked."
+        tokens_out = self.calls * self.answer_tokens
+        text = f"{self.calls:,} calls of {judge} ({self.known:,} answers are known)"
+        text += f", about {self.tokens_in / 1e6:.2g} million tokens to read and {tokens_out / 1e6:.2g} million to write"
+        if budget.price_in or budget.price_out:
+            text += f", about {budget.price(self.tokens_in, tokens_out):.2f} in all"
+        return text + "."
+
+
+class Spending:
+    """What a run has spent so far, for any number of threads."""
+
+    def __init__(self, budget: Budget):
+        self.budget, self.calls, self.money = budget, 0, 0.0
+        self._lock, self._started = threading.Lock(), time.monotonic()
+
+    def take(self, expected: float = 0.0) -> bool:
+        """Whether one more call is within the budget; it is counted then. expected: what it is going to cost."""
+        with self._lock:
+            if self.why_over(expected):
+                return False
+            self.calls += 1
+            self.money += expected
+            return True
+
+    def why_over(self, expected: float = 0.0) -> str:
+        """Which limit the next call would pass, "" for none."""
+        budget, minutes = self.budget, (time.monotonic() - self._started) / 60
+        if budget.calls and self.calls >= budget.calls:
+            return f"{budget.calls} calls"
+        if budget.minutes and minutes >= budget.minutes:
+            return f"{budget.minutes:g} minutes"
+        if budget.money and self.money + expected > budget.money:
+            return f"{budget.money:g} of money"
+        return ""

@@ -1,0 +1,102 @@
+"""Making the edits of a benchmark that are not there yet, with or without thinking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..editors.settings import DEFAULT_SETTINGS, Settings
+from ..errors import RethinkError
+from ..evaluation.benchmarks.core import Benchmark, Item
+from ..images import load_image, save_image
+from ..think_job import ThinkJob, resume_run, start_run
+from ..think_loop import LoopConfig, ThinkTask
+from ..trajectory import RECORD_FILE
+from .judging import decode_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..editors.protocol import Editor
+    from ..thinkers.critique import Thinker
+
+RUNS = "thinking"  # the folder of trajectories within that of the results
+MOST_FAILURES = 5  # edits in a row that fail, after which no other one would do better
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """How an editor thinks. judge: another thinker whose scores count; none of them is the benchmark's judge."""
+
+    thinker: Thinker
+    config: LoopConfig
+    judge: Thinker | None = None
+
+
+@dataclass(frozen=True)
+class EditSetup:
+    """Who edits, and how. thinking: None to edit once by the instruction as it is."""
+
+    editor: Editor
+    settings: Settings = DEFAULT_SETTINGS
+    seed: int = 0
+    thinking: Thinking | None = None
+
+
+def make_edits(
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    folder: Path,
+    setup: EditSetup,
+    on_done: Callable[[int, Tensor], None],
+) -> list[tuple[str, str]]:
+    """Edit every item and write the result where the benchmark's script looks for it; (item, why) of those that failed.
+
+    on_done: called with the number of items done, and the last edit. Raises RethinkError where one after the other fails.
+    """
+    failures: list[tuple[str, str]] = []
+    in_a_row = 0
+    for number, item in enumerate(items, 1):
+        try:
+            images = [decode_image(load()) for load in item.sources]
+            edited = _edit(item, images, folder, setup)
+            _write(benchmark, item, images[0], edited, folder)
+        except (RethinkError, OSError) as error:
+            failures.append((item.id, str(error)))
+            in_a_row += 1
+            if in_a_row == MOST_FAILURES:
+                raise RethinkError(f"{item.id}: {error} ({MOST_FAILURES} edits in a row failed)") from error
+            continue
+        in_a_row = 0
+        on_done(number, edited)
+    return failures
+
+
+def _edit(item: Item, images: Sequence[Tensor], folder: Path, setup: EditSetup) -> Tensor:
+    """One edit of the first image, IMAGE [1, H, W, 3]; an editor that can look at several is shown the others."""
+    if setup.thinking is not None:
+        return _think(item, images[0], folder, setup, setup.thinking)
+    references = images[1 : 1 + setup.editor.family.references]
+    prepared = setup.editor.prepare(images[0], references)
+    return setup.editor.edit(prepared, [item.instruction], [setup.seed], setup.settings)
+
+
+def _think(item: Item, source: Tensor, folder: Path, setup: EditSetup, thinking: Thinking) -> Tensor:
+    """The best image of a thinking run, which is kept, and goes on where it was cut off."""
+    task = ThinkTask(source, item.instruction, thinking.thinker, thinking.judge, None, thinking.config)
+    job = ThinkJob(task, setup.editor, setup.settings)
+    home = folder / RUNS / item.id
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (resume_run if (home / RECORD_FILE).is_file() else start_run)(home, task, job.options) as run:
+        trajectory = job.run(run, lambda _: None)
+    if trajectory.best is None:
+        raise RethinkError(f"thinking made no edit: {trajectory.message or trajectory.stopped}")
+    return load_image(home / trajectory.steps[trajectory.best].file)
+
+
+def _write(benchmark: Benchmark, item: Item, source: Tensor, edited: Tensor, folder: Path) -> None:
+    if name := benchmark.source_name(item):
+        save_image(source, folder / name)
+    save_image(edited, folder / benchmark.result_names(item)[0])

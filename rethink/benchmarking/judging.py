@@ -1,0 +1,279 @@
+"""Asking a judge all questions about the edits of a benchmark, several at once, and none of them twice."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RethinkError, describe_error
+from ..evaluation.benchmarks.core import (
+    Benchmark,
+    Item,
+    Judged,
+    Prompts,
+    Question,
+    Replies,
+    Scores,
+    Shown,
+    UnreadableReply,
+)
+from ..thinkers.asking import thread_map
+from ..thinkers.protocol import ThinkerError
+from .budget import CHARACTERS_PER_TOKEN, TOKENS_PER_IMAGE, Budget, Estimate, Spending
+from .reply_log import ReplyLog, reply_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..thinkers.critique import Thinker
+
+MOST_FAILURES = 20  # calls in a row without an answer, after which the judge is taken to be gone
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who is asked, and how. attempts: at an answer that can be read, each with a seed of its own."""
+
+    thinker: Thinker
+    attempts: int = 3
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.thinker.chat.name
+
+    def identity(self, attempt: int) -> str:
+        """What the same answer depends on besides the question."""
+        thinker = self.thinker
+        return f"{self.name} {thinker.max_tokens} {thinker.temperature:g} {self.seed + attempt}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of one question. unreadable: why its last reply is no score. failure: why there is no reply; "" for a question
+    that the budget left out."""
+
+    item: str
+    question: str
+    scores: Scores | None = None
+    reply: str | None = None
+    unreadable: str = ""
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgments:
+    """All that was asked. judged: of items with a reply to every question. unreadable, failures: (item and question, why)."""
+
+    judged: Judged
+    replies: Mapping[str, Replies]
+    unreadable: tuple[tuple[str, str], ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
+    calls: int = 0
+    money: float = 0.0
+    stopped: str = ""
+
+
+@dataclass
+class _Tally:
+    """Takes what comes in, in the order of the items."""
+
+    scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    replies: dict[str, dict[str, str]] = field(default_factory=dict)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    left_out: int = 0
+    incomplete: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    in_a_row: int = 0
+
+    @property
+    def complete(self) -> set[str]:
+        """The items with a reply to every question."""
+        return self.replies.keys() - self.incomplete
+
+    def of(self, item: str, partial: bool) -> Scores | None:
+        """An item's scores; with a reply that is no score: those that are there if `partial`, else None."""
+        return self.scores.get(item) if partial or item not in self.broken else None
+
+    def add(self, asked: Asked) -> None:
+        name = f"{asked.item}, {asked.question}"
+        self.in_a_row = self.in_a_row + 1 if asked.failure else 0
+        if asked.reply is not None:
+            self.replies.setdefault(asked.item, {})[asked.question] = asked.reply
+        if asked.failure is not None:
+            self.incomplete.add(asked.item)
+            self.failures += [(name, asked.failure)] if asked.failure else []
+            self.left_out += not asked.failure
+        elif asked.scores is None:
+            self.broken.add(asked.item)
+            self.unreadable.append((name, asked.unreadable))
+        else:
+            self.scores.setdefault(asked.item, {}).update(asked.scores)
+
+
+def find_edits(benchmark: Benchmark, items: Sequence[Item], folder: Path) -> dict[str, Path]:
+    """Where the edit of every item lies, for those that have one."""
+    found = {}
+    for item in items:
+        places = (folder / name for name in benchmark.result_names(item))
+        if place := next((place for place in places if place.is_file()), None):
+            found[item.id] = place
+    return found
+
+
+def estimate(
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    edits: Mapping[str, Path],
+    prompts: Prompts,
+    judge: Judge,
+    log: ReplyLog,
+) -> Estimate:
+    """What is left to ask. It reads every image, and keeps none."""
+    calls = known = images = characters = 0
+    for item in items:
+        if item.id not in edits:
+            continue
+        for question in benchmark.questions(item, prompts):
+            if log.find(_key(item, question, edits[item.id], judge, 0)) is not None:
+                known += 1
+                continue
+            calls += 1
+            images += sum(isinstance(part, Shown) for part in question.parts)
+            characters += sum(len(part) for part in question.parts if isinstance(part, str))
+    return Estimate(calls, known, images, characters)
+
+
+def _key(item: Item, question: Question, edit: Path, judge: Judge, attempt: int) -> str:
+    return reply_key(judge.identity(attempt), [_content(item, part, edit) for part in question.parts])
+
+
+def _content(item: Item, part: str | Shown, edit: Path) -> str | bytes:
+    if isinstance(part, str):
+        return part
+    return edit.read_bytes() if part.role == "edited" else item.images[part.role]()
+
+
+def judge_edits(
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    edits: Mapping[str, Path],
+    prompts: Prompts,
+    judge: Judge,
+    log: ReplyLog,
+    budget: Budget,
+    on_done: Callable[[int], None] = lambda done: None,
+) -> Judgments:
+    """Ask everything that is not known, as far as the budget goes. edits: the images by item; others are not judged.
+
+    on_done: called with the number of questions that are done. Raises RethinkError where the judge does not answer at all.
+    """
+    spending, tally = Spending(budget), _Tally()
+    asker = _Asker(benchmark, judge, log, spending)
+    several = thread_map(max(1, getattr(judge.thinker.chat, "concurrency", 1)))
+    jobs = ((item, question, edits[item.id]) for item, question in _questions(benchmark, items, edits, prompts))
+    for done, asked in enumerate(several(asker.ask, jobs), 1):
+        tally.add(asked)
+        on_done(done)
+        if tally.in_a_row >= MOST_FAILURES:
+            raise RethinkError(
+                f"judge: {asked.failure} ({MOST_FAILURES} times in a row); run again when it answers, it goes on."
+            )
+    complete = {item.id: tally.of(item.id, benchmark.partial) for item in items if item.id in tally.complete}
+    notes = (tuple(tally.unreadable), tuple(tally.failures))
+    stopped = spending.why_over() if tally.left_out else ""
+    return Judgments(complete, tally.replies, *notes, tally.left_out, spending.calls, spending.money, stopped)
+
+
+def _questions(
+    benchmark: Benchmark, items: Sequence[Item], edits: Mapping[str, Path], prompts: Prompts
+) -> Iterator[tuple[Item, Question]]:
+    for item in items:
+        if item.id in edits:
+            for question in benchmark.questions(item, prompts):
+                yield item, question
+
+
+class _Asker:
+    """Asks one question; it may be called from several threads."""
+
+    def __init__(self, benchmark: Benchmark, judge: Judge, log: ReplyLog, spending: Spending):
+        self._benchmark, self._judge, self._log, self._spending = benchmark, judge, log, spending
+
+    def ask(self, job: tuple[Item, Question, Path]) -> Asked:
+        """The first reply that can be read, of as many as the judge has attempts."""
+        item, question, edit = job
+        last = Asked(item.id, question.name, failure="")
+        for attempt in range(self._judge.attempts):
+            try:
+                reply = self._reply(item, question, edit, attempt)
+            except (ThinkerError, RethinkError, OSError) as error:
+                return Asked(item.id, question.name, failure=describe_error(error))
+            if reply is None:
+                return last
+            try:
+                return Asked(item.id, question.name, self._benchmark.read_reply(item, question.name, reply), reply)
+            except UnreadableReply as error:
+                last = Asked(item.id, question.name, reply=reply, unreadable=str(error))
+        return last
+
+    def _reply(self, item: Item, question: Question, edit: Path, attempt: int) -> str | None:
+        """The judge's reply, known or new; None where the budget is used up."""
+        contents = [_content(item, part, edit) for part in question.parts]
+        key = reply_key(self._judge.identity(attempt), contents)
+        if (known := self._log.find(key)) is not None:
+            return known
+        if not self._spending.take(self._price(contents)):
+            return None
+        thinker = self._judge.thinker
+        reply = thinker.chat.chat(
+            _messages(contents),
+            self._images(item, question, contents),
+            max_tokens=thinker.max_tokens,
+            seed=self._judge.seed + attempt,
+            temperature=thinker.temperature,
+        )
+        self._log.add(key, reply, item.id, question.name)
+        return reply
+
+    def _price(self, contents: Sequence[str | bytes]) -> float:
+        text = sum(len(part) for part in contents if isinstance(part, str))
+        images = sum(isinstance(part, bytes) for part in contents)
+        return self._spending.budget.price(text / CHARACTERS_PER_TOKEN + images * TOKENS_PER_IMAGE, 250)
+
+    def _images(self, item: Item, question: Question, contents: Sequence[str | bytes]) -> list[Tensor]:
+        """The images of a question; an edit at its source's size where the benchmark has it so."""
+        images = [decode_image(data) for data in contents if isinstance(data, bytes)]
+        roles = [part.role for part in question.parts if isinstance(part, Shown)]
+        if self._benchmark.resizes and "edited" in roles:
+            place = roles.index("edited")
+            source = images[roles.index("source")] if "source" in roles else decode_image(item.images["source"]())
+            images[place] = _at_size(images[place], source.shape[1], source.shape[2])
+        return images
+
+
+def _messages(contents: Sequence[str | bytes]) -> list[dict]:
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in contents]
+    return [{"role": "user", "content": parts}]
+
+
+def decode_image(data: bytes) -> Tensor:
+    import torch
+
+    from ..image_files import read_rgb
+    from ..images import as_image
+
+    pixels = read_rgb(io.BytesIO(data))
+    return as_image(torch.from_numpy(pixels.copy() if pixels.ndim == 3 else pixels[..., None]))
+
+
+def _at_size(image: Tensor, height: int, width: int) -> Tensor:
+    from ..images import Fit, fit
+
+    return fit(image, Fit((image.shape[1], image.shape[2]), (height, width), (height, width)))

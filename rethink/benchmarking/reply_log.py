@@ -1,0 +1,44 @@
+"""The judge's replies, each by what it was asked: the same question about the same images is asked once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..pairs.jsonl_log import JsonlLog, LatestIndex, fields_are
+
+NAME = "judge-replies.jsonl"
+
+
+def reply_key(judge: str, parts: Sequence[str | bytes]) -> str:
+    """What a question is known by. judge: its name and settings. parts: texts, and the bytes of images, in their order."""
+    digest = hashlib.sha256(judge.encode())
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(f"\n{'text' if isinstance(part, str) else 'image'} {len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+class ReplyLog:
+    """An append-only file of replies, for any number of threads; only places in the file are held in memory."""
+
+    def __init__(self, folder: Path):
+        self._log = JsonlLog(folder / NAME, fields_are(id=str, reply=str))
+        self._log.repair()
+        self._index, self._lock = LatestIndex(self._log), threading.Lock()
+
+    def find(self, key: str) -> str | None:
+        """The reply to a question that was asked before."""
+        with self._lock:
+            if key not in self._index:
+                return None
+            return next(self._index.records([key]))["reply"]
+
+    def add(self, key: str, reply: str, item: str, question: str) -> None:
+        """Note a reply. item, question: for people who read the file."""
+        with self._lock:
+            self._log.append({"id": key, "item": item, "question": question, "reply": reply})
+            self._index.refresh()

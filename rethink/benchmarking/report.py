@@ -1,0 +1,177 @@
+"""What a benchmark's run says: figures with their variants and coverage, how sure they are, and what went wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import RethinkError
+from ..evaluation.benchmarks.core import Benchmark, Figure, Item, Judged, Published, Results, Summary
+from ..evaluation.statistics import Interval, mean_interval, paired_difference
+from .judging import Judgments
+
+MOST_LISTED = 10  # faults of one kind that are listed
+
+
+@dataclass(frozen=True)
+class BenchmarkReport:
+    """interval: of the headline's figure. difference: from the folder it is compared with, over the items that both have."""
+
+    title: str
+    headline: tuple[str, str, str]
+    summary: Summary
+    judgments: Judgments
+    interval: Interval | None
+    difference: Interval | None
+    notes: tuple[str, ...]
+    published: tuple[Published, ...]
+    record: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        rows = [(_title(figure), _number(figure.value), str(figure.items)) for figure in self.summary.figures]
+        width = max((len(row[0]) for row in rows), default=0)
+        table = [f"{name:<{width}}  {value:>8}  {items:>6} items" for name, value, items in rows]
+        return "\n".join([self.title, *table, "", *self.sentences])
+
+    @property
+    def sentences(self) -> list[str]:
+        """Coverage, certainty and faults."""
+        summary = self.summary
+        text = f"Scores for {summary.read} of {summary.asked + summary.missing} items ({summary.coverage:.1%})"
+        unread = summary.asked - summary.read
+        text += f"; {unread} with replies that cannot be read" if unread else ""
+        text += f"; {summary.missing} not judged" if summary.missing else ""
+        lines = [f"{text}."]
+        if self.interval is not None and self.interval.low is not None and self.interval.high is not None:
+            found = self.interval
+            lines.append(f"{_name(self.headline)}: {found.mean:.3g}, 95% between {found.low:.3g} and {found.high:.3g}.")
+        if self.difference is not None:
+            words = self.difference.words
+            lines.append(
+                f"Against the other results, over {self.difference.items} items: {self.difference.verdict}, {words}."
+            )
+        return lines + list(self.notes)
+
+    @property
+    def markdown(self) -> str:
+        """The table for a model card."""
+        lines = [f"## {self.title}", "", "| figure | value | items |", "|---|---:|---:|"]
+        lines += [f"| {_title(figure)} | {_number(figure.value)} | {figure.items} |" for figure in self.summary.figures]
+        lines += ["", *(f"- {sentence}" for sentence in self.sentences)]
+        if self.published:
+            lines += [
+                "",
+                "Published by others:",
+                "",
+                "| editor | figure | value | judge | source |",
+                "|---|---|---:|---|---|",
+            ]
+            lines += [f"| {p.editor} | {p.figure} | {p.value:g} | {p.judge} | {p.source} |" for p in self.published]
+        return "\n".join(lines) + "\n"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        summary, name = self.summary, _name(self.headline)
+        return {
+            "bench": self.record.get("benchmark"),
+            "headline": {"name": name, "value": summary.value(*self.headline)},
+            "interval": _interval(self.interval),
+            "difference": _interval(self.difference),
+            "coverage": summary.coverage,
+            "asked": summary.asked,
+            "read": summary.read,
+            "missing": summary.missing,
+            "calls": self.judgments.calls,
+            "figures": [
+                {"name": f.name, "measure": f.measure, "variant": f.variant, "value": f.value, "items": f.items}
+                for f in summary.figures
+            ],
+            "run": dict(self.record),
+            "notes": list(self.notes),
+        }
+
+
+def make_report(  # more than eight: it is where all that a run has found comes together
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    judged: Judged,
+    judgments: Judgments,
+    problems: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    record: Mapping[str, Any],
+    other: Results | None,
+) -> BenchmarkReport:
+    """Sum up. other: the results to compare with."""
+    summary = benchmark.summarize(items, judged)
+    terms = benchmark.headline_terms(items, judged)
+    clusters = {item.id: source_digest(item) for item in items if item.id in terms}
+    interval = difference = None
+    if terms:
+        values, weights = zip(*terms.values())
+        interval = mean_interval(values, [clusters[id] for id in terms], weights)
+    if other is not None:
+        theirs = benchmark.headline_terms(other.items, other.judged)
+        difference = paired_difference(
+            {id: value for id, (value, _) in terms.items()},
+            {id: value for id, (value, _) in theirs.items()},
+            clusters,
+            {id: weight for id, (_, weight) in terms.items()},
+        )
+    told = [*notes, *summary.notes, *_faults(judgments, problems)]
+    if record.get("thinking"):
+        told.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
+    return BenchmarkReport(
+        benchmark.title,
+        benchmark.headline,
+        summary,
+        judgments,
+        interval,
+        difference,
+        tuple(told),
+        benchmark.published,
+        record,
+    )
+
+
+def source_digest(item: Item) -> str:
+    """What tells whether two items edit the same image; the item's own id where that cannot be read."""
+    try:
+        return hashlib.sha256(item.sources[0]()).hexdigest() if item.sources else item.id
+    except (OSError, RethinkError):
+        return item.id
+
+
+def _faults(judgments: Judgments, problems: Sequence[tuple[str, str]]) -> list[str]:
+    lines = []
+    if judgments.left_out:
+        lines.append(
+            f"The budget of {judgments.stopped or 'this run'} is used up: {judgments.left_out} questions are left; "
+            "run again with another one, it goes on."
+        )
+    kinds = (("Left out", problems), ("Unreadable", judgments.unreadable), ("No answer", judgments.failures))
+    for name, faults in kinds:
+        lines += [f"{name}: {where}: {why}." for where, why in faults[:MOST_LISTED]]
+        if len(faults) > MOST_LISTED:
+            lines.append(f"{name}: {len(faults) - MOST_LISTED} more.")
+    return lines
+
+
+def _name(headline: tuple[str, str, str]) -> str:
+    return ", ".join(part for part in headline if part)
+
+
+def _title(figure: Figure) -> str:
+    return _name((figure.name, figure.measure, figure.variant))
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
+
+
+def _interval(found: Interval | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    names = ("mean", "low", "high", "items", "clusters", "verdict")
+    return {name: getattr(found, name) for name in names}

@@ -1,0 +1,132 @@
+"""`rethink bench`: editors against ground truth, and on the published benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..benchmarking.budget import Budget
+from ..benchmarking.job import BenchmarkJob
+from ..evaluation.benchmarks import BENCHMARKS
+from .arguments import add_field, add_switch
+from .edit import EXIT_CODES, add_sampling_options, settings_from
+from .editor_options import EDITORS, add_device, add_loading_options, open_editor
+from .progress import ProgressLine, complain, print_result
+from .think import add_loop_options, add_thinker_options, config_from, open_thinker_of, thinker_config_from
+
+if TYPE_CHECKING:
+    from ..benchmarking.editing import EditSetup
+    from ..thinkers.critique import Thinker
+
+EXAMPLES = """examples:
+  python -m rethink bench gedit GEdit-Bench -o results/kontext --editor models/diffusers/flux-kontext --device cuda \\
+      --judge https://api.openai.com/v1 --judge-model gpt-4.1 --judge-key-variable OPENAI_API_KEY --benchmark-code Step1X-Edit
+  python -m rethink bench gedit GEdit-Bench -o results/kontext      (sums up what is there, also of the benchmark's own scripts)
+  python -m rethink bench rise RISEBench -o results/kontext-thinking --editor ... --think --thinker ... --limit 3
+  python -m rethink bench imgedit Benchmark -o results/new --against results/old
+
+DATA is where the benchmark was downloaded to. The folder of -o has the benchmark's own layout and file names: images that lie there
+are not made again, and what is judged lies there as the benchmark's own scripts read it. A run that was cut off goes on when it is
+started again; no judge call is made twice. Replies that cannot be read lower the coverage, and are never a score.
+"""
+AS_PUBLISHED = {"max_tokens": "as the benchmark's script has it", "temperature": "as the benchmark's script has it"}
+
+
+def add_bench_command(commands) -> None:
+    """Adds `bench` to the subparsers of `rethink`."""
+    bench = commands.add_parser("bench", help="measure editors: against ground truth, and on published benchmarks")
+    kinds = bench.add_subparsers(required=True, metavar="WHAT")
+    tiny = kinds.add_parser("tiny", help="the built-in editor by the exact oracle")
+    tiny.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
+    tiny.set_defaults(run=run_tiny)
+    for name, benchmark in BENCHMARKS.items():
+        parser = kinds.add_parser(
+            name,
+            help=benchmark.title,
+            description=f"{benchmark.title}. Its published numbers were judged by {benchmark.judge}.",
+            epilog=EXAMPLES + EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(run=run_benchmark, benchmark=benchmark)
+        _add_options(parser)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="folder that the benchmark was downloaded to")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results, new or not")
+    parser.add_argument(
+        "--benchmark-code",
+        type=Path,
+        metavar="FOLDER",
+        help="your copy of the benchmark's repository: the judge's prompts are read from it, and nothing in it is run",
+    )
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="other results, to say which are better")
+    for name in ("language", "limit", "attempts"):
+        add_field(parser, BenchmarkJob, name)
+    for name in ("calls", "minutes", "money", "price_in", "price_out"):
+        add_field(parser, Budget, name)
+    add_switch(parser, "--think", "think while editing, with the options of --thinker")
+    add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
+    add_thinker_options(
+        parser, "judge", "scores the edits as the benchmark has it; none: nothing is asked", AS_PUBLISHED
+    )
+    add_loading_options(parser, None, f"who makes the edits that are missing: {EDITORS}; none: nothing is edited")
+    add_device(parser)
+    add_loop_options(parser)
+    add_sampling_options(parser)
+
+
+def run_tiny(options: argparse.Namespace) -> int:
+    """Measure the built-in editor; → the exit status."""
+    from ..tiny.benchmark import run
+
+    return run(options.cases)
+
+
+def run_benchmark(options: argparse.Namespace) -> int:
+    """Run a published benchmark as the arguments say; → the exit status."""
+    budget = Budget(*(getattr(options, name) for name in ("calls", "minutes", "money", "price_in", "price_out")))
+    job = BenchmarkJob(
+        options.benchmark,
+        options.data,
+        options.output,
+        options.benchmark_code,
+        options.against,
+        budget,
+        **{name: getattr(options, name) for name in ("language", "limit", "attempts", "seed")},
+    )
+    judge = _open_judge(options) if options.judge else None
+    setup = _open_setup(options) if options.editor else None
+    report = job.run(setup, judge, ProgressLine(), complain)
+    print_result(str(report))
+    print(f"Also as a table for a model card: {(job.output / 'rethink-table.md').resolve()}", file=sys.stderr)
+    print(json.dumps(report.as_dict()))
+    return 0
+
+
+def _open_setup(options: argparse.Namespace) -> EditSetup:
+    from ..benchmarking.editing import EditSetup, Thinking
+
+    editor, settings = open_editor(options), settings_from(options)
+    if not options.think:
+        return EditSetup(editor, settings, options.seed)
+    thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options))
+    return EditSetup(editor, settings, options.seed, thinking)
+
+
+def _open_judge(options: argparse.Namespace) -> Thinker:
+    """The judge, asked as the benchmark's script asks its own unless the arguments say otherwise."""
+    from ..thinkers.loading import open_thinker, typed_trust
+
+    benchmark, config = options.benchmark, thinker_config_from(options, "judge")
+    tokens, temperature = options.judge_max_tokens, options.judge_temperature
+    config = replace(
+        config,
+        max_tokens=benchmark.max_tokens if tokens is None else tokens,
+        temperature=benchmark.temperature if temperature is None else temperature,
+    )
+    return open_thinker(config, typed_trust(config))

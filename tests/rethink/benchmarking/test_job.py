@@ -1,0 +1,90 @@
+"""A whole run on a miniature of each benchmark, judged by a server on loopback."""
+
+import json
+
+import pytest
+
+from rethink.benchmarking.budget import Budget
+from rethink.benchmarking.editing import EditSetup
+from rethink.benchmarking.job import RECORD, SUMMARY, TABLE, BenchmarkJob
+from rethink.errors import RethinkError
+from rethink.evaluation.benchmarks import BENCHMARKS
+from rethink.pairs.jsonl_log import locked
+from tests.support.benchmark_miniatures import WRITERS, png, put
+from tests.support.benchmark_runs import Painter
+
+HEADLINES = {"gedit": 56**0.5, "imgedit": 4.0, "rise": 100.0, "kris": None}
+
+
+def job_of(name, folder, **more):
+    data = WRITERS[name](folder / "data")
+    return BenchmarkJob(BENCHMARKS[name], data, folder / "out", data / "code", **more)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_from_data_to_figures_and_from_its_files_again(name, tmp_path, server, judge):
+    job, editor, told = job_of(name, tmp_path), Painter(), []
+    report = job.run(EditSetup(editor), judge, announce=told.append)
+    assert report.summary.coverage == 1
+    if HEADLINES[name] is not None:
+        assert report.summary.value(*job.benchmark.headline) == pytest.approx(HEADLINES[name])
+    assert any("calls of judge-1 (0 answers are known)" in text for text in told)
+    edits, asked = len(editor.calls), len(server.requests)
+    again = job.run(EditSetup(editor), judge)
+    assert (len(editor.calls), len(server.requests)) == (edits, asked)
+    scored = job.run()  # by the files that the benchmark's own scripts read
+    assert scored.summary == again.summary == report.summary
+    record = json.loads((tmp_path / "out" / SUMMARY).read_text())
+    assert record["coverage"] == 1 and record["run"]["judge"] == "judge-1"
+    assert (tmp_path / "out" / TABLE).read_text(encoding="utf-8").startswith(f"## {job.benchmark.title}")
+
+
+def test_a_part_of_it_and_another_folder_to_compare_with(tmp_path, server, judge):
+    whole = job_of("gedit", tmp_path, limit=1)
+    assert whole.run(EditSetup(Painter()), judge).summary.read == 2
+    other = BenchmarkJob(whole.benchmark, whole.data, tmp_path / "second", whole.code, whole.output, limit=1)
+    report = other.run(EditSetup(Painter(), seed=3), judge)
+    assert report.difference.items == 2 and report.difference.verdict == "cannot tell"
+    missing = BenchmarkJob(whole.benchmark, whole.data, tmp_path / "second", against=tmp_path / "data")
+    with pytest.raises(RethinkError, match="--against: .*no results of GEdit-Bench"):
+        missing.run()
+
+
+def test_broken_images_are_said_before_the_first_call(tmp_path, server, judge):
+    job, told = job_of("imgedit", tmp_path), []
+    put(tmp_path / "out" / "1.png", b"no image")
+    put(tmp_path / "out" / "2.png", png())
+    put(tmp_path / "data" / "singleturn" / "style" / "3.png", png()[:40])
+    put(tmp_path / "out" / "3.png", png())
+
+    def announce(text):
+        told.append((text, len(server.requests)))
+
+    report = job.run(None, judge, announce=announce)
+    assert [text.partition(":")[0] for text, _ in told[:2]] == ["1", "3"] and {asked for _, asked in told} == {0}
+    assert (report.summary.read, report.summary.missing) == (1, 2)
+
+
+def test_a_budget_and_going_on(tmp_path, server, judge):
+    job = job_of("imgedit", tmp_path, budget=Budget(calls=1))
+    part = job.run(EditSetup(Painter()), judge)
+    assert part.summary.read == 1 and part.judgments.left_out == 2 and "it goes on" in str(part)
+    whole = job_of("imgedit", tmp_path).run(None, judge)
+    assert whole.summary.coverage == 1 and len(server.requests) == 3
+
+
+def test_two_runs_in_one_folder_and_other_mistakes(tmp_path, judge):
+    job = job_of("imgedit", tmp_path)
+    with pytest.raises(RethinkError, match="-o: .*no folder of results"):
+        job.run()
+    with pytest.raises(RethinkError, match="--benchmark-code: give your copy"):
+        BenchmarkJob(job.benchmark, job.data, job.output).run(EditSetup(Painter()), judge)
+    job.run(EditSetup(Painter()))
+    assert json.loads((tmp_path / "out" / RECORD).read_text())["editor"] == "fake"
+    with pytest.raises(RethinkError, match="seed 0, not 5"):
+        job.run(EditSetup(Painter(), seed=5))
+    other = BenchmarkJob(BENCHMARKS["kris"], WRITERS["kris"](tmp_path / "kris"), job.output)
+    with pytest.raises(RethinkError, match="benchmark 'imgedit'"):
+        other.run()
+    with locked(tmp_path / "out" / ".rethink-lock", tmp_path / "out"), pytest.raises(RethinkError, match="another run"):
+        job.run(EditSetup(Painter()))
