@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,8 @@ def judge_edits(
     """
     spending, tally = Spending(budget), _Tally()
     asker = _Asker(benchmark, judge, log, spending)
-    several = thread_map(max(1, getattr(judge.thinker.chat, "concurrency", 1)))
+    at_once = max(1, getattr(judge.thinker.chat, "concurrency", 1))
+    several = thread_map(2 * at_once if at_once > 1 else 1)  # while some wait for answers, others read images
     jobs = ((item, question, edits[item.id]) for item, question in _questions(benchmark, items, edits, prompts))
     for done, asked in enumerate(several(asker.ask, jobs), 1):
         tally.add(asked)
@@ -205,6 +207,7 @@ class _Asker:
 
     def __init__(self, benchmark: Benchmark, judge: Judge, log: ReplyLog, spending: Spending):
         self._benchmark, self._judge, self._log, self._spending = benchmark, judge, log, spending
+        self._turns = threading.Semaphore(max(1, getattr(judge.thinker.chat, "concurrency", 1)))
 
     def ask(self, job: tuple[Item, Question, Path]) -> Asked:
         """The first reply that can be read, of as many as the judge has attempts."""
@@ -229,16 +232,18 @@ class _Asker:
         key = reply_key(self._judge.identity(attempt), contents)
         if (known := self._log.find(key)) is not None:
             return known
-        if not self._spending.take(self._price(contents)):
-            return None
         thinker = self._judge.thinker
-        reply = thinker.chat.chat(
-            _messages(contents),
-            self._images(item, question, contents),
-            max_tokens=thinker.max_tokens,
-            seed=self._judge.seed + attempt,
-            temperature=thinker.temperature,
-        )
+        images = getattr(thinker.chat, "encode_images", list)(self._images(item, question, contents))
+        with self._turns:
+            if not self._spending.take(self._price(contents)):
+                return None
+            reply = thinker.chat.chat(
+                _messages(contents),
+                images,
+                max_tokens=thinker.max_tokens,
+                seed=self._judge.seed + attempt,
+                temperature=thinker.temperature,
+            )
         self._log.add(key, reply, item.id, question.name)
         return reply
 

@@ -93,6 +93,10 @@ class OpenAIChat:
             raise answer
         return answer
 
+    def encode_images(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The same images for `chat`, with what takes time about sending them already done."""
+        return EncodedImages(images)
+
     def chat_all(
         self, requests: Sequence[Request], *, max_tokens: int, temperature: float, on_token: OnToken | None = None
     ) -> list[str | ThinkerError]:
@@ -249,17 +253,28 @@ def _whole(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+class EncodedImages(list[Tensor]):
+    """Images with the data URLs that they are sent as."""
+
+    def __init__(self, images: Sequence[Tensor]):
+        super().__init__(images)
+        self.urls = [_data_url(image) for image in images]
+
+
+def _data_url(image: Tensor) -> str:
+    file = io.BytesIO()
+    # level 1: a third of the time, a tenth more bytes
+    to_pil(resize_for_vlm(image))[0].save(file, format="PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 def _with_images(request: Request) -> list[dict[str, Any]]:
     """The messages with every image part as a PNG in a data URL."""
-    images = iter(request.images)
+    images = request.images
+    urls = iter(images.urls) if isinstance(images, EncodedImages) else map(_data_url, images)
 
     def part(content: dict[str, Any]) -> dict[str, Any]:
-        if content["type"] != "image":
-            return content
-        file = io.BytesIO()
-        to_pil(resize_for_vlm(next(images)))[0].save(file, format="PNG")
-        url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-        return {"type": "image_url", "image_url": {"url": url}}
+        return {"type": "image_url", "image_url": {"url": next(urls)}} if content["type"] == "image" else content
 
     return [{**message, "content": [part(p) for p in message["content"]]} for message in request.messages]
 

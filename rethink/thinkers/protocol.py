@@ -33,7 +33,8 @@ class ThinkerError(RethinkError):
 
 class Chat(Protocol):
     """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`; one that may
-    be asked from several threads has `concurrency`, how many; one that remembers conversations has `clear_cache`."""
+    be asked from several threads has `concurrency`, how many, and maybe `encode_images`, for what can be done with images before it
+    is their turn; one that remembers conversations has `clear_cache`."""
 
     name: str
     placement: Placement

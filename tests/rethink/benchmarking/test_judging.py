@@ -122,6 +122,18 @@ def test_a_judge_that_fails_is_no_score_and_one_that_is_gone_ends_it(tmp_path, s
         )
 
 
+def test_no_more_calls_at_once_than_the_judge_takes(tmp_path, server, judge):
+    answer = server.replies[0]
+
+    def slow(body):
+        time.sleep(0.02)
+        return answer(body)
+
+    server.replies = [slow]
+    run("kris", tmp_path, judge)
+    assert server.most_at_once == judge.chat.concurrency
+
+
 def test_results_do_not_depend_on_timing(tmp_path, server, judge):
     answer, rng = server.replies[0], random.Random(0)
 

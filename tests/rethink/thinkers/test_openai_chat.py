@@ -37,6 +37,13 @@ def talk(server, pauses):
     return talk
 
 
+def test_images_that_are_encoded_ahead_are_sent_as_any_others(server, talk):
+    talk()
+    chat = OpenAIChat(server.url, "m")
+    chat.chat(MESSAGES, chat.encode_images([SOURCE]), max_tokens=99, seed=5, temperature=0.5)
+    assert server.requests[0].body == server.requests[1].body
+
+
 def test_asks_as_openai_does(server, talk):
     assert talk() == "fine"
     (request,) = server.requests
