@@ -252,7 +252,8 @@ def _path(folder: str) -> Path:
 def _fingerprint(folder: Any) -> Any:
     """Changes when a run of the folder does, so that the node runs again."""
     name = folder[0] if isinstance(folder, (list, tuple)) else folder
-    if not isinstance(name, str):
+    found = folders.folders_above(RECORD_FILE).get(name)
+    if found is None:
         return None
-    stats = [os.stat(run / RECORD_FILE) for run in find_runs([_path(name)])]
+    stats = [os.stat(run / RECORD_FILE) for run in find_runs([found])]
     return len(stats), max((stat.st_mtime_ns for stat in stats), default=0)

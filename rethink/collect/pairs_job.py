@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPa
     instruction, step = one_line(trajectory.instruction), trajectory.steps[facts.best.index]
     if not instruction:
         raise RethinkError("it has no instruction")
-    id = hashlib.sha256(f"{facts.content} {facts.best.index}".encode()).hexdigest()[:16]
+    id = pair_id(facts)
     return EditPair(
         id,
         store.image_path(id, "input"),
@@ -236,6 +237,12 @@ def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPa
         seed=step.seed,
         source=Path(facts.run).name,
     )
+
+
+def pair_id(facts: RunFacts) -> str:
+    """The id of the pair that a run is: the same for a copy of the run, another one for another best edit."""
+    best = facts.best and facts.best.index
+    return hashlib.sha256(f"{facts.content} {best}".encode()).hexdigest()[:16]
 
 
 def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
@@ -251,16 +258,12 @@ def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Pr
     accepted = {pair.id for pair in pairs.accepted()}
     for facts in runs:
         best, worst = facts.best, facts.worst
-        if facts.why or best is None or worst is None or best.score is None or worst.score is None:
+        if pair_id(facts) not in accepted or best is None or worst is None:
             continue
-        if best.index == worst.index or best.score - worst.score < margin:
+        if best.index == worst.index or best.score is None or worst.score is None or best.score - worst.score < margin:
             continue
-        try:
-            trajectory = load_trajectory(Path(facts.run))
-            if pair_of(facts, trajectory, pairs).id in accepted:
-                yield Preference(trajectory, best.index, worst.index, best.score, worst.score)
-        except RethinkError:  # it has gone meanwhile
-            continue
+        with suppress(RethinkError):  # it has gone meanwhile
+            yield Preference(load_trajectory(Path(facts.run)), best.index, worst.index, best.score, worst.score)
 
 
 @dataclass(frozen=True)

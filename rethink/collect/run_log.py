@@ -53,6 +53,7 @@ class RunReader:
         the judge fails several times in a row, and where there is no run.
         """
         log = open_log(folder)
+        log.repair()
         known, ids = LatestIndex(log), {}
         unanswered: list[RunFacts] = []
         report, streak = progress_with_eta("runs read", on_progress), FailureStreak()
@@ -147,5 +148,7 @@ def _check(record: dict) -> None:
         numbers: Iterable[object] = (number for turn in facts.turns for number in turn)
         if not valid or not all(isinstance(number, (int, float)) for number in numbers):
             raise TypeError("a value is of another type")
+        if facts.scores is not None and not isinstance(facts.scores, dict):
+            raise TypeError("its scores are of another type")
     except (TypeError, KeyError) as error:
         raise RethinkError(f"it is not what was read of a run ({error!r:.80})") from error

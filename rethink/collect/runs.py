@@ -134,17 +134,19 @@ def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _walk(folder: str) -> Iterator[Path]:
-    """Holds names alone, as there may be many runs side by side; folders that cannot be read are passed by."""
+    """Holds the names of folders alone, as there may be many runs side by side; what cannot be read is passed by."""
+    inner = []
     try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name == RECORD_FILE:
+                    yield Path(folder)
+                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    inner.append(entry.name)
     except OSError:
         return
-    if RECORD_FILE in names:
-        yield Path(folder)
-    for name in names:
-        inner = os.path.join(folder, name)
-        if os.path.isdir(inner) and not os.path.islink(inner):
-            yield from _walk(inner)
+    for name in sorted(inner):
+        yield from _walk(os.path.join(folder, name))
 
 
 def run_id(folder: Path, judged_by: str) -> str:

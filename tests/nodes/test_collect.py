@@ -76,6 +76,7 @@ def test_the_node_runs_again_when_a_run_comes(recorded, classes, results):
     assert node.fingerprint_inputs(folder=["output"]) == before
     write_trajectory(results.output / "rethink" / "thinking_00009_", (4, 9))
     assert node.fingerprint_inputs(folder=["output"]) != before
+    assert node.fingerprint_inputs(folder=["gone"]) is None, "its runs may be connected"
 
 
 @pytest.mark.parametrize(

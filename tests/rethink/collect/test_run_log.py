@@ -97,12 +97,23 @@ def test_no_run_at_all_is_said(tmp_path, read):
         read(tmp_path / "missing")
 
 
-def test_a_damaged_line_is_read_anew(runs, read, tmp_path):
-    folder = runs((3, 8))
+def test_a_damaged_line_is_read_anew_and_a_foreign_file_is_left_alone(runs, read, tmp_path):
+    folder = runs((3, 8), (4, 9))
     first = read(folder)
     log = tmp_path / "log" / run_log.LOG
-    log.write_text(log.read_text(encoding="utf-8").replace('"turns": [[0', '"turns": [["x"'), encoding="utf-8")
+    log.write_text(log.read_text(encoding="utf-8").replace('"turns": [[0', '"turns": [["x"', 1), encoding="utf-8")
     assert read(folder) == first
+    log.write_text('{"mine": true}\n', encoding="utf-8")
+    with pytest.raises(RethinkError, match="not written by Rethink"):
+        read(folder)
+
+
+def test_a_line_that_a_kill_has_torn_is_written_anew(runs, read, tmp_path):
+    folder = runs((3, 8), (4, 9))
+    first = read(folder)
+    log = tmp_path / "log" / run_log.LOG
+    log.write_bytes(log.read_bytes()[:-40])
+    assert read(folder) == first and len(log.read_bytes().splitlines()) == 2
 
 
 def test_a_run_takes_a_few_bytes_of_memory(tmp_path):
