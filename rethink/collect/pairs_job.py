@@ -23,7 +23,7 @@ from ..pairs.exporting import describe_store
 from ..pairs.jsonl_log import DiskFull, LatestIndex
 from ..pairs.pixels import read_pixels
 from ..pairs.review.duplicates import THINKING, DuplicateFinder
-from ..pairs.store import EditPair, PairStore
+from ..pairs.store import DAMAGE, EditPair, PairStore
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..text_files import one_line
 from ..thinkers.critique import Thinker
@@ -39,6 +39,7 @@ RULES = {
     "unchanged": "the best edit has changed nothing",
     "preservation": "too much else was changed",
     "disagreement": "the judge does not agree",
+    "wordless": "an instruction without words, or with control characters",
     "broken": "an image cannot be read, or has another size than the source",
     "duplicate": "nearly the same as another pair",
 }
@@ -185,6 +186,8 @@ class _PairMaker:
         try:
             trajectory = load_trajectory(Path(facts.run))
             pair = pair_of(facts, trajectory, self._store)
+            if not pair.instruction or DAMAGE.search(pair.instruction):
+                return "wordless"
             scores = self._measure(pair, facts, trajectory)
             if "hash_edit" not in scores:
                 return "broken"
@@ -221,20 +224,17 @@ def _read_sides(facts: RunFacts, trajectory: Trajectory) -> tuple[np.ndarray, np
 
 
 def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPair:
-    """The pair that a run is. Raises RethinkError where its instruction has no words."""
+    """The pair that a run is."""
     assert facts.best is not None, "checked by the rules"
-    instruction, step = one_line(trajectory.instruction), trajectory.steps[facts.best.index]
-    if not instruction:
-        raise RethinkError("it has no instruction")
     id = pair_id(facts)
     return EditPair(
         id,
         store.image_path(id, "input"),
         store.image_path(id, "target"),
-        instruction,
+        one_line(trajectory.instruction),
         operation=THINKING,
         parameters=_parameters(facts, trajectory),
-        seed=step.seed,
+        seed=trajectory.steps[facts.best.index].seed,
         source=Path(facts.run).name,
     )
 

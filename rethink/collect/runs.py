@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from ..errors import RethinkError
 from ..steps import Critique, Step
@@ -185,16 +187,18 @@ def is_whole_png(path: Path) -> bool:
         return False
 
 
+def load_steps(trajectory: Trajectory, indices: Sequence[int]) -> list[Tensor]:
+    """The source and the edits of some steps, IMAGE [1, H, W, 3] each. Raises RethinkError for a file that is no image."""
+    return [trajectory.source, *(trajectory.image(trajectory.steps[index]) for index in indices)]
+
+
 def judge_steps(
-    trajectory: Trajectory, indices: Iterable[int], judge: Thinker, on_token: OnToken | None = None
-) -> dict[int, Critique]:
-    """What a judge says of some steps, by their index: all asked as one batch."""
-    order = list(indices)
-    steps = [trajectory.steps[index] for index in order]
-    images = [trajectory.image(step) for step in steps]
+    trajectory: Trajectory, indices: Sequence[int], images: Sequence[Tensor], judge: Thinker, on_token: OnToken | None
+) -> list[Critique]:
+    """What a judge says of some steps: all asked as one batch. images: from `load_steps`."""
+    steps, (source, *edited) = [trajectory.steps[index] for index in indices], images
     prompts, seeds = [step.prompt for step in steps], [step.seed for step in steps]
-    answers = critique(judge, trajectory.source, images, trajectory.instruction, prompts, seeds, on_token=on_token)
-    return dict(zip(order, answers))
+    return critique(judge, source, edited, trajectory.instruction, prompts, seeds, on_token=on_token)
 
 
 def with_scores(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> Trajectory:
