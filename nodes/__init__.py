@@ -22,7 +22,7 @@ ROOMS = {
     "trajectory": ("TrajectoryViewer", "SaveTrajectory", "LoadTrajectory"),
     "synthesis": ("InverseEditSynthesizer",),
     "caption_pairs": ("CaptionToEdit", "PromptToPromptPairs"),
-    "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs"),
+    "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs", "CompareRuns"),
     "train": ("TrainEditLora",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from comfy_api.latest import io
 
+from ..rethink.collect.comparison import CompareRunsJob, comparison_sheet
 from ..rethink.collect.dataset_job import CollectJob
 from ..rethink.collect.pairs_job import RunPairRules, RunPairsJob
 from ..rethink.collect.rules import CollectRules
 from ..rethink.collect.runs import find_runs
 from ..rethink.errors import RethinkError
 from ..rethink.options import options_of
+from ..rethink.pairs.pixels import from_pixels
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import RECORD_FILE, Trajectory
 from . import feedback, sockets
@@ -174,6 +177,35 @@ class TrajectoriesToPairs(io.ComfyNode):
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 
 
+class CompareRuns(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkCompareRuns",
+            display_name="Compare Runs",
+            category="Rethink/Teach",
+            description="Turns and success of the same tasks before and after something was learned, side by side.",
+            search_aliases=["before after", "compare trajectories", "side by side", "fewer turns", "ablation"],
+            is_output_node=True,
+            is_input_list=True,
+            inputs=[
+                sockets.Trajectory.Input("before", tooltip="The runs before, as a list."),
+                sockets.Trajectory.Input("after", tooltip="Runs of the same images and instructions, as a list."),
+            ],
+            outputs=[
+                io.Image.Output("sheet", tooltip="The first tasks in rows: source, result before, result after."),
+                io.String.Output("report", tooltip="Mean turns, share of success, and how every task went."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, before: Sequence[Trajectory], after: Sequence[Trajectory]) -> io.NodeOutput:
+        job = CompareRunsJob(*(tuple(run.folder for run in runs) for runs in (before, after)))
+        comparison = job.run(progress.job_progress())
+        sheet, report = from_pixels(np.asarray(comparison_sheet(comparison))), str(comparison)
+        return io.NodeOutput(sheet, report, ui=feedback.show_text(report))
+
+
 def _run(job: Any, judge: Thinker | None) -> Any:
     """The report of a job, with progress on the node, and Cancel within one token of the judge's."""
     try:
@@ -220,7 +252,8 @@ def _path(folder: str) -> Path:
 def _fingerprint(folder: Any) -> Any:
     """Changes when a run of the folder does, so that the node runs again."""
     name = folder[0] if isinstance(folder, (list, tuple)) else folder
-    if not isinstance(name, str):
+    found = folders.folders_above(RECORD_FILE).get(name)
+    if found is None:
         return None
-    stats = [os.stat(run / RECORD_FILE) for run in find_runs([_path(name)])]
+    stats = [os.stat(run / RECORD_FILE) for run in find_runs([found])]
     return len(stats), max((stat.st_mtime_ns for stat in stats), default=0)

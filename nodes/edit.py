@@ -18,7 +18,16 @@ from ..rethink.options import Dtype
 from ..rethink.tiny import LEVELS, render, sample_task
 from . import feedback, sockets
 from .comfy import memory, model_folders, progress
-from .inputs import broadcast, field_input, masks_for, seed_input, settings_inputs, single_values, validate_with
+from .inputs import (
+    MAX_SEED,
+    broadcast,
+    field_input,
+    masks_for,
+    seed_input,
+    settings_inputs,
+    single_values,
+    validate_with,
+)
 
 
 class LoadEditor(io.ComfyNode):
@@ -244,17 +253,26 @@ class Scene(io.ComfyNode):
                     tooltip="How the instruction is worded: plain, in unusual words, or so that one has to look and "
                     "think first (“make the smallest shape the color of the largest”).",
                 ),
+                io.Int.Input(
+                    "count",
+                    optional=True,
+                    default=1,
+                    min=1,
+                    max=1000,
+                    tooltip="How many, as a list: of this seed and of those after it.",
+                    advanced=True,
+                ),
             ],
             outputs=[
-                io.Image.Output("image", tooltip="The image, 128 by 128 pixels."),
-                io.String.Output("instruction", tooltip="What to change in it."),
+                io.Image.Output("image", is_output_list=True, tooltip="The image, 128 by 128 pixels."),
+                io.String.Output("instruction", is_output_list=True, tooltip="What to change in it."),
             ],
         )
 
     @classmethod
-    def execute(cls, seed: int, level: str) -> io.NodeOutput:
-        task = sample_task(seed, level)
-        return io.NodeOutput(render([task.source]), task.instruction)
+    def execute(cls, seed: int, level: str, count: int = 1) -> io.NodeOutput:
+        tasks = [sample_task((seed + number) % (MAX_SEED + 1), level) for number in range(count)]
+        return io.NodeOutput([render([task.source]) for task in tasks], [task.instruction for task in tasks])
 
 
 def _progress_of(index: int, count: int, *_: int) -> OnStep:

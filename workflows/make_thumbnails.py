@@ -48,6 +48,7 @@ SHOWN = {
         [("5", 0), ("6", 0), ("7", 0)],
         lambda prompt, outputs: ["", prompt["6"]["inputs"]["instruction"], prompt["7"]["inputs"]["instruction"]],
     ),
+    "learn_from_runs": ([("8", 0)], lambda prompt, outputs: [""]),
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
 GAP, LINE, PAPER, INK = 14, 23, (246, 245, 242), (40, 42, 48)

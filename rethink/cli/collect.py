@@ -1,4 +1,4 @@
-"""`rethink collect` and `rethink collect-pairs`: what recorded runs teach, for thinkers and for editors."""
+"""`rethink collect`, `rethink collect-pairs` and `rethink compare-runs`: what recorded runs teach, for thinkers and for editors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ EXAMPLES = """examples:
   python -m rethink collect runs more-runs -o my-data --format llama-factory --judge models/LLM/Qwen3-VL-8B-Instruct
   python -m rethink collect-pairs runs my-pairs --score 8 --preservation 25
   python -m rethink collect-pairs runs my-pairs --judge http://127.0.0.1:8000/v1 --model qwen3-vl --preferences my-preferences
+  python -m rethink compare-runs before after -o side-by-side.png
   python -m rethink train-lora my-pairs -o models/loras/what-i-mean.safetensors --editor models/diffusers/flux-kontext
 
-Both read every run once, and go on where they stopped; other rules ask no judge again.
+The first two read every run once, and go on where they stopped; other rules ask no judge again.
 """
 
 
 def add_collect_commands(commands) -> None:
-    """Adds `collect` and `collect-pairs` to the subparsers of `rethink`."""
+    """Adds `collect`, `collect-pairs` and `compare-runs` to the subparsers of `rethink`."""
     _add_collect(commands)
     _add_collect_pairs(commands)
+    _add_compare_runs(commands)
 
 
 def _add_collect(commands) -> None:
@@ -67,6 +69,15 @@ def _add_collect_pairs(commands) -> None:
     parser.epilog = EXAMPLES + EXIT_CODES
 
 
+def _add_compare_runs(commands) -> None:
+    about = "turns and success of the same tasks, before and after something was learned"
+    parser = add_command(commands, "compare-runs", about, run_compare_runs)
+    parser.add_argument("before", type=Path, help="folder with recorded runs in it or below")
+    parser.add_argument("after", type=Path, help="folder with runs of the same images and instructions")
+    parser.add_argument("-o", "--output", type=Path, metavar="IMAGE", help="also draw the first tasks side by side")
+    parser.epilog = EXAMPLES + EXIT_CODES
+
+
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders with recorded runs in them or below")
 
@@ -100,6 +111,20 @@ def run_collect_pairs(options: argparse.Namespace) -> int:
         options.preferences and options.preferences.absolute(),
     )
     print_result(str(job.run(ProgressLine())))
+    return 0
+
+
+def run_compare_runs(options: argparse.Namespace) -> int:
+    """Compare as the arguments say; → the exit status."""
+    from ..atomic import check_target
+    from ..collect.comparison import CompareRunsJob, comparison_sheet
+
+    if options.output:
+        check_target(options.output, "-o")
+    comparison = CompareRunsJob((options.before,), (options.after,)).run(ProgressLine())
+    print_result(str(comparison))
+    if options.output:
+        comparison_sheet(comparison).save(options.output)
     return 0
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..options import check_limits, option
 from ..pairs.jsonl_log import disk_full_as_error, locked
+from ..pairs.own_files import write_own
+from ..pairs.store import MANIFEST
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.protocol import OnToken
@@ -62,8 +63,7 @@ class CollectJob:
             _require_rows(choice, format)
             counts, lost = self._write(runs, choice, format, on_progress)
             report = CollectReport(self.output, format, choice, counts, lost)
-            with atomic_write(self.output / "README.md") as part:
-                part.write_text(report.readme(), encoding="utf-8")
+            write_own(self.output, {"README.md": report.readme().encode()})  # one that a user has changed stays
         return report
 
     def _write(
@@ -98,7 +98,8 @@ class CollectJob:
 
 @dataclass(frozen=True)
 class CollectReport:
-    """The result of a job. written: rows of each part in the layout's files. lost: runs that went missing meanwhile."""
+    """The result of a job. written: rows of each part in the layout's files. lost: runs that went missing
+    meanwhile, or have an image with wrong check sums."""
 
     folder: Path
     format: DatasetFormat
@@ -110,7 +111,7 @@ class CollectReport:
     def drops(self) -> list[tuple[str, int]]:
         """(rule, runs that it has dropped), in the order in which the rules are applied."""
         dropped = [(RULES[why], self.choice.dropped[why]) for why in RULES if self.choice.dropped[why]]
-        return [*dropped, *([("went missing while they were written", self.lost)] if self.lost else [])]
+        return [*dropped, *([("went missing meanwhile, or an image is damaged", self.lost)] if self.lost else [])]
 
     @property
     def warning(self) -> str:
@@ -165,15 +166,18 @@ def _open_dataset(folder: Path) -> Iterator[None]:
     """Hold the folder for writing. Raises RethinkError where it holds something else."""
     if folder.exists() and not folder.is_dir():
         raise RethinkError(f"output: {folder} is a file; choose a folder.")
-    if folder.is_dir() and not (folder / LOG).exists() and any(_foreign(folder)):
+    if folder.is_dir() and _is_foreign(folder):
         raise RethinkError(f"output: {folder} holds what is no data set of runs; choose a new folder.")
     with locked(folder / LOCK, folder):
         (folder / LOG).touch()
         yield
 
 
-def _foreign(folder: Path) -> Iterable[Path]:
-    return (file for file in folder.iterdir() if file.name != LOCK)
+def _is_foreign(folder: Path) -> bool:
+    """Whether something else lies there; pairs of runs have a log of them too."""
+    if (folder / LOG).exists():
+        return (folder / MANIFEST).exists()
+    return any(file.name != LOCK for file in folder.iterdir())
 
 
 def _require_rows(choice: Choice, format: DatasetFormat) -> None:

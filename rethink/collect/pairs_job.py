@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ..pairs.exporting import describe_store
 from ..pairs.jsonl_log import DiskFull, LatestIndex
 from ..pairs.pixels import read_pixels
 from ..pairs.review.duplicates import THINKING, DuplicateFinder
-from ..pairs.store import EditPair, PairStore
+from ..pairs.store import DAMAGE, EditPair, PairStore
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..text_files import one_line
 from ..thinkers.critique import Thinker
@@ -38,6 +39,7 @@ RULES = {
     "unchanged": "the best edit has changed nothing",
     "preservation": "too much else was changed",
     "disagreement": "the judge does not agree",
+    "wordless": "an instruction without words, or with control characters",
     "broken": "an image cannot be read, or has another size than the source",
     "duplicate": "nearly the same as another pair",
 }
@@ -184,6 +186,8 @@ class _PairMaker:
         try:
             trajectory = load_trajectory(Path(facts.run))
             pair = pair_of(facts, trajectory, self._store)
+            if not pair.instruction or DAMAGE.search(pair.instruction):
+                return "wordless"
             scores = self._measure(pair, facts, trajectory)
             if "hash_edit" not in scores:
                 return "broken"
@@ -220,22 +224,25 @@ def _read_sides(facts: RunFacts, trajectory: Trajectory) -> tuple[np.ndarray, np
 
 
 def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPair:
-    """The pair that a run is. Raises RethinkError where its instruction has no words."""
+    """The pair that a run is."""
     assert facts.best is not None, "checked by the rules"
-    instruction, step = one_line(trajectory.instruction), trajectory.steps[facts.best.index]
-    if not instruction:
-        raise RethinkError("it has no instruction")
-    id = hashlib.sha256(f"{facts.content} {facts.best.index}".encode()).hexdigest()[:16]
+    id = pair_id(facts)
     return EditPair(
         id,
         store.image_path(id, "input"),
         store.image_path(id, "target"),
-        instruction,
+        one_line(trajectory.instruction),
         operation=THINKING,
         parameters=_parameters(facts, trajectory),
-        seed=step.seed,
+        seed=trajectory.steps[facts.best.index].seed,
         source=Path(facts.run).name,
     )
+
+
+def pair_id(facts: RunFacts) -> str:
+    """The id of the pair that a run is: the same for a copy of the run, another one for another best edit."""
+    best = facts.best and facts.best.index
+    return hashlib.sha256(f"{facts.content} {best}".encode()).hexdigest()[:16]
 
 
 def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
@@ -251,16 +258,12 @@ def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Pr
     accepted = {pair.id for pair in pairs.accepted()}
     for facts in runs:
         best, worst = facts.best, facts.worst
-        if facts.why or best is None or worst is None or best.score is None or worst.score is None:
+        if pair_id(facts) not in accepted or best is None or worst is None:
             continue
-        if best.index == worst.index or best.score - worst.score < margin:
+        if best.index == worst.index or best.score is None or worst.score is None or best.score - worst.score < margin:
             continue
-        try:
-            trajectory = load_trajectory(Path(facts.run))
-            if pair_of(facts, trajectory, pairs).id in accepted:
-                yield Preference(trajectory, best.index, worst.index, best.score, worst.score)
-        except RethinkError:  # it has gone meanwhile
-            continue
+        with suppress(RethinkError):  # it has gone meanwhile
+            yield Preference(load_trajectory(Path(facts.run)), best.index, worst.index, best.score, worst.score)
 
 
 @dataclass(frozen=True)

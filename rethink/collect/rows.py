@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import atomic_write
+from ..errors import RethinkError
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.protocol import Messages
 from ..training.conversations import Conversation, unroll
@@ -102,7 +103,19 @@ def _copy(file: Path, content: str, folder: Path) -> str:
     """Copy an image into the data set, once; returns its name there, which no other run's image has."""
     name = f"{IMAGES}/{content[:2]}/{content}-{file.name}"
     if not (folder / name).exists():
+        _check_sums(file)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / name) as part:
             shutil.copyfile(file, part)
     return name
+
+
+def _check_sums(file: Path) -> None:
+    """Raises RethinkError for a PNG whose check sums are wrong, without decoding it: it would stop a trainer after hours."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RethinkError(f"runs: {file} is damaged: {error}") from error

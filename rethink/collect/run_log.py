@@ -11,6 +11,7 @@ from ..errors import RethinkError
 from ..pairs.jsonl_log import JsonlLog, LatestIndex
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..steps import Critique
+from ..think_loop import fingerprint
 from ..thinkers.asking import FailureStreak
 from ..thinkers.critique import Thinker
 from ..thinkers.protocol import OnToken
@@ -22,6 +23,7 @@ from .runs import (
     find_runs,
     is_same_model,
     judge_steps,
+    load_steps,
     read_facts_record,
     read_run,
     run_id,
@@ -53,6 +55,7 @@ class RunReader:
         the judge fails several times in a row, and where there is no run.
         """
         log = open_log(folder)
+        log.repair()
         known, ids = LatestIndex(log), {}
         unanswered: list[RunFacts] = []
         report, streak = progress_with_eta("runs read", on_progress), FailureStreak()
@@ -79,10 +82,12 @@ class RunReader:
 
     @property
     def _judged_by(self) -> str:
-        return f"{self.judged} {self.judge.chat.name}" if self.judge else ""
+        if self.judge is None:
+            return ""
+        return f"{self.judged} {self.judge.chat.name} {fingerprint(self.judge.template.encode())}"
 
     def _read(self, run: Path, id: str) -> tuple[RunFacts, bool]:
-        """(what a run has, whether the judge, if any, gave an answer at all)."""
+        """(what a run has, whether the judge, if any, answered for every edit that it was asked about)."""
         trajectory, why = read_run(run)
         if trajectory is None or why:
             return RunFacts(id, str(run), why), True
@@ -91,11 +96,12 @@ class RunReader:
             return facts, True
         indices = range(len(trajectory.steps)) if self.judged == "all" else [facts.best.index]
         try:
-            answers = judge_steps(trajectory, indices, self.judge, self.on_token)
-        except RethinkError:  # an image that no longer opens
+            images = load_steps(trajectory, indices)
+        except RethinkError:
             return replace(facts, why="image"), True
-        answered = any(answer.status != "failed" for answer in answers.values())
-        return self._with_answers(facts, trajectory, answers), answered
+        answers = judge_steps(trajectory, indices, images, self.judge, self.on_token)
+        answered = all(answer.status != "failed" for answer in answers)
+        return self._with_answers(facts, trajectory, dict(zip(indices, answers))), answered
 
     def _with_answers(self, facts: RunFacts, trajectory: Trajectory, answers: dict[int, Critique]) -> RunFacts:
         assert self.judge is not None, "who answered"
@@ -147,5 +153,7 @@ def _check(record: dict) -> None:
         numbers: Iterable[object] = (number for turn in facts.turns for number in turn)
         if not valid or not all(isinstance(number, (int, float)) for number in numbers):
             raise TypeError("a value is of another type")
+        if facts.scores is not None and not isinstance(facts.scores, dict):
+            raise TypeError("its scores are of another type")
     except (TypeError, KeyError) as error:
         raise RethinkError(f"it is not what was read of a run ({error!r:.80})") from error

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from ..errors import RethinkError
 from ..steps import Critique, Step
@@ -134,17 +136,19 @@ def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _walk(folder: str) -> Iterator[Path]:
-    """Holds names alone, as there may be many runs side by side; folders that cannot be read are passed by."""
+    """Holds the names of folders alone, as there may be many runs side by side; what cannot be read is passed by."""
+    inner = []
     try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name == RECORD_FILE:
+                    yield Path(folder)
+                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    inner.append(entry.name)
     except OSError:
         return
-    if RECORD_FILE in names:
-        yield Path(folder)
-    for name in names:
-        inner = os.path.join(folder, name)
-        if os.path.isdir(inner) and not os.path.islink(inner):
-            yield from _walk(inner)
+    for name in sorted(inner):
+        yield from _walk(os.path.join(folder, name))
 
 
 def run_id(folder: Path, judged_by: str) -> str:
@@ -183,16 +187,18 @@ def is_whole_png(path: Path) -> bool:
         return False
 
 
+def load_steps(trajectory: Trajectory, indices: Sequence[int]) -> list[Tensor]:
+    """The source and the edits of some steps, IMAGE [1, H, W, 3] each. Raises RethinkError for a file that is no image."""
+    return [trajectory.source, *(trajectory.image(trajectory.steps[index]) for index in indices)]
+
+
 def judge_steps(
-    trajectory: Trajectory, indices: Iterable[int], judge: Thinker, on_token: OnToken | None = None
-) -> dict[int, Critique]:
-    """What a judge says of some steps, by their index: all asked as one batch."""
-    order = list(indices)
-    steps = [trajectory.steps[index] for index in order]
-    images = [trajectory.image(step) for step in steps]
+    trajectory: Trajectory, indices: Sequence[int], images: Sequence[Tensor], judge: Thinker, on_token: OnToken | None
+) -> list[Critique]:
+    """What a judge says of some steps: all asked as one batch. images: from `load_steps`."""
+    steps, (source, *edited) = [trajectory.steps[index] for index in indices], images
     prompts, seeds = [step.prompt for step in steps], [step.seed for step in steps]
-    answers = critique(judge, trajectory.source, images, trajectory.instruction, prompts, seeds, on_token=on_token)
-    return dict(zip(order, answers))
+    return critique(judge, source, edited, trajectory.instruction, prompts, seeds, on_token=on_token)
 
 
 def with_scores(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> Trajectory:
@@ -226,7 +232,7 @@ def facts_of(
         None if best is None else _edit_facts(best, trajectory.steps[best]),
         _worst(trajectory),
         trajectory.chosen is not None,
-        _is_accepted(trajectory),
+        has_succeeded(trajectory),
         scores,
     )
 
@@ -246,6 +252,21 @@ def content_of(trajectory: Trajectory) -> str:
     for name in (RECORD_FILE, SOURCE_FILE):
         digest.update((trajectory.folder / name).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def has_succeeded(trajectory: Trajectory) -> bool:
+    """Whether the best edit was good enough for the run itself, or for the person who took it."""
+    if trajectory.chosen is not None or trajectory.stopped == "accepted":
+        return True
+    return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config_of(trajectory))
+
+
+def config_of(trajectory: Trajectory) -> LoopConfig:
+    """From which scores a run accepts an edit; the defaults where its record does not say."""
+    try:
+        return LoopConfig(accept=tuple(trajectory.options["rules"]["accept"]))
+    except (KeyError, TypeError, ValueError):  # a record of before, or of another tool
+        return LoopConfig()
 
 
 def is_same_model(name: str, other: Any) -> bool:
@@ -271,17 +292,6 @@ def _edit_facts(index: int, step: Step) -> EditFacts:
     return EditFacts(
         index, verdict.semantic, verdict.quality, step.score, kept.outside_psnr, kept.changed, kept.unchanged
     )
-
-
-def _is_accepted(trajectory: Trajectory) -> bool:
-    """Whether the best edit was good enough for the run itself, or for the person who took it."""
-    if trajectory.chosen is not None or trajectory.stopped == "accepted":
-        return True
-    try:
-        config = LoopConfig(accept=tuple(trajectory.options["rules"]["accept"]))
-    except (KeyError, TypeError, ValueError):  # a record of before, or of another tool
-        config = LoopConfig()
-    return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config)
 
 
 def _worst(trajectory: Trajectory) -> EditFacts | None:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -39,20 +40,26 @@ def load_images(conversation: Conversation) -> list[Tensor]:
 
 
 def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> list[Conversation]:
-    """The balanced conversations of the helpful, least varied trajectories in `folders` and below.
+    """The balanced conversations of the helpful, least varied trajectories in `folders` and below; what cannot be read is
+    passed by.
 
     template: the critique's wording that the thinker will be asked in. Raises RethinkError where nothing is left.
     """
     run_folders = sorted({file.parent for folder in folders for file in Path(folder).rglob(RECORD_FILE)})
-    chosen, _ = split_by_variance(
-        [trajectory for trajectory in map(load_trajectory, run_folders) if did_no_harm(trajectory)]
-    )
+    chosen, _ = split_by_variance([trajectory for trajectory in _load_all(run_folders) if did_no_harm(trajectory)])
     conversations = balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
     if not conversations:
         raise RethinkError(
             f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."
         )
     return conversations
+
+
+def _load_all(folders: Iterable[Path]) -> Iterator[Trajectory]:
+    """The trajectories that can be read: one that is damaged costs itself alone."""
+    for folder in folders:
+        with suppress(RethinkError):
+            yield load_trajectory(folder)
 
 
 def did_no_harm(trajectory: Trajectory) -> bool:

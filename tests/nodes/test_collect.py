@@ -63,12 +63,20 @@ def test_connected_runs_go_first_and_a_judge_is_asked(recorded, classes):
     assert len(list(pairs)) == 2 and len(judge.chat.asked) == 2
 
 
+def test_runs_stand_side_by_side(recorded, classes):
+    done = classes["RethinkCompareRuns"].execute(recorded, recorded[:2])
+    sheet, report = done.result
+    assert sheet.ndim == 4 and report.startswith("2 tasks, before → after\nturns: 2.00 → 2.00")
+    assert done.ui["rethink_text"] == [report]
+
+
 def test_the_node_runs_again_when_a_run_comes(recorded, classes, results):
     node = classes["RethinkTrajectoriesToDataset"]
     before = node.fingerprint_inputs(folder=["output"])
     assert node.fingerprint_inputs(folder=["output"]) == before
     write_trajectory(results.output / "rethink" / "thinking_00009_", (4, 9))
     assert node.fingerprint_inputs(folder=["output"]) != before
+    assert node.fingerprint_inputs(folder=["gone"]) is None, "its runs may be connected"
 
 
 @pytest.mark.parametrize(

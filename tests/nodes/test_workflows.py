@@ -72,7 +72,9 @@ def prompt(request, part, models, results, miniature, vision_folder, clip_folder
     builtin = part("rethink.builtin")
     for node in prompt.values():
         inputs = node["inputs"]
-        inputs |= {name: min(inputs[name] or 2, 2) for name in ("steps", "turns", "variations") if name in inputs}
+        inputs |= {
+            name: min(inputs[name] or 2, 2) for name in ("steps", "turns", "variations", "count") if name in inputs
+        }
         if node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in MODELS:
             kind = MODELS[inputs["editor"]]
             if kind in editor_miniatures.NEED_TORCHVISION:
@@ -141,6 +143,7 @@ def test_there_are_workflows():
         "prompt_to_prompt_pairs",
         "caption_edit_pairs",
         "learn_black_squares",
+        "learn_from_runs",
         "kontext_lora",
         "qwen_image_edit_lora",
         "resume_and_compare_saves",

@@ -1,4 +1,4 @@
-"""`rethink collect` and `rethink collect-pairs`."""
+"""`rethink collect`, `rethink collect-pairs` and `rethink compare-runs`."""
 
 import pytest
 
@@ -31,6 +31,12 @@ def test_pairs_and_preferences_from_runs(runs, capfd, tmp_path):
     code, lines, _ = run_here(capfd, *command)
     assert code == 0 and "3 preferences, the best against the worst of a run." in lines
     assert sorted(pair.instruction for pair in PairStore(tmp_path / "pairs")) == [f"make {n} red" for n in range(3)]
+
+
+def test_runs_side_by_side(runs, capfd, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    code, lines, _ = run_here(capfd, "compare-runs", runs, runs, "-o", sheet)
+    assert code == 0 and lines[0] == "3 tasks, before → after" and sheet.is_file()
 
 
 def test_a_judge_is_opened_as_thinkers_are(runs, thinker, capfd, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from rethink.collect import dataset_job
 from rethink.collect.dataset_job import CollectJob
+from rethink.collect.pairs_job import RunPairRules, RunPairsJob
 from rethink.collect.rules import CollectRules
 from rethink.errors import RethinkError
 from tests.support.thinking import said, thinker
@@ -127,10 +128,25 @@ def test_a_folder_of_someone_elses_is_left_alone(runs, tmp_path):
         with pytest.raises(RethinkError, match=f"^output: .*{why}"):
             collect(folder, output)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    RunPairsJob((folder,), tmp_path / "store", RunPairRules(score=1)).run()
+    with pytest.raises(RethinkError, match="^output: .*no data set of runs"):
+        collect(folder, tmp_path / "store")
 
 
-def test_a_run_that_goes_missing_meanwhile_costs_itself_alone(runs, tmp_path, monkeypatch):
-    folder = runs((3, 8), (4, 9))
+def test_a_readme_that_was_changed_stays(runs, tmp_path):
+    folder, readme = runs((3, 8)), tmp_path / "data" / "README.md"
+    collect(folder, tmp_path / "data")
+    readme.write_text("mine", encoding="utf-8")
+    collect(folder, tmp_path / "data")
+    assert readme.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_run_that_goes_missing_or_whose_image_is_damaged_costs_itself_alone(runs, tmp_path, monkeypatch):
+    folder = runs((3, 8), (4, 9), (5, 9))
+    image = folder / "2" / "turn-0001-00.png"
+    data = bytearray(image.read_bytes())
+    data[-20] ^= 1
+    image.write_bytes(data)
     decide = dataset_job.apply_rules
 
     def lose_one(*arguments):
@@ -140,7 +156,7 @@ def test_a_run_that_goes_missing_meanwhile_costs_itself_alone(runs, tmp_path, mo
 
     monkeypatch.setattr(dataset_job, "apply_rules", lose_one)
     report = collect(folder, tmp_path / "data")
-    assert report.lost == 1 and report.written["sft"] == 2 and "1 × went missing" in str(report)
+    assert report.lost == 2 and report.written["sft"] == 2 and "2 × went missing" in str(report)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from rethink.collect import run_log
 from rethink.collect.rules import CollectRules, apply_rules
 from rethink.collect.runs import RunFacts, TurnFacts, facts_record
-from rethink.errors import RethinkError
+from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.pairs.jsonl_log import LatestIndex
 from rethink.thinkers.asking import MAX_CONSECUTIVE_FAILURES
 from rethink.thinkers.critique import Thinker
@@ -78,6 +78,29 @@ def test_a_judge_that_does_not_answer_is_asked_again(runs, read):
     assert [facts.why for facts in read(folder, thinker(said(3, 3)))] == [""]
 
 
+def test_a_judge_that_goes_away_within_a_run_is_asked_about_all_of_it_again(runs, read):
+    folder, judge = runs((3, 8)), thinker(said(3, 3), gone(), said(1, 1), said(9, 9))
+    assert [facts.why for facts in read(folder, judge)] == ["judge"]
+    (facts,) = read(folder, judge)
+    assert [turn.overall for turn in facts.turns] == [1, 9]
+
+
+def test_a_judge_with_another_wording_is_another_judge(runs, read):
+    folder = runs((3, 8))
+    read(folder, thinker(said(1, 1)))
+    (facts,) = read(folder, Thinker(Says(said(2, 2)), "{source} {edited} {instruction}"))
+    assert facts.turns[0].overall == 2
+
+
+def test_an_image_that_does_not_open_is_counted_and_what_a_judge_lacks_is_raised(runs, read):
+    folder = runs((3, 8))
+    with pytest.raises(OutOfMemoryError):
+        read(folder, thinker(OutOfMemoryError("thinker: out of memory.")))
+    file = folder / "0" / "turn-0001-00.png"
+    file.write_bytes(file.read_bytes()[:40] + file.read_bytes()[-12:])
+    assert [facts.why for facts in read(folder, thinker(said(1, 1)))] == ["image"]
+
+
 def test_a_judge_whose_answers_hold_no_scores_is_counted(runs, read):
     assert [facts.why for facts in read(runs((3, 8)), Thinker(Says("nice!")))] == ["judge"]
 
@@ -97,12 +120,23 @@ def test_no_run_at_all_is_said(tmp_path, read):
         read(tmp_path / "missing")
 
 
-def test_a_damaged_line_is_read_anew(runs, read, tmp_path):
-    folder = runs((3, 8))
+def test_a_damaged_line_is_read_anew_and_a_foreign_file_is_left_alone(runs, read, tmp_path):
+    folder = runs((3, 8), (4, 9))
     first = read(folder)
     log = tmp_path / "log" / run_log.LOG
-    log.write_text(log.read_text(encoding="utf-8").replace('"turns": [[0', '"turns": [["x"'), encoding="utf-8")
+    log.write_text(log.read_text(encoding="utf-8").replace('"turns": [[0', '"turns": [["x"', 1), encoding="utf-8")
     assert read(folder) == first
+    log.write_text('{"mine": true}\n', encoding="utf-8")
+    with pytest.raises(RethinkError, match="not written by Rethink"):
+        read(folder)
+
+
+def test_a_line_that_a_kill_has_torn_is_written_anew(runs, read, tmp_path):
+    folder = runs((3, 8), (4, 9))
+    first = read(folder)
+    log = tmp_path / "log" / run_log.LOG
+    log.write_bytes(log.read_bytes()[:-40])
+    assert read(folder) == first and len(log.read_bytes().splitlines()) == 2
 
 
 def test_a_run_takes_a_few_bytes_of_memory(tmp_path):

@@ -74,3 +74,9 @@ def test_no_trajectory_to_learn_from_is_said(tmp_path):
     write_trajectory(tmp_path / "run", (9, 1))
     with pytest.raises(RethinkError, match="none of the 1 trajectories"):
         data.from_folders([tmp_path])
+
+
+def test_a_damaged_trajectory_costs_itself_alone(tmp_path):
+    write_trajectory(tmp_path / "good", (3, 9))
+    (write_trajectory(tmp_path / "bad", (3, 9)).folder / "source.png").unlink()
+    assert len(data.from_folders([tmp_path])) == 2
