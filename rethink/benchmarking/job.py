@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import atomic_write, locked
 from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
-from ..evaluation.benchmarks.core import Benchmark, Item, Results
+from ..evaluation.benchmarks.core import Benchmark, Item, Items, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
@@ -35,13 +35,13 @@ NO_JUDGMENTS = Judgments({}, {})
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """What is run. data: the benchmark's files; output: the folder of results, in the benchmark's own layout, which may hold some.
+    """What is run. data: the benchmark's files, None where results are only summed up; output: the folder of results, in the benchmark's own layout, which may hold some.
 
     code: the user's copy of the benchmark's repository, for the judge's prompts. against: another folder of results to compare with.
     """
 
     benchmark: Benchmark
-    data: Path
+    data: Path | None
     output: Path
     code: Path | None = None
     against: Path | None = None
@@ -67,7 +67,9 @@ class BenchmarkJob:
         is told in sentences what is wrong with the data, and what judging will cost, before the first call.
         """
         benchmark = self.benchmark
-        found = benchmark.read_items(self.data, self.language)
+        if self.data is None and (setup is not None or judge is not None):
+            raise RethinkError(f"data: give the folder that {benchmark.title} was downloaded to.")
+        found = benchmark.read_items(self.data, self.language) if self.data else Items(())
         items = _first(found.items, self.limit)
         if judge is not None and self.code is None:
             raise RethinkError(
@@ -90,6 +92,10 @@ class BenchmarkJob:
                 results = benchmark.read_results(self.output, items)
                 judged, judgments = (results.judged, NO_JUDGMENTS) if results else ({}, NO_JUDGMENTS)
                 items = list(results.items) if results else items
+                if not items:
+                    raise RethinkError(
+                        f"data: give the folder that {benchmark.title} was downloaded to, which says what the results are of."
+                    )
                 notes = results.notes if results else ()
             else:
                 judgments = self._judge(items, edits, prompts, judge, progress, announce)
@@ -168,7 +174,10 @@ class BenchmarkJob:
         except (OSError, ValueError) as error:
             raise RethinkError(f"-o: {file} cannot be read: {error}") from error
         now: dict[str, Any] = {"benchmark": self.benchmark.id, "language": self.language}
-        where = {"data": str(self.data.absolute()), "limit": self.limit}  # which may change from run to run
+        where = {
+            "data": str(self.data.absolute()) if self.data else "",
+            "limit": self.limit,
+        }  # which may change from run to run
         if setup is not None:
             now |= setup.record
         for name, value in now.items():
@@ -216,7 +225,11 @@ def job_of_folder(folder: Path) -> BenchmarkJob:
     file = folder / RECORD
     try:
         record = read_json_file(file)
-        row, data, limit = BENCHMARKS[record["benchmark"]], Path(record["data"]), int(record["limit"])
+        row, data, limit = (
+            BENCHMARKS[record["benchmark"]],
+            Path(record["data"]) if record["data"] else None,
+            int(record["limit"]),
+        )
         return BenchmarkJob(row, data, folder, language=record["language"], limit=limit)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RethinkError(

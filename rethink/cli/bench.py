@@ -70,7 +70,10 @@ def add_report_command(commands) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", type=Path, help="folder that the benchmark was downloaded to")
+    about = (
+        "folder that the benchmark was downloaded to; scores of GEdit-Bench and KRIS-Bench are summed up without it too"
+    )
+    parser.add_argument("data", type=Path, nargs="?", help=about)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results, new or not")
     parser.add_argument(
         "--benchmark-code",

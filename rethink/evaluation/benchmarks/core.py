@@ -210,6 +210,21 @@ def natural_key(text: str) -> tuple[Any, ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text))
 
 
+def find_result_files(folder: Path, pattern: str, levels: int = 0) -> list[Path]:
+    """The files of one run's results in a folder or below it: of those that match, the ones that lie highest.
+
+    levels: how many folders a file lies below the one that stands for the run. Raises RethinkError where several runs lie there.
+    """
+    files = [file for file in sorted(folder.glob(f"**/{pattern}")) if file.is_file()]
+    highest = min((len(file.parts) for file in files), default=0)
+    files = [file for file in files if len(file.parts) == highest]
+    homes = sorted({file.parents[levels] for file in files})
+    if len(homes) > 1:
+        names = ", ".join(show_name(home.relative_to(folder)) for home in homes[:5])
+        raise RethinkError(f"results: {folder} holds those of several runs ({names}); name the folder of one.")
+    return files
+
+
 def image_below(name: str, roots: Sequence[Path]) -> Path:
     """The image of this name in the first of the folders that has it. Raises RethinkError where none has."""
     parts = path_parts(name)

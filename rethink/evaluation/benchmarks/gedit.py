@@ -26,6 +26,7 @@ from .core import (
     Results,
     Shown,
     as_flag,
+    find_result_files,
 )
 from .prompts import find_code_file, read_constants
 from .tables import find_tables, read_rows
@@ -120,7 +121,7 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
     """The scores of `*_gpt_score.csv`: of the tasks, or of the combined file where there are none."""
-    files = sorted(folder.glob("**/*_gpt_score.csv"))
+    files = find_result_files(folder, "*_gpt_score.csv")
     of_tasks = [file for file in files if not file.name.endswith("_combined_gpt_score.csv")]
     if not files:
         return None

@@ -26,6 +26,7 @@ from .core import (
     Scores,
     Shown,
     UnreadableReply,
+    find_result_files,
     image_below,
 )
 from .prompts import find_code_file, read_json_prompts
@@ -93,7 +94,7 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
     """The replies of `result.json`."""
-    files = sorted(folder.glob(f"**/{RESULT}"), key=lambda file: len(file.parts))
+    files = find_result_files(folder, RESULT)
     if not files:
         return None
     record = read_json(files[0], "results")

@@ -25,6 +25,7 @@ from .core import (
     Results,
     Scores,
     Shown,
+    find_result_files,
     image_below,
     is_given,
     natural_key,
@@ -152,7 +153,7 @@ def _frames(item: Item) -> tuple[tuple[str | Shown, ...], int]:
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
     """The scores of every `{category}/metrics.json`."""
-    files = {file.parent.name: file for file in sorted(folder.glob(f"**/{METRICS}"))}
+    files = {file.parent.name: file for file in find_result_files(folder, METRICS, levels=1)}
     files = {category: file for category, file in files.items() if category in scores.CATEGORIES}
     if not files:
         return None

@@ -28,6 +28,7 @@ from .core import (
     Scores,
     Shown,
     UnreadableReply,
+    find_result_files,
     image_below,
     is_given,
 )
@@ -89,6 +90,7 @@ def _item(entry: Any, roots: Sequence[Path]) -> Item:
     if not isinstance(entry, dict):
         raise RethinkError("it is no record")
     index, category = entry.get("index"), entry.get("category")
+    index = str(index) if isinstance(index, int) else index
     if not isinstance(index, str) or not is_portable(index):
         raise RethinkError("its index is no file name")
     if category not in scores.CATEGORIES:
@@ -176,11 +178,17 @@ def _three(
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
     """The replies of `{model}.pkl`, from which the benchmark's script resumes."""
-    files = sorted(folder.glob("**/*.pkl"), key=lambda file: (len(file.parts), file.name))
+    files = find_result_files(folder, "*.pkl")
     if not files:
         return None
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:5])
+        raise RethinkError(
+            f"results: {files[0].parent} holds the replies of several runs ({names}); keep one of them there."
+        )
     record = _read_replies(files[0])
     known = {item.id: item for item in items}
+    record = {str(index): replies for index, replies in record.items()}
     judged = {index: _scores(known[index], replies) for index, replies in record.items() if index in known}
     strange = [index for index in record if index not in known]
     notes = (f"{len(strange)} replies are to items that the data do not have, and are left out.",) if strange else ()

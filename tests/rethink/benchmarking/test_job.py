@@ -39,6 +39,20 @@ def test_from_data_to_figures_and_from_its_files_again(name, tmp_path, server, j
     assert (tmp_path / "out" / TABLE).read_text(encoding="utf-8").startswith(f"## {job.benchmark.title}")
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_results_without_the_data(name, tmp_path, server, judge):
+    job = job_of(name, tmp_path)
+    report = job.run(EditSetup(Painter()), judge)
+    alone = BenchmarkJob(job.benchmark, None, job.output)
+    with pytest.raises(RethinkError, match="data: give the folder"):
+        alone.run(None, judge)
+    if name in ("gedit", "kris"):
+        assert alone.run().summary.figures == report.summary.figures
+    else:  # their files of replies do not say what type or category an item is of
+        with pytest.raises(RethinkError, match="data: give the folder"):
+            alone.run()
+
+
 def test_a_part_of_it_and_another_folder_to_compare_with(tmp_path, server, judge):
     whole = job_of("gedit", tmp_path, limit=1)
     assert whole.run(EditSetup(Painter()), judge).summary.read == 2

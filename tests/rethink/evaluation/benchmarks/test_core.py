@@ -4,7 +4,19 @@ import math
 
 import pytest
 
-from rethink.evaluation.benchmarks.core import Figure, Item, Summary, as_flag, count, is_given, mean, natural_key
+from rethink.errors import RethinkError
+from rethink.evaluation.benchmarks.core import (
+    Figure,
+    Item,
+    Summary,
+    as_flag,
+    count,
+    find_result_files,
+    is_given,
+    mean,
+    natural_key,
+)
+from tests.support.benchmark_miniatures import put
 
 
 def test_flags_of_strangers_tables():
@@ -22,6 +34,19 @@ def test_coverage_is_of_all_items_and_nothing_has_no_mean():
     assert summary.value("all", "score") == 1.0
     with pytest.raises(KeyError):
         summary.value("all", "accuracy")
+
+
+def test_results_of_one_run_are_found_wherever_they_lie(tmp_path):
+    assert find_result_files(tmp_path, "*.csv") == []
+    deep = [put(tmp_path / "m" / "gpt4o" / name, "") for name in ("a.csv", "b.csv")]
+    assert find_result_files(tmp_path, "*.csv") == deep == find_result_files(tmp_path / "m", "*.csv")
+    put(tmp_path / "n" / "gpt4o" / "a.csv", "")
+    with pytest.raises(RethinkError, match="several runs .*name the folder of one"):
+        find_result_files(tmp_path, "*.csv")
+    high = put(tmp_path / "a.csv", "")
+    assert find_result_files(tmp_path, "*.csv") == [high]
+    metrics = [put(tmp_path / "k" / category / "metrics.json", "") for category in ("biology", "physics")]
+    assert find_result_files(tmp_path, "metrics.json", levels=1) == metrics
 
 
 def test_numbers_sort_as_numbers():

@@ -63,6 +63,13 @@ def test_replies_of_its_own_script_are_scored(tmp_path):
     }
 
 
+def test_replies_of_two_runs_are_not_mixed(tmp_path):
+    for name in ("a.pkl", "b.pkl"):
+        put(tmp_path / name, pickle.dumps({}))
+    with pytest.raises(RethinkError, match=r"several runs \(a.pkl, b.pkl\)"):
+        read_results(tmp_path, [])
+
+
 class Harmful:
     def __reduce__(self):
         return os.system, ("echo harm",)
