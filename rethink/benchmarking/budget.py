@@ -59,10 +59,15 @@ class Estimate:
             return f"All {self.known} answers of {judge} are known: nothing is asked."
         tokens_out = self.calls * self.answer_tokens
         text = f"{self.calls:,} calls of {judge} ({self.known:,} answers are known)"
-        text += f", about {self.tokens_in / 1e6:.2g} million tokens to read and {tokens_out / 1e6:.2g} million to write"
+        text += f", about {_rounded(self.tokens_in)} tokens to read and {_rounded(tokens_out)} to write"
         if budget.price_in or budget.price_out:
             text += f", about {budget.price(self.tokens_in, tokens_out):.2f} in all"
         return text + "."
+
+
+def _rounded(tokens: float) -> str:
+    """To two digits: 2,500,000."""
+    return f"{float(f'{tokens:.2g}'):,.0f}"
 
 
 class Spending:

@@ -78,15 +78,15 @@ class BenchmarkJob:
         if setup is None and not self.output.is_dir():
             raise RethinkError(f"-o: {self.output} is no folder of results; name an editor that makes some.")
         prompts = benchmark.read_prompts(self.code) if judge is not None and self.code is not None else {}
-        problems = list(found.problems)
-        for where, why in problems:
+        failures: list[tuple[str, str]] = []
+        for where, why in found.problems:
             announce(f"{where}: {why}.")
         with ExitStack() as held:
             held.enter_context(_held(self.output))
             record = self._check_record(setup)
             edits = find_edits(benchmark, items, self.output)
             if setup is not None:
-                problems += self._edit([item for item in items if item.id not in edits], setup, progress, announce)
+                failures = self._edit([item for item in items if item.id not in edits], setup, progress, announce)
                 edits = find_edits(benchmark, items, self.output)
             if judge is None:
                 results = benchmark.read_results(self.output, items)
@@ -105,7 +105,7 @@ class BenchmarkJob:
             if self.limit:
                 notes = (*notes, f"Only the first {self.limit} items of each group: no board's number.")
             other = self._read_other(items)
-            report = make_report(benchmark, items, judged, judgments, problems, notes, record, other)
+            report = make_report(benchmark, items, judged, judgments, found.problems, failures, notes, record, other)
             self._write(record, report)
             write_page(benchmark, items, judged, edits, self.output, report)
         return report

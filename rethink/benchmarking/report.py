@@ -17,7 +17,7 @@ MOST_LISTED = 10  # faults of one kind that are listed
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """interval: of the headline's figure. difference: from the folder it is compared with, over the items that both have."""
+    """left_out: how many items, or files of them, the data lack or have broken. interval: of the headline's figure. difference: from the folder it is compared with, over the items that both have."""
 
     title: str
     headline: tuple[str, str, str]
@@ -28,6 +28,7 @@ class BenchmarkReport:
     notes: tuple[str, ...]
     published: tuple[Published, ...]
     record: Mapping[str, Any]
+    left_out: int = 0
 
     def __str__(self) -> str:
         rows = [(title_text(figure), number_text(figure.value), str(figure.items)) for figure in self.summary.figures]
@@ -44,6 +45,10 @@ class BenchmarkReport:
         text += f"; {unread} with replies that cannot be read" if unread else ""
         text += f"; {summary.missing} not judged" if summary.missing else ""
         lines = [f"{text}."]
+        if self.left_out:
+            lines.append(
+                f"Missing from the data or broken there, and not counted: {self.left_out}. This is not the whole benchmark."
+            )
         if self.interval is not None and self.interval.low is not None and self.interval.high is not None:
             found = self.interval
             lines.append(f"{_name(self.headline)}: {found.mean:.3g}, 95% between {found.low:.3g} and {found.high:.3g}.")
@@ -86,6 +91,7 @@ class BenchmarkReport:
             "asked": summary.asked,
             "read": summary.read,
             "missing": summary.missing,
+            "left_out": self.left_out,
             "calls": self.judgments.calls,
             "figures": [
                 {"name": f.name, "measure": f.measure, "variant": f.variant, "value": f.value, "items": f.items}
@@ -102,11 +108,12 @@ def make_report(  # more than eight: it is where all that a run has found comes 
     judged: Judged,
     judgments: Judgments,
     problems: Sequence[tuple[str, str]],
+    failures: Sequence[tuple[str, str]],
     notes: Sequence[str],
     record: Mapping[str, Any],
     other: Results | None,
 ) -> BenchmarkReport:
-    """Sum up. other: the results to compare with."""
+    """Sum up. problems: of the data; failures: of editing: (what, why). other: the results to compare with."""
     summary = benchmark.summarize(items, judged)
     terms = benchmark.headline_terms(items, judged)
     clusters = {item.id: source_digest(item) for item in items if item.id in terms}
@@ -122,7 +129,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
             clusters,
             {id: weight for id, (_, weight) in terms.items()},
         )
-    told = [*notes, *summary.notes, *_faults(judgments, problems)]
+    told = [*notes, *summary.notes, *_faults(judgments, problems, failures)]
     if record.get("thinking"):
         told.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
     return BenchmarkReport(
@@ -135,6 +142,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
         tuple(told),
         benchmark.published,
         record,
+        len(problems),
     )
 
 
@@ -146,14 +154,21 @@ def source_digest(item: Item) -> str:
         return item.id
 
 
-def _faults(judgments: Judgments, problems: Sequence[tuple[str, str]]) -> list[str]:
+def _faults(
+    judgments: Judgments, problems: Sequence[tuple[str, str]], failures: Sequence[tuple[str, str]]
+) -> list[str]:
     lines = []
     if judgments.left_out:
         lines.append(
             f"The budget of {judgments.stopped or 'this run'} is used up: {judgments.left_out} questions are left; "
             "run again with another one, it goes on."
         )
-    kinds = (("Left out", problems), ("Unreadable", judgments.unreadable), ("No answer", judgments.failures))
+    kinds = (
+        ("Left out", problems),
+        ("Not edited", failures),
+        ("Unreadable", judgments.unreadable),
+        ("No answer", judgments.failures),
+    )
     for name, faults in kinds:
         lines += [f"{name}: {where}: {why}." for where, why in faults[:MOST_LISTED]]
         if len(faults) > MOST_LISTED:

@@ -29,5 +29,6 @@ def test_what_is_going_to_be_asked_in_words():
     assert plan.tokens_in == 2_500_000
     assert "about 7.50 in all" in plan.words("gpt", Budget(price_in=2, price_out=10))
     assert "1,000 calls of gpt (12 answers are known)" in plan.words("gpt", NO_LIMITS)
+    assert "about 2,500,000 tokens to read and 250,000 to write" in plan.words("gpt", NO_LIMITS)
     assert "in all" not in plan.words("gpt", NO_LIMITS)
     assert Estimate(0, 7, 0, 0).words("gpt", NO_LIMITS) == "All 7 answers of gpt are known: nothing is asked."

@@ -13,7 +13,17 @@ ITEMS = [Item(str(number), "add", "x", {"source": lambda n=number: b"image %d" %
 
 
 def report_of(judged, judgments=NO_JUDGMENTS, problems=(), record=None, other=None):
-    return make_report(ROW, ITEMS, judged, judgments, problems, ["A note."], record or {"benchmark": "imgedit"}, other)
+    return make_report(
+        ROW,
+        ITEMS,
+        judged,
+        judgments,
+        problems,
+        [("b", "no memory")],
+        ["A note."],
+        record or {"benchmark": "imgedit"},
+        other,
+    )
 
 
 def test_figures_coverage_and_interval():
@@ -47,7 +57,8 @@ def test_faults_are_listed_and_counted():
     assert "Unreadable: item 9: no number." in text and "Unreadable: 2 more." in text
     assert "The budget of 5 calls is used up: 3 questions are left" in text
     assert "No answer: a, score: timed out." in text and "Left out: row 1: no image." in text
-    assert "rewritten while thinking" in text
+    assert "rewritten while thinking" in text and "Not edited: b: no memory." in text
+    assert "Missing from the data or broken there, and not counted: 1." in text and report.as_dict()["left_out"] == 1
 
 
 def test_items_of_one_image_belong_together():
