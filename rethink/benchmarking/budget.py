@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from ..errors import RethinkError
 from ..options import check_limits, option
 
 TOKENS_PER_IMAGE = 1000  # about what models make of a megapixel
@@ -26,6 +27,8 @@ class Budget:
 
     def __post_init__(self):
         check_limits(self)
+        if self.money and not (self.price_in or self.price_out):
+            raise RethinkError("money: say what the judge costs, in price_in and price_out, or leave it 0.")
 
     def price(self, tokens_in: float, tokens_out: float) -> float:
         """What so many tokens cost."""

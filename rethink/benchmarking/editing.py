@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..editors.settings import DEFAULT_SETTINGS, Settings
 from ..errors import RethinkError
@@ -37,12 +37,29 @@ class Thinking:
 
 @dataclass(frozen=True)
 class EditSetup:
-    """Who edits, and how. thinking: None to edit once by the instruction as it is."""
+    """Who edits, and how. thinking: None to edit once by the instruction as it is. loras: the editor's, for the record."""
 
     editor: Editor
     settings: Settings = DEFAULT_SETTINGS
     seed: int = 0
     thinking: Thinking | None = None
+    loras: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that edits in one folder have in common, as JSON has it."""
+        thinking: dict[str, Any] | bool = False
+        if self.thinking is not None:
+            judge, rules = self.thinking.judge, asdict(self.thinking.config)
+            names = {"thinker": self.thinking.thinker.chat.name, "judge": judge.chat.name if judge else ""}
+            thinking = names | rules | {"accept": list(rules["accept"])}
+        return {
+            "editor": self.editor.name,
+            "loras": list(self.loras),
+            "settings": self.settings.as_inputs(),
+            "seed": self.seed,
+            "thinking": thinking,
+        }
 
 
 def make_edits(

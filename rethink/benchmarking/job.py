@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_write
+from ..atomic import atomic_write, locked
 from ..errors import RethinkError
+from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.benchmarks.core import Benchmark, Item, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
-from ..pairs.jsonl_log import locked
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
 from ..records import read_json_file
 from .budget import NO_LIMITS, Budget
 from .editing import EditSetup, make_edits
 from .judging import Judge, Judgments, decode_image, estimate, find_edits, judge_edits
+from .page import write_page
 from .reply_log import ReplyLog
 from .report import BenchmarkReport, make_report
 
@@ -79,7 +80,7 @@ class BenchmarkJob:
         for where, why in problems:
             announce(f"{where}: {why}.")
         with ExitStack() as held:
-            held.enter_context(locked(self.output / LOCK, self.output))
+            held.enter_context(_held(self.output))
             record = self._check_record(setup)
             edits = find_edits(benchmark, items, self.output)
             if setup is not None:
@@ -95,9 +96,12 @@ class BenchmarkJob:
                 judged, notes = judgments.judged, ()
                 record["judge"] = judge.chat.name
                 benchmark.write_results(self.output, self.model_name, items, judgments.replies, judged)
+            if self.limit:
+                notes = (*notes, f"Only the first {self.limit} items of each group: no board's number.")
             other = self._read_other(items)
             report = make_report(benchmark, items, judged, judgments, problems, notes, record, other)
             self._write(record, report)
+            write_page(benchmark, items, judged, edits, self.output, report)
         return report
 
     @property
@@ -164,15 +168,15 @@ class BenchmarkJob:
         except (OSError, ValueError) as error:
             raise RethinkError(f"-o: {file} cannot be read: {error}") from error
         now: dict[str, Any] = {"benchmark": self.benchmark.id, "language": self.language}
+        where = {"data": str(self.data.absolute()), "limit": self.limit}  # which may change from run to run
         if setup is not None:
-            rewrites = setup.thinking is not None
-            now |= {"editor": setup.editor.name, "seed": setup.seed, "thinking": rewrites}
+            now |= setup.record
         for name, value in now.items():
             if isinstance(record, dict) and record.get(name, value) != value:
                 raise RethinkError(
                     f"-o: {self.output} holds a run with {name} {record[name]!r}, not {value!r}; choose another folder."
                 )
-        record = (record if isinstance(record, dict) else {}) | now
+        record = (record if isinstance(record, dict) else {}) | now | where
         with atomic_write(file) as part:
             part.write_text(json.dumps(record, indent=2), encoding="utf-8")
         return record
@@ -191,6 +195,33 @@ class BenchmarkJob:
                 part.write_text(text, encoding="utf-8")
         with atomic_write(self.output / RECORD) as part:
             part.write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Holds the folder of results. Raises RethinkError where another run does, or where it cannot be written."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / LOCK))
+        except BlockingIOError as error:
+            raise RethinkError(f"-o: another run is writing to {folder}; wait for it, or choose another.") from error
+        except OSError as error:
+            raise RethinkError(f"-o: cannot write to {folder}: {error.strerror}.") from error
+        yield
+
+
+def job_of_folder(folder: Path) -> BenchmarkJob:
+    """The job that has made a folder of results, to sum it up again. Raises RethinkError where none has."""
+    file = folder / RECORD
+    try:
+        record = read_json_file(file)
+        row, data, limit = BENCHMARKS[record["benchmark"]], Path(record["data"]), int(record["limit"])
+        return BenchmarkJob(row, data, folder, language=record["language"], limit=limit)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RethinkError(
+            f"report: {folder} holds no run of a benchmark ({file.name} cannot be read); run `rethink bench` with -o {folder} first."
+        ) from error
 
 
 def _first(items: Sequence[Item], limit: int) -> list[Item]:

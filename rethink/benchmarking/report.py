@@ -30,7 +30,7 @@ class BenchmarkReport:
     record: Mapping[str, Any]
 
     def __str__(self) -> str:
-        rows = [(_title(figure), _number(figure.value), str(figure.items)) for figure in self.summary.figures]
+        rows = [(title_text(figure), number_text(figure.value), str(figure.items)) for figure in self.summary.figures]
         width = max((len(row[0]) for row in rows), default=0)
         table = [f"{name:<{width}}  {value:>8}  {items:>6} items" for name, value, items in rows]
         return "\n".join([self.title, *table, "", *self.sentences])
@@ -58,7 +58,10 @@ class BenchmarkReport:
     def markdown(self) -> str:
         """The table for a model card."""
         lines = [f"## {self.title}", "", "| figure | value | items |", "|---|---:|---:|"]
-        lines += [f"| {_title(figure)} | {_number(figure.value)} | {figure.items} |" for figure in self.summary.figures]
+        lines += [
+            f"| {title_text(figure)} | {number_text(figure.value)} | {figure.items} |"
+            for figure in self.summary.figures
+        ]
         lines += ["", *(f"- {sentence}" for sentence in self.sentences)]
         if self.published:
             lines += [
@@ -162,11 +165,13 @@ def _name(headline: tuple[str, str, str]) -> str:
     return ", ".join(part for part in headline if part)
 
 
-def _title(figure: Figure) -> str:
+def title_text(figure: Figure) -> str:
+    """What a figure is called."""
     return _name((figure.name, figure.measure, figure.variant))
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """A figure's value; what was not measured is no number."""
     return "not measured" if value is None else f"{value:.3f}"
 
 

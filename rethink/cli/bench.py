@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmarking.budget import Budget
-from ..benchmarking.job import BenchmarkJob
+from ..benchmarking.job import TABLE, BenchmarkJob, job_of_folder
+from ..benchmarking.page import PAGE
 from ..evaluation.benchmarks import BENCHMARKS
 from .arguments import add_field, add_switch
 from .edit import EXIT_CODES, add_sampling_options, settings_from
@@ -20,6 +21,7 @@ from .think import add_loop_options, add_thinker_options, config_from, open_thin
 
 if TYPE_CHECKING:
     from ..benchmarking.editing import EditSetup
+    from ..benchmarking.report import BenchmarkReport
     from ..thinkers.critique import Thinker
 
 EXAMPLES = """examples:
@@ -42,6 +44,7 @@ def add_bench_command(commands) -> None:
     kinds = bench.add_subparsers(required=True, metavar="WHAT")
     tiny = kinds.add_parser("tiny", help="the built-in editor by the exact oracle")
     tiny.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
+    add_switch(tiny, "--think", "thinking against one edit instead, on so many tasks of all levels")
     tiny.set_defaults(run=run_tiny)
     for name, benchmark in BENCHMARKS.items():
         parser = kinds.add_parser(
@@ -53,6 +56,17 @@ def add_bench_command(commands) -> None:
         )
         parser.set_defaults(run=run_benchmark, benchmark=benchmark)
         _add_options(parser)
+
+
+def add_report_command(commands) -> None:
+    """Adds `report` to the subparsers of `rethink`."""
+    parser = commands.add_parser(
+        "report",
+        help="sum up a benchmark's run again, as one HTML page and as a table",
+        description="Reads what lies in the folder, asks nothing, and writes rethink-report.html and rethink-table.md there.",
+    )
+    parser.add_argument("folder", type=Path, help="the folder of -o of a benchmark's run")
+    parser.set_defaults(run=run_report)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -82,9 +96,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def run_tiny(options: argparse.Namespace) -> int:
     """Measure the built-in editor; → the exit status."""
-    from ..tiny.benchmark import run
+    from ..tiny import benchmark, think_benchmark
 
-    return run(options.cases)
+    return (think_benchmark if options.think else benchmark).run(options.cases)
 
 
 def run_benchmark(options: argparse.Namespace) -> int:
@@ -101,21 +115,32 @@ def run_benchmark(options: argparse.Namespace) -> int:
     )
     judge = _open_judge(options) if options.judge else None
     setup = _open_setup(options) if options.editor else None
-    report = job.run(setup, judge, ProgressLine(), complain)
-    print_result(str(report))
-    print(f"Also as a table for a model card: {(job.output / 'rethink-table.md').resolve()}", file=sys.stderr)
-    print(json.dumps(report.as_dict()))
+    _print_report(job, job.run(setup, judge, ProgressLine(), complain))
     return 0
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Sum up a folder again; → the exit status."""
+    job = job_of_folder(options.folder)
+    _print_report(job, job.run(announce=complain))
+    return 0
+
+
+def _print_report(job: BenchmarkJob, report: BenchmarkReport) -> None:
+    print_result(str(report))
+    home = job.output.resolve()
+    print(f"A page to look at: {(home / PAGE).as_uri()}", file=sys.stderr)
+    print(f"A table for a model card: {home / TABLE}", file=sys.stderr)
+    print(json.dumps(report.as_dict()))
 
 
 def _open_setup(options: argparse.Namespace) -> EditSetup:
     from ..benchmarking.editing import EditSetup, Thinking
 
-    editor, settings = open_editor(options), settings_from(options)
-    if not options.think:
-        return EditSetup(editor, settings, options.seed)
-    thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options))
-    return EditSetup(editor, settings, options.seed, thinking)
+    thinking = None
+    if options.think:
+        thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options))
+    return EditSetup(open_editor(options), settings_from(options), options.seed, thinking, tuple(options.lora))
 
 
 def _open_judge(options: argparse.Namespace) -> Thinker:

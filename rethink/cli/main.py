@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from .arguments import find_typed, with_config
-from .bench import add_bench_command
+from .bench import add_bench_command, add_report_command
 from .collect import add_collect_commands
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
@@ -90,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_collect_commands(commands)
     add_train_command(commands)
     add_bench_command(commands)
+    add_report_command(commands)
     return parser
 
 

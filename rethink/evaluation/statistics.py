@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ LEVEL = 0.95
 # An interval of this level has to be clear of zero for a verdict: where two are alike, either verdict is given in 1% of cases.
 VERDICT_LEVEL = 0.98
 RESAMPLES = 2000
-FEWEST_CLUSTERS = 5  # with fewer sources, none of this says anything
+FEWEST_CLUSTERS = 8  # with fewer sources, none of this says anything
+MOSTLY = 0.99  # of the resamples must have an error
 _CHUNK = 2**22  # counts of resampled clusters that are in memory at once
 
 
@@ -106,12 +108,24 @@ def _quantiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, f
         with np.errstate(divide="ignore", invalid="ignore"):
             found.append((means - center) / errors)
     t = np.concatenate(found)
-    t = t[np.isfinite(t)]
-    if not len(t):  # all clusters say the same
-        return 0.0, 0.0, 0.0, 0.0
-    sides = [(1 + LEVEL) / 2, (1 + VERDICT_LEVEL) / 2, (1 - VERDICT_LEVEL) / 2, (1 - LEVEL) / 2]
-    low, strict_low, strict_high, high = np.quantile(t, sides).tolist()
+    if np.isfinite(t).mean() > MOSTLY:
+        sides = [(1 + LEVEL) / 2, (1 + VERDICT_LEVEL) / 2, (1 - VERDICT_LEVEL) / 2, (1 - LEVEL) / 2]
+        low, strict_low, strict_high, high = np.quantile(t[np.isfinite(t)], sides).tolist()
+    else:  # nearly all clusters say the same: whole resamples do, and have no error
+        low, strict_low = (student_t(level, number - 1) for level in (LEVEL, VERDICT_LEVEL))
+        strict_high, high = -strict_low, -low
     return low, strict_low, strict_high, high
+
+
+def student_t(level: float, freedom: int) -> float:
+    """Half the width of Student's t interval of this level (Abramowitz & Stegun 26.7.5), for 7 degrees of freedom and more."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
 
 
 def _errors(sums: np.ndarray, sizes: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -165,7 +165,7 @@ def _scored_item(file: Path, row: Mapping[str, str], known: Mapping[str, Item]) 
     id = f"{task}/{language}/{key}"
     tags = {"key": key, "language": language, "intersection": as_flag(row["intersection_exist"])}
     found = known.get(id)
-    return Item(id, task, row["instruction"], found.images if found else {}, tags)
+    return Item(id, task, found.instruction if found else row["instruction"], found.images if found else {}, tags)
 
 
 def _read_row(row: Mapping[str, str]) -> dict[str, float | None] | None:

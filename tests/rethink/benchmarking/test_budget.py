@@ -12,7 +12,7 @@ def test_each_limit_ends_a_run(monkeypatch):
     assert all(free.take(1.0) for _ in range(50)) and free.calls == 50 and free.why_over() == ""
     few = Spending(Budget(calls=2))
     assert [few.take() for _ in range(3)] == [True, True, False] and few.why_over() == "2 calls"
-    dear = Spending(Budget(money=1.0))
+    dear = Spending(Budget(money=1.0, price_in=1.0))
     assert [dear.take(0.4) for _ in range(3)] == [True, True, False] and dear.why_over(0.4) == "1 of money"
     slow = Spending(Budget(minutes=2))
     now = slow._started
@@ -20,6 +20,8 @@ def test_each_limit_ends_a_run(monkeypatch):
     assert not slow.take() and slow.why_over() == "2 minutes"
     with pytest.raises(RethinkError, match="calls"):
         Budget(calls=-1)
+    with pytest.raises(RethinkError, match="price_in"):
+        Budget(money=2.0)
 
 
 def test_what_is_going_to_be_asked_in_words():

@@ -45,7 +45,7 @@ class Critic:
     name, placement = "critic", "elsewhere"
 
     def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
-        return '{"semantic": 5, "quality": 5, "reasoning": "more", "next_prompt": "make it very red"}'
+        return '{"semantic": 5, "quality": 5, "reasoning": "more", "prompt": "make it very red"}'
 
 
 def test_thinking_keeps_its_runs_and_goes_on(tmp_path):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from rethink.atomic import locked
 from rethink.benchmarking.budget import Budget
 from rethink.benchmarking.editing import EditSetup
-from rethink.benchmarking.job import RECORD, SUMMARY, TABLE, BenchmarkJob
+from rethink.benchmarking.job import LOCK, RECORD, SUMMARY, TABLE, BenchmarkJob
 from rethink.errors import RethinkError
 from rethink.evaluation.benchmarks import BENCHMARKS
-from rethink.pairs.jsonl_log import locked
 from tests.support.benchmark_miniatures import WRITERS, png, put
 from tests.support.benchmark_runs import Painter
 
@@ -44,6 +44,7 @@ def test_a_part_of_it_and_another_folder_to_compare_with(tmp_path, server, judge
     assert whole.run(EditSetup(Painter()), judge).summary.read == 2
     other = BenchmarkJob(whole.benchmark, whole.data, tmp_path / "second", whole.code, whole.output, limit=1)
     report = other.run(EditSetup(Painter(), seed=3), judge)
+    assert "no board's number" in str(report)
     assert report.difference.items == 2 and report.difference.verdict == "cannot tell"
     missing = BenchmarkJob(whole.benchmark, whole.data, tmp_path / "second", against=tmp_path / "data")
     with pytest.raises(RethinkError, match="--against: .*no results of GEdit-Bench"):
@@ -86,5 +87,7 @@ def test_two_runs_in_one_folder_and_other_mistakes(tmp_path, judge):
     other = BenchmarkJob(BENCHMARKS["kris"], WRITERS["kris"](tmp_path / "kris"), job.output)
     with pytest.raises(RethinkError, match="benchmark 'imgedit'"):
         other.run()
-    with locked(tmp_path / "out" / ".rethink-lock", tmp_path / "out"), pytest.raises(RethinkError, match="another run"):
+    with pytest.raises(RethinkError, match="with loras"):
+        job.run(EditSetup(Painter(), loras=("snow.safetensors",)))
+    with locked(tmp_path / "out" / LOCK), pytest.raises(RethinkError, match="another run"):
         job.run(EditSetup(Painter()))

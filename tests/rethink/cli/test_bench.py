@@ -32,6 +32,11 @@ def test_edits_that_lie_there_are_judged_and_summed_up(tmp_path, capfd):
     assert record["bench"] == "imgedit" and record["headline"]["value"] == 4.0 and record["coverage"] == 1
     code, lines, _ = run_here(capfd, "bench", "imgedit", data, "-o", out)
     assert code == 0 and json.loads(lines[-1])["figures"] == record["figures"]
+    (out / "rethink-report.html").unlink()
+    code, lines, _ = run_here(capfd, "report", out)
+    assert (
+        code == 0 and json.loads(lines[-1])["figures"] == record["figures"] and (out / "rethink-report.html").is_file()
+    )
 
 
 def test_an_editor_makes_what_is_missing(tmp_path, capfd, monkeypatch):
@@ -50,6 +55,8 @@ def test_mistakes_are_said(tmp_path, capfd, monkeypatch):
     assert code == 2 and "no folder of results" in told[0]
     code, _, told = run_here(capfd, "bench", "gedit", data / "code", "-o", data)
     assert code == 2 and "stepfun-ai/GEdit-Bench" in told[0]
+    code, _, told = run_here(capfd, "report", data)
+    assert code == 2 and "report: " in told[0] and "rethink bench" in told[0]
     opened = []
     monkeypatch.setattr(OpenAIChat, "__init__", lambda self, *a, **k: opened.append(a))
     code, _, told = run_here(

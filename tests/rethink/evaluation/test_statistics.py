@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.evaluation import statistics
-from rethink.evaluation.statistics import mean_interval, paired_difference
+from rethink.evaluation.statistics import mean_interval, paired_difference, student_t
 
 
 def test_intervals_of_clustered_scores_hold_the_truth(monkeypatch):
@@ -36,6 +36,16 @@ def test_a_difference_is_of_the_items_that_both_have():
     few = paired_difference(first, second, sources)
     assert few.clusters == 4 and few.low is None and few.verdict == "cannot tell" and "too few" in few.words
     assert "(" in found.words and found.words.startswith("+1")
+
+
+def test_nearly_equal_scores_are_no_certainty():
+    found = mean_interval([1.0] * 9 + [0.0])
+    assert found.low < 0.75 and found.high > 1 and found.low == pytest.approx(0.9 - 2.262 * 0.1, abs=0.001)
+    assert mean_interval([0.0] * 12 + [1.0] * 2).verdict == "cannot tell"
+    assert mean_interval([1.0] * 8).verdict == "better"
+    assert mean_interval([1.0] * 7).low is None
+    for freedom, half in ((7, 2.3646), (9, 2.2622), (30, 2.0423), (10**6, 1.96)):
+        assert student_t(0.95, freedom) == pytest.approx(half, abs=0.002)
 
 
 def test_weights_make_a_mean_of_groups():

@@ -1,0 +1,89 @@
+"""Thinking against a single edit, by the exact oracle: `python -m rethink bench tiny --think`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..builtin import EDITOR_FOLDER
+from ..editors.loading import load_editor
+from ..evaluation.statistics import paired_difference
+from ..steps import best_of
+from ..think_loop import LoopConfig, ThinkTask, think_while_edit
+from ..thinkers.critique import Thinker
+from ..thinkers.loading import ThinkerConfig, open_thinker
+from .oracle import judge
+from .scene import render
+from .tasks import LEVELS, Task, sample_task
+
+if TYPE_CHECKING:
+    from ..editors.protocol import Editor
+
+TURNS = 5
+TOKENS = 200  # of an answer of the built-in thinker
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: by its first edit, and by the best of all turns, as the thinker has it."""
+
+    task: Task
+    alone: bool
+    thinking: bool
+    turns: int
+
+
+def run(cases: int, report: Callable[[str], None] = print) -> int:
+    """Prints success by level and kind of edit, and its figures as a last line of JSON; → the exit status."""
+    editor, thinker = load_editor(EDITOR_FOLDER), open_thinker(ThinkerConfig(max_tokens=TOKENS))
+    tasks = [sample_task(seed, level=LEVELS[seed % len(LEVELS)], wording="held_out") for seed in range(cases)]
+    outcomes = list(think_about(editor, thinker, tasks))
+    figures = {}
+    report(f"{'':<14}{'tasks':>6}{'one edit':>10}{'thinking':>10}{'turns':>7}  difference")
+    for name, members in _groups(outcomes).items():
+        figures[name] = summarize(members)
+        row = figures[name]
+        report(
+            f"{name:<14}{row['tasks']:>6}{row['one_edit']:>10.1%}{row['thinking']:>10.1%}{row['turns']:>7.1f}  {row['words']}"
+        )
+    report(json.dumps({"bench": "tiny", "thinking": True, "cases": cases, "rows": figures}))
+    return 0
+
+
+def think_about(editor: Editor, thinker: Thinker, tasks: Sequence[Task], turns: int = TURNS) -> Iterator[Outcome]:
+    """The outcome of every task: its number is the seed of its edits."""
+    for number, task in enumerate(tasks):
+        config = LoopConfig(turns=turns, seed=1000 * number)
+        loop = think_while_edit(editor, ThinkTask(render([task.source]), task.instruction, thinker, config=config))
+        steps, successes = [], []
+        for step in loop:
+            successes.append(step.image is not None and judge(step.image, task).success)
+            steps.append(replace(step, image=None))
+        yield Outcome(task, successes[0], successes[best_of(steps)], len(steps))
+
+
+def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    kinds = sorted({outcome.task.kind for outcome in outcomes})
+    groups = {"all": list(outcomes)}
+    groups |= {level: [outcome for outcome in outcomes if outcome.task.level == level] for level in LEVELS}
+    groups |= {kind: [outcome for outcome in outcomes if outcome.task.kind == kind] for kind in kinds}
+    return {name: members for name, members in groups.items() if members}
+
+
+def summarize(outcomes: Sequence[Outcome]) -> dict[str, float | int | str]:
+    """Success of both, and whether they differ; there must be outcomes."""
+    alone, thinking = (
+        {str(n): float(getattr(o, name)) for n, o in enumerate(outcomes)} for name in ("alone", "thinking")
+    )
+    difference = paired_difference(thinking, alone)
+    assert difference is not None
+    return {
+        "tasks": len(outcomes),
+        "one_edit": sum(alone.values()) / len(alone),
+        "thinking": sum(thinking.values()) / len(thinking),
+        "turns": sum(outcome.turns for outcome in outcomes) / len(outcomes),
+        "verdict": difference.verdict,
+        "words": f"{difference.verdict}: {difference.words}",
+    }

@@ -1,0 +1,51 @@
+"""Thinking is compared with its own first edit, by the oracle alone."""
+
+import torch
+
+from rethink.images import from_pil, to_pil
+from rethink.thinkers.critique import Thinker
+from rethink.tiny import render, sample_task
+from rethink.tiny.think_benchmark import Outcome, _groups, summarize, think_about
+from tests.support.benchmark_runs import Painter
+
+
+class Late(Painter):
+    """An editor that gets an edit right as soon as it is asked for another way."""
+
+    def __init__(self, task):
+        super().__init__()
+        self.task = task
+
+    def edit(self, prepared, instructions, seeds, settings=None, *, mask=None, on_step=None):
+        first = instructions[0] == self.task.instruction
+        image = prepared.images if first else render([self.task.target])
+        return torch.cat([from_pil(to_pil(image))] * len(seeds))
+
+
+class Critic:
+    """Whoever sees a change is content."""
+
+    name, placement = "critic", "elsewhere"
+
+    def chat(self, messages, images, *, max_tokens, seed, temperature, on_token=None):
+        score = 2 if torch.equal(*images) else 9
+        return f'{{"semantic": {score}, "quality": {score}, "reasoning": "x", "prompt": "do it another way"}}'
+
+
+def test_the_best_turn_counts_and_not_what_the_thinker_says():
+    task = sample_task(3)
+    (outcome,) = think_about(Late(task), Thinker(Critic()), [task])
+    assert (outcome.alone, outcome.thinking, outcome.turns) == (False, True, 2)
+    other = sample_task(4)
+    (wrong,) = think_about(Late(task), Thinker(Critic()), [other])  # edits as of another task
+    assert not wrong.alone and not wrong.thinking
+
+
+def test_a_row_for_all_every_level_and_every_kind():
+    tasks = [sample_task(seed, level=level) for seed in range(9) for level in ("plain", "reasoning")]
+    outcomes = [Outcome(task, False, task.level == "reasoning", 2) for task in tasks]
+    groups = _groups(outcomes)
+    assert list(groups)[:3] == ["all", "plain", "reasoning"] and sum(map(len, groups.values())) == 3 * len(tasks)
+    found = {name: summarize(members) for name, members in groups.items()}
+    assert found["all"]["thinking"] == 0.5 and found["all"]["one_edit"] == 0 and found["all"]["turns"] == 2
+    assert (found["plain"]["verdict"], found["reasoning"]["verdict"]) == ("cannot tell", "better")
