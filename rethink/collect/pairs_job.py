@@ -137,7 +137,7 @@ class RunPairsJob:
         """
         with PairStore(self.store).writing() as store:
             runs = RunReader(self.runs, self.judge, "best", on_token).read(self.store, on_progress)
-            maker = _PairMaker(store, self.rules, runs)
+            maker = _PairMaker(store, self.rules)
             report = progress_with_eta("runs looked at", on_progress)
             total = len(runs.ids) + len(runs.unanswered)
             for done, facts in enumerate(runs, 1):
@@ -164,8 +164,8 @@ class _PairMaker:
     kept: ids of the pairs; made: how many of them are new.
     """
 
-    def __init__(self, store: PairStore, rules: RunPairRules, runs: ReadRuns):
-        self._store, self._rules, self._runs = store, rules, runs
+    def __init__(self, store: PairStore, rules: RunPairRules):
+        self._store, self._rules = store, rules
         self._measured, self._duplicates = LatestIndex(store.scores), DuplicateFinder(rules.duplicates)
         self.kept: set[str] = set()
         self.dropped: Counter[str] = Counter()
@@ -235,7 +235,7 @@ def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPa
         operation=THINKING,
         parameters=_parameters(facts, trajectory),
         seed=trajectory.steps[facts.best.index].seed,
-        source=Path(facts.run).name,
+        source=facts.source,  # pairs of one image are held out together
     )
 
 
@@ -250,7 +250,7 @@ def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
     assert facts.best is not None, "checked by the rules"
     step = trajectory.steps[facts.best.index]
     models = {name: trajectory.options.get(name, "") for name in ("editor", "thinker", "judge")}
-    return {"prompt": step.prompt, "turn": step.turn, "score": facts.best.score, **models}
+    return {"run": Path(facts.run).name, "prompt": step.prompt, "turn": step.turn, "score": facts.best.score, **models}
 
 
 def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Preference]:

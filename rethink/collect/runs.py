@@ -85,16 +85,18 @@ class EditFacts:
 class RunFacts:
     """What the rules decide by.
 
-    id: of the record as it was read, and of who scored. run: its folder. content: 16 hex digits of its record and source.
-    why: a key of REASONS, or "". turns: those that have scores to learn. best, worst: of all edits; chosen: whether a person
-    took the best; accepted: whether it or the run's own rules did. scores: [semantic, quality] that a judge gave anew, by the index of the step. same_judge: whether that
-    judge is the run's own thinker.
+    id: of the record as it was read, and of who scored. run: its folder. content, source: 16 hex digits of its record with
+    its source, and of the source alone. why: a key of REASONS, or "". turns: those that have scores to learn. best, worst: of
+    all edits; chosen: whether a person took the best; accepted: whether a person or the run's own rules did. scores:
+    [semantic, quality] that a judge gave anew, by the index of the step. same_judge: whether that judge is the run's own
+    thinker.
     """
 
     id: str
     run: str
     why: str = ""
     content: str = ""
+    source: str = ""
     kind: str = ""
     stopped: str = ""
     turns: tuple[TurnFacts, ...] = ()
@@ -225,7 +227,8 @@ def facts_of(
         id,
         str(folder),
         "" if turns else _why_unscored(trajectory, scores),
-        content_of(trajectory),
+        content_of(trajectory, RECORD_FILE, SOURCE_FILE),
+        content_of(trajectory, SOURCE_FILE),
         kind_of(trajectory),
         trajectory.stopped,
         turns,
@@ -246,10 +249,10 @@ def kind_of(trajectory: Trajectory) -> str:
     return found.lastgroup if found and found.lastgroup else "other"
 
 
-def content_of(trajectory: Trajectory) -> str:
-    """16 hex digits of what a run holds: of a copy they are the same, of another run of the same name they are not."""
+def content_of(trajectory: Trajectory, *names: str) -> str:
+    """16 hex digits of some files of a run: of a copy they are the same, of another run of the same name they are not."""
     digest = hashlib.sha256()
-    for name in (RECORD_FILE, SOURCE_FILE):
+    for name in names:
         digest.update((trajectory.folder / name).read_bytes())
     return digest.hexdigest()[:16]
 

@@ -46,8 +46,9 @@ def test_a_pair_is_the_users_words_the_source_and_the_best_edit(add, make):
     run = add(0, (4, 9, 6), options=(("editor", "kontext"), ("thinker", "qwen")))
     report = make()
     (pair,) = report.pairs
-    assert pair.instruction == "make 0 nicer" and pair.operation == "thinking" and pair.source == "0"
+    assert pair.instruction == "make 0 nicer" and pair.operation == "thinking"
     assert pair.parameters == {
+        "run": "0",
         "prompt": "prompt 1",
         "turn": 2,
         "score": 9,
@@ -138,6 +139,7 @@ def test_near_duplicates_are_kept_once_and_other_instructions_on_one_image_stay(
     for number, instruction in enumerate(("make it red", "make it red", "make it blue")):
         add(number, images=images, instruction=instruction, options=(("run", number),))
     report = make()
+    assert len({pair.source for pair in report.pairs}) == 1, "a trainer holds pairs of one image out together"
     assert drops(report) == {"nearly the same as another pair": 1} and len(list(report.pairs)) == 2
     assert not drops(make(duplicates=-1))
     filtered = FilterJob(report.pairs).run()
@@ -148,9 +150,9 @@ def test_the_best_against_the_worst_of_a_run(add, make, tmp_path):
     add(0, (4, 9, 6))
     add(1, (9,), stopped="accepted")  # no other edit to compare with
     add(2, (8.5, 9))
-    rejected = add(3, (2, 9))
+    add(3, (2, 9))
     report = make()
-    (bad,) = (pair for pair in report.pairs if pair.source == rejected.folder.name)
+    (bad,) = (pair for pair in report.pairs if pair.parameters["run"] == "3")
     report.pairs.set_verdict(bad.id, False)
     again = make(preferences=tmp_path / "preferences")
     (line,) = (tmp_path / "preferences" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()

@@ -13,7 +13,7 @@ ALL = CollectRules(sft_share=1, balance=0)
 
 def run(number, *scores, stopped="turns", kind="color", why=""):
     turns = tuple(TurnFacts(index, score, score, score) for index, score in enumerate(scores))
-    return RunFacts(str(number), f"runs/{number}", why, f"{number:016x}", kind, stopped, turns)
+    return RunFacts(str(number), f"runs/{number}", why, f"{number:016x}", "", kind, stopped, turns)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_a_run_takes_a_few_bytes_of_memory(tmp_path):
     kept = {}
     for count in (20, 420):
         facts = [
-            RunFacts(f"{number:016x}", "/runs/with/a/long/name", "", f"{number:016x}", "color", "turns", turns)
+            RunFacts(f"{number:016x}", "/runs/with/a/long/name", "", f"{number:016x}", "", "color", "turns", turns)
             for number in range(count)
         ]
         (tmp_path / str(count)).mkdir()
