@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import atomic_write, locked
 from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
-from ..evaluation.benchmarks.core import Benchmark, Item, Items, Results
+from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 
 LOCK, RECORD, SUMMARY, TABLE = ".rethink-lock", "rethink-run.json", "rethink-summary.json", "rethink-table.md"
 NO_JUDGMENTS = Judgments({}, {})
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What is known of the items. judgments: what was asked for it in this run."""
+
+    items: Sequence[Item]
+    judged: Judged
+    notes: tuple[str, ...] = ()
+    judgments: Judgments = NO_JUDGMENTS
 
 
 @dataclass(frozen=True)
@@ -66,48 +76,62 @@ class BenchmarkJob:
         setup: None to edit nothing. judge: None to score what the benchmark's own scripts, or an earlier run, have left. announce:
         is told in sentences what is wrong with the data, and what judging will cost, before the first call.
         """
-        benchmark = self.benchmark
-        if self.data is None and (setup is not None or judge is not None):
-            raise RethinkError(f"data: give the folder that {benchmark.title} was downloaded to.")
-        found = benchmark.read_items(self.data, self.language) if self.data else Items(())
+        self._check_inputs(setup, judge)
+        found = self.benchmark.read_items(self.data, self.language) if self.data else Items(())
+        prompts = self.benchmark.read_prompts(self.code) if judge is not None and self.code is not None else {}
+        for where, why in found.problems:
+            announce(f"{where}: {why}.")
         items = _first(found.items, self.limit)
+        with _held(self.output):
+            record = self._check_record(setup, judge)
+            failures = self._edit(items, setup, progress, announce) if setup is not None else []
+            edits = find_edits(self.benchmark, items, self.output)
+            if judge is None:
+                outcome = self._read(items)
+            else:
+                outcome = self._judge(items, edits, prompts, judge, progress, announce)
+            return self._sum_up(outcome, edits, found.problems, failures, record)
+
+    def _check_inputs(self, setup: EditSetup | None, judge: Thinker | None) -> None:
+        title = self.benchmark.title
+        if self.data is None and (setup is not None or judge is not None):
+            raise RethinkError(f"data: give the folder that {title} was downloaded to.")
         if judge is not None and self.code is None:
             raise RethinkError(
-                f"--benchmark-code: give your copy of the repository of {benchmark.title}; the judge's prompts are read from it."
+                f"--benchmark-code: give your copy of the repository of {title}; the judge's prompts are read from it."
             )
         if setup is None and not self.output.is_dir():
             raise RethinkError(f"-o: {self.output} is no folder of results; name an editor that makes some.")
-        prompts = benchmark.read_prompts(self.code) if judge is not None and self.code is not None else {}
-        failures: list[tuple[str, str]] = []
-        for where, why in found.problems:
-            announce(f"{where}: {why}.")
-        with ExitStack() as held:
-            held.enter_context(_held(self.output))
-            record = self._check_record(setup)
-            edits = find_edits(benchmark, items, self.output)
-            if setup is not None:
-                failures = self._edit([item for item in items if item.id not in edits], setup, progress, announce)
-                edits = find_edits(benchmark, items, self.output)
-            if judge is None:
-                results = benchmark.read_results(self.output, items)
-                judged, judgments = (results.judged, NO_JUDGMENTS) if results else ({}, NO_JUDGMENTS)
-                items = list(results.items) if results else items
-                if not items:
-                    raise RethinkError(
-                        f"data: give the folder that {benchmark.title} was downloaded to, which says what the results are of."
-                    )
-                notes = results.notes if results else ()
-            else:
-                judgments = self._judge(items, edits, prompts, judge, progress, announce)
-                judged, notes = judgments.judged, ()
-                record["judge"] = judge.chat.name
-                benchmark.write_results(self.output, self.model_name, items, judgments.replies, judged)
-            if self.limit:
-                notes = (*notes, f"Only the first {self.limit} items of each group: no board's number.")
-            other = self._read_other(items)
-            report = make_report(benchmark, items, judged, judgments, found.problems, failures, notes, record, other)
-            self._write(record, report)
-            write_page(benchmark, items, judged, edits, self.output, report)
+
+    def _sum_up(
+        self,
+        outcome: _Outcome,
+        edits: Mapping[str, Path],
+        problems: Sequence[tuple[str, str]],
+        failures: Sequence[tuple[str, str]],
+        record: Mapping[str, Any],
+    ) -> BenchmarkReport:
+        notes = [f"Only the first {self.limit} items of each group: no board's number."] if self.limit else []
+        other = self._read_other(outcome.items)
+        report = make_report(
+            self.benchmark,
+            outcome.items,
+            outcome.judged,
+            outcome.judgments,
+            problems,
+            failures,
+            (*outcome.notes, *notes),
+            record,
+            other,
+        )
+        for name, text in (
+            (SUMMARY, json.dumps(report.as_dict(), indent=2)),
+            (TABLE, report.markdown),
+            (RECORD, json.dumps(record, indent=2)),
+        ):
+            with atomic_write(self.output / name) as part:
+                part.write_text(text, encoding="utf-8")
+        write_page(self.benchmark, outcome.items, outcome.judged, edits, self.output, report)
         return report
 
     @property
@@ -116,8 +140,11 @@ class BenchmarkJob:
         return make_portable(self.output.resolve().name, "model")
 
     def _edit(
-        self, missing: Sequence[Item], setup: EditSetup, progress: OnProgress, announce: Callable[[str], None]
+        self, items: Sequence[Item], setup: EditSetup, progress: OnProgress, announce: Callable[[str], None]
     ) -> list[tuple[str, str]]:
+        """Make the edits that are missing."""
+        done = find_edits(self.benchmark, items, self.output)
+        missing = [item for item in items if item.id not in done]
         if not missing:
             return []
         several = sum(len(item.sources) > 1 + setup.editor.family.references for item in missing)
@@ -132,6 +159,17 @@ class BenchmarkJob:
 
         return make_edits(self.benchmark, missing, self.output, setup, on_done)
 
+    def _read(self, items: Sequence[Item]) -> _Outcome:
+        """What the benchmark's own scripts, or an earlier run, have left."""
+        results = self.benchmark.read_results(self.output, items)
+        items = results.items if results else items
+        if not items:
+            title = self.benchmark.title
+            raise RethinkError(
+                f"data: give the folder that {title} was downloaded to, which says what the results are of."
+            )
+        return _Outcome(items, results.judged, results.notes) if results else _Outcome(items, {})
+
     def _judge(
         self,
         items: Sequence[Item],
@@ -140,16 +178,19 @@ class BenchmarkJob:
         thinker: Thinker,
         progress: OnProgress,
         announce: Callable[[str], None],
-    ) -> Judgments:
+    ) -> _Outcome:
+        """Ask what is not known, and write what has become known where the benchmark's own scripts look for it."""
         judge, log = Judge(thinker, self.attempts, self.seed), ReplyLog(self.output)
         edits = self._readable(items, edits, announce)
         plan = estimate(self.benchmark, items, edits, prompts, judge, log)
         announce(plan.words(judge.name, self.budget))
         report = progress_with_eta("judge calls", progress)
         total = plan.calls + plan.known
-        return judge_edits(
+        found = judge_edits(
             self.benchmark, items, edits, prompts, judge, log, self.budget, lambda done: report(done, total)
         )
+        self.benchmark.write_results(self.output, self.model_name, items, found.replies, found.judged)
+        return _Outcome(items, found.judged, (), found)
 
     def _readable(
         self, items: Sequence[Item], edits: Mapping[str, Path], announce: Callable[[str], None]
@@ -166,7 +207,7 @@ class BenchmarkJob:
                     announce(f"{item.id}: an image cannot be read: {error}.")
         return good
 
-    def _check_record(self, setup: EditSetup | None) -> dict[str, Any]:
+    def _check_record(self, setup: EditSetup | None, judge: Thinker | None) -> dict[str, Any]:
         """What the folder says of the run in it, with this run's. Raises RethinkError where it is another one."""
         file = self.output / RECORD
         try:
@@ -180,11 +221,18 @@ class BenchmarkJob:
         }  # which may change from run to run
         if setup is not None:
             now |= setup.record
+        if judge is not None:
+            now["judge"] = judge.chat.name
         for name, value in now.items():
             if isinstance(record, dict) and record.get(name, value) != value:
                 raise RethinkError(
                     f"-o: {self.output} holds a run with {name} {record[name]!r}, not {value!r}; choose another folder."
                 )
+        if judge is not None and "judge" not in record and self.benchmark.read_results(self.output, ()) is not None:
+            raise RethinkError(
+                f"-o: {self.output} holds scores that were not made here, and are left alone; give a copy of the images "
+                "alone, or leave --judge out to sum up what is there."
+            )
         record = (record if isinstance(record, dict) else {}) | now | where
         with atomic_write(file) as part:
             part.write_text(json.dumps(record, indent=2), encoding="utf-8")
@@ -197,13 +245,6 @@ class BenchmarkJob:
         if results is None:
             raise RethinkError(f"--against: {self.against} holds no results of {self.benchmark.title}.")
         return results
-
-    def _write(self, record: Mapping[str, Any], report: BenchmarkReport) -> None:
-        for name, text in ((SUMMARY, json.dumps(report.as_dict(), indent=2)), (TABLE, report.markdown)):
-            with atomic_write(self.output / name) as part:
-                part.write_text(text, encoding="utf-8")
-        with atomic_write(self.output / RECORD) as part:
-            part.write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
 @contextmanager

@@ -88,6 +88,21 @@ def test_a_budget_and_going_on(tmp_path, server, judge):
     assert whole.summary.coverage == 1 and len(server.requests) == 3
 
 
+def test_scores_of_others_are_left_alone(tmp_path, server, judge):
+    job = job_of("imgedit", tmp_path)
+    theirs = put(tmp_path / "out" / "result.json", '{"1": "A: 2"}')
+    put(tmp_path / "out" / "1.png", png())
+    with pytest.raises(RethinkError, match="scores that were not made here"):
+        job.run(None, judge)
+    assert theirs.read_text() == '{"1": "A: 2"}' and server.requests == []
+    assert job.run().summary.read == 1
+    theirs.unlink()
+    job.run(None, judge)
+    judge.chat.name = "judge-2"
+    with pytest.raises(RethinkError, match="judge 'judge-1', not 'judge-2'"):
+        job.run(None, judge)
+
+
 def test_two_runs_in_one_folder_and_other_mistakes(tmp_path, judge):
     job = job_of("imgedit", tmp_path)
     with pytest.raises(RethinkError, match="-o: .*no folder of results"):
