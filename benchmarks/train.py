@@ -53,6 +53,7 @@ TEMPLATES = (
 )
 HELD_OUT_TEMPLATES = ("Get rid of the noise.", "Delete the noise.", "Take the noise out.")
 CURVE = (50, 150)  # pairs, beside all of them
+HIDDEN_EVERY = 4  # every so many scenes have a black square, so that taking it away is among the edits to be kept
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", default=["success", "descriptions", "speed"], choices=PARTS)
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--cases", type=int, default=200, help="edits judged, of the new kind and of every old one")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--layers", default="all", choices=("family", "all"))
     parser.add_argument("--saves", type=int, default=5, help="LoRAs that are measured on the way")
@@ -235,9 +236,18 @@ def make_pairs(folder: Path, split: str, count: int, templates: tuple[str, ...],
 
 
 def sample_scenes(split: str, count: int) -> list[tuple[Scene, int]]:
-    """Scenes of a split, and the cell of one thing in each."""
+    """Scenes of a split, and the cell of one thing in each; in some, a black square hides another thing."""
     tasks = (sample_task(seed, split=split, kind="uncover") for seed in range(count))
-    return [(task.target, hidden_cell(task)) for task in tasks]
+    scenes = [(task.target, hidden_cell(task)) for task in tasks]
+    return [
+        (hide_another(scene, cell) if number % HIDDEN_EVERY == 0 else scene, cell)
+        for number, (scene, cell) in enumerate(scenes)
+    ]
+
+
+def hide_another(scene: Scene, cell: int) -> Scene:
+    other = next((thing for thing in scene.things if thing.cell != cell), None)
+    return scene.with_thing(other.cell, replace(other, covered=True)) if other else scene
 
 
 def hidden_cell(task: Task) -> int:
@@ -290,15 +300,24 @@ def old_edits(editor, cases: int) -> dict[str, float]:
 
 
 def other_instructions(pairs: int, count: int) -> tuple[tuple[str, str], ...]:
-    """(source, instruction): other edits of the scenes of the pairs, of the eight old kinds that ask for no black square."""
+    """(source, instruction): other edits of the scenes of the pairs, of all nine old kinds."""
     rng, scenes = Random(0), sample_scenes("train", pairs)
     found = []
     for number in range(count):
         scene = scenes[number % pairs][0]
-        task = other_task(rng, Task(scene, "", (scene,), "", "plain"))
-        if task:
-            found.append((f"{number % pairs:05d}.png", with_other_words(rng, task)))
+        found.append((f"{number % pairs:05d}.png", other_instruction(rng, scene)))
     return tuple(found)
+
+
+def other_instruction(rng: Random, scene: Scene) -> str:
+    """An edit of a scene in any of the everyday wordings; where a black square hides a thing, that it be taken away."""
+    hidden = next((thing for thing in scene.things if thing.covered), None)
+    if hidden:
+        color, shape = hidden.look
+        return rng.choice(WORDINGS["uncover"]).format(new=f"a {color} {shape}")
+    task = other_task(rng, Task(scene, "", (scene,), "", "plain"))
+    assert task is not None, "nothing is hidden"
+    return with_other_words(rng, task)
 
 
 def with_other_words(rng: Random, task: Task) -> str:
