@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
+
+import torch
 
 from ..builtin import EDITOR_FOLDER
 from ..editors.loading import load_editor
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 TURNS = 5
 TOKENS = 200  # of an answer of the built-in thinker
+MOST_PROCESSES, FEWEST_EACH = 4, 20  # that share the tasks, and tasks for which one is worth its start
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,14 @@ class Outcome:
 
 def run(cases: int, report: Callable[[str], None] = print) -> int:
     """Prints success by level and kind of edit, and its figures as a last line of JSON; → the exit status."""
-    editor, thinker = load_editor(EDITOR_FOLDER), open_thinker(ThinkerConfig(max_tokens=TOKENS))
-    tasks = [sample_task(seed, level=LEVELS[seed % len(LEVELS)], wording="held_out") for seed in range(cases)]
-    outcomes = list(think_about(editor, thinker, tasks))
+    shares = min(os.cpu_count() or 1, MOST_PROCESSES, -(-cases // FEWEST_EACH))
+    parts = [range(number, cases, shares) for number in range(shares)]
+    if shares > 1:
+        with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
+            found = list(processes.map(measure, parts))
+    else:
+        found = [measure(part) for part in parts]
+    outcomes = [outcome for part in found for outcome in part]
     figures = {}
     report(f"{'':<14}{'tasks':>6}{'one edit':>10}{'thinking':>10}{'turns':>7}  difference")
     for name, members in _groups(outcomes).items():
@@ -52,10 +64,18 @@ def run(cases: int, report: Callable[[str], None] = print) -> int:
     return 0
 
 
-def think_about(editor: Editor, thinker: Thinker, tasks: Sequence[Task], turns: int = TURNS) -> Iterator[Outcome]:
-    """The outcome of every task: its number is the seed of its edits."""
-    for number, task in enumerate(tasks):
-        config = LoopConfig(turns=turns, seed=1000 * number)
+def measure(numbers: Sequence[int]) -> list[Outcome]:
+    """The outcomes of the tasks of these numbers, by the built-in models."""
+    warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
+    editor, thinker = load_editor(EDITOR_FOLDER), open_thinker(ThinkerConfig(max_tokens=TOKENS))
+    tasks = {number: sample_task(number, level=LEVELS[number % len(LEVELS)], wording="held_out") for number in numbers}
+    return list(think_about(editor, thinker, tasks))
+
+
+def think_about(editor: Editor, thinker: Thinker, tasks: Mapping[int, Task]) -> Iterator[Outcome]:
+    """The outcome of every task. tasks: by number, from which the seeds of its edits follow."""
+    for number, task in tasks.items():
+        config = LoopConfig(turns=TURNS, seed=1000 * number)
         loop = think_while_edit(editor, ThinkTask(render([task.source]), task.instruction, thinker, config=config))
         steps, successes = [], []
         for step in loop:

@@ -1,10 +1,12 @@
 """Thinking is compared with its own first edit, by the oracle alone."""
 
+import json
+
 import torch
 
 from rethink.images import from_pil, to_pil
 from rethink.thinkers.critique import Thinker
-from rethink.tiny import render, sample_task
+from rethink.tiny import render, sample_task, think_benchmark
 from rethink.tiny.think_benchmark import Outcome, _groups, summarize, think_about
 from tests.support.benchmark_runs import Painter
 
@@ -34,11 +36,24 @@ class Critic:
 
 def test_the_best_turn_counts_and_not_what_the_thinker_says():
     task = sample_task(3)
-    (outcome,) = think_about(Late(task), Thinker(Critic()), [task])
+    (outcome,) = think_about(Late(task), Thinker(Critic()), {0: task})
     assert (outcome.alone, outcome.thinking, outcome.turns) == (False, True, 2)
     other = sample_task(4)
-    (wrong,) = think_about(Late(task), Thinker(Critic()), [other])  # edits as of another task
+    (wrong,) = think_about(Late(task), Thinker(Critic()), {1: other})  # edits as of another task
     assert not wrong.alone and not wrong.thinking
+
+
+def test_the_table_is_of_all_tasks(monkeypatch):
+    asked, lines = [], []
+
+    def measure(numbers):
+        asked.extend(numbers)
+        return [Outcome(sample_task(number), True, True, 1) for number in numbers]
+
+    monkeypatch.setattr(think_benchmark, "measure", measure)
+    assert think_benchmark.run(12, lines.append) == 0
+    record = json.loads(lines[-1])
+    assert asked == list(range(12)) and record["rows"]["all"]["tasks"] == 12 and record["thinking"] is True
 
 
 def test_a_row_for_all_every_level_and_every_kind():
