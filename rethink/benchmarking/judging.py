@@ -21,8 +21,8 @@ from ..evaluation.benchmarks.core import (
     Shown,
     UnreadableReply,
 )
-from ..thinkers.asking import thread_map
-from ..thinkers.protocol import ThinkerError
+from ..pairs.jsonl_log import DiskFull
+from ..thinkers.asking import strip_reasoning, thread_map
 from .budget import CHARACTERS_PER_TOKEN, TOKENS_PER_IMAGE, Budget, Estimate, Spending
 from .reply_log import ReplyLog, reply_key
 
@@ -216,10 +216,14 @@ class _Asker:
         for attempt in range(self._judge.attempts):
             try:
                 reply = self._reply(item, question, edit, attempt)
-            except (ThinkerError, RethinkError, OSError) as error:
+            except DiskFull:
+                raise
+            except Exception as error:  # a backend may raise anything; a run of days must not end by it
                 return Asked(item.id, question.name, failure=describe_error(error))
             if reply is None:
                 return last
+            if "think>" in reply:  # a judge that reasons aloud: its script would take the first number of that
+                reply = strip_reasoning(reply)
             try:
                 return Asked(item.id, question.name, self._benchmark.read_reply(item, question.name, reply), reply)
             except UnreadableReply as error:

@@ -122,6 +122,21 @@ def test_a_judge_that_fails_is_no_score_and_one_that_is_gone_ends_it(tmp_path, s
         )
 
 
+def test_what_a_judge_thinks_aloud_is_no_score(tmp_path, server, judge):
+    server.replies = [(200, completion("<think>Compliance: 1\nor so</think>Compliance: 4\nFidelity: 5"), {})]
+    found = run("imgedit", tmp_path, judge, count=1)
+    assert found.judged == {"1": {"score": 4.5}} and found.replies["1"]["score"] == "Compliance: 4\nFidelity: 5"
+
+
+def test_whatever_a_backend_raises_costs_one_question(tmp_path, judge, monkeypatch):
+    def chat(messages, images, **options):
+        raise ZeroDivisionError("deep within")
+
+    monkeypatch.setattr(judge.chat, "chat", chat)
+    found = run("imgedit", tmp_path, judge)
+    assert found.judged == {} and len(found.failures) == 3 and "ZeroDivisionError: deep within" in found.failures[0][1]
+
+
 def test_no_more_calls_at_once_than_the_judge_takes(tmp_path, server, judge):
     answer = server.replies[0]
 
