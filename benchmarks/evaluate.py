@@ -109,7 +109,7 @@ def _rise_error(rng: np.random.Generator, count: int) -> float:
         tags = {"consistency_free": True} if free[n] and kind != 3 else {}
         item = Item(str(n), rise_scores.CATEGORIES[kind], "x", tags=tags)
         items.append(item)
-        names = rise_scores.asked(item)
+        names = rise_scores.measures_of(item)
         judged[item.id] = {name: value for name, value in zip(rise_scores.MEASURES, scores[n]) if name in names}
     weights = np.where((kinds == 3)[:, None], [0.3, 0.7, 0], np.where(free[:, None], [0, 0.8, 0.2], [0.3, 0.5, 0.2]))
     values = (weights * scores).sum(1)

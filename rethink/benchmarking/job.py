@@ -82,7 +82,7 @@ class BenchmarkJob:
         for where, why in found.problems:
             announce(f"{where}: {why}.")
         items = _first(found.items, self.limit)
-        with _held(self.output):
+        with _hold(self.output):
             record = self._check_record(setup, judge)
             failures = self._edit(items, setup, progress, announce) if setup is not None else []
             edits = find_edits(self.benchmark, items, self.output)
@@ -248,8 +248,8 @@ class BenchmarkJob:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Holds the folder of results. Raises RethinkError where another run does, or where it cannot be written."""
+def _hold(folder: Path) -> Iterator[None]:
+    """Hold the folder of results. Raises RethinkError where another run does, or where it cannot be written."""
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answer:
     """What came of one question. unreadable: why its last reply is no score. failure: why there is no reply; "" for a question
     that the budget left out."""
 
@@ -68,7 +68,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judgments:
-    """All that was asked. judged: of items with a reply to every question. unreadable, failures: (item and question, why)."""
+    """All that was answer. judged: of items with a reply to every question. unreadable, failures: (item and question, why)."""
 
     judged: Judged
     replies: Mapping[str, Replies]
@@ -102,20 +102,20 @@ class _Tally:
         """An item's scores; with a reply that is no score: those that are there if `partial`, else None."""
         return self.scores.get(item) if partial or item not in self.broken else None
 
-    def add(self, asked: Asked) -> None:
-        name = f"{asked.item}, {asked.question}"
-        self.in_a_row = self.in_a_row + 1 if asked.failure else 0
-        if asked.reply is not None:
-            self.replies.setdefault(asked.item, {})[asked.question] = asked.reply
-        if asked.failure is not None:
-            self.incomplete.add(asked.item)
-            self.failures += [(name, asked.failure)] if asked.failure else []
-            self.left_out += not asked.failure
-        elif asked.scores is None:
-            self.broken.add(asked.item)
-            self.unreadable.append((name, asked.unreadable))
+    def add(self, answer: Answer) -> None:
+        name = f"{answer.item}, {answer.question}"
+        self.in_a_row = self.in_a_row + 1 if answer.failure else 0
+        if answer.reply is not None:
+            self.replies.setdefault(answer.item, {})[answer.question] = answer.reply
+        if answer.failure is not None:
+            self.incomplete.add(answer.item)
+            self.failures += [(name, answer.failure)] if answer.failure else []
+            self.left_out += not answer.failure
+        elif answer.scores is None:
+            self.broken.add(answer.item)
+            self.unreadable.append((name, answer.unreadable))
         else:
-            self.scores.setdefault(asked.item, {}).update(asked.scores)
+            self.scores.setdefault(answer.item, {}).update(answer.scores)
 
 
 def find_edits(benchmark: Benchmark, items: Sequence[Item], folder: Path) -> dict[str, Path]:
@@ -180,12 +180,12 @@ def judge_edits(
     at_once = max(1, getattr(judge.thinker.chat, "concurrency", 1))
     several = thread_map(2 * at_once if at_once > 1 else 1)  # while some wait for answers, others read images
     jobs = ((item, question, edits[item.id]) for item, question in _questions(benchmark, items, edits, prompts))
-    for done, asked in enumerate(several(asker.ask, jobs), 1):
-        tally.add(asked)
+    for done, answer in enumerate(several(asker.ask, jobs), 1):
+        tally.add(answer)
         on_done(done)
         if tally.in_a_row >= MOST_FAILURES:
             raise RethinkError(
-                f"judge: {asked.failure} ({MOST_FAILURES} times in a row); run again when it answers, it goes on."
+                f"judge: {answer.failure} ({MOST_FAILURES} times in a row); run again when it answers, it goes on."
             )
     complete = {item.id: tally.of(item.id, benchmark.partial) for item in items if item.id in tally.complete}
     notes = (tuple(tally.unreadable), tuple(tally.failures))
@@ -209,25 +209,25 @@ class _Asker:
         self._benchmark, self._judge, self._log, self._spending = benchmark, judge, log, spending
         self._turns = threading.Semaphore(max(1, getattr(judge.thinker.chat, "concurrency", 1)))
 
-    def ask(self, job: tuple[Item, Question, Path]) -> Asked:
+    def ask(self, job: tuple[Item, Question, Path]) -> Answer:
         """The first reply that can be read, of as many as the judge has attempts."""
         item, question, edit = job
-        last = Asked(item.id, question.name, failure="")
+        last = Answer(item.id, question.name, failure="")
         for attempt in range(self._judge.attempts):
             try:
                 reply = self._reply(item, question, edit, attempt)
             except DiskFull:
                 raise
             except Exception as error:  # a backend may raise anything; a run of days must not end by it
-                return Asked(item.id, question.name, failure=describe_error(error))
+                return Answer(item.id, question.name, failure=describe_error(error))
             if reply is None:
                 return last
             if "think>" in reply:  # a judge that reasons aloud: its script would take the first number of that
                 reply = strip_reasoning(reply)
             try:
-                return Asked(item.id, question.name, self._benchmark.read_reply(item, question.name, reply), reply)
+                return Answer(item.id, question.name, self._benchmark.read_reply(item, question.name, reply), reply)
             except UnreadableReply as error:
-                last = Asked(item.id, question.name, reply=reply, unreadable=str(error))
+                last = Answer(item.id, question.name, reply=reply, unreadable=str(error))
         return last
 
     def _reply(self, item: Item, question: Question, edit: Path, attempt: int) -> str | None:

@@ -40,8 +40,8 @@ class BenchmarkReport:
     def sentences(self) -> list[str]:
         """Coverage, certainty and faults."""
         summary = self.summary
-        text = f"Scores for {summary.read} of {summary.asked + summary.missing} items ({summary.coverage:.1%})"
-        unread = summary.asked - summary.read
+        text = f"Scores for {summary.read} of {summary.judged + summary.missing} items ({summary.coverage:.1%})"
+        unread = summary.judged - summary.read
         text += f"; {unread} with replies that cannot be read" if unread else ""
         text += f"; {summary.missing} not judged" if summary.missing else ""
         lines = [f"{text}."]
@@ -88,7 +88,7 @@ class BenchmarkReport:
             "interval": _interval(self.interval),
             "difference": _interval(self.difference),
             "coverage": summary.coverage,
-            "asked": summary.asked,
+            "judged": summary.judged,
             "read": summary.read,
             "missing": summary.missing,
             "left_out": self.left_out,
@@ -129,9 +129,9 @@ def make_report(  # more than eight: it is where all that a run has found comes 
             clusters,
             {id: weight for id, (_, weight) in terms.items()},
         )
-    told = [*notes, *summary.notes, *_faults(judgments, problems, failures)]
+    lines = [*notes, *summary.notes, *_faults(judgments, problems, failures)]
     if record.get("thinking"):
-        told.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
+        lines.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
     return BenchmarkReport(
         benchmark.title,
         benchmark.headline,
@@ -139,7 +139,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
         judgments,
         interval,
         difference,
-        tuple(told),
+        tuple(lines),
         benchmark.published,
         record,
         len(problems),

@@ -75,11 +75,11 @@ class Figure:
 class Summary:
     """What a benchmark says of a set of edits.
 
-    asked: judged items, and read: those with scores. missing: items without any judgment. notes: in sentences.
+    judged: items with a judgment; read: those of them with scores. missing: items without any judgment. notes: in sentences.
     """
 
     figures: tuple[Figure, ...]
-    asked: int
+    judged: int
     read: int
     missing: int = 0
     notes: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Summary:
     @property
     def coverage(self) -> float:
         """The share of all items that have scores, 0…1."""
-        total = self.asked + self.missing
+        total = self.judged + self.missing
         return self.read / total if total else 0.0
 
     def value(self, name: str, measure: str, variant: str = "") -> float | None:

@@ -112,9 +112,9 @@ def read_prompts(code: Path) -> Prompts:
 def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
     """Source and edit for the semantics, the edit alone for its quality."""
     context, rule, semantics, quality = (prompts[name] for name in _PROMPTS)
-    asked = "\n".join((context, rule, semantics)).replace("<instruction>", item.instruction)
+    prompt = "\n".join((context, rule, semantics)).replace("<instruction>", item.instruction)
     return (
-        Question("semantics", (asked, Shown("source"), Shown("edited"))),
+        Question("semantics", (prompt, Shown("source"), Shown("edited"))),
         Question("quality", ("\n".join((context, quality)), Shown("edited"))),
     )
 

@@ -88,8 +88,8 @@ def read_prompts(code: Path) -> Prompts:
 
 def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
     """One call: source and edit."""
-    asked = prompts[item.group].replace("<edit_prompt>", item.instruction)
-    return (Question("score", (asked, Shown("source"), Shown("edited"))),)
+    prompt = prompts[item.group].replace("<edit_prompt>", item.instruction)
+    return (Question("score", (prompt, Shown("source"), Shown("edited"))),)
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:

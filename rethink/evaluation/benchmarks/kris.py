@@ -113,13 +113,13 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
     consistency = Question(scores.CONSISTENCY, (fill(prompts["prompt_consist"], instruct=item.instruction), *both))
     if item.group in scores.KNOWING:
         explanation = item.tags["explanation"]
-        asked = fill(prompts["prompt_dual_evaluation"], instruct=item.instruction, explanation=explanation)
-        return (consistency, Question("dual", (asked, *both)), quality)
+        prompt = fill(prompts["prompt_dual_evaluation"], instruct=item.instruction, explanation=explanation)
+        return (consistency, Question("dual", (prompt, *both)), quality)
     name, truth = "prompt_instruction_following", ()
     if item.group == scores.VIEWPOINT:
         name, truth = "prompt_view_instruction_following", ("Ground truth image:", Shown("truth"))
-    asked = fill(prompts[name], instruct=item.instruction)
-    return (consistency, Question(scores.INSTRUCTION, (asked, *both, *truth)), quality)
+    prompt = fill(prompts[name], instruct=item.instruction)
+    return (consistency, Question(scores.INSTRUCTION, (prompt, *both, *truth)), quality)
 
 
 def _ask_several(item: Item, prompts: Prompts) -> tuple[Question, Question]:
@@ -193,8 +193,8 @@ def write_results(
                 name: None if (value := values.get(name)) is None else int(value)
                 for name in scores.measures_of(item.group)
             }
-            told = {"instruction": item.instruction, "explain": item.tags.get("explanation", "")}
-            records.setdefault(item.group, {})[item.id.partition("/")[2]] = told | numbers
+            texts = {"instruction": item.instruction, "explain": item.tags.get("explanation", "")}
+            records.setdefault(item.group, {})[item.id.partition("/")[2]] = texts | numbers
     for category, record in records.items():
         (folder / category).mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / category / METRICS) as part:

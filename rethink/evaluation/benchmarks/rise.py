@@ -130,7 +130,7 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
     """Consistency unless it is free, reasoning, and plausibility unless the item is logical."""
     ask = _ask_logical if item.group == scores.LOGICAL else _ask_spatial
     ask = _ask_change if item.group in ("temporal_reasoning", "causal_reasoning") else ask
-    return tuple(question for question in ask(item, prompts) if question.name in scores.asked(item))
+    return tuple(question for question in ask(item, prompts) if question.name in scores.measures_of(item))
 
 
 def _ask_change(item: Item, prompts: Prompts) -> tuple[Question, ...]:
@@ -221,7 +221,7 @@ def _scores(item: Item, replies: Any) -> Scores | None:
     """All of an item's scores, or None: as in the script, one reply that cannot be read takes the others with it."""
     texts = {name: replies.get(judge) for judge, name in JUDGES.items()} if isinstance(replies, dict) else {}
     found: dict[str, float | None] = {}
-    for name in scores.asked(item):
+    for name in scores.measures_of(item):
         if not isinstance(reply := texts.get(name), str):
             return None
         try:
@@ -237,7 +237,7 @@ def write_results(
     """`{model}.pkl`: the replies of all items that have all of them; the script goes on from there."""
     found = {}
     for item in items:
-        texts, names = replies.get(item.id, {}), scores.asked(item)
+        texts, names = replies.get(item.id, {}), scores.measures_of(item)
         if all(name in texts for name in names):
             found[item.id] = {judge: texts[name] for judge, name in JUDGES.items() if name in names}
             if scores.is_free(item):

@@ -44,7 +44,7 @@ def read_reply(item: Item, question: str, reply: str) -> Scores:
     return {question: float(4 * min(number, 1) + 1 if item.group == LOGICAL else number)}
 
 
-def asked(item: Item) -> tuple[str, ...]:
+def measures_of(item: Item) -> tuple[str, ...]:
     """Which of the MEASURES an item is judged by."""
     names = MEASURES[:2] if item.group == LOGICAL else MEASURES
     return names[1:] if is_free(item) else names
@@ -75,11 +75,11 @@ def _score(item: Item, scores: Scores, free: bool) -> float | None:
 
 
 def _is_read(item: Item, scores: Scores) -> bool:
-    return all(scores.get(name) is not None for name in asked(item))
+    return all(scores.get(name) is not None for name in measures_of(item))
 
 
 def _is_right(item: Item, scores: Scores, new_rule: bool) -> bool:
-    return (new_rule or not is_free(item)) and all(scores.get(name) == _BEST for name in asked(item))
+    return (new_rule or not is_free(item)) and all(scores.get(name) == _BEST for name in measures_of(item))
 
 
 def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:

@@ -59,7 +59,7 @@ def test_a_folder_of_its_own_script_is_scored_as_it_is(tmp_path):
     results = read_results(tmp_path / "results", read_items(write_gedit(tmp_path / "data")).items)
     summary = BENCHMARK.summarize(results.items, results.judged)
     assert summary.value("ps_human", "overall") == 7  # (6 + 8) / 2: a run that was killed counts an item twice
-    assert (summary.asked, summary.read, summary.missing) == (3, 2, 2)
+    assert (summary.judged, summary.read, summary.missing) == (3, 2, 2)
     assert "more than once" in results.notes[0]
     (home / "m_ps_human_gpt_score.csv").unlink()
     combined = read_results(tmp_path / "results", [])

@@ -81,7 +81,7 @@ def test_the_lowest_score_counts_and_tasks_weigh_alike():
     assert summary.value("mean of tasks", "overall") == 2.0
     assert summary.value("mean of tasks", "semantics") == 1.5
     assert summary.value("mean of tasks", "overall", INTERSECTION) == 6.0
-    assert (summary.asked, summary.read, summary.missing) == (4, 3, 0)
+    assert (summary.judged, summary.read, summary.missing) == (4, 3, 0)
     assert "background_change" in summary.notes[0] and "color_alter" not in summary.notes[0]
     assert item_score(items[0], {"semantics": 4.0, "quality": None}) is None
 

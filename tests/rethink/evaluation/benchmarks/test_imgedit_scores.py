@@ -35,4 +35,4 @@ def test_both_means_of_all_and_no_cap():
     assert summary.value("add", "score") == 2.89  # 8.67 / 3, to two decimals
     assert summary.value("overall", "score", BY_TYPE) == pytest.approx((2.89 + 5) / 2)
     assert summary.value("overall", "score", BY_ITEM) == pytest.approx(13.67 / 4)
-    assert (summary.asked, summary.read, summary.coverage) == (5, 4, 0.8)
+    assert (summary.judged, summary.read, summary.coverage) == (5, 4, 0.8)

@@ -65,7 +65,7 @@ def test_scores_of_its_own_scripts_are_pooled(tmp_path):
     )
     found = read_results(tmp_path / "results", read_items(write_kris(tmp_path)).items)
     summary = BENCHMARK.summarize(found.items, found.judged)
-    assert summary.value("color_change", "average") == 75 and (summary.asked, summary.read, summary.missing) == (
+    assert summary.value("color_change", "average") == 75 and (summary.judged, summary.read, summary.missing) == (
         3,
         0,
         4,

@@ -107,7 +107,7 @@ def test_numbers_are_pooled():
     assert summary.value("Factual Knowledge", "average") == pytest.approx(525 / 6)
     assert summary.value("Attribute Perception", INSTRUCTION) == 25
     assert summary.value("physics", "average") == 0
-    assert (summary.asked, summary.read, summary.missing) == (4, 2, 1)
+    assert (summary.judged, summary.read, summary.missing) == (4, 2, 1)
     assert item_score(COLOR, judged[COLOR.id]) == 75 and item_score(PHYSICS, judged[PHYSICS.id]) is None
 
 

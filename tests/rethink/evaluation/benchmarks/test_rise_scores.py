@@ -9,8 +9,8 @@ from rethink.evaluation.benchmarks.rise_scores import (
     NEW_RULE,
     OLD_RULE,
     READ_ONLY,
-    asked,
     item_score,
+    measures_of,
     read_reply,
     read_score,
     summarize,
@@ -65,8 +65,8 @@ LOST = item(3, "spatial_reasoning", subtask="Object Arrangement")
 
 
 def test_what_is_asked_and_what_zero_and_one_are():
-    assert asked(PLAIN) == ("consistency", "reasoning", "plausibility")
-    assert asked(FREE) == ("reasoning", "plausibility") and asked(LOGIC) == ("consistency", "reasoning")
+    assert measures_of(PLAIN) == ("consistency", "reasoning", "plausibility")
+    assert measures_of(FREE) == ("reasoning", "plausibility") and measures_of(LOGIC) == ("consistency", "reasoning")
     assert read_reply(LOGIC, "reasoning", "Final Score: 1") == {"reasoning": 5}
     assert read_reply(LOGIC, "consistency", "Final Score: 0") == {"consistency": 1}
     assert read_reply(PLAIN, "reasoning", "Final Score: 1") == {"reasoning": 1}
@@ -97,6 +97,6 @@ def test_both_rules_of_accuracy_and_both_weights():
     assert summary.value("causal_reasoning", "score in percent", AS_RUN) == pytest.approx(60)
     assert summary.value("overall", "consistency") == 4.5
     assert summary.value("Object Arrangement", "score", AS_RUN) is None
-    assert (summary.asked, summary.read, summary.coverage) == (4, 3, 0.75)
+    assert (summary.judged, summary.read, summary.coverage) == (4, 3, 0.75)
     alone = summarize([PLAIN], {"0": judged["0"]})  # no item has the flag: the script weighs as it is written
     assert alone.value("overall", "score", AS_RUN) == alone.value("overall", "score", AS_WRITTEN)
