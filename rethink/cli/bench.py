@@ -88,9 +88,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         add_field(parser, Budget, name)
     add_switch(parser, "--think", "think while editing, with the options of --thinker")
     add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
-    add_thinker_options(
-        parser, "judge", "scores the edits as the benchmark has it; none: nothing is asked", AS_PUBLISHED
-    )
+    role = "scores the edits as the benchmark has it; none: nothing is asked"
+    add_thinker_options(parser, "judge", role, AS_PUBLISHED, critiques=False)
     add_loading_options(parser, None, f"who makes the edits that are missing: {EDITORS}; none: nothing is edited")
     add_device(parser)
     add_loop_options(parser)

@@ -97,11 +97,16 @@ def add_loop_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_thinker_options(
-    parser: argparse.ArgumentParser, who: str, role: str, defaults: Mapping[str, str] = NO_DEFAULTS
+    parser: argparse.ArgumentParser,
+    who: str,
+    role: str,
+    defaults: Mapping[str, str] = NO_DEFAULTS,
+    critiques: bool = True,
 ) -> None:
     """--thinker and its options, or --judge and its options, which default to the thinker's.
 
-    defaults: in words, what else the judge's options default to.
+    defaults: in words, what else the judge's options default to. critiques: whether it is asked for critiques, which can have
+    another wording.
     """
     group = parser.add_argument_group(who, role)
     is_judge = who == "judge"
@@ -114,12 +119,13 @@ def add_thinker_options(
         shared = {"default": None, "help": f"{defaults.get(name, f'as {other}')} unless given"} if other else {}
         plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
         add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
-    group.add_argument(
-        "--judge-template" if is_judge else "--template",
-        dest=f"{who}_template",
-        type=Path,
-        help=f"text file with the {who}'s own wording of the critique",
-    )
+    if critiques:
+        group.add_argument(
+            "--judge-template" if is_judge else "--template",
+            dest=f"{who}_template",
+            type=Path,
+            help=f"text file with the {who}'s own wording of the critique",
+        )
 
 
 def run_think(options: argparse.Namespace) -> int:
@@ -184,7 +190,7 @@ def thinker_config_from(options: argparse.Namespace, who: str) -> ThinkerConfig:
         values[name] = getattr(options, f"thinker_{name}") if values[name] is None else values[name]
     for name in ("dtype", "device"):
         values[name] = values[name] or getattr(options, name)
-    path = getattr(options, f"{who}_template")
+    path = getattr(options, f"{who}_template", None)  # the judge of a benchmark has none
     try:
         template = {"template": path.read_text(encoding="utf-8")} if path else {}
     except (OSError, ValueError) as error:

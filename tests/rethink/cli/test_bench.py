@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from rethink.images import load_image
 from rethink.thinkers.openai_chat import OpenAIChat
 from tests.support.benchmark_miniatures import judge_reply, png, put, write_imgedit
@@ -51,6 +53,9 @@ def test_an_editor_makes_what_is_missing(tmp_path, capfd, monkeypatch):
 
 def test_mistakes_are_said(tmp_path, capfd, monkeypatch):
     data = write_imgedit(tmp_path / "data")
+    with pytest.raises(SystemExit):  # its wording is the benchmark's
+        run_here(capfd, "bench", "imgedit", data, "-o", data, "--judge-template", data)
+    assert "unrecognized arguments: --judge-template" in capfd.readouterr().err
     code, _, told = run_here(capfd, "bench", "imgedit", data, "-o", tmp_path / "nowhere")
     assert code == 2 and "no folder of results" in told[0]
     code, _, told = run_here(capfd, "bench", "gedit", data / "code", "-o", data)
