@@ -120,7 +120,7 @@ class LoraTraining:
 
     def _check_room(self, examples: int) -> None:
         weights = sum(weight.numel() * 4 for weight in self.lora.parameters())
-        needed = examples + weights * (5 + self.steps // self.save_every)  # the state holds four, the output is one
+        needed = examples + weights * (4 + self.steps // self.save_every)  # the state holds three, the output is one
         free = shutil.disk_usage(self.run_folder.folder).free
         if needed > free:
             raise RethinkError(
@@ -173,7 +173,6 @@ class LoraTraining:
             raise Diverged(step, ids, "is not a number")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.lora.follow(step + 1)
         return float(loss), ids
 
     def _gradients(self) -> list[torch.Tensor]:
@@ -221,8 +220,7 @@ class LoraTraining:
             self.processes.wait()
             return
         path = self._write_lora()
-        computing = self.model.computing(self.settings.batch)
-        with self.model.denoiser_alone(), computing, self.lora.attached(), self.lora.averaged():
+        with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
         recent = statistics.fmean(self.losses[-self.save_every :])
         previews = self.previewer.edit(path, self.record.step, self._report_phase)

@@ -3,7 +3,7 @@
 RUN/
   training.json      the record: settings, pairs, losses, saves, which is the best and why
   report.html        the same to look at
-  state.safetensors  LoRA, its average and the optimizer after the newest save; never the model itself
+  state.safetensors  LoRA and optimizer after the newest save; never the model itself
   saves/             the LoRA of every save
   previews/          held-out pairs by every save
 """
@@ -153,9 +153,8 @@ class LoraRun:
         """LoRA, optimizer and record after the same step, as one file that appears whole."""
         tensors: dict[str, Tensor] = {}
         numbers: dict[str, float] = {}  # of the optimizer's state, what is no tensor
-        for number, (weight, average) in enumerate(zip(lora.parameters(), lora.averages)):
+        for number, weight in enumerate(lora.parameters()):
             tensors[f"weight.{number}"] = weight.detach().cpu().contiguous()
-            tensors[f"average.{number}"] = average.cpu().contiguous()
             for name, value in optimizer.state.get(weight, {}).items():
                 if isinstance(value, Tensor):
                     tensors[f"{name}.{number}"] = value.cpu()
@@ -182,8 +181,6 @@ class LoraRun:
                 weight = weights[int(number)]
                 if kind == "weight":
                     weight.data.copy_(value)
-                elif kind == "average":
-                    lora.averages[int(number)].copy_(value)
                 else:  # AdamW counts its steps on the CPU
                     state = optimizer.state[weight]
                     state[kind] = value.to(weight.device) if isinstance(value, Tensor) and kind != "step" else value

@@ -14,16 +14,13 @@ from ..editors.lora_names import shape_of
 from ..errors import RethinkError
 
 ALL_LAYERS = ("",)  # of `target_layers`: the end of every name
-AVERAGED = 0.99  # of the average stays at every step: it is over about the last hundred
 
 
 class TrainableLora(nn.Module):
     """down (A, Kaiming) and up (B, zero) of every layer by its name, in float32; the scale is 1, so alpha is the rank.
 
     It hangs on the layers by hooks, so the model's own parts, names and weights stay what they are, whatever holds them.
-    dropout: the share of a layer's inputs that it does not see while gradients are computed. averages: of the weights over the
-    last steps. At a learning rate that stays as it is, weights wander around what they have learned, and their mean lies in
-    the midst of it (Polyak & Juditsky 1992; DDPM, arXiv 2006.11239, appendix B).
+    dropout: the share of a layer's inputs that it does not see while gradients are computed.
     """
 
     def __init__(
@@ -43,27 +40,6 @@ class TrainableLora(nn.Module):
             ups.append(torch.zeros(rows, rank))
         self.downs = nn.ParameterList(down.to(device) for down in downs)
         self.ups = nn.ParameterList(up.to(device) for up in ups)
-        self.averages = [weight.detach().clone() for weight in self.parameters()]
-
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Take the weights after a step, from 1 on, into their averages: over fewer steps at first."""
-        stays = min(AVERAGED, step / (step + 9))
-        for average, weight in zip(self.averages, self.parameters()):
-            average.lerp_(weight, 1 - stays)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within it the weights are their averages."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    def _swap(self) -> None:
-        for number, weight in enumerate(self.parameters()):
-            self.averages[number], weight.data = weight.data, self.averages[number]
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -84,19 +60,16 @@ class TrainableLora(nn.Module):
             self._on = True
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """{layer: (down, up)}, averaged, on the CPU: what is saved."""
-        count = len(self.names)
-        pairs = zip(self.names, self.averages[:count], self.averages[count:])
-        return {name: (down.cpu().clone(), up.cpu().clone()) for name, down, up in pairs}
+        """{layer: (down, up)} as they are now, on the CPU."""
+        pairs = zip(self.names, self.downs, self.ups)
+        return {name: (down.detach().cpu().clone(), up.detach().cpu().clone()) for name, down, up in pairs}
 
     @torch.no_grad()
     def load_factors(self, factors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-        """Take the weights that `factors` gave, as averages too."""
+        """Take the weights that `factors` gave."""
         for name, down, up in zip(self.names, self.downs, self.ups):
             down.copy_(factors[name][0])
             up.copy_(factors[name][1])
-        for average, weight in zip(self.averages, self.parameters()):
-            average.copy_(weight)
 
     def _hook(self, down: nn.Parameter, up: nn.Parameter) -> Any:
         def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
