@@ -109,7 +109,7 @@ class TransformersChat:
         tokens = torch.stack([row.tokens for row in batch]).to(self.device)
         inputs = {} if batch[0].prefix else {k: v.to(self.device) for k, v in batch[0].inputs.items()}
         if batch[0].prefix:
-            inputs["past_key_values"] = self._prefill(batch, tokens)
+            inputs[_cache_parameter(self.module)] = self._prefill(batch, tokens)
         model: Any = self.module  # what generates has more than a module's attributes
         stop = model.generation_config.eos_token_id
         generated = model.generate(
@@ -144,8 +144,8 @@ class TransformersChat:
             position_ids=where[..., prefix:-1],
             pixel_values=torch.cat(last).to(self.device),
             image_grid_thw=torch.cat([grid[-1:] for grid in grids]),
-            past_key_values=cache,
             use_cache=True,
+            **{_cache_parameter(model): cache},
         )
         model.rope_deltas = deltas  # where the model itself keeps how far positions lag behind the count of tokens
         return cache
@@ -168,6 +168,11 @@ class TransformersChat:
             )
             self._remembered = key, output.past_key_values
         return self._remembered[1]
+
+
+def _cache_parameter(model: Any) -> str:
+    """By which name a model takes keys and values that are there already; it has changed in transformers 5."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class QwenVLEncoder:

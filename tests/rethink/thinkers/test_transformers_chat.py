@@ -53,6 +53,7 @@ def plain(chat, request, tokens=12):
     return chat.tokenizer.decode(made[0, len(encoded.tokens) :], skip_special_tokens=True)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")  # a user's first run is not to begin with warnings
 def test_answers_are_token_identical_with_and_without_what_is_remembered(chat):
     turns = [ask(picture(i), f"prompt number {i}") for i in range(1, 5)]
     fresh = []
