@@ -103,7 +103,7 @@ def nearest_object(
     things = _things_at(cell, place)
     shown = split_cells(image)[0, cell]
     distances = _distances_to_nearest(background, cell // 2, place)
-    for guess in (0, things.index(visible_object(known))):
+    for guess in {0, things.index(visible_object(known))}:  # nothing, and what is known
         error = _errors(shown, [things[guess]], background, cell).item()
         if error < 0.49 * distances[guess]:  # then all others are further, as the distance is a metric
             return things[guess], error

@@ -41,11 +41,10 @@ CATEGORIES = tuple(category for group in DIMENSIONS.values() for category in gro
 KNOWING = tuple(
     category for name in ("Social Science", "Natural Science", "Logical Reasoning") for category in DIMENSIONS[name]
 )
-MULTI, TEMPORAL, VIEWPOINT, ANOMALY = (
+MULTI, TEMPORAL, VIEWPOINT = (
     "multi-element_composition",
     "temporal_prediction",
     "viewpoint_change",
-    "anomaly_correction",
 )
 POOLED, NO_TEMPORAL = "pooled numbers", "pooled numbers, temporal prediction left out"
 
