@@ -26,6 +26,7 @@ ROOMS = {
     "train": ("TrainEditLora",),
     "score": ("ScoreEdit",),
     "trade_off": ("TradeOffCurve",),
+    "benchmark": ("RunBenchmark",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }
 
