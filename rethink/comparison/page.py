@@ -24,6 +24,7 @@ STYLES = (("viewer", "viewer.css"), ("compare", "compare.css"))
 PAGE_BYTES = 48 * 2**20  # about what the images of a page may take: it opens in a second or two
 SIDES = (256, 1024)  # smallest and largest longer side of an image in the page, in pixels
 BYTES_PER_PIXEL = 0.12  # of a photograph as WebP
+QUALITIES = (88, 76, 62)  # the first at which an image takes no more than its share
 WORKERS = 4
 
 _PAGE = """<!doctype html>
@@ -81,6 +82,9 @@ def encode_view(file: Path, side: int, most: int) -> str:
     pixels = read_pixels(io.BytesIO(data), side)
     if len(data) <= most and pixels.shape[:2] == read_pixels(io.BytesIO(data)).shape[:2]:
         return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    view = io.BytesIO()
-    Image.fromarray(pixels).save(view, "WEBP", quality=88, method=2)
+    for quality in QUALITIES:
+        view = io.BytesIO()
+        Image.fromarray(pixels).save(view, "WEBP", quality=quality, method=2)
+        if view.tell() <= most:
+            break
     return f"data:image/webp;base64,{base64.b64encode(view.getvalue()).decode()}"
