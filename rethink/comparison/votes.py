@@ -119,9 +119,7 @@ def counted(
     for that to be told, each vote stands for itself."""
     every = list(records)
     known = [
-        record
-        for record in every
-        if record["task"] in sources and record["a"] in variants and record["b"] in variants
+        record for record in every if record["task"] in sources and record["a"] in variants and record["b"] in variants
     ]
     few = len({sources[record["task"]] for record in known}) < FEWEST_CLUSTERS
     return [
