@@ -19,6 +19,7 @@ const SCALE = 400 / Math.LN10;
 const CENTER = 1000;
 const [Z, Z_DECIDED] = [1.959964, 2.326348];
 const PRIOR = 0.01;
+const DOUBT = 0.5; // of a vote, for each side of every two that were voted on
 const STEPS = 100;
 const MOST_VOTES = 1e6;
 
@@ -57,18 +58,38 @@ function ratingOf(name, strength, error, votes) {
   return { name, score, low, high, wins, ties, losses: mine.length - wins - ties };
 }
 
-/** Strengths of mean 0 by Newton's method, and their covariance. @param {Preference[]} votes @param {string[]} players */
-function fit(votes, players) {
+/**
+ * The votes with half a vote for each side of every two that were voted on behind them, each for itself: a few votes that agree
+ * decide nothing.
+ *
+ * @param {Preference[]} votes
+ * @returns {(Preference & {weight: number})[]}
+ */
+function withDoubt(votes) {
+  const met = new Map(votes.map(({ winner, loser }) => [[winner, loser].sort().join("\n"), [winner, loser]]));
+  const doubts = [...met.values()].flatMap(([one, other]) => [
+    { winner: one, loser: other, tie: false, cluster: null, weight: DOUBT },
+    { winner: other, loser: one, tie: false, cluster: null, weight: DOUBT },
+  ]);
+  return [...votes.map((vote) => ({ ...vote, weight: 1 })), ...doubts];
+}
+
+/** Strengths of mean 0 by Newton's method, and their covariance. @param {Preference[]} cast @param {string[]} players */
+function fit(cast, players) {
   const place = new Map(players.map((name, index) => [name, index]));
+  const votes = withDoubt(cast);
   const pairs = votes.map((vote) => [place.get(vote.winner) ?? 0, place.get(vote.loser) ?? 0]);
   const ties = votes.map((vote) => vote.tie);
+  const weights = votes.map((vote) => vote.weight);
   const [count, hasTies] = [players.length, ties.includes(true)];
   const size = count + 1; // the last parameter is the tie's
   const parameters = Array(size).fill(0);
   if (!hasTies) parameters[count] = -Infinity;
   for (let step = 0; step < STEPS; step++) {
-    const { scores, information } = derivatives(parameters, pairs, ties, hasTies);
-    const slope = parameters.map((value, index) => sum(scores.map((row) => row[index])) - PRIOR * finite(value));
+    const { scores, information } = derivatives(parameters, pairs, ties, weights, hasTies);
+    const slope = parameters.map(
+      (value, index) => sum(scores.map((row, at) => weights[at] * row[index])) - PRIOR * finite(value),
+    );
     let move = multiply(
       inverse(withPrior(information)),
       slope.map((value) => [value]),
@@ -78,7 +99,7 @@ function fit(votes, players) {
     for (let index = 0; index < (hasTies ? size : count); index++) parameters[index] += move[index];
     if (Math.max(...move.map(Math.abs)) < 1e-9) break;
   }
-  const { scores, information } = derivatives(parameters, pairs, ties, hasTies);
+  const { scores, information } = derivatives(parameters, pairs, ties, weights, hasTies);
   const bread = inverse(withPrior(information));
   const groups = new Map();
   votes.forEach(({ cluster }, index) => {
@@ -86,7 +107,10 @@ function fit(votes, players) {
     const before = groups.get(group) ?? Array(size).fill(0);
     groups.set(
       group,
-      before.map((/** @type {number} */ value, /** @type {number} */ at) => value + scores[index][at]),
+      before.map(
+        (/** @type {number} */ value, /** @type {number} */ at) =>
+          value + Math.sqrt(weights[index]) * scores[index][at],
+      ),
     );
   });
   const summed = [...groups.values()];
@@ -109,9 +133,13 @@ function fit(votes, players) {
 /**
  * The score of every vote, and the information of all.
  *
- * @param {number[]} parameters @param {number[][]} pairs winner and loser @param {boolean[]} ties @param {boolean} hasTies
+ * @param {number[]} parameters
+ * @param {number[][]} pairs winner and loser
+ * @param {boolean[]} ties
+ * @param {number[]} weights of the votes
+ * @param {boolean} hasTies
  */
-function derivatives(parameters, pairs, ties, hasTies) {
+function derivatives(parameters, pairs, ties, weights, hasTies) {
   const size = parameters.length;
   const last = size - 1;
   /** @type {Matrix} */
@@ -119,15 +147,15 @@ function derivatives(parameters, pairs, ties, hasTies) {
   const scores = pairs.map(([first, second], index) => {
     const half = (parameters[first] - parameters[second]) / 2;
     const top = Math.max(half, -half, parameters[last]);
-    const weights = [half, -half, parameters[last]].map((value) => Math.exp(value - top));
-    const total = sum(weights);
-    const [win, loss, tie] = weights.map((value) => value / total);
+    const chances = [half, -half, parameters[last]].map((value) => Math.exp(value - top));
+    const [win, loss, tie] = chances.map((value) => value / sum(chances));
     const expected = win - loss;
     const row = Array(size).fill(0);
     const outcome = Number(!ties[index]) - expected;
     row[first] = outcome / 2;
     row[second] = -outcome / 2;
-    const [variance, mixed] = [win + loss - expected ** 2, -expected * tie];
+    const weight = weights[index];
+    const [variance, mixed] = [weight * (win + loss - expected ** 2), -weight * expected * tie];
     information[first][first] += variance / 4;
     information[second][second] += variance / 4;
     information[first][second] -= variance / 4;
@@ -141,7 +169,7 @@ function derivatives(parameters, pairs, ties, hasTies) {
         information[last][at] += sign * mixed;
         information[at][last] += sign * mixed;
       }
-      information[last][last] += tie * (1 - tie);
+      information[last][last] += weight * tie * (1 - tie);
     }
     return row;
   });

@@ -83,3 +83,13 @@ def test_the_page_is_held_against_these_figures():
         assert [row[0] for row in found] == [row[0] for row in case["ratings"]]
         assert np.allclose([row[1:] for row in found], [row[1:] for row in case["ratings"]], rtol=1e-6)
         assert (ranking.decided, ranking.more_votes) == (case["decided"], case["more"])
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_a_few_votes_that_agree_decide_nothing(count):
+    ranking = rank([Vote("a", "b")] * count)
+    assert not ranking.decided and ranking.more_votes > 0 and ranking.ratings[0].low < CENTER < ranking.ratings[0].high
+    assert rank([Vote("a", "b")] * 20).decided
+    random = np.random.default_rng(2)
+    wrong = [rank(cast(random, {"a": 0.0, "b": 0.0}, count, 0.4)).decided for _ in range(60)]
+    assert sum(wrong) <= 1
