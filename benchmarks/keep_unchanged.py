@@ -3,7 +3,7 @@
     python benchmarks/keep_unchanged.py [--rounds N] [--seed N] [--threads N]        needs: scikit-image scikit-learn opencv-python
 
 Photographs of scikit-image and scikit-learn are edited by code, so that the truth is known, then moved (to ±12 px and
-±3 %), tinted, soften_mask, given noise and saved as JPEG, as if an editor had made them. The rivals find their changes with
+±3 %), tinted, blurred, given noise and saved as JPEG, as if an editor had made them. The rivals find their changes with
 our own rule, on their own alignment. A pixel is edited when the edit changed it by 8/255 or more; untouched are those
 farther than MARGIN of the longer side from every pixel that the edit changed at all (the seam has to be somewhere).
 Prints tables for people, then one JSON object as its last line.

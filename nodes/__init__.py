@@ -24,6 +24,7 @@ ROOMS = {
     "caption_pairs": ("CaptionToEdit", "PromptToPromptPairs"),
     "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs", "CompareRuns"),
     "train": ("TrainEditLora",),
+    "score": ("ScoreEdit",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }
 

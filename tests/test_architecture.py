@@ -20,7 +20,7 @@ ROWS = (
     "trajectory_html",
     # of evaluation only what measures images and runs nothing; a benchmark that runs the loop gets a place further down
     "editors thinkers alignment evaluation",
-    "think_loop edit_job",
+    "think_loop edit_job scoring",
     "think_job steering",
     "pairs",
     "training benchmarking",

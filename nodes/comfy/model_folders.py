@@ -19,6 +19,7 @@ BUILT_IN = "built-in"
 DEEPEST = 8  # levels below a root
 
 folder_paths.add_model_folder_path("LLM", os.path.join(folder_paths.models_dir, "LLM"))  # as other packs call it
+folder_paths.add_model_folder_path("evaluation", os.path.join(folder_paths.models_dir, "evaluation"))
 
 
 def editor_names() -> list[str]:
@@ -123,6 +124,11 @@ def clip_path(name: str) -> Path:
             "models/clip_vision or models/text_encoders, then choose it from the list."
         )
     return folders[name]
+
+
+def measures_folder() -> Path | None:
+    """Where the models of the learned measures lie, a folder each; None where there are none."""
+    return next((folder for folder in map(Path, folder_paths.get_folder_paths("evaluation")) if folder.is_dir()), None)
 
 
 def _clip_folders() -> dict[str, Path]:

@@ -17,6 +17,7 @@ from .compare import add_compare_commands
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
 from .progress import complain
+from .score import add_score_command
 from .think import add_think_command, print_step
 from .train import add_train_command
 
@@ -92,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_collect_commands(commands)
     add_compare_commands(commands)
     add_train_command(commands)
+    add_score_command(commands)
     add_bench_command(commands)
     add_report_command(commands)
     return parser

@@ -34,21 +34,33 @@ def measure(source: Tensor, edited: Tensor, mask: Tensor | None = None) -> list[
 
 def _measure(source: Tensor, edited: Tensor, free: Tensor | None) -> Preservation:
     """Both [H, W, 3]; free: bool [H, W] or None."""
-    height, width = source.shape[:2]
-    side = _cell_side(height, width)
     cells = cell_shift(source[None], edited[None])
-    moved = cells.abs().amax(1)[0]  # [rows, columns]
-    changed = moved > CELL_MOVED
+    changed = _changed_cells(cells)
     unchanged = not bool(changed.any()) and float(cells.mean((2, 3)).abs().amax()) < ALL_MOVED
     if free is None:
-        near = F.max_pool2d(changed.float()[None], 3, 1, 1)[0] > 0  # an edit's soft edge belongs to the edit
-        free = near.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
+        free = _area_of(changed, *source.shape[:2])
     error = (edited - source).square().mean(-1)[~free]
     if not len(error):
         psnr = TOP
     else:
         psnr = min(TOP, float(-10 * torch.log10(error.mean().clamp(min=1e-12))))
     return Preservation(float(changed.float().mean()), psnr, unchanged)
+
+
+def changed_area(source: Tensor, edited: Tensor) -> Tensor:
+    """Where two IMAGEs [1, H, W, 3] of one size differ: bool [H, W], the cells that changed and those beside them."""
+    return _area_of(_changed_cells(cell_shift(source, edited)), *source.shape[1:3])
+
+
+def _changed_cells(cells: Tensor) -> Tensor:
+    """Of `cell_shift` of one image: bool [rows, columns]."""
+    return cells.abs().amax(1)[0] > CELL_MOVED
+
+
+def _area_of(changed: Tensor, height: int, width: int) -> Tensor:
+    side = _cell_side(height, width)
+    near = F.max_pool2d(changed.float()[None], 3, 1, 1)[0] > 0  # an edit's soft edge belongs to the edit
+    return near.repeat_interleave(side, 0).repeat_interleave(side, 1)[:height, :width]
 
 
 def cell_shift(source: Tensor, edited: Tensor) -> Tensor:

@@ -40,9 +40,13 @@ class LoraObjective:
         return loss
 
     def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """How far the denoiser's answers are from those without the LoRA, mean squared."""
+        """How far the denoiser's answers are from those without the LoRA, mean squared.
+
+        Those that have lost their text or source are held too: guidance multiplies what differs from them.
+        """
         noisy, times, _ = self._add_noise(batch, generator)
-        return (self._model.predict(noisy, times, batch) - self._base(noisy, times, batch)).square().mean()
+        seen = self._model.drop_conditions(batch, generator)
+        return (self._model.predict(noisy, times, seen) - self._base(noisy, times, seen)).square().mean()
 
     @torch.no_grad()
     def held_out_loss(self, examples: LoraExamples, batch: int) -> float | None:

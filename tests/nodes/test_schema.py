@@ -48,6 +48,7 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkSaveEditDataset",
         "RethinkSaveTrajectory",
         "RethinkScene",
+        "RethinkScoreEdit",
         "RethinkThinkLoopClose",
         "RethinkThinkLoopOpen",
         "RethinkThinkWhileEdit",

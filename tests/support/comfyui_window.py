@@ -15,6 +15,11 @@ READY = """() => {
 FEWER_FRAMES = """
     window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 80);
     window.cancelAnimationFrame = clearTimeout;
+    addEventListener("DOMContentLoaded", () => {
+        const still = new CSSStyleSheet();
+        still.replaceSync("*, ::before, ::after { animation: none !important; transition: none !important }");
+        document.adoptedStyleSheets.push(still);
+    });
 """
 # One empty workflow, as it was when the page was loaded.
 EMPTY = """async () => {

@@ -33,6 +33,27 @@ def test_a_lora_that_does_nothing_yet_drifts_nowhere(attached):
         attached.lora.ups[0].zero_()
 
 
+def test_drift_is_held_where_the_text_or_the_source_is_lost_too(attached):
+    model, lora, examples = attached.model, attached.lora, attached.examples
+    batch = examples.load(examples.keys[:2])
+
+    def draw(seed):
+        generator = generator_of("lost", seed)
+        times = model.noise.draw_times(2, generator, batch.tokens)
+        noise = torch.randn(batch.target.shape, generator=generator)
+        return model.noise.add_noise(batch.target, noise, times), times, model.drop_conditions(batch, generator)
+
+    seed = next(seed for seed in range(1000) if not torch.equal(draw(seed)[2].source, batch.source))
+    noisy, times, seen = draw(seed)
+    with torch.no_grad():
+        base = model.predict(noisy, times, seen)
+        lora.ups[0].add_(0.1)
+        expected = (model.predict(noisy, times, seen) - base).square().mean()
+        found = attached.objective.drift(batch, generator_of("lost", seed))
+        lora.ups[0].zero_()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_the_held_out_loss_is_the_same_every_time_and_in_batches_of_any_size(attached):
     found = [attached.objective.held_out_loss(attached.examples, batch) for batch in (1, 5, 5)]
     assert found[0] == pytest.approx(found[1], rel=1e-4) and found[1] == found[2]

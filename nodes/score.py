@@ -1,0 +1,140 @@
+"""How good an edit is."""
+
+import json
+import math
+from dataclasses import fields
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..rethink.scoring.job import DIRECTION, IMAGE_SIMILARITY, ScoreJob, ScoringModels
+from ..rethink.scoring.record import ARTIFACTS, FOLLOWING, NATURALNESS, OVERALL, RESTRAINT, EditScores
+from ..rethink.thinkers.critique import Thinker
+from . import feedback, sockets
+from .comfy import memory, model_folders, progress
+from .datasets import clip_source
+from .inputs import NONE, field_input, validate_with
+
+# Output → the measure in the record, and what it says of an image that was edited well.
+NUMBERS = {
+    "overall": (OVERALL, "√(semantic · quality), of which each is the lower one of two scores: 0 to 10."),
+    "following": (FOLLOWING, "Is everything there that was asked for: 0 to 10."),
+    "over_editing": (RESTRAINT, "10: nothing else has changed, 0: everything has."),
+    "naturalness": (NATURALNESS, "Do light, perspective and style belong together: 0 to 10."),
+    "artifacts": (ARTIFACTS, "10: there are none, 0: they are everywhere."),
+    "image_similarity": (IMAGE_SIMILARITY, "CLIP's, of the source and the edited image: 1 is the most."),
+    "direction": (DIRECTION, "CLIP's, of the change of the images and that of the captions: 1 is the most."),
+    "psnr_outside": ("PSNR", "Of what should not change, against the source, in dB: 99 is equal."),
+    "ssim_outside": ("SSIM", "Of what should not change, against the source: 1 is equal."),
+}
+NAN = "Not a number (NaN) where it was not measured."
+
+
+class ScoreEdit(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkScoreEdit",
+            display_name="Score Edit",
+            category="Rethink/Evaluate",
+            description="Says how good an edit is: a judge's scores, CLIP similarities, and how well all else was left alone.",
+            search_aliases=[
+                "evaluate edit",
+                "viescore",
+                "score",
+                "metrics",
+                "clip score",
+                "clip direction",
+                "ssim",
+                "psnr",
+                "lpips",
+                "dino",
+                "dreamsim",
+                "editscore",
+                "editreward",
+                "reward model",
+            ],
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("source", tooltip="The image before the edit."),
+                io.Image.Input("edited", tooltip="The image after it, or a batch of edits of the same source."),
+                io.String.Input(
+                    "instruction", multiline=True, default="", tooltip="What was asked for. The edit is judged by it."
+                ),
+                field_input(ScoreJob, "passes", optional=True),
+                field_input(ScoreJob, "seed", optional=True, control_after_generate="fixed"),
+                io.Combo.Input(
+                    "clip",
+                    optional=True,
+                    options=[NONE, *model_folders.clip_names()],
+                    default=NONE,
+                    tooltip="Compares images and captions: a transformers folder of a CLIPModel in models/clip_vision. The "
+                    "built-in one knows only the built-in scenes. none: no such comparison.",
+                ),
+                *(
+                    field_input(ScoreJob, name, optional=True)
+                    for name in ("source_caption", "edited_caption", "further")
+                ),
+                sockets.Thinker.Input(
+                    "judge",
+                    optional=True,
+                    tooltip="From Load Thinker: scores the edit. Without one there are no scores.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the image may change. Without one that is wherever it visibly did.",
+                ),
+            ],
+            outputs=[
+                *(
+                    io.Float.Output(name, is_output_list=True, tooltip=f"{meaning} {NAN}")
+                    for name, (_, meaning) in NUMBERS.items()
+                ),
+                io.String.Output(
+                    "report", is_output_list=True, tooltip="Everything as a table, and the judge's reasons."
+                ),
+                io.String.Output("json", is_output_list=True, tooltip="The same for programs; null: not measured."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, clip: str | None = None) -> str | bool:
+        return clip == NONE or validate_with(model_folders.clip_path, clip)
+
+    @classmethod
+    def execute(
+        cls,
+        source: Tensor,
+        edited: Tensor,
+        instruction: str,
+        clip: str = NONE,
+        judge: Thinker | None = None,
+        mask: Tensor | None = None,
+        **options,
+    ) -> io.NodeOutput:
+        job = ScoreJob(**{field.name: options[field.name] for field in fields(ScoreJob) if field.name in options})
+        load_clip = None if clip == NONE else clip_source(clip).load
+        models = ScoringModels(judge, load_clip, model_folders.measures_folder(), str(memory.compute_device()))
+        try:
+            found = job.run(
+                source,
+                edited,
+                instruction,
+                models,
+                mask,
+                progress.job_progress(),
+                lambda *_: progress.stop_if_cancelled(),
+            )
+        finally:
+            memory.release_caches(judge)
+        columns = [[_number(each, name) for each in found] for name, _ in NUMBERS.values()]
+        texts = [[str(each) for each in found], [json.dumps(each.as_dict()) for each in found]]
+        warning = feedback.warn_if_unfamiliar("thinker", judge.chat.name, source) if judge else ""
+        shown = [f"Edit {n}\n" * (len(found) > 1) + each.brief for n, each in enumerate(found, 1)]
+        return io.NodeOutput(*columns, *texts, ui=feedback.show_text(warning, *shown))
+
+
+def _number(scores: EditScores, name: str) -> float:
+    value = scores.value(name)
+    return math.nan if value is None else value

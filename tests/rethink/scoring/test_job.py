@@ -1,0 +1,122 @@
+"""All measures of an edit, and the reasons of those that are missing."""
+
+import pytest
+import torch
+
+from rethink.errors import RethinkError
+from rethink.evaluation import learned_measures
+from rethink.evaluation.clip_similarity import Clip, similarities
+from rethink.images import to_pixels
+from rethink.scoring.job import DIRECTION, IMAGE_SIMILARITY, ScoreJob, ScoringModels
+from rethink.scoring.record import OVERALL
+from rethink.thinkers.critique import Thinker
+from tests.support.thinking import Says, said
+
+BARE = ScoringModels()
+
+
+@pytest.fixture
+def source():
+    return torch.rand(1, 32, 48, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def edited(source):
+    image = source.clone()
+    image[:, :12, :12] = torch.tensor([1.0, 0, 0])
+    return image
+
+
+def reasons(scores):
+    return {m.name: m.why for m in scores.measurements if m.value is None}
+
+
+def test_pixels_alone_need_nothing(source, edited):
+    (found,) = ScoreJob().run(source, edited, "add a red square", BARE)
+    assert found.value("PSNR") == 99.0 and found.value("SSIM") == pytest.approx(1) and 0 < found.value("changed") < 0.3
+    assert reasons(found)[OVERALL] == "there is no judge" and reasons(found)[DIRECTION] == "there is no CLIP"
+    assert [m.group for m in found.measurements][-3:] == ["outside the change"] * 3
+
+
+def test_every_edit_of_a_batch_has_its_own_scores(source, edited):
+    chat = Says(said(9, 4), said(2, 8))
+    chat.name = "built-in"
+    seen = []
+    batch = torch.cat([edited, source])
+    first, second = ScoreJob(seed=5).run(source, batch, "x", ScoringModels(Thinker(chat)), progress=seen.append)
+    assert (first.value(OVERALL), second.value(OVERALL)) == (6, 4)
+    assert second.notes == ("Nothing that anyone would see has changed.",) and not first.notes
+    assert [(step.done, step.total) for step in seen][-1] == (6, 6)
+
+
+def test_clip_measures_are_the_pairs_own(source, edited, clip_folder):
+    clip = Clip(clip_folder)
+    models = ScoringModels(load_clip=lambda: clip)
+    captions = {"source_caption": "a street", "edited_caption": "a red street"}
+    (found,) = ScoreJob(**captions).run(source, edited, "x", models)
+    images = clip.images([to_pixels(image)[0] for image in (source, edited)])[:, None]
+    (expected,) = similarities(images, clip.texts(list(captions.values()))[:, None])
+    assert found.value(IMAGE_SIMILARITY) == pytest.approx(expected["clip_sim_image"], abs=1e-5)
+    assert found.value(DIRECTION) == pytest.approx(expected["clip_sim_dir"], abs=1e-5)
+    (without,) = ScoreJob().run(source, edited, "x", models)
+    assert reasons(without)[DIRECTION] == "it needs both captions" and IMAGE_SIMILARITY not in reasons(without)
+    (equal,) = ScoreJob(**captions).run(source, source, "x", models)
+    assert reasons(equal)[DIRECTION] == "nothing has changed, so that there is no direction"
+
+
+def test_an_edit_of_another_size_is_compared_at_the_sources(source, edited):
+    small = edited[:, ::2, ::2]
+    (found,) = ScoreJob().run(source, small, "x", BARE)
+    assert found.notes[0] == "The edit has 24 × 16 pixels: it was compared at the source's 48 × 32."
+
+
+def test_where_everything_has_changed_nothing_is_left_to_compare(source):
+    (found,) = ScoreJob(further="perceptual").run(source * 0, source * 0 + 1, "x", BARE)
+    assert reasons(found)["PSNR"] == reasons(found)["SSIM"] == "the whole image has changed: nothing lies outside of it"
+    assert found.value("changed") == 1
+
+
+def test_further_measures_see_what_they_are_made_for(source, edited, monkeypatch):
+    shown = {}
+
+    def row(name, kind):
+        def compare(a, b, instruction):
+            shown[name] = b
+            return 0.5
+
+        return learned_measures.LearnedMeasure(name, kind, "0 to 1", "", lambda folder, device: compare)
+
+    rows = (row("near", "perceptual"), row("liked", "reward"))
+    monkeypatch.setattr(learned_measures, "MEASURES", rows)
+    (found,) = ScoreJob(further="all").run(source, edited, "x", BARE)
+    assert (found.value("near"), found.value("liked")) == (0.5, 0.5)
+    assert torch.equal(shown["near"], source), "the change itself is the source's"
+    assert torch.equal(shown["liked"], edited)
+    (found,) = ScoreJob(further="perceptual").run(source, edited, "x", BARE)
+    with pytest.raises(KeyError):
+        found.value("liked")
+
+
+def test_what_fails_takes_nothing_else_with_it(source, edited, monkeypatch):
+    def fail(folder, device):
+        raise ImportError("half installed")
+
+    row = learned_measures.LearnedMeasure("near", "perceptual", "0 to 1", "", fail)
+    monkeypatch.setattr(learned_measures, "MEASURES", (row,))
+    (found,) = ScoreJob(further="all").run(source, edited, "x", BARE)
+    assert reasons(found)["near"] == "it cannot be opened: ImportError: half installed" and found.value("PSNR") == 99.0
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "why"),
+    [
+        ({"passes": 0}, {}, "passes: expected 1 to 32, got 0."),
+        ({"source_caption": "a"}, {}, "edited_caption: is empty; give both captions, or neither."),
+        ({}, {"instruction": " "}, "instruction: is empty"),
+        ({}, {"source": torch.zeros(2, 8, 8, 3)}, "source: takes one image, got 2"),
+        ({}, {"mask": torch.zeros(1, 32, 48)}, "mask: is empty"),
+    ],
+)
+def test_a_wrong_input_is_one_sentence(source, edited, options, inputs, why):
+    with pytest.raises(RethinkError, match=f"^{why}"):
+        ScoreJob(**options).run(**{"source": source, "edited": edited, "instruction": "x", "models": BARE, **inputs})
