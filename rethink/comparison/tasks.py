@@ -69,8 +69,8 @@ def tasks_from_table(file: Path) -> list[CompareTask]:
         if not isinstance(image, str) or not isinstance(text, str):
             raise RethinkError(f"--tasks: record {number} of {file} has no “image” and “instruction”, both texts.")
         load = partial(load_image, file.parent / image, "--tasks")
-        captions = (record.get("input_caption"), record.get("target_caption"))
-        both = captions if all(isinstance(each, str) and each for each in captions) else None
+        before, after = record.get("input_caption"), record.get("target_caption")
+        both = (before, after) if isinstance(before, str) and isinstance(after, str) and before and after else None
         tasks.append(_task(text, digest_pixels(load()), load, image, both))
     if not tasks:
         raise RethinkError(f"--tasks: {file} has no lines; expected {{“image”: …, “instruction”: …}} in each.")

@@ -71,6 +71,7 @@ export class App {
     this.#booth.element.hidden = tab !== "vote";
     this.#standings.element.hidden = tab !== "result";
     this.#draw();
+    if (tab === "vote") this.#booth.focus();
     if (tab === "result") this.#log.open().then(() => this.#tab === tab && this.#standings.draw()); // others vote too
   }
 

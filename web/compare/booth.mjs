@@ -37,6 +37,15 @@ export class Booth {
     this.#log = log;
     this.#voter = voter;
     this.#questions = questionsOf(comparison, voter);
+    /** @type {(text: string, key: string, act: () => unknown) => HTMLButtonElement} */
+    const button = (text, key, act) => {
+      /** @param {MouseEvent} event */
+      const onclick = (event) => {
+        if (event.detail) this.focus(); // by mouse: the keys are for the question again
+        act();
+      };
+      return element("button", { type: "button", class: "cp-button", onclick }, `${text} `, element("kbd", {}, key));
+    };
     this.#buttons = {
       a: button("A is better", "←", () => this.vote("a")),
       tie: button("No difference", "↓", () => this.vote("tie")),
@@ -52,7 +61,7 @@ export class Booth {
     );
     this.element = element(
       "section",
-      { class: "cp-booth", "aria-label": "Blind vote" },
+      { class: "cp-booth", "aria-label": "Blind vote", tabindex: -1 },
       element("div", { class: "cp-booth-head" }, this.#progress, this.#count),
       this.#instruction,
       this.#stage,
@@ -64,6 +73,11 @@ export class Booth {
         "← A · ↓ no difference · → B · U undo · hold space: the source · Z real pixels",
       ),
     );
+  }
+
+  /** Take the keys. */
+  focus() {
+    this.element.focus({ preventScroll: true });
   }
 
   /** The votes of this voter that count, the last one last. */
@@ -196,9 +210,4 @@ function overlay(source) {
 /** @param {string} text @param {HTMLElement} image @param {string} more */
 function figure(text, image, more = "") {
   return element("figure", { class: `cp-figure ${more}` }, image, element("figcaption", {}, text));
-}
-
-/** @param {string} text @param {string} key @param {() => unknown} onclick */
-function button(text, key, onclick) {
-  return element("button", { type: "button", class: "cp-button", onclick }, `${text} `, element("kbd", {}, key));
 }
