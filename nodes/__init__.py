@@ -25,6 +25,7 @@ ROOMS = {
     "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs", "CompareRuns"),
     "train": ("TrainEditLora",),
     "score": ("ScoreEdit",),
+    "trade_off": ("TradeOffCurve",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }
 

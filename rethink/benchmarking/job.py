@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_write, locked
+from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, Results
@@ -21,7 +20,7 @@ from .budget import NO_LIMITS, Budget
 from .editing import EditSetup, make_edits
 from .judging import Judge, Judgments, decode_image, estimate, find_edits, judge_edits
 from .page import write_page
-from .reply_log import ReplyLog
+from .reply_log import ReplyLog, hold_folder
 from .report import BenchmarkReport, make_report
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..thinkers.critique import Thinker
 
-LOCK, RECORD, SUMMARY, TABLE = ".rethink-lock", "rethink-run.json", "rethink-summary.json", "rethink-table.md"
+RECORD, SUMMARY, TABLE = "rethink-run.json", "rethink-summary.json", "rethink-table.md"
 NO_JUDGMENTS = Judgments({}, {})
 
 
@@ -82,7 +81,7 @@ class BenchmarkJob:
         for where, why in found.problems:
             announce(f"{where}: {why}.")
         items = _first(found.items, self.limit)
-        with _hold(self.output):
+        with hold_folder(self.output):
             record = self._check_record(setup, judge)
             failures = self._edit(items, setup, progress, announce) if setup is not None else []
             edits = find_edits(self.benchmark, items, self.output)
@@ -245,20 +244,6 @@ class BenchmarkJob:
         if results is None:
             raise RethinkError(f"--against: {self.against} holds no results of {self.benchmark.title}.")
         return results
-
-
-@contextmanager
-def _hold(folder: Path) -> Iterator[None]:
-    """Hold the folder of results. Raises RethinkError where another run does, or where it cannot be written."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder / LOCK))
-        except BlockingIOError as error:
-            raise RethinkError(f"-o: another run is writing to {folder}; wait for it, or choose another.") from error
-        except OSError as error:
-            raise RethinkError(f"-o: cannot write to {folder}: {error.strerror}.") from error
-        yield
 
 
 def job_of_folder(folder: Path) -> BenchmarkJob:

@@ -14,6 +14,7 @@ from .arguments import find_typed, with_config
 from .bench import add_bench_command, add_report_command
 from .collect import add_collect_commands
 from .compare import add_compare_commands
+from .curve import add_curve_command
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
 from .progress import complain
@@ -94,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_compare_commands(commands)
     add_train_command(commands)
     add_score_command(commands)
+    add_curve_command(commands)
     add_bench_command(commands)
     add_report_command(commands)
     return parser

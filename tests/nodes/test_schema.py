@@ -52,6 +52,7 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkThinkLoopClose",
         "RethinkThinkLoopOpen",
         "RethinkThinkWhileEdit",
+        "RethinkTradeOffCurve",
         "RethinkTrainEditLora",
         "RethinkTrajectoriesToDataset",
         "RethinkTrajectoriesToPairs",

@@ -147,6 +147,8 @@ def test_there_are_workflows():
         "kontext_lora",
         "qwen_image_edit_lora",
         "resume_and_compare_saves",
+        "score_edit",
+        "trade_off_curve",
     } <= set(NAMES)
 
 

@@ -7,7 +7,8 @@ import pytest
 from rethink.atomic import locked
 from rethink.benchmarking.budget import Budget
 from rethink.benchmarking.editing import EditSetup
-from rethink.benchmarking.job import LOCK, RECORD, SUMMARY, TABLE, BenchmarkJob
+from rethink.benchmarking.job import RECORD, SUMMARY, TABLE, BenchmarkJob
+from rethink.benchmarking.reply_log import LOCK
 from rethink.errors import RethinkError
 from rethink.evaluation.benchmarks import BENCHMARKS
 from tests.support.benchmark_miniatures import WRITERS, png, put
