@@ -35,6 +35,13 @@ class Thinking:
     config: LoopConfig
     judge: Thinker | None = None
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """Who thinks and by which rules, as JSON has it."""
+        rules = asdict(self.config)
+        names = {"thinker": self.thinker.chat.name, "judge": self.judge.chat.name if self.judge else ""}
+        return names | rules | {"accept": list(rules["accept"])}
+
 
 @dataclass(frozen=True)
 class EditSetup:
@@ -51,17 +58,12 @@ class EditSetup:
     @property
     def record(self) -> dict[str, Any]:
         """All that edits in one folder have in common, as JSON has it."""
-        thinking: dict[str, Any] | bool = False
-        if self.thinking is not None:
-            judge, rules = self.thinking.judge, asdict(self.thinking.config)
-            names = {"thinker": self.thinking.thinker.chat.name, "judge": judge.chat.name if judge else ""}
-            thinking = names | rules | {"accept": list(rules["accept"])}
         return {
             "editor": self.editor.name,
             "loras": list(self.loras),
             "settings": self.settings.as_inputs(),
             "seed": self.seed,
-            "thinking": thinking,
+            "thinking": self.thinking.record if self.thinking else False,
         }
 
 
@@ -81,7 +83,7 @@ def make_edits(
     for number, item in enumerate(items, 1):
         try:
             images = [decode_image(load()) for load in item.sources]
-            edited = _edit(item, images, folder, setup)
+            edited = edit_with(setup, images, item.instruction, folder / RUNS / item.id)
             _write(benchmark, item, images[0], edited, folder)
         except (RethinkError, OSError) as error:
             failures.append((item.id, str(error)))
@@ -94,21 +96,23 @@ def make_edits(
     return failures
 
 
-def _edit(item: Item, images: Sequence[Tensor], folder: Path, setup: EditSetup) -> Tensor:
-    """One edit of the first image, IMAGE [1, H, W, 3]; an editor that can look at several is shown the others."""
+def edit_with(setup: EditSetup, images: Sequence[Tensor], instruction: str, run: Path) -> Tensor:
+    """One edit of the first image, IMAGE [1, H, W, 3]; an editor that can look at several is shown the others.
+
+    run: the folder of the trajectory, where it thinks.
+    """
     if setup.thinking is not None:
-        return _think(item, images[0], folder, setup, setup.thinking)
+        return _think(images[0], instruction, run, setup, setup.thinking)
     references = images[1 : 1 + setup.editor.family.references]
     prepared = setup.editor.prepare(images[0], references)
     look = setup.look
-    return setup.editor.edit(prepared, [item.instruction], [setup.seed], setup.settings, on_step=lambda *_: look())
+    return setup.editor.edit(prepared, [instruction], [setup.seed], setup.settings, on_step=lambda *_: look())
 
 
-def _think(item: Item, source: Tensor, folder: Path, setup: EditSetup, thinking: Thinking) -> Tensor:
+def _think(source: Tensor, instruction: str, home: Path, setup: EditSetup, thinking: Thinking) -> Tensor:
     """The best image of a thinking run, which is kept, and goes on where it was cut off."""
-    task = ThinkTask(source, item.instruction, thinking.thinker, thinking.judge, None, thinking.config)
+    task = ThinkTask(source, instruction, thinking.thinker, thinking.judge, None, thinking.config)
     job = ThinkJob(task, setup.editor, setup.settings)
-    home = folder / RUNS / item.id
     home.parent.mkdir(parents=True, exist_ok=True)
     with (resume_run if (home / RECORD_FILE).is_file() else start_run)(home, task, job.options) as run:
         look = setup.look
