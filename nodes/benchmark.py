@@ -1,6 +1,7 @@
 """A published benchmark, or the built-in world, from edits to figures."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +104,11 @@ class RunBenchmark(io.ComfyNode):
         cls,
         benchmark: dict[str, Any],
         name: str,
-        count: int,
-        seed: int,
-        turns: int = 5,
-        attempts: int = 3,
-        calls: int = 0,
         against: str = "",
         editor: Editor | None = None,
         thinker: Thinker | None = None,
         judge: Thinker | None = None,
+        **numbers: int,
     ) -> io.NodeOutput:
         row = ROWS[benchmark["benchmark"]]
         job = BenchmarkJob(
@@ -120,17 +117,18 @@ class RunBenchmark(io.ComfyNode):
             folders.benchmark_folder(name, "name"),
             _folder(benchmark, "code"),
             folders.benchmark_folder(against, "against") if against.strip() else None,
-            Budget(calls=calls),
+            Budget(calls=numbers.get("calls", 0)),
             benchmark.get("language", "en"),
-            attempts=attempts,
-            seed=seed,
-            count=count,
+            **{name: numbers[name] for name in ("attempts", "seed", "count") if name in numbers},
         )
         _check_inputs(job, editor, thinker, judge)
         told: list[str] = []
         try:
             report = job.run(
-                _setup(editor, thinker, turns, seed), judge, progress.job_progress(), lambda text: _announce(text, told)
+                _setup(editor, thinker, job.seed, numbers),
+                judge,
+                progress.job_progress(),
+                lambda text: _announce(text, told),
             )
         finally:
             memory.release_caches(thinker, judge)
@@ -188,10 +186,11 @@ def _folder(chosen: dict[str, Any], name: str) -> Path | None:
     return None if folder == NONE else folders.dataset_path(folder, name)
 
 
-def _setup(editor: Editor | None, thinker: Thinker | None, turns: int, seed: int) -> EditSetup | None:
+def _setup(editor: Editor | None, thinker: Thinker | None, seed: int, numbers: Mapping[str, int]) -> EditSetup | None:
     if editor is None:
         return None
-    thinking = None if thinker is None else Thinking(thinker, LoopConfig(turns=turns, seed=seed))
+    turns = {"turns": numbers["turns"]} if "turns" in numbers else {}
+    thinking = None if thinker is None else Thinking(thinker, LoopConfig(**turns, seed=seed))
     return EditSetup(memory.ManagedEditor(editor), seed=seed, thinking=thinking, look=progress.stop_if_cancelled)
 
 

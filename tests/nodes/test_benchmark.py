@@ -14,7 +14,7 @@ from tests.support.servers import completion, openai_server
 def bench(classes, models, results):
     def call(benchmark, name="mine", count=0, seed=0, **inputs):
         chosen = benchmark if isinstance(benchmark, dict) else {"benchmark": benchmark}
-        return classes["RethinkRunBenchmark"].execute(chosen, name, count, seed, **inputs)
+        return classes["RethinkRunBenchmark"].execute(chosen, name, count=count, seed=seed, **inputs)
 
     return call
 
