@@ -149,10 +149,15 @@ def test_there_are_workflows():
         "resume_and_compare_saves",
         "score_edit",
         "trade_off_curve",
+        "compare_loras_blind",
     } <= set(NAMES)
 
 
-ENDS = {"SaveImage": "images", "RethinkTrainEditLora": "rethink_training"}  # and what they show
+ENDS = {
+    "SaveImage": "images",
+    "RethinkTrainEditLora": "rethink_training",
+    "RethinkCompareEditors": "rethink_comparison",
+}  # and what they show
 
 
 @pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)
