@@ -27,6 +27,7 @@ ROOMS = {
     "score": ("ScoreEdit",),
     "trade_off": ("TradeOffCurve",),
     "compare": ("CompareEditors",),
+    "benchmark": ("RunBenchmark",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }
 

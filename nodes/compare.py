@@ -208,7 +208,8 @@ def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Varian
     if names and len(names) != len(editors):
         raise RethinkError(f"names: expected one for each of {len(editors)} editors, got {len(names)}.")
     fields = [name for name in Settings().as_inputs() if name in one]
-    settings, ways = Settings.from_inputs({name: one[name] for name in fields}), [None]
+    settings = Settings.from_inputs({name: one[name] for name in fields})
+    ways: list[Thinking | None] = [None]
     if one["thinker"] is not None:
         turns = {"turns": one["turns"]} if "turns" in one else {}
         ways.append(Thinking(one["thinker"], LoopConfig(seed=one["seed"], **turns)))

@@ -17,7 +17,7 @@ CHARACTERS_PER_TOKEN = 4
 class Budget:
     """Limits of a run, 0 for none. What is left out then is asked by a later run."""
 
-    calls: int = option(0, "At most this many judge calls; 0: as many as it takes.", low=0)
+    calls: int = option(0, "At most this many judge calls; 0: as many as it takes.", low=0, high=10**7)
     minutes: float = option(0.0, "At most this many minutes of judging; 0: as long as it takes.", low=0)
     money: float = option(
         0.0, "At most about this much for judging, in the currency of the prices; 0: no limit.", low=0

@@ -44,6 +44,7 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkLoadTrajectory",
         "RethinkPreviewPairs",
         "RethinkPromptToPromptPairs",
+        "RethinkRunBenchmark",
         "RethinkSampleEdit",
         "RethinkSaveEditDataset",
         "RethinkSaveTrajectory",

@@ -147,6 +147,7 @@ def test_there_are_workflows():
         "kontext_lora",
         "qwen_image_edit_lora",
         "resume_and_compare_saves",
+        "benchmark_ten_items",
         "score_edit",
         "trade_off_curve",
         "compare_loras_blind",
@@ -157,6 +158,7 @@ ENDS = {
     "SaveImage": "images",
     "RethinkTrainEditLora": "rethink_training",
     "RethinkCompareEditors": "rethink_comparison",
+    "RethinkRunBenchmark": "rethink_text",
 }  # and what they show
 
 

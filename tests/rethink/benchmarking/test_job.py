@@ -7,10 +7,11 @@ import pytest
 from rethink.atomic import locked
 from rethink.benchmarking.budget import Budget
 from rethink.benchmarking.editing import EditSetup
-from rethink.benchmarking.job import RECORD, SUMMARY, TABLE, BenchmarkJob
+from rethink.benchmarking.job import RECORD, SUMMARY, TABLE, BenchmarkJob, _choose
 from rethink.benchmarking.reply_log import LOCK
 from rethink.errors import RethinkError
 from rethink.evaluation.benchmarks import BENCHMARKS
+from rethink.evaluation.benchmarks.core import Item
 from tests.support.benchmark_miniatures import WRITERS, png, put
 from tests.support.benchmark_runs import Painter
 
@@ -121,3 +122,13 @@ def test_two_runs_in_one_folder_and_other_mistakes(tmp_path, judge):
         job.run(EditSetup(Painter(), loras=("snow.safetensors",)))
     with locked(tmp_path / "out" / LOCK), pytest.raises(RethinkError, match="another run"):
         job.run(EditSetup(Painter()))
+
+
+def test_so_many_items_are_taken_by_turns_from_every_group():
+    items = [Item(f"{group}{number}", group, "x") for group in "ab" for number in range(4)] + [Item("c0", "c", "x")]
+
+    def names(limit, count):
+        return [item.id for item in _choose(items, limit, count)]
+
+    assert names(0, 4) == ["a0", "a1", "b0", "c0"] and names(1, 0) == ["a0", "b0", "c0"]
+    assert names(1, 2) == ["a0", "b0"] and len(names(0, 0)) == 9 == len(names(0, 100))
