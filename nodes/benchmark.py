@@ -189,8 +189,8 @@ def _folder(chosen: dict[str, Any], name: str) -> Path | None:
 def _setup(editor: Editor | None, thinker: Thinker | None, seed: int, numbers: Mapping[str, int]) -> EditSetup | None:
     if editor is None:
         return None
-    turns = {"turns": numbers["turns"]} if "turns" in numbers else {}
-    thinking = None if thinker is None else Thinking(thinker, LoopConfig(**turns, seed=seed))
+    config = LoopConfig(turns=numbers.get("turns", LoopConfig().turns), seed=seed)
+    thinking = None if thinker is None else Thinking(thinker, config)
     return EditSetup(memory.ManagedEditor(editor), seed=seed, thinking=thinking, look=progress.stop_if_cancelled)
 
 

@@ -96,7 +96,8 @@ def add_report_command(commands) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     about = (
-        "folder that the benchmark was downloaded to; scores of GEdit-Bench and KRIS-Bench are summed up without it too"
+        "folder that the benchmark was downloaded to; scores of GEdit-Bench and KRIS-Bench, and the spreadsheets of RISEBench, are "
+        "summed up without it too"
     )
     parser.add_argument("data", type=Path, nargs="?", help=about)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results, new or not")

@@ -132,3 +132,26 @@ def test_so_many_items_are_taken_by_turns_from_every_group():
 
     assert names(0, 4) == ["a0", "a1", "b0", "c0"] and names(1, 0) == ["a0", "b0", "c0"]
     assert names(1, 2) == ["a0", "b0"] and len(names(0, 0)) == 9 == len(names(0, 100))
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_what_the_judge_has_read_and_written_is_its_servers_word(says, tmp_path, server, judge):
+    answer = server.replies[0]
+
+    def reply(body):
+        status, text, headers = answer(body)
+        usage = {"usage": {"prompt_tokens": 1200, "completion_tokens": 30}} if says else {}
+        return status, json.dumps(json.loads(text) | usage), headers
+
+    server.replies = [reply]
+    job = job_of("imgedit", tmp_path, budget=Budget(price_in=2.0, price_out=10.0))
+    report = job.run(EditSetup(Painter()), judge)
+    record, calls = report.as_dict(), len(server.requests)
+    if says:
+        assert record["tokens"] == {"answers": calls, "read": 1200 * calls, "written": 30 * calls}
+        assert record["money"] == pytest.approx(calls * (1200 * 2 + 30 * 10) / 1e6)
+        assert f"The judge read {1200 * calls:,} tokens and wrote {30 * calls} in {calls} calls." in report.sentences
+    else:
+        assert record["tokens"]["answers"] == 0 and "Judging has cost 0.02, estimated." in report.sentences
+    again = job.run(None, judge).as_dict()
+    assert again["tokens"]["answers"] == again["calls"] == again["money"] == 0, "nothing was asked"
