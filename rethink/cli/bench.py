@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmarking.budget import Budget
 from ..benchmarking.job import TABLE, BenchmarkJob, job_of_folder
+from ..benchmarking.judge_pool import JudgePool
 from ..benchmarking.page import PAGE
 from ..evaluation.benchmarks import BENCHMARKS
+from ..options import options_of
 from .arguments import add_field, add_switch
 from .edit import EXIT_CODES, add_sampling_options, settings_from
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
@@ -116,6 +120,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
     role = "scores the edits as the benchmark has it; none: nothing is asked"
     add_thinker_options(parser, "judge", role, AS_PUBLISHED, critiques=False)
+    for field in options_of(JudgePool):
+        add_field(parser, JudgePool, field.name)
     add_loading_options(parser, None, f"who makes the edits that are missing: {EDITORS}; none: nothing is edited")
     add_device(parser)
     add_loop_options(parser)
@@ -149,9 +155,10 @@ def run_benchmark(options: argparse.Namespace) -> int:
         budget,
         **{name: getattr(options, name) for name in ("language", "limit", "count", "attempts", "seed")},
     )
-    judge = _open_judge(options) if options.judge else None
-    setup = _open_setup(options) if options.editor else None
-    _print_report(job, job.run(setup, judge, ProgressLine(), complain))
+    with _judge_of(options) if options.judge else nullcontext() as judge:
+        setup = _open_setup(options) if options.editor else None
+        report = job.run(setup, judge, ProgressLine(), complain)
+    _print_report(job, report)
     return 0
 
 
@@ -181,7 +188,8 @@ def _open_setup(options: argparse.Namespace) -> EditSetup:
     return EditSetup(open_editor(options), settings_from(options), options.seed, thinking, tuple(options.lora))
 
 
-def _open_judge(options: argparse.Namespace) -> Thinker:
+@contextmanager
+def _judge_of(options: argparse.Namespace) -> Iterator[Thinker]:
     """The judge, asked as the benchmark's script asks its own unless the arguments say otherwise."""
     from ..thinkers.loading import open_thinker, typed_trust
 
@@ -192,4 +200,9 @@ def _open_judge(options: argparse.Namespace) -> Thinker:
         max_tokens=benchmark.max_tokens if tokens is None else tokens,
         temperature=benchmark.temperature if temperature is None else temperature,
     )
-    return open_thinker(config, typed_trust(config))
+    pool = JudgePool(**{field.name: getattr(options, field.name) for field in options_of(JudgePool)})
+    if pool.is_one:
+        yield open_thinker(config, typed_trust(config))
+        return
+    with pool.opened(config) as judge:
+        yield judge
