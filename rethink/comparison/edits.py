@@ -17,6 +17,7 @@ from .tasks import NAME_LENGTH, CompareTask
 from .variants import Variant
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SOURCES, EDITS, RUNS, LOG = "sources", "edits", "thinking", "edits.jsonl"
@@ -71,13 +72,26 @@ def make_edits(
 
     A variant that cannot be opened, or fails again and again, is left out with the reason.
     """
-    log, known, edits = _log(folder), read_edits(folder), Edits()
-    log.repair()
+    _log(folder).repair()
+    known, edits = read_edits(folder), Edits()
     wanted = {(task.id, variant.key) for task in tasks for variant in variants}
     edits.found = {place: edit for place, edit in known.items() if place in wanted}
-    total, done = len(wanted) - len(edits.found), 0
     for task in tasks:
         _write_source(task, folder)
+    try:
+        _make_missing(tasks, variants, folder, edits, on_edit)
+    finally:
+        for variant in variants:
+            variant.release()
+    return edits
+
+
+def _make_missing(
+    tasks: Sequence[CompareTask], variants: Sequence[Variant], folder: Path, edits: Edits, on_edit: OnEdit
+) -> None:
+    """Add to `edits` what is not there."""
+    total, done = len(tasks) * len(variants) - len(edits.found), 0
+    log = _log(folder)
     for variant in variants:
         missing = [task for task in tasks if (task.id, variant.key) not in edits.found]
         if not missing:
@@ -106,12 +120,11 @@ def make_edits(
             edits.found[task.id, variant.key] = edit
             on_edit(done, total, image)
         del setup  # before the next one takes its memory
-    return edits
 
 
 def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -> tuple[Edit, Tensor]:
     source = task.load()
-    device = setup.editor.device
+    device = _device_of(setup)
     _start_memory(device)
     started = time.perf_counter()
     image = edit_with(setup, [source], task.instruction, folder / RUNS / f"{task.id}-{variant.key}")
@@ -130,18 +143,27 @@ def _write_source(task: CompareTask, folder: Path) -> None:
         save_image(task.load(), folder / source_file(task))
 
 
-def _start_memory(device: Any) -> None:
+def _device_of(setup: EditSetup) -> torch.device | None:
+    """The CUDA device whose memory is counted: the editor's, or where a host brings it when it works; None without one."""
     import torch
 
-    if device.type == "cuda":
+    if setup.editor.device.type == "cuda":
+        return setup.editor.device
+    return torch.device("cuda") if torch.cuda.is_initialized() else None
+
+
+def _start_memory(device: torch.device | None) -> None:
+    import torch
+
+    if device is not None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_memory(device: Any) -> int | None:
-    """Bytes that tensors took at most since `_start_memory`; only CUDA counts them."""
+def _peak_memory(device: torch.device | None) -> int | None:
+    """Bytes that tensors took at most since `_start_memory`."""
     import torch
 
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return torch.cuda.max_memory_allocated(device) if device is not None else None
 
 
 def _log(folder: Path) -> JsonlLog:

@@ -107,13 +107,21 @@ class CompareReport:
             lines.append(f"No votes yet: open {self.page.name} and vote, by keyboard.")
         first, *others = self.rows
         for each in MEASURES:
-            for row in others:
-                found = self.differences.get(each.id, {}).get((row.variant.key, first.variant.key))
-                if found is not None:
-                    words = VERDICT_WORDS[found.verdict].format(row.variant.name, first.variant.name)
-                    lines.append(
-                        f"{each.title}: {words}, {found.words}, {found.items} edits of {found.clusters} sources."
-                    )
+            found = [
+                (row, self.differences.get(each.id, {}).get((row.variant.key, first.variant.key))) for row in others
+            ]
+            known = [(row.variant.name, difference) for row, difference in found if difference is not None]
+            lines += [
+                f"{each.title}: {name} is {difference.verdict} than {first.variant.name}, {difference.words}, "
+                f"{difference.items} edits of {difference.clusters} sources."
+                for name, difference in known
+                if difference.verdict != "cannot tell"
+            ]
+            unknown = [
+                f"{name} ({difference.mean:+.3g})" for name, difference in known if difference.verdict == "cannot tell"
+            ]
+            if unknown:
+                lines.append(f"{each.title}: cannot tell from {first.variant.name}: {', '.join(unknown)}.")
         return lines
 
     def _cautions(self) -> list[str]:
@@ -169,7 +177,7 @@ class CompareReport:
                 if each.id in self.measures
             ],
             "variants": [_row_record(row) for row in self.rows],
-            "tasks": [_task_record(task) for task in self.tasks],
+            "tasks": [_task_record(task, self.page.parent) for task in self.tasks],
             "edits": [self._edit_record(place) for place in self.edits.found],
             "failed": [
                 {"task": task, "variant": variant, "why": why}
@@ -203,13 +211,6 @@ class CompareReport:
             "unchanged": place in self.scored.unchanged,
             "scores": dict(self.scored.scores.get(place, {})),
         }
-
-
-VERDICT_WORDS: dict[Verdict, str] = {
-    "better": "{} is better than {}",
-    "worse": "{} is worse than {}",
-    "cannot tell": "{} against {}: cannot tell",
-}
 
 
 def summarize(
@@ -246,8 +247,8 @@ def summarize(
 def _turned(found: Interval) -> Interval:
     """The same difference, of the second from the first."""
     opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
-    low, high = (None if end is None else -end for end in (found.high, found.low))
-    return Interval(-found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
+    low, high = (None if end is None else 0 - end for end in (found.high, found.low))
+    return Interval(0 - found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
 
 
 def comparison_id(tasks: Sequence[CompareTask], rows: Sequence[Row]) -> str:
@@ -339,13 +340,21 @@ def _row_record(row: Row) -> dict[str, Any]:
     }
 
 
-def _task_record(task: CompareTask) -> dict[str, Any]:
+def _task_record(task: CompareTask, folder: Path) -> dict[str, Any]:
+    from PIL import Image
+
+    file = folder / source_file(task)
+    size = []
+    if file.is_file():
+        with Image.open(file) as image:  # its header alone
+            size = list(image.size)
     return {
         "id": task.id,
         "instruction": task.instruction,
         "name": task.name,
         "source": task.source,
         "file": source_file(task),
+        "size": size,
     }
 
 
