@@ -25,6 +25,8 @@ ROOMS = {
     "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs", "CompareRuns"),
     "train": ("TrainEditLora",),
     "score": ("ScoreEdit",),
+    "trade_off": ("TradeOffCurve",),
+    "benchmark": ("RunBenchmark",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }
 

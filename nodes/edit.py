@@ -266,13 +266,16 @@ class Scene(io.ComfyNode):
             outputs=[
                 io.Image.Output("image", is_output_list=True, tooltip="The image, 128 by 128 pixels."),
                 io.String.Output("instruction", is_output_list=True, tooltip="What to change in it."),
+                io.String.Output("source_caption", is_output_list=True, tooltip="What the image shows, in a sentence."),
+                io.String.Output("edited_caption", is_output_list=True, tooltip="What it should show after the edit."),
             ],
         )
 
     @classmethod
     def execute(cls, seed: int, level: str, count: int = 1) -> io.NodeOutput:
         tasks = [sample_task((seed + number) % (MAX_SEED + 1), level) for number in range(count)]
-        return io.NodeOutput([render([task.source]) for task in tasks], [task.instruction for task in tasks])
+        captions = [[scene.caption for scene in scenes] for scenes in zip(*((t.source, t.target) for t in tasks))]
+        return io.NodeOutput([render([task.source]) for task in tasks], [task.instruction for task in tasks], *captions)
 
 
 def _progress_of(index: int, count: int, *_: int) -> OnStep:

@@ -4,27 +4,21 @@ The contents of a run may come from anyone: the page holds them as data, and let
 """
 
 import base64
-import hashlib
 import html
-import re
 from os import PathLike
 from pathlib import Path
 
 from .atomic import atomic_write
 from .errors import RethinkError
+from .html_pages import join_modules, page_policy, read_web_file, text_for_script, web_folder
 from .names import make_portable
-from .records import json_text, replace_surrogates
+from .records import replace_surrogates
 from .trajectory import SOURCE_FILE, Trajectory, is_own_image
 
-_HERE = Path(__file__).resolve().parent
-VIEWER = next(
-    (f for f in (_HERE / "viewer", _HERE.parent / "web" / "viewer") if f.is_dir()), _HERE
-)  # in a wheel, else here
+VIEWER = web_folder("viewer")
 ENTRY = "page.mjs"
 LONGEST_NAME = 100  # bytes of a page's name before its ending
 PNG = b"\x89PNG\r\n\x1a\n"
-
-_IMPORT = re.compile(r'^import [^;]*? from "\./([\w.]+)";\n', re.MULTILINE)
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -47,12 +41,12 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     Raises RethinkError when a image cannot be read or the file not be written.
     """
     path = Path(path)
-    style, script = f"\n{_read('viewer.css')}", f"\n{_joined(ENTRY)}"
+    style, script = f"\n{read_web_file(VIEWER / 'viewer.css')}", f"\n{join_modules(VIEWER / ENTRY)}"
     head = _PAGE.format(
-        policy=_policy(style, script),
+        policy=page_policy(style, script),
         title=html.escape(replace_surrogates(trajectory.instruction)),
         style=style,
-        record=_in_script(trajectory.as_dict()),
+        record=text_for_script(trajectory.as_dict()),
     )
     try:
         with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
@@ -74,13 +68,6 @@ def page_name(trajectory: Trajectory) -> str:
     return f"{make_portable(f'{folder} {trajectory.instruction}', folder, LONGEST_NAME)}.html"
 
 
-def _policy(style: str, script: str) -> str:
-    """What the page may do: run this very script, use this very style, show the images within. Nothing else."""
-    digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
-    allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
-    return "; ".join(["default-src 'none'", *allowed, "img-src data:", "base-uri 'none'", "form-action 'none'"])
-
-
 def _image_bytes(folder: Path, name: str) -> bytes:
     """An image of the run, a file in its folder. Links and anything but PNGs are left out of the page."""
     if not is_own_image(folder, name):
@@ -89,26 +76,3 @@ def _image_bytes(folder: Path, name: str) -> bytes:
     if not data.startswith(PNG):
         raise RethinkError(f"html: {folder / name} is no PNG image; copy the whole folder anew.")
     return data
-
-
-def _joined(name: str, seen: set[str] | None = None) -> str:
-    """A module and what it imports as one, each after what it needs: no two of them use a name for different things."""
-    seen = set() if seen is None else seen
-    if name in seen:
-        return ""
-    seen.add(name)
-    text = _read(name)
-    before = "".join(_joined(needed, seen) for needed in _IMPORT.findall(text))
-    return before + re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
-
-
-def _read(name: str) -> str:
-    try:
-        return (VIEWER / name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RethinkError(f"html: the viewer is not installed ({error}); use the whole repository.") from error
-
-
-def _in_script(record) -> str:
-    """JSON that no text within can end the script element around it."""
-    return json_text(record).replace("<", "\\u003c")

@@ -13,7 +13,7 @@ from tests.support.hosts import PACK_ROOT
 # What a module may import: whatever stands in a row above its own, and its own room. The longest name that fits counts.
 ROWS = (
     "errors names records threads builtin color_profiles text_encodings progress",
-    "atomic image_notes model_files options steps text_files",
+    "atomic html_pages image_notes model_files options steps text_files",
     "image_files weights",
     "images",
     "trajectory",
@@ -24,7 +24,7 @@ ROWS = (
     "think_job steering",
     "pairs",
     "training benchmarking",
-    "collect",
+    "collect comparison",
     "tiny",
     "cli",
     "__main__",

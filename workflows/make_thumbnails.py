@@ -49,6 +49,11 @@ SHOWN = {
         lambda prompt, outputs: ["", prompt["6"]["inputs"]["instruction"], prompt["7"]["inputs"]["instruction"]],
     ),
     "learn_from_runs": ([("8", 0)], lambda prompt, outputs: [""]),
+    "trade_off_curve": ([("3", 0)], lambda prompt, outputs: [""]),
+    "score_edit": (
+        [("1", 0), ("3", 0)],
+        lambda prompt, outputs: ["", "{}: {:.1f} of 10".format(outputs["1"][1][0], outputs["5"][0][0])],
+    ),
     "edit_chain": ([("3", 1)], lambda prompt, outputs: ["", *prompt["3"]["inputs"]["instructions"].splitlines()]),
 }
 GAP, LINE, PAPER, INK = 14, 23, (246, 245, 242), (40, 42, 48)

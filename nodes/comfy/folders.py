@@ -110,6 +110,19 @@ def training_folder() -> Path:
     return Path(folder_paths.get_output_directory()) / "rethink" / "training"
 
 
+def benchmark_folder(name: str, input: str) -> Path:
+    """Where the results of a benchmark called `name` lie, in ComfyUI's output folder.
+
+    Raises RethinkError for what is no name of a folder there.
+    """
+    root = Path(folder_paths.get_output_directory()) / "rethink" / "benchmarks"
+    parts = portable_parts(name)
+    path = root.joinpath(*parts) if parts else root
+    if not parts or not is_within(path, root):
+        raise RethinkError(f"{input}: “{_shorten(name)}” is no name for a folder in {root}; use for example kontext.")
+    return path
+
+
 def next_output_folder(prefix: str) -> Path:
     """A new folder in ComfyUI's output folder: “a/b” gives a/b_00001_, a/b_00002_, …
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import RethinkError
 from ..options import check_limits, option
+from ..thinkers.protocol import TokenUsage
 
 TOKENS_PER_IMAGE = 1000  # about what models make of a megapixel
 CHARACTERS_PER_TOKEN = 4
@@ -17,7 +19,7 @@ CHARACTERS_PER_TOKEN = 4
 class Budget:
     """Limits of a run, 0 for none. What is left out then is asked by a later run."""
 
-    calls: int = option(0, "At most this many judge calls; 0: as many as it takes.", low=0)
+    calls: int = option(0, "At most this many judge calls; 0: as many as it takes.", low=0, high=10**7)
     minutes: float = option(0.0, "At most this many minutes of judging; 0: as long as it takes.", low=0)
     money: float = option(
         0.0, "At most about this much for judging, in the currency of the prices; 0: no limit.", low=0
@@ -71,11 +73,27 @@ def _rounded(tokens: float) -> str:
 
 
 class Spending:
-    """What a run has spent so far, for any number of threads."""
+    """What a run has spent so far, for any number of threads.
 
-    def __init__(self, budget: Budget):
-        self.budget, self.calls, self.money = budget, 0, 0.0
+    usage: what the judge's server has said by now that its answers have taken; calls that it says nothing of cost what was expected.
+    """
+
+    def __init__(self, budget: Budget, usage: Callable[[], TokenUsage] = TokenUsage):
+        self.budget, self.calls = budget, 0
+        self._usage, self._before, self._expected = usage, usage(), 0.0
         self._lock, self._started = threading.Lock(), time.monotonic()
+
+    @property
+    def usage(self) -> TokenUsage:
+        """What is known of this run's tokens."""
+        return self._usage() - self._before
+
+    @property
+    def money(self) -> float:
+        """What has been spent, with calls that are under way."""
+        known = self.usage
+        estimated = max(0, self.calls - known.answers) * self._expected / max(1, self.calls)
+        return self.budget.price(known.read, known.written) + estimated
 
     def take(self, expected: float = 0.0) -> bool:
         """Whether one more call is within the budget; it is counted then. expected: what it is going to cost."""
@@ -83,7 +101,7 @@ class Spending:
             if self.why_over(expected):
                 return False
             self.calls += 1
-            self.money += expected
+            self._expected += expected
             return True
 
     def why_over(self, expected: float = 0.0) -> str:

@@ -1,19 +1,19 @@
-"""Making the edits of a benchmark that are not there yet, with or without thinking."""
+"""Making the edits of a benchmark that are not there yet, with or without thinking; and measuring them where it can do so itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..editors.settings import DEFAULT_SETTINGS, Settings
 from ..errors import RethinkError
-from ..evaluation.benchmarks.core import Benchmark, Item
+from ..evaluation.benchmarks.core import Benchmark, Item, Scores
 from ..images import load_image, save_image
 from ..think_job import ThinkJob, resume_run, start_run
-from ..think_loop import LoopConfig, ThinkTask
-from ..trajectory import RECORD_FILE
+from ..think_loop import LoopConfig, RunCallbacks, ThinkTask
+from ..trajectory import RECORD_FILE, load_trajectory
 from .judging import decode_image
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..thinkers.critique import Thinker
 
 RUNS = "thinking"  # the folder of trajectories within that of the results
+FIRST_TURN, TURNS = "first turn, ", "turns"  # of a thinking run's scores: what is before their names, and how many
 MOST_FAILURES = 5  # edits in a row that fail, after which no other one would do better
 
 
@@ -34,31 +35,35 @@ class Thinking:
     config: LoopConfig
     judge: Thinker | None = None
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """Who thinks and by which rules, as JSON has it."""
+        rules = asdict(self.config)
+        names = {"thinker": self.thinker.chat.name, "judge": self.judge.chat.name if self.judge else ""}
+        return names | rules | {"accept": list(rules["accept"])}
+
 
 @dataclass(frozen=True)
 class EditSetup:
-    """Who edits, and how. thinking: None to edit once by the instruction as it is. loras: the editor's, for the record."""
+    """Who edits, and how. thinking: None to edit once by the instruction as it is. loras: the editor's, for the record. look: called at
+    every step and token; what it raises ends the run."""
 
     editor: Editor
     settings: Settings = DEFAULT_SETTINGS
     seed: int = 0
     thinking: Thinking | None = None
     loras: tuple[str, ...] = ()
+    look: Callable[[], None] = lambda: None
 
     @property
     def record(self) -> dict[str, Any]:
         """All that edits in one folder have in common, as JSON has it."""
-        thinking: dict[str, Any] | bool = False
-        if self.thinking is not None:
-            judge, rules = self.thinking.judge, asdict(self.thinking.config)
-            names = {"thinker": self.thinking.thinker.chat.name, "judge": judge.chat.name if judge else ""}
-            thinking = names | rules | {"accept": list(rules["accept"])}
         return {
             "editor": self.editor.name,
             "loras": list(self.loras),
             "settings": self.settings.as_inputs(),
             "seed": self.seed,
-            "thinking": thinking,
+            "thinking": self.thinking.record if self.thinking else False,
         }
 
 
@@ -78,7 +83,7 @@ def make_edits(
     for number, item in enumerate(items, 1):
         try:
             images = [decode_image(load()) for load in item.sources]
-            edited = _edit(item, images, folder, setup)
+            edited = edit_with(setup, images, item.instruction, folder / RUNS / item.id)
             _write(benchmark, item, images[0], edited, folder)
         except (RethinkError, OSError) as error:
             failures.append((item.id, str(error)))
@@ -91,26 +96,65 @@ def make_edits(
     return failures
 
 
-def _edit(item: Item, images: Sequence[Tensor], folder: Path, setup: EditSetup) -> Tensor:
-    """One edit of the first image, IMAGE [1, H, W, 3]; an editor that can look at several is shown the others."""
+def edit_with(setup: EditSetup, images: Sequence[Tensor], instruction: str, run: Path) -> Tensor:
+    """One edit of the first image, IMAGE [1, H, W, 3]; an editor that can look at several is shown the others.
+
+    run: the folder of the trajectory, where it thinks.
+    """
     if setup.thinking is not None:
-        return _think(item, images[0], folder, setup, setup.thinking)
+        return _think(images[0], instruction, run, setup, setup.thinking)
     references = images[1 : 1 + setup.editor.family.references]
     prepared = setup.editor.prepare(images[0], references)
-    return setup.editor.edit(prepared, [item.instruction], [setup.seed], setup.settings)
+    look = setup.look
+    return setup.editor.edit(prepared, [instruction], [setup.seed], setup.settings, on_step=lambda *_: look())
 
 
-def _think(item: Item, source: Tensor, folder: Path, setup: EditSetup, thinking: Thinking) -> Tensor:
+def _think(source: Tensor, instruction: str, home: Path, setup: EditSetup, thinking: Thinking) -> Tensor:
     """The best image of a thinking run, which is kept, and goes on where it was cut off."""
-    task = ThinkTask(source, item.instruction, thinking.thinker, thinking.judge, None, thinking.config)
+    task = ThinkTask(source, instruction, thinking.thinker, thinking.judge, None, thinking.config)
     job = ThinkJob(task, setup.editor, setup.settings)
-    home = folder / RUNS / item.id
     home.parent.mkdir(parents=True, exist_ok=True)
     with (resume_run if (home / RECORD_FILE).is_file() else start_run)(home, task, job.options) as run:
-        trajectory = job.run(run, lambda _: None)
+        look = setup.look
+        callbacks = RunCallbacks(on_step=lambda *_: look(), on_token=lambda *_: look())
+        trajectory = job.run(run, lambda _: None, callbacks)
     if trajectory.best is None:
         raise RethinkError(f"thinking made no edit: {trajectory.message or trajectory.stopped}")
     return load_image(home / trajectory.steps[trajectory.best].file)
+
+
+def measure_edits(
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    edits: Mapping[str, Path],
+    folder: Path,
+    on_done: Callable[[int], None] = lambda done: None,
+) -> tuple[dict[str, Scores | None], tuple[str, ...]]:
+    """(the exact scores of every edit, notes), by a benchmark that needs no judge.
+
+    Of an edit that was thought about, also those of its first turn, with FIRST_TURN before their names, and its TURNS.
+    """
+    assert benchmark.measure is not None
+    judged: dict[str, Scores | None] = {}
+    notes = []
+    for item in items:
+        if item.id in edits:
+            try:
+                scores = dict(benchmark.measure(item, decode_image(edits[item.id].read_bytes())))
+                judged[item.id] = scores | _first_turn(benchmark.measure, item, folder / RUNS / item.id)
+            except (RethinkError, OSError) as error:
+                judged[item.id] = None
+                notes.append(f"{item.id}: {error}.")
+            on_done(len(judged))
+    return judged, tuple(notes)
+
+
+def _first_turn(measure: Callable[[Item, Tensor], Scores], item: Item, run: Path) -> dict[str, float | None]:
+    if not (run / RECORD_FILE).is_file():
+        return {}
+    trajectory = load_trajectory(run)
+    first = measure(item, load_image(run / trajectory.steps[0].file))
+    return {TURNS: float(trajectory.steps[-1].turn)} | {FIRST_TURN + name: value for name, value in first.items()}
 
 
 def _write(benchmark: Benchmark, item: Item, source: Tensor, edited: Tensor, folder: Path) -> None:

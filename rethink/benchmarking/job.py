@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_write, locked
+from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, Results
@@ -18,10 +17,10 @@ from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
 from ..records import read_json_file
 from .budget import NO_LIMITS, Budget
-from .editing import EditSetup, make_edits
+from .editing import EditSetup, make_edits, measure_edits
 from .judging import Judge, Judgments, decode_image, estimate, find_edits, judge_edits
 from .page import write_page
-from .reply_log import ReplyLog
+from .reply_log import ReplyLog, hold_folder
 from .report import BenchmarkReport, make_report
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..thinkers.critique import Thinker
 
-LOCK, RECORD, SUMMARY, TABLE = ".rethink-lock", "rethink-run.json", "rethink-summary.json", "rethink-table.md"
+RECORD, SUMMARY, TABLE = "rethink-run.json", "rethink-summary.json", "rethink-table.md"
 NO_JUDGMENTS = Judgments({}, {})
 
 
@@ -58,6 +57,9 @@ class BenchmarkJob:
     budget: Budget = NO_LIMITS
     language: str = option("en", "Which instructions of GEdit-Bench.", choices=("en", "cn"))
     limit: int = option(0, "Only the first so many items of each task, type or category; 0: all.", low=0)
+    count: int = option(
+        0, "Only so many items in all, by turns from each task, type or category; 0: all.", low=0, high=10**5
+    )
     attempts: int = option(3, "How often the judge is asked for an answer that can be read.", low=1, high=20)
     seed: int = option(0, "The same seed gives the same edits, and asks the judge the same.", low=0, high=MAX_SEED)
 
@@ -77,24 +79,30 @@ class BenchmarkJob:
         is told in sentences what is wrong with the data, and what judging will cost, before the first call.
         """
         self._check_inputs(setup, judge)
-        found = self.benchmark.read_items(self.data, self.language) if self.data else Items(())
+        found = Items(())
+        if self.data is not None or self.benchmark.measure is not None:
+            found = self.benchmark.read_items(self.data or Path(), self.language)
         prompts = self.benchmark.read_prompts(self.code) if judge is not None and self.code is not None else {}
         for where, why in found.problems:
             announce(f"{where}: {why}.")
-        items = _first(found.items, self.limit)
-        with _hold(self.output):
+        items = _choose(found.items, self.limit, self.count)
+        with hold_folder(self.output):
             record = self._check_record(setup, judge)
             failures = self._edit(items, setup, progress, announce) if setup is not None else []
             edits = find_edits(self.benchmark, items, self.output)
-            if judge is None:
+            if self.benchmark.measure is not None:
+                outcome = self._measure(items, edits, progress)
+            elif judge is None:
                 outcome = self._read(items)
             else:
                 outcome = self._judge(items, edits, prompts, judge, progress, announce)
             return self._sum_up(outcome, edits, found.problems, failures, record)
 
     def _check_inputs(self, setup: EditSetup | None, judge: Thinker | None) -> None:
-        title = self.benchmark.title
-        if self.data is None and (setup is not None or judge is not None):
+        title, needs_files = self.benchmark.title, self.benchmark.measure is None
+        if judge is not None and not needs_files:
+            raise RethinkError(f"judge: {title} has an exact one of its own; leave this one out.")
+        if needs_files and self.data is None and (setup is not None or judge is not None):
             raise RethinkError(f"data: give the folder that {title} was downloaded to.")
         if judge is not None and self.code is None:
             raise RethinkError(
@@ -112,6 +120,7 @@ class BenchmarkJob:
         record: Mapping[str, Any],
     ) -> BenchmarkReport:
         notes = [f"Only the first {self.limit} items of each group: no board's number."] if self.limit else []
+        notes += [f"Only {self.count} items in all: no board's number."] if self.count else []
         other = self._read_other(outcome.items)
         report = make_report(
             self.benchmark,
@@ -170,6 +179,13 @@ class BenchmarkJob:
             )
         return _Outcome(items, results.judged, results.notes) if results else _Outcome(items, {})
 
+    def _measure(self, items: Sequence[Item], edits: Mapping[str, Path], progress: OnProgress) -> _Outcome:
+        """What the benchmark itself knows of every edit, with nobody asked."""
+        report = progress_with_eta("edits measured", progress)
+        judged, notes = measure_edits(self.benchmark, items, edits, self.output, lambda done: report(done, len(edits)))
+        self.benchmark.write_results(self.output, self.model_name, items, {}, judged)
+        return _Outcome(items, judged, notes)
+
     def _judge(
         self,
         items: Sequence[Item],
@@ -218,6 +234,7 @@ class BenchmarkJob:
         where = {
             "data": str(self.data.absolute()) if self.data else "",
             "limit": self.limit,
+            "count": self.count,
         }  # which may change from run to run
         if setup is not None:
             now |= setup.record
@@ -247,45 +264,28 @@ class BenchmarkJob:
         return results
 
 
-@contextmanager
-def _hold(folder: Path) -> Iterator[None]:
-    """Hold the folder of results. Raises RethinkError where another run does, or where it cannot be written."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder / LOCK))
-        except BlockingIOError as error:
-            raise RethinkError(f"-o: another run is writing to {folder}; wait for it, or choose another.") from error
-        except OSError as error:
-            raise RethinkError(f"-o: cannot write to {folder}: {error.strerror}.") from error
-        yield
-
-
-def job_of_folder(folder: Path) -> BenchmarkJob:
+def job_of_folder(folder: Path, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> BenchmarkJob:
     """The job that has made a folder of results, to sum it up again. Raises RethinkError where none has."""
     file = folder / RECORD
     try:
         record = read_json_file(file)
-        row, data, limit = (
-            BENCHMARKS[record["benchmark"]],
-            Path(record["data"]) if record["data"] else None,
-            int(record["limit"]),
-        )
-        return BenchmarkJob(row, data, folder, language=record["language"], limit=limit)
+        data = Path(record["data"]) if record["data"] else None
+        row, limit, count = benchmarks[record["benchmark"]], int(record["limit"]), int(record.get("count", 0))
+        return BenchmarkJob(row, data, folder, language=record["language"], limit=limit, count=count)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RethinkError(
             f"report: {folder} holds no run of a benchmark ({file.name} cannot be read); run `rethink bench` with -o {folder} first."
         ) from error
 
 
-def _first(items: Sequence[Item], limit: int) -> list[Item]:
-    counts: dict[str, int] = {}
-    chosen = []
-    for item in items:
-        counts[item.group] = counts.get(item.group, 0) + 1
-        if not limit or counts[item.group] <= limit:
-            chosen.append(item)
-    return chosen
+def _choose(items: Sequence[Item], limit: int, count: int) -> list[Item]:
+    """The first `limit` of every group, and of these `count`, one of each group after the other; 0: all."""
+    places: dict[str, int] = {}
+    turns = [places.update({item.group: places.get(item.group, -1) + 1}) or places[item.group] for item in items]
+    chosen = [(turn, place) for place, turn in enumerate(turns) if not limit or turn < limit]
+    if count:
+        chosen = sorted(chosen)[:count]
+    return [items[place] for _, place in sorted(chosen, key=lambda each: each[1])]
 
 
 def _with_preview(step: JobProgress, shown: Sequence[Tensor]) -> JobProgress:

@@ -23,6 +23,7 @@ from ..evaluation.benchmarks.core import (
 )
 from ..pairs.jsonl_log import DiskFull
 from ..thinkers.asking import strip_reasoning, thread_map
+from ..thinkers.protocol import NO_USAGE, TokenUsage
 from .budget import CHARACTERS_PER_TOKEN, TOKENS_PER_IMAGE, Budget, Estimate, Spending
 from .reply_log import ReplyLog, reply_key
 
@@ -68,7 +69,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judgments:
-    """All that was answer. judged: of items with a reply to every question. unreadable, failures: (item and question, why)."""
+    """All that was answered. judged: of items with a reply to every question. unreadable, failures: (item and question, why). money:
+    of this run's calls, by what the server says of them in `usage`, and estimated where it says nothing."""
 
     judged: Judged
     replies: Mapping[str, Replies]
@@ -78,6 +80,7 @@ class Judgments:
     calls: int = 0
     money: float = 0.0
     stopped: str = ""
+    usage: TokenUsage = NO_USAGE
 
 
 @dataclass
@@ -175,9 +178,10 @@ def judge_edits(
 
     on_done: called with the number of questions that are done. Raises RethinkError where the judge does not answer at all.
     """
-    spending, tally = Spending(budget), _Tally()
+    chat = judge.thinker.chat
+    spending, tally = Spending(budget, lambda: getattr(chat, "usage", NO_USAGE)), _Tally()
     asker = _Asker(benchmark, judge, log, spending)
-    at_once = max(1, getattr(judge.thinker.chat, "concurrency", 1))
+    at_once = max(1, getattr(chat, "concurrency", 1))
     several = thread_map(2 * at_once if at_once > 1 else 1)  # while some wait for answers, others read images
     jobs = ((item, question, edits[item.id]) for item, question in _questions(benchmark, items, edits, prompts))
     for done, answer in enumerate(several(asker.ask, jobs), 1):
@@ -190,7 +194,9 @@ def judge_edits(
     complete = {item.id: tally.of(item.id, benchmark.partial) for item in items if item.id in tally.complete}
     notes = (tuple(tally.unreadable), tuple(tally.failures))
     stopped = spending.why_over() if tally.left_out else ""
-    return Judgments(complete, tally.replies, *notes, tally.left_out, spending.calls, spending.money, stopped)
+    return Judgments(
+        complete, tally.replies, *notes, tally.left_out, spending.calls, spending.money, stopped, spending.usage
+    )
 
 
 def _questions(

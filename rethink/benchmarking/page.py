@@ -29,7 +29,9 @@ PAGE = "rethink-report.html"
 MOST_CASES, THUMBNAIL = 8, 320  # of each end, and pixels of the longer side
 _LEFT, _WIDTH, _ROW = 220, 480, 22  # of the plot, in pixels
 
-_STYLE = """
+# Nothing is loaded from anywhere, and no script runs.
+POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; --mark: light-dark(#2f5fd0, #8fb2ff) }
 body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem } h1 small { font-weight: 400; opacity: .75; font-size: .6em }
 table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top }
@@ -82,9 +84,9 @@ def write_page(
     ]
     page = (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+        f"{POLICY}\n"
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
-        f"<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n"
+        f"<style>{STYLE}</style>\n" + "\n".join(parts) + "\n"
     )
     with atomic_write(folder / PAGE) as part:
         part.write_text(replace_surrogates(page), encoding="utf-8")

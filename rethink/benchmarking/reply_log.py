@@ -1,15 +1,19 @@
-"""The judge's replies, each by what it was asked: the same question about the same images is asked once."""
+"""The judge's replies, each by what it was asked: the same question about the same images is asked once. And the folder that they lie
+in, which one run writes to at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ..atomic import locked
+from ..errors import RethinkError
 from ..pairs.jsonl_log import JsonlLog, LatestIndex, fields_are
 
-NAME = "judge-replies.jsonl"
+NAME, LOCK = "judge-replies.jsonl", ".rethink-lock"
 
 
 def reply_key(judge: str, parts: Sequence[str | bytes]) -> str:
@@ -42,3 +46,17 @@ class ReplyLog:
         with self._lock:
             self._log.append({"id": key, "item": item, "question": question, "reply": reply})
             self._index.refresh()
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder of results, which is made if need be. Raises RethinkError where another run does, or where it cannot be written."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / LOCK))
+        except BlockingIOError as error:
+            raise RethinkError(f"-o: another run is writing to {folder}; wait for it, or choose another.") from error
+        except OSError as error:
+            raise RethinkError(f"-o: cannot write to {folder}: {error.strerror}.") from error
+        yield

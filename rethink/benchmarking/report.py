@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import RethinkError
@@ -93,6 +93,8 @@ class BenchmarkReport:
             "missing": summary.missing,
             "left_out": self.left_out,
             "calls": self.judgments.calls,
+            "tokens": asdict(self.judgments.usage),
+            "money": self.judgments.money,
             "figures": [
                 {"name": f.name, "measure": f.measure, "variant": f.variant, "value": f.value, "items": f.items}
                 for f in summary.figures
@@ -129,7 +131,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
             clusters,
             {id: weight for id, (_, weight) in terms.items()},
         )
-    lines = [*notes, *summary.notes, *_faults(judgments, problems, failures)]
+    lines = [*notes, *summary.notes, *_costs(judgments), *_faults(judgments, problems, failures)]
     if record.get("thinking"):
         lines.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
     return BenchmarkReport(
@@ -152,6 +154,18 @@ def source_digest(item: Item) -> str:
         return hashlib.sha256(item.sources[0]()).hexdigest() if item.sources else item.id
     except (OSError, RethinkError):
         return item.id
+
+
+def _costs(judgments: Judgments) -> list[str]:
+    """What this run's calls have taken."""
+    usage, calls, lines = judgments.usage, judgments.calls, []
+    if usage.answers:
+        share = "" if usage.answers >= calls else f", as it says of {usage.answers} of them"
+        lines.append(f"The judge read {usage.read:,} tokens and wrote {usage.written:,} in {calls:,} calls{share}.")
+    if judgments.money:
+        how = "" if usage.answers >= calls else ", partly estimated" if usage.answers else ", estimated"
+        lines.append(f"Judging has cost {judgments.money:.2f}{how}.")
+    return lines
 
 
 def _faults(

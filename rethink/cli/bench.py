@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmarking.budget import Budget
 from ..benchmarking.job import TABLE, BenchmarkJob, job_of_folder
+from ..benchmarking.judge_pool import JudgePool
 from ..benchmarking.page import PAGE
 from ..evaluation.benchmarks import BENCHMARKS
+from ..options import options_of
 from .arguments import add_field, add_switch
 from .edit import EXIT_CODES, add_sampling_options, settings_from
-from .editor_options import EDITORS, add_device, add_loading_options, open_editor
+from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
 from .progress import ProgressLine, complain, print_result
 from .think import add_loop_options, add_thinker_options, config_from, open_thinker_of, thinker_config_from
 
@@ -35,6 +39,12 @@ DATA is where the benchmark was downloaded to. The folder of -o has the benchmar
 are not made again, and what is judged lies there as the benchmark's own scripts read it. A run that was cut off goes on when it is
 started again; no judge call is made twice. Replies that cannot be read lower the coverage, and are never a score.
 """
+TINY = """examples:
+  python -m rethink bench tiny                                  (the built-in editor, and which wordings it understands)
+  python -m rethink bench tiny --think --cases 300              (thinking against one edit, by several processes)
+  python -m rethink bench tiny -o results/tiny --cases 60 --editor models/diffusers/my-editor
+  python -m rethink bench tiny -o results/tiny-thinking --cases 60 --think --against results/tiny
+"""
 AS_PUBLISHED = {"max_tokens": "as the benchmark's script has it", "temperature": "as the benchmark's script has it"}
 
 
@@ -42,10 +52,7 @@ def add_bench_command(commands) -> None:
     """Adds `bench` to the subparsers of `rethink`."""
     bench = commands.add_parser("bench", help="measure editors: against ground truth, and on published benchmarks")
     kinds = bench.add_subparsers(required=True, metavar="WHAT")
-    tiny = kinds.add_parser("tiny", help="the built-in editor by the exact oracle")
-    tiny.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
-    add_switch(tiny, "--think", "thinking against one edit instead, on so many tasks of all levels")
-    tiny.set_defaults(run=run_tiny)
+    _add_tiny(kinds)
     for name, benchmark in BENCHMARKS.items():
         parser = kinds.add_parser(
             name,
@@ -56,6 +63,28 @@ def add_bench_command(commands) -> None:
         )
         parser.set_defaults(run=run_benchmark, benchmark=benchmark)
         _add_options(parser)
+
+
+def _add_tiny(kinds) -> None:
+    about = "an editor in the built-in world, by the exact oracle"
+    tiny = kinds.add_parser(
+        "tiny", help=about, epilog=TINY + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    tiny.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
+    add_switch(tiny, "--think", "thinking against one edit instead, on so many tasks of all levels")
+    tiny.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="folder of the results: keeps every edit and run, and goes on where it was cut off",
+    )
+    tiny.add_argument("--against", type=Path, metavar="FOLDER", help="other results, to say which are better")
+    add_thinker_options(tiny, "thinker", "criticizes and rewrites, with --think and -o")
+    add_loading_options(tiny, BUILT_IN, f"who edits, with -o: {EDITORS}")
+    add_device(tiny)
+    add_loop_options(tiny)
+    add_sampling_options(tiny)
+    tiny.set_defaults(run=run_tiny)
 
 
 def add_report_command(commands) -> None:
@@ -71,7 +100,8 @@ def add_report_command(commands) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     about = (
-        "folder that the benchmark was downloaded to; scores of GEdit-Bench and KRIS-Bench are summed up without it too"
+        "folder that the benchmark was downloaded to; scores of GEdit-Bench and KRIS-Bench, and the spreadsheets of RISEBench, are "
+        "summed up without it too"
     )
     parser.add_argument("data", type=Path, nargs="?", help=about)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results, new or not")
@@ -82,7 +112,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="your copy of the benchmark's repository: the judge's prompts are read from it, and nothing in it is run",
     )
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="other results, to say which are better")
-    for name in ("language", "limit", "attempts"):
+    for name in ("language", "limit", "count", "attempts"):
         add_field(parser, BenchmarkJob, name)
     for name in ("calls", "minutes", "money", "price_in", "price_out"):
         add_field(parser, Budget, name)
@@ -90,6 +120,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
     role = "scores the edits as the benchmark has it; none: nothing is asked"
     add_thinker_options(parser, "judge", role, AS_PUBLISHED, critiques=False)
+    for field in options_of(JudgePool):
+        add_field(parser, JudgePool, field.name)
     add_loading_options(parser, None, f"who makes the edits that are missing: {EDITORS}; none: nothing is edited")
     add_device(parser)
     add_loop_options(parser)
@@ -97,9 +129,17 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_tiny(options: argparse.Namespace) -> int:
-    """Measure the built-in editor; → the exit status."""
+    """Measure the built-in editor, or with -o any editor; → the exit status."""
     from ..tiny import benchmark, think_benchmark
 
+    if options.output is not None:
+        from ..tiny.oracle_benchmark import BENCHMARK
+
+        job = BenchmarkJob(
+            BENCHMARK, None, options.output, against=options.against, count=options.cases, seed=options.seed
+        )
+        _print_report(job, job.run(_open_setup(options), None, ProgressLine(), complain))
+        return 0
     return (think_benchmark if options.think else benchmark).run(options.cases)
 
 
@@ -113,17 +153,20 @@ def run_benchmark(options: argparse.Namespace) -> int:
         options.benchmark_code,
         options.against,
         budget,
-        **{name: getattr(options, name) for name in ("language", "limit", "attempts", "seed")},
+        **{name: getattr(options, name) for name in ("language", "limit", "count", "attempts", "seed")},
     )
-    judge = _open_judge(options) if options.judge else None
-    setup = _open_setup(options) if options.editor else None
-    _print_report(job, job.run(setup, judge, ProgressLine(), complain))
+    with _judge_of(options) if options.judge else nullcontext() as judge:
+        setup = _open_setup(options) if options.editor else None
+        report = job.run(setup, judge, ProgressLine(), complain)
+    _print_report(job, report)
     return 0
 
 
 def run_report(options: argparse.Namespace) -> int:
     """Sum up a folder again; → the exit status."""
-    job = job_of_folder(options.folder)
+    from ..tiny.oracle_benchmark import BENCHMARK
+
+    job = job_of_folder(options.folder, {**BENCHMARKS, BENCHMARK.id: BENCHMARK})
     _print_report(job, job.run(announce=complain))
     return 0
 
@@ -145,7 +188,8 @@ def _open_setup(options: argparse.Namespace) -> EditSetup:
     return EditSetup(open_editor(options), settings_from(options), options.seed, thinking, tuple(options.lora))
 
 
-def _open_judge(options: argparse.Namespace) -> Thinker:
+@contextmanager
+def _judge_of(options: argparse.Namespace) -> Iterator[Thinker]:
     """The judge, asked as the benchmark's script asks its own unless the arguments say otherwise."""
     from ..thinkers.loading import open_thinker, typed_trust
 
@@ -156,4 +200,9 @@ def _open_judge(options: argparse.Namespace) -> Thinker:
         max_tokens=benchmark.max_tokens if tokens is None else tokens,
         temperature=benchmark.temperature if temperature is None else temperature,
     )
-    return open_thinker(config, typed_trust(config))
+    pool = JudgePool(**{field.name: getattr(options, field.name) for field in options_of(JudgePool)})
+    if pool.is_one:
+        yield open_thinker(config, typed_trust(config))
+        return
+    with pool.opened(config) as judge:
+        yield judge

@@ -13,6 +13,8 @@ from ..errors import RethinkError
 from .arguments import find_typed, with_config
 from .bench import add_bench_command, add_report_command
 from .collect import add_collect_commands
+from .compare import add_compare_commands
+from .curve import add_curve_command
 from .edit import EXIT_CODES, add_edit_command
 from .pairs import add_commands
 from .progress import complain
@@ -29,6 +31,7 @@ EXAMPLES = """examples:
   python -m rethink think photo.png "make it winter" --editor ... --thinker models/Qwen3-VL-8B-Instruct -o run
   python -m rethink think photo.png "make it winter" --editor ... --thinker ... -o winter.html
   python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
+  python -m rethink compare photos -i "make it winter" --editor ... --editor ... -o results --serve
   python -m rethink bench tiny --cases 400
   python -m rethink bench gedit GEdit-Bench -o results/kontext --editor ... --judge ... --benchmark-code Step1X-Edit
 
@@ -90,9 +93,11 @@ def make_parser() -> argparse.ArgumentParser:
     add_think_command(commands)
     add_commands(commands)
     add_collect_commands(commands)
+    add_compare_commands(commands)
     add_train_command(commands)
     add_train_editor_command(commands)
     add_score_command(commands)
+    add_curve_command(commands)
     add_bench_command(commands)
     add_report_command(commands)
     return parser

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SCALE, CENTER = 400 / math.log(10), 1000.0  # of the scores, as chess and the arenas have them
 _Z, _Z_DECIDED = 1.959964, 2.326348  # of the 95% intervals, and of “decided”, which needs 98%
-_PRIOR = 0.01  # weight of “all are alike”: it keeps who has won every vote from being infinitely good
+_PRIOR = 0.01  # weight of “all are alike”: it keeps who has no votes in the middle
+_DOUBT = 0.5  # of a vote, for each side of every two that were voted on (Jeffreys' prior): a few votes that agree decide nothing
 _STEPS = 100
 MOST_VOTES = 10**6  # beyond which nobody votes
 
@@ -76,7 +77,7 @@ def rank(votes: Sequence[Vote], names: Sequence[str] = ()) -> Ranking:
     second = np.array([place[vote.loser] for vote in votes])
     tied = np.array([vote.tie for vote in votes])
     clusters = [number if vote.cluster is None else ("", vote.cluster) for number, vote in enumerate(votes)]
-    strengths, covariance = _fit(first, second, tied, len(players), clusters)
+    strengths, covariance = _fit(*_with_doubt(first, second, tied, clusters), len(players))
     errors = np.sqrt(np.maximum(np.diag(covariance), 0))
     order = np.argsort(-strengths, kind="stable")
     ratings = tuple(_rating(players[n], float(strengths[n]), float(errors[n]), votes) for n in order)
@@ -99,8 +100,33 @@ def _rating(name: str, strength: float, error: float, votes: Sequence[Vote]) -> 
     return Rating(name, center, low, high, wins, ties, len(mine) - wins - ties)
 
 
+def _with_doubt(
+    first: np.ndarray, second: np.ndarray, tied: np.ndarray, clusters: Sequence[Hashable]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[Hashable], np.ndarray]:
+    """The votes with those of `_DOUBT` behind them, each for itself, and the weights of all."""
+    import numpy as np
+
+    met = np.unique(np.sort(np.stack([first, second], 1), 1), axis=0)
+    one, other = met.T
+    weights = np.concatenate([np.ones(len(first)), np.full(2 * len(met), _DOUBT)])
+    tied = np.concatenate([tied, np.zeros(2 * len(met), dtype=bool)])
+    doubts = [("doubt", number) for number in range(2 * len(met))]
+    return (
+        np.concatenate([first, one, other]),
+        np.concatenate([second, other, one]),
+        tied,
+        [*clusters, *doubts],
+        weights,
+    )
+
+
 def _fit(
-    first: np.ndarray, second: np.ndarray, tied: np.ndarray, players: int, clusters: Sequence[Hashable]
+    first: np.ndarray,
+    second: np.ndarray,
+    tied: np.ndarray,
+    clusters: Sequence[Hashable],
+    weights: np.ndarray,
+    players: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Strengths (natural logarithms, mean 0) by Newton's method, and their covariance.
 
@@ -120,19 +146,19 @@ def _fit(
     if not has_ties:
         parameters[-1] = -np.inf
     for _ in range(_STEPS):
-        scores, information = _derivatives(parameters, gradient_of, outcome, is_tie, has_ties)
+        scores, information = _derivatives(parameters, gradient_of, outcome, is_tie, weights, has_ties)
         finite = np.where(np.isfinite(parameters), parameters, 0.0)
-        slope = scores.sum(0) - prior * finite
+        slope = weights @ scores - prior * finite
         step = np.linalg.solve(information + np.diag(prior), slope)
         step *= min(1.0, 2.0 / max(1e-12, float(np.abs(step).max())))
         parameters[: size if has_ties else players] += step[: size if has_ties else players]
         if np.abs(step).max() < 1e-9:
             break
-    scores, information = _derivatives(parameters, gradient_of, outcome, is_tie, has_ties)
+    scores, information = _derivatives(parameters, gradient_of, outcome, is_tie, weights, has_ties)
     bread = np.linalg.inv(information + np.diag(prior))
     place = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     summed = np.zeros((len(place), size))
-    np.add.at(summed, [place[name] for name in clusters], scores)
+    np.add.at(summed, [place[name] for name in clusters], np.sqrt(weights)[:, None] * scores)
     few = len(place) / max(1, len(place) - 1)
     covariance = few * bread @ (summed.T @ summed) @ bread
     centered = np.eye(players) - 1 / players
@@ -140,21 +166,26 @@ def _fit(
 
 
 def _derivatives(
-    parameters: np.ndarray, gradient_of: np.ndarray, outcome: np.ndarray, is_tie: np.ndarray, has_ties: bool
+    parameters: np.ndarray,
+    gradient_of: np.ndarray,
+    outcome: np.ndarray,
+    is_tie: np.ndarray,
+    weights: np.ndarray,
+    has_ties: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The score of every vote and the information of all. outcome: 1 where the first has won, 0 for a tie."""
+    """The score of every vote and the information of all. outcome: 1 where the first has won, 0 for a tie. weights: of the votes."""
     import numpy as np
 
     half = gradient_of[:, :-1] @ parameters[:-1]
-    weights = np.stack([half, -half, np.full_like(half, parameters[-1])])
-    weights = np.exp(weights - weights.max(0))
-    win, loss, tie = weights / weights.sum(0)
+    chances = np.stack([half, -half, np.full_like(half, parameters[-1])])
+    chances = np.exp(chances - chances.max(0))
+    win, loss, tie = chances / chances.sum(0)
     expected = win - loss
     scores = gradient_of * (outcome - expected)[:, None]
-    variance, mixed = win + loss - expected**2, -expected * tie
+    variance, mixed = weights * (win + loss - expected**2), -weights * expected * tie
     information = gradient_of.T @ (gradient_of * variance[:, None])
     if has_ties:
         scores[:, -1] = is_tie - tie
         information[-1, :-1] = information[:-1, -1] = (gradient_of * mixed[:, None]).sum(0)[:-1]
-        information[-1, -1] = (tie * (1 - tie)).sum()
+        information[-1, -1] = (weights * tie * (1 - tie)).sum()
     return scores, information

@@ -78,7 +78,7 @@ def ray_executor(
         ray = lazy_import("ray")
         opener = ray.put(ray.cloudpickle.dumps(open_worker))
         work = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=MAX_ATTEMPTS - 1)(_run_shard)
-        _require_capacity(ray, resources)
+        require_capacity(ray, resources)
         running: dict[Any, list] = {}
         try:
             while True:
@@ -108,7 +108,7 @@ def ray_executor(
     return execute
 
 
-def _require_capacity(ray, resources: WorkerResources) -> None:
+def require_capacity(ray: Any, resources: WorkerResources) -> None:
     """Raises RethinkError where no machine is large enough for a worker: Ray would wait forever."""
     for kind, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from ..threads import DaemonThreads
 from .address import parse_address
 from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
 from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
-from .protocol import Messages, OnToken, Placement, Request, ThinkerError, resize_for_vlm
+from .protocol import NO_USAGE, Messages, OnToken, Placement, Request, ThinkerError, TokenUsage, resize_for_vlm
 from .proxies import find_proxy
 from .redaction import redact
 from .trust import Trust, read_trust
@@ -69,6 +69,7 @@ class OpenAIChat:
                 raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
         self._timeout, self._retries, self.concurrency = timeout, retries, concurrency
         self._param_overrides: dict[str, str | None] = {}  # what this model has refused
+        self.usage, self._counting = NO_USAGE, threading.Lock()
         # What is missing or not allowed is better said now than when the first edit has been made.
         self._key()
         trust = trust or read_trust()
@@ -160,6 +161,8 @@ class OpenAIChat:
             except ExchangeError as error:
                 return Fault(str(error), error.retryable)
             if reply.status == 200:
+                with self._counting:
+                    self.usage += _usage_in(reply)
                 return _text_in(reply, body["max_tokens"])
             fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
             refused = _unsupported_param(reply.status, fault.why, sent)
@@ -222,6 +225,20 @@ def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
     if reason == "length" and not content.strip():
         return Fault(f"reasoned until max_tokens ({max_tokens}) were used up; raise max_tokens")
     return _whole(_text_of(content, message))
+
+
+def _usage_in(reply: Reply) -> TokenUsage:
+    """What a chat completion says that it has taken; nothing where it does not say so in whole numbers."""
+    record = read_json(reply.data)
+    usage = record.get("usage") if isinstance(record, dict) else None
+    if not isinstance(usage, dict):
+        return NO_USAGE
+    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return TokenUsage(1, read, written) if _is_count(read) and _is_count(written) else NO_USAGE
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
 
 
 def _content_of(message: dict[str, Any]) -> str | None:

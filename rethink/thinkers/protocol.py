@@ -31,10 +31,29 @@ class ThinkerError(RethinkError):
     """A thinker could not answer: its server is gone, refuses, or sends garbage. No image is lost over it."""
 
 
+@dataclass(frozen=True)
+class TokenUsage:
+    """What a server says that answers have taken. answers: how many it said so of; read, written: tokens."""
+
+    answers: int = 0
+    read: int = 0
+    written: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(self.answers + other.answers, self.read + other.read, self.written + other.written)
+
+    def __sub__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(self.answers - other.answers, self.read - other.read, self.written - other.written)
+
+
+NO_USAGE = TokenUsage()
+
+
 class Chat(Protocol):
     """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`; one that may
     be asked from several threads has `concurrency`, how many, and maybe `encode_images`, for what can be done with images before it
-    is their turn; one that remembers conversations has `clear_cache`."""
+    is their turn; one that remembers conversations has `clear_cache`; one that is told what its answers take has `usage`, a TokenUsage
+    of all so far."""
 
     name: str
     placement: Placement

@@ -205,10 +205,11 @@ def test_any_text_is_an_instruction_but_none(sample, fake, part, miniature, Reth
 
 @pytest.mark.parametrize("level", ["plain", "unusual", "reasoning"])
 def test_scenes_are_pictures_with_an_instruction_and_the_same_for_the_same_seed(classes, level):
-    (image,), (instruction,) = classes["RethinkScene"].execute(seed=5, level=level).result
+    (image,), (instruction,), *_ = classes["RethinkScene"].execute(seed=5, level=level).result
     assert image.ndim == 4 and image.shape[-1] == 3 and instruction
-    images, instructions = classes["RethinkScene"].execute(seed=4, level=level, count=2).result
+    images, instructions, before, after = classes["RethinkScene"].execute(seed=4, level=level, count=2).result
     assert torch.equal(image, images[1]) and instruction == instructions[1] and len(images) == 2
+    assert len(before) == 2 and all(a != b for a, b in zip(before, after)), "captions tell both apart"
     classes["RethinkScene"].execute(seed=2**64 - 1, level=level, count=2)
 
 
@@ -253,7 +254,7 @@ def test_guidance_that_plays_no_part_is_not_named(classes, fake):
 @pytest.mark.parametrize("name", ["built-in", "built-in + style × 1"])
 def test_a_picture_that_the_built_in_editor_does_not_know_is_named_as_that(classes, fake, name):
     fake.name = name
-    (scene,), _ = classes["RethinkScene"].execute(3, "plain").result
+    (scene,), *_ = classes["RethinkScene"].execute(3, "plain").result
     for node_id, inputs in (
         ("RethinkSampleEdit", {**SAMPLED, "editor": [fake]}),
         ("RethinkEditChain", {"editor": fake, "instructions": "blue", "seed": 7}),

@@ -147,10 +147,17 @@ def test_there_are_workflows():
         "kontext_lora",
         "qwen_image_edit_lora",
         "resume_and_compare_saves",
+        "benchmark_ten_items",
+        "score_edit",
+        "trade_off_curve",
     } <= set(NAMES)
 
 
-ENDS = {"SaveImage": "images", "RethinkTrainEditLora": "rethink_training"}  # and what they show
+ENDS = {
+    "SaveImage": "images",
+    "RethinkTrainEditLora": "rethink_training",
+    "RethinkRunBenchmark": "rethink_text",
+}  # and what they show
 
 
 @pytest.mark.parametrize("prompt", RUNNABLE, indirect=True)

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import RethinkError
 from ...names import path_parts
 from ...text_files import show_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The numbers that a judge's replies about one item give, by name; None for one that was not asked for or not read.
 Scores = Mapping[str, float | None]
@@ -140,7 +143,8 @@ class Benchmark:
     is where it is written. read_prompts: from the folder of the benchmark's code. questions: of an item. read_reply: (item,
     question's name, reply) → scores; raises UnreadableReply. read_results: (folder, items of the data) → what lies there, None where
     the benchmark's scripts have left nothing. write_results: (folder, model's name, items, their replies, their scores) in the files
-    that those scripts read. headline: the figure that boards rank by.
+    that those scripts read. headline: the figure that boards rank by. measure: of a world that is known, the exact scores of an item's
+    edit, IMAGE [1, H, W, 3]: no judge is asked, and the items need no files.
     """
 
     id: str
@@ -163,6 +167,7 @@ class Benchmark:
     source_name: Callable[[Item], str] = lambda item: ""
     resizes: bool = False
     partial: bool = False
+    measure: Callable[[Item, Tensor], Scores] | None = None
 
 
 def group_terms(

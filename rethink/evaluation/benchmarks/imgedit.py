@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from ...atomic import atomic_write
 from ...errors import RethinkError
 from ...names import is_portable
-from ...text_files import check_text, read_json
+from ...text_files import check_text, read_json, read_jsonl
 from . import imgedit_scores as scores
 from .core import (
     Benchmark,
@@ -31,14 +31,16 @@ from .core import (
 )
 from .prompts import find_code_file, read_json_prompts
 
-LISTS = ("basic_edit.json", "singleturn.json")
-RESULT = "result.json"
+LISTS = ("basic_edit.json", "singleturn.json", "basic_edit.jsonl", "singleturn.jsonl")
+RESULT, RESULT_LINES = "result.json", "result.jsonl"
+REPLIES = ("reply", "result", "response")  # what a line may call it
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The items of `basic_edit.json` or `singleturn.json`, with their images beside that file or below the folder."""
+    """The items of `basic_edit.json` or `singleturn.json`, or of such a file in lines, with their images beside it or below the
+    folder."""
     file = _find_list(folder)
-    record = read_json(file, "data")
+    record = read_json(file, "data") if file.suffix == ".json" else dict(_lines(file, "data", ()))
     if not isinstance(record, dict):
         raise RethinkError(f"data: {file} is no list of edits by their keys.")
     items, problems = [], []
@@ -56,7 +58,18 @@ def _find_list(folder: Path) -> Path:
     for name in LISTS:
         if found := sorted(folder.glob(f"**/{name}"), key=lambda file: len(file.parts)):
             return found[0]
-    raise RethinkError(f"data: {folder} holds neither {' nor '.join(LISTS)}; unpack ImgEdit's Benchmark.tar there.")
+    raise RethinkError(f"data: {folder} holds neither {' nor '.join(LISTS[:2])}; unpack ImgEdit's Benchmark.tar there.")
+
+
+def _lines(file: Path, name: str, fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """(key, value) of every line: {key: value}, or a record with a “key” and, by one of the names of `fields`, its value."""
+    for number, record in enumerate(read_jsonl(file, name), 1):
+        if len(record) == 1 and isinstance(key := next(iter(record)), str):
+            yield key, record[key]
+        elif isinstance(key := record.get("key"), str):
+            yield key, next((record[field] for field in fields if field in record), record)
+        else:
+            raise RethinkError(f"{name}: line {number} of {file} has no “key”.")
 
 
 def _item(key: str, entry: Any, roots: Sequence[Path]) -> Item:
@@ -93,11 +106,12 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
-    """The replies of `result.json`."""
-    files = find_result_files(folder, RESULT)
+    """The replies of `result.json`, or of `result.jsonl`, of which the last line for an item counts."""
+    files = find_result_files(folder, RESULT) or find_result_files(folder, RESULT_LINES)
     if not files:
         return None
-    record = read_json(files[0], "results")
+    lines = files[0].name == RESULT_LINES
+    record = dict(_lines(files[0], "results", REPLIES)) if lines else read_json(files[0], "results")
     if not isinstance(record, dict):
         raise RethinkError(f"results: {files[0]} holds no replies by their keys.")
     known = {item.id: item for item in items}

@@ -32,7 +32,7 @@ from .core import (
 )
 from .prompts import fill, find_code_file, read_constants
 
-METRICS = "metrics.json"
+METRICS, LIST = "metrics.json", "final_data.json"
 _FRAME = re.compile(r"(\d+)-(\d+)")
 _PROMPTS = (
     "prompt_consist",
@@ -48,12 +48,21 @@ _PROMPTS = (
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The items of every `{category}/annotation.json`. Raises RethinkError where there are none."""
+    """The items of every `{category}/annotation.json`, or of Bagel's `final_data.json`, which has them in one list.
+
+    Raises RethinkError where there are none.
+    """
+    if folder.is_file():
+        return _read_list(folder, (folder.parent / "KRIS_Bench", folder.parent))
     home = folder / "KRIS_Bench" if (folder / "KRIS_Bench").is_dir() else folder
     items, problems = [], []
     found = [category for category in scores.CATEGORIES if (home / category / "annotation.json").is_file()]
+    if not found and (lists := [place / LIST for place in (folder, home) if (place / LIST).is_file()]):
+        return _read_list(lists[0], (home, folder))
     if not found:
-        raise RethinkError(f"data: {folder} holds no CATEGORY/annotation.json; download KRIS_Bench there.")
+        raise RethinkError(
+            f"data: {folder} holds neither CATEGORY/annotation.json nor {LIST}; download KRIS_Bench there."
+        )
     problems += [
         (category, "its annotation.json is missing") for category in scores.CATEGORIES if category not in found
     ]
@@ -71,6 +80,31 @@ def read_items(folder: Path, language: str = "en") -> Items:
             except RethinkError as error:
                 problems.append((f"{category}/{id}", str(error)))
     return Items(tuple(items), tuple(problems))
+
+
+def _read_list(file: Path, homes: Sequence[Path]) -> Items:
+    """The items of a list of records with “id” and “type”; the images lie in a folder of each type."""
+    record = read_json(file, "data")
+    if not isinstance(record, list):
+        raise RethinkError(f"data: {file} is no list of items.")
+    items: dict[str, Item] = {}
+    problems = []
+    for number, entry in enumerate(record, 1):
+        name = f"item {number}"
+        try:
+            if not isinstance(entry, dict) or entry.get("type") not in scores.CATEGORIES:
+                raise RethinkError("its “type” is none of the 22")
+            category, id = entry["type"], str(entry.get("id", ""))
+            name = f"{category}/{id}"
+            if name in items:
+                raise RethinkError("its id is there twice")
+            home = next((home / category for home in homes if (home / category).is_dir()), homes[0] / category)
+            items[name] = _item(category, id, entry, home)
+        except RethinkError as error:
+            problems.append((name, str(error)))
+    missing = [category for category in scores.CATEGORIES if not any(i.group == category for i in items.values())]
+    problems += [(category, f"it has no items in {file.name}") for category in missing]
+    return Items(tuple(items.values()), tuple(problems))
 
 
 def _item(category: str, id: str, entry: Any, home: Path) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,12 @@ from .core import (
     is_given,
 )
 from .prompts import fill, find_code_file, read_constants
+from .spreadsheet import read_sheet
 
 LISTS = ("datav2_total_w_subtask.json", "data_total.json")
 JUDGES = {"judge1": "consistency", "judge2": "reasoning", "judge3": "plausibility"}  # in its files of replies
+COLUMNS = {"consistency": "ApprConsistency", "reasoning": "Reasoning", "plausibility": "VisualPlausibility"}
+REPLY_COLUMNS = {"judge1": "judge_cons", "judge2": "judge_reas", "judge3": "judge_qua"}  # of its spreadsheet
 MOST_BYTES = 2**28
 _PROMPTS = (
     "prompt_consist",
@@ -177,22 +180,58 @@ def _three(
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
-    """The replies of `{model}.pkl`, from which the benchmark's script resumes."""
-    files = find_result_files(folder, "*.pkl")
+    """The replies of `{model}.pkl`, from which the benchmark's script resumes, or the rows of `{model}_judge.xlsx`, which it ends with.
+
+    A spreadsheet says itself what its items are, so that it needs no data.
+    """
+    files = _only_one(find_result_files(folder, "*.pkl"))
+    if files:
+        record = {str(index): replies for index, replies in _read_replies(files[0]).items()}
+        return _results(record, items, _scores)
+    files = _only_one(find_result_files(folder, "*_judge.xlsx"))
     if not files:
         return None
+    rows = {str(row["index"]): row for row in read_sheet(files[0]) if isinstance(row.get("index"), (str, float))}
+    if not rows:
+        raise RethinkError(f"results: {files[0]} has no row with an “index”.")
+    return _results(rows, items or _items_of(rows), _row_scores)
+
+
+def _only_one(files: list[Path]) -> list[Path]:
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise RethinkError(
             f"results: {files[0].parent} holds the replies of several runs ({names}); keep one of them there."
         )
-    record = _read_replies(files[0])
+    return files
+
+
+def _results(record: Mapping[str, Any], items: Sequence[Item], read: Callable[[Item, Any], Scores | None]) -> Results:
     known = {item.id: item for item in items}
-    record = {str(index): replies for index, replies in record.items()}
-    judged = {index: _scores(known[index], replies) for index, replies in record.items() if index in known}
+    judged = {index: read(known[index], found) for index, found in record.items() if index in known}
     strange = [index for index in record if index not in known]
     notes = (f"{len(strange)} replies are to items that the data do not have, and are left out.",) if strange else ()
     return Results(tuple(items), judged, notes)
+
+
+def _items_of(rows: Mapping[str, Mapping[str, Any]]) -> list[Item]:
+    """The items that a spreadsheet has rows of, without images."""
+    return [
+        Item(index, str(row["category"]), str(row.get("instruction") or ""), tags=dict(row))
+        for index, row in rows.items()
+        if row.get("category") in scores.CATEGORIES
+    ]
+
+
+def _row_scores(item: Item, row: Mapping[str, Any]) -> Scores | None:
+    """The scores of a row's replies; of one that keeps none, its numbers."""
+    replies = {judge: row[column] for judge, column in REPLY_COLUMNS.items() if isinstance(row.get(column), str)}
+    if replies:
+        return _scores(item, replies)
+    numbers = {name: row.get(COLUMNS[name]) for name in scores.measures_of(item)}
+    if all(isinstance(value, float) and 1 <= value <= 5 for value in numbers.values()):
+        return numbers
+    return None
 
 
 class _PlainUnpickler(pickle.Unpickler):

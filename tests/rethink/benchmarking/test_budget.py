@@ -5,6 +5,7 @@ import pytest
 from rethink.benchmarking import budget
 from rethink.benchmarking.budget import NO_LIMITS, Budget, Estimate, Spending
 from rethink.errors import RethinkError
+from rethink.thinkers.protocol import TokenUsage
 
 
 def test_each_limit_ends_a_run(monkeypatch):
@@ -32,3 +33,14 @@ def test_what_is_going_to_be_asked_in_words():
     assert "about 2,500,000 tokens to read and 250,000 to write" in plan.words("gpt", NO_LIMITS)
     assert "in all" not in plan.words("gpt", NO_LIMITS)
     assert Estimate(0, 7, 0, 0).words("gpt", NO_LIMITS) == "All 7 answers of gpt are known: nothing is asked."
+
+
+def test_money_is_what_the_server_says_and_else_what_was_expected():
+    said = [TokenUsage(5, 500, 50)]  # of an earlier run
+    spending = Spending(Budget(money=10.0, price_in=1e6, price_out=2e6), lambda: said[0])
+    assert spending.take(4.0) and spending.money == 4.0
+    said[0] += TokenUsage(1, 1, 1)
+    assert spending.money == 3.0 and spending.usage == TokenUsage(1, 1, 1)
+    assert spending.take(4.0) and spending.money == 7.0 and not spending.take(4.0)
+    said[0] += TokenUsage(1, 1, 0)
+    assert spending.money == 4.0 and spending.take(4.0)

@@ -7,9 +7,11 @@ import pytest
 from rethink.atomic import locked
 from rethink.benchmarking.budget import Budget
 from rethink.benchmarking.editing import EditSetup
-from rethink.benchmarking.job import LOCK, RECORD, SUMMARY, TABLE, BenchmarkJob
+from rethink.benchmarking.job import RECORD, SUMMARY, TABLE, BenchmarkJob, _choose
+from rethink.benchmarking.reply_log import LOCK
 from rethink.errors import RethinkError
 from rethink.evaluation.benchmarks import BENCHMARKS
+from rethink.evaluation.benchmarks.core import Item
 from tests.support.benchmark_miniatures import WRITERS, png, put
 from tests.support.benchmark_runs import Painter
 
@@ -120,3 +122,36 @@ def test_two_runs_in_one_folder_and_other_mistakes(tmp_path, judge):
         job.run(EditSetup(Painter(), loras=("snow.safetensors",)))
     with locked(tmp_path / "out" / LOCK), pytest.raises(RethinkError, match="another run"):
         job.run(EditSetup(Painter()))
+
+
+def test_so_many_items_are_taken_by_turns_from_every_group():
+    items = [Item(f"{group}{number}", group, "x") for group in "ab" for number in range(4)] + [Item("c0", "c", "x")]
+
+    def names(limit, count):
+        return [item.id for item in _choose(items, limit, count)]
+
+    assert names(0, 4) == ["a0", "a1", "b0", "c0"] and names(1, 0) == ["a0", "b0", "c0"]
+    assert names(1, 2) == ["a0", "b0"] and len(names(0, 0)) == 9 == len(names(0, 100))
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_what_the_judge_has_read_and_written_is_its_servers_word(says, tmp_path, server, judge):
+    answer = server.replies[0]
+
+    def reply(body):
+        status, text, headers = answer(body)
+        usage = {"usage": {"prompt_tokens": 1200, "completion_tokens": 30}} if says else {}
+        return status, json.dumps(json.loads(text) | usage), headers
+
+    server.replies = [reply]
+    job = job_of("imgedit", tmp_path, budget=Budget(price_in=2.0, price_out=10.0))
+    report = job.run(EditSetup(Painter()), judge)
+    record, calls = report.as_dict(), len(server.requests)
+    if says:
+        assert record["tokens"] == {"answers": calls, "read": 1200 * calls, "written": 30 * calls}
+        assert record["money"] == pytest.approx(calls * (1200 * 2 + 30 * 10) / 1e6)
+        assert f"The judge read {1200 * calls:,} tokens and wrote {30 * calls} in {calls} calls." in report.sentences
+    else:
+        assert record["tokens"]["answers"] == 0 and "Judging has cost 0.02, estimated." in report.sentences
+    again = job.run(None, judge).as_dict()
+    assert again["tokens"]["answers"] == again["calls"] == again["money"] == 0, "nothing was asked"

@@ -1,11 +1,13 @@
 """Scores from votes: they find the truth, ties do not bend it, and what is open is said to be open."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from rethink.evaluation.preferences import CENTER, SCALE, Vote, rank
+from tests.support.hosts import PACK_ROOT
 
 
 def cast(random, strengths, count, ties):
@@ -71,3 +73,23 @@ def test_votes_on_one_item_count_as_one_opinion():
     assert repeated.ratings[0].high - repeated.ratings[0].low == pytest.approx(
         alone.ratings[0].high - alone.ratings[0].low, rel=0.05
     )
+
+
+def test_the_page_is_held_against_these_figures():
+    """tests/web/compare/preferences.test.mjs computes the same in JavaScript."""
+    for case in json.loads((PACK_ROOT / "tests/web/compare/preferences.json").read_text(encoding="utf-8")):
+        ranking = rank([Vote(*vote) for vote in case["votes"]], case["names"])
+        found = [[r.name, r.score, r.low, r.high, r.wins, r.ties, r.losses] for r in ranking.ratings]
+        assert [row[0] for row in found] == [row[0] for row in case["ratings"]]
+        assert np.allclose([row[1:] for row in found], [row[1:] for row in case["ratings"]], rtol=1e-6)
+        assert (ranking.decided, ranking.more_votes) == (case["decided"], case["more"])
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_a_few_votes_that_agree_decide_nothing(count):
+    ranking = rank([Vote("a", "b")] * count)
+    assert not ranking.decided and ranking.more_votes > 0 and ranking.ratings[0].low < CENTER < ranking.ratings[0].high
+    assert rank([Vote("a", "b")] * 20).decided
+    random = np.random.default_rng(2)
+    wrong = [rank(cast(random, {"a": 0.0, "b": 0.0}, count, 0.4)).decided for _ in range(60)]
+    assert sum(wrong) <= 1

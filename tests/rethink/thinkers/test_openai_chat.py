@@ -18,7 +18,7 @@ from rethink.errors import RethinkError
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.openai_chat import OpenAIChat
-from rethink.thinkers.protocol import Request, ThinkerError
+from rethink.thinkers.protocol import NO_USAGE, Request, ThinkerError, TokenUsage
 from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record_run
 from tests.support.servers import SOON, completion
@@ -369,3 +369,23 @@ def test_mistakes_are_one_sentence_without_the_key(talk, options, sentence):
     with pytest.raises(RethinkError, match=sentence) as told:
         talk(**options)
     assert KEY not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}, TokenUsage(1, 12, 3)),
+        ({"prompt_tokens": 12}, NO_USAGE),
+        ({"prompt_tokens": True, "completion_tokens": 1.5}, NO_USAGE),
+        ({"prompt_tokens": -1, "completion_tokens": 10**20}, NO_USAGE),
+        (None, NO_USAGE),
+        ("12", NO_USAGE),
+    ],
+)
+def test_what_answers_take_is_what_the_server_says(server, usage, counted):
+    reply = json.dumps(json.loads(completion("fine")) | {"usage": usage})
+    server.replies = [(200, reply, {})]
+    chat = OpenAIChat(server.url, "m")
+    requests = [Request(MESSAGES, [SOURCE], seed) for seed in range(3)]
+    chat.chat_all(requests, max_tokens=99, temperature=0)
+    assert chat.usage == counted + counted + counted

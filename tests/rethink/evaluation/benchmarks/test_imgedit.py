@@ -47,3 +47,23 @@ def test_replies_of_its_own_script_are_scored(tmp_path):
     put(tmp_path / "results" / "result.json", "[]")
     with pytest.raises(RethinkError, match="no replies by their keys"):
         read_results(tmp_path / "results", items)
+
+
+def test_items_and_replies_in_lines(tmp_path):
+    (file,) = [*write_imgedit(tmp_path).glob("**/basic_edit.json"), *tmp_path.glob("**/singleturn.json")]
+    entries, expected = json.loads(file.read_text()), read_items(tmp_path).items
+    file.unlink()
+    for lines in ([{key: entry} for key, entry in entries.items()], [{"key": k, **e} for k, e in entries.items()]):
+        put(file.with_suffix(".jsonl"), "\n".join(map(json.dumps, lines)))
+        assert [item.id for item in read_items(tmp_path).items] == [item.id for item in expected]
+    put(
+        tmp_path / "out" / "result.jsonl",
+        '{"1": "A: 2"}\n{"key": "2", "reply": "A: 3"}\n{"key": "1", "result": "A: 4"}\n',
+    )
+    found = read_results(tmp_path / "out", expected)
+    assert found.judged == {"1": {"score": 4.0}, "2": {"score": 3.0}}, "the last line counts"
+    put(tmp_path / "out" / "result.json", '{"1": "A: 5"}')
+    assert read_results(tmp_path / "out", expected).judged == {"1": {"score": 5.0}}
+    put(tmp_path / "lines" / "result.jsonl", '{"reply": "A: 5", "other": 1}\n')
+    with pytest.raises(RethinkError, match="^results: line 1 of .* has no “key”"):
+        read_results(tmp_path / "lines", expected)

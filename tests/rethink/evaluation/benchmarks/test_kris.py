@@ -73,3 +73,46 @@ def test_scores_of_its_own_scripts_are_pooled(tmp_path):
     assert "2 items" in found.notes[0]
     alone = read_results(tmp_path / "results", [])
     assert BENCHMARK.summarize(alone.items, alone.judged).figures == summary.figures
+
+
+def as_one_list(folder):
+    """The items of a miniature as Bagel has them: one list beside the folder of the images."""
+    entries = []
+    for file in sorted((folder / "KRIS_Bench").glob("*/annotation.json")):
+        entries += [{"id": id, "type": file.parent.name, **entry} for id, entry in json.loads(file.read_text()).items()]
+        file.unlink()
+    return entries
+
+
+def test_one_list_of_all_items_is_read_as_well(tmp_path):
+    write_kris(tmp_path)
+    expected = read_items(tmp_path).items
+    entries = as_one_list(tmp_path)
+    for place in (tmp_path, tmp_path / "KRIS_Bench"):
+        file = place / "final_data.json"
+        file.write_text(json.dumps(entries))
+        for where in (tmp_path, file):
+            found = read_items(where)
+            assert sorted(item.id for item in found.items) == sorted(item.id for item in expected)
+            by_id = {item.id: item for item in found.items}
+            for item in expected:
+                other = by_id[item.id]
+                assert [load() for load in item.images.values()] == [load() for load in other.images.values()]
+                assert item.tags == other.tags and item.instruction == other.instruction
+        file.unlink()
+
+
+def test_what_is_wrong_in_the_list_is_said_by_item(tmp_path):
+    write_kris(tmp_path)
+    entries = as_one_list(tmp_path)
+    entries += [entries[0], {"id": "1", "type": "no such"}, "nothing"]
+    (tmp_path / "final_data.json").write_text(json.dumps(entries))
+    wrong = dict(read_items(tmp_path).problems)
+    assert (
+        "twice" in wrong[f"{entries[0]['type']}/{entries[0]['id']}"]
+        and "none of the 22" in wrong[f"item {len(entries)}"]
+    )
+    assert "no items in final_data.json" in wrong["medicine"]
+    (tmp_path / "final_data.json").write_text("{}")
+    with pytest.raises(RethinkError, match="is no list of items"):
+        read_items(tmp_path)

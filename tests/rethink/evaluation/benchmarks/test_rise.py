@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zipfile
 
 import pytest
 
@@ -80,3 +81,65 @@ def test_a_file_of_replies_that_is_more_or_less_than_that_is_refused(data, tmp_p
     put(tmp_path / "m.pkl", data)
     with pytest.raises(RethinkError, match="results: "):
         read_results(tmp_path, [])
+
+
+def write_sheet(file, rows):
+    """An .xlsx as pandas writes one, in little."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+
+    def cell(place, value):
+        if value is None:
+            return ""
+        if isinstance(value, float):
+            return f'<c r="{place}"><v>{value}</v></c>'
+        return f'<c r="{place}" t="inlineStr"><is><t>{value}</t></is></c>'
+
+    def line(number, values):
+        cells = "".join(cell(f"{chr(65 + column)}{number}", value) for column, value in enumerate(values))
+        return f'<row r="{number}">{cells}</row>'
+
+    lines = [line(1, names), *(line(n, [row.get(name) for name in names]) for n, row in enumerate(rows, 2))]
+    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(
+            "xl/worksheets/sheet1.xml", f"<worksheet {space}><sheetData>{''.join(lines)}</sheetData></worksheet>"
+        )
+
+
+GOOD = "Final Score: 5"
+ROWS = [
+    {"index": "temporal_1", "category": "temporal_reasoning", "subtask": "Life Progression", "consistency_free": "True"}
+    | {"judge_reas": GOOD, "judge_qua": GOOD, "Reasoning": 5.0, "VisualPlausibility": 5.0},
+    {"index": "causal_2", "category": "causal_reasoning"}
+    | {"ApprConsistency": 4.0, "Reasoning": 5.0, "VisualPlausibility": 5.0},
+    {"index": "logical_5", "category": "logical_reasoning", "judge_cons": "Final Score: 1", "judge_reas": "no idea"},
+]
+
+
+def test_the_spreadsheet_of_its_own_script_is_scored_without_data(tmp_path):
+    write_sheet(tmp_path / "out" / "m_judge.xlsx", ROWS)
+    results = read_results(tmp_path / "out", ())
+    assert results.judged == {
+        "temporal_1": {"reasoning": 5, "plausibility": 5},
+        "causal_2": {"consistency": 4, "reasoning": 5, "plausibility": 5},
+        "logical_5": None,
+    }
+    summary = BENCHMARK.summarize(results.items, results.judged)
+    assert summary.value(*BENCHMARK.headline) == pytest.approx(100 / 3) and summary.read == 2
+    assert summary.value("Life Progression", "accuracy", "since April 2026") == 100
+
+
+def test_with_data_the_spreadsheet_is_of_its_items_and_replies_go_first(tmp_path):
+    items = read_items(write_rise(tmp_path)).items
+    write_sheet(tmp_path / "out" / "m_judge.xlsx", [*ROWS, {"index": "gone", "category": "causal_reasoning"}])
+    results = read_results(tmp_path / "out", items)
+    assert results.items == tuple(items) and len(results.judged) == 3 and "1 replies" in results.notes[0]
+    put(tmp_path / "out" / "m.pkl", pickle.dumps({"causal_2": {"judge1": GOOD, "judge2": GOOD, "judge3": GOOD}}))
+    assert list(read_results(tmp_path / "out", items).judged) == ["causal_2"]
+
+
+def test_a_spreadsheet_of_something_else_is_one_sentence(tmp_path):
+    write_sheet(tmp_path / "out" / "m_judge.xlsx", [{"name": "x"}])
+    with pytest.raises(RethinkError, match="has no row with an “index”"):
+        read_results(tmp_path / "out", ())

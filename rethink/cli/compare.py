@@ -1,0 +1,228 @@
+"""`rethink compare` and `rethink vote`: editors, LoRAs and settings side by side, and a blind vote between their edits."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RethinkError
+from ..options import MAX_SEED
+from .arguments import add_field, add_switch
+from .edit import EXIT_CODES, add_sampling_options, settings_from
+from .editor_options import BUILT_IN, EDITORS, add_device, add_lora_option, parse_lora
+from .pair_options import clip_from
+from .progress import ProgressLine, complain, print_result
+from .think import add_loop_options, add_thinker_options, config_from, open_thinker_of
+
+if TYPE_CHECKING:
+    from ..comparison.tasks import CompareTask
+    from ..comparison.variants import EditorChoice, LoraChoice, VariantPlan
+    from ..editors.settings import Settings
+
+EXAMPLES = """examples:
+  python -m rethink compare photos -i "make it winter" "make it night" -o winter --serve \\
+      --editor kontext=models/diffusers/flux-kontext --editor qwen=models/diffusers/qwen-image-edit
+  python -m rethink compare photos -i "make it winter" -o loras --editor ... --loras snow.safetensors frost.safetensors
+  python -m rethink compare photos -i "make it winter" -o strength --editor ... --loras snow.safetensors --strengths 0.5,0.8,1.0
+  python -m rethink compare --pairs my-pairs --limit 50 -o saves --editor ... --checkpoints output/rethink/training/snow
+  python -m rethink compare photos -i "make it winter" -o steps --editor a=FOLDER:steps=20 --editor b=FOLDER:steps=40,text_guidance=4
+  python -m rethink compare photos -i "make it winter" -o thinking --editor ... --think --thinker ... --judge ...
+  python -m rethink vote winter
+
+The folder of -o gets comparison.html, one file with a grid, a blind vote by keyboard and what the votes say. Opened as a file, it
+keeps the votes in the browser, to export; with --serve, or `vote`, they are written to votes.jsonl in the folder, by any number of
+people at once. Edits and scores that are there are not made again: a run that was cut off goes on when it is started again.
+"""
+_SETTINGS = re.compile(r"(.*):((?:\w+=[^,:]*)(?:,\w+=[^,:]*)*)")
+
+
+def add_compare_commands(commands) -> None:
+    """Adds `compare` and `vote` to the subparsers of `rethink`."""
+    from ..editors.settings import LoadSettings
+
+    parser = commands.add_parser(
+        "compare",
+        help="editors, LoRAs and settings side by side, with a blind vote",
+        description="Edits every image by every instruction with every editor, measures, and makes a page to look at and vote on.",
+        epilog=EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("images", type=Path, nargs="*", help="image files, or folders of them")
+    parser.add_argument("-i", "--instructions", nargs="+", default=[], metavar="TEXT", help="what to change")
+    add_switch(parser, "--one-each", "the first image with the first instruction, and so on, in place of all with all")
+    about = 'JSON lines of {"image": path, "instruction": text} in place of images and instructions'
+    parser.add_argument("--tasks", type=Path, metavar="FILE", help=about)
+    parser.add_argument(
+        "--pairs", type=Path, metavar="STORE", help="a pair store: its inputs, instructions and targets"
+    )
+    parser.add_argument("--limit", type=int, default=0, help="only the first so many pairs; 0: all")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the results, new or begun")
+    parser.add_argument("--title", default="", help="of the page; default: the folder's name")
+    parser.add_argument(
+        "--editor",
+        action="append",
+        default=[],
+        metavar="[NAME=]EDITOR[:SETTING=VALUE,…]",
+        help=f"{EDITORS}; repeat it for several. Settings of its own: steps, sampler, text_guidance, image_guidance, strength, negative",
+    )
+    add_lora_option(parser, "editors, in every variant")
+    group = parser.add_argument_group("what else is compared", "with every editor")
+    group.add_argument(
+        "--loras", nargs="+", default=[], metavar="FILE[:STRENGTH]", help="LoRAs to compare, one at a time"
+    )
+    group.add_argument("--strengths", default="", metavar="0.5,0.8,1.0", help="every compared LoRA at each of these")
+    group.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="a training's folder: its saves are compared")
+    add_switch(group, "--baseline", "also every editor without any of the compared LoRAs", True)
+    add_switch(group, "--think", "every variant a second time, thinking, with the options of --thinker")
+    for name in ("dtype", "offload", "quantize"):
+        add_field(parser, LoadSettings, name)
+    parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
+    add_device(parser)
+    add_loop_options(parser)
+    add_sampling_options(parser)
+    parser.add_argument(
+        "--clip", help=f"measures CLIP similarities: {BUILT_IN}, or a transformers folder of a CLIPModel"
+    )
+    add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
+    add_thinker_options(parser, "judge", "scores every edit; optional")
+    add_switch(parser, "--serve", "show the page on this machine alone, and write votes to the folder, until Ctrl-C")
+    _add_port(parser)
+    parser.set_defaults(run=run_compare)
+    _add_vote(commands)
+
+
+def _add_vote(commands) -> None:
+    parser = commands.add_parser(
+        "vote",
+        help="vote on a comparison that is there",
+        description="Shows the page of a comparison on this machine alone, and writes votes to votes.jsonl in its folder, until Ctrl-C.",
+    )
+    parser.add_argument("folder", type=Path, help="the folder of -o of `rethink compare`")
+    _add_port(parser)
+    parser.set_defaults(run=lambda options: serve_votes(options.folder, options.port))
+
+
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=0, help="of the page that is served; 0: any that is free")
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Compare as the arguments say; → the exit status."""
+    from ..comparison.job import CompareJob
+
+    variants = _plan(options).variants()
+    job = CompareJob(
+        _tasks(options),
+        variants,
+        options.output.absolute(),
+        clip_from(options),
+        open_thinker_of(options, "judge") if options.judge else None,
+        options.title or options.output.absolute().name,
+    )
+    report = job.run(ProgressLine(), announce=complain)
+    print_result(str(report))
+    print(f"A page to look at and to vote on: {report.page.resolve().as_uri()}", file=sys.stderr)
+    return serve_votes(job.output, options.port) if options.serve else 0
+
+
+def serve_votes(folder: Path, port: int) -> int:
+    """Serve until Ctrl-C, then say what the votes say."""
+    from ..comparison.job import describe_poll
+    from ..comparison.server import VoteServer
+
+    with VoteServer(folder, port).running() as address:
+        print(f"Vote at {address} (Ctrl-C ends it)", flush=True)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            print_result(describe_poll(folder))
+    return 0
+
+
+def _tasks(options: argparse.Namespace) -> list[CompareTask]:
+    from ..comparison.tasks import images_in, tasks_from_images, tasks_from_pairs, tasks_from_table
+    from ..pairs.store import PairStore
+
+    ways = {"images": options.images, "--tasks": options.tasks, "--pairs": options.pairs}
+    chosen = [name for name, value in ways.items() if value]
+    if len(chosen) != 1:
+        raise RethinkError(f"Give one of images with -i, --tasks and --pairs; got {' and '.join(chosen) or 'none'}.")
+    if options.pairs:
+        return tasks_from_pairs(PairStore.open_existing(options.pairs), options.limit)
+    if options.tasks:
+        return tasks_from_table(options.tasks)
+    return tasks_from_images(images_in(options.images), options.instructions, options.one_each)
+
+
+def _plan(options: argparse.Namespace) -> VariantPlan:
+    from ..benchmarking.editing import Thinking
+    from ..comparison.variants import VariantPlan
+    from ..editors.settings import LoadSettings
+
+    settings = settings_from(options)
+    loras = _loras(options.lora)
+    editors = tuple(replace(parse_editor(text, settings), loras=loras) for text in options.editor)
+    if not editors:
+        raise RethinkError(f"--editor: name one or more: {EDITORS}.")
+    if not 0 <= options.seed <= MAX_SEED:
+        raise RethinkError(f"seed: expected 0 to {MAX_SEED}, got {options.seed}.")
+    thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options)) if options.think else None
+    return VariantPlan(
+        editors,
+        _loras(options.loras),
+        _strengths(options.strengths),
+        options.checkpoints,
+        options.baseline,
+        thinking,
+        options.seed,
+        LoadSettings(**{field.name: getattr(options, field.name) for field in fields(LoadSettings)}),
+        options.device,
+        options.tokenizer,
+    )
+
+
+def parse_editor(text: str, settings: Settings) -> EditorChoice:
+    """[NAME=]EDITOR[:SETTING=VALUE,…], with these settings where it has none of its own. Raises RethinkError for what is none."""
+    from ..builtin import EDITOR_FOLDER
+    from ..comparison.variants import EditorChoice
+    from ..editors.settings import Settings
+    from ..model_files import model_name
+
+    name, equals, where = text.partition("=")
+    if not equals or any(letter in name for letter in "/\\:") or Path(text).exists():
+        name, where = "", text
+    own = _SETTINGS.fullmatch(where)
+    values = dict(pair.split("=", 1) for pair in own[2].split(",")) if own else {}
+    where = own[1] if own else where
+    inputs = settings.as_inputs()
+    for key, value in values.items():
+        if key not in inputs or key == "randomize_guidance":
+            raise RethinkError(f"--editor: {text} sets “{key}”; there is {', '.join(sorted(inputs))}.")
+        try:
+            inputs[key] = type(inputs[key])(value)
+        except ValueError as error:
+            raise RethinkError(f"--editor: {text}: {key} takes a number, got “{value}”.") from error
+    path = EDITOR_FOLDER if where == BUILT_IN else Path(where)
+    suffix = f" ({own[2].replace(',', ', ')})" if own else ""
+    plain = BUILT_IN if where == BUILT_IN else model_name(path) if path.is_dir() else path.stem
+    return EditorChoice(name or f"{plain}{suffix}", path, Settings.from_inputs(inputs))
+
+
+def _loras(texts: Sequence[str]) -> tuple[LoraChoice, ...]:
+    from ..comparison.variants import LoraChoice
+
+    return tuple(LoraChoice(*parse_lora(text)) for text in texts)
+
+
+def _strengths(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise RethinkError(f"--strengths: expected numbers like 0.5,0.8,1.0, got “{text}”.") from error

@@ -1,0 +1,172 @@
+"""The edits of a comparison: made once, with their time and memory, and found again by what they were made of."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..benchmarking.editing import EditSetup, edit_with
+from ..errors import RethinkError
+from ..images import save_image
+from ..pairs.jsonl_log import DiskFull, JsonlLog, fields_are
+from .tasks import NAME_LENGTH, CompareTask
+from .variants import Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SOURCES, EDITS, RUNS, LOG = "sources", "edits", "thinking", "edits.jsonl"
+MOST_FAILURES = 5  # edits of a variant that fail in a row, after which no other one would do better
+
+# (edits that are done, edits to make, the latest one)
+OnEdit = Callable[[int, int, "Tensor"], None]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit that lies in the folder. file: from there. digest: of its file. memory: the most that the device held, in bytes, None
+    where it does not say."""
+
+    task: str
+    variant: str
+    file: str
+    digest: str
+    seconds: float
+    memory: int | None
+    size: tuple[int, int]
+
+
+@dataclass
+class Edits:
+    """found: by task and variant. failed: why an edit is not there. absent: variants that could not be opened at all, and why."""
+
+    found: dict[tuple[str, str], Edit] = field(default_factory=dict)
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+def source_file(task: CompareTask) -> str:
+    """Where the source of a task lies, from the folder."""
+    return f"{SOURCES}/{task.source}.png"
+
+
+def read_edits(folder: Path) -> dict[tuple[str, str], Edit]:
+    """The edits of earlier runs whose files are there."""
+    found = {}
+    for record in _log(folder):
+        edit = _edit_of(record)
+        if edit is not None and (folder / edit.file).is_file():
+            found[edit.task, edit.variant] = edit
+    return found
+
+
+def make_edits(
+    tasks: Sequence[CompareTask], variants: Sequence[Variant], folder: Path, on_edit: OnEdit = lambda *_: None
+) -> Edits:
+    """Make what is not there yet, variant by variant. The folder is held by the caller.
+
+    A variant that cannot be opened, or fails again and again, is left out with the reason.
+    """
+    log, known, edits = _log(folder), read_edits(folder), Edits()
+    log.repair()
+    wanted = {(task.id, variant.key) for task in tasks for variant in variants}
+    edits.found = {place: edit for place, edit in known.items() if place in wanted}
+    total, done = len(wanted) - len(edits.found), 0
+    for task in tasks:
+        _write_source(task, folder)
+    for variant in variants:
+        missing = [task for task in tasks if (task.id, variant.key) not in edits.found]
+        if not missing:
+            continue
+        try:
+            setup = variant.open()
+        except DiskFull:
+            raise
+        except RethinkError as error:
+            edits.absent[variant.key] = str(error)
+            continue
+        in_a_row = 0
+        for task in missing:
+            try:
+                edit, image = _make(task, variant, setup, folder)
+            except DiskFull:
+                raise
+            except (RethinkError, OSError) as error:
+                edits.failed[task.id, variant.key] = str(error)
+                in_a_row += 1
+                if in_a_row == MOST_FAILURES:
+                    break
+                continue
+            in_a_row, done = 0, done + 1
+            log.append({"id": f"{edit.task}-{edit.variant}", **_record(edit)})
+            edits.found[task.id, variant.key] = edit
+            on_edit(done, total, image)
+        del setup  # before the next one takes its memory
+    return edits
+
+
+def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -> tuple[Edit, Tensor]:
+    source = task.load()
+    device = setup.editor.device
+    _start_memory(device)
+    started = time.perf_counter()
+    image = edit_with(setup, [source], task.instruction, folder / RUNS / f"{task.id}-{variant.key}")
+    seconds, memory = time.perf_counter() - started, _peak_memory(device)
+    file = f"{EDITS}/{task.id}-{variant.key}.png"
+    (folder / EDITS).mkdir(exist_ok=True)
+    save_image(image, folder / file)
+    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()[:NAME_LENGTH]
+    height, width = image.shape[1:3]
+    return Edit(task.id, variant.key, file, digest, round(seconds, 3), memory, (height, width)), image
+
+
+def _write_source(task: CompareTask, folder: Path) -> None:
+    if not (folder / source_file(task)).is_file():
+        (folder / SOURCES).mkdir(parents=True, exist_ok=True)
+        save_image(task.load(), folder / source_file(task))
+
+
+def _start_memory(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_memory(device: Any) -> int | None:
+    """Bytes that tensors took at most since `_start_memory`; only CUDA counts them."""
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def _log(folder: Path) -> JsonlLog:
+    check = fields_are(task=str, variant=str, file=str, digest=str, seconds=(int, float), size=list)
+    return JsonlLog(folder / LOG, check)
+
+
+def _record(edit: Edit) -> dict[str, Any]:
+    names = ("task", "variant", "file", "digest", "seconds", "memory")
+    return {name: getattr(edit, name) for name in names} | {"size": list(edit.size)}
+
+
+def _edit_of(record: dict[str, Any]) -> Edit | None:
+    """None for what we would not have written, as a path that leads elsewhere."""
+    task, variant = record["task"], record["variant"]
+    if record["file"] != f"{EDITS}/{task}-{variant}.png" or not (task.isalnum() and variant.isalnum()):
+        return None
+    memory = record.get("memory")
+    height, width = (*record["size"], 0, 0)[:2]
+    return Edit(
+        task,
+        variant,
+        record["file"],
+        record["digest"],
+        float(record["seconds"]),
+        memory if isinstance(memory, int) else None,
+        (height, width),
+    )

@@ -1,0 +1,174 @@
+"""The job of a comparison: what Compare Editors and `rethink compare` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..atomic import atomic_write, locked
+from ..errors import RethinkError
+from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
+from ..records import json_text, read_json_file
+from .edits import Edits, make_edits
+from .measures import Scored, Scorer
+from .page import PAGE, write_page
+from .summary import SCHEMA, CompareReport, describe_votes, summarize
+from .tasks import CompareTask
+from .variants import Variant, check_variants
+from .votes import count_votes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..evaluation.clip_similarity import Clip
+    from ..pairs.models import ModelSource
+    from ..thinkers.critique import Thinker
+    from ..thinkers.protocol import OnToken
+
+RECORD, TABLE, LOCK = "comparison.json", "table.md", ".lock"
+
+
+@dataclass(frozen=True)
+class CompareJob:
+    """Edit every task with every variant, measure, and make the page to look at and to vote on.
+
+    output: the folder of the results, new or begun: edits and scores that are there are not made again, and votes stay. clip: what
+    measures CLIP's similarities. judge: scores the edits. title: of the page.
+    """
+
+    tasks: Sequence[CompareTask]
+    variants: Sequence[Variant]
+    output: Path
+    clip: ModelSource[Clip] | None = None
+    judge: Thinker | None = None
+    title: str = "Comparison"
+
+    def __post_init__(self):
+        check_variants(self.variants)
+        if not self.tasks:
+            raise RethinkError("images: there is nothing to edit.")
+
+    def run(
+        self,
+        on_progress: OnProgress = ignore_progress,
+        on_token: OnToken | None = None,
+        announce: Callable[[str], None] = lambda text: None,
+    ) -> CompareReport:
+        """Make what is missing and write the folder. What on_progress or on_token (called while the judge answers) raises ends the
+        job, and everything made so far is kept. announce: is told what cannot be done, in sentences, as soon as that is known."""
+        with _hold(self.output):
+            self._check_folder()
+            edits = self._edit(on_progress)
+            names = {variant.key: variant.name for variant in self.variants}
+            for key, why in edits.absent.items():
+                announce(f"{names[key]} is left out: {why}")
+            self._check_edits(edits)
+            measured = progress_with_eta("tasks measured", on_progress)
+            scored = Scorer(self.output, self.clip, self.judge, on_token).run(self.tasks, edits.found, measured)
+            return self._write(edits, scored)
+
+    def _edit(self, on_progress: OnProgress) -> Edits:
+        shown: list[Tensor] = []
+
+        def with_preview(step: JobProgress) -> None:
+            on_progress(JobProgress(step.done, step.total, step.line, lambda: shown[0] if shown else None))
+
+        report = progress_with_eta("edits", with_preview)
+
+        def on_edit(done: int, total: int, image: Tensor) -> None:
+            shown[:] = [image]
+            report(done, total)
+
+        return make_edits(self.tasks, self.variants, self.output, on_edit)
+
+    def _check_edits(self, edits: Edits) -> None:
+        """Raises RethinkError where there are not two to compare."""
+        present = {variant for _, variant in edits.found}
+        if len(present) < 2:
+            why = next(iter([*edits.absent.values(), *edits.failed.values()]), "there are no edits")
+            raise RethinkError(f"editors: fewer than two of them have made edits: {why}")
+
+    def _write(self, edits: Edits, scored: Scored) -> CompareReport:
+        sources = {task.id: task.source for task in self.tasks}
+        variants = [variant for variant in self.variants if any(key == variant.key for _, key in edits.found)]
+        poll = count_votes(self.output, sources, [variant.key for variant in variants])
+        notes = [f"{name} is left out: {why}" for name, why in self._absent(edits, variants)]
+        report = summarize(self.title, self.tasks, variants, edits, scored, poll, self.output / PAGE, notes)
+        record = report.as_dict()
+        write_page(self.output, record)
+        for name, text in ((TABLE, report.markdown), (RECORD, json_text(record))):
+            with atomic_write(self.output / name) as part:
+                part.write_text(text, encoding="utf-8")
+        return report
+
+    def _absent(self, edits: Edits, present: Sequence[Variant]) -> Iterator[tuple[str, str]]:
+        """(name, why) of variants without a single edit."""
+        keys = {variant.key for variant in present}
+        for variant in self.variants:
+            if variant.key not in keys:
+                reasons = (why for (_, key), why in edits.failed.items() if key == variant.key)
+                yield variant.name, edits.absent.get(variant.key) or next(reasons, "it has made no edit")
+
+    def _check_folder(self) -> None:
+        """Raises RethinkError for a folder of another comparison, or of something else."""
+        file = self.output / RECORD
+        if not file.is_file():
+            strange = [each.name for each in self.output.iterdir() if each.name not in OWN]
+            if strange:
+                raise RethinkError(
+                    f"output: {self.output} holds {strange[0]}, which is no comparison's; choose another folder."
+                )
+            return
+        record = read_record(self.output)
+        if not {task["id"] for task in record["tasks"]} & {task.id for task in self.tasks}:
+            raise RethinkError(
+                f"output: {self.output} holds the comparison of other images or instructions; choose another folder."
+            )
+
+
+OWN = {LOCK, TABLE, PAGE, "sources", "edits", "thinking", "edits.jsonl", "scores.jsonl", "votes.jsonl"}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a comparison's folder says of it: `CompareReport.as_dict`. Raises RethinkError where there is none."""
+    file = folder / RECORD
+    try:
+        record = read_json_file(file)
+        if record["schema"] > SCHEMA:
+            raise RethinkError(f"output: a newer version of Rethink has written {file}; update Rethink to read it.")
+        if not all(isinstance(task["id"], str) and isinstance(task["source"], str) for task in record["tasks"]):
+            raise ValueError("tasks")
+        if not all(isinstance(each["key"], str) and isinstance(each["name"], str) for each in record["variants"]):
+            raise ValueError("variants")
+        return record
+    except RethinkError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RethinkError(f"output: {folder} holds no comparison ({RECORD} cannot be read: {error}).") from error
+
+
+@contextmanager
+def _hold(folder: Path) -> Iterator[None]:
+    """Hold the folder. Raises RethinkError where another run does, or where it cannot be written."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder / LOCK))
+        except BlockingIOError as error:
+            raise RethinkError(
+                f"output: another run is writing to {folder}; wait for it, or choose another."
+            ) from error
+        except OSError as error:
+            raise RethinkError(f"output: cannot write to {folder}: {error.strerror}.") from error
+        yield
+
+
+def describe_poll(folder: Path) -> str:
+    """What the votes in a folder say by now, in sentences."""
+    record = read_record(folder)
+    names = {each["key"]: each["name"] for each in record["variants"]}
+    poll = count_votes(folder, {task["id"]: task["source"] for task in record["tasks"]}, list(names))
+    return describe_votes(poll, names)

@@ -1,0 +1,148 @@
+"""What is edited in a comparison: images with instructions, from files, from tensors, from a table or from pairs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RethinkError
+from ..image_files import is_image_name
+from ..images import as_image, load_image, load_mask, to_pixels
+from ..pairs.store import EditPair, PairStore
+from ..text_files import check_text, one_line, read_jsonl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NAME_LENGTH = 16  # hex digits of what tells tasks, sources and variants apart
+Load = Callable[[], "Tensor"]
+
+
+@dataclass(frozen=True)
+class CompareTask:
+    """One image and one instruction.
+
+    id: by their content. source: which image it is, by its pixels: tasks of one image are alike. load: reads it, IMAGE
+    [1, H, W, 3]. name: of the image, for people. captions: of the image before and after. load_target: the edit that was asked
+    for, where it is known; load_region: a mask [1, H, W], 1 where something may change.
+    """
+
+    id: str
+    instruction: str
+    source: str
+    load: Load
+    name: str = ""
+    captions: tuple[str, str] | None = None
+    load_target: Load | None = None
+    load_region: Load | None = None
+
+
+def tasks_from_images(
+    images: Sequence[tuple[str, Load]], instructions: Sequence[str], one_each: bool = False
+) -> list[CompareTask]:
+    """Every image with every instruction, or with `one_each` the first with the first and so on. images: (name, how to load).
+
+    Raises RethinkError for an image that cannot be read, and where something is missing.
+    """
+    if not images:
+        raise RethinkError("images: there are none to edit; give image files, or a folder of them.")
+    if not instructions:
+        raise RethinkError("instruction: say what to change, for example “make it snow”.")
+    if one_each and len(images) != len(instructions):
+        raise RethinkError(
+            f"instruction: with one each, {len(images)} images need as many instructions, got {len(instructions)}."
+        )
+    loaded = [(name, load, digest_pixels(load())) for name, load in images]
+    combined = zip(loaded, instructions) if one_each else ((each, text) for each in loaded for text in instructions)
+    return without_doubles(_task(text, digest, load, name) for (name, load, digest), text in combined)
+
+
+def tasks_from_table(file: Path) -> list[CompareTask]:
+    """JSON lines of {"image": path from the table's folder, "instruction": text}, and maybe "input_caption" and "target_caption"."""
+    tasks = []
+    for number, record in enumerate(read_jsonl(file, "--tasks"), 1):
+        image, text = record.get("image"), record.get("instruction")
+        if not isinstance(image, str) or not isinstance(text, str):
+            raise RethinkError(f"--tasks: record {number} of {file} has no “image” and “instruction”, both texts.")
+        load = partial(load_image, file.parent / image, "--tasks")
+        before, after = record.get("input_caption"), record.get("target_caption")
+        both = (before, after) if isinstance(before, str) and isinstance(after, str) and before and after else None
+        tasks.append(_task(text, digest_pixels(load()), load, image, both))
+    if not tasks:
+        raise RethinkError(f"--tasks: {file} has no lines; expected {{“image”: …, “instruction”: …}} in each.")
+    return without_doubles(tasks)
+
+
+def tasks_from_pairs(store: PairStore, limit: int = 0) -> list[CompareTask]:
+    """The accepted pairs of a store, the first `limit` of them (0: all): input and instruction are the task, and the target is
+    known."""
+    tasks = []
+    for pair in store.accepted():
+        tasks.append(_task_of_pair(store, pair))
+        if limit and len(tasks) == limit:
+            break
+    if not tasks:
+        raise RethinkError(f"pairs: {store.folder} has no accepted pairs.")
+    return without_doubles(tasks)
+
+
+def images_in(paths: Iterable[Path]) -> list[tuple[str, Load]]:
+    """The image files that are named, and those in the folders that are. Raises RethinkError for a path that is neither."""
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise RethinkError(f"images: {path} does not exist; give image files, or folders of them.")
+        files = [path] if path.is_file() else sorted(each for each in path.iterdir() if is_image_name(each.name))
+        if not files:
+            raise RethinkError(f"images: {path} is a folder without images.")
+        found += [(file.name, partial(load_image, file, "images")) for file in files]
+    return found
+
+
+def image_batches(batches: Iterable[Tensor]) -> Iterator[tuple[str, Load]]:
+    """Images in memory, one by one, from IMAGE batches."""
+    for number, image in enumerate((image for batch in batches for image in as_image(batch).split(1)), 1):
+        yield f"image {number}", partial(_same, image)
+
+
+def digest_pixels(image: Tensor) -> str:
+    """What tells images apart: by their pixels in 8 bits, whatever file they are in."""
+    pixels = to_pixels(image[0])
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:NAME_LENGTH]
+
+
+def without_doubles(tasks: Iterable[CompareTask]) -> list[CompareTask]:
+    """Each image with the same instruction once."""
+    return list({task.id: task for task in tasks}.values())
+
+
+def _task(instruction: str, digest: str, load: Load, name: str, captions: tuple[str, str] | None = None) -> CompareTask:
+    text = check_text(instruction.strip(), "instruction:")
+    if not text:
+        raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
+    id = hashlib.sha256(f"{digest}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:NAME_LENGTH]
+    return CompareTask(id, text, digest, load, one_line(name), captions)
+
+
+def _task_of_pair(store: PairStore, pair: EditPair) -> CompareTask:
+    load = partial(load_image, store.file(pair.input), "pairs")
+    both = (pair.input_caption, pair.target_caption) if pair.input_caption and pair.target_caption else None
+    task = _task(pair.instruction, digest_pixels(load()), load, pair.source or pair.id, both)
+    return CompareTask(
+        task.id,
+        task.instruction,
+        task.source,
+        load,
+        task.name,
+        both,
+        partial(load_image, store.file(pair.target), "pairs"),
+        partial(load_mask, store.file(pair.region), "pairs") if pair.region else None,
+    )
+
+
+def _same(image: Tensor) -> Tensor:
+    return image

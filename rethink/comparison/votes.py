@@ -1,0 +1,133 @@
+"""Votes between two edits: one line each in a file that only grows, so that any number of people can vote at once, and a vote that is
+taken back is a line too.
+
+    {"id": "…", "voter": "…", "task": "…", "a": VARIANT, "b": VARIANT, "winner": "a" | "b" | "tie", "at": "2026-01-31T12:00:00Z"}
+    {"id": "…", "voter": "…", "undo": THE ID OF A VOTE, "at": "…"}
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RethinkError
+from ..evaluation.preferences import Ranking, Vote, rank
+from ..evaluation.statistics import FEWEST_CLUSTERS
+from ..pairs.jsonl_log import JsonlLog
+
+VOTES = "votes.jsonl"
+MOST_AT_ONCE = 2000  # votes of one request
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_WHEN = re.compile(r"[0-9A-Za-z:.+-]{0,40}")
+WINNERS = ("a", "b", "tie")
+
+
+def check_vote(record: Mapping[str, Any]) -> None:
+    """Raises RethinkError with the reason for what is neither a vote nor one taken back."""
+    ids = ("id", "voter", "undo") if "undo" in record else ("id", "voter", "task", "a", "b")
+    for name in ids:
+        value = record.get(name)
+        if not isinstance(value, str) or not _ID.fullmatch(value):
+            raise RethinkError(f"it is no vote: its “{name}” is missing or malformed")
+    if not isinstance(at := record.get("at", ""), str) or not _WHEN.fullmatch(at):
+        raise RethinkError("it is no vote: its “at” is no time")
+    if "undo" not in record and (record.get("winner") not in WINNERS or record["a"] == record["b"]):
+        raise RethinkError("it is no vote: its “winner” is not one of two")
+
+
+def vote_log(folder: Path) -> JsonlLog:
+    """The votes of a comparison."""
+    return JsonlLog(folder / VOTES, check_vote)
+
+
+def append_votes(folder: Path, records: object) -> int:
+    """Write votes down, all or none; → how many. Needs no lock. Raises RethinkError for what are no votes."""
+    if not isinstance(records, list) or len(records) > MOST_AT_ONCE:
+        raise RethinkError(f"votes: expected a list of at most {MOST_AT_ONCE}.")
+    lines = []
+    for record in records:
+        if not isinstance(record, dict):
+            raise RethinkError("votes: expected records.")
+        check_vote(record)
+        names = ("id", "voter", "undo", "at") if "undo" in record else ("id", "voter", "task", "a", "b", "winner", "at")
+        lines.append({name: record[name] for name in names if name in record})
+    log = vote_log(folder)
+    _end_line(log.path)
+    log.append(*lines)
+    return len(lines)
+
+
+def _end_line(file: Path) -> None:
+    """Where a write was cut off in the midst of a line, end it, so that the next one is whole."""
+    if not file.is_file() or not file.stat().st_size:
+        return
+    with open(file, "rb") as votes:
+        votes.seek(-1, os.SEEK_END)
+        torn = votes.read(1) != b"\n"
+    if torn:
+        with open(file, "ab") as votes:  # at the end, wherever that is by now
+            votes.write(b"\n")
+
+
+def current_votes(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The votes that count: not taken back, and of a voter's votes on the same two edits the last. The same line twice counts once."""
+    votes: dict[str, Mapping[str, Any]] = {}
+    undone = set()
+    for record in records:
+        if "undo" in record:
+            undone.add((record["voter"], record["undo"]))
+        else:
+            votes.setdefault(record["id"], record)
+    latest = {}
+    for vote in votes.values():
+        if (vote["voter"], vote["id"]) not in undone:
+            latest[vote["voter"], vote["task"], frozenset((vote["a"], vote["b"]))] = vote
+    return list(latest.values())
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What the votes say. ranking: by variants' keys. strangers: votes on what is not in this comparison. damaged: sentences about
+    lines that are none. few_sources: whether the intervals only speak of these images, as they are too few to speak of others."""
+
+    ranking: Ranking
+    votes: int
+    voters: int
+    strangers: int
+    damaged: tuple[str, ...]
+    few_sources: bool
+
+
+def count_votes(folder: Path, sources: Mapping[str, str], variants: Sequence[str]) -> Poll:
+    """Rank variants by the votes in the folder. sources: by task, which image it edits."""
+    log = vote_log(folder)
+    votes, strangers = counted(current_votes(log), sources, variants)
+    clusters = {vote.cluster for vote in votes} - {None}
+    voters = len({record["voter"] for record in current_votes(log)}) if votes else 0
+    few = len(clusters) < FEWEST_CLUSTERS
+    return Poll(rank(votes, variants), len(votes), voters, strangers, tuple(log.damage()), few)
+
+
+def counted(
+    records: Iterable[Mapping[str, Any]], sources: Mapping[str, str], variants: Collection[str]
+) -> tuple[list[Vote], int]:
+    """(the votes on these variants and tasks, how many are on others). Those on one image are alike; where the images are too few
+    for that to be told, each vote stands for itself."""
+    every = list(records)
+    known = [
+        record for record in every if record["task"] in sources and record["a"] in variants and record["b"] in variants
+    ]
+    few = len({sources[record["task"]] for record in known}) < FEWEST_CLUSTERS
+    return [
+        Vote(
+            record["b"] if record["winner"] == "b" else record["a"],
+            record["a"] if record["winner"] == "b" else record["b"],
+            record["winner"] == "tie",
+            None if few else sources[record["task"]],
+        )
+        for record in known
+    ], len(every) - len(known)

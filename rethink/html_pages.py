@@ -1,0 +1,57 @@
+"""Pages that hold all they need: our modules joined into one script, and a policy that lets nothing else run.
+
+What such a page shows may come from anyone: it is held as data.
+"""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from .errors import RethinkError
+from .records import json_text
+
+_HERE = Path(__file__).resolve().parent
+_IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
+
+
+def web_folder(name: str) -> Path:
+    """A folder of the pack's web part: beside the library in a wheel, else in the repository."""
+    return next((folder for folder in (_HERE / name, _HERE.parent / "web" / name) if folder.is_dir()), _HERE)
+
+
+def join_modules(entry: Path) -> str:
+    """A module and what it imports as one, each after what it needs: no two of them use a name for different things.
+
+    Raises RethinkError where one is missing.
+    """
+    return _joined(entry.resolve(), set())
+
+
+def _joined(file: Path, seen: set[Path]) -> str:
+    if file in seen:
+        return ""
+    seen.add(file)
+    text = read_web_file(file)
+    before = "".join(_joined((file.parent / needed).resolve(), seen) for needed in _IMPORT.findall(text))
+    return before + re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+
+
+def read_web_file(file: Path) -> str:
+    """The text of a module or a style. Raises RethinkError where it is missing."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RethinkError(f"html: the viewer is not installed ({error}); use the whole repository.") from error
+
+
+def page_policy(style: str, script: str, *more: str) -> str:
+    """What a page may do: run this very script, use this very style, show the images within. Nothing else but `more`."""
+    digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
+    allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
+    return "; ".join(["default-src 'none'", *allowed, "img-src data:", *more, "base-uri 'none'", "form-action 'none'"])
+
+
+def text_for_script(record: object) -> str:
+    """JSON that no text within can end the script element around it."""
+    return json_text(record).replace("<", "\\u003c")

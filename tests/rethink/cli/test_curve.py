@@ -1,0 +1,43 @@
+"""`rethink curve`."""
+
+import json
+
+import pytest
+import torch
+
+from rethink.benchmarking.trade_off_plot import PAGE, PLOT
+from rethink.images import save_image
+from tests.support.commands import run_here
+from tests.support.miniatures import PLAIN, write_folder
+
+
+@pytest.fixture
+def edits(tmp_path):
+    save_image(torch.rand(1, 32, 32, 3), tmp_path / "a.png")
+    line = {"image": "a.png", "instruction": "snow", "source_caption": "a street", "edited_caption": "snow"}
+    (tmp_path / "edits.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    return tmp_path / "edits.jsonl"
+
+
+def test_an_editor_and_sdedit(edits, editor, clip_folder, capfd, tmp_path):
+    plain = write_folder(tmp_path / "plain", PLAIN)
+    command = ["curve", edits, "-o", tmp_path / "out", "--editors", editor, plain, "--clip", clip_folder]
+    scales = ["--image-guidance", "1 2", "--strength", "0.5 1", "--steps", 2]
+    code, lines, _ = run_here(capfd, *command, *scales)
+    curves = json.loads(lines[-1])["curves"]
+    assert code == 0 and [curve["knob"] for curve in curves] == ["image_guidance", "strength"]
+    assert [[point["scale"] for point in curve["points"]] for curve in curves] == [[1, 2], [0.5, 1]]
+    assert (tmp_path / "out" / PAGE).is_file() and (tmp_path / "out" / PLOT).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["gone.jsonl", "-o", "x"], "items: "),
+        (["built-in", "-o", "x", "--strength", "2"], "strength: expected numbers above 0 to 1"),
+    ],
+)
+def test_a_mistake_is_one_sentence(capfd, tmp_path, monkeypatch, arguments, why):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run_here(capfd, "curve", *arguments)
+    assert code == 2 and why in errors[0]

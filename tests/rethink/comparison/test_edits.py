@@ -1,0 +1,46 @@
+"""Edits are made once, and one that fails ends nothing."""
+
+import json
+
+from rethink.comparison.edits import LOG, MOST_FAILURES, make_edits, read_edits
+from tests.support.comparisons import Brush, broken, tasks, variant
+
+
+def test_edits_are_made_once(tmp_path):
+    one, two = Brush("one"), Brush("two")
+    done = []
+    make_edits(tasks(), [variant("one", one)], tmp_path)
+    found = make_edits(
+        tasks(3), [variant("one", one), variant("two", two)], tmp_path, lambda *step: done.append(step[:2])
+    )
+    assert len(one.calls) == len(two.calls) == 6 and len(found.found) == 12
+    assert done == [(number, 8) for number in range(1, 9)], "what is left to make"
+    assert {edit.file for edit in found.found.values()} == {
+        f"edits/{file.name}" for file in (tmp_path / "edits").iterdir()
+    }
+    edit = next(iter(found.found.values()))
+    assert edit.size == (16, 16) and edit.memory is None and edit.seconds >= 0
+
+
+def test_a_file_that_is_gone_is_made_again(tmp_path):
+    one = Brush("one")
+    edits = make_edits(tasks(), [variant("one", one)], tmp_path)
+    (tmp_path / next(iter(edits.found.values())).file).unlink()
+    (tmp_path / LOG).open("a").write('{"task": "torn')
+    make_edits(tasks(), [variant("one", one)], tmp_path)
+    assert len(one.calls) == 5 and len(read_edits(tmp_path)) == 4
+
+
+def test_what_fails_is_left_out_with_its_reason(tmp_path):
+    many = tasks(4)
+    edits = make_edits(many, [broken(), variant("dry", Brush("dry", fails=1)), variant("one")], tmp_path)
+    assert list(edits.absent.values()) == ["lora: it was made for another model."]
+    assert len(edits.found) == 1 + len(many)
+    assert list(edits.failed.values()) == ["dry is out of paint"] * MOST_FAILURES, "then it is given up"
+
+
+def test_a_line_that_leads_elsewhere_is_no_edit(tmp_path):
+    record = {"task": "a", "variant": "b", "file": "../secret.png", "digest": "", "seconds": 1, "size": [1, 1]}
+    (tmp_path / LOG).write_text(json.dumps({"id": "a-b", **record}) + "\n")
+    (tmp_path.parent / "secret.png").write_bytes(b"")
+    assert read_edits(tmp_path) == {}

@@ -1,0 +1,193 @@
+"""A comparison as one HTML file, and what somebody sees and does there, in a real browser."""
+
+import base64
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rethink.comparison.page import SIDES, encode_view, write_page
+from rethink.comparison.server import VoteServer
+from rethink.comparison.votes import current_votes, vote_log
+from rethink.html_pages import web_folder
+from rethink.images import save_image
+from tests.browsers import needs_chromium, see, shoot
+from tests.support.comparisons import run, sources
+
+ASKED = ".cp-booth[data-asked]"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("page"), "one", "two", "idle")
+
+
+def record_in(text):
+    return json.loads(re.search(r'id="comparison">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_all_of_it_is_inside(report):
+    text = report.page.read_text(encoding="utf-8")
+    images = dict(re.findall(r'<script type="text/plain" id="([\w./-]+)">data:image/png;base64,([\w+/=]+)<', text))
+    assert len(images) == 2 + 4 * 3
+    for name, data in images.items():
+        assert base64.b64decode(data) == (report.page.parent / name).read_bytes(), "small ones are there bit for bit"
+    assert record_in(text)["variants"][0]["name"] == "one"
+    assert not re.search(r'(src|href|url\()\s*=?\s*["\']?(https?:)?//', text), "something would be fetched"
+    names = r"^(?:export )?(?:async )?(?:class|function\*?|const|let) (\w+)"
+    inside = re.findall(names, text, re.MULTILINE)
+    assert len(inside) == len(set(inside)), "two modules use a name for different things"
+    for module in web_folder("compare").glob("*.mjs"):
+        if module.name != "served.mjs":
+            assert set(re.findall(names, module.read_text(encoding="utf-8"), re.MULTILINE)) <= set(inside), module.name
+
+
+def test_large_images_take_their_share_and_no_more(tmp_path):
+    (image,) = sources(1, 300)
+    save_image(image, tmp_path / "noise.png")
+    whole = (tmp_path / "noise.png").read_bytes()
+    assert base64.b64decode(encode_view(tmp_path / "noise.png", 300, len(whole)).split(",")[1]) == whole
+    kind, data = encode_view(tmp_path / "noise.png", SIDES[0], 100).split(",")
+    assert kind == "data:image/webp;base64" and len(base64.b64decode(data)) < len(whole) / 4
+
+
+@pytest.fixture
+def opened(browser):
+    opened = []
+
+    def open_page(address, **options):
+        page = browser.new_page(**{"viewport": {"width": 1400, "height": 900}, **options})
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("console", lambda message: page.problems.append(message.text))
+        page.goto(address)
+        page.wait_for_selector(".cp-task")
+        opened.append(page)
+        return page
+
+    yield open_page
+    problems = [page.problems for page in opened if page.problems]
+    for page in opened:
+        page.close()
+    assert problems == []
+
+
+def press(page, *keys):
+    """Each once the next question is there."""
+    for key in keys:
+        before = page.locator(ASKED).get_attribute("data-asked")
+        page.keyboard.press(key)
+        page.wait_for_function("before => document.querySelector('.cp-booth').dataset.asked !== before", arg=before)
+
+
+def votes_of(page):
+    text = page.evaluate("Object.entries(localStorage).find(([name]) => name.startsWith('rethink-votes'))[1]")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@needs_chromium
+def test_a_vote_by_keyboard_is_blind_and_goes_on_later(opened, report):
+    page = opened(report.page.as_uri())
+    page.get_by_role("tab", name="Vote blind").click()
+    page.wait_for_selector(ASKED)
+    shown = page.locator(".cp-booth").inner_text()
+    assert not re.search(r"\b(one|two|idle)\b", shown), "no names"
+    assert page.locator(".cp-side > img:first-child").evaluate_all(
+        "all => all.every((image) => image.naturalWidth === 16)"
+    )
+    press(page, "ArrowLeft", "ArrowRight", "ArrowDown", "u")
+    assert [line.get("winner") for line in votes_of(page)] == ["a", "b", "tie", None]
+    assert page.locator(".cp-booth").get_by_role("status").inner_text() == "2 of 12 answered by you"
+    page.keyboard.down(" ")
+    assert page.locator(".cp-flipped .cp-overlay").first.is_visible()
+    page.keyboard.up(" ")
+    assert page.locator(".cp-flipped").count() == 0
+    asked = page.locator(ASKED).get_attribute("data-asked")
+    page.reload()
+    page.get_by_role("tab", name="Vote blind").click()
+    page.wait_for_selector(ASKED)
+    assert page.locator(ASKED).get_attribute("data-asked") == asked, "it goes on where it was"
+    page.get_by_role("tab", name="Result").click()
+    assert "2 votes by 1 voter." in page.locator(".cp-standings").inner_text()
+    assert page.locator(".cp-bar").count() == 3
+    page.evaluate("localStorage.clear()")
+
+
+@needs_chromium
+def test_two_browsers_vote_into_the_folder(opened, report):
+    with VoteServer(report.page.parent).running() as address:
+        both = [opened(address), opened(address)]
+        both[1].evaluate("localStorage.removeItem('rethink-voter')")
+        both[1].reload()
+        for page in both:
+            page.get_by_role("tab", name="Vote blind").click()
+            page.wait_for_selector(ASKED)
+            press(page, "ArrowLeft", "ArrowLeft")
+        both[0].get_by_role("tab", name="Result").click()
+        both[0].wait_for_function("document.querySelector('.cp-standings').innerText.includes('4 votes by 2 voters.')")
+        assert "written to the results folder" in both[0].locator(".cp-keeping").inner_text()
+    assert len(current_votes(vote_log(report.page.parent))) == 4
+
+
+@needs_chromium
+def test_the_grid_is_filtered_sorted_and_looked_at_in_large(opened, report):
+    page = opened(report.page.as_uri())
+    page.get_by_label("Filter by instruction").fill("red")
+    assert page.locator(".cp-task").count() == 2
+    page.get_by_label("Show", exact=True).first.select_option("unchanged")
+    assert page.locator(".cp-mark").all_inner_texts() == ["nothing changed"] * 2
+    page.get_by_label("Show", exact=True).first.select_option("missing")
+    assert page.locator(".cp-task").count() == 0
+    page.get_by_label("Show", exact=True).first.select_option("")
+    page.get_by_label("Filter by instruction").fill("")
+    page.get_by_label("Sort by").first.select_option("seconds")
+    seconds = page.locator(".cp-task").evaluate_all(
+        """all => all.map((task) => {
+            const values = [...task.querySelectorAll('.cp-scores span:last-child b')].map((b) => parseFloat(b.innerText));
+            return Math.max(...values) - Math.min(...values);
+        })"""
+    )
+    assert seconds == sorted(seconds, reverse=True)
+    page.get_by_role("button", name="two, in large").first.click()
+    title = page.locator(".cp-zoom-title")
+    assert title.inner_text().startswith("two: ")
+    for key, start in (("ArrowRight", "idle: "), ("ArrowRight", "one: "), ("ArrowRight", "two: ")):
+        page.keyboard.press(key)
+        assert title.inner_text().startswith(start)
+    result = page.locator(".cp-zoom .rt-image[alt]").nth(1)
+    before = result.get_attribute("src")
+    page.keyboard.press("ArrowDown")
+    assert result.get_attribute("src") != before and title.inner_text().startswith("two: ")
+    page.keyboard.press("d")
+    assert page.locator(".cp-zoom .rt-stage").get_attribute("data-mode") == "difference"
+    page.keyboard.press("Escape")
+    assert not page.locator(".cp-zoom").is_visible()
+
+
+@needs_chromium
+@pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
+def test_it_fits_a_phone_and_follows_the_theme(opened, report, theme, dark):
+    page = opened(report.page.as_uri(), color_scheme=theme, viewport={"width": 390, "height": 844})
+    assert (np.asarray(see(page, f"compare-grid-{theme}").convert("L")).mean() < 120) == dark
+    for tab in ("Vote blind", "Result", "Grid"):
+        page.get_by_role("tab", name=tab).click()
+        shoot(page, f"compare-{tab.split()[0].lower()}-phone-{theme}")
+        root = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(root) == 0, f"{tab} is wider than the phone"
+
+
+@needs_chromium
+def test_text_of_a_comparison_stays_text(opened, report, tmp_path):
+    bad = "</script><script>document.title='run over'</script><img src=x onerror=\"document.title='run over'\">"
+    changed = replace(report, title=bad, tasks=tuple(replace(task, instruction=bad, name=bad) for task in report.tasks))
+    record = changed.as_dict()
+    for variant in record["variants"]:
+        variant["name"] = bad
+    for name in ("sources", "edits"):
+        (tmp_path / name).symlink_to(report.page.parent / name)
+    page = opened(write_page(tmp_path, record).as_uri())
+    for tab in ("Vote blind", "Result", "Grid"):
+        page.get_by_role("tab", name=tab).click()
+    assert page.title() != "run over" and page.locator(".cp-instruction").first.inner_text() == bad
