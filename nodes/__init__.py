@@ -6,7 +6,7 @@ from importlib import import_module
 
 from comfy_api.latest import ComfyExtension
 
-from . import pairs_api, permissions, run_monitor, training_monitor, trajectory
+from . import comparisons_api, pairs_api, permissions, run_monitor, training_monitor, trajectory
 from .boundary import adapt
 from .comfy import server
 
@@ -26,6 +26,7 @@ ROOMS = {
     "train": ("TrainEditLora",),
     "score": ("ScoreEdit",),
     "trade_off": ("TradeOffCurve",),
+    "compare": ("CompareEditors",),
     "benchmark": ("RunBenchmark",),
     "datasets": ("FilterEditPairs", "PreviewPairs", "SaveEditDataset", "LoadEditDataset"),
 }
@@ -53,7 +54,7 @@ def load_nodes() -> list[type]:
 
 class RethinkExtension(ComfyExtension):
     async def on_load(self):
-        for room in (permissions, run_monitor, training_monitor, trajectory, pairs_api):
+        for room in (permissions, run_monitor, training_monitor, trajectory, pairs_api, comparisons_api):
             room.serve()
         server.revalidate_modules()
 

@@ -3,9 +3,10 @@
 Every mistake is a RethinkError that begins with the input's name, the argument `name`.
 """
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,17 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise RethinkError(f"device: “{device}” is unknown or not available here; use for example cpu.") from error
+
+
+def fingerprint_files(path: Path) -> str:
+    """What changes when a model's files do: their names, sizes and times. Raises RethinkError where there is none."""
+    files: Iterable[Path] = model_files(path) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            stat = file.stat()
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
+    except OSError as error:
+        raise RethinkError(f"model: {path} cannot be read: {error.strerror}; choose a model that is there.") from error
+    return digest.hexdigest()[:12]

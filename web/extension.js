@@ -1,6 +1,7 @@
 /** Rethink in ComfyUI's window: the hooks that ComfyUI calls, and what answers each of them. */
 
 import { addStyleSheet, api, app, notify } from "./comfyui.mjs";
+import { addComparisonLink, showComparison } from "./compare/node_link.mjs";
 import { askAboutHosts } from "./hosts.mjs";
 import { followChoice, prepareLabels } from "./load_trajectory.mjs";
 import { addDisplay, restoreRuns, showExecuted, showOutputs } from "./node_runs.mjs";
@@ -19,6 +20,7 @@ for (const sheet of ["./viewer/viewer.css", "./pairs/pairs.css", "./training/tra
   addStyleSheet(new URL(sheet, import.meta.url));
 onOutput(showText);
 onOutput(showPairs);
+onOutput(showComparison);
 onOutput(showTraining);
 
 app.registerExtension({
@@ -42,6 +44,7 @@ app.registerExtension({
     followChoice(node);
     addDisplay(node);
     addPairView(node);
+    addComparisonLink(node);
     addTrainingView(node);
     watchOutputs(node);
   },

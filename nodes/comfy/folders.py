@@ -110,6 +110,24 @@ def training_folder() -> Path:
     return Path(folder_paths.get_output_directory()) / "rethink" / "training"
 
 
+def comparison_folder(name: str) -> Path:
+    """The folder of a comparison in ComfyUI's output folder, new or not. Raises RethinkError for what is no name of one."""
+    root = Path(folder_paths.get_output_directory()) / "rethink" / "comparisons"
+    parts = portable_parts(name)
+    folder = root.joinpath(*parts) if parts else root
+    if not parts or not is_within(folder, root):
+        raise RethinkError(
+            f"name: “{_shorten(name)}” is no name for a folder in {root}; use for example my-comparison."
+        )
+    return folder
+
+
+def trainings() -> dict[str, Path]:
+    """Name → folder of every training in ComfyUI's output folder, the newest first."""
+    found = [file.parent for file in training_folder().glob("*/training.json")]
+    return {folder.name: folder for folder in sorted(found, key=lambda each: -each.stat().st_mtime)}
+
+
 def benchmark_folder(name: str, input: str) -> Path:
     """Where the results of a benchmark called `name` lie, in ComfyUI's output folder.
 

@@ -65,9 +65,14 @@ def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerNa
 
 def add_lora(editor: Editor, name: str, strength: float) -> tuple[Editor, LoraReport]:
     """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
+    return add_lora_of(editor, lora_path(name), strength)
+
+
+def add_lora_of(editor: Editor, path: Path, strength: float) -> tuple[Editor, LoraReport]:
+    """`add_lora`, of a file anywhere."""
     from ...rethink.editors.loading import add_lora as add_lora_file
 
-    changed, report = add_lora_file(editor, lora_path(name), strength)
+    changed, report = add_lora_file(editor, path, strength)
     _base_editors[changed] = editor
     if editor in _patchers:
         _patchers[changed] = _patchers[editor]

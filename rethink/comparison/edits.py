@@ -17,6 +17,7 @@ from .tasks import NAME_LENGTH, CompareTask
 from .variants import Variant
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 SOURCES, EDITS, RUNS, LOG = "sources", "edits", "thinking", "edits.jsonl"
@@ -111,7 +112,7 @@ def make_edits(
 
 def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -> tuple[Edit, Tensor]:
     source = task.load()
-    device = setup.editor.device
+    device = _device_of(setup)
     _start_memory(device)
     started = time.perf_counter()
     image = edit_with(setup, [source], task.instruction, folder / RUNS / f"{task.id}-{variant.key}")
@@ -130,18 +131,27 @@ def _write_source(task: CompareTask, folder: Path) -> None:
         save_image(task.load(), folder / source_file(task))
 
 
-def _start_memory(device: Any) -> None:
+def _device_of(setup: EditSetup) -> torch.device | None:
+    """The CUDA device whose memory is counted: the editor's, or where a host brings it when it works; None without one."""
     import torch
 
-    if device.type == "cuda":
+    if setup.editor.device.type == "cuda":
+        return setup.editor.device
+    return torch.device("cuda") if torch.cuda.is_initialized() else None
+
+
+def _start_memory(device: torch.device | None) -> None:
+    import torch
+
+    if device is not None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_memory(device: Any) -> int | None:
-    """Bytes that tensors took at most since `_start_memory`; only CUDA counts them."""
+def _peak_memory(device: torch.device | None) -> int | None:
+    """Bytes that tensors took at most since `_start_memory`."""
     import torch
 
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return torch.cuda.max_memory_allocated(device) if device is not None else None
 
 
 def _log(folder: Path) -> JsonlLog:

@@ -169,7 +169,7 @@ class CompareReport:
                 if each.id in self.measures
             ],
             "variants": [_row_record(row) for row in self.rows],
-            "tasks": [_task_record(task) for task in self.tasks],
+            "tasks": [_task_record(task, self.page.parent) for task in self.tasks],
             "edits": [self._edit_record(place) for place in self.edits.found],
             "failed": [
                 {"task": task, "variant": variant, "why": why}
@@ -339,13 +339,21 @@ def _row_record(row: Row) -> dict[str, Any]:
     }
 
 
-def _task_record(task: CompareTask) -> dict[str, Any]:
+def _task_record(task: CompareTask, folder: Path) -> dict[str, Any]:
+    from PIL import Image
+
+    file = folder / source_file(task)
+    size = []
+    if file.is_file():
+        with Image.open(file) as image:  # its header alone
+            size = list(image.size)
     return {
         "id": task.id,
         "instruction": task.instruction,
         "name": task.name,
         "source": task.source,
         "file": source_file(task),
+        "size": size,
     }
 
 

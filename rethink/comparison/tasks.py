@@ -42,9 +42,13 @@ class CompareTask:
 
 
 def tasks_from_images(
-    images: Sequence[tuple[str, Load]], instructions: Sequence[str], one_each: bool = False
+    images: Sequence[tuple[str, Load]],
+    instructions: Sequence[str],
+    one_each: bool = False,
+    captions: Sequence[tuple[str, str]] = (),
 ) -> list[CompareTask]:
     """Every image with every instruction, or with `one_each` the first with the first and so on. images: (name, how to load).
+    captions: with `one_each`, of every image before and after; may be left out.
 
     Raises RethinkError for an image that cannot be read, and where something is missing.
     """
@@ -52,13 +56,16 @@ def tasks_from_images(
         raise RethinkError("images: there are none to edit; give image files, or a folder of them.")
     if not instructions:
         raise RethinkError("instruction: say what to change, for example “make it snow”.")
-    if one_each and len(images) != len(instructions):
-        raise RethinkError(
-            f"instruction: with one each, {len(images)} images need as many instructions, got {len(instructions)}."
-        )
+    for name, values in (("instruction", instructions), ("source_caption", captions)):
+        if one_each and len(values) != len(images) and (values or name == "instruction"):
+            raise RethinkError(f"{name}: with one each, {len(images)} images need as many, got {len(values)}.")
+    if captions and not one_each:
+        raise RethinkError("source_caption: captions go with one instruction for each image; switch one_each on.")
     loaded = [(name, load, digest_pixels(load())) for name, load in images]
-    combined = zip(loaded, instructions) if one_each else ((each, text) for each in loaded for text in instructions)
-    return without_doubles(_task(text, digest, load, name) for (name, load, digest), text in combined)
+    if one_each:
+        texts = zip(loaded, instructions, captions or [None] * len(loaded))
+        return without_doubles(_task(text, digest, load, name, both) for (name, load, digest), text, both in texts)
+    return without_doubles(_task(text, digest, load, name) for name, load, digest in loaded for text in instructions)
 
 
 def tasks_from_table(file: Path) -> list[CompareTask]:

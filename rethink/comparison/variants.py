@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..benchmarking.editing import EditSetup, Thinking
 from ..editors.settings import DEFAULT_SETTINGS, LoadSettings, Settings
 from ..errors import RethinkError
-from ..model_files import model_files
+from ..model_files import fingerprint_files
 from ..training.lora_run import RECORD, LoraRun
 
 if TYPE_CHECKING:
@@ -149,9 +149,12 @@ class _Shelf:
         return editor
 
 
-def variant_of(name: str, setup: EditSetup) -> Variant:
-    """A variant of an editor that is loaded already."""
-    return Variant(name, setup.record, lambda: setup)
+def variant_of(setup: EditSetup, name: str = "") -> Variant:
+    """A variant of an editor that is loaded already. name: where its user has given it one, which then tells it from others; "" for
+    the editor's own."""
+    files = list(getattr(setup.editor, "lora_files", ()))
+    plain = f"{setup.editor.name} + thinking" if setup.thinking else setup.editor.name
+    return Variant(name or plain, {**setup.record, "lora_files": files, "name": name}, lambda: setup)
 
 
 def check_variants(variants: Sequence[Variant]) -> None:
@@ -187,19 +190,3 @@ def saves_of(folder: Path) -> list[LoraChoice]:
     if not saves:
         raise RethinkError(f"checkpoints: the training in {folder} has no saves left.")
     return saves
-
-
-def fingerprint_files(path: Path) -> str:
-    """What changes when a model's files do: their names, sizes and times. Raises RethinkError where there is none."""
-    files: Iterable[Path] = model_files(path) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    try:
-        for file in files:
-            stat = file.stat()
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
-    except OSError as error:
-        raise RethinkError(
-            f"editors: {path} cannot be read: {error.strerror}; choose a model that is there."
-        ) from error
-    return digest.hexdigest()[:KEY_LENGTH]

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..errors import RethinkError, lazy_import
-from ..model_files import PICKLES, check_weights, model_name, read_json, resolve_device, snapshot_of
+from ..model_files import PICKLES, check_weights, fingerprint_files, model_name, read_json, resolve_device, snapshot_of
 from ..options import Dtype
 from .families import FAMILIES, DenoisingLoop, Family
 from .pipeline_adapters import PipelineAdapter
@@ -106,9 +106,14 @@ def edit_with(pipeline: Any, name: str) -> Editor:
 
 
 def add_lora(editor: Editor, path: str | PathLike, strength: float) -> tuple[Editor, LoraReport]:
-    """`Editor.with_lora`, with a name that tells, so that a run of one is not resumed with the other."""
+    """`Editor.with_lora`, with a name that tells, so that a run of one is not resumed with the other.
+
+    `lora_files` of the new editor tells its LoRAs from files that have the same names at another time.
+    """
     changed, report = editor.with_lora(path, strength)
     changed.name = name_with_lora(editor.name, report.name, strength)
+    files = (*getattr(editor, "lora_files", ()), fingerprint_files(Path(path)))
+    changed.lora_files = files  # pyright: ignore[reportAttributeAccessIssue]  # only editors with LoRAs have it
     return changed, report
 
 

@@ -30,6 +30,7 @@ def all_inputs_of(node):
 def test_the_pack_has_its_nodes(classes):
     assert sorted(node_id for node_id in classes if node_id.startswith("Rethink")) == [
         "RethinkCaptionToEdit",
+        "RethinkCompareEditors",
         "RethinkCompareRuns",
         "RethinkCritiqueEdit",
         "RethinkEditChain",

@@ -150,12 +150,14 @@ def test_there_are_workflows():
         "benchmark_ten_items",
         "score_edit",
         "trade_off_curve",
+        "compare_loras_blind",
     } <= set(NAMES)
 
 
 ENDS = {
     "SaveImage": "images",
     "RethinkTrainEditLora": "rethink_training",
+    "RethinkCompareEditors": "rethink_comparison",
     "RethinkRunBenchmark": "rethink_text",
 }  # and what they show
 

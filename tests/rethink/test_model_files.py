@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.model_files import check_data, model_name, read_json, snapshot_of
+from rethink.model_files import check_data, fingerprint_files, model_name, read_json, snapshot_of
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import PLAIN, write_cache, write_clip, write_folder
 
@@ -174,3 +174,14 @@ def test_a_pipe_is_no_configuration_and_nobody_waits_for_it(tmp_path):
     os.mkfifo(tmp_path / "config.json")
     with pytest.raises(RethinkError, match=r"config\.json cannot be read \(it is no file\)"):
         check_data("editor", tmp_path)
+
+
+def test_a_fingerprint_changes_with_the_files(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "weights.safetensors").write_bytes(b"one")
+    before = fingerprint_files(tmp_path / "a")
+    assert fingerprint_files(tmp_path / "a") == before
+    (tmp_path / "a" / "weights.safetensors").write_bytes(b"other")
+    assert fingerprint_files(tmp_path / "a") != before
+    with pytest.raises(RethinkError, match="gone cannot be read"):
+        fingerprint_files(tmp_path / "gone")

@@ -174,11 +174,10 @@ export class Grid {
     return element("figure", { class: "cp-cell" }, button, nameOnPhones(name), facts);
   }
 
-  /** Of a result that has another size than the others: results are shown fitted. @param {Task} task @param {[number, number]} size */
-  #sizeNote(task, size) {
-    const sizes = this.#comparison.variants.map(({ key }) => this.#comparison.edit(task.id, key)?.size.join(" × "));
-    const known = new Set(sizes.filter(Boolean));
-    return known.size > 1 ? [`${size.join(" × ")}, shown fitted`] : [];
+  /** Of a result that has another size than its source. @param {Task} task @param {[number, number]} size */
+  #sizeNote({ size: source }, size) {
+    if (source.length < 2 || (source[0] === size[0] && source[1] === size[1])) return [];
+    return [`${size.join(" × ")}, source ${source.join(" × ")}: shown fitted`];
   }
 
   /** @param {IntersectionObserverEntry[]} seen */

@@ -17,7 +17,7 @@
  * @property {Record<string, Interval>} means by measure
  */
 
-/** @typedef {{id: string, instruction: string, name: string, source: string, file: string}} Task */
+/** size: width and height of the source. @typedef {{id: string, instruction: string, name: string, source: string, file: string, size: number[]}} Task */
 
 /**
  * @typedef {object} Edit

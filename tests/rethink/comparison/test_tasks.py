@@ -29,6 +29,10 @@ def test_all_with_all_or_one_each(photos):
     assert len({task.id for task in every}) == 4 and len({task.source for task in every}) == 2
     each = tasks_from_images(images, ["one", "two"], one_each=True)
     assert [task.id for task in each] == [every[0].id, every[3].id]
+    captions = [("a", "a one"), ("b", "b two")]
+    assert [task.captions for task in tasks_from_images(images, ["one", "two"], True, captions)] == captions
+    with pytest.raises(RethinkError, match="source_caption: captions go with one instruction"):
+        tasks_from_images(images, ["one", "two"], captions=captions)
 
 
 def test_the_same_image_and_words_are_one_task(photos):
@@ -74,7 +78,10 @@ def test_what_is_missing_is_said(photos, tmp_path):
         (lambda: tasks_from_images([], ["one"]), "images: there are none"),
         (lambda: tasks_from_images(images, []), "instruction: say what to change"),
         (lambda: tasks_from_images(images, [" "]), "instruction: is empty"),
-        (lambda: tasks_from_images(images, ["one"], one_each=True), "2 images need as many instructions, got 1"),
+        (
+            lambda: tasks_from_images(images, ["one"], one_each=True),
+            "instruction: with one each, 2 images need as many, got 1",
+        ),
         (lambda: tasks_from_pairs(PairStore(tmp_path / "none")), "has no accepted pairs"),
     ):
         with pytest.raises(RethinkError, match=why):

@@ -91,4 +91,8 @@ def test_the_saves_of_a_training(files, monkeypatch):
 
 def test_an_editor_that_is_loaded_already():
     setup = EditSetup(Brush("one"))
-    assert variant_of("mine", setup).open() is setup and variant_of("mine", setup).record["editor"] == "one"
+    mine = variant_of(setup)
+    assert mine.open() is setup and mine.name == "one" and variant_of(setup, "other").name == "other"
+    assert variant_of(setup, "other").key != mine.key, "what is told apart by name alone"
+    setup.editor.lora_files = ("another file of the same name",)
+    assert variant_of(setup).key != mine.key
