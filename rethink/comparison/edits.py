@@ -72,13 +72,26 @@ def make_edits(
 
     A variant that cannot be opened, or fails again and again, is left out with the reason.
     """
-    log, known, edits = _log(folder), read_edits(folder), Edits()
-    log.repair()
+    _log(folder).repair()
+    known, edits = read_edits(folder), Edits()
     wanted = {(task.id, variant.key) for task in tasks for variant in variants}
     edits.found = {place: edit for place, edit in known.items() if place in wanted}
-    total, done = len(wanted) - len(edits.found), 0
     for task in tasks:
         _write_source(task, folder)
+    try:
+        _make_missing(tasks, variants, folder, edits, on_edit)
+    finally:
+        for variant in variants:
+            variant.release()
+    return edits
+
+
+def _make_missing(
+    tasks: Sequence[CompareTask], variants: Sequence[Variant], folder: Path, edits: Edits, on_edit: OnEdit
+) -> None:
+    """Add to `edits` what is not there."""
+    total, done = len(tasks) * len(variants) - len(edits.found), 0
+    log = _log(folder)
     for variant in variants:
         missing = [task for task in tasks if (task.id, variant.key) not in edits.found]
         if not missing:
@@ -107,7 +120,6 @@ def make_edits(
             edits.found[task.id, variant.key] = edit
             on_edit(done, total, image)
         del setup  # before the next one takes its memory
-    return edits
 
 
 def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -> tuple[Edit, Tensor]:

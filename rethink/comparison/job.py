@@ -96,6 +96,10 @@ class CompareJob:
         variants = [variant for variant in self.variants if any(key == variant.key for _, key in edits.found)]
         poll = count_votes(self.output, sources, [variant.key for variant in variants])
         notes = [f"{name} is left out: {why}" for name, why in self._absent(edits, variants)]
+        if self.judge and any(_thinks_with(variant, self.judge.chat.name) for variant in variants):
+            notes.append(
+                f"The judge is also who thinks ({self.judge.chat.name}): it likes what it has asked for; take another."
+            )
         report = summarize(self.title, self.tasks, variants, edits, scored, poll, self.output / PAGE, notes)
         record = report.as_dict()
         write_page(self.output, record)
@@ -148,6 +152,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RethinkError(f"output: {folder} holds no comparison ({RECORD} cannot be read: {error}).") from error
+
+
+def _thinks_with(variant: Variant, name: str) -> bool:
+    thinking = variant.record.get("thinking")
+    return bool(thinking) and name in (thinking["thinker"], thinking["judge"])
 
 
 @contextmanager

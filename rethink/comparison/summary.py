@@ -107,13 +107,21 @@ class CompareReport:
             lines.append(f"No votes yet: open {self.page.name} and vote, by keyboard.")
         first, *others = self.rows
         for each in MEASURES:
-            for row in others:
-                found = self.differences.get(each.id, {}).get((row.variant.key, first.variant.key))
-                if found is not None:
-                    words = VERDICT_WORDS[found.verdict].format(row.variant.name, first.variant.name)
-                    lines.append(
-                        f"{each.title}: {words}, {found.words}, {found.items} edits of {found.clusters} sources."
-                    )
+            found = [
+                (row, self.differences.get(each.id, {}).get((row.variant.key, first.variant.key))) for row in others
+            ]
+            known = [(row.variant.name, difference) for row, difference in found if difference is not None]
+            lines += [
+                f"{each.title}: {name} is {difference.verdict} than {first.variant.name}, {difference.words}, "
+                f"{difference.items} edits of {difference.clusters} sources."
+                for name, difference in known
+                if difference.verdict != "cannot tell"
+            ]
+            unknown = [
+                f"{name} ({difference.mean:+.3g})" for name, difference in known if difference.verdict == "cannot tell"
+            ]
+            if unknown:
+                lines.append(f"{each.title}: cannot tell from {first.variant.name}: {', '.join(unknown)}.")
         return lines
 
     def _cautions(self) -> list[str]:
@@ -205,13 +213,6 @@ class CompareReport:
         }
 
 
-VERDICT_WORDS: dict[Verdict, str] = {
-    "better": "{} is better than {}",
-    "worse": "{} is worse than {}",
-    "cannot tell": "{} against {}: cannot tell",
-}
-
-
 def summarize(
     title: str,
     tasks: Sequence[CompareTask],
@@ -246,8 +247,8 @@ def summarize(
 def _turned(found: Interval) -> Interval:
     """The same difference, of the second from the first."""
     opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
-    low, high = (None if end is None else -end for end in (found.high, found.low))
-    return Interval(-found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
+    low, high = (None if end is None else 0 - end for end in (found.high, found.low))
+    return Interval(0 - found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
 
 
 def comparison_id(tasks: Sequence[CompareTask], rows: Sequence[Row]) -> str:

@@ -23,14 +23,19 @@ KEY_LENGTH = 12  # hex digits
 DEFAULT_LOADING = LoadSettings()
 
 
+def _keep() -> None:
+    """Of a variant that was loaded by somebody else."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One that takes part. name: for people. record: all that its edits depend on besides the task, as JSON has it. open: loads it,
-    and raises RethinkError where it cannot be."""
+    and raises RethinkError where it cannot be. release: lets go of what it has loaded."""
 
     name: str
     record: Mapping[str, Any]
     open: Callable[[], EditSetup]
+    release: Callable[[], None] = _keep
 
     @cached_property
     def key(self) -> str:
@@ -123,7 +128,7 @@ class VariantPlan:
             "seed": self.seed,
             "thinking": thinking.record if thinking else None,
         }
-        return Variant(name, record, open_setup)
+        return Variant(name, record, open_setup, shelf.clear)
 
 
 class _Shelf:
@@ -147,6 +152,10 @@ class _Shelf:
         for lora in loras:
             editor, _ = add_lora(editor, lora.file, lora.strength)
         return editor
+
+    def clear(self) -> None:
+        """Make room for other models."""
+        self._editor = None
 
 
 def variant_of(setup: EditSetup, name: str = "") -> Variant:

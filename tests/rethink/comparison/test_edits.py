@@ -1,6 +1,7 @@
 """Edits are made once, and one that fails ends nothing."""
 
 import json
+from dataclasses import replace
 
 from rethink.comparison.edits import LOG, MOST_FAILURES, make_edits, read_edits
 from tests.support.comparisons import Brush, broken, tasks, variant
@@ -44,3 +45,10 @@ def test_a_line_that_leads_elsewhere_is_no_edit(tmp_path):
     (tmp_path / LOG).write_text(json.dumps({"id": "a-b", **record}) + "\n")
     (tmp_path.parent / "secret.png").write_bytes(b"")
     assert read_edits(tmp_path) == {}
+
+
+def test_what_was_loaded_is_let_go(tmp_path):
+    gone = []
+    mine = replace(variant("one"), release=lambda: gone.append("one"))
+    make_edits(tasks(1), [mine, broken()], tmp_path)
+    assert gone == ["one"]

@@ -1,5 +1,7 @@
 """A comparison from its tasks to its folder: whole, resumable, and never mixed with another."""
 
+from dataclasses import replace
+
 import pytest
 
 from rethink.comparison.job import RECORD, CompareJob, describe_poll, read_record
@@ -80,3 +82,10 @@ def test_nothing_to_compare_is_said_at_once(tmp_path):
     ):
         with pytest.raises(RethinkError, match=why):
             CompareJob(given, variants, tmp_path)
+
+
+def test_a_judge_that_is_also_who_thinks_is_said(tmp_path):
+    judge = thinker(said(8, 8))
+    thinking = replace(variant("two"), record={"thinking": {"thinker": judge.chat.name, "judge": ""}})
+    report = CompareJob(tasks(1), [variant("one"), thinking], tmp_path, judge=judge).run()
+    assert any(sentence.startswith("The judge is also who thinks (says)") for sentence in report.sentences)

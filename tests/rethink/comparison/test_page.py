@@ -112,6 +112,11 @@ def test_a_vote_by_keyboard_is_blind_and_goes_on_later(opened, report):
     page.get_by_role("tab", name="Result").click()
     assert "2 votes by 1 voter." in page.locator(".cp-standings").inner_text()
     assert page.locator(".cp-bar").count() == 3
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export votes").click()
+    assert [json.loads(line) for line in download.value.path().read_text().splitlines()] == votes_of(page)
+    page.locator("input[type=file]").set_input_files(download.value.path())
+    page.wait_for_function("document.querySelector('.cp-keeping').innerText.includes('0 new lines')")
     page.evaluate("localStorage.clear()")
 
 
