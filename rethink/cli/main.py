@@ -21,6 +21,7 @@ from .progress import complain
 from .score import add_score_command
 from .think import add_think_command, print_step
 from .train import add_train_command
+from .train_editor import add_train_editor_command
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -94,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_collect_commands(commands)
     add_compare_commands(commands)
     add_train_command(commands)
+    add_train_editor_command(commands)
     add_score_command(commands)
     add_curve_command(commands)
     add_bench_command(commands)

@@ -98,6 +98,13 @@ def load_editor(
     return editor_class(pipeline, family, defaults, name, device)
 
 
+def edit_with(pipeline: Any, name: str) -> Editor:
+    """An editor that runs a pipeline of diffusers as it is, on its device. Raises RethinkError for a class of no family."""
+    family = _family_of(name, type(pipeline).__name__)
+    pipeline.set_progress_bar_config(disable=True)
+    return ENGINES[type(family.engine)](pipeline, family, family.defaults, name)
+
+
 def add_lora(editor: Editor, path: str | PathLike, strength: float) -> tuple[Editor, LoraReport]:
     """`Editor.with_lora`, with a name that tells, so that a run of one is not resumed with the other.
 
@@ -119,10 +126,7 @@ def _open_folder(folder: Path, dtype: str, quantize: QuantizerName) -> tuple[Any
     """→ (pipeline, family, the family's defaults for such a folder)."""
     index = read_index("editor", folder)
     class_name = str(index.get("_class_name"))
-    family = next((f for f in FAMILIES if class_name in f.pipelines), None)
-    if family is None:
-        known = ", ".join(name for f in FAMILIES for name in f.pipelines)
-        raise RethinkError(f"editor: {folder} is a {class_name}, which is not supported; supported are {known}.")
+    family = _family_of(folder, class_name)
     pipeline_class = getattr(lazy_import("diffusers"), family.opened_as or class_name, None)
     if pipeline_class is None:
         raise RethinkError(f"editor: {folder} is a {class_name}, which is newer than the diffusers here; update it.")
@@ -130,6 +134,14 @@ def _open_folder(folder: Path, dtype: str, quantize: QuantizerName) -> tuple[Any
     weights, options = DTYPES[dtype] or DTYPES[family.half], variant.options if variant else {}
     pipeline = open_pipeline("editor", folder, index, pipeline_class, weights, quantize, options)
     return pipeline, family, variant.defaults if variant else family.defaults
+
+
+def _family_of(name: Path | str, class_name: str) -> Family:
+    family = next((f for f in FAMILIES if class_name in f.pipelines), None)
+    if family is None:
+        known = ", ".join(name for f in FAMILIES for name in f.pipelines)
+        raise RethinkError(f"editor: {name} is a {class_name}, which is not supported; supported are {known}.")
+    return family
 
 
 def _recommended(file: Path) -> Settings:

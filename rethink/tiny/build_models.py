@@ -142,16 +142,16 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
         with torch.no_grad():
             source, edited, tokens = self.encode_batch(batch)
             clean = edited * self.vae.config.scaling_factor
-            answer = self.answer(source, self.text_encoder(tokens)[0])
+            answer = self.answer(source, self.text(tokens, source))
             latents = torch.where(torch.rand(len(clean), 1, 1, 1, device=clean.device) < 0.5, answer, clean)
             image = render_arrays(batch["edited"]).permute(0, 3, 1, 2) * 2 - 1
         return train_autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
 
-    def answer(self, source: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    def answer(self, source: torch.Tensor, text: dict[str, Any]) -> torch.Tensor:
         """Two steps: from noise to clean latents, noised again half-way, and clean again."""
         noisy, last = torch.randn_like(source), len(self.alphas) - 1
         for now, next_step in ((last, last // 2), (last // 2, 0)):
-            clean = self.unet(torch.cat([noisy, source], 1), now, encoder_hidden_states=text).sample.float()
+            clean = self.unet(torch.cat([noisy, source], 1), now, **text).sample.float()
             alpha = self.alphas[next_step]
             noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(source)
         return clean
@@ -164,7 +164,7 @@ def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
         Edits(4, unambiguous=True),
         plan,
         work / "decoder",
-        collate=pair_dataset.make_collate_fn(pipe.tokenizer),
+        collate=pair_dataset.make_collate_fn([pipe.tokenizer]),
         report=report,
     )
     with main_process_first() as first:
@@ -203,7 +203,7 @@ def publish(work: Path, out: Path) -> None:
         )
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
-        instruct_pix2pix.add_old_prefix(editor)
+        instruct_pix2pix.add_old_prefix(editor / "text_encoder" / "model.safetensors")
         strip_local_paths(editor)
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import torch
 
+from ..editors.protocol import Editor
 from ..errors import RethinkError, is_out_of_memory, lazy_import
 from ..progress import JobProgress, OnProgress
 from ..thinkers.critique import Thinker
 from .best_save import Save
-from .edit_model import EditModel
+from .edit_model import EditModel, make_trainable
 from .lora_examples import LoraExamples
 from .lora_objective import LoraObjective
 from .lora_pairs import LoraPair, digest_of, generator_of
@@ -69,7 +70,7 @@ class LoraTraining:
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
         self.saves = LoraSaves(self.run_folder, output, model, self.lora)
-        self.previewer = Previewer(self.run_folder, model, self.examples.held_out[: settings.previews], thinker)
+        self.previewer = Previewer(self.run_folder, model.editor, self.examples.held_out[: settings.previews], thinker)
         self.losses: list[float] = []
         self.record = LoraRecord(
             title=output.stem,
@@ -223,7 +224,8 @@ class LoraTraining:
         with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
         recent = statistics.fmean(self.losses[-self.save_every :])
-        previews = self.previewer.edit(path, self.record.step, self._report_phase)
+        previews = self.previewer.edit(self._load_again(path), self.record.step, self._report_phase)
+        make_trainable(self.model.editor.module)
         memory = max(self.record.memory, peak_memory(self.model.editor.device))
         self.record = replace(self.record, preview_pairs=previews.pairs, memory=memory)
         self._add_save(
@@ -232,6 +234,13 @@ class LoraTraining:
         self.run_folder.write_state(self.lora, self.optimizer, self.record)
         self.saves.write_record(self.record)
         self.processes.wait()
+
+    def _load_again(self, path: Path) -> Editor:
+        """The editor with the LoRA as its file has it. Raises RethinkError where the file does not fit."""
+        editor, report = self.model.editor.with_lora(path, 1.0)
+        if report.unmatched:
+            raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
+        return editor
 
     def _report_phase(self, pair: int) -> None:
         self._report_step(f"step {self.record.step} is saved; trying it on held-out pair {pair}")

@@ -81,6 +81,7 @@ class EditModel:
             _refuse_special(editor, pipeline)
             self.noise: Noise = self.row.noise or self._diffusion(pipeline.scheduler)
             self._scaling = 1.0 if self.row.layout == "tokens" else pipeline.vae.config.scaling_factor
+            self._zeros_for_empty = bool(getattr(pipeline.config, "force_zeros_for_empty_prompt", False))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,7 +96,8 @@ class EditModel:
     @property
     def encoders(self) -> str:
         """The same for editors that encode alike: their family, and a few weights of every part beside the denoiser."""
-        digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}".encode(), digest_size=16)
+        null = " zeros" if self.drops and self._zeros_for_empty else ""
+        digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}{null}".encode(), digest_size=16)
         digest.update(
             repr(getattr(self.denoiser.config, "sample_size", "")).encode()
         )  # of which the working size follows
@@ -134,7 +136,7 @@ class EditModel:
         target = self._as_large_as(source, target)
         prepared = self.editor.prepare(source)
         here, inputs = self._inputs(prepared, instruction)
-        null = self._inputs(prepared, "")[1] if self.drops else {}
+        null = self._null(prepared) if self.drops else {}
         clean = self._clean(self.editor.prepare(target), instruction)
         if clean.shape != here.shape:
             raise RethinkError(f"the target comes out at {list(clean.shape)}, the input at {list(here.shape)}.")
@@ -207,6 +209,16 @@ class EditModel:
         if TEXT_MASK in others and others[TEXT_MASK] is None:
             others[TEXT_MASK] = torch.ones(others[TEXT].shape[:2], dtype=torch.bool, device=others[TEXT].device)
         return self._source(inputs[self._main]), {name: value for name, value in others.items() if value is not None}
+
+    def _null(self, prepared: Prepared) -> dict[str, Any]:
+        """What else it takes where guidance leaves the text away: that of the empty instruction, or zeros where the pipeline puts
+        those in its place."""
+        inputs = self._inputs(prepared, "")[1]
+        if not self._zeros_for_empty:
+            return inputs
+        added = inputs.get("added_cond_kwargs", {})
+        pooled = {"text_embeds": torch.zeros_like(added["text_embeds"])} if "text_embeds" in added else {}
+        return {**inputs, TEXT: torch.zeros_like(inputs[TEXT]), "added_cond_kwargs": added | pooled}
 
     def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
         """Latents of a target, which was prepared as if it were a source, in the form of the result's."""

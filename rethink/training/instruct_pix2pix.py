@@ -1,31 +1,32 @@
 """Trains an InstructPix2Pix editor (Brooks et al. 2022, arXiv 2211.09800, section 3.2) from a diffusers folder.
 
-The folder is a Stable Diffusion text-to-image pipeline (its U-Net is widened to take the source's latents as well) or
-an InstructPix2Pix pipeline to train further. The data is a store of pairs, or a folder with `metadata.jsonl`, one line a pair:
-{"input_image_file_name": …, "edited_image_file_name": …, "edit_prompt": …}, paths relative to it.
-
-    accelerate launch -m rethink.training.instruct_pix2pix models/diffusers/sd15 my-pairs my-editor --precision bf16
+The folder is a Stable Diffusion text-to-image pipeline, 1.x, 2.x or XL (its U-Net is widened to take the source's latents as
+well), or an InstructPix2Pix pipeline to train further.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
-from .pair_dataset import PairFolder, make_collate_fn
-from .train_loop import TrainConfig, add_train_arguments, read_train_config, train_loop, write_json
+from .noising import diffusion_target
+from .pair_dataset import make_collate_fn
+from .text_conditions import TextConditions, tokenizers_of
+from .train_loop import TrainConfig, TrainWatch, train_loop, write_json
 
-STARTS = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline")
+STARTS = (
+    *("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline"),
+    *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+)
+HELD_OUT_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the noise schedule
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class LossConfig:
 
 
 class EditorParts(Protocol):
-    """What is trained and what it is conditioned on: a diffusers pipeline, or any object with these."""
+    """What is trained and what it is conditioned on: a diffusers pipeline, or any object with these; XL's has more."""
 
     unet: Any
     vae: Any
@@ -80,77 +81,89 @@ def widen_conv_in(unet: Any, latent_channels: int) -> None:
 class InstructPix2PixLoss(nn.Module):
     """The U-Net with all it is conditioned on; `forward(batch)` is the training loss.
 
-    A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, L]}.
+    A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, encoders, L]}.
     """
 
-    null_tokens: torch.Tensor  # int [1, L], of the empty instruction
-    alphas: torch.Tensor  # [T], the cumulative products of the noise schedule
+    alphas: Tensor  # [T], the cumulative products of the noise schedule
 
     def __init__(
         self,
         pipe: EditorParts,
         loss_config: LossConfig,
-        render: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        render: Callable[[Tensor], Tensor] | None = None,
         reuse: int = 1,
     ):
         super().__init__()
         self.unet: Any = pipe.unet
         self.vae: Any = pipe.vae
-        self.text_encoder: Any = pipe.text_encoder
+        self.text = TextConditions(pipe, loss_config.train_text)
         self.scheduler, self.loss_config, self.render = pipe.scheduler, loss_config, render
         self.replay = LatentReplayBuffer(reuse) if reuse > 1 else None
         self.vae.requires_grad_(False)
-        self.text_encoder.requires_grad_(loss_config.train_text)
-        null = pipe.tokenizer("", padding="max_length", max_length=pipe.tokenizer.model_max_length, return_tensors="pt")
-        self.register_buffer("null_tokens", null.input_ids, persistent=False)
         self.register_buffer("alphas", pipe.scheduler.alphas_cumprod.float(), persistent=False)
 
-    def forward(self, batch: dict) -> torch.Tensor:
+    def forward(self, batch: dict) -> Tensor:
         source, edited, tokens = self.encode_batch(batch)
-        clean = edited * self.vae.config.scaling_factor
-        time = self.sample_timesteps(len(clean))
-        noise = torch.randn_like(clean)
-        alpha = self.alphas[time][:, None, None, None]
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        tokens, image = self.drop_conditions(tokens, source)
-        text = self.text_encoder(tokens)[0]
-        out = self.unet(torch.cat([noisy, image], 1), time, encoder_hidden_states=text).sample
+        time = self.sample_timesteps(len(edited))
+        lost_text, lost_image = self.draw_lost(len(edited))
         weight = 1 + self.loss_config.edit_weight * changed_latents(source, edited)
-        return ((out.float() - self.target(clean, noise, alpha)).square() * weight).mean()
+        noise = torch.randn_like(edited)
+        image = source * ~lost_image[:, None, None, None]
+        return (self.squared_error(image, edited, tokens, time, noise, lost_text) * weight).mean()
 
     @torch.no_grad()
-    def encode_batch(self, batch: dict) -> tuple[torch.Tensor, ...]:
+    def held_out_loss(self, batch: dict, generator: torch.Generator) -> float:
+        """The plain L2, nothing left away, at fixed times with noise from the generator, which lies on the CPU."""
+        source, edited, tokens = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
+        errors = []
+        for share in HELD_OUT_TIMES:
+            time = torch.full((len(edited),), round(share * (len(self.alphas) - 1)), device=edited.device)
+            noise = torch.randn(edited.shape, generator=generator).to(edited)
+            errors.append(self.squared_error(source, edited, tokens, time, noise).mean())
+        return torch.stack(errors).mean().item()
+
+    def squared_error(
+        self,
+        source: Tensor,
+        edited: Tensor,
+        tokens: Tensor,
+        time: Tensor,
+        noise: Tensor,
+        lost_text: Tensor | None = None,
+    ) -> Tensor:
+        """Of the U-Net's answers [B, C, h, w] to noisy latents of the edited images. source, edited: latents, unscaled."""
+        clean = edited * self.vae.config.scaling_factor
+        alpha = self.alphas[time][:, None, None, None]
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        conditions = self.text(tokens, edited, lost_text)
+        out = self.unet(torch.cat([noisy, source], 1), time, **conditions).sample
+        kind = self.scheduler.config.prediction_type
+        return (out.float() - diffusion_target(kind, clean, noise, alpha)).square()
+
+    @torch.no_grad()
+    def encode_batch(self, batch: dict) -> tuple[Tensor, ...]:
         """(source latents, edited latents, tokens), from the replay buffer where there is one."""
         fresh = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
         return self.replay.exchange(fresh) if self.replay else fresh
 
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
+    def encode(self, images: Tensor) -> Tensor:
         """The mode of the latents, unscaled, as the image condition wants them."""
         image = self.render(images) if self.render else images
         image = image.permute(0, 3, 1, 2) * 2 - 1
         encoded = self.vae.encode(image.to(self.vae.dtype))
         return (encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()).float()
 
-    def sample_timesteps(self, count: int) -> torch.Tensor:
+    def sample_timesteps(self, count: int) -> Tensor:
         """int [count], uniform but for the share of `last_timestep`."""
         device, last = self.alphas.device, len(self.alphas) - 1
         time = torch.randint(0, last + 1, (count,), device=device)
         return torch.where(torch.rand(count, device=device) < self.loss_config.last_timestep, last, time)
 
-    def drop_conditions(self, tokens: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Classifier-free guidance over two conditions: one draw decides, so that text, image and both are dropped
-        equally often (section 3.2.1)."""
-        draw, drop = torch.rand(len(tokens), device=tokens.device), self.loss_config.drop
-        tokens = torch.where((draw < 2 * drop)[:, None], self.null_tokens.to(tokens), tokens)
-        keep_image = (draw < drop) | (draw >= 3 * drop)
-        return tokens, image * keep_image[:, None, None, None]
-
-    def target(self, clean: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        """What the scheduler's prediction type asks the U-Net for."""
-        kind = self.scheduler.config.prediction_type
-        if kind == "epsilon":
-            return noise
-        return clean if kind == "sample" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+    def draw_lost(self, count: int) -> tuple[Tensor, Tensor]:
+        """(which rows lose their text, which their image), bool [count]: classifier-free guidance over two conditions. One draw
+        decides, so that text, image and both are dropped equally often (section 3.2.1)."""
+        draw, drop = torch.rand(count, device=self.alphas.device), self.loss_config.drop
+        return draw < 2 * drop, (draw >= drop) & (draw < 3 * drop)
 
 
 class LatentReplayBuffer:
@@ -187,82 +200,69 @@ def train(
     config: TrainConfig,
     out: Path,
     *,
-    render: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    render: Callable[[Tensor], Tensor] | None = None,
     reuse: int = 1,
     report: Callable[[str], None] = print,
-) -> None:
-    """Trains `pipe` on a dataset of pairs and saves a StableDiffusionInstructPix2PixPipeline in `out`.
+    watch: Callable[[InstructPix2PixLoss], TrainWatch] | None = None,
+) -> None:  # more than eight: what is trained, on what, how, and who is told
+    """Trains `pipe` on a dataset of pairs and saves an InstructPix2Pix pipeline of diffusers in `out`.
 
-    render: turns the dataset's samples into IMAGE. reuse: visits to each encoded pair (a step sees batch × reuse).
+    render: turns the dataset's samples into IMAGE. reuse: visits to each encoded pair (a step sees batch × reuse). watch: makes
+    the one who looks at every save, and has the last word on the weights.
     """
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     model = InstructPix2PixLoss(pipe, loss_config, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "training.json", {"objective": asdict(loss_config), "plan": asdict(config)})
-    train_loop(model, dataset, config, out, collate=make_collate_fn(pipe.tokenizer), report=report)
+    collate = make_collate_fn(tokenizers_of(pipe))
+    train_loop(model, dataset, config, out, collate=collate, report=report, watch=watch(model) if watch else None)
     if lazy_import("accelerate").PartialState().is_main_process:
         save(pipe, out)
 
 
-def save(pipe, out: Path) -> None:
+def as_editor(pipe: Any) -> Any:
+    """The parts as an InstructPix2Pix pipeline of diffusers, with the very same weights."""
     diffusers = lazy_import("diffusers")
-    editor = diffusers.StableDiffusionInstructPix2PixPipeline(
-        vae=pipe.vae,
-        text_encoder=pipe.text_encoder,
-        tokenizer=pipe.tokenizer,
-        unet=pipe.unet,
-        scheduler=pipe.scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+    names = ["vae", "unet", "text_encoder", "tokenizer", "scheduler"]
+    if getattr(pipe, "text_encoder_2", None) is None:
+        parts = {name: getattr(pipe, name) for name in names}
+        return diffusers.StableDiffusionInstructPix2PixPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
+    parts = {name: getattr(pipe, name) for name in [*names, "text_encoder_2", "tokenizer_2"]}
+    zeros = pipe.config.force_zeros_for_empty_prompt
+    return diffusers.StableDiffusionXLInstructPix2PixPipeline(
+        **parts, force_zeros_for_empty_prompt=zeros, add_watermarker=False
     )
-    editor.save_pretrained(out, safe_serialization=True)
-    add_old_prefix(out)
 
 
-def add_old_prefix(editor: Path) -> None:
-    """Gives the text encoder's weights the names that transformers 4 looks for; transformers 5 leaves their beginning
+def save(pipe: Any, out: Path) -> None:
+    as_editor(pipe).save_pretrained(out, safe_serialization=True)
+    for encoder in sorted(out.glob("text_encoder*")):
+        add_old_prefix(encoder / "model.safetensors")
+
+
+def add_old_prefix(file: Path) -> None:
+    """Gives a text encoder's weights the names that transformers 4 looks for; transformers 5 leaves their beginning
     away when it saves, and reads both."""
     from safetensors.torch import load_file, save_file
 
-    file = editor / "text_encoder" / "model.safetensors"
     weights, prefix = load_file(file), "text_model."
     if not any(name.startswith(prefix) for name in weights):
         save_file({prefix + name: value for name, value in weights.items()}, file, metadata={"format": "pt"})
 
 
-def open_model(folder: Path):
+def open_model(folder: Path) -> Any:
     """The pipeline to start from, in full precision. Raises RethinkError for a folder of another kind, or a damaged one."""
     folder = snapshot_of(folder)
     index = read_index("model", folder)
     name = index.get("_class_name")
     if name not in STARTS:
         raise RethinkError(f"model: {folder} is a {name}; training starts from one of {', '.join(STARTS)}.")
-    return open_pipeline("model", folder, index, getattr(lazy_import("diffusers"), name), torch.float32)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m rethink.training.instruct_pix2pix",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", type=Path, help="diffusers folder to start from")
-    parser.add_argument("data", type=Path, help="store of pairs, or folder with metadata.jsonl")
-    parser.add_argument("out", type=Path, help="folder for the editor; a run that was interrupted goes on")
-    parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
-    parser.add_argument("--train-text", action="store_true", help="train the text encoder too")
-    add_train_arguments(parser, TrainConfig())
-    options = parser.parse_args(arguments)
-    try:
-        pipe = open_model(options.model)
-        data = PairFolder(options.data, options.resolution)
-        train(pipe, data, LossConfig(train_text=options.train_text), read_train_config(options), options.out)
-    except RethinkError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    pipe = open_pipeline("model", folder, index, getattr(lazy_import("diffusers"), name), torch.float32)
+    if not hasattr(pipe.scheduler, "alphas_cumprod"):
+        raise RethinkError(
+            f"model: {folder} has the scheduler {type(pipe.scheduler).__name__}, whose noise the trainer cannot make; "
+            "start from one with a table of betas (DDIM, DDPM, Euler)."
+        )
+    return pipe

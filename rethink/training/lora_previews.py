@@ -1,5 +1,4 @@
-"""Held-out pairs, edited by the LoRA of every save as it is loaded from its file, beside what they should become; and what is
-measured of these edits."""
+"""Held-out pairs, edited by what was saved, beside what they should become; and what is measured of these edits."""
 
 from __future__ import annotations
 
@@ -17,7 +16,6 @@ from ..errors import RethinkError
 from ..evaluation.target_match import match_target
 from ..images import load_image, save_image
 from ..thinkers.critique import Thinker, critique
-from .edit_model import EditModel, make_trainable
 from .lora_pairs import LoraPair
 from .lora_run import LoraRun, PreviewPair
 
@@ -40,24 +38,21 @@ class Previews:
 class Previewer:
     """Edits the same held-out pairs with the same seeds at every save.
 
-    thinker: also scores the edits, where there is one. on_pair: told before each pair, with its number from 1 on. newest: the
-    first input and its newest edit, side by side as one IMAGE.
+    base: the editor as it was before. thinker: also scores the edits, where there is one. on_pair: told before each pair, with
+    its number from 1 on. newest: the first input and its newest edit, side by side as one IMAGE.
     """
 
-    def __init__(self, run: LoraRun, model: EditModel, pairs: Sequence[LoraPair], thinker: Thinker | None):
-        self._run, self._model, self._pairs, self._thinker = run, model, pairs, thinker
+    def __init__(self, run: LoraRun, base: Editor, pairs: Sequence[LoraPair], thinker: Thinker | None = None):
+        self._run, self._base_editor, self._pairs, self._thinker = run, base, pairs, thinker
         self._base: dict[int, Scores] = {}
         self.newest: Tensor | None = None
 
-    def edit(self, lora: Path, step: int, on_pair: Callable[[int], None] = lambda number: None) -> Previews:
-        """Edit all pairs with a LoRA, and once with the editor alone. Raises RethinkError where the file does not fit."""
-        editor, report = self._model.editor.with_lora(lora, 1.0)
-        if report.unmatched:
-            raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
+    def edit(self, editor: Editor, step: int, on_pair: Callable[[int], None] = lambda number: None) -> Previews:
+        """Edit all pairs with the editor after so many steps, and once with the editor that was before."""
         files, scores, pairs = [], [], []
         for number, (pair, (source, target)) in enumerate(self._opened):
             on_pair(number + 1)
-            base = self._edited(self._model.editor, source, pair.instruction, number, 0)
+            base = self._edited(self._base_editor, source, pair.instruction, number, 0)
             file = self._edited(editor, source, pair.instruction, number, step)
             if number not in self._base:
                 self._base[number] = self._score(pair, source, target, load_image(base), number)
@@ -67,7 +62,6 @@ class Previewer:
                 self.newest = torch.cat([source, _resize(edited, source)], 2)
             files.append(self._run.relative(file))
             pairs.append(self._keep(pair, source, target, number, base))
-        make_trainable(self._model.editor.module)
         return Previews(tuple(files), tuple(scores), tuple(pairs))
 
     @cached_property

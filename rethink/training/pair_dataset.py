@@ -2,79 +2,94 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import RethinkError
-from ..images import load_image
 from ..pairs.store import MANIFEST, PairStore
-from .lora_pairs import read_pairs
+from .lora_pairs import LoraPair, read_pairs
+from .text_conditions import tokenize
 
 
-class PairFolder(torch.utils.data.Dataset):
-    """Pairs of a folder, cropped and flipped alike in both images (section 3.2): the accepted ones of a store of pairs, or those
-    of `metadata.jsonl`."""
+class PairSamples(torch.utils.data.Dataset):
+    """Pairs as squares of `resolution` pixels; for training, cropped and flipped at random, alike in both images (section 3.2)."""
 
-    def __init__(self, folder: Path, resolution: int):
-        self.resolution = resolution
-        if (folder / MANIFEST).is_file():
-            pairs = read_pairs(PairStore.open_existing(folder))
-            self.rows = [(pair.input, pair.target, pair.instruction) for pair in pairs]
-        else:
-            self.rows = _listed_pairs(folder)
+    def __init__(self, pairs: Sequence[LoraPair], resolution: int, at_random: bool = True):
+        self.pairs, self.resolution, self.at_random = pairs, resolution, at_random
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict:
-        input, target, instruction = self.rows[index]
-        images = [load_image(path)[0] for path in (input, target)]
+        pair = self.pairs[index]
+        images = [image[0] for image in pair.images()]
         if images[0].shape != images[1].shape:
-            raise RethinkError(f"Pair {index + 1}: {input} and {target} differ in size.")
+            raise RethinkError(f"pairs: {pair.input} and {pair.target} differ in size.")
         both = torch.stack(images).permute(0, 3, 1, 2)
-        both = fill_square(both, self.resolution)
-        if torch.rand(()) < 0.5:
+        both = fill_square(both, self.resolution, self.at_random)
+        if self.at_random and torch.rand(()) < 0.5:
             both = both.flip(-1)
         source, edited = both.permute(0, 2, 3, 1)
-        return {"source": source, "edited": edited, "instruction": instruction}
+        return {"source": source, "edited": edited, "instruction": pair.instruction}
 
 
-def _listed_pairs(folder: Path) -> list[tuple[Path, Path, str]]:
-    """(input, edited image, instruction) of every line of `metadata.jsonl`."""
+def read_pair_folder(folder: Path) -> list[LoraPair]:
+    """The accepted pairs of a store, or those of `metadata.jsonl`, whose images are not opened yet: there may be many.
+
+    Raises RethinkError for a folder that has neither, and for a store with one list of what is wrong with its pairs.
+    """
+    if (folder / MANIFEST).is_file():
+        return read_pairs(PairStore.open_existing(folder))
+    return _listed_pairs(folder)
+
+
+def _listed_pairs(folder: Path) -> list[LoraPair]:
+    """A pair for every line of `metadata.jsonl`; its digest is of the line, not of the files."""
     manifest = folder / "metadata.jsonl"
     if not manifest.is_file():
         raise RethinkError(
             f"{folder} is no store of pairs and has no metadata.jsonl; each of its lines names an input and an edited image."
         )
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = [tuple(row[f"{name}_image_file_name"] for name in ("input", "edited")) for row in rows]
-    return [(folder / input, folder / edited, row["edit_prompt"]) for (input, edited), row in zip(names, rows)]
+    lines = [line for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [_listed_pair(folder, number, line) for number, line in enumerate(lines, 1)]
 
 
-def fill_square(images: torch.Tensor, side: int) -> torch.Tensor:
-    """[B, 3, H, W] scaled so that the short side is `side`, and one random square of it."""
+def _listed_pair(folder: Path, number: int, line: str) -> LoraPair:
+    try:
+        row = json.loads(line)
+        input, target = (row[f"{name}_image_file_name"] for name in ("input", "edited"))
+        instruction = row["edit_prompt"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RethinkError(
+            f"pairs: line {number} of {folder / 'metadata.jsonl'} needs input_image_file_name, edited_image_file_name and "
+            f"edit_prompt ({type(error).__name__}: {error})."
+        ) from error
+    digest = hashlib.blake2b(line.encode(), digest_size=16).hexdigest()
+    return LoraPair(str(number), folder / input, folder / target, instruction, digest, input)
+
+
+def fill_square(images: torch.Tensor, side: int, at_random: bool = True) -> torch.Tensor:
+    """[B, 3, H, W] scaled so that the short side is `side`, and one square of it, in the middle or at random."""
     height, width = images.shape[-2:]
     scale = side / min(height, width)
     size = max(side, round(height * scale)), max(side, round(width * scale))
     images = nn.functional.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
-    top = int(torch.randint(0, size[0] - side + 1, ()))
-    left = int(torch.randint(0, size[1] - side + 1, ()))
+    room = size[0] - side, size[1] - side
+    top, left = (int(torch.randint(0, free + 1, ())) if at_random else free // 2 for free in room)
     return images[..., top : top + side, left : left + side]
 
 
-def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
+def make_collate_fn(tokenizers: Sequence[Any]) -> Callable[[list[dict]], dict]:
     """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes."""
 
     def collate(samples: list[dict]) -> dict:
-        words = [sample["instruction"] for sample in samples]
-        tokens = tokenizer(
-            words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
-        )
         images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
-        return {**images, "tokens": tokens.input_ids}
+        return {**images, "tokens": tokenize(tokenizers, [sample["instruction"] for sample in samples])}
 
     return collate

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -56,6 +56,22 @@ def read_train_config(arguments: argparse.Namespace) -> TrainConfig:
     return TrainConfig(**{field.name: getattr(arguments, field.name) for field in fields(TrainConfig)})
 
 
+class TrainWatch(Protocol):
+    """Looks on while a model is trained, in the main process alone."""
+
+    def go_on(self, step: int) -> None:
+        """Training begins after so many steps."""
+
+    def step(self, step: int, loss: torch.Tensor, rate: float) -> None:
+        """One step was taken, with this loss and learning rate."""
+
+    def save(self, step: int, seconds: float) -> None:
+        """The model has the weights that would be kept after so many steps and seconds."""
+
+    def end(self) -> None:
+        """Training is over, and the model has the weights that are kept, unless others are put into it now."""
+
+
 def train_loop(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
@@ -64,6 +80,7 @@ def train_loop(
     *,
     collate: Callable | None = None,
     report: Callable[[str], None] = print,
+    watch: TrainWatch | None = None,
 ) -> None:
     """Trains the parameters of `model` that require gradients and leaves their moving average in it.
 
@@ -82,6 +99,9 @@ def train_loop(
     if (checkpoint / "complete").exists():
         accelerator.load_state(str(checkpoint))
         report(f"going on from step {progress.step}")
+    watch = watch if accelerator.is_main_process else None
+    if watch:
+        watch.go_on(progress.step)
     log = TrainLog(config, accelerator.num_processes, report if accelerator.is_main_process else _silent)
     started = time.monotonic() - progress.seconds
     for batch in endless(loader):
@@ -103,10 +123,19 @@ def train_loop(
         progress.step += 1
         progress.seconds = time.monotonic() - started
         log.step(progress.step, done, loss.detach())
+        if watch:
+            watch.step(progress.step, loss.detach(), optimizer.param_groups[0]["lr"])
         if progress.step % config.save_every == 0:
+            if watch:
+                with average.in_place(weights):
+                    watch.save(progress.step, progress.seconds)
             save_checkpoint(accelerator, checkpoint)
     save_checkpoint(accelerator, checkpoint)
     average.copy_to(weights)
+    if watch:
+        if progress.step % config.save_every:
+            watch.save(progress.step, progress.seconds)
+        watch.end()
 
 
 def _accelerator(config: TrainConfig):
@@ -263,6 +292,18 @@ class MovingAverage:
     def copy_to(self, weights: list[nn.Parameter]) -> None:
         for weight, value in zip(weights, self.values):
             weight.copy_(value)
+
+    @contextmanager
+    def in_place(self, weights: list[nn.Parameter]) -> Iterator[None]:
+        """Within it the weights are their averages."""
+        kept = [weight.detach().to("cpu", copy=True) for weight in weights]
+        self.copy_to(weights)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for weight, value in zip(weights, kept):
+                    weight.copy_(value)
 
     def state_dict(self) -> dict:
         return {"values": self.values}

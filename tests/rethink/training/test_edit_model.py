@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.training.edit_model import (
     TEXT,
@@ -55,6 +56,27 @@ def test_text_source_and_both_are_dropped_equally_often(editor):
     text, image = dropped.inputs["text"].flatten() == 0, dropped.source.flatten() == 0
     for share in (text & ~image, image & ~text, text & image):
         assert share.float().mean().item() == pytest.approx(0.05, abs=0.008)
+
+
+def flat(value, name=""):
+    """{name: tensor} of all tensors in nested inputs."""
+    if isinstance(value, dict):
+        return {key: tensor for part in value for key, tensor in flat(value[part], f"{name}.{part}").items()}
+    return {name: value} if isinstance(value, torch.Tensor) else {}
+
+
+@pytest.mark.parametrize("family", ["instruct_pix2pix", "instruct_pix2pix_xl"])
+def test_a_text_is_lost_to_what_guidance_compares_with(family, root):
+    editor = editor_miniatures.opened(family, root)
+    source, calls = torch.rand(1, 40, 56, 3), []
+    example = EditModel(editor).encode(source, source, "make it red")
+    unet = editor.module[editor.denoiser_name]
+    hook = unet.register_forward_pre_hook(lambda _, args, options: calls.append(options), with_kwargs=True)
+    editor.edit(editor.prepare(source), ["make it red"], [0], settings=Settings(steps=1))
+    hook.remove()
+    names = flat(example.null)
+    assert names and all(torch.equal(flat(calls[0])[name][1:2], value) for name, value in names.items())
+    assert not torch.equal(example.null[TEXT], example.inputs[TEXT])
 
 
 def test_what_an_editor_does_not_compare_with_is_never_dropped(editor):

@@ -1,20 +1,24 @@
-"""The InstructPix2Pix trainer on a miniature: widening, dropout, learning, resuming, and the folder it leaves."""
+"""The InstructPix2Pix trainer on miniatures: widening, dropout, learning, resuming, and the folder it leaves."""
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from rethink.editors.loading import load_editor
+from rethink.editors.settings import Settings
+from rethink.errors import RethinkError
 from rethink.training.instruct_pix2pix import (
     InstructPix2PixLoss,
     LatentReplayBuffer,
     LossConfig,
-    main,
+    open_model,
     train,
     widen_conv_in,
 )
-from rethink.training.pair_dataset import PairFolder, make_collate_fn
+from rethink.training.lora_pairs import generator_of
+from rethink.training.pair_dataset import PairSamples, make_collate_fn, read_pair_folder
 from rethink.training.train_loop import TrainConfig
+from tests.support import family_miniatures
 from tests.support.miniatures import write_folder
 from tests.support.pair_folders import write_pair_folder
 
@@ -45,18 +49,15 @@ def test_widening_changes_nothing_at_first(pipe):
 
 
 def test_text_image_and_both_are_dropped_equally_often(pipe):
-    model = InstructPix2PixLoss(pipe, LossConfig())
     torch.manual_seed(0)
-    tokens = torch.full((20_000, pipe.tokenizer.model_max_length), 3)
-    kept_text, kept_image = model.drop_conditions(tokens, torch.ones(20_000, 1, 1, 1))
-    text, image = (kept_text != tokens).any(1), kept_image[:, 0, 0, 0] == 0
+    text, image = InstructPix2PixLoss(pipe, LossConfig()).draw_lost(20_000)
     for share in (text & ~image, image & ~text, text & image):
         assert share.float().mean().item() == pytest.approx(0.05, abs=0.008)
 
 
 def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
     before = pipe.unet.conv_out.weight.clone()
-    data, lines = PairFolder(pairs, 32), []
+    data, lines = PairSamples(read_pair_folder(pairs), 32), []
     plan = TrainConfig(steps=4, batch=2, workers=0, warmup=1, log_every=1, save_every=2)
     train(pipe, data, LossConfig(), plan, tmp_path / "out", report=lines.append)
     assert not torch.equal(before, pipe.unet.conv_out.weight) and len(lines) == 4
@@ -68,9 +69,40 @@ def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
     assert lines[4] == "going on from step 4" and len(lines) == 7
 
 
-def test_the_command_says_what_is_wrong(tmp_path, capsys):
-    assert main([str(tmp_path), str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "model_index.json" in capsys.readouterr().err
+def test_xl_is_widened_trained_and_opens_as_an_editor(pairs, tmp_path):
+    pipe = open_model(family_miniatures.write("sdedit_xl", tmp_path / "xl"))
+    plan = TrainConfig(steps=2, batch=2, workers=0, warmup=1, ema=0.0)
+    train(pipe, PairSamples(read_pair_folder(pairs), 32), LossConfig(drop=0.3), plan, tmp_path / "out", report=str)
+    editor = load_editor(tmp_path / "out")
+    assert editor.family.id == "instruct_pix2pix_xl"
+    source = torch.rand(1, 32, 32, 3)
+    edited = editor.edit(editor.prepare(source), ["make it red"], [0], settings=Settings(steps=1))
+    assert edited.shape == source.shape and torch.isfinite(edited).all()
+
+
+def test_the_held_out_loss_is_the_same_for_the_same_noise_and_falls_with_learning(pipe, pairs):
+    widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
+    model, data = InstructPix2PixLoss(pipe, LossConfig()), PairSamples(read_pair_folder(pairs), 32, at_random=False)
+    batch = make_collate_fn([pipe.tokenizer])([data[0]])
+    first, second = (model.held_out_loss(batch, generator_of("noise")) for _ in range(2))
+    assert first == second
+    optimizer = torch.optim.AdamW(model.unet.parameters(), 3e-3)
+    torch.manual_seed(0)
+    for _ in range(12):
+        model(batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert model.held_out_loss(batch, generator_of("noise")) < first
+
+
+def test_a_model_that_cannot_be_started_from_is_named(tmp_path):
+    with pytest.raises(RethinkError, match="model_index.json"):
+        open_model(tmp_path)
+    write_folder(tmp_path / "upscaler", "StableDiffusionPipeline")
+    index = tmp_path / "upscaler" / "model_index.json"
+    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionUpscalePipeline"))
+    with pytest.raises(RethinkError, match="StableDiffusionUpscalePipeline; training starts from one of"):
+        open_model(tmp_path / "upscaler")
 
 
 def test_a_replay_buffer_visits_every_pair_about_as_often_as_asked():
@@ -90,6 +122,6 @@ def test_reuse_trains_on_more_than_it_encodes(pipe, pairs):
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     sizes = []
     pipe.unet.register_forward_pre_hook(lambda unet, inputs: sizes.append(len(inputs[0])))
-    data = PairFolder(pairs, 32)
-    model(make_collate_fn(pipe.tokenizer)([data[0], data[1]])).backward()
+    data = PairSamples(read_pair_folder(pairs), 32)
+    model(make_collate_fn([pipe.tokenizer])([data[0], data[1]])).backward()
     assert sizes == [6]

@@ -19,7 +19,9 @@ def training(tmp_path):
 
 
 def save(training, step):
-    return training.saves.write_lora(replace(training.record, step=step), training.examples.training)
+    """The editor with the LoRA of that step, as its file has it."""
+    path = training.saves.write_lora(replace(training.record, step=step), training.examples.training)
+    return training.model.editor.with_lora(path, 1.0)[0]
 
 
 def test_held_out_pairs_are_edited_by_every_save_and_once_without(training):
@@ -48,7 +50,7 @@ def test_edits_are_measured_against_their_targets(training):
 def test_a_thinker_scores_them_and_one_that_fails_takes_nothing_with_it(training):
     judge = thinker(said(4, 9, reasoning="Half."), said(4, 9), "no scores at all")
     shown = training.examples.held_out[:1]
-    previewer = Previewer(training.run_folder, training.model, shown, judge)
+    previewer = Previewer(training.run_folder, training.model.editor, shown, judge)
     first = previewer.edit(save(training, 3), 3)
     assert first.scores[0]["thinker"] == pytest.approx(6) and first.pairs[0].scores["note"] == "Half."
     second = previewer.edit(save(training, 6), 6)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.images import save_image
-from rethink.training.pair_dataset import PairFolder, fill_square
+from rethink.images import load_image, save_image
+from rethink.training.pair_dataset import PairSamples, fill_square, read_pair_folder
 from tests.support.lora_training import write_pairs
 from tests.support.pair_folders import write_pair_folder
 
@@ -18,12 +18,26 @@ def test_both_images_are_cropped_and_flipped_alike(tmp_path):
         save_image(image, tmp_path / name)
     line = {"input_image_file_name": "a.png", "edited_image_file_name": "b.png", "edit_prompt": "make it red"}
     (tmp_path / "metadata.jsonl").write_text(json.dumps(line) + "\n\n", encoding="utf-8")
-    data = PairFolder(tmp_path, 32)
+    data = PairSamples(read_pair_folder(tmp_path), 32)
     assert len(data) == 1
     crops = [data[0] for _ in range(8)]
     for sample in crops:
         assert sample["source"].shape == (32, 32, 3) and torch.equal(sample["source"], sample["edited"])
     assert not all(torch.equal(crops[0]["source"], sample["source"]) for sample in crops)
+
+
+def test_without_chance_it_is_always_the_middle(tmp_path):
+    folder = write_pair_folder(tmp_path / "pairs", count=1)
+    data = PairSamples(read_pair_folder(folder), 40, at_random=False)
+    assert torch.equal(data[0]["source"], data[0]["source"])
+    whole = load_image(folder / "0 in.png")[0]
+    assert torch.allclose(data[0]["source"], whole[:, 4:44], atol=1e-6)
+
+
+def test_a_line_that_names_no_images_is_named(tmp_path):
+    (tmp_path / "metadata.jsonl").write_text('{"edit_prompt": "make it red"}\n', encoding="utf-8")
+    with pytest.raises(RethinkError, match="line 1 of .*metadata.jsonl needs input_image_file_name"):
+        read_pair_folder(tmp_path)
 
 
 def test_a_square_is_filled_from_any_size():
@@ -33,12 +47,12 @@ def test_a_square_is_filled_from_any_size():
 
 def test_a_folder_without_a_manifest_and_a_pair_of_two_sizes_are_named(tmp_path):
     with pytest.raises(RethinkError, match="metadata.jsonl"):
-        PairFolder(tmp_path, 32)
+        read_pair_folder(tmp_path)
     folder = write_pair_folder(tmp_path / "pairs", count=2)
     save_image(torch.rand(1, 8, 8, 3), folder / "1 in.png")
-    data = PairFolder(folder, 32)
+    data = PairSamples(read_pair_folder(folder), 32)
     assert data[0]["instruction"] == "make it red"
-    with pytest.raises(RethinkError, match="^Pair 2: .*1 in.png and .* differ in size"):
+    with pytest.raises(RethinkError, match="^pairs: .*1 in.png and .* differ in size"):
         data[1]
 
 
@@ -47,6 +61,6 @@ def test_the_accepted_pairs_of_a_store_are_samples(tmp_path):
     rejected = next(iter(store)).id
     with store.writing():
         store.set_verdict(rejected, False)
-    data = PairFolder(tmp_path / "store", 32)
+    data = PairSamples(read_pair_folder(tmp_path / "store"), 32)
     assert len(data) == 2 and data[0]["instruction"] == "make it red"
     assert not torch.equal(data[0]["source"], data[0]["edited"])

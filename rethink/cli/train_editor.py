@@ -1,0 +1,58 @@
+"""`rethink train-editor`: a whole InstructPix2Pix editor from pairs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .arguments import add_command
+from .edit import EXIT_CODES
+from .progress import print_result
+
+EXAMPLES = """examples:
+  python -m rethink train-editor models/diffusers/sd15 my-pairs -o models/diffusers/my-editor --steps 5000
+  python -m rethink train-editor models/diffusers/sdxl my-pairs -o my-xl --resolution 768 --batch 4 --accumulate 8
+
+Several GPUs, in bf16:
+  accelerate launch -m rethink train-editor models/diffusers/sd15 my-pairs -o my-editor --precision bf16
+
+The pairs: a store, or a folder with metadata.jsonl, one line a pair: {"input_image_file_name": …, "edited_image_file_name": …,
+"edit_prompt": …}, paths relative to it. Some are held out: on them every save is measured. A run that was cut off goes on when
+it is started again.
+"""
+
+
+def add_train_editor_command(commands) -> None:
+    """Adds `train-editor` to the subparsers of `rethink`."""
+    from ..training.train_loop import TrainConfig, add_train_arguments
+
+    about = "train a whole InstructPix2Pix editor, from Stable Diffusion 1.x, 2.x or XL"
+    parser = add_command(commands, "train-editor", about, run_train_editor)
+    parser.epilog = EXAMPLES + EXIT_CODES
+    parser.add_argument("model", type=Path, help="diffusers folder to start from: text-to-image, or an InstructPix2Pix")
+    parser.add_argument("pairs", type=Path, help="a store of pairs, or a folder with metadata.jsonl")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="the editor, as a diffusers folder"
+    )
+    parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
+    parser.add_argument("--train-text", action="store_true", help="train the text encoders too")
+    add_train_arguments(parser, TrainConfig())
+
+
+def run_train_editor(options: argparse.Namespace) -> int:
+    """Train as the arguments say; → the exit status."""
+    from ..training.instruct_pix2pix import LossConfig
+    from ..training.train_editor_job import TrainEditorJob
+    from ..training.train_loop import read_train_config
+
+    job = TrainEditorJob(
+        options.model,
+        options.pairs,
+        options.output.absolute(),
+        options.resolution,
+        LossConfig(train_text=options.train_text),
+        read_train_config(options),
+    )
+    job.run()
+    print_result(f"{job.output}\nA page to look at: {job.report.as_uri()}")
+    return 0

@@ -1,0 +1,77 @@
+"""The record and the report of a whole editor's training, and the best of its weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rethink.training.editor_run import EditorWatch, _choose_lowest
+from rethink.training.instruct_pix2pix import InstructPix2PixLoss, LossConfig, open_model, widen_conv_in
+from rethink.training.lora_run import LoraRecord
+from rethink.training.pair_dataset import read_pair_folder
+from tests.support.miniatures import write_folder
+from tests.support.pair_folders import write_pair_folder
+
+RECORD = LoraRecord("my editor", {"batch": 2}, "sd", "InstructPix2Pix", 6, (), "data", steps=9)
+
+
+@pytest.fixture
+def watch(tmp_path):
+    pipe = open_model(write_folder(tmp_path / "sd", "StableDiffusionPipeline"))
+    widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
+    held_out = read_pair_folder(write_pair_folder(tmp_path / "pairs"))[:2]
+    return EditorWatch(InstructPix2PixLoss(pipe, LossConfig()), pipe, held_out, RECORD, tmp_path / "out", 32)
+
+
+def take_step(watch, step, shift):
+    """One step, after which the U-Net answers so much more."""
+    with torch.no_grad():
+        watch._model.unet.conv_out.bias.add_(shift)
+    watch.step(step, torch.tensor(0.5), 1e-4)
+
+
+def test_saves_are_measured_and_the_best_weights_come_back(watch, tmp_path):
+    folder, bias = tmp_path / "out" / "training", watch._model.unet.conv_out.bias
+    watch.go_on(0)
+    for step, shift in ((1, 0.0), (2, 3.0)):
+        take_step(watch, step, shift)
+        watch.save(step, step * 2.0)
+    best = bias.detach() - 3.0
+    record = watch.record
+    assert [save.step for save in record.saves] == [1, 2] and record.best == 1 and record.seconds == 4.0
+    assert record.saves[0].held_out < record.saves[1].held_out and record.losses == (0.5, 0.5)
+    assert torch.allclose(load_file(folder / "best.safetensors")["conv_out.bias"], best, atol=1e-5)
+    assert len(record.saves[1].previews) == 2 and all((folder / name).is_file() for name in record.saves[1].previews)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "make it red" in page and "step 1 ★" in page and page.count("data:image/png") == 2 * 5
+    watch.end()
+    assert torch.allclose(bias, best, atol=1e-5) and not (folder / "best.safetensors").exists()
+
+
+def test_what_was_recorded_after_the_newest_checkpoint_is_forgotten(watch, tmp_path):
+    watch.go_on(0)
+    for step in (1, 2, 3):
+        take_step(watch, step, 0.01)
+        watch.save(step, 1.0)
+    again = EditorWatch(watch._model, watch._pipe, watch._held_out, replace(RECORD, steps=20), tmp_path / "out", 32)
+    again.go_on(2)
+    assert [save.step for save in again.record.saves] == [1, 2] and again.record.steps == 20
+    take_step(again, 3, 0.01)
+    again.save(3, 1.0)
+    assert again.record.losses == (0.5, 0.5, 0.5) and [save.step for save in again.record.saves] == [1, 2, 3]
+
+
+def test_without_held_out_pairs_the_newest_is_the_best():
+    chosen = _choose_lowest(replace(RECORD, step=7))
+    assert chosen.best == 7 and "too few pairs" in chosen.why
+
+
+def test_previews_leave_the_random_numbers_of_training_alone(watch):
+    watch.go_on(0)
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    take_step(watch, 1, 0.0)
+    watch.save(1, 1.0)
+    assert torch.equal(torch.rand(4), expected)

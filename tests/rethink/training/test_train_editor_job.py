@@ -1,0 +1,37 @@
+"""A whole editor's training, from a folder of pairs to an editor with its report."""
+
+import json
+
+import pytest
+
+from rethink.editors.loading import load_editor
+from rethink.errors import RethinkError
+from rethink.training.train_editor_job import TrainEditorJob
+from rethink.training.train_loop import TrainConfig
+from tests.support.lora_training import write_pairs
+from tests.support.miniatures import write_folder
+
+PLAN = TrainConfig(steps=2, batch=2, workers=0, warmup=1, save_every=2)
+
+
+def test_a_store_of_pairs_makes_an_editor_with_a_report(tmp_path):
+    write_pairs(tmp_path / "pairs", 8)
+    model = write_folder(tmp_path / "sd", "StableDiffusionPipeline")
+    for steps in (2, 3):  # the second time it goes on
+        plan = TrainConfig(**{**vars(PLAN), "steps": steps})
+        job = TrainEditorJob(model, tmp_path / "pairs", tmp_path / "my editor", 32, plan=plan)
+        job.run(report=str)
+    record = json.loads((tmp_path / "my editor" / "training" / "training.json").read_text())
+    assert record["pairs"] == 8 and len(record["held_out"]) == 2 and len(record["losses"]) == 3
+    assert [save["step"] for save in record["saves"]] == [2, 3] and record["settings"]["resolution"] == 32
+    assert "held-out loss" in job.report.read_text(encoding="utf-8")
+    assert load_editor(tmp_path / "my editor").family.id == "instruct_pix2pix"
+
+
+def test_what_cannot_be_trained_on_is_said_before_any_work(tmp_path):
+    with pytest.raises(RethinkError, match="metadata.jsonl"):
+        TrainEditorJob(tmp_path, tmp_path, tmp_path / "out").run()
+    write_pairs(tmp_path / "pairs", 3)
+    with pytest.raises(RethinkError, match="model_index.json"):
+        TrainEditorJob(tmp_path, tmp_path / "pairs", tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
