@@ -15,7 +15,7 @@ from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
-from ..records import read_json_file
+from ..records import read_json_file, replace_surrogates
 from .budget import NO_LIMITS, Budget
 from .editing import EditSetup, make_edits, measure_edits
 from .judging import Judge, Judgments, decode_image, estimate, find_edits, judge_edits
@@ -139,7 +139,7 @@ class BenchmarkJob:
             (RECORD, json.dumps(record, indent=2)),
         ):
             with atomic_write(self.output / name) as part:
-                part.write_text(text, encoding="utf-8")
+                part.write_text(replace_surrogates(text), encoding="utf-8")
         write_page(self.benchmark, outcome.items, outcome.judged, edits, self.output, report)
         return report
 

@@ -201,7 +201,7 @@ def _row(folder: Path, item: Item, values: Mapping[str, float | None]) -> tuple[
 
 
 def _write_csv(file: Path, rows: Sequence[Sequence[object]]) -> None:
-    with atomic_write(file) as part, part.open("w", encoding="utf-8", newline="") as out:
+    with atomic_write(file) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
         writer.writerows(rows)

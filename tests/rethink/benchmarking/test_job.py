@@ -1,6 +1,9 @@
 """A whole run on a miniature of each benchmark, judged by a server on loopback."""
 
 import json
+import os
+import sys
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +91,15 @@ def test_a_budget_and_going_on(tmp_path, server, judge):
     assert part.summary.read == 1 and part.judgments.left_out == 2 and "it goes on" in str(part)
     whole = job_of("imgedit", tmp_path).run(None, judge)
     assert whole.summary.coverage == 1 and len(server.requests) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_folders_whose_names_are_no_utf8(name, tmp_path, server, judge):
+    job = replace(job_of(name, tmp_path), output=tmp_path / os.fsdecode(b"caf\xe9"))
+    report = job.run(EditSetup(Painter()), judge)
+    assert report.summary.coverage == 1 and job.run().summary == report.summary
+    assert (job.output / TABLE).read_text(encoding="utf-8").startswith("## ")
 
 
 def test_scores_of_others_are_left_alone(tmp_path, server, judge):
