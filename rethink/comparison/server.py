@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from ..errors import RethinkError
 from ..records import parse_json
@@ -36,7 +37,7 @@ class VoteServer(ThreadingHTTPServer):
                 f"port: {port} cannot be used: {error.strerror}; choose another, or 0 for any."
             ) from error
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing is printed of a browser that goes away in the midst of a page: the base class prints a traceback."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)

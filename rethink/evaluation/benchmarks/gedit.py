@@ -227,6 +227,7 @@ BENCHMARK = Benchmark(
     temperature=1.0,
     source_name=source_name,
     resizes=True,
+    scale=(0, 10),
     published=(
         Published("FLUX.1 Kontext [dev]", "mean of tasks, en", 6.00, "gpt-4.1", _BOARD),
         Published("Qwen-Image-Edit", "mean of tasks, en", 7.56, "gpt-4.1", _BOARD),
