@@ -120,7 +120,10 @@ class CompareJob:
         """Raises RethinkError for a folder of another comparison, or of something else."""
         file = self.output / RECORD
         if not file.is_file():
-            strange = [each.name for each in self.output.iterdir() if each.name not in OWN]
+            names = [each.name for each in self.output.iterdir()]
+            strange = [
+                name for name in names if name not in OWN and not name.startswith(".")
+            ]  # of a run that was killed
             if strange:
                 raise RethinkError(
                     f"output: {self.output} holds {strange[0]}, which is no comparison's; choose another folder."
@@ -133,7 +136,7 @@ class CompareJob:
             )
 
 
-OWN = {LOCK, TABLE, PAGE, "sources", "edits", "thinking", "edits.jsonl", "scores.jsonl", "votes.jsonl"}
+OWN = {TABLE, PAGE, "sources", "edits", "thinking", "edits.jsonl", "scores.jsonl", "votes.jsonl"}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

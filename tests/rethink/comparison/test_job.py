@@ -35,6 +35,7 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path):
     job = CompareJob(tasks(), [variant("one", one), variant("two", two)], tmp_path)
     with pytest.raises(Stop):
         job.run(stop)
+    (tmp_path / f".{PAGE}.123.part").write_bytes(b"killed while it was written")
     job.run()
     assert len(one.calls) == len(two.calls) == 4
 
