@@ -29,6 +29,7 @@ from ..rethink.think_loop import (
     first_prompt,
     next_action,
     quantize_to_8bit,
+    rival_of,
     run_config,
     save_edits,
 )
@@ -243,7 +244,9 @@ def _turn(
     except ThinkerError as error:
         return trajectory, Stop("failed", str(error))
     if edits is not None:
-        for step in critique_turn(task, edits, checklist, live.on_token):
+        rival = rival_of(trajectory.steps, task.config)
+        rival = rival and replace(rival, image=trajectory.image(rival))
+        for step in critique_turn(task, edits, checklist, live.on_token, rival):
             trajectory = trajectory.append_step(step)
             live.on_record(trajectory)
     if trajectory.stopped:  # it could not be written
