@@ -43,6 +43,7 @@ from .inputs import seed_input, single_values
 from .run_monitor import LiveRun, failures, in_memory, live_of, start_or_resume
 from .think import (
     PREFIX,
+    added_inputs,
     config_from,
     config_inputs,
     instruction_input,
@@ -120,6 +121,7 @@ class ThinkLoopOpen(io.ComfyNode):
                 *config_inputs(),
                 *pause_and_record_inputs(),
                 judge_input(),
+                *added_inputs(),
             ],
             outputs=[
                 sockets.Loop.Output("loop", tooltip="For Think Loop Close."),
