@@ -67,12 +67,13 @@ def train(
     run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that do not fit the config.
     """
     trl = lazy_import("trl")
-    last = _last_checkpoint(work, config)
+    # other weights are trained where one of these differs
+    last = find_last_checkpoint(work, {"lora": config.lora_rank, "see": config.train_vision})
     model, length = chat.module, length or len(conversations)
     if not config.train_vision:
         freeze_vision(model)
     if config.lora_rank:
-        model = _add_adapters(model, config)
+        model = add_adapters(model, config.lora_rank, config.train_vision)
     schedule = TimeBudgetSchedule(config.minutes, config.warmup)
 
     class Trainer(trl.SFTTrainer):
@@ -93,12 +94,11 @@ def train(
     return trained.merge_and_unload() if config.lora_rank else trained
 
 
-def _last_checkpoint(work: Path, config: SFTConfig) -> Path | None:
-    """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run."""
-    trained = {
-        "lora": config.lora_rank,
-        "see": config.train_vision,
-    }  # other weights are trained where one of them differs
+def find_last_checkpoint(work: Path, trained: dict[str, Any]) -> Path | None:
+    """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run.
+
+    trained: what is trained, and how; a run with another one is refused by a RethinkError.
+    """
     marker = work / "trained.json"
     whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
     if whole and marker.is_file() and (before := json.loads(marker.read_text(encoding="utf-8"))) != trained:
@@ -241,15 +241,13 @@ def _end_callback(schedule: TimeBudgetSchedule, config: SFTConfig, accelerator) 
     return EndOfTime()
 
 
-def _add_adapters(model: nn.Module, config: SFTConfig) -> nn.Module:
+def add_adapters(model: nn.Module, rank: int, train_vision: bool) -> Any:
     """The model with adapters on every linear layer, of the language model alone where the vision tower is frozen."""
     peft = lazy_import("peft")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
-    targets = [name for name in linear if config.train_vision or ".language_model." in name]
-    return peft.get_peft_model(
-        model, peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=targets)
-    )
+    targets = [name for name in linear if train_vision or ".language_model." in name]
+    return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
 
 
 def _lazy_dataset(conversations, length: int):
