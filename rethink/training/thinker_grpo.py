@@ -123,7 +123,7 @@ class RolloutReward:
         rewards = [reward_of(answer, each.before, each.after, self.rules) for answer, each in zip(answers, scored)]
         values = [None if reward is None else reward.value for reward in rewards]
         pairs = gather_object(list(zip(index, values)))
-        self.log.add(count_groups(pairs), gather_object([reward.parts for reward in rewards if reward is not None]))
+        self.log.add(count_groups(pairs), gather_object([reward for reward in rewards if reward is not None]))
         samples = [Sample.of(*row) for row in zip(steps, texts, answers, scored, rewards)]
         self.log.keep_samples(_extremes(samples, rewards))
         return values

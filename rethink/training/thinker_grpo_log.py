@@ -78,10 +78,11 @@ class GRPOLog:
         """The clock of the first step starts. now: in seconds."""
         self._last = self._last[0], now
 
-    def add(self, groups: GroupCounts, parts: Sequence[dict[str, float]]) -> None:
-        """What the answers of a batch were worth. parts: of the rewards there are."""
+    def add(self, groups: GroupCounts, rewards: Sequence[Reward]) -> None:
+        """What the answers of a batch were worth. rewards: those there are."""
         self._groups.append(groups)
-        self._parts += parts
+        self._parts += [reward.parts for reward in rewards]
+        self._rewards += [reward.value for reward in rewards]
 
     def keep_samples(self, samples: Sequence[Sample]) -> None:
         self._samples = list(samples)
@@ -92,8 +93,6 @@ class GRPOLog:
 
         counts = _add_up(gather_object([self._rollouts.take_counts()]))
         (last_step, since), self._last = self._last, (step, now)
-        if logs["reward"] is not None:
-            self._rewards.append(logs["reward"])
         record = {
             "step": step,
             "reward": logs["reward"],
@@ -115,7 +114,7 @@ class GRPOLog:
             self._report(line_of(record, self._total))
 
     def take_rewards(self) -> list[float]:
-        """The mean rewards of the steps since the last call."""
+        """The rewards since the last call."""
         found, self._rewards = self._rewards, []
         return found
 

@@ -100,6 +100,7 @@ class Rollouts:
         self.note = ""
         self._cache: dict[Key, Scores] = {}
         self._barren = 0
+        self._error: Exception | None = None
 
     def score(self, steps: Sequence[ThinkerStep], prompts: Sequence[str]) -> list[Scored]:
         """One for each step and the prompt that an answer to it proposes, "" where it has none.
@@ -195,13 +196,13 @@ class Rollouts:
 
     def _try(self, who: str, do: Callable[[], T]) -> T | None:
         """None, and the reason in `note`, where it fails in any way; what ends the process passes through."""
-        self._error: Exception | None = None
+        self._error = None
         try:
             with self._timed(who):
                 return self.limit[who].call(do)
         except Exception as error:  # a server, a driver, a full memory: none of them ends a training of days
             self._error = error
-            self.note = f"{who}: {error}"
+            self.note = str(error) if str(error).startswith(who) else f"{who}: {error}"
             return None
 
     @contextmanager

@@ -116,7 +116,7 @@ def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResul
 
 
 def sum_up(step: int, results: Sequence[TaskResult | None], rewards: Sequence[float]) -> HeldOut | None:
-    """The measurement of all tasks; None where none could be measured. rewards: the means of the steps since the last one."""
+    """The measurement of all tasks; None where none could be measured. rewards: since the last one."""
     found = [result for result in results if result is not None]
     if not found:
         return None
