@@ -27,7 +27,7 @@ from .thinker_rewards import PRESETS, Reward, RewardRules, count_groups, reward_
 from .thinker_rollouts import Rollouts
 from .thinker_sft import add_adapters, find_last_checkpoint, freeze_vision
 from .thinker_steps import ThinkerStep
-from .thinker_watch import Referee, measure_tasks, sum_up
+from .thinker_watch import HeldOut, Referee, measure_tasks, sum_up
 
 BEST = "best.safetensors"
 SAMPLES = 3  # answers to read, of every logged step
@@ -152,8 +152,18 @@ class GRPOTask:
     report: Callable[[str], None] = print
 
 
-def train(task: GRPOTask) -> torch.nn.Module:
-    """Trains the chat's model and returns it as it was at its best on the held-out tasks, adapters merged.
+@dataclass(frozen=True, eq=False)
+class GRPOResult:
+    """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
+    could be measured, and the model is the last one."""
+
+    model: torch.nn.Module
+    measured: tuple[HeldOut, ...]
+    best: HeldOut | None
+
+
+def train(task: GRPOTask) -> GRPOResult:
+    """Trains the chat's model; the result is as it was at its best on the held-out tasks.
 
     A run that finds checkpoints in `work` goes on from them. Raises RethinkError for a model, checkpoints or settings that do
     not fit, and where the editor or the judge is gone for good.
@@ -185,7 +195,8 @@ def train(task: GRPOTask) -> torch.nn.Module:
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     watch.load_best()
     trained = trainer.accelerator.unwrap_model(trainer.model)
-    return trained.merge_and_unload() if config.lora_rank else trained
+    model = trained.merge_and_unload() if config.lora_rank else trained
+    return GRPOResult(model, tuple(log.measured), log.best)
 
 
 def _step_of(checkpoint: Path | None) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from ..atomic import atomic_write
 from ..pairs.jsonl_log import JsonlLog
 from ..steps import Critique
+from .process_group import is_first_process
 from .thinker_rewards import GroupCounts, Reward
 from .thinker_rollouts import Rollouts, Scored
 from .thinker_steps import ThinkerStep
@@ -59,7 +60,7 @@ class GRPOLog:
     def __init__(self, work: Path, rollouts: Rollouts, total: int, report: Callable[[str], None], *, after: int = 0):
         self._file, self._rollouts = JsonlLog(work / LOG), rollouts
         self._total, self._report = total, report
-        self._is_main = _is_main()
+        self._is_main = is_first_process()
         self._groups: list[GroupCounts] = []
         self._parts: list[dict[str, float]] = []
         self._samples: list[Sample] = []
@@ -203,9 +204,3 @@ def _cut(log: JsonlLog, after: int) -> None:
     kept = [record for record in log if after and isinstance(record.get("step"), int) and record["step"] <= after]
     with atomic_write(log.path) as part:
         part.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-
-
-def _is_main() -> bool:
-    from accelerate import PartialState
-
-    return PartialState().is_main_process

@@ -25,7 +25,9 @@ def make_processor(chat: TransformersChat) -> Any:
     class Processor(ProcessorMixin):
         """What trl's GRPOTrainer calls: `apply_chat_template`, the processor itself, `batch_decode`."""
 
-        model_input_names = ("input_ids",)
+        @property
+        def model_input_names(self) -> list[str]:
+            return ["input_ids"]
 
         def __init__(self):  # not the mixin's, which checks what it opens from a folder
             self.tokenizer = tokenizer

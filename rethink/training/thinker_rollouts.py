@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -96,7 +96,7 @@ class Rollouts:
         self.editor, self.judge, self.settings, self.seed = editor, judge, settings, seed
         self.limit = {"editor": TimeLimit(time_limit), "judge": TimeLimit(time_limit)}
         self.counts: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.note = ""
         self._cache: dict[Key, Scores] = {}
         self._barren = 0
@@ -120,7 +120,7 @@ class Rollouts:
 
     def take_counts(self) -> dict[str, float]:
         """What was counted since the last call: edits, cached and repeated prompts, failures, seconds of editor and judge."""
-        found = dict(self.counts) | {f"{name}_seconds": value for name, value in self.seconds.items()}
+        found: dict[str, float] = {**self.counts, **{f"{name}_seconds": value for name, value in self.seconds.items()}}
         self.counts.clear()
         self.seconds.clear()
         return found

@@ -75,7 +75,7 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     lines = []
     task = task_of(folder, steps[:2], tmp_path / "whole", lines=lines)
     before = {name: value.clone() for name, value in task.chat.module.named_parameters()}
-    trained = dict(train(task).named_parameters())
+    trained = dict(train(task).model.named_parameters())
     assert any(not torch.equal(before[name], trained[name]) for name in before)
     assert [line.split(" · ")[0] for line in lines] == ["step 1 of 2", "step 2 of 2"]
     records = records_in(tmp_path / "whole")
@@ -88,7 +88,7 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     for name in ("checkpoint-1", LOG, "trained.json"):
         copy = shutil.copytree if name == "checkpoint-1" else shutil.copy
         copy(tmp_path / "whole" / name, tmp_path / "cut" / name)
-    again = dict(train(task_of(folder, steps[:2], tmp_path / "cut", lines=(later := []))).named_parameters())
+    again = dict(train(task_of(folder, steps[:2], tmp_path / "cut", lines=(later := []))).model.named_parameters())
     assert [line.split(" · ")[0] for line in later] == ["step 2 of 2"]
     for name in trained:
         torch.testing.assert_close(again[name], trained[name])
@@ -108,7 +108,9 @@ def test_the_best_on_held_out_tasks_is_kept_while_the_reward_goes_up(folder, ste
     task = task_of(folder, steps[:2], tmp_path / "work", config, held_out=steps[2:], lines=lines)
     name = "model.language_model.layers.0.mlp.up_proj.weight"
     before = task.chat.module.get_parameter(name).clone()
-    trained = train(task).get_parameter(name)
+    result = train(task)
+    trained = result.model.get_parameter(name)
+    assert [each.step for each in result.measured] == [0, 1, 2] and result.best.step == 1
     best = load_file(tmp_path / "work" / BEST)
     down, up = (best[f"base_model.model.{name.replace('weight', f'lora_{side}.default.weight')}"] for side in "AB")
     torch.testing.assert_close(trained, before + 2 * up @ down)
