@@ -274,7 +274,7 @@ class _Watch:
 
         if not self.task.held_out or step == self.measured_at:
             return
-        self.measured_at = step
+        self.measured_at, started = step, time.monotonic()
         accelerator = self.trainer.accelerator
         share = self.task.held_out[accelerator.process_index :: accelerator.num_processes]
         model = self.trainer.model
@@ -284,9 +284,10 @@ class _Watch:
         model.train()
         found = sum_up(step, gather_object(results), self.log.take_rewards())
         if self.log.add_measurement(found) and accelerator.is_main_process:
-            self._keep(step)
+            self._keep()
+        self.log.pause(time.monotonic() - started)
 
-    def _keep(self, step: int) -> None:
+    def _keep(self) -> None:
         from safetensors.torch import save_file
 
         from ..atomic import atomic_write

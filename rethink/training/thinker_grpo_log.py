@@ -79,6 +79,10 @@ class GRPOLog:
         """The clock of the first step starts. now: in seconds."""
         self._last = self._last[0], now
 
+    def pause(self, seconds: float) -> None:
+        """Time that was no part of a step, as it went into measuring."""
+        self._last = self._last[0], self._last[1] + seconds
+
     def add(self, groups: GroupCounts, rewards: Sequence[Reward]) -> None:
         """What the answers of a batch were worth. rewards: those there are."""
         self._groups.append(groups)

@@ -39,7 +39,8 @@ def write(log, step, now=10.0):
 
 
 def test_a_step_is_one_line_and_one_record(log, tmp_path):
-    log.start(0.0)
+    log.start(-5.0)
+    log.pause(5.0)  # of measuring, which is no part of a step
     write(log, 1)
     assert log.lines == [
         "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all answers alike · 3 answers without "
