@@ -11,6 +11,7 @@ from ..rethink.benchmarking.budget import Budget
 from ..rethink.benchmarking.editing import EditSetup, Thinking
 from ..rethink.benchmarking.job import BenchmarkJob
 from ..rethink.benchmarking.page import PAGE
+from ..rethink.benchmarking.report import BenchmarkReport, number_text
 from ..rethink.editors.protocol import Editor
 from ..rethink.errors import RethinkError
 from ..rethink.evaluation.benchmarks import BENCHMARKS
@@ -139,8 +140,15 @@ class RunBenchmark(io.ComfyNode):
             report.markdown,
             str(job.output / PAGE),
             name,
-            ui=feedback.show_text("\n".join(told), str(report)),
+            ui=feedback.show_text("\n".join(told), _brief(report)),
         )
+
+
+def _brief(report: BenchmarkReport) -> str:
+    """What matters most, in the few lines that a node has; all figures are in its outputs and on the page."""
+    name = ", ".join(part for part in report.headline if part)
+    head = f"{report.title} · {name}: {number_text(report.summary.value(*report.headline))}"
+    return "\n".join([head, *report.sentences])
 
 
 def _check_inputs(job: BenchmarkJob, editor: Editor | None, thinker: Thinker | None, judge: Thinker | None) -> None:

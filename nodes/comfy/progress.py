@@ -57,7 +57,7 @@ def preview_bytes(images: Tensor) -> bytes:
 
 def count_progress() -> Callable[..., None]:
     """The callback of a run that counts: (done, total, a line to show on the node, an image of what was just made)."""
-    bar = comfy.utils.ProgressBar(1)
+    show = stage_bar()
     last_shown = -math.inf
 
     def report(done: int, total: int, line: str, preview: Callable[[], Tensor | None] = lambda: None) -> None:
@@ -69,7 +69,7 @@ def count_progress() -> Callable[..., None]:
         last_shown = time.monotonic()
         if image is not None:
             image = ("JPEG", to_pil(image)[0], comfy.cli_args.args.preview_size)
-        bar.update_absolute(done, total, image)
+        show(done, total, image)
         show_status(line)
 
     return report
@@ -77,13 +77,28 @@ def count_progress() -> Callable[..., None]:
 
 def silent_progress() -> Callable[[int, int], None]:
     """The callback (done, total) of a run whose node says in its own way how far it is: the bar on the node, and Cancel."""
-    bar = comfy.utils.ProgressBar(1)
+    show = stage_bar()
 
     def report(done: int, total: int) -> None:
         stop_if_cancelled()
-        bar.update_absolute(done, total)
+        show(done, total)
 
     return report
+
+
+def stage_bar() -> Callable[..., None]:
+    """(done, total, preview) on the node's bar, for work of several stages: ComfyUI's own sends nothing of a stage until it has
+    come farther than the one before, so each gets a new one."""
+    bar, last = comfy.utils.ProgressBar(1), 0
+
+    def show(done: int, total: int, preview: tuple | None = None) -> None:
+        nonlocal bar, last
+        if done < last:
+            bar = comfy.utils.ProgressBar(total)
+        last = done
+        bar.update_absolute(done, total, preview)
+
+    return show
 
 
 def job_progress() -> Callable[[JobProgress], None]:

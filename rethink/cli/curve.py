@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import RethinkError
 from ..options import options_of
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
@@ -73,6 +74,8 @@ def run_curve(options: argparse.Namespace) -> int:
 
 
 def _items(options: argparse.Namespace) -> list[CurveItem]:
+    if options.count < 0:
+        raise RethinkError(f"count: expected 0 or more, got {options.count}.")
     if options.items == BUILT_IN:
         from ..tiny.trade_off_items import SCENES, sample_items
 

@@ -4,8 +4,9 @@ judge's scores. What could not be measured is not there, and never a number."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..evaluation.clip_similarity import Clip
     from ..pairs.models import ModelSource
+    from ..steps import Critique
     from ..thinkers.protocol import OnToken
 
 LOG = "scores.jsonl"
@@ -101,26 +103,19 @@ class Scorer:
             edits = [edit for (id, _), edit in found.items() if id == task.id]
             opened = _Opened(self.folder, task)
             for kind, by, compute in (
-                ("kept", _region_digest(task, opened), _measure_kept),
-                (
-                    "clip",
-                    f"{self.clip.name} {task.captions}" if self.clip else "",
-                    lambda *each: _measure_clip(clip, *each),
-                ),
+                ("kept", _region_digest(opened), _measure_kept),
+                ("clip", f"{self.clip.name} {task.captions}" if self.clip else "", partial(_measure_clip, clip)),
                 ("target", _target_digest(task), _measure_target),
                 ("judge", judging.identity, judging.score),
             ):
-                if not by:
-                    continue
-                for edit in edits:
-                    name = f"{task.id} {edit.digest} {kind} {by}"
-                    if name not in known:
-                        values = compute(opened, edit)
-                        if values is None:
-                            continue
+                names = {edit: f"{task.id} {edit.digest} {kind} {by}" for edit in edits} if by else {}
+                fresh = {name: edit for edit, name in names.items() if name not in known}
+                for name, values in zip(fresh, compute(opened, list(fresh.values())) if fresh else ()):
+                    if values is not None:
                         known[name] = values
                         log.append({"id": name, "values": values})
-                    scores.setdefault((task.id, edit.variant), {}).update(known[name])
+                for edit, name in names.items():
+                    scores.setdefault((task.id, edit.variant), {}).update(known.get(name, {}))
             on_done(done, len(tasks))
         unchanged = frozenset(place for place, values in scores.items() if values.pop("unchanged", 0))
         return Scored(scores, unchanged, tuple(judging.notes))
@@ -149,30 +144,31 @@ class _Opened:
         return self._images[file]
 
 
-def _measure_kept(opened: _Opened, edit: Edit) -> Scores:
-    found = measure(opened.source, opened.edited(edit), opened.region())[0]
-    return {
-        "outside_psnr": round(found.outside_psnr, 3),
-        "changed": round(found.changed, 4),
-        "unchanged": float(found.unchanged),
-    }
+def _measure_kept(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
+    for edit in edits:
+        found = measure(opened.source, opened.edited(edit), opened.region())[0]
+        numbers = {"outside_psnr": round(found.outside_psnr, 3), "changed": round(found.changed, 4)}
+        yield numbers | {"unchanged": float(found.unchanged)}
 
 
-def _measure_clip(clip: Clip | None, opened: _Opened, edit: Edit) -> Scores:
+def _measure_clip(clip: Clip | None, opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
     assert clip is not None, "it is asked only where there is one"
-    pixels = [to_pixels(image[0]) for image in (opened.source, opened.edited(edit))]
-    captions = opened.task.captions
+    pixels = [to_pixels(image[0]) for image in (opened.source, *map(opened.edited, edits))]
+    features, captions = clip.images(pixels), opened.task.captions
     texts = clip.texts(captions)[:, None] if captions else None
-    found = similarities(clip.images(pixels)[:, None], texts)[0]
     names = {"clip_sim_image": "clip_image", "clip_sim_dir": "clip_direction"}
-    return {name: found[theirs] for theirs, name in names.items() if theirs in found}
+    for number in range(1, len(pixels)):
+        found = similarities(features[[0, number]][:, None], texts)[0]
+        yield {name: found[theirs] for theirs, name in names.items() if theirs in found}
 
 
-def _measure_target(opened: _Opened, edit: Edit) -> Scores:
+def _measure_target(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
     assert opened.task.load_target is not None, "it is asked only where there is one"
-    found = match_target(opened.source, opened.task.load_target(), opened.edited(edit))
-    kept = {} if found.kept is None else {"target_kept": round(found.kept, 4)}
-    return {"target_changed": round(found.changed, 4)} | kept
+    target = opened.task.load_target()
+    for edit in edits:
+        found = match_target(opened.source, target, opened.edited(edit))
+        kept = {} if found.kept is None else {"target_kept": round(found.kept, 4)}
+        yield {"target_changed": round(found.changed, 4)} | kept
 
 
 class _Judging:
@@ -191,13 +187,17 @@ class _Judging:
         template = hashlib.sha256(judge.template.encode()).hexdigest()[:12]
         return f"{judge.chat.name} {judge.max_tokens} {judge.temperature:g} {template}"
 
-    def score(self, opened: _Opened, edit: Edit) -> Scores | None:
-        """None where it gave no scores; it is asked again in the next run."""
+    def score(self, opened: _Opened, edits: Sequence[Edit]) -> list[Scores | None]:
+        """Of each edit, all asked about as one batch; None where it gave no scores, for which it is asked again in the next run."""
         judge, task = self._judge, opened.task
         if judge is None or self._in_a_row >= MOST_FAILURES:
-            return None
-        asked = (opened.source, [opened.edited(edit)], task.instruction, [task.instruction], [0])
-        verdict = critique(judge, *asked, on_token=self._on_token)[0]
+            return [None] * len(edits)
+        texts, seeds = [task.instruction] * len(edits), [0] * len(edits)
+        images = [opened.edited(edit) for edit in edits]
+        found = critique(judge, opened.source, images, task.instruction, texts, seeds, on_token=self._on_token)
+        return [self._read(task, verdict) for verdict in found]
+
+    def _read(self, task: CompareTask, verdict: Critique) -> Scores | None:
         if verdict.overall is None or verdict.semantic is None or verdict.quality is None:
             self._in_a_row = self._in_a_row + 1 if verdict.status == "failed" else 0
             self.notes.append(f"Not judged: {task.name}, “{task.instruction[:60]}”: {verdict.note or verdict.status}")
@@ -211,7 +211,7 @@ class _Judging:
         return {name: round(value, 3) for name, value in names.items()}
 
 
-def _region_digest(task: CompareTask, opened: _Opened) -> str:
+def _region_digest(opened: _Opened) -> str:
     """What the measure of what was kept depends on besides the images."""
     region = opened.region()
     return "everywhere" if region is None else hashlib.sha256(region.numpy().tobytes()).hexdigest()[:12]

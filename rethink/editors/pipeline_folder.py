@@ -11,7 +11,7 @@ from torch import nn
 from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_data, check_files, read_json
 from ..weights import dtype_argument, find_weights, open_model, shortened
-from .quantization import QuantizerName, quantization
+from .quantization import FP8, QuantizerName, cast_to_fp8, quantization
 
 _UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # of pipelines, by editors
 _LIBRARIES = ("diffusers", "transformers")
@@ -67,6 +67,8 @@ def open_pipeline(
         )
         for part, kind in models.items()
     }
+    if quantize == FP8:
+        cast_to_fp8(components, dtype)
     try:
         return pipeline_class.from_pretrained(
             str(folder),

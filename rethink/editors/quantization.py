@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LARGE = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_3")  # the VAE is small and sensitive
 
+_DENOISERS = {"transformer", "unet"}
+
 
 @dataclass(frozen=True)
 class Quantizer:
@@ -26,9 +28,11 @@ class Quantizer:
     bits: float
 
 
-QuantizerName = Literal["none", "int8 (quanto)", "int8 (torchao)", "int8 (bitsandbytes)", "nf4 (bitsandbytes)"]
+FP8: Literal["fp8"] = "fp8"
+QuantizerName = Literal["none", "fp8", "int8 (quanto)", "int8 (torchao)", "int8 (bitsandbytes)", "nf4 (bitsandbytes)"]
 QUANTIZERS: dict[QuantizerName, Quantizer | None] = {
     "none": None,
+    FP8: None,  # cast when it has been loaded, by `cast_to_fp8`
     "int8 (quanto)": Quantizer("optimum-quanto", "QuantoConfig", {"weights_dtype": "int8"}, {"weights": "int8"}, 8),
     "int8 (torchao)": Quantizer("torchao", "TorchAoConfig", {}, {}, 8),
     "int8 (bitsandbytes)": Quantizer(
@@ -63,3 +67,14 @@ def quantization(name: QuantizerName, parts: Mapping[str, str], compute: torch.d
         return getattr(lazy_import(library), quantizer.config)(**options)
 
     return {part: {"quantization_config": config(library)} for part, library in parts.items() if part in _LARGE}
+
+
+def cast_to_fp8(parts: Mapping[str, Any], compute: torch.dtype) -> None:
+    """Keep the weights of the denoiser among `parts` in 8 bits; each layer casts its own to `compute` while it works. Norms and
+    embeddings stay as they are, and so do convolutions: autograd would find their weights in 8 bits on its way back."""
+    import torch
+
+    for name in _DENOISERS & set(parts):
+        parts[name].enable_layerwise_casting(
+            storage_dtype=torch.float8_e4m3fn, compute_dtype=compute, skip_modules_classes=(torch.nn.Conv2d,)
+        )

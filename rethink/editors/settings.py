@@ -34,7 +34,8 @@ class LoadSettings:
     )
     quantize: QuantizerName = option(
         "none",
-        "Loads the large parts in 8 or 4 bits, so that they fit a smaller card; the package in brackets must be installed.",
+        "Loads the large parts in 8 or 4 bits, so that they fit a smaller card; the package in brackets must be installed. fp8: the "
+        "denoiser alone, needs none.",
         choices=get_args(QuantizerName),
         advanced=True,
     )

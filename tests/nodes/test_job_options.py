@@ -7,11 +7,14 @@ import pytest
 EDITOR, LORA = "RethinkLoadEditor", "RethinkEditLoraLoader"
 SYNTHESIS, CAPTIONS = "RethinkInverseEditSynthesizer", "RethinkCaptionToEdit"
 PROMPTS, FILTER = "RethinkPromptToPromptPairs", "RethinkFilterEditPairs"
+SCORE, CURVE = "RethinkScoreEdit", "RethinkTradeOffCurve"
 OF_SYNTHESIS = ("rethink.pairs.inverse.job", "SynthesisJob")
 OF_CONFIG = ("rethink.pairs.inverse.drafts", "SynthesisConfig")
 OF_DRAWING = ("rethink.pairs.from_captions.prompt_to_prompt", "P2PConfig")
 OF_SELECTION = ("rethink.pairs.from_captions.selection", "Selection")
 OF_LOADING = ("rethink.editors.settings", "LoadSettings")
+OF_SCORE = ("rethink.scoring.job", "ScoreJob")
+OF_CURVE = ("rethink.benchmarking.trade_off", "TradeOffJob")
 THRESHOLDS = ("rethink.pairs.review.filters", "Thresholds")
 
 
@@ -49,6 +52,14 @@ FIELDS = [
             "largest_region",
         ]
     ),
+    *(
+        (SCORE, name, OF_SCORE, name, "score", name)
+        for name in ("passes", "seed", "source_caption", "edited_caption", "further")
+    ),
+    *(
+        (CURVE, name, OF_CURVE, name, "curve", name)
+        for name in ("image_guidance", "text_guidance", "steps", "seed", "strength")
+    ),
     *((FILTER, name, THRESHOLDS, name, "filter", name) for name in ("border", "side", "aspect", "duplicates")),
 ]
 
@@ -82,6 +93,13 @@ ELSEWHERE = {
         "dataset": "store",
         "drop_early": "looks",
     },
+    SCORE: {name: name for name in ("source", "edited", "instruction", "clip", "judge", "mask")},
+    CURVE: {
+        "editor": "editors lora dtype offload quantize",
+        **dict.fromkeys(("editor_2", "editor_3", "editor_4"), "editors"),
+        **dict.fromkeys(("image", "instruction", "source_caption", "edited_caption"), "items"),
+        "clip": "clip",
+    },
     FILTER: {"pairs": "store", "clip": "clip", "thinker": "thinker"},
     "RethinkSaveEditDataset": {"pairs": "store", "name": "folder", "format": "format", "format.replace": "replace"},
     "RethinkLoadEditDataset": {
@@ -100,6 +118,8 @@ COMMANDS = {
     CAPTIONS: "caption-edits",
     PROMPTS: "p2p",
     FILTER: "filter",
+    SCORE: "score",
+    CURVE: "curve",
     "RethinkSaveEditDataset": "export",
     "RethinkLoadEditDataset": "import",
 }
@@ -136,7 +156,7 @@ def options(part):
     return of
 
 
-@pytest.mark.parametrize("node", [EDITOR, SYNTHESIS, CAPTIONS, PROMPTS, FILTER])
+@pytest.mark.parametrize("node", [EDITOR, SYNTHESIS, CAPTIONS, PROMPTS, FILTER, SCORE, CURVE])
 def test_limits_defaults_and_help_are_the_fields_own(part, inputs, options, node):
     ends = {"smallest": 0, "lowest": 0, "largest": 1, "highest": 1}
     widgets, known = inputs(node), options(COMMANDS[node])

@@ -34,6 +34,7 @@ def test_an_editor_and_sdedit(edits, editor, clip_folder, capfd, tmp_path):
     ("arguments", "why"),
     [
         (["gone.jsonl", "-o", "x"], "items: "),
+        (["built-in", "-o", "x", "--count", -1], "count: expected 0 or more, got -1."),
         (["built-in", "-o", "x", "--strength", "2"], "strength: expected numbers above 0 to 1"),
     ],
 )

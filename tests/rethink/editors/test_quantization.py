@@ -37,6 +37,20 @@ def test_quantized(kind, editor_of, kinds_root):
     assert 0 < difference < 0.1
 
 
+@pytest.mark.parametrize("kind", ["flux_kontext", "instruct_pix2pix"])
+def test_fp8_needs_no_package(kind, editor_of, kinds_root):
+    full, small = editor_of(kind), miniatures.opened(kind, kinds_root, quantize="fp8")
+    weights = [
+        layer.weight
+        for layer in small.module[miniatures.denoiser(small)].modules()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    assert sum(weight.dtype == torch.float8_e4m3fn for weight in weights) > len(weights) / 2
+    source = pictures(1, SIDE, SIDE)
+    difference = (edit(small, source) - edit(full, source)).abs().mean()
+    assert 0 < difference < 0.1
+
+
 def test_quantizing_what_cannot_be(editor_of, kinds_root):
     editor_of("flux_kontext")
     with pytest.raises(RethinkError, match="^quantize: “q4” is unknown; choose one of none"):

@@ -115,6 +115,26 @@ def test_less_memory_gives_the_same_gradients(kind, root, store, tmp_path):
     assert not training.model.denoiser.is_gradient_checkpointing
 
 
+@pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext"])
+def test_the_gradients_over_an_fp8_editor_are_those_of_its_rounded_weights(kind, root, store, tmp_path):
+    small, rounded = (editor_miniatures.opened(kind, root, quantize=name) for name in ("fp8", "none"))
+    found = []
+    for number, editor in enumerate((small, rounded)):
+        training = open_training(editor, make_job(tmp_path / str(number), store, batch=2, hold_out=0.0))
+        parts = [dict(each.module[each.denoiser_name].named_parameters()) for each in (editor, small)]
+        with torch.no_grad():
+            for name, weight in parts[0].items():
+                weight.copy_(parts[1][name].to(weight.dtype))
+            for up in training.lora.ups:
+                torch.nn.init.normal_(up, std=0.1, generator=generator_of("up"))
+        batch = training.examples.load(training.examples.keys[:2])
+        assert training.model.dtype == torch.float32
+        with training.model.editor.pipeline(), training.lora.attached(), training.model.less_memory():
+            training.objective.loss(batch, generator_of("same")).backward()
+        found.append([up.grad for up in training.lora.ups if up.grad is not None])
+    assert found[0] and all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found))
+
+
 def with_lora(editor, report):
     return editor.with_lora(report.output, 1.0)[0]
 
