@@ -16,8 +16,8 @@ import torch
 
 from ..errors import RethinkError, lazy_import
 from ..images import load_image, to_pil
+from ..loop_config import LoopConfig
 from ..options import MAX_SEED, check_limits, option
-from ..think_loop import LoopConfig
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import parse_critique
 from ..thinkers.transformers_chat import TransformersChat

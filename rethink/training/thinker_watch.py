@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..editors.settings import Settings
 from ..errors import RethinkError
 from ..images import load_image
+from ..loop_config import LoopConfig
 from ..steps import best_of
-from ..think_loop import LoopConfig, RunCallbacks, ThinkTask, is_accepted, think_while_edit
+from ..think_loop import RunCallbacks, ThinkTask, is_accepted, think_while_edit
 from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import clear_cache
 from .thinker_rollouts import TimeLimit
