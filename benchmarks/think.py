@@ -221,6 +221,11 @@ def success(rows, arm, levels=LEVELS):
     return statistics.mean(row[arm][0] for row in rows if row["level"] in levels)
 
 
+def harm(rows, arm, levels=LEVELS):
+    """How often the first edit was right, and what won was not."""
+    return statistics.mean(row["one turn"][0] and not row[arm][0] for row in rows if row["level"] in levels)
+
+
 def auc(scores, labels):
     """The chance that a true one scores higher than a false one, ties counting half; None where either is missing."""
     true, false = ([s for s, label in zip(scores, labels) if label is wanted] for wanted in (True, False))
@@ -303,11 +308,11 @@ def report(rows, seen):
         plain = statistics.mean(row[3] for row in found if row[3] is not None)
         done, kept = ("-" if share is None else f"{share:.3f}" for share in seeing(found))
         print(f"{name:<34}{done:>10}{kept:>10}{plain:>15.1%}")
-    print(f"\n{'success':<34}{'all':>8}" + "".join(f"{level:>11}" for level in LEVELS) + f"{'calls':>8}")
+    print(f"\n{'success':<34}{'all':>8}" + "".join(f"{level:>11}" for level in LEVELS) + f"{'calls':>8}{'harm':>8}")
     for arm in ARMS:
         by_level = "".join(f"{success(rows, arm, (level,)):>11.1%}" for level in LEVELS)
         calls = statistics.mean(row[arm][1] for row in rows)
-        print(f"{arm:<34}{success(rows, arm):>8.1%}{by_level}{calls:>8.2f}")
+        print(f"{arm:<34}{success(rows, arm):>8.1%}{by_level}{calls:>8.2f}{harm(rows, arm):>8.1%}")
     print(f"\n{'success over editor calls':<34}" + "".join(f"{n:>8}" for n in range(1, BUDGET + 1)))
     for rule in CURVES:
         points = curve(rows, rule)
@@ -359,6 +364,8 @@ def main():
                 "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
                 "points_over_best_of_n_hard": 100
                 * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
+                "harm": harm(rows, think),
+                "harm_by_arm": {arm: harm(rows, arm) for arm in ARMS if arm != "one turn"},
                 "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
                 "loop_overhead": overhead,
                 "prefill_ratio": ratio,

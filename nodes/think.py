@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ..rethink.editors.protocol import Editor
 from ..rethink.editors.settings import Settings, used_settings
+from ..rethink.loop_config import ACCEPT, ADDED, LoopConfig
 from ..rethink.options import option_of
 from ..rethink.think_job import ThinkJob
-from ..rethink.think_loop import ACCEPT, LoopConfig, RunCallbacks, ThinkTask
+from ..rethink.think_loop import RunCallbacks, ThinkTask
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import Trajectory
 from . import feedback, sockets
@@ -23,6 +24,7 @@ from .thinker import accept_inputs
 from .trajectory import results, run_ui
 
 PREFIX = "rethink/thinking"
+CONFIG_FIELDS = ("patience", "start", "base", "checklist", "preserve")
 
 
 class ThinkWhileEdit(io.ComfyNode):
@@ -62,6 +64,7 @@ class ThinkWhileEdit(io.ComfyNode):
                     optional=True,
                     tooltip="Where the image may change. Everything outside stays exactly as it is.",
                 ),
+                *added_inputs(),
             ],
             outputs=run_outputs(),
         )
@@ -140,10 +143,14 @@ def instruction_input() -> io.Input:
 
 
 def config_inputs() -> list[io.Input]:
-    """One input a field of LoopConfig, of the same name, but for the two scores of `accept`, seed and candidates."""
-    names = ("patience", "start", "base", "checklist", "preserve")
-    others = [field_input(LoopConfig, name, optional=True) for name in names]
+    """One input a field of LoopConfig, of the same name, but for the two scores of `accept`, seed, candidates, and `added_inputs`."""
+    others = [field_input(LoopConfig, name, optional=True) for name in CONFIG_FIELDS]
     return [field_input(LoopConfig, "turns", optional=True), *accept_inputs(), *others]
+
+
+def added_inputs() -> list[io.Input]:
+    """The inputs of LoopConfig that came later: the last ones, as workflows know widgets by their places."""
+    return [field_input(LoopConfig, name, optional=True) for name in ADDED]
 
 
 def pause_and_record_inputs() -> list[io.Input]:
@@ -182,8 +189,7 @@ def run_outputs() -> list[io.Output]:
 
 def config_from(inputs: dict[str, Any], **more: Any) -> LoopConfig:
     """The LoopConfig in a node's inputs, which are taken out of them."""
-    names = ("turns", "patience", "start", "base", "checklist", "preserve")
-    found = {name: inputs.pop(name) for name in names if name in inputs}
+    found = {name: inputs.pop(name) for name in ("turns", *CONFIG_FIELDS, *ADDED) if name in inputs}
     accept = inputs.pop("accept_semantic", ACCEPT), inputs.pop("accept_quality", ACCEPT)
     return LoopConfig(accept=accept, **found, **more)
 

@@ -29,6 +29,7 @@ from ..rethink.think_loop import (
     first_prompt,
     next_action,
     quantize_to_8bit,
+    rival_of,
     run_config,
     save_edits,
 )
@@ -42,6 +43,7 @@ from .inputs import seed_input, single_values
 from .run_monitor import LiveRun, failures, in_memory, live_of, start_or_resume
 from .think import (
     PREFIX,
+    added_inputs,
     config_from,
     config_inputs,
     instruction_input,
@@ -119,6 +121,7 @@ class ThinkLoopOpen(io.ComfyNode):
                 *config_inputs(),
                 *pause_and_record_inputs(),
                 judge_input(),
+                *added_inputs(),
             ],
             outputs=[
                 sockets.Loop.Output("loop", tooltip="For Think Loop Close."),
@@ -243,7 +246,9 @@ def _turn(
     except ThinkerError as error:
         return trajectory, Stop("failed", str(error))
     if edits is not None:
-        for step in critique_turn(task, edits, checklist, live.on_token):
+        rival = rival_of(trajectory.steps, task.config)
+        rival = rival and replace(rival, image=trajectory.image(rival))
+        for step in critique_turn(task, edits, checklist, live.on_token, rival):
             trajectory = trajectory.append_step(step)
             live.on_record(trajectory)
     if trajectory.stopped:  # it could not be written

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
+from ..rethink.loop_config import ACCEPT, LoopConfig
 from ..rethink.pairs.models import ModelSource
 from ..rethink.steps import Continue, Step
-from ..rethink.think_loop import ACCEPT, LoopConfig, ThinkTask, TurnEdits, critique_turn, is_accepted
+from ..rethink.think_loop import ThinkTask, TurnEdits, critique_turn, is_accepted
 from ..rethink.thinkers.asking import chat_fn
 from ..rethink.thinkers.critique import TEMPLATE, Thinker
 from ..rethink.thinkers.loading import Backend, ThinkerConfig, list_backends

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "LoopConfig": "think_loop",
+    "LoopConfig": "loop_config",
     "PairStore": "pairs.store",
     "RethinkError": "errors",
     "ThinkJob": "think_job",

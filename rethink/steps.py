@@ -5,6 +5,8 @@ A record may come from anyone: every value is checked when it is read.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
+from statistics import stdev
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -12,6 +14,8 @@ from torch import Tensor
 
 from .records import replace_surrogates
 
+MAX_DRAWS = 64  # of a critique
+Preferred = Literal["earlier", "later", "same", ""]
 Status = Literal["ok", "repaired", "unparsed", "failed"]
 PromptBy = Literal["user", "thinker", "human"]
 StopReason = Literal["accepted", "turns", "plateau", "human", "failed"]
@@ -61,6 +65,7 @@ class Critique:
         (there is no answer). Only the first two have scores.
     semantic: instruction followed and nothing else changed; quality: natural, free of artifacts; 0…10, both or neither.
     next_prompt: the instruction to try next, "" for none. note: what was repaired, or what went wrong.
+    draws: (semantic, quality) of each answer that the two scores are the means of; empty where there was one.
     """
 
     status: Status
@@ -70,6 +75,7 @@ class Critique:
     next_prompt: str = ""
     checklist: tuple[ChecklistItem, ...] = ()
     note: str = ""
+    draws: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self):
         scores, scored = (self.semantic, self.quality), self.status in ("ok", "repaired")
@@ -77,6 +83,8 @@ class Critique:
             raise ValueError(f"a critique that is {self.status} cannot score {self.semantic}, {self.quality}")
         if not all(score is None or 0 <= score <= 10 for score in scores):
             raise ValueError("scores lie between 0 and 10")
+        if len(self.draws) > MAX_DRAWS or (self.draws and not scored) or not all(map(_is_pair, self.draws)):
+            raise ValueError("draws are pairs of scores between 0 and 10")
 
     @property
     def overall(self) -> float | None:
@@ -89,6 +97,17 @@ class Critique:
         verified = [item.passed for item in self.checklist if item.passed is not None]
         bound = 10 * sum(verified) / len(verified) if verified else 10
         return (min(self.semantic, bound) * self.quality) ** 0.5
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of what the draws have as `overall`; None for fewer than two."""
+        return stdev((semantic * quality) ** 0.5 for semantic, quality in self.draws) if len(self.draws) > 1 else None
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, tuple) and len(value) == 2 and all(_fits(each, float) and 0 <= each <= 10 for each in value)
+    )
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,31 @@ class Preservation:
     unchanged: bool
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """An edit shown side by side with the best one before it, in both orders.
+
+    turn, candidate: of the earlier one. answers: which was preferred in each order, "" where that could not be read. note:
+    what went wrong.
+    """
+
+    turn: int
+    candidate: int
+    answers: tuple[Preferred, ...]
+    note: str = ""
+
+    def __post_init__(self):
+        if len(self.answers) != 2 or not all(answer in get_args(Preferred) for answer in self.answers):
+            raise ValueError(f"a comparison cannot answer {self.answers}")
+
+    @property
+    def kept(self) -> Literal["earlier", "later", ""]:
+        """The later one where both orders prefer it, else the earlier one; "" where they do not say: the scores decide."""
+        if "" in self.answers:
+            return ""
+        return "later" if set(self.answers) == {"later"} else "earlier"
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One edit and its critique.
@@ -113,7 +157,7 @@ class Step:
     judge: the independent judge's critique, which the score then comes from.
     image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is only on disk. file: its name
     there, "" until it is written. settings: the sampling settings actually used, plain JSON values; None where they are
-    unknown.
+    unknown. comparison: where it was shown beside the best edit of the turns before.
     """
 
     turn: int
@@ -130,17 +174,39 @@ class Step:
     image: Tensor | None = field(default=None, repr=False)
     file: str = ""
     settings: dict[str, Any] | None = None
+    comparison: Comparison | None = None
 
 
 def best_of(steps: Sequence[Step]) -> int:
     """The index of the best step: the argmax over all turns, ties to the earlier. There must be one.
 
-    Where nothing has a score, an edit that changed something comes before one that did not.
+    Where nothing has a score, an edit that changed something comes before one that did not. Where the best of a turn was compared
+    side by side with the best of those before, that decides between the two.
     """
     if not steps:
         raise ValueError("no step, no best")
-    ranks = [(not s.preservation.unchanged, s.score is not None, s.score or 0.0) for s in steps]
-    return ranks.index(max(ranks))
+    best = None
+    for _, turn in groupby(range(len(steps)), lambda index: steps[index].turn):
+        lead = max(turn, key=lambda index: _rank(steps[index]))
+        if best is None or _is_better(steps[lead], steps[best]):
+            best = lead
+    assert best is not None
+    return best
+
+
+def _rank(step: Step) -> tuple[bool, bool, float]:
+    return not step.preservation.unchanged, step.score is not None, step.score or 0.0
+
+
+def _is_better(step: Step, before: Step) -> bool:
+    compared = step.comparison
+    if (
+        compared is not None
+        and compared.kept
+        and (compared.turn, compared.candidate) == (before.turn, before.candidate)
+    ):
+        return compared.kept == "later"
+    return _rank(step) > _rank(before)
 
 
 def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str, Any]:
@@ -152,7 +218,13 @@ def step_record(step: Step) -> dict[str, Any]:
     """A step as trajectory.json holds it: its fields by their names, all but the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
     del values["image"]
+    if step.comparison is None:  # as in records from before there was one
+        del values["comparison"]
+    else:
+        values["comparison"]["kept"] = step.comparison.kept
     for critique in filter(None, (values["critique"], values["judge"])):
+        if not critique["draws"]:
+            del critique["draws"]
         critique["checklist"] = [{"text": item["text"], "met": item["passed"]} for item in critique["checklist"]]
     return values
 
@@ -169,11 +241,12 @@ _RANGES = {
 
 def read_step(data: dict[str, Any]) -> Step:
     """A step of trajectory.json. Raises KeyError, TypeError or ValueError for a damaged one."""
-    judge = data["judge"]
+    judge, comparison = data["judge"], data.get("comparison")
     nested = {
         "critique": _read_critique(data["critique"]),
         "judge": None if judge is None else _read_critique(judge),
         "preservation": build_checked(Preservation, data["preservation"]),
+        "comparison": None if comparison is None else _read_comparison(comparison),
     }
     step = build_checked(Step, data | nested)
     for name, (low, high) in _RANGES.items():
@@ -184,7 +257,16 @@ def read_step(data: dict[str, Any]) -> Step:
 
 def _read_critique(data: dict[str, Any]) -> Critique:
     items = ({"text": item["text"], "passed": item["met"]} for item in data["checklist"])
-    return build_checked(Critique, data | {"checklist": tuple(build_checked(ChecklistItem, item) for item in items)})
+    draws = tuple(tuple(each) for each in data.get("draws", ()))
+    checklist = tuple(build_checked(ChecklistItem, item) for item in items)
+    return build_checked(Critique, data | {"checklist": checklist, "draws": draws})
+
+
+def _read_comparison(data: dict[str, Any]) -> Comparison:
+    if not isinstance(data, dict):
+        raise TypeError("comparison is none")
+    values = {name: value for name, value in data.items() if name != "kept"}  # which follows from the answers
+    return build_checked(Comparison, values | {"answers": tuple(data["answers"])})
 
 
 def build_checked(kind: type, values: dict[str, Any]) -> Any:

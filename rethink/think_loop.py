@@ -8,8 +8,8 @@ Every image is scored, the last one too, and the best one counts.
 import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,64 +19,14 @@ from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .images import as_edit_mask, as_image
-from .options import MAX_SEED, check_limits, option
+from .loop_config import DEFAULT_CONFIG, LoopConfig
 from .records import replace_surrogates
 from .steps import Continue, Critique, Preservation, Step, Stop, best_of, note_of
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
+from .thinkers.draws import critique_draws
 from .thinkers.protocol import OnToken, ThinkerError
+from .thinkers.side_by_side import can_compare, compare_edits
 from .trajectory import Trajectory
-
-ACCEPT = 8.0  # default for both scores from which an edit is good enough
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """How a run goes.
-
-    accept: the semantic and quality scores, 0…10, from which an edit is accepted; with a checklist, all of it too.
-    seed: turn t, candidate c edits with seed + (t − 1) · candidates + c.
-    """
-
-    turns: int = option(5, "At most this many turns.", low=1, high=1000)
-    candidates: int = option(
-        1,
-        "Edits per turn, each with its own seed, made and critiqued as one batch. The best is kept.",
-        low=1,
-        high=64,
-    )
-    accept: tuple[float, float] = (ACCEPT, ACCEPT)
-    patience: int = option(0, "Stop after this many turns without a better edit. 0: never.", low=0, high=1000)
-    start: Literal["instruction", "polished"] = option(
-        "instruction",
-        "The first prompt: your instruction as it is, or polished by the thinker, which looks at the image.",
-        choices=("instruction", "polished"),
-    )
-    base: Literal["source", "previous"] = option(
-        "source",
-        "What every turn edits: the source again, so that errors do not add up, or the best image of the turn before.",
-        choices=("source", "previous"),
-        advanced=True,
-    )
-    checklist: bool = option(
-        False,
-        "Split the instruction into single statements first and have each verified. All must hold to accept.",
-    )
-    preserve: float = option(
-        0.5,
-        "Points off for an image that has changed all over, in proportion for less. Decides between edits that the "
-        "thinker likes equally, not whether one is accepted.",
-        low=0.0,
-        high=10.0,
-        step=0.1,
-        advanced=True,
-    )
-    seed: int = option(0, "Turn t, candidate c edits with seed + (t − 1) · candidates + c.", low=0, high=MAX_SEED)
-
-    def __post_init__(self):
-        object.__setattr__(self, "accept", tuple(self.accept))  # JSON has lists
-        check_limits(self)
-        if len(self.accept) != 2 or not all(0 <= threshold <= 10 for threshold in self.accept):
-            raise RethinkError(f"accept: expected two scores from 0 to 10, got {self.accept}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +43,7 @@ class ThinkTask:
     thinker: Thinker
     judge: Thinker | None = None
     mask: Tensor | None = None
-    config: LoopConfig = LoopConfig()
+    config: LoopConfig = DEFAULT_CONFIG
 
     def __post_init__(self):
         source = validate_source(self.source, self.instruction)
@@ -174,8 +124,8 @@ def think_while_edit(
             return decision
         edits = edit_turn(editor, task, settings, steps, decision, callbacks.on_step)
         edits = save_edits(edits, callbacks.on_edits)
-        new_steps = critique_turn(task, edits, checklist, on_token)
-        steps = [replace(step, image=None) for step in steps] + new_steps  # pixels of the current turn only
+        new_steps = critique_turn(task, edits, checklist, on_token, rival_of(steps, config))
+        steps = _without_pixels(steps, config) + new_steps
         yield from new_steps
         decision = next_action(steps, config, checklist)
 
@@ -219,25 +169,42 @@ def validate_source(source: Tensor, instruction: str) -> Tensor:
     return quantize_to_8bit(source)
 
 
+def rival_of(steps: Sequence[Step], config: LoopConfig) -> Step | None:
+    """The best step so far, where the next turn may be compared side by side with it."""
+    return steps[best_of(steps)] if config.side_by_side and steps else None
+
+
+def _without_pixels(steps: Sequence[Step], config: LoopConfig) -> list[Step]:
+    """The steps as what comes after the current turn needs them: only what may be compared has pixels."""
+    best = best_of(steps) if config.side_by_side and steps else None
+    return [step if index == best else replace(step, image=None) for index, step in enumerate(steps)]
+
+
 def critique_turn(
-    task: ThinkTask, edits: TurnEdits, checklist: Sequence[str] = (), on_token: OnToken | None = None
+    task: ThinkTask,
+    edits: TurnEdits,
+    checklist: Sequence[str] = (),
+    on_token: OnToken | None = None,
+    rival: Step | None = None,
 ) -> list[Step]:
     """The steps of one turn: every candidate measured, and critiqued as one batch.
 
-    It defines a turn wherever the images come from: an Editor, or any other way to edit.
+    It defines a turn wherever the images come from: an Editor, or any other way to edit. rival: of `rival_of`, with its image.
     """
     preserved = measure(task.source, edits.images, task.mask)
     images = list(edits.images.split(1))
     started = time.perf_counter()
     asked_about = (task.source, images, task.instruction, [edits.prompt.prompt] * len(images), edits.seeds)
-    critiques = critique(
-        task.thinker, *asked_about, checklist=checklist if task.judge is None else (), on_token=on_token
-    )
     judges: Sequence[Critique | None] = [None] * len(images)
-    if task.judge is not None:
-        judges = critique(task.judge, *asked_about, checklist=checklist, on_token=on_token)
+    if task.judge is None:
+        critiques = critique_draws(
+            task.thinker, *asked_about, task.config.draws, checklist=checklist, on_token=on_token
+        )
+    else:
+        critiques = critique(task.thinker, *asked_about, on_token=on_token)
+        judges = critique_draws(task.judge, *asked_about, task.config.draws, checklist=checklist, on_token=on_token)
     seconds = (time.perf_counter() - started) / len(images)
-    return [
+    steps = [
         Step(
             turn=edits.turn,
             candidate=index,
@@ -256,6 +223,23 @@ def critique_turn(
         )
         for index in range(len(images))
     ]
+    return steps if rival is None else _compare_close(task, steps, rival, on_token)
+
+
+def _compare_close(task: ThinkTask, steps: list[Step], rival: Step, on_token: OnToken | None) -> list[Step]:
+    """The steps of a turn, the best of them compared side by side with the best before where their scores are close.
+
+    Who scores is asked, if it can compare.
+    """
+    lead, by = best_of(steps), task.judge or task.thinker
+    later = steps[lead]
+    scores = [step.score for step in (rival, later) if step.score is not None and not step.preservation.unchanged]
+    if len(scores) < 2 or abs(scores[0] - scores[1]) > task.config.margin or not can_compare(by):
+        return steps
+    started = time.perf_counter()
+    compared = compare_edits(by, task.source, task.instruction, rival, later, on_token)
+    seconds = later.think_seconds + time.perf_counter() - started
+    return [replace(each, comparison=compared, think_seconds=seconds) if each is later else each for each in steps]
 
 
 def score_of(verdict: Critique, preserved: Preservation, config: LoopConfig) -> float | None:
@@ -327,7 +311,7 @@ def run_config(task: ThinkTask, editor: str, settings: Settings = DEFAULT_SETTIN
     """
     judge = task.judge
     return {
-        "rules": {**asdict(task.config), "accept": list(task.config.accept)},
+        "rules": task.config.as_dict(),
         "settings": settings.as_inputs(),
         "editor": editor,
         "thinker": task.thinker.chat.name,

@@ -144,16 +144,17 @@ class Trajectory:
             return replace(self, stopped="failed", message=str(error), chosen=chosen)
 
     def rewind_to_resume(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
-        """Write the run as continuing after its last complete turn. Returns it with its steps, the last turn's with images.
+        """Write the run as continuing after its last complete turn. Returns it with its steps, the last turn's and the best
+        with images.
 
         A turn with fewer than `candidates`, or without an answer of the thinker, is made again.
         """
         steps = self.steps[: len(self.steps) - len(self.steps) % candidates]
         while steps and any(v.status == "failed" for s in steps[-candidates:] for v in (s.critique, s.judge) if v):
             steps = steps[:-candidates]
-        seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
         best = best_of(steps) if steps else None
         steps = tuple(replace(s, image=self.image(s)) if index == best else s for index, s in enumerate(steps))
+        seen = [replace(s, image=self.image(s)) if s.turn == steps[-1].turn else s for s in steps]
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
     def copy_to(self, folder: Path) -> "Trajectory":

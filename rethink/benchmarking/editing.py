@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +38,8 @@ class Thinking:
     @property
     def record(self) -> dict[str, Any]:
         """Who thinks and by which rules, as JSON has it."""
-        rules = asdict(self.config)
         names = {"thinker": self.thinker.chat.name, "judge": self.judge.chat.name if self.judge else ""}
-        return names | rules | {"accept": list(rules["accept"])}
+        return names | self.config.as_dict()
 
 
 @dataclass(frozen=True)

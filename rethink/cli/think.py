@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
-from ..options import option_of
+from ..options import option_of, options_of
 from ..think_loop import LoopConfig
 from ..thinkers.loading import ThinkerConfig
 from .arguments import add_field
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..steering import Steering
-    from ..steps import Continue, Step
+    from ..steps import Comparison, Continue, Step
     from ..thinkers.critique import Thinker
     from ..trajectory import Trajectory
 
@@ -49,6 +49,7 @@ steering: a line in the file of --steer is an order; of prompt, accept and stop,
 # The options of a thinker: those whose flag is their own name, and those that say whose they are; the judge's all do.
 _SHORT = ("model", "key_variable", "max_tokens", "temperature")
 _LONG = ("dtype", "device", "quantization", "timeout", "retries", "concurrency")
+_CONFIG_FIELDS = tuple(each.name for each in options_of(LoopConfig))  # all but the two scores of `accept`
 NO_DEFAULTS: Mapping[str, str] = {}
 _TWIN = {"max_tokens": "--max-tokens", "temperature": "--temperature", "dtype": "--dtype", "device": "--device"}
 
@@ -84,7 +85,7 @@ def add_think_command(commands) -> None:
 
 def add_loop_options(parser: argparse.ArgumentParser) -> None:
     """How a run goes: what `config_from` reads."""
-    for name in ("turns", "candidates", "patience", "start", "base", "checklist", "preserve", "seed"):
+    for name in _CONFIG_FIELDS:
         add_field(parser, LoopConfig, name)
     parser.add_argument(
         "--accept",
@@ -171,8 +172,7 @@ def run_think(options: argparse.Namespace) -> int:
 
 def config_from(options: argparse.Namespace) -> LoopConfig:
     """How the run goes."""
-    names = ("turns", "candidates", "patience", "start", "base", "checklist", "preserve", "seed")
-    return LoopConfig(accept=tuple(options.accept), **{name: getattr(options, name) for name in names})
+    return LoopConfig(accept=tuple(options.accept), **{name: getattr(options, name) for name in _CONFIG_FIELDS})
 
 
 def open_thinker_of(options: argparse.Namespace, who: str) -> Thinker:
@@ -215,8 +215,18 @@ def print_step(trajectory: Trajectory) -> None:
         return
     step = trajectory.steps[-1]
     verdict = step.judge or step.critique
-    scores = "no score" if verdict.semantic is None else f"{verdict.semantic:g} / {verdict.quality:g}"
-    print(f"turn {step.turn}  {scores:>9}  {step.prompt}" + (f"  ({verdict.note})" if verdict.note else ""), flush=True)
+    scores = "no score" if verdict.semantic is None else f"{verdict.semantic:.3g} / {verdict.quality:.3g}"
+    spread = "" if verdict.spread is None else f" ± {verdict.spread:.1f}"
+    compared = _describe_comparison(step.comparison) if step.comparison else ""
+    notes = "".join(f"  ({note})" for note in (verdict.note, compared) if note)
+    print(f"turn {step.turn}  {scores:>9}{spread}  {step.prompt}{notes}", flush=True)
+
+
+def _describe_comparison(compared: Comparison) -> str:
+    if not compared.kept:
+        return f"compared with turn {compared.turn}, without an answer: {compared.note}"
+    winner = "this one" if compared.kept == "later" else f"turn {compared.turn}"
+    return f"side by side with turn {compared.turn}, {winner} is kept"
 
 
 def _file_steering(options: argparse.Namespace, reporter: _Reporter) -> Steering:

@@ -97,12 +97,14 @@ class Comparison:
 
     @property
     def figures(self) -> dict[str, tuple[float, float]]:
-        """{name: (before, after)}: mean turns, share of runs whose result was accepted, share that were right at once."""
+        """{name: (before, after)}: mean turns, share of runs whose result was accepted, share that were right at once,
+        share that were right at once and whose result was not accepted."""
         sides = [[row.before for row in self.rows], [row.after for row in self.rows]]
         return {
             "turns": _means(sides, lambda outcome: outcome.turns),
             "success": _means(sides, lambda outcome: outcome.right),
             "right at once": _means(sides, lambda outcome: outcome.at_once),
+            "harm": _means(sides, lambda outcome: outcome.at_once and not outcome.right),
         }
 
     def __str__(self) -> str:

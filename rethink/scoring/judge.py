@@ -15,9 +15,9 @@ from ..errors import RethinkError
 from ..options import MAX_SEED
 from ..text_files import one_line
 from ..thinkers.asking import find_json_values, strip_reasoning
-from ..thinkers.critique import TEMPLATE, critique
+from ..thinkers.critique import critique
 from ..thinkers.critique_format import read_score
-from ..thinkers.loading import BUILT_IN
+from ..thinkers.loading import is_critic
 from ..thinkers.protocol import Request, ThinkerError, chat_all, resize_for_vlm
 from .record import (
     ARTIFACTS,
@@ -127,11 +127,6 @@ def without_judge() -> tuple[Measurement, ...]:
         Measurement("judge", name, None, OUT_OF_TEN, why="there is no judge")
         for name in (FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS, SEMANTIC, QUALITY, OVERALL)
     )
-
-
-def is_critic(thinker: Thinker) -> bool:
-    """Whether a thinker knows no other question than the critique's."""
-    return thinker.chat.name == BUILT_IN or thinker.template != TEMPLATE
 
 
 def _seeds(seed: int, passes: int) -> list[int]:

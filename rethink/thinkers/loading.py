@@ -160,6 +160,11 @@ def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = 
     return Thinker(open_chat(config, trust), config.template, config.max_tokens, config.temperature)
 
 
+def is_critic(thinker: Thinker) -> bool:
+    """Whether a thinker knows no other question than the critique's: it was trained on that alone."""
+    return thinker.chat.name == BUILT_IN or thinker.template != TEMPLATE
+
+
 def typed_trust(config: ThinkerConfig) -> Trust | None:
     """The trust in a thinker that the owner of this machine has named on the command line: that server, with that key. None
     where nothing leaves the machine."""

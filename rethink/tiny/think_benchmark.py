@@ -41,6 +41,11 @@ class Outcome:
     thinking: bool
     turns: int
 
+    @property
+    def harmed(self) -> bool:
+        """Whether the first edit was right, and what won is not."""
+        return self.alone and not self.thinking
+
 
 def run(cases: int, report: Callable[[str], None] = print) -> int:
     """Prints success by level and kind of edit, and its figures as a last line of JSON; → the exit status."""
@@ -53,12 +58,13 @@ def run(cases: int, report: Callable[[str], None] = print) -> int:
         found = [measure(part) for part in parts]
     outcomes = [outcome for part in found for outcome in part]
     figures = {}
-    report(f"{'':<14}{'tasks':>6}{'one edit':>10}{'thinking':>10}{'turns':>7}  difference")
+    report(f"{'':<14}{'tasks':>6}{'one edit':>10}{'thinking':>10}{'harm':>7}{'turns':>7}  difference")
     for name, members in _groups(outcomes).items():
         figures[name] = summarize(members)
         row = figures[name]
         report(
-            f"{name:<14}{row['tasks']:>6}{row['one_edit']:>10.1%}{row['thinking']:>10.1%}{row['turns']:>7.1f}  {row['words']}"
+            f"{name:<14}{row['tasks']:>6}{row['one_edit']:>10.1%}{row['thinking']:>10.1%}{row['harm']:>7.1%}{row['turns']:>7.1f}"
+            f"  {row['words']}"
         )
     report(json.dumps({"bench": "tiny", "thinking": True, "cases": cases, "rows": figures}))
     return 0
@@ -93,7 +99,7 @@ def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, float | int | str]:
-    """Success of both, and whether they differ; there must be outcomes."""
+    """Success of both, whether they differ, and the share of tasks that thinking harmed; there must be outcomes."""
     alone, thinking = (
         {str(n): float(getattr(o, name)) for n, o in enumerate(outcomes)} for name in ("alone", "thinking")
     )
@@ -103,6 +109,7 @@ def summarize(outcomes: Sequence[Outcome]) -> dict[str, float | int | str]:
         "tasks": len(outcomes),
         "one_edit": sum(alone.values()) / len(alone),
         "thinking": sum(thinking.values()) / len(thinking),
+        "harm": sum(outcome.harmed for outcome in outcomes) / len(outcomes),
         "turns": sum(outcome.turns for outcome in outcomes) / len(outcomes),
         "verdict": difference.verdict,
         "words": f"{difference.verdict}: {difference.words}",

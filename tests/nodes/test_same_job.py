@@ -99,6 +99,9 @@ def command(*arguments):
                 "base": "previous",
                 "checklist": True,
                 "preserve": 2.0,
+                "draws": 2,
+                "side_by_side": True,
+                "margin": 1.0,
                 "steps": 3,
                 "text_guidance": 5.0,
                 "image_guidance": 1.25,
@@ -109,6 +112,7 @@ def command(*arguments):
             [
                 *("--turns", 2, "--candidates", 2, "--seed", 7, "--accept", 9.5, 9, "--patience", 1),
                 *("--start", "polished", "--base", "previous", "--checklist", "--preserve", 2, "--steps", 3),
+                *("--draws", 2, "--side-by-side", "--margin", 1),
                 *("--text-guidance", 5, "--image-guidance", 1.25, "--randomize-guidance"),
                 *("--judge", "built-in", "--mask", "mask.png"),
             ],

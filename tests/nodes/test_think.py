@@ -78,6 +78,19 @@ def test_a_thinker_that_cannot_be_reached_is_an_error_and_the_edit_is_kept(
 
 
 @BOTH
+def test_close_edits_are_compared_in_both_orders_and_the_scores_of_several_answers_are_means(think, make_thinker, loop):
+    scores = said(6, 6, "b"), said(6.2, 6.2, "b"), said(6.4, 6.4, "c"), said(6.2, 6.2, "c")
+    rules = {"turns": 2, "draws": 2, "side_by_side": True, "margin": 0.3}
+    done = think(make_thinker(*scores, "<answer>A</answer>"), loop, **rules)
+    record = json.loads((done.trajectory.folder / "trajectory.json").read_text(encoding="utf-8"))
+    first, second = record["steps"]
+    assert first["critique"]["draws"] == [[6, 6], [6.2, 6.2]] and first["critique"]["semantic"] == pytest.approx(6.1)
+    assert second["comparison"]["answers"] == ["earlier", "later"] and second["comparison"]["kept"] == "earlier"
+    assert record["best"] == 0 and torch.equal(done.image, done.images[:1]), "the scores alone would take the second"
+    assert record["options"]["rules"]["margin"] == 0.3
+
+
+@BOTH
 def test_answers_without_scores_leave_a_result_that_says_it_was_not_judged(think, make_thinker, loop):
     done = think(make_thinker("I like it."), loop, turns=2)
     record = json.loads((done.trajectory.folder / "trajectory.json").read_text(encoding="utf-8"))

@@ -1,9 +1,13 @@
 """A step and its critique: what they may hold, which is the best, and how they stand in a record."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from rethink.steps import (
     ChecklistItem,
+    Comparison,
     Continue,
     Critique,
     Preservation,
@@ -13,9 +17,12 @@ from rethink.steps import (
     step_record,
 )
 
+SCORED = {"status": "ok", "semantic": 1.5, "quality": 2, "checklist": []}
 
-def step(score, changed=True):
-    return Step(1, 0, "a", "user", 0, Critique("unparsed"), Preservation(0.5, 30.0, not changed), score, 1.0, 1.0)
+
+def step(score, changed=True, turn=1, **more):
+    preserved = Preservation(0.5, 30.0, not changed)
+    return Step(turn, 0, "a", "user", 0, Critique("unparsed"), preserved, score, 1.0, 1.0, **more)
 
 
 def test_scores_go_with_their_status():
@@ -66,6 +73,12 @@ def test_a_step_is_read_back_from_its_record():
         {"score": "high"},
         {"critique": {"status": "fine", "checklist": []}},
         {"critique": {"status": "failed", "checklist": [{"text": "a", "met": "yes"}]}},
+        {"critique": {"status": "unparsed", "checklist": [], "draws": [[1, 2]]}},
+        *({"critique": {**SCORED, "draws": draws}} for draws in ([[1]], [[1, 11]], [["1", 2]], [5], [[1, 2]] * 65)),
+        {"comparison": 5},
+        {"comparison": {"turn": 1, "candidate": 0, "answers": ["earlier"]}},
+        {"comparison": {"turn": 1, "candidate": 0, "answers": ["earlier", "former"]}},
+        {"comparison": {"turn": "1", "candidate": 0, "answers": ["earlier", "later"]}},
     ],
 )
 def test_a_record_that_holds_something_else_is_refused(change):
@@ -75,3 +88,40 @@ def test_a_record_that_holds_something_else_is_refused(change):
 
 def test_half_a_character_reaches_no_editor():
     assert Continue("paint \ud83d it", "user").prompt.encode()
+
+
+@pytest.mark.parametrize(
+    ("answers", "kept", "best"),
+    [
+        (("later", "later"), "later", 1),
+        (("earlier", "earlier"), "earlier", 0),
+        (("later", "earlier"), "earlier", 0),  # the place decided, not the edit
+        (("same", "later"), "earlier", 0),
+        (("", "later"), "", 1),  # no answer: the scores decide
+    ],
+)
+def test_a_comparison_decides_between_the_best_of_a_turn_and_the_best_before(answers, kept, best):
+    compared = Comparison(1, 0, answers)
+    assert compared.kept == kept and best_of([step(5.0), step(5.2, turn=2, comparison=compared)]) == best
+    assert best_of([step(5.0), step(7.0, turn=2), step(7.2, turn=3, comparison=compared)]) == 2, "of another step"
+
+
+def test_a_lower_score_wins_if_it_is_preferred_and_its_sibling_does_not_if_it_is_not():
+    later, earlier = (Comparison(1, 0, (answer, answer)) for answer in ("later", "earlier"))
+    assert best_of([step(5.0), step(4.8, turn=2, comparison=later)]) == 1
+    assert best_of([step(5.0), step(5.1, turn=2), step(5.2, turn=2, comparison=earlier)]) == 0
+    assert best_of([step(5.0), step(4.8, turn=2, comparison=later), step(4.9, turn=3)]) == 2
+
+
+def test_draws_and_comparisons_stand_in_a_record_only_where_there_are_some():
+    assert "comparison" not in step_record(step(4.0)) and "draws" not in step_record(step(4.0))["critique"]
+    critique = Critique("ok", 6.0, 7.0, draws=((5.0, 7.0), (7.0, 7.0)))
+    full = replace(step(4.0, comparison=Comparison(1, 0, ("later", "same"), "why")), critique=critique)
+    record = json.loads(json.dumps(step_record(full)))
+    assert record["critique"]["draws"] == [[5, 7], [7, 7]] and record["comparison"]["kept"] == "earlier"
+    assert vars(read_step(record)) == vars(full)
+
+
+def test_the_spread_is_that_of_the_joint_scores():
+    assert Critique("ok", 6, 4, draws=((4, 4), (9, 4))).spread == pytest.approx(2**0.5)
+    assert Critique("ok", 6, 4).spread is None and Critique("ok", 6, 4, draws=((6, 4),)).spread is None

@@ -16,6 +16,7 @@ from rethink.steps import best_of
 from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_same_run, run_config
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
+from rethink.thinkers.protocol import resize_for_vlm
 from rethink.trajectory import load_trajectory, new_trajectory, record_run
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.miniatures import write_folder
@@ -168,9 +169,9 @@ def test_damaged_answers_end_nothing():
 
 @pytest.mark.parametrize("candidates", [1, 3])
 @pytest.mark.parametrize("killed", [1, 2, 4, 7])
-@pytest.mark.parametrize("base", ["source", "previous"])
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed, base):
-    rules = {"turns": 8, "candidates": candidates, "base": base, "seed": 3}
+@pytest.mark.parametrize("more", [{}, {"base": "previous"}, {"draws": 2, "side_by_side": True, "margin": 10}])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed, more):
+    rules = {"turns": 8, "candidates": candidates, "seed": 3, **more}
     whole, end = think(Thinker(Looks()), **rules)
 
     run = start_thinking(Painter(), Thinker(Looks()), SOURCE, "make it red", **rules)
@@ -188,6 +189,47 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, candidates, killed
     again = load_trajectory(tmp_path / "run")
     assert [facts(step) for step in again.steps] == [facts(step) for step in whole] and again.best == best_of(whole)
     assert all(torch.equal(again.image(new), old.image) for new, old in zip(again.steps, whole))
+
+
+A, B = "<answer>A</answer>", "<answer>B</answer>"
+
+
+def test_close_scores_are_compared_side_by_side_and_a_disagreement_keeps_the_earlier():
+    rules = {"turns": 2, "preserve": 0, "side_by_side": True}
+    for answers, best in (((A, A), 0), ((B, A), 1), ((A, B), 0)):
+        steps, _ = think(thinker(said(6, 6, "b"), said(6.4, 6.4, "c"), *answers), **rules)
+        assert best_of(steps) == best and steps[0].comparison is None and steps[1].comparison.turn == 1
+    far = think(thinker(said(6, 6, "b"), said(6.6, 6.6, "c"), A, A), **rules)[0]
+    assert far[1].comparison is None and best_of(far) == 1
+    closer = think(thinker(said(6, 6, "b"), said(6.4, 6.4, "c"), A, A), **rules, margin=0.1)[0]
+    assert closer[1].comparison is None
+    assert think(thinker(said(6, 6, "b"), said(6.4, 6.4, "c"), A, A), turns=2)[0][1].comparison is None
+
+
+def test_who_scores_compares_and_the_best_of_all_turns_is_what_is_compared():
+    judge = thinker(said(6, 6), said(3, 3), said(6.2, 6.2), B, A)
+    steps, _ = think(thinker(said(1, 1, "b")), judge=judge, turns=3, preserve=0, side_by_side=True)
+    assert steps[2].comparison.turn == 1 and best_of(steps) == 2
+    shown = [resize_for_vlm(step.image) for step in (steps[2], steps[0])]
+    assert all(map(torch.equal, judge.chat.asked[-1].images[1:], shown))
+
+
+def test_a_thinker_that_cannot_compare_is_not_asked_and_nothing_unchanged_is_compared():
+    critic = thinker(said(6, 6, "b"), said(6.1, 6.1, "c"))
+    critic.chat.name = "built-in"
+    steps, end = think(critic, turns=2, preserve=0, side_by_side=True)
+    assert end == Stop("turns") and best_of(steps) == 1 and len(critic.chat.asked) == 2
+    answers = said(6, 6, "b"), said(1, 1)
+    still, _ = think(thinker(*answers), instruction="nothing", turns=2, side_by_side=True, margin=10)
+    assert still[1].comparison is None
+
+
+def test_draws_are_of_who_scores(tmp_path):
+    critic, judge = thinker(said(1, 1, "b")), thinker(said(5, 5), said(7, 7))
+    steps, _ = think(critic, judge=judge, turns=1, draws=2)
+    assert len(critic.chat.asked) == 1 and steps[0].judge.draws == ((5, 5), (7, 7)) and not steps[0].critique.draws
+    assert steps[0].judge.semantic == 6
+    assert think(thinker(said(7, 8), said(9, 8)), draws=2)[1] == Stop("accepted"), "by the means"
 
 
 def test_a_checklist_survives_a_kill():
@@ -318,6 +360,7 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
     require_same_run(run, ours, run_config(task(critic, turns=9, patience=3), "painter"))
     for other in (
         run_config(task(critic, seed=1), "painter"),
+        run_config(task(critic, draws=2), "painter"),
         run_config(ours, "painter", Settings(steps=9)),
         run_config(ours, "another painter"),
         run_config(task(critic, judge=critic), "painter"),

@@ -2,7 +2,15 @@
 
 import { element, icon } from "./dom.mjs";
 import { levelOf, promptText } from "./frames.mjs";
-import { describeAuthor, formatNumber, isJudged, verdictOf, warningOf } from "./trajectory.mjs";
+import {
+  describeAuthor,
+  describeComparison,
+  formatNumber,
+  isJudged,
+  spreadOf,
+  verdictOf,
+  warningOf,
+} from "./trajectory.mjs";
 
 /** @typedef {import("./trajectory.mjs").Step} Step */
 /** @typedef {import("./trajectory.mjs").Turn} Turn */
@@ -41,13 +49,14 @@ export function stepPanel(view, turn, index, onselect) {
       : element(
           "div",
           { class: "rt-bars" },
-          scoreBar("Semantic", verdict.semantic),
-          scoreBar("Quality", verdict.quality),
+          scoreBar("Semantic", verdict.semantic, spreadOf(verdict, 0)),
+          scoreBar("Quality", verdict.quality, spreadOf(verdict, 1)),
         ),
     section(["Prompt ", element("small", {}, describeAuthor(turn.promptBy))], promptText(turn.diff, true, "rt-text")),
     verdict.checklist.length ? section("Checklist", checklistItems(verdict.checklist)) : null,
     step.critique.reasoning ? section("Reasoning", paragraph(step.critique.reasoning)) : null,
     step.judge?.reasoning ? section("The judge", paragraph(step.judge.reasoning)) : null,
+    step.comparison ? section("Side by side", paragraph(describeComparison(step.comparison))) : null,
     section("Preservation", paragraph(describePreservation(step.preservation))),
     element("p", { class: "rt-facts" }, describeSampling(step)),
   ].filter((part) => part !== null);
@@ -97,14 +106,14 @@ const section = (title, content) => element("section", { class: "rt-part" }, ele
 /** @param {string} text */
 const paragraph = (text) => element("p", { class: "rt-text" }, text);
 
-/** @param {string} label @param {number} value */
-function scoreBar(label, value) {
+/** @param {string} label @param {number} value @param {number | null} spread */
+function scoreBar(label, value, spread) {
   return element(
     "div",
     { class: "rt-bar", "data-level": levelOf(value), style: `--share:${value / 10}` },
     element("span", {}, label),
     element("i", { "aria-hidden": "true" }),
-    element("b", {}, formatNumber(value)),
+    element("b", {}, formatNumber(value), spread === null ? null : element("small", {}, ` ± ${formatNumber(spread)}`)),
   );
 }
 
@@ -130,6 +139,8 @@ export function describeSampling(step) {
   const parts = [`seed ${step.seed}`, ...describeSettings(step.settings ?? {})];
   if (step.edit_seconds) parts.push(`edited in ${formatSeconds(step.edit_seconds)} s`);
   if (step.think_seconds) parts.push(`judged in ${formatSeconds(step.think_seconds)} s`);
+  const { draws = [] } = verdictOf(step);
+  if (draws.length > 1) parts.push(`scores are the means of ${draws.length} answers`);
   if (step.judge && step.critique.semantic !== null) {
     const { semantic, quality } = step.critique;
     parts.push(`the thinker itself gave ${formatNumber(semantic)} / ${formatNumber(quality)}`);

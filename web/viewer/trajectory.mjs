@@ -14,6 +14,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {string} reasoning
  * @property {ChecklistItem[]} checklist
  * @property {string} note what was repaired, or what went wrong
+ * @property {[number, number][]} [draws] semantic and quality of each answer that the scores are the means of
  */
 
 /** @typedef {{text: string, met: boolean | null}} ChecklistItem null: the thinker did not say */
@@ -25,6 +26,17 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {number} changed share of the image, 0…1
  * @property {number} outside_psnr dB of the rest
  * @property {boolean} unchanged nothing that anyone would see has changed
+ */
+
+/**
+ * An edit shown side by side with the best of the turns before, in both orders.
+ *
+ * @typedef {object} Comparison
+ * @property {number} turn of the earlier one
+ * @property {number} candidate of the earlier one
+ * @property {("earlier" | "later" | "same" | "")[]} answers what each order preferred; "" where that could not be read
+ * @property {"earlier" | "later" | ""} kept "": the scores decide
+ * @property {string} note what went wrong
  */
 
 /** @typedef {"user" | "thinker" | "human"} PromptAuthor human: a person who stepped in while the loop ran */
@@ -58,6 +70,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {number} think_seconds
  * @property {string} file name of the image in the run's folder
  * @property {SamplingSettings | null} settings
+ * @property {Comparison} [comparison]
  */
 
 /** @typedef {"accepted" | "turns" | "plateau" | "human" | "failed"} StopReason */
@@ -175,6 +188,29 @@ export function troubleOf(record) {
   if (!record.steps.some(isJudged)) return `${reason} No edit was judged.`.trim();
   if (!isJudged(result)) return `${reason} The result was not judged.`.trim();
   return reason && `${reason} The best edit that was judged is the result.`;
+}
+
+/**
+ * The standard deviation of one of the two scores over a critique's draws; null for fewer than two.
+ *
+ * @param {Critique} critique
+ * @param {0 | 1} which semantic, or quality
+ */
+export function spreadOf({ draws = [] }, which) {
+  if (draws.length < 2) return null;
+  const values = draws.map((draw) => draw[which]);
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+}
+
+/** What came of a comparison, as sentences. @param {Comparison} comparison */
+export function describeComparison({ turn, answers, kept, note }) {
+  if (!kept) return `Compared with turn ${turn}, without an answer: the scores decide. ${note}`.trim();
+  if (kept === "later") return `Preferred to turn ${turn} in both orders.`;
+  const agreed = answers.every((answer) => answer === "earlier");
+  return agreed
+    ? `Turn ${turn} was preferred in both orders.`
+    : `Not preferred to turn ${turn} in both orders, so the earlier one is kept.`;
 }
 
 /** What keeps a step from being taken at its scores, as a sentence; "" when nothing does. @param {Step} step */

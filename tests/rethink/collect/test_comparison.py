@@ -30,15 +30,25 @@ def test_turns_and_success_stand_side_by_side(add, compare):
     add("after", 0, (9,), stopped="accepted")
     add("after", 1, (2, 8.5))
     comparison = compare()
-    assert comparison.figures == {"turns": (2.5, 1.5), "success": (0.5, 1.0), "right at once": (0.0, 0.5)}
+    figures = {"turns": (2.5, 1.5), "success": (0.5, 1.0), "right at once": (0.0, 0.5), "harm": (0.0, 0.0)}
+    assert comparison.figures == figures
     lines = str(comparison).splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "2 tasks, before → after",
         "turns: 2.50 → 1.50",
         "success: 50% → 100%",
         "right at once: 0% → 50%",
+        "harm: 0% → 0%",
     ]
-    assert lines[5] == "“make 1 nicer”: 2 turns, 5.0, not accepted → 2 turns, 8.5"
+    assert lines[6] == "“make 1 nicer”: 2 turns, 5.0, not accepted → 2 turns, 8.5"
+
+
+def test_harm_is_a_run_that_was_right_at_once_and_whose_result_was_not(add, compare):
+    add("before", 0, (9, 9))
+    add("before", 1, (7, 8), judged=(9, 3))  # what wins by its score is not what the judge accepted
+    add("after", 0, (9,))
+    add("after", 1, (9,))
+    assert compare().figures["harm"] == (0.5, 0.0)
 
 
 def test_only_the_same_task_is_compared(add, compare):

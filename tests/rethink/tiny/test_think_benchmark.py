@@ -63,4 +63,12 @@ def test_a_row_for_all_every_level_and_every_kind():
     assert list(groups)[:3] == ["all", "plain", "reasoning"] and sum(map(len, groups.values())) == 3 * len(tasks)
     found = {name: summarize(members) for name, members in groups.items()}
     assert found["all"]["thinking"] == 0.5 and found["all"]["one_edit"] == 0 and found["all"]["turns"] == 2
+    assert found["all"]["harm"] == 0
     assert (found["plain"]["verdict"], found["reasoning"]["verdict"]) == ("cannot tell", "better")
+
+
+def test_harm_is_a_right_first_edit_that_did_not_win():
+    task = sample_task(0)
+    outcomes = [Outcome(task, alone, thinking, 2) for alone in (False, True) for thinking in (False, True)]
+    assert [outcome.harmed for outcome in outcomes] == [False, False, True, False]
+    assert summarize(outcomes)["harm"] == 0.25

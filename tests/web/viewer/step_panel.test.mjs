@@ -77,3 +77,29 @@ test("a step without scores has no bars, but a warning", () => {
   assert.equal(panel.querySelector(".rt-warning").textContent, "The thinker did not answer.");
   assert.equal(panelOf(step(1, 3)).querySelector(".rt-warning"), null);
 });
+
+test("scores that are means show their spread", () => {
+  const draws = [
+    [4, 8],
+    [6, 8],
+  ];
+  const panel = panelOf(step(1, 5, { critique: critique(5, 8, { draws }) }));
+  const values = [...panel.querySelectorAll(".rt-bar b")].map((value) => value.textContent);
+  assert.deepEqual(values, ["5 ± 1.4", "8 ± 0"]);
+  assert.match(panel.querySelector(".rt-facts").textContent, /scores are the means of 2 answers/);
+});
+
+test("what came of showing two edits side by side", () => {
+  const compared = (answers, kept, note = "") => {
+    const comparison = { turn: 1, candidate: 0, answers, kept, note };
+    const parts = [...panelOf(step(2, 5, { comparison })).querySelectorAll(".rt-part")];
+    return parts.find((part) => part.textContent.startsWith("Side by side")).querySelector("p").textContent;
+  };
+  assert.equal(compared(["later", "later"], "later"), "Preferred to turn 1 in both orders.");
+  assert.equal(compared(["earlier", "earlier"], "earlier"), "Turn 1 was preferred in both orders.");
+  const unsure = "Not preferred to turn 1 in both orders, so the earlier one is kept.";
+  assert.equal(compared(["later", "earlier"], "earlier"), unsure);
+  const why = "Compared with turn 1, without an answer: the scores decide. It is gone.";
+  assert.equal(compared(["", "later"], "", "It is gone."), why);
+  assert.doesNotMatch(panelOf(step(1, 5)).textContent, /Side by side/);
+});
