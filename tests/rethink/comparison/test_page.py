@@ -192,6 +192,8 @@ def test_it_fits_a_phone_and_follows_the_theme(opened, report, theme, dark):
         shoot(page, f"compare-{tab.split()[0].lower()}-phone-{theme}")
         root = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(root) == 0, f"{tab} is wider than the phone"
+        said = page.get_by_text("Where there is no interval, there are too few sources.").is_visible()
+        assert said == (tab == "Result"), "once, not in every cell"
 
 
 @needs_chromium
