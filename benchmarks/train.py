@@ -67,7 +67,7 @@ class Exercise:
 def main() -> None:
     options = read_options()
     torch.manual_seed(0)
-    figures: dict = {"bench": "train", "pairs": options.pairs, "steps": options.steps}
+    figures: dict = {"bench": "train", "pairs": options.pairs, "steps": options.steps, "strength": options.strength}
     with tempfile.TemporaryDirectory() as temporary:
         school = School(options.work or Path(temporary), options)
         if "success" in options.parts:
@@ -104,6 +104,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--keep", default="default", choices=("off", "low", "default", "high"))
+    parser.add_argument("--strength", type=float, default=1.0, help="of the LoRA, wherever it is measured")
     parser.add_argument("--replay", type=int, default=500, help="images on which the old edits are kept")
     parser.add_argument("--seeds", type=int, default=5, help="of the part selection")
     parser.add_argument("--speed-steps", type=int, default=20, help="of the part speed, for either side")
@@ -145,6 +146,10 @@ class School:
             self._exercises[describe] = make_exercises(folder, self.options.cases, describe)
         return self._exercises[describe]
 
+    def load(self, lora: Path):
+        """The editor with a LoRA."""
+        return self.editor.with_lora(lora, self.options.strength)[0]
+
     def settings(self, **changes) -> LoraSettings:
         options = self.options
         chosen = LoraSettings(
@@ -181,7 +186,7 @@ class School:
         print()
         exercises = self.exercises(describe)
         saves = {save.step: report.folder / save.file for save in report.record.saves}
-        by_save = {step: success(load(self.editor, file), exercises) for step, file in saves.items()}
+        by_save = {step: success(self.load(file), exercises) for step, file in saves.items()}
         print(name, {step: f"{rate:.1%}" for step, rate in by_save.items()}, f"{seconds:.0f} s", flush=True)
         return Lesson(by_save, report.record.best, saves[report.record.best], seconds)
 
@@ -191,7 +196,7 @@ def measure_success(school: School) -> dict:
     cases = school.options.cases
     before, old = success(school.editor, school.exercises(True)), old_edits(school.editor, cases)
     lesson = school.lesson()
-    now = old_edits(load(school.editor, lesson.chosen), cases)
+    now = old_edits(school.load(lesson.chosen), cases)
     return {
         "lora_success_before": before,
         "lora_success_after": lesson.success,
@@ -210,14 +215,10 @@ def measure_curve(school: School) -> dict:
     for pairs in (*CURVE, school.options.pairs):
         for keep in ("off", school.options.keep):
             lesson = school.lesson(pairs, keep=keep)
-            now = old_edits(load(school.editor, lesson.chosen), school.options.cases)
+            now = old_edits(school.load(lesson.chosen), school.options.cases)
             lost = statistics.fmean(old[kind] - now[kind] for kind in KINDS)
             curve[f"{pairs}, keep {keep}"] = {"success": lesson.success, "old_edits_lost": lost}
     return curve
-
-
-def load(editor, lora: Path):
-    return editor.with_lora(lora, 1.0)[0]
 
 
 def make_pairs(folder: Path, split: str, count: int, templates: tuple[str, ...], describe: bool) -> PairStore:

@@ -60,7 +60,7 @@ class Estimate:
         if not self.calls:
             return f"All {self.known} answers of {judge} are known: nothing is asked."
         tokens_out = self.calls * self.answer_tokens
-        text = f"{self.calls:,} calls of {judge} ({self.known:,} answers are known)"
+        text = f"{self.calls:,} call{'s' * (self.calls != 1)} of {judge} ({self.known:,} answers are known)"
         text += f", about {_rounded(self.tokens_in)} tokens to read and {_rounded(tokens_out)} to write"
         if budget.price_in or budget.price_out:
             text += f", about {budget.price(self.tokens_in, tokens_out):.2f} in all"

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
-from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, Results
+from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, LoadBytes, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
-from ..records import read_json_file
+from ..records import read_json_file, replace_surrogates
 from .budget import NO_LIMITS, Budget
 from .editing import EditSetup, make_edits, measure_edits
 from .judging import Judge, Judgments, decode_image, estimate, find_edits, judge_edits
 from .page import write_page
 from .reply_log import ReplyLog, hold_folder
-from .report import BenchmarkReport, make_report
+from .report import BenchmarkReport, fault_text, make_report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +84,11 @@ class BenchmarkJob:
             found = self.benchmark.read_items(self.data or Path(), self.language)
         prompts = self.benchmark.read_prompts(self.code) if judge is not None and self.code is not None else {}
         for where, why in found.problems:
-            announce(f"{where}: {why}.")
+            announce(fault_text(where, why))
+        if self.data is not None and not found.items:
+            raise RethinkError(
+                f"data: {self.data} has no item of {self.benchmark.title} that can be used; see what it lacks, and download it again."
+            )
         items = _choose(found.items, self.limit, self.count)
         with hold_folder(self.output):
             record = self._check_record(setup, judge)
@@ -139,7 +143,7 @@ class BenchmarkJob:
             (RECORD, json.dumps(record, indent=2)),
         ):
             with atomic_write(self.output / name) as part:
-                part.write_text(text, encoding="utf-8")
+                part.write_text(replace_surrogates(text), encoding="utf-8")
         write_page(self.benchmark, outcome.items, outcome.judged, edits, self.output, report)
         return report
 
@@ -156,6 +160,10 @@ class BenchmarkJob:
         missing = [item for item in items if item.id not in done]
         if not missing:
             return []
+        faults = {item.id: why for item in missing if (why := _find_fault(item.images))}
+        for id, why in faults.items():
+            announce(fault_text(id, why))
+        missing = [item for item in missing if item.id not in faults]
         several = sum(len(item.sources) > 1 + setup.editor.family.references for item in missing)
         if several:
             announce(f"{several} items have more images than {setup.editor.name} looks at: it is shown the first ones.")
@@ -166,7 +174,7 @@ class BenchmarkJob:
             shown[:] = [edited]
             report(done, len(missing))
 
-        return make_edits(self.benchmark, missing, self.output, setup, on_done)
+        return [*faults.items(), *make_edits(self.benchmark, missing, self.output, setup, on_done)]
 
     def _read(self, items: Sequence[Item]) -> _Outcome:
         """What the benchmark's own scripts, or an earlier run, have left."""
@@ -215,12 +223,13 @@ class BenchmarkJob:
         good = {}
         for item in items:
             if item.id in edits:
-                try:
-                    for load in (*item.images.values(), edits[item.id].read_bytes):
-                        decode_image(load())
-                    good[item.id] = edits[item.id]
-                except (RethinkError, OSError) as error:
-                    announce(f"{item.id}: an image cannot be read: {error}.")
+                edit = edits[item.id]
+                if why := _find_fault(item.images):
+                    announce(fault_text(item.id, why))
+                elif why := _find_fault({"edited": edit.read_bytes}):
+                    announce(f"{item.id}: {why}; delete {edit}, and an editor makes it again.")
+                else:
+                    good[item.id] = edit
         return good
 
     def _check_record(self, setup: EditSetup | None, judge: Thinker | None) -> dict[str, Any]:
@@ -229,7 +238,9 @@ class BenchmarkJob:
         try:
             record = read_json_file(file) if file.is_file() else {}
         except (OSError, ValueError) as error:
-            raise RethinkError(f"-o: {file} cannot be read: {error}") from error
+            raise RethinkError(
+                f"-o: {file} cannot be read: {error}; choose another folder, or delete this file, and the run goes on."
+            ) from error
         now: dict[str, Any] = {"benchmark": self.benchmark.id, "language": self.language}
         where = {
             "data": str(self.data.absolute()) if self.data else "",
@@ -286,6 +297,16 @@ def _choose(items: Sequence[Item], limit: int, count: int) -> list[Item]:
     if count:
         chosen = sorted(chosen)[:count]
     return [items[place] for _, place in sorted(chosen, key=lambda each: each[1])]
+
+
+def _find_fault(images: Mapping[str, LoadBytes]) -> str:
+    """What is wrong with one of these images, "" where all can be read."""
+    for role, load in images.items():
+        try:
+            decode_image(load())
+        except (RethinkError, OSError) as error:
+            return f"its image “{role}”: {error}"
+    return ""
 
 
 def _with_preview(step: JobProgress, shown: Sequence[Tensor]) -> JobProgress:

@@ -191,6 +191,10 @@ def judge_edits(
             raise RethinkError(
                 f"judge: {answer.failure} ({MOST_FAILURES} times in a row); run again when it answers, it goes on."
             )
+    if tally.failures and not tally.replies:
+        raise RethinkError(
+            f"judge: {tally.failures[0][1]} (it has answered nothing); run again when it does, it goes on."
+        )
     complete = {item.id: tally.of(item.id, benchmark.partial) for item in items if item.id in tally.complete}
     notes = (tuple(tally.unreadable), tuple(tally.failures))
     stopped = spending.why_over() if tally.left_out else ""

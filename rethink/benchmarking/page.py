@@ -78,7 +78,7 @@ def write_page(
         _plot(cases),
         _figures(report),
         _published(report),
-        *_cases("Worst", worst, folder),
+        *_cases("Worst" if best else "All edits, the worst first", worst, folder),
         *_cases("Best", best, folder),
         _settings(report),
     ]
@@ -116,11 +116,22 @@ def _published(report: BenchmarkReport) -> str:
 
 def _settings(report: BenchmarkReport) -> str:
     rows = "".join(
-        f"<tr><th>{html.escape(name)}<td>{html.escape(str(value))}"
+        f"<tr><th>{html.escape(name)}<td>{html.escape(_setting_text(value))}"
         for name, value in report.record.items()
         if name != "data"
     )
     return f"<h2>Run</h2><table>{rows}</table>"
+
+
+def _setting_text(value: object) -> str:
+    """A setting for people; of several those that say something."""
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name.replace('_', ' ')} {_setting_text(inner)}" for name, inner in value.items() if inner != ""
+        )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(_setting_text, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 # ── the plot ─────────────────────────────────────────────────────────────────────────────────────────────────────────

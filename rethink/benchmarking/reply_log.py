@@ -49,14 +49,19 @@ class ReplyLog:
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder of results, which is made if need be. Raises RethinkError where another run does, or where it cannot be written."""
+def hold_folder(folder: Path, lock: str = LOCK, name: str = "-o") -> Iterator[None]:
+    """Hold a folder of results, which is made if need be. lock: the file that says so. name: of the input that names the folder.
+
+    Raises RethinkError where another run does, or where it cannot be written.
+    """
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder / LOCK))
+            stack.enter_context(locked(folder / lock))
         except BlockingIOError as error:
-            raise RethinkError(f"-o: another run is writing to {folder}; wait for it, or choose another.") from error
+            raise RethinkError(
+                f"{name}: another run is writing to {folder}; wait for it, or choose another."
+            ) from error
         except OSError as error:
-            raise RethinkError(f"-o: cannot write to {folder}: {error.strerror}.") from error
+            raise RethinkError(f"{name}: cannot write to {folder}: {error.strerror}.") from error
         yield

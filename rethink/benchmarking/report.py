@@ -131,7 +131,13 @@ def make_report(  # more than eight: it is where all that a run has found comes 
             clusters,
             {id: weight for id, (_, weight) in terms.items()},
         )
-    lines = [*notes, *summary.notes, *_costs(judgments), *_faults(judgments, problems, failures)]
+    lines = [
+        *notes,
+        *summary.notes,
+        *_beyond_scale(benchmark, judged),
+        *_costs(judgments),
+        *_faults(judgments, problems, failures),
+    ]
     if record.get("thinking"):
         lines.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
     return BenchmarkReport(
@@ -154,6 +160,25 @@ def source_digest(item: Item) -> str:
         return hashlib.sha256(item.sources[0]()).hexdigest() if item.sources else item.id
     except (OSError, RethinkError):
         return item.id
+
+
+def _beyond_scale(benchmark: Benchmark, judged: Judged) -> list[str]:
+    """11 of 10: the benchmarks' scripts let it pass."""
+    if benchmark.measure is not None:
+        return []
+    low, high = benchmark.scale
+    values = {id: [value for value in (scores or {}).values() if value is not None] for id, scores in judged.items()}
+    count = sum(any(not low <= value <= high for value in found) for found in values.values())
+    if not count:
+        return []
+    return [
+        f"Scores beyond {low:g} to {high:g} in {count} items: they count as they are, as in the benchmark's script."
+    ]
+
+
+def fault_text(where: str, why: str) -> str:
+    """What is wrong with something, as a sentence."""
+    return f"{where}: {why.rstrip('.')}."
 
 
 def _costs(judgments: Judgments) -> list[str]:
@@ -184,7 +209,7 @@ def _faults(
         ("No answer", judgments.failures),
     )
     for name, faults in kinds:
-        lines += [f"{name}: {where}: {why}." for where, why in faults[:MOST_LISTED]]
+        lines += [f"{name}: {fault_text(where, why)}" for where, why in faults[:MOST_LISTED]]
         if len(faults) > MOST_LISTED:
             lines.append(f"{name}: {len(faults) - MOST_LISTED} more.")
     return lines

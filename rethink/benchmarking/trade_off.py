@@ -94,7 +94,9 @@ class TradeOff:
     @property
     def sentences(self) -> list[str]:
         """Over what, by what, and what went wrong."""
-        lines = [f"{self.items} items, measured by the CLIP {self.clip}, with 95% intervals."]
+        sure = any(point.similarity.low is not None for curve in self.curves for point in curve.points)
+        how = "with 95% intervals" if sure else "too few sources for intervals"
+        lines = [f"{self.items} items, measured by the CLIP {self.clip}, {how}."]
         if any(curve.knob == "strength" for curve in self.curves):
             lines.append("SDEdit was given the captions of the edited images, since it follows no instructions.")
         lines += [f"Not edited: {where}: {why}" for where, why in self.failures[:10]]

@@ -15,6 +15,7 @@ from ..benchmarking.budget import Budget
 from ..benchmarking.job import TABLE, BenchmarkJob, job_of_folder
 from ..benchmarking.judge_pool import JudgePool
 from ..benchmarking.page import PAGE
+from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
 from ..options import options_of
 from .arguments import add_field, add_switch
@@ -132,6 +133,10 @@ def run_tiny(options: argparse.Namespace) -> int:
     """Measure the built-in editor, or with -o any editor; → the exit status."""
     from ..tiny import benchmark, think_benchmark
 
+    if options.cases < 1:
+        raise RethinkError(f"--cases: expected 1 or more, got {options.cases}.")
+    if options.output is None and (flags := sorted(options.typed - {"--cases", "--think", "--no-think"})):
+        raise RethinkError(f"{flags[0]}: goes with -o FOLDER; without it the built-in editor is measured as it is.")
     if options.output is not None:
         from ..tiny.oracle_benchmark import BENCHMARK
 

@@ -39,6 +39,7 @@ The folder of -o gets comparison.html, one file with a grid, a blind vote by key
 keeps the votes in the browser, to export; with --serve, or `vote`, they are written to votes.jsonl in the folder, by any number of
 people at once. Edits and scores that are there are not made again: a run that was cut off goes on when it is started again.
 """
+MAX_PORT = 2**16 - 1
 _SETTINGS = re.compile(r"(.*):((?:\w+=[^,:]*)(?:,\w+=[^,:]*)*)")
 
 
@@ -109,7 +110,13 @@ def _add_vote(commands) -> None:
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=0, help="of the page that is served; 0: any that is free")
+    parser.add_argument("--port", type=_port, default=0, help="of the page that is served; 0: any that is free")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"expected 0 to {MAX_PORT}, got {text}")
+    return int(text)
 
 
 def run_compare(options: argparse.Namespace) -> int:
@@ -154,6 +161,8 @@ def _tasks(options: argparse.Namespace) -> list[CompareTask]:
     chosen = [name for name, value in ways.items() if value]
     if len(chosen) != 1:
         raise RethinkError(f"Give one of images with -i, --tasks and --pairs; got {' and '.join(chosen) or 'none'}.")
+    if options.limit < 0:
+        raise RethinkError(f"--limit: expected 0 or more, got {options.limit}.")
     if options.pairs:
         return tasks_from_pairs(PairStore.open_existing(options.pairs), options.limit)
     if options.tasks:

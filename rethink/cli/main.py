@@ -22,6 +22,7 @@ from .score import add_score_command
 from .think import add_think_command, print_step
 from .train import add_train_command
 from .train_editor import add_train_editor_command
+from .train_thinker import add_train_thinker_command
 
 EXAMPLES = """examples:
   python -m rethink demo
@@ -96,6 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_compare_commands(commands)
     add_train_command(commands)
     add_train_editor_command(commands)
+    add_train_thinker_command(commands)
     add_score_command(commands)
     add_curve_command(commands)
     add_bench_command(commands)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import RethinkError
 from ..options import options_of
 from .arguments import add_command, add_field
 from .collect import read_template
@@ -43,7 +44,7 @@ def add_score_command(commands) -> None:
         add_field(parser, ScoreJob, field.name)
     parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="where the files of the --further measures are")
-    parser.add_argument("--clip", type=Path, help="transformers folder of a CLIPModel, or built-in; none without it")
+    parser.add_argument("--clip", help="transformers folder of a CLIPModel, or built-in; none without it")
     parser.add_argument("--template", type=Path, help="text file with the wording of the critique that the judge knows")
     add_thinker(parser, "scores the edit: ", "--judge")
     add_device(parser)
@@ -69,6 +70,8 @@ def _models(options: argparse.Namespace) -> ScoringModels:
 
     from ..scoring.job import ScoringModels
 
+    if options.template and not options.thinker:
+        raise RethinkError("--template: is the judge's wording, and there is no --judge.")
     judge, clip = open_thinker_from(options), clip_from(options)
     if judge is not None and options.template:
         judge = replace(judge, template=read_template(options.template))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..benchmarking.editing import EditSetup, edit_with
 from ..errors import RethinkError
-from ..images import save_image
+from ..images import load_image, save_image
 from ..pairs.jsonl_log import DiskFull, JsonlLog, fields_are
-from .tasks import NAME_LENGTH, CompareTask
+from .tasks import NAME_LENGTH, CompareTask, digest_pixels
 from .variants import Variant
 
 if TYPE_CHECKING:
@@ -56,13 +56,21 @@ def source_file(task: CompareTask) -> str:
 
 
 def read_edits(folder: Path) -> dict[tuple[str, str], Edit]:
-    """The edits of earlier runs whose files are there."""
+    """The edits of earlier runs whose files are there, as they were written."""
     found = {}
     for record in _log(folder):
         edit = _edit_of(record)
-        if edit is not None and (folder / edit.file).is_file():
+        if edit is not None:
             found[edit.task, edit.variant] = edit
-    return found
+    return {place: edit for place, edit in found.items() if _is_whole(folder / edit.file, edit.digest)}
+
+
+def _is_whole(file: Path, digest: str) -> bool:
+    return file.is_file() and _digest(file) == digest
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:NAME_LENGTH]
 
 
 def make_edits(
@@ -76,7 +84,7 @@ def make_edits(
     known, edits = read_edits(folder), Edits()
     wanted = {(task.id, variant.key) for task in tasks for variant in variants}
     edits.found = {place: edit for place, edit in known.items() if place in wanted}
-    for task in tasks:
+    for task in {task.source: task for task in tasks}.values():
         _write_source(task, folder)
     try:
         _make_missing(tasks, variants, folder, edits, on_edit)
@@ -132,15 +140,19 @@ def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -
     file = f"{EDITS}/{task.id}-{variant.key}.png"
     (folder / EDITS).mkdir(exist_ok=True)
     save_image(image, folder / file)
-    digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()[:NAME_LENGTH]
     height, width = image.shape[1:3]
-    return Edit(task.id, variant.key, file, digest, round(seconds, 3), memory, (height, width)), image
+    return Edit(task.id, variant.key, file, _digest(folder / file), round(seconds, 3), memory, (height, width)), image
 
 
 def _write_source(task: CompareTask, folder: Path) -> None:
-    if not (folder / source_file(task)).is_file():
-        (folder / SOURCES).mkdir(parents=True, exist_ok=True)
-        save_image(task.load(), folder / source_file(task))
+    file = folder / source_file(task)
+    try:
+        whole = digest_pixels(load_image(file)) == task.source
+    except RethinkError:  # it is not there, or broken
+        whole = False
+    if not whole:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_image(task.load(), file)
 
 
 def _device_of(setup: EditSetup) -> torch.device | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_write, locked
+from ..atomic import atomic_write
+from ..benchmarking.reply_log import hold_folder
 from ..errors import RethinkError
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
-from ..records import json_text, read_json_file
+from ..records import json_text, read_json_file, replace_surrogates
 from .edits import Edits, make_edits
 from .measures import Scored, Scorer
 from .page import PAGE, write_page
@@ -59,8 +59,10 @@ class CompareJob:
     ) -> CompareReport:
         """Make what is missing and write the folder. What on_progress or on_token (called while the judge answers) raises ends the
         job, and everything made so far is kept. announce: is told what cannot be done, in sentences, as soon as that is known."""
-        with _hold(self.output):
+        with hold_folder(self.output, LOCK, "output"):
             self._check_folder()
+            if self.clip:
+                self.clip.load()  # and let go of: that it is no CLIP is said before hours of editing
             edits = self._edit(on_progress)
             names = {variant.key: variant.name for variant in self.variants}
             for key, why in edits.absent.items():
@@ -105,7 +107,7 @@ class CompareJob:
         write_page(self.output, record)
         for name, text in ((TABLE, report.markdown), (RECORD, json_text(record))):
             with atomic_write(self.output / name) as part:
-                part.write_text(text, encoding="utf-8")
+                part.write_text(replace_surrogates(text), encoding="utf-8")
         return report
 
     def _absent(self, edits: Edits, present: Sequence[Variant]) -> Iterator[tuple[str, str]]:
@@ -160,22 +162,6 @@ def read_record(folder: Path) -> dict[str, Any]:
 def _thinks_with(variant: Variant, name: str) -> bool:
     thinking = variant.record.get("thinking")
     return bool(thinking) and name in (thinking["thinker"], thinking["judge"])
-
-
-@contextmanager
-def _hold(folder: Path) -> Iterator[None]:
-    """Hold the folder. Raises RethinkError where another run does, or where it cannot be written."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder / LOCK))
-        except BlockingIOError as error:
-            raise RethinkError(
-                f"output: another run is writing to {folder}; wait for it, or choose another."
-            ) from error
-        except OSError as error:
-            raise RethinkError(f"output: cannot write to {folder}: {error.strerror}.") from error
-        yield
 
 
 def describe_poll(folder: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from ..errors import RethinkError
 from ..records import parse_json
@@ -35,6 +37,11 @@ class VoteServer(ThreadingHTTPServer):
                 f"port: {port} cannot be used: {error.strerror}; choose another, or 0 for any."
             ) from error
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing is printed of a browser that goes away in the midst of a page: the base class prints a traceback."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def address(self) -> str:
         """Where to open it."""
@@ -60,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_for_us():
             self._answer(HTTPStatus.FORBIDDEN, {"error": "This server is for this machine alone."})
         elif self.path in ("/", f"/{PAGE}"):
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", (self.server.folder / PAGE).read_bytes())
+            self._send_page()
         elif self.path == "/votes":
             self._answer(HTTPStatus.OK, {"votes": list(vote_log(self.server.folder))})
         else:
@@ -77,6 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "votes: too many at once."})
         else:
             self._take(self.rfile.read(int(size)))
+
+    def _send_page(self) -> None:
+        try:
+            page = (self.server.folder / PAGE).read_bytes()
+        except OSError as error:
+            self._answer(HTTPStatus.NOT_FOUND, {"error": f"{PAGE} cannot be read: {error.strerror}."})
+        else:
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", page)
 
     def _take(self, body: bytes) -> None:
         try:

@@ -183,25 +183,32 @@ class QwenVLEncoder:
     """
 
     def __init__(self, tokenizer: Any, image_processor: Any, image_token: int, template: str | None):
-        self._tokenizer, self._image_processor = tokenizer, image_processor
-        self._image_token, self._template = image_token, template
+        self._tokenizer, self.image_processor = tokenizer, image_processor
+        self.image_token, self._template = image_token, template
 
     def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
-        text = as_text(self._tokenizer, messages, self._template)
+        return self.encode(self.as_text(messages), images)
+
+    def as_text(self, messages: Messages) -> str:
+        """A conversation as the model is asked it, with one placeholder for each image."""
+        return as_text(self._tokenizer, messages, self._template)
+
+    def encode(self, text: str, images: Sequence[Tensor]) -> Encoded:
+        """What `as_text` has written, with its images."""
         tokens = self._tokenizer(text, add_special_tokens=False).input_ids
-        if tokens.count(self._image_token) != len(images):
+        if tokens.count(self.image_token) != len(images):
             raise ThinkerError(
-                f"thinker: the chat template shows {tokens.count(self._image_token)} image(s) for {len(images)}; "
+                f"thinker: the chat template shows {tokens.count(self.image_token)} image(s) for {len(images)}; "
                 "this model does not take several images."
             )
         if not images:
             return Encoded(torch.tensor(tokens), 0, {})
-        seen = [self._image_processor(images=to_pil(resize_for_vlm(image)), return_tensors="pt") for image in images]
+        seen = [self.image_processor(images=to_pil(resize_for_vlm(image)), return_tensors="pt") for image in images]
         inputs = {key: torch.cat([image[key] for image in seen]) for key in ("pixel_values", "image_grid_thw")}
-        counts = iter((inputs["image_grid_thw"].prod(-1) // self._image_processor.merge_size**2).tolist())
+        counts = iter((inputs["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2).tolist())
         expanded, prefix = [], 0
         for token in tokens:
-            if token == self._image_token:
+            if token == self.image_token:
                 prefix = len(expanded)
                 expanded += [token] * next(counts)
             else:
@@ -213,13 +220,13 @@ class ProcessorEncoder:
     """Reads conversations for every other image-text-to-text model, by its own processor. Nothing is remembered."""
 
     def __init__(self, processor: Any):
-        self._processor = processor
+        self.processor = processor
 
     def __call__(self, messages: Messages, images: Sequence[Tensor]) -> Encoded:
-        text = as_text(self._processor, messages)
+        text = as_text(self.processor, messages)
         pil_images = [pil for image in images for pil in to_pil(resize_for_vlm(image))]
         inputs = dict(
-            self._processor(text=[text], images=pil_images or None, add_special_tokens=False, return_tensors="pt")
+            self.processor(text=[text], images=pil_images or None, add_special_tokens=False, return_tensors="pt")
         )
         inputs.pop("attention_mask", None)
         return Encoded(inputs.pop("input_ids")[0], 0, inputs)
@@ -272,12 +279,17 @@ def _patches(row: Encoded, images: int) -> int:
     return int(row.inputs["image_grid_thw"][:images].prod(-1).sum())
 
 
+def takes_token_types(model: Any) -> bool:
+    """Whether a decoder of Qwen-VL's kind is told which tokens are images: since transformers 5."""
+    return "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters
+
+
 def positions(model: Any, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the count of tokens [1, 1].
 
     model: what has `get_rope_index`, as the decoders of Qwen-VL's kind do.
     """
     arguments = {"input_ids": tokens, "image_grid_thw": grid}
-    if "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters:  # transformers 5
+    if takes_token_types(model):
         arguments["mm_token_type_ids"] = tokens.eq(model.config.image_token_id).int()
     return model.get_rope_index(**arguments)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-CLOSE = 0.02  # held-out losses so near to the lowest, as a share of it, are not told apart
-STEP = 0.005  # in which nearness to the targets is counted: less cannot be seen
+CLOSE = 0.02  # of saves that say no more than their mean: by what share of the lowest another one may be higher
 
 Means = Mapping[str, float]
 
@@ -17,7 +16,8 @@ Means = Mapping[str, float]
 class Save:
     """A LoRA that was saved.
 
-    held_out: the mean loss over the held-out pairs, None without any. previews: files of the edits of some of them. scores: of
+    held_out: the mean loss over the held-out pairs, None without any; losses: those it is the mean of, of the same pairs with the same
+    noise for every save. previews: files of the edits of some of them. scores: of
     each of those, `changed` and `kept` (`evaluation.target_match`) and, with a thinker, its score as `thinker`, 0 to 10, with
     its `note`.
     """
@@ -28,6 +28,7 @@ class Save:
     held_out: float | None
     previews: tuple[str, ...] = ()
     scores: tuple[Mapping[str, float | str | None], ...] = ()
+    losses: tuple[float, ...] = ()
 
 
 def mean_scores(scores: Sequence[Mapping[str, float | str | None]]) -> dict[str, float]:
@@ -38,51 +39,47 @@ def mean_scores(scores: Sequence[Mapping[str, float | str | None]]) -> dict[str,
 
 
 def choose_save(saves: Sequence[Save], held_out: int) -> tuple[int, str]:
-    """(the step of the best save, why): of those whose held-out loss is close to the lowest, the one whose previews a thinker
-    likes best, else the one whose previews come nearest to their targets, else the one of the lowest loss.
+    """(the step of the best save, why): of those whose held-out loss is within a standard error of the lowest, the one whose
+    previews a thinker likes best, else the newest, which has learned longest without unlearning.
 
-    held_out: over how many pairs the losses are.
+    held_out: over how many pairs the losses are. The rule of one standard error: Breiman et al., Classification and Regression
+    Trees (1984), section 3.4.3; here of the differences between two saves, loss by loss.
     """
-    losses = {save.step: save.held_out for save in saves if save.held_out is not None}
-    if not losses:
+    measured = [save for save in saves if save.held_out is not None]
+    if not measured:
         newest = saves[-1].step if saves else 0
         return newest, "the newest, as there are too few pairs to hold some out"
-    lowest = min(losses.values())
-    close = {
-        save.step: mean_scores(save.scores) for save in saves if losses.get(save.step, math.inf) <= lowest * (1 + CLOSE)
-    }
-    for rank, describe in _RANKS:
-        ranks = {step: value for step, means in close.items() if (value := rank(means)) is not None}
-        if len(close) > 1 and len(ranks) == len(close):
-            best = max(ranks, key=lambda step: (ranks[step], -losses[step]))
-            within = (
-                f"of the {len(close)} saves whose loss on {held_out} held-out pairs is within {CLOSE:.0%} of the lowest"
-            )
-            return best, f"{within} ({lowest:.5f}), {describe(close[best])}"
-    best = min(losses, key=lambda step: losses[step])
-    return best, f"the lowest loss on {held_out} held-out pairs, {lowest:.5f}, of {len(losses)} saves"
+    lowest = min(measured, key=_loss)
+    close = [save for save in measured if _is_close(save, lowest)]
+    if len(close) == 1:
+        return (
+            lowest.step,
+            f"the lowest loss on {held_out} held-out pairs, {lowest.held_out:.5f}, of {len(measured)} saves",
+        )
+    best, which = _prefer(close)
+    return best, (
+        f"of the {len(close)} saves whose loss on {held_out} held-out pairs is within a standard error of the lowest "
+        f"({lowest.held_out:.5f}), {which}"
+    )
 
 
-def _liking(means: Means) -> float | None:
-    return means.get("thinker")
+def _loss(save: Save) -> float:
+    return math.inf if save.held_out is None else save.held_out
 
 
-def _describe_liking(means: Means) -> str:
-    return f"the one that the thinker scores highest ({means['thinker']:.1f} of 10)"
+def _is_close(save: Save, lowest: Save) -> bool:
+    """Whether the losses of two saves do not tell them apart."""
+    if len(save.losses) != len(lowest.losses) or len(save.losses) < 2:
+        return _loss(save) <= _loss(lowest) * (1 + CLOSE)
+    differences = [one - other for one, other in zip(save.losses, lowest.losses)]
+    return statistics.fmean(differences) <= statistics.stdev(differences) / math.sqrt(len(differences))
 
 
-def _nearness(means: Means) -> float | None:
-    if "changed" not in means:
-        return None
-    return round((means["changed"] + means.get("kept", 1.0)) / 2 / STEP)
-
-
-def _describe_nearness(means: Means) -> str:
-    kept = f", {means['kept']:.0%} of the rest kept" if "kept" in means else ""
-    return f"the one whose previews come nearest to their targets ({means['changed']:.0%} of the change made{kept})"
-
-
-_RANKS: tuple[tuple[Callable[[Means], float | None], Callable[[Means], str]], ...] = (
-    (_liking, _describe_liking),
-    (_nearness, _describe_nearness),
-)
+def _prefer(saves: Sequence[Save]) -> tuple[int, str]:
+    """(the step of the one to take, which that is)."""
+    likings = {save.step: mean_scores(save.scores).get("thinker") for save in saves}
+    ranks = {step: liking for step, liking in likings.items() if liking is not None}
+    if len(ranks) == len(saves):
+        best = max(ranks, key=lambda step: (ranks[step], step))
+        return best, f"the one that the thinker scores highest ({ranks[best]:.1f} of 10)"
+    return max(save.step for save in saves), "the newest"

@@ -222,15 +222,14 @@ class LoraTraining:
             return
         path = self._write_lora()
         with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
-            held_out = self.objective.held_out_loss(self.examples, self.settings.batch)
+            losses = tuple(self.objective.held_out_losses(self.examples, self.settings.batch))
         recent = statistics.fmean(self.losses[-self.save_every :])
         previews = self.previewer.edit(self._load_again(path), self.record.step, self._report_phase)
         make_trainable(self.model.editor.module)
         memory = max(self.record.memory, peak_memory(self.model.editor.device))
         self.record = replace(self.record, preview_pairs=previews.pairs, memory=memory)
-        self._add_save(
-            Save(self.record.step, self.run_folder.relative(path), recent, held_out, previews.files, previews.scores)
-        )
+        held_out, file = statistics.fmean(losses) if losses else None, self.run_folder.relative(path)
+        self._add_save(Save(self.record.step, file, recent, held_out, previews.files, previews.scores, losses))
         self.run_folder.write_state(self.lora, self.optimizer, self.record)
         self.saves.write_record(self.record)
         self.processes.wait()

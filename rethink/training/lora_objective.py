@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 import torch
 from torch import Tensor
 
@@ -49,12 +47,12 @@ class LoraObjective:
         return (self._model.predict(noisy, times, seen) - self._base(noisy, times, seen)).square().mean()
 
     @torch.no_grad()
-    def held_out_loss(self, examples: LoraExamples, batch: int) -> float | None:
-        """Over the held-out pairs, each at the same times with the same noise every time, `batch` of them at once."""
+    def held_out_losses(self, examples: LoraExamples, batch: int) -> list[float]:
+        """Of the held-out pairs, each at the same times with the same noise every time, `batch` of them at once."""
         losses = []
         for pair, key in zip(examples.held_out, examples.held_out_keys):
             losses += self._fixed_losses(examples.load([key]), generator_of("held out", pair.digest), batch)
-        return statistics.fmean(losses) if losses else None
+        return losses
 
     def _fixed_losses(self, one: Example, generator: torch.Generator, batch: int) -> list[float]:
         noise, losses = self._model.noise, []

@@ -80,7 +80,7 @@ class LoraRecord:
     @classmethod
     def from_json(cls, record: dict) -> LoraRecord:
         saves = tuple(
-            Save(**save | {name: tuple(save.get(name, ())) for name in ("previews", "scores")})
+            Save(**save | {name: tuple(save.get(name, ())) for name in ("previews", "scores", "losses")})
             for save in record["saves"]
         )
         pairs = tuple(PreviewPair(**pair) for pair in record.get("preview_pairs", ()))

@@ -56,4 +56,5 @@ def _samples(record: LoraRecord) -> int:
 
 
 def _save(save: Save) -> dict[str, Any]:
-    return vars(save) | {"means": mean_scores(save.scores)}
+    shown = {name: value for name, value in vars(save).items() if name != "losses"}
+    return shown | {"means": mean_scores(save.scores)}

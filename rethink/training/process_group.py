@@ -52,3 +52,8 @@ def join_processes(device: str) -> ProcessGroup:
         return ALONE
     state = lazy_import("accelerate").PartialState(cpu=device == "cpu", timeout=PATIENCE)
     return ProcessGroup(state.process_index, state.num_processes)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes, in a training that trl and accelerate run."""
+    return lazy_import("accelerate").PartialState().is_main_process

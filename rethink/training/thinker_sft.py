@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of a thinker on what thinking runs have taught: `python -m rethink.training.thinker_sft`.
+"""Supervised fine-tuning of a thinker on what thinking runs have taught: `python -m rethink train-thinker --method sft`.
 
 EditThinker's recipe (arXiv 2512.05965, section 4 and appendix): one epoch over the steps of good trajectories, batch 32,
 rate 2e-5 falling like a cosine after a tenth of warm-up, vision tower and projector frozen, loss on the answer alone.
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
-import time
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,40 +21,46 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
+from ..options import check_limits, option, options_of
 from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, from_folders, load_images
-from .train_loop import mean_across_processes
+from .process_group import is_first_process
+from .time_budget import TimeBudgetSchedule, end_callback
 
 IGNORED = -100  # labels of what is not to be learned
 
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """How to train. `batch` is conversations a step and process; `accumulate` such batches make one step.
+    """How to train. `batch` is conversations a step and process; `accumulate` such batches make one step."""
 
-    minutes: > 0: `epochs` is an upper bound, and the schedule runs over this much time.
-    lora_rank: of the adapters on the language model; 0 trains it in full.
-    train_vision: train the vision tower and its projector too.
-    pack: lay a batch's conversations end to end in one row instead of padding them; for models of Qwen-VL's kind.
-    """
+    epochs: float = option(1.0, "Times that every conversation is learned.", low=0.0, high=1000.0)
+    minutes: float = option(
+        0.0, "Train for so long; `epochs` is an upper bound then. 0: as long as those take.", low=0.0, high=10.0**6
+    )
+    batch: int = option(4, "Conversations in memory at once, of every process.", low=1, high=4096)
+    accumulate: int = option(8, "Batches a step.", low=1, high=4096)
+    learning_rate: float = option(2e-5, "Step size of the optimizer, at its highest.", low=0.0, high=1.0)
+    warmup: float = option(0.1, "Share of the training in which it rises.", low=0.0, high=0.99)
+    lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
+    train_vision: bool = option(False, "Train the vision tower and its projector too.")
+    pack: bool = option(
+        False, "Lay a batch's conversations end to end instead of padding them: faster, for models of Qwen-VL's kind."
+    )
+    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.")
+    precision: str = option("bf16", "Of the computation.", choices=("bf16", "no"))
+    workers: int = option(2, "Processes that read images.", low=0, high=256)
+    seed: int = option(0, "Of the order of conversations.", low=0, high=2**32 - 1)
+    save_every: int = option(200, "A checkpoint every so many steps.", low=1, high=10**9)
+    log_every: int = option(10, "A line every so many steps.", low=1, high=10**9)
 
-    epochs: float = 1.0
-    minutes: float = 0.0
-    batch: int = 4
-    accumulate: int = 8
-    learning_rate: float = 2e-5
-    warmup: float = 0.1
-    lora_rank: int = field(default=0, metadata={"flag": "--lora"})
-    train_vision: bool = field(default=False, metadata={"flag": "--see"})
-    pack: bool = False
-    checkpointing: bool = True  # of activations: slower, and far less memory
-    precision: str = "bf16"
-    workers: int = 2
-    seed: int = 0
-    save_every: int = 200
-    log_every: int = 10
+    def __post_init__(self):
+        check_limits(self)
+
+
+FLAGS = {"lora_rank": "--lora", "train_vision": "--see"}  # options that are not named as their fields
 
 
 def train(
@@ -67,12 +72,13 @@ def train(
     run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that do not fit the config.
     """
     trl = lazy_import("trl")
-    last = _last_checkpoint(work, config)
+    # other weights are trained where one of these differs
+    last = find_last_checkpoint(work, {"lora": config.lora_rank, "see": config.train_vision})
     model, length = chat.module, length or len(conversations)
     if not config.train_vision:
         freeze_vision(model)
     if config.lora_rank:
-        model = _add_adapters(model, config)
+        model = add_adapters(model, config.lora_rank, config.train_vision)
     schedule = TimeBudgetSchedule(config.minutes, config.warmup)
 
     class Trainer(trl.SFTTrainer):
@@ -87,18 +93,17 @@ def train(
         data_collator=DataCollator(chat, config.pack),
         processing_class=chat.tokenizer,
     )
-    trainer.add_callback(_end_callback(schedule, config, trainer.accelerator))
+    trainer.add_callback(end_callback(schedule, config.minutes, config.warmup, trainer.accelerator))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     return trained.merge_and_unload() if config.lora_rank else trained
 
 
-def _last_checkpoint(work: Path, config: SFTConfig) -> Path | None:
-    """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run."""
-    trained = {
-        "lora": config.lora_rank,
-        "see": config.train_vision,
-    }  # other weights are trained where one of them differs
+def find_last_checkpoint(work: Path, trained: dict[str, Any]) -> Path | None:
+    """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run.
+
+    trained: what is trained, and how; a run with another one is refused by a RethinkError.
+    """
     marker = work / "trained.json"
     whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
     if whole and marker.is_file() and (before := json.loads(marker.read_text(encoding="utf-8"))) != trained:
@@ -196,60 +201,13 @@ def _stack_image_inputs(rows: list[EncodedConversation]) -> dict[str, Tensor]:
     return {name: torch.cat([row.images[name] for row in rows if name in row.images]) for name in names}
 
 
-class TimeBudgetSchedule:
-    """The factor on the learning rate: up over the warm-up, then down like half a cosine, by steps or by the clock.
-
-    The scheduler's checkpoint keeps an object's attributes, so a run that goes on knows how long it has been going.
-    """
-
-    def __init__(self, minutes: float, warmup: float):
-        self.minutes, self.warmup = minutes, warmup
-        self.seconds, self.done = 0.0, 0.0
-
-    def tick(self, share: float, seconds: float) -> None:
-        self.seconds = seconds
-        self.done = max(share, seconds / 60 / self.minutes if self.minutes else 0)
-
-    def __call__(self, step: int) -> float:
-        if self.done < self.warmup:
-            return max(self.done, 1e-3) / self.warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (self.done - self.warmup) / (1 - self.warmup))))
-
-
-def _end_callback(schedule: TimeBudgetSchedule, config: SFTConfig, accelerator) -> Any:
-    """The callback that keeps the time and stops when its time is over."""
-    from transformers import TrainerCallback
-
-    class EndOfTime(TrainerCallback):
-        def on_train_begin(self, args, state, control, **kwargs):
-            self.since = time.monotonic()
-            schedule.minutes, schedule.warmup = (
-                config.minutes,
-                config.warmup,
-            )  # a checkpoint brings back those of its time
-
-        def on_optimizer_step(self, args, state, control, **kwargs):
-            seconds, self.since = time.monotonic() - self.since, time.monotonic()
-            schedule.tick(
-                (state.global_step + 1) / state.max_steps,
-                mean_across_processes(accelerator, schedule.seconds + seconds),
-            )
-
-        def on_step_end(self, args, state, control, **kwargs):
-            control.should_training_stop |= schedule.done >= 1
-
-    return EndOfTime()
-
-
-def _add_adapters(model: nn.Module, config: SFTConfig) -> nn.Module:
+def add_adapters(model: nn.Module, rank: int, train_vision: bool) -> Any:
     """The model with adapters on every linear layer, of the language model alone where the vision tower is frozen."""
     peft = lazy_import("peft")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
-    targets = [name for name in linear if config.train_vision or ".language_model." in name]
-    return peft.get_peft_model(
-        model, peft.LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=targets)
-    )
+    targets = [name for name in linear if train_vision or ".language_model." in name]
+    return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
 
 
 def _lazy_dataset(conversations, length: int):
@@ -294,6 +252,42 @@ def save(model: Any, like: Path, out: Path) -> None:
             shutil.copy(file, out / file.name)
 
 
+@dataclass(frozen=True)
+class SFTJob:
+    """Teach a thinker what thinking runs have taught.
+
+    thinker: transformers folder to start from. data: folders with runs in them or below. output: folder of the trained thinker;
+    checkpoints go beside it, and a run that was cut off goes on from them. template: the critique's wording that it will be
+    asked in.
+    """
+
+    thinker: Path
+    data: tuple[Path, ...]
+    output: Path
+    config: SFTConfig = field(default_factory=SFTConfig)
+    template: str = TEMPLATE
+
+    def run(self, report: Callable[[str], None] = print) -> None:
+        """Train to the end. Raises RethinkError for what cannot be trained, before any work."""
+        config = self.config
+        conversations = from_folders(self.data, self.template, seed=config.seed)
+        report(f"{len(conversations)} conversations")
+        chat = load_trainable(self.thinker, config.lora_rank, config.precision)
+        model = train(chat, conversations, config, checkpoints_of(self.output))
+        if is_first_process():
+            save(model, self.thinker, self.output)
+
+
+def load_trainable(thinker: Path, lora_rank: int, precision: str) -> TransformersChat:
+    """A thinker to be trained. In full, Adam's small steps need fp32 weights; under adapters, frozen weights may be small."""
+    return load_thinker(thinker, dtype="bf16" if lora_rank and precision == "bf16" else "fp32")
+
+
+def checkpoints_of(output: Path) -> Path:
+    """The folder beside `output` in which a training keeps what it needs to go on."""
+    return output.with_name(output.name + "-checkpoints")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m rethink.training.thinker_sft",
@@ -306,28 +300,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
     parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
     parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
-    for option in fields(SFTConfig):
-        flag = option.metadata.get("flag", f"--{option.name.replace('_', '-')}")
-        kind: dict[str, Any] = {"type": type(option.default), "metavar": str(option.default)}
-        if isinstance(option.default, bool):
+    for each in options_of(SFTConfig):
+        flag = FLAGS.get(each.name, f"--{each.name.replace('_', '-')}")
+        kind: dict[str, Any] = {"type": type(each.default), "metavar": str(each.default)}
+        if isinstance(each.default, bool):
             kind = {"action": argparse.BooleanOptionalAction}
-        parser.add_argument(flag, dest=option.name, default=option.default, **kind)
+        parser.add_argument(flag, dest=each.name, default=each.default, help=each.help, **kind)
     options = parser.parse_args(arguments)
-    config = SFTConfig(**{option.name: getattr(options, option.name) for option in fields(SFTConfig)})
     try:
-        conversations = from_folders(options.data, _template(options.template), seed=config.seed)
-        print(f"{len(conversations)} conversations", flush=True)
-        # In full, Adam's small steps need fp32 weights; under adapters, frozen weights may be small.
-        chat = load_thinker(
-            options.thinker, dtype="bf16" if config.lora_rank and config.precision == "bf16" else "fp32"
-        )
-        model = train(chat, conversations, config, options.out.with_name(options.out.name + "-checkpoints"))
-        if _is_first():
-            save(model, options.thinker, options.out)
+        config = SFTConfig(**{each.name: getattr(options, each.name) for each in options_of(SFTConfig)})
+        SFTJob(options.thinker, tuple(options.data), options.out, config, _template(options.template)).run(_print)
     except RethinkError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 def _template(path: Path | None) -> str:
@@ -337,13 +327,6 @@ def _template(path: Path | None) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise RethinkError(f"template: {path} cannot be read: {error}") from error
-
-
-def _is_first() -> bool:
-    """Whether this is the process that writes."""
-    from accelerate import PartialState
-
-    return PartialState().is_main_process
 
 
 if __name__ == "__main__":

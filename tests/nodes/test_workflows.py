@@ -72,8 +72,9 @@ def prompt(request, part, models, results, miniature, vision_folder, clip_folder
     builtin = part("rethink.builtin")
     for node in prompt.values():
         inputs = node["inputs"]
+        few = {"steps": 2, "turns": 2, "variations": 2, "count": 2, "pairs": 3}
         inputs |= {
-            name: min(inputs[name] or 2, 2) for name in ("steps", "turns", "variations", "count") if name in inputs
+            name: min(inputs[name] or most, most) for name, most in few.items() if isinstance(inputs.get(name), int)
         }
         if node["class_type"] == "RethinkLoadEditor" and inputs["editor"] in MODELS:
             kind = MODELS[inputs["editor"]]

@@ -158,6 +158,8 @@ export class Standings {
         String(variant.edits),
       ),
     );
+    const few = variants.some(({ means }) => Object.values(means).some(({ low }) => low === null));
+    const note = few ? element("p", { class: "cp-faint" }, "Where there is no interval, there are too few sources.") : null;
     return element(
       "div",
       {},
@@ -167,6 +169,7 @@ export class Standings {
         { class: "cp-scroll" },
         element("table", { class: "cp-table" }, element("thead", {}, head), element("tbody", {}, ...rows)),
       ),
+      note,
     );
   }
 
@@ -203,11 +206,10 @@ export function describeRanking({ ratings, decided, more }, votes, nameOf) {
   return `${first} against ${second}: cannot tell. About ${plural(more, "more vote")} would decide, if they go on as so far.`;
 }
 
-/** @param {Interval} interval @param {Measure} measure */
+/** What stands between the ends of an interval; nothing where there are too few sources for one.
+ * @param {Interval} interval @param {Measure} measure */
 function between({ low, high }, { digits }) {
-  return low === null || high === null
-    ? "too few sources for an interval"
-    : `${low.toFixed(digits)} … ${high.toFixed(digits)}`;
+  return low === null || high === null ? "" : `${low.toFixed(digits)} … ${high.toFixed(digits)}`;
 }
 
 /** @param {number} count @param {string} noun */

@@ -143,7 +143,8 @@ class Benchmark:
     is where it is written. read_prompts: from the folder of the benchmark's code. questions: of an item. read_reply: (item,
     question's name, reply) → scores; raises UnreadableReply. read_results: (folder, items of the data) → what lies there, None where
     the benchmark's scripts have left nothing. write_results: (folder, model's name, items, their replies, their scores) in the files
-    that those scripts read. headline: the figure that boards rank by. measure: of a world that is known, the exact scores of an item's
+    that those scripts read. headline: the figure that boards rank by. scale: what the judge's scores
+    should be within. measure: of a world that is known, the exact scores of an item's
     edit, IMAGE [1, H, W, 3]: no judge is asked, and the items need no files.
     """
 
@@ -167,6 +168,7 @@ class Benchmark:
     source_name: Callable[[Item], str] = lambda item: ""
     resizes: bool = False
     partial: bool = False
+    scale: tuple[float, float] = (1, 5)
     measure: Callable[[Item, Tensor], Scores] | None = None
 
 

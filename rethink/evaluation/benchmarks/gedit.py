@@ -201,7 +201,7 @@ def _row(folder: Path, item: Item, values: Mapping[str, float | None]) -> tuple[
 
 
 def _write_csv(file: Path, rows: Sequence[Sequence[object]]) -> None:
-    with atomic_write(file) as part, part.open("w", encoding="utf-8", newline="") as out:
+    with atomic_write(file) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
@@ -227,6 +227,7 @@ BENCHMARK = Benchmark(
     temperature=1.0,
     source_name=source_name,
     resizes=True,
+    scale=(0, 10),
     published=(
         Published("FLUX.1 Kontext [dev]", "mean of tasks, en", 6.00, "gpt-4.1", _BOARD),
         Published("Qwen-Image-Edit", "mean of tasks, en", 7.56, "gpt-4.1", _BOARD),

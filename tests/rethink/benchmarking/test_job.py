@@ -1,6 +1,9 @@
 """A whole run on a miniature of each benchmark, judged by a server on loopback."""
 
 import json
+import os
+import sys
+from dataclasses import replace
 
 import pytest
 
@@ -79,7 +82,24 @@ def test_broken_images_are_said_before_the_first_call(tmp_path, server, judge):
 
     report = job.run(None, judge, announce=announce)
     assert [text.partition(":")[0] for text, _ in told[:2]] == ["1", "3"] and {asked for _, asked in told} == {0}
+    assert "1.png, and an editor makes it again" in told[0][0] and "its image “source”: " in told[1][0]
     assert (report.summary.read, report.summary.missing) == (1, 2)
+    put(tmp_path / "data" / "singleturn" / "animal" / "2.png", b"")
+    for name in ("2.png", "3.png"):
+        (tmp_path / "out" / name).unlink()
+    told.clear()
+    report = job.run(EditSetup(Painter()), announce=announce)
+    assert [text.partition(":")[0] for text, _ in told] == ["2", "3"], "before the first edit"
+    assert sum(note.startswith("Not edited: ") for note in report.notes) == 2
+
+
+def test_data_without_a_single_item_that_can_be_used_are_an_error(tmp_path, judge):
+    """A pointer in place of a file, as git leaves it where its large files were not fetched."""
+    job, told = job_of("gedit", tmp_path), []
+    next((tmp_path / "data" / "train").iterdir()).write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(RethinkError, match="data: .* has no item of GEdit-Bench that can be used"):
+        job.run(EditSetup(Painter()), judge, announce=told.append)
+    assert len(told) == 1 and "was not downloaded to its end" in told[0] and not told[0].endswith("..")
 
 
 def test_a_budget_and_going_on(tmp_path, server, judge):
@@ -88,6 +108,15 @@ def test_a_budget_and_going_on(tmp_path, server, judge):
     assert part.summary.read == 1 and part.judgments.left_out == 2 and "it goes on" in str(part)
     whole = job_of("imgedit", tmp_path).run(None, judge)
     assert whole.summary.coverage == 1 and len(server.requests) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_folders_whose_names_are_no_utf8(name, tmp_path, server, judge):
+    job = replace(job_of(name, tmp_path), output=tmp_path / os.fsdecode(b"caf\xe9"))
+    report = job.run(EditSetup(Painter()), judge)
+    assert report.summary.coverage == 1 and job.run().summary == report.summary
+    assert (job.output / TABLE).read_text(encoding="utf-8").startswith("## ")
 
 
 def test_scores_of_others_are_left_alone(tmp_path, server, judge):

@@ -109,6 +109,8 @@ def test_a_judge_that_fails_is_no_score_and_one_that_is_gone_ends_it(tmp_path, s
     assert sorted(run("imgedit", tmp_path, judge).judged) == ["1", "2", "3"]  # asked again
     server.replies = [(400, '{"error": {"message": "no such model"}}', {})]
     row, items, out = edited("imgedit", tmp_path / "gone")
+    with pytest.raises(RethinkError, match="no such model.*it has answered nothing.*it goes on"):
+        run("imgedit", tmp_path / "none", judge)
     many = [items[0]] * MOST_FAILURES
     with pytest.raises(RethinkError, match="no such model.*it goes on"):
         judge_edits(
@@ -128,13 +130,18 @@ def test_what_a_judge_thinks_aloud_is_no_score(tmp_path, server, judge):
     assert found.judged == {"1": {"score": 4.5}} and found.replies["1"]["score"] == "Compliance: 4\nFidelity: 5"
 
 
-def test_whatever_a_backend_raises_costs_one_question(tmp_path, judge, monkeypatch):
+def test_whatever_a_backend_raises_costs_one_question(tmp_path, server, judge, monkeypatch):
+    answer, calls = judge.chat.chat, []
+
     def chat(messages, images, **options):
-        raise ZeroDivisionError("deep within")
+        calls.append(1)
+        return 1 / 0 if len(calls) == 2 else answer(messages, images, **options)
 
     monkeypatch.setattr(judge.chat, "chat", chat)
+    judge.chat.concurrency = 1
     found = run("imgedit", tmp_path, judge)
-    assert found.judged == {} and len(found.failures) == 3 and "ZeroDivisionError: deep within" in found.failures[0][1]
+    assert sorted(found.judged) == ["1", "3"] and len(found.failures) == 1
+    assert "ZeroDivisionError: division by zero" in found.failures[0][1]
 
 
 def test_no_more_calls_at_once_than_the_judge_takes(tmp_path, server, judge):

@@ -30,6 +30,8 @@ def test_figures_cases_and_the_turns_of_thinking(tmp_path, judge):
     assert page.count("data:image/jpeg") == 3 * (1 + 1 + 2) and "make it red &amp; R&amp;D-like" in page
     assert "FLUX.1 Kontext" in page and "leaderboard" in page and str(tmp_path) not in page
     assert not re.search(r"<script|https?://", page)
+    assert "<h2>All edits, the worst first</h2>" in page and "<h2>Best" not in page
+    assert "<th>thinking<td>thinker critic, turns 2, candidates 1, accept 8" in page and "checklist no" in page
     assert report.record["thinking"]["thinker"] == "critic" and report.record["thinking"]["turns"] == 2
 
 

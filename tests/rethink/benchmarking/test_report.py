@@ -61,6 +61,12 @@ def test_faults_are_listed_and_counted():
     assert "Missing from the data or broken there, and not counted: 1." in text and report.as_dict()["left_out"] == 1
 
 
+def test_scores_beyond_the_scale_are_said():
+    judged = {"0": {"score": 11.0}, "1": {"score": 4.0}, "2": None}
+    assert any(note.startswith("Scores beyond 1 to 5 in 1 items: they count") for note in report_of(judged).notes)
+    assert not any("beyond" in note for note in report_of({"1": {"score": 5.0}}).notes)
+
+
 def test_items_of_one_image_belong_together():
     assert source_digest(ITEMS[0]) == source_digest(ITEMS[1]) != source_digest(ITEMS[2])
     assert source_digest(Item("lost", "add", "x")) == "lost"

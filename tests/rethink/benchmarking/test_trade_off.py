@@ -122,6 +122,9 @@ def test_an_edit_that_changes_nothing_has_no_direction():
 def test_as_a_table_and_as_json():
     found = TradeOffJob(image_guidance="1 1.5").run([source(Mixer())], items(9), EYE)
     head, first, *_ = str(found).splitlines()
+    assert found.sentences == ["9 items, measured by the CLIP eye, with 95% intervals."]
+    few = TradeOffJob(image_guidance="1").run([source(Mixer())], items(2), EYE)
+    assert few.sentences == ["2 items, measured by the CLIP eye, too few sources for intervals."]
     assert head.split() == ["editor", "scale", "image", "similarity", "direction", "items"]
     assert first.startswith("mixer   image guidance 1 ") and first.endswith(" 9")
     record = json.loads(json.dumps(found.as_dict()))

@@ -56,8 +56,13 @@ def test_mistakes_are_said(tmp_path, capfd, monkeypatch):
     with pytest.raises(SystemExit):  # its wording is the benchmark's
         run_here(capfd, "bench", "imgedit", data, "-o", data, "--judge-template", data)
     assert "unrecognized arguments: --judge-template" in capfd.readouterr().err
-    code, _, told = run_here(capfd, "bench", "imgedit", data, "-o", tmp_path / "nowhere")
-    assert code == 2 and "no folder of results" in told[0]
+    for arguments, why in (
+        (["imgedit", data, "-o", tmp_path / "nowhere"], "no folder of results"),
+        (["tiny", "--cases", 0], "--cases: expected 1 or more, got 0."),
+        (["tiny", "--against", tmp_path, "--think"], "--against: goes with -o FOLDER"),
+    ):
+        code, _, told = run_here(capfd, "bench", *arguments)
+        assert code == 2 and why in told[0]
     code, _, told = run_here(capfd, "bench", "gedit", data / "code", "-o", data)
     assert code == 2 and "stepfun-ai/GEdit-Bench" in told[0]
     code, _, told = run_here(capfd, "report", data)

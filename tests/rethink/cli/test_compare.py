@@ -62,12 +62,20 @@ def test_an_editor_in_one_word(tmp_path):
         (["--editor", "gone", "--editor", "built-in"], "gone cannot be read"),
         (["--editor", "built-in", "--checkpoints", "gone"], "has no training.json"),
         (["--editor", "a=built-in", "--tasks", "x.jsonl"], "got images and --tasks"),
+        (["--editor", "a=built-in", "--editor", "b=built-in:steps=2", "--limit", "-1"], "--limit: expected 0 or more"),
     ],
 )
 def test_wrong_use_is_one_sentence(photo, capfd, tmp_path, arguments, why):
     code, _, errors = run_here(capfd, "compare", photo, "-i", "make it red", "-o", tmp_path / "out", *arguments)
     assert code == 2 and why in errors[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_cannot_be_is_said_before_any_work(capfd, tmp_path, port):
+    with pytest.raises(SystemExit):
+        run_here(capfd, "vote", tmp_path, f"--port={port}")
+    assert f"--port: expected 0 to 65535, got {port}" in capfd.readouterr().err
 
 
 def test_a_setting_that_does_not_exist_is_no_path():

@@ -32,6 +32,12 @@ def test_a_judge_and_a_clip_score_an_edit(images, clip_folder, capfd):
     assert len(server.requests) == 4
 
 
+def test_the_built_in_clip_is_known_by_its_name(images, capfd):
+    code, lines, _ = run_here(capfd, "score", *images, "turn it around", "--clip", "built-in")
+    found = {row["name"]: row["value"] for row in json.loads(lines[-1])["measurements"]}
+    assert code == 0 and found["image similarity"] is not None
+
+
 def test_it_is_the_job_of_the_library(images, capfd):
     _, lines, _ = run_here(capfd, "score", *images, "turn it around")
     source, edited = map(load_image, images)
@@ -46,6 +52,7 @@ def test_it_is_the_job_of_the_library(images, capfd):
         (["--passes", 99, "SOURCE", "SOURCE", "x"], "passes: expected 1 to 32, got 99."),
         (["SOURCE", "SOURCE", "x", "--clip", "gone"], "clip: gone is no CLIPModel folder"),
         (["SOURCE", "SOURCE", ""], "instruction: is empty"),
+        (["SOURCE", "SOURCE", "x", "--template", "gone.txt"], "--template: is the judge's wording"),
     ],
 )
 def test_a_mistake_is_one_sentence(images, capfd, arguments, why):

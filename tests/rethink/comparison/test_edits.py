@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from rethink.comparison.edits import LOG, MOST_FAILURES, make_edits, read_edits
+from rethink.images import load_image
 from tests.support.comparisons import Brush, broken, tasks, variant
 
 
@@ -30,6 +31,20 @@ def test_a_file_that_is_gone_is_made_again(tmp_path):
     (tmp_path / LOG).open("a").write('{"task": "torn')
     make_edits(tasks(), [variant("one", one)], tmp_path)
     assert len(one.calls) == 5 and len(read_edits(tmp_path)) == 4
+
+
+def test_broken_files_of_an_earlier_run_are_made_again(tmp_path):
+    one = Brush("one")
+    whole = make_edits(tasks(), [variant("one", one)], tmp_path).found
+    broken_edit = tmp_path / next(iter(whole.values())).file
+    sources = sorted((tmp_path / "sources").iterdir())
+    for file in (broken_edit, sources[0]):
+        file.write_bytes(file.read_bytes()[:40])
+    sources[1].write_bytes(b"")
+    assert len(read_edits(tmp_path)) == 3
+    again = make_edits(tasks(), [variant("one", one)], tmp_path).found
+    assert len(one.calls) == 5 and {edit.digest for edit in again.values()} == {edit.digest for edit in whole.values()}
+    assert all(load_image(file).shape == (1, 16, 16, 3) for file in (broken_edit, *sources))
 
 
 def test_what_fails_is_left_out_with_its_reason(tmp_path):

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from rethink.comparison.job import RECORD, CompareJob, describe_poll, read_record
+from rethink.comparison.job import RECORD, TABLE, CompareJob, describe_poll, read_record
 from rethink.comparison.page import PAGE
 from rethink.comparison.votes import append_votes
 from rethink.errors import RethinkError
+from rethink.pairs.models import ModelSource
 from tests.support.comparisons import Brush, broken, run, tasks, variant, vote
 from tests.support.thinking import said, thinker
 
@@ -83,6 +84,24 @@ def test_nothing_to_compare_is_said_at_once(tmp_path):
     ):
         with pytest.raises(RethinkError, match=why):
             CompareJob(given, variants, tmp_path)
+
+
+def test_what_cannot_measure_is_said_before_the_first_edit(tmp_path):
+    def fail():
+        raise RethinkError("clip: it is no CLIPModel folder.")
+
+    one = Brush("one")
+    job = CompareJob(tasks(), [variant("one", one), variant("two")], tmp_path, clip=ModelSource("clip", fail))
+    with pytest.raises(RethinkError, match="no CLIPModel"):
+        job.run()
+    assert one.calls == []
+
+
+def test_texts_that_no_file_can_hold_are_written_all_the_same(tmp_path):
+    """As what is left of a folder's name that is not UTF-8."""
+    run(tmp_path, title="a \ud83d title")
+    table = (tmp_path / TABLE).read_text(encoding="utf-8")
+    assert table.startswith("## a \ufffd title") and read_record(tmp_path)["title"] == "a \ud83d title"
 
 
 def test_a_judge_that_is_also_who_thinks_is_said(tmp_path):

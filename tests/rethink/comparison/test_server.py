@@ -2,9 +2,12 @@
 
 import http.client
 import json
+import socket
+import struct
 
 import pytest
 
+from rethink.comparison.page import PAGE
 from rethink.comparison.server import VoteServer
 from rethink.comparison.votes import current_votes, vote_log
 from rethink.errors import RethinkError
@@ -66,3 +69,16 @@ def test_a_folder_without_a_page_is_said(tmp_path, server, report):
         VoteServer(tmp_path)
     with pytest.raises(RethinkError, match="port: .* cannot be used"):
         VoteServer(report.page.parent, int(server.split(":")[1]))
+
+
+def test_a_browser_that_goes_away_and_a_page_that_is_gone_leave_no_traceback(tmp_path, capfd):
+    report = run(tmp_path)
+    with VoteServer(tmp_path).running() as address:
+        host, port = address.split("/")[2].split(":")
+        with socket.create_connection((host, int(port))) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+            gone.sendall(b"GET / HTTP/1.1\r\n")
+        report.page.unlink()
+        status, found = ask(f"{host}:{port}", "GET", "/")
+    assert status == 404 and PAGE in found["error"]
+    assert "Traceback" not in capfd.readouterr().err

@@ -55,7 +55,8 @@ def test_drift_is_held_where_the_text_or_the_source_is_lost_too(attached):
 
 
 def test_the_held_out_loss_is_the_same_every_time_and_in_batches_of_any_size(attached):
-    found = [attached.objective.held_out_loss(attached.examples, batch) for batch in (1, 5, 5)]
+    found = [attached.objective.held_out_losses(attached.examples, batch) for batch in (1, 5, 5)]
+    assert len(found[0]) == len(attached.examples.held_out) * len(attached.model.noise.fixed_times(0))
     assert found[0] == pytest.approx(found[1], rel=1e-4) and found[1] == found[2]
 
 

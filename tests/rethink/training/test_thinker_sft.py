@@ -9,7 +9,7 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.tiny import build_thinker, teacher
 from rethink.training import conversations as data
-from rethink.training.thinker_sft import IGNORED, DataCollator, SFTConfig, TimeBudgetSchedule, main, train
+from rethink.training.thinker_sft import IGNORED, DataCollator, SFTConfig, main, train
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.trajectories import write_trajectory
 
@@ -157,10 +157,3 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
     ):
         assert main([str(argument) for argument in arguments]) == 2
         assert message in capsys.readouterr().err
-
-
-def test_the_rate_follows_steps_or_the_clock():
-    by_steps, by_time = TimeBudgetSchedule(0, 0.1), TimeBudgetSchedule(10, 0.1)
-    by_steps.tick(1.0, 1)
-    by_time.tick(0.01, 300)
-    assert by_steps(0) == pytest.approx(0) and by_time.done == 0.5 and 0.5 < by_time(0) < 0.7

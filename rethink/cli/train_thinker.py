@@ -1,0 +1,156 @@
+"""`rethink train-thinker`: a thinker from recorded runs, by supervised learning or by reinforcement."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import RethinkError
+from ..options import Option, options_of
+from .arguments import add_command
+from .collect import read_template
+from .edit import EXIT_CODES
+from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
+from .pair_options import add_thinker, open_thinker_from
+from .progress import print_result
+
+METHODS = {"sft": "supervised learning (SFT)", "grpo": "reinforcement (GRPO)"}
+EXAMPLES = """examples:
+  python -m rethink train-thinker Qwen3-VL-8B-Instruct runs -o my-thinker --lora-rank 64
+  python -m rethink collect runs -o my-data
+  python -m rethink train-thinker my-thinker my-data -o my-better-thinker --method grpo --editor models/diffusers/flux-kontext \\
+      --editor-steps 8 --judge http://127.0.0.1:8000/v1 --model qwen3-vl --lora-rank 64 --device cuda
+  python -m rethink train-thinker built-in my-data -o better --method grpo --editor built-in --judge models/LLM/EditThinker-8B
+
+Supervised learning teaches the answers of good runs. Reinforcement lets the thinker answer by itself: what it proposes is really
+edited, and an independent judge scores the result against the source and the user's own words. --preset paper and --preset code
+are the rewards of EditThinker's paper and of its released code, which differ. Every save is measured on tasks that are held out,
+and the best one is kept. A line a step says how it goes; OUTPUT-checkpoints/log.jsonl has everything, with answers to read.
+
+Several GPUs: accelerate launch --num_processes 2 -m rethink train-thinker … --device cuda
+A run that was cut off goes on when it is started again. Needs `pip install trl`; --lora-rank needs peft, --vllm vllm.
+"""
+
+
+def add_train_thinker_command(commands) -> None:
+    """Adds `train-thinker` to the subparsers of `rethink`."""
+    about = "teach a thinker by recorded runs: supervised learning, or reinforcement"
+    parser = add_command(commands, "train-thinker", about, run_train_thinker)
+    parser.epilog = EXAMPLES + EXIT_CODES
+    parser.add_argument(
+        "policy",
+        metavar="thinker",
+        help="the transformers folder to start from, for example Qwen3-VL-8B-Instruct, or built-in",
+    )
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="+",
+        help="folders with recorded runs in them or below; for grpo also data sets of `collect`",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained thinker")
+    parser.add_argument("--method", choices=tuple(METHODS), default="sft", help="how it learns. Default: sft")
+    parser.add_argument(
+        "--template", type=Path, help="text file with the wording of the critique that it will be asked in"
+    )
+    for name, found in _options().items():
+        _add_option(parser, name, found)
+    add_loading_options(parser, None, f"grpo: the editor that carries out its prompts: {EDITORS}")
+    add_thinker(parser, "grpo: scores what comes of them, and is another model than the thinker: ", "--judge")
+    add_device(parser)
+
+
+def _options() -> dict[str, dict[str, Option]]:
+    """{name: {method: the option}} of all options of both methods."""
+    found: dict[str, dict[str, Option]] = {}
+    for method, config in _configs().items():
+        for part in config:
+            for each in options_of(part):
+                found.setdefault(each.name, {})[method] = each
+    return found
+
+
+def _configs() -> dict[str, tuple[type, ...]]:
+    from ..training.thinker_grpo import GRPOConfig
+    from ..training.thinker_rewards import RewardRules
+    from ..training.thinker_sft import SFTConfig
+
+    return {"sft": (SFTConfig,), "grpo": (GRPOConfig, RewardRules)}
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, by_method: dict[str, Option]) -> None:
+    """An option without a default of its own: that of the method counts."""
+    first, *rest = by_method.values()
+    text = f"{next(iter(by_method))}: {first.help}" if not rest else first.help
+    defaults = {method: each.default for method, each in by_method.items()}
+    values = list(dict.fromkeys(map(str, defaults.values())))
+    shown = values[0] if len(values) == 1 else ", ".join(f"{value} ({method})" for method, value in defaults.items())
+    help = (f"{text} Default: {shown}" if shown else text).replace("%", "%%")
+    kind: dict[str, Any] = {"type": type(first.default)}
+    if isinstance(first.default, bool):
+        kind = {"action": argparse.BooleanOptionalAction}
+    elif first.choices:
+        kind["choices"] = first.choices
+    parser.add_argument(f"--{name.replace('_', '-')}", dest=f"train_{name}", default=None, help=help, **kind)
+
+
+def run_train_thinker(options: argparse.Namespace) -> int:
+    """Train as the arguments say; → the exit status."""
+    from ..builtin import THINKER_FOLDER
+
+    thinker = THINKER_FOLDER if options.policy == BUILT_IN else Path(options.policy).absolute()
+    data = tuple(folder.absolute() for folder in options.data)
+    shared = {"thinker": thinker, "data": data, "output": options.output.absolute()}
+    shared["template"] = read_template(options.template)
+    (_run_sft if options.method == "sft" else _run_grpo)(options, shared, _values(options))
+    return 0
+
+
+def _values(options: argparse.Namespace) -> dict[str, Any]:
+    """What was chosen of the method's options. Raises RethinkError for one of the other method's."""
+    chosen = {}
+    for name, by_method in _options().items():
+        value = getattr(options, f"train_{name}")
+        if value is None:
+            continue
+        if options.method not in by_method:
+            (other,) = by_method
+            raise RethinkError(f"--{name.replace('_', '-')}: is for --method {other}; leave it out, or choose that.")
+        chosen[name] = value
+    return chosen
+
+
+def _run_sft(options: argparse.Namespace, shared: dict[str, Any], values: dict[str, Any]) -> None:
+    from ..training.thinker_sft import SFTConfig, SFTJob
+
+    job = SFTJob(config=SFTConfig(**values), **shared)
+    job.run(_print)
+    print_result(f"thinker → {job.output}")
+
+
+def _run_grpo(options: argparse.Namespace, shared: dict[str, Any], values: dict[str, Any]) -> None:
+    from ..training.process_group import join_processes
+    from ..training.thinker_grpo import GRPOConfig
+    from ..training.thinker_grpo_job import GRPOJob
+    from ..training.thinker_rewards import RewardRules
+
+    rules = {each.name: values.pop(each.name) for each in options_of(RewardRules) if each.name in values}
+    config = GRPOConfig(**values, reward=RewardRules(**rules))
+    job = GRPOJob(config=config, **shared)
+    if not options.editor:
+        raise RethinkError(f"--editor: reinforcement carries prompts out; give one: {EDITORS}.")
+    judge = open_thinker_from(options)
+    if judge is None:
+        raise RethinkError(
+            "--judge: reinforcement needs one, another model than the thinker; a folder or a server (…/v1)."
+        )
+    processes = join_processes(options.device)
+    report = job.run(open_editor(options), judge, _print, processes)
+    if processes.is_main:
+        print_result(str(report))
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,337 @@
+"""A thinker in reinforcement learning (GRPO): trl draws answers and moves weights, `thinker_rollouts` says what they led to.
+
+EditThinker's recipe (arXiv 2512.05965, section 4): eight answers to a question, rate 2e-6, temperature 1; their prompts are
+really edited, and a judge scores the results against the source and the user's own words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ..errors import RethinkError, lazy_import
+from ..images import load_image, to_pil
+from ..loop_config import LoopConfig
+from ..options import MAX_SEED, check_limits, option
+from ..thinkers.critique import Thinker
+from ..thinkers.critique_format import parse_critique
+from ..thinkers.transformers_chat import TransformersChat
+from .thinker_grpo_log import GRPOLog, Sample
+from .thinker_processor import make_processor
+from .thinker_rewards import PRESETS, Reward, RewardRules, count_groups, reward_of
+from .thinker_rollouts import Rollouts
+from .thinker_sft import add_adapters, find_last_checkpoint, freeze_vision
+from .thinker_steps import ThinkerStep
+from .thinker_watch import HeldOut, Referee, measure_tasks, sum_up
+
+BEST = "best.safetensors"
+SAMPLES = 3  # answers to read, of every logged step
+
+
+@dataclass(frozen=True)
+class GRPOConfig:
+    """How to train by reinforcement."""
+
+    steps: int = option(500, "Steps of the optimizer.", low=1, high=10**6)
+    prompts: int = option(16, "Questions a step, each answered `rollouts` times.", low=1, high=4096)
+    rollouts: int = option(8, "Answers to every question; their rewards are compared with each other.", low=2, high=256)
+    batch: int = option(
+        4, "Answers in memory at once, of every process; slower and less memory if lower.", low=1, high=4096
+    )
+    learning_rate: float = option(2e-6, "Step size of the optimizer.", low=1e-9, high=1.0)
+    kl: float = option(
+        -1.0,
+        "How strongly the thinker is held to what it was (KL). -1: as the preset of the reward says.",
+        low=-1,
+        high=10,
+    )
+    temperature: float = option(1.0, "Of the answers that are drawn.", low=0.01, high=2, step=0.05)
+    answer_tokens: int = option(1024, "An answer is cut off after so many tokens.", low=1, high=2**17)
+    lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
+    train_vision: bool = option(False, "Train the vision tower too.")
+    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.")
+    precision: Literal["bf16", "no"] = option("bf16", "Of the computation.", choices=("bf16", "no"))
+    save_every: int = option(
+        50, "A checkpoint, and a measurement on held-out tasks, every so many steps.", low=1, high=10**6
+    )
+    log_every: int = option(1, "A line every so many steps.", low=1, high=10**6)
+    hold_out: int = option(
+        32,
+        "Tasks that are not trained on, at most a fifth of all: they choose the best checkpoint. 0: none.",
+        low=0,
+        high=10**4,
+    )
+    turns: int = option(5, "Turns of a run over a held-out task.", low=1, high=100)
+    editor_steps: int = option(
+        0, "Denoising steps of an edit; fewer are faster. 0: the editor's default.", low=0, high=1000
+    )
+    time_limit: float = option(
+        600.0,
+        "Seconds for the edits, or the judging, of a question; what takes longer has no reward. 0: any time.",
+        low=0,
+        high=10**6,
+    )
+    vllm: Literal["off", "colocate", "server"] = option(
+        "off", "Draw answers with vLLM, where it is installed: on the same GPUs, or on a server that trl started.",
+        choices=("off", "colocate", "server"),
+    )  # fmt: skip
+    vllm_server: str = option("", "Address of that server, http://…")
+    seed: int = option(0, "Of answers, edits and the order of questions.", low=0, high=MAX_SEED)
+    reward: RewardRules = field(default_factory=RewardRules)
+
+    def __post_init__(self):
+        check_limits(self)
+        if self.vllm != "server" and self.vllm_server:
+            raise RethinkError("vllm_server: is for --vllm server; choose that, or leave it out.")
+
+    @property
+    def beta(self) -> float:
+        return PRESETS[self.reward.preset].kl if self.kl < 0 else self.kl
+
+    def accumulate(self, processes: int) -> int:
+        """Batches of every process a step. Raises RethinkError where they do not come out even."""
+        answers, at_once = self.prompts * self.rollouts, self.batch * processes
+        if answers % at_once:
+            raise RethinkError(
+                f"batch: {self.prompts} questions × {self.rollouts} answers are no multiple of {self.batch} answers × {processes} "
+                "process(es); choose a batch that divides them."
+            )
+        return answers // at_once
+
+
+class RolloutReward:
+    """The reward function of trl's GRPOTrainer: a value or None for every answer, in the order of the answers."""
+
+    __name__ = "reward"
+
+    def __init__(self, steps: Sequence[ThinkerStep], rollouts: Rollouts, rules: RewardRules, log: GRPOLog):
+        self.steps, self.rollouts, self.rules, self.log = steps, rollouts, rules, log
+
+    def __call__(self, *, completions: Sequence[Any], index: Sequence[int], **_: Any) -> list[float | None]:
+        """completions: of trl, [{"role": …, "content": …}] each. index: which of `steps` each is an answer to."""
+        from accelerate.utils import gather_object
+
+        texts = [completion[0]["content"] for completion in completions]
+        answers = [parse_critique(text) for text in texts]
+        steps = [self.steps[at] for at in index]
+        scored = self.rollouts.score(steps, [answer.next_prompt for answer in answers])
+        rewards = [reward_of(answer, each.before, each.after, self.rules) for answer, each in zip(answers, scored)]
+        values = [None if reward is None else reward.value for reward in rewards]
+        pairs = gather_object(list(zip(index, values)))
+        self.log.add(count_groups(pairs), gather_object([reward for reward in rewards if reward is not None]))
+        samples = [Sample.of(*row) for row in zip(steps, texts, answers, scored, rewards)]
+        self.log.keep_samples(_extremes(samples, rewards))
+        return values
+
+
+def _extremes(samples: Sequence[Sample], rewards: Sequence[Reward | None]) -> list[Sample]:
+    """The best, the middle and the worst answer; those without reward last."""
+    order = sorted(
+        range(len(samples)), key=lambda row: -1.0 if (found := rewards[row]) is None else found.value, reverse=True
+    )
+    chosen = dict.fromkeys([order[0], order[len(order) // 2], order[-1]]) if order else {}
+    return [samples[row] for row in chosen][:SAMPLES]
+
+
+@dataclass(frozen=True, eq=False)
+class GRPOTask:
+    """What is trained with what. work: checkpoints and the log. held_out: of `thinker_steps.hold_out`."""
+
+    chat: TransformersChat
+    template: str
+    steps: Sequence[ThinkerStep]
+    held_out: Sequence[ThinkerStep]
+    rollouts: Rollouts
+    config: GRPOConfig
+    work: Path
+    report: Callable[[str], None] = print
+
+
+@dataclass(frozen=True, eq=False)
+class GRPOResult:
+    """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
+    could be measured, and the model is the last one."""
+
+    model: torch.nn.Module
+    measured: tuple[HeldOut, ...]
+    best: HeldOut | None
+
+
+def train(task: GRPOTask) -> GRPOResult:
+    """Trains the chat's model; the result is as it was at its best on the held-out tasks.
+
+    A run that finds checkpoints in `work` goes on from them. Raises RethinkError for a model, checkpoints or settings that do
+    not fit, and where the editor or the judge is gone for good.
+    """
+    trl = lazy_import("trl")
+    config = task.config
+    if config.vllm != "off":
+        lazy_import("vllm")
+    last = find_last_checkpoint(
+        task.work, {"lora": config.lora_rank, "see": config.train_vision, "method": "grpo", "steps": len(task.steps)}
+    )
+    model: Any = task.chat.module
+    model.train()
+    if not config.train_vision:
+        freeze_vision(model)
+    if config.lora_rank:
+        model = add_adapters(model, config.lora_rank, config.train_vision)
+    log = GRPOLog(task.work, task.rollouts, config.steps, task.report, after=_step_of(last))
+    trainer = trl.GRPOTrainer(
+        model=model,
+        reward_funcs=RolloutReward(task.steps, task.rollouts, config.reward, log),
+        args=_arguments(trl, config, task.work),
+        train_dataset=_lazy_dataset(task.steps),
+        processing_class=make_processor(task.chat),
+    )
+    _quiet(trainer)
+    watch = _Watch(task, log, trainer)
+    trainer.add_callback(_callback(watch, log))
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    watch.load_best()
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    model = trained.merge_and_unload() if config.lora_rank else trained
+    return GRPOResult(model, tuple(log.measured), log.best)
+
+
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def _lazy_dataset(steps: Sequence[ThinkerStep]):
+    """Rows for trl whose images are opened when they are needed."""
+    from datasets import Dataset
+
+    def rows(batch: dict[str, list[int]]) -> dict[str, list]:
+        found = [steps[index] for index in batch["index"]]
+        images = [[pil for image in step.images for pil in to_pil(load_image(image))] for step in found]
+        return {"index": batch["index"], "prompt": [step.messages for step in found], "images": images}
+
+    return Dataset.from_dict({"index": list(range(len(steps)))}).with_transform(rows)
+
+
+def _arguments(trl, config: GRPOConfig, work: Path):
+    from accelerate import PartialState
+
+    processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    return trl.GRPOConfig(
+        output_dir=str(work),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.batch,
+        gradient_accumulation_steps=config.accumulate(processes),
+        num_generations=config.rollouts,
+        max_completion_length=config.answer_tokens,
+        temperature=config.temperature,
+        beta=config.beta,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant",
+        gradient_checkpointing=config.checkpointing,
+        bf16=config.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        use_vllm=config.vllm != "off",
+        vllm_mode="server" if config.vllm == "server" else "colocate",
+        vllm_server_base_url=config.vllm_server or None,
+        seed=config.seed % 2**32,
+        save_steps=config.save_every,
+        save_total_limit=2,
+        logging_steps=config.log_every,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _quiet(trainer: Any) -> None:
+    """Says nothing beside our own lines: of answers without reward trl would print whole rows, images and all."""
+    import logging
+
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    logger = logging.getLogger("trl.trainer.grpo_trainer")
+    logger.addFilter(lambda record: "returned None for the following kwargs" not in record.getMessage())
+
+
+class _Watch:
+    """Measures the policy on the held-out tasks, every process its share, and keeps the weights of the best measurement."""
+
+    def __init__(self, task: GRPOTask, log: GRPOLog, trainer: Any):
+        self.task, self.log, self.trainer = task, log, trainer
+        log.read_best(task.work / BEST)
+        config, rollouts = task.config, task.rollouts
+        loop = LoopConfig(turns=config.turns, seed=config.seed)
+        seconds = config.time_limit * config.turns
+        self.referee = Referee(rollouts.editor, rollouts.judge, rollouts.settings, loop, seconds)
+        self.measured_at = log.last_measured
+
+    def measure(self, step: int) -> None:
+        """Measure, write it down, and keep the weights where they are the best so far."""
+        from accelerate.utils import gather_object
+
+        if not self.task.held_out or step == self.measured_at:
+            return
+        self.measured_at, started = step, time.monotonic()
+        accelerator = self.trainer.accelerator
+        share = self.task.held_out[accelerator.process_index :: accelerator.num_processes]
+        model = self.trainer.model
+        model.eval()
+        thinker = Thinker(self.task.chat, self.task.template, max_tokens=self.task.config.answer_tokens)
+        results = measure_tasks(share, thinker, self.referee, accelerator.autocast)
+        model.train()
+        found = sum_up(step, gather_object(results), self.log.take_rewards())
+        if self.log.add_measurement(found) and accelerator.is_main_process:
+            self._keep()
+        self.log.pause(time.monotonic() - started)
+
+    def _keep(self) -> None:
+        from safetensors.torch import save_file
+
+        from ..atomic import atomic_write
+
+        with atomic_write(self.task.work / BEST) as part:
+            save_file(_trained_weights(self.trainer), part, metadata=self.log.best_metadata())
+
+    def load_best(self) -> None:
+        """Go back to the weights of the best measurement."""
+        from safetensors.torch import load_file
+
+        file = self.task.work / BEST
+        if not self.task.held_out or not file.is_file() or not self.trainer.accelerator.is_main_process:
+            return
+        best, mine = load_file(file), dict(self.trainer.accelerator.unwrap_model(self.trainer.model).named_parameters())
+        with torch.no_grad():
+            for name, value in best.items():
+                mine[name].copy_(value)
+
+
+def _trained_weights(trainer: Any) -> dict[str, torch.Tensor]:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in model.named_parameters()
+        if value.requires_grad
+    }
+
+
+def _callback(watch: _Watch, log: GRPOLog) -> Any:
+    """What trl's trainer calls as it goes."""
+    from transformers import TrainerCallback
+
+    class Callback(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            watch.measure(state.global_step)
+            log.start(time.monotonic())
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "reward" in logs:
+                log.write(state.global_step, logs, time.monotonic(), state.is_world_process_zero)
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step % args.save_steps == 0 or state.global_step >= state.max_steps:
+                watch.measure(state.global_step)
+
+    return Callback()

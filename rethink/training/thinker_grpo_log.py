@@ -1,0 +1,210 @@
+"""What a thinker's reinforcement learning tells while it runs: a line for people, and `log.jsonl` with everything."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..atomic import atomic_write
+from ..pairs.jsonl_log import JsonlLog
+from ..steps import Critique
+from .process_group import is_first_process
+from .thinker_rewards import GroupCounts, Reward
+from .thinker_rollouts import Rollouts, Scored
+from .thinker_steps import ThinkerStep
+from .thinker_watch import HeldOut, is_better, read_held_out, warn_of_reward
+
+LOG = "log.jsonl"
+_COUNTED = {
+    "failed_edits": "failed edits",
+    "failed_judgments": "failed judgments",
+    "repeated": "prompts repeated",
+    "cached": "from memory",
+}
+_PASSED_ON = ("loss", "grad_norm", "kl", "entropy", "completions/mean_length", "completions/clipped_ratio")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An answer to read."""
+
+    instruction: str
+    last_prompt: str
+    answer: str
+    next_prompt: str
+    before: tuple[float, float] | None
+    after: tuple[float, float] | None
+    reward: float | None
+
+    @staticmethod
+    def of(step: ThinkerStep, text: str, answer: Critique, scored: Scored, reward: Reward | None) -> Sample:
+        before, after = (
+            None if scores is None else (scores.semantic, scores.quality) for scores in (scored.before, scored.after)
+        )
+        value = None if reward is None else reward.value
+        return Sample(step.instruction, step.last_prompt, text, answer.next_prompt, before, after, value)
+
+
+class GRPOLog:
+    """Collects what the steps bring and writes it down.
+
+    work: the folder of `log.jsonl`; records after the step `after`, from which a run goes on, are taken out of it. total: steps
+    of the whole run. report: prints a line.
+    """
+
+    def __init__(self, work: Path, rollouts: Rollouts, total: int, report: Callable[[str], None], *, after: int = 0):
+        self._file, self._rollouts = JsonlLog(work / LOG), rollouts
+        self._total, self._report = total, report
+        self._is_main = is_first_process()
+        self._groups: list[GroupCounts] = []
+        self._parts: list[dict[str, float]] = []
+        self._samples: list[Sample] = []
+        self._rewards: list[float] = []
+        self._last: tuple[int, float] = after, 0.0
+        if self._is_main:
+            _cut(self._file, after)
+        self.measured = [read_held_out(record["held_out"]) for record in self._file if _is_measured(record, after)]
+        self.best: HeldOut | None = None
+
+    @property
+    def last_measured(self) -> int | None:
+        return self.measured[-1].step if self.measured else None
+
+    def start(self, now: float) -> None:
+        """The clock of the first step starts. now: in seconds."""
+        self._last = self._last[0], now
+
+    def pause(self, seconds: float) -> None:
+        """Time that was no part of a step, as it went into measuring."""
+        self._last = self._last[0], self._last[1] + seconds
+
+    def add(self, groups: GroupCounts, rewards: Sequence[Reward]) -> None:
+        """What the answers of a batch were worth. rewards: those there are."""
+        self._groups.append(groups)
+        self._parts += [reward.parts for reward in rewards]
+        self._rewards += [reward.value for reward in rewards]
+
+    def keep_samples(self, samples: Sequence[Sample]) -> None:
+        self._samples = list(samples)
+
+    def write(self, step: int, logs: dict[str, Any], now: float, is_main: bool) -> None:
+        """What has come since the last call, `logs` being what trl says of it. All processes call it together."""
+        from accelerate.utils import gather_object
+
+        counts = _add_up(gather_object([self._rollouts.take_counts()]))
+        (last_step, since), self._last = self._last, (step, now)
+        record = {
+            "step": step,
+            "reward": logs["reward"],
+            "reward_spread": logs.get("reward_std"),
+            "parts": mean_parts(self._parts),
+            "answers_without_reward": sum(each.unrewarded for each in self._groups),
+            "groups": sum(each.groups for each in self._groups),
+            "groups_skipped": sum(each.skipped for each in self._groups),
+            **{name: int(counts.get(name, 0)) for name in ("edits", *_COUNTED)},
+            "busy": busy_shares(counts, logs.get("step_time") or 0.0, step - last_step, now - since),
+            "seconds": round(now - since, 3),
+            **{name: logs[name] for name in _PASSED_ON if name in logs},
+            "note": self._rollouts.note,
+            "samples": [vars(sample) for sample in self._samples],
+        }
+        self._groups, self._parts, self._samples = [], [], []
+        if is_main:
+            self._file.append(record)
+            self._report(line_of(record, self._total))
+
+    def take_rewards(self) -> list[float]:
+        """The rewards since the last call."""
+        found, self._rewards = self._rewards, []
+        return found
+
+    def add_measurement(self, found: HeldOut | None) -> bool:
+        """Write a measurement down, and say what it means; → whether it is the best so far."""
+        if found is None:
+            self._say("held-out tasks: none could be measured; the editor or the judge fails.")
+            return False
+        self.measured.append(found)
+        better = is_better(found, self.best)
+        self.best = found if better else self.best
+        warning = warn_of_reward(self.measured)
+        if self._is_main:
+            self._file.append({"step": found.step, "held_out": found.record, "best": better, "warning": warning})
+        self._say(f"step {found.step}: {found}{' · the best so far' if better else ''}")
+        if warning:
+            self._say(warning)
+        return better
+
+    def best_metadata(self) -> dict[str, str]:
+        """What a file with the best weights says of them."""
+        assert self.best is not None, "weights are kept when they are measured"
+        return {"held_out": json.dumps(self.best.record)}
+
+    def read_best(self, file: Path) -> None:
+        """Take the measurement of a file with the best weights, where there is one and this run goes on."""
+        if not self.measured or not file.is_file():
+            return
+        from safetensors import safe_open
+
+        with safe_open(file, "pt") as weights:
+            self.best = read_held_out(json.loads(weights.metadata()["held_out"]))
+
+    def _say(self, text: str) -> None:
+        if self._is_main:
+            self._report(text)
+
+
+def mean_parts(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of every part over the rewards."""
+    return {name: statistics.fmean(each[name] for each in parts) for name in (parts[0] if parts else ())}
+
+
+def busy_shares(counts: dict[str, float], step_time: float, steps: int, seconds: float) -> dict[str, float]:
+    """Shares of the time in which the editor, the judge and the policy were at work, 0…1.
+
+    counts: with the seconds of editor and judge. step_time: the mean over the steps, drawing answers and rewards included.
+    """
+    editor, judge = counts.get("editor_seconds", 0.0), counts.get("judge_seconds", 0.0)
+    policy = max(0.0, step_time * steps - editor - judge)
+    at_work = {"editor": editor, "judge": judge, "policy": policy}
+    return {who: round(min(1.0, value / max(seconds, 1e-9)), 3) for who, value in at_work.items()}
+
+
+def line_of(record: dict[str, Any], total: int) -> str:
+    """A record in one line."""
+    reward = "none" if record["reward"] is None else f"{record['reward']:.3f}"
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in record["parts"].items())
+    words = [f"step {record['step']} of {total}", f"reward {reward}" + (f" ({parts})" if parts else "")]
+    words.append(f"{record['groups_skipped']} of {record['groups']} questions skipped, all answers alike")
+    if record["answers_without_reward"]:
+        words.append(f"{record['answers_without_reward']} answers without reward")
+    words += [f"{record[name]} {text}" for name, text in _COUNTED.items() if record[name]]
+    words.append("busy: " + ", ".join(f"{who} {share:.0%}" for who, share in record["busy"].items()))
+    if record["failed_edits"] or record["failed_judgments"]:
+        words.append(record["note"])
+    return " · ".join(words)
+
+
+def _add_up(counts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of all processes: sums, and the means of seconds."""
+    sums: Counter[str] = Counter()
+    for each in counts:
+        sums.update(each)
+    return {name: value / len(counts) if name.endswith("_seconds") else value for name, value in sums.items()}
+
+
+def _is_measured(record: dict[str, Any], after: int) -> bool:
+    return "held_out" in record and record["step"] <= after
+
+
+def _cut(log: JsonlLog, after: int) -> None:
+    """Leave only the records up to a step; those after it are made again."""
+    if not log.path.is_file():
+        return
+    kept = [record for record in log if after and isinstance(record.get("step"), int) and record["step"] <= after]
+    with atomic_write(log.path) as part:
+        part.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -1,0 +1,162 @@
+"""What an answer of a thinker is worth in reinforcement learning: its form, its scores, and the edit that its prompt makes.
+
+EditThinker's reward (arXiv 2512.05965, section 4): α·format + β·(−|S − E|) + γ·(E_t − E_{t−1}), with S what the thinker says of the
+edit it was shown, E what an independent judge says. Every part is 0…1 here; what that adds to all rewards of a group alike is
+no advantage to any.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import RethinkError
+from ..options import check_limits, option
+from ..steps import Critique
+
+Measure = Literal["semantic", "both"]
+AS_PRESET = -1.0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Weights of the parts; what they measure; how strongly the policy is held to where it began (KL)."""
+
+    form: float
+    agreement: float
+    improvement: float
+    measure: Measure
+    kl: float
+
+
+# The paper names its weights, but gives no values for them: here they are equal, for points of the whole scale (the part of
+# improvement goes over twice that scale). The released code has no agreement, looks at the semantic score alone, and no KL.
+PRESETS = {
+    "paper": Preset(1.0, 1.0, 2.0, "both", 1e-3),
+    "code": Preset(1.0, 0.0, 1.0, "semantic", 0.0),
+}
+
+
+@dataclass(frozen=True)
+class RewardRules:
+    """What is rewarded, and how much."""
+
+    preset: str = option(
+        "paper",
+        "The reward as the paper of EditThinker says (form, agreement with the judge, improvement), or as its released code does "
+        "(form and improvement, of the semantic score).",
+        choices=tuple(PRESETS),
+    )
+    format_weight: float = option(
+        AS_PRESET, "Weight of an answer in the form that was asked for. -1: the preset's.", low=-1, high=100, step=0.1
+    )
+    agreement_weight: float = option(
+        AS_PRESET, "Weight of scores that are near the judge's. -1: the preset's.", low=-1, high=100, step=0.1
+    )
+    improvement_weight: float = option(
+        AS_PRESET,
+        "Weight of an edit by the new prompt that the judge scores higher than the last one. -1: the preset's.",
+        low=-1,
+        high=100,
+        step=0.1,
+    )
+
+    def __post_init__(self):
+        check_limits(self)
+        if not sum(self.weights.values()):
+            raise RethinkError("format_weight: all weights are 0, so nothing is learned; raise one.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By the name of the part."""
+        of_preset = PRESETS[self.preset]
+        return {
+            "format": _or_preset(self.format_weight, of_preset.form),
+            "agreement": _or_preset(self.agreement_weight, of_preset.agreement),
+            "improvement": _or_preset(self.improvement_weight, of_preset.improvement),
+        }
+
+    @property
+    def measure(self) -> Measure:
+        return PRESETS[self.preset].measure
+
+
+def _or_preset(value: float, preset: float) -> float:
+    return preset if value < 0 else value
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a judge says of an edit, 0…10 each."""
+
+    semantic: float
+    quality: float
+
+    @property
+    def overall(self) -> float:
+        return (self.semantic * self.quality) ** 0.5
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The reward of one answer and its parts, 0…1 each."""
+
+    value: float
+    parts: dict[str, float]
+
+
+def reward_of(answer: Critique, before: Scores | None, after: Scores | None, rules: RewardRules) -> Reward | None:
+    """What an answer is worth. None: it could not be measured, as the editor or the judge failed; that is not a zero.
+
+    before: the judge's scores of the edit that the answer is about; after: of the edit by its prompt. An answer with no prompt
+    has made no edit by its own fault: that is worth nothing.
+    """
+    if before is None or (answer.next_prompt and after is None):
+        return None
+    parts = {
+        "format": float(answer.status == "ok" and bool(answer.next_prompt)),
+        "agreement": _agreement(answer, before, rules.measure),
+        "improvement": 0.0 if after is None else _improvement(before, after, rules.measure),
+    }
+    weights = rules.weights
+    return Reward(sum(weights[name] * parts[name] for name in parts) / sum(weights.values()), parts)
+
+
+def _agreement(answer: Critique, judge: Scores, measure: Measure) -> float:
+    """1 − |S − E| / 10, of the semantic score or the mean of both; 0 without scores."""
+    if answer.semantic is None or answer.quality is None:
+        return 0.0
+    distances = [abs(answer.semantic - judge.semantic), abs(answer.quality - judge.quality)]
+    return 1 - statistics.fmean(distances[:1] if measure == "semantic" else distances) / 10
+
+
+def _improvement(before: Scores, after: Scores, measure: Measure) -> float:
+    """((E_t − E_{t−1}) / 10 + 1) / 2."""
+    if measure == "semantic":
+        return ((after.semantic - before.semantic) / 10 + 1) / 2
+    return ((after.overall - before.overall) / 10 + 1) / 2
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Of the groups of a step: answers without reward; groups; of these, those from which nothing is learned, as all their
+    rewards are equal or there is at most one."""
+
+    unrewarded: int
+    groups: int
+    skipped: int
+
+
+def count_groups(rewards: Iterable[tuple[Hashable, float | None]]) -> GroupCounts:
+    """rewards: (its group, its reward or None) of every answer of a step."""
+    groups: dict[Hashable, list[float | None]] = {}
+    for group, reward in rewards:
+        groups.setdefault(group, []).append(reward)
+    skipped = sum(_is_flat([reward for reward in found if reward is not None]) for found in groups.values())
+    return GroupCounts(sum(found.count(None) for found in groups.values()), len(groups), skipped)
+
+
+def _is_flat(rewards: Sequence[float]) -> bool:
+    return len(rewards) < 2 or max(rewards) - min(rewards) < 1e-6

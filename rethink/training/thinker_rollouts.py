@@ -1,0 +1,245 @@
+"""From prompts to scores: every prompt of a policy is really edited, and an independent judge looks at what came of it.
+
+What belongs to one source and instruction is edited in one batch, with one seed and the source encoded once, and judged in one
+batch. Results are looked up by what they are of, (source, instruction, prompt, seed), and never by their place: whatever fails,
+no result can land on another row. What fails is None and counted; a server that dies costs its rewards, not the run.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..editors.settings import Settings
+from ..errors import RethinkError
+from ..evaluation.preservation import measure
+from ..images import as_image, load_image
+from ..steps import Critique
+from ..think_loop import quantize_to_8bit
+from ..thinkers.critique import Thinker, critique
+from ..threads import DaemonThreads
+from .thinker_rewards import Scores
+from .thinker_steps import ThinkerStep
+
+if TYPE_CHECKING:
+    from ..editors.protocol import Editor
+
+T = TypeVar("T")
+Key = tuple[str, str, str, str]  # source, instruction, image that was there before or "", prompt
+GIVE_UP = 20  # groups in a row without any edit or score: whatever made them is gone for good
+MOST_CACHED = 2**17
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What an answer is rewarded by: the judge's scores of the edit it is about and of the one it led to; None where editor or
+    judge failed, or where there was no prompt."""
+
+    before: Scores | None
+    after: Scores | None
+
+
+class TimeLimit:
+    """Runs what may hang. seconds: of one call, 0 for any time. One that went over it goes on in its thread; until it ends, no
+    other is begun."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._threads = DaemonThreads(1)
+        self._late: Any = None
+
+    def call(self, do: Callable[[], T]) -> T:
+        """What `do` returns or raises; TimeoutError where it takes too long, or an earlier one still does."""
+        if not self._seconds:
+            return do()
+        if self._late is not None and not self._late.done():
+            raise TimeoutError("an earlier call has not ended yet")
+        self._late = None
+        future = self._threads.submit(_on_this_device(do))
+        try:
+            return future.result(self._seconds)
+        except TimeoutError:
+            if future.done():
+                raise
+            self._late = future
+            raise TimeoutError(f"took longer than {self._seconds:g} seconds") from None
+
+
+def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:
+    """`do` for another thread, where “cuda” means the same GPU as in this one."""
+    if not torch.cuda.is_available():
+        return do
+    device = torch.cuda.current_device()
+
+    def run() -> T:
+        torch.cuda.set_device(device)
+        return do()
+
+    return run
+
+
+class Rollouts:
+    """Edits and judges what a policy proposes.
+
+    seconds, counts: of what was done since `take_counts`. note: the latest failure in words.
+    """
+
+    def __init__(self, editor: Editor, judge: Thinker, settings: Settings, seed: int = 0, time_limit: float = 0):
+        self.editor, self.judge, self.settings, self.seed = editor, judge, settings, seed
+        self.limit = {"editor": TimeLimit(time_limit), "judge": TimeLimit(time_limit)}
+        self.counts: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.note = ""
+        self._cache: dict[Key, Scores] = {}
+        self._barren = 0
+        self._error: Exception | None = None
+
+    def score(self, steps: Sequence[ThinkerStep], prompts: Sequence[str]) -> list[Scored]:
+        """One for each step and the prompt that an answer to it proposes, "" where it has none.
+
+        A prompt that repeats the last one means that the edit is good: it stays, and nothing is edited. Raises RethinkError where
+        nothing has worked for GIVE_UP groups in a row.
+        """
+        groups: dict[tuple[str, str], list[tuple[ThinkerStep, str]]] = {}
+        for step, prompt in zip(steps, prompts, strict=True):
+            groups.setdefault((step.source_id, step.instruction), []).append((step, prompt))
+        for rows in groups.values():
+            self._fill(rows)
+        return [
+            Scored(self._cache.get(_key_before(step)), self._cache.get(_key_after(step, prompt)) if prompt else None)
+            for step, prompt in zip(steps, prompts, strict=True)
+        ]
+
+    def take_counts(self) -> dict[str, float]:
+        """What was counted since the last call: edits, cached and repeated prompts, failures, seconds of editor and judge."""
+        found: dict[str, float] = {**self.counts, **{f"{name}_seconds": value for name, value in self.seconds.items()}}
+        self.counts.clear()
+        self.seconds.clear()
+        return found
+
+    def _fill(self, rows: Sequence[tuple[ThinkerStep, str]]) -> None:
+        """Edits and judges what the cache does not have of rows with one source and instruction."""
+        before = {_key_before(step): step for step, _ in rows}
+        after = dict.fromkeys(_key_after(step, prompt) for step, prompt in rows if prompt)
+        self.counts["repeated"] += sum(_key_after(step, prompt) == _key_before(step) for step, prompt in rows if prompt)
+        new = [key for key in after if key not in before and key not in self._cache]
+        self.counts["cached"] += sum(key not in before and key in self._cache for key in after)
+        old = [key for key in before if key not in self._cache]
+        if not new and not old:
+            return
+        source = load_image(rows[0][0].source)
+        images = dict(self._edit(source, rows[0][0], new))
+        for key in old:
+            images[key] = load_image(before[key].edited)
+        found = self._judge(source, rows[0][0].instruction, images)
+        if len(self._cache) + len(found) > MOST_CACHED:
+            self._cache.clear()
+        self._cache |= found
+        self._barren = 0 if found else self._barren + 1
+        if self._barren >= GIVE_UP:
+            raise RethinkError(
+                f"editor, judge: nothing could be edited and judged {GIVE_UP} times in a row; the last time: {self.note} Mend it "
+                "and start again: training goes on from its last checkpoint."
+            )
+
+    def _edit(self, source: Tensor, step: ThinkerStep, keys: Sequence[Key]) -> Iterator[tuple[Key, Tensor]]:
+        """(key, IMAGE [1, H, W, 3]) of what could be edited: all at once, and one by one where that fails."""
+        if not keys:
+            return
+        seed = zlib.crc32(f"{self.seed} {step.source_id} {step.instruction}".encode())
+        images = self._try("editor", lambda: self._run_editor(source, [key[3] for key in keys], seed))
+        if images is not None:
+            self.counts["edits"] += len(keys)
+            yield from zip(keys, images.split(1), strict=True)
+        elif len(keys) > 1 and not isinstance(self._error, TimeoutError):
+            for key in keys:
+                yield from self._edit(source, step, [key])
+        else:
+            self.counts["failed_edits"] += len(keys)
+
+    def _run_editor(self, source: Tensor, prompts: Sequence[str], seed: int) -> Tensor:
+        prepared = self.editor.prepare(source)
+        edited = self.editor.edit(prepared, prompts, [seed] * len(prompts), self.settings, on_step=_no_preview)
+        edited = quantize_to_8bit(as_image(edited))
+        if len(edited) != len(prompts):
+            raise RethinkError(f"editor: made {len(edited)} edits of {len(prompts)} prompts.")
+        return edited
+
+    def _judge(self, source: Tensor, instruction: str, images: dict[Key, Tensor]) -> dict[Key, Scores]:
+        """The scores of those that the judge could score, asked as one batch."""
+        if not images:
+            return {}
+        prompts, edited = [key[3] for key in images], list(images.values())
+        found = self._try(
+            "judge", lambda: critique(self.judge, source, edited, instruction, prompts, [self.seed] * len(prompts))
+        )
+        if found is None:
+            self.counts["failed_judgments"] += len(images)
+            return {}
+        scores = {}
+        for (key, image), verdict in zip(images.items(), found, strict=True):
+            judged = _scores_of(verdict, measure(source, image)[0].unchanged)
+            if judged is None:
+                self.counts["failed_judgments"] += 1
+                self.note = verdict.note or self.note
+            else:
+                scores[key] = judged
+        return scores
+
+    def _try(self, who: str, do: Callable[[], T]) -> T | None:
+        """None, and the reason in `note`, where it fails in any way; what ends the process passes through."""
+        self._error = None
+        try:
+            with self._timed(who):
+                return self.limit[who].call(do)
+        except Exception as error:  # a server, a driver, a full memory: none of them ends a training of days
+            self._error = error
+            self.note = str(error) if str(error).startswith(who) else f"{who}: {error}"
+            return None
+
+    @contextmanager
+    def _timed(self, who: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[who] += time.perf_counter() - started
+
+
+def _key_before(step: ThinkerStep) -> Key:
+    return step.source_id, step.instruction, step.edited_id, _plain(step.last_prompt)
+
+
+def _key_after(step: ThinkerStep, prompt: str) -> Key:
+    """That of the edit which is already there, where the prompt says it is good."""
+    if _plain(prompt) == _plain(step.last_prompt):
+        return _key_before(step)
+    return step.source_id, step.instruction, "", _plain(prompt)
+
+
+def _plain(prompt: str) -> str:
+    return prompt.strip()
+
+
+def _scores_of(verdict: Critique, unchanged: bool) -> Scores | None:
+    """The judge's scores; an edit that changed nothing has not done what was asked, whatever a judge says."""
+    if verdict.semantic is None or verdict.quality is None:
+        return None
+    return Scores(0.0 if unchanged else verdict.semantic, verdict.quality)
+
+
+def _no_preview(step: int, total: int, preview: Callable[[], Tensor]) -> None:
+    """Editors tell their steps; nobody looks."""
+
+
+def settings_for(editor: Editor, steps: int) -> Settings:
+    """How a policy's prompts are edited: as the editor's defaults say, in `steps` steps where that is not 0."""
+    return replace(editor.defaults, steps=steps) if steps else editor.defaults

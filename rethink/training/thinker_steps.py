@@ -1,0 +1,114 @@
+"""What a thinker is trained on by reinforcement: the steps of recorded runs, each a question that a new answer is drawn to.
+
+They come from folders of runs, or from the `trl-rl.jsonl` that `rethink collect` writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import RethinkError
+from ..pairs.jsonl_log import JsonlLog, fields_are
+from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
+from ..thinkers.protocol import Messages
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
+from .conversations import did_no_harm, score_of, scored_steps
+
+COLLECTED = "trl-rl.jsonl"
+_FIELDS = {"prompt": list, "images": list, "source": str, "edited": str, "instruction": str, "last_prompt": str}
+
+
+@dataclass(frozen=True)
+class ThinkerStep:
+    """A question to a thinker: how good is this edit, and what shall the editor be told next?
+
+    messages, images: the question, with an image file for each of its image parts. source, edited: those files by what they
+    show. last_prompt: what the edit was made by.
+    """
+
+    messages: Messages
+    images: tuple[Path, ...]
+    source: Path
+    edited: Path
+    instruction: str
+    last_prompt: str
+
+    @cached_property
+    def source_id(self) -> str:
+        return _digest(self.source)
+
+    @cached_property
+    def edited_id(self) -> str:
+        return _digest(self.edited)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def read_steps(folders: Sequence[Path], template: str = TEMPLATE) -> list[ThinkerStep]:
+    """The steps of all folders: of a collected data set its part for reinforcement, else of every run in the folder and below
+    that thinking did not harm, up to the best. What cannot be read is passed by.
+
+    Raises RethinkError for a folder that is not there, and where nothing is left.
+    """
+    steps = [step for folder in folders for step in _read_folder(Path(folder), template)]
+    if not steps:
+        raise RethinkError(
+            f"data: there is nothing to learn from in {', '.join(map(str, folders))}; give folders with recorded runs, or a data set "
+            f"of `collect` with {COLLECTED} in it."
+        )
+    return steps
+
+
+def _read_folder(folder: Path, template: str) -> Iterator[ThinkerStep]:
+    if folder.is_file() and folder.suffix == ".jsonl":
+        yield from _read_collected(folder)
+    elif not folder.is_dir():
+        raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
+    elif (folder / COLLECTED).is_file():
+        yield from _read_collected(folder / COLLECTED)
+    else:
+        for record in sorted(folder.rglob(RECORD_FILE)):
+            with suppress(RethinkError):  # one that is damaged costs itself alone
+                yield from _unroll(load_trajectory(record.parent), template)
+
+
+def _read_collected(file: Path) -> Iterator[ThinkerStep]:
+    """The rows whose images are there."""
+    for row in JsonlLog(file, fields_are(**_FIELDS)):
+        images = tuple(file.parent / str(name) for name in row["images"])
+        source, edited = file.parent / row["source"], file.parent / row["edited"]
+        if all(image.is_file() for image in (*images, source, edited)):
+            yield ThinkerStep(row["prompt"], images, source, edited, row["instruction"], row["last_prompt"])
+
+
+def _unroll(run: Trajectory, template: str) -> Iterator[ThinkerStep]:
+    """The steps of a run up to its best, as `conversations.unroll` has them; none of a run that thinking harmed."""
+    if not did_no_harm(run):
+        return
+    steps = scored_steps(run)
+    best = max(range(len(steps)), key=lambda index: score_of(steps[index]))
+    for step in steps[: best + 1]:
+        files = {"source": run.folder / SOURCE_FILE, "edited": run.folder / step.file}
+        messages = critique_messages(template, instruction=run.instruction, prompt=step.prompt)
+        images = tuple(files[slot] for slot in image_slots(template))
+        yield ThinkerStep(messages, images, files["source"], files["edited"], run.instruction, step.prompt)
+
+
+def hold_out(steps: Sequence[ThinkerStep], tasks: int) -> tuple[list[ThinkerStep], list[ThinkerStep]]:
+    """(steps to train on, the first step of every task that is held out): at most so many tasks and a fifth of all, by source, so
+    that none of them is trained on in any wording. Which ones follows from their images alone."""
+    sources = sorted({step.source_id for step in steps}, key=lambda id: hashlib.sha256(id.encode()).digest())
+    held_out, kept_apart = set(), {}
+    for source in sources[: min(tasks, len(sources) // 5)]:
+        held_out.add(source)
+    for step in steps:
+        if step.source_id in held_out:
+            kept_apart.setdefault((step.source_id, step.instruction), step)
+    return [step for step in steps if step.source_id not in held_out], list(kept_apart.values())[:tasks]

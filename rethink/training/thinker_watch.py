@@ -1,0 +1,156 @@
+"""What a thinker in reinforcement learning is worth on tasks it is not trained on, and when its reward says something else."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..editors.settings import Settings
+from ..errors import RethinkError
+from ..images import load_image
+from ..loop_config import LoopConfig
+from ..steps import best_of
+from ..think_loop import RunCallbacks, ThinkTask, is_accepted, think_while_edit
+from ..thinkers.critique import Thinker, critique
+from ..thinkers.protocol import clear_cache
+from .thinker_rollouts import TimeLimit
+from .thinker_steps import ThinkerStep
+
+if TYPE_CHECKING:
+    from ..editors.protocol import Editor
+
+Context = Callable[[], AbstractContextManager[Any]]
+CLEAR = 1e-3  # rewards that differ by less are equal
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One held-out task. success: whether the judge accepted the edit that the run ended with."""
+
+    success: bool
+    turns: int
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A measurement after some steps. success: share of the tasks; turns: their mean; failed: tasks that could not be measured.
+    reward: the mean of the steps since the last measurement, None before any."""
+
+    step: int
+    success: float
+    turns: float
+    tasks: int
+    failed: int = 0
+    reward: float | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        failed = f", {self.failed} could not be measured" if self.failed else ""
+        return f"{self.success:.0%} of {self.tasks} held-out tasks done, in {self.turns:.1f} turns{failed}"
+
+
+@dataclass(frozen=True)
+class Referee:
+    """Who edits and who judges held-out tasks, and how. seconds: a run may take so long, 0 for any time."""
+
+    editor: Editor
+    judge: Thinker
+    settings: Settings
+    config: LoopConfig
+    seconds: float = 0
+
+
+def measure_tasks(
+    tasks: Sequence[ThinkerStep], thinker: Thinker, referee: Referee, context: Context = nullcontext
+) -> list[TaskResult | None]:
+    """Thinks over every task; None where the editor, the judge or the time failed.
+
+    thinker: as it is now; what it remembers of before is forgotten. context: made anew around every run, in its thread.
+    """
+    clear_cache(thinker.chat)
+    limit = TimeLimit(referee.seconds)
+    found = [_measure(task, thinker, referee, limit, context) for task in tasks]
+    clear_cache(thinker.chat)
+    return found
+
+
+def _measure(
+    task: ThinkerStep, thinker: Thinker, referee: Referee, limit: TimeLimit, context: Context
+) -> TaskResult | None:
+    def run() -> TaskResult:
+        with context():
+            return run_task(task, thinker, referee)
+
+    try:
+        return limit.call(run)
+    except Exception:  # as in training: what cannot be measured is no failure of the thinker's
+        return None
+
+
+def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResult:
+    """The thinker alone decides, as it will at use; the judge only says what came of it.
+
+    Raises TimeoutError when it takes too long, and whatever keeps it from being measured.
+    """
+    source, end = load_image(task.source), time.monotonic() + (referee.seconds or float("inf"))
+
+    def look(*_: Any) -> None:
+        if time.monotonic() > end:  # in a thread that nobody waits for any more
+            raise TimeoutError("the run takes too long")
+
+    callbacks = RunCallbacks(on_step=look, on_token=look)
+    thought = ThinkTask(source, task.instruction, thinker, config=referee.config)
+    steps = list(think_while_edit(referee.editor, thought, referee.settings, callbacks=callbacks))
+    best = steps[best_of(steps)]
+    assert best.image is not None, "a step that was just made has its image"
+    (verdict,) = critique(referee.judge, source, [best.image], task.instruction, [best.prompt], [best.seed])
+    if verdict.overall is None:
+        raise RethinkError(f"judge: did not answer. {verdict.note}")
+    return TaskResult(is_accepted(replace(best, judge=verdict), referee.config), steps[-1].turn)
+
+
+def sum_up(step: int, results: Sequence[TaskResult | None], rewards: Sequence[float]) -> HeldOut | None:
+    """The measurement of all tasks; None where none could be measured. rewards: since the last one."""
+    found = [result for result in results if result is not None]
+    if not found:
+        return None
+    success = statistics.fmean(result.success for result in found)
+    turns = statistics.fmean(result.turns for result in found)
+    reward = statistics.fmean(rewards) if rewards else None
+    return HeldOut(step, success, turns, len(found), len(results) - len(found), reward)
+
+
+def is_better(new: HeldOut, best: HeldOut | None) -> bool:
+    """More success, or the same in fewer turns."""
+    return best is None or (new.success, -new.turns) > (best.success, -best.turns)
+
+
+def warn_of_reward(measured: Sequence[HeldOut]) -> str:
+    """A sentence where the reward has risen while held-out success fell by more than one task, since the best of all
+    measurements; "" where not."""
+    if len(measured) < 2:
+        return ""
+    best, last = measured[0], measured[-1]
+    for each in measured[1:]:
+        best = each if is_better(each, best) else best
+    after = [each.reward for each in measured if each.step >= best.step and each.reward is not None]
+    fell = best.success - last.success > 1 / last.tasks + 1e-9
+    if not fell or len(after) < 2 or after[-1] <= after[0] + CLEAR:
+        return ""
+    return (
+        f"The reward goes up ({after[0]:.3f} → {after[-1]:.3f}) while held-out success goes down ({best.success:.0%} at step "
+        f"{best.step} → {last.success:.0%}): what is rewarded is no longer what is wanted. The thinker of step {best.step} is kept. "
+        "Use a stronger or another judge, more KL, or a lower learning rate."
+    )
+
+
+def read_held_out(record: dict[str, Any]) -> HeldOut:
+    """The measurement of a `record`. Raises TypeError for any other."""
+    return replace(HeldOut(0, 0.0, 0.0, 0), **record)

@@ -1,0 +1,148 @@
+"""A miniature thinker learns through trl, with an editor that paints and a judge that counts."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rethink.errors import RethinkError
+from rethink.steps import Critique
+from rethink.thinkers.backends.local_folder import load_thinker
+from rethink.thinkers.critique import Thinker
+from rethink.training import thinker_grpo
+from rethink.training.thinker_grpo import BEST, GRPOConfig, GRPOTask, train
+from rethink.training.thinker_grpo_log import LOG
+from rethink.training.thinker_rewards import RewardRules
+from rethink.training.thinker_rollouts import Rollouts
+from rethink.training.thinker_watch import TaskResult
+from tests.support.miniature_thinkers import write_thinker
+from tests.support.rl_steps import QUESTION, PromptJudge, write_step
+from tests.support.thinking import Painter
+
+CONFIG = GRPOConfig(
+    steps=2,
+    prompts=1,
+    rollouts=2,
+    batch=2,
+    learning_rate=1e-2,
+    answer_tokens=2,
+    train_vision=True,
+    checkpointing=False,
+    precision="no",
+    save_every=1,
+    turns=1,
+    time_limit=0,
+    reward=RewardRules(preset="code"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_thinker(tmp_path_factory.mktemp("thinker"))
+
+
+@pytest.fixture
+def steps(tmp_path):
+    return [write_step(tmp_path, red=number / 10, size=8) for number in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def _miniature_answers_mean_something(monkeypatch):
+    """What it babbles is a prompt that is worth as much as its bytes say."""
+    monkeypatch.setattr(
+        thinker_grpo,
+        "parse_critique",
+        lambda text: Critique("ok", 5, 5, "I see.", f"worth {sum(text.encode()) % 11}"),
+    )
+
+
+def task_of(folder, steps, work, config=CONFIG, held_out=(), lines=None):
+    rollouts = Rollouts(Painter(), Thinker(PromptJudge(), QUESTION), Painter.defaults)
+    chat = load_thinker(folder, dtype="fp32")
+    return GRPOTask(
+        chat, QUESTION, steps, held_out, rollouts, config, work, (lines if lines is not None else []).append
+    )
+
+
+def records_in(work):
+    return [json.loads(line) for line in (work / LOG).read_text(encoding="utf-8").splitlines()]
+
+
+def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, steps, tmp_path):
+    lines = []
+    task = task_of(folder, steps[:2], tmp_path / "whole", lines=lines)
+    before = {name: value.clone() for name, value in task.chat.module.named_parameters()}
+    trained = dict(train(task).model.named_parameters())
+    assert any(not torch.equal(before[name], trained[name]) for name in before)
+    assert [line.split(" · ")[0] for line in lines] == ["step 1 of 2", "step 2 of 2"]
+    records = records_in(tmp_path / "whole")
+    assert [(each["step"], each["groups"], len(each["samples"])) for each in records] == [(1, 1, 2), (2, 1, 2)]
+    for record in records:
+        assert record["parts"]["format"] == 1 and 0.5 <= record["reward"] <= 1
+        assert record["samples"][0]["reward"] >= record["samples"][-1]["reward"]
+        assert set(record["busy"]) == {"editor", "judge", "policy"}
+    (tmp_path / "cut").mkdir()
+    for name in ("checkpoint-1", LOG, "trained.json"):
+        copy = shutil.copytree if name == "checkpoint-1" else shutil.copy
+        copy(tmp_path / "whole" / name, tmp_path / "cut" / name)
+    again = dict(train(task_of(folder, steps[:2], tmp_path / "cut", lines=(later := []))).model.named_parameters())
+    assert [line.split(" · ")[0] for line in later] == ["step 2 of 2"]
+    for name in trained:
+        torch.testing.assert_close(again[name], trained[name])
+    assert [each["samples"] for each in records_in(tmp_path / "cut")] == [each["samples"] for each in records]
+
+
+def test_the_best_on_held_out_tasks_is_kept_while_the_reward_goes_up(folder, steps, tmp_path, monkeypatch):
+    success, rewards = iter([0, 3, 1]), iter([[], [0.5], [0.9]])
+    monkeypatch.setattr(
+        thinker_grpo,
+        "measure_tasks",
+        lambda *_: [TaskResult(number < count, 1) for count in [next(success)] for number in range(4)],
+    )
+    monkeypatch.setattr(thinker_grpo.GRPOLog, "take_rewards", lambda self: next(rewards))
+    lines = []
+    config = replace(CONFIG, lora_rank=2, train_vision=False)
+    task = task_of(folder, steps[:2], tmp_path / "work", config, held_out=steps[2:], lines=lines)
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    before = task.chat.module.get_parameter(name).clone()
+    result = train(task)
+    trained = result.model.get_parameter(name)
+    assert [each.step for each in result.measured] == [0, 1, 2] and result.best.step == 1
+    best = load_file(tmp_path / "work" / BEST)
+    down, up = (best[f"base_model.model.{name.replace('weight', f'lora_{side}.default.weight')}"] for side in "AB")
+    torch.testing.assert_close(trained, before + 2 * up @ down)
+    assert up.abs().sum() > 0 and not any("visual" in key for key in best)
+    assert [line for line in lines if "the best so far" in line and "step 1: 75% of 4" in line]
+    assert lines[-2].startswith(
+        "The reward goes up (0.500 → 0.900) while held-out success goes down (75% at step 1 → 25%)"
+    )
+    assert [each["best"] for each in records_in(tmp_path / "work") if "held_out" in each] == [True, True, False]
+
+
+def test_checkpoints_of_another_training_are_refused(folder, steps, tmp_path):
+    for file in ("trainer_state.json",):
+        (tmp_path / "work" / "checkpoint-1").mkdir(parents=True)
+        (tmp_path / "work" / "checkpoint-1" / file).write_text("{}", encoding="utf-8")
+    (tmp_path / "work" / "trained.json").write_text(json.dumps({"lora": 0, "see": True}), encoding="utf-8")
+    with pytest.raises(RethinkError, match="holds the checkpoints of a run with"):
+        train(task_of(folder, steps, tmp_path / "work"))
+
+
+def test_settings_that_do_not_come_out_even_are_refused():
+    assert GRPOConfig().accumulate(1) == 32 and GRPOConfig().accumulate(4) == 8
+    with pytest.raises(RethinkError, match=r"batch: 3 questions × 8 answers are no multiple of 4 answers × 4"):
+        GRPOConfig(prompts=3).accumulate(4)
+    with pytest.raises(RethinkError, match="vllm_server"):
+        GRPOConfig(vllm_server="http://127.0.0.1:8000")
+    with pytest.raises(RethinkError, match="rollouts"):
+        GRPOConfig(rollouts=1)
+    assert GRPOConfig().beta == 1e-3 and CONFIG.beta == 0 and GRPOConfig(kl=0.5).beta == 0.5
+
+
+def test_vllm_is_asked_for_before_anything_is_done(folder, steps, tmp_path):
+    with pytest.raises(RethinkError, match="vllm"):
+        train(task_of(folder, steps, tmp_path / "work", replace(CONFIG, vllm="colocate")))
+    assert not (tmp_path / "work").exists()

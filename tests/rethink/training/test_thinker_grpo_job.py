@@ -1,0 +1,105 @@
+"""The job of training a thinker by reinforcement."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.thinkers.backends.local_folder import load_thinker
+from rethink.thinkers.critique import TEMPLATE, Thinker
+from rethink.training import thinker_grpo_job
+from rethink.training.thinker_grpo import GRPOConfig, GRPOResult
+from rethink.training.thinker_grpo_job import NOT_INDEPENDENT, GRPOJob
+from rethink.training.thinker_watch import HeldOut
+from tests.support.miniature_thinkers import write_thinker
+from tests.support.rl_steps import PromptJudge
+from tests.support.thinking import Painter
+from tests.support.trajectories import draw_images, write_trajectory
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for number in range(6):
+        write_trajectory(tmp_path / "runs" / str(number), (4, 9), images=draw_images(number, 2, 16))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What `train` was asked for, and what it gives."""
+    seen = []
+
+    def train(task):
+        seen.append(task)
+        start, better = HeldOut(0, 0.25, 3.0, 4), HeldOut(50, 0.75, 2.0, 4, reward=0.5)
+        return GRPOResult(task.chat.module, (start, better), better)
+
+    monkeypatch.setattr(thinker_grpo_job, "train", train)
+    return seen
+
+
+def job(runs, tmp_path, **options):
+    thinker = write_thinker(tmp_path / "thinker")
+    config = GRPOConfig(precision="no", seed=3, batch=2, rollouts=2, **options)
+    return GRPOJob(thinker, (runs,), tmp_path / "out", config)
+
+
+def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
+    lines = []
+    report = job(runs, tmp_path, editor_steps=1).run(Painter(), Thinker(PromptJudge()), lines.append)
+    (task,) = trained
+    assert lines == ["10 questions to learn from; 1 tasks held out", "prompts: 10 a step, as there are no more"]
+    assert (len(task.steps), len(task.held_out), task.config.prompts) == (10, 1, 10)
+    assert task.rollouts.settings.steps == 1 and task.rollouts.seed == 3 and task.template == TEMPLATE
+    assert task.work == tmp_path / "out-checkpoints"
+    after, before = (load_thinker(tmp_path / name, dtype="fp32").module for name in ("out", "thinker"))
+    assert all(torch.equal(a, b) for a, b in zip(after.parameters(), before.parameters(), strict=True))
+    assert str(report).splitlines() == [
+        f"thinker → {tmp_path / 'out'}",
+        "before: 25% of 4 held-out tasks done, in 3.0 turns",
+        "after 50 steps, the best: 75% of 4 held-out tasks done, in 2.0 turns",
+    ]
+
+
+def test_a_judge_that_is_the_thinker_itself_is_said(runs, tmp_path, trained):
+    judge = PromptJudge()
+    judge.name = "thinker"
+    lines = []
+    report = job(runs, tmp_path).run(Painter(), Thinker(judge), lines.append)
+    assert NOT_INDEPENDENT in lines and str(report).endswith(NOT_INDEPENDENT)
+
+
+def test_nothing_better_than_the_start_is_said(runs, tmp_path, monkeypatch):
+    start = HeldOut(0, 0.25, 3.0, 4)
+    for measured, best, words in (
+        ((start,), start, "No step was better than the start (25% of 4"),
+        ((), None, "the thinker of the last step"),
+    ):
+        monkeypatch.setattr(
+            thinker_grpo_job, "train", lambda task, r=(measured, best): GRPOResult(task.chat.module, *r)
+        )
+        assert words in str(job(runs, tmp_path).run(Painter(), Thinker(PromptJudge()), lambda line: None))
+
+
+def test_mistakes_are_said_before_any_work(runs, tmp_path, trained):
+    judge = Thinker(PromptJudge())
+    with pytest.raises(RethinkError, match="data: there is no folder"):
+        job(tmp_path / "gone", tmp_path).run(Painter(), judge)
+    with pytest.raises(RethinkError, match="are no multiple"):
+        job(runs, tmp_path, prompts=3).run(Painter(), judge, processes=thinker_grpo_job.ProcessGroup(0, 4))
+    with pytest.raises(RethinkError, match="template"):
+        GRPOJob(tmp_path, (runs,), tmp_path / "out", template="no slots")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(RethinkError, match="output"):
+        replace(job(runs, tmp_path), output=tmp_path / "file").run(Painter(), judge)
+    assert trained == []
+
+
+def test_too_little_memory_says_what_to_lower(runs, tmp_path, monkeypatch):
+    def train(task):
+        raise MemoryError
+
+    monkeypatch.setattr(thinker_grpo_job, "train", train)
+    with pytest.raises(OutOfMemoryError, match=r"lower batch \(it is 2\)"):
+        job(runs, tmp_path).run(Painter(), Thinker(PromptJudge()))

@@ -1,0 +1,96 @@
+"""The table of a thinker's reinforcement learning."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from safetensors.torch import save_file
+from torch import zeros
+
+from rethink.training.thinker_grpo_log import LOG, GRPOLog, busy_shares, line_of
+from rethink.training.thinker_rewards import GroupCounts, Reward
+from rethink.training.thinker_watch import HeldOut
+
+
+class Counted:
+    note = "editor: gone"
+
+    def __init__(self):
+        self.counts = {"edits": 5, "failed_edits": 2, "cached": 1, "editor_seconds": 3.0, "judge_seconds": 1.0}
+
+    def take_counts(self):
+        return self.counts
+
+
+@pytest.fixture
+def log(tmp_path):
+    lines = []
+    log = GRPOLog(tmp_path, Counted(), 9, lines.append)
+    log.lines = lines
+    return log
+
+
+def write(log, step, now=10.0):
+    log.add(
+        GroupCounts(3, 4, 1),
+        [Reward(0.2, {"format": 1.0, "agreement": 0.5}), Reward(0.4, {"format": 0, "agreement": 1})],
+    )
+    log.write(step, {"reward": 0.3, "reward_std": 0.1, "step_time": 8.0, "kl": 0.01, "else": 1}, now, True)
+
+
+def test_a_step_is_one_line_and_one_record(log, tmp_path):
+    log.start(-5.0)
+    log.pause(5.0)  # of measuring, which is no part of a step
+    write(log, 1)
+    assert log.lines == [
+        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all answers alike · 3 answers without "
+        "reward · 2 failed edits · 1 from memory · busy: editor 30%, judge 10%, policy 40% · editor: gone"
+    ]
+    (record,) = [json.loads(line) for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()]
+    assert record["parts"] == {"format": 0.5, "agreement": 0.75} and record["groups_skipped"] == 1
+    assert record["kl"] == 0.01 and "else" not in record and record["seconds"] == 10
+    assert log.take_rewards() == [0.2, 0.4] and log.take_rewards() == []
+
+
+def test_a_step_without_any_reward_has_none(log):
+    log.add(GroupCounts(8, 1, 1), [])
+    log.write(1, {"reward": None}, 1.0, True)
+    assert "reward none · 1 of 1" in log.lines[0] and "8 answers without reward" in log.lines[0]
+
+
+def test_measurements_say_which_is_the_best(log, tmp_path):
+    assert log.add_measurement(HeldOut(0, 0.5, 2.0, 10))
+    assert not log.add_measurement(None)
+    assert log.add_measurement(HeldOut(4, 0.7, 2.0, 10, reward=0.5))
+    assert not log.add_measurement(HeldOut(8, 0.3, 2.0, 10, reward=0.6))
+    assert log.lines[0] == "step 0: 50% of 10 held-out tasks done, in 2.0 turns · the best so far"
+    assert "none could be measured" in log.lines[1] and log.lines[-1].startswith("The reward goes up")
+    save_file({"a": zeros(1)}, tmp_path / "best.safetensors", metadata=log.best_metadata())
+    again = GRPOLog(tmp_path, Counted(), 9, print, after=4)
+    again.read_best(tmp_path / "best.safetensors")
+    assert again.best.step == 4 and again.last_measured == 4
+
+
+def test_a_run_that_goes_on_writes_again_what_came_after_its_checkpoint(log, tmp_path):
+    for step in (1, 2, 3):
+        write(log, step)
+    GRPOLog(tmp_path, Counted(), 9, print, after=2)
+    assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()] == [1, 2]
+    fresh = GRPOLog(tmp_path, Counted(), 9, print)
+    assert (tmp_path / LOG).read_text(encoding="utf-8") == "" and fresh.last_measured is None
+
+
+def test_shares_of_the_time_are_of_what_really_was_done():
+    counts = {"editor_seconds": 20.0, "judge_seconds": 10.0}
+    assert busy_shares(counts, 25.0, 2, 100.0) == {"editor": 0.2, "judge": 0.1, "policy": 0.2}
+    assert busy_shares({}, 0.0, 0, 0.0) == {"editor": 0.0, "judge": 0.0, "policy": 0.0}
+
+
+def test_what_did_not_happen_is_not_in_the_line():
+    record = SimpleNamespace(failed_edits=0, failed_judgments=0, repeated=0, cached=0)
+    values = vars(record) | {"step": 1, "reward": 1.0, "parts": {}, "groups": 2, "groups_skipped": 0, "note": "old"}
+    values |= {"answers_without_reward": 0, "busy": {"editor": 1.0}}
+    assert (
+        line_of(values, 2)
+        == "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all answers alike · busy: editor 100%"
+    )

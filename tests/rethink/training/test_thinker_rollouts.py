@@ -1,0 +1,152 @@
+"""From prompts to scores: batches, memory, failures, and that nothing lands on another row."""
+
+import threading
+import time
+
+import pytest
+
+from rethink.errors import RethinkError
+from rethink.thinkers.critique import Thinker
+from rethink.training.thinker_rewards import Scores
+from rethink.training.thinker_rollouts import GIVE_UP, Rollouts, TimeLimit, settings_for
+from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
+from tests.support.thinking import Painter
+
+
+@pytest.fixture
+def step(tmp_path):
+    return write_step(tmp_path)
+
+
+def rollouts(editor=None, judge=None, **options):
+    editor = editor or FailingPainter()
+    return Rollouts(editor, Thinker(judge or PromptJudge(), QUESTION), editor.defaults, **options)
+
+
+def worth(scored):
+    return [each.after and each.after.semantic for each in scored]
+
+
+def test_a_groups_distinct_prompts_are_one_batch_with_one_seed_and_one_encoded_source(step):
+    run = rollouts()
+    scored = run.score([step] * 4, ["worth 3 a", "worth 5 b", "worth 3 a", "worth 7 c"])
+    assert worth(scored) == [3, 5, 3, 7] and {each.before for each in scored} == {Scores(1, 1)}
+    (call,) = run.editor.calls
+    assert call.prompts == ["worth 3 a", "worth 5 b", "worth 7 c"] and len(set(call.seeds)) == 1
+    assert run.editor.prepared == 1
+    assert run.judge.chat.batches == [4]  # with the edit that was there before, all at once
+
+
+def test_what_was_edited_and_judged_once_is_remembered(step):
+    run = rollouts()
+    first = run.score([step] * 2, ["worth 3", "worth 5"])
+    assert run.score([step] * 3, ["worth 5", "worth 3", "worth 9"])[:2] == first[::-1]
+    assert [call.prompts for call in run.editor.calls] == [["worth 3", "worth 5"], ["worth 9"]]
+    assert run.judge.chat.batches == [3, 1]
+    assert run.take_counts()["cached"] == 2 and "cached" not in run.take_counts()
+
+
+def test_a_repeated_prompt_is_the_edit_that_is_there_and_is_not_made_again(tmp_path):
+    """The released code asks this of texts that can never be equal, so that it edits again every time."""
+    step = write_step(tmp_path, last_prompt="worth 6 as before")
+    run = rollouts()
+    scored = run.score([step] * 2, ["worth 6 as before ", "worth 6 as before"])
+    assert not run.editor.calls and run.judge.chat.batches == [1]
+    assert all(each.before == each.after == Scores(6, 6) for each in scored)
+    assert run.take_counts()["repeated"] == 2
+
+
+def test_results_stay_on_their_rows_whatever_fails(tmp_path):
+    """The released code takes what fails out of the list, and everything after it lands on another row."""
+    one, other = write_step(tmp_path, red=0.2), write_step(tmp_path, red=0.8)
+    run = rollouts()
+    rows = [(one, "worth 2"), (other, "broken worth 3"), (one, "broken worth 4"), (other, "worth 5"), (one, "mute")]
+    rows += [(other, ""), (one, "worth 8")]
+    scored = run.score(*zip(*rows))
+    assert worth(scored) == [2, None, None, 5, None, None, 8]
+    assert all(each.before == Scores(1, 1) for each in scored)
+    counts = run.take_counts()
+    assert counts["failed_edits"] == 2 and counts["failed_judgments"] == 1
+    assert run.note == "editor: it is broken."
+
+
+def test_what_failed_is_tried_again_the_next_time(step):
+    run = rollouts()
+    assert worth(run.score([step], ["broken worth 4"])) == [None]
+    run.editor = Painter()
+    assert worth(run.score([step], ["broken worth 4"])) == [4]
+
+
+def test_an_edit_that_changes_nothing_has_not_done_what_was_asked(tmp_path):
+    step = write_step(tmp_path, instruction="worth 9 for nothing")
+
+    class Flatterer(PromptJudge):
+        def _answer(self, text):
+            return super()._answer("worth 9")
+
+    (scored,) = rollouts(judge=Flatterer()).score([step], ["nothing"])
+    assert scored.after == Scores(0, 9) and scored.before == Scores(9, 9)
+
+
+def test_an_editor_that_hangs_costs_its_rewards_alone(step):
+    let_go = threading.Event()
+
+    class Hanging(Painter):
+        def edit(self, *arguments, **options):
+            let_go.wait(5)
+            return super().edit(*arguments, **options)
+
+    run = rollouts(Hanging(), time_limit=0.05)
+    started = time.perf_counter()
+    first = run.score([step] * 2, ["worth 3", "worth 5"])
+    again = run.score([step] * 2, ["worth 3", "worth 5"])
+    assert worth(first) == worth(again) == [None, None] and time.perf_counter() - started < 2
+    assert first[0].before == Scores(1, 1)  # the judge is well
+    assert run.take_counts()["failed_edits"] == 4
+    let_go.set()
+    end = time.monotonic() + 5
+    while worth(run.score([step], ["worth 3"])) == [None] and time.monotonic() < end:
+        time.sleep(0.01)
+    assert worth(run.score([step], ["worth 3"])) == [3]
+
+
+def test_a_judge_that_dies_costs_its_rewards_until_nothing_at_all_works_any_more(step):
+    class Dead(PromptJudge):
+        def chat_all(self, *arguments, **options):
+            raise ConnectionError("gone")
+
+    run = rollouts(judge=Dead())
+    for _ in range(GIVE_UP - 1):
+        assert worth(run.score([step], ["worth 3"])) == [None]
+    assert run.take_counts()["failed_judgments"] == 2 * (GIVE_UP - 1)
+    with pytest.raises(RethinkError, match=r"20 times in a row.*gone"):
+        run.score([step], ["worth 3"])
+
+
+def test_the_seed_follows_from_source_and_setting(tmp_path):
+    steps = write_step(tmp_path, red=0.2), write_step(tmp_path, red=0.8)
+    seeds = []
+    for seed in (0, 0, 1):
+        run = rollouts(seed=seed)
+        run.score(steps, ["a", "a"])
+        seeds.append([call.seeds[0] for call in run.editor.calls])
+    assert seeds[0] == seeds[1] != seeds[2] and len(set(seeds[0])) == 2
+
+
+def test_a_time_limit_passes_results_and_errors_through():
+    limit = TimeLimit(5)
+    assert limit.call(lambda: 3) == 3
+    with pytest.raises(KeyError):
+        limit.call(lambda: {}["gone"])
+    with pytest.raises(TimeoutError, match="its own"):
+        limit.call(_raise_its_own)
+    assert TimeLimit(0).call(threading.get_ident) == threading.get_ident()
+
+
+def _raise_its_own():
+    raise TimeoutError("its own")
+
+
+def test_fewer_steps_of_the_editor_are_a_setting():
+    assert settings_for(Painter(), 0).steps == 2 and settings_for(Painter(), 1).steps == 1
+    assert settings_for(Painter(), 1).text_guidance == 7.5

@@ -1,0 +1,91 @@
+"""What a thinker is worth on held-out tasks, and a reward that says something else."""
+
+import threading
+
+import pytest
+
+from rethink.think_loop import LoopConfig
+from rethink.thinkers.critique import Thinker
+from rethink.training.thinker_watch import (
+    HeldOut,
+    Referee,
+    TaskResult,
+    is_better,
+    measure_tasks,
+    read_held_out,
+    sum_up,
+    warn_of_reward,
+)
+from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
+from tests.support.thinking import Painter, Says, said
+
+
+@pytest.fixture
+def task(tmp_path):
+    return write_step(tmp_path, instruction="paint")
+
+
+def thinker(*answers):
+    return Thinker(Says(*answers), QUESTION)
+
+
+def referee(editor=None, **options):
+    judge = Thinker(PromptJudge(), QUESTION)
+    return Referee(editor or Painter(), judge, Painter.defaults, LoopConfig(turns=3), **options)
+
+
+def test_the_thinker_alone_decides_and_the_judge_says_what_came_of_it(task):
+    better = said(3, 3, "worth 9"), said(9, 9, "worth 9")
+    assert measure_tasks([task], thinker(*better), referee()) == [TaskResult(True, 2)]
+    content = said(9, 9, "paint")  # likes what the judge does not
+    assert measure_tasks([task], thinker(content), referee()) == [TaskResult(False, 1)]
+    never = said(3, 3, "worth 9")  # the last edit is good, and the thinker does not see it: of equals the first counts
+    assert measure_tasks([task], thinker(never), referee()) == [TaskResult(False, 3)]
+
+
+def test_what_cannot_be_measured_is_no_failure_of_the_thinkers(task, tmp_path):
+    other = write_step(tmp_path, red=0.9, instruction="broken paint")
+    mute = write_step(tmp_path, red=0.8, instruction="mute paint")
+    found = measure_tasks([other, mute, task], thinker(said(9, 9, "")), referee(FailingPainter()))
+    assert found == [None, None, TaskResult(False, 1)]
+    measured = sum_up(7, found, [0.25, 0.75])
+    assert measured == HeldOut(7, 0.0, 1.0, tasks=1, failed=2, reward=0.5)
+    assert "2 could not be measured" in str(measured) and read_held_out(measured.record) == measured
+    assert sum_up(7, [None], []) is None
+
+
+def test_a_run_that_takes_too_long_is_left_and_ends_by_itself(task):
+    ended = threading.Event()
+
+    class Slow(Painter):
+        def edit(self, *arguments, on_step, **options):
+            try:
+                while True:
+                    threading.Event().wait(0.01)
+                    on_step(1, 2, lambda: None)
+            finally:
+                ended.set()
+
+    assert measure_tasks([task], thinker(said(9, 9, "")), referee(Slow(), seconds=0.05)) == [None]
+    assert ended.wait(5)
+
+
+def test_more_success_is_better_then_fewer_turns_then_the_earlier():
+    start = HeldOut(0, 0.5, 3.0, 8)
+    assert is_better(start, None)
+    assert is_better(HeldOut(5, 0.6, 4.0, 8), start) and is_better(HeldOut(5, 0.5, 2.0, 8), start)
+    assert not is_better(HeldOut(5, 0.5, 3.0, 8), start) and not is_better(HeldOut(5, 0.4, 1.0, 8), start)
+
+
+def test_a_reward_that_goes_up_while_success_goes_down_is_said():
+    best = HeldOut(10, 0.8, 2.0, 10, reward=0.5)
+    start = HeldOut(0, 0.5, 2.0, 10)
+    fooled = HeldOut(20, 0.4, 2.0, 10, reward=0.7)
+    assert "0.500 → 0.700) while held-out success goes down (80% at step 10 → 40%)" in warn_of_reward(
+        [start, best, fooled]
+    )
+    assert "The thinker of step 10 is kept" in warn_of_reward([start, best, fooled])
+    lower = HeldOut(20, 0.4, 2.0, 10, reward=0.4)
+    one_task = HeldOut(20, 0.7, 2.0, 10, reward=0.7)
+    for measured in ([], [start], [start, best], [start, best, lower], [start, best, one_task], [start, fooled]):
+        assert warn_of_reward(measured) == ""
