@@ -148,7 +148,8 @@ def edit_turn(
     seeds = turn_seeds(turn, task.config)
     started = time.perf_counter()
     prepared = editor.prepare(base)
-    focus = focus_boxes(best_of_last_turn(steps).critique.regions, task.config) if steps else ()
+    pointed = best_of_last_turn(steps).critique.regions if steps and prompt.prompt_by != "human" else ()
+    focus = focus_boxes(pointed, task.config)  # a person may mean another place
     mask = focus_mask(focus, task.source, task.config.focus_margin, task.mask)
     edited = editor.edit(prepared, [prompt.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step)
     edited, seconds = quantize_to_8bit(as_image(edited)), time.perf_counter() - started

@@ -5,7 +5,7 @@ import torch
 
 from rethink.focus import focus_boxes, focus_mask
 from rethink.loop_config import LoopConfig
-from rethink.steps import Region
+from rethink.steps import Continue, Region
 from tests.support.thinking import SOURCE, Painter, drained, said, start_thinking, thinker
 
 PLACE, WRONG, CHANGED = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 0.75, 0.75), (0.75, 0.0, 1.0, 0.25)
@@ -48,14 +48,22 @@ def think(critic, editor=None, **options):
     return drained(start_thinking(editor or Painter(), critic, SOURCE, "make it red", **options))
 
 
+class Masked(Painter):
+    masks = ()
+
+    def edit(self, *arguments, mask=None, **options):
+        self.masks += (mask,)
+        return super().edit(*arguments, **options)
+
+
+def test_a_prompt_of_a_person_is_free():
+    painter = Masked()
+    critic = thinker(said(3, 3, "b") + POINTED)
+    steps, _ = think(critic, painter, turns=2, focus=True, steer=lambda *_: Continue("my way", "human"))
+    assert painter.masks == (None, None) and steps[1].focus == ()
+
+
 def test_a_run_in_focus_holds_each_later_turn_to_the_boxes():
-    class Masked(Painter):
-        masks = ()
-
-        def edit(self, *arguments, mask=None, **options):
-            self.masks += (mask,)
-            return super().edit(*arguments, **options)
-
     painter = Masked()
     steps, _ = think(
         thinker(said(3, 3, "b") + POINTED, said(4, 4)), editor=painter, turns=3, focus=True, focus_margin=0
