@@ -300,8 +300,8 @@ class _Watch:
         from safetensors.torch import load_file
 
         file = self.task.work / BEST
-        if not self.task.held_out or not file.is_file() or not self.trainer.accelerator.is_main_process:
-            return
+        if self.log.best is None or not self.trainer.accelerator.is_main_process:
+            return  # nothing could be measured; a file that lies there is of an earlier run
         best, mine = load_file(file), dict(self.trainer.accelerator.unwrap_model(self.trainer.model).named_parameters())
         with torch.no_grad():
             for name, value in best.items():

@@ -198,7 +198,9 @@ def _add_up(counts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _is_measured(record: dict[str, Any], after: int) -> bool:
-    return "held_out" in record and record["step"] <= after
+    """Whether it is a measurement of the run that goes on; of a new run none is, whatever an old log holds: all processes have to
+    find the same, also while the first one cuts the log."""
+    return after > 0 and "held_out" in record and record["step"] <= after
 
 
 def _cut(log: JsonlLog, after: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import save_file
 from torch import zeros
 
+from rethink.training import thinker_grpo_log
 from rethink.training.thinker_grpo_log import LOG, GRPOLog, busy_shares, line_of
 from rethink.training.thinker_rewards import GroupCounts, Reward
 from rethink.training.thinker_watch import HeldOut
@@ -78,6 +79,16 @@ def test_a_run_that_goes_on_writes_again_what_came_after_its_checkpoint(log, tmp
     assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()] == [1, 2]
     fresh = GRPOLog(tmp_path, Counted(), 9, print)
     assert (tmp_path / LOG).read_text(encoding="utf-8") == "" and fresh.last_measured is None
+
+
+def test_a_new_run_takes_nothing_from_an_old_log(log, tmp_path, monkeypatch):
+    """Else processes that look before the first one has cut it would wait for the others for ever."""
+    log.add_measurement(HeldOut(0, 0.5, 2.0, 10))
+    save_file({"a": zeros(1)}, tmp_path / "best.safetensors", metadata=log.best_metadata())
+    monkeypatch.setattr(thinker_grpo_log, "is_first_process", lambda: False)
+    other = GRPOLog(tmp_path, Counted(), 9, print)
+    other.read_best(tmp_path / "best.safetensors")
+    assert other.last_measured is None and other.best is None
 
 
 def test_shares_of_the_time_are_of_what_really_was_done():
