@@ -83,7 +83,8 @@ def test_the_node_runs_again_when_an_image_or_a_reply_comes(classes, results):
     files = (("color/1.jpg", png()), ("judge-replies.jsonl", "{}\n"), ("judge-replies.jsonl", "{}\n{}\n"))
     for name, data in files:
         put(folder / name, data)
-        assert (found := node.fingerprint_inputs(name="mine")) not in seen, name
+        found = node.fingerprint_inputs(name="mine")
+        assert found not in seen, name
         seen.append(found)
     put(folder / "rethink-summary.json", "{}")
     assert node.fingerprint_inputs(name="mine") == seen[-1], "a run does not wake itself"
