@@ -19,7 +19,7 @@ ROWS = (
     "trajectory",
     "trajectory_html",
     # of evaluation only what measures images and runs nothing; a benchmark that runs the loop gets a place further down
-    "editors thinkers alignment evaluation",
+    "editors thinkers alignment evaluation focus",
     "think_loop edit_job scoring",
     "think_job steering",
     "pairs",
@@ -155,8 +155,18 @@ def test_arrows_go_down_only():
     assert sorted(upward - UPWARD) == [], "a room imports what stands beside or above it"
 
 
+def test_the_document_names_every_room():
+    text = (PACK_ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rooms = {
+        f"{name}.py" if (PACK_ROOT / f"rethink/{name}.py").is_file() else f"{name}/" for name in " ".join(ROWS).split()
+    }
+    missing = sorted(room for room in rooms - {"__main__.py"} if f"`{room}`" not in text)
+    assert missing == [], "give each a line in the table of rooms of docs/architecture.md"
+
+
 def test_no_modules_import_each_other_in_a_circle():
-    assert [sorted(circle) for circle in circles(arrows()) if circle not in CIRCLES] == []
+    found = [sorted(circle) for circle in circles(arrows()) if circle not in CIRCLES]
+    assert found == [], "these import each other: move what they share into a module below both"
 
 
 def circles(graph: dict[str, set[str]]) -> Iterator[frozenset[str]]:
@@ -203,7 +213,7 @@ def test_imports_inside_the_library_are_relative():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             absolute = [name for name in names if name.split(".")[0] in ("rethink", "nodes")]
-            assert not absolute, f"{module.path} imports {absolute}"
+            assert not absolute, f"{module.path} imports {absolute}: write `from ..`"
 
 
 def test_nodes_reach_comfyui_through_one_door():
@@ -214,7 +224,7 @@ def test_nodes_reach_comfyui_through_one_door():
         for name in imported(module)
         if name not in modules() and COMFYUI.match(name) and name != "comfy_api.latest"
     }
-    assert unmended(outside, BESIDE_THE_DOOR) == []
+    assert unmended(outside, BESIDE_THE_DOOR) == [], "they import ComfyUI: reach it through nodes/comfy"
 
 
 def test_heavy_packages_are_imported_when_they_are_needed():
@@ -223,7 +233,7 @@ def test_heavy_packages_are_imported_when_they_are_needed():
         if module.name.startswith("rethink.tiny.build"):
             continue
         heavy = {name for name in imported(module, at_import(module)) if name.split(".")[0] in HEAVY}
-        assert not heavy, f"{module.path} imports {heavy} at once"
+        assert not heavy, f"{module.path} imports {heavy} at once: import it in the function that needs it"
 
 
 def test_functions_of_more_than_eight_parameters_say_why():
@@ -235,7 +245,10 @@ def test_functions_of_more_than_eight_parameters_say_why():
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
         if count_parameters(function) > MOST_PARAMETERS and not says_why(module, function)
     }
-    assert unmended(unexplained, TOO_MANY_PARAMETERS) == []
+    found = unmended(unexplained, TOO_MANY_PARAMETERS)
+    assert found == [], (
+        f"more than {MOST_PARAMETERS} parameters: make a dataclass of some, or say why, `# more than eight: …`"
+    )
 
 
 def count_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -253,11 +266,11 @@ def says_why(module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef) -
 
 def test_every_module_has_the_test_file_of_its_name():
     missing = {
-        module.path
+        test_file_of(module).relative_to(PACK_ROOT).as_posix()
         for module in modules().values()
         if module.file.name not in ("__init__.py", "__main__.py") and not test_file_of(module).is_file()
     }
-    assert unmended(missing, WITHOUT_TESTS) == []
+    assert unmended(missing, WITHOUT_TESTS) == [], "write these test files, each for the module of its name"
 
 
 def test_file_of(module: Module) -> Path:
@@ -277,7 +290,8 @@ def test_no_test_takes_its_helpers_from_another_test():
                 names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if any(re.match(r"test_|conftest$", part) for name in names for part in name.split(".")):
                     takers.add(path)
-    assert unmended(takers, HELPERS_FROM_TESTS) == []
+    found = unmended(takers, HELPERS_FROM_TESTS)
+    assert found == [], "they import from a test: move helpers to tests/support, fixtures to a conftest.py"
 
 
 def test_long_files_say_why():
@@ -301,7 +315,7 @@ def test_spelling_is_american():
             allowed = set().union(*(names for start, names in BRITISH_ON_PURPOSE.items() if path.startswith(start)))
             if found := {word for word in words - allowed if BRITISH.fullmatch(word)}:
                 british[path] = found
-    assert british == {}
+    assert british == {}, "spell them as Americans do; ids and names that stay are listed in BRITISH_ON_PURPOSE"
 
 
 @cache

@@ -107,9 +107,9 @@ class Backend:
     """A row of the table: one way to run a vision-language model.
 
     name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one; the first row
-    counts; None: it takes whatever no other row does. open: makes the Chat; the `Trust` says which servers may be sent images and
-    keys, and is None for backends that are not `remote`, which send nothing. location: None where there is only one
-    model, whose files are in `folder`, if any.
+    counts; None: it takes what no other row does, addresses if it is `remote`, else folders. open: makes the Chat;
+    the `Trust` says which servers may be sent images and keys, and is None for backends that are not `remote`, which
+    send nothing. location: None where there is only one model, whose files are in `folder`, if any.
     options: the fields of `ThinkerConfig` that it reads besides `where`. has_templates: whether its models may have
     prompts of their own.
     """
@@ -135,8 +135,9 @@ def list_backends() -> tuple[Backend, ...]:
 def find_backend(where: str) -> Backend:
     """The row that a `ThinkerConfig.where` means."""
     rows = list_backends()
+    is_address = where.lower().startswith(("http://", "https://"))
     found = [row for row in rows if row.recognizes and row.recognizes(where)]
-    return (found or [row for row in rows if row.recognizes is None])[0]
+    return (found or [row for row in rows if row.recognizes is None and row.remote == is_address])[0]
 
 
 def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:

@@ -1,1 +1,1 @@
-"""Trainers: each one file that reads top to bottom, over one shared optimization loop (`loop.py`)."""
+"""Trainers of edit LoRAs, of whole editors and of thinkers, each with what it keeps and reports."""

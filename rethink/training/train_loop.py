@@ -1,4 +1,4 @@
-"""The optimization loop that every trainer here shares: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
+"""The optimization loop of whole models, the built-in ones too: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
 
 A trainer brings a module whose `forward(batch)` returns the loss, and a dataset. Everything else (several GPUs,
 gradient accumulation, precision) is accelerate's.

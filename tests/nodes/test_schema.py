@@ -110,12 +110,24 @@ def test_the_widgets_of_sampling_are_the_fields_of_settings(described, part, nod
     assert {name: inputs[name][1]["default"] for name in settings} == settings
 
 
+def test_every_choice_that_brings_inputs_of_its_own_is_explained(described):
+    pages = "".join(page.read_text(encoding="utf-8") for page in (PACK_ROOT / "web" / "docs").glob("*.md"))
+    for node_id, node in described.items():
+        choices = [options["options"] for io_type, options in inputs_of(node).values() if io_type == DYNAMIC]
+        unnamed = [f"*{option['key']}*" for each in choices for option in each if f"*{option['key']}*" not in pages]
+        assert not unnamed, f"no help page says what {', '.join(unnamed)} is, a choice of {node_id}"
+
+
 def test_every_node_has_a_help_page_that_names_every_input(described):
     for node_id, node in described.items():
         page = (PACK_ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8")
         assert page.startswith(f"# {node['display_name']}\n")
-        for name, (_, options) in all_inputs_of(node).items():
-            assert f"**{options.get('display_name', name.rpartition('.')[2])}**" in page, (node_id, name)
+        words = {
+            name: options.get("display_name", name.rpartition(".")[2])
+            for name, (_, options) in all_inputs_of(node).items()
+        }
+        unnamed = [f"{name} as **{word}**" for name, word in words.items() if f"**{word}**" not in page]
+        assert not unnamed, f"web/docs/{node_id}.md does not name {', '.join(unnamed)}"
 
 
 @pytest.mark.parametrize(
@@ -153,14 +165,15 @@ def test_the_help_of_load_editor_says_of_every_family_what_its_row_says(part):
     expected = []
     for family in part("rethink.editors.families").FAMILIES:
         for number, defaults in enumerate([family.defaults, *(variant.defaults for variant in family.variants)]):
-            image = f"{defaults.image_guidance:g}" if family.id.startswith("instruct") else ""
+            image = f"{defaults.image_guidance:g}" if family.guides_by_image else ""
             numbers = [str(defaults.steps), f"{defaults.text_guidance:g}", image, str(family.references)]
             expected.append((family.title, "the same" if number else ", ".join(family.pipelines), *numbers))
     said = [
         (title.partition(" (")[0], pipelines.partition(", with")[0], *cells[:4])
         for title, pipelines, *cells in rows(page, "Families")
     ]
-    assert sorted(said) == sorted(expected)
+    wrong = [*({*expected} - {*said}), *({*said} - {*expected})]
+    assert sorted(said) == sorted(expected), f"web/docs/RethinkLoadEditor.md, table of families: {wrong}"
 
 
 def test_the_help_of_load_editor_has_the_table_of_memory():

@@ -12,19 +12,13 @@ from safetensors.torch import save_file
 from rethink.editors.common import SourceCache
 from rethink.editors.encoder_cache import EncoderCache
 from rethink.editors.loading import load_editor
-from tests.support.family_miniatures import SIDE, write
+from tests.support.family_miniatures import MINIATURES, SIDE, flux2, joy, longcat, qwen, write
 from tests.support.miniatures import INSTRUCT, write_folder
 
 RANK = 4  # of the LoRAs
 OWN = {"instruct_pix2pix": INSTRUCT, "sdedit": "StableDiffusionImg2ImgPipeline"}  # the two that our own loop samples
-NEED_TORCHVISION = {  # for the processors of their vision-language models
-    "qwen_image_edit",
-    "qwen_image_edit_plus",
-    "longcat_image_edit",
-    "flux2",
-    "joyimage_edit",
-    "joyimage_edit_plus",
-}
+# For the processors of their vision-language models.
+NEED_TORCHVISION = {kind for kind, (build, _) in MINIATURES.items() if build in (qwen, longcat, flux2, joy)}
 
 
 def opened(kind: str, root: Path, **options):

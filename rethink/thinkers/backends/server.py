@@ -28,7 +28,7 @@ def _open(config: ThinkerConfig, trust: Trust | None) -> OpenAIChat:
 BACKEND = Backend(
     name="server",
     help="any address that speaks OpenAI's language, here or elsewhere",
-    recognizes=lambda where: where.lower().startswith(("http://", "https://")),
+    recognizes=None,
     open=_open,
     location=Location(
         "text",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from rethink.editors import encoder_cache
+from rethink.editors.families import FAMILIES
 from rethink.editors.loading import load_editor
 from rethink.editors.pipeline_editor import PipelineEditor
 from rethink.editors.settings import Settings
@@ -22,8 +23,11 @@ from tests.support.editor_miniatures import count_encodes
 from tests.support.family_miniatures import MINIATURES, SIDE
 
 FEW = Settings(steps=2)
-SEES_REFERENCES = ("qwen_image_edit_plus", "flux2", "flux2_klein", "joyimage_edit_plus")
-NO_NEGATIVE = ("sdedit_flux", "flux_kontext", "flux2", "flux2_klein", "flux2_klein_distilled")
+SEES_REFERENCES = [
+    kind
+    for kind, (_, class_name) in MINIATURES.items()
+    if any(class_name in family.pipelines and family.references for family in FAMILIES)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +116,7 @@ def test_the_guidances_and_the_negative_arrive(editor, kind):
     randomized = [edit(editor, source, settings=Settings(steps=2, randomize_guidance=True)) for _ in range(2)]
     assert torch.equal(*randomized)
     negative = Settings(steps=2, negative_prompt="blue")
-    if kind in NO_NEGATIVE:
+    if not editor.family.takes_negative_prompt:
         with pytest.raises(RethinkError, match="^negative: .* takes no negative"):
             edit(editor, source, settings=negative)
     else:

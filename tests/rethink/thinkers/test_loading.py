@@ -77,20 +77,23 @@ class Parrot:
 
 
 BACKEND = Backend(
-    "parrot", "repeats", recognizes=lambda where: where.startswith("parrot:"), open=lambda config, trust: Parrot()
+    "parrot", "repeats", recognizes=lambda where: where.endswith("/repeat"), open=lambda config, trust: Parrot()
 )
 """
 
 
-def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch):
-    (tmp_path / "a_parrot.py").write_text(OWN)
+@pytest.mark.parametrize("module", ["a_parrot", "the_parrot"])
+def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch, module):
+    """Whatever its name, it comes before the backends that take any address and any folder."""
+    before = len(list_backends())
+    (tmp_path / f"{module}.py").write_text(OWN)
     monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
     list_backends.cache_clear()
     try:
-        thinker = open_thinker(ThinkerConfig("parrot:gray"))
+        thinker = open_thinker(ThinkerConfig("http://127.0.0.1:8000/repeat"))
         message = {"role": "user", "content": [{"type": "text", "text": "hello"}]}
         assert thinker.chat.chat([message], []) == "hello"
-        assert len(list_backends()) == 4
+        assert len(list_backends()) == before + 1
     finally:
         list_backends.cache_clear()
-        sys.modules.pop(f"{backends.__name__}.a_parrot", None)
+        sys.modules.pop(f"{backends.__name__}.{module}", None)
