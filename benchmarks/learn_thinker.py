@@ -127,7 +127,11 @@ def main():
         before = load_thinker(options.thinker, dtype="fp32")
         others = sample(range(10**6, 10**6 + options.held_out), "held_out")
         figures = compare(editor, *(Thinker(each, max_tokens=TOKENS) for each in (before, chat)), others)
-        print(json.dumps({"bench": "learn_thinker", "seed": options.seed, "best": result.best and result.best.record, **figures}))
+        print(
+            json.dumps(
+                {"bench": "learn_thinker", "seed": options.seed, "best": result.best and result.best.record, **figures}
+            )
+        )
 
 
 if __name__ == "__main__":
