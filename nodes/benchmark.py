@@ -23,6 +23,7 @@ from . import feedback, sockets
 from .comfy import folders, memory, progress
 from .inputs import NONE, AnyOption, field_input
 
+OURS = (".", "rethink-")  # how files begin that every run writes anew: another such run would find nothing else
 ROWS: dict[str, Benchmark] = {row.title: row for row in (BUILT_IN, *BENCHMARKS.values())}
 
 
@@ -98,7 +99,10 @@ class RunBenchmark(io.ComfyNode):
             folder = folders.benchmark_folder(name, "name")
         except RethinkError:
             return None
-        return sorted(str(file.relative_to(folder)) for file in folder.rglob("*.png")) if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        files = (file for file in folder.rglob("*") if not file.name.startswith(OURS) and file.is_file())
+        return sorted((str(file.relative_to(folder)), file.stat().st_size) for file in files)
 
     @classmethod
     def execute(

@@ -148,9 +148,9 @@ def config_inputs() -> list[io.Input]:
     return [field_input(LoopConfig, "turns", optional=True), *accept_inputs(), *others]
 
 
-def added_inputs() -> list[io.Input]:
+def added_inputs(without: tuple[str, ...] = ()) -> list[io.Input]:
     """The inputs of LoopConfig that came later: the last ones, as workflows know widgets by their places."""
-    return [field_input(LoopConfig, name, optional=True) for name in ADDED]
+    return [field_input(LoopConfig, name, optional=True) for name in ADDED if name not in without]
 
 
 def pause_and_record_inputs() -> list[io.Input]:

@@ -121,7 +121,7 @@ class ThinkLoopOpen(io.ComfyNode):
                 *config_inputs(),
                 *pause_and_record_inputs(),
                 judge_input(),
-                *added_inputs(),
+                *added_inputs(without=("focus", "focus_margin")),  # a graph has its own mask, or none
             ],
             outputs=[
                 sockets.Loop.Output("loop", tooltip="For Think Loop Close."),

@@ -7,7 +7,14 @@ from .errors import RethinkError
 from .options import MAX_SEED, check_limits, option, options_of
 
 ACCEPT = 8.0  # default for both scores from which an edit is good enough
-ADDED = ("draws", "side_by_side", "margin")  # options that older records do not have
+ADDED = (
+    "draws",
+    "side_by_side",
+    "margin",
+    "regions",
+    "focus",
+    "focus_margin",
+)  # options that older records do not have
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,24 @@ class LoopConfig:
         low=0.0,
         high=10.0,
         step=0.1,
+        advanced=True,
+    )
+    regions: bool = option(
+        False,
+        "Ask the thinker for boxes: what is still wrong, what was changed without being asked for, and where the edit belongs. The "
+        "viewer draws them. The built-in thinker points at nothing.",
+    )
+    focus: bool = option(
+        False,
+        "Hold each later turn to the boxes of what is wrong and of where the edit belongs, by the editor's mask; asks for boxes. "
+        "Where there is no box of the place, the turn is free.",
+    )
+    focus_margin: float = option(
+        0.05,
+        "How far a turn in focus may reach beyond the boxes, as a share of the longer side.",
+        low=0.0,
+        high=1.0,
+        step=0.01,
         advanced=True,
     )
     seed: int = option(0, "Turn t, candidate c edits with seed + (t − 1) · candidates + c.", low=0, high=MAX_SEED)

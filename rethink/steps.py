@@ -15,6 +15,9 @@ from torch import Tensor
 from .records import replace_surrogates
 
 MAX_DRAWS = 64  # of a critique
+MAX_REGIONS = 16  # of a critique: more points at nothing
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the image
+RegionKind = Literal["wrong", "changed", "place"]
 Preferred = Literal["earlier", "later", "same", ""]
 Status = Literal["ok", "repaired", "unparsed", "failed"]
 PromptBy = Literal["user", "thinker", "human"]
@@ -58,6 +61,25 @@ class ChecklistItem:
 
 
 @dataclass(frozen=True)
+class Region:
+    """Where something is in an edit. kind: still wrong, changed without being asked for, or the place where the edit belongs."""
+
+    kind: RegionKind
+    box: Box
+    label: str = ""
+
+    def __post_init__(self):
+        if self.kind not in get_args(RegionKind) or not _is_box(self.box):
+            raise ValueError(f"no region: {self.kind!r:.20} {self.box!r:.80}")
+
+
+def _is_box(box: Any) -> bool:
+    if not isinstance(box, tuple) or len(box) != 4 or not all(_fits(edge, float) and 0 <= edge <= 1 for edge in box):
+        return False
+    return box[0] < box[2] and box[1] < box[3]
+
+
+@dataclass(frozen=True)
 class Critique:
     """A thinker's critique of one edit.
 
@@ -76,6 +98,7 @@ class Critique:
     checklist: tuple[ChecklistItem, ...] = ()
     note: str = ""
     draws: tuple[tuple[float, float], ...] = ()
+    regions: tuple[Region, ...] = ()
 
     def __post_init__(self):
         scores, scored = (self.semantic, self.quality), self.status in ("ok", "repaired")
@@ -157,7 +180,7 @@ class Step:
     judge: the independent judge's critique, which the score then comes from.
     image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is only on disk. file: its name
     there, "" until it is written. settings: the sampling settings actually used, plain JSON values; None where they are
-    unknown. comparison: where it was shown beside the best edit of the turns before.
+    unknown. comparison: where it was shown beside the best edit of the turns before. focus: the boxes that it was held to.
     """
 
     turn: int
@@ -175,6 +198,7 @@ class Step:
     file: str = ""
     settings: dict[str, Any] | None = None
     comparison: Comparison | None = None
+    focus: tuple[Box, ...] = ()
 
 
 def best_of(steps: Sequence[Step]) -> int:
@@ -218,13 +242,16 @@ def step_record(step: Step) -> dict[str, Any]:
     """A step as trajectory.json holds it: its fields by their names, all but the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
     del values["image"]
-    if step.comparison is None:  # as in records from before there was one
+    if not step.focus:
+        del values["focus"]
+    if step.comparison is None:
         del values["comparison"]
     else:
         values["comparison"]["kept"] = step.comparison.kept
     for critique in filter(None, (values["critique"], values["judge"])):
-        if not critique["draws"]:
-            del critique["draws"]
+        for name in ("draws", "regions"):  # as in records from before there were any
+            if not critique[name]:
+                del critique[name]
         critique["checklist"] = [{"text": item["text"], "met": item["passed"]} for item in critique["checklist"]]
     return values
 
@@ -247,8 +274,11 @@ def read_step(data: dict[str, Any]) -> Step:
         "judge": None if judge is None else _read_critique(judge),
         "preservation": build_checked(Preservation, data["preservation"]),
         "comparison": None if comparison is None else _read_comparison(comparison),
+        "focus": tuple(tuple(box) for box in data.get("focus", ())[:MAX_REGIONS]),
     }
     step = build_checked(Step, data | nested)
+    if not all(map(_is_box, step.focus)):
+        raise ValueError("focus is no list of boxes")
     for name, (low, high) in _RANGES.items():
         if (value := getattr(step, name)) is not None and not low <= value <= high:
             raise ValueError(f"{name} is out of range")
@@ -259,7 +289,10 @@ def _read_critique(data: dict[str, Any]) -> Critique:
     items = ({"text": item["text"], "passed": item["met"]} for item in data["checklist"])
     draws = tuple(tuple(each) for each in data.get("draws", ()))
     checklist = tuple(build_checked(ChecklistItem, item) for item in items)
-    return build_checked(Critique, data | {"checklist": checklist, "draws": draws})
+    regions = tuple(
+        build_checked(Region, each | {"box": tuple(each["box"])}) for each in data.get("regions", ())[:MAX_REGIONS]
+    )
+    return build_checked(Critique, data | {"checklist": checklist, "draws": draws, "regions": regions})
 
 
 def _read_comparison(data: dict[str, Any]) -> Comparison:

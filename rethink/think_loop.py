@@ -18,12 +18,14 @@ from .editors.protocol import Editor, OnStep, used_settings_by_row
 from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
+from .focus import focus_boxes, focus_mask
 from .images import as_edit_mask, as_image
 from .loop_config import DEFAULT_CONFIG, LoopConfig
 from .records import replace_surrogates
-from .steps import Continue, Critique, Preservation, Step, Stop, best_of, note_of
+from .steps import Box, Continue, Critique, Preservation, Step, Stop, best_of, note_of
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
 from .thinkers.draws import critique_draws
+from .thinkers.loading import is_critic
 from .thinkers.protocol import OnToken, ThinkerError
 from .thinkers.side_by_side import can_compare, compare_edits
 from .trajectory import Trajectory
@@ -78,7 +80,7 @@ class TurnEdits:
     """The edits of one turn before they are judged, one per candidate.
 
     images: IMAGE [candidates, H, W, 3]. seconds: for all of them. settings: what each was actually sampled with; files:
-    where each is already written; both empty where unknown.
+    where each is already written; both empty where unknown. focus: the boxes that they were held to.
     """
 
     turn: int
@@ -88,6 +90,7 @@ class TurnEdits:
     seconds: float = 0.0
     settings: Sequence[dict[str, Any] | None] = ()
     files: Sequence[str] = ()
+    focus: tuple[Box, ...] = ()
 
 
 def think_while_edit(
@@ -145,9 +148,13 @@ def edit_turn(
     seeds = turn_seeds(turn, task.config)
     started = time.perf_counter()
     prepared = editor.prepare(base)
-    edited = editor.edit(prepared, [prompt.prompt] * len(seeds), seeds, settings, mask=task.mask, on_step=on_step)
+    pointed = best_of_last_turn(steps).critique.regions if steps and prompt.prompt_by != "human" else ()
+    focus = focus_boxes(pointed, task.config)  # a person may mean another place
+    mask = focus_mask(focus, task.source, task.config.focus_margin, task.mask)
+    edited = editor.edit(prepared, [prompt.prompt] * len(seeds), seeds, settings, mask=mask, on_step=on_step)
     edited, seconds = quantize_to_8bit(as_image(edited)), time.perf_counter() - started
-    return TurnEdits(turn, prompt, seeds, edited, seconds, used_settings_by_row(editor, prepared, seeds, settings))
+    used = used_settings_by_row(editor, prepared, seeds, settings)
+    return TurnEdits(turn, prompt, seeds, edited, seconds, used, focus=focus)
 
 
 def save_edits(edits: TurnEdits, on_edits: OnEdits | None) -> TurnEdits:
@@ -196,12 +203,12 @@ def critique_turn(
     started = time.perf_counter()
     asked_about = (task.source, images, task.instruction, [edits.prompt.prompt] * len(images), edits.seeds)
     judges: Sequence[Critique | None] = [None] * len(images)
+    regions = (task.config.regions or task.config.focus) and not is_critic(task.thinker)
     if task.judge is None:
-        critiques = critique_draws(
-            task.thinker, *asked_about, task.config.draws, checklist=checklist, on_token=on_token
-        )
+        options = {"checklist": checklist, "regions": regions, "on_token": on_token}
+        critiques = critique_draws(task.thinker, *asked_about, task.config.draws, **options)
     else:
-        critiques = critique(task.thinker, *asked_about, on_token=on_token)
+        critiques = critique(task.thinker, *asked_about, regions=regions, on_token=on_token)
         judges = critique_draws(task.judge, *asked_about, task.config.draws, checklist=checklist, on_token=on_token)
     seconds = (time.perf_counter() - started) / len(images)
     steps = [
@@ -220,6 +227,7 @@ def critique_turn(
             image=images[index],
             file=edits.files[index] if edits.files else "",
             settings=edits.settings[index] if edits.settings else None,
+            focus=edits.focus,
         )
         for index in range(len(images))
     ]

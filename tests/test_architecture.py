@@ -19,7 +19,7 @@ ROWS = (
     "trajectory",
     "trajectory_html",
     # of evaluation only what measures images and runs nothing; a benchmark that runs the loop gets a place further down
-    "editors thinkers alignment evaluation",
+    "editors thinkers alignment evaluation focus",
     "think_loop edit_job scoring",
     "think_job steering",
     "pairs",

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from rethink.thinkers.critique import critique
 from tests.support.hosts import PACK_ROOT
 
 COMPARED_WITH = ("cv2", "skimage", "sklearn")  # a benchmark's alone, and not among what the tests install
@@ -32,3 +33,16 @@ def test_the_painter_draws_as_a_pipeline_of_diffusers_does(monkeypatch):
     again = pairs.generate(painter, "a red star at the top", "a blue circle at the top", [1, 2], recipe)
     assert made.before.shape == made.after.shape and made.before.shape[0] == 2
     assert torch.equal(made.after, again.after) and not torch.equal(made.before, made.after)
+
+
+def test_the_oracle_judges_edits_of_the_tasks_that_it_knows(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
+    import learn_thinker
+
+    task, other = learn_thinker.sample(range(2)).values()
+    judge = learn_thinker.Thinker(learn_thinker.OracleJudge([task]), learn_thinker.QUESTION)
+    source, right = (learn_thinker.render([scene]) for scene in (task.source, task.accepted[0]))
+    good, bad = critique(judge, source, [right, source], task.instruction, ["a", "b"], [0, 0])
+    assert good.overall >= 8 > bad.overall
+    (unknown,) = critique(judge, learn_thinker.render([other.source]), [right], other.instruction, ["a"], [0])
+    assert unknown.status == "failed"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import RethinkError
 from ..evaluation.benchmarks.core import Benchmark, Figure, Item, Judged, Published, Results, Summary
-from ..evaluation.statistics import Interval, mean_interval, paired_difference
+from ..evaluation.statistics import NOT_MEASURED, Interval, mean_interval, paired_difference
 from .judging import Judgments
 
 MOST_LISTED = 10  # faults of one kind that are listed
@@ -226,7 +226,7 @@ def title_text(figure: Figure) -> str:
 
 def number_text(value: float | None) -> str:
     """A figure's value; what was not measured is no number."""
-    return "not measured" if value is None else f"{value:.3f}"
+    return NOT_MEASURED if value is None else f"{value:.3f}"
 
 
 def _interval(found: Interval | None) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..editors.settings import Settings, used_settings
 from ..errors import RethinkError
 from ..evaluation.clip_similarity import similarities
-from ..evaluation.statistics import Interval, mean_interval
+from ..evaluation.statistics import NOT_MEASURED, Interval, mean_interval
 from ..images import load_image, to_pixels
 from ..options import MAX_SEED, check_limits, option
 from ..pairs.jsonl_log import DiskFull, JsonlLog, LatestIndex, fields_are
@@ -121,7 +121,7 @@ HEAD = ("editor", "scale", "image similarity", "direction", "items")
 
 def _row(curve: Curve, point: CurvePoint) -> tuple[str, ...]:
     scale = "" if point.scale is None else f"{curve.knob.replace('_', ' ')} {point.scale:g}"
-    direction = "not measured" if point.direction is None else _words(point.direction)
+    direction = NOT_MEASURED if point.direction is None else _words(point.direction)
     return curve.editor, scale, _words(point.similarity), direction, str(point.similarity.items)
 
 

@@ -57,7 +57,10 @@ def add_compare_commands(commands) -> None:
     parser.add_argument("images", type=Path, nargs="*", help="image files, or folders of them")
     parser.add_argument("-i", "--instructions", nargs="+", default=[], metavar="TEXT", help="what to change")
     add_switch(parser, "--one-each", "the first image with the first instruction, and so on, in place of all with all")
-    about = 'JSON lines of {"image": path, "instruction": text} in place of images and instructions'
+    about = (
+        'JSON lines of {"image": path, "instruction": text} in place of images and instructions; with "source_caption" and '
+        '"edited_caption" --clip measures whether the image changed as they do'
+    )
     parser.add_argument("--tasks", type=Path, metavar="FILE", help=about)
     parser.add_argument(
         "--pairs", type=Path, metavar="STORE", help="a pair store: its inputs, instructions and targets"
@@ -232,6 +235,6 @@ def _loras(texts: Sequence[str]) -> tuple[LoraChoice, ...]:
 
 def _strengths(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.replace(",", " ").split())
+        return tuple(dict.fromkeys(float(part) for part in text.replace(",", " ").split()))
     except ValueError as error:
         raise RethinkError(f"--strengths: expected numbers like 0.5,0.8,1.0, got “{text}”.") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..benchmarking.editing import EditSetup, edit_with
+from ..benchmarking.editing import MOST_FAILURES, EditSetup, edit_with
 from ..errors import RethinkError
 from ..images import load_image, save_image
 from ..pairs.jsonl_log import DiskFull, JsonlLog, fields_are
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SOURCES, EDITS, RUNS, LOG = "sources", "edits", "thinking", "edits.jsonl"
-MOST_FAILURES = 5  # edits of a variant that fail in a row, after which no other one would do better
 
 # (edits that are done, edits to make, the latest one)
 OnEdit = Callable[[int, int, "Tensor"], None]

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from ..evaluation.preferences import Rating
-from ..evaluation.statistics import Interval, Verdict, mean_interval, paired_difference
+from ..evaluation.statistics import NOT_MEASURED, Interval, Verdict, mean_interval, paired_difference
 from .edits import Edits, source_file
 from .measures import BEST_BY, MEASURES, Scored
 from .tasks import NAME_LENGTH, CompareTask
@@ -20,7 +20,6 @@ from .votes import Poll
 
 SCHEMA = 1
 MOST_LISTED = 10  # faults that are listed
-NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME_LENGTH = 16  # hex digits of what tells tasks, sources and variants apart
+CAPTIONS = (("source_caption", "input_caption"), ("edited_caption", "target_caption"))  # what a table may call them
 Load = Callable[[], "Tensor"]
 
 
@@ -69,14 +70,14 @@ def tasks_from_images(
 
 
 def tasks_from_table(file: Path) -> list[CompareTask]:
-    """JSON lines of {"image": path from the table's folder, "instruction": text}, and maybe "input_caption" and "target_caption"."""
+    """JSON lines of {"image": path from the table's folder, "instruction": text}, and maybe "source_caption" and "edited_caption"."""
     tasks = []
     for number, record in enumerate(read_jsonl(file, "--tasks"), 1):
         image, text = record.get("image"), record.get("instruction")
         if not isinstance(image, str) or not isinstance(text, str):
             raise RethinkError(f"--tasks: record {number} of {file} has no “image” and “instruction”, both texts.")
         load = partial(load_image, file.parent / image, "--tasks")
-        before, after = record.get("input_caption"), record.get("target_caption")
+        before, after = (next((record[name] for name in names if name in record), None) for names in CAPTIONS)
         both = (before, after) if isinstance(before, str) and isinstance(after, str) and before and after else None
         tasks.append(_task(text, digest_pixels(load()), load, image, both))
     if not tasks:

@@ -19,6 +19,7 @@ LEVEL = 0.95
 # An interval of this level has to be clear of zero for a verdict: where two are alike, either verdict is given in 1% of cases.
 VERDICT_LEVEL = 0.98
 RESAMPLES = 2000
+NOT_MEASURED = "not measured"  # in place of a number that there is none of
 FEWEST_CLUSTERS = 8  # with fewer sources, none of this says anything
 MOSTLY = 0.99  # of the resamples must have an error
 _CHUNK = 2**22  # counts of resampled clusters that are in memory at once

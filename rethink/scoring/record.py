@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..evaluation.benchmarks.core import mean
+from ..evaluation.statistics import NOT_MEASURED
 
 Group = Literal["judge", "CLIP", "outside the change", "reward models"]
 
 FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS = "instruction following", "over-editing", "naturalness", "artifacts"
 SEMANTIC, QUALITY, OVERALL = "semantic", "quality", "overall"
-NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..steps import Critique
 from .answer_text import clean_answer
 from .critique_format import parse_critique, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, resize_for_vlm
+from .regions import ASK, parse_regions, split_boxes
 
 # Fixed text, source and instruction first, what changes from turn to turn last: a prefix cache serves the rest.
 TEMPLATE = """\
@@ -149,7 +150,7 @@ def image_slots(template: str) -> list[str]:
     return [slot for slot in _SLOT.findall(template) if slot in IMAGE_SLOTS]
 
 
-def critique(
+def critique(  # more than eight: what is asked about, and how
     thinker: Thinker,
     source: Tensor,
     edited: Sequence[Tensor],
@@ -158,11 +159,12 @@ def critique(
     seeds: Sequence[int],
     *,
     checklist: Sequence[str] = (),
+    regions: bool = False,
     on_token: OnToken | None = None,
 ) -> list[Critique]:
     """One Critique for every image of `edited` (IMAGE [1, H, W, 3] each), held as one batch.
 
-    source: IMAGE [1, H, W, 3]. prompts, seeds: of each image. Where an answer has no scores, it asks once more with
+    source: IMAGE [1, H, W, 3]. prompts, seeds: of each image. regions: ask for boxes too. Where an answer has no scores, it asks once more with
     another seed. Raises nothing of the thinker's: what it could not answer is a Critique that failed and says why.
     """
     if checklist and "demands" not in _SLOT.findall(thinker.template):
@@ -175,13 +177,15 @@ def critique(
     for image, prompt, seed in zip(edited, prompts, seeds, strict=True):
         by_slot = {"source": small, "edited": resize_for_vlm(image)}
         messages = critique_messages(thinker.template, instruction=instruction, prompt=prompt, checklist=checklist)
+        if regions:
+            messages[0]["content"].append({"type": "text", "text": ASK})
         requests.append(Request(messages, [by_slot[slot] for slot in order], seed))
-    found = _ask(thinker, requests, checklist, thinker.temperature, on_token)
+    found = _ask(thinker, requests, checklist, thinker.temperature, on_token, regions)
     again = [index for index, first in enumerate(found) if first.status == "unparsed"]
     if again:
         # At temperature 0 another seed alone would bring the same answer.
         retries = [replace(requests[index], seed=requests[index].seed ^ _OTHER_SEED) for index in again]
-        second = _ask(thinker, retries, checklist, max(thinker.temperature, 0.7), on_token)
+        second = _ask(thinker, retries, checklist, max(thinker.temperature, 0.7), on_token, regions)
         for index, better in zip(again, second):
             if better.status in ("ok", "repaired"):
                 note = f"{better.note} Asked twice: the first answer had no scores.".strip()
@@ -210,7 +214,12 @@ def split_instruction(
 
 
 def _ask(
-    thinker: Thinker, requests: list[Request], checklist: Sequence[str], temperature: float, on_token: OnToken | None
+    thinker: Thinker,
+    requests: list[Request],
+    checklist: Sequence[str],
+    temperature: float,
+    on_token: OnToken | None,
+    regions: bool,
 ) -> list[Critique]:
     answers = chat_all(
         thinker.chat, requests, max_tokens=thinker.max_tokens, temperature=temperature, on_token=on_token
@@ -218,9 +227,18 @@ def _ask(
     return [
         Critique("failed", note=clean_answer(str(answer)))
         if isinstance(answer, ThinkerError)
-        else parse_critique(answer, checklist)
-        for answer in answers
+        else _read(answer, checklist, thinker.chat.name, request if regions else None)
+        for request, answer in zip(requests, answers, strict=True)
     ]
+
+
+def _read(answer: str, checklist: Sequence[str], model: str, shown: Request | None) -> Critique:
+    """The Critique in an answer. shown: the request, where boxes were asked for; its last image is the edit as it was seen."""
+    if shown is None:
+        return parse_critique(answer, checklist)
+    answer, block = split_boxes(answer)
+    height, width = shown.images[-1].shape[1:3]
+    return replace(parse_critique(answer, checklist), regions=parse_regions(block, (width, height), model))
 
 
 def _once(

@@ -75,8 +75,16 @@ def test_the_built_in_world_takes_no_judge(bench, make_thinker, RethinkError):
         bench("Built-in world", editor=Painter(), judge=make_thinker("x"))
 
 
-def test_the_node_runs_again_when_an_image_comes(classes, results):
+def test_the_node_runs_again_when_an_image_or_a_reply_comes(classes, results):
+    """As after a run whose budget of judge calls was used up: the next one goes on."""
     node, folder = classes["RethinkRunBenchmark"], results.output / "rethink" / "benchmarks" / "mine"
-    before = node.fingerprint_inputs(name="mine")
-    put(folder / "1.png", png())
-    assert node.fingerprint_inputs(name="mine") != before == node.fingerprint_inputs(name="../gone")
+    seen = [node.fingerprint_inputs(name="mine")]
+    assert seen[0] == node.fingerprint_inputs(name="../gone")
+    files = (("color/1.jpg", png()), ("judge-replies.jsonl", "{}\n"), ("judge-replies.jsonl", "{}\n{}\n"))
+    for name, data in files:
+        put(folder / name, data)
+        found = node.fingerprint_inputs(name="mine")
+        assert found not in seen, name
+        seen.append(found)
+    put(folder / "rethink-summary.json", "{}")
+    assert node.fingerprint_inputs(name="mine") == seen[-1], "a run does not wake itself"

@@ -102,6 +102,8 @@ def command(*arguments):
                 "draws": 2,
                 "side_by_side": True,
                 "margin": 1.0,
+                "focus": True,
+                "focus_margin": 0.1,
                 "steps": 3,
                 "text_guidance": 5.0,
                 "image_guidance": 1.25,
@@ -112,7 +114,7 @@ def command(*arguments):
             [
                 *("--turns", 2, "--candidates", 2, "--seed", 7, "--accept", 9.5, 9, "--patience", 1),
                 *("--start", "polished", "--base", "previous", "--checklist", "--preserve", 2, "--steps", 3),
-                *("--draws", 2, "--side-by-side", "--margin", 1),
+                *("--draws", 2, "--side-by-side", "--margin", 1, "--focus", "--focus-margin", 0.1),
                 *("--text-guidance", 5, "--image-guidance", 1.25, "--randomize-guidance"),
                 *("--judge", "built-in", "--mask", "mask.png"),
             ],

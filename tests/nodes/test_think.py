@@ -90,6 +90,24 @@ def test_close_edits_are_compared_in_both_orders_and_the_scores_of_several_answe
     assert record["options"]["rules"]["margin"] == 0.3
 
 
+def test_what_the_thinker_points_at_is_recorded_and_holds_the_next_turn(think, make_thinker):
+    pointed = said(3, 3, "b") + '<boxes>[{"bbox_2d": [0, 0, 500, 500], "kind": "place", "label": "the star"}]</boxes>'
+    masks = []
+
+    class Masked(Painter):
+        def edit(self, *arguments, mask=None, **options):
+            masks.append(mask)
+            return super().edit(*arguments, **options)
+
+    done = think(make_thinker(pointed), editor=Masked(), turns=2, focus=True, focus_margin=0.0)
+    record = json.loads((done.trajectory.folder / "trajectory.json").read_text(encoding="utf-8"))
+    region = {"kind": "place", "box": [0, 0, 0.5, 0.5], "label": "the star"}
+    assert record["steps"][0]["critique"]["regions"] == [region] and record["steps"][1]["focus"] == [region["box"]]
+    assert masks[0] is None and masks[1].sum() == 8 * 8
+    looped = think(make_thinker(pointed), True, turns=1, regions=True)
+    assert len(looped.trajectory.steps[0].critique.regions) == 1
+
+
 @BOTH
 def test_answers_without_scores_leave_a_result_that_says_it_was_not_judged(think, make_thinker, loop):
     done = think(make_thinker("I like it."), loop, turns=2)

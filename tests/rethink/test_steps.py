@@ -6,17 +6,27 @@ from dataclasses import replace
 import pytest
 
 from rethink.steps import (
+    MAX_REGIONS,
     ChecklistItem,
     Comparison,
     Continue,
     Critique,
     Preservation,
+    Region,
     Step,
     best_of,
     read_step,
     step_record,
 )
 
+NO_REGIONS = [
+    5,
+    {"kind": "nice", "box": [0, 0, 1, 1], "label": ""},
+    {"kind": "wrong", "box": [0, 0, 1, 2], "label": ""},
+    {"kind": "wrong", "box": [1, 0, 0, 1], "label": ""},
+    {"kind": "wrong", "box": [0, 0, 1], "label": ""},
+    {"kind": "wrong", "box": [0, 0, 1, 1], "label": 5},
+]
 SCORED = {"status": "ok", "semantic": 1.5, "quality": 2, "checklist": []}
 
 
@@ -75,6 +85,8 @@ def test_a_step_is_read_back_from_its_record():
         {"critique": {"status": "failed", "checklist": [{"text": "a", "met": "yes"}]}},
         {"critique": {"status": "unparsed", "checklist": [], "draws": [[1, 2]]}},
         *({"critique": {**SCORED, "draws": draws}} for draws in ([[1]], [[1, 11]], [["1", 2]], [5], [[1, 2]] * 65)),
+        *({"critique": {**SCORED, "regions": [region]}} for region in NO_REGIONS),
+        *({"focus": focus} for focus in ([[0, 0, 1]], [[0.5, 0, 0.1, 1]], [5])),
         {"comparison": 5},
         {"comparison": {"turn": 1, "candidate": 0, "answers": ["earlier"]}},
         {"comparison": {"turn": 1, "candidate": 0, "answers": ["earlier", "former"]}},
@@ -125,3 +137,15 @@ def test_draws_and_comparisons_stand_in_a_record_only_where_there_are_some():
 def test_the_spread_is_that_of_the_joint_scores():
     assert Critique("ok", 6, 4, draws=((4, 4), (9, 4))).spread == pytest.approx(2**0.5)
     assert Critique("ok", 6, 4).spread is None and Critique("ok", 6, 4, draws=((6, 4),)).spread is None
+
+
+def test_regions_and_what_a_turn_was_held_to_stand_in_a_record():
+    box = (0.0, 0.25, 0.5, 1.0)
+    critique = Critique("ok", 6.0, 7.0, regions=(Region("place", box, "the hat"), Region("wrong", box)))
+    full = replace(step(4.0, focus=(box,)), critique=critique)
+    record = json.loads(json.dumps(step_record(full)))
+    assert record["critique"]["regions"][0] == {"kind": "place", "box": list(box), "label": "the hat"}
+    assert record["focus"] == [list(box)] and vars(read_step(record)) == vars(full)
+    assert "focus" not in step_record(step(4.0)) and "regions" not in step_record(step(4.0))["critique"]
+    record["critique"]["regions"] *= 500
+    assert len(read_step(record).critique.regions) == MAX_REGIONS, "a record may come from anyone"

@@ -159,7 +159,9 @@ export class Standings {
       ),
     );
     const few = variants.some(({ means }) => Object.values(means).some(({ low }) => low === null));
-    const note = few ? element("p", { class: "cp-faint" }, "Where there is no interval, there are too few sources.") : null;
+    const note = few
+      ? element("p", { class: "cp-faint" }, "Where there is no interval, there are too few sources.")
+      : null;
     return element(
       "div",
       {},

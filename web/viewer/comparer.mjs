@@ -2,6 +2,7 @@
 
 import { drawDifference, FULL, RAMP_GRADIENT } from "./difference.mjs";
 import { element, icon, oncePerFrame, setAttribute } from "./dom.mjs";
+import { regionFrames, regionLabels } from "./regions.mjs";
 
 /** @typedef {import("./dom.mjs").Child} Child */
 /** @typedef {"compare" | "source" | "result" | "difference"} Mode */
@@ -16,7 +17,8 @@ export class Comparer {
   #source = element("img", { class: "rt-image", alt: "", draggable: "false" });
   #result = element("img", { class: "rt-image", alt: "", draggable: "false" });
   #canvas = element("canvas", { class: "rt-image" });
-  #plane = element("div", { class: "rt-plane" }, this.#source, this.#result, this.#canvas);
+  #boxes = element("div", { class: "rt-boxes" });
+  #plane = element("div", { class: "rt-plane" }, this.#source, this.#result, this.#canvas, this.#boxes);
   #divider = element(
     "div",
     {
@@ -107,8 +109,10 @@ export class Comparer {
    * @param {string} result
    * @param {string} label of the result
    * @param {string} alt text of the result
+   * @param {import("./trajectory.mjs").Region[]} regions boxes to draw on them
    */
-  show(source, result, label, alt) {
+  show(source, result, label, alt, regions = []) {
+    this.#boxes.replaceChildren(...(regions.length ? [regionFrames(regions), ...regionLabels(regions)] : []));
     this.#resultLabel.textContent = label;
     this.#result.alt = alt;
     this.#source.alt = "The source image";

@@ -1,6 +1,7 @@
 /** What the frames of the film strip hold: the source, a turn, and the turn that is being made. */
 
 import { element, icon } from "./dom.mjs";
+import { regionsOf, regionThumb } from "./regions.mjs";
 import { formatNumber, isJudged, verdictOf } from "./trajectory.mjs";
 
 /** @typedef {import("./trajectory.mjs").Turn} Turn */
@@ -33,13 +34,15 @@ export function turnFrame({ record, address }, turn, image, attributes) {
   const step = record.steps[turn.lead];
   const best = turn.steps.includes(record.best ?? -1);
   const { unchanged } = step.preservation;
+  const [shown, regions] = [image(address(step.file)), regionsOf(step)];
   return element(
     "div",
     { class: "rt-frame", "data-best": best, "data-unchanged": unchanged, ...attributes },
     element(
       "div",
       { class: "rt-thumb" },
-      image(address(step.file)),
+      shown,
+      regions.length ? regionThumb(regions, shown) : null,
       best && isJudged(step)
         ? element("span", { class: "rt-star", title: "The best edit of the run" }, icon("star"))
         : null,

@@ -2,6 +2,7 @@
 
 import { element, icon } from "./dom.mjs";
 import { levelOf, promptText } from "./frames.mjs";
+import { describeRegion, regionsOf } from "./regions.mjs";
 import {
   describeAuthor,
   describeComparison,
@@ -28,7 +29,7 @@ export function stepPanel(view, turn, index, onselect) {
   const { record } = view;
   const step = record.steps[index];
   const verdict = verdictOf(step);
-  const warning = warningOf(step);
+  const [warning, regions] = [warningOf(step), regionsOf(step)];
   return [
     element(
       "div",
@@ -54,6 +55,7 @@ export function stepPanel(view, turn, index, onselect) {
         ),
     section(["Prompt ", element("small", {}, describeAuthor(turn.promptBy))], promptText(turn.diff, true, "rt-text")),
     verdict.checklist.length ? section("Checklist", checklistItems(verdict.checklist)) : null,
+    regions.length ? section("Boxes", regionItems(regions)) : null,
     step.critique.reasoning ? section("Reasoning", paragraph(step.critique.reasoning)) : null,
     step.judge?.reasoning ? section("The judge", paragraph(step.judge.reasoning)) : null,
     step.comparison ? section("Side by side", paragraph(describeComparison(step.comparison))) : null,
@@ -128,6 +130,19 @@ function checklistItems(checklist) {
   return element("ul", { class: "rt-checklist" }, items);
 }
 
+/** @param {import("./trajectory.mjs").Region[]} regions */
+function regionItems(regions) {
+  const items = regions.map((region) =>
+    element(
+      "li",
+      {},
+      element("i", { class: `rt-region-mark rt-region-${region.kind}`, "aria-hidden": "true" }),
+      describeRegion(region),
+    ),
+  );
+  return element("ul", { class: "rt-checklist" }, items);
+}
+
 /** @param {import("./trajectory.mjs").Preservation} preservation */
 export function describePreservation({ changed, outside_psnr: psnr }) {
   if (changed >= 0.999) return "The whole image has changed.";
@@ -137,6 +152,7 @@ export function describePreservation({ changed, outside_psnr: psnr }) {
 /** Seed, settings, seconds, and the thinker's own scores where a judge's count. @param {Step} step */
 export function describeSampling(step) {
   const parts = [`seed ${step.seed}`, ...describeSettings(step.settings ?? {})];
+  if (step.focus?.length) parts.push("held to the boxes of the turn before");
   if (step.edit_seconds) parts.push(`edited in ${formatSeconds(step.edit_seconds)} s`);
   if (step.think_seconds) parts.push(`judged in ${formatSeconds(step.think_seconds)} s`);
   const { draws = [] } = verdictOf(step);

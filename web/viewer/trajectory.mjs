@@ -15,6 +15,16 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {ChecklistItem[]} checklist
  * @property {string} note what was repaired, or what went wrong
  * @property {[number, number][]} [draws] semantic and quality of each answer that the scores are the means of
+ * @property {Region[]} [regions]
+ */
+
+/**
+ * Where something is in an edit.
+ *
+ * @typedef {object} Region
+ * @property {"wrong" | "changed" | "place"} kind still wrong, changed without being asked for, or where the edit belongs
+ * @property {number[]} box left, top, right, bottom, as fractions of the image
+ * @property {string} label
  */
 
 /** @typedef {{text: string, met: boolean | null}} ChecklistItem null: the thinker did not say */
@@ -71,6 +81,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {string} file name of the image in the run's folder
  * @property {SamplingSettings | null} settings
  * @property {Comparison} [comparison]
+ * @property {number[][]} [focus] the boxes that the edit was held to
  */
 
 /** @typedef {"accepted" | "turns" | "plateau" | "human" | "failed"} StopReason */

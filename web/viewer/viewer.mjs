@@ -5,6 +5,7 @@ import { element, icon } from "./dom.mjs";
 import { stepPanel, toolButton } from "./step_panel.mjs";
 import { Steering } from "./steering.mjs";
 import { Strip } from "./strip.mjs";
+import { hasRegions, regionsOf } from "./regions.mjs";
 import { describeStep } from "./trajectory.mjs";
 import { firstChoice, summarize } from "./view.mjs";
 
@@ -17,6 +18,7 @@ const KEY_LABELS = {
   space: "source or result",
   c: "compare",
   d: "difference",
+  b: "boxes",
   "+ − 0 1": "zoom",
   f: "fullscreen",
 };
@@ -28,6 +30,15 @@ export class Viewer {
   #title = element("h1", { class: "rt-title" });
   #about = element("p", { class: "rt-about" });
   #modeButtons = element("div", { class: "rt-modes", role: "group", "aria-label": "What to show" });
+  #boxesButton = toolButton(
+    {
+      "aria-pressed": "true",
+      title: "Boxes of what the thinker points at (b)",
+      hidden: true,
+      onclick: () => this.#toggleBoxes(),
+    },
+    "Boxes",
+  );
   #comparer = new Comparer((mode) => this.#showMode(mode));
   #panel = element("div", { class: "rt-panel", tabindex: 0, role: "region", "aria-label": "About this turn" });
   #announcer = element("div", { class: "rt-hidden", "aria-live": "polite" });
@@ -76,6 +87,7 @@ export class Viewer {
       "header",
       { class: "rt-header" },
       element("div", { class: "rt-heading" }, this.#title, this.#about),
+      this.#boxesButton,
       this.#modeButtons,
       onexport ? button("Export", "Export as one HTML file", "download", onexport) : null,
       button("Fullscreen", "Fullscreen (f)", "fullscreen", () => this.#toggleFullscreen()),
@@ -94,6 +106,7 @@ export class Viewer {
     this.#title.textContent = record.instruction;
     this.#title.title = record.instruction;
     this.#about.replaceChildren(...summarize(view));
+    this.#boxesButton.hidden = !hasRegions(record);
     if (!record.steps[this.#selected]) this.#selected = firstChoice(view);
     else if (atNewest && lastTurn && turns.length > before.turns.length) this.#selected = lastTurn.lead;
     this.#announce(before, view);
@@ -118,7 +131,8 @@ export class Viewer {
       return;
     }
     const label = `Turn ${turn.number}${turn.steps.length > 1 ? `, candidate ${step.candidate + 1}` : ""}`;
-    this.#comparer.show(address(record.source), address(step.file), label, describeStep(record, turn, index));
+    const alt = describeStep(record, turn, index);
+    this.#comparer.show(address(record.source), address(step.file), label, alt, regionsOf(step));
     this.#panel.replaceChildren(...stepPanel(view, turn, index, (other) => this.select(other)));
     this.#panel.scrollTop = 0;
   }
@@ -154,6 +168,11 @@ export class Viewer {
     }
   }
 
+  #toggleBoxes() {
+    const hidden = this.element.toggleAttribute("data-boxes-hidden");
+    this.#boxesButton.setAttribute("aria-pressed", String(!hidden));
+  }
+
   #toggleFullscreen() {
     if (document.fullscreenElement) document.exitFullscreen();
     else this.element.requestFullscreen();
@@ -170,6 +189,7 @@ export class Viewer {
       this.#comparer.mode = "compare";
     },
     d: () => this.#comparer.toggleDifference(),
+    b: () => this.#toggleBoxes(),
     f: () => this.#toggleFullscreen(),
     "+": () => this.#comparer.zoomIn(),
     "=": () => this.#comparer.zoomIn(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +20,7 @@ from ...thinkers.asking import (
     message,
     strip_reasoning,
 )
+from ...thinkers.boxes import BOX_KEYS, PLAIN_BOX, read_edges, read_name
 from ..jsonl_log import JsonlLog
 from ..pixels import from_pixels, read_pixels
 from .instructions import as_noun_phrase
@@ -52,7 +51,7 @@ def read_boxes(answer: str) -> tuple[NamedBox, ...]:
     reason = "the thinker found nothing of what was asked for"
     for record in _read_records(strip_reasoning(answer)):
         try:
-            box = NamedBox(_read_fractions(record), as_noun_phrase(_read_name(record)[:60]))
+            box = NamedBox(_read_fractions(record), as_noun_phrase(read_name(record)[:60]))
             boxes.setdefault(box.box, box)
         except (
             TypeError,
@@ -66,11 +65,6 @@ def read_boxes(answer: str) -> tuple[NamedBox, ...]:
     return tuple(boxes.values())[:MAX_BOXES]
 
 
-_BOX_KEYS = ("box", "bbox_2d", "box_2d", "bbox", "bounding_box", "coordinates")
-_NAME_KEYS = ("place", "label", "name")
-_PLAIN_BOX = re.compile(r"([^()\n]{0,60})\((\d{1,4}),\s*(\d{1,4})\),\s*\((\d{1,4}),\s*(\d{1,4})\)")
-
-
 def _read_records(answer: str) -> list[dict[str, Any]]:
     """One JSON object per place in an answer. Raises RethinkError where there is none."""
     for value, _, _ in find_json_values(answer, "{["):
@@ -79,7 +73,7 @@ def _read_records(answer: str) -> list[dict[str, Any]]:
             return records
         if isinstance(value, dict):
             raise RethinkError("the thinker's boxes cannot be used: a place is no JSON object")
-    plain = [{"label": label, "box": box} for label, *box in _PLAIN_BOX.findall(answer)]
+    plain = [{"label": label, "box": box} for label, *box in PLAIN_BOX.findall(answer)]
     if not plain:
         raise RethinkError(f"the thinker's answer holds no JSON of places ({one_line(answer)[:80]!r})")
     return plain
@@ -87,7 +81,7 @@ def _read_records(answer: str) -> list[dict[str, Any]]:
 
 def _find_list(record: dict[str, Any]) -> list[Any]:
     """The places in a JSON object: its list of them, or the object itself."""
-    if any(key in record for key in _BOX_KEYS):
+    if any(key in record for key in BOX_KEYS):
         return [record]
     lists = [value for value in record.values() if isinstance(value, list)]
     if "places" in record:
@@ -97,24 +91,12 @@ def _find_list(record: dict[str, Any]) -> list[Any]:
     return lists[0]
 
 
-def _read_name(record: dict[str, Any]) -> str:
-    return next((record[key].strip() for key in _NAME_KEYS if isinstance(record.get(key), str)), "")
-
-
 def _read_fractions(record: dict[str, Any]) -> tuple[float, float, float, float]:
     """The box in a record as fractions of width and height. Raises one of the errors that `read_boxes` catches."""
-    key = next((key for key in _BOX_KEYS if record.get(key)), "box")
-    box = record[key]
-    if isinstance(box, dict):
-        box = [box[edge] for edge in ("left", "top", "right", "bottom")]
-    edges = [float(edge) for edge in box]
-    if len(edges) != 4 or not all(map(math.isfinite, edges)):
-        raise ValueError(f"expected four numbers, got {str(box)[:80]}")
-    if key == "box_2d":  # Gemini's, top first
-        edges = [edges[1], edges[0], edges[3], edges[2]]
+    edges = read_edges(record)
     scale = 1 if max(edges) < 2 else SCALE  # fractions may exceed 1 a little; no place is two thousandths large
     if max(edges) > 1.05 * scale or min(edges) < -0.05 * scale:
-        raise ValueError(f"{str(box)[:80]} is no box in thousandths of the image")
+        raise ValueError(f"{str(list(edges))[:80]} is no box in thousandths of the image")
     left, top, right, bottom = (min(1.0, max(0.0, edge / scale)) for edge in edges)
     return left, top, right, bottom
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rethink.builtin import EDITOR_FOLDER
-from rethink.cli.compare import parse_editor
+from rethink.cli.compare import _strengths, parse_editor
 from rethink.comparison.job import RECORD
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
@@ -76,6 +76,10 @@ def test_a_port_that_cannot_be_is_said_before_any_work(capfd, tmp_path, port):
     with pytest.raises(SystemExit):
         run_here(capfd, "vote", tmp_path, f"--port={port}")
     assert f"--port: expected 0 to 65535, got {port}" in capfd.readouterr().err
+
+
+def test_a_strength_that_is_there_twice_counts_once():
+    assert _strengths("0.5, 1 1.0,0.5") == (0.5, 1.0)
 
 
 def test_a_setting_that_does_not_exist_is_no_path():

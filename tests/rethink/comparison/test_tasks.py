@@ -42,11 +42,14 @@ def test_the_same_image_and_words_are_one_task(photos):
 
 def test_a_table(photos):
     table = photos / "tasks.jsonl"
-    lines = [{"image": "a.png", "instruction": "one", "input_caption": "x", "target_caption": "y"}]
+    lines = [{"image": "a.png", "instruction": "one", "source_caption": "x", "edited_caption": "y"}]
     lines += [{"image": "b.png", "instruction": "two"}]
     table.write_text("\n".join(map(json.dumps, lines)))
     first, second = tasks_from_table(table)
     assert first.captions == ("x", "y") and second.captions is None
+    as_pairs = {"image": "a.png", "instruction": "one", "input_caption": "x", "target_caption": "y"}
+    table.write_text(json.dumps(as_pairs))
+    assert tasks_from_table(table)[0].captions == ("x", "y"), "as a pair store calls them"
     table.write_text('{"image": "gone.png", "instruction": "one"}')
     with pytest.raises(RethinkError, match="--tasks: cannot read .*gone.png"):
         tasks_from_table(table)

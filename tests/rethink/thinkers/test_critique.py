@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
+from rethink.steps import Region
 from rethink.thinkers.critique import (
     TEMPLATE,
     Thinker,
@@ -101,3 +102,14 @@ def test_polishing_and_splitting_fall_back_on_the_instruction():
     assert split_instruction(thinker("1. the star is red"), SOURCE, "do", 0) == ("do",)
     many = "<checklist>" + "\n".join(f"{i}. thing {i}" for i in range(99)) + "</checklist>"
     assert len(split_instruction(thinker(many), SOURCE, "do", 0)) == 12
+
+
+def test_boxes_are_asked_for_last_and_only_where_they_are_wanted():
+    chat = Says(said(5, 5, "next") + '\n<boxes>[{"bbox_2d": [0, 0, 500, 500], "kind": "place"}]</boxes>')
+    (plain,), (found,) = ask(Thinker(chat)), ask(Thinker(chat), regions=True)
+    without, wanted = (asked.text for asked in chat.asked[-2:])
+    assert wanted.startswith(without) and "<boxes>" in wanted[len(without) :] and "<boxes>" not in without
+    assert (found.status, found.next_prompt, found.regions) == ("ok", "next", (Region("place", (0, 0, 0.5, 0.5)),))
+    assert plain.regions == ()
+    (bad,) = ask(Thinker(Says(said(5, 5) + "<boxes>there, and <score>[9, 9]</score>")), regions=True)
+    assert (bad.status, bad.semantic, bad.regions) == ("ok", 5, ()), "what is wrong with boxes spoils nothing else"

@@ -103,3 +103,11 @@ test("what came of showing two edits side by side", () => {
   assert.equal(compared(["", "later"], "", "It is gone."), why);
   assert.doesNotMatch(panelOf(step(1, 5)).textContent, /Side by side/);
 });
+
+test("boxes stand in words beside the image too", () => {
+  const regions = [{ kind: "wrong", box: [0, 0, 1, 1], label: "the sky" }];
+  const panel = panelOf(step(1, 5, { critique: critique(5, 5, { regions }), focus: [[0, 0, 1, 1]] }));
+  const part = [...panel.querySelectorAll(".rt-part")].find((each) => each.textContent.startsWith("Boxes"));
+  assert.equal(part.querySelector("li").textContent, "still wrong: the sky");
+  assert.match(panel.querySelector(".rt-facts").textContent, /held to the boxes of the turn before/);
+});
