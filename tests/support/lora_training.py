@@ -5,11 +5,13 @@ import os
 import random
 import socket
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
+from rethink.editors import loading
 from rethink.pairs.store import EditPair, PairStore
 from rethink.training.edit_lora import LoraTraining
 from rethink.training.edit_lora_job import TrainEditLoraJob, adapt
@@ -108,3 +110,15 @@ def _train(job: TrainEditLoraJob, editor, connection: Connection) -> None:
     torch.set_num_threads(1)  # a fork has no other threads
     job.run(editor, lambda progress: connection.send(progress.line))
     connection.send("done")
+
+
+def take_one_step_for_previews(monkeypatch) -> None:
+    """Previews of a whole editor's training are edits of one step, in place of a hundred."""
+    from rethink.training import editor_run
+
+    def edit_with(pipeline, name):
+        editor = loading.edit_with(pipeline, name)
+        editor.defaults = replace(editor.defaults, steps=1)
+        return editor
+
+    monkeypatch.setattr(editor_run, "edit_with", edit_with)

@@ -1,11 +1,12 @@
 """`rethink train-editor`."""
 
 from rethink.cli.main import main
-from tests.support.lora_training import write_pairs
+from tests.support.lora_training import take_one_step_for_previews, write_pairs
 from tests.support.miniatures import write_folder
 
 
-def test_it_trains_and_says_where_to_look(tmp_path, capsys):
+def test_it_trains_and_says_where_to_look(tmp_path, capsys, monkeypatch):
+    take_one_step_for_previews(monkeypatch)
     write_pairs(tmp_path / "pairs", 8)
     model = write_folder(tmp_path / "sd", "StableDiffusionPipeline")
     options = ["--resolution", "32", "--steps", "1", "--batch", "2", "--workers", "0"]

@@ -10,6 +10,7 @@ from rethink.training.editor_run import EditorWatch, _choose_lowest
 from rethink.training.instruct_pix2pix import InstructPix2PixLoss, LossConfig, open_model, widen_conv_in
 from rethink.training.lora_run import LoraRecord
 from rethink.training.pair_dataset import read_pair_folder
+from tests.support.lora_training import take_one_step_for_previews
 from tests.support.miniatures import write_folder
 from tests.support.pair_folders import write_pair_folder
 
@@ -17,7 +18,8 @@ RECORD = LoraRecord("my editor", {"batch": 2}, "sd", "InstructPix2Pix", 6, (), "
 
 
 @pytest.fixture
-def watch(tmp_path):
+def watch(tmp_path, monkeypatch):
+    take_one_step_for_previews(monkeypatch)
     pipe = open_model(write_folder(tmp_path / "sd", "StableDiffusionPipeline"))
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     held_out = read_pair_folder(write_pair_folder(tmp_path / "pairs"))[:2]

@@ -8,13 +8,14 @@ from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
 from rethink.training.train_editor_job import TrainEditorJob
 from rethink.training.train_loop import TrainConfig
-from tests.support.lora_training import write_pairs
+from tests.support.lora_training import take_one_step_for_previews, write_pairs
 from tests.support.miniatures import write_folder
 
 PLAN = TrainConfig(steps=2, batch=2, workers=0, warmup=1, save_every=2)
 
 
-def test_a_store_of_pairs_makes_an_editor_with_a_report(tmp_path):
+def test_a_store_of_pairs_makes_an_editor_with_a_report(tmp_path, monkeypatch):
+    take_one_step_for_previews(monkeypatch)
     write_pairs(tmp_path / "pairs", 8)
     model = write_folder(tmp_path / "sd", "StableDiffusionPipeline")
     for steps in (2, 3):  # the second time it goes on
