@@ -65,7 +65,7 @@ def _facts(record: LoraRecord) -> str:
         "Steps": f"{record.step} in {format_duration(record.seconds)}" + (f", {speed:.3g} samples/s" if speed else ""),
         "Best": f"step {record.best}: {record.why}" if record.why else "–",
         **({"Memory": f"{record.memory / 2**30:.1f} GiB at most"} if record.memory else {}),
-        "Layers": str(record.layers),
+        **({"Layers": str(record.layers)} if record.layers else {}),
         **({"Stopped": record.stopped} if record.stopped else {}),
         "Settings": ", ".join(
             f"{name} {value}" for name, value in record.settings.items() if not isinstance(value, list)
@@ -166,9 +166,10 @@ def _saves(record: LoraRecord) -> str:
     base = mean_scores([pair.scores for pair in record.preview_pairs])
     rows = [f"<tr><td>editor alone<td>–<td>–{_cells(base, measured)}<td>"] if base else []
     rows += [_save_row(record, save, _cells(means[save.step], measured)) for save in record.saves]
+    file = "<th>file" if any(save.file for save in record.saves) else ""  # a whole editor's saves are not kept
     notes = "; ".join(f"{MEASURES[name][0]}: {MEASURES[name][1]}" for name in measured)
     return (
-        f'<table class="saves"><tr><th>step<th>training loss<th>held-out loss{heads}<th>file{"".join(rows)}</table>'
+        f'<table class="saves"><tr><th>step<th>training loss<th>held-out loss{heads}{file}{"".join(rows)}</table>'
         f"<p><small>{notes[:1].upper()}{notes[1:]}{'.' if notes else ''}</small></p>"
     )
 

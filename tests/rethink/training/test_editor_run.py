@@ -44,6 +44,7 @@ def test_saves_are_measured_and_the_best_weights_come_back(watch, tmp_path):
     assert torch.allclose(load_file(folder / "best.safetensors")["conv_out.bias"], best, atol=1e-5)
     assert len(record.saves[1].previews) == 2 and all((folder / name).is_file() for name in record.saves[1].previews)
     page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Layers" not in page and "<th>file" not in page  # a LoRA's
     assert "make it red" in page and "step 1 ★" in page and page.count("data:image/png") == 2 * 5
     watch.end()
     assert torch.allclose(bias, best, atol=1e-5) and not (folder / "best.safetensors").exists()
