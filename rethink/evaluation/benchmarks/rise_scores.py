@@ -108,7 +108,9 @@ def summarize(items: Sequence[Item], judged: Judged) -> Summary:
     for name, members in groups.items():
         ids = {item.id for item in members}
         figures += _figures(name, [row for row in rows if row[0].id in ids], len(members), flagged) if members else []
-    return Summary(tuple(figures), len(known), len(rows), len(items) - len(known))
+    unread = len(known) - len(rows)
+    text = f"Items with a reply that cannot be read count as wrong in the accuracy, as in the benchmark's script: {unread}."
+    return Summary(tuple(figures), len(known), len(rows), len(items) - len(known), (text,) if unread else ())
 
 
 def _figures(name: str, rows: Sequence[tuple[Item, Scores]], members: int, flagged: bool) -> list[Figure]:

@@ -98,5 +98,8 @@ def test_both_rules_of_accuracy_and_both_weights():
     assert summary.value("overall", "consistency") == 4.5
     assert summary.value("Object Arrangement", "score", AS_RUN) is None
     assert (summary.judged, summary.read, summary.coverage) == (4, 3, 0.75)
+    assert [
+        note.endswith("count as wrong in the accuracy, as in the benchmark's script: 1.") for note in summary.notes
+    ] == [True]
     alone = summarize([PLAIN], {"0": judged["0"]})  # no item has the flag: the script weighs as it is written
-    assert alone.value("overall", "score", AS_RUN) == alone.value("overall", "score", AS_WRITTEN)
+    assert alone.value("overall", "score", AS_RUN) == alone.value("overall", "score", AS_WRITTEN) and not alone.notes
