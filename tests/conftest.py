@@ -1,5 +1,7 @@
 """Says in the summary which hosts the nodes ran on: the stand-in, or the stand-in and each real ComfyUI."""
 
+import signal
+
 import pytest
 
 from tests.browsers import browser  # noqa: F401  (a fixture)
@@ -39,6 +41,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure():
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as a shell starts what runs beside it: no child would heed Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         find_comfyuis()
     except FileNotFoundError as error:

@@ -92,9 +92,12 @@ def test_a_vote_is_served_until_it_is_ended(tmp_path):
     run(tmp_path)
     command = [sys.executable, "-m", "rethink", "vote", str(tmp_path)]
     with subprocess.Popen(command, cwd=PACK_ROOT, stdout=subprocess.PIPE, text=True) as process:
-        address = process.stdout.readline().split()[2]
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address) as reply:
-            assert b"</script>" in reply.read()
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
+        try:
+            address = process.stdout.readline().split()[2]
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address) as reply:
+                assert b"</script>" in reply.read()
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert rest.strip() == "No votes yet." and process.returncode == 0
