@@ -63,6 +63,7 @@ class EditModel:
     Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
     """
 
+    _zeros_for_empty = False  # whether zeros take the place of an empty instruction, in a pipeline of diffusers
     memory_advice = "load the editor quantized (nf4, then int8), or with offload model"  # where memory runs out
 
     def __init__(self, editor: Any):

@@ -11,6 +11,7 @@ CHOICES = {
     "RethinkPromptToPromptPairs",
     "RethinkSaveEditDataset",
     "RethinkLoadEditDataset",
+    "RethinkRunBenchmark",
 }
 
 
