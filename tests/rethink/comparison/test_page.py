@@ -156,7 +156,7 @@ def test_the_grid_is_filtered_sorted_and_looked_at_in_large(opened, report):
     page.get_by_label("Filter by instruction").fill("red")
     assert page.locator(".cp-task").count() == 2
     page.get_by_label("Show", exact=True).first.select_option("unchanged")
-    assert page.locator(".cp-mark").all_inner_texts() == ["nothing changed"] * 2
+    assert page.locator(".cp-mark").all_text_contents() == ["nothing changed"] * 2
     page.get_by_label("Show", exact=True).first.select_option("missing")
     assert page.locator(".cp-task").count() == 0
     page.get_by_label("Show", exact=True).first.select_option("")
@@ -210,4 +210,4 @@ def test_text_of_a_comparison_stays_text(opened, report, tmp_path):
     for tab in ("Vote blind", "Result", "Grid"):
         page.get_by_role("tab", name=tab).click()
     assert page.title() != "run over" and page.locator(".cp-instruction").first.inner_text() == bad
-    assert page.locator(".cp-mark").first.inner_text() == "20 × 10, source 16 × 16: shown fitted"
+    assert page.locator(".cp-mark").first.text_content() == "20 × 10, source 16 × 16: shown fitted"
