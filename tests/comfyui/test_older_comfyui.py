@@ -45,4 +45,4 @@ def test_all_nodes_are_there(older, server):
 @pytest.mark.parametrize("name", covering_workflows())
 def test_every_kind_of_node_runs_in_a_shipped_workflow(older, name):
     outputs = run(older, read_workflow(name)).values()
-    assert any(shown.get("images") or shown.get("text") for shown in outputs)
+    assert any(shown.get("images") or shown.get("rethink_text") for shown in outputs)

@@ -185,7 +185,7 @@ def test_every_shipped_workflow_runs(server, path):
         pytest.skip("the built-in thinker is not trained yet")
     entry = server.run(prompt)
     assert entry["status"]["status_str"] == "success", error_of(entry)
-    assert pictures(server, entry) or any(shown.get("text") for shown in entry["outputs"].values())
+    assert pictures(server, entry) or any(shown.get("rethink_text") for shown in entry["outputs"].values())
 
 
 def test_a_lora_is_trained_and_at_work_in_one_graph(server):
