@@ -5,11 +5,12 @@ What such a page shows may come from anyone: it is held as data.
 
 import base64
 import hashlib
+import html
 import re
 from pathlib import Path
 
 from .errors import RethinkError
-from .records import json_text
+from .records import json_text, replace_surrogates
 
 _HERE = Path(__file__).resolve().parent
 _IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
@@ -50,6 +51,19 @@ def page_policy(style: str, script: str, *more: str) -> str:
     digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
     allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
     return "; ".join(["default-src 'none'", *allowed, "img-src data:", *more, "base-uri 'none'", "form-action 'none'"])
+
+
+def page_head(title: str, style: str, policy: str, kind: str, name: str, record: object) -> str:
+    """The beginning of a page that its script draws. kind: the class of its body; name: the id of the record in it."""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n<title>{html.escape(replace_surrogates(title))}</title>\n'
+        f'<style>{style}</style>\n<body class="{kind}">\n'
+        f"<noscript>This page needs JavaScript to show its images.</noscript>\n"
+        f'<script type="application/json" id="{name}">{text_for_script(record)}</script>\n'
+    )
 
 
 def text_for_script(record: object) -> str:

@@ -4,34 +4,19 @@ The contents of a run may come from anyone: the page holds them as data, and let
 """
 
 import base64
-import html
 from os import PathLike
 from pathlib import Path
 
 from .atomic import atomic_write
 from .errors import RethinkError
-from .html_pages import join_modules, page_policy, read_web_file, text_for_script, web_folder
+from .html_pages import join_modules, page_head, page_policy, read_web_file, web_folder
 from .names import make_portable
-from .records import replace_surrogates
 from .trajectory import SOURCE_FILE, Trajectory, is_own_image
 
 VIEWER = web_folder("viewer")
 ENTRY = "page.mjs"
 LONGEST_NAME = 100  # bytes of a page's name before its ending
 PNG = b"\x89PNG\r\n\x1a\n"
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-<body class="rt-page">
-<noscript>This page needs JavaScript to show its images.</noscript>
-<script type="application/json" id="trajectory">{record}</script>
-"""
 
 
 def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
@@ -42,12 +27,8 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     """
     path = Path(path)
     style, script = f"\n{read_web_file(VIEWER / 'viewer.css')}", f"\n{join_modules(VIEWER / ENTRY)}"
-    head = _PAGE.format(
-        policy=page_policy(style, script),
-        title=html.escape(replace_surrogates(trajectory.instruction)),
-        style=style,
-        record=text_for_script(trajectory.as_dict()),
-    )
+    policy = page_policy(style, script)
+    head = page_head(trajectory.instruction, style, policy, "rt-page", "trajectory", trajectory.as_dict())
     try:
         with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(head)

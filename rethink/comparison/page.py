@@ -15,9 +15,8 @@ from typing import Any
 
 from ..atomic import atomic_write
 from ..errors import RethinkError
-from ..html_pages import join_modules, page_policy, read_web_file, text_for_script, web_folder
+from ..html_pages import join_modules, page_head, page_policy, read_web_file, web_folder
 from ..pairs.pixels import read_pixels
-from ..records import replace_surrogates
 
 PAGE, ENTRY = "comparison.html", "page.mjs"
 STYLES = (("viewer", "viewer.css"), ("compare", "compare.css"))
@@ -26,19 +25,6 @@ SIDES = (256, 1024)  # smallest and largest longer side of an image in the page,
 BYTES_PER_PIXEL = 0.12  # of a photograph as WebP
 QUALITIES = (88, 76, 62)  # the first at which an image takes no more than its share
 WORKERS = 4
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-<body class="cp-page">
-<noscript>This page needs JavaScript to show its images.</noscript>
-<script type="application/json" id="comparison">{record}</script>
-"""
 
 
 def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
@@ -51,12 +37,8 @@ def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
     files = [*dict.fromkeys(task["file"] for task in record["tasks"]), *(edit["file"] for edit in record["edits"])]
     most = PAGE_BYTES // max(1, len(files))
     side = round(min(SIDES[1], max(SIDES[0], (most / BYTES_PER_PIXEL) ** 0.5)))
-    head = _PAGE.format(
-        policy=page_policy(style, script, "connect-src 'self'"),
-        title=html.escape(replace_surrogates(record["title"])),
-        style=style,
-        record=text_for_script({**record, "side": side}),
-    )
+    policy = page_policy(style, script, "connect-src 'self'")
+    head = page_head(record["title"], style, policy, "cp-page", "comparison", {**record, "side": side})
     target = folder / PAGE
     try:
         with (

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 CLOSE = 0.02  # of saves that say no more than their mean: by what share of the lowest another one may be higher
 
-Means = Mapping[str, float]
-
 
 @dataclass(frozen=True)
 class Save:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
-from .noising import diffusion_target
+from .noising import QUANTILES, diffusion_target
 from .pair_dataset import make_collate_fn
 from .text_conditions import TextConditions, tokenizers_of
 from .train_loop import TrainConfig, TrainWatch, train_loop, write_json
@@ -26,7 +26,6 @@ STARTS = (
     *("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline"),
     *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
 )
-HELD_OUT_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the noise schedule
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class InstructPix2PixLoss(nn.Module):
         """The plain L2, nothing left away, at fixed times with noise from the generator, which lies on the CPU."""
         source, edited, tokens = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
         errors = []
-        for share in HELD_OUT_TIMES:
+        for share in QUANTILES:
             time = torch.full((len(edited),), round(share * (len(self.alphas) - 1)), device=edited.device)
             noise = torch.randn(edited.shape, generator=generator).to(edited)
             errors.append(self.squared_error(source, edited, tokens, time, noise).mean())
