@@ -11,7 +11,7 @@ from ..rethink.scoring.job import DIRECTION, IMAGE_SIMILARITY, ScoreJob, Scoring
 from ..rethink.scoring.record import ARTIFACTS, FOLLOWING, NATURALNESS, OVERALL, RESTRAINT, EditScores
 from ..rethink.thinkers.critique import Thinker
 from . import feedback, sockets
-from .comfy import memory, model_folders, progress
+from .comfy import folders, memory, model_folders, progress
 from .datasets import clip_source
 from .inputs import NONE, field_input, validate_with
 
@@ -115,7 +115,9 @@ class ScoreEdit(io.ComfyNode):
     ) -> io.NodeOutput:
         job = ScoreJob(**{field.name: options[field.name] for field in fields(ScoreJob) if field.name in options})
         load_clip = None if clip == NONE else clip_source(clip).load
-        models = ScoringModels(judge, load_clip, model_folders.measures_folder(), str(memory.compute_device()))
+        replies, further = folders.scores_folder(), model_folders.measures_folder()
+        models = ScoringModels(judge, replies, load_clip, further, str(memory.compute_device()))
+        news: list[str] = []
         try:
             found = job.run(
                 source,
@@ -125,6 +127,7 @@ class ScoreEdit(io.ComfyNode):
                 mask,
                 progress.job_progress(),
                 lambda *_: progress.stop_if_cancelled(),
+                news.append,
             )
         finally:
             memory.release_caches(judge)
@@ -132,7 +135,7 @@ class ScoreEdit(io.ComfyNode):
         texts = [[str(each) for each in found], [json.dumps(each.as_dict()) for each in found]]
         warning = feedback.warn_if_unfamiliar("thinker", judge.chat.name, source) if judge else ""
         shown = [f"Edit {n}\n" * (len(found) > 1) + each.brief for n, each in enumerate(found, 1)]
-        return io.NodeOutput(*columns, *texts, ui=feedback.show_text(warning, *shown))
+        return io.NodeOutput(*columns, *texts, ui=feedback.show_text(warning, *news, *shown))
 
 
 def _number(scores: EditScores, name: str) -> float:

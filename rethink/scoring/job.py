@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..benchmarking.cached_chat import with_replies_in
 from ..errors import RethinkError, describe_error
 from ..evaluation import learned_measures
 from ..evaluation.preservation import measure as measure_preservation
 from ..evaluation.unchanged_part import UnchangedPart, find_unchanged_part
 from ..images import Fit, as_edit_mask, as_image, fit, to_pixels
 from ..options import MAX_SEED, check_limits, option
-from ..progress import JobProgress, OnProgress, ignore_progress
+from ..progress import JobProgress, OnProgress, format_count, ignore_progress
 from .judge import judge_edit, without_judge
 from .record import EditScores, Group, Measurement
 
@@ -30,10 +31,11 @@ IMAGE_SIMILARITY, DIRECTION = "image similarity", "direction similarity"
 
 @dataclass(frozen=True)
 class ScoringModels:
-    """What measures, each None where it is not there. load_clip: opens the encoder of the CLIP measures. further: folder with a folder
-    for each of `learned_measures`."""
+    """What measures, each None where it is not there. replies: the folder that keeps what the judge says, so that it is asked nothing
+    twice. load_clip: opens the encoder of the CLIP measures. further: folder with a folder for each of `learned_measures`."""
 
     judge: Thinker | None = None
+    replies: Path | None = None
     load_clip: Callable[[], Clip] | None = None
     further: Path | None = None
     device: str = "cpu"
@@ -77,10 +79,12 @@ class ScoreJob:
         mask: Tensor | None = None,
         progress: OnProgress = ignore_progress,
         on_token: OnToken | None = None,
+        announce: Callable[[str], None] = lambda text: None,
     ) -> list[EditScores]:
         """The scores of every edit of `edited`, IMAGE [B, H, W, 3], of the source [1, H, W, 3], which may have another size.
 
-        mask: [1, H, W] at the source's size, 1 where it may change. What cannot be measured is no error: it says so.
+        mask: [1, H, W] at the source's size, 1 where it may change. announce: is told how many of the judge's answers were there
+        already. What cannot be measured is no error: it says so.
         """
         source, edited = as_image(source, "source"), as_image(edited, "edited")
         if len(source) != 1:
@@ -88,14 +92,20 @@ class ScoreJob:
         if not instruction.strip():
             raise RethinkError("instruction: is empty; say what the edit was asked to change.")
         mask = as_edit_mask(mask, source)
+        judge, cache = models.judge, None
+        if judge is not None and models.replies is not None:
+            judge, cache = with_replies_in(judge, models.replies)
         clip = models.load_clip() if models.load_clip else None  # before the first call of the judge: it may be no CLIP
         rows = [row for row in learned_measures.MEASURES if self.further == "all" or row.kind == self.further]
         total = len(edited) * (3 + len(rows))
         report = _counter(total, progress)
         judged = []
         for image in edited.split(1):
-            judged.append(self._judge(source, image, instruction, models, on_token))
+            judged.append(self._judge(source, image, instruction, judge, on_token))
             report("judge")
+        if cache is not None and cache.known:
+            answers = format_count(cache.known + cache.asked, "answer")
+            announce(f"{cache.known} of the judge's {answers} were there already, in {models.replies}.")
         parts = [_Part.of(source, image, mask) for image in edited.split(1)]
         columns = [[each.measurements for each in judged], self._clip(source, parts, clip, report)]
         columns.append([list(_outside(part)) for part in parts])
@@ -112,11 +122,11 @@ class ScoreJob:
         ]
 
     def _judge(
-        self, source: Tensor, image: Tensor, instruction: str, models: ScoringModels, on_token: OnToken | None
+        self, source: Tensor, image: Tensor, instruction: str, judge: Thinker | None, on_token: OnToken | None
     ) -> EditScores:
-        if models.judge is None:
+        if judge is None:
             return EditScores(without_judge())
-        return judge_edit(models.judge, source, image, instruction, self.passes, self.seed, on_token)
+        return judge_edit(judge, source, image, instruction, self.passes, self.seed, on_token)
 
     def _clip(
         self, source: Tensor, parts: list[_Part], clip: Clip | None, report: Callable[[str], None]

@@ -120,3 +120,18 @@ def test_what_fails_takes_nothing_else_with_it(source, edited, monkeypatch):
 def test_a_wrong_input_is_one_sentence(source, edited, options, inputs, why):
     with pytest.raises(RethinkError, match=f"^{why}"):
         ScoreJob(**options).run(**{"source": source, "edited": edited, "instruction": "x", "models": BARE, **inputs})
+
+
+def test_a_judge_that_was_cut_off_goes_on(source, edited, tmp_path):
+    answers = ['{"following": 8, "restraint": 2}', '{"natural": 9, "clean": 8}']
+    batch, news = torch.cat([edited, edited.flip(1)]), []
+    with pytest.raises(KeyboardInterrupt):
+        ScoreJob().run(source, batch, "x", ScoringModels(Thinker(Says(*answers, KeyboardInterrupt())), tmp_path))
+    chat = Says(*answers)
+    first = ScoreJob().run(source, batch, "x", ScoringModels(Thinker(chat), tmp_path), announce=news.append)
+    assert len(chat.asked) == 2 and news == [f"2 of the judge's 4 answers were there already, in {tmp_path}."]
+    again = ScoreJob().run(source, batch, "x", ScoringModels(Thinker(Says()), tmp_path))
+    assert again == first and again[0].value(OVERALL) == 4
+    other = Says(*answers * 2)
+    ScoreJob(seed=1).run(source, batch, "x", ScoringModels(Thinker(other), tmp_path))
+    assert len(other.asked) == 4
