@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..evaluation.measures import MEASURES
 from ..evaluation.preferences import Rating
 from ..evaluation.statistics import NOT_MEASURED, Interval, Verdict, mean_interval, paired_difference
 from .edits import Edits, source_file
-from .measures import BEST_BY, MEASURES, Scored
+from .measures import BEST_BY, Scored
 from .tasks import NAME_LENGTH, CompareTask
 from .variants import Variant
 from .votes import Poll
 
 SCHEMA = 1
 MOST_LISTED = 10  # faults that are listed
+OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class CompareReport:
         """What says which is best: "votes", or a measure; "" where nothing does."""
         if self.poll.votes:
             return "votes"
-        return next((name for name in BEST_BY if name in self.measures), "")
+        return next((each.id for each in BEST_BY if each.id in self.measures), "")
 
     @property
     def best(self) -> str:
@@ -237,7 +239,8 @@ def summarize(
         }
         for first, second in combinations(values, 2):
             found = paired_difference(values[first], values[second], sources)
-            if found is not None:
+            if found is not None and each.better != "neither":
+                found = replace(found, verdict=OPPOSITE[found.verdict]) if each.better == "lower" else found
                 by_pair = differences.setdefault(each.id, {})
                 by_pair[first, second], by_pair[second, first] = found, _turned(found)
     return CompareReport(title, tuple(tasks), rows, differences, edits, scored, poll, page, tuple(notes))
@@ -245,9 +248,8 @@ def summarize(
 
 def _turned(found: Interval) -> Interval:
     """The same difference, of the second from the first."""
-    opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     low, high = (None if end is None else 0 - end for end in (found.high, found.low))
-    return Interval(0 - found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
+    return Interval(0 - found.mean, low, high, found.items, found.clusters, OPPOSITE[found.verdict])
 
 
 def comparison_id(tasks: Sequence[CompareTask], rows: Sequence[Row]) -> str:
