@@ -26,7 +26,8 @@ OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "canno
 
 @dataclass(frozen=True)
 class Row:
-    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes."""
+    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes. settings: that
+    its edits were made with, in words."""
 
     variant: Variant
     edits: int
@@ -34,6 +35,7 @@ class Row:
     means: Mapping[str, Interval]
     seconds: float | None
     memory: int | None
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,16 @@ class CompareReport:
     @property
     def sentences(self) -> list[str]:
         """Who is better, how sure that is, and what went wrong."""
-        return [*self._verdicts(), *self._cautions(), *self.notes, *self._faults()]
+        return [*self._verdicts(), *self._settings(), *self._cautions(), *self.notes, *self._faults()]
+
+    def _settings(self) -> list[str]:
+        """What every editor worked with: its own defaults, where nothing else was chosen."""
+        by_settings: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.settings:
+                by_settings.setdefault(row.settings, []).append(row.variant.name)
+        found = [f"{', '.join(names)} ({text})" for text, names in by_settings.items()]
+        return [f"Settings: {', '.join(found)}."] if found else []
 
     def _verdicts(self) -> list[str]:
         names = {row.variant.key: row.variant.name for row in self.rows}
@@ -285,6 +296,7 @@ def _row(variant: Variant, tasks: Sequence[CompareTask], edits: Edits, scored: S
         means,
         median(edit.seconds for _, edit in mine) if mine else None,
         max(memory) if memory else None,
+        next((edit.settings for _, edit in mine if edit.settings), ""),
     )
 
 
@@ -337,6 +349,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "unchanged": row.unchanged,
         "seconds": row.seconds,
         "memory": row.memory,
+        "settings": row.settings,
         "means": {name: _interval_record(found) for name, found in row.means.items()},
     }
 

@@ -14,6 +14,7 @@
  * @property {number} unchanged in how many of them nothing changed
  * @property {number | null} seconds the median of an edit
  * @property {number | null} memory bytes, at most
+ * @property {string} [settings] that its edits were made with, in words
  * @property {Record<string, Interval>} means by measure
  */
 

@@ -7,6 +7,7 @@ from rethink.comparison.votes import append_votes, count_votes
 from tests.support.comparisons import tasks, variant, vote
 
 ONE, TWO = variant("one"), variant("two")
+SETTINGS = {ONE.key: "8 steps", TWO.key: "28 steps · text guidance 2.5"}
 
 
 def report(tmp_path, values, votes=(), measure="judge", **more):
@@ -15,7 +16,9 @@ def report(tmp_path, values, votes=(), measure="judge", **more):
     places = [(task.id, each.key) for task in given for each in (ONE, TWO)]
     edits = Edits(
         {
-            place: Edit(*place, f"edits/{place[0]}-{place[1]}.png", place[1], 2.0, 3 * 2**30, (16, 16))
+            place: Edit(
+                *place, f"edits/{place[0]}-{place[1]}.png", place[1], 2.0, 3 * 2**30, (16, 16), SETTINGS[place[1]]
+            )
             for place in places
         },
         **more,
@@ -31,6 +34,7 @@ def report(tmp_path, values, votes=(), measure="judge", **more):
 def test_words_say_who_is_better(tmp_path):
     found = report(tmp_path, lambda number, each: 5 + number % 3 + (each is TWO) + 0.1 * (number % 2))
     assert found.best == "two" and found.headline == "judge"
+    assert "Settings: one (8 steps), two (28 steps · text guidance 2.5)." in found.sentences
     assert any(sentence.startswith("Judge: two is better than one, +1") for sentence in found.sentences)
     differences = found.as_dict()["differences"]
     assert [(each["against"] == ONE.key, each["verdict"]) for each in differences] == [
