@@ -54,7 +54,7 @@ export class Comparison {
   #tasks;
   #variants;
 
-  /** @param {ComparisonRecord} record @param {(file: string) => string} addressOf an image of the folder */
+  /** @param {ComparisonRecord} record @param {(file: string) => string | Promise<string>} addressOf an image of the folder */
   constructor(record, addressOf) {
     this.record = record;
     this.addressOf = addressOf;
