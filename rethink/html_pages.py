@@ -51,7 +51,9 @@ def page_policy(style: str, script: str, *more: str, images: str = "data:") -> s
     but `more`."""
     digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
     allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
-    return "; ".join(["default-src 'none'", *allowed, f"img-src {images}", *more, "base-uri 'none'", "form-action 'none'"])
+    return "; ".join(
+        ["default-src 'none'", *allowed, f"img-src {images}", *more, "base-uri 'none'", "form-action 'none'"]
+    )
 
 
 def page_head(title: str, style: str, policy: str, kind: str, name: str, record: object) -> str:
