@@ -16,6 +16,7 @@ from .color_profiles import coded_profile, measured_profile
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
+RGB_8BIT = b"\x08\x02"  # bit depth and color type, behind width and height
 MAX_NOTE = 16 * 2**20  # bytes of a note once it is unpacked; profiles for printing have some four million
 
 _ORIENTATION = 0x0112
@@ -38,6 +39,16 @@ def split_notes(data: bytes) -> tuple[bytes, Notes]:
     if data.startswith(JPEG_SIGNATURE):
         return _split_jpeg(data)
     return data, Notes()
+
+
+def bare_png(data: bytes) -> bytes | None:
+    """A PNG of 8-bit RGB without its metadata, where its pixels are to be seen as they are stored; None for any other file."""
+    if not data.startswith(PNG_SIGNATURE) or data[12:16] != b"IHDR" or data[24:26] != RGB_8BIT:
+        return None
+    bare, notes = _split_png(data)
+    kinds = [kind for kind, _, _ in _png_chunks(bare)]
+    whole = sum(end - at for _, at, end in _png_chunks(bare)) == len(bare) - len(PNG_SIGNATURE)
+    return bare if notes == Notes() and b"tRNS" not in kinds and kinds[-1:] == [b"IEND"] and whole else None
 
 
 def exif_orientation(exif: bytes) -> int:

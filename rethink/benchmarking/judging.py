@@ -247,7 +247,9 @@ class _Asker:
         if (known := self._log.find(key)) is not None:
             return known
         thinker = self._judge.thinker
-        images = getattr(thinker.chat, "encode_images", list)(self._images(item, question, contents))
+        images, files = self._images(item, question, contents)
+        if encode := getattr(thinker.chat, "encode_images", None):
+            images = encode(images, files)
         with self._turns:
             if not self._spending.take(self._price(contents)):
                 return None
@@ -266,15 +268,20 @@ class _Asker:
         images = sum(isinstance(part, bytes) for part in contents)
         return self._spending.budget.price(text / CHARACTERS_PER_TOKEN + images * TOKENS_PER_IMAGE, 250)
 
-    def _images(self, item: Item, question: Question, contents: Sequence[str | bytes]) -> list[Tensor]:
-        """The images of a question; an edit at its source's size where the benchmark has it so."""
-        images = [decode_image(data) for data in contents if isinstance(data, bytes)]
+    def _images(
+        self, item: Item, question: Question, contents: Sequence[str | bytes]
+    ) -> tuple[Sequence[Tensor], list[bytes | None]]:
+        """The images of a question; an edit at its source's size where the benchmark has it so. And their files, None where an
+        image has been resized."""
+        files: list[bytes | None] = [data for data in contents if isinstance(data, bytes)]
+        images = [decode_image(data) for data in files if data is not None]
         roles = [part.role for part in question.parts if isinstance(part, Shown)]
         if self._benchmark.resizes and "edited" in roles:
             place = roles.index("edited")
             source = images[roles.index("source")] if "source" in roles else decode_image(item.images["source"]())
-            images[place] = _at_size(images[place], source.shape[1], source.shape[2])
-        return images
+            if images[place].shape[1:3] != source.shape[1:3]:
+                images[place], files[place] = _at_size(images[place], source.shape[1], source.shape[2]), None
+        return images, files
 
 
 def _messages(contents: Sequence[str | bytes]) -> list[dict]:

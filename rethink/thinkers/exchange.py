@@ -7,6 +7,7 @@ sent to: images and keys are for one server.
 
 import http.client
 import io
+import ipaddress
 import queue
 import socket
 import ssl
@@ -207,7 +208,10 @@ def _is_here(address: str) -> bool:
 
 
 def _look_up(host: str, port: int, limit: Limit) -> list[tuple]:
-    """The addresses of a host. Systems give no time limit to that, so that it is waited for from outside."""
+    """The addresses of a host. Systems give no time limit to looking up a name, so that it is waited for from outside."""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # it is no name
     found: queue.SimpleQueue[list | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:

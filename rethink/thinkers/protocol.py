@@ -51,8 +51,8 @@ NO_USAGE = TokenUsage()
 
 class Chat(Protocol):
     """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`; one that may
-    be asked from several threads has `concurrency`, how many, and maybe `encode_images`, for what can be done with images before it
-    is their turn; one that remembers conversations has `clear_cache`; one that is told what its answers take has `usage`, a TokenUsage
+    be asked from several threads has `concurrency`, how many, and maybe `encode_images`, for what can be done with images, and with
+    the files that they were read from, before it is their turn; one that remembers conversations has `clear_cache`; one that is told what its answers take has `usage`, a TokenUsage
     of all so far."""
 
     name: str

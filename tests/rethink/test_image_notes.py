@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from rethink.image_notes import PNG_SIGNATURE, Notes, exif_orientation, split_notes, xmp_orientation
+from rethink.image_notes import PNG_SIGNATURE, Notes, bare_png, exif_orientation, split_notes, xmp_orientation
 
 
 def chunk(kind: bytes, value: bytes) -> bytes:
@@ -16,6 +16,25 @@ def test_a_png_loses_its_notes_and_keeps_its_image():
     image = chunk(b"IHDR", bytes(13)) + chunk(b"tRNS", b"\0\1"), chunk(b"IDAT", b"pixels") + chunk(b"IEND", b"")
     notes = chunk(b"tEXt", b"prompt\0a cat") + chunk(b"xxXx", bytes(5))
     assert split_notes(PNG_SIGNATURE + image[0] + notes + image[1]) == (PNG_SIGNATURE + b"".join(image), Notes())
+
+
+def test_a_png_is_bare_where_its_pixels_are_what_is_seen():
+    rgb, gray = (chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, color, 0, 0, 0)) for color in (2, 0))
+    pixels, end = chunk(b"IDAT", b"pixels"), chunk(b"IEND", b"")
+    bare = PNG_SIGNATURE + rgb + pixels + end
+    assert bare_png(bare) == bare == bare_png(PNG_SIGNATURE + rgb + chunk(b"tEXt", b"prompt\0a cat") + pixels + end)
+    turned = chunk(b"eXIf", b"MM\0*" + struct.pack(">IHHHIHH", 8, 1, 0x0112, 3, 1, 6, 0))
+    for others in (
+        PNG_SIGNATURE + gray + pixels + end,
+        PNG_SIGNATURE + rgb + chunk(b"tRNS", bytes(6)) + pixels + end,
+        PNG_SIGNATURE + rgb + turned + pixels + end,
+        PNG_SIGNATURE + rgb + chunk(b"gAMA", struct.pack(">I", 100000)) + pixels + end,
+        bare + b"and more",
+        bare[:-3],
+        b"\xff\xd8\xff",
+        b"",
+    ):
+        assert bare_png(others) is None
 
 
 def test_a_chunk_that_is_cut_off_stays_for_the_decoder_to_complain_of():

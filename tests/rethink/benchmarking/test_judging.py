@@ -3,16 +3,19 @@
 import io
 import random
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 
 import pytest
+import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rethink.benchmarking.budget import NO_LIMITS, Budget
 from rethink.benchmarking.judging import MOST_FAILURES, Judge, estimate, find_edits, judge_edits
 from rethink.benchmarking.reply_log import ReplyLog
 from rethink.errors import RethinkError
 from rethink.evaluation.benchmarks import BENCHMARKS
+from rethink.thinkers.openai_chat import OpenAIChat
 from tests.support.benchmark_miniatures import png, put
 from tests.support.benchmark_runs import edited
 from tests.support.servers import completion
@@ -166,3 +169,15 @@ def test_results_do_not_depend_on_timing(tmp_path, server, judge):
     first = run("kris", tmp_path / "a", judge)
     server.replies = [late]
     assert run("kris", tmp_path / "b", judge).judged == first.judged
+
+
+def test_a_plain_png_is_sent_as_it_is_and_any_other_file_by_its_pixels():
+    image, pixels, notes = torch.full((1, 40, 40, 3), 128 / 255), Image.new("RGB", (40, 40), (128, 128, 128)), PngInfo()
+    notes.add_text("prompt", "a secret")
+    files = [io.BytesIO() for _ in range(3)]
+    for file, kind, more in zip(files, ("PNG", "PNG", "JPEG"), ({}, {"pnginfo": notes}, {})):
+        pixels.save(file, kind, **more)
+    encode = OpenAIChat("http://127.0.0.1/v1", "m").encode_images
+    (by_pixels,), *sent = (encode([image], [file and file.getvalue()]).urls for file in (None, *files))
+    own = "data:image/png;base64," + b64encode(files[0].getvalue()).decode()
+    assert sent == [[own], [own], [by_pixels]] and by_pixels != own, "without its notes"

@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from rethink.errors import RethinkError
+from rethink.thinkers import openai_chat
 from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.openai_chat import OpenAIChat
@@ -389,3 +391,10 @@ def test_what_answers_take_is_what_the_server_says(server, usage, counted):
     requests = [Request(MESSAGES, [SOURCE], seed) for seed in range(3)]
     chat.chat_all(requests, max_tokens=99, temperature=0)
     assert chat.usage == counted + counted + counted
+
+
+def test_whoever_asks_from_a_thread_waits_in_it(server, talk, monkeypatch):
+    pools, own = [], openai_chat.DaemonThreads
+    monkeypatch.setattr(openai_chat, "DaemonThreads", lambda count: pools.append(count) or own(count))
+    assert ThreadPoolExecutor(1).submit(talk).result() == "fine" and not pools
+    assert talk() == "fine" and pools == [1], "of the main thread Ctrl-C has to be heeded"
