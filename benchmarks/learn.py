@@ -55,6 +55,10 @@ from rethink.training.lora_settings import LoraSettings
 HARD = ("unusual", "reasoning")
 LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: unusual words are many, rules are few
 LATER = 10**6  # the number of the first task that is thought about before and after
+# What the figures of a stage depend on, among the options.
+RUNNING = ("runs", "turns", "start")
+TRAINING = ("steps", "batch", "rank", "rate", "keep", "replay", "strength", "seed")
+MEASURING = ("cases", "turn_tasks")
 UNFILTERED = RunPairRules(score=0.1, preservation=0, duplicates=-1)  # whatever the thinker gave any points to
 RULES = {"filtered": RunPairRules(), "unfiltered": UNFILTERED}
 
@@ -147,9 +151,9 @@ class Distillation:
         print(f"\n{name}: {time.monotonic() - started:.0f} s; {report}", flush=True)
         return self.editor.with_lora(report.output, options.strength)[0]
 
-    def once(self, name: str, find: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """Figures of a stage, measured once for the same options."""
-        key = {each: value for each, value in vars(self.options).items() if each not in ("work", "workers")}
+    def once(self, name: str, find: Callable[[], dict[str, float]], names: Sequence[str]) -> dict[str, float]:
+        """Figures of a stage, measured once for the same options of these names."""
+        key = {each: getattr(self.options, each) for each in names}
         file = self.work / "figures" / f"{name}.json"
         if file.is_file() and (known := json.loads(file.read_text(encoding="utf-8")))["options"] == key:
             return known["figures"]
@@ -165,10 +169,11 @@ def measure(stages: Distillation) -> dict[str, Any]:
     """Every figure of the JSON object."""
     options = stages.options
     figures: dict[str, Any] = {"bench": "learn", "runs": options.runs, "steps": options.steps, "seed": options.seed}
-    before = stages.once("before", lambda: measure_editor(stages.editor, options))
-    pairs = stages.once("pairs", lambda: measure_pairs(stages))
-    after = stages.once("filtered", lambda: measure_editor(stages.taught("filtered"), options))
-    loose = stages.once("unfiltered", lambda: measure_turn(stages.taught("unfiltered"), options.cases))
+    before = stages.once("before", lambda: measure_editor(stages.editor, options), MEASURING)
+    pairs = stages.once("pairs", lambda: measure_pairs(stages), RUNNING)
+    everything = (*RUNNING, *TRAINING, *MEASURING)
+    after = stages.once("filtered", lambda: measure_editor(stages.taught("filtered"), options), everything)
+    loose = stages.once("unfiltered", lambda: measure_turn(stages.taught("unfiltered"), options.cases), everything)
     figures |= {f"distilled_{level}": after[level] for level in HARD}
     figures["distilled_plain_lost"] = before["plain"] - after["plain"]
     for side, found in (("before", before), ("after", after)):
