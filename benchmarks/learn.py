@@ -95,6 +95,12 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=400, help="edits judged of every level")
     parser.add_argument("--turn-tasks", type=int, default=100, help="tasks thought about before and after")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings")
+    parser.add_argument(
+        "--unfiltered",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train on the unfiltered pairs too; without it they are only counted and judged",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that think")
     return parser.parse_args()
 
@@ -173,7 +179,6 @@ def measure(stages: Distillation) -> dict[str, Any]:
     pairs = stages.once("pairs", lambda: measure_pairs(stages), RUNNING)
     everything = (*RUNNING, *TRAINING, *MEASURING)
     after = stages.once("filtered", lambda: measure_editor(stages.taught("filtered"), options), everything)
-    loose = stages.once("unfiltered", lambda: measure_turn(stages.taught("unfiltered"), options.cases), everything)
     figures |= {f"distilled_{level}": after[level] for level in HARD}
     figures["distilled_plain_lost"] = before["plain"] - after["plain"]
     for side, found in (("before", before), ("after", after)):
@@ -182,9 +187,11 @@ def measure(stages: Distillation) -> dict[str, Any]:
     for level in HARD:
         figures[f"new_words_{level}"] = after[f"new {level}"]
         figures[f"before_new_words_{level}"] = before[f"new {level}"]
-    figures |= {f"unfiltered_{level}": loose[level] for level in HARD}
-    figures["unfiltered_plain_lost"] = before["plain"] - loose["plain"]
-    figures["filter_gain"] = after["unusual"] - loose["unusual"]
+    if options.unfiltered:
+        loose = stages.once("unfiltered", lambda: measure_turn(stages.taught("unfiltered"), options.cases), everything)
+        figures |= {f"unfiltered_{level}": loose[level] for level in HARD}
+        figures["unfiltered_plain_lost"] = before["plain"] - loose["plain"]
+        figures["filter_gain"] = after["unusual"] - loose["unusual"]
     return figures | pairs | {"cut_off": share_cut_off(options.cases)}
 
 

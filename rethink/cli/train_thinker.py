@@ -48,7 +48,7 @@ def add_train_thinker_command(commands) -> None:
         "data",
         type=Path,
         nargs="+",
-        help="folders with recorded runs in them or below; for grpo also data sets of `collect`",
+        help="folders with recorded runs in them or below, or data sets of `collect` in the layout of trl",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained thinker")
     parser.add_argument("--method", choices=tuple(METHODS), default="sft", help="how it learns. Default: sft")

@@ -204,8 +204,8 @@ def _arguments(trl, config: SFTConfig, work: Path):
 class SFTJob:
     """Teach a thinker what thinking runs have taught.
 
-    thinker: transformers folder to start from. data: folders with runs in them or below. output: folder of the trained thinker.
-    folder: where checkpoints are kept, each training's in a folder of its own; None: beside the output. A run that was cut off goes
+    thinker: transformers folder to start from. data: data sets of `collect`, or folders with runs in them or below. output: folder
+    of the trained thinker. folder: where checkpoints are kept, each training's in a folder of its own; None: beside the output. A run that was cut off goes
     on from them. template: the critique's wording that it will be asked in.
     """
 
