@@ -14,11 +14,14 @@ import http.server
 import json
 import math
 import multiprocessing
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch

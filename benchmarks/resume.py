@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import torch
 from safetensors.torch import load_file
 
@@ -23,6 +25,7 @@ from rethink.pairs.inverse.sources import ImageFolder
 from rethink.tiny.scene import render
 from rethink.tiny.tasks import sample_task
 
+ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ("--rank", "4", "--batch", "4", "--accumulate", "1", "--learning-rate", "1e-3", "--replay", "8")
 
 
@@ -32,7 +35,7 @@ def main() -> None:
         work = Path(temporary)
         make_pairs(work, options.pairs)
         started = time.monotonic()
-        subprocess.run(command(work, "whole", options.steps), check=True, capture_output=True)
+        subprocess.run(command(work, "whole", options.steps), check=True, capture_output=True, cwd=ROOT)
         whole = time.monotonic() - started
         rng, kills, rounds = random.Random(options.seed), 0, 0
         reference = result(work, "whole")
@@ -41,7 +44,7 @@ def main() -> None:
             name = f"killed-{rounds}"
             while kills < options.kills and not live_until(command(work, name, options.steps), rng.uniform(0, whole)):
                 kills += 1
-            subprocess.run(command(work, name, options.steps), check=True, capture_output=True)
+            subprocess.run(command(work, name, options.steps), check=True, capture_output=True, cwd=ROOT)
             losses, weights = result(work, name)
             same_losses &= losses == reference[0]
             same_weights &= all(torch.equal(weights[key], reference[1][key]) for key in reference[1])
@@ -53,7 +56,7 @@ def main() -> None:
 
 def live_until(command: list[str], seconds: float) -> bool:
     """Run a command and kill it after so many seconds; → whether it was done by then."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         return process.wait(seconds) == 0
     except subprocess.TimeoutExpired:

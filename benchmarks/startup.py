@@ -1,11 +1,12 @@
-"""What the pack adds to ComfyUI's start: seconds, and heavy modules.
+"""What the pack adds to ComfyUI's start: seconds, their share of what ComfyUI itself imports, and heavy modules.
 
     python benchmarks/startup.py [--runs N]
 
 Every run is a process of its own, with the Python of the ComfyUI that is found (COMFYUI_PATH, the custom_nodes that
 the pack lies in, ~/comfy/ComfyUI). It imports what ComfyUI has imported before it comes to custom nodes, then loads
-a fresh copy of the pack as ComfyUI does; the first run compiles it, the later ones find its bytecode. Without a ComfyUI
-it runs on the stand-in.
+a fresh copy of the pack as ComfyUI does; the first run compiles it, the later ones find its bytecode. Seconds are the
+machine's; `share_added` (the pack's seconds to those of ComfyUI's imports, in the same runs) holds on a slow one too.
+Without a ComfyUI it runs on the stand-in.
 """
 
 import argparse
@@ -29,6 +30,7 @@ HEAVY = ("diffusers", "transformers", "peft", "accelerate", "kornia", "torchvisi
 SCRIPT = """
 import asyncio, importlib.util, json, sys, time
 host, pack = sys.argv[1:]
+started = time.perf_counter()
 sys.path.insert(0, host)
 sys.argv = ["main.py", "--cpu"]
 try:
@@ -38,7 +40,7 @@ try:
     import comfy_api.latest
 except ImportError:
     import numpy, torch, PIL.Image, comfy_api.latest, comfy.model_management  # the stand-in
-before = set(sys.modules)
+before, own_seconds = set(sys.modules), time.perf_counter() - started
 
 def load(name, path, entry):
     start = time.perf_counter()
@@ -56,7 +58,7 @@ async def describe(module):
 name = pack.replace(".", "_x_")
 seconds, schemas = load(name, pack + "/__init__.py", describe)
 others = {module.split(".")[0] for module in set(sys.modules) - before} - {name}
-print(json.dumps({"seconds": seconds, "nodes": len(schemas), "modules": sorted(others)}))
+print(json.dumps({"seconds": seconds, "own_seconds": own_seconds, "nodes": len(schemas), "modules": sorted(others)}))
 """
 
 
@@ -72,7 +74,7 @@ def copy_pack(folder: Path) -> Path:
 
 
 def measure(python: Path, host: Path, pack: Path) -> dict:
-    """One start: {"seconds", "nodes", "modules" (top-level names that the pack brought in)}."""
+    """One start: {"seconds", "own_seconds" (of ComfyUI's imports), "nodes", "modules" (top-level names that the pack brought in)}."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(python), "-c", SCRIPT, str(host), str(pack)]
@@ -95,13 +97,16 @@ def main() -> None:
         pack = copy_pack(Path(temporary) / "Rethink")
         first, *later = [measure(python or Path(sys.executable), host, pack) for _ in range(runs + 1)]
     seconds = [run["seconds"] for run in later]
+    share = statistics.median(run["seconds"] / run["own_seconds"] for run in later)
     heavy = sorted({name for run in [first, *later] for name in run["modules"]} & set(HEAVY))
     print(f"{'start':<34}{'seconds':>10}")
     print(f"{'the first, compiling the pack':<34}{first['seconds']:>10.3f}")
     print(f"{f'later, median of {runs}':<34}{statistics.median(seconds):>10.3f}")
     print(f"{'later, fastest and slowest':<34}{f'{min(seconds):.3f}–{max(seconds):.3f}':>10}")
+    print(f"{'later, to what ComfyUI imports':<34}{share:>10.1%}")
     print(f"nodes: {first['nodes']}; modules of others: {', '.join(first['modules']) or 'none'}")
-    print(json.dumps({"seconds_added": round(statistics.median(seconds), 4), "heavy_imports": heavy}))
+    figures = {"seconds_added": round(statistics.median(seconds), 4), "share_added": round(share, 4)}
+    print(json.dumps(figures | {"heavy_imports": heavy}))
 
 
 if __name__ == "__main__":

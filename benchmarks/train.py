@@ -16,11 +16,14 @@ import argparse
 import json
 import re
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from train_speed import compare_speed

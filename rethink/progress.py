@@ -54,3 +54,8 @@ def eta(done: int, rest: int, seconds: float) -> str:
 def format_duration(seconds: float) -> str:
     """Hours, minutes and seconds: 1:02:03."""
     return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+
+
+def format_count(count: int, noun: str, several: str = "") -> str:
+    """ "1 vote", "1,000 votes". several: of more than one, where that is not the noun with an s."""
+    return f"{count:,} {noun if count == 1 else several or f'{noun}s'}"

@@ -20,10 +20,11 @@ ROWS = (
     "trajectory_html",
     # of evaluation only what measures images and runs nothing; a benchmark that runs the loop gets a place further down
     "editors thinkers alignment evaluation focus",
-    "think_loop edit_job scoring",
+    "think_loop edit_job",
     "think_job steering",
     "pairs",
     "training benchmarking",
+    "scoring",
     "collect comparison",
     "tiny",
     "cli",

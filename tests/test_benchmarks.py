@@ -1,6 +1,7 @@
 """The benchmarks' own models still go through the code that they measure."""
 
 import importlib
+import re
 import sys
 
 import pytest
@@ -21,6 +22,14 @@ def test_it_finds_all_that_it_measures(name, monkeypatch):
         if error.name.partition(".")[0] not in COMPARED_WITH:
             raise
         pytest.skip(f"{error.name} is not installed")
+
+
+@pytest.mark.parametrize("file", sorted((PACK_ROOT / "benchmarks").glob("*.py")), ids=lambda file: file.stem)
+def test_it_finds_the_library_where_nothing_is_installed(file):
+    text = file.read_text(encoding="utf-8")
+    if '"__main__"' in text:
+        ours = re.search(r"^from (rethink|tests)\b", text, re.MULTILINE)
+        assert ours is None or "\nsys.path.insert(0, " in text[: ours.start()]
 
 
 def test_the_painter_draws_as_a_pipeline_of_diffusers_does(monkeypatch):

@@ -110,6 +110,11 @@ def training_folder() -> Path:
     return Path(folder_paths.get_output_directory()) / "rethink" / "training"
 
 
+def scores_folder() -> Path:
+    """Where the judge's answers about edits are kept, in ComfyUI's output folder."""
+    return Path(folder_paths.get_output_directory()) / "rethink" / "scores"
+
+
 def comparison_folder(name: str) -> Path:
     """The folder of a comparison in ComfyUI's output folder, new or not. Raises RethinkError for what is no name of one."""
     root = Path(folder_paths.get_output_directory()) / "rethink" / "comparisons"

@@ -25,7 +25,9 @@ _REFERENCES = "ref_latents"  # ComfyUI's name for latents of further images amon
 
 # What files call the layers where ComfyUI's own names are not those of diffusers.
 _NAMES = {"flux_kontext": "kohya", "longcat_image_edit": "kohya", "flux2": "comfyui", "flux2_klein": "comfyui"}
-_OMNIGEN2 = TrainedFamily("tokens", FlowNoise(), "comfyui", "omnigen2", "omnigen2/lora")
+_OMNIGEN2 = TrainedFamily(
+    "tokens", FlowNoise(), "comfyui", "omnigen2", "omnigen2/lora", drop_text=0.05, drop_image=0.05
+)
 
 
 class NativeEditModel(EditModel):
@@ -105,8 +107,16 @@ class NativeEditModel(EditModel):
         return self._base.process_latent_in(prepared.encoded[0].latents.float())
 
     def _conditions(self, example: Example) -> dict[str, Any]:
-        source = {"c_concat": example.source} if self.row.layout == "channels" else {_REFERENCES: [example.source]}
-        return {**example.inputs, **source}
+        if self.row.layout == "channels":
+            return {**example.inputs, "c_concat": example.source}
+        return {**example.inputs, **({_REFERENCES: [example.source]} if len(example.source) else {})}
+
+    def _without(self, example: Example, lost_text: Tensor, lost_image: Tensor) -> Example:
+        if self.row.layout == "channels":
+            return super()._without(example, lost_text, lost_image)
+        # Rows with a shorter text, or without a source, are another call: the first one's lot is that of the batch.
+        inputs = example.null if lost_text[0] else example.inputs
+        return replace(example, source=example.source[:0] if lost_image[0] else example.source, inputs=inputs)
 
     def _noise(self) -> Noise:
         samplings, sampling = comfy_module("comfy.model_sampling"), self._patcher.get_model_object("model_sampling")

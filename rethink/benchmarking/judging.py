@@ -25,7 +25,7 @@ from ..pairs.jsonl_log import DiskFull
 from ..thinkers.asking import strip_reasoning, thread_map
 from ..thinkers.protocol import NO_USAGE, TokenUsage
 from .budget import CHARACTERS_PER_TOKEN, TOKENS_PER_IMAGE, Budget, Estimate, Spending
-from .reply_log import ReplyLog, reply_key
+from .reply_log import ReplyLog, judge_identity, reply_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class Judge:
     def identity(self, attempt: int) -> str:
         """What the same answer depends on besides the question."""
         thinker = self.thinker
-        return f"{self.name} {thinker.max_tokens} {thinker.temperature:g} {self.seed + attempt}"
+        return judge_identity(self.name, thinker.max_tokens, thinker.temperature, self.seed + attempt)
 
 
 @dataclass(frozen=True)

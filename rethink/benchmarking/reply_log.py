@@ -26,12 +26,23 @@ def reply_key(judge: str, parts: Sequence[str | bytes]) -> str:
     return digest.hexdigest()
 
 
-class ReplyLog:
-    """An append-only file of replies, for any number of threads; only places in the file are held in memory."""
+def judge_identity(name: str, max_tokens: int, temperature: float, seed: int) -> str:
+    """What an answer depends on besides the question."""
+    return f"{name} {max_tokens} {temperature:g} {seed}"
 
-    def __init__(self, folder: Path):
+
+class ReplyLog:
+    """An append-only file of replies, for any number of threads; only places in the file are held in memory.
+
+    alone: whether no other run can be writing to it, as where its folder is held (`hold_folder`).
+    """
+
+    def __init__(self, folder: Path, alone: bool = True):
         self._log = JsonlLog(folder / NAME, fields_are(id=str, reply=str))
-        self._log.repair()
+        if alone:
+            self._log.repair()
+        else:
+            self._log.end_line()
         self._index, self._lock = LatestIndex(self._log), threading.Lock()
 
     def find(self, key: str) -> str | None:

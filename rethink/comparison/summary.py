@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..evaluation.measures import MEASURES
 from ..evaluation.preferences import Rating
 from ..evaluation.statistics import NOT_MEASURED, Interval, Verdict, mean_interval, paired_difference
 from .edits import Edits, source_file
-from .measures import BEST_BY, MEASURES, Scored
+from .measures import BEST_BY, Scored
 from .tasks import NAME_LENGTH, CompareTask
 from .variants import Variant
 from .votes import Poll
 
 SCHEMA = 1
 MOST_LISTED = 10  # faults that are listed
+OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes."""
+    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes. settings: that
+    its edits were made with, in words."""
 
     variant: Variant
     edits: int
@@ -32,6 +35,7 @@ class Row:
     means: Mapping[str, Interval]
     seconds: float | None
     memory: int | None
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class CompareReport:
         """What says which is best: "votes", or a measure; "" where nothing does."""
         if self.poll.votes:
             return "votes"
-        return next((name for name in BEST_BY if name in self.measures), "")
+        return next((each.id for each in BEST_BY if each.id in self.measures), "")
 
     @property
     def best(self) -> str:
@@ -95,7 +99,16 @@ class CompareReport:
     @property
     def sentences(self) -> list[str]:
         """Who is better, how sure that is, and what went wrong."""
-        return [*self._verdicts(), *self._cautions(), *self.notes, *self._faults()]
+        return [*self._verdicts(), *self._settings(), *self._cautions(), *self.notes, *self._faults()]
+
+    def _settings(self) -> list[str]:
+        """What every editor worked with: its own defaults, where nothing else was chosen."""
+        by_settings: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.settings:
+                by_settings.setdefault(row.settings, []).append(row.variant.name)
+        found = [f"{', '.join(names)} ({text})" for text, names in by_settings.items()]
+        return [f"Settings: {', '.join(found)}."] if found else []
 
     def _verdicts(self) -> list[str]:
         names = {row.variant.key: row.variant.name for row in self.rows}
@@ -237,7 +250,8 @@ def summarize(
         }
         for first, second in combinations(values, 2):
             found = paired_difference(values[first], values[second], sources)
-            if found is not None:
+            if found is not None and each.better != "neither":
+                found = replace(found, verdict=OPPOSITE[found.verdict]) if each.better == "lower" else found
                 by_pair = differences.setdefault(each.id, {})
                 by_pair[first, second], by_pair[second, first] = found, _turned(found)
     return CompareReport(title, tuple(tasks), rows, differences, edits, scored, poll, page, tuple(notes))
@@ -245,9 +259,8 @@ def summarize(
 
 def _turned(found: Interval) -> Interval:
     """The same difference, of the second from the first."""
-    opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     low, high = (None if end is None else 0 - end for end in (found.high, found.low))
-    return Interval(0 - found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
+    return Interval(0 - found.mean, low, high, found.items, found.clusters, OPPOSITE[found.verdict])
 
 
 def comparison_id(tasks: Sequence[CompareTask], rows: Sequence[Row]) -> str:
@@ -283,6 +296,7 @@ def _row(variant: Variant, tasks: Sequence[CompareTask], edits: Edits, scored: S
         means,
         median(edit.seconds for _, edit in mine) if mine else None,
         max(memory) if memory else None,
+        next((edit.settings for _, edit in mine if edit.settings), ""),
     )
 
 
@@ -335,6 +349,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "unchanged": row.unchanged,
         "seconds": row.seconds,
         "memory": row.memory,
+        "settings": row.settings,
         "means": {name: _interval_record(found) for name, found in row.means.items()},
     }
 

@@ -7,7 +7,6 @@ taken back is a line too.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,21 +55,9 @@ def append_votes(folder: Path, records: object) -> int:
         names = ("id", "voter", "undo", "at") if "undo" in record else ("id", "voter", "task", "a", "b", "winner", "at")
         lines.append({name: record[name] for name in names if name in record})
     log = vote_log(folder)
-    _end_line(log.path)
+    log.end_line()
     log.append(*lines)
     return len(lines)
-
-
-def _end_line(file: Path) -> None:
-    """Where a write was cut off in the midst of a line, end it, so that the next one is whole."""
-    if not file.is_file() or not file.stat().st_size:
-        return
-    with open(file, "rb") as votes:
-        votes.seek(-1, os.SEEK_END)
-        torn = votes.read(1) != b"\n"
-    if torn:
-        with open(file, "ab") as votes:  # at the end, wherever that is by now
-            votes.write(b"\n")
 
 
 def current_votes(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -165,6 +165,17 @@ class JsonlLog:
             position = start
         return 0
 
+    def end_line(self) -> None:
+        """Where a write was cut off in the midst of a line, end it, so that the next one is whole. Needs no lock."""
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return
+        with open(self.path, "rb") as lines:
+            lines.seek(-1, os.SEEK_END)
+            torn = lines.read(1) != b"\n"
+        if torn:
+            with open(self.path, "ab") as lines:  # at the end, wherever that is by now
+                lines.write(b"\n")
+
     def append(self, *records: dict) -> None:
         """Write records, one per line, all or none. Raises DiskFull."""
         if not records:

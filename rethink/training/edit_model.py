@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -33,7 +33,8 @@ _OFF_ASPECT = 0.02  # by how much the aspect of a target may differ from its sou
 class Example:
     """A pair in latents, or several of the same sizes as one batch.
 
-    target: clean latents [B, …]. source: those of the source, as the denoiser takes them. inputs: what else it is called
+    target: clean latents [B, …]. source: those of the source, as the denoiser takes them; none of them, [0, …], where it
+    sees no source. inputs: what else it is called
     with, tensors whose first side is the batch. null: the same for the empty instruction; {} where it is never dropped.
     """
 
@@ -163,9 +164,7 @@ class EditModel:
         text, image = self.row.drop_text, self.row.drop_image
         lost_text = (draw < text) | ((draw >= text + image) & (draw < text + 2 * image))
         lost_image = (draw >= text) & (draw < text + 2 * image)
-        keep = (~lost_image).to(example.source).view(-1, *(1,) * (example.source.ndim - 1))
-        inputs = _choose_rows(lost_text, example.null, example.inputs)
-        return Example(example.target, example.source * keep, inputs, example.null)
+        return self._without(example, lost_text, lost_image)
 
     @contextmanager
     def less_memory(self) -> Iterator[None]:
@@ -193,6 +192,12 @@ class EditModel:
         finally:
             for part in moved:
                 part.to(device)
+
+    def _without(self, example: Example, lost_text: Tensor, lost_image: Tensor) -> Example:
+        """A batch whose rows have lost their text or source, as guidance leaves them away; bool [B] each."""
+        keep = (~lost_image).to(example.source).view(-1, *(1,) * (example.source.ndim - 1))
+        inputs = _choose_rows(lost_text, example.null, example.inputs)
+        return replace(example, source=example.source * keep, inputs=inputs)
 
     def _diffusion(self, scheduler: Any) -> DiffusionNoise:
         steps = self.editor.defaults.steps

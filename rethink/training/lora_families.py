@@ -28,7 +28,7 @@ class TrainedFamily:
         architecture: The same for the fields of modelspec.
         nameless: How the names of layers begin for which ComfyUI has none; they do not learn.
         drop_text, drop_image: The shares of samples that lose the text alone, the source alone, and as many both, where the
-            editor guides by comparing with none.
+            editor guides by comparing with none; whole batches do, where texts differ in length and a source is further tokens.
         learning_rate, rank, batch, accumulate: What suits it, where nothing else is asked for.
     """
 

@@ -10,7 +10,7 @@ from tests.support.thinking import SOURCE, Says, said
 
 
 @pytest.fixture
-def score(classes, models):
+def score(classes, models, results):
     def call(edited, instruction="make it red", **inputs):
         return classes["RethinkScoreEdit"].execute(SOURCE, edited, instruction, **inputs)
 
@@ -39,6 +39,17 @@ def test_a_batch_is_scored_image_by_image(classes, score, make_thinker):
     assert found["report"][0].startswith("judge:\n")
     (text,) = done.ui["rethink_text"]
     assert "Edit 1\njudge: semantic 9.00 · quality 4.00 · overall 6.00" in text and "Edit 2\n" in text
+
+
+def test_a_judge_is_asked_once(score, make_thinker, results):
+    first = Says(said(9, 4), said(4, 4))
+    second = Says(said(1, 1))
+    first.name = second.name = "built-in"
+    done = score(painted(4, 8), judge=make_thinker(chat=first))
+    again = score(painted(4, 8), judge=make_thinker(chat=second))
+    assert again.result == done.result and not second.asked
+    folder = results.output / "rethink" / "scores"
+    assert f"2 of the judge's 2 answers were there already, in {folder}." in again.ui["rethink_text"][0]
 
 
 def test_a_clip_is_found_by_its_name(classes, score, models, clip_folder):

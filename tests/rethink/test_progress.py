@@ -2,7 +2,7 @@
 
 import pytest
 
-from rethink.progress import eta, format_duration, progress_with_eta
+from rethink.progress import eta, format_count, format_duration, progress_with_eta
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.9, "0:00:59"), (3723, "1:02:03")])
@@ -20,3 +20,11 @@ def test_a_count_is_shown_with_its_rate():
     (progress,) = seen
     assert (progress.done, progress.total) == (3, 12) and progress.preview() is None
     assert progress.line.startswith("3 of 12 pairs · ") and progress.line.endswith(" left")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [((1, "vote"), "1 vote"), ((0, "vote"), "0 votes"), ((1234, "reply", "replies"), "1,234 replies")],
+)
+def test_a_noun_goes_with_its_count(arguments, text):
+    assert format_count(*arguments) == text

@@ -14,6 +14,7 @@
  * @property {number} unchanged in how many of them nothing changed
  * @property {number | null} seconds the median of an edit
  * @property {number | null} memory bytes, at most
+ * @property {string} [settings] that its edits were made with, in words
  * @property {Record<string, Interval>} means by measure
  */
 
@@ -54,7 +55,7 @@ export class Comparison {
   #tasks;
   #variants;
 
-  /** @param {ComparisonRecord} record @param {(file: string) => string} addressOf an image of the folder */
+  /** @param {ComparisonRecord} record @param {(file: string) => string | Promise<string>} addressOf an image of the folder */
   constructor(record, addressOf) {
     this.record = record;
     this.addressOf = addressOf;

@@ -192,9 +192,10 @@ export class Standings {
   }
 
   #settings() {
-    const lines = this.#comparison.variants.map(({ name, record }) =>
-      element("details", {}, element("summary", {}, name), element("pre", {}, JSON.stringify(record, null, 2))),
-    );
+    const lines = this.#comparison.variants.map(({ name, settings, record }) => {
+      const summary = element("summary", {}, name, " ", element("span", { class: "cp-faint" }, settings ?? ""));
+      return element("details", {}, summary, element("pre", {}, JSON.stringify(record, null, 2)));
+    });
     return element("div", { class: "cp-settings" }, ...lines);
   }
 }

@@ -3,11 +3,14 @@
 How they train: tests/comfyui/test_native_training.py.
 """
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+
+from rethink.training.edit_model import Example
 
 
 @pytest.fixture
@@ -52,3 +55,19 @@ def test_every_native_family_has_a_trainer(part, training):
         "longcat_image_edit": "kohya",
         "omnigen2": "comfyui",
     }
+
+
+def test_a_batch_loses_what_omnigen2_compares_with_as_its_sampling_leaves_it_away(part, training):
+    [family] = [family for family in part("nodes.native.families").NATIVE_FAMILIES if family.id == "omnigen2"]
+    model = object.__new__(training.NativeEditModel)
+    model.row, model.editor = training._row(family), SimpleNamespace(defaults=family.defaults)
+    text, empty, latents = torch.ones(2, 9, 4), torch.zeros(2, 3, 4), torch.ones(2, 16, 8, 8)
+    batch = Example(latents, latents, {"c_crossattn": text}, {"c_crossattn": empty})
+    generator, calls = torch.Generator().manual_seed(0), Counter()
+    for _ in range(2000):
+        call = model._conditions(model.drop_conditions(batch, generator))
+        assert call["c_crossattn"] is text or call["c_crossattn"] is empty
+        calls[call["c_crossattn"] is empty, "ref_latents" not in call] += 1
+    assert {dropped: count / 2000 for dropped, count in calls.items()} == pytest.approx(
+        {(False, False): 0.85, (True, False): 0.05, (False, True): 0.05, (True, True): 0.05}, abs=0.02
+    )
