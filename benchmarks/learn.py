@@ -227,7 +227,8 @@ def plain_edits(pairs: PairStore) -> tuple[tuple[str, str], ...]:
     found = []
     for pair in pairs:
         scene = task_of(Path(pair.parameters["run"])).target
-        found.append((pair.source, other_instruction(Random(pair.id), scene)))
+        if scene.things:  # else there is little that could be asked for
+            found.append((pair.source, other_instruction(Random(pair.id), scene)))
     return tuple(found)
 
 
