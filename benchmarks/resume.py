@@ -13,8 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from safetensors.torch import load_file
@@ -26,6 +25,7 @@ from rethink.pairs.inverse.sources import ImageFolder
 from rethink.tiny.scene import render
 from rethink.tiny.tasks import sample_task
 
+ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ("--rank", "4", "--batch", "4", "--accumulate", "1", "--learning-rate", "1e-3", "--replay", "8")
 
 

@@ -14,6 +14,8 @@ from ..rethink.editors.protocol import Editor
 from ..rethink.editors.settings import Settings
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.store import PairStore
+from ..rethink.scoring.further import FurtherMeasures
+from ..rethink.scoring.job import ScoreJob
 from ..rethink.think_loop import LoopConfig
 from . import comparisons_api, feedback, sockets
 from .comfy import folders, memory, model_folders, progress
@@ -113,6 +115,7 @@ class CompareEditors(io.ComfyNode):
                     tooltip="With one_each: what every edited image should show, a list.",
                     advanced=True,
                 ),
+                field_input(ScoreJob, "further", optional=True),
                 io.Image.Input("image", optional=True, tooltip="The images to edit: a batch or a list."),
                 sockets.Pairs.Input(
                     "pairs",
@@ -165,6 +168,7 @@ class CompareEditors(io.ComfyNode):
             "training": NONE,
             "clip": NONE,
             "names": "",
+            "further": "none",
             "judge": None,
             "thinker": None,
         }
@@ -175,6 +179,7 @@ class CompareEditors(io.ComfyNode):
             folders.comparison_folder(one["name"]),
             None if one["clip"] == NONE else clip_source(one["clip"]),
             one["judge"],
+            FurtherMeasures(one["further"], model_folders.measures_folder(), str(memory.compute_device())),
             one["name"],
         )
         try:
@@ -206,7 +211,7 @@ def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Varian
     """Every editor, then the saves of the training over the first; with a thinker each a second time."""
     names = [line.strip() for line in one["names"].splitlines() if line.strip()]
     if names and len(names) != len(editors):
-        raise RethinkError(f"names: expected one for each of {len(editors)} editors, got {len(names)}.")
+        raise RethinkError(f"names: expected one for each editor ({len(editors)}), got {len(names)}.")
     fields = [name for name in Settings().as_inputs() if name in one]
     settings = Settings.from_inputs({name: one[name] for name in fields})
     ways: list[Thinking | None] = [None]

@@ -7,25 +7,36 @@ from dataclasses import fields
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rethink.scoring.job import DIRECTION, IMAGE_SIMILARITY, ScoreJob, ScoringModels
-from ..rethink.scoring.record import ARTIFACTS, FOLLOWING, NATURALNESS, OVERALL, RESTRAINT, EditScores
+from ..rethink.evaluation.measures import (
+    ARTIFACTS,
+    DIRECTION,
+    FOLLOWING,
+    IMAGE_SIMILARITY,
+    NATURALNESS,
+    OVERALL,
+    PSNR,
+    RESTRAINT,
+    SSIM,
+    Measure,
+)
+from ..rethink.scoring.job import ScoreJob, ScoringModels
+from ..rethink.scoring.record import EditScores
 from ..rethink.thinkers.critique import Thinker
 from . import feedback, sockets
 from .comfy import folders, memory, model_folders, progress
 from .datasets import clip_source
 from .inputs import NONE, field_input, validate_with
 
-# Output → the measure in the record, and what it says of an image that was edited well.
 NUMBERS = {
-    "overall": (OVERALL, "√(semantic · quality), of which each is the lower one of two scores: 0 to 10."),
-    "following": (FOLLOWING, "Is everything there that was asked for: 0 to 10."),
-    "over_editing": (RESTRAINT, "10: nothing else has changed, 0: everything has."),
-    "naturalness": (NATURALNESS, "Do light, perspective and style belong together: 0 to 10."),
-    "artifacts": (ARTIFACTS, "10: there are none, 0: they are everywhere."),
-    "image_similarity": (IMAGE_SIMILARITY, "CLIP's, of the source and the edited image: 1 is the most."),
-    "direction": (DIRECTION, "CLIP's, of the change of the images and that of the captions: 1 is the most."),
-    "psnr_outside": ("PSNR", "Of what should not change, against the source, in dB: 99 is equal."),
-    "ssim_outside": ("SSIM", "Of what should not change, against the source: 1 is equal."),
+    "overall": OVERALL,
+    "following": FOLLOWING,
+    "over_editing": RESTRAINT,
+    "naturalness": NATURALNESS,
+    "artifacts": ARTIFACTS,
+    "image_similarity": IMAGE_SIMILARITY,
+    "direction": DIRECTION,
+    "psnr_outside": PSNR,
+    "ssim_outside": SSIM,
 }
 NAN = "Not a number (NaN) where it was not measured."
 
@@ -88,8 +99,8 @@ class ScoreEdit(io.ComfyNode):
             ],
             outputs=[
                 *(
-                    io.Float.Output(name, is_output_list=True, tooltip=f"{meaning} {NAN}")
-                    for name, (_, meaning) in NUMBERS.items()
+                    io.Float.Output(name, is_output_list=True, tooltip=f"{measure.help} {NAN}")
+                    for name, measure in NUMBERS.items()
                 ),
                 io.String.Output(
                     "report", is_output_list=True, tooltip="Everything as a table, and the judge's reasons."
@@ -131,13 +142,13 @@ class ScoreEdit(io.ComfyNode):
             )
         finally:
             memory.release_caches(judge)
-        columns = [[_number(each, name) for each in found] for name, _ in NUMBERS.values()]
+        columns = [[_number(each, measure) for each in found] for measure in NUMBERS.values()]
         texts = [[str(each) for each in found], [json.dumps(each.as_dict()) for each in found]]
         warning = feedback.warn_if_unfamiliar("thinker", judge.chat.name, source) if judge else ""
         shown = [f"Edit {n}\n" * (len(found) > 1) + each.brief for n, each in enumerate(found, 1)]
         return io.NodeOutput(*columns, *texts, ui=feedback.show_text(warning, *news, *shown))
 
 
-def _number(scores: EditScores, name: str) -> float:
-    value = scores.value(name)
+def _number(scores: EditScores, measure: Measure) -> float:
+    value = scores.value(measure)
     return math.nan if value is None else value

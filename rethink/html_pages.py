@@ -46,11 +46,14 @@ def read_web_file(file: Path) -> str:
         raise RethinkError(f"html: the viewer is not installed ({error}); use the whole repository.") from error
 
 
-def page_policy(style: str, script: str, *more: str) -> str:
-    """What a page may do: run this very script, use this very style, show the images within. Nothing else but `more`."""
+def page_policy(style: str, script: str, *more: str, images: str = "data:") -> str:
+    """What a page may do: run this very script, use this very style, show the images within, or those of other `images`. Nothing else
+    but `more`."""
     digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
     allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
-    return "; ".join(["default-src 'none'", *allowed, "img-src data:", *more, "base-uri 'none'", "form-action 'none'"])
+    return "; ".join(
+        ["default-src 'none'", *allowed, f"img-src {images}", *more, "base-uri 'none'", "form-action 'none'"]
+    )
 
 
 def page_head(title: str, style: str, policy: str, kind: str, name: str, record: object) -> str:
@@ -59,7 +62,9 @@ def page_head(title: str, style: str, policy: str, kind: str, name: str, record:
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<title>{html.escape(replace_surrogates(title))}</title>\n'
+        f'<meta name="color-scheme" content="light dark">\n'
+        f'<link rel="icon" href="data:,">\n'  # else browsers ask a server for one
+        f"<title>{html.escape(replace_surrogates(title))}</title>\n"
         f'<style>{style}</style>\n<body class="{kind}">\n'
         f"<noscript>This page needs JavaScript to show its images.</noscript>\n"
         f'<script type="application/json" id="{name}">{text_for_script(record)}</script>\n'

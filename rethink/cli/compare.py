@@ -18,6 +18,7 @@ from .edit import EXIT_CODES, add_sampling_options, settings_from
 from .editor_options import BUILT_IN, EDITORS, add_device, add_lora_option, parse_lora
 from .pair_options import clip_from
 from .progress import ProgressLine, complain, print_result
+from .score import add_further_options
 from .think import add_loop_options, add_thinker_options, config_from, open_thinker_of
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def add_compare_commands(commands) -> None:
     parser.add_argument(
         "--clip", help=f"measures CLIP similarities: {BUILT_IN}, or a transformers folder of a CLIPModel"
     )
+    add_further_options(parser)
     add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
     add_thinker_options(parser, "judge", "scores every edit; optional")
     add_switch(parser, "--serve", "show the page on this machine alone, and write votes to the folder, until Ctrl-C")
@@ -125,6 +127,7 @@ def _port(text: str) -> int:
 def run_compare(options: argparse.Namespace) -> int:
     """Compare as the arguments say; → the exit status."""
     from ..comparison.job import CompareJob
+    from ..scoring.further import FurtherMeasures
 
     variants = _plan(options).variants()
     job = CompareJob(
@@ -133,6 +136,7 @@ def run_compare(options: argparse.Namespace) -> int:
         options.output.absolute(),
         clip_from(options),
         open_thinker_of(options, "judge") if options.judge else None,
+        FurtherMeasures(options.further, options.models, options.device),
         options.title or options.output.absolute().name,
     )
     report = job.run(ProgressLine(), announce=complain)

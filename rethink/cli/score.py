@@ -42,15 +42,24 @@ def add_score_command(commands) -> None:
     parser.add_argument("edited", type=Path, help="the image after it")
     parser.add_argument("instruction", help="what was asked for")
     for field in fields(ScoreJob):
-        add_field(parser, ScoreJob, field.name)
+        if field.name != "further":
+            add_field(parser, ScoreJob, field.name)
+    add_further_options(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="keeps the judge's answers, new or begun")
     parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
-    parser.add_argument("--models", type=Path, metavar="FOLDER", help="where the files of the --further measures are")
     parser.add_argument("--clip", help="transformers folder of a CLIPModel, or built-in; none without it")
     parser.add_argument("--template", type=Path, help="text file with the wording of the critique that the judge knows")
     add_thinker(parser, "scores the edit: ", "--judge")
     add_device(parser)
     parser.epilog = EXAMPLES + EXIT_CODES
+
+
+def add_further_options(parser: argparse.ArgumentParser) -> None:
+    """--further and --models: measures that need models of their own."""
+    from ..scoring.job import ScoreJob
+
+    add_field(parser, ScoreJob, "further")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="where the files of the --further measures are")
 
 
 def run_score(options: argparse.Namespace) -> int:

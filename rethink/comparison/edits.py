@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..benchmarking.editing import MOST_FAILURES, EditSetup, edit_with
+from ..editors.settings import summarize_settings, used_settings
 from ..errors import RethinkError
 from ..images import load_image, save_image
 from ..pairs.jsonl_log import DiskFull, JsonlLog, fields_are
@@ -29,7 +30,7 @@ OnEdit = Callable[[int, int, "Tensor"], None]
 @dataclass(frozen=True)
 class Edit:
     """An edit that lies in the folder. file: from there. digest: of its file. memory: the most that the device held, in bytes, None
-    where it does not say."""
+    where it does not say. settings: that it was made with, in words; "" of one that an older version has made."""
 
     task: str
     variant: str
@@ -38,6 +39,7 @@ class Edit:
     seconds: float
     memory: int | None
     size: tuple[int, int]
+    settings: str = ""
 
 
 @dataclass
@@ -139,8 +141,8 @@ def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -
     file = f"{EDITS}/{task.id}-{variant.key}.png"
     (folder / EDITS).mkdir(exist_ok=True)
     save_image(image, folder / file)
-    height, width = image.shape[1:3]
-    return Edit(task.id, variant.key, file, _digest(folder / file), round(seconds, 3), memory, (height, width)), image
+    size, used = (image.shape[1], image.shape[2]), summarize_settings(used_settings(setup.editor, setup.settings))
+    return Edit(task.id, variant.key, file, _digest(folder / file), round(seconds, 3), memory, size, used), image
 
 
 def _write_source(task: CompareTask, folder: Path) -> None:
@@ -183,7 +185,7 @@ def _log(folder: Path) -> JsonlLog:
 
 
 def _record(edit: Edit) -> dict[str, Any]:
-    names = ("task", "variant", "file", "digest", "seconds", "memory")
+    names = ("task", "variant", "file", "digest", "seconds", "memory", "settings")
     return {name: getattr(edit, name) for name in names} | {"size": list(edit.size)}
 
 
@@ -192,7 +194,7 @@ def _edit_of(record: dict[str, Any]) -> Edit | None:
     task, variant = record["task"], record["variant"]
     if record["file"] != f"{EDITS}/{task}-{variant}.png" or not (task.isalnum() and variant.isalnum()):
         return None
-    memory = record.get("memory")
+    memory, settings = record.get("memory"), record.get("settings")
     height, width = (*record["size"], 0, 0)[:2]
     return Edit(
         task,
@@ -202,4 +204,5 @@ def _edit_of(record: dict[str, Any]) -> Edit | None:
         float(record["seconds"]),
         memory if isinstance(memory, int) else None,
         (height, width),
+        settings if isinstance(settings, str) else "",
     )

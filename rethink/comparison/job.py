@@ -12,6 +12,7 @@ from ..benchmarking.reply_log import hold_folder
 from ..errors import RethinkError
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
 from ..records import json_text, read_json_file, replace_surrogates
+from ..scoring.further import NO_FURTHER, FurtherMeasures
 from .edits import Edits, make_edits
 from .measures import Scored, Scorer
 from .page import PAGE, write_page
@@ -36,7 +37,7 @@ class CompareJob:
     """Edit every task with every variant, measure, and make the page to look at and to vote on.
 
     output: the folder of the results, new or begun: edits and scores that are there are not made again, and votes stay. clip: what
-    measures CLIP's similarities. judge: scores the edits. title: of the page.
+    measures CLIP's similarities. judge: scores the edits. further: measures with models of their own. title: of the page.
     """
 
     tasks: Sequence[CompareTask]
@@ -44,6 +45,7 @@ class CompareJob:
     output: Path
     clip: ModelSource[Clip] | None = None
     judge: Thinker | None = None
+    further: FurtherMeasures = NO_FURTHER
     title: str = "Comparison"
 
     def __post_init__(self):
@@ -69,7 +71,9 @@ class CompareJob:
                 announce(f"{names[key]} is left out: {why}")
             self._check_edits(edits)
             measured = progress_with_eta("tasks measured", on_progress)
-            scored = Scorer(self.output, self.clip, self.judge, on_token).run(self.tasks, edits.found, measured)
+            scored = Scorer(self.output, self.clip, self.judge, self.further, on_token).run(
+                self.tasks, edits.found, measured
+            )
             return self._write(edits, scored)
 
     def _edit(self, on_progress: OnProgress) -> Edits:

@@ -1,21 +1,25 @@
-"""What is measured of the edits of a comparison, once each: what was kept, CLIP's similarities, the match with a known target, and a
-judge's scores. What could not be measured is not there, and never a number."""
+"""What is measured of the edits of a comparison, once each: all that Score Edit measures, and the match with a known target. What could
+not be measured is not there, and never a number."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..evaluation.clip_similarity import similarities
-from ..evaluation.preservation import measure
+from ..evaluation.learned_measures import LearnedMeasure
+from ..evaluation.measures import DIRECTION, OVERALL, TARGET_KEPT, TARGET_REACHED
 from ..evaluation.target_match import match_target
 from ..images import load_image, to_pixels
 from ..pairs.jsonl_log import JsonlLog, fields_are
-from ..thinkers.critique import Thinker, critique
+from ..scoring.edited_part import EditedPart, measure_by_clip
+from ..scoring.further import NO_FURTHER, FurtherMeasures
+from ..scoring.judge import judge_edits
+from ..scoring.record import EditScores, Measurement
+from ..thinkers.critique import Thinker
 from .edits import Edit, source_file
 from .tasks import CompareTask
 
@@ -24,48 +28,12 @@ if TYPE_CHECKING:
 
     from ..evaluation.clip_similarity import Clip
     from ..pairs.models import ModelSource
-    from ..steps import Critique
     from ..thinkers.protocol import OnToken
 
 LOG = "scores.jsonl"
-MOST_FAILURES = 5  # answers in a row that never came, after which the judge is taken to be gone
-Scores = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """id: in records. unit: behind a number. digits: behind its point."""
-
-    id: str
-    title: str
-    help: str
-    digits: int = 2
-    unit: str = ""
-
-
-# In the order in which a table has them; the first that was measured says which edits are best where nobody has voted.
-MEASURES = (
-    Measure("judge", "Judge", "√(instruction followed × looks natural), each 0 to 10, as the judge scores them.", 1),
-    Measure(
-        "judge_semantic",
-        "Followed",
-        "Judge: whether the instruction was followed and nothing else changed, 0 to 10.",
-        1,
-    ),
-    Measure("judge_quality", "Natural", "Judge: natural, without artifacts, 0 to 10.", 1),
-    Measure("clip_direction", "CLIP direction", "Whether the image changed as the captions did: 1 exactly so."),
-    Measure("target_changed", "Target reached", "How much of the known target's change is there, 0 to 1."),
-    Measure("clip_image", "CLIP image", "Similarity to the source by CLIP: 1 for the same image.", 3),
-    Measure(
-        "outside_psnr",
-        "Kept",
-        "What did not change, against the source, in decibels: above 35 nobody sees a difference.",
-        1,
-        " dB",
-    ),
-    Measure("target_kept", "Target kept", "Share of what the known target leaves alone that was left alone."),
-)
-BEST_BY = ("judge", "clip_direction", "target_changed")  # what an editor that does nothing does not win
+MOST_FAILURES = 5  # edits in a row about which an answer never came, after which the judge is taken to be gone
+BEST_BY = (OVERALL, DIRECTION, TARGET_REACHED)  # what an editor that does nothing does not win
+Scores = dict[str, float]  # by the measure's id
 
 
 @dataclass(frozen=True)
@@ -79,11 +47,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Scorer:
-    """clip, judge: None to do without. on_token: called while the judge answers; what it raises ends the job."""
+    """clip, judge: None to do without. further: measures that need models of their own. on_token: called while the judge answers; what
+    it raises ends the job."""
 
     folder: Path
     clip: ModelSource[Clip] | None = None
     judge: Thinker | None = None
+    further: FurtherMeasures = NO_FURTHER
     on_token: OnToken | None = None
 
     def run(
@@ -92,33 +62,57 @@ class Scorer:
         found: Mapping[tuple[str, str], Edit],
         on_done: Callable[[int, int], None] = lambda done, total: None,
     ) -> Scored:
-        """Measure what has not been measured yet, task by task, and write it down."""
+        """Measure what has not been measured yet, task by task, and write it down. Of the further measures one is open at a time."""
         log = JsonlLog(self.folder / LOG, fields_are(id=str, values=dict))
         log.repair()
         known = {record["id"]: _numbers(record["values"]) for record in log}
-        judging = _Judging(self.judge, self.on_token)
-        clip = self.clip.load() if self.clip else None
+        judging, notes = _Judging(self.judge, self.on_token), []
+        rounds = [
+            self._first_round(judging),
+            *([_further_kind(self.further, row, notes)] for row in self.further.rows()),
+        ]
         scores: dict[tuple[str, str], Scores] = {}
-        for done, task in enumerate(tasks, 1):
-            edits = [edit for (id, _), edit in found.items() if id == task.id]
-            opened = _Opened(self.folder, task)
-            for kind, by, compute in (
-                ("kept", _region_digest(opened), _measure_kept),
-                ("clip", f"{self.clip.name} {task.captions}" if self.clip else "", partial(_measure_clip, clip)),
-                ("target", _target_digest(task), _measure_target),
-                ("judge", judging.identity, judging.score),
-            ):
-                names = {edit: f"{task.id} {edit.digest} {kind} {by}" for edit in edits} if by else {}
-                fresh = {name: edit for edit, name in names.items() if name not in known}
-                for name, values in zip(fresh, compute(opened, list(fresh.values())) if fresh else ()):
-                    if values is not None:
-                        known[name] = values
-                        log.append({"id": name, "values": values})
-                for edit, name in names.items():
-                    scores.setdefault((task.id, edit.variant), {}).update(known.get(name, {}))
-            on_done(done, len(tasks))
+        for number, kinds in enumerate(rounds):
+            for done, task in enumerate(tasks, 1):
+                edits = [edit for (id, _), edit in found.items() if id == task.id]
+                opened = _Opened(self.folder, task)
+                for kind in kinds:
+                    by = kind.by(opened)
+                    names = {edit: f"{task.id} {edit.digest} {kind.name} {by}" for edit in edits} if by else {}
+                    fresh = {name: edit for edit, name in names.items() if name not in known}
+                    for name, values in zip(fresh, kind.compute(opened, list(fresh.values())) if fresh else ()):
+                        if values is not None:
+                            known[name] = values
+                            log.append({"id": name, "values": values})
+                    for edit, name in names.items():
+                        scores.setdefault((task.id, edit.variant), {}).update(known.get(name, {}))
+                on_done(number * len(tasks) + done, len(rounds) * len(tasks))
+            kinds.clear()  # a model that one of them holds, before the next one is opened
         unchanged = frozenset(place for place, values in scores.items() if values.pop("unchanged", 0))
-        return Scored(scores, unchanged, tuple(judging.notes))
+        return Scored(scores, unchanged, (*judging.notes, *dict.fromkeys(notes)))
+
+    def _first_round(self, judging: _Judging) -> list[_Kind]:
+        """What needs one look at a task's images."""
+        clip = self.clip.load() if self.clip else None
+        name = self.clip.name if self.clip else ""
+        return [
+            _Kind("outside", _region_digest, _measure_outside),
+            _Kind(
+                "clip", lambda opened: f"{name} {opened.task.captions}" if name else "", partial(_measure_clip, clip)
+            ),
+            _Kind("target", _target_digest, _measure_target),
+            _Kind("judge", lambda opened: judging.identity, judging.score),
+        ]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is measured at once. by: all that it depends on besides the edit; "" where it is not measured. compute: gives the values of
+    every edit, None for one that is to be tried again in the next run."""
+
+    name: str
+    by: Callable[[_Opened], str]
+    compute: Callable[[_Opened, Sequence[Edit]], Iterable[Scores | None]]
 
 
 class _Opened:
@@ -127,6 +121,7 @@ class _Opened:
     def __init__(self, folder: Path, task: CompareTask):
         self._folder, self.task = folder, task
         self._images: dict[str, Tensor] = {}
+        self._parts: dict[str, EditedPart] = {}
 
     @property
     def source(self) -> Tensor:
@@ -134,6 +129,11 @@ class _Opened:
 
     def edited(self, edit: Edit) -> Tensor:
         return self._read(edit.file)
+
+    def part(self, edit: Edit) -> EditedPart:
+        if edit.file not in self._parts:
+            self._parts[edit.file] = EditedPart.of(self.source, self.edited(edit), self.region())
+        return self._parts[edit.file]
 
     def region(self) -> Tensor | None:
         return self.task.load_region() if self.task.load_region else None
@@ -144,22 +144,23 @@ class _Opened:
         return self._images[file]
 
 
-def _measure_kept(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
+def _values(measurements: Iterable[Measurement]) -> Scores:
+    return {each.measure.id: round(each.value, 5) for each in measurements if each.value is not None}
+
+
+def _measure_outside(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
     for edit in edits:
-        found = measure(opened.source, opened.edited(edit), opened.region())[0]
-        numbers = {"outside_psnr": round(found.outside_psnr, 3), "changed": round(found.changed, 4)}
-        yield numbers | {"unchanged": float(found.unchanged)}
+        part = opened.part(edit)
+        yield _values(part.measurements()) | {"unchanged": float(part.unchanged)}
 
 
 def _measure_clip(clip: Clip | None, opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
     assert clip is not None, "it is asked only where there is one"
-    pixels = [to_pixels(image[0]) for image in (opened.source, *map(opened.edited, edits))]
-    features, captions = clip.images(pixels), opened.task.captions
-    texts = clip.texts(captions)[:, None] if captions else None
-    names = {"clip_sim_image": "clip_image", "clip_sim_dir": "clip_direction"}
-    for number in range(1, len(pixels)):
-        found = similarities(features[[0, number]][:, None], texts)[0]
-        yield {name: found[theirs] for theirs, name in names.items() if theirs in found}
+    images = [opened.part(edit).edited for edit in edits]
+    # An edit that has changed nothing has gone no way at all: left out of its editor's mean, it would cost nothing.
+    idle = {DIRECTION.id: 0.0} if opened.task.captions else {}
+    for found in measure_by_clip(clip, opened.source, images, opened.task.captions):
+        yield idle | _values(found)
 
 
 def _measure_target(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
@@ -167,8 +168,25 @@ def _measure_target(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
     target = opened.task.load_target()
     for edit in edits:
         found = match_target(opened.source, target, opened.edited(edit))
-        kept = {} if found.kept is None else {"target_kept": round(found.kept, 4)}
-        yield {"target_changed": round(found.changed, 4)} | kept
+        yield _values([Measurement(TARGET_REACHED, found.changed), Measurement(TARGET_KEPT, found.kept)])
+
+
+def _further_kind(further: FurtherMeasures, row: LearnedMeasure, notes: list[str]) -> _Kind:
+    """notes: takes the reasons of what is not measured."""
+    open_once = cache(lambda: further.open(row))
+
+    def compute(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores | None]:
+        measure = open_once()
+        for edit in edits:
+            part = opened.part(edit)
+            found = measure(opened.source, part, opened.task.instruction)
+            if found.value is None and found.why != part.why:
+                notes.append(f"{row.name} was not measured: {found.why}.")
+                yield None
+            else:
+                yield _values([found])
+
+    return _Kind(row.measure.id, _region_digest, compute)
 
 
 class _Judging:
@@ -185,30 +203,28 @@ class _Judging:
         if judge is None:
             return ""
         template = hashlib.sha256(judge.template.encode()).hexdigest()[:12]
-        return f"{judge.chat.name} {judge.max_tokens} {judge.temperature:g} {template}"
+        return f"{judge.chat.name} {judge.max_tokens} {judge.temperature:g} {template} four scores"
 
     def score(self, opened: _Opened, edits: Sequence[Edit]) -> list[Scores | None]:
         """Of each edit, all asked about as one batch; None where it gave no scores, for which it is asked again in the next run."""
         judge, task = self._judge, opened.task
         if judge is None or self._in_a_row >= MOST_FAILURES:
             return [None] * len(edits)
-        texts, seeds = [task.instruction] * len(edits), [0] * len(edits)
         images = [opened.edited(edit) for edit in edits]
-        found = critique(judge, opened.source, images, task.instruction, texts, seeds, on_token=self._on_token)
-        return [self._read(task, verdict) for verdict in found]
+        found = judge_edits(judge, opened.source, images, task.instruction, 1, 0, self._on_token)
+        return [self._read(task, scores) for scores in found]
 
-    def _read(self, task: CompareTask, verdict: Critique) -> Scores | None:
-        if verdict.overall is None or verdict.semantic is None or verdict.quality is None:
-            self._in_a_row = self._in_a_row + 1 if verdict.status == "failed" else 0
-            self.notes.append(f"Not judged: {task.name}, “{task.instruction[:60]}”: {verdict.note or verdict.status}")
-            if self._in_a_row == MOST_FAILURES:
-                self.notes.append(
-                    "The judge does not answer and is asked nothing more; run again when it does, it goes on."
-                )
-            return None
-        self._in_a_row = 0
-        names = {"judge": verdict.overall, "judge_semantic": verdict.semantic, "judge_quality": verdict.quality}
-        return {name: round(value, 3) for name, value in names.items()}
+    def _read(self, task: CompareTask, scores: EditScores) -> Scores | None:
+        self._in_a_row = self._in_a_row + 1 if scores.unanswered else 0
+        overall = scores.find(OVERALL)
+        if overall.value is not None:
+            return _values(scores.measurements)
+        self.notes.append(f"Not judged: {task.name}, “{task.instruction[:60]}”: {overall.why}")
+        if self._in_a_row == MOST_FAILURES:
+            self.notes.append(
+                "The judge does not answer and is asked nothing more; run again when it does, it goes on."
+            )
+        return None
 
 
 def _region_digest(opened: _Opened) -> str:
@@ -217,10 +233,10 @@ def _region_digest(opened: _Opened) -> str:
     return "everywhere" if region is None else hashlib.sha256(region.numpy().tobytes()).hexdigest()[:12]
 
 
-def _target_digest(task: CompareTask) -> str:
-    if task.load_target is None:
+def _target_digest(opened: _Opened) -> str:
+    if opened.task.load_target is None:
         return ""
-    return hashlib.sha256(to_pixels(task.load_target()[0]).tobytes()).hexdigest()[:12]
+    return hashlib.sha256(to_pixels(opened.task.load_target()[0]).tobytes()).hexdigest()[:12]
 
 
 def _numbers(values: Mapping[str, Any]) -> Scores:

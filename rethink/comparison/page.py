@@ -1,6 +1,9 @@
 """A comparison as one HTML file: all results in a grid, a blind vote by keyboard, and what the votes say. It opens anywhere, offline.
 
 What it shows may come from anyone: the page holds it as data, and lets nothing run but our own script.
+
+The script stands before the images and does not wait for them: a page of two hundred comparisons can be used while the rest of it is
+still being read. A server sends the page without them (`page_without_images`), and each when it is asked for.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ SIDES = (256, 1024)  # smallest and largest longer side of an image in the page,
 BYTES_PER_PIXEL = 0.12  # of a photograph as WebP
 QUALITIES = (88, 76, 62)  # the first at which an image takes no more than its share
 WORKERS = 4
+IMAGES = "<!-- images -->\n"  # the line behind which they stand
 
 
 def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
@@ -37,7 +41,7 @@ def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
     files = [*dict.fromkeys(task["file"] for task in record["tasks"]), *(edit["file"] for edit in record["edits"])]
     most = PAGE_BYTES // max(1, len(files))
     side = round(min(SIDES[1], max(SIDES[0], (most / BYTES_PER_PIXEL) ** 0.5)))
-    policy = page_policy(style, script, "connect-src 'self'")
+    policy = page_policy(style, script, "connect-src 'self'", images="'self' data:")
     head = page_head(record["title"], style, policy, "cp-page", "comparison", {**record, "side": side})
     target = folder / PAGE
     try:
@@ -47,12 +51,23 @@ def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
             ThreadPoolExecutor(WORKERS) as pool,
         ):
             page.write(head)
+            page.write(f'<script type="module" async>{script}</script>\n{IMAGES}')
             for name, data in zip(files, pool.map(lambda name: encode_view(folder / name, side, most), files)):
                 page.write(f'<script type="text/plain" id="{html.escape(name)}">{data}</script>\n')
-            page.write(f'<script type="module">{script}</script>\n')
     except OSError as error:
         raise RethinkError(f"output: {target} cannot be written: {error.strerror or error}.") from error
     return target
+
+
+def page_without_images(folder: Path) -> bytes:
+    """The page in a folder up to its images; all of one that an older version has written. Raises OSError."""
+    end, lines = IMAGES.encode(), []
+    with (folder / PAGE).open("rb") as page:
+        for line in page:
+            if line == end:
+                break
+            lines.append(line)
+    return b"".join(lines)
 
 
 def encode_view(file: Path, side: int, most: int) -> str:

@@ -1,11 +1,15 @@
-"""The page of a comparison from its folder, on this machine alone, so that votes are written there: `rethink vote`."""
+"""The page of a comparison from its folder, on this machine alone, so that votes are written there: `rethink vote`.
+
+It goes out without its images, and the page asks for those that are in sight: the files themselves, at their own size.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +18,13 @@ from typing import Any
 
 from ..errors import RethinkError
 from ..records import parse_json
-from .page import PAGE
+from .edits import EDITS, SOURCES
+from .page import PAGE, page_without_images
 from .votes import append_votes, vote_log
 
 HOST = "127.0.0.1"
 LARGEST_BODY = 2**20  # bytes
+IMAGE = re.compile(rf"/(?:{SOURCES}|{EDITS})/[0-9A-Za-z-]+\.png")
 
 
 class VoteServer(ThreadingHTTPServer):
@@ -67,9 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_for_us():
             self._answer(HTTPStatus.FORBIDDEN, {"error": "This server is for this machine alone."})
         elif self.path in ("/", f"/{PAGE}"):
-            self._send_page()
+            self._send_file(PAGE, "text/html; charset=utf-8", lambda: page_without_images(self.server.folder))
         elif self.path == "/votes":
             self._answer(HTTPStatus.OK, {"votes": list(vote_log(self.server.folder))})
+        elif IMAGE.fullmatch(self.path):
+            self._send_file(self.path[1:], "image/png", lambda: (self.server.folder / self.path[1:]).read_bytes())
         else:
             self._answer(HTTPStatus.NOT_FOUND, {"error": "There is nothing here."})
 
@@ -85,13 +93,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._take(self.rfile.read(int(size)))
 
-    def _send_page(self) -> None:
+    def _send_file(self, name: str, kind: str, read: Callable[[], bytes]) -> None:
         try:
-            page = (self.server.folder / PAGE).read_bytes()
+            data = read()
         except OSError as error:
-            self._answer(HTTPStatus.NOT_FOUND, {"error": f"{PAGE} cannot be read: {error.strerror}."})
+            self._answer(HTTPStatus.NOT_FOUND, {"error": f"{name} cannot be read: {error.strerror}."})
         else:
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", page)
+            self._send(HTTPStatus.OK, kind, data)
 
     def _take(self, body: bytes) -> None:
         try:

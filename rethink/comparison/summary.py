@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..evaluation.measures import MEASURES
 from ..evaluation.preferences import Rating
-from ..evaluation.statistics import NOT_MEASURED, Interval, Verdict, mean_interval, paired_difference
+from ..evaluation.statistics import (
+    NOT_MEASURED,
+    Interval,
+    Verdict,
+    format_difference,
+    mean_interval,
+    paired_difference,
+)
+from ..progress import format_bytes, format_count
 from .edits import Edits, source_file
-from .measures import BEST_BY, MEASURES, Scored
+from .measures import BEST_BY, Scored
 from .tasks import NAME_LENGTH, CompareTask
 from .variants import Variant
 from .votes import Poll
 
 SCHEMA = 1
 MOST_LISTED = 10  # faults that are listed
+OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes."""
+    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes. settings: that
+    its edits were made with, in words."""
 
     variant: Variant
     edits: int
@@ -32,6 +43,7 @@ class Row:
     means: Mapping[str, Interval]
     seconds: float | None
     memory: int | None
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class CompareReport:
         """What says which is best: "votes", or a measure; "" where nothing does."""
         if self.poll.votes:
             return "votes"
-        return next((name for name in BEST_BY if name in self.measures), "")
+        return next((each.id for each in BEST_BY if each.id in self.measures), "")
 
     @property
     def best(self) -> str:
@@ -84,18 +96,30 @@ class CompareReport:
         lines = [[*head, "seconds", "memory"]]
         for row in self.rows:
             cells = [row.variant.name, str(row.edits)]
-            cells += [_mean_text(row.means.get(each.id), each.digits, each.unit) for each in shown]
+            cells += [
+                found.text(each.digits, each.unit) if (found := row.means.get(each.id)) else NOT_MEASURED
+                for each in shown
+            ]
             if ratings:
                 cells += _rating_cells(ratings[row.variant.key])
             seconds = NOT_MEASURED if row.seconds is None else f"{row.seconds:.2f}"
-            memory = NOT_MEASURED if row.memory is None else f"{row.memory / 2**30:.1f} GiB"
+            memory = NOT_MEASURED if row.memory is None else format_bytes(row.memory)
             lines.append([*cells, seconds, memory])
         return lines
 
     @property
     def sentences(self) -> list[str]:
         """Who is better, how sure that is, and what went wrong."""
-        return [*self._verdicts(), *self._cautions(), *self.notes, *self._faults()]
+        return [*self._verdicts(), *self._settings(), *self._cautions(), *self.notes, *self._faults()]
+
+    def _settings(self) -> list[str]:
+        """What every editor worked with: its own defaults, where nothing else was chosen."""
+        by_settings: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.settings:
+                by_settings.setdefault(row.settings, []).append(row.variant.name)
+        found = [f"{', '.join(names)} ({text})" for text, names in by_settings.items()]
+        return [f"Settings: {', '.join(found)}."] if found else []
 
     def _verdicts(self) -> list[str]:
         names = {row.variant.key: row.variant.name for row in self.rows}
@@ -112,12 +136,14 @@ class CompareReport:
             known = [(row.variant.name, difference) for row, difference in found if difference is not None]
             lines += [
                 f"{each.title}: {name} is {difference.verdict} than {first.variant.name}, {difference.words}, "
-                f"{difference.items} edits of {difference.clusters} sources."
+                f"{format_count(difference.items, 'edit')} of {format_count(difference.clusters, 'source')}."
                 for name, difference in known
                 if difference.verdict != "cannot tell"
             ]
             unknown = [
-                f"{name} ({difference.mean:+.3g})" for name, difference in known if difference.verdict == "cannot tell"
+                f"{name} ({format_difference(difference.mean)})"
+                for name, difference in known
+                if difference.verdict == "cannot tell"
             ]
             if unknown:
                 lines.append(f"{each.title}: cannot tell from {first.variant.name}: {', '.join(unknown)}.")
@@ -125,13 +151,14 @@ class CompareReport:
 
     def _cautions(self) -> list[str]:
         lines = [
-            f"{row.variant.name} has changed nothing in {row.unchanged} of {row.edits} edits: what changes nothing keeps everything."
+            f"{row.variant.name} has changed nothing in {row.unchanged} of {format_count(row.edits, 'edit')}: what changes nothing keeps everything."
             for row in self.rows
             if row.unchanged
         ]
         alike = count_alike(self.edits)
         if alike:
-            lines.append(f"{alike} pairs of edits are the same to the last pixel, and are not voted on.")
+            pairs = format_count(alike, "pair of edits is", "pairs of edits are")
+            lines.append(f"{pairs} the same to the last pixel, and not voted on.")
         return lines
 
     def _faults(self) -> list[str]:
@@ -147,7 +174,8 @@ class CompareReport:
         if len(faults) > MOST_LISTED:
             lines.append(f"{len(faults) - MOST_LISTED} more of these.")
         if self.poll.strangers:
-            lines.append(f"{self.poll.strangers} votes are on edits that are not in this comparison, and do not count.")
+            votes = format_count(self.poll.strangers, "vote is", "votes are")
+            lines.append(f"{votes} on edits that are not in this comparison, and left out.")
         return lines
 
     def __str__(self) -> str:
@@ -237,7 +265,8 @@ def summarize(
         }
         for first, second in combinations(values, 2):
             found = paired_difference(values[first], values[second], sources)
-            if found is not None:
+            if found is not None and each.better != "neither":
+                found = replace(found, verdict=OPPOSITE[found.verdict]) if each.better == "lower" else found
                 by_pair = differences.setdefault(each.id, {})
                 by_pair[first, second], by_pair[second, first] = found, _turned(found)
     return CompareReport(title, tuple(tasks), rows, differences, edits, scored, poll, page, tuple(notes))
@@ -245,9 +274,8 @@ def summarize(
 
 def _turned(found: Interval) -> Interval:
     """The same difference, of the second from the first."""
-    opposite: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     low, high = (None if end is None else 0 - end for end in (found.high, found.low))
-    return Interval(0 - found.mean, low, high, found.items, found.clusters, opposite[found.verdict])
+    return Interval(0 - found.mean, low, high, found.items, found.clusters, OPPOSITE[found.verdict])
 
 
 def comparison_id(tasks: Sequence[CompareTask], rows: Sequence[Row]) -> str:
@@ -283,6 +311,7 @@ def _row(variant: Variant, tasks: Sequence[CompareTask], edits: Edits, scored: S
         means,
         median(edit.seconds for _, edit in mine) if mine else None,
         max(memory) if memory else None,
+        next((edit.settings for _, edit in mine if edit.settings), ""),
     )
 
 
@@ -294,8 +323,8 @@ def _poll_sentences(poll: Poll, names: Mapping[str, str]) -> list[str]:
     elif ranking.more_votes is None:
         text = f"Votes: {first} against {second}: cannot tell, and they are too alike for votes to decide."
     else:
-        text = f"Votes: {first} against {second}: cannot tell; about {ranking.more_votes} more votes would decide, if they go on as so far."
-    people = f"{poll.votes} vote{'s' * (poll.votes != 1)} by {poll.voters} voter{'s' * (poll.voters != 1)}."
+        text = f"Votes: {first} against {second}: cannot tell; about {format_count(ranking.more_votes, 'more vote')} would decide, if they go on as so far."
+    people = f"{format_count(poll.votes, 'vote')} by {format_count(poll.voters, 'voter')}."
     few = ["The votes are on too few images to speak of others: the intervals are of these images alone."]
     return [text, people, *(few if poll.few_sources else [])]
 
@@ -318,14 +347,6 @@ def _rating_cells(rating: Rating) -> list[str]:
     ]
 
 
-def _mean_text(found: Interval | None, digits: int, unit: str) -> str:
-    if found is None:
-        return NOT_MEASURED
-    if found.low is None or found.high is None:
-        return f"{found.mean:.{digits}f}{unit}"
-    return f"{found.mean:.{digits}f}{unit} ({found.low:.{digits}f} … {found.high:.{digits}f})"
-
-
 def _row_record(row: Row) -> dict[str, Any]:
     return {
         "key": row.variant.key,
@@ -335,6 +356,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "unchanged": row.unchanged,
         "seconds": row.seconds,
         "memory": row.memory,
+        "settings": row.settings,
         "means": {name: _interval_record(found) for name, found in row.means.items()},
     }
 

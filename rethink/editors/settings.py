@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from ..errors import RethinkError
 from ..options import Dtype, check_limits, option
+from ..progress import format_count
 from .quantization import QuantizerName
 
 Offload = Literal["none", "model", "sequential"]
@@ -127,7 +128,7 @@ def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
 def summarize_settings(used: Mapping[str, Any]) -> str:
     """`used_settings` as a line for people: “20 steps · text guidance 7.5 · image guidance 1.5”."""
     spread = " ± 20 % by seed" if used.get("randomize_guidance") else ""
-    parts = [f"{used['steps']} steps"]
+    parts = [format_count(used["steps"], "step")]
     parts += [
         f"{name.replace('_', ' ')} {used[name]:g}{spread}"
         for name in ("text_guidance", "image_guidance")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import RethinkError, describe_error
 from ..model_files import check_data, read_json, tensor_names
 from ..weights import find_weights, open_model
+from .measures import DINO, DREAMSIM, EDIT_REWARD, EDIT_SCORE, LPIPS, Measure
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,14 +33,18 @@ EDIT_SCORE_RANGE = 25  # what its models answer within; they give back 0…10
 
 @dataclass(frozen=True)
 class LearnedMeasure:
-    """A row. kind: perceptual ones compare the parts that should not change, rewards see the whole edit. scale: how its number is
-    read. open: (folder of this measure's files, device) → the measure; raises RethinkError where something is missing."""
+    """A row. kind: perceptual ones compare the parts that should not change, rewards see the whole edit. open: (folder of this
+    measure's files, device) → the measure; raises RethinkError where something is missing."""
 
-    name: str
+    measure: Measure
     kind: Kind
-    scale: str
     folder: str
     open: Callable[[Path, str], Compare]
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.measure.name
 
 
 def open_measure(row: LearnedMeasure, models: Path | None, device: str = "cpu") -> Compare:
@@ -218,9 +223,9 @@ def _images(source: Tensor, edited: Tensor) -> list[Any]:
 
 
 MEASURES = (
-    LearnedMeasure("LPIPS", "perceptual", "0 is equal", "", _open_lpips),
-    LearnedMeasure("DINO similarity", "perceptual", "1 is equal", "dino", _open_dino),
-    LearnedMeasure("DreamSim", "perceptual", "0 is equal", "dreamsim", _open_dreamsim),
-    LearnedMeasure("EditScore", "reward", "0 to 10", "editscore", _open_edit_score),
-    LearnedMeasure("EditReward", "reward", "about -3 to 2, higher is better", "editreward", _open_edit_reward),
+    LearnedMeasure(LPIPS, "perceptual", "", _open_lpips),
+    LearnedMeasure(DINO, "perceptual", "dino", _open_dino),
+    LearnedMeasure(DREAMSIM, "perceptual", "dreamsim", _open_dreamsim),
+    LearnedMeasure(EDIT_SCORE, "reward", "editscore", _open_edit_score),
+    LearnedMeasure(EDIT_REWARD, "reward", "editreward", _open_edit_reward),
 )

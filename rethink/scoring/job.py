@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmarking.cached_chat import with_replies_in
-from ..errors import RethinkError, describe_error
-from ..evaluation import learned_measures
-from ..evaluation.preservation import measure as measure_preservation
-from ..evaluation.unchanged_part import UnchangedPart, find_unchanged_part
-from ..images import Fit, as_edit_mask, as_image, fit, to_pixels
+from ..errors import RethinkError
+from ..images import as_edit_mask, as_image
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, format_count, ignore_progress
-from .judge import judge_edit, without_judge
-from .record import EditScores, Group, Measurement
+from .edited_part import EditedPart, measure_by_clip, without_clip
+from .further import FURTHER, FurtherMeasures
+from .judge import judge_edits, without_judge
+from .record import EditScores, Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from ..evaluation.clip_similarity import Clip
     from ..thinkers.critique import Thinker
     from ..thinkers.protocol import OnToken
-
-FURTHER = ("none", "perceptual", "all")
-IMAGE_SIMILARITY, DIRECTION = "image similarity", "direction similarity"
 
 
 @dataclass(frozen=True)
@@ -96,22 +92,29 @@ class ScoreJob:
         if judge is not None and models.replies is not None:
             judge, cache = with_replies_in(judge, models.replies)
         clip = models.load_clip() if models.load_clip else None  # before the first call of the judge: it may be no CLIP
-        rows = [row for row in learned_measures.MEASURES if self.further == "all" or row.kind == self.further]
-        total = len(edited) * (3 + len(rows))
-        report = _counter(total, progress)
+        further = FurtherMeasures(self.further, models.further, models.device)
+        rows, images = further.rows(), edited.split(1)
+        report = _counter(len(images) * (3 + len(rows)), progress)
         judged = []
-        for image in edited.split(1):
+        for image in images:
             judged.append(self._judge(source, image, instruction, judge, on_token))
             report("judge")
         if cache is not None and cache.known:
             answers = format_count(cache.known + cache.asked, "answer")
             announce(f"{cache.known} of the judge's {answers} were there already, in {models.replies}.")
-        parts = [_Part.of(source, image, mask) for image in edited.split(1)]
-        columns = [[each.measurements for each in judged], self._clip(source, parts, clip, report)]
-        columns.append([list(_outside(part)) for part in parts])
-        for _ in parts:
-            report("pixels")
-        columns += [_learned(row, source, parts, instruction, models, report) for row in rows]
+        parts = [EditedPart.of(source, image, mask) for image in images]
+        columns: list[Sequence[Sequence[Measurement]]] = [[each.measurements for each in judged]]
+        columns += [self._clip(source, parts, clip), [part.measurements() for part in parts]]
+        for what in ("CLIP", "pixels"):
+            for _ in parts:
+                report(what)
+        for row in rows:
+            measure, found = further.open(row), []
+            for part in parts:
+                found.append([measure(source, part, instruction)])
+                report(row.name)
+            columns.append(found)
+            del measure  # its model, before the next one is opened
         return [
             EditScores(
                 tuple(found for column in columns for found in column[n]),
@@ -126,120 +129,14 @@ class ScoreJob:
     ) -> EditScores:
         if judge is None:
             return EditScores(without_judge())
-        return judge_edit(judge, source, image, instruction, self.passes, self.seed, on_token)
+        return judge_edits(judge, source, [image], instruction, self.passes, self.seed, on_token)[0]
 
-    def _clip(
-        self, source: Tensor, parts: list[_Part], clip: Clip | None, report: Callable[[str], None]
-    ) -> list[list[Measurement]]:
+    def _clip(self, source: Tensor, parts: list[EditedPart], clip: Clip | None) -> list[list[Measurement]]:
         """Image similarity, and with captions direction similarity, of every edit."""
-        why = "there is no CLIP" if clip is None else "it needs both captions"
-        found = [{} for _ in parts] if clip is None else self._similarities(source, parts, clip)
-        for _ in parts:
-            report("CLIP")
-        return [
-            [
-                _cosine(IMAGE_SIMILARITY, row.get("clip_sim_image"), why),
-                _no_direction() if part.edited.equal(source) else _cosine(DIRECTION, row.get("clip_sim_dir"), why),
-            ]
-            for row, part in zip(found, parts)
-        ]
-
-    def _similarities(self, source: Tensor, parts: list[_Part], clip: Clip) -> list[dict[str, float]]:
-        from ..evaluation.clip_similarity import similarities
-
-        images = clip.images([to_pixels(source)[0], *(to_pixels(part.edited)[0] for part in parts)])
-        pairs = images[:1].expand(len(parts), -1), images[1:]
-        texts = None
-        if self.source_caption.strip():
-            both = clip.texts([self.source_caption, self.edited_caption])
-            texts = _stack(both[:1].expand(len(parts), -1), both[1:].expand(len(parts), -1))
-        return similarities(_stack(*pairs), texts)
-
-
-def _cosine(name: str, value: float | None, why: str) -> Measurement:
-    return Measurement("CLIP", name, value, "1 is the most", why="" if value is not None else why)
-
-
-def _no_direction() -> Measurement:
-    return _cosine(DIRECTION, None, "nothing has changed, so that there is no direction")
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """One edit at the source's size, and its part that should not have changed; None with the reason in `why`."""
-
-    edited: Tensor
-    changed: float
-    part: UnchangedPart | None
-    why: str = ""
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, source: Tensor, image: Tensor, mask: Tensor | None) -> _Part:
-        size, own = ((each.shape[1], each.shape[2]) for each in (source, image))
-        notes = ()
-        if own != size:
-            image = fit(image, Fit(own, size, size))
-            shown = " × ".join(map(str, (own[1], own[0]))), " × ".join(map(str, (size[1], size[0])))
-            notes = (f"The edit has {shown[0]} pixels: it was compared at the source's {shown[1]}.",)
-        (found,) = measure_preservation(source, image, mask)
-        if found.unchanged:
-            notes = (*notes, "Nothing that anyone would see has changed.")
-        try:
-            return cls(image, found.changed, find_unchanged_part(source, image, mask), notes=notes)
-        except RethinkError as error:
-            return cls(image, found.changed, None, str(error), notes)
-
-
-def _outside(part: _Part) -> Iterator[Measurement]:
-    """What changed, and how the rest compares."""
-    group: Group = "outside the change"
-    yield Measurement(group, "changed", part.changed, "share of the image that visibly changed")
-    for name, scale in (("PSNR", "dB, 99 is equal"), ("SSIM", "1 is equal")):
-        value = None if part.part is None else getattr(part.part, name.lower())
-        yield Measurement(group, name, value, scale, why=part.why)
-
-
-def _learned(
-    row: learned_measures.LearnedMeasure,
-    source: Tensor,
-    parts: list[_Part],
-    instruction: str,
-    models: ScoringModels,
-    report: Callable[[str], None],
-) -> list[list[Measurement]]:
-    """One of the learned measures for every edit; its model is given back at the end."""
-    group: Group = "outside the change" if row.kind == "perceptual" else "reward models"
-    found, compare, failure = [], None, ""
-    try:
-        compare = learned_measures.open_measure(row, models.further, models.device)
-    except RethinkError as error:
-        failure = describe_error(error)
-    for part in parts:
-        value, why = None, failure
-        try:
-            if compare is not None:
-                value = learned_measures.measure(compare, source, _seen(row, part), instruction)
-        except RethinkError as error:
-            why = describe_error(error)
-        found.append([Measurement(group, row.name, value, row.scale, why=why)])
-        report(row.name)
-    return found
-
-
-def _seen(row: learned_measures.LearnedMeasure, part: _Part) -> Tensor:
-    """What a measure looks at beside the source."""
-    if row.kind == "reward":
-        return part.edited
-    if part.part is None:
-        raise RethinkError(part.why)
-    return part.part.edited
-
-
-def _stack(first: Tensor, second: Tensor) -> Tensor:
-    import torch
-
-    return torch.stack([first, second])
+        if clip is None:
+            return [without_clip("there is no CLIP") for _ in parts]
+        captions = (self.source_caption, self.edited_caption) if self.source_caption.strip() else None
+        return measure_by_clip(clip, source, [part.edited for part in parts], captions)
 
 
 def _counter(total: int, progress: OnProgress) -> Callable[[str], None]:

@@ -12,14 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import RethinkError
-from ..options import MAX_SEED
-from ..text_files import one_line
-from ..thinkers.asking import find_json_values, strip_reasoning
-from ..thinkers.critique import critique
-from ..thinkers.critique_format import read_score
-from ..thinkers.loading import is_critic
-from ..thinkers.protocol import Request, ThinkerError, chat_all, resize_for_vlm
-from .record import (
+from ..evaluation.measures import (
     ARTIFACTS,
     FOLLOWING,
     NATURALNESS,
@@ -27,10 +20,16 @@ from .record import (
     QUALITY,
     RESTRAINT,
     SEMANTIC,
-    EditScores,
-    Measurement,
-    summarize_passes,
+    Measure,
 )
+from ..options import MAX_SEED
+from ..text_files import one_line
+from ..thinkers.asking import find_json_values, strip_reasoning
+from ..thinkers.critique import critique
+from ..thinkers.critique_format import read_score
+from ..thinkers.loading import is_critic
+from ..thinkers.protocol import Request, ThinkerError, chat_all, resize_for_vlm
+from .record import EditScores, Measurement, summarize_passes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +66,8 @@ everywhere, 10: there are none.
 
 The picture:
 """
-OUT_OF_TEN = "0 to 10, higher is better"
+PARTS = (FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS)  # of which the joint scores are made
+JUDGED = (*PARTS, SEMANTIC, QUALITY, OVERALL)
 VARIED = 0.7  # temperature of what is asked several times: at 0 every answer would be the same
 ATTEMPTS = 3
 AT_ONCE = 8  # questions that a model here is asked as one batch, which takes up its memory
@@ -76,57 +76,60 @@ _STRIDE = 0x5DEECE66D  # between the seeds of attempts, so that they meet those 
 
 @dataclass(frozen=True)
 class _Question:
-    """keys: of the scores in the answer, by the names that they have in the record."""
+    """keys: what the scores in the answer are called there."""
 
     messages: Messages
     images: tuple[Tensor, ...]
-    keys: dict[str, str]
+    keys: dict[str, Measure]
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """scores: None where none could be read, and `why` says why."""
+    """scores: None where none could be read, and `why` says why. failed: whether there was no answer of any kind."""
 
-    scores: dict[str, float] | None
+    scores: dict[Measure, float] | None
     reasoning: str = ""
     why: str = ""
+    failed: bool = False
 
 
-def judge_edit(
+def judge_edits(
     judge: Thinker,
     source: Tensor,
-    edited: Tensor,
+    edits: Sequence[Tensor],
     instruction: str,
     passes: int,
     seed: int,
     on_token: OnToken | None = None,
-) -> EditScores:
-    """The mean of several passes over one edit. source, edited: IMAGE [1, H, W, 3], of any sizes.
+) -> list[EditScores]:
+    """The mean of several passes over each edit, all asked about at once. source, edits: IMAGE [1, H, W, 3], of any sizes.
 
     An answer without two scores of 0 to 10 is asked for again, then left out: it is never a score. A judge that does not answer is
     no error either.
     """
     ask = _ask_for_critiques if is_critic(judge) else _ask_for_scores
-    found = ask(judge, source, edited, instruction, _seeds(seed, passes), on_token)
-    names = (FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS, SEMANTIC, QUALITY, OVERALL)
-    why = next((answer.why for answer in found if answer.why), "")
+    found = ask(judge, source, edits, instruction, _seeds(seed, passes), on_token)
+    return [_summarize(judge, found[start : start + passes]) for start in range(0, len(found), passes)]
+
+
+def _summarize(judge: Thinker, answers: Sequence[_Answer]) -> EditScores:
+    """The passes over one edit."""
+    why = next((answer.why for answer in answers if answer.why), "")
     only_critic = "this judge gives two joint scores alone"
     measurements = []
-    for name in names:
-        values = [answer.scores[name] for answer in found if answer.scores and name in answer.scores]
-        missing = only_critic if is_critic(judge) and name in names[:4] else why
-        measurements.append(summarize_passes("judge", name, OUT_OF_TEN, values, missing))
-    whole = sum(bool(answer.scores) and OVERALL in answer.scores for answer in found)
-    notes = (f"{whole} of {passes} passes have all scores: {why}.",) if 0 < whole < passes else ()
-    return EditScores(tuple(measurements), next((a.reasoning for a in found if a.reasoning), ""), notes)
+    for measure in JUDGED:
+        values = [answer.scores[measure] for answer in answers if answer.scores and measure in answer.scores]
+        missing = only_critic if is_critic(judge) and measure in PARTS else why
+        measurements.append(summarize_passes(measure, values, missing))
+    whole = sum(bool(answer.scores) and OVERALL in answer.scores for answer in answers)
+    notes = (f"All scores are there in {whole} of {len(answers)} passes: {why}.",) if 0 < whole < len(answers) else ()
+    reasoning = next((answer.reasoning for answer in answers if answer.reasoning), "")
+    return EditScores(tuple(measurements), reasoning, notes, all(answer.failed for answer in answers))
 
 
 def without_judge() -> tuple[Measurement, ...]:
     """The same, where nobody is asked."""
-    return tuple(
-        Measurement("judge", name, None, OUT_OF_TEN, why="there is no judge")
-        for name in (FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS, SEMANTIC, QUALITY, OVERALL)
-    )
+    return tuple(Measurement(measure, None, why="there is no judge") for measure in JUDGED)
 
 
 def _seeds(seed: int, passes: int) -> list[int]:
@@ -142,7 +145,7 @@ def _batches(judge: Thinker, asked: Sequence[T]) -> Iterator[Sequence[T]]:
     return (asked[start : start + size] for start in range(0, len(asked), size))
 
 
-def _joined(scores: dict[str, float]) -> dict[str, float]:
+def _joined(scores: dict[Measure, float]) -> dict[Measure, float]:
     """With the joint scores of those that are there."""
     found = dict(scores)
     for joint, parts in ((SEMANTIC, (FOLLOWING, RESTRAINT)), (QUALITY, (NATURALNESS, ARTIFACTS))):
@@ -157,17 +160,23 @@ def _joined(scores: dict[str, float]) -> dict[str, float]:
 
 
 def _ask_for_critiques(
-    judge: Thinker, source: Tensor, edited: Tensor, instruction: str, seeds: list[int], on_token: OnToken | None
+    judge: Thinker,
+    source: Tensor,
+    edits: Sequence[Tensor],
+    instruction: str,
+    seeds: list[int],
+    on_token: OnToken | None,
 ) -> list[_Answer]:
     judge = replace(judge, temperature=_temperature(judge, len(seeds)))
     found: list[Critique] = []
-    for some in _batches(judge, seeds):
-        edits, prompts = [edited] * len(some), [instruction] * len(some)
-        found += critique(judge, source, edits, instruction, prompts, some, on_token=on_token)
+    for some in _batches(judge, [(edited, seed) for edited in edits for seed in seeds]):
+        shown, prompts = [edited for edited, _ in some], [instruction] * len(some)
+        found += critique(judge, source, shown, instruction, prompts, [seed for _, seed in some], on_token=on_token)
     answers = []
     for each in found:
         if each.semantic is None or each.quality is None:
-            answers.append(_Answer(None, why=one_line(each.note) or "its answer has no scores"))
+            why = one_line(each.note) or "its answer has no scores"
+            answers.append(_Answer(None, why=why, failed=each.status == "failed"))
         else:
             scores = {SEMANTIC: each.semantic, QUALITY: each.quality}
             answers.append(_Answer(_joined(scores), each.reasoning))
@@ -178,17 +187,24 @@ def _ask_for_critiques(
 
 
 def _ask_for_scores(
-    judge: Thinker, source: Tensor, edited: Tensor, instruction: str, seeds: list[int], on_token: OnToken | None
+    judge: Thinker,
+    source: Tensor,
+    edits: Sequence[Tensor],
+    instruction: str,
+    seeds: list[int],
+    on_token: OnToken | None,
 ) -> list[_Answer]:
-    """Both questions of every pass, as one batch."""
-    small, shown = resize_for_vlm(source), resize_for_vlm(edited)
+    """Both questions of every pass over every edit, in batches."""
+    small = resize_for_vlm(source)
     asked = f"The instruction: {instruction.strip()}\nThe edited picture:\n"
-    compare = _Question(
-        _message(COMPARE, None, asked, None), (small, shown), {"following": FOLLOWING, "restraint": RESTRAINT}
-    )
-    look = _Question(_message(LOOK, None), (shown,), {"natural": NATURALNESS, "clean": ARTIFACTS})
-    questions = [question for _ in seeds for question in (compare, look)]
-    answers = _ask(judge, questions, [seed for seed in seeds for _ in range(2)], len(seeds), on_token)
+    questions = []
+    for shown in map(resize_for_vlm, edits):
+        compare = _Question(
+            _message(COMPARE, None, asked, None), (small, shown), {"following": FOLLOWING, "restraint": RESTRAINT}
+        )
+        look = _Question(_message(LOOK, None), (shown,), {"natural": NATURALNESS, "clean": ARTIFACTS})
+        questions += [compare, look] * len(seeds)
+    answers = _ask(judge, questions, [seed for _ in edits for seed in seeds for _ in range(2)], len(seeds), on_token)
     return [_merge(*pair) for pair in zip(answers[::2], answers[1::2])]
 
 
@@ -202,13 +218,13 @@ def _merge(compared: _Answer, looked: _Answer) -> _Answer:
     """One pass: its scores, or those of them that are there."""
     scores = _joined({**(compared.scores or {}), **(looked.scores or {})})
     reasoning = " ".join(filter(None, (compared.reasoning, looked.reasoning)))
-    return _Answer(scores or None, reasoning, compared.why or looked.why)
+    return _Answer(scores or None, reasoning, compared.why or looked.why, compared.failed and looked.failed)
 
 
 def _ask(
     judge: Thinker, questions: Sequence[_Question], seeds: Sequence[int], passes: int, on_token: OnToken | None
 ) -> list[_Answer]:
-    """The first answer to each question that can be read, of as many as there are attempts."""
+    """The first answer to each question that can be read, of as many as there are attempts; one where the judge answers nothing."""
     found: dict[int, _Answer] = {}
     for attempt in range(ATTEMPTS):
         left = [place for place in range(len(questions)) if place not in found or found[place].scores is None]
@@ -227,19 +243,21 @@ def _ask(
         replies = [reply for some in _batches(judge, requests) for reply in chat_all(judge.chat, some, **options)]
         for place, reply in zip(left, replies):
             found[place] = _read(reply, questions[place].keys)
+        if all(answer.failed for answer in found.values()):
+            break
     return [found[place] for place in range(len(questions))]
 
 
-def _read(reply: str | ThinkerError, keys: dict[str, str]) -> _Answer:
+def _read(reply: str | ThinkerError, keys: dict[str, Measure]) -> _Answer:
     if isinstance(reply, ThinkerError):
-        return _Answer(None, why=one_line(str(reply)))
+        return _Answer(None, why=one_line(str(reply)), failed=True)
     try:
         return read_scores(reply, keys)
     except RethinkError as error:
         return _Answer(None, why=str(error))
 
 
-def read_scores(reply: str, keys: dict[str, str]) -> _Answer:
+def read_scores(reply: str, keys: dict[str, Measure]) -> _Answer:
     """The last JSON object with all the keys, each a score of 0 to 10; what stands before it is the reasoning.
 
     Raises RethinkError where there is none: prose, a refusal, 11 of 10.
@@ -250,8 +268,8 @@ def read_scores(reply: str, keys: dict[str, str]) -> _Answer:
     if not found:
         raise RethinkError(f"its answer holds no scores ({one_line(text)[:60]!r})")
     value, start = found[-1]
-    scores = {name: read_score(value[key]) for key, name in keys.items()}
+    scores = {measure: read_score(value[key]) for key, measure in keys.items()}
     if any(score is None for score in scores.values()):
         raise RethinkError(f"its scores are no numbers from 0 to 10 ({one_line(str(value))[:60]})")
     reasoning = one_line(text[:start]).rstrip("`").removesuffix("```json").strip()
-    return _Answer({name: score for name, score in scores.items() if score is not None}, reasoning)
+    return _Answer({measure: score for measure, score in scores.items() if score is not None}, reasoning)

@@ -5,28 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ..evaluation.benchmarks.core import mean
+from ..evaluation.measures import Group, Measure
 from ..evaluation.statistics import NOT_MEASURED
-
-Group = Literal["judge", "CLIP", "outside the change", "reward models"]
-
-FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS = "instruction following", "over-editing", "naturalness", "artifacts"
-SEMANTIC, QUALITY, OVERALL = "semantic", "quality", "overall"
 
 
 @dataclass(frozen=True)
 class Measurement:
     """One number about an edit. value: None where it was not measured, and `why` says why. spread: the standard deviation of
-    several passes. scale: how it is read."""
+    several passes."""
 
-    group: Group
-    name: str
+    measure: Measure
     value: float | None
-    scale: str
     spread: float | None = None
     why: str = ""
+
+    @property
+    def group(self) -> Group:
+        return self.measure.group
+
+    @property
+    def name(self) -> str:
+        return self.measure.name
+
+    @property
+    def scale(self) -> str:
+        return self.measure.scale
 
     @property
     def text(self) -> str:
@@ -39,21 +45,24 @@ class Measurement:
 
 @dataclass(frozen=True)
 class EditScores:
-    """All that is known of an edit. reasoning: of the judge's first pass. notes: in sentences."""
+    """All that is known of an edit. reasoning: of the judge's first pass. notes: in sentences. unanswered: whether a judge was asked,
+    and never gave an answer of any kind."""
 
     measurements: tuple[Measurement, ...]
     reasoning: str = ""
     notes: tuple[str, ...] = ()
+    unanswered: bool = False
 
-    def value(self, name: str) -> float | None:
-        """A number by its name; None where it was not measured. Raises KeyError for an unknown name."""
-        return next((found.value for found in self._named(name)), None)
-
-    def _named(self, name: str) -> list[Measurement]:
-        found = [each for each in self.measurements if each.name == name]
-        if not found:
-            raise KeyError(name)
+    def find(self, measure: Measure) -> Measurement:
+        """What is known of a measure. Raises KeyError for one that this record does not have."""
+        found = next((each for each in self.measurements if each.measure == measure), None)
+        if found is None:
+            raise KeyError(measure.name)
         return found
+
+    def value(self, measure: Measure) -> float | None:
+        """Its number; None where it was not measured. Raises KeyError as `find` does."""
+        return self.find(measure).value
 
     def __str__(self) -> str:
         names = max(len(each.name) for each in self.measurements)
@@ -88,10 +97,10 @@ class EditScores:
         return {"measurements": rows, "reasoning": self.reasoning, "notes": list(self.notes)}
 
 
-def summarize_passes(group: Group, name: str, scale: str, values: Sequence[float], why: str) -> Measurement:
+def summarize_passes(measure: Measure, values: Sequence[float], why: str) -> Measurement:
     """The mean of several passes and their standard deviation; why: the reason where there is none."""
     average = mean(values)
     if average is None:
-        return Measurement(group, name, None, scale, why=why)
+        return Measurement(measure, None, why=why)
     squares = math.fsum((value - average) ** 2 for value in values)
-    return Measurement(group, name, average, scale, (squares / (len(values) - 1)) ** 0.5 if len(values) > 1 else None)
+    return Measurement(measure, average, (squares / (len(values) - 1)) ** 0.5 if len(values) > 1 else None)

@@ -157,7 +157,7 @@ class LoraRun:
             tensors[f"weight.{number}"] = weight.detach().cpu().contiguous()
             for name, value in optimizer.state.get(weight, {}).items():
                 if isinstance(value, Tensor):
-                    tensors[f"{name}.{number}"] = value.cpu()
+                    tensors[f"{name}.{number}"] = value.to("cpu", copy=True)  # of 8-bit AdamW, weights share some
                 else:
                     numbers[f"{name}.{number}"] = value
         save_tensors(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.comparisons import Brush
-from tests.support.thinking import said, thinker
+from tests.support.thinking import critic, said, thinker
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def compare(classes, models, results, photo):
 
 def test_a_table_the_best_and_a_page(compare, results):
     one, two = Brush("one"), Brush("two")
-    done = compare(one, two, judge=[thinker(said(9, 9))], steps=[7])
+    done = compare(one, two, judge=[critic(said(9, 9))], steps=[7])
     report, best, page = done.result
     assert report.startswith("mine\n") and best in ("one", "two") and done.ui["rethink_text"] == [report]
     assert Path(page) == results.output / "rethink/comparisons/mine/comparison.html" and Path(page).is_file()
@@ -54,6 +54,14 @@ def test_names_and_thinking(compare):
     assert [line.split("  ")[0] for line in lines[2:6]] == ["fine", "fine + thinking", "rough", "rough + thinking"]
 
 
+def test_further_measures_have_a_folder_of_comfyuis(compare, part, monkeypatch):
+    rows = part("rethink.evaluation.learned_measures")
+    (lpips, *_) = rows.MEASURES
+    row = rows.LearnedMeasure(lpips.measure, "perceptual", "", lambda folder, device: lambda a, b, instruction: 0.25)
+    monkeypatch.setattr(rows, "MEASURES", (row,))
+    assert "LPIPS outside" in compare(Brush("one"), Brush("two"), further=["perceptual"]).result[0]
+
+
 def test_pairs_take_the_place_of_images(compare, pairs):
     done = compare(Brush("one"), Brush("two"), pairs=[pairs], image=[])
     assert "Target kept" in done.result[0]
@@ -64,7 +72,7 @@ def test_pairs_take_the_place_of_images(compare, pairs):
     [
         ({"image": []}, "image: connect images"),
         ({"instruction": [""]}, "instruction: say what to change"),
-        ({"names": ["a\nb\nc"]}, "names: expected one for each of 2 editors, got 3"),
+        ({"names": ["a\nb\nc"]}, "names: expected one for each editor \\(2\\), got 3"),
         ({"name": ["../out"]}, "name: “../out” is no name"),
         ({"training": ["gone"]}, "training: there is no “gone”"),
         ({"seed": [1, 2]}, "seed: takes one value"),

@@ -8,6 +8,7 @@ from rethink.benchmarking.editing import EditSetup
 from rethink.comparison.job import CompareJob
 from rethink.comparison.tasks import image_batches, tasks_from_images
 from rethink.comparison.variants import Variant
+from rethink.editors.settings import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from tests.support.thinking import Painter
 
@@ -29,9 +30,9 @@ class Brush(Painter):
         return prepared.images if self.name == "idle" else painted
 
 
-def variant(name, editor=None):
+def variant(name, editor=None, settings=DEFAULT_SETTINGS):
     """A variant whose editor is opened when it is needed."""
-    setup = EditSetup(editor or Brush(name))
+    setup = EditSetup(editor or Brush(name), settings)
     return Variant(name, {"editor": name}, lambda: setup)
 
 

@@ -94,6 +94,13 @@ def thinker(*answers):
     return Thinker(Says(*answers))
 
 
+def critic(*answers):
+    """A judge that knows the critique alone."""
+    judge = thinker(*answers)
+    judge.chat.name = "built-in"
+    return judge
+
+
 def gone():
     return ThinkerError("thinker: says is gone.")
 

@@ -137,13 +137,17 @@ export class Booth {
   #image(file) {
     const known = this.#images.get(file);
     if (known) return known;
-    const image = element("img", { draggable: "false", src: this.#comparison.addressOf(file) });
-    const ready = image.decode().then(
-      () => image,
-      () => image, // a file that is broken shows its text
-    );
+    const ready = this.#read(file);
     this.#images.set(file, ready);
     return ready;
+  }
+
+  /** @param {string} file */
+  async #read(file) {
+    const src = await this.#comparison.addressOf(file);
+    const image = element("img", { draggable: "false", src });
+    await image.decode().catch(() => {}); // a file that is broken shows its text
+    return image;
   }
 
   /** Let go of images that none of these questions has. @param {Question[]} questions */

@@ -184,9 +184,14 @@ export class Grid {
   #load(seen) {
     for (const { target, isIntersecting } of seen) {
       if (!isIntersecting || !(target instanceof HTMLImageElement)) continue;
-      target.src = this.#comparison.addressOf(target.dataset.file ?? "");
       this.#observer.unobserve(target);
+      this.#read(target);
     }
+  }
+
+  /** @param {HTMLImageElement} image */
+  async #read(image) {
+    image.src = await this.#comparison.addressOf(image.dataset.file ?? "");
   }
 }
 

@@ -58,19 +58,27 @@ export class ZoomView {
     if (!this.element.open) this.element.showModal();
   }
 
-  #draw() {
+  async #draw() {
     const [comparison, task] = [this.#comparison, this.#comparison.task(this.#order[this.#task])];
     const variant = comparison.variants[this.#variant];
     const edit = task && comparison.edit(task.id, variant.key);
     if (!task || !edit) return;
     this.#title.textContent = `${variant.name}: ${task.instruction}`;
     const scores = comparison.measures.map((each) => `${each.title} ${formatScore(edit.scores[each.id], each)}`);
-    const side = comparison.record.side;
-    const scaled = side && Math.max(...edit.size) > side ? [`shown ${side} pixels long; the file is ${edit.file}`] : [];
-    const facts = [`${edit.size.join(" × ")} pixels`, formatSeconds(edit.seconds), ...scores, ...scaled];
+    const facts = [`${edit.size.join(" × ")} pixels`, formatSeconds(edit.seconds), ...scores];
     this.#facts.textContent = facts.join(" · ");
-    const [source, result] = [comparison.addressOf(task.file), comparison.addressOf(edit.file)];
+    const place = this.#place;
+    const [source, result] = await Promise.all([comparison.addressOf(task.file), comparison.addressOf(edit.file)]);
+    if (place !== this.#place) return; // another one has been asked for meanwhile
+    const side = comparison.record.side;
+    if (side && Math.max(...edit.size) > side && result.startsWith("data:"))
+      this.#facts.textContent += ` · shown ${side} pixels long; the file is ${edit.file}`;
     this.#comparer.show(source, result, variant.name, `${variant.name}: ${task.instruction}`);
+  }
+
+  /** What is shown, or shall be. */
+  get #place() {
+    return `${this.#order[this.#task]} ${this.#variant}`;
   }
 
   /** To another task, and the next variant that has an edit of it. @param {number} tasks @param {number} variants */

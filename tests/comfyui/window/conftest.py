@@ -18,20 +18,22 @@ ANSWERS = (
     (6.0, 7.0, "make the small red circle at the bottom blue"),
     (7.0, 7.5, "make the small red circle at the bottom blue; keep the rest"),
 )
+BOXES = '<boxes>[{"bbox_2d": [100, 100, 450, 450], "kind": "wrong", "label": "still red"}]</boxes>'
 
 
 @pytest.fixture(scope="package")
 def thinker():
-    """The address of a server that answers in OpenAI's language, one of ANSWERS after the other."""
+    """The address of a server that answers in OpenAI's language, one of ANSWERS after the other, with BOXES where it is asked."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
+            question = self.rfile.read(int(self.headers["Content-Length"]))
             semantic, quality, prompt = ANSWERS[len(asked) % len(ANSWERS)]
             asked.append(prompt)
             text = f"<think>Look {len(asked)}.</think>"
             text += f'<score>{{"semantic": {semantic}, "quality": {quality}}}</score><answer>{prompt}</answer>'
+            text += BOXES if b"<boxes>" in question else ""
             choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
             answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "scripted", "choices": [choice]}
             body = json.dumps(answer).encode()

@@ -32,7 +32,8 @@ REMEMBER_PENDING = """() => {
 
 def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page, thinker):
     links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
-    build(page, thinker, THINK, links)
+    kind, pos, values = THINK["edit"]
+    build(page, thinker, {**THINK, "edit": [kind, pos, {**values, "regions": True}]}, links)
     page.evaluate("app.queuePrompt(0)")
     turn(page, 1).first.wait_for(timeout=LONG)
     text = page.get_by_label("The next prompt").first
@@ -53,6 +54,10 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     turn(page, 1).first.click()
     dialog = page.get_by_role("dialog")
     assert dialog.locator("h2").inner_text() == "Turn 1"
+    box_lies_where_it_should(turn(page, 1).first.locator(".rt-region-thumb"), turn(page, 1).first.locator("img"))
+    box_lies_where_it_should(dialog.locator(".rt-boxes"), dialog.locator(".rt-plane img").first)
+    assert dialog.locator(".rt-region-label").inner_text() == "still wrong: still red"
+    shoot(page, f"viewer-boxes-{page.canvas_kind}")
     page.keyboard.press("d")
     shoot(page, f"viewer-difference-{page.canvas_kind}")
     dialog.get_by_role("button", name="Accept turn 1").click()
@@ -84,6 +89,16 @@ def test_turns_arrive_a_person_steps_in_and_the_run_is_found_again(server, page,
     turn(page, 2).wait_for(timeout=LONG)  # without being queued
     server.post("/settings/Comfy.ColorPalette", "dark")
     assert str(page.evaluate("JSON.stringify(app.rootGraph.serialize())")).find("data:image") < 0
+
+
+def box_lies_where_it_should(boxes, image):
+    """The thinker's box goes from a tenth of the image to 0.45 of it, both ways, however large the image, which is square, is shown."""
+    frame, around = boxes.locator("rect.rt-region").bounding_box(), image.bounding_box()
+    size = min(around["width"], around["height"])
+    for start, side in (("x", "width"), ("y", "height")):
+        image_start = around[start] + (around[side] - size) / 2
+        assert (frame[start] - image_start) / size == pytest.approx(0.1, abs=0.03)
+        assert frame[side] / size == pytest.approx(0.35, abs=0.05)
 
 
 def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, page, slow_thinker):

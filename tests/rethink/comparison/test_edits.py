@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from rethink.comparison.edits import LOG, MOST_FAILURES, make_edits, read_edits
+from rethink.editors.settings import Settings
 from rethink.images import load_image
 from tests.support.comparisons import Brush, broken, tasks, variant
 
@@ -22,6 +23,19 @@ def test_edits_are_made_once(tmp_path):
     }
     edit = next(iter(found.found.values()))
     assert edit.size == (16, 16) and edit.memory is None and edit.seconds >= 0
+
+
+def test_every_editor_works_at_its_own_defaults_unless_it_is_told_otherwise(tmp_path):
+    quick, slow = Brush("quick"), Brush("slow")
+    quick.defaults, slow.defaults = Settings(steps=1, text_guidance=2.5), Settings(steps=28, text_guidance=4.0)
+    told = variant("told", slow, Settings(steps=8))
+    edits = make_edits(tasks(1), [variant("quick", quick), variant("slow", slow), told], tmp_path).found
+    assert list(dict.fromkeys(edit.settings for edit in edits.values())) == [
+        "1 step · text guidance 2.5",
+        "28 steps · text guidance 4",
+        "8 steps · text guidance 4",
+    ]
+    assert read_edits(tmp_path) == edits
 
 
 def test_a_file_that_is_gone_is_made_again(tmp_path):

@@ -10,12 +10,12 @@ from rethink.comparison.votes import append_votes
 from rethink.errors import RethinkError
 from rethink.pairs.models import ModelSource
 from tests.support.comparisons import Brush, broken, run, tasks, variant, vote
-from tests.support.thinking import said, thinker
+from tests.support.thinking import critic, said, thinker
 
 
 def test_a_folder_holds_all_of_it(tmp_path):
     seen = []
-    job = CompareJob(tasks(), [variant("one"), variant("two")], tmp_path / "new", judge=thinker(said(8, 8)))
+    job = CompareJob(tasks(), [variant("one"), variant("two")], tmp_path / "new", judge=critic(said(8, 8)))
     report = job.run(seen.append)
     assert report.best in ("one", "two") and report.page == tmp_path / "new" / PAGE
     assert seen[0].line.startswith("1 of 8 edits") and seen[0].preview().shape == (1, 16, 16, 3)

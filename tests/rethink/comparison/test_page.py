@@ -3,7 +3,10 @@
 import base64
 import json
 import re
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -69,7 +72,9 @@ def opened(browser):
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("console", lambda message: page.problems.append(message.text))
-        page.goto(address)
+        page.requested = []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.goto(address, wait_until="commit")
         page.wait_for_selector(".cp-task")
         opened.append(page)
         return page
@@ -148,6 +153,61 @@ def test_two_browsers_vote_into_the_folder(opened, report):
         both[0].wait_for_function("document.querySelector('.cp-standings').innerText.includes('4 votes by 2 voters.')")
         assert "written to the results folder" in both[0].locator(".cp-keeping").inner_text()
     assert len(current_votes(vote_log(report.page.parent))) == 4
+
+
+@needs_chromium
+def test_only_what_is_in_sight_is_read(opened, tmp_path):
+    run(tmp_path, count=12)
+    with VoteServer(tmp_path).running() as address:
+        page = opened(address, viewport={"width": 1400, "height": 300})
+        in_sight = "[...document.querySelectorAll('.cp-task img')].filter((i) => i.getBoundingClientRect().top < 300)"
+        page.wait_for_function(f"{in_sight}.every((image) => image.naturalWidth === 16)")
+        assert len([url for url in page.requested if url.endswith(".png")]) <= 3 * 3, "of 24 tasks"
+        page.requested.clear()
+        page.get_by_role("tab", name="Vote blind").click()
+        page.wait_for_selector(ASKED)
+        assert 0 < len(page.requested) <= 4 * 3, "the question's, and those of the next three"
+
+
+@needs_chromium
+def test_the_page_is_used_while_the_rest_of_it_is_still_read(opened, report):
+    whole = report.page.read_bytes()
+    middle = whole.rindex(b'id="edits/') + 200  # in the midst of the last image
+    rest = threading.Event()
+    with slow_server(whole[:middle], rest, whole[middle:]) as address:
+        page = opened(address)
+        images = page.locator(".cp-task img")
+        assert images.first.evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 16
+        images.last.scroll_into_view_if_needed()
+        page.wait_for_function("document.querySelectorAll('.cp-task img:not([src])').length === 1")  # not there yet
+        rest.set()
+        page.wait_for_function("[...document.querySelectorAll('.cp-task img')].at(-1).naturalWidth === 16")
+
+
+@contextmanager
+def slow_server(first, go_on, second):
+    """Sends a page in two parts; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            if self.path != "/":
+                self.wfile.write(b'{"votes": []}')
+                return
+            self.wfile.write(first)
+            go_on.wait(60)
+            self.wfile.write(second)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        go_on.set()
+        server.shutdown()
 
 
 @needs_chromium

@@ -37,7 +37,9 @@ def ask(server, method, path, body=None, **headers):
 
 
 def test_votes_come_in_and_are_there_for_others(server, report):
-    assert ask(server, "GET", "/")[1] == report.page.read_bytes()
+    page, file = ask(server, "GET", "/")[1], next(iter(report.edits.found.values())).file
+    assert report.page.read_bytes().startswith(page) and b"image/png;base64" not in page
+    assert ask(server, "GET", f"/{file}") == (200, (report.page.parent / file).read_bytes())
     one, two = (row.variant for row in report.rows)
     body = json.dumps({"votes": [vote(report.tasks[0], one, two, "a")]})
     assert ask(server, "POST", "/votes", body, **JSON) == (200, {"written": 1})
@@ -52,6 +54,9 @@ def test_votes_come_in_and_are_there_for_others(server, report):
         ("GET", "/", None, {"Host": "evil.example"}, 403),
         ("GET", "/comparison.json", None, {}, 404),
         ("GET", "/../../etc/passwd", None, {}, 404),
+        ("GET", "/edits/../sources/x.png", None, {}, 404),
+        ("GET", "/edits/gone.png", None, {}, 404),
+        ("GET", "/edits/gone.png", None, {"Host": "evil.example"}, 403),
         ("POST", "/votes", "{}", {"Content_Type": "text/plain"}, 403),
         ("POST", "/votes", "{}", {"Origin": "http://evil.example", "Content_Type": "application/json"}, 403),
         ("POST", "/votes", "{}", {"Content_Type": "application/json"}, 400),

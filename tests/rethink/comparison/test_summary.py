@@ -7,21 +7,24 @@ from rethink.comparison.votes import append_votes, count_votes
 from tests.support.comparisons import tasks, variant, vote
 
 ONE, TWO = variant("one"), variant("two")
+SETTINGS = {ONE.key: "8 steps", TWO.key: "28 steps · text guidance 2.5"}
 
 
-def report(tmp_path, values, votes=(), **more):
-    """values(task's number, variant) → a judge's score."""
+def report(tmp_path, values, votes=(), measure="judge", **more):
+    """values(task's number, variant) → the number of a measure, a judge's score."""
     given = tasks(12, ["make it red"])
     places = [(task.id, each.key) for task in given for each in (ONE, TWO)]
     edits = Edits(
         {
-            place: Edit(*place, f"edits/{place[0]}-{place[1]}.png", place[1], 2.0, 3 * 2**30, (16, 16))
+            place: Edit(
+                *place, f"edits/{place[0]}-{place[1]}.png", place[1], 2.0, 3 * 2**30, (16, 16), SETTINGS[place[1]]
+            )
             for place in places
         },
         **more,
     )
     scores = {
-        (task.id, each.key): {"judge": values(number, each)} for number, task in enumerate(given) for each in (ONE, TWO)
+        (task.id, each.key): {measure: values(number, each)} for number, task in enumerate(given) for each in (ONE, TWO)
     }
     append_votes(tmp_path, [vote(given[number], ONE, TWO, winner, number) for number, winner in enumerate(votes)])
     poll = count_votes(tmp_path, {task.id: task.source for task in given}, [ONE.key, TWO.key])
@@ -31,6 +34,7 @@ def report(tmp_path, values, votes=(), **more):
 def test_words_say_who_is_better(tmp_path):
     found = report(tmp_path, lambda number, each: 5 + number % 3 + (each is TWO) + 0.1 * (number % 2))
     assert found.best == "two" and found.headline == "judge"
+    assert "Settings: one (8 steps), two (28 steps · text guidance 2.5)." in found.sentences
     assert any(sentence.startswith("Judge: two is better than one, +1") for sentence in found.sentences)
     differences = found.as_dict()["differences"]
     assert [(each["against"] == ONE.key, each["verdict"]) for each in differences] == [
@@ -38,6 +42,17 @@ def test_words_say_who_is_better(tmp_path):
         (True, "better"),
     ]
     assert differences[0]["low"] == -differences[1]["high"]
+
+
+def test_less_of_a_distance_is_better_and_a_share_is_neither(tmp_path):
+    def values(number, each):
+        return 0.1 + number % 3 / 50 + 0.1 * (each is TWO) + number % 2 / 90
+
+    found = report(tmp_path, values, measure="lpips")
+    assert any(sentence.startswith("LPIPS outside: two is worse than one, +0.1") for sentence in found.sentences)
+    assert {each["verdict"] for each in found.as_dict()["differences"]} == {"better", "worse"} and found.best == ""
+    changed = report(tmp_path, values, measure="changed")
+    assert changed.table[0] == ["", "edits", "Changed", "seconds", "memory"] and not changed.differences
 
 
 def test_noise_is_nothing_to_tell(tmp_path):

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from rethink.errors import RethinkError
-from rethink.evaluation import learned_measures
 from rethink.evaluation.clip_similarity import Clip, similarities
+from rethink.evaluation.measures import CHANGED, DIRECTION, IMAGE_SIMILARITY, OVERALL, PSNR, SSIM
 from rethink.images import to_pixels
-from rethink.scoring.job import DIRECTION, IMAGE_SIMILARITY, ScoreJob, ScoringModels
-from rethink.scoring.record import OVERALL
+from rethink.scoring.job import ScoreJob, ScoringModels
 from rethink.thinkers.critique import Thinker
 from tests.support.thinking import Says, said
 
@@ -28,12 +27,12 @@ def edited(source):
 
 
 def reasons(scores):
-    return {m.name: m.why for m in scores.measurements if m.value is None}
+    return {m.measure: m.why for m in scores.measurements if m.value is None}
 
 
 def test_pixels_alone_need_nothing(source, edited):
     (found,) = ScoreJob().run(source, edited, "add a red square", BARE)
-    assert found.value("PSNR") == 99.0 and found.value("SSIM") == pytest.approx(1) and 0 < found.value("changed") < 0.3
+    assert found.value(PSNR) == 99.0 and found.value(SSIM) == pytest.approx(1) and 0 < found.value(CHANGED) < 0.3
     assert reasons(found)[OVERALL] == "there is no judge" and reasons(found)[DIRECTION] == "there is no CLIP"
     assert [m.group for m in found.measurements][-3:] == ["outside the change"] * 3
 
@@ -62,49 +61,6 @@ def test_clip_measures_are_the_pairs_own(source, edited, clip_folder):
     assert reasons(without)[DIRECTION] == "it needs both captions" and IMAGE_SIMILARITY not in reasons(without)
     (equal,) = ScoreJob(**captions).run(source, source, "x", models)
     assert reasons(equal)[DIRECTION] == "nothing has changed, so that there is no direction"
-
-
-def test_an_edit_of_another_size_is_compared_at_the_sources(source, edited):
-    small = edited[:, ::2, ::2]
-    (found,) = ScoreJob().run(source, small, "x", BARE)
-    assert found.notes[0] == "The edit has 24 × 16 pixels: it was compared at the source's 48 × 32."
-
-
-def test_where_everything_has_changed_nothing_is_left_to_compare(source):
-    (found,) = ScoreJob(further="perceptual").run(source * 0, source * 0 + 1, "x", BARE)
-    assert reasons(found)["PSNR"] == reasons(found)["SSIM"] == "the whole image has changed: nothing lies outside of it"
-    assert found.value("changed") == 1
-
-
-def test_further_measures_see_what_they_are_made_for(source, edited, monkeypatch):
-    shown = {}
-
-    def row(name, kind):
-        def compare(a, b, instruction):
-            shown[name] = b
-            return 0.5
-
-        return learned_measures.LearnedMeasure(name, kind, "0 to 1", "", lambda folder, device: compare)
-
-    rows = (row("near", "perceptual"), row("liked", "reward"))
-    monkeypatch.setattr(learned_measures, "MEASURES", rows)
-    (found,) = ScoreJob(further="all").run(source, edited, "x", BARE)
-    assert (found.value("near"), found.value("liked")) == (0.5, 0.5)
-    assert torch.equal(shown["near"], source), "the change itself is the source's"
-    assert torch.equal(shown["liked"], edited)
-    (found,) = ScoreJob(further="perceptual").run(source, edited, "x", BARE)
-    with pytest.raises(KeyError):
-        found.value("liked")
-
-
-def test_what_fails_takes_nothing_else_with_it(source, edited, monkeypatch):
-    def fail(folder, device):
-        raise ImportError("half installed")
-
-    row = learned_measures.LearnedMeasure("near", "perceptual", "0 to 1", "", fail)
-    monkeypatch.setattr(learned_measures, "MEASURES", (row,))
-    (found,) = ScoreJob(further="all").run(source, edited, "x", BARE)
-    assert reasons(found)["near"] == "it cannot be opened: ImportError: half installed" and found.value("PSNR") == 99.0
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,21 @@ def test_a_state_comes_back_whole(tmp_path):
         run.read_state(other, again)
 
 
+def test_a_state_whose_weights_share_a_table_comes_back_whole(tmp_path):
+    """As that of bitsandbytes' 8-bit AdamW, on a CPU."""
+    lora = TrainableLora({"layer": nn.Linear(8, 8)}, 2, 0, torch.device("cpu"))
+    optimizer, table = torch.optim.SGD(lora.parameters()), torch.linspace(-1, 1, 256)
+    for weight in lora.parameters():
+        optimizer.state[weight] |= {"qmap1": table, "state1": torch.ones(8, dtype=torch.uint8), "step": 3}
+    run = LoraRun(tmp_path)
+    run.write_state(lora, optimizer, RECORD)
+    again = torch.optim.SGD(lora.parameters())
+    run.read_state(lora, again)
+    for weight in lora.parameters():
+        assert torch.equal(again.state[weight]["qmap1"], table) and again.state[weight]["step"] == 3
+        assert again.state[weight]["state1"].dtype == torch.uint8
+
+
 def test_nothing_to_go_on_from(tmp_path):
     run, lora = LoraRun(tmp_path), make_lora()
     assert run.read_state(lora, torch.optim.AdamW(lora.parameters())) is None

@@ -1,0 +1,65 @@
+"""Measures with packages and models of their own, as Score Edit and Compare Editors have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RethinkError, describe_error
+from ..evaluation import learned_measures
+from ..evaluation.learned_measures import LearnedMeasure
+from .edited_part import EditedPart
+from .record import Measurement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FURTHER = ("none", "perceptual", "all")
+# (source, an edit of it, instruction) → its number, or why there is none
+MeasureEdit = Callable[["Tensor", EditedPart, str], Measurement]
+
+
+@dataclass(frozen=True)
+class FurtherMeasures:
+    """Which of `learned_measures`. kind: of FURTHER. folder: has a folder for each of them. device: where they compute."""
+
+    kind: str = "none"
+    folder: Path | None = None
+    device: str = "cpu"
+
+    def rows(self) -> list[LearnedMeasure]:
+        """Those that were chosen."""
+        return [row for row in learned_measures.MEASURES if self.kind == "all" or row.kind == self.kind]
+
+    def open(self, row: LearnedMeasure) -> MeasureEdit:
+        """One of them, ready: whatever fails is the reason that its number is missing."""
+        compare, failure = None, ""
+        try:
+            compare = learned_measures.open_measure(row, self.folder, self.device)
+        except RethinkError as error:
+            failure = describe_error(error)
+
+        def measure(source: Tensor, part: EditedPart, instruction: str) -> Measurement:
+            if compare is None:
+                return Measurement(row.measure, None, why=failure)
+            try:
+                value = learned_measures.measure(compare, source, _seen(row, part), instruction)
+            except RethinkError as error:
+                return Measurement(row.measure, None, why=describe_error(error))
+            return Measurement(row.measure, value)
+
+        return measure
+
+
+NO_FURTHER = FurtherMeasures()
+
+
+def _seen(row: LearnedMeasure, part: EditedPart) -> Tensor:
+    """What a measure looks at beside the source."""
+    if row.kind == "reward":
+        return part.edited
+    if part.part is None:
+        raise RethinkError(part.why)
+    return part.part.edited
