@@ -211,7 +211,7 @@ def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Varian
     """Every editor, then the saves of the training over the first; with a thinker each a second time."""
     names = [line.strip() for line in one["names"].splitlines() if line.strip()]
     if names and len(names) != len(editors):
-        raise RethinkError(f"names: expected one for each of {len(editors)} editors, got {len(names)}.")
+        raise RethinkError(f"names: expected one for each editor ({len(editors)}), got {len(names)}.")
     fields = [name for name in Settings().as_inputs() if name in one]
     settings = Settings.from_inputs({name: one[name] for name in fields})
     ways: list[Thinking | None] = [None]

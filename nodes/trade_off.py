@@ -121,7 +121,7 @@ def _items(images: list[Tensor], texts: dict[str, list[str]]) -> list[CurveItem]
     sources = [image for batch in images for image in as_image(batch).split(1)]
     for name, values in texts.items():
         if len(values) not in (1, len(sources)):
-            raise RethinkError(f"{name}: expected one for each of {len(sources)} images, got {len(values)}.")
+            raise RethinkError(f"{name}: expected one for each image ({len(sources)}), got {len(values)}.")
         if not all(value.strip() for value in values):
             raise RethinkError(f"{name}: is empty; CLIP compares the change of the images with that of the captions.")
     columns = (broadcast(values, len(sources)) for values in texts.values())

@@ -59,3 +59,8 @@ def format_duration(seconds: float) -> str:
 def format_count(count: int, noun: str, several: str = "") -> str:
     """ "1 vote", "1,000 votes". several: of more than one, where that is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else several or f'{noun}s'}"
+
+
+def format_bytes(count: int) -> str:
+    """ "1.4 GiB", "23 MiB"."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import RethinkError
 from ..options import check_limits, option
+from ..progress import format_count
 from ..thinkers.protocol import TokenUsage
 
 TOKENS_PER_IMAGE = 1000  # about what models make of a megapixel
@@ -58,9 +59,9 @@ class Estimate:
     def words(self, judge: str, budget: Budget) -> str:
         """In a sentence, for the user to stop before the first call."""
         if not self.calls:
-            return f"All {self.known} answers of {judge} are known: nothing is asked."
+            return f"All answers of {judge} are known ({self.known:,}): nothing is asked."
         tokens_out = self.calls * self.answer_tokens
-        text = f"{self.calls:,} call{'s' * (self.calls != 1)} of {judge} ({self.known:,} answers are known)"
+        text = f"{format_count(self.calls, 'call')} of {judge} ({format_count(self.known, 'answer is', 'answers are')} known)"
         text += f", about {_rounded(self.tokens_in)} tokens to read and {_rounded(tokens_out)} to write"
         if budget.price_in or budget.price_out:
             text += f", about {budget.price(self.tokens_in, tokens_out):.2f} in all"
@@ -108,9 +109,9 @@ class Spending:
         """Which limit the next call would pass, "" for none."""
         budget, minutes = self.budget, (time.monotonic() - self._started) / 60
         if budget.calls and self.calls >= budget.calls:
-            return f"{budget.calls} calls"
+            return format_count(budget.calls, "call")
         if budget.minutes and minutes >= budget.minutes:
-            return f"{budget.minutes:g} minutes"
+            return f"{budget.minutes:g} minute{'s' * (budget.minutes != 1)}"
         if budget.money and self.money + expected > budget.money:
             return f"{budget.money:g} of money"
         return ""

@@ -14,7 +14,7 @@ from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, LoadBytes, Results
 from ..names import make_portable
 from ..options import MAX_SEED, check_limits, option
-from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
+from ..progress import JobProgress, OnProgress, format_count, ignore_progress, progress_with_eta
 from ..records import read_json_file, replace_surrogates
 from .budget import NO_LIMITS, Budget
 from .editing import EditSetup, make_edits, measure_edits
@@ -123,8 +123,12 @@ class BenchmarkJob:
         failures: Sequence[tuple[str, str]],
         record: Mapping[str, Any],
     ) -> BenchmarkReport:
-        notes = [f"Only the first {self.limit} items of each group: no board's number."] if self.limit else []
-        notes += [f"Only {self.count} items in all: no board's number."] if self.count else []
+        notes = (
+            [f"Only the first {format_count(self.limit, 'item')} of each group: no board's number."]
+            if self.limit
+            else []
+        )
+        notes += [f"Only {format_count(self.count, 'item')} in all: no board's number."] if self.count else []
         other = self._read_other(outcome.items)
         report = make_report(
             self.benchmark,
@@ -166,7 +170,8 @@ class BenchmarkJob:
         missing = [item for item in missing if item.id not in faults]
         several = sum(len(item.sources) > 1 + setup.editor.family.references for item in missing)
         if several:
-            announce(f"{several} items have more images than {setup.editor.name} looks at: it is shown the first ones.")
+            some = format_count(several, "item has", "items have")
+            announce(f"{some} more images than {setup.editor.name} looks at: it is shown the first ones.")
         shown: list[Tensor] = []
         report = progress_with_eta("edits", lambda step: progress(_with_preview(step, shown)))
 

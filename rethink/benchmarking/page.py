@@ -16,6 +16,7 @@ from ..errors import RethinkError
 from ..evaluation.benchmarks.core import Benchmark, Item, Judged
 from ..evaluation.statistics import Interval, mean_interval
 from ..images import to_pil
+from ..progress import format_count
 from ..records import replace_surrogates
 from ..trajectory import RECORD_FILE, load_trajectory
 from .editing import RUNS
@@ -172,7 +173,7 @@ def _row(number: int, name: str, found: Interval, x) -> str:
     if found.low is not None and found.high is not None:
         bar = f"<line x1={x(found.low):.1f} x2={x(found.high):.1f} y1={y} y2={y} />"
     label = html.escape(f"{name} ({found.items})")
-    title = f"<title>{label}: {html.escape(found.words)}</title>"
+    title = f"<title>{label}: {found.text(3)}</title>"
     return f"<g>{title}<text x=0 y={y + 4}>{label}</text>{bar}<circle cx={x(found.mean):.1f} cy={y} r=4 /></g>"
 
 
@@ -209,7 +210,7 @@ def _thoughts(run: Path) -> str:
         star = " ★" if number == trajectory.best else ""
         words = f"turn {step.turn}{star}, {scores}: {step.prompt}"
         figures.append(_figure((run / step.file).read_bytes, words))
-    return f"<details><summary>{len(figures)} turns of thinking</summary><div class=images>{''.join(figures)}</div></details>"
+    return f"<details><summary>{format_count(len(figures), 'turn')} of thinking</summary><div class=images>{''.join(figures)}</div></details>"
 
 
 def _figure(load, caption: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import RethinkError
 from ..evaluation.benchmarks.core import Benchmark, Figure, Item, Judged, Published, Results, Summary
 from ..evaluation.statistics import NOT_MEASURED, Interval, mean_interval, paired_difference
+from ..progress import format_count
 from .judging import Judgments
 
 MOST_LISTED = 10  # faults of one kind that are listed
@@ -31,16 +32,19 @@ class BenchmarkReport:
     left_out: int = 0
 
     def __str__(self) -> str:
-        rows = [(title_text(figure), number_text(figure.value), str(figure.items)) for figure in self.summary.figures]
+        rows = [
+            (title_text(figure), number_text(figure.value), format_count(figure.items, "item"))
+            for figure in self.summary.figures
+        ]
         width = max((len(row[0]) for row in rows), default=0)
-        table = [f"{name:<{width}}  {value:>8}  {items:>6} items" for name, value, items in rows]
+        table = [f"{name:<{width}}  {value:>8}  {items:>12}" for name, value, items in rows]
         return "\n".join([self.title, *table, "", *self.sentences])
 
     @property
     def sentences(self) -> list[str]:
         """Coverage, certainty and faults."""
         summary = self.summary
-        text = f"Scores for {summary.read} of {summary.judged + summary.missing} items ({summary.coverage:.1%})"
+        text = f"Scores for {summary.read} of {format_count(summary.judged + summary.missing, 'item')} ({summary.coverage:.1%})"
         unread = summary.judged - summary.read
         text += f"; {unread} with replies that cannot be read" if unread else ""
         text += f"; {summary.missing} not judged" if summary.missing else ""
@@ -55,7 +59,7 @@ class BenchmarkReport:
         if self.difference is not None:
             words = self.difference.words
             lines.append(
-                f"Against the other results, over {self.difference.items} items: {self.difference.verdict}, {words}."
+                f"Against the other results, over {format_count(self.difference.items, 'item')}: {self.difference.verdict}, {words}."
             )
         return lines + list(self.notes)
 
@@ -172,7 +176,7 @@ def _beyond_scale(benchmark: Benchmark, judged: Judged) -> list[str]:
     if not count:
         return []
     return [
-        f"Scores beyond {low:g} to {high:g} in {count} items: they count as they are, as in the benchmark's script."
+        f"Scores beyond {low:g} to {high:g} in {format_count(count, 'item')}: they count as they are, as in the benchmark's script."
     ]
 
 
@@ -186,7 +190,9 @@ def _costs(judgments: Judgments) -> list[str]:
     usage, calls, lines = judgments.usage, judgments.calls, []
     if usage.answers:
         share = "" if usage.answers >= calls else f", as it says of {usage.answers} of them"
-        lines.append(f"The judge read {usage.read:,} tokens and wrote {usage.written:,} in {calls:,} calls{share}.")
+        lines.append(
+            f"The judge read {usage.read:,} tokens and wrote {usage.written:,} in {format_count(calls, 'call')}{share}."
+        )
     if judgments.money:
         how = "" if usage.answers >= calls else ", partly estimated" if usage.answers else ", estimated"
         lines.append(f"Judging has cost {judgments.money:.2f}{how}.")
@@ -199,7 +205,7 @@ def _faults(
     lines = []
     if judgments.left_out:
         lines.append(
-            f"The budget of {judgments.stopped or 'this run'} is used up: {judgments.left_out} questions are left; "
+            f"The budget of {judgments.stopped or 'this run'} is used up: {format_count(judgments.left_out, 'question is', 'questions are')} left; "
             "run again with another one, it goes on."
         )
     kinds = (

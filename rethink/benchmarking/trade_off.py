@@ -24,7 +24,7 @@ from ..images import load_image, to_pixels
 from ..options import MAX_SEED, check_limits, option
 from ..pairs.jsonl_log import DiskFull, JsonlLog, LatestIndex, fields_are
 from ..pairs.store import PairStore
-from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..progress import OnProgress, format_count, ignore_progress, progress_with_eta
 from ..text_files import check_text, read_jsonl
 from .reply_log import hold_folder
 
@@ -96,7 +96,7 @@ class TradeOff:
         """Over what, by what, and what went wrong."""
         sure = any(point.similarity.low is not None for curve in self.curves for point in curve.points)
         how = "with 95% intervals" if sure else "too few sources for intervals"
-        lines = [f"{self.items} items, measured by the CLIP {self.clip}, {how}."]
+        lines = [f"{format_count(self.items, 'item')}, measured by the CLIP {self.clip}, {how}."]
         if any(curve.knob == "strength" for curve in self.curves):
             lines.append("SDEdit was given the captions of the edited images, since it follows no instructions.")
         lines += [f"Not edited: {where}: {why}" for where, why in self.failures[:10]]

@@ -12,7 +12,15 @@ from typing import Any
 
 from ..evaluation.measures import MEASURES
 from ..evaluation.preferences import Rating
-from ..evaluation.statistics import NOT_MEASURED, Interval, Verdict, mean_interval, paired_difference
+from ..evaluation.statistics import (
+    NOT_MEASURED,
+    Interval,
+    Verdict,
+    format_difference,
+    mean_interval,
+    paired_difference,
+)
+from ..progress import format_bytes, format_count
 from .edits import Edits, source_file
 from .measures import BEST_BY, Scored
 from .tasks import NAME_LENGTH, CompareTask
@@ -88,11 +96,14 @@ class CompareReport:
         lines = [[*head, "seconds", "memory"]]
         for row in self.rows:
             cells = [row.variant.name, str(row.edits)]
-            cells += [_mean_text(row.means.get(each.id), each.digits, each.unit) for each in shown]
+            cells += [
+                found.text(each.digits, each.unit) if (found := row.means.get(each.id)) else NOT_MEASURED
+                for each in shown
+            ]
             if ratings:
                 cells += _rating_cells(ratings[row.variant.key])
             seconds = NOT_MEASURED if row.seconds is None else f"{row.seconds:.2f}"
-            memory = NOT_MEASURED if row.memory is None else f"{row.memory / 2**30:.1f} GiB"
+            memory = NOT_MEASURED if row.memory is None else format_bytes(row.memory)
             lines.append([*cells, seconds, memory])
         return lines
 
@@ -125,12 +136,14 @@ class CompareReport:
             known = [(row.variant.name, difference) for row, difference in found if difference is not None]
             lines += [
                 f"{each.title}: {name} is {difference.verdict} than {first.variant.name}, {difference.words}, "
-                f"{difference.items} edits of {difference.clusters} sources."
+                f"{format_count(difference.items, 'edit')} of {format_count(difference.clusters, 'source')}."
                 for name, difference in known
                 if difference.verdict != "cannot tell"
             ]
             unknown = [
-                f"{name} ({difference.mean:+.3g})" for name, difference in known if difference.verdict == "cannot tell"
+                f"{name} ({format_difference(difference.mean)})"
+                for name, difference in known
+                if difference.verdict == "cannot tell"
             ]
             if unknown:
                 lines.append(f"{each.title}: cannot tell from {first.variant.name}: {', '.join(unknown)}.")
@@ -138,13 +151,14 @@ class CompareReport:
 
     def _cautions(self) -> list[str]:
         lines = [
-            f"{row.variant.name} has changed nothing in {row.unchanged} of {row.edits} edits: what changes nothing keeps everything."
+            f"{row.variant.name} has changed nothing in {row.unchanged} of {format_count(row.edits, 'edit')}: what changes nothing keeps everything."
             for row in self.rows
             if row.unchanged
         ]
         alike = count_alike(self.edits)
         if alike:
-            lines.append(f"{alike} pairs of edits are the same to the last pixel, and are not voted on.")
+            pairs = format_count(alike, "pair of edits is", "pairs of edits are")
+            lines.append(f"{pairs} the same to the last pixel, and not voted on.")
         return lines
 
     def _faults(self) -> list[str]:
@@ -160,7 +174,8 @@ class CompareReport:
         if len(faults) > MOST_LISTED:
             lines.append(f"{len(faults) - MOST_LISTED} more of these.")
         if self.poll.strangers:
-            lines.append(f"{self.poll.strangers} votes are on edits that are not in this comparison, and do not count.")
+            votes = format_count(self.poll.strangers, "vote is", "votes are")
+            lines.append(f"{votes} on edits that are not in this comparison, and left out.")
         return lines
 
     def __str__(self) -> str:
@@ -308,8 +323,8 @@ def _poll_sentences(poll: Poll, names: Mapping[str, str]) -> list[str]:
     elif ranking.more_votes is None:
         text = f"Votes: {first} against {second}: cannot tell, and they are too alike for votes to decide."
     else:
-        text = f"Votes: {first} against {second}: cannot tell; about {ranking.more_votes} more votes would decide, if they go on as so far."
-    people = f"{poll.votes} vote{'s' * (poll.votes != 1)} by {poll.voters} voter{'s' * (poll.voters != 1)}."
+        text = f"Votes: {first} against {second}: cannot tell; about {format_count(ranking.more_votes, 'more vote')} would decide, if they go on as so far."
+    people = f"{format_count(poll.votes, 'vote')} by {format_count(poll.voters, 'voter')}."
     few = ["The votes are on too few images to speak of others: the intervals are of these images alone."]
     return [text, people, *(few if poll.few_sources else [])]
 
@@ -330,14 +345,6 @@ def _rating_cells(rating: Rating) -> list[str]:
         f"{rate:.0%} of {rating.wins + rating.ties + rating.losses}",
         f"{rating.score:.0f} ({rating.low:.0f} … {rating.high:.0f})",
     ]
-
-
-def _mean_text(found: Interval | None, digits: int, unit: str) -> str:
-    if found is None:
-        return NOT_MEASURED
-    if found.low is None or found.high is None:
-        return f"{found.mean:.{digits}f}{unit}"
-    return f"{found.mean:.{digits}f}{unit} ({found.low:.{digits}f} … {found.high:.{digits}f})"
 
 
 def _row_record(row: Row) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def tasks_from_images(
         raise RethinkError("instruction: say what to change, for example “make it snow”.")
     for name, values in (("instruction", instructions), ("source_caption", captions)):
         if one_each and len(values) != len(images) and (values or name == "instruction"):
-            raise RethinkError(f"{name}: with one each, {len(images)} images need as many, got {len(values)}.")
+            raise RethinkError(
+                f"{name}: with one each, there has to be one for each image ({len(images)}), got {len(values)}."
+            )
     if captions and not one_each:
         raise RethinkError("source_caption: captions go with one instruction for each image; switch one_each on.")
     loaded = [(name, load, digest_pixels(load())) for name, load in images]

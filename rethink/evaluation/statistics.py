@@ -21,13 +21,14 @@ VERDICT_LEVEL = 0.98
 RESAMPLES = 2000
 NOT_MEASURED = "not measured"  # in place of a number that there is none of
 FEWEST_CLUSTERS = 8  # with fewer sources, none of this says anything
+ROUNDING = 1e-9  # a mean of scores is no more exact
 MOSTLY = 0.99  # of the resamples must have an error
 _CHUNK = 2**22  # counts of resampled clusters that are in memory at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95% interval; low and high are None where there are too few sources to say.
+    """A mean, or a difference of means, with its 95% interval; low and high are None where there are too few sources to say.
 
     items, clusters: how many it is from. verdict: of a difference, what it says of the first of the two.
     """
@@ -41,10 +42,27 @@ class Interval:
 
     @property
     def words(self) -> str:
-        """ "+0.31 (0.12 … 0.50)"."""
+        """Of a difference: "+0.31 (0.12 … 0.50)"."""
         if self.low is None or self.high is None:
-            return f"{self.mean:+.3g} (too few sources for an interval)"
-        return f"{self.mean:+.3g} ({self.low:.3g} … {self.high:.3g})"
+            return f"{format_difference(self.mean)} (too few sources for an interval)"
+        return f"{format_difference(self.mean)} ({self.low:.3g} … {self.high:.3g})"
+
+    def text(self, digits: int, unit: str = "") -> str:
+        """Of a mean: "7.1 dB (6.8 … 7.4)", without what stands in brackets where there are too few sources."""
+        reach = ""
+        if self.low is not None and self.high is not None:
+            reach = f" ({format_fixed(self.low, digits)} … {format_fixed(self.high, digits)})"
+        return f"{format_fixed(self.mean, digits)}{unit}{reach}"
+
+
+def format_fixed(value: float, digits: int) -> str:
+    """With so many digits behind the point; what rounds to zero has no minus."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def format_difference(value: float) -> str:
+    """With its sign, to three digits; "0" for none, and for what is left of one by rounding."""
+    return f"{value:+.3g}" if abs(value) > ROUNDING else "0"
 
 
 def mean_interval(

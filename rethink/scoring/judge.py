@@ -122,7 +122,7 @@ def _summarize(judge: Thinker, answers: Sequence[_Answer]) -> EditScores:
         missing = only_critic if is_critic(judge) and measure in PARTS else why
         measurements.append(summarize_passes(measure, values, missing))
     whole = sum(bool(answer.scores) and OVERALL in answer.scores for answer in answers)
-    notes = (f"{whole} of {len(answers)} passes have all scores: {why}.",) if 0 < whole < len(answers) else ()
+    notes = (f"All scores are there in {whole} of {len(answers)} passes: {why}.",) if 0 < whole < len(answers) else ()
     reasoning = next((answer.reasoning for answer in answers if answer.reasoning), "")
     return EditScores(tuple(measurements), reasoning, notes, all(answer.failed for answer in answers))
 

@@ -34,7 +34,7 @@ def test_a_plot_a_table_and_a_page(curve, miniature, results):
     ("inputs", "why"),
     [
         ({"edited_caption": [""]}, "edited_caption: is empty"),
-        ({"instruction": ["a", "b"]}, "instruction: expected one for each of 1 images, got 2"),
+        ({"instruction": ["a", "b"]}, "instruction: expected one for each image \\(1\\), got 2"),
         ({"steps": [1, 2]}, "steps: takes one value"),
         ({"image_guidance": ["x"]}, "image_guidance: expected numbers"),
     ],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rethink.progress import eta, format_count, format_duration, progress_with_eta
+from rethink.progress import eta, format_bytes, format_count, format_duration, progress_with_eta
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.9, "0:00:59"), (3723, "1:02:03")])
@@ -28,3 +28,7 @@ def test_a_count_is_shown_with_its_rate():
 )
 def test_a_noun_goes_with_its_count(arguments, text):
     assert format_count(*arguments) == text
+
+
+def test_bytes_are_in_the_unit_that_shows_them():
+    assert [format_bytes(count) for count in (3 * 2**29, 2**25, 10)] == ["1.5 GiB", "32 MiB", "1 MiB"]

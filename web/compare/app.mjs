@@ -3,6 +3,7 @@
 import { element } from "../viewer/dom.mjs";
 import { Booth } from "./booth.mjs";
 import { Grid } from "./grid.mjs";
+import { plural } from "./record.mjs";
 import { Standings } from "./standings.mjs";
 import { browserStorage, VoteLog, voterOf } from "./vote_log.mjs";
 import { ZoomView } from "./zoom_view.mjs";
@@ -37,7 +38,7 @@ export class App {
     const tabButton = (tab) =>
       element("button", { type: "button", class: "cp-tab", role: "tab", onclick: () => this.show(tab) }, TABS[tab]);
     this.#tabs = { grid: tabButton("grid"), vote: tabButton("vote"), result: tabButton("result") };
-    const about = `${comparison.tasks.length} tasks · ${comparison.variants.length} editors`;
+    const about = `${plural(comparison.tasks.length, "task")} · ${plural(comparison.variants.length, "editor")}`;
     this.element = element(
       "div",
       { class: "rt cp" },

@@ -107,7 +107,7 @@ export class Comparison {
 
 /** A score in words. @param {number | undefined} value @param {Measure} measure */
 export function formatScore(value, measure) {
-  return value === undefined ? "not measured" : `${value.toFixed(measure.digits)}${measure.unit}`;
+  return value === undefined ? "not measured" : `${formatFixed(value, measure.digits)}${measure.unit}`;
 }
 
 /** @param {number | null} seconds */
@@ -115,4 +115,14 @@ export const formatSeconds = (seconds) =>
   seconds === null ? "not measured" : `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
 
 /** @param {number | null} bytes */
-export const formatMemory = (bytes) => (bytes === null ? "not measured" : `${(bytes / 2 ** 30).toFixed(1)} GiB`);
+export function formatMemory(bytes) {
+  if (bytes === null) return "not measured";
+  if (bytes >= 2 ** 30) return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  return `${Math.max(1, Math.round(bytes / 2 ** 20))} MiB`;
+}
+
+/** What rounds to zero has no minus. @param {number} value @param {number} digits */
+export const formatFixed = (value, digits) => value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
+
+/** @param {number} count @param {string} noun */
+export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;

@@ -3,7 +3,7 @@
 import { element } from "../viewer/dom.mjs";
 import { currentVotes, preferencesOf } from "./ballot.mjs";
 import { rank, winRate } from "./preferences.mjs";
-import { formatMemory, formatScore, formatSeconds } from "./record.mjs";
+import { formatFixed, formatMemory, formatScore, formatSeconds, plural } from "./record.mjs";
 
 /** @typedef {import("./record.mjs").Comparison} Comparison */
 /** @typedef {import("./record.mjs").Interval} Interval */
@@ -42,7 +42,7 @@ export class Standings {
       few && preferences.length
         ? "The votes are on too few images to speak of others: the intervals are of these images alone."
         : "",
-      strangers ? `${plural(strangers, "vote")} on edits that are not in this comparison, which do not count.` : "",
+      strangers ? `Left out: ${plural(strangers, "vote")} on edits that are not in this comparison.` : "",
     ];
     this.#body.replaceChildren(
       element("h2", {}, "Votes"),
@@ -77,11 +77,11 @@ export class Standings {
         rate === null ? "no votes" : `${Math.round(rating.score)}`,
         rate === null ? "" : `${Math.round(rating.low)} … ${Math.round(rating.high)}`,
         bar,
-        rate === null ? "" : `${(100 * rate).toFixed(0)} %`,
+        rate === null ? "" : `${(100 * rate).toFixed(0)}%`,
         `${rating.wins} · ${rating.ties} · ${rating.losses}`,
       );
     });
-    const head = row("th", "Editor", "Score", "95 % between", "", "Votes won", "Won · tied · lost");
+    const head = row("th", "Editor", "Score", "95% between", "", "Votes won", "Won · tied · lost");
     return element(
       "div",
       { class: "cp-scroll" },
@@ -121,7 +121,7 @@ export class Standings {
     if (!file) return;
     const { added, damaged } = await this.#log.import(await file.text());
     this.draw();
-    const bad = damaged ? `; ${plural(damaged, "line")} are no votes and were left out` : "";
+    const bad = damaged ? `; left out: ${plural(damaged, "line")} without a vote` : "";
     this.#message.textContent = `${plural(added, "new line")} of ${file.name}${bad}.`;
   }
 
@@ -212,11 +212,8 @@ export function describeRanking({ ratings, decided, more }, votes, nameOf) {
 /** What stands between the ends of an interval; nothing where there are too few sources for one.
  * @param {Interval} interval @param {Measure} measure */
 function between({ low, high }, { digits }) {
-  return low === null || high === null ? "" : `${low.toFixed(digits)} … ${high.toFixed(digits)}`;
+  return low === null || high === null ? "" : `${formatFixed(low, digits)} … ${formatFixed(high, digits)}`;
 }
-
-/** @param {number} count @param {string} noun */
-const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** @param {"td" | "th"} tag @param {...(string | HTMLElement)} cells */
 const row = (tag, ...cells) => element("tr", {}, ...cells.map((cell) => element(tag, {}, cell)));

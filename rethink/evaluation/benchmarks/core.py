@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import RethinkError
 from ...names import path_parts
+from ...progress import format_count
 from ...text_files import show_name
 
 if TYPE_CHECKING:
@@ -198,6 +199,13 @@ def count(items: Sequence[Item], judged: Judged, is_read: Callable[[Scores], boo
     known = [judged[item.id] for item in items if item.id in judged]
     read = sum(scores is not None and is_read(scores) for scores in known)
     return len(known), read, len(items) - len(known)
+
+
+def describe_strangers(count: int) -> str:
+    """A note on replies whose items are unknown."""
+    return (
+        f"{format_count(count, 'reply is to an item', 'replies are to items')} that the data do not have, and left out."
+    )
 
 
 def as_flag(value: Any) -> bool:

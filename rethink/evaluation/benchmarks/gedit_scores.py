@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...progress import format_count
 from .core import Figure, Item, Judged, Scores, Summary, UnreadableReply, as_flag, count, group_terms, mean, mean_figure
 
 TASKS = (
@@ -116,7 +117,11 @@ def summarize(items: Sequence[Item], judged: Judged) -> Summary:
     shared = [(item, values) for item, values in rows if as_flag(item.tags.get("intersection"))]
     figures = [*_figures(rows, ""), *_figures(shared, INTERSECTION)]
     absent = [task for task in TASKS if not any(item.group == task for item, _ in rows)]
-    notes = [f"No scores for {', '.join(absent)}: the mean is of {len(TASKS) - len(absent)} tasks."] if absent else []
+    notes = (
+        [f"No scores for {', '.join(absent)}: the mean is of {format_count(len(TASKS) - len(absent), 'task')}."]
+        if absent
+        else []
+    )
     return Summary(tuple(figures), *count(items, judged, _is_read), tuple(notes))
 
 

@@ -26,6 +26,7 @@ from .core import (
     Scores,
     Shown,
     UnreadableReply,
+    describe_strangers,
     find_result_files,
     image_below,
 )
@@ -117,7 +118,7 @@ def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
     known = {item.id: item for item in items}
     judged = {key: _scores(known[key], reply) for key, reply in record.items() if key in known}
     strange = [key for key in record if key not in known]
-    notes = (f"{len(strange)} replies are to items that the data do not have, and are left out.",) if strange else ()
+    notes = (describe_strangers(len(strange)),) if strange else ()
     return Results(tuple(items), judged, notes)
 
 

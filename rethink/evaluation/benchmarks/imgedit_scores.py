@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...progress import format_count
 from .core import Figure, Item, Judged, Scores, Summary, UnreadableReply, count, group_terms, mean
 
 TYPES = ("extract", "style", "add", "adjust", "background", "replace", "remove", "action", "compose")
@@ -60,5 +61,5 @@ def summarize(items: Sequence[Item], judged: Judged) -> Summary:
         *(Figure(name, "score", value, len(by_type[name])) for name, value in means.items()),
     ]
     absent = [name for name in TYPES if name not in means]
-    notes = [f"No scores for {', '.join(absent)}: the mean is of {len(means)} types."] if absent else []
+    notes = [f"No scores for {', '.join(absent)}: the mean is of {format_count(len(means), 'type')}."] if absent else []
     return Summary(tuple(figures), *count(items, judged), tuple(notes))

@@ -11,6 +11,7 @@ from typing import Any
 from ...atomic import atomic_write
 from ...errors import RethinkError
 from ...names import is_portable
+from ...progress import format_count
 from ...text_files import check_text, read_json
 from . import kris_scores as scores
 from .core import (
@@ -200,7 +201,11 @@ def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
             judged[item.id] = _scores(category, entry)
             if item.id not in known:
                 extra[item.id] = item
-    notes = (f"{len(extra)} items are in the results but not in the data.",) if extra and items else ()
+    notes = (
+        (f"{format_count(len(extra), 'item is', 'items are')} in the results but not in the data.",)
+        if extra and items
+        else ()
+    )
     return Results((*items, *extra.values()), judged, notes)
 
 

@@ -28,6 +28,7 @@ from .core import (
     Scores,
     Shown,
     UnreadableReply,
+    describe_strangers,
     find_result_files,
     image_below,
     is_given,
@@ -210,7 +211,7 @@ def _results(record: Mapping[str, Any], items: Sequence[Item], read: Callable[[I
     known = {item.id: item for item in items}
     judged = {index: read(known[index], found) for index, found in record.items() if index in known}
     strange = [index for index in record if index not in known]
-    notes = (f"{len(strange)} replies are to items that the data do not have, and are left out.",) if strange else ()
+    notes = (describe_strangers(len(strange)),) if strange else ()
     return Results(tuple(items), judged, notes)
 
 

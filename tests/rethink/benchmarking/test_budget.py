@@ -32,7 +32,8 @@ def test_what_is_going_to_be_asked_in_words():
     assert "1,000 calls of gpt (12 answers are known)" in plan.words("gpt", NO_LIMITS)
     assert "about 2,500,000 tokens to read and 250,000 to write" in plan.words("gpt", NO_LIMITS)
     assert "in all" not in plan.words("gpt", NO_LIMITS)
-    assert Estimate(0, 7, 0, 0).words("gpt", NO_LIMITS) == "All 7 answers of gpt are known: nothing is asked."
+    assert Estimate(0, 7, 0, 0).words("gpt", NO_LIMITS) == "All answers of gpt are known (7): nothing is asked."
+    assert Estimate(1, 1, 0, 0).words("gpt", NO_LIMITS).startswith("1 call of gpt (1 answer is known), about")
 
 
 def test_money_is_what_the_server_says_and_else_what_was_expected():

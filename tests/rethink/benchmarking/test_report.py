@@ -63,7 +63,7 @@ def test_faults_are_listed_and_counted():
 
 def test_scores_beyond_the_scale_are_said():
     judged = {"0": {"score": 11.0}, "1": {"score": 4.0}, "2": None}
-    assert any(note.startswith("Scores beyond 1 to 5 in 1 items: they count") for note in report_of(judged).notes)
+    assert any(note.startswith("Scores beyond 1 to 5 in 1 item: they count") for note in report_of(judged).notes)
     assert not any("beyond" in note for note in report_of({"1": {"score": 5.0}}).notes)
 
 

@@ -83,7 +83,7 @@ def test_what_is_missing_is_said(photos, tmp_path):
         (lambda: tasks_from_images(images, [" "]), "instruction: is empty"),
         (
             lambda: tasks_from_images(images, ["one"], one_each=True),
-            "instruction: with one each, 2 images need as many, got 1",
+            "instruction: with one each, there has to be one for each image \\(2\\), got 1",
         ),
         (lambda: tasks_from_pairs(PairStore(tmp_path / "none")), "has no accepted pairs"),
     ):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from rethink.evaluation import statistics
-from rethink.evaluation.statistics import mean_interval, paired_difference, student_t
+from rethink.evaluation.statistics import (
+    Interval,
+    format_difference,
+    format_fixed,
+    mean_interval,
+    paired_difference,
+    student_t,
+)
 
 
 def test_intervals_of_clustered_scores_hold_the_truth(monkeypatch):
@@ -64,3 +71,11 @@ def test_many_scores_in_flat_memory(monkeypatch):
     found = mean_interval(random)
     monkeypatch.setattr(statistics, "_CHUNK", 2**22)
     assert mean_interval(random).low == pytest.approx(found.low, abs=0.03)
+
+
+def test_numbers_in_words():
+    assert [format_difference(value) for value in (0.5, -0.25, 0.0, -0.0, 2e-17)] == ["+0.5", "-0.25", "0", "0", "0"]
+    assert (format_fixed(-0.001, 2), format_fixed(-0.01, 2)) == ("0.00", "-0.01")
+    sure, unsure = Interval(7.06, 6.9, 7.2, 9, 9), Interval(-0.001, None, None, 1, 1)
+    assert (sure.text(1, " dB"), unsure.text(2)) == ("7.1 dB (6.9 … 7.2)", "0.00")
+    assert (sure.words, unsure.words) == ("+7.06 (6.9 … 7.2)", "-0.001 (too few sources for an interval)")
