@@ -14,6 +14,11 @@ from ..errors import RethinkError
 from ..model_files import model_name, snapshot_of
 
 MARK = "rethink-training.json"  # in every folder of a trained thinker
+NEW = (
+    MARK,
+    "config.json",
+    "generation_config.json",
+)  # written anew with the weights; all else is of the thinker before
 
 
 def check_output(output: Path, thinker: Path) -> None:
@@ -52,7 +57,7 @@ def save(model: Any, like: Path, out: Path) -> None:
     """A folder that Load Thinker opens: the weights, and everything else as in the folder that was trained."""
     model.save_pretrained(out)
     for file in snapshot_of(Path(like)).iterdir():
-        if file.is_file() and ".safetensors" not in file.name and file.name != MARK and not (out / file.name).exists():
+        if file.is_file() and ".safetensors" not in file.name and file.name not in NEW:
             shutil.copy(file, out / file.name)
 
 

@@ -11,6 +11,7 @@ from rethink.training.thinker_folders import (
     checkpoints_of,
     find_last_checkpoint,
     mark_trained,
+    save,
     work_folder,
 )
 
@@ -59,3 +60,20 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path):
     assert find_last_checkpoint(tmp_path / "work", {"lora": 0}).name == "checkpoint-10"
     with pytest.raises(RethinkError, match="holds the checkpoints of a run with"):
         find_last_checkpoint(tmp_path / "work", {"lora": 4})
+
+
+def test_a_folder_that_is_replaced_keeps_nothing_of_another_thinker(thinker, tmp_path):
+    class Model:
+        def save_pretrained(self, out):
+            (out / "config.json").write_text("new", encoding="utf-8")
+
+    (thinker / "tokenizer.json").write_text("of this one", encoding="utf-8")
+    (thinker / "model.safetensors").write_text("old weights", encoding="utf-8")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "tokenizer.json").write_text("of another one", encoding="utf-8")
+    save(Model(), thinker, out)
+    assert {file.name: file.read_text(encoding="utf-8") for file in out.iterdir()} == {
+        "config.json": "new",
+        "tokenizer.json": "of this one",
+    }
