@@ -21,8 +21,9 @@ from ..builtin import THINKER_FOLDER
 from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import POLISH, TEMPLATE, critique_messages
 from ..thinkers.transformers_chat import TransformersChat
+from ..training.conversation_batches import IGNORED, DataCollator
 from ..training.conversations import Conversation
-from ..training.thinker_sft import IGNORED, DataCollator, freeze_vision
+from ..training.thinker_sft import freeze_vision
 from ..training.train_loop import TrainConfig, train_loop
 from . import build_thinker, teacher
 from .english import GROUPS

@@ -10,7 +10,7 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.tiny import sample_task, wide_thinker
 from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import plain_requests
-from rethink.training.thinker_sft import IGNORED
+from rethink.training.conversation_batches import IGNORED
 from rethink.training.train_loop import TrainConfig
 
 
