@@ -1,10 +1,9 @@
 """Think-while-edit by the exact oracle: against one turn, best-of-n by the same critic, and the reference's rule.
 
-    python benchmarks/think.py [--tasks N] [--seeds N] [--wide N] [--workers N] [--editor FOLDER] [--thinker FOLDER]
+    python benchmarks/think.py [--tasks N] [--seeds N] [--workers N] [--editor FOLDER] [--thinker FOLDER]
 
 Held-out scenes and wordings of three levels in turn. Prints how well the thinker sees, success by level, an ablation
-table, success over editor calls, and what the loop and the prefix cache cost and save; then how well it understands wide
-English, by N tasks of each group of held-out rules; then one JSON object. `--tasks 0`: of wide English alone.
+table, success over editor calls, and what the loop and the prefix cache cost and save; then one JSON object.
 Every arm sees the same edits and critiques: what one has made for a task, seed and prompt, no other makes again.
 """
 
@@ -39,11 +38,9 @@ from rethink.think_loop import (
     think_while_edit,
 )
 from rethink.thinkers.backends.local_folder import load_thinker
-from rethink.thinkers.critique import Thinker, critique, polish_instruction
+from rethink.thinkers.critique import Thinker, critique
 from rethink.tiny import LEVELS, judge, render, sample_task
-from rethink.tiny.english import GROUPS
 from rethink.tiny.oracle import verdict
-from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import Teacher, draw_example, plain_requests
 
 TURNS = 5
@@ -216,48 +213,6 @@ def measure(arguments):
     return rows
 
 
-def measure_wide(arguments):
-    """One worker's rows of wide English: {"group", "one turn" and "think": success, "turns", "prompt": whether the polished
-    instruction is plain and means what was asked}."""
-    options, part = arguments
-    torch.set_num_threads(1)
-    editor, chat = load(options)
-    rows = []
-    for number in range(part, options.wide, options.workers):
-        for group in GROUPS:
-            task = sample_task(number, WIDE, wording=group)
-            case = Case(editor, chat, task, number)
-            steps = case.run(turns=TURNS)
-            prompt = polish_instruction(case.thinker, case.source, task.instruction, case.seed)
-            success, turns = best(steps)
-            row = {"group": group, "one turn": steps[0][1], "think": success, "turns": turns}
-            rows.append(row | {"prompt": prompt in plain_requests(task)})
-    return rows
-
-
-def summarize_wide(rows):
-    """By group, and for all: shares of tasks, and the mean number of turns."""
-    found = {}
-    for group in ("all", *GROUPS):
-        members = [row for row in rows if group in ("all", row["group"])]
-        found[group] = {
-            name: statistics.mean(row[name] for row in members) for name in ("one turn", "think", "prompt", "turns")
-        }
-        found[group]["harm"] = statistics.mean(row["one turn"] and not row["think"] for row in members)
-    return found
-
-
-def report_wide(found):
-    columns = {"one turn": "one turn", "think": "thinking", "harm": "harm", "prompt": "prompts right"}
-    print(
-        f"\n{'wide English, held-out rules':<34}"
-        + "".join(f"{title:>15}" for title in columns.values())
-        + f"{'turns':>8}"
-    )
-    for group, row in found.items():
-        print(f"{group:<34}" + "".join(f"{row[name]:>15.1%}" for name in columns) + f"{row['turns']:>8.2f}")
-
-
 def load(options):
     return load_editor(options.editor), load_thinker(options.thinker, dtype="fp32")
 
@@ -385,27 +340,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=504)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--wide", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER)
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
     options = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        rows, wide = (
-            [row for part in pool.map(measured, [(options, part) for part in range(options.workers)]) for row in part]
-            for measured in (measure, measure_wide)
-        )
-    record = {"bench": "think", "tasks": options.tasks, "seeds": options.seeds}
-    if rows:
-        record |= report_levels(options, rows)
-    if wide:
-        record["wide"] = summarize_wide(wide)
-        report_wide(record["wide"])
-    print(json.dumps(record))
-
-
-def report_levels(options, rows):
-    """Prints the tables of the three levels; → their figures."""
+        parts = pool.map(measure, [(options, part) for part in range(options.workers)])
+    rows = [row for part in parts for row in part]
     editor, chat = load(options)
     seen = {"drawn edits": drawn(Thinker(chat, max_tokens=TOKENS)), "the editor's": [row["seen"] for row in rows]}
     report(rows, seen)
@@ -414,16 +355,24 @@ def report_levels(options, rows):
         f"\nThe loop itself takes {overhead:.1%}; a remembered prefix leaves {ratio:.0%} of the prefill from turn 2 on."
     )
     think = f"think, {TURNS} turns"
-    return {
-        "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
-        "points_over_best_of_n_hard": 100 * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
-        "harm": harm(rows, think),
-        "harm_by_arm": {arm: harm(rows, arm) for arm in ARMS if arm != "one turn"},
-        "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
-        "loop_overhead": overhead,
-        "prefill_ratio": ratio,
-        "seeing": {name: seeing(found) for name, found in seen.items()},
-    }
+    print(
+        json.dumps(
+            {
+                "bench": "think",
+                "tasks": options.tasks,
+                "seeds": options.seeds,
+                "points_over_one_turn": 100 * (success(rows, think) - success(rows, "one turn")),
+                "points_over_best_of_n_hard": 100
+                * (success(rows, think, HARD) - success(rows, f"best of {TURNS}", HARD)),
+                "harm": harm(rows, think),
+                "harm_by_arm": {arm: harm(rows, arm) for arm in ARMS if arm != "one turn"},
+                "calls_at_equal_success": {rule: calls_ratio(rows, rule) for rule in ("think", "polished first")},
+                "loop_overhead": overhead,
+                "prefill_ratio": ratio,
+                "seeing": {name: seeing(found) for name, found in seen.items()},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
