@@ -47,7 +47,7 @@ TRAIN_LOOKS = tuple(look for look in LOOKS if look not in HELD_OUT_LOOKS)
 class Task:
     """One exercise: a source, an instruction, and every scene that counts as having followed it (the first is typical).
 
-    wording: the template of the instruction, "" where it was not made of one.
+    wording: the template of the instruction; in wide English the group of its held-out rules, "" for none.
     """
 
     source: Scene
@@ -117,8 +117,8 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
     if looks == "held_out" and not _held_out_change(source, accepted[0]):
         return None
     if level == WIDE:
-        text = write_request(rng, Edit(kind, source, accepted), _group(rng, wording))
-        return Task(source, text, accepted, kind, level)
+        group = _group(rng, wording)
+        return Task(source, write_request(rng, Edit(kind, source, accepted), group), accepted, kind, level, group)
     if level == "unusual":
         words = {name: _with_synonyms(rng, text) for name, text in words.items()}
     wording = rng.choice(TABLES[level][wording][kind])
@@ -127,7 +127,9 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
 
 def _group(rng: Random, wording: str) -> str:
     """Which rules of wide English are held out: "" for none."""
-    return {"known": "", "held_out": rng.choice(GROUPS)}.get(wording, wording)
+    if wording == "held_out":
+        return rng.choice(GROUPS)
+    return "" if wording == "known" else wording
 
 
 def _held_out_change(source: Scene, target: Scene) -> bool:
@@ -358,7 +360,8 @@ def _reasoning_task(rng: Random, level: str, wording: str, looks: str) -> Task |
         return None
     kind, words, done = edit
     if level == WIDE:
-        text = write_request(rng, Edit(kind, scene, (done,), name, words), _group(rng, wording))
-        return Task(scene, text, (done,), kind, level)
+        group = _group(rng, wording)
+        text = write_request(rng, Edit(kind, scene, (done,), name, words), group)
+        return Task(scene, text, (done,), kind, level, group)
     template = rng.choice(TABLES[level][wording][name])
     return Task(scene, template.format(**words), (done,), kind, level, template)
